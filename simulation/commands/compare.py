@@ -62,10 +62,10 @@ def compare(
     """
     from simulation.experiments.comparison import run_settings
     from simulation.reporting.terminal import watch_runs
-    from simulation.scenario.variations import parse_vary
+    from simulation.scenario.space import parse_space
 
     with exits_in_words(file, out) as finished:
-        varied = parse_vary(vary or [])
+        varied = parse_space(vary) if vary else {}
         warn_of_varied(file, sets, varied)
         with watch_runs(quiet=as_json) as progress:
             comparison = run_settings(

@@ -21,6 +21,7 @@ from actors.formatting import counted
 from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs
 from simulation.experiments.precision import Precision, half_width
 from simulation.experiments.setting_columns import setting_column
+from simulation.experiments.sweeping.design import grid
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
 from simulation.results.formatting import NOTHING, line, metric_text, seeds_text
@@ -31,14 +32,17 @@ from simulation.scenario.arguments import check_counts
 from simulation.scenario.metrics import MetricKind, metric_kind
 from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.seeds import seeds_of
+from simulation.scenario.space import space
 from simulation.scenario.sweep import RUNS_MAX
-from simulation.scenario.variations import Setting, combinations, load_all
+from simulation.scenario.variations import Setting, load_all
 from simulation.scenario.writing import file_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DOCUMENT = "comparison.json"
+
+COMBINATIONS_MAX = 1_000
 
 METRICS = (
     "offered",
@@ -57,7 +61,7 @@ METRICS = (
 
 def compare(
     path: str | Path | Scenario,
-    vary: Mapping[str, str | Sequence[Any]],
+    vary: Mapping[str, Any],
     *,
     replicates: int = 10,
     within: Mapping[str, float | str] | None = None,
@@ -73,7 +77,8 @@ def compare(
     Args:
         path: the scenario's file; or a scenario, as :func:`simulation.parse` returns it.
         vary: the values to try for each path into the scenario, such as
-            ``{"channels.email.retry.jitter": ["none", "full"]}``; the first of each is the baseline.
+            ``{"channels.email.retry.jitter": ["none", "full"]}``, or a range of them with its steps, as for
+            :func:`sweep`; the first of each is the baseline.
         replicates: how many runs of each combination, with the seeds `seed`, `seed` + 1 and so on; at least 1, and
             two for an interval. With `within`, at most so many.
         within: by the path of a metric, how far the ends of its intervals, those of the differences to the baseline,
@@ -116,7 +121,7 @@ def compare(
 
 def run_settings(
     path: str | Path,
-    vary: Mapping[str, str | Sequence[Any]],
+    vary: Mapping[str, Any],
     replicates: int,
     within: Mapping[str, float | str] | None,
     seed: int | None,
@@ -132,10 +137,15 @@ def run_settings(
     See :func:`compare` for the arguments, and what is raised where one is wrong; `announce` is told what will be run.
     """
     check_counts(replicates=replicates, workers=workers)
-    settings = combinations(vary)
+    settings = grid(space(vary), most=COMBINATIONS_MAX) if vary else []
+    if len(settings) < 2:
+        raise ConfigurationError(
+            ["--vary: wanted two values to compare, such as channels.email.retry.jitter=none,full"]
+        )
     if len(settings) * replicates > RUNS_MAX:
         raise ConfigurationError([f"--replicates: wanted at most {RUNS_MAX:,} runs in all"])
     scenarios = load_all(path, settings, sets, seed)
+    _check_all_differ(settings, scenarios)
     precision = Precision.of(within, scenarios, "--within")
     paths = checked_metrics(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
     paths = tuple(dict.fromkeys((*paths, *precision.half_widths)))
@@ -331,6 +341,13 @@ def _over_runs_as_dict(found: OverRuns, kind: MetricKind) -> dict[str, Any]:
     if kind is MetricKind.QUANTILE:
         return {"median": finite(found.median), "never": found.never}
     return {"mean": finite(found.mean)}
+
+
+def _check_all_differ(settings: Sequence[Setting], scenarios: Sequence[Scenario]) -> None:
+    firsts: dict[str, Setting] = {}
+    pairs = [(firsts.setdefault(repr(scenario), own), own) for own, scenario in zip(settings, scenarios, strict=True)]
+    if problems := [f"--vary: {own.label} is the same as {first.label}" for first, own in pairs if first is not own]:
+        raise ConfigurationError(problems)
 
 
 def _default_metrics(scenarios: Sequence[Scenario]) -> tuple[str, ...]:

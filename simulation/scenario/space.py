@@ -82,9 +82,13 @@ def parse_space(texts: Iterable[str], name: str = "--vary") -> Space:
             problems.append(f"{name} {path}: wanted each path once; give all its values with commas between them")
         else:
             vary[path] = values
+    try:
+        found = space(vary, name) if vary or not problems else {}
+    except ConfigurationError as error:
+        problems += error.problems
     if problems:
         raise ConfigurationError(problems)
-    return space(vary, name)
+    return found
 
 
 def number_of(text: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Which settings to vary, and the combinations that result: ``channels.email.retry.jitter=none,full``."""
+"""Settings of a scenario that differ in a few values, and how such values are written."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import json
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
 from simulation.scenario import Scenario, load_each
 from simulation.scenario.arguments import check_mapping, check_texts, shown
-from simulation.scenario.loading import NOT_VARIED
 
-COMBINATIONS_MAX = 1_000
 _CLOSED_BY = {"{": "}", "[": "]"}
 
 
@@ -35,37 +32,6 @@ class Setting:
         return [f"{path}={value}" for path, value in self.values]
 
 
-def combinations(vary: Mapping[str, str | Sequence[Any]]) -> list[Setting]:
-    """Return every combination of values, the first values of all first.
-
-    Args:
-        vary: the values of each path: YAML texts or plain Python values; or one text, in which commas part them.
-
-    Raises:
-        ConfigurationError: there are fewer than two combinations or too many, or a path or a value is missing.
-    """
-    values: dict[str, list[str]] = {}
-    for path, given in checked_vary(vary).items():
-        try:
-            values[path] = written_values(given)
-        except ConfigurationError as error:
-            raise ConfigurationError([f"--vary {path}: {problem}" for problem in error.problems]) from None
-    count = 1
-    for path, texts in values.items():
-        if not all(path.split(".")):
-            raise _problem(path, "wanted path=a,b such as channels.email.retry.jitter=none,full")
-        if path.split(".")[0] in NOT_VARIED:
-            raise _problem(path, f"wanted a setting of the run, got {path.split('.')[0]}")
-        count *= len(texts)
-    if count < 2:
-        raise ConfigurationError(
-            ["--vary: wanted two values to compare, such as channels.email.retry.jitter=none,full"]
-        )
-    if count > COMBINATIONS_MAX:
-        raise ConfigurationError([f"--vary: wanted at most {COMBINATIONS_MAX:,} combinations, got {count:,}"])
-    return settings_of(list(values), product(*values.values()))
-
-
 def settings_of(paths: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Setting]:
     """Return a setting for each row of values of these paths."""
     names = short_names(paths)
@@ -76,24 +42,6 @@ def settings_of(paths: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Set
         )
         for row in rows
     ]
-
-
-def parse_vary(texts: Iterable[str]) -> dict[str, list[str]]:
-    """Return the values of each path, from ``path=a,b`` as it stands on a command line.
-
-    Raises:
-        ConfigurationError: a text does not have this form, or a path comes twice.
-    """
-    vary: dict[str, list[str]] = {}
-    for text in texts:
-        path, equals, values = text.partition("=")
-        path = path.strip()
-        if not equals or not path:
-            raise _problem(path or text, "wanted path=a,b such as channels.email.retry.jitter=none,full")
-        if path in vary:
-            raise _problem(path, "wanted each path once; give all its values with commas between them")
-        vary[path] = split_values(values)
-    return vary
 
 
 def split_values(text: str) -> list[str]:
@@ -195,7 +143,3 @@ def short_names(paths: Collection[str], keys_min: int = 1) -> dict[str, str]:
         )
         names[path] = ".".join(keys[-count:])
     return names
-
-
-def _problem(path: str, text: str) -> ConfigurationError:
-    return ConfigurationError([f"--vary {path}: {text}"])

@@ -219,8 +219,8 @@ def test_long_names_of_settings_are_numbered(scenario):
 
 @pytest.mark.integration
 def test_json_is_one_document_and_out_holds_it_with_tables(scenario, tmp_path):
-    done = retrylab("compare", scenario, "--vary", f"{ATTEMPTS}=1,3", "--replicates", 2, "--seed", 7, "--json",
-                    "--out", tmp_path / "out")  # fmt: skip
+    done = retrylab("compare", scenario, "--vary", f"{ATTEMPTS}={{from: 1, to: 3, steps: 2}}", "--replicates", 2,
+                    "--seed", 7, "--json", "--out", tmp_path / "out")  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads(done.stdout)
     assert document["seeds"] == [7, 8]
@@ -236,6 +236,18 @@ def test_json_is_one_document_and_out_holds_it_with_tables(scenario, tmp_path):
     [
         (["nowhere.yaml", "--vary", "drain=1s,2s"], "nowhere.yaml: no such file\n"),
         (["contended.yaml"], "--vary: wanted two values to compare, such as channels.email.retry.jitter=none,full\n"),
+        (["contended.yaml", "--vary", "drain=1s,1s"],
+         "--vary: wanted two values to compare, such as channels.email.retry.jitter=none,full\n"),
+        (["contended.yaml", "--vary", "drain=1s,2s,1000ms"], "--vary: drain=1000ms is the same as drain=1s\n"),
+        (["contended.yaml", "--vary", "drain=1s..9s", "--vary", f"{ATTEMPTS}=1..3"],
+         "--vary drain: wanted values, or steps in the range, got a range without steps\n"
+         f"--vary {ATTEMPTS}: wanted values, or steps in the range, got a range without steps\n"),
+        (["contended.yaml", "--vary", "seed=1,2", "--vary", "drain=", "--vary", "x"],
+         "--vary x: wanted path=a,b or path=low..high such as channels.email.retry.max_attempts=1..10\n"
+         "--vary seed: wanted a setting of the run, got seed\n"
+         "--vary drain: wanted values with a comma between them, got nothing in the place of one\n"),
+        (["contended.yaml", *(part for path in "abc" for part in ("--vary", f"{path}={{from: 0, to: 10, steps: 11}}"))],
+         "--vary: wanted at most 1,000 combinations, got 1,331\n"),
         (["contended.yaml", "--vary", "drain=1s,soon"],
          "--vary drain: wanted a duration such as 80ms, 10s, 5m or 2h, got 'soon'\n"),
         (["contended.yaml", "--vary", "drain=1s,2s", "--set", "seed=x"],

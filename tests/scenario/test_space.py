@@ -104,8 +104,10 @@ def test_what_an_option_says(text, expected):
 
 def test_all_that_is_wrong_with_options_is_said_at_once():
     with pytest.raises(ConfigurationError) as raised:
-        parse_space(["=1,2", f"{PATH}=1,2", f"{PATH}=3"])
-    assert [problem.split(":")[0] for problem in raised.value.problems] == ["--vary =1,2", f"--vary {PATH}"]
+        parse_space(["=1,2", f"{PATH}=1,2", f"{PATH}=3", "drain="])
+    assert [problem.split(":")[0] for problem in raised.value.problems] == [
+        "--vary =1,2", f"--vary {PATH}", "--vary drain"
+    ]  # fmt: skip
     with pytest.raises(ConfigurationError) as raised:
         parse_space([f"{PATH}=1,,2", "seed=1,2", "a..b=1"])
     assert [problem.split(": ")[0] for problem in raised.value.problems] == [

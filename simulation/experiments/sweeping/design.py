@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import get_args
 
@@ -33,35 +32,44 @@ def cells(space: Space, design: Design = "grid", samples: int | None = None, see
     if design == "grid":
         if samples is not None:
             raise ConfigurationError(["--samples: wanted it only with --design random or latin-hypercube, got a grid"])
-        rows: Iterable[Sequence[str]] = product(*_levels(space))
-    else:
-        if samples is None:
-            raise ConfigurationError([f"--design {design}: wanted --samples beside it, got none"])
-        _check_count(samples)
-        shares = [_shares(path, design, samples, seed) for path in space]
-        rows = [
-            [dimension.at(share) for dimension, share in zip(space.values(), row, strict=True)]
-            for row in zip(*shares, strict=True)
-        ]
-    return settings_of(list(space), dict.fromkeys(map(tuple, rows)))
+        return grid(space, "values, steps in the range, or --design latin-hypercube")
+    if samples is None:
+        raise ConfigurationError([f"--design {design}: wanted --samples beside it, got none"])
+    _check_count(samples, CELLS_MAX)
+    shares = [_shares(path, design, samples, seed) for path in space]
+    rows = [
+        tuple(dimension.at(share) for dimension, share in zip(space.values(), row, strict=True))
+        for row in zip(*shares, strict=True)
+    ]
+    return settings_of(list(space), dict.fromkeys(rows))
 
 
-def _levels(space: Space) -> list[list[str]]:
+def grid(space: Space, wanted: str = "values, or steps in the range", most: int = CELLS_MAX) -> list[Setting]:
+    """Return every combination of values of a space, each once, the first values of all first.
+
+    Args:
+        space: the values of each path.
+        wanted: what to give instead of a range without steps, for the error.
+        most: how many combinations there may be.
+
+    Raises:
+        ConfigurationError: a range does not say its steps, or there are too many combinations.
+    """
     problems = [
-        f"--vary {path}: wanted values, steps in the range, or --design latin-hypercube, got a range without steps"
+        f"--vary {path}: wanted {wanted}, got a range without steps"
         for path, dimension in space.items()
         if isinstance(dimension, Range) and dimension.steps is None
     ]
     if problems:
         raise ConfigurationError(problems)
     levels = [dimension.levels() for dimension in space.values()]
-    _check_count(math.prod(map(len, levels)))
-    return levels
+    _check_count(math.prod(map(len, levels)), most)
+    return settings_of(list(space), product(*levels))
 
 
-def _check_count(count: int) -> None:
-    if count > CELLS_MAX:
-        raise ConfigurationError([f"--vary: wanted at most {CELLS_MAX:,} combinations, got {count:,}"])
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        raise ConfigurationError([f"--vary: wanted at most {most:,} combinations, got {count:,}"])
 
 
 def _shares(path: str, design: Design, samples: int, seed: int) -> list[float]:
