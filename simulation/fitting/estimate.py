@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from scipy import special, stats
 
+from simulation.running.sequential_test import interval
+
 CONFIDENCE = 0.95
 TAIL = (1.0 - CONFIDENCE) / 2.0
 Z = 1.959963984540054
@@ -53,9 +55,7 @@ def share(hits: int, of: int) -> Estimate:
     """
     if of == 0:
         return Estimate(0.0, 0.0, 1.0)
-    low = 0.0 if hits == 0 else float(stats.beta.ppf(TAIL, hits, of - hits + 1))
-    high = 1.0 if hits == of else float(stats.beta.ppf(1.0 - TAIL, hits + 1, of - hits))
-    return Estimate(hits / of, low, high)
+    return Estimate(hits / of, *interval(hits, of, 1.0 - TAIL))
 
 
 def rate(count: int, seconds: float) -> Estimate:

@@ -1,12 +1,15 @@
-"""The sequential test of what is to hold in a share of runs: ``{that: dlq.peak <= 100, in: 99% of runs}``.
+"""Tests of what is to hold in a share of runs, as in ``{that: dlq.peak <= 100, in: 99% of runs}``, and of settings that
+`tune` gives up or confirms.
 
 Whether it holds in a run with a fresh seed is a coin with an unknown bias, so everything here is about the binomial
-distribution, and exact. A policy that is fed with booleans: it does no runs and knows no clock.
+distribution, and exact. Policies that are fed with booleans: they do no runs and know no clock.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import cache
 
@@ -15,6 +18,19 @@ ERROR = 0.05
 
 LATER = 0.1
 """What the looks after the first one may add to the error of a wrong ``holds``, as a share of it."""
+
+
+GIVEN_UP_BELOW = 0.05
+"""A setting is given up when one that reaches the probability would fail so often in at most this share of cases."""
+
+FAILURES_MAX = 2
+"""So many runs of a setting may fail and it still be confirmed, if it holds in enough others."""
+
+SPENT = (5 / 6, 19 / 20, 1.0)
+"""The share of the error that the looks up to that with none, one and two failures may have together. On average over
+settings that fail a fifth as often as they may, and those that never do, hardly any other shares take fewer runs."""
+
+_ROUNDING = 1e-9
 
 
 class Conclusion(StrEnum):
@@ -116,16 +132,34 @@ class SequentialTest:
 
 
 class Boundaries:
-    """With how many failures a test ends, after each number of runs; computed as far as they are asked for."""
+    """With how many failures a test ends, after each number of runs; computed as far as they are asked for.
 
-    def __init__(self, share: float, error: float) -> None:
+    Args:
+        share: that is wanted.
+        error: how often a conclusion may be wrong.
+        holds: returns what the looks up to the one that takes so many failures for ``holds`` may spend together, as a
+            share of the error.
+        fails: the same of ``fails``.
+        fewest_to_fail: so many failures at least show that it fails.
+    """
+
+    def __init__(
+        self,
+        share: float,
+        error: float,
+        holds: Callable[[int], float] = lambda failed: 1 + LATER * (1 - 1 / (failed + 1)),
+        fails: Callable[[int], float] = lambda failed: 1 - 1 / failed,
+        fewest_to_fail: int = 2,  # no single failure shows anything, however early it comes
+    ) -> None:
         self._share = share
         self._error = error
+        self._holds = holds
+        self._fails = fails
         self._after: list[tuple[int, int]] = []
         self._undecided = [1.0]
         """The chances at the edge to be undecided, by the number of failures from `_most_to_hold` + 1 on."""
         self._most_to_hold = -1
-        self._fewest_to_fail = 2  # no single failure shows anything, however early it comes
+        self._fewest_to_fail = fewest_to_fail
         self._spent_on_holds = 0.0
         self._spent_on_fails = 0.0
 
@@ -139,14 +173,16 @@ class Boundaries:
     def _after_one_more(self) -> tuple[int, int]:
         held, failed = self._share, 1 - self._share
         before = self._undecided
+        if not before:  # no more failures are left to look at
+            return self._most_to_hold, self._fewest_to_fail
         now = [before[0] * held, *(a * held + b * failed for a, b in zip(before[1:], before, strict=False))]
         now.append(before[-1] * failed)
         if self._most_to_hold + len(now) == self._fewest_to_fail:
-            if self._spent_on_fails + now[-1] <= self._error * (1 - 1 / self._fewest_to_fail):
+            if self._spent_on_fails + now[-1] <= self._error * self._fails(self._fewest_to_fail):
                 self._spent_on_fails += now.pop()
             else:
                 self._fewest_to_fail += 1
-        while self._spent_on_holds + now[0] <= self._error * (1 + LATER * (1 - 1 / (self._most_to_hold + 2))):
+        while now and self._spent_on_holds + now[0] <= self._error * self._holds(self._most_to_hold + 1):
             self._spent_on_holds += now.pop(0)
             self._most_to_hold += 1
         self._undecided = now
@@ -179,3 +215,86 @@ def interval(held: int, runs: int, confidence: float = 1 - ERROR) -> tuple[float
     low = float(betaincinv(held, runs - held + 1, 1 - confidence)) if held else 0.0
     high = float(betaincinv(held + 1, runs - held, confidence)) if held < runs else 1.0
     return low, high
+
+
+# ── settings in a search ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Decision(StrEnum):
+    """The decision about a setting after its fresh runs."""
+
+    CONFIRMED = "confirmed"
+    """It reaches the probability, with the stated confidence."""
+
+    REJECTED = "rejected"
+    """It does not, or not surely enough."""
+
+
+def hopeless(failed: int, runs: int, probability: float, of: int) -> bool:
+    """Return whether a setting is given up in the search, after `failed` of the first `runs` of at most `of` runs.
+
+    That is when it cannot hold in the stated share of all `of` runs any more, or when a setting that has just the
+    probability would fail so often, or more often, in at most 5% of all cases (a *race*: Maron and Moore, *Hoeffding
+    Races*, NIPS 6, 1994, here with exact binomial bounds in the place of Hoeffding's). As this is looked at after each
+    run, one that has just the probability is lost more often than that: with 95% and 20 runs in 28% of all cases, and
+    one that fails a fifth as often in 3%. Those that are lost are near the edge, and would hardly be confirmed.
+    """
+    from scipy.special import bdtrc
+
+    if failed > math.floor(of * (1 - probability) + _ROUNDING):
+        return True
+    return failed > 0 and float(bdtrc(failed - 1, runs, 1 - probability)) <= GIVEN_UP_BELOW + _ROUNDING
+
+
+@cache
+def plan(probability: float, error: float) -> tuple[int, ...]:
+    """Return after how many fresh runs a setting is confirmed in which none, one or two of them failed.
+
+    All looks together confirm a setting that does not reach the probability in at most `error` of all cases: an exact
+    test with error spending, as :class:`SequentialTest`. A single look at runs none of which may fail would be at
+    ln(error) / ln(probability) runs, 59 of them for 95% and 5%; but a setting that fails one run in a hundred, well
+    within the 95%, would be refused by it almost every other time, and with three looks in one of five. The first look
+    may err most, see :data:`SPENT`: what has not failed in the search hardly fails, and then has to do the fewest runs.
+
+    Args:
+        probability: that is to be reached; more than 0 and less than 1.
+        error: how often a setting may be confirmed that does not reach it; more than 0 and less than 1.
+    """
+    edge = Boundaries(probability, error, SPENT.__getitem__, lambda _: math.inf, FAILURES_MAX + 1)
+    looks: list[int] = []
+    while len(looks) <= FAILURES_MAX:
+        runs = looks[-1] if looks else 0
+        runs = next(number for number in itertools.count(runs + 1) if edge.after(number)[0] >= len(looks))
+        looks.append(runs)
+    return tuple(looks)
+
+
+class FreshRuns:
+    """The fresh runs of a setting so far, and what they decide: it is rejected when more have failed than may."""
+
+    def __init__(self, looks: Sequence[int]) -> None:
+        """Begin with none.
+
+        Args:
+            looks: the plan, see :func:`plan`.
+        """
+        self.runs = 0
+        """How many, up to the decision."""
+        self.decision: Decision | None = None
+        self._failed = 0
+        self._looks = looks
+
+    def add(self, holds: bool) -> None:
+        """Take in the next run; after the decision it changes nothing.
+
+        Args:
+            holds: whether all expectations held.
+        """
+        if self.decision is not None:
+            return
+        self.runs += 1
+        self._failed += not holds
+        if self._failed >= len(self._looks):
+            self.decision = Decision.REJECTED
+        elif self.runs >= self._looks[self._failed]:
+            self.decision = Decision.CONFIRMED

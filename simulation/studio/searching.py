@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actors.errors import ConfigurationError, RunCancelled
-from simulation.experiments.tuning.chance import Decision
 from simulation.experiments.tuning.tune import tune
 from simulation.experiments.tuning.tuning import Tuning
 from simulation.results.formatting import NOTHING, metric_text
 from simulation.results.progress import FinishedCell
+from simulation.running.sequential_test import Decision
 from simulation.scenario import Scenario, parse
 from simulation.scenario.metrics import metric_kind
 from simulation.studio.comparing import is_small

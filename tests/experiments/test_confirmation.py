@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 from scipy.stats import binom
 
-from simulation.experiments.tuning.chance import Decision, plan
 from simulation.experiments.tuning.confirmation import REJECTED_MAX, compared, confirm, error_at, judge
 from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.experiments.tuning.trial import Trial
 from simulation.running.executors import RunMetrics
+from simulation.running.sequential_test import Decision, plan
 from simulation.scenario import Expectation
 from simulation.scenario.variations import Setting
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simulation.experiments.tuning.bench import Bench
-from simulation.experiments.tuning.chance import Decision, FreshRuns, plan
 from simulation.experiments.tuning.goal import Goal
 from simulation.experiments.tuning.search import Search
 from simulation.experiments.tuning.trial import Trial, best, no_worse, ranked
 from simulation.running.executors import RunMetrics
+from simulation.running.sequential_test import Decision, FreshRuns, plan
 
 SHOWN_MAX = 3
 """So many are compared at most of those that would cost less than what was found, and of the next best."""

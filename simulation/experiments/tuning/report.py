@@ -12,13 +12,13 @@ from typing import Any
 
 from actors.formatting import counted
 from simulation.experiments.paired import Difference
-from simulation.experiments.tuning.chance import Decision
 from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.experiments.tuning.margin import Margin
 from simulation.experiments.tuning.trial import Trial
 from simulation.experiments.tuning.tuning import Tuning
 from simulation.results.formatting import NOTHING, metric_text, never_text, seeds_text
 from simulation.running.replicates import kinds_of_metrics
+from simulation.running.sequential_test import Decision
 from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind, path_of
 from simulation.scenario.space import number_of
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from simulation.experiments.paired import mean
-from simulation.experiments.tuning.chance import Decision, hopeless
 from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.running.executors import RunMetrics
+from simulation.running.sequential_test import Decision, hopeless
 from simulation.scenario import Scenario
 from simulation.scenario.variations import Setting
 
@@ -53,7 +53,7 @@ class Trial:
         """The decision after the fresh runs; None when there are none, or not enough."""
         self.plans: list[tuple[int, ...]] = []
         """After how many fresh runs each part of the goal is confirmed in which none, one or two of them failed; empty
-        until it is judged. See :func:`simulation.experiments.tuning.chance.plan`."""
+        until it is judged. See :func:`simulation.running.sequential_test.plan`."""
 
     @property
     def is_baseline(self) -> bool:

@@ -49,9 +49,9 @@ def tune(
     """Search settings of a scenario for the cheapest ones that meet its expectations with a stated probability.
 
     Every setting meets the same seeds, one after the other, until it is given up or others look better; see
-    :func:`simulation.experiments.tuning.chance.hopeless`. Few combinations are all tried; of many, Optuna proposes
+    :func:`simulation.running.sequential_test.hopeless`. Few combinations are all tried; of many, Optuna proposes
     which ones. The best is then confirmed with seeds that the search has not seen; see
-    :func:`simulation.experiments.tuning.chance.plan`. All of it is the same for the same arguments, whichever process
+    :func:`simulation.running.sequential_test.plan`. All of it is the same for the same arguments, whichever process
     does the runs.
 
     Args:

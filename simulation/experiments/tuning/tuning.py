@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from actors.formatting import counted
 from simulation.experiments.paired import Difference, difference, finite, mean
 from simulation.experiments.setting_columns import setting_column
-from simulation.experiments.tuning.chance import at_least
 from simulation.experiments.tuning.goal import Objective
 from simulation.experiments.tuning.margin import Margin, margins
 from simulation.experiments.tuning.search import Search
@@ -19,6 +18,7 @@ from simulation.experiments.tuning.source import own_value
 from simulation.experiments.tuning.trial import Trial, best, nearest
 from simulation.results.formatting import line
 from simulation.running.executors import RunMetrics
+from simulation.running.sequential_test import interval
 from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.ranges import Range
 from simulation.scenario.space import value_of
@@ -261,7 +261,7 @@ class Tuning:
             **self._in_short(trial),
             "figures": {objective.metric: finite(self.value(trial, objective)) for objective in self.goal.objectives},
             "never": {objective.metric: self.never(trial, objective) for objective in self.goal.objectives},
-            "at_least": at_least(self.held(runs), len(runs), self.goal.confidence) if runs else 0.0,
+            "at_least": interval(self.held(runs), len(runs), self.goal.confidence)[0] if runs else 0.0,
             "margins": [margin.document for margin in self.margins(trial)] if runs else [],
         }
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 from scipy.stats import binom, binomtest
 
-from simulation.experiments.tuning.chance import Decision, FreshRuns, at_least, hopeless, plan
+from simulation.running.sequential_test import Decision, FreshRuns, hopeless, interval, plan
 
 
 def decide(held, looks):
@@ -146,4 +146,4 @@ def test_what_never_failed_is_not_rejected_and_what_cannot_reach_the_share_any_m
 def test_the_lower_bound_is_that_of_clopper_and_pearson(counts, confidence):
     held, runs = counts
     expected = binomtest(held, runs, alternative="greater").proportion_ci(confidence, method="exact").low
-    assert at_least(held, runs, confidence) == pytest.approx(expected, abs=1e-9)
+    assert interval(held, runs, confidence)[0] == pytest.approx(expected, abs=1e-9)
