@@ -9,11 +9,8 @@
     print(text(simulation.validate(["mm-c", "pipeline"], full=True, workers=2)))
 
 Each module of :mod:`simulation.validation.cases` is a family of cases. A case is returned by a function of its
-parameters, which computes the targets from them by the formula of its source; so it can be tried with others::
-
-    from simulation.validation.cases.attempts import truncated_geometric
-
-    print(text(simulation.validate([truncated_geometric([(0.4, 7), (0.95, 20)])], seed=5)))
+parameters, which computes the targets from them by the formula of its source. Where a formula is true, its docstring
+says; parameters are not checked.
 
 For what a quick validation (``full=False``) makes of `within`, and what :attr:`Experiment.full_only` leaves out, see
 :func:`validate`; for what is in ``result.summary`` see the output of ``retrylab run --json``.

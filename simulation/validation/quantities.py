@@ -42,6 +42,9 @@ _DETERMINISTIC = 1e-9
 _A_LITTLE_MORE = 1.1
 """The standard deviation of few replications is itself uncertain: better a few too many than one more round."""
 
+RARE = 1e-3
+"""What has a smaller probability hardly happens in a run: it is not measured."""
+
 
 class Verdict(StrEnum):
     """What the comparison says."""

@@ -8,20 +8,12 @@ services, more than a run of usual length has. What is measured then is not what
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-from simulation.validation.domains import Relation
 from simulation.validation.quantities import Mean
 
 WARM_UP = 0.1
 """The share of a run that is not looked at, because it begins empty. Arrivals then stop, and the run goes on until the
 last has ended, so that none is cut off."""
-
-MOST_CUSTOMERS = 200_000
-"""In one replication, which takes some seconds."""
-
-Settles = Callable[..., float]
-"""Of the parameters of a queue: after how many seconds it has settled."""
 
 
 def servers(rate: float, mu: float, count: int) -> float:
@@ -50,15 +42,6 @@ def work(rate: float, mean: float, square: float) -> float:
 def duration(rate: float, customers: int, settles: float) -> float:
     """Return how many seconds arrivals last: so many customers, or more where the queue takes longer to settle."""
     return max(customers / rate, settles / WARM_UP)
-
-
-def in_time(settles: Settles, rate: Callable[..., float]) -> Relation:
-    """Return that a queue settles soon enough, of functions of the parameters of a row."""
-    most = round(WARM_UP * MOST_CUSTOMERS)
-    return (
-        f"a queue that has settled after {most:,} arrivals, as runs begin with an empty one",
-        lambda *row: rate(*row) * settles(*row) <= most,
-    )
 
 
 def precision(rho: float) -> tuple[float, str]:

@@ -45,7 +45,7 @@ def assert_holds(validation: Validation) -> None:
 
 
 LONG = ("metastable", "retry-growth", "token-bucket")
-"""Cases whose exact experiments take some seconds; those of small sizes are among the limits in `test_domains`."""
+"""Cases whose exact experiments take some seconds; `test_formulas` has some of small sizes."""
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,16 @@ import numpy as np
 
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.domains import (
-    ATTEMPTS,
-    MICROSECONDS,
-    NOT_NEGATIVE,
-    POSITIVE,
-    POSITIVE_PROBABILITY,
-    RARE,
-    SEEN_PROBABILITY,
-    checking,
-    one_of,
-    real,
-)
 from simulation.validation.measures import attempts, ended, exponential_cdf
-from simulation.validation.quantities import Exactly, Follows, Frequencies, Mean, Quantity, Variance
+from simulation.validation.quantities import (
+    RARE,
+    Exactly,
+    Follows,
+    Frequencies,
+    Mean,
+    Quantity,
+    Variance,
+)
 
 MESSAGES = 1000
 """In one replication."""
@@ -33,8 +29,6 @@ DRAIN_S = 30 * 86_400
 
 ENOUGH = 20
 """Of a replication's messages, to average over."""
-
-THIRTY_YEARS = real("a number of more than 0, at most 1,000,000,000", high=1e9, above_low=True)
 
 
 def mean_attempts(p: float, n: int) -> float:
@@ -75,12 +69,7 @@ def truncated_geometric(
 ) -> Case:  # fmt: skip
     """Return the case; of each pair p, the probability that an attempt fails, 0, from 0.001 to 0.999 or 1, and N, how
     many there are at most, from 1 to 1000.
-
-    Raises:
-        ConfigurationError: a pair is out of its domain; all of them.
     """
-    with checking("truncated_geometric") as check:
-        parameters = check.rows(parameters, {"p": SEEN_PROBABILITY, "N": ATTEMPTS})
     return Case(
         name="attempts",
         title="Attempts are truncated geometric",
@@ -174,20 +163,7 @@ def delays(
             to 1000; the first wait and the longest, in seconds, from 0.000001. All waits together take less than 25
             days.
         jitters: of :data:`JITTERS`: none, full, equal, ±20%.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("delays") as check:
-        parameters = check.rows(
-            parameters,
-            {"p": SEEN_PROBABILITY, "N": ATTEMPTS, "base": MICROSECONDS, "cap": MICROSECONDS},
-            (
-                "all waits together to take less than 25 days",
-                lambda p, n, base, cap: sum(doubling(base, cap, n - 1)) < DRAIN_S / 1.2,
-            ),
-        )
-        jitters = check.values(jitters, "jitter", one_of(JITTERS))
     return Case(
         name="delays",
         title="Time to delivery and to the dead letter queue",
@@ -304,21 +280,7 @@ def dlq_growth(
             0; N, how many there are, from 1 to 1000; T, the duration, to 30 years, and the first wait, in seconds. Of
             the waits, which double, none is longer than 10 h, and together they leave so much of T that 20 letters or
             more are to be expected in it.
-
-    Raises:
-        ConfigurationError: parameters are out of their domain; all of them.
     """
-    with checking("dlq_growth") as check:
-        parameters = check.rows(
-            parameters,
-            {"λ": POSITIVE, "p": POSITIVE_PROBABILITY, "N": ATTEMPTS, "T": THIRTY_YEARS, "base": NOT_NEGATIVE},
-            ("λ·T ≤ 1,000,000", lambda rate, p, n, duration, base: rate * duration <= 1e6),
-            ("no wait longer than 10 h", lambda rate, p, n, duration, base: n == 1 or base * 2 ** (n - 2) <= 36_000),
-            (
-                "λ·p^N·(T − D) ≥ 20, with D = base·(2^(N − 1) − 1)",
-                lambda rate, p, n, duration, base: rate * p**n * (duration - base * (2 ** (n - 1) - 1)) >= ENOUGH,
-            ),
-        )
     return Case(
         name="dlq-growth",
         title="The dead letter queue grows as a thinned and shifted Poisson process",

@@ -13,7 +13,6 @@ from actors.messages import NotificationChannel, NotificationMovedToDeadLetter, 
 from actors.outcomes import Sent
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, one_provider, scenario
-from simulation.validation.domains import NOT_NEGATIVE, POSITIVE, checking
 from simulation.validation.quantities import Exactly
 
 DRAWN: tuple[tuple[float, float, float], ...] = (
@@ -50,16 +49,7 @@ def _number(notification_id: str) -> int:
 def bank_renege(customers: Iterable[tuple[float, float, float]] = DRAWN) -> Case:
     """Return the case; of each customer, in seconds, when it comes, how long it waits at most, more than 0, and how
     long it takes.
-
-    Raises:
-        ConfigurationError: there is no customer, or one is out of the domain; all of these.
     """
-    with checking("bank_renege") as check:
-        customers = check.rows(
-            customers,
-            {"comes": NOT_NEGATIVE, "patience": POSITIVE, "takes": NOT_NEGATIVE},
-            at_least=1,
-        )
     customers = tuple(sorted(customers, key=itemgetter(0)))
     return Case(
         name="bank-renege",

@@ -10,7 +10,6 @@ import numpy as np
 from actors.messages import BreakerState, BreakerTransitioned, NotificationFailed, NotificationSent
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.domains import ATTEMPTS, COUNT, MICROSECONDS, POSITIVE_PROBABILITY, RATE, checking
 from simulation.validation.measures import attempts, ended
 from simulation.validation.quantities import AtMost, Exactly, Mean, Quantity
 
@@ -31,24 +30,7 @@ def breaker_cycles(
             arrivals a second, from 0.001 to 1,000,000; T, the open time in seconds, from 0.000001. In a cycle from trip
             to trip come 5000 at most.
         certain: the same without the probability, which is 1.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("breaker_cycles") as check:
-        parameters = check.rows(
-            parameters,
-            {"p": POSITIVE_PROBABILITY, "N": ATTEMPTS, "λ": RATE, "T": MICROSECONDS},
-            (
-                "5000 arrivals at most on average from one trip to the next",
-                lambda p, n, rate, open_s: rate * (open_s if p == 1 else _cycle(p, n, rate, open_s)) <= 5000,
-            ),
-        )
-        certain = check.rows(
-            certain,
-            {"N": ATTEMPTS, "λ": RATE, "T": MICROSECONDS},
-            ("λ·T ≤ 5000 arrivals while it is open", lambda n, rate, open_s: rate * open_s <= 5000),
-        )
     certain = dict.fromkeys([*(each[1:] for each in parameters if each[0] == 1), *certain])
     return Case(
         name="breaker-cycles",
@@ -181,17 +163,7 @@ def token_bucket(
         policing: λ, arrivals a second, and r, tokens a second, with a burst of 1; from 0.001 to 1,000,000, and neither
             more than fifty times the other.
         bounds: the same of any ratio, with the burst, from 1.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("token_bucket") as check:
-        policing = check.rows(
-            policing,
-            {"λ": RATE, "r": RATE},
-            ("r/50 ≤ λ ≤ 50·r, or hardly any is refused or let through", lambda rate, r: r / 50 <= rate <= 50 * r),
-        )
-        bounds = check.rows(bounds, {"λ": RATE, "r": RATE, "b": COUNT})
     return Case(
         name="token-bucket",
         title="A token bucket polices Poisson arrivals",

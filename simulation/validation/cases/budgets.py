@@ -10,10 +10,9 @@ from scipy.special import pdtr
 
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.cases.retry_studies import REQUESTS, SHARE, load_and_success, open_clients
-from simulation.validation.domains import POSITIVE, RARE, SEEN_PROBABILITY, checking, real
+from simulation.validation.cases.retry_studies import REQUESTS, load_and_success, open_clients
 from simulation.validation.measures import attempts
-from simulation.validation.quantities import Between, Mean, Quantity
+from simulation.validation.quantities import RARE, Between, Mean, Quantity
 
 
 def retry_budget(shares: Iterable[float] = (0.5, 0.9, 0.99), share: float = 0.1) -> Case:
@@ -23,18 +22,7 @@ def retry_budget(shares: Iterable[float] = (0.5, 0.9, 0.99), share: float = 0.1)
         shares: p, of attempts that are rejected, 0, from 0.001 to 0.999 or 1, of which the retries would take the
             budget and half as much again: p + p² ≥ 1.5·share.
         share: of the client's first tries that it may retry, 0, or from 0.001 to 1.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("retry_budget") as check:
-        check.row((share,), {"share": SHARE}, ("share of 0, or from 0.001", lambda share: share == 0 or share >= RARE))
-        shares = check.values(
-            shares,
-            "p",
-            SEEN_PROBABILITY,
-            (f"p + p² ≥ 1.5·{share}, or the budget is not used up", lambda p: p + p**2 >= 1.5 * share),
-        )
     return Case(
         name="retry-budget",
         title="Three attempts are three times the load; with a budget 1.1 times",
@@ -95,18 +83,7 @@ def adaptive_throttle(
 ) -> Case:
     """Return the case; of each triple K, 1.01 or more, what the backend accepts a second, C, and what it is offered,
     twice K·C or more, and 500 at most; K·C is at least 2.
-
-    Raises:
-        ConfigurationError: a triple is out of its domain; all of them.
     """
-    with checking("adaptive_throttle") as check:
-        parameters = check.rows(
-            parameters,
-            {"K": real("a number of at least 1.01", low=1.01), "C": POSITIVE, "offered": POSITIVE},
-            ("offered ≥ 2·K·C, or little is refused", lambda k, accepted, offered: offered >= 2 * k * accepted),
-            ("K·C ≥ 2, or there are few in a window of two minutes", lambda k, accepted, _: k * accepted >= 2),
-            ("offered ≤ 500, or a run takes minutes", lambda k, accepted, offered: offered <= 500),
-        )
     return Case(
         name="adaptive-throttle",
         title="Client-side throttling sends K for each that is accepted",

@@ -12,7 +12,6 @@ from actors.outcomes import Outcome, Transient
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, Replicate, one_rule, scenario
 from simulation.validation.cases.contention_table import TABLE
-from simulation.validation.domains import COUNT, NOT_NEGATIVE, POSITIVE, Domain, checking, one_of
 from simulation.validation.measures import attempts
 from simulation.validation.quantities import Between, Exactly, Mean, Quantity, Spread
 
@@ -33,17 +32,6 @@ BACKOFFS = {
     "FullJitter": "initial_delay: 10ms, max_delay: 2s, jitter: full",
     "Decorr": "initial_delay: 5ms, max_delay: 2s, jitter: decorrelated, cap_after_draw: true",
 }
-
-
-FIGURES = Domain(
-    "six numbers of at least 0, writes and time more than 0, or none",
-    lambda figures: (
-        isinstance(figures, Sequence)
-        and len(figures) in (0, 6)
-        and all(map(NOT_NEGATIVE.holds, figures))
-        and all(map(POSITIVE.holds, figures[::3]))
-    ),
-)
 
 
 class Row:
@@ -72,16 +60,8 @@ def contention(table: Mapping[tuple[str, int], tuple[float, ...]] = TABLE, quick
             of the time until all are done, in ticks. Leave the figures out, ``()``, where only what is exact is known:
             for one client or two. A kind is one of :data:`BACKOFFS`.
         quick: numbers of clients that the quick slice does.
-
-    Raises:
-        ConfigurationError: an entry of the table is out of its domain; all of them.
     """
-    with checking("contention") as check:
-        cells = check.rows(
-            [(*key, figures) for key, figures in table.items()],
-            {"kind": one_of(BACKOFFS), "clients": COUNT, "figures": FIGURES},
-            ("six figures of more than two clients", lambda kind, clients, figures: clients <= 2 or len(figures) == 6),
-        )
+    cells = [(*key, figures) for key, figures in table.items()]
     return Case(
         name="contention",
         title="Exponential backoff and jitter, under contention for one row",

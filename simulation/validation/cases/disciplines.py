@@ -12,10 +12,9 @@ from actors.messages import NotificationSent
 from simulation.results.result import Result
 from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.cases.queues import LAW_SETTLES, LAWS, erlang_c, geometric_states, settles, with_mean
-from simulation.validation.domains import RARE, RATE, SERVERS, STABLE, UTILISATION, checking, one_of
+from simulation.validation.cases.queues import LAWS, erlang_c, geometric_states, settles, with_mean
 from simulation.validation.measures import ended, shares_of_states
-from simulation.validation.quantities import Between, Mean, Quantity
+from simulation.validation.quantities import RARE, Between, Mean, Quantity
 from simulation.validation.settling import WARM_UP
 
 CIW = "https://github.com/CiwPython/Ciw"
@@ -64,24 +63,7 @@ def priority(
     """Return the case; of each triple, critical and other arrivals a second, from 0.001 and of either one in a hundred
     or more, and a law of services in `queues.LAWS`, of which there have to be fewer than one at a time: so many fewer
     that the queue forgets within 20,000 arrivals that it began empty.
-
-    Raises:
-        ConfigurationError: a triple is out of its domain; all of them.
     """
-    with checking("priority") as check:
-        parameters = check.rows(
-            parameters,
-            {"critical": RATE, "others": RATE, "law": one_of(LAWS)},
-            (
-                "(critical + others)·E[S] < 1, or no queue is stable",
-                lambda critical, ordinary, law: (critical + ordinary) * LAWS[law][1] < 1,
-            ),
-            (
-                "one in a hundred or more of either kind, or hardly any comes in a run",
-                lambda critical, ordinary, law: min(critical, ordinary) >= (critical + ordinary) / 100,
-            ),
-            settling.in_time(_settles_with_both, lambda critical, ordinary, law: critical + ordinary),
-        )
     return Case(
         name="priority",
         title="M/G/1 with non-preemptive priority",
@@ -152,18 +134,7 @@ def processor_sharing(
         laws: of services, in `queues.LAWS`, each with the utilisation ρ, between 0.0001 and 1.
 
     Within 20,000 arrivals it has to be forgotten that all began empty, which is so up to a utilisation of 0.98.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("processor_sharing") as check:
-        parameters = check.rows(
-            parameters,
-            {"λ": RATE, "μ": RATE},
-            ("λ < μ, or no queue is stable", lambda rate, mu: rate < mu),
-            settling.in_time(lambda rate, mu: settling.servers(rate, mu, 1), lambda rate, mu: rate),
-        )
-        laws = check.rows(laws, {"law": one_of(LAWS), "ρ": UTILISATION}, *LAW_SETTLES)
     return Case(
         name="processor-sharing",
         title="M/G/1 processor sharing: the mean depends on the mean alone",
@@ -233,21 +204,7 @@ def limited_sharing(
         parameters: arrivals a second, λ, services a second of one server, μ, and how many are served at full speed, c,
             with λ < c·μ; both rates from 0.001 to 1,000,000. It forgets within 20,000 arrivals that it began empty.
         laws: of services, in `queues.LAWS`, stretched to the mean 1/μ.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("limited_sharing") as check:
-        laws = check.values(laws, "law", one_of(LAWS))
-        parameters = check.rows(
-            parameters,
-            {"λ": RATE, "μ": RATE, "c": SERVERS},
-            STABLE,
-            settling.in_time(
-                lambda rate, mu, servers: max([0.0, *(_settles_sharing(rate, mu, servers, law) for law in laws)]),
-                lambda rate, mu, servers: rate,
-            ),
-        )
     return Case(
         name="limited-sharing",
         title="R-PS(c): up to c at full speed, and more of them share",

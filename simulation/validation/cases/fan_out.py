@@ -11,14 +11,11 @@ import numpy as np
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.attempts import mean_attempts
-from simulation.validation.domains import ATTEMPTS, PROBABILITY, SEEN_PROBABILITY, checking, whole
 from simulation.validation.measures import ended
 from simulation.validation.quantities import Exactly, Mean, Quantity
 
 ROUNDS = 100
 """Fans in one replication, ten minutes after one another."""
-
-SIZES = whole(1, 5000)
 
 
 def fan_out(
@@ -31,20 +28,7 @@ def fan_out(
         sizes: how many are sent at once, each taking an exponential time with mean 1 s; from 1 to 5000.
         tails: q, the share of slow answers, and n, how many are sent at once, from 1 to 5000: so that from 2% to
             99% of these have a slow answer among them, or q is 0 or 1.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("fan_out") as check:
-        sizes = check.values(sizes, "n", SIZES)
-        tails = check.rows(
-            tails,
-            {"q": PROBABILITY, "n": SIZES},
-            (
-                "1 − (1 − q)^n from 0.02 to 0.99, or q of 0 or 1",
-                lambda q, n: q in (0, 1) or 0.02 <= 1 - (1 - q) ** n <= 0.99,
-            ),
-        )
     return Case(
         name="fan-out",
         title="The slowest of many",
@@ -103,12 +87,7 @@ def _last(size: int, result: Result) -> dict[str, float]:
 def lost_replies(parameters: Iterable[tuple[float, int]] = ((0.01, 5), (0.1, 5), (0.3, 3))) -> Case:
     """Return the case; of each pair q, the probability that a reply is lost, 0, from 0.001 to 0.999 or 1, and N, how
     many attempts there are, from 1 to 1000.
-
-    Raises:
-        ConfigurationError: a pair is out of its domain; all of them.
     """
-    with checking("lost_replies") as check:
-        parameters = check.rows(parameters, {"q": SEEN_PROBABILITY, "N": ATTEMPTS})
     return Case(
         name="duplicates",
         title="What is delivered more than once when replies are lost",

@@ -17,29 +17,20 @@ from simulation.validation.cases.retry_chains import with_breaker, with_bucket
 from simulation.validation.cases.retry_studies import (
     BREAKER_RETRIES,
     EVENTS,
-    checked_clients,
     load_and_success,
     once_by_breaker,
     solved_load,
     while_tokens_last,
     with_retry_breaker,
 )
-from simulation.validation.domains import (
-    COUNT,
-    RARE,
-    RATE,
-    UTILISATION,
-    Relation,
-    checking,
-    one_of,
-    real,
-    whole,
-)
 from simulation.validation.measures import Array, attempts, ended, exponential_cdf
-from simulation.validation.quantities import Between, Follows, Mean, Quantity
-
-NODES = whole(1, 1000)
-FEW_NODES = whole(1, 100)
+from simulation.validation.quantities import (
+    RARE,
+    Between,
+    Follows,
+    Mean,
+    Quantity,
+)
 
 # ── clients, each with a bucket or a breaker ────────────────────────────────────────────────────────────────────────
 
@@ -61,13 +52,7 @@ def nodes_as_clients(
         share: of a token that each node's bucket gets for each of its calls, from 0 to 1.
         capacity: of each bucket in tokens, from 1; it is full to begin with.
         breakers: shares of attempts that fail, for breakers.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    shares, counts, breakers = checked_clients(
-        "nodes_as_clients", "nodes", NODES, shares, calls, counts, share, capacity, breakers
-    )
     return Case(
         name="nodes-as-clients",
         title="What limits the retries of a fleet is gone where each process has one of its own",
@@ -142,19 +127,7 @@ def arrivals_of_nodes(
     """Return the case; of each row how many nodes there are, n, from 1 to 100, arrivals a second, λ, from 0.001 to
     1,000,000, how busy the provider is, ρ, between 0 and 1, up to some 0.98, and their `routing`: random or
     round_robin.
-
-    Raises:
-        ConfigurationError: a row is out of its domain; all of them.
     """
-    with checking("arrivals_of_nodes") as check:
-        parameters = check.rows(
-            parameters,
-            {"n": FEW_NODES, "λ": RATE, "ρ": UTILISATION, "routing": one_of(("random", "round_robin"))},
-            ("λ/ρ to be 1,000,000 a second at most", lambda _n, rate, rho, _routing: rate / rho <= 1e6),
-            settling.in_time(
-                lambda _n, rate, rho, _routing: settling.servers(rate, rate / rho, 1), lambda _n, rate, *_: rate
-            ),
-        )
     return Case(
         name="arrivals-of-nodes",
         title="Poisson arrivals that are split over nodes, and superposed at their provider",
@@ -231,24 +204,13 @@ def _is_accepted_at_first(event: object) -> bool:
 
 # ── a limit that is divided ─────────────────────────────────────────────────────────────────────────────────────────
 
-LEVELS = 100
-"""A bucket of all nodes has so many tokens at most: it forgets how it began in some of their square."""
-
 
 def divided_buckets(
     parameters: Iterable[tuple[int, float, int]] = ((4, 0.9, 2), (4, 1.5, 2), (10, 1, 2)),
 ) -> Case:
     """Return the case; of each triple how many nodes there are, n, from 1 to 100, arrivals for each token, ρ, from 0.1
     to 10, and the tokens that a node's bucket holds, b, with 100 in all buckets at most.
-
-    Raises:
-        ConfigurationError: a triple is out of its domain; all of them.
     """
-    few: Relation = (f"n·b to be {LEVELS} at most", lambda count, rho, burst: count * burst <= LEVELS)
-    with checking("divided_buckets") as check:
-        parameters = check.rows(
-            parameters, {"n": FEW_NODES, "ρ": real("a number from 0.1 to 10", low=0.1, high=10), "b": COUNT}, few
-        )
     return Case(
         name="divided-buckets",
         title="N token buckets let through less than one of N times the size",

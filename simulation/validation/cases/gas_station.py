@@ -15,13 +15,11 @@ from actors.outcomes import Outcome, Transient
 from simulation.results.result import Result
 from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, one_rule, scenario
-from simulation.validation.domains import RARE, checking, real, whole
 from simulation.validation.measures import time_average
-from simulation.validation.quantities import Mean
+from simulation.validation.quantities import RARE, Mean
 from simulation.validation.settling import WARM_UP
 
 FULL = Transient(reason="no room", throttled=True)
-MINUTES = real("a number from 0.000001 to 10,000", low=1e-6, high=1e4)
 MOTORCYCLES = "host-0.example"
 """Where the recipients are that stand for motorcycles; cars' have no host."""
 
@@ -86,25 +84,7 @@ def gas_station(
         car_min: how long a car takes, mean in minutes.
         motorcycle_min: how long a motorcycle takes; both from 0.000001 to 10,000, and so that it is forgotten within
             20,000 vehicles that none was there.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("gas_station") as check:
-        places = check.values(places, "places", whole(0, 100))
-        check.row(
-            (rate, cars, car_min, motorcycle_min),
-            {
-                "rate": real("a rate from 0.001 to 1,000,000 a minute", low=1e-3, high=1e6),
-                "cars": real("a share from 0.01 to 0.99", low=0.01, high=0.99),
-                "car_min": MINUTES,
-                "motorcycle_min": MINUTES,
-            },
-            settling.in_time(
-                lambda rate, cars, car, motorcycle: _settles_min(rate, cars, car, motorcycle, max([0, *places])),
-                lambda rate, *_: rate,
-            ),
-        )
     return Case(
         name="gas-station",
         title="A gas station for two kinds of vehicles",

@@ -22,7 +22,6 @@ from simulation.engine.system import SimulatedSystem
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, one_rule, scenario
 from simulation.validation.cases.attempts import mean_attempts
-from simulation.validation.domains import COUNT, SEEN_PROBABILITY, checking, whole
 from simulation.validation.measures import attempts
 from simulation.validation.quantities import Exactly, Mean, Quantity
 
@@ -77,22 +76,7 @@ def layered(
         total: L, layers, and N, attempts in each, when all calls at the bottom fail; 100,000 calls at most.
         partial_failures: the same with p, the probability that one does, 0, from 0.001 to 0.999 or 1; of a call at the
             top come 2000 at the bottom at most.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("layered") as check:
-        total = check.rows(
-            total, {"L": LAYERS, "N": COUNT}, ("N^L ≤ 100,000 calls", lambda depth, n: _calls(depth, n, 1) <= 100_000)
-        )
-        partial_failures = check.rows(
-            partial_failures,
-            {"L": LAYERS, "N": COUNT, "p": SEEN_PROBABILITY},
-            (
-                "2000 calls at the bottom at most for one at the top",
-                lambda depth, n, p: _calls(depth, n, p) <= 2000,
-            ),
-        )
     settings = dict.fromkeys([*((depth, n, 1.0) for depth, n in total), *partial_failures])
     return Case(
         name="layers",
@@ -103,9 +87,6 @@ def layered(
         "probability p. With f_0 = p and f_{i+1} = f_i^N there are Π(1 − f_i^N)/(1 − f_i) calls at the bottom.",
         experiments=tuple(_layers(*each) for each in settings),
     )
-
-
-LAYERS = whole(1, 100)
 
 
 def _calls(depth: int, n: int, p: float) -> float:
@@ -160,16 +141,7 @@ def layered_scenario(
     """Return the case; of each row how often a notification is sent in all, R, how many attempts are made each time, A,
     how many requests for each of these, U, each from 1 to 100, and the probability that a request fails, p, 0, from
     0.001 to 0.999 or 1. Of a notification come 2000 requests at most.
-
-    Raises:
-        ConfigurationError: a row is out of its domain; all of them.
     """
-    with checking("layered_scenario") as check:
-        parameters = check.rows(
-            parameters,
-            {"R": LAYERS, "A": LAYERS, "U": LAYERS, "p": SEEN_PROBABILITY},
-            ("2000 requests at most of one notification", lambda r, a, u, p: _bottom(r, a, u, p)[1] <= 2000),
-        )
     return Case(
         name="layers-of-a-scenario",
         title="An operator's redrives, a channel's attempts and its provider's own retries multiply",
@@ -260,19 +232,7 @@ def growth(capacity: int = 10_000, offered: int = 10_100, attempts_each: int = 1
         offered: requests that come each second, from 1.
         attempts_each: attempts of each request, from 1, and as many seconds are looked at. No more than three million
             requests together.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("growth") as check:
-        check.row(
-            (capacity, offered, attempts_each),
-            {"capacity": COUNT, "offered": COUNT, "attempts_each": COUNT},
-            (
-                "offered · attempts_each² of at most 3,000,000 requests",
-                lambda capacity, offered, attempts_each: offered * attempts_each**2 <= 3_000_000,
-            ),
-        )
     excess = max(0, offered - capacity)
     return Case(
         name="retry-growth",

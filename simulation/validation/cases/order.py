@@ -14,7 +14,6 @@ from simulation.results.result import Result
 from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.queues import LAWS, settles
-from simulation.validation.domains import RATE, checking, one_of
 from simulation.validation.quantities import AtMost
 from simulation.validation.settling import WARM_UP
 
@@ -29,19 +28,6 @@ _CUSTOMERS = 4000
 _CUSTOMERS_IF_BUSY = 30_000
 """In one replication, where the utilisation is beyond 0.7."""
 
-_STABLE = (
-    "(critical + normal + bulk)·E[S] < 1, or no queue is stable",
-    lambda critical, normal, bulk, law, *_: (critical + normal + bulk) * LAWS[law][1] < 1,
-)
-_ENOUGH_OF_EACH = (
-    "one in a hundred or more of each class, or hardly any comes in a run",
-    lambda critical, normal, bulk, *_: min(critical, normal, bulk) >= (critical + normal + bulk) / 100,
-)
-_IN_TIME = settling.in_time(
-    lambda critical, normal, bulk, law, *_: settles(law, (critical + normal + bulk) * LAWS[law][1]),
-    lambda critical, normal, bulk, *_: critical + normal + bulk,
-)
-
 
 def own_priority(
     parameters: Iterable[tuple[float, float, float, str]] = (
@@ -50,13 +36,7 @@ def own_priority(
 ) -> Case:  # fmt: skip
     """Return the case; of each row, critical, normal and bulk arrivals a second, each from 0.001 and one in a hundred
     or more, and a law of services in `queues.LAWS`, of which there have to be fewer than one at a time.
-
-    Raises:
-        ConfigurationError: a row is out of its domain; all of them.
     """
-    with checking("own_priority") as check:
-        domains = {"critical": RATE, "normal": RATE, "bulk": RATE, "law": one_of(LAWS)}
-        parameters = check.rows(parameters, domains, _STABLE, _ENOUGH_OF_EACH, _IN_TIME)
     return Case(
         name="own-priority",
         title="M/G/1 with three non-preemptive priorities, in our line",
@@ -96,14 +76,7 @@ def conservation(
         (0.1, 0.1, 0.2, "deterministic", "turns"),
     ),
 ) -> Case:  # fmt: skip
-    """Return the case; of each row as for :func:`own_priority`, and one of `ORDERS`.
-
-    Raises:
-        ConfigurationError: a row is out of its domain; all of them.
-    """
-    with checking("conservation") as check:
-        domains = {"critical": RATE, "normal": RATE, "bulk": RATE, "law": one_of(LAWS), "order": one_of(ORDERS)}
-        parameters = check.rows(parameters, domains, _STABLE, _ENOUGH_OF_EACH, _IN_TIME)
+    """Return the case; of each row as for :func:`own_priority`, and one of `ORDERS`."""
     return Case(
         name="conservation",
         title="The load-weighted sum of waits does not depend on the order",
@@ -132,13 +105,7 @@ def _conservation(critical: float, normal: float, bulk: float, law: str, order: 
 def deficit_round_robin(
     weights: Iterable[tuple[float, float, float]] = ((16, 4, 1), (3, 2, 1), (1, 2.5, 1.5)),
 ) -> Case:
-    """Return the case; of each triple, the weights of critical, normal and bulk ones, from 0.001.
-
-    Raises:
-        ConfigurationError: a weight is out of its domain; all of them.
-    """
-    with checking("deficit_round_robin") as check:
-        weights = check.rows(weights, {"critical": RATE, "normal": RATE, "bulk": RATE})
+    """Return the case; of each triple, the weights of critical, normal and bulk ones, from 0.001."""
     return Case(
         name="deficit-round-robin",
         title="While all classes wait, each gets its weight, but for a round",

@@ -20,27 +20,20 @@ from actors.settings.distributions import Lognormal
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, Replicate, parsed, scenario
 from simulation.validation.cases.attempts import doubling
-from simulation.validation.domains import (
-    ANY_NUMBER,
-    MICROSECONDS,
-    POSITIVE,
-    Domain,
-    checking,
-    real,
-    whole,
-)
 from simulation.validation.measures import attempts, ended
-from simulation.validation.quantities import Exactly, Frequencies, Mean, Quantity, Variance
+from simulation.validation.quantities import (
+    Exactly,
+    Frequencies,
+    Mean,
+    Quantity,
+    Variance,
+)
 
 DOWN = Transient(reason="down")
 
 RETRIES = 999
 ARRIVALS = 400
 """In an outage of fixed length."""
-
-SECONDS = real("a number from 0.00001 to 500,000", low=1e-5, high=500_000)
-_FINITE = real("a number from 0.00001", low=1e-5)
-LONGEST = Domain("a number from 0.00001, or inf", lambda value: value == math.inf or _FINITE.holds(value))
 
 
 def fixed_outage(
@@ -50,19 +43,7 @@ def fixed_outage(
 ) -> Case:  # fmt: skip
     """Return the case; of each triple, how long the outage is, D, the first wait, base, and the longest, cap, in
     seconds: the first two from 0.00001 to 500,000, the last from 0.00001, or infinite. It ends within 999 retries.
-
-    Raises:
-        ConfigurationError: a triple is out of its domain; all of them.
     """
-    with checking("fixed_outage") as check:
-        parameters = check.rows(
-            parameters,
-            {"D": SECONDS, "base": SECONDS, "cap": LONGEST},
-            (
-                f"the waits of {RETRIES} retries to be as long as the outage",
-                lambda length, base, cap: sum(doubling(base, cap, RETRIES)) >= length,
-            ),
-        )
     return Case(
         name="outage",
         title="An outage of fixed length, and backoff without jitter",
@@ -148,37 +129,7 @@ def inspection_paradox(
             less than a hundred thousandth of an outage. In 500 outages there are ten million attempts at most.
         lognormals: of outages whose length in seconds is lognormal, mean μ and standard deviation σ of its logarithm,
             and the wait between retries, which is shorter than they are on average.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("inspection_paradox") as check:
-        check.row(
-            (length, up, wait),
-            {"length": real("a number from 1 to 100,000", low=1, high=100_000), "up": POSITIVE, "wait": MICROSECONDS},
-            ("wait < up, or a retry comes into the next outage", lambda length, up, wait: wait < up),
-            ("wait ≥ length/100,000", lambda length, up, wait: wait >= length / 100_000),
-            (
-                "10,000,000 attempts at most in a run",
-                lambda length, up, wait: CYCLES * _visitors(length) * (length + up + length**2 / wait) <= 1e7,
-            ),
-        )
-        lognormals = check.rows(
-            lognormals,
-            {"μ": ANY_NUMBER, "σ": POSITIVE, "δ": POSITIVE},
-            (
-                "δ < exp(μ + σ²/2), or a retry comes into the next outage",
-                lambda mu, sigma, wait: wait < math.exp(mu + sigma**2 / 2),
-            ),
-            (
-                "exp(μ + 2σ² + 6σ) ≤ 1,000,000·δ, so many retries of the one that waits longest",
-                lambda mu, sigma, wait: math.exp(mu + 2 * sigma**2 + 6 * sigma) <= 1e6 * wait,
-            ),
-            (
-                "10,000,000 attempts at most in a run",
-                lambda mu, sigma, wait: VISITORS / 2 * math.exp(mu + 1.5 * sigma**2) / 2 / wait <= 1e7,
-            ),
-        )
     return Case(
         name="residual-outage",
         title="What is left of an outage for those that come into it",
@@ -339,18 +290,7 @@ def herd(size: int = 1000, wait: float = 10) -> Case:
     Args:
         size: how many fail at once, from 100 to 10,000.
         wait: before their one retry, in seconds; from 0.0001 to 36,000.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("herd") as check:
-        check.row(
-            (size, wait),
-            {
-                "size": whole(BINS, 10_000),
-                "wait": real("a number from 0.0001 to 36,000", low=1e-4, high=36_000),
-            },
-        )
     return Case(
         name="herd",
         title="How jitter spreads a thundering herd",

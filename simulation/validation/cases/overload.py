@@ -15,7 +15,6 @@ from simulation.results.result import Result
 from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, one_provider, one_rule, scenario
 from simulation.validation.cases.queues import Room, erlang_b
-from simulation.validation.domains import COUNT, PROBABILITY, RARE, RATE, checking, real, whole
 from simulation.validation.measures import attempts, ended, time_average
 from simulation.validation.quantities import Exactly, Mean, Quantity
 from simulation.validation.settling import WARM_UP
@@ -31,26 +30,7 @@ def metastable(rates: Iterable[int] = (100, 140, 160, 280), capacity: int = 300,
             attempts at most: just below that half it takes long to work off the backlog of the outage.
         capacity: what the database does a second, from 2.
         outage: how many seconds it is frozen: 2 at least, so that a storm begins at all, and at most an hour.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("metastable") as check:
-        check.row(
-            (capacity, outage),
-            {"capacity": whole(2, 100_000), "outage": real("a number from 2 to 3600", low=2, high=3600)},
-        )
-        rates = check.values(
-            rates,
-            "λ",
-            COUNT,
-            (f"λ below the capacity, {capacity}", lambda rate: rate < capacity),
-            (f"2λ other than {capacity}, where it is not decided", lambda rate: 2 * rate != capacity),
-            (
-                "a run of 3,000,000 attempts at most",
-                lambda rate: 2 * rate * (_long_after(rate, capacity, outage) + LOOKED_AT_S) <= 3_000_000,
-            ),
-        )
     return Case(
         name="metastable",
         title="A retry storm that outlives its trigger",
@@ -119,9 +99,6 @@ def _before_and_after(after: float, result: Result) -> dict[str, int]:
 # ── threads that hang ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-TIME = real("a number from 0.000001 to 100,000", low=1e-6, high=1e5)
-
-
 def bimodal_latency(
     parameters: Iterable[tuple[float, int, float, float, float]] = (
         (100, 100, 0.1, 0.05, 100),
@@ -136,31 +113,7 @@ def bimodal_latency(
             share that hangs, from 0 to 1; and the deadline in seconds, the mean of how long these hang; both times from
             0.000001 to 100,000. One in a thousand or more finds no thread, and two million come at most in eleven times
             the longer of the two.
-
-    Raises:
-        ConfigurationError: parameters are out of their domain; all of them.
     """
-    with checking("bimodal_latency") as check:
-        parameters = check.rows(
-            parameters,
-            {
-                "λ": RATE,
-                "threads": whole(1, 100_000),
-                "usual": TIME,
-                "share": PROBABILITY,
-                "deadline": TIME,
-            },
-            (
-                "2,000,000 requests at most in eleven times the longer of usual and deadline",
-                lambda rate, threads, usual, share, deadline: 11 * rate * max(usual, deadline) <= 2e6,
-            ),
-            (
-                "a share of errors of 0.001 or more",
-                lambda rate, threads, usual, share, deadline: (
-                    erlang_b(threads, rate * ((1 - share) * usual + share * deadline)) >= RARE
-                ),
-            ),
-        )
     return Case(
         name="bimodal-latency",
         title="Five per cent that hang take all threads",
@@ -252,24 +205,7 @@ def retrial_queue(
     """Return the case; of each triple, arrivals, services and returns a second: λ, μ and θ, from 0.001 to 1,000,000,
     with μ/100 ≤ λ < μ. A run has a million attempts at most, in which the orbit forgets that it began empty: so it has
     to be neither very slow nor very busy, and ρ = λ/μ not too near to 1.
-
-    Raises:
-        ConfigurationError: a triple is out of its domain; all of them.
     """
-    with checking("retrial_queue") as check:
-        parameters = check.rows(
-            parameters,
-            {"λ": RATE, "μ": RATE, "θ": RATE},
-            ("λ < μ, or no queue is stable", lambda rate, mu, theta: rate < mu),
-            ("λ ≥ μ/100, or hardly any customer finds it busy", lambda rate, mu, theta: rate >= mu / 100),
-            settling.in_time(_orbit_settles, lambda rate, mu, theta: rate),
-            (
-                "1,000,000 attempts at most in a run",
-                lambda rate, mu, theta: (
-                    rate * _long_enough(rate, mu, theta) * (1 + _mean_retries(rate / mu, theta / mu)) <= 1e6
-                ),
-            ),
-        )
     return Case(
         name="retrial-queue",
         title="Customers that find it busy come again until they are served",

@@ -18,7 +18,6 @@ from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import RetryConfig
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.domains import SEEN_PROBABILITY, checking, real, whole
 from simulation.validation.quantities import Between, Exactly, Mean
 
 # ── gRPC ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -31,20 +30,7 @@ def grpc(settings: Iterable[tuple[int, float]] = ((10, 0.1),), shares: Iterable[
         settings: pairs of the most tokens, from 1 to 1000, and of what a success gives, a whole number of thousandths
             of a token, up to 1.
         shares: of attempts that fail, for the drift of the tokens; 0, from 0.001 to 0.999 or 1.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("grpc") as check:
-        settings = check.rows(
-            settings,
-            {"maxTokens": whole(1, 1000), "tokenRatio": real("a number from 0.001 to 1", low=0.001, high=1)},
-            (
-                "tokenRatio to be a whole number of thousandths",
-                lambda tokens, ratio: abs(1000 * ratio - round(1000 * ratio)) < 1e-9,
-            ),
-        )
-        shares = check.values(shares, "p", SEEN_PROBABILITY)
     ratios = dict.fromkeys(ratio for _, ratio in settings)
     return Case(
         name="grpc-throttling",

@@ -11,18 +11,12 @@ from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, scenario
 from simulation.validation.cases.attempts import JITTERS, mean_attempts, moments_of_wait
 from simulation.validation.cases.queues import erlang_c
-from simulation.validation.domains import (
-    ATTEMPTS,
-    NOT_NEGATIVE,
-    PROBABILITY,
-    RARE,
-    RATE,
-    SERVERS,
-    checking,
-    one_of,
-)
 from simulation.validation.measures import attempts, ended, time_average
-from simulation.validation.quantities import Mean, Quantity
+from simulation.validation.quantities import (
+    RARE,
+    Mean,
+    Quantity,
+)
 from simulation.validation.settling import WARM_UP
 
 
@@ -42,32 +36,7 @@ def product_form(
             first wait in seconds; and the jitter, of `attempts.JITTERS`. The workers keep up with all attempts,
             λ(1 − p^N)/(1 − p) < c·μ, and forget within 20,000 arrivals that none was there to begin with; the waits,
             which double, are short beside 4000/λ seconds.
-
-    Raises:
-        ConfigurationError: parameters are out of their domain; all of them.
     """
-    with checking("product_form") as check:
-        parameters = check.rows(
-            parameters,
-            {
-                "λ": RATE, "μ": RATE, "c": SERVERS, "p": PROBABILITY, "N": ATTEMPTS, "base": NOT_NEGATIVE,
-                "jitter": one_of(JITTERS),
-            },
-            (
-                "λ(1 − p^N)/(1 − p) < c·μ, or no queue is stable",
-                lambda rate, mu, servers, p, n, base, jitter: rate * mean_attempts(p, n) < servers * mu,
-            ),
-            (
-                "no wait longer than 10 h, and all together not than 400/λ, a tenth of the run",
-                lambda rate, mu, servers, p, n, base, jitter: (
-                    n == 1 or (base * 2 ** (n - 2) <= 30_000 and base * 2 ** (n - 1) * rate <= 400)
-                ),
-            ),
-            settling.in_time(
-                lambda rate, mu, servers, p, n, base, jitter: settling.servers(rate * mean_attempts(p, n), mu, servers),
-                lambda rate, *_: rate,
-            ),
-        )  # fmt: skip
     return Case(
         name="pipeline",
         title="The whole pipeline in product form",

@@ -16,21 +16,13 @@ from actors.outcomes import Outcome, Transient
 from simulation.results.result import Result
 from simulation.validation import settling
 from simulation.validation.case import Case, Experiment, one_rule, scenario
-from simulation.validation.domains import (
-    COUNT,
-    POSITIVE,
-    RARE,
-    RATE,
-    SERVERS,
-    STABLE,
-    UTILISATION,
-    Relation,
-    checking,
-    one_of,
-    whole,
-)
 from simulation.validation.measures import attempts, ended, exponential_cdf, shares_of_states, time_average
-from simulation.validation.quantities import Follows, Mean, Quantity
+from simulation.validation.quantities import (
+    RARE,
+    Follows,
+    Mean,
+    Quantity,
+)
 from simulation.validation.settling import WARM_UP
 
 GAPS = 1000
@@ -77,17 +69,7 @@ def mm_c(
     """Return the case; of each triple, arrivals a second, λ, services a second of each server, μ, and how many servers
     there are, c, to 100,000, with λ < c·μ. Both rates are from 0.001 to 1,000,000, and the queue forgets within 20,000
     arrivals that it began empty: with one server that is so up to λ = 0.98·μ.
-
-    Raises:
-        ConfigurationError: a triple is out of its domain; all of them.
     """
-    with checking("mm_c") as check:
-        parameters = check.rows(
-            parameters,
-            {"λ": RATE, "μ": RATE, "c": SERVERS},
-            STABLE,
-            settling.in_time(settling.servers, lambda rate, mu, servers: rate),
-        )
     return Case(
         name="mm-c",
         title="M/M/1 and M/M/c",
@@ -203,7 +185,6 @@ LONG = (
 """λ, μ, c and K of those that take long, as few are refused, or many after one another."""
 
 FULL = Transient(reason="full", throttled=True)
-MOST_PLACES = 100_000
 
 
 class Room:
@@ -229,25 +210,7 @@ def mm_c_k(
         bounded: λ, arrivals a second; μ, services a second of each server, both from 0.001 to 1,000,000; c, servers;
             K, places in all, from 1. The servers may be overloaded, a hundredfold at most. Within 20,000 arrivals it is
             forgotten that all began empty.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("mm_c_k") as check:
-        lost = check.rows(
-            lost,
-            {"c": whole(1, MOST_PLACES), "load": POSITIVE},
-            ("a load from 0.001 to 100·c", lambda servers, load: 1e-3 <= load <= 100 * servers),
-            settling.in_time(
-                lambda servers, load: settling.places(load, 1, servers, servers), lambda servers, load: load
-            ),
-        )
-        bounded = check.rows(
-            bounded,
-            {"λ": RATE, "μ": RATE, "c": COUNT, "K": whole(1, MOST_PLACES)},
-            ("λ ≤ 100·min(c, K)·μ", lambda rate, mu, servers, places: rate <= 100 * min(servers, places) * mu),
-            settling.in_time(settling.places, lambda rate, mu, servers, places: rate),
-        )
     return Case(
         name="mm-c-k",
         title="Erlang B and M/M/c/K: a bounded mailbox",
@@ -340,13 +303,6 @@ def settles(law: str, rho: float) -> float:
     return settling.work(rho / mean, mean, square)
 
 
-LAW_SETTLES: tuple[Relation, ...] = (
-    ("ρ ≥ 0.0001, or there are hardly any arrivals", lambda law, rho: rho >= 1e-4),
-    settling.in_time(settles, lambda law, rho: rho / LAWS[law][1]),
-)
-"""Of a law and the utilisation."""
-
-
 def with_mean(law: str, mean_s: float) -> str:
     """Return how a scenario writes a law of :data:`LAWS`, stretched to another mean."""
     text, mean, _ = _SCALED[law]
@@ -361,12 +317,7 @@ def mg_1(
 ) -> Case:  # fmt: skip
     """Return the case; of each pair, a law of :data:`LAWS`, and the utilisation ρ, between 0.0001 and 1: so far from 1
     that the queue forgets within 20,000 arrivals that it began empty.
-
-    Raises:
-        ConfigurationError: a pair is out of its domain; all of them.
     """
-    with checking("mg_1") as check:
-        parameters = check.rows(parameters, {"law": one_of(LAWS), "ρ": UTILISATION}, *LAW_SETTLES)
     return Case(
         name="mg-1",
         title="M/G/1: the wait by Pollaczek and Khinchine, and open against closed",
@@ -400,9 +351,6 @@ def _mg_1(law: str, rho: float) -> Experiment:
         quantities=(sojourn,),
         full_only=rho > 0.5 or square > 2 * mean**2,
     )
-
-
-_ONE_IN_A_THOUSAND = "10% where one service in a thousand is a hundred times as long"
 
 
 def _sojourn(duration: float, result: Result) -> dict[str, float]:

@@ -17,18 +17,14 @@ from simulation.results.result import Result
 from simulation.validation.case import PILOT, Case, Experiment, parsed, scenario
 from simulation.validation.cases.attempts import mean_attempts
 from simulation.validation.cases.retry_chains import with_breaker, with_bucket
-from simulation.validation.domains import (
-    COUNT,
-    RARE,
-    SEEN_PROBABILITY,
-    Domain,
-    Relation,
-    checking,
-    real,
-    whole,
-)
 from simulation.validation.measures import ended
-from simulation.validation.quantities import Between, Exactly, Mean, Quantity
+from simulation.validation.quantities import (
+    RARE,
+    Between,
+    Exactly,
+    Mean,
+    Quantity,
+)
 
 REQUESTS = 1000
 """In one replication."""
@@ -41,15 +37,6 @@ EVENTS = 100
 
 CLIENT_CALLS = 100
 """Of each client in the study with a token bucket: 10 a second for 10 s."""
-
-
-SHARE = real("a share from 0 to 1", high=1)
-
-FEW_STATES: Relation = (
-    "a share of so few digits, and so small a capacity, that the bucket has 500 levels at most",
-    lambda share, capacity: capacity * as_fraction(share).denominator <= 500,
-)
-"""Of the share of a token for each call and the capacity in tokens: the chain has so many states."""
 
 
 def open_clients(p: float, retry: str, rate: float = 1000, requests: int = REQUESTS) -> str:
@@ -88,13 +75,7 @@ def retry_strategies(
         share: of a token that the bucket gets for each call; and of the calls, above which the breaker is open. From 0
             to 1.
         capacity: of the bucket in tokens, from 1; it is full to begin with.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("retry_strategies") as check:
-        shares, budgets, breakers = (check.values(each, "p", SEEN_PROBABILITY) for each in (shares, budgets, breakers))
-        check.row((share, capacity), {"share": SHARE, "capacity": COUNT}, FEW_STATES)
     return Case(
         name="retry-strategies",
         title="No retries, three retries, a token bucket, and a breaker",
@@ -236,39 +217,6 @@ def _load_of_breakers(load: float) -> Quantity:
     return Between(name="load", low=1 - RARE, high=1 + RARE, because=f"{load:.7g}, solved: hardly any is retried")
 
 
-def checked_clients(
-    factory: str,
-    name: str,
-    domain: Domain,
-    shares: Iterable[float],
-    calls: int,
-    counts: Iterable[int],
-    share: float,
-    capacity: int,
-    breakers: Iterable[float],
-) -> tuple[list[float], list[int], list[float]]:
-    """Return what a case of clients is given, each of which has a bucket or a breaker: the shares of attempts that fail
-    for buckets, the numbers of clients, and the shares for breakers; see :func:`client_count`.
-
-    Raises:
-        ConfigurationError: one is out of its domain; all of them.
-    """
-    with checking(factory) as check:
-        shares, breakers = (check.values(each, "p", SEEN_PROBABILITY) for each in (shares, breakers))
-        check.row(
-            (calls, share, capacity),
-            {"calls": whole(1, 100_000), "share": SHARE, "capacity": COUNT},
-            (FEW_STATES[0], lambda calls, share, capacity: FEW_STATES[1](share, capacity)),
-        )
-        counts = check.values(
-            counts,
-            name,
-            domain,
-            (f"from 1 to 10,000 calls for each, of {calls}", lambda count: 1 <= calls // count <= 10_000),
-        )
-    return shares, counts, breakers
-
-
 def while_tokens_last(share: float, capacity: int) -> str:
     """Return the retries of a client with a token bucket, which alone bounds them."""
     budget = f"budget: {{kind: token_bucket, share: {100 * share}%, capacity: {capacity}, inclusive: false}}"
@@ -304,13 +252,7 @@ def client_count(
         share: of a token that each client's bucket gets for each of its calls, from 0 to 1.
         capacity: of each bucket in tokens, from 1; it is full to begin with.
         breakers: shares of attempts that fail, for breakers.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    shares, counts, breakers = checked_clients(
-        "client_count", "clients", COUNT, shares, calls, counts, share, capacity, breakers
-    )
     return Case(
         name="client-count",
         title="A token bucket in many small clients is none, and a breaker is always open",
@@ -348,24 +290,7 @@ def serial_clients(
         clients: that are serial, from 1; they make 100 calls each and 150,000 at most in a run, or what 10 s give.
         think: how long these think on average, in seconds, from 0.000001 to 1,000,000.
         base: the first wait in seconds, from 0 to 15, as the third, four times as long, is not above a minute.
-
-    Raises:
-        ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("serial_clients") as check:
-        shares = check.values(shares, "p", SEEN_PROBABILITY)
-        check.row(
-            (clients, think, base),
-            {
-                "clients": COUNT,
-                "think": real("a number from 0.000001 to 1,000,000", low=1e-6, high=1e6),
-                "base": real("a number from 0 to 15", high=15),
-            },
-            (
-                "150,000 calls at most in a run",
-                lambda clients, think, base: clients * max(100, 10 / (think + SERVICE_S)) <= 150_000,
-            ),
-        )
     return Case(
         name="open-and-serial",
         title="Backoff does not cut the work of open clients, but that of serial ones",

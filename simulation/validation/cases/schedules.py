@@ -10,23 +10,14 @@ from itertools import accumulate, pairwise
 from actors.instants import NS_PER_S, ns
 from simulation.results.result import Result
 from simulation.validation.case import Case, Experiment, scenario
-from simulation.validation.domains import (
-    NAME,
-    POSITIVE,
-    Domain,
-    checking,
-    real,
-    whole,
-)
 from simulation.validation.measures import attempts
-from simulation.validation.quantities import Exactly, Mean
+from simulation.validation.quantities import (
+    Exactly,
+    Mean,
+)
 
 SVIX = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
 DRAIN_S = 30 * 86_400
-WAITS = Domain(
-    "three or more numbers of more than 0",
-    lambda waits: isinstance(waits, Sequence) and len(waits) >= 3 and all(map(POSITIVE.holds, waits)),
-)
 QSTASH = tuple(min(86_400, math.exp(2.5 * number)) for number in range(1, 7))
 
 
@@ -46,32 +37,7 @@ def published_schedules(
         schedules: names, and the waits in seconds, three or more.
         exponentials: names, first wait in seconds, multiplier, from 1, longest wait in seconds, and how many waits,
             from 3 to 1000. All waits of a schedule together take less than 30 days.
-
-    Raises:
-        ConfigurationError: a schedule is out of its domain; all of them.
     """
-    with checking("published_schedules") as check:
-        schedules = check.rows(
-            schedules,
-            {"name": NAME, "waits": WAITS},
-            ("waits of less than 30 days in all", lambda name, waits: sum(waits) < DRAIN_S),
-        )
-        exponentials = check.rows(
-            exponentials,
-            {
-                "name": NAME,
-                "first": POSITIVE,
-                "multiplier": real("a number of at least 1", low=1),
-                "longest": POSITIVE,
-                "count": whole(3, 1000),
-            },
-            (
-                "waits of less than 30 days in all",
-                lambda name, first, multiplier, longest, count: (
-                    sum(min(longest, first * multiplier**step) for step in range(count)) < DRAIN_S
-                ),
-            ),
-        )
     return Case(
         name="schedules",
         title="Published retry schedules",
