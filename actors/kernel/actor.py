@@ -325,6 +325,13 @@ class Actor(HookedActor):
 
     # Hooks
 
+    def _takes_up(self, message: Any) -> bool:
+        """Tell whether to handle a message that stood in the mailbox while this actor was down, or busy.
+
+        True unless a subclass finds that it has come too late; what becomes of it is then up to the subclass.
+        """
+        return True
+
     def on_child_failure(self, child: ActorRef[Any], error: Exception) -> Decision:
         """Decide about a child that failed more often than its supervision allows; by default it is stopped.
 

@@ -337,6 +337,11 @@ class ActorSystem(Intercepted, ABC):
             if inbox.empty():
                 return None  # dropped since, to make room
             message = inbox.get()
+            inbox.hands_over = actor.mailbox.capacity is None  # in a bounded one all messages stand
+            try:
+                return self._handle(actor, message)
+            finally:
+                inbox.hands_over = False
         return self._handle(actor, message)
 
     def _handle(self, actor: Actor, message: Any) -> Any:
@@ -344,7 +349,10 @@ class ActorSystem(Intercepted, ABC):
         kind = type(message)
         handler = actor._plain.get(kind) or actor._incarnation.async_handlers.get(kind)
         try:
-            answer = actor._handle_receive(message) if handler is None else handler(message)
+            if actor.actor_inbox.hands_over and not actor._takes_up(message):
+                answer = None
+            else:
+                answer = actor._handle_receive(message) if handler is None else handler(message)
         except Exception as error:
             self._raised(actor, message, reply_to, error)
             if actor._accepting is not NOTHING:

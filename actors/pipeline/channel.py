@@ -12,10 +12,11 @@ from actors.errors import DeliveryError, PermanentError, TransientError, describ
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.async_handlers import failure
-from actors.kernel.effects import Effect, Foreseen, Promise
+from actors.kernel.effects import Effect, Foreseen, Performed, Promise
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.isolation import Enter
 from actors.pipeline.lane import Lane
+from actors.pipeline.stage import may_still_go
 from actors.pipeline.wiring import Stages
 
 OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault, Ambiguous})
@@ -56,6 +57,14 @@ class Channel(Actor):
     @handles(Forgo)
     def on_forgo(self, forgo: Forgo) -> None:
         self.system.perform(self._breaker, _NOT_MADE, forgo.admitted)
+
+    def _takes_up(self, message: Any) -> bool:
+        """Make no attempt that has expired while this channel was down, or is not wanted now: the handler decides."""
+        now_ns = self.system.now_ns
+        if type(message) is not Admitted or may_still_go(message.attempt, self._stages, now_ns):
+            return True
+        self._breaker.actor_ref.tell(Performed(request=message, result=UNSENT, started_ns=now_ns, ended_ns=now_ns))
+        return False
 
     def _waits_for_turn(self, admitted: Admitted) -> bool:
         """Have an attempt wait until the channel is its own, or no longer another one's; tell whether it does."""

@@ -166,6 +166,10 @@ class CircuitBreakerActor(Stage):
         if self._lines:
             self._set_timer()
 
+    def _takes_up(self, message: Any) -> bool:
+        is_dropped = type(message) is Attempt and self._tenants is not None and not self._tenants.is_expected(message)
+        return is_dropped or super()._takes_up(message)
+
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
         admitted: Admitted = performed.request

@@ -35,7 +35,7 @@ from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.messages import Message, NotificationChannel
-from actors.pipeline.stage import is_too_late
+from actors.pipeline.stage import may_still_go
 
 if TYPE_CHECKING:
     from actors.domain.delivery import Delivery
@@ -129,7 +129,8 @@ class Isolation(Actor):
             if is_suspect and self._under_way() > 0:
                 return
             self._waiting.popleft()
-            if not self._may_begin(enter.admitted.attempt):
+            attempt = enter.admitted.attempt
+            if not may_still_go(attempt, self._stages[attempt.command.channel], self.now_ns):
                 enter.channel.tell(Forgo(enter.admitted))
                 continue
             if is_suspect:
@@ -141,11 +142,6 @@ class Isolation(Actor):
                 self._begin(enter)
             else:
                 self.perform(effect, enter)
-
-    def _may_begin(self, attempt: Attempt) -> bool:
-        """Tell whether one whose turn it is may be made still; else the handler decides again."""
-        is_wanted = self._stages[attempt.command.channel].is_wanted
-        return not is_too_late(attempt, self.now_ns) and (is_wanted is None or is_wanted(attempt.command))
 
     def _begin(self, enter: Enter) -> None:
         admitted = enter.admitted

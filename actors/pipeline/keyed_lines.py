@@ -32,9 +32,6 @@ class KeyedStage(Stage):
     What waits here is behind no one but its own key.
     """
 
-    is_charged_here = False
-    """Whether what is sent back from here has been charged to the limit of its user."""
-
     def __init__(self, channel: NotificationChannel, stages: Stages, waiting: Waiting) -> None:
         """Begin without any that wait.
 

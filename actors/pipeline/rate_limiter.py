@@ -22,6 +22,8 @@ class RateLimiterActor(KeyedStage):
     channel, by class and then as they came.
     """
 
+    is_charged_here = False
+
     def __init__(self, channel: NotificationChannel, config: RateLimitConfig, stages: Stages) -> None:
         super().__init__(channel, stages, stages.waiting.users)
         self._drops = config.on_limit == "drop"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from actors.domain.attempts import Attempt, Rejected
+from actors.domain.attempts import EXPIRED, Attempt, Rejected, Requeued
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred, RecordedEvent
@@ -26,6 +26,9 @@ class Stage(Actor):
 
     supervision = Supervision(then="escalate")
 
+    is_charged_here = True
+    """Whether what is sent back from here has been charged to the limit of its user."""
+
     def __init__(self, channel: NotificationChannel, stages: Stages) -> None:
         super().__init__()
         self._channel = channel
@@ -36,6 +39,16 @@ class Stage(Actor):
     def on_start(self) -> None:
         assert self._stages.handler is not None
         self._to_handler = self.route(self._stages.handler)
+
+    def _takes_up(self, message: Any) -> bool:
+        """Send an attempt back that has expired while this stage was down, or is not wanted now, as from a line."""
+        if type(message) is not Attempt or may_still_go(message, self._stages, self.system.now_ns):
+            return True
+        if is_too_late(message, self.system.now_ns):
+            self._reject(message, EXPIRED)
+        else:
+            self._to_handler(Requeued(attempt=message, charged=self.is_charged_here or message.charged))
+        return False
 
     @handles(_Advance)
     def on_advance(self, _: _Advance) -> None:
@@ -108,6 +121,11 @@ class Stage(Actor):
 
     def _reject(self, attempt: Attempt, reason: str) -> None:
         self._to_handler(Rejected(attempt=attempt, reason=reason))
+
+
+def may_still_go(attempt: Attempt, stages: Stages, now_ns: int) -> bool:
+    """Tell whether an attempt that has waited has not expired, and is wanted."""
+    return not is_too_late(attempt, now_ns) and (stages.is_wanted is None or stages.is_wanted(attempt.command))
 
 
 def is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:

@@ -74,8 +74,6 @@ class TenantBounds(KeyedStage):
     full when it could go: it comes back, and waits here among its tenant's own.
     """
 
-    is_charged_here = True
-
     def __init__(self, channel: NotificationChannel, config: TenantConfig, stages: Stages) -> None:
         super().__init__(channel, stages, stages.waiting.tenants)
         if stages.on_their_way is None:

@@ -62,8 +62,8 @@ class InTime(Invariant):
     """Nothing sets out before what it is scheduled for, no retry before its time, and none of them after the
     notification has expired; no attempt outlasts its timeout, and what waits for its retry has no outcome meanwhile.
 
-    Until all is settled after a crash, what lay in a mailbox goes late; and where the wall clock steps, what is read
-    from the store is read by the calendar, so that a notification from before a crash expires earlier or later by that.
+    Until all is settled after a crash, an answer in a mailbox comes late; and where the wall clock steps, the store is
+    read by the calendar, so that a notification from before a crash expires earlier or later by that.
     """
 
     name = "in-time"
@@ -117,7 +117,7 @@ class InTime(Invariant):
             expires_ns = of_fallback_ns if expires_ns is None else min(expires_ns, of_fallback_ns)
         if expires_ns is None or made.at_ns <= expires_ns or made.is_copy:
             return None
-        if not self.context.lifecycles.is_settled(made.at_ns) or self.context.is_by_the_calendar(lifecycle):
+        if self.context.is_by_the_calendar(lifecycle):
             return None
         return f"{made.notification_id} is sent after {seconds_text(expires_ns)}, when it has expired"
 

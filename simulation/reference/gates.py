@@ -20,8 +20,6 @@ REMEMBERED_MAX = 10_000
 class Gate(Stage):
     """A stage where those of each key, a user or a tenant, wait in a line of their own."""
 
-    counted_for_user: ClassVar[bool]
-    """Whether those that wait here have been counted against the limits of their users."""
     why: ClassVar[str]
     """Why they wait, in words."""
     settings: Any

@@ -50,6 +50,7 @@ from simulation.reference.notifications import (
 )
 from simulation.reference.people import wanted_from_ns
 from simulation.reference.process import Process
+from simulation.reference.stage import is_too_late
 from simulation.reference.templates import Missing, filled_in
 from simulation.reference.unrecorded import Asked, Refused
 
@@ -282,6 +283,14 @@ class Handler(Process):
             self.ask(Send(admitted, self.now_ns))
         else:
             self.hedging.begin(lane, lane.config.hedging, admitted)
+
+    def make_after_waiting(self, admitted: Admitted) -> None:
+        """The same after the channel was down: one that has expired since, or is not wanted now, is not made."""
+        attempt = admitted.attempt
+        if is_too_late(attempt, self.now_ns) or not self.is_wanted(attempt.command):
+            self.decided(Send(admitted, self.now_ns, self.now_ns))
+        else:
+            self.make(admitted)
 
     def ask(self, send: Send) -> int:
         """Ask the provider once, unless the node has no lease (19); return the number of this send."""

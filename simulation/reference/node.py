@@ -17,7 +17,7 @@ from simulation.reference.comparing import timer_that_waits
 from simulation.reference.hedging import Hedging
 from simulation.reference.instants import NS_PER_S, ns
 from simulation.reference.letters import Letters
-from simulation.reference.loop import Place, Timeline, Timer
+from simulation.reference.loop import Place, Step, Timeline, Timer
 from simulation.reference.notifications import Notification
 from simulation.reference.orders import Orders
 from simulation.reference.redriving import Redriving
@@ -175,6 +175,8 @@ class Node(Orders):
     def _restart(self, place: Place) -> None:
         """An actor starts anew: its state is lost, and its mailbox kept, to be worked off before all else."""
         mailbox = self.mailboxes.pop(place)
+        if place[0] in ("limiter", "breaker", "channel"):
+            mailbox = [self._looked_at_anew(place, step) for step in mailbox]
         match place[0]:
             case "handler":
                 for key in [key for key in self.due if key[0] == "go-on"]:
@@ -196,6 +198,14 @@ class Node(Orders):
             case "alert":
                 self.letters.forget_alerts()
         self.timeline.handed_over.extend(mailbox)
+
+    def _looked_at_anew(self, place: Place, step: Step) -> Step:
+        """An attempt in the mailbox of a stage may have expired, or have come into quiet hours, as in a line."""
+        way = self.ways[place[1].partition("/")[0]]
+        stage = way.users if place[0] == "limiter" else way
+        if step.rule == stage.enter:
+            return step._replace(rule=stage.enter_after_waiting)
+        return step._replace(rule=self.make_after_waiting) if step.rule == self.make else step
 
     # ── the process crashes ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from actors.messages import DeferralCause, NotificationDeferred
 from actors.settings.channel import ChannelConfig
-from simulation.reference.notifications import Attempt, Ended
+from simulation.reference.notifications import ENDED_AS_EXPIRED, Attempt, Ended
 from simulation.reference.order import Line
 from simulation.reference.process import Process
 
@@ -16,6 +16,9 @@ L = TypeVar("L", bound=Line)
 
 class Stage:
     """A part of the way of a channel's attempts that is an actor of its own."""
+
+    counted_for_user: ClassVar[bool] = True
+    """Whether what is handed back from here has been counted for its user."""
 
     def __init__(self, actor: str, process: Process, channel: str, config: ChannelConfig) -> None:
         self._actor = actor
@@ -30,6 +33,15 @@ class Stage:
     def enter(self, attempt: Attempt) -> None:
         """Let an attempt pass, wait or end; one that comes twice only once."""
         raise NotImplementedError
+
+    def enter_after_waiting(self, attempt: Attempt) -> None:
+        """The same for one that stood in the mailbox while this stage was down: it may have expired, or be unwanted."""
+        if is_too_late(attempt, self.process.now_ns):
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
+        elif not self.process.is_wanted(attempt.command):
+            self.hand_back(self.process.requeued, attempt, self.counted_for_user or attempt.counted_for_user)
+        else:
+            self.enter(attempt)
 
     def flush(self) -> None:
         """Drop all that wait, here and behind: the handler sends again what is under way."""

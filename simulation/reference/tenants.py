@@ -21,7 +21,6 @@ NOT_COUNTED = {BEHIND_BREAKER, BACK}
 class TenantBounds(Gate):
     """`tenant: {max_in_flight, rate}`, which "on a channel caps each tenant, beside `rate_limit` for users" (14)."""
 
-    counted_for_user = True
     why = "{} is over what its tenant may take (tenant: {})"
 
     def __init__(self, following: Stage) -> None:

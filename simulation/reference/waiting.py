@@ -222,6 +222,10 @@ class Waiting(Stage):
 
     # ── leaving ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def enter_after_waiting(self, attempt: Attempt) -> None:
+        if attempt not in self.taken and self.tenants.have_let_pass(attempt):
+            super().enter_after_waiting(attempt)
+
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
         super().hand_back(rule, attempt, *more)
         self.has_left(attempt)

@@ -97,3 +97,37 @@ faults: [{channel: email, at: 70s, crash: {actor: breaker}}]
 """)
     assert sent_s(result) == [MORNING_S + 30]
     assert not [event for event in result.history if type(event) is NotificationSuppressed]
+
+
+LAY_IN_A_MAILBOX = pytest.mark.parametrize(
+    ("actor", "settings"),
+    [
+        ("limiter", "rate_limit: {rate: 100/s}"),
+        ("breaker", "tenant: {rate: 100/s}, rate_limit: {rate: 100/s}"),
+        ("channel", ""),
+        ("channel", "hedging: {delay: 1s, max_attempts: 2}"),
+    ],
+)
+
+
+@LAY_IN_A_MAILBOX
+def test_what_lay_in_the_mailbox_of_a_stage_that_was_down(actor, settings):
+    result = run(f"""
+workload: [{{channel: email, arrivals: {{times: [59s, 59s, 61s]}}, users: 3, tenants: 2}}]
+channels: {{email: {{{settings}}}}}
+faults: [{{channel: email, at: 58s, crash: {{actor: {actor}}}, restart_after: 4s}}]
+""")
+    assert sent_s(result) == [MORNING_S] * 3
+    assert causes(result) == ["quiet_hours"] * 3
+
+
+@LAY_IN_A_MAILBOX
+def test_what_lay_in_the_mailbox_of_a_stage_that_was_down_and_has_expired_meanwhile(actor, settings):
+    result = run(f"""
+workload: [{{channel: email, arrivals: {{times: [11s, 11s, 13s]}}, users: 3, tenants: 2, expires_after: 2s}}]
+channels: {{email: {{{settings}}}}}
+faults: [{{channel: email, at: 10s, crash: {{actor: {actor}}}, restart_after: 4s}}]
+""")
+    assert sent_s(result) == [14]
+    assert list(result.dlq["reason"]) == ["expired"] * 2
+    assert list(result.dlq["time_s"]) == [14] * 2
