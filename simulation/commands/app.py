@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from importlib import import_module
 from typing import Annotated, Any
@@ -31,6 +32,8 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(Exit.INTERRUPTED) from None
+        finally:
+            logging.getLogger("simulation.scenario.run_size").disabled = False  # by `announce`
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from simulation.commands.shared import Exit, File, SetsAsForRun, json_option, option, path_option, refuse, say
+from simulation.commands.shared import Exit, File, SetsAsForRun, announce, json_option, option, path_option, refuse, say
 
 ScheduleName = Literal["mixed", "normal", "random-walk", "pct"]
 """How the order of ready messages is drawn."""
@@ -54,12 +54,20 @@ def explore(
     from actors.errors import ConfigurationError
     from simulation.exploration.explore import ExplorationInterrupted, explore as explore_cases
     from simulation.exploration.report import document, interrupted, report
+    from simulation.exploration.swarm import drawn_case
     from simulation.reporting.terminal import watch_runs
     from simulation.results.files import check_writable
+    from simulation.scenario import load
 
     try:
         if out is not None:
             check_writable(out)
+        scenario = load(file, sets=sets or [])
+        first = [
+            drawn_case(scenario, seed, schedule=schedule, settings=settings).scenario
+            for seed in range(first_seed, first_seed + min(seeds, 4))
+        ]
+        announce(file, first, -(-seeds // len(first)), workers)
         with watch_runs("cases", quiet=as_json) as progress:
             exploration = explore_cases(
                 file,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulation.commands.shared import argument, exits_in_words, option, path_option, say, set_option
+from simulation.commands.shared import announce, argument, exits_in_words, option, path_option, say, set_option
 
 if TYPE_CHECKING:
     from simulation.reporting.plots.kinds import Options, PlotKind
@@ -277,5 +277,6 @@ def _run(source: Path, seed: int | None, sets: list[str]) -> PlottedRun:
     from simulation.scenario import load
 
     scenario = load(source, sets=sets, seed=seed)
+    announce(source, [scenario])
     with watch_run(scenario) as progress:
         return run(scenario, progress=progress)

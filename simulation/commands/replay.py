@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from simulation.commands.run import RuntimeName
-from simulation.commands.shared import Exit, Sets, argument, option, path_option, refuse
+from simulation.commands.shared import Exit, Sets, announce, argument, option, path_option, refuse
 
 
 def replay(
@@ -21,10 +21,13 @@ def replay(
     """Run a recorded trace again, and compare. Exit code 0: exact; 1: a difference; 2: bad input."""
     from actors.errors import ConfigurationError
     from simulation.running.traces.replaying import compare_traces, replay as replay_trace
+    from simulation.running.traces.trace import Trace
 
     try:
         if against is None:
-            outcome = replay_trace(trace, sets=sets or [], seed=seed, runtime=runtime)
+            recorded = Trace(trace)
+            announce(trace, [recorded.scenario(sets=sets or [], seed=seed)])
+            outcome = replay_trace(recorded, sets=sets or [], seed=seed, runtime=runtime)
         elif sets or seed is not None or runtime is not None:
             refuse([f"--against {against}: wanted no changes besides, since nothing is run"])
         else:

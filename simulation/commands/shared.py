@@ -236,10 +236,11 @@ def announce(
 
     from actors.formatting import counted
     from simulation.running.memory import left
-    from simulation.scenario.run_size import size_of_runs, warning_of
+    from simulation.scenario.run_size import logger, size_of_runs, warning_of
 
     at_once = 1 if dask is not None else min(workers or os.cpu_count() or 1, replicates * len(scenarios))
-    text = warning_of(size_of_runs(scenarios, replicates, at_once), left())
+    text = warning_of(size_of_runs(scenarios, replicates, at_once), left)
+    logger.disabled = True  # the runs need not say it again
     if text is not None:
         runs = replicates * len(scenarios)
         say(f"{file}: {text}" if runs == 1 else f"{file}: up to {counted(runs, 'run')}: {text}")

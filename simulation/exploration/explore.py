@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
+from actors.errors import RunTooLarge
 from actors.formatting import counted
 from simulation.exploration.corpus import Corpus
 from simulation.exploration.coverage import demanded, reached
@@ -394,7 +395,10 @@ def _explore_one(drawn: _Drawn, seed: int, parent: Parent | None) -> Outcome:
     else:
         found, drawn_settings = varied(parent.case, seed, parent.seen.spans), None
         lineage = (*parent.lineage, seed)
-    trial = attempt(found, invariants=invariants)
+    try:
+        trial = attempt(found, invariants=invariants)
+    except RunTooLarge as error:
+        raise RunTooLarge([f"seed {seed}: {problem}" for problem in error.problems]) from None
     result = trial.result
     return Outcome(
         seed,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 
+from actors.errors import RunTooLarge
 from actors.formatting import counted
 from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
@@ -190,7 +191,10 @@ class _Shrinking:
     def _noted(self, scenario: Scenario, schedule: Schedule | None) -> tuple[Trial, Answers]:
         """Return the outcome of a run, and what its providers answered."""
         providers = noting_providers(scenario)
-        return attempt(scenario, schedule, self._invariants, providers=providers), answers_of(providers)
+        try:
+            return attempt(scenario, schedule, self._invariants, providers=providers), answers_of(providers)
+        except RunTooLarge:
+            return Trial(None, None), answers_of(providers)
 
     def _takes(self, trial: Trial, scenario: Scenario, data: Data) -> bool:
         if trial.failing_case is None or trial.failing_case.kind != self._failing_case.kind:

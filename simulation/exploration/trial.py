@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actors.errors import InvariantBreach
+from actors.errors import InvariantBreach, RunTooLarge
 from actors.instants import NS_PER_S
 from simulation.scenario import Scenario
 
@@ -64,6 +64,8 @@ def attempt(
 ) -> Trial:
     """Run a scenario, and return the outcome. Whatever the run raises is a failing case, but for interrupts.
 
+    Nor is it one that there is no memory for the run: :class:`~actors.errors.RunTooLarge` is raised.
+
     Args:
         scenario: what to run.
         schedule: in place of its own.
@@ -83,6 +85,8 @@ def attempt(
         return Trial(
             None, FailingCase(breach.invariant or UNNAMED, breach.message, breach.at_ns, history=breach.history)
         )
+    except RunTooLarge:
+        raise
     except Exception as error:
         return Trial(None, FailingCase(type(error).__name__, f"{type(error).__name__}: {error}", is_error=True))
     finally:

@@ -27,10 +27,12 @@ from simulation.fitting.record import RecordedProvider
 from simulation.results.formatting import line, seeds_text
 from simulation.results.result import Result
 from simulation.results.statistics import student_t
+from simulation.running.memory import left
 from simulation.running.runner import RunPlan, build, recorder_of
 from simulation.scenario import ChannelWorkload, Scenario, load
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.arrivals import Arrivals
+from simulation.scenario.run_size import log_size, size_of_runs
 from simulation.scenario.seeds import seeds_of
 
 if TYPE_CHECKING:
@@ -176,6 +178,7 @@ def whatif(
     policies, log = _both(scenario, sets, source, columns)
     seeds = tuple(seeds_of(policies.seed if seed is None else seed, replicates))
     replayed = _scenario(policies, log)
+    log_size(policies.name, size_of_runs([replayed], replicates, 1), left)
     runs = [_metrics_of_run(_replay(replayed.model_copy(update={"seed": each}), log, within), log) for each in seeds]
     channels = {}
     for name in dict.fromkeys(log.channel.tolist()):

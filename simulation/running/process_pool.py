@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -54,7 +55,8 @@ def process_context() -> Any:
 
 
 def begin_quietly(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
-    """Leave interrupts to the parent, end with it, and begin."""
+    """Leave interrupts, and words on how large a run is, to the parent, end with it, and begin."""
+    logging.getLogger("simulation.scenario.run_size").disabled = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     if begin is not None:

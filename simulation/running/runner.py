@@ -52,6 +52,7 @@ from simulation.results.series import bucket_width_ns
 from simulation.results.tallies import Counted
 from simulation.results.windows import WindowMetrics
 from simulation.running.contents import preferences_of, templates_of
+from simulation.running.memory import left
 from simulation.running.operator import Operator
 from simulation.running.service import Service
 from simulation.running.system_faults import FaultInjector, is_system_fault
@@ -61,6 +62,7 @@ from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, 
 from simulation.scenario.arguments import check_mapping, check_word
 from simulation.scenario.identity import host_of_user, tenant_of_user
 from simulation.scenario.loading import given
+from simulation.scenario.run_size import log_size, size_of
 from simulation.scenario.workload import class_of
 
 if TYPE_CHECKING:
@@ -249,6 +251,7 @@ def run(
     plan = _plan(given(scenario, sets, seed), runtime, rules, providers, schedule, invariants)
     file = None if isinstance(scenario, Scenario) else Path(scenario)
     recorder, checker = plan.recorder, plan.checker
+    log_size(plan.scenario.name, size_of(plan.scenario), left)
     watch = Watch(recorder, plan.scenario.breakers, on_events=on_events, progress=progress, cancelled=cancelled)
     watch.begin()
     plan = replace(plan, fail=watch.fail)

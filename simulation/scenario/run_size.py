@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from actors.formatting import counted
@@ -11,6 +12,8 @@ from actors.settings.channel import ChannelConfig
 from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.scenario.model import Scenario
 from simulation.scenario.workload import ClosedWorkload
+
+logger = logging.getLogger(__name__)
 
 SECONDS_EACH = 30e-6
 """Of an attempt, with what leads to it: 15 µs without limits, breakers that open and retries, some 40 with them."""
@@ -56,19 +59,27 @@ def size_of(scenario: Scenario) -> RunSize:
     return RunSize(arrivals, SECONDS_EACH * attempts, memory + BYTES_OF_A_NODE * scenario.nodes_at_most)
 
 
-def warning_of(size: RunSize, left: int | None = None) -> str | None:
+def warning_of(size: RunSize, left: Callable[[], int | None] = lambda: None) -> str | None:
     """Return what to say of something large before it begins; None: it is not.
 
     Args:
         size: of it.
-        left: how many bytes of memory there are; None: that is not known.
+        left: returns how many bytes of memory there are; None: that is not known.
     """
     if size.seconds < LONG_S and size.bytes < LARGE_BYTES:
         return None
-    if left is None or size.bytes < left:
+    there = left()
+    if there is None or size.bytes < there:
         return str(size)
     less = "record: aggregates, a shorter duration or fewer arrivals take less"
-    return f"{size}, of which {_memory(left)} are left: it will be ended before they are filled; {less}"
+    return f"{size}, of which {_memory(there)} are left: it will be ended before they are filled; {less}"
+
+
+def log_size(name: str, size: RunSize, left: Callable[[], int | None]) -> None:
+    """Log what something large takes, before it begins. Commands that say it turn the logger off."""
+    text = None if logger.disabled else warning_of(size, left)
+    if text is not None:
+        logger.warning("%s: %s", name, text)
 
 
 def size_of_runs(scenarios: Iterable[Scenario], replicates: int, at_once: int) -> RunSize:

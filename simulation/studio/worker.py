@@ -162,7 +162,7 @@ class Worker:
         Raises:
             _Large: they take long.
         """
-        text = warning_of(size_of_runs(scenarios, runs, 1), left())
+        text = warning_of(size_of_runs(scenarios, runs, 1), left)
         if text is not None and not self._anyway:
             raise _Large(text)
 

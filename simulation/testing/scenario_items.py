@@ -12,8 +12,10 @@ import pytest
 from actors.errors import ConfigurationError, InvariantBreach
 from simulation.results.reproduce import shell_command
 from simulation.running.deciding import decide, decision_text
+from simulation.running.memory import left
 from simulation.running.runner import run
 from simulation.scenario import Expectation, Scenario, load
+from simulation.scenario.run_size import size_of, warning_of
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -107,11 +109,19 @@ class ScenarioFile(pytest.File):
         if self._outcome is None or seed != self._seed:
             self._seed = seed
             try:
+                self._say_size()
                 runtime = self.config.getoption("--retrylab-runtime")
                 self._outcome = run(self.scenario, seed=seed, runtime=runtime, invariants="all")
             except (InvariantBreach, ConfigurationError) as error:
                 self._outcome = _without_result(error)
         return self._outcome
+
+    def _say_size(self) -> None:
+        """Say before a large run what it takes; pytest shows what is logged only where a test fails."""
+        text = warning_of(size_of(self.scenario), left)
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if text is not None and terminal is not None:
+            terminal.write_line(f"{self.shown_path}: {text}")
 
     def decided(self, seed: int, replicates: int) -> Result | NoResult:
         """Return the result of the run with a seed, with what up to so many runs from this one on decide."""

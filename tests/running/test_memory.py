@@ -11,6 +11,7 @@ import simulation
 from actors.errors import ConfigurationError, RunTooLarge
 from simulation.running import memory, watching
 from simulation.running.memory import Memory, Room
+from simulation.scenario import run_size
 
 GB = 10**9
 SCENARIO = """
@@ -119,3 +120,70 @@ def test_the_limits_of_control_groups_and_of_the_process_count(monkeypatch, tmp_
     assert (found[str(files[0][0])].left, found[str(files[0][0])].of) == (1_500, 4_000)
     assert found["RLIMIT_AS"].left == 10**15 - found["RLIMIT_AS"].own
     assert memory.left() == 1_500
+
+
+HUGE = """
+name: huge
+duration: 1d
+drain: 1s
+workload: [{channel: email, arrivals: {constant: 300/s}}]
+expect: [sent_fraction >= 0%]
+"""
+SIZE = "26 million arrivals, about 13 minutes and 13 GB of memory"
+
+
+@pytest.fixture
+def soon_over(monkeypatch):
+    """Have no run take more memory than there is for its first events."""
+    monkeypatch.setattr(watching, "MEMORY_EVERY_S", 0.0)
+    monkeypatch.setattr(memory, "rooms", lambda: [Room("machine", GB // 2, 10 * GB, 5 * GB)])
+    monkeypatch.setattr(Memory, "short", lambda *_, **__: Room("machine", GB // 2, 10 * GB, 5 * GB))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("run", "huge.yaml"), "huge.yaml: 26 million arrivals"),
+        (("plot", "huge.yaml"), "huge.yaml: 26 million arrivals"),
+        (("replay", "huge.trace"), "huge.trace: 26 million arrivals"),
+        (("explore", "huge.yaml", "--seeds", "2", "--workers", "1"), "huge.yaml: up to 2 runs: "),  # cases are small
+    ],
+    ids=lambda words: words[0] if isinstance(words, tuple) else "",
+)
+def test_a_command_says_before_a_huge_run_what_it_takes(soon_over, monkeypatch, words, says, tmp_path):
+    (tmp_path / "huge.yaml").write_text(HUGE)
+    if words[0] == "explore":
+        monkeypatch.setattr(run_size, "LARGE_BYTES", 1000)
+    if words[0] == "replay":
+        with monkeypatch.context() as patch:
+            patch.setattr(Memory, "short", lambda *_, **__: None)
+            simulation.record(tmp_path / "huge.yaml", tmp_path / "huge.trace", sets=["duration=1s"])
+        words = (*words, "--set", "duration=1d")
+    done = in_process.retrylab(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    size, ended = (done.stderr.find(text) for text in (says, "memory: the run was ended"))
+    assert 0 <= size < ended
+    assert done.stderr.count(" of memory") == 1
+    assert "broke" not in done.stdout + done.stderr
+
+
+def test_a_case_that_is_too_large_is_no_failing_case(soon_over, tmp_path):
+    (tmp_path / "huge.yaml").write_text(HUGE)
+    with pytest.raises(RunTooLarge, match=r"^seed 3: memory: the run was ended"):
+        simulation.explore(tmp_path / "huge.yaml", seeds=2, first_seed=3, failures=tmp_path / "kept")
+    assert list((tmp_path / "kept").glob("*.yaml")) == []
+
+
+def test_a_run_from_python_logs_what_it_takes(soon_over, caplog):
+    with pytest.raises(RunTooLarge):
+        simulation.run(simulation.parse(HUGE))
+    (logged,) = caplog.records
+    assert logged.getMessage().startswith(f"huge: {SIZE}")
+    assert logged.levelname == "WARNING"
+
+
+def test_whatif_logs_what_it_takes(monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr(run_size, "LARGE_BYTES", 1000)
+    small = simulation.parse("duration: 5s\nworkload: [{channel: email, arrivals: {constant: 2/s}}]\n")
+    simulation.whatif(simulation.run(small).attempts, small, replicates=2)
+    assert [each.getMessage().partition(",")[0] for each in caplog.records][-1:] == ["scenario: 20 arrivals"]

@@ -62,8 +62,8 @@ def test_it_counts_arrivals_retries_nodes_clients_and_what_is_kept():
 
 def test_what_does_not_fit_is_said_to_end_before():
     size = size_of(simulation.parse(BIG))
-    assert warning_of(size, left=10**13) == str(size)
-    assert "of which 8 GB are left: it will be ended before" in warning_of(size, left=8 * 10**9)
+    assert warning_of(size, left=lambda: 10**13) == str(size)
+    assert "of which 8 GB are left: it will be ended before" in warning_of(size, left=lambda: 8 * 10**9)
 
 
 @pytest.mark.parametrize(

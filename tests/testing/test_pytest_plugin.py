@@ -574,3 +574,11 @@ def test_replicates_of_a_file_are_shared_by_its_expectations(pytester: Pytester,
     pytester.makefile(".yaml", fates=FATES)
     run(pytester, "--retrylab-replicates=20").assert_outcomes(passed=3, failed=1)
     assert seeds == [(seed, "all") for seed in range(6, 19)]
+
+
+def test_what_a_huge_run_takes_is_said_before_it(pytester: Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulation.scenario.run_size.LARGE_BYTES", 1000)
+    pytester.makefile(".yaml", outage=OUTAGE)
+    said = [line for line in run(pytester).outlines if " of memory" in line]
+    assert len(said) == 1
+    assert "outage.yaml: " in said[0]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors.errors import RunTooLarge
 from actors.messages import RecordedEvent
 from simulation.engine.schedules import Deviations
 from simulation.running.runner import Runtime, run
@@ -105,7 +106,7 @@ def replay(
             result = run(scenario, runtime=used, schedule=schedule, invariants=checked, on_events=compare, **options)
         digest = result.summary["digest"]
     except Exception as broke:
-        if not has_begun:
+        if not has_begun or isinstance(broke, RunTooLarge):
             raise
         error = error_text(broke)
         follower.take(error_line(error))
