@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -44,7 +45,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.domain.store import Store
-from actors.errors import ConfigurationError, StoreFailed
+from actors.errors import ConfigurationError, StoreFailed, StoreInUse
 from actors.kernel.randomness import RandomStreams
 from actors.lint.channel import lint_live
 from actors.messages import RecordedEvent
@@ -66,7 +67,7 @@ from actors.service.operations.dead_letters import DeadLetters
 from actors.service.operations.delivery_reports import DeliveryReports
 from actors.service.own_events import OwnEvents, built_in_beside
 from actors.service.reloading.live_settings import LiveSettings
-from actors.service.stores import check_store, open_store
+from actors.service.stores import check_store, file_in_use, open_store
 from actors.service.swappable_pipeline import ProviderGate, RequestGate
 from actors.service.transports import open_transports
 from actors.settings.file import located, text_of
@@ -514,6 +515,10 @@ async def _serve(path: Path, config: ServiceConfig, announce: Callable[[str], An
                 urls = await front.http.listen(bound(config.listen), nursery)
             except OSError as error:
                 if not (replace and error.errno == errno.EADDRINUSE):
+                    holder = file_in_use(config)
+                    if holder is not None:
+                        port = f"listen: {config.listen}: {os.strerror(error.errno or 0)}"
+                        raise StoreInUse(f"{holder}; {port}") from None
                     raise
                 urls = []  # the one that is to end may have it
             async with Server.open(path, config, front=front, replace=replace, when_replaced=replaced) as server:

@@ -93,6 +93,17 @@ async def _open_file(
         await trio.sleep(0.1)
 
 
+def file_in_use(config: ServiceConfig) -> StoreInUse | None:
+    """Return by whom the file of the store is in use, without opening it; None: by nobody, or it is no file."""
+    choice = config.store
+    if not isinstance(choice, StoreConfig) or choice.sqlite is None:
+        return None
+    from actors.storage.sqlite.place import in_use, resolved, store_holder
+
+    path = resolved(choice.sqlite)
+    return None if store_holder(path) is None else in_use(path)
+
+
 def _ask_to_end(pid: int, error: StoreInUse) -> None:
     """Have the service that is a process of this machine drain and end.
 
