@@ -652,6 +652,9 @@ def _check_arguments(**arguments: Any) -> None:
         for name, given in arguments.items()
         if name in _WANTED and given is not None and not hasattr(given, _WANTED[name][0])
     ]
+    store = arguments["store"]
+    if not getattr(store, "is_open", True):
+        problems.append(f"store: wanted {_WANTED['store'][1]}, got {type(store).__name__} that is not open")
     if arguments["subscribers"] is not None:
         problems += problems_of_subscribers(arguments["subscribers"])
     on_event = arguments["on_event"]

@@ -119,6 +119,11 @@ class StoreOnDisk(MemoryStore):
         if self._failure is not None:
             raise StoreFailed(self._failure)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it keeps what it is given: from the beginning of the block of `open` to its end."""
+        return self._opened.is_set() and not self._closing
+
     def _work(self) -> None:
         """Do all the SQL, in the thread: set `_not_opened` or `_opened`, and `_ended` in the end."""
         raise NotImplementedError

@@ -268,6 +268,19 @@ async def test_what_a_notifier_is_opened_with_is_looked_at_before_anything_comes
     assert [problem[: len(said)] for problem, said in zip(caught.value.problems, problems, strict=True)] == problems
 
 
+async def test_a_store_on_disk_that_is_not_open_is_said_so(tmp_path):
+    """A notifier over one hung in its first commit; over one that is closed it failed as its block was left."""
+    never = SqliteStore(tmp_path / "never.db")
+    async with SqliteStore.open(tmp_path / "closed.db") as closed:
+        pass
+    for store in (never, closed):
+        with pytest.raises(ConfigurationError) as caught:
+            await Notifier.open(store=store).__aenter__()
+        (problem,) = caught.value.problems
+        assert problem.startswith("store: wanted an open store, as in: async with SqliteStore.open(path) as store, got")
+        assert problem.endswith("got SqliteStore that is not open")
+
+
 @pytest.mark.parametrize("step_h", [3, -21])
 async def test_quiet_hours_go_by_the_wall_clock_also_after_it_was_set(autojump_clock, monkeypatch, caplog, step_h):
     """Or after the machine has slept, while its monotonic clock stood still."""
