@@ -112,11 +112,14 @@ def _check_length(length: int) -> None:
         raise Unfit(f"makes a text of more than {LENGTH_MAX:,} characters")
 
 
-def _unfit(wanted: str, value: Any) -> Unfit:
+def _unfit(wanted: str, *values: Any, instead: str = "") -> Unfit:
+    return Unfit(f"wanted {wanted}, got {' and '.join(map(_shown, values))}{instead}")
+
+
+def _shown(value: Any) -> str:
     if isinstance(value, Undefined):
         str(value)  # which raises its own error
-    shown = repr(value[:50]) if isinstance(value, str) else type(value).__name__
-    return Unfit(f"wanted {wanted}, got {shown if type(value) is not float else value}")
+    return repr(value[:50]) if isinstance(value, str) else str(value) if type(value) is float else type(value).__name__
 
 
 def _any(value: Any) -> Any:
@@ -124,7 +127,6 @@ def _any(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Return a value as it is printed."""
     if callable(value):
         raise _unfit("a value", value)
     return value if isinstance(value, str) else str(_budget.get().weigh(value))
@@ -152,7 +154,6 @@ def _number(value: Any) -> Any:
 
 
 def _amount(value: Any) -> Any:
-    """Return a number, which may be written in a text."""
     if isinstance(value, str) and len(value) < 40:
         with suppress(InvalidOperation):
             value = Decimal(value)
@@ -162,10 +163,8 @@ def _amount(value: Any) -> Any:
 # ── filters and tests ───────────────────────────────────────────────────────────────────────────────────────────────
 
 _PATTERN = re.compile(r"(?:[^%]|%[aAbBdHIjmMpSyYZz%]){0,100}")
-_WHOLE, _THOUSANDTHS = (
-    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
-    "BHD IQD JOD KWD LYD OMR TND",
-)
+_WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND"
 """Currencies that have no decimals, or three, as in ISO 4217."""
 
 
@@ -173,10 +172,6 @@ def _places(given: Any) -> int:
     if type(given) is not int or not 0 <= given <= PLACES_MAX:
         raise Unfit(f"wanted 0 to {PLACES_MAX} decimals")
     return given
-
-
-def _decimals(number: Any, places: Any = 2) -> str:
-    return f"{number:.{_places(places)}f}"
 
 
 def _money(number: Any, currency: Any, point: Any = ".") -> str:
@@ -224,7 +219,8 @@ def _each(names: str, value: Any) -> dict[str, Any]:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = FILTERS | {
-    "date": _date, "decimals": _decimals, "join": _join, "money": _money, "replace": _replace, "sum": _sum,
+    "date": _date, "join": _join, "money": _money, "replace": _replace, "sum": _sum,
+    "decimals": lambda number, places=2: f"{number:.{_places(places)}f}",
     "float": lambda value, default=0.0: _converted(value, default, "float"),
     "int": lambda value, default=0: _converted(value, default, "int"),
     "round": lambda number, precision=0, method="common": FILTERS["round"](number, _places(precision), method),
@@ -250,14 +246,12 @@ _TESTS: dict[str, Callable[[Any], Any]] = {
     **_each("divisibleby even odd", _number),
     **_each("lower upper", _text),
 }
-"""The tests that are allowed, each with what makes a value fit it."""
 
 _OF_EACH = {"map": 0, "reject": 0, "rejectattr": 1, "select": 0, "selectattr": 1}
 """Filters that apply another one, or a test, to each item, and in which place its name stands."""
 
 
 def _charged(function: Any, takes: Callable[[Any], Any], characters: int | None) -> Callable[..., Any]:
-    """Return a filter or a test that costs steps."""
     skipped = 0 if getattr(function, "jinja_pass_arg", None) is None else 1  # Jinja's own argument goes first
 
     @functools.wraps(function)
@@ -281,7 +275,6 @@ def _charged(function: Any, takes: Callable[[Any], Any], characters: int | None)
 
 
 def _turns(value: Any, steps: int) -> Iterator[Any]:
-    """Return the items of a loop, each of which costs steps."""
     budget = _budget.get()
     for item in _items(value):
         budget.spend(steps)
@@ -298,7 +291,6 @@ def _written(context: Any, value: Any) -> Any:
 
 
 def _cut(part: Any) -> Any:
-    """Have what was cut out of a text or a list cost steps."""
     _budget.get().spend(len(part) // _SEARCHED)
     return part
 
@@ -321,7 +313,6 @@ class _Environment(SandboxedEnvironment):
         self.tests = {name: _charged(TESTS[name], takes, _SEARCHED) for name, takes in _TESTS.items()}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return what stands behind a dot."""
         return self.getitem(obj, attribute) if isinstance(obj, dict) else super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -339,6 +330,9 @@ class _Environment(SandboxedEnvironment):
             return _budget.get().weigh(left) % _number(right)
         if isinstance(left, str) and isinstance(right, str) and operator == "+":
             return _budget.get().weigh(left) + _budget.get().weigh(right)
+        if operator == "+" and (isinstance(left, str) or isinstance(right, str)):
+            instead = ": write ~ for + to join them, or the filter float to add"
+            raise _unfit("two numbers or two texts", left, right, instead=instead)
         _budget.get().spend(3)
         return _number(super().call_binop(context, operator, _number(left), _number(right)))
 
@@ -356,21 +350,22 @@ _FORMATS, _SEND, _IN_PLACE = (
     "use decimals(2), money('EUR') or date('%d.%m.%Y')", "send it ready-made, as a variable",
     "write its text where it is used",
 )  # fmt: skip
+_OF_NUMBERS = f"{_FORMATS}; send a number with zeros or blanks in front ready-made, as a variable"
+_TOTAL = "write a total as {{ items|sum(attribute='price') }}"
 _INSTEAD = {
-    **_each("% format filesizeformat strftime isoformat", _FORMATS),
+    **_each("% format", _OF_NUMBERS), **_each("filesizeformat strftime isoformat", _FORMATS),
     **_each("Add Sub Mul Div FloorDiv", "write what it makes"),
     **{name: f"use the filter {name}" for name in _FILTERS},
     "FilterBlock": "apply the filter to each value", "Pow": "multiply", "With": "use set, outside of loops",
     "ScopedEvalContextModifier": "name the file .html, or use the filter safe", "attr": "use a dot",
+    **_each("NSRef namespace", _TOTAL),
     "batch": "send the rows as lists", "get": "use a dot and the filter default", "groupby": "send the groups as lists",
     "keys": "use a loop over the mapping", "range": "send a list", "strip": "use the filter trim",
     "values": "use a loop over the filter items",
 }  # fmt: skip
-
-
 _WORDS = {
     "CallBlock": "call", "FilterBlock": "filter", "FromImport": "from", "Pow": "**",
-    "ScopedEvalContextModifier": "autoescape",
+    "NSRef": "set of a part", "ScopedEvalContextModifier": "autoescape",
 }  # fmt: skip
 """What templates write where that is not the name of the node."""
 
@@ -390,7 +385,6 @@ class _TemplateReader(NodeTransformer):
         self._say(node, f"{what} cannot be used in a template: {instead}")
 
     def visit(self, node: nodes.Node, depth: int = 0, loops: int = 0) -> Any:
-        """Look at a node, and return the one to stand in its place."""
         if depth > DEPTH_MAX:
             self._say(node, f"nested too deep: wanted at most {DEPTH_MAX} levels")
             return node
@@ -424,8 +418,12 @@ class _TemplateReader(NodeTransformer):
                 self._say(node, f"wanted at most {LOOPS_MAX} loops in each other")
             case nodes.For(recursive=True):
                 self._refuse(node, "a recursive loop", "send a list without levels")
+            case nodes.Assign(target=nodes.NSRef()):
+                pass  # is said of that
             case nodes.Assign() | nodes.AssignBlock() if loops:
-                self._refuse(node, "set in a loop", "write the value where it is used, or use sum")
+                self._refuse(node, "set in a loop", f"write the value where it is used; {_TOTAL}")
+            case nodes.Mod(left=nodes.Const(value=str() as text)) if not _fits(node, node.left):
+                self._refuse(node, f"the format {text[:50]!r}", _OF_NUMBERS)
             case nodes.Const(value=int() | float() as number) if not -NUMBER_MAX < number < NUMBER_MAX:
                 self._say(node, f"wanted a number below {NUMBER_MAX:.0e}")
             case nodes.BinExpr() if kind in _ALLOWED and not (_fits(node, node.left) and _fits(node, node.right)):
@@ -470,7 +468,6 @@ _TRIED = {"date": date(2026, 1, 31), "decimals": 1, "money": 1, "round": 1}
 
 
 def _problem_of_arguments(name: str, given: list[Any], named: dict[str, Any]) -> str | None:
-    """Return what is wrong with the arguments of a filter, as far as a template shows them; None: nothing is."""
     function = inspect.unwrap(_FUNCTIONS[name])
     value = (None,) if getattr(function, "jinja_pass_arg", None) is None else (None, None)
     try:
@@ -499,14 +496,12 @@ def _constant(node: nodes.Node) -> Any:
 
 
 def _fits(node: nodes.BinExpr, side: nodes.Node) -> bool:
-    """Tell whether a side of an operator may be what the operator works with."""
     if isinstance(side, nodes.Const) and isinstance(side.value, str):
         return isinstance(node, nodes.Add) or (isinstance(node, nodes.Mod) and bool(_DECIMALS.fullmatch(side.value)))
     return not isinstance(side, (nodes.List, nodes.Tuple, nodes.Dict))
 
 
 def _leaf(node: Any) -> Any:
-    """Have a list that is written in a template hold others that are written there, and no others."""
     return node if isinstance(node, (nodes.List, nodes.Tuple, nodes.Dict)) else _filter(node, _SCALAR)
 
 
@@ -522,13 +517,18 @@ def _environment(is_jinja: bool, html: bool) -> _Environment:
     return _Environment(autoescape=html, **({} if is_jinja else single))
 
 
+_BRACES = "what stands in { } is a variable: where CSS or JSON has braces, write {{ name }} for each variable"
+_BRACES_OF_JINJA = "what stands in {{ }} is a value, in {% %} a statement: part the braces of CSS or JSON by a space"
+
+
 @functools.lru_cache(maxsize=256)  # each run of a scenario reads the built-in ones anew
 def read(source: str, html: bool) -> tuple[Template | None, list[tuple[int, str]]]:
     """Return the template, or else all that is wrong with it, by line.
 
     ``{name}`` is a variable; a text with ``{{`` or ``{%`` in it is Jinja's.
     """
-    environment, reader = _environment("{{" in source or "{%" in source, html), _TemplateReader()
+    is_jinja = "{{" in source or "{%" in source
+    environment, reader = _environment(is_jinja, html), _TemplateReader()
     try:
         for line, _, _ in itertools.islice(environment.lex(source), SIGNS_MAX, None):
             return None, [(line, f"too long: wanted at most {SIGNS_MAX:,} words and signs")]
@@ -536,7 +536,7 @@ def read(source: str, html: bool) -> tuple[Template | None, list[tuple[int, str]
         if not reader.problems:
             return environment.from_string(tree.set_environment(environment)), []
     except TemplateSyntaxError as error:
-        return None, [(error.lineno, error.message or "no template")]
+        return None, [(error.lineno, f"{error.message or 'no template'}; {_BRACES_OF_JINJA if is_jinja else _BRACES}")]
     except RecursionError:
         return None, [(1, f"nested too deep: wanted at most {DEPTH_MAX} levels")]
     except Exception as error:  # what the limits of Jinja's parser end in, as for a number of 5,000 digits

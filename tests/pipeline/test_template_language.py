@@ -22,6 +22,8 @@ WORK = "takes too much work to fill in"
 LENGTH = "makes a text of more than 1,000,000 characters"
 NUMBER = r"wanted a number below 1e\+15, got "
 FORMATS = "use decimals(2), money('EUR') or date('%d.%m.%Y')"
+OF_NUMBERS = f"{FORMATS}; send a number with zeros or blanks in front ready-made, as a variable"
+TOTAL = "write a total as {{ items|sum(attribute='price') }}"
 
 
 def filled(body: str, *, html: bool = False, **metadata: object) -> str:
@@ -54,17 +56,20 @@ REFUSED = {
         "'autoescape'", "name the file .html, or use the filter safe"),
     "{% for a in x recursive %}{{ a }}{% endfor %}": cannot("a recursive loop", "send a list without levels"),
     "{% for a in x %}{% set b = a %}{% endfor %}": cannot(
-        "set in a loop", "write the value where it is used, or use sum"),
+        "set in a loop", f"write the value where it is used; {TOTAL}"),
     "{% for a in x %}{% for b in a %}{% for c in b %}{{ c }}{% endfor %}{% endfor %}{% endfor %}":
         "wanted at most 2 loops in each other",
+    "{% set ns = namespace(sum=0) %}{% for a in x %}{% set ns.sum = ns.sum + a %}{% endfor %}{{ ns.sum }}":
+        cannot("a call of namespace()", TOTAL),
+    "{{ '%05d' % 7 }}": cannot("the format '%05d'", OF_NUMBERS),
     "{{ 10 ** 9 }}": cannot("'**'", "multiply"),
     "{{ 'a' * 1000000000 }}": cannot("* beside what is no number", SEND),
     "{{ [1] * 1000000000 }}": cannot("* beside what is no number", SEND),
-    "{{ '%1000000000d' % 1 }}": cannot("% beside what is no number", FORMATS),
-    "{{ '%s%s' % (x, x) }}": cannot("% beside what is no number", FORMATS),
-    "{{ '%.1000000000f' % 1 }}": cannot("% beside what is no number", FORMATS),
-    "{{ '%1000000000d'|format(1) }}": cannot("the filter format", FORMATS),
-    "{{ '{:1000000000}'.format(1) }}": cannot("a call of format()", FORMATS),
+    "{{ '%1000000000d' % 1 }}": cannot("the format '%1000000000d'", OF_NUMBERS),
+    "{{ '%s%s' % (x, x) }}": cannot("the format '%s%s'", OF_NUMBERS),
+    "{{ '%.1000000000f' % 1 }}": cannot("the format '%.1000000000f'", OF_NUMBERS),
+    "{{ '%1000000000d'|format(1) }}": cannot("the filter format", OF_NUMBERS),
+    "{{ '{:1000000000}'.format(1) }}": cannot("a call of format()", OF_NUMBERS),
     "{{ placed.strftime('%1000000000d') }}": cannot("a call of strftime()", FORMATS),
     "{{ name.upper() }}": cannot("a call of upper()", "use the filter upper"),
     "{{ name.ljust(1000000000) }}": cannot("a call of ljust()", SEND),
@@ -112,7 +117,7 @@ def test_all_that_is_refused_is_named_by_its_line():
     assert language.read(body, False)[1] == [
         (1, cannot("a call of upper()", "use the filter upper")),
         (3, cannot("'**'", "multiply")),
-        (3, cannot("the filter format", FORMATS)),
+        (3, cannot("the filter format", OF_NUMBERS)),
     ]
 
 
@@ -370,3 +375,26 @@ def test_reasons_are_short_whatever_the_client_has_named():
     assert len(reasons) == 3
     assert max(map(len, reasons)) <= REASON_LENGTH_MAX
     assert "known are order_confirm, welcome" in reasons[0]
+
+
+def test_braces_of_css_and_json_are_told_from_those_of_variables():
+    single, double = (
+        "what stands in { } is a variable: where CSS or JSON has braces, write {{ name }} for each variable",
+        "what stands in {{ }} is a value, in {% %} a statement: part the braces of CSS or JSON by a space",
+    )
+    for body in ("p {color: red;} Hi {name}", '{"a": "{name}"}'):
+        (problem,) = problems(body)
+        assert problem.endswith(single)
+    (problem,) = problems('{{"a": "{{ name }}"}}')
+    assert problem.endswith(double)
+    assert filled('{"a": {"b": "{{ name }}"} } p {color: red}', name="Ann") == '{"a": {"b": "Ann"} } p {color: red}'
+
+
+@pytest.mark.parametrize(
+    ("body", "got"), [("{{ 'Total: ' + x }}", "'Total: ' and int"), ("{{ x + ' EUR' }}", "int and ' EUR'")]
+)
+def test_a_text_and_a_number_are_joined_by_another_operator(body, got):
+    said = f"wanted two numbers or two texts, got {got}: write ~ for + to join them, or the filter float to add"
+    with pytest.raises(TemplateError, match=re.escape(said)):
+        filled(body, x=3)
+    assert filled(body.replace("+", "~"), x=3) in ("Total: 3", "3 EUR")

@@ -32,7 +32,11 @@ REMEMBERED = 10_000
 """The latest reports, by which one that comes again is known at once."""
 
 ENTRIES_LOOKED_AT = 100
-"""The latest entries of the audit trail, by which one that comes again is known after a restart, or at another node."""
+"""The latest audit entries of its notification, by which one that comes again is known after a restart, or elsewhere.
+
+A report of a message that this service has not sent names no notification, and is looked for among the latest of all.
+One that comes again behind more than these counts once more, and suppresses an address that an operator has lifted.
+"""
 
 
 _Key: TypeAlias = tuple[str | None, ...]
