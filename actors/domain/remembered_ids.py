@@ -35,6 +35,8 @@ class RememberedIds:
         self._most = most
         self._ahead_ns = ahead_ns
         self._payloads: dict[str, SendNotification] = {}
+        self.may_know = self._payloads.__contains__
+        """Tells whether an id is remembered, or was until it was time to forget it; :meth:`get` tells which."""
         self._unsent: dict[str, EndedAs] = {}
         """Of those that were not sent, how they have ended: mostly they are few."""
         # Two lines and not one of pairs: millions of tuples would keep Python's garbage collector busy.

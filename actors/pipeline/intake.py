@@ -77,8 +77,8 @@ class Intake:
         now_ns = system.now_ns
         if instead_of is None:
             check_id(notification_id)
-        known = self.known(notification_id)
-        if known is not None:
+        may_be_known = notification_id in self._deliveries or self._store.remembered.may_know(notification_id)
+        if may_be_known and (known := self.known(notification_id)) is not None:
             return self.repeated(command, known)
         stages = self._stages.get(command.channel)
         if stages is None:
@@ -94,9 +94,9 @@ class Intake:
             raise Overloaded(RETRY_AFTER)
         if asks_for_room and self._store.is_busy:
             raise StoreBusy
-        stages.arrivals.note(None, now_ns)
+        stages.arrivals.note(now_ns)
         if stages.lanes[0].breaker is None:  # it has one for each host
-            stages.arrivals.note(recipient_host(command.recipient), now_ns)
+            stages.arrivals.note_host(recipient_host(command.recipient), now_ns)
         delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
         event = requested(command, now_ns, system.epoch_ns)
         if instead_of is not None:

@@ -74,66 +74,79 @@ class Relapse(NamedTuple):
 class _Minute:
     """The arrivals of one key in the last minute."""
 
-    __slots__ = ("latest", "over_ns", "seconds", "total")
+    __slots__ = ("before", "latest", "over_ns", "second", "seconds")
 
     def __init__(self) -> None:
-        self.seconds: deque[list[int]] = deque()
-        """Each second with arrivals, and how many."""
-        self.total = 0
-        """Of all these."""
+        self.second = -1
+        """The latest second of the clock with an arrival."""
+        self.latest = 0
+        """How many have arrived in it."""
+        self.over_ns = 0
+        """When it is over."""
+        self.seconds: deque[tuple[int, int]] = deque()
+        """Each second before it with arrivals, and how many."""
+        self.before = 0
+        """How many in all these."""
 
-    def begin(self, second: int) -> None:
-        """Count the first one that arrives in a second of the clock."""
-        self.latest = [second, 1]
-        self.over_ns = (second + 1) * NS_PER_S
-        """From when on another second counts."""
-        self.seconds.append(self.latest)
-        self.total += 1
+    def note(self, at_ns: int) -> None:
+        """Count one that arrived at this instant."""
+        if at_ns >= self.over_ns:
+            self._begin(at_ns // NS_PER_S)
+        self.latest += 1
+
+    def _begin(self, second: int) -> None:
+        if self.latest:
+            self.seconds.append((self.second, self.latest))
+            self.before += self.latest
+        self._forget(second)
+        self.second, self.latest, self.over_ns = second, 0, (second + 1) * NS_PER_S
+
+    def _forget(self, second: int) -> None:
+        """Forget what is not of the minute that this second is the last of."""
+        while self.seconds and self.seconds[0][0] <= second - _MINUTE:
+            self.before -= self.seconds.popleft()[1]
+
+    def per_second(self, second: int) -> float:
+        """Return how many have arrived a second, on average over the minute that this second is the last of."""
+        self._forget(second)
+        return (self.before + self.latest) / _MINUTE if self.second > second - _MINUTE else 0.0
 
 
 class Arrivals:
-    """How many new ones have arrived in the last minute, by host, and under None all together; none counts again.
+    """How many new ones have arrived in the last minute, all together and by host; none counts again.
 
-    Counts by whole seconds, so a minute is one of 59 to 60 seconds. Keeps nothing of a key with no arrivals in it. The
+    Counts by whole seconds, so a minute is one of 59 to 60 seconds. Keeps nothing of a host with no arrivals in it. The
     instants that it is given and asked about never go back.
     """
 
-    __slots__ = ("_minutes",)
+    __slots__ = ("_all", "_hosts", "note")
 
     def __init__(self) -> None:
-        self._minutes: OrderedDict[str | None, _Minute] = OrderedDict()
-        """By key, the one with the earliest latest arrival first."""
+        self._all = _Minute()
+        self._hosts: OrderedDict[str, _Minute] = OrderedDict()
+        """The one with the earliest latest arrival first."""
+        self.note = self._all.note
+        """Counts one that arrived at an instant."""
 
-    def note(self, key: str | None, at_ns: int) -> None:
-        """Count one that arrived at this instant."""
-        minute = self._minutes.get(key)
-        if minute is not None and at_ns < minute.over_ns:
-            minute.total += 1
-            minute.latest[1] += 1
-            return
-        second = at_ns // NS_PER_S
+    def note_host(self, host: str, at_ns: int) -> None:
+        """Count one for this host among those of hosts alone."""
+        minute = self._hosts.get(host)
         if minute is None:
-            minute = self._minutes[key] = _Minute()
-        elif minute.seconds[0][0] <= second - _MINUTE:
-            minute.total -= minute.seconds.popleft()[1]
-        minute.begin(second)
-        if len(self._minutes) > 1:
-            self._minutes.move_to_end(key)
-            self._forget_before(second - _MINUTE)
+            minute = self._hosts[host] = _Minute()
+        if at_ns >= minute.over_ns:
+            self._hosts.move_to_end(host)
+            self._forget_before(at_ns // NS_PER_S - _MINUTE)
+        minute.note(at_ns)
 
-    def per_second(self, key: str | None, now_ns: int) -> float:
-        """Return how many of a key have arrived a second, on average over the last minute."""
-        minute, last = self._minutes.get(key), now_ns // NS_PER_S - _MINUTE
-        if minute is None or minute.latest[0] <= last:
-            return 0.0
-        while minute.seconds[0][0] <= last:
-            minute.total -= minute.seconds.popleft()[1]
-        return minute.total / _MINUTE
+    def per_second(self, host: str | None, now_ns: int) -> float:
+        """Return how many have arrived a second for a host, on average over the last minute; None: all together."""
+        minute = self._all if host is None else self._hosts.get(host)
+        return 0.0 if minute is None else minute.per_second(now_ns // NS_PER_S)
 
     def _forget_before(self, last: int) -> None:
-        """Forget the keys whose latest arrival was in this second, or earlier."""
-        while self._minutes and next(iter(self._minutes.values())).latest[0] <= last:
-            self._minutes.popitem(last=False)
+        """Forget the hosts whose latest arrival was in this second, or earlier, but for the one that comes now."""
+        while len(self._hosts) > 1 and next(iter(self._hosts.values())).second <= last:
+            self._hosts.popitem(last=False)
 
 
 class Pace:

@@ -72,15 +72,14 @@ class Entry(msgspec.Struct, gc=False):
     @classmethod
     def of(cls, command: SendNotification, event: NotificationRequested) -> Entry:
         """Return the entry of a notification to which nothing has happened but that it was accepted."""
-        is_usual = (
-            event.instead_of is None
-            and event.waited_since_ns is None
-            and event.traceparent is None
-            and event.node is None
-            and event.user_id == command.user
-            and event.priority is command.priority  # which an earlier release has not written
+        says_more = (
+            event.instead_of is not None
+            or event.waited_since_ns is not None
+            or event.traceparent is not None
+            or event.node is not None
+            or event.priority is not command.priority  # which an earlier release has not written
         )
-        return cls(command, event.at_ns, event.epoch_ns, None if is_usual else event)
+        return cls(command, event.at_ns, event.epoch_ns, event if says_more else None)
 
     @property
     def requested(self) -> NotificationRequested:
@@ -100,7 +99,7 @@ class Entry(msgspec.Struct, gc=False):
     @property
     def was_redriven(self) -> bool:
         """Whether it was ever redriven."""
-        return self.later is not None and any(type(event) is NotificationRedriven for event in self.later)
+        return self.later is not None and NotificationRedriven in map(type, self.later)
 
     def add(self, event: NotificationEvent) -> None:
         """Note what happens to it now."""

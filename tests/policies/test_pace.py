@@ -159,7 +159,7 @@ def test_arrivals_are_those_of_the_last_59_to_60_seconds(gaps, after_ns):
         instants.append(instants[-1] + gap)
     arrived = []
     for instant in instants:
-        arrivals.note(None, instant)
+        arrivals.note(instant)
         arrived.append(instant)
         check_arrivals(arrivals, arrived, instant)
     check_arrivals(arrivals, arrived, instants[-1] + after_ns)
@@ -173,9 +173,9 @@ def check_arrivals(arrivals, arrived, now_ns):
 def test_a_host_without_arrivals_for_a_minute_costs_nothing():
     arrivals = Arrivals()
     for number in range(10_000):
-        arrivals.note(f"host-{number}.example", number * S // 10)
-    assert len(arrivals._minutes) <= 601
-    assert all(len(minute.seconds) == 1 for minute in arrivals._minutes.values())
+        arrivals.note_host(f"host-{number}.example", number * S // 10)
+    assert len(arrivals._hosts) <= 601
+    assert not any(minute.seconds for minute in arrivals._hosts.values())
     assert arrivals.per_second("host-9999.example", 1000 * S) == pytest.approx(1 / 60)
     assert arrivals.per_second("host-0.example", 1000 * S) == 0
 

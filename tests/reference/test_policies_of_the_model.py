@@ -357,9 +357,11 @@ def test_what_waited_resumes_at_the_same_pace(chosen: dict[str, Any], seed: int)
         due = random.random() < 0.5
         now_ns = max(now_ns, product.next_ns) + random.choice([0, 0, 1]) if due else now_ns + any_step_ns(random) // 10
         if random.random() < share_arriving:
-            for host in (None, random.choice("ab")):
-                arrivals.note(host, now_ns)
-                came.add(host, now_ns)
+            host = random.choice("ab")
+            arrivals.note(now_ns)
+            arrivals.note_host(host, now_ns)
+            for each in (None, host):
+                came.add(each, now_ns)
         for host in (None, "a"):
             assert came.per_second(host, now_ns) == arrivals.per_second(host, now_ns)
         ceiling = Ceiling(config).per_s(arrivals.per_second(None, now_ns))
