@@ -115,15 +115,14 @@ class Suppressions:
     def __init__(self) -> None:
         self._stored: dict[Key, Suppression] = {}
         self._of_file: Mapping[Key, Suppression] = {}
+        self.any = False
+        """Whether there are any at all: mostly there are none, and each attempt asks."""
 
     def __iter__(self) -> Iterator[Suppression]:
         return iter({**self._of_file, **self._stored}.values())
 
     def __len__(self) -> int:
         return len(self._of_file.keys() | self._stored.keys())
-
-    def __bool__(self) -> bool:
-        return bool(self._stored or self._of_file)
 
     def find(self, channel: NotificationChannel, address: str) -> Suppression | None:
         """Return the suppression of an address, or None."""
@@ -133,7 +132,7 @@ class Suppressions:
     def copy(self) -> Suppressions:
         """Return those that are in force now, to be looked through in a thread."""
         copy = Suppressions()
-        copy._stored, copy._of_file = self._stored.copy(), self._of_file
+        copy._stored, copy._of_file, copy.any = self._stored.copy(), self._of_file, self.any
         return copy
 
     # ── what the store keeps ────────────────────────────────────────────────────────────────────────────────────
@@ -153,6 +152,7 @@ class Suppressions:
         if earlier is not None and suppression.source is SuppressionSource.PROVIDER:
             return
         self._stored[suppression.key] = suppression
+        self.any = True
 
     def add_all(self, suppressions: Mapping[Key, Suppression]) -> dict[Key, Suppression]:
         """Keep many at once, as `add` keeps one; return those that are kept."""
@@ -160,11 +160,13 @@ class Suppressions:
         # Without a call for each, as there may be hundreds of thousands.
         kept = {key: each for key, each in suppressions.items() if each.source is not provider or key not in stored}
         stored |= kept
+        self._count()
         return kept
 
     def remove(self, key: Key) -> None:
         """Keep none of this address any more."""
         self._stored.pop(key, None)
+        self._count()
 
     def lift(self, channel: NotificationChannel, address: str) -> None:
         """Drop what a provider has said of an address."""
@@ -176,12 +178,17 @@ class Suppressions:
     def restore(self, stored: Iterable[Suppression]) -> None:
         """Keep these and no others."""
         self._stored = {suppression.key: suppression for suppression in stored}
+        self._count()
 
     # ── what a file says ────────────────────────────────────────────────────────────────────────────────────────
 
     def replace_file(self, suppressions: Mapping[Key, Suppression]) -> None:
         """Have these of a file, by address, in place of all that it had before."""
         self._of_file = suppressions
+        self._count()
+
+    def _count(self) -> None:
+        self.any = bool(self._stored or self._of_file)
 
 
 def printable_reason(text: str) -> str:

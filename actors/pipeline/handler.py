@@ -112,6 +112,8 @@ class Handler(Actor):
         self._held = Held()
         self._backlog = Backlog(wiring.stages)
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
+        self._channels_bound_starts = self._fallbacks is not None or self._retries.bound_time
+        """Whether anything but the expiry of a command says until when an attempt may start."""
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
         self._deliveries = {
@@ -341,14 +343,12 @@ class Handler(Actor):
             self._held.keep(delivery, self._budgets, self.system.now_ns)
             return
         command = delivery.command
-        if self._fallbacks is None and command.expires_after is None and not delivery.attempts:
-            # What the others would come to, with fewer calls: the way of nearly every attempt.
-            until_ns = wanted_until_ns = None
-        else:
+        until_ns = wanted_until_ns = None
+        if self._channels_bound_starts or command.expires_after is not None:
             until_ns, wanted_until_ns = self._last_start_ns(delivery), delivery.expires_at_ns
-        if until_ns is not None and self.system.now_ns > until_ns:
-            self._dead_letter(delivery, self._retries.reason_of_expiry(delivery))
-            return
+            if until_ns is not None and self.system.now_ns > until_ns:
+                self._dead_letter(delivery, self._retries.reason_of_expiry(delivery))
+                return
         if command.metadata and self._filling is not None and "template" in command.metadata:
             try:
                 command = self._filling.command_of(delivery)
@@ -474,15 +474,17 @@ class Handler(Actor):
         """
         system, command = self.system, delivery.command
         delivery.current = None
-        if isinstance(outcome, ChannelFault):
+        if type(outcome) is ChannelFault:
             self._to_alert(ChannelBroken(channel=command.channel, reason=outcome.reason))
         retry_at_ns, given_up = self._retries.after(outcome, delivery, system.now_ns)
         mark = None
         if admitted is not None and self._endpoints.is_on:
             mark = self._endpoints.mark_of(command, outcome, system.epoch_ns + system.now_ns, self._to_alert)
-        event = self._journal.event(
-            NotificationFailed,
-            command,
+        event = NotificationFailed(
+            at_ns=system.now_ns,
+            epoch_ns=system.epoch_ns,
+            notification_id=command.notification_id,
+            channel=command.channel,
             reason=outcome.reason,
             kind=type(outcome).__name__,
             attempt=delivery.attempts,

@@ -77,7 +77,7 @@ class Readiness:
             due_ns = since_1970_ns(command.not_before) - self._system.epoch_ns
             if due_ns > self._system.now_ns:
                 return NotBefore(due_ns, is_quiet=False)
-        if self._suppressions:  # mostly empty, and asked for each notification
+        if self._suppressions.any:
             suppression = self._suppressions.find(command.channel, command.recipient)
             if suppression is not None:
                 is_gone = suppression.source is SuppressionSource.PROVIDER
@@ -103,7 +103,7 @@ class Readiness:
         """Tell whether the user of a command wants it now, and its address is neither suppressed, gone nor disabled."""
         if self._disabled and self._endpoints.is_disabled(command):
             return False
-        if self._suppressions and self._suppressions.find(command.channel, command.recipient) is not None:
+        if self._suppressions.any and self._suppressions.find(command.channel, command.recipient) is not None:
             return False
         if self._preferences is None or command.critical:
             return True

@@ -37,6 +37,8 @@ class Retries:
         self._stream = stream
         self._policies: dict[NotificationChannel, RetryPolicy] = {}
         """Each made when the first of its attempts fails: of many nodes most have few failures, or none."""
+        self.bound_time = any(config.retry.max_elapsed is not None for config in channels.values())
+        """Whether retries of any channel have to start within a time."""
         self._budgets = budgets
 
     def after(self, outcome: Outcome, delivery: Delivery, now_ns: int) -> tuple[int | None, str | None]:
@@ -69,8 +71,10 @@ class Retries:
         expires_at_ns = delivery.sent_until_ns if has_limit else None
         if expires_at_ns is not None and retry_at_ns > expires_at_ns:
             return None, EXPIRED
-        if (last_ns := policy.last_start_ns(delivery.fresh_since_ns)) is not None and retry_at_ns > last_ns:
-            return None, RETRY_TIME_UP
+        if self.bound_time:
+            last_ns = policy.last_start_ns(delivery.fresh_since_ns)
+            if last_ns is not None and retry_at_ns > last_ns:
+                return None, RETRY_TIME_UP
         # Asked last, so that nothing is charged in vain.
         if self._budgets is not None and not self._budgets.allows(delivery, outcome, now_ns):
             return None, BUDGET_SPENT
