@@ -114,13 +114,11 @@ class SimulatedSystem(ActorSystem):
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Timer:
-        return self._add_timer(instant_ns, NORMAL, actor, message)
-
     def _set_timer_behind(self, instant_ns: int, actor: Actor, message: Any) -> Timer:
-        return self._add_timer(instant_ns, BEHIND, actor, message)
+        # Not the instance's own: interceptors see the call that this timer is a part of.
+        return SimulatedSystem.set_timer(self, instant_ns, actor, message, BEHIND)
 
-    def _add_timer(self, instant_ns: int, priority: int, actor: Actor, message: Any) -> Timer:
+    def set_timer(self, instant_ns: int, actor: Actor, message: Any, priority: int = NORMAL) -> Timer:
         now_ns = self.now_ns
         if self._idle:
             now_ns = self.now_ns = ceil(self.env.now)  # called by a process of the user's, or between runs

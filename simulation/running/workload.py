@@ -20,7 +20,6 @@ from actors.errors import ConfigurationError
 from actors.instants import ns, seconds, utc
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.messages import (
-    NO_METADATA,
     NotificationChannel,
     NotificationMovedToDeadLetter,
     NotificationSent,
@@ -305,29 +304,28 @@ def _maker(
         case ChannelWorkload() | ClosedWorkload():
             channel, critical = entry.channel, entry.critical
             priority = Priority(class_of(entry))
-            host_of, tenant_of = host_of_user(entry), tenant_of_user(entry)
-            age_of = wait_of = None
-            if entry.expires_after is not None:
-                age_of = _age_chooser(f"workload.{number}.ages", entry.expires_after, source)
-            if isinstance(entry, ChannelWorkload) and entry.not_before is not None:
-                wait_of = _age_chooser(f"workload.{number}.not_before", entry.not_before, source)
             prefix = id_prefix(number, channel)
-            others = _fallbacks_of(channel, scenario)
+            further = _further_fields(number, scenario, entry, source)
 
             def notification(k: int) -> SendNotification:
                 user = user_of(k)
+                if not further:
+                    return SendNotification(
+                        notification_id=f"{prefix}{k}",
+                        channel=channel,
+                        recipient=user,
+                        message=TEXT,
+                        critical=critical,
+                        priority=priority,
+                    )
+                fields = {"recipient": user, **{name: of(user) for name, of in further.items()}}
                 return SendNotification(
                     notification_id=f"{prefix}{k}",
                     channel=channel,
-                    recipient=user if host_of is None else f"{user}@{host_of(user)}",
-                    user_id=None if host_of is None else user,
                     message=TEXT,
-                    metadata=NO_METADATA if tenant_of is None else {"tenant": tenant_of(user)},
                     critical=critical,
                     priority=priority,
-                    expires_after=None if age_of is None else age_of(),
-                    addresses={other: f"{other} of {user}" for other in others} if others else NO_METADATA,
-                    not_before=None if wait_of is None else utc(source.epoch_ns + source.now_ns + ns(wait_of())),
+                    **fields,
                 )
 
             if isinstance(entry, ChannelWorkload) and entry.repeats:
@@ -338,6 +336,27 @@ def _maker(
             return lambda k: make(f"{number}-{k}", user_of(k), utc(source.epoch_ns + source.now_ns))
         case _:
             assert_never(entry)
+
+
+def _further_fields(
+    number: int, scenario: Scenario, entry: ChannelWorkload | ClosedWorkload, source: Actor
+) -> dict[str, Callable[[str], Any]]:
+    """Return those fields of a command that not every entry asks for, each with what makes it for a user."""
+    further: dict[str, Callable[[str], Any]] = {}
+    if (host_of := host_of_user(entry)) is not None:
+        further["recipient"] = lambda user: f"{user}@{host_of(user)}"
+        further["user_id"] = lambda user: user
+    if (tenant_of := tenant_of_user(entry)) is not None:
+        further["metadata"] = lambda user: {"tenant": tenant_of(user)}
+    if entry.expires_after is not None:
+        age_of = _age_chooser(f"workload.{number}.ages", entry.expires_after, source)
+        further["expires_after"] = lambda _: age_of()
+    if others := _fallbacks_of(entry.channel, scenario):
+        further["addresses"] = lambda user: {other: f"{other} of {user}" for other in others}
+    if isinstance(entry, ChannelWorkload) and entry.not_before is not None:
+        wait_of = _age_chooser(f"workload.{number}.not_before", entry.not_before, source)
+        further["not_before"] = lambda _: utc(source.epoch_ns + source.now_ns + ns(wait_of()))
+    return further
 
 
 def _repeating(
