@@ -6,7 +6,8 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actors.domain.attempts import TIMED_OUT, Attempt, Provider
@@ -17,6 +18,7 @@ from actors.faults.upstream import Upstream
 from actors.kernel.effects import Foreseen, Promise
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
+from actors.outcomes import Outcome
 from actors.settings.base import validated
 from actors.settings.channel import Discipline, ProviderConfig, UpstreamConfig
 from actors.settings.distributions import Distribution
@@ -109,6 +111,19 @@ class SimulatedProvider(Provider):
         self.delivered = 0
         """How many notifications it has delivered, those whose reply was lost included; each from the start of its
         attempt on, when its fate is fixed, or from the answer of its upstream."""
+        self.foresees = self._upstream is None and self.fault_rules.foresees
+        """Whether the end of each attempt is known when it starts."""
+        self._late_after_ns: float = math.inf
+        self._report_late: Callable[[Attempt, int], None]
+
+    def report_late(self, after_ns: int, report: Callable[[Attempt, int], None]) -> None:
+        """Report each attempt that is delivered and whose answer takes longer than an attempt waits.
+
+        Args:
+            after_ns: how long that is, in nanoseconds.
+            report: called with the attempt and the instant, as it starts; only where this provider `foresees` its ends.
+        """
+        self._late_after_ns, self._report_late = after_ns, report
 
     @classmethod
     def from_config(
@@ -154,29 +169,29 @@ class SimulatedProvider(Provider):
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen | Promise:
         """Return the fate of an attempt that starts now, and after how long; a promise where it is not known yet."""
         conditions = self.fault_rules.conditions
+        outcome: Outcome | None
         if conditions.is_calm and now_ns < conditions.until_ns:
             # What judge() would come to, with fewer calls: the way of nearly every attempt.
-            latency_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
+            delay_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
             drawn = self._draw()
-            if drawn >= conditions.top:
-                self.delivered += 1
-                return Foreseen(latency_ns, SENT)
-            outcome = on_the_ladder(conditions, drawn)
-            if outcome is not None:
-                return Foreseen(latency_ns, outcome)
-            self.delivered += 1
-            return Foreseen(NEVER_NS, SENT)
-        upstream = self._upstream
-        if upstream is not None and self.fault_rules.has_script:
-            upstream = None  # what is written is the whole answer
-        fate = self.fault_rules.judge(attempt, now_ns)
-        if fate.delivers:
-            if upstream is not None:
+            outcome = SENT if drawn >= conditions.top else on_the_ladder(conditions, drawn)
+            delivers = outcome is SENT or outcome is None
+        else:
+            upstream = None if self.fault_rules.has_script else self._upstream  # what is written is the whole answer
+            fate = self.fault_rules.judge(attempt, now_ns)
+            delay_ns, outcome, delivers = fate.delay_ns, fate.outcome, fate.delivers
+            if delivers and upstream is not None:
                 return upstream.ask(attempt, fate, now_ns, self._deliver)
+            if outcome is not None and fate.finished is not None:
+                self.delivered += delivers
+                return fate.finished
+        if outcome is None:
+            delay_ns, outcome = NEVER_NS, SENT if delivers else TIMED_OUT
+        if delivers:
             self.delivered += 1
-        if fate.outcome is None:
-            return Foreseen(NEVER_NS, SENT if fate.delivers else TIMED_OUT)
-        return Foreseen(fate.delay_ns, fate.outcome) if fate.finished is None else fate.finished
+            if delay_ns > self._late_after_ns:
+                self._report_late(attempt, now_ns)
+        return Foreseen(delay_ns, outcome)
 
     def _deliver(self) -> None:
         self.delivered += 1

@@ -173,6 +173,11 @@ class FaultRules:
         self._load = meter.load if needs_load and meter is not None else None
 
     @property
+    def foresees(self) -> bool:
+        """Whether it is known as an attempt starts how long it takes."""
+        return self._station is None
+
+    @property
     def has_script(self) -> bool:
         """Whether the fate of the next attempt is written down."""
         return bool(self._script)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from actors.domain.attempts import Attempt, Provider, WrappedProvider
+from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.effects import Effect, Foreseen, Promise
 from actors.kernel.system import ActorSystem
@@ -205,11 +206,22 @@ class LateAnswers:
         lanes = {channel: config.by_provider() for channel, config in settings.items()}
         return {
             channel: {
-                name: _Timed(provider, channel, name, ns(lanes[channel][name].timeout), self._reach)
+                name: self._observed(provider, channel, name, ns(lanes[channel][name].timeout))
                 for name, provider in by_name.items()
             }
             for channel, by_name in providers.items()
         }
+
+    def _observed(self, provider: Provider, channel: NotificationChannel, name: str, timeout_ns: int) -> Provider:
+        def note(attempt: Attempt, started_ns: int, reached_ns: int | None = None) -> None:
+            request = Request(attempt, channel, name, started_ns)
+            request.is_late, request.reached_ns = True, started_ns if reached_ns is None else reached_ns
+            self._reach(request)
+
+        if type(provider) is SimulatedProvider and provider.foresees:
+            provider.report_late(timeout_ns, note)  # it is asked once for each attempt of a run
+            return provider
+        return _Timed(provider, timeout_ns, note)
 
 
 class _Timed(WrappedProvider):
@@ -218,18 +230,13 @@ class _Timed(WrappedProvider):
     def __init__(
         self,
         provider: Provider,
-        channel: NotificationChannel,
-        name: str,
         timeout_ns: int,
-        reach: Callable[[Request], None],
+        note: Callable[[Attempt, int, int], None],
     ) -> None:
         super().__init__(provider)
         self.outcomes_are_plain = provider.outcomes_are_plain
-        self._ask = provider.attempt
-        self._channel = channel
-        self._name = name
         self._timeout_ns = timeout_ns
-        self._reach = reach
+        self._note = note
 
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system, too."""
@@ -238,20 +245,14 @@ class _Timed(WrappedProvider):
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt."""
-        effect = self._ask(attempt, now_ns)
-        if type(effect) is Foreseen:
-            if effect.delay_ns > self._timeout_ns:
-                self._note(attempt, now_ns, now_ns, effect.result)
+        effect = self._provider.attempt(attempt, now_ns)
+        if isinstance(effect, Foreseen):
+            if effect.delay_ns > self._timeout_ns and isinstance(effect.result, Sent):
+                self._note(attempt, now_ns, now_ns)
         elif isinstance(effect, Promise):
             effect.when_kept(lambda result: self._kept(attempt, now_ns, result))
         return effect
 
     def _kept(self, attempt: Attempt, started_ns: int, result: Any) -> None:
-        if self._system.now_ns > started_ns + self._timeout_ns:
-            self._note(attempt, started_ns, self._system.now_ns, result)
-
-    def _note(self, attempt: Attempt, started_ns: int, reached_ns: int, result: Any) -> None:
-        if isinstance(result, Sent):
-            request = Request(attempt, self._channel, self._name, started_ns)
-            request.is_late, request.reached_ns = True, reached_ns
-            self._reach(request)
+        if self._system.now_ns > started_ns + self._timeout_ns and isinstance(result, Sent):
+            self._note(attempt, started_ns, self._system.now_ns)
