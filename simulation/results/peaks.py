@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, compress, count, islice
 from operator import attrgetter, gt
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from actors.messages import NotificationChannel, NotificationFailed, Notificatio
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.settings.channel import PRIMARY
 from simulation.results.ledger import ByPlace
+from simulation.results.statistics import by_width
 
 KEPT = 2_000
 """Attempts whose times are kept until it is known what was under way beside them."""
@@ -62,15 +63,14 @@ class Level:
     def extend(self, spans: Spans) -> None:
         """Take in the instants up to some limit, in order. One that ends as another begins is not beside it."""
         begins_ns, ends_ns = spans
-
-        def is_exceeded(most: int) -> bool:
-            # After the first `spare` begins each further one needs an end before it, the first one the first end.
-            spare = most - self._now
-            return len(begins_ns) - spare > len(ends_ns) or any(map(gt, ends_ns, islice(begins_ns, spare, None)))
-
-        if is_exceeded(self.most):
-            higher = range(self.most + 1, self.most + len(begins_ns) + 1)
-            self.most = higher[bisect_left(higher, True, key=lambda most: not is_exceeded(most))]
+        spare = self.most - self._now
+        # After the first `spare` begins each one makes more than the most that comes before the end with its number.
+        exceeding = chain(
+            compress(count(spare), map(gt, ends_ns, islice(begins_ns, spare, None))),
+            range(spare + len(ends_ns), len(begins_ns)),
+        )
+        levels = [self._now + number + 1 - bisect_right(ends_ns, begins_ns[number]) for number in exceeding]
+        self.most = max(levels, default=self.most)
         self._now += len(begins_ns) - len(ends_ns)
 
 
@@ -92,15 +92,10 @@ class Rate:
         if not begins_ns:
             return
         began = Counter(dict([self._latest]))
-        first = 0
-        while first < len(begins_ns):
-            second = begins_ns[first] // NS_PER_S
-            after = bisect_left(begins_ns, (second + 1) * NS_PER_S, first)
-            began[second] += after - first
-            first = after
+        began.update(dict(by_width(begins_ns, NS_PER_S)))
         last = max(began)
         self._latest = last, began[last]
-        self.most = max(self.most, *(count + hedges[each] for each, count in began.items()))
+        self.most = max(self.most, *(begun + hedges[each] for each, begun in began.items()))
 
 
 class Peaks:

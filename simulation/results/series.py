@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.instants import NS_PER_S
@@ -19,6 +18,8 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
+from simulation.results.backlogs import instant_of
+from simulation.results.statistics import by_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,9 +48,9 @@ class BucketCounts:
         """Those that have any; in order of time, so that none is there often."""
         self._counts = array("q")
 
-    def update(self, buckets: Sequence[int]) -> None:
-        """Count one more in each of these."""
-        for bucket, count in Counter(buckets).items():
+    def update(self, counts: Iterable[tuple[int, int]]) -> None:
+        """Count so many more in each of these buckets."""
+        for bucket, count in counts:
             if self._buckets and self._buckets[-1] == bucket:
                 self._counts[-1] += count
             else:
@@ -88,7 +89,7 @@ class SeriesCounter:
         width_ns = self._width_ns
         for name, kind in self.COUNTED.items():
             if kind in events:
-                self._counts[name].update([event.at_ns // width_ns for event in events[kind]])
+                self._counts[name].update(by_width(sorted(map(instant_of, events[kind])), width_ns))
         self.transitions.extend(events.get(BreakerTransitioned, []))
 
     def frame(self, breakers: Mapping[str, BreakerState], end_ns: int) -> pd.DataFrame:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 
 from actors.instants import NS_PER_S
 from simulation.scenario.metrics import QUANTILES
@@ -21,6 +21,16 @@ def in_order(numbers: array[int]) -> array[int]:
     import numpy as np
 
     return array("q", np.sort(np.frombuffer(numbers, dtype=np.int64)).tobytes())
+
+
+def by_width(instants_ns: Sequence[int], width_ns: int) -> Iterator[tuple[int, int]]:
+    """Yield how many of some instants, in order, are in each bucket of time that has any: its number, and how many."""
+    first = 0
+    while first < len(instants_ns):
+        bucket = instants_ns[first] // width_ns
+        after = bisect_left(instants_ns, (bucket + 1) * width_ns, first)
+        yield bucket, after - first
+        first = after
 
 
 class Durations:
