@@ -109,7 +109,7 @@ class Recorder:
         """Returns how many notifications the pipeline itself holds in flight."""
         self.is_quiet_now: Callable[[], bool] = lambda: self.in_flight_now() == 0
         """Tells whether that is none."""
-        self.when_quiet: Callable[[], None] | None = None
+        self._when_quiet: Callable[[], None] | None = None
         """Called when nothing is in flight; None while that does not matter."""
         self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
         """Given the history in parts, each once: a chunk at a time, and every LOOK events where the run is watched."""
@@ -119,7 +119,7 @@ class Recorder:
         """Called again and again while the run takes more memory."""
         self._watch: Callable[[], None] | None = None
         self._due = CHUNK
-        """With how many events in the chunk there is something to do."""
+        """With how many events in the chunk there is something to do: with each, where each is looked at."""
         self._counted = 0
         """How many of the chunk are in the metrics."""
         self._handed = 0
@@ -140,27 +140,47 @@ class Recorder:
         """
         chunk = self._chunk
         chunk.append(event)
-        if self.interruptions is not None:
-            self.interruptions.follow(event)
         if len(chunk) >= self._due:
             self._look(event)
-        if self.when_quiet is not None and type(event) in CHANGES_OF_PENDING and self.is_quiet_now():
-            self.when_quiet()
 
     def watch(self, watch: Callable[[], None]) -> None:
         """Have a function called each time that LOOK more events have been recorded."""
         self._watch = watch
-        self._due = min(LOOK, CHUNK)
+        self._set_due()
+
+    def call_when_quiet(self, when_quiet: Callable[[], None]) -> None:
+        """Have a function called from now on with each event after which nothing is in flight."""
+        self._when_quiet = when_quiet
+        self._set_due()
+
+    def find_interruptions(self) -> Interruptions:
+        """Find the requests whose answers are lost; return what finds them."""
+        self.interruptions = Interruptions(self.interrupt)
+        self._set_due()
+        return self.interruptions
+
+    def _set_due(self) -> None:
+        if self.interruptions is not None or self._when_quiet is not None:
+            self._due = 0
+        else:
+            self._due = CHUNK if self._watch is None else min((len(self._chunk) // LOOK + 1) * LOOK, CHUNK)
 
     def _look(self, event: RecordedEvent) -> None:
+        """Do whatever may be due with an event that has been recorded."""
+        changes_pending = type(event) in CHANGES_OF_PENDING
+        if self.interruptions is not None:
+            self.interruptions.follow(event)
         if len(self._chunk) >= CHUNK:
             self.fold()
-            if type(event) in CHANGES_OF_PENDING:  # else an actor may just have failed between one count and the other
+            if changes_pending:  # else an actor may just have failed between one count and the other
                 self.check()
-        if self._watch is not None:
-            self._due = min(len(self._chunk) + LOOK, CHUNK)
+        if self._watch is not None and len(self._chunk) % LOOK == 0:
             self._hand_out(self._chunk)
             self._watch()
+        if self._due:
+            self._set_due()
+        if self._when_quiet is not None and changes_pending and self.is_quiet_now():
+            self._when_quiet()
 
     def refuse(self, refused: Refused, at_ns: int) -> None:
         """Note that an arrival is refused, which is in no history; see :meth:`Ledger.refuse`."""
@@ -206,7 +226,7 @@ class Recorder:
         self.check()
         self.in_flight_now = partial(int, self._in_flight)
         self.is_quiet_now = _is_over
-        self.when_quiet = self.on_events = self.interruptions = self._watch = None
+        self._when_quiet = self.on_events = self.interruptions = self._watch = None
         self.wirings = ()
         self.stop = self.when_grown = _nothing
 

@@ -42,7 +42,7 @@ from actors.storage.shared_memory import SharedMemory
 from simulation.engine.message_faults import MessageFaults, is_message_fault
 from simulation.results.backlogs import FaultTimes
 from simulation.results.defaults import DefaultsAtWork
-from simulation.results.interruptions import Interruptions, LateAnswers
+from simulation.results.interruptions import LateAnswers
 from simulation.results.ledger import Entry, Ledger, Refused
 from simulation.results.progress import RunSnapshot
 from simulation.results.recorder import Recorder
@@ -162,7 +162,7 @@ class RunController(Actor):
 
     @handles(_ActivityEnd)
     def on_activity_end(self, _: _ActivityEnd) -> None:
-        self._recorder.when_quiet = self._look_again
+        self._recorder.call_when_quiet(self._look_again)
         self._look_again()
 
     def _look_again(self) -> None:
@@ -447,8 +447,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         checker.watch(system)
         providers = checker.observed(providers)
     if _interrupts(scenario):
-        recorder.interruptions = Interruptions(recorder.interrupt)
-        providers = recorder.interruptions.observed(providers)
+        providers = recorder.find_interruptions().observed(providers)
     providers = LateAnswers(recorder.reach).observed(providers, _channels(scenario))
     waiting = recorder.peaks.waiting_by_channel
     start = partial(
