@@ -89,26 +89,6 @@ class Delivery(msgspec.Struct, gc=False):
     traceparent: str | None = None
     """The trace that it belongs to."""
 
-    def next_attempt(
-        self,
-        command: SendNotification,
-        expires_at_ns: int | None,
-        wanted_until_ns: int | None,
-        node: int | None = None,
-    ) -> Attempt:
-        """Return its next attempt, of its command with the template filled in."""
-        return Attempt(
-            command=command,
-            number=self.attempts + 1,
-            charged=self.charged,
-            expires_at_ns=expires_at_ns,
-            wanted_until_ns=wanted_until_ns,
-            edits=0 if self.redrives is None else self.redrives.edits,
-            caution=self.caution,
-            node=node,
-            traceparent=self.traceparent,
-        )
-
     @property
     def known_as(self) -> SendNotification:
         """The command as it was accepted: what comes again with this id is the same if it equals that."""
@@ -167,7 +147,7 @@ def requested(command: SendNotification, at_ns: int, epoch_ns: int) -> Notificat
         epoch_ns=epoch_ns,
         notification_id=command.notification_id,
         channel=command.channel,
-        user_id=command.user,
+        user_id=command.recipient if command.user_id is None else command.user_id,
         priority=command.priority,
     )
 

@@ -60,14 +60,15 @@ class RememberedIds:
     def add(self, command: SendNotification, now_ns: int) -> None:
         """Remember the id of a command from now on."""
         steady_ns = now_ns if self._ahead_ns is None else now_ns - self._ahead_ns()
-        if self._ended_ns and self._ended_ns[0] <= steady_ns - self.ttl_ns:
+        ended_ns = self._ended_ns
+        if ended_ns and ended_ns[0] <= steady_ns - self.ttl_ns:
             self._forget_old(steady_ns - self.ttl_ns)
         if steady_ns > self.latest_ns:
             self.latest_ns = steady_ns
         notification_id = command.notification_id
         self._payloads[notification_id] = command
         self._ended.append(notification_id)
-        self._ended_ns.append(self.latest_ns)
+        ended_ns.append(self.latest_ns)
         if self._most is not None and len(self._ended) > self._most:
             self._drop_oldest()
 

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from actors.domain.attempts import EXPIRED, Admitted, Attempt, FlushQueue, Refused, Rejected, Requeued
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
 from actors.domain.store import LeaseLost, LeaseRenewed, LettersChanged, Store, Takeover
@@ -249,7 +251,7 @@ class Handler(Actor):
     def on_send_notification(self, command: SendNotification) -> Acceptance:
         """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
-            return self.intake.accept(command, self._prepare, asks_for_room=True)
+            return self.intake.accept(command, self._prepare)
         except NOT_ACCEPTED as error:
             logger.error("not accepted: %s", error)
             return Acceptance.REFUSED
@@ -318,7 +320,7 @@ class Handler(Actor):
 
     def _wait(self, delivery: Delivery) -> None:
         assert delivery.due_ns is not None
-        self.at(delivery.due_ns, _GoOn(delivery))
+        self.system.set_timer(delivery.due_ns, self, _GoOn(delivery))
 
     @handles(_GoOn)
     def on_go_on(self, message: _GoOn) -> None:
@@ -355,7 +357,17 @@ class Handler(Actor):
             except TemplateError as error:
                 self._cannot_fill_in(delivery, error)
                 return
-        attempt = delivery.next_attempt(command, until_ns, wanted_until_ns, self._node_number)
+        attempt = Attempt(
+            command=command,
+            number=delivery.attempts + 1,
+            charged=delivery.charged,
+            expires_at_ns=until_ns,
+            wanted_until_ns=wanted_until_ns,
+            edits=0 if delivery.redrives is None else delivery.redrives.edits,
+            caution=delivery.caution,
+            node=self._node_number,
+            traceparent=delivery.traceparent,
+        )
         delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
             self._budgets.set_out(delivery, self.system.now_ns)
@@ -477,9 +489,6 @@ class Handler(Actor):
         if type(outcome) is ChannelFault:
             self._to_alert(ChannelBroken(channel=command.channel, reason=outcome.reason))
         retry_at_ns, given_up = self._retries.after(outcome, delivery, system.now_ns)
-        mark = None
-        if admitted is not None and self._endpoints.is_on:
-            mark = self._endpoints.mark_of(command, outcome, system.epoch_ns + system.now_ns, self._to_alert)
         event = NotificationFailed(
             at_ns=system.now_ns,
             epoch_ns=system.epoch_ns,
@@ -496,8 +505,10 @@ class Handler(Actor):
             provider=None if admitted is None else admitted.provider,
             hedges=0 if admitted is None else admitted.hedges,
             refused=admitted is None,
-            endpoint=mark,
         )
+        if admitted is not None and self._endpoints.is_on:
+            mark = self._endpoints.mark_of(command, outcome, system.epoch_ns + system.now_ns, self._to_alert)
+            event = msgspec.structs.replace(event, endpoint=mark)
         delivery.note_failure(event)
         delivery.due_ns = retry_at_ns
         self._commit(event, delivery, self._wait if given_up is None else self._dead_letter_as_decided)

@@ -49,19 +49,18 @@ class Intake:
         self,
         command: SendNotification,
         go_on: Callable[[Delivery], None],
-        *,
-        asks_for_room: bool,
         instead_of: Delivery | None = None,
         traceparent: str | None = None,
+        asks_for_room: bool = True,
     ) -> Acceptance:
         """Accept a command, or recognise one that is known.
 
         Args:
             command: it.
             go_on: called with its delivery when that is durable.
+            instead_of: of a fallback, the delivery that it is sent in place of.
+            traceparent: the trace that it belongs to; a fallback belongs to the trace of that delivery.
             asks_for_room: whether it is refused where there is no room.
-            instead_of: of a fallback, what it is sent in place of.
-            traceparent: the trace that it belongs to; a fallback belongs to that of what it is sent in place of.
 
         Raises:
             IdempotencyConflict: its id is known, with another payload.

@@ -61,7 +61,7 @@ class Retries:
         progress = delivery.progress
         if progress is None:
             progress = delivery.progress = _recalled(delivery, policy) if delivery.attempts else Progress()
-        if not isinstance(outcome, ChannelFault):
+        if type(outcome) is not ChannelFault:
             delivery.attempts += 1
         wait_ns = policy.next_wait_ns(outcome, progress)
         if wait_ns is None:

@@ -95,7 +95,7 @@ class RetryPolicy:
             outcome: how the attempt ended.
             progress: of the notification; it is changed.
         """
-        if isinstance(outcome, ChannelFault):
+        if not isinstance(outcome, (Transient, Ambiguous)):
             delay_ns = self._general.backoff.next_delay_ns(max(progress.step, 1), progress.memory_ns)
             return max(delay_ns, self._first_delay_ns)
         rule = self._general
