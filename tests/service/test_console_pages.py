@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from desks import HOOK, fail_endpoint
 from actors.service.console.asked import written
 from actors.service.console.breakers import BREAKERS_SHOWN
 from actors.service.operations.queries import Filter
+from actors.settings.quantities import parse_duration
 
 DEAD = [notification(1, "nobody@example.com"), notification(2, "down@example.com"), notification(3, "down", "sms"),
     notification(4, "ann@example.com")]  # fmt: skip
@@ -91,6 +93,25 @@ async def test_a_time_that_is_none_is_told_at_its_field(autojump_clock):
         assert "wanted a time" in page.text(f"#{field.attributes['aria-describedby']}").lower()
         refused = await browser.get("/console/bulks/new", action="discard", since="yesterday")
         assert refused.status == 400
+
+
+@pytest.mark.parametrize(("since", "found"), [("30m", ["n-3"]), ("2h", ["n-3", "n-1"])])
+async def test_a_time_may_be_how_long_ago_and_stays_the_same_instant_on_the_page_that_follows(
+    autojump_clock, monkeypatch, since, found
+):
+    async with signed_in(DEAD[:1]) as (service, browser):
+        await trio.sleep(4000)
+        await service.notifier.send(DEAD[2])
+        await service.notifier.wait_until_quiet()
+        now = service.notifier.system.present
+        monkeypatch.setattr("actors.service.operations.queries.datetime", SimpleNamespace(now=lambda _: now))
+        page = await browser.get("/console/dead-letters", since=since)
+        assert ids(page) == found
+        instant = page.html.css_first("#since").attributes["value"]
+        assert instant == written(now - timedelta(seconds=parse_duration(since)))
+        assert all(
+            instant.replace(":", "%3A") in node.attributes["href"] for node in page.html.css("main > .buttons a")
+        )
 
 
 async def test_groups_lead_to_what_is_in_them(autojump_clock):
