@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -48,17 +49,25 @@ class Service:
 
 def make_app() -> Starlette:
     """Return the application; its ``state.service`` is to be set before the first request."""
+    stopping = _always(lambda: not_now("the service is stopping"))
     return Starlette(
         routes=[*routes_of(ENDPOINTS), *console.routes()],
         exception_handlers={
             HTTPException: _refused,
-            ClientDisconnect: _gone,
-            NotifierClosed: _closed,
-            StoreFailed: _closed,
+            ClientDisconnect: _always(lambda: Response(status_code=400)),  # left in mid-body: it goes nowhere
+            NotifierClosed: stopping,
+            StoreFailed: stopping,
             Unstorable: _unstorable,
-            StoreError: _unreachable,
+            StoreError: _always(lambda: not_now("the store cannot be used now")),
         },
     )
+
+
+def _always(answer: Callable[[], Response]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answered(_request: Request, _error: Exception) -> Response:
+        return answer()
+
+    return answered
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -66,18 +75,5 @@ async def _refused(_request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
-async def _gone(_request: Request, _error: Exception) -> Response:
-    """Answer a client that has left in the middle of its body; it goes nowhere."""
-    return Response(status_code=400)
-
-
 async def _unstorable(_request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, 422)
-
-
-async def _unreachable(_request: Request, _error: Exception) -> Response:
-    return not_now("the store cannot be used now")
-
-
-async def _closed(_request: Request, _error: Exception) -> Response:
-    return not_now("the service is stopping")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from served import OTTO, PLACED, Scripted, email, service
+from served import OTTO, PLACED, email, service
 
 from actors.errors import StoreFailed
 from actors.storage import on_disk
@@ -18,12 +18,9 @@ PATIENCE_S = 60
 SQLITE = {"sqlite": "store.db"}
 
 
-@pytest.fixture
-def provider(monkeypatch):
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
     monkeypatch.setattr(on_disk, "CALLERS_PATIENCE", 0.0)
-    provider = Scripted()
-    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: provider)
-    return provider
 
 
 @contextmanager

@@ -67,7 +67,7 @@ async def test_each_item_of_a_list_has_a_result_and_those_that_are_fine_go_on(tm
 
 
 async def test_what_there_is_no_room_for_is_refused_for_now_and_nothing_of_it_is_remembered(
-    tmp_path, autojump_clock, monkeypatch
+    tmp_path, autojump_clock, provider
 ):
     may_go_on = trio.Event()
 
@@ -75,7 +75,7 @@ async def test_what_there_is_no_room_for_is_refused_for_now_and_nothing_of_it_is
         await may_go_on.wait()
         return Sent()
 
-    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(wait))
+    provider.deliver = wait
     async with service(tmp_path, max_pending=20) as served:
         batch = [email(number) for number in range(25)]
         in_a_list = await served.post("/notifications", batch)
@@ -260,10 +260,8 @@ async def test_it_is_answered_when_it_is_durable(tmp_path):
 
 
 async def test_a_request_that_is_being_answered_while_the_service_drains_is_answered(
-    tmp_path, autojump_clock, monkeypatch
+    tmp_path, autojump_clock, provider
 ):
-    provider = Scripted()
-    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: provider)
     async with service(tmp_path) as served, trio.open_nursery() as nursery:
         await served.post("/notifications", email(1))
         nursery.start_soon(served.server.shut_down)
@@ -486,16 +484,14 @@ async def test_a_dead_letter_is_not_edited_to_no_address(tmp_path, autojump_cloc
     assert refused.json() == {"problems": ["edit.recipient: not a mailbox; wanted one such as ann@example.com"]}
 
 
-async def test_bulk_is_refused_first_item_by_item_and_the_whole_may_be_sent_again(
-    tmp_path, autojump_clock, monkeypatch
-):
+async def test_bulk_is_refused_first_item_by_item_and_the_whole_may_be_sent_again(tmp_path, autojump_clock, provider):
     may_go_on = trio.Event()
 
     async def wait(attempt):
         await may_go_on.wait()
         return Sent()
 
-    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(wait))
+    provider.deliver = wait
     async with service(tmp_path, max_pending=10) as served:
         classes = ["bulk"] * 9 + ["normal"] * 3 + ["critical"]
         batch = [email(number, priority=priority) for number, priority in enumerate(classes)]

@@ -25,15 +25,11 @@ COMMAND = SendNotification(notification_id="n-1", channel=NotificationChannel.EM
 
 
 @pytest.fixture
-def written():
+def written(kept_logging):
     """What is logged from now on, at every level, as JSON."""
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
     stream = io.StringIO()
     logs.set_up(LogsConfig(format="json", level="debug"), stream)
-    yield stream
-    root.setLevel(level)
-    root.handlers[:] = handlers
+    return stream
 
 
 def lines(stream):

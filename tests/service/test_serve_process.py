@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import logging
 import signal
 import socket
 import subprocess
@@ -272,13 +271,9 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
 
 
 @pytest.fixture
-def run():
+def run(kept_logging):
     """Runs the command in this process."""
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    yield lambda *argv: CliRunner().invoke(app, ["serve", *map(str, argv)])
-    root.setLevel(level)
-    root.handlers[:] = handlers
+    return lambda *argv: CliRunner().invoke(app, ["serve", *map(str, argv)])
 
 
 def test_bad_input_is_said_without_a_traceback(tmp_path, run):

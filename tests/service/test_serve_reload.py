@@ -7,19 +7,11 @@ from collections import Counter
 import pytest
 import trio
 import trio.testing
-from served import SHOP, Scripted, email, service, write
+from served import SHOP, email, service, write
 
 from actors.outcomes import Sent, Transient
 
 BOTH_STORES = pytest.mark.parametrize("store", ["memory", {"sqlite": "store.db"}])
-
-
-@pytest.fixture
-def provider(monkeypatch):
-    """A transport of emails, the same one for every pipeline."""
-    provider = Scripted()
-    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: provider)
-    return provider
 
 
 def channels(**settings):

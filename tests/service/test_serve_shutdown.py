@@ -5,7 +5,7 @@ import socket
 import httpx2
 import pytest
 import trio
-from served import PLACED, Scripted, email, service, write
+from served import PLACED, email, service, write
 
 from actors.errors import StoreFailed
 from actors.outcomes import Sent, Transient
@@ -15,13 +15,6 @@ from actors.service.swappable_pipeline import ProviderGate, RequestGate
 from actors.storage.memory import MemoryStore
 
 ONLY_EMAIL = {"email": {"simulated": True}}
-
-
-@pytest.fixture
-def provider(monkeypatch):
-    provider = Scripted()
-    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: provider)
-    return provider
 
 
 async def test_what_ends_within_the_time_is_sent_and_the_rest_is_parked(tmp_path, provider, autojump_clock, caplog):

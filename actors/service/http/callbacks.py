@@ -1,13 +1,10 @@
 """What providers report later: ``POST /callbacks/twilio`` and ``POST /callbacks/bounces``.
 
-================================ ======================================================================================
-``POST /callbacks/twilio``       Twilio's status callbacks. It needs no token: each is signed with the account's, by the
-                                 URL that `status_callback` of the transport names, whatever a proxy makes of it. An
-                                 API key's secret is not that token: then none can be checked, and all are refused.
-``POST /callbacks/bounces``      A mail that is a delivery status notification (RFC 3464), as it came, from a mail
-                                 server or a script that has a token of the role ``ingest``. Let only reports come to
-                                 the address that it is for: who can write to it can have addresses suppressed.
-================================ ======================================================================================
+Twilio's status callbacks need no token: each is signed with the account's, by the URL that `status_callback` of the
+transport names, whatever a proxy makes of it. An API key's secret is not that token: then none can be checked, and all
+are refused. A bounce is a mail that is a delivery status notification (RFC 3464), as it came, from a mail server or a
+script that has a token of the role ``ingest``. Let only reports come to the address that it is for: who can write to it
+can have addresses suppressed.
 
 An address that is dead by a report is suppressed, as if the provider had said so at once; a redrive lifts it. What
 ended as sent stays so; that it was not delivered is in the audit trail, in the log and in ``delivery_reports_total``.
