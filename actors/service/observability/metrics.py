@@ -6,33 +6,7 @@ So a simulation of the same scenario has the same metrics: hand its events to :m
     simulation.run("outage.yaml", on_events=metrics.record_all)
     print(metrics.text())
 
-==============================  =========  ===================  =====================================================
-name                            kind       labels               what
-==============================  =========  ===================  =====================================================
-notifications_accepted          counter    channel, priority    accepted
-notifications_sent              counter    channel, priority    sent
-notifications_failed            counter    channel, kind        failed attempts, by outcome
-notifications_dead_lettered     counter    channel, priority    moved to the dead letter queue
-notifications_redriven          counter    channel              taken out of it for another set of attempts
-notifications_suppressed        counter    channel              not sent: switched off, or the address is suppressed
-notifications_deferred          counter    channel, cause       waits for a limit, a breaker or the end of quiet hours
-notifications_duplicate         counter    channel, conflict    came again, with the same in it or with something else
-limiter_refusals                counter    channel              refused by the limit of a user: deferred or dropped
-notifications_in_flight         gauge      channel              accepted, and not ended
-notifications_in_dlq            gauge      channel              in the dead letter queue
-retry_attempts                  histogram  channel              attempts that a notification took until it ended
-delivery_time_seconds           histogram  channel, priority    from its acceptance until it was sent
-breaker_transitions             counter    breaker, to          transitions of circuit breakers
-breaker_state                   gauge      channel, provider,   1 for the state that a breaker is in, 0 for the others
-                                           host, state
-endpoints_disabled              gauge      channel              endpoints that nothing is sent to: all attempts failed
-requests_overloaded             counter    priority             events and notifications that there was no room for
-faults_injected                 gauge                           faults that are on: a game day
-settings_reloads                counter    result               settings that were read again: used or refused
-settings_files_refused          gauge                           files of preferences, templates and suppressions of
-                                                                which the latest content cannot be used
-==============================  =========  ===================  =====================================================
-
+The constructor of :class:`Metrics` names them all, with their labels and texts, which ``/metrics`` shows as well.
 Where each host of recipients has a breaker, `breaker_state` has those that are not closed: there may be thousands.
 Counters end in ``_total``. They start at 0 with the process; the gauges start where the store says.
 """
