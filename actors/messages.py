@@ -32,7 +32,7 @@ class NotificationChannel(StrEnum):
 
 
 class Priority(StrEnum):
-    """The classes of traffic, the most urgent first: where notifications wait for their turn, it goes first."""
+    """The classes of traffic, the most urgent first: who goes first where notifications wait for their turn."""
 
     CRITICAL = "critical"
     """A person waits for it, such as for a login code."""

@@ -94,20 +94,15 @@ class StoreConfig(Settings):
     """A store that outlives the process."""
 
     wanted_text: ClassVar[str] = "memory, or a store such as {sqlite: notifications.db} or {postgres: DSN}"
-
     sqlite: DataFile | None = None
     """The path of the file; for one process at a time."""
-
     postgres: Dsn | None = None
     """How to reach the database, as libpq has it; there may be a password in it. For several nodes."""
-
     node: Text | None = None
     """With PostgreSQL, the name of this node: one that is restarted under it takes over what it had, unless that is
     alive. None: a new name each time, so that after a crash others take over when the lease has ended."""
-
     lease: PositiveDuration = 30.0
     """With PostgreSQL, how long a node keeps what it has when it cannot reach the database; at least 1 s."""
-
     keep_audit: PositiveDuration = 400 * 86_400.0
     """How long the audit trail is kept."""
 
@@ -144,7 +139,6 @@ class LogsConfig(Settings):
 
     format: Literal["auto", "json", "text"] = "auto"
     """A JSON document a line, or text for people. auto: text on a terminal, else JSON."""
-
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged. info has what goes wrong, and what operators do; debug has every step."""
 
@@ -153,13 +147,10 @@ class TracingConfig(Settings):
     """Where spans go; needs the extra ``tracing``."""
 
     wanted_text: ClassVar[str] = "a collector such as {endpoint: http://localhost:4318}"
-
     endpoint: ApiUrl
     """The base URL of a collector that takes OTLP over HTTP; ``/v1/traces`` is added."""
-
     service_name: Text = "retrylab"
     """What the service is called in traces."""
-
     sample: Share = 1.0
     """Share of the notifications that are traced."""
 
@@ -169,36 +160,26 @@ class ServiceConfig(NotifierConfig):
 
     listen: Address = "127.0.0.1:8080"
     """Where it listens for HTTP; with port 0 the system chooses one, which is printed."""
-
     trusted_proxies: tuple[Network, ...] = ()
     """The networks of the proxies in front, whose `X-Forwarded-For` says where a request comes from. Without them that
     is the other end of the connection, and the header is not looked at."""
-
     store: StoreChoice
     """Where what is accepted is kept: memory, which is gone with the process, or a store that outlives it."""
-
     tokens: Annotated[tuple[TokenConfig, ...], NotEmpty()]
     """Who may do what."""
-
     transports: TransportsConfig
     """What each channel is delivered by."""
-
     events: dict[EventType, tuple[EventRule, ...]] = Field(default_factory=dict)
     """Types of events of one's own, and what each leads to; one that is built in leads to this instead."""
-
     templates: DataFile | None = None
     """The directory of the templates; the built-in ones alone when None."""
-
     preferences: DataFile | None = None
     """The file of users' preferences; none when None."""
-
     suppressions: DataFile | None = None
     """The file of addresses that nothing is sent to, beside those in the store; none when None."""
-
     faults: tuple[FaultConfig, ...] = ()
     """What is injected between the service and its providers, for a game day: the same keys as a scenario's, with `at`
     from the moment on at which they were read."""
-
     logs: LogsConfig = LogsConfig()
     tracing: TracingConfig | None = None
     """None: no spans."""

@@ -83,28 +83,20 @@ class Limits:
     connections: int = 1_000
     """Connections at once; at most half of the file descriptors that the process may have. For one more, that which
     has been waited for the longest is closed."""
-
     idle_s: float = 75.0
     """Until a further request begins; more than the proxies in front have, so that these close first."""
-
     head_s: float = 10.0
     """For a request line and its headers."""
-
     body_s: float = 20.0
     """For a body, beside the time that it takes at `body_bytes_per_s`."""
-
     body_bytes_per_s: int = 2**15
     """The slowest that a body may come, in the long run."""
-
     send_s: float = 20.0
     """For a client to take 64 KiB of an answer."""
-
     head_bytes: int = 2**14
     """Bytes of a request line and its headers, or of the trailers of a body."""
-
     headers: int = 100
     """Headers of a request, or trailers."""
-
     bodies_bytes: int = 64 * 2**20
     """Bytes of all bodies whose requests are not answered yet; each may be held several times while it is read."""
 

@@ -64,30 +64,21 @@ class EventRule(Settings):
     wanted_text: ClassVar[str] = (
         "a notification such as {channel: email, recipient: email, id: request_id, template: welcome}"
     )
-
     channel: NotificationChannel
-
     recipient: FieldPath
     """The field with the address. Null in an event: nothing goes to this channel."""
-
     template: Text
     """The template of its text; the fields of the event are its variables, and its metadata."""
-
     id: FieldPath = "id"
     """The field that tells one event of this type from another: text or a whole number."""
-
     user: FieldPath | None = None
     """The field with the user whose preferences and limits apply. None, or null in an event: the recipient."""
-
     addresses: dict[NotificationChannel, FieldPath] = Field(default_factory=dict)
     """The fields with the same person's addresses on other channels, for a fallback; null: there is none."""
-
     critical: bool = False
     """Whether it passes the user's preferences and quiet hours, as what someone waits for does."""
-
     priority: Priority | None = None
     """The class of traffic. None: critical by the flag, else normal."""
-
     expires_after: PositiveDuration | None = None
     """How old it may become before it is dead-lettered and not sent. None: any age."""
 

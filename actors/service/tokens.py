@@ -44,12 +44,9 @@ class TokenConfig(Settings):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     wanted_text: ClassVar[str] = "a token such as {name: shop, role: ingest, secret: {env: SHOP_TOKEN}}"
-
     name: Text
     """Who has it. Several tokens may have one name, such as the old and the new one while one is replaced."""
-
     role: Role
     """What it allows."""
-
     secret: Token
     """The token itself, or where it is: {env: NAME} or {file: path}."""

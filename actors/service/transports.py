@@ -116,7 +116,6 @@ class EmailTransport(TransportConfig):
     """How emails go out."""
 
     wanted_text: ClassVar[str] = "a transport such as {smtp: {host: mail.example.com, sender: shop@example.com}}"
-
     smtp: SmtpConfig | None = None
 
 
@@ -124,7 +123,6 @@ class SmsTransport(TransportConfig):
     """How SMS go out."""
 
     wanted_text: ClassVar[str] = "a transport such as {twilio: {account_sid: …, auth_token: …, sender: '+4930…'}}"
-
     twilio: TwilioConfig | None = None
 
 
@@ -132,10 +130,8 @@ class PushTransport(TransportConfig):
     """How push messages go out."""
 
     wanted_text: ClassVar[str] = "a transport such as {fcm: {service_account: key.json}}"
-
     fcm: Annotated[FcmConfig | None, BeforeValidator(_with_key_file)] = None
     """To apps; `service_account` may name the key file, in place of the settings that it holds."""
-
     web_push: WebPushConfig | None = None
     """To browsers."""
 
@@ -144,7 +140,6 @@ class WebhookTransport(TransportConfig):
     """How webhooks go out."""
 
     wanted_text: ClassVar[str] = "a transport such as {standard_webhooks: {signing_keys: [whsec_…]}}"
-
     standard_webhooks: WebhookConfig | None = None
 
 

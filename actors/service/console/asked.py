@@ -26,10 +26,8 @@ class Asked:
 
     texts: Mapping[str, str]
     """What was typed, by the names of :data:`NAMES`; empty where nothing was."""
-
     filter: Filter
     """What it means; a part that cannot be read is left out."""
-
     problems: Mapping[str, str]
     """What is wrong with a part; empty where nothing is."""
 

@@ -38,13 +38,10 @@ class Step:
     what: str
     kind: Tone = ""
     """Whether it is good, asks for care or is bad; a page shows it by a shape beside the words."""
-
     lines: tuple[str, ...] = ()
     """Further details."""
-
     answer: str | None = None
     """The provider's answer as it came."""
-
     after_s: float | None = None
     """How long after the step before, in seconds; None for the first."""
 

@@ -64,7 +64,6 @@ class _GroupsQuery(FilterSettings):
 
 class _Retry(Settings):
     wanted_text: ClassVar[str] = 'an object such as {"why": "the address is corrected", "edit": {"recipient": …}}'
-
     why: Text | None = None
     edit: dict[str, Any] | None = None
     served: Served = "exclude"
@@ -72,7 +71,6 @@ class _Retry(Settings):
 
 class _Discard(Settings):
     wanted_text: ClassVar[str] = 'an object such as {"why": "test data"}'
-
     why: Text
 
 

@@ -28,13 +28,10 @@ class Status:
     started_at: datetime
     draining: bool = False
     """Whether it is shutting down, and accepts nothing more."""
-
     retry_after_s: int = 1
     """When a refused caller may try again: at what may have taken its place."""
-
     settings_read_at: datetime | None = None
     """When the settings that hold were read."""
-
     settings_problems: tuple[str, ...] = ()
     """What was wrong with those that were read last and are not used."""
 

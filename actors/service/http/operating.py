@@ -38,7 +38,6 @@ class _EndpointsQuery(Settings):
 
 class _Enable(Settings):
     wanted_text: ClassVar[str] = 'an object such as {"channel": "webhook", "address": "https://example.com/hook"}'
-
     channel: NotificationChannel
     address: Text
     why: Text | None = None
@@ -51,7 +50,6 @@ class _AuditQuery(Settings):
 
 class _Erase(Settings):
     wanted_text: ClassVar[str] = 'an object such as {"why": "asked for by letter"}'
-
     why: Text | None = None
 
 

@@ -27,30 +27,22 @@ class BreakerNow:
 
     name: str
     """The channel's, and for a further provider of the channel ``email/backup``."""
-
     channel: NotificationChannel
     provider: str
     """The provider's name in overrides: ``primary``, or its name under `failover`."""
-
     host: str | None
     """Whose breaker it is, where each host of recipients has one; ``""`` for recipients without a host."""
-
     state: BreakerState
     since: datetime | None
     """When it came into this state; None: it is so since the service started, or the host was first seen."""
-
     retry_at: datetime | None
     """While open, when a probe may be let through at the earliest; None where an operator has to override it first."""
-
     ramping_until: datetime | None
     """While only a growing share goes through after closing, when that ends; else None."""
-
     consecutive_failures: int
     """Failures that count since the last success; while open, how many there were when it tripped."""
-
     refused: int
     """Requests refused since its last transition."""
-
     overridden: bool
     """Whether an operator has put it into another state than its settings say. False: it is as they have it, also where
     that is disabled, forced-open or metrics-only."""

@@ -37,10 +37,8 @@ class DryRun:
     count: int
     left_out: int
     """How many fit as well, and would be left out as they are served."""
-
     groups: Sequence[Group]
     """By reason, the largest first."""
-
     sample: list[DeadLetterMessage]
     """The oldest few."""
 
@@ -54,31 +52,24 @@ class Bulk:
     filter: Filter
     by: str | None
     """Who started it."""
-
     why: str | None
     rate_per_s: float
     """How many are started a second at the most."""
-
     total: int
     """How many dead letters fitted when it started, with those that are left out; those that come later are none of its
     business."""
-
     started_at: datetime
     _note_cancel: Any = field(repr=False)
     _left: deque[str] = field(repr=False)
     _waits: trio.CancelScope = field(default_factory=trio.CancelScope, repr=False)
     """Round its waits between one letter and the next."""
-
     done: int = 0
     skipped: int = 0
     """How many were dead letters no more when their turn came."""
-
     served: Served = "exclude"
     """Whether a retry takes those too that are served."""
-
     left_out: int = 0
     """How many are left where they are, since they are served."""
-
     failed: int = 0
     state: Literal["running", "finished", "cancelled"] = "running"
     ended_at: datetime | None = None

@@ -49,13 +49,10 @@ class DeliveryReport(msgspec.Struct, frozen=True, kw_only=True):
     channel: NotificationChannel
     address: str
     """To which the message went."""
-
     by: str
     """Who reports it."""
-
     notification_id: str | None = None
     """None: that is not known."""
-
     message_id: str | None = None
     """The provider's own name of the message; None: it gives none."""
 

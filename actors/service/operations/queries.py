@@ -32,21 +32,15 @@ class Filter:
 
     reason: str | None = None
     """Part of the reason for which they were dead-lettered; upper and lower case are the same."""
-
     reason_is: str | None = None
     """The whole reason, to the letter."""
-
     channel: NotificationChannel | None = None
-
     recipient: str | None = None
     """Part of the address; upper and lower case are the same."""
-
     id_prefix: str | None = None
     """How the notification's id begins."""
-
     since: datetime | None = None
     """They were dead-lettered at this instant or later. With a time zone."""
-
     until: datetime | None = None
     """They were dead-lettered before this instant. With a time zone."""
 
@@ -103,7 +97,6 @@ class FilterSettings(Settings):
     """A filter in writing; see :class:`~actors.service.operations.queries.Filter` for what its keys mean."""
 
     wanted_text: ClassVar[str] = "a filter such as {reason: mailbox full, channel: email, since: 2h}"
-
     reason: Text | None = None
     reason_is: Text | None = None
     channel: NotificationChannel | None = None
@@ -141,7 +134,6 @@ ALL = Filter()
 @dataclass(frozen=True)
 class Page:
     letters: list[DeadLetterMessage]
-
     next: str | None
     """What to ask for the page after this one with; None: there is none."""
 
@@ -228,11 +220,9 @@ class Group:
 
     key: str
     """What: their reason, channel or recipient."""
-
     count: int
     oldest: datetime
     """When the first of them was dead-lettered."""
-
     newest: datetime
     """When the last of them was dead-lettered."""
 
