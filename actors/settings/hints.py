@@ -48,7 +48,7 @@ _PLACES = {"workload": "of an entry of the workload", "faults": "of a fault", "s
 
 
 class Word(NamedTuple):
-    """A word of another library, as a row of the table has it."""
+    """A word of another library; a row of the table has all words of one meaning."""
 
     peer: str
     word: str
@@ -137,7 +137,8 @@ def listed(known: Iterable[str], subjects: str = "") -> str:
 @cache
 def words() -> tuple[Word, ...]:
     """Return the table of the words of other libraries."""
-    return tuple(Word(*row) for row in _rows("other_libraries.txt"))
+    rows = _rows("other_libraries.txt")
+    return tuple(Word(peer, word, *more) for peer, alike, *more in rows for word in alike.split())
 
 
 def meaning(key: str, value: Any, module: str, known: Iterable[str] = ()) -> str | None:
