@@ -160,16 +160,14 @@ class Rules:
     """
 
     def __init__(self, table: str) -> None:
-        self._declared: dict[str, tuple[list[str], str]] = {}
+        self.declared: dict[str, tuple[list[str], str]] = {}
+        """The path and the sentence of each rule, by its name with the variant."""
         for entry in re.split(r"\n(?=\S)", textwrap.dedent(table).strip()):
             head, _, sentence = entry.partition("\n")
             name, _, path = head.partition("  ")
-            self._declared[name] = path.split(".") if path else [], " ".join(sentence.split())
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the rules, with their variants."""
-        return list(self._declared)
+            if name in self.declared:
+                raise ValueError(f"wanted each rule and variant once, got {name} twice")
+            self.declared[name] = path.split(".") if path else [], " ".join(sentence.split())
 
     def found(self, name: str, /, *, at: Iterable[str] = (), **values: object) -> Finding:
         """Return what a rule finds.
@@ -179,6 +177,6 @@ class Rules:
             at: the keys that lead to where the path of the rule begins.
             values: of the sentence and the path.
         """
-        path, sentence = self._declared[name]
+        path, sentence = self.declared[name]
         keys = (key.format(**values) for key in path)
         return Finding((*at, *keys), name.partition("/")[0], said(sentence, **values))

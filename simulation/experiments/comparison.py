@@ -32,9 +32,8 @@ from simulation.scenario.arguments import check_counts
 from simulation.scenario.metrics import MetricKind, metric_kind
 from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.seeds import seeds_of
-from simulation.scenario.space import space
+from simulation.scenario.space import Setting, load_all, space
 from simulation.scenario.sweep import RUNS_MAX
-from simulation.scenario.variations import Setting, load_all
 from simulation.scenario.writing import file_of
 
 if TYPE_CHECKING:
@@ -77,8 +76,8 @@ def compare(
     Args:
         path: the scenario's file; or a scenario, as :func:`simulation.parse` returns it.
         vary: the values to try for each path into the scenario, such as
-            ``{"channels.email.retry.jitter": ["none", "full"]}``, or a range of them with its steps, as for
-            :func:`sweep`; the first of each is the baseline.
+            ``{"channels.email.retry.jitter": ["none", "full"]}``, or a range of them with its steps; the first of each
+            is the baseline.
         replicates: how many runs of each combination, with the seeds `seed`, `seed` + 1 and so on; at least 1, and
             two for an interval. With `within`, at most so many.
         within: by the path of a metric, how far the ends of its intervals, those of the differences to the baseline,

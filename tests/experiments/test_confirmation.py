@@ -14,7 +14,7 @@ from simulation.experiments.tuning.trial import Trial
 from simulation.running.executors import RunMetrics
 from simulation.running.sequential_test import Decision, plan
 from simulation.scenario import Expectation
-from simulation.scenario.variations import Setting
+from simulation.scenario.space import Setting
 
 STATED = 0.9
 

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from simulation.experiments.tuning.points import Learnt, Points
+from simulation.experiments.tuning.search import Learnt, Points
 from simulation.scenario.space import space
 
 TWO = {"a.b": "1..20", "c.d": {"from": "100ms", "to": "10s", "scale": "log"}}

@@ -4,12 +4,11 @@ from functools import partial
 
 from hypothesis import given, strategies as st
 
-from simulation.experiments.tuning.bench import Bench
 from simulation.experiments.tuning.goal import Goal, Objective
-from simulation.experiments.tuning.trial import Trial
+from simulation.experiments.tuning.trial import Bench, Trial
 from simulation.running.executors import RunMetrics
 from simulation.scenario import Expectation
-from simulation.scenario.variations import Setting
+from simulation.scenario.space import Setting
 
 REPLICATES = 12
 

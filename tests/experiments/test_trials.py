@@ -5,12 +5,11 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from simulation.experiments.tuning.goal import Goal, Objective, distance
-from simulation.experiments.tuning.margin import margins
+from simulation.experiments.tuning.goal import Goal, Objective, distance, margins
 from simulation.experiments.tuning.trial import Trial, best, nearest, no_worse, ranked
 from simulation.running.executors import RunMetrics
 from simulation.scenario import Expectation
-from simulation.scenario.variations import Setting
+from simulation.scenario.space import Setting
 
 
 def goal(*objectives, expect=("sent >= 10",), probability=0.9, replicates=4):

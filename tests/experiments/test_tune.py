@@ -12,8 +12,8 @@ from scenario_tables import written
 import simulation
 from actors.errors import ConfigurationError
 from simulation.experiments.tuning import tune as module
-from simulation.experiments.tuning.points import Points
 from simulation.experiments.tuning.report import origin, report
+from simulation.experiments.tuning.search import Points
 from simulation.experiments.tuning.tuning import TuningInterrupted
 from simulation.scenario import load
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from simulation.reporting.terminal.runs_view import LATEST, RunsView
 from simulation.results.progress import FinishedCell
 from simulation.scenario.metrics import MetricKind
-from simulation.scenario.variations import short_names
+from simulation.scenario.space import short_names
 
 FIGURES = {"sent_fraction": MetricKind.SHARE, "delivery_time_s.p99": MetricKind.QUANTILE, "dlq.peak": MetricKind.COUNT}
 

@@ -14,7 +14,7 @@ from actors.policies.failing_endpoints import APART_SHARE, SPAN_SHARE
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean
-from simulation.experiments.explaining.parts import By, OpenSpell, Said, Schedule
+from simulation.experiments.explaining.parts import By, OpenSpell, Schedule, Sentence
 from simulation.results.formatting import duration_text
 
 SPELLS = 12
@@ -76,27 +76,27 @@ def open_spells(config: ChannelConfig, rate: float) -> tuple[OpenSpell, ...]:
     return tuple(spells)
 
 
-def breaker_in_words(config: ChannelConfig, rate: float) -> tuple[Said, ...]:
+def breaker_in_words(config: ChannelConfig, rate: float) -> tuple[Sentence, ...]:
     """Return when the breaker opens, what happens meanwhile, and when it closes."""
     breaker = config.circuit_breaker
     match breaker.begins.value:
         case "disabled":
-            return (Said("There is no breaker: whatever goes wrong, every attempt goes out."),)
+            return (Sentence("There is no breaker: whatever goes wrong, every attempt goes out."),)
         case "metrics-only":
-            return (Said("The breaker only counts: whatever goes wrong, every attempt goes out."),)
+            return (Sentence("The breaker only counts: whatever goes wrong, every attempt goes out."),)
         case "forced-open":
-            return (Said("The breaker is forced open: nothing goes out until an operator changes that."),)
-    return (Said(_opens(config, rate)), Said(_stays_open(breaker)), Said(_meanwhile(config)))
+            return (Sentence("The breaker is forced open: nothing goes out until an operator changes that."),)
+    return (Sentence(_opens(config, rate)), Sentence(_stays_open(breaker)), Sentence(_meanwhile(config)))
 
 
-def endpoints_in_words(config: ChannelConfig) -> tuple[Said, ...]:
+def endpoints_in_words(config: ChannelConfig) -> tuple[Sentence, ...]:
     """Return when an endpoint of which every attempt fails is disabled."""
     if config.endpoints is None:
         return ()
     after = config.endpoints.disable_after
     apart = f"{duration_text(after / APART_SHARE)} to {duration_text(after / SPAN_SHARE)} apart"
     return (
-        Said(
+        Sentence(
             f"An endpoint is disabled when all attempts at it have failed for {duration_text(after)}, from the first "
             f"of two that are {apart}; an order or one success enables it."
         ),
@@ -159,7 +159,7 @@ def _meanwhile(config: ChannelConfig) -> str:
     )
 
 
-def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tuple[Said, ...]:
+def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tuple[Sentence, ...]:
     """Return what the provider gets to do with these settings, at so many calls a second.
 
     Args:
@@ -172,7 +172,7 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
     by = By.DRAWS if limit is not None and schedule.drawn else By.FORMULA
     copies = "" if config.hedging is None else ", before copies that hedging sends"
     said = [
-        Said(
+        Sentence(
             f"Where all fail, a call is {counted(attempts, 'request')}{copies}: {rate:g}/s become up to "
             f"{plain_number(rate * attempts)}/s{_kept_back(config)}.",
             by,
@@ -182,16 +182,16 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
         shares = ((p, _amplification(p, schedule.max_attempts)) for p in (0.1, 0.5, 0.9))
         rates = ", ".join(f"×{times:.3g} where {100 * p:g}% fail" for p, times in shares)
         allowed = "" if config.retry.budget is None else ", as far as the budget allows"
-        said.append(Said(f"Where a share fails at random{allowed}: {rates}."))
+        said.append(Sentence(f"Where a share fails at random{allowed}: {rates}."))
     said.append(
-        Said(
+        Sentence(
             f"Where attempts hang, each takes {duration_text(config.timeout)}: at {rate:g}/s, first attempts alone are "
             f"{counted(rate * config.timeout, 'request')} at a time."
         )
     )
     if price := config.provider.price:
         said.append(
-            Said(f"A call costs {plain_number(price)}, and {plain_number(price * attempts)} where all fail.", by)
+            Sentence(f"A call costs {plain_number(price)}, and {plain_number(price * attempts)} where all fail.", by)
         )
     return tuple(said)
 

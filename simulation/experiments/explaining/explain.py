@@ -14,7 +14,7 @@ from actors.settings.retry import RetryConfig
 from simulation.experiments.explaining.breaking import breaker_in_words, cost_in_words, endpoints_in_words, open_spells
 from simulation.experiments.explaining.outages import OUTAGES_S, besides, left_out, one_call, under_load
 from simulation.experiments.explaining.page import page
-from simulation.experiments.explaining.parts import By, ChannelExplained, Said, Schedule
+from simulation.experiments.explaining.parts import By, ChannelExplained, Schedule, Sentence
 from simulation.experiments.explaining.schedule import schedules
 from simulation.experiments.explaining.words import reach_text
 from simulation.results.formatting import duration_text, line
@@ -140,25 +140,25 @@ def _mean_load(scenario: Scenario, channel: NotificationChannel) -> float:
     return float(f"{count / (scenario.arrivals_end_ns / 1e9):.3g}")
 
 
-def _in_words(schedule: Schedule, retry: RetryConfig, timeout: float) -> tuple[Said, ...]:
+def _in_words(schedule: Schedule, retry: RetryConfig, timeout: float) -> tuple[Sentence, ...]:
     last = schedule.last
     if schedule.max_attempts == 1:
-        return (Said("One attempt, at once; nothing is retried."),)
+        return (Sentence("One attempt, at once; nothing is retried."),)
     by = By.DRAWS if schedule.drawn else By.FORMULA
     if retry.max_elapsed is not None:
         count = counted(schedule.mean_attempts, "attempt")
         text = f"no retry starts {duration_text(retry.max_elapsed)} after it or later: {count} where all fail at once"
-        return (Said(f"The first attempt is made at once, and {text}, of {schedule.max_attempts}.", by),)
+        return (Sentence(f"The first attempt is made at once, and {text}, of {schedule.max_attempts}.", by),)
     start = last.start
     typical = "" if start.is_certain or start.median is None else f", half of them by {duration_text(start.median)}"
     hung = duration_text(start.longest + (last.number - 1) * timeout)
     return (
-        Said(
+        Sentence(
             f"The first attempt is made at once; the last, attempt {last.number}, starts {reach_text(start)} after "
             f"it{typical}.",
             by if typical else By.FORMULA,
         ),
-        Said(
+        Sentence(
             f"If every attempt hangs until the timeout of {duration_text(timeout)}, the last starts up to {hung} after."
         ),
     )

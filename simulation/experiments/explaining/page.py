@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from simulation.experiments.explaining.parts import ChannelExplained, Said
+from simulation.experiments.explaining.parts import ChannelExplained, Sentence
 from simulation.experiments.explaining.picture import picture
 from simulation.experiments.explaining.words import LEGEND, Grid, grids, said_text
 from simulation.reporting.plots.canvas import in_words, picture_bytes
@@ -39,7 +39,7 @@ def page(name: str, channels: Sequence[ChannelExplained]) -> str:
     )
 
 
-def _said(said: Sequence[Said]) -> str:
+def _said(said: Sequence[Sentence]) -> str:
     return f"<p>{' '.join(escape(said_text(each)) for each in said)}</p>" if said else ""
 
 

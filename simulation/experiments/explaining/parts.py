@@ -140,7 +140,7 @@ class UnderLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Sentence:
     """A sentence, and how its numbers were found."""
 
     text: str
@@ -172,18 +172,18 @@ class ChannelExplained:
     schedules: tuple[Schedule, ...]
     """The first is that of failures without a rule of their own."""
 
-    in_words: tuple[Said, ...]
+    in_words: tuple[Sentence, ...]
     """When attempts are made."""
 
     one_call: tuple[OneCall, ...]
     under_load: tuple[UnderLoad, ...]
-    breaker: tuple[Said, ...]
+    breaker: tuple[Sentence, ...]
     """When it opens and closes."""
 
     open_spells: tuple[OpenSpell, ...]
     """The first of an outage without an end; none where it does not open."""
 
-    cost: tuple[Said, ...]
+    cost: tuple[Sentence, ...]
     """What the provider gets to do."""
 
     besides: tuple[str, ...]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from simulation.experiments.explaining.parts import ChannelExplained, Said
+from simulation.experiments.explaining.parts import ChannelExplained, Sentence
 from simulation.experiments.explaining.words import LEGEND, Grid, grids, said_text
 from simulation.reporting.console import print_table, stdout
 
@@ -33,7 +33,7 @@ def print_explanation(name: str, channels: Sequence[ChannelExplained]) -> None:
     console.print(f"[dim]{LEGEND}[/dim]", highlight=False)
 
 
-def _print_said(said: Sequence[Said]) -> None:
+def _print_said(said: Sequence[Sentence]) -> None:
     for each in said:
         stdout().print(escape(said_text(each)), highlight=False)
 

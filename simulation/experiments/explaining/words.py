@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from actors.formatting import counted, plain_number
-from simulation.experiments.explaining.parts import By, ChannelExplained, OneCall, Reach, Said, Schedule, UnderLoad
+from simulation.experiments.explaining.parts import By, ChannelExplained, OneCall, Reach, Schedule, Sentence, UnderLoad
 from simulation.results.formatting import NOTHING, duration_text, mean_count_text
 from simulation.scenario.metrics import NEVER
 
@@ -32,7 +32,7 @@ def reach_text(reach: Reach) -> str:
     return f"{duration_text(reach.shortest)} to {duration_text(reach.longest)}"
 
 
-def said_text(said: Said) -> str:
+def said_text(said: Sentence) -> str:
     """Return a sentence with the mark of how its numbers were found."""
     return f"{said.text.removesuffix('.')}{MARKS[said.by]}."
 

@@ -10,9 +10,8 @@ from actors.errors import ConfigurationError
 from actors.kernel.randomness import RandomStreams
 from simulation.scenario.arguments import check_word
 from simulation.scenario.ranges import Range
-from simulation.scenario.space import Space
+from simulation.scenario.space import Setting, Space, settings_of
 from simulation.scenario.sweep import CELLS_MAX, Design
-from simulation.scenario.variations import Setting, settings_of
 
 
 def cells(space: Space, design: Design = "grid", samples: int | None = None, seed: int = 0) -> list[Setting]:

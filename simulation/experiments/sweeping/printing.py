@@ -17,7 +17,7 @@ from simulation.experiments.sweeping.result import HOLDS, SweepResult
 from simulation.reporting.console import print_notes, stdout
 from simulation.results.formatting import NOTHING, metric_text, never_text, seeds_text
 from simulation.scenario.metrics import MetricKind
-from simulation.scenario.variations import short_names
+from simulation.scenario.space import short_names
 
 METRICS = ("sent_fraction", "requests", "delivery_time_s.p99")
 """What is printed unless it is said otherwise; and in how many runs all expectations hold, where there are any."""

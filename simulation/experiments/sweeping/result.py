@@ -34,8 +34,7 @@ from simulation.scenario.arguments import check_metric, shown
 from simulation.scenario.metrics import MetricKind, kind_of, path_of
 from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.ranges import Range
-from simulation.scenario.space import Choices, Space, number_of, value_of
-from simulation.scenario.variations import Setting, settings_of
+from simulation.scenario.space import Choices, Setting, Space, number_of, settings_of, value_of
 from simulation.scenario.writing import write
 
 HOLDS = "expectations_hold"

@@ -22,9 +22,8 @@ from simulation.running.executors import RunMetrics, Task, executor
 from simulation.scenario import Scenario, Sweep, load
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.seeds import seeds_of
-from simulation.scenario.space import Space, space
+from simulation.scenario.space import Setting, Space, load_all, space
 from simulation.scenario.sweep import RUNS_MAX, Design
-from simulation.scenario.variations import Setting, load_all
 from simulation.scenario.writing import file_of
 
 

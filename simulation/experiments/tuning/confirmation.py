@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simulation.experiments.tuning.bench import Bench
 from simulation.experiments.tuning.goal import Goal
 from simulation.experiments.tuning.search import Search
-from simulation.experiments.tuning.trial import Trial, best, no_worse, ranked
+from simulation.experiments.tuning.trial import Bench, Trial, best, no_worse, ranked
 from simulation.running.executors import RunMetrics
 from simulation.running.sequential_test import Decision, FreshRuns, plan
 

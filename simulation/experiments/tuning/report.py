@@ -12,8 +12,7 @@ from typing import Any
 
 from actors.formatting import counted
 from simulation.experiments.paired import Difference
-from simulation.experiments.tuning.goal import Goal, Objective
-from simulation.experiments.tuning.margin import Margin
+from simulation.experiments.tuning.goal import Goal, Margin, Objective
 from simulation.experiments.tuning.trial import Trial
 from simulation.experiments.tuning.tuning import Tuning
 from simulation.results.formatting import NOTHING, metric_text, never_text, seeds_text

@@ -9,13 +9,11 @@ from typing import Any
 
 from actors.errors import ConfigurationError
 from simulation.experiments.sweeping.journal import Journal
-from simulation.experiments.tuning.bench import Bench
 from simulation.experiments.tuning.confirmation import compared, confirm, expected_runs
 from simulation.experiments.tuning.goal import PROBABILITY_MAX as PROBABILITY_MAX, goal
 from simulation.experiments.tuning.save import save_tuning
-from simulation.experiments.tuning.search import Search
-from simulation.experiments.tuning.source import source
-from simulation.experiments.tuning.trial import Trial, nearest
+from simulation.experiments.tuning.search import Search, source
+from simulation.experiments.tuning.trial import Bench, Trial, nearest
 from simulation.experiments.tuning.tuning import DOCUMENT, Tuning, TuningInterrupted
 from simulation.results.files import check_folder
 from simulation.results.progress import RunsProgress

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 from actors.formatting import counted
 from simulation.experiments.paired import Difference, difference, finite, mean
 from simulation.experiments.setting_columns import setting_column
-from simulation.experiments.tuning.goal import Objective
-from simulation.experiments.tuning.margin import Margin, margins
-from simulation.experiments.tuning.search import Search
-from simulation.experiments.tuning.source import own_value
+from simulation.experiments.tuning.goal import Margin, Objective, margins
+from simulation.experiments.tuning.search import Search, own_value
 from simulation.experiments.tuning.trial import Trial, best, nearest
 from simulation.results.formatting import line
 from simulation.running.executors import RunMetrics

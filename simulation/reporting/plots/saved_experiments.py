@@ -11,7 +11,7 @@ import pandas as pd
 from actors.errors import ConfigurationError
 from simulation.reporting.plots.experiments import SearchedSettings
 from simulation.results.files import read_table
-from simulation.scenario.variations import settings_of
+from simulation.scenario.space import settings_of
 
 COMPARISON, SEARCH = "comparison.json", "tuning.json"
 """The documents of both, by which their folders are known."""

@@ -15,8 +15,7 @@ from actors.settings.quantities import parse_duration, parse_rate
 from simulation.scenario import Expectation
 from simulation.scenario.arguments import check_metric
 from simulation.scenario.metrics import path_of
-from simulation.scenario.space import number_of
-from simulation.scenario.variations import Setting, short_names
+from simulation.scenario.space import Setting, number_of, short_names
 
 HOLDS = "expectations_hold"
 """The metric of a sweep's cell that is 1 where every run of it is as expected."""

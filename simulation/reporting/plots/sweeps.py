@@ -32,7 +32,7 @@ from simulation.reporting.plots.sweep_table import (
 from simulation.reporting.plots.text import cut, drawable
 from simulation.results.formatting import never_text
 from simulation.scenario.metrics import NEVER
-from simulation.scenario.variations import short_names
+from simulation.scenario.space import short_names
 
 WIDTH, HEIGHT = 7.6, 4.2
 LINES_MAX = 12

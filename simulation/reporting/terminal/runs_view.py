@@ -16,7 +16,7 @@ from simulation.reporting.terminal.pace import time_left
 from simulation.results.formatting import LABEL_MAX, NOTHING, duration_text, metric_text
 from simulation.results.progress import FinishedCell
 from simulation.scenario.metrics import MetricKind
-from simulation.scenario.variations import short_names
+from simulation.scenario.space import short_names
 
 Better: TypeAlias = Literal["more", "less"]
 
