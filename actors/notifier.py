@@ -1,11 +1,4 @@
-"""The notifier: wires the pipeline, in the order of its arrow diagram, on any system; and runs it live.
-
-::
-
-    domain event → event bus → subscribers → SendNotification
-      → handler → rate limiter → circuit breaker → channel → provider
-      → handler: sent · retry after backoff · dead letter queue → admin alert
-"""
+"""The notifier: runs the pipeline live, inside a service."""
 
 from __future__ import annotations
 
@@ -19,74 +12,43 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapp
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, get_args
 
+from actors.assembly import Pipeline as Pipeline
 from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
-from actors.domain.store import BreakerVote, LettersChanged, News, NodesChanged, Store, StoreWaits
+from actors.domain.store import Store
 from actors.errors import ConfigurationError, NotifierClosed, StoreInUse, UnknownChannel
 from actors.faults.build import (
     Providers,
-    checked_providers,
     enforced_quotas,
-    reaches_of,
     unreliable_providers,
-    with_defaults,
 )
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns, since_1970_ns
-from actors.kernel.actor import ActorRef, tell_unless_dead
 from actors.kernel.async_handlers import failure, is_async
-from actors.kernel.node import Node
 from actors.kernel.system import ActorSystem
 from actors.messages import (
     DeadLetterMessage,
     NotificationChannel,
     NotificationSent,
-    Priority,
     RecordedEvent,
     SendNotification,
 )
-from actors.pipeline.alert import AdminAlert, Notify
-from actors.pipeline.channel import Channel
-from actors.pipeline.circuit_breaker import CircuitBreakerActor, OperateBreaker
-from actors.pipeline.dead_letter_queue import DeadLetterQueue
-from actors.pipeline.deduplicating import (
-    DeduplicatingBreaker,
-    DeduplicatingLimiter,
-    DeduplicatingTenantBounds,
-    InFlight,
-)
-from actors.pipeline.event_bus import EventBus, check_id, check_timeout
-from actors.pipeline.fallback import problems_of_fallbacks
-from actors.pipeline.handler import Handler
-from actors.pipeline.hedging_channel import HedgingChannel
-from actors.pipeline.isolation import Isolation
-from actors.pipeline.lane import lanes_of
+from actors.pipeline.alert import Notify
+from actors.pipeline.circuit_breaker import OperateBreaker
+from actors.pipeline.event_bus import check_id, check_timeout
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
-from actors.pipeline.quotas import QuotaDivided, Quotas
-from actors.pipeline.rate_limiter import RateLimiterActor
-from actors.pipeline.recipients import recipient_check
-from actors.pipeline.redriver import NodeGone
-from actors.pipeline.shared_breakers import SharedBreakers
 from actors.pipeline.subscribers import (
     BUILT_IN_SUBSCRIBERS,
     Subscribers,
     log_unserved,
     problems_of_subscribers,
-    subscribe_all,
 )
 from actors.pipeline.templates import Templates
-from actors.pipeline.tenants import TenantBounds
-from actors.pipeline.waiting_line import WaitingCounts
-from actors.pipeline.wiring import Stages, Wiring
-from actors.policies.admission import Admission
 from actors.settings.accounts import AccountConfig
 from actors.settings.base import validated
 from actors.settings.channel import (
-    KEEP_ALL_LETTERS,
-    SUBSCRIBER_TIMEOUT,
     ChannelConfig,
-    DeadLettersConfig,
     NotifierConfig,
 )
 from actors.settings.defaults import with_accounts
@@ -109,179 +71,13 @@ BreakerOverride: TypeAlias = Literal["force-open", "disable", "close", "metrics-
 
 
 class OpenOptions(TypedDict, total=False):
-    """What is the same for a notifier on trio, on asyncio and in a thread; see :meth:`Notifier.open`."""
+    """The options that are the same on trio, on asyncio and in a thread; see :meth:`Notifier.open`."""
 
     preferences: Preferences | None
     templates: Templates | None
     subscribers: Subscribers | None
     on_event: Callable[[RecordedEvent], None] | None
     seed: int | None
-
-
-class Pipeline:
-    """All actors of the pipeline, on one system."""
-
-    def __init__(
-        self,
-        system: ActorSystem,
-        channels: Mapping[NotificationChannel, ChannelConfig],
-        providers: Providers | Provider,
-        *,
-        store: Store,
-        preferences: Preferences | None = None,
-        templates: Templates | None = None,
-        notify: Notify | None = None,
-        log: bool = True,
-        dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
-        max_pending: int | None = None,
-        subscriber_timeout: float = SUBSCRIBER_TIMEOUT,
-        subscribers: Subscribers | None = None,
-        node: Node | None = None,
-        waiting: Mapping[NotificationChannel, WaitingCounts] | None = None,
-    ) -> None:
-        """Start all actors.
-
-        Args:
-            system: the clock to run on.
-            channels: the settings of each channel there is; what follows from its providers is filled in.
-            providers: one for all channels, or those of each channel.
-            store: keeps what must survive.
-            preferences: of the users; none when None.
-            templates: that notifications may name; metadata that names one is ignored when None.
-            notify: called with the text of each admin alert, plain or ``async``. When None, that a channel is broken
-                is logged; of dead letters `log` has a line each.
-            log: whether dead letters are worth an error in the log.
-            dead_letters: how many are kept, and for how long; all of them, without limit, by default.
-            max_pending: how many notifications may be accepted and not ended, at least 1; None: no bound.
-            subscriber_timeout: seconds that an async subscriber may take.
-            subscribers: by type of event, in place of the built-in ones; these when None.
-            node: which process these actors are, where several run on the system; None: it has one.
-            waiting: by channel, what counts those that wait; new counts when None.
-
-        Raises:
-            ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
-        """
-        by_name = checked_providers(channels, providers)
-        self.reaches = {channel: reaches_of(by_name[channel]) for channel in channels}
-        """How the providers of each channel reach those that they ask."""
-        channels = self.channels = with_defaults(channels, by_name)
-        """The settings of each channel, with what follows from its providers."""
-        if problems := list(problems_of_fallbacks(channels)):
-            raise ConfigurationError(problems)
-        self._system = system
-        process = system if node is None else node
-        self.store = store
-        self._nodes = store.living_nodes
-        self.quotas = Quotas(len(store.living_nodes))
-        """The quotas of all channels."""
-        self.bus = EventBus(system, process, store, subscriber_timeout)
-        announce = self.bus.announce
-        together = WaitingCounts()
-        if waiting is None:
-            waiting = {channel: WaitingCounts(together) for channel in channels}
-        wiring = self.wiring = Wiring(
-            announce,
-            self.bus.subscribed,
-            waiting=together,
-            stages={channel: Stages(announce, waiting=waiting[channel]) for channel in channels},
-            admission=Admission(max_pending),
-        )
-        self.alert = wiring.alert = process.spawn(AdminAlert, notify)
-        self.dead_letter_queue = wiring.dead_letter_queue = process.spawn(
-            DeadLetterQueue, store, wiring, log, dead_letters
-        )
-        self.handler: ActorRef[Handler] = process.spawn(Handler, channels, wiring, store, preferences, templates)
-        wiring.handler = self.handler
-        if store.outlives_process:
-            wiring.isolation = process.spawn(Isolation, store, wiring.stages)
-        for channel, config in channels.items():
-            stages = wiring.stages[channel]
-            stages.isolation = wiring.isolation
-            stages.handler = self.handler
-            stages.recipient_problem = recipient_check(tuple(by_name[channel].values()), templates)
-            stages.lanes = lanes_of(channel, config, process.streams.stream, stages.arrivals, self.quotas)
-            if config.redrive is not None:
-                stages.redriver = self.dead_letter_queue
-            if config.rate_limit is not None:
-                limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
-                stages.rate_limiter = process.spawn(limiter_class, channel, config.rate_limit, stages)
-            if config.tenant is not None:
-                bounds_class = TenantBounds if system.delivers_once else DeduplicatingTenantBounds
-                stages.tenant_bounds = process.spawn(bounds_class, channel, config.tenant, stages)
-            if system.delivers_once:
-                stages.circuit_breaker = process.spawn(CircuitBreakerActor, channel, config, stages)
-            else:
-                stages.circuit_breaker = process.spawn(DeduplicatingBreaker, channel, config, stages, InFlight())
-            for lane, provider in zip(stages.lanes, by_name[channel].values(), strict=True):
-                channel_class = Channel if lane.config.hedging is None else HedgingChannel
-                provider.on_wired(system)
-                lane.channel = process.spawn(channel_class, provider, lane, stages)
-        self.shared_breakers = SharedBreakers(system, store, wiring.stages.values())
-        """What other nodes say of the breakers, and are told of them."""
-        self.bus.connect(self.handler, None if max_pending is None else self.has_room)
-        store.on_news = self._on_news
-        subscribe_all(self.bus, channels, BUILT_IN_SUBSCRIBERS if subscribers is None else subscribers)
-
-    def _on_news(self, news: News) -> None:
-        """Pass on news from other nodes that share the store."""
-        if isinstance(news, BreakerVote):
-            self.shared_breakers.hear(news)
-            return
-        if isinstance(news, NodesChanged):
-            self._on_nodes_changed(news.nodes)
-            return
-        if isinstance(news, StoreWaits):
-            self.bus.pending.give_up()
-            return
-        listener: ActorRef[Any] = self.dead_letter_queue if isinstance(news, LettersChanged) else self.handler
-        tell_unless_dead(listener, news)
-
-    def _on_nodes_changed(self, nodes: frozenset[int]) -> None:
-        """Pass on which nodes share the store now."""
-        nodes_before, self._nodes = self._nodes, nodes
-        self.shared_breakers.count(nodes)
-        if self.quotas.divide(max(1, len(nodes)), self._system.now_ns):  # where none has a lease this one is alone
-            for stages in self.wiring.stages.values():
-                assert stages.circuit_breaker is not None
-                tell_unless_dead(stages.circuit_breaker, QuotaDivided())
-        if not nodes_before <= nodes and any(stages.redriver for stages in self.wiring.stages.values()):
-            tell_unless_dead(self.dead_letter_queue, NodeGone())
-
-    def has_room(self, priority: Priority = Priority.NORMAL) -> bool:
-        """Tell whether another notification of this class would be accepted."""
-        return self.handler.actor.intake.has_room(priority, besides=self.bus.under_way)
-
-    def kill(self) -> None:
-        """Remove all actors at once, as in a crash of their process; what is not in the store is lost.
-
-        Another pipeline over the same store, on this system or another one, resumes what has not ended.
-        """
-        stages = [ref for stages in self.wiring.stages.values() for ref in stages.actors]
-        for ref in (self.handler, *stages, self.dead_letter_queue, self.alert, *self.bus.actors):
-            self._system.kill(ref)
-        if self.wiring.isolation is not None:
-            self._system.kill(self.wiring.isolation)
-
-    @property
-    def in_flight(self) -> int:
-        """How many notifications are accepted and have not ended."""
-        return self.handler.actor.count_in_flight()
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a notification is in flight, or will be: it is published, sent or redriven, and that is not durable
-        yet."""
-        return self.handler.actor.has_any() or self.bus.under_way > 0
-
-    @property
-    def is_answering(self) -> bool:
-        """Whether the store has not kept something yet, or a caller waits for an answer."""
-        return bool(self.wiring.commits.under_way) or self.bus.under_way > 0
-
-    @property
-    def dead_letters(self) -> list[DeadLetterMessage]:
-        """What is in the dead letter queue, oldest first."""
-        return list(self.dead_letter_queue.actor.letters)
 
 
 class Notifier:
@@ -311,8 +107,8 @@ class Notifier:
     ) -> AsyncGenerator[Notifier, None]:
         """Run the pipeline for as long as the block lasts; then drain it for `config.drain` seconds.
 
-        A block that is left by an exception, or cancelled, does not drain: what is in flight then stays in the store,
-        and a notifier that is opened over the same store resumes it.
+        A block that is left by an exception, or cancelled, does not drain: notifications in flight then stay in the
+        store, and a notifier that is opened over the same store resumes them.
 
         Args:
             config: settings, or a mapping of them; all channels with their defaults when None.
@@ -398,19 +194,17 @@ class Notifier:
     ) -> AbstractAsyncContextManager[AsyncioNotifier[Notifier]]:
         """Run the pipeline in an asyncio program for as long as the block lasts; then drain it, as :meth:`open` does.
 
-        Trio, which it runs on, is a guest of the running loop. No signal handler is installed: whoever ends the program
-        has the block left. What async subscribers and an async `notify` await is asyncio's.
+        It runs on trio, which is a guest of the running loop. No signal handler is installed: a program that ends has
+        to leave the block. Async subscribers and an async `notify` are asyncio's.
+
+        The other arguments are those of :meth:`open`, which says what else is raised.
 
         Args:
-            config: settings, or a mapping of them; all channels with their defaults when None.
             providers: functions that open one for each channel, or one for all: ``lambda: EmailProvider(settings)``.
                 They do their I/O in trio. The unreliable provider of each channel's settings when None.
             store: a function that opens it: ``lambda: SqliteStore.open(path)``; in memory when None.
-            notify: called with the text of each admin alert, plain or ``async``.
-            options: as in :meth:`open`.
 
         Raises:
-            ConfigurationError: as in :meth:`open`.
             StoreError: the store cannot be opened.
             ActorSystemError: trio runs in this thread already; also for the notifier of another loop, and after a fork.
             BaseException (where the block is left): what ended the notifier inside, which cancels the block.
@@ -433,19 +227,12 @@ class Notifier:
     ) -> AbstractContextManager[ThreadNotifier[Notifier]]:
         """Run the pipeline in a thread of its own for as long as the block lasts; then drain it, as :meth:`open` does.
 
-        For programs that block. What is given is called in that thread: plain functions must not block, async ones are
-        trio's. In a forked process it is not there: open it after the fork.
+        For programs that block. The functions given are called in that thread: plain ones must not block, async ones
+        are trio's. In a forked process the thread is not there: open the notifier after the fork.
 
-        Args:
-            config: settings, or a mapping of them; all channels with their defaults when None.
-            providers: functions that open one for each channel, or one for all: ``lambda: EmailProvider(settings)``.
-                The unreliable provider of each channel's settings when None.
-            store: a function that opens it: ``lambda: SqliteStore.open(path)``; in memory when None.
-            notify: called with the text of each admin alert, plain or ``async``.
-            options: as in :meth:`open`.
+        Arguments are those of :meth:`open_asyncio`; :meth:`open` says what else is raised.
 
         Raises:
-            ConfigurationError: as in :meth:`open`.
             StoreError: the store cannot be opened.
             BaseException (where the block is left): what ended the notifier.
         """
@@ -523,8 +310,8 @@ class Notifier:
             self.system.when_idle.remove(self._events.look)
 
     async def drain(self, timeout: float | None) -> bool:
-        """Wait as :meth:`wait_until_quiet` does, but not for what could end in `timeout` seconds only by an order: a
-        retry, a breaker or a scheduled notification that is due later. Nothing more should be sent meanwhile.
+        """Wait as :meth:`wait_until_quiet` does, but not for retries, breakers or scheduled notifications that are due
+        after more than `timeout` seconds. Nothing more should be sent meanwhile.
 
         Raises:
             WrongType: the time-out is no number.
@@ -560,7 +347,7 @@ class Notifier:
 
     @property
     def dead_letter_queue(self) -> list[DeadLetterMessage]:
-        """What is in the dead letter queue, oldest first. Its actor, for questions, is in `pipeline`."""
+        """The dead letters, oldest first. The queue's actor, for questions, is in `pipeline`."""
         return self.pipeline.dead_letters
 
 
@@ -592,7 +379,7 @@ class Events:
         pipeline.bus.pending.watch(self.look)
 
     def end(self) -> None:
-        """Release all waiters: what is in flight now stays so."""
+        """Release all waiters: notifications in flight now stay so."""
         self._ended = True
         self.look()
 
@@ -612,7 +399,7 @@ class Events:
         return self._pipeline is None or not self._pipeline.is_busy
 
     async def wait_until_quiet(self, timeout: float) -> bool:
-        """Wait until nothing is in flight or about to be; tell whether it is so."""
+        """Wait until nothing is in flight or about to be; tell whether nothing is."""
         if not self._ended and not self._is_quiet():
             import trio
 
@@ -669,7 +456,7 @@ _in_use: set[int] = set()
 
 @contextlib.contextmanager
 def _held(store: Store) -> Generator[None, None, None]:
-    """Keep other notifiers of this process from a store: each would resume, and send, what has not ended there."""
+    """Keep other notifiers of this process from a store: each would resume, and send, the same notifications."""
     if id(store) in _in_use:
         raise StoreInUse(
             "another notifier uses this store; give all channels to one notifier, or each notifier its own store"

@@ -48,6 +48,10 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
     traceparent: str | None = None
     """The trace that its notification belongs to, for transports that pass it on. None: none."""
 
+    def _fill_in(self, command: SendNotification) -> None:
+        """Take a command with its template filled in; another attempt would not be this one, as identity counts."""
+        msgspec.structs.force_setattr(self, "command", command)
+
     @property
     def idempotency_key(self) -> str:
         """The provider's key for it: the same for every attempt with the same payload.
@@ -199,18 +203,14 @@ class WrappedProvider(Provider):
 
     @property
     def connections_max(self) -> int | None:
-        """That of the other provider."""
         return self._provider.connections_max
 
     @property
     def recipients_choose_hosts(self) -> bool:
-        """That of the other provider."""
         return self._provider.recipients_choose_hosts
 
     def recipient_problem(self, command: SendNotification) -> str | None:
-        """Return that of the other provider."""
         return self._provider.recipient_problem(command)
 
     def on_wired(self, system: ActorSystem) -> None:
-        """Have the other provider go by the clock of this system."""
         self._provider.on_wired(system)

@@ -95,7 +95,6 @@ def _with_extensions(value: Any) -> Any:
 
 
 def decode_command(written: bytes) -> SendNotification:
-    """Return the command that was written."""
     return _decode_command(written)
 
 
@@ -115,7 +114,6 @@ def encode_event(event: NotificationEvent | AuditEntry) -> bytes:
 
 
 def decode_event(written: bytes) -> NotificationEvent:
-    """Return the event that was written."""
     event: NotificationEvent = _decode_event(written)
     return event
 
@@ -126,7 +124,6 @@ def encode_events(events: Iterable[NotificationEvent]) -> bytes:
 
 
 def decode_events(written: bytes) -> tuple[NotificationEvent, ...]:
-    """Return the events that were written."""
     return tuple(_decode_events(written))
 
 
@@ -199,7 +196,6 @@ def encode_suppression(suppression: Suppression) -> bytes:
 
 
 def decode_suppression(written: bytes) -> Suppression:
-    """Return the suppression that was written."""
     return _decode_suppression(written)
 
 
@@ -209,5 +205,4 @@ def encode_endpoint(endpoint: Endpoint) -> bytes:
 
 
 def decode_endpoint(written: bytes) -> Endpoint:
-    """Return what was written of an endpoint."""
     return _decode_endpoint(written)

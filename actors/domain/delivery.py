@@ -95,6 +95,22 @@ class Delivery(msgspec.Struct, gc=False):
         redrives = self.redrives
         return self.command if redrives is None or redrives.accepted is None else redrives.accepted
 
+    def take_care(self, caution: Caution | None) -> None:
+        """Take note of its part in the death of an earlier process."""
+        self.caution = caution
+
+    def defer(self, until_ns: int) -> None:
+        """Have it wait until an instant, or longer if it waits for a later one already."""
+        self.due_ns = until_ns if self.due_ns is None else max(self.due_ns, until_ns)
+
+    def give_up(self, reason: str) -> None:
+        """Have it be dead-lettered for a reason when it goes on."""
+        self.given_up = reason
+
+    def charge_retry(self, charge: int) -> None:
+        """Take note of the charge of its retry to the budget of its channel; 0: there is none any more."""
+        self.charge = charge
+
     def schedule(self, epoch_ns: int) -> None:
         """Have it wait for the instant that its command names, if that is still to come; on the clock that started at
         `epoch_ns`."""

@@ -330,3 +330,8 @@ class Store(Protocol):
         Raises:
             StoreError: the store is closed, or cannot be read.
         """
+
+
+def listen(store: Store, on_news: Callable[[News], None]) -> None:
+    """Have a function called with the news of a store."""
+    store.on_news = on_news

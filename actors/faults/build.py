@@ -94,11 +94,7 @@ def reaches_of(providers: Mapping[str, Provider]) -> dict[str, Reach]:
 def checked_providers(
     channels: Mapping[NotificationChannel, ChannelConfig], providers: Providers | Provider
 ) -> dict[NotificationChannel, dict[str, Provider]]:
-    """Return the providers of each channel, by name in the order of its settings.
-
-    Args:
-        channels: the settings of each channel there is.
-        providers: one for all, or those of each channel.
+    """Return the providers of each channel, by name in the order of its settings; one given for all serves each.
 
     Raises:
         ConfigurationError: some are missing, or are no providers; it lists all problems.

@@ -72,13 +72,11 @@ class FaultyProvider(WrappedProvider):
         self.fault_rules = FaultRules(settings, faults, rules, streams, name)
 
     def on_wired(self, system: ActorSystem) -> None:
-        """Go by the clock of this system, and have the other provider do so."""
         self._system = system
         self.fault_rules.on_wired(system)
         super().on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
-        """Return the effect that makes this attempt, or has it fail."""
         fate = self.fault_rules.judge(attempt, now_ns)
         if not fate.delivers:
             if fate.outcome is None:

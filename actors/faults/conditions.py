@@ -97,7 +97,6 @@ class Flapping:
         self._start_ns = start_ns
 
     def is_down(self, now_ns: int) -> bool:
-        """Tell whether it is down."""
         return (now_ns - self._start_ns) % self._cycle_ns >= self._up_ns
 
 
@@ -262,13 +261,9 @@ class Forecast:
 
 
 def capacity_steps(own: int | None, faults: Sequence[FaultConfig]) -> list[tuple[int, int]]:
-    """Return how many attempts a provider works on at once, from which instant on; empty if there is never a bound.
+    """Return the provider's capacity from each instant on at which it changes; empty if there is never a bound.
 
     In a window it is the fault's capacity (of several, that of the last) or the provider's own, whichever is smaller.
-
-    Args:
-        own: the provider's own capacity. None: no bound.
-        faults: what goes wrong, and when.
     """
     windows = [(*_window_ns(fault), fault.capacity) for fault in faults if fault.capacity is not None]
     if own is None and not windows:
@@ -282,11 +277,9 @@ def capacity_steps(own: int | None, faults: Sequence[FaultConfig]) -> list[tuple
 
 
 def speed_steps(faults: Sequence[FaultConfig]) -> list[tuple[int, Fraction]]:
-    """Return how fast a provider works, as a multiple of its usual speed, from which instant on; empty if it is always
-    that.
+    """Return the provider's speed, 1 as usual, from each instant on at which it changes; empty if it never does.
 
-    Args:
-        faults: what goes wrong, and when. In several windows at once it is the product.
+    The speeds of windows that overlap are multiplied.
     """
     windows = [(*_window_ns(fault), as_fraction(fault.speed)) for fault in faults if fault.speed is not None]
     return [

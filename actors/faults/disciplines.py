@@ -27,12 +27,7 @@ class Station(ABC, Generic[T]):
     """
 
     def __init__(self, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
-        """Make an empty station.
-
-        Args:
-            steps: how many servers there are from which instant on, in order of time; the first from 0, none below 1.
-            speed: how fast each works. None: always as usual.
-        """
+        """Make an empty station; `steps` has the number of servers, 1 or more, from each instant on, the first at 0."""
         self._steps = list(reversed(steps))
         """Those still to come, the next one last."""
         self._servers = self._steps.pop()[1]
@@ -83,7 +78,6 @@ class CriticalFirst(Station[T]):
         self._ordinary: deque[tuple[int, T]] = deque()
 
     def advance(self, now_ns: int) -> list[T]:
-        """See :class:`Station`."""
         ended = []
         serving = self._serving
         while (next_ns := min(serving[0][0] if serving else NEVER_NS, self._step_ns)) <= now_ns:
@@ -95,7 +89,6 @@ class CriticalFirst(Station[T]):
         return ended
 
     def join(self, now_ns: int, work_ns: int, who: T, *, critical: bool = False) -> list[T]:
-        """See :class:`Station`."""
         ended = self.advance(now_ns)
         (self._critical if critical else self._ordinary).append((work_ns, who))
         self._let_in(now_ns)
@@ -109,19 +102,16 @@ class CriticalFirst(Station[T]):
 
     @property
     def next_ns(self) -> int:
-        """See :class:`Station`."""
         if not self._serving:
             return NEVER_NS
         return min(self._serving[0][0], self._step_ns) if self.queued else self._serving[0][0]
 
     @property
     def in_service(self) -> int:
-        """See :class:`Station`."""
         return len(self._serving)
 
     @property
     def queued(self) -> int:
-        """See :class:`Station`."""
         return len(self._critical) + len(self._ordinary)
 
 
@@ -157,7 +147,6 @@ class ProcessorSharing(Station[T]):
         """An instant, in grains."""
 
     def advance(self, now_ns: int) -> list[T]:
-        """See :class:`Station`."""
         ended = []
         sharing = self._sharing
         while sharing:
@@ -179,11 +168,9 @@ class ProcessorSharing(Station[T]):
 
     @property
     def _step_ns(self) -> int:
-        """When the number of servers or their speed changes next."""
         return min(super()._step_ns, self._speeds[-1][0] if self._speeds else NEVER_NS)
 
     def _change(self, now_ns: int) -> None:
-        """Have as many servers, and as fast ones, as there are from this instant on."""
         while super()._step_ns <= now_ns:
             self._servers = self._steps.pop()[1]
         while self._speeds and self._speeds[-1][0] <= now_ns:
@@ -217,12 +204,10 @@ class ProcessorSharing(Station[T]):
 
     @property
     def next_ns(self) -> int:
-        """See :class:`Station`."""
         return min(_whole_ns(self._end_of_next()), self._step_ns) if self._sharing else NEVER_NS
 
     @property
     def in_service(self) -> int:
-        """See :class:`Station`."""
         return len(self._sharing)
 
 

@@ -157,11 +157,9 @@ class SimulatedProvider(Provider):
 
     @property
     def connections_max(self) -> int | None:
-        """How many attempts there are at once at most."""
         return self._connections_max
 
     def on_wired(self, system: ActorSystem) -> None:
-        """Go by the clock of this system."""
         self.fault_rules.on_wired(system)
         if self._upstream is not None:
             self._upstream.on_wired(system)

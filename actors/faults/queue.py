@@ -28,12 +28,7 @@ class ServiceQueue:
     __slots__ = ("_ends_ns", "_latest_start_ns", "_servers", "_speed", "_steps")
 
     def __init__(self, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
-        """Make an empty queue.
-
-        Args:
-            steps: how many servers there are from which instant on, in order of time; the first from 0, none below 1.
-            speed: how fast each works. None: always as usual.
-        """
+        """Make an empty queue; `steps` has the number of servers, 1 or more, from each instant on, the first at 0."""
         self._speed = speed
         self._steps = list(reversed(steps))
         """Those still to come, the next one last."""

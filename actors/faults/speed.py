@@ -13,11 +13,6 @@ class Speed:
     """A speed that changes at instants that are known beforehand, as a multiple of the usual one; 0 freezes."""
 
     def __init__(self, steps: Sequence[tuple[int, Fraction]]) -> None:
-        """Take the speed.
-
-        Args:
-            steps: which speed there is from which instant on, in order of time; the first from 0.
-        """
         self.steps = tuple(steps)
         self._starts_ns = [start_ns for start_ns, _ in steps]
 

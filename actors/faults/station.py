@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 
 class _Job(NamedTuple):
-    """What a station works on."""
-
     promise: Promise
     result: Any
     delivers: bool
@@ -29,13 +27,7 @@ class RunningStation:
     """The servers of one provider, and what is under way there. No attempt leaves when its sender stops waiting."""
 
     def __init__(self, discipline: Discipline, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
-        """Make an empty one.
-
-        Args:
-            discipline: any but ``fifo``, which needs no clock.
-            steps: how many servers there are from which instant on, in order of time; the first from 0, none below 1.
-            speed: how fast each works. None: always as usual.
-        """
+        """Make an empty station, of any discipline but ``fifo``, which needs no clock."""
         kind = CriticalFirst if discipline == "critical_first" else ProcessorSharing
         self._station: Station[_Job] = kind(steps, speed)
         self._discipline = discipline

@@ -56,15 +56,6 @@ class Upstream:
         name: str,
         provider: str | None,
     ) -> None:
-        """Make one.
-
-        Args:
-            config: what it is like, and how the provider retries.
-            faults: what goes wrong there.
-            streams: its random streams.
-            name: of the provider's random streams, with which those of this one begin.
-            provider: what the channel calls the provider; None where it has only one.
-        """
         own = f"{name}.upstream"
         settings = ProviderConfig(latency=config.latency, failure_rate=config.failure_rate)
         self._rules = FaultRules(settings, faults, (), streams, own)

@@ -57,17 +57,14 @@ class AsyncioNotifier(Hosted[N]):
         return await self._answer(self.inside.bus.cancel(notification_id))
 
     async def state(self, notification_id: str) -> NotificationState | None:
-        """Return where a notification is now; None: its id is unknown, or no longer remembered."""
         return await self.run(self.inside.state, notification_id)
 
     async def operate_breaker(
         self, channel: NotificationChannel | str, override: Any, provider: str | None = None
     ) -> bool:
-        """Override the breakers of a channel, all or that of one provider; tell whether any changed."""
         return await self.run(self.inside.operate_breaker, channel, override, provider)
 
     async def wait_until_quiet(self, timeout: float | None = math.inf) -> bool:
-        """Wait until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""
         return await self.run(self.inside.wait_until_quiet, timeout)
 
     async def drain(self, timeout: float | None) -> bool:

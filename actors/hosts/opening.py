@@ -74,17 +74,14 @@ class Hosted(Generic[N]):
 
     @property
     def in_flight(self) -> int:
-        """How many notifications are accepted and have not ended."""
         return self.inside.in_flight
 
     @property
     def sent_notifications(self) -> list[NotificationSent]:
-        """The latest that were sent, oldest first."""
         return self.inside.sent_notifications
 
     @property
     def dead_letter_queue(self) -> list[DeadLetterMessage]:
-        """What is in the dead letter queue, oldest first."""
         return self.inside.dead_letter_queue
 
     def _check_process(self) -> None:

@@ -48,7 +48,6 @@ class _Call(Generic[T]):
         self._error: BaseException | None = None
 
     def begin(self) -> None:
-        """Ask, in the notifier's thread."""
         try:
             answer = self.ask()
         except Exception as error:
@@ -64,21 +63,17 @@ class _Call(Generic[T]):
             self.fail(error)
 
     def succeed(self, value: T) -> None:
-        """Give the answer."""
         self._value = value
         self._answered.release()
 
     def fail(self, error: BaseException) -> None:
-        """Give an exception as the answer."""
         self._error = error
         self._answered.release()
 
     def refuse(self) -> None:
-        """Answer that there is no notifier any more."""
         self.fail(NotifierClosed())
 
     def wait(self, timeout: float | None) -> T:
-        """Block until it is answered."""
         if not self._answered.acquire(timeout=-1 if timeout is None else float(min(timeout, threading.TIMEOUT_MAX))):
             raise TimeoutError(f"no answer within {timeout:g} s; {self._late}")
         if self._error is not None:
@@ -121,7 +116,6 @@ class ThreadNotifier(Hosted[N]):
         return self._call(functools.partial(self.inside.bus.cancel, notification_id), timeout, _MAY_BE_CANCELLED)
 
     def state(self, notification_id: str, *, timeout: float | None = None) -> NotificationState | None:
-        """Return where a notification is now; None: its id is unknown, or no longer remembered."""
         return self.run(self.inside.state, notification_id, timeout=timeout)
 
     def operate_breaker(
@@ -132,7 +126,6 @@ class ThreadNotifier(Hosted[N]):
         *,
         timeout: float | None = None,
     ) -> bool:
-        """Override the breakers of a channel, all or that of one provider; tell whether any changed."""
         return self.run(self.inside.operate_breaker, channel, override, provider, timeout=timeout)
 
     def wait_until_quiet(self, timeout: float | None = math.inf) -> bool:
@@ -226,8 +219,6 @@ async def _run(call: _Call[T], function: Callable[..., Awaitable[T]], args: tupl
 
 
 class _Host(Generic[N]):
-    """The thread, and the notifier in it."""
-
     def __init__(self, hold: Callable[[_Host[N]], Awaitable[None]]) -> None:
         self.opened: ThreadNotifier[N] | None = None
         self.error: BaseException | None = None

@@ -407,8 +407,6 @@ class LiveSystem(ActorSystem):
 
 
 class _RunningEffect:
-    """An effect in a task of its own."""
-
     __slots__ = ("_actor", "_effect", "_on_timeout", "_request", "_scope", "_started_ns", "_system", "_was_cancelled")
 
     def __init__(

@@ -74,7 +74,6 @@ class HandlerTask:
         return self._wait.give_turn()
 
     async def run(self) -> None:
-        """Run the handler to its end."""
         system, run = self._system, self._run
         error: BaseException | None = None
         value: Any = None

@@ -26,7 +26,6 @@ class LiveTimer:
         self.message = message
 
     def cancel(self) -> None:
-        """Keep the message from being delivered."""
         self.actor = self.message = None
 
 

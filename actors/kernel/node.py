@@ -24,12 +24,6 @@ class Node:
     """The streams and the record of one process; see :class:`actors.kernel.runtime.Process`."""
 
     def __init__(self, system: ActorSystem, number: int) -> None:
-        """Make one.
-
-        Args:
-            system: that all nodes run on.
-            number: of this one, from 1 on.
-        """
         self.number = number
         self.node_number: int | None = number
         self._system = system

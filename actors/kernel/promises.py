@@ -57,7 +57,6 @@ class Awaited:
         promise.when_kept(self._end)
 
     def cancel(self) -> None:
-        """Keep the message from being delivered."""
         self._actor = self._request = None
         self._stop_the_clock()
 
@@ -65,7 +64,6 @@ class Awaited:
         self._end(self._on_timeout)
 
     def _end(self, result: Any) -> None:
-        """Deliver the result to the waiting actor."""
         actor, system = self._actor, self._system
         if actor is None:
             return

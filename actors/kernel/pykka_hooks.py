@@ -126,7 +126,6 @@ class HookedActor(pykka.Actor):
         self._actor_ref.tell(Stop())
 
     def _stop(self) -> None:
-        """Stop at once, as pykka's does."""
         self._actor_ref._unregister()
         self.actor_stopped.set()
         pykkas_logger.debug("Stopped %s", self)

@@ -18,12 +18,7 @@ class RandomStreams:
     """
 
     def __init__(self, seed: int, within: str = "") -> None:
-        """Derive streams.
-
-        Args:
-            seed: of the run.
-            within: what all names begin with.
-        """
+        """Derive the streams of a run with this seed; `within` begins all their names."""
         self.seed = seed
         self._within = within
 

@@ -113,12 +113,8 @@ class Lifecycle(Intercepted):
     def crash(self, ref: ActorRef[Any], error: Exception, restart_after: float | None = None) -> None:
         """Make an actor fail as if it had raised `error`, whatever it is doing (fault injection).
 
-        It happens in its turn, behind the messages sent before. A dead actor stays as it is.
-
-        Args:
-            ref: which actor.
-            error: what it fails with.
-            restart_after: seconds until it is restarted, however often it has failed. None: as its supervision says.
+        It happens in its turn, behind the messages sent before. A dead actor stays as it is. It is restarted after
+        `restart_after` seconds, however often it has failed; None: as its supervision says.
         """
         actor = self.actors.get(ref.actor_urn)
         if actor is not None:
@@ -161,7 +157,6 @@ class Lifecycle(Intercepted):
                 self._escalate(actor, error)
 
     def _decide(self, actor: Actor, error: Exception) -> Decision:
-        """Ask the supervisor of an actor that failed too often."""
         parent = actor._incarnation.parent
         if parent is None:
             return actor.supervision.then

@@ -27,7 +27,6 @@ from actors.pipeline.editing import checked_edit
 from actors.pipeline.orders import Redrive, Served
 from actors.pipeline.redriver import BREAKER_CLOSED, BreakerClosed, ChannelRedriver, NodeGone, redrivers_of
 from actors.pipeline.wiring import Wiring
-from actors.policies.redriving import Redriving
 from actors.settings.channel import KEEP_ALL_LETTERS, DeadLettersConfig
 
 logger = logging.getLogger(__name__)
@@ -126,24 +125,16 @@ class _RedriveNext(Message, frozen=True, gc=False):
 
 
 class _Discarding(NamedTuple):
-    """A discard that the store has not finished."""
-
     event: DeadLetterDiscarded
     answer: Future[bool] | None
 
 
 class DeadLetterQueue(Actor):
-    """What operators do with dead letters; it discards by itself what exceeds its retention or its room.
+    """Does the work of operators with dead letters; it discards by itself those beyond its retention or its room.
 
-    The letters are the store's. In the queue are those whose death is durable and which no redrive has taken: whether
-    it has handled the message of a letter makes no difference, so no letter is missed that still lies in its mailbox,
-    and none is believed that has been redriven or discarded since.
-
-    Args:
-        store: keeps them.
-        wiring: of the pipeline.
-        log: whether each one is worth an error in the log.
-        bounds: how long they are kept, and how many.
+    The letters are the store's. A letter is in the queue if its death is durable and no redrive has taken it, whether
+    this actor has handled its message or not. So no letter is missed that still lies in the mailbox, and none is
+    believed that has been redriven or discarded since. `log` tells whether each letter is worth an error in the log.
     """
 
     supervision = Supervision(then="escalate")
@@ -159,7 +150,7 @@ class DeadLetterQueue(Actor):
         self._keep_ns = None if bounds.keep is None else ns(bounds.keep)
         self._at_most = math.inf if bounds.at_most is None else bounds.at_most
         self._timer: Cancellable | None = None
-        """Fires when the retention of the oldest ends, where there is one."""
+        """Fires when the retention of the oldest letter ends."""
         self._redrive_timers: dict[NotificationChannel, Cancellable] = {}
 
     @property
@@ -179,7 +170,7 @@ class DeadLetterQueue(Actor):
         return self._store.dead_letter(notification_id, self._is_on_its_way) if is_in_queue else None
 
     def ids_of(self, user: str) -> list[str]:
-        """Return the ids of a user's dead letters; those that a redrive has taken are dead letters still."""
+        """Return the ids of a user's dead letters; a letter that a redrive has taken is a dead letter still."""
         ids = (notification_id for notification_id, command in self._store.dead_commands() if command.user == user)
         under_way, is_one = self._commits.under_way, self._store.is_dead_letter
         return [
@@ -194,7 +185,7 @@ class DeadLetterQueue(Actor):
         )
 
     def _is_on_its_way(self, notification_id: str) -> bool:
-        """Tell whether a notification is on its way into the queue, as its death is not durable yet, or out of it."""
+        """Tell whether a notification is on its way into the queue (its death is not durable yet), or out of it."""
         return notification_id in self._commits.under_way or notification_id in self._redrives.taken
 
     def on_start(self) -> None:
@@ -237,7 +228,7 @@ class DeadLetterQueue(Actor):
 
     @handles(LettersChanged)
     def on_letters_changed(self, changed: LettersChanged) -> None:
-        """Take in what other nodes have done, or that a redrive was refused. Nobody is told of these letters again."""
+        """Take in the changes of other nodes, or a redrive that was refused. No one gets an alert of these letters."""
         for redriver in self._redrivers.values():
             for notification_id in changed.gone:
                 if not self._store.is_dead_letter(notification_id):
@@ -317,11 +308,9 @@ class DeadLetterQueue(Actor):
         else:
             self._discard(letter, order.reason, order.by, submit.answer)
 
-    # ── without an operator ─────────────────────────────────────────────────────────────────────────────────────
-
     @handles(NodeGone)
     def on_node_gone(self, _: NodeGone) -> None:
-        """Go on with what that was about to redrive: one that waits for its turn is a dead letter, and at no node."""
+        """Redrive the letters that waited for their turn at that node: they are dead letters, and at no node."""
         self._redrive_all()
 
     def _redrive_all(self) -> None:
@@ -340,14 +329,17 @@ class DeadLetterQueue(Actor):
         self._redrive_next(self._redrivers[message.channel])
 
     def _redrive_next(self, redriver: ChannelRedriver) -> None:
-        """Redrive those of a channel whose turn it is, and set the timer for the next one."""
         now_ns, policy = self.now_ns, redriver.policy
         for _ in range(LOOKED_AT_MAX):
             notification_id = policy.take(now_ns)
             if notification_id is None:
                 break
             letter = self.letter(notification_id)
-            if letter is None or letter.served or self._is_left_to_people(letter, policy):
+            if (
+                letter is None
+                or letter.served
+                or redriver.is_left_to_people(letter, self._store, self.epoch_ns + now_ns)
+            ):
                 continue
             host = redriver.host_of(letter)
             if redriver.is_shut(host, now_ns):
@@ -361,20 +353,6 @@ class DeadLetterQueue(Actor):
         if policy.wake_ns is not None:
             self._redrive_timers[redriver.channel] = self.at(policy.wake_ns, _RedriveNext(redriver.channel))
 
-    def _is_left_to_people(self, letter: DeadLetterMessage, policy: Redriving) -> bool:
-        """Tell whether a letter has been dead for too long, or its address is one that nothing is sent to."""
-        age_ns = self.epoch_ns + self.now_ns - letter.epoch_ns - letter.moved_at_ns
-        address, store = letter.command.recipient, self._store
-        may_be_disabled = self._wiring.stages[letter.channel].lanes[0].config.endpoints is not None
-        return (
-            policy.is_too_old(age_ns)
-            or store.suppressions.find(letter.channel, address) is not None
-            or (may_be_disabled and store.endpoints.is_disabled(letter.channel, address))
-        )
-
-    # ── time and room ───────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
     def _is_too_full(self) -> bool:
         count = self._store.count_dead_letters() - self._commits.dying_count
         if count <= self._at_most:
@@ -389,10 +367,9 @@ class DeadLetterQueue(Actor):
         self._look_at_bounds()
 
     def _look_at_bounds(self) -> None:
-        """Discard what is too much or too old, and have a timer for the next one; or, where there is much, for the rest
-        of it, at once."""
+        """Discard letters that are too many or too old, and set the timer for the next one, or for the rest at once."""
         for _ in range(LOOKED_AT_MAX):
-            is_too_full = self._is_too_full
+            is_too_full = self._is_too_full()
             if not is_too_full and (self._keep_ns is None or self._timer is not None):
                 return
             oldest = next(self.letters, None)
@@ -408,8 +385,6 @@ class DeadLetterQueue(Actor):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self.at(self.now_ns, _LookAtBounds())
-
-    # ── discarding ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _discard(
         self, letter: DeadLetterMessage, reason: str, by: str | None = None, answer: Future[bool] | None = None

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 
-import msgspec
-
 from actors.domain.attempts import Attempt
 from actors.domain.caution import Caution
 from actors.domain.delivery import Delivery
@@ -35,7 +33,6 @@ class Filling:
         self._wiring = wiring
 
     def _is_late(self, caution: Caution | None) -> bool:
-        """Tell whether an attempt is filled in when it begins."""
         if caution is None or self._wiring.isolation is None:
             return False
         return type(self._templates) is Templates  # one's own may put another recipient in
@@ -59,7 +56,7 @@ class Filling:
                 command = filled_in(self._templates, attempt.command)
             except TemplateError as error:
                 return error
-            msgspec.structs.force_setattr(attempt, "command", command)  # it is known by identity
+            attempt._fill_in(command)
         return None
 
 

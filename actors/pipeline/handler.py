@@ -105,11 +105,9 @@ class Handler(Actor):
         self._budgets = RetryBudgets(channels) if has_budgets else None
         self._retries = Retries(channels, self._budgets, self.stream)
         for channel, stages in wiring.stages.items():
-            stages.budget = None if self._budgets is None else self._budgets.of(channel)
-            stages.is_current = self._is_current
-            stages.is_wanted = self._readiness.is_wanted
-            stages.fill_in = None if self._filling is None else self._filling.fill_in
-            stages.lease_holds = store.lease_holds
+            budget = None if self._budgets is None else self._budgets.of(channel)
+            fill_in = None if self._filling is None else self._filling.fill_in
+            stages.attend(budget, self._is_current, self._readiness.is_wanted, fill_in, store.lease_holds)
         self._lease_holds = store.lease_holds
         self._held = Held()
         self._backlog = Backlog(wiring.stages)

@@ -66,8 +66,6 @@ class _Flight:
 
 
 class _Copy:
-    """One send of an attempt."""
-
     __slots__ = ("budget", "charge", "effect", "flight")
 
     def __init__(self, flight: _Flight, budget: Budget | None = None, charge: int = 0) -> None:

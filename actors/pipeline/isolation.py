@@ -62,14 +62,14 @@ def hold_s(caution: Caution) -> float:
 
 def take_care(delivery: Delivery, store: Store, now_ns: int) -> None:
     """Take note of the part that a notification may have had in the death of the process before."""
-    delivery.caution = caution = store.cautions.pop(delivery.command.notification_id, None)
+    caution = store.cautions.pop(delivery.command.notification_id, None)
+    delivery.take_care(caution)
     if caution is None or not caution.deaths:
         return
     if caution.deaths >= DEATHS_MAX:
-        delivery.given_up = REASON
+        delivery.give_up(REASON)
     else:
-        after_pause_ns = now_ns + ns(pause_s(caution))
-        delivery.due_ns = after_pause_ns if delivery.due_ns is None else max(delivery.due_ns, after_pause_ns)
+        delivery.defer(now_ns + ns(pause_s(caution)))
 
 
 class Enter(msgspec.Struct, frozen=True):

@@ -450,6 +450,14 @@ class Lane:
         if pace is not None and pace.next_ns < now_ns:
             del self.paces[host]
 
+    def share(self, say: Callable[[str, int | None], None]) -> None:
+        """Have other nodes told, by host, until when its breakers are open; None: they are not."""
+        self.say = say
+
+    def connect(self, channel: ActorRef[Any]) -> None:
+        """Set the actor that sends to the provider."""
+        self.channel = channel
+
     # ── what other nodes say of its breakers ────────────────────────────────────────────────────────────────────────
 
     @property

@@ -1,10 +1,11 @@
-"""What the dead letter queue redrives without an operator, once a circuit breaker has closed."""
+"""The letters that the dead letter queue redrives without an operator, once a circuit breaker has closed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from actors.domain.attempts import EXPIRED
+from actors.domain.store import Store
 from actors.messages import DeadLetterMessage, Message, NotificationChannel
 from actors.outcomes import Ambiguous, ChannelFault, Transient
 from actors.pipeline.retries import RETRY_TIME_UP
@@ -21,7 +22,7 @@ class BreakerClosed(Message, frozen=True, gc=False):
 
     channel: NotificationChannel
     host: str
-    """Whose breaker it is; ``""`` where one decides about all."""
+    """The host of the breaker; ``""`` where one decides about all."""
 
 
 class NodeGone(Message, frozen=True, gc=False):
@@ -29,7 +30,7 @@ class NodeGone(Message, frozen=True, gc=False):
 
 
 class ChannelRedriver:
-    """Of one channel: its policy, with what the policy does not know of letters and breakers."""
+    """The redriving of one channel: its policy, with the facts about letters and breakers that the policy asks for."""
 
     def __init__(self, channel: NotificationChannel, stages: Stages, policy: Redriving) -> None:
         self.channel = channel
@@ -53,9 +54,19 @@ class ChannelRedriver:
         """Tell whether no provider can be reached at a host, as far as breakers know."""
         return all(lane.is_shut(host, now_ns) for lane in self._lanes)
 
+    def is_left_to_people(self, letter: DeadLetterMessage, store: Store, since_1970_ns: int) -> bool:
+        """Tell whether a letter has been dead for too long, or nothing is sent to its address any more."""
+        address = letter.command.recipient
+        may_be_disabled = self._lanes[0].config.endpoints is not None
+        return (
+            self.policy.is_too_old(since_1970_ns - letter.epoch_ns - letter.moved_at_ns)
+            or store.suppressions.find(letter.channel, address) is not None
+            or (may_be_disabled and store.endpoints.is_disabled(letter.channel, address))
+        )
+
 
 def redrivers_of(wiring: Wiring, letters: Iterable[DeadLetterMessage]) -> dict[NotificationChannel, ChannelRedriver]:
-    """Return those of the channels that redrive without an operator, with what is in the queue."""
+    """Return the redrivers of the channels that have one, which know the letters in the queue."""
     redrivers = {
         channel: ChannelRedriver(channel, stages, Redriving(config))
         for channel, stages in wiring.stages.items()
@@ -75,7 +86,7 @@ _REASONS: dict[str, RedriveReason] = {
 
 
 def reason_of(letter: DeadLetterMessage) -> RedriveReason | None:
-    """Return of what a letter has died, by its latest failure; None: of what no provider that is back changes."""
+    """Return the cause of a letter, by its latest failure; None: no provider that is back would change it."""
     if not letter.history or letter.failure_reason == EXPIRED:
         return None
     latest = letter.history[-1]

@@ -37,7 +37,7 @@ class RetryBudgets:
         budget = self._budgets.get(delivery.command.channel)
         if budget is not None:
             budget.end(delivery.charge, succeeded, now_ns)
-            delivery.charge = 0
+            delivery.charge_retry(0)
 
     def allows(self, delivery: Delivery, outcome: Transient | Ambiguous | ChannelFault, now_ns: int) -> bool:
         """Charge a retry to the budget, and return whether it may be made."""
@@ -47,7 +47,7 @@ class RetryBudgets:
         charge = budget.try_retry(failure_kind(outcome), now_ns)
         if charge is None:
             return False
-        delivery.charge = charge
+        delivery.charge_retry(charge)
         return True
 
     def settle(self, delivery: Delivery, now_ns: int) -> None:
@@ -56,4 +56,4 @@ class RetryBudgets:
             self.attempt_has_ended(delivery, None, now_ns)
         elif delivery.charge:
             self._budgets[delivery.command.channel].give_back(delivery.charge, now_ns)
-            delivery.charge = 0
+            delivery.charge_retry(0)

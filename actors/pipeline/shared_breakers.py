@@ -57,7 +57,7 @@ class SharedBreakers:
         if not self._shared:
             return
         for _, lane in self._shared.values():
-            lane.say = partial(self._say, lane)
+            lane.share(partial(self._say, lane))
             lane.recount(store.living_nodes, system.now_ns)
         for vote in store.said():
             self.hear(vote)

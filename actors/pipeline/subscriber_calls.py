@@ -95,8 +95,6 @@ class SubscriberCall(msgspec.Struct, frozen=True):
 
 
 class _AsyncCall:
-    """One call of an async subscriber under way."""
-
     __slots__ = ("call", "is_over", "subscriber", "timer")
 
     def __init__(self, subscriber: AsyncSubscriber, call: SubscriberCall) -> None:

@@ -205,8 +205,6 @@ class Templates:
 
 
 class _Ready(msgspec.Struct, frozen=True):
-    """A template that can be filled in."""
-
     subject: Any
     body: Any
     html: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,34 @@ class Stages:
     lease_holds: Callable[[], bool] | None = None
     """Tells whether an attempt may start now; asked before each. None: always."""
 
+    def connect(self, handler: ActorRef[Any], isolation: ActorRef[Any] | None) -> None:
+        """Connect the way with its beginning and end."""
+        self.handler, self.isolation = handler, isolation
+
+    def add_stages(
+        self,
+        rate_limiter: ActorRef[Any] | None,
+        tenant_bounds: ActorRef[Any] | None,
+        circuit_breaker: ActorRef[Any],
+        channels: Iterable[ActorRef[Any]],
+    ) -> None:
+        """Put in the stages of the way, in their order; there is one channel to each lane."""
+        self.rate_limiter, self.tenant_bounds, self.circuit_breaker = rate_limiter, tenant_bounds, circuit_breaker
+        for lane, channel in zip(self.lanes, channels, strict=True):
+            lane.connect(channel)
+
+    def attend(
+        self,
+        budget: Budget | None,
+        is_current: Callable[[Attempt], bool],
+        is_wanted: Callable[[SendNotification], bool],
+        fill_in: Callable[[Attempt], TemplateError | None] | None,
+        lease_holds: Callable[[], bool] | None,
+    ) -> None:
+        """Set the questions that the handler answers, each time that it starts; see the attributes."""
+        self.budget, self.is_current, self.is_wanted = budget, is_current, is_wanted
+        self.fill_in, self.lease_holds = fill_in, lease_holds
+
     @property
     def in_flight(self) -> int:
         """Attempts at the providers."""
@@ -130,3 +158,11 @@ class Wiring:
 
     discards: dict[str, DeadLetterDiscarded] = field(default_factory=dict)
     """By notification, the discards of dead letters that the store has been given and that are not recorded yet."""
+
+    def connect(
+        self, dead_letter_queue: ActorRef[Any], handler: ActorRef[Any], isolation: ActorRef[Any] | None
+    ) -> None:
+        """Connect the actors that need the wiring to start with."""
+        self.dead_letter_queue, self.handler, self.isolation = dead_letter_queue, handler, isolation
+        for stages in self.stages.values():
+            stages.connect(handler, isolation)

@@ -59,7 +59,6 @@ class Redriving:
                 self._due[each] = deque(self._letters[each])
 
     def _hosts(self) -> list[str]:
-        """Return the hosts that there are letters to, that of the oldest first."""
         return sorted(self._letters, key=lambda host: next(iter(self._letters[host].values())))
 
     def end(self, host: str) -> None:

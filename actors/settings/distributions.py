@@ -68,7 +68,6 @@ class Uniform(Settings):
         return self
 
     def sampler(self, random: Random) -> Draw:
-        """Return a function that draws from `random`."""
         low, width, uniform = self.low, self.high - self.low, random.random
         return lambda: low + width * uniform()
 
@@ -80,7 +79,6 @@ class Exponential(Settings):
     """The mean."""
 
     def sampler(self, random: Random) -> Draw:
-        """Return a function that draws from `random`."""
         return partial(random.expovariate, 1.0 / self.mean)
 
 
@@ -94,7 +92,6 @@ class Normal(Settings):
     """The standard deviation before the cut."""
 
     def sampler(self, random: Random) -> Draw:
-        """Return a function that draws from `random`."""
         mean, sd, normal = self.mean, self.sd, random.normalvariate
         return lambda: max(0.0, normal(mean, sd))
 
@@ -115,7 +112,6 @@ class Lognormal(Settings):
         return self
 
     def sampler(self, random: Random) -> Draw:
-        """Return a function that draws from `random`."""
         mu = math.log(self.median)
         sigma = (math.log(self.p99) - mu) / _P99_OF_STANDARD_NORMAL
         if sigma == 0.0:
@@ -142,7 +138,6 @@ class Gamma(Settings):
     """The larger, the closer all are to the mean."""
 
     def sampler(self, random: Random) -> Draw:
-        """Return a function that draws from `random`."""
         with needs("lab"):
             from scipy.special import gammaincinv
 
@@ -161,7 +156,6 @@ class Pareto(Settings):
     """The smaller, the heavier the tail."""
 
     def sampler(self, random: Random) -> Draw:
-        """Return a function that draws from `random`."""
         log_minimum, alpha, exponential, exp = math.log(self.minimum), self.alpha, random.expovariate, math.exp
         return lambda: exp(min(log_minimum + exponential(alpha), _LOG_LONGEST))
 

@@ -139,13 +139,10 @@ class Waiter(Protocol):
 
 
 class ThreadWaiter:
-    """A thread that waits."""
-
     def __init__(self) -> None:
         self._woken = threading.Event()
 
     def wake(self) -> bool:
-        """Wake it up."""
         self._woken.set()
         return True
 
@@ -163,7 +160,6 @@ class TrioWaiter:
         self._thread = threading.get_ident()
 
     def wake(self) -> bool:
-        """Wake it up."""
         if threading.get_ident() == self._thread:
             self._woken.set()
             return True
@@ -188,7 +184,6 @@ class AsyncioWaiter:
         self._woken: asyncio.Future[None] = self._loop.create_future()
 
     def wake(self) -> bool:
-        """Wake it up."""
         try:
             if asyncio._get_running_loop() is self._loop:
                 self._set()

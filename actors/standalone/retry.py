@@ -154,7 +154,6 @@ class Attempts:
         return self._number
 
     def begin(self) -> None:
-        """Begin an attempt."""
         retry = self._retry
         with retry.lock:
             now_ns = retry.clock.now_ns()
@@ -212,14 +211,12 @@ class Attempts:
             raise
 
     def _abandon(self) -> None:
-        """Give back what was taken from the budget for an attempt that will not begin."""
         retry = self._retry
         if retry.budget is not None:
             with retry.lock:
                 retry.budget.give_back(self._charge, retry.clock.now_ns())
 
     def _next_wait_ns(self, outcome: Outcome, now_ns: int) -> tuple[int | None, str]:
-        """Return the wait before the next attempt, or why there is none."""
         if isinstance(outcome, (Permanent, DeadDestination, Sent)):
             return None, ""
         retry = self._retry

@@ -73,11 +73,7 @@ class Bounces(list[Bounce]):
 
 
 def bounces_in(content: bytes) -> Bounces:
-    """Return what a mail reports of each recipient whose mail is at an end; nothing, where it is no such report.
-
-    Args:
-        content: the mail as it came, header and body.
-    """
+    """Return the final reports of a mail on each recipient, header and body; nothing if it is no such mail."""
     lines = content[:BYTES_MAX].splitlines()
     is_cut = len(content) > BYTES_MAX
     if is_cut:
@@ -92,8 +88,6 @@ def bounces_in(content: bytes) -> Bounces:
 
 
 class _BounceReader:
-    """Reads the parts of a mail by its lines."""
-
     def __init__(self) -> None:
         self.found = Bounces()
         self.has_report = False

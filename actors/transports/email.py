@@ -84,7 +84,6 @@ class EmailProvider(Transport):
 
     @property
     def connections_max(self) -> int:
-        """How many attempts it can make at once."""
         return self._connections_max
 
     def recipient_problem(self, command: SendNotification) -> str | None:
@@ -96,7 +95,6 @@ class EmailProvider(Transport):
         return None
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome | Unsent]]:
-        """Return the effect that sends this mail."""
 
         async def send() -> Outcome | Unsent:
             flight = Flight()
@@ -122,7 +120,6 @@ class EmailProvider(Transport):
         return self._pool.deliver(mail, flight)
 
     async def aclose(self) -> None:
-        """Close all connections. No attempt may be under way, or begin afterwards."""
         self._pool.close()
         await trio.lowlevel.checkpoint()
 
@@ -138,10 +135,8 @@ class _Slots:
         self._patience = patience
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
-        """Wait for a slot."""
         with trio.fail_after(connection_patience_s(self._patience)):
             await self._limiter.acquire_on_behalf_of(borrower)
 
     def release_on_behalf_of(self, borrower: object) -> None:
-        """Give the slot back."""
         self._limiter.release_on_behalf_of(borrower)

@@ -37,7 +37,6 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Connect as the other network does."""
         return CheckedStream(await self._network.connect_tcp(host, port, timeout, local_address, socket_options))
 
 
@@ -111,13 +110,10 @@ def check_behind(response: httpcore2.Response) -> None:
 
 
 class HostShares:
-    """How many connections each host may have.
+    """The connections that each host may have.
 
-    One host may have all of `connections` at once; a quarter more is there for the others. What is free bounds what
-    each may have (:data:`SPARE`), so that several slow hosts together leave some free, too.
-
-    Args:
-        connections: to one host.
+    One host may have all of `connections` at once; a quarter more is there for the others. The number of free ones
+    bounds what each host may have (:data:`SPARE`), so that several slow hosts together leave some free, too.
     """
 
     def __init__(self, connections: int) -> None:

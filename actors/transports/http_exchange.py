@@ -287,11 +287,9 @@ class HttpTransport(Transport):
 
     @property
     def connections_max(self) -> int:
-        """How many attempts it can make at once."""
         return self._http.connections_max
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome | Unsent]]:
-        """Return the effect that makes this attempt."""
         until_ns = attempt.wanted_until_ns
         wanted_for = None if until_ns is None else max(0, until_ns - now_ns) / NS_PER_S
 
@@ -318,7 +316,6 @@ class HttpTransport(Transport):
         """
 
     async def aclose(self) -> None:
-        """Close all connections. No attempt may be under way, or begin afterwards."""
         await self._http.aclose()
 
 

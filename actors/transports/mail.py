@@ -193,7 +193,6 @@ def mail_of(command: SendNotification, sender: MailAddress, now: float, *, key: 
 
 
 def _text(header: str, text: str) -> str:
-    """Return the value of a header whose content is any text in one line."""
     fits = len(header) + 2 + len(text) <= LINE_LENGTH
     if fits and "=?" not in text and _VISIBLE.fullmatch(text) and text == text.strip():
         return text

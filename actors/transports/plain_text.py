@@ -40,7 +40,6 @@ class _HtmlReader:
         """Where the link leads that is open, and where its text begins in the parts."""
 
     def read(self, html: str) -> None:
-        """Read a document."""
         lower = html.lower()
         at, end = 0, len(html)
         while at < end:
@@ -104,7 +103,6 @@ class _HtmlReader:
 
 
 def _end_of(text: str, closing: str, start: int) -> int:
-    """Return where this comes next, or else the end of the text."""
     found = text.find(closing, start)
     return len(text) if found < 0 else found
 

@@ -182,7 +182,6 @@ class SmtpConnection:
             return False
 
     def send(self, mail: Mail) -> Outcome:
-        """Send a mail over it, and return its outcome."""
         smtp = self._smtp
         options = ""
         if mail.needs_smtputf8:
@@ -218,7 +217,6 @@ class SmtpConnection:
         return Sent(answer=_answer(code, text))
 
     def _command(self, verb: str, arguments: str, *wanted: int) -> Outcome | None:
-        """Say a command; return the outcome of the mail when it was refused."""
         code, text = self._smtp.docmd(verb, arguments)
         if code in wanted:
             return None

@@ -48,10 +48,7 @@ def connection_patience_s(at_most_s: float) -> float:
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Return a context that verifies certificates and host names.
-
-    Args:
-        ca_file: the certificates to trust, in PEM; those of the operating system when None.
+    """Return a context that verifies host names, and certificates by a file in PEM or the operating system's.
 
     Raises:
         ConfigurationError: there is no such file, or no certificate in it.

@@ -103,7 +103,6 @@ class VegasLimit(ConcurrencyLimit):
         self._probe_share = random.uniform(0.5, 1)
 
     def on_result(self, latency_ns: int, in_flight: int, *, dropped: bool = False) -> None:
-        """See :class:`ConcurrencyLimit`."""
         config, estimate = self._config, self._estimate
         self._since_probe += 1
         if self._since_probe >= self._probe_share * config.probe_multiplier * estimate:

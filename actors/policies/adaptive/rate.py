@@ -31,13 +31,11 @@ class Aimd:
         self._since_ns = 0
 
     def grown(self, rate: float, now_ns: int) -> float:
-        """Return the rate a second after a success, when it was `rate`."""
         passed_s = seconds(min(NS_PER_S, now_ns - self._since_ns))
         self._since_ns = now_ns
         return rate + self._increase * passed_s
 
     def cut(self, rate: float, now_ns: int) -> float:
-        """Return the rate a second after throttling, when it was `rate`."""
         self._since_ns = now_ns
         return rate * self._decrease
 
@@ -63,7 +61,6 @@ class Cubic:
         return self._scale * growth * growth * growth + self._w_max
 
     def cut(self, rate: float, now_ns: int) -> float:
-        """Return the rate a second after throttling, when it was `rate`."""
         self._cut_at_ns = now_ns
         self._remember(rate)
         return rate * self._decrease

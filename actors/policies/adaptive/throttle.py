@@ -24,7 +24,6 @@ class RollingCounts:
         self.accepts = 0
 
     def add(self, requests: int, accepts: int, now_ns: int) -> None:
-        """Count."""
         self.forget(now_ns)
         number = now_ns // self._bucket_ns
         if not self._buckets or self._buckets[-1][0] != number:

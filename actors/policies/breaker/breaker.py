@@ -23,7 +23,7 @@ from actors.policies.breaker.probes import Probes
 from actors.policies.breaker.recovery import OpenTime, Ramp
 from actors.policies.breaker.sharing import Sharing, Votes
 from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, IllegalTransition, Transition, next_state
-from actors.policies.breaker.tripping import Trip, make_tripping
+from actors.policies.breaker.tripping import Trip, Tripping, make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
 
 __all__ = ["TRANSITIONS", "Breaker", "BreakerEvent", "BreakerState", "IllegalTransition", "Transition", "next_state"]
@@ -36,23 +36,131 @@ _DISABLED = BreakerState.DISABLED
 _METRICS_ONLY = BreakerState.METRICS_ONLY
 
 
-class Breaker:
+class BreakerView:
+    """Everything that a breaker shows; see :class:`Breaker`."""
+
+    __slots__ = (
+        "_changes_at_ns",
+        "_exceeded_at_ns",
+        "_generation",
+        "_late",
+        "_late_failed",
+        "_opened_at_ns",
+        "_openings",
+        "_refused",
+        "_state",
+        "_trip",
+        "_tripping",
+    )
+
+    _state: BreakerState
+    _generation: int
+    _tripping: Tripping
+    _opened_at_ns: int | None
+    _changes_at_ns: int | None
+    _exceeded_at_ns: int | None
+    _openings: int
+    _refused: int
+
+    _trip: Trip | None
+    """What tripped it when it was closed last; None: something else changed its state."""
+    _late: int
+    """How many of the calls under way then have had a result since."""
+    _late_failed: int
+    """How many of those have failed."""
+
+    @property
+    def state(self) -> BreakerState:
+        """The state it is in. Open time that has run out shows only when a permit is asked for."""
+        return self._state
+
+    @property
+    def generation(self) -> int:
+        """The number that permits have now."""
+        return self._generation
+
+    @property
+    def opened_at_ns(self) -> int | None:
+        """When it opened or was forced open; None in the other states, and when it began so."""
+        return self._opened_at_ns
+
+    @property
+    def reopen_at_ns(self) -> int | None:
+        """While open, the first instant at which a permit may be given; None in the other states."""
+        return self._changes_at_ns if self._state is _OPEN else None
+
+    @property
+    def changes_at_ns(self) -> int | None:
+        """The instant at which time alone makes a difference; None if only a result or an override does.
+
+        While open that is when a permit may be given, while half-open when it has been so for as long as it may, while
+        closed the end of the ramp. A half-open breaker then changes with :meth:`advance` or any other call; an open
+        one, and a half-open one that lets further probes out, only when a permit is asked for.
+        """
+        return self._changes_at_ns
+
+    @property
+    def ramping_until_ns(self) -> int | None:
+        """While only a growing share of the calls is let through after closing, when that ends; else None."""
+        return self._changes_at_ns if self._state is _CLOSED else None
+
+    @property
+    def consecutive_failures(self) -> int:
+        """Failures that count since the last success; while open, how many there were when it tripped."""
+        return self._tripping.count
+
+    @property
+    def tripped_abruptly(self) -> bool:
+        """Whether its own calls opened it when it was closed last, and by no ordinary failures."""
+        return self._trip is not None and self._trip.is_abrupt(self._late, self._late_failed)
+
+    @property
+    def openings(self) -> int:
+        """How many times its own calls have opened it since it was last neither open nor half-open."""
+        return self._openings
+
+    @property
+    def exceeded_at_ns(self) -> int | None:
+        """While metrics-only, the first instant at which it would have tripped; None if it would not have."""
+        return self._exceeded_at_ns
+
+    @property
+    def refused(self) -> int:
+        """Requests refused since the last transition."""
+        return self._refused
+
+    def failure_rate(self, now_ns: int) -> float | None:
+        """Return the share of failures in the window; None below the minimum of calls, and without a window.
+
+        While open it is that of the instant at which it tripped.
+        """
+        return self._tripping.failure_rate(self._rate_instant_ns(now_ns))
+
+    def slow_call_rate(self, now_ns: int) -> float | None:
+        """Return the share of slow calls in the window, as :meth:`failure_rate` does that of failures."""
+        return self._tripping.slow_call_rate(self._rate_instant_ns(now_ns))
+
+    def _rate_instant_ns(self, now_ns: int) -> int:
+        return self._opened_at_ns if self._state is _OPEN and self._opened_at_ns is not None else now_ns
+
+
+class Breaker(BreakerView):
     """One circuit breaker. `now_ns` never goes back from one call to the next.
 
     `on_transition` is called with each transition after it has taken place, so nothing that it does can change it; an
     error that it raises goes to the caller.
 
     Time alone changes it in two ways: a half-open breaker may be so for `half_open_max` only, and a ramp ends. No
-    caller has to wake it for that: whatever is due by `now_ns` is done first by any call, as of the instant at which it
-    was due. A caller that wants to learn of it in time calls :meth:`advance` at :attr:`changes_at_ns`.
+    caller has to wake it for that: any call first makes the changes that are due by `now_ns`, as of the instants at
+    which they were due. A caller that wants to learn of them in time calls :meth:`advance` at :attr:`changes_at_ns`.
 
     Args:
-        config: What it does.
+        config: Its settings.
         name: Which breaker this is, for errors.
         on_transition: Called with each transition.
         random: The stream for the jitter of `open_growth`: one draw for each opening.
         first_generation: The number of its first permits; for replacing one breaker by another.
-        sharing: With whom it is shared; None: it hears nothing.
+        sharing: How other nodes take part; None: they do not.
 
     Raises:
         ValueError: `config` asks for jitter, and `random` is None.
@@ -60,27 +168,16 @@ class Breaker:
 
     __slots__ = (
         "_admits_all",
-        "_changes_at_ns",
-        "_exceeded_at_ns",
-        "_generation",
         "_half_open_ns",
         "_half_open_then",
         "_ignored_is_success",
-        "_late",
-        "_late_failed",
         "_late_permit",
         "_on_transition",
         "_open_time",
-        "_opened_at_ns",
-        "_openings",
         "_own_until_ns",
         "_probes",
         "_ramp",
-        "_refused",
         "_reopen_after_ns",
-        "_state",
-        "_trip",
-        "_tripping",
         "_votes",
         "name",
     )
@@ -110,90 +207,14 @@ class Breaker:
         self._state = config.begins
         self._admits_all = self._state is not _FORCED_OPEN
         self._generation = first_generation
-        self._opened_at_ns: int | None = None
-        self._changes_at_ns: int | None = None
-        self._exceeded_at_ns: int | None = None
+        self._opened_at_ns = self._changes_at_ns = self._exceeded_at_ns = None
         self._own_until_ns: int | None = None
-        """While its own calls have it open, until when; None also while it is only others that do."""
+        """While its own calls have it open, until when; None also while only other nodes do."""
         self._votes = None if sharing is None else Votes(sharing)
-        self._openings = 0
-        self._refused = 0
-        self._trip: Trip | None = None
-        """What tripped it when it was closed last; None: something else changed its state."""
+        self._openings = self._refused = 0
+        self._trip = None
         self._late_permit = self._late = self._late_failed = 0
-        """The permit of the calls under way then; how many of them have had a result since, and have failed."""
-
-    @property
-    def state(self) -> BreakerState:
-        """The state it is in. Open time that has run out shows only when a permit is asked for."""
-        return self._state
-
-    @property
-    def generation(self) -> int:
-        """The number that permits have now."""
-        return self._generation
-
-    @property
-    def opened_at_ns(self) -> int | None:
-        """When it opened or was forced open; None in the other states, and when it began so."""
-        return self._opened_at_ns
-
-    @property
-    def reopen_at_ns(self) -> int | None:
-        """While open, the first instant at which a permit may be given; None in the other states."""
-        return self._changes_at_ns if self._state is _OPEN else None
-
-    @property
-    def changes_at_ns(self) -> int | None:
-        """The instant at which time alone makes a difference; None if only a result or an override does.
-
-        While open that is when a permit may be given, while half-open when it has been so for as long as it may, while
-        closed the end of the ramp. What happens then: the half-open one changes with :meth:`advance` or any other
-        call; the open one, and a half-open one that lets further probes out, only when a permit is asked for.
-        """
-        return self._changes_at_ns
-
-    @property
-    def ramping_until_ns(self) -> int | None:
-        """While only a growing share of the calls is let through after closing, when that ends; else None."""
-        return self._changes_at_ns if self._state is _CLOSED else None
-
-    @property
-    def consecutive_failures(self) -> int:
-        """Failures that count since the last success; while open, how many there were when it tripped."""
-        return self._tripping.count
-
-    @property
-    def tripped_abruptly(self) -> bool:
-        """Whether its own calls opened it when it was closed last, and by no ordinary failures."""
-        return self._trip is not None and self._trip.is_abrupt(self._late, self._late_failed)
-
-    @property
-    def openings(self) -> int:
-        """How many times its own calls have opened it since it was last closed (or in another state than open and
-        half-open)."""
-        return self._openings
-
-    @property
-    def exceeded_at_ns(self) -> int | None:
-        """While metrics-only, the first instant at which it would have tripped; None if it would not have."""
-        return self._exceeded_at_ns
-
-    @property
-    def refused(self) -> int:
-        """Requests refused since the last transition."""
-        return self._refused
-
-    def failure_rate(self, now_ns: int) -> float | None:
-        """Return the share of failures in the window; None below the minimum of calls, and without a window.
-
-        While open it is that of the instant at which it tripped.
-        """
-        return self._tripping.failure_rate(self._rate_instant_ns(now_ns))
-
-    def slow_call_rate(self, now_ns: int) -> float | None:
-        """Return the share of slow calls in the window, as :meth:`failure_rate` does that of failures."""
-        return self._tripping.slow_call_rate(self._rate_instant_ns(now_ns))
+        """The first is the permit of the calls that were under way when it was closed last."""
 
     def try_acquire(self, now_ns: int) -> int | None:
         """Return a permit, or None when refused. Every permit has to be settled by one of the `record` methods.
@@ -222,7 +243,7 @@ class Breaker:
         return None
 
     def would_admit(self, now_ns: int) -> bool:
-        """Return whether :meth:`try_acquire` would give a permit, and change nothing but what is due by now."""
+        """Return whether :meth:`try_acquire` would give a permit, and change nothing that is not due anyway."""
         return self.admits_at_ns(now_ns) == now_ns
 
     def admits_at_ns(self, now_ns: int) -> int | None:
@@ -240,7 +261,7 @@ class Breaker:
         return None if self._changes_at_ns is None else max(now_ns, self._changes_at_ns)
 
     def advance(self, now_ns: int) -> None:
-        """Do what time alone has made due by `now_ns`, as of the instant at which it was due."""
+        """Make the changes that time alone has made due by `now_ns`, as of the instants at which they were due."""
         if not self._is_due(now_ns):
             return
         due_ns = self._changes_at_ns
@@ -307,39 +328,23 @@ class Breaker:
         return True
 
     def force_open(self, now_ns: int) -> None:
-        """Refuse everything until the next override.
-
-        Raises:
-            IllegalTransition: it is forced open already.
-        """
+        """Refuse everything until the next override."""
         self.override(BreakerEvent.FORCE_OPEN, now_ns)
 
     def disable(self, now_ns: int) -> None:
-        """Admit everything and count nothing until the next override.
-
-        Raises:
-            IllegalTransition: it is disabled already.
-        """
+        """Admit everything and count nothing until the next override."""
         self.override(BreakerEvent.DISABLE, now_ns)
 
     def metrics_only(self, now_ns: int) -> None:
-        """Admit everything and count, with all counts at zero, and never open, until the next override.
-
-        Raises:
-            IllegalTransition: it is metrics-only already.
-        """
+        """Admit everything and count, with all counts at zero, and never open, until the next override."""
         self.override(BreakerEvent.METRICS_ONLY, now_ns)
 
     def close(self, now_ns: int) -> None:
-        """Start again: closed, with all counts at zero.
-
-        Raises:
-            IllegalTransition: it is closed already.
-        """
+        """Start again: closed, with all counts at zero."""
         self.override(BreakerEvent.CLOSE, now_ns)
 
     def override(self, event: BreakerEvent, now_ns: int) -> None:
-        """Apply an operator's override.
+        """Apply an operator's override, of which there is a method each, too.
 
         Raises:
             IllegalTransition: it is in that state already.
@@ -347,25 +352,24 @@ class Breaker:
         self.advance(now_ns)
         self._apply(event, now_ns)
         if self._votes is not None:
-            self._votes.clear()  # what it was told until now is decided
+            self._votes.clear()  # the override decides
 
     def hear(self, node: int, until_ns: int | None, now_ns: int) -> None:
-        """Take in that another node says that it is open until an instant; None: that it is not."""
+        """Take in the vote of another node: that its breaker is open until an instant; None: that it is not."""
         if self._votes is not None:
             self.advance(now_ns)
             self._votes.hear(node, until_ns)
             self._heed(self._votes, now_ns)
 
     def recount(self, nodes: Collection[int], now_ns: int) -> None:
-        """Take in which nodes live now: what others say counts no more."""
+        """Take in which nodes live now: the votes of others count no more."""
         if self._votes is not None:
             self.advance(now_ns)
             self._votes.keep(nodes)
             self._heed(self._votes, now_ns)
 
     def _heed(self, votes: Votes, now_ns: int) -> None:
-        """Be open while as many other nodes say so as it takes; what its own calls have opened is so at least for its
-        own open time."""
+        """Be open while enough other nodes vote for it, and for its own open time if its own calls opened it."""
         until_ns = votes.open_until_ns(now_ns)
         if self._state is _OPEN:
             self._changes_at_ns = max(
@@ -377,11 +381,8 @@ class Breaker:
     def _is_due(self, now_ns: int) -> bool:
         return self._changes_at_ns is not None and now_ns >= self._changes_at_ns
 
-    def _rate_instant_ns(self, now_ns: int) -> int:
-        return self._opened_at_ns if self._state is _OPEN and self._opened_at_ns is not None else now_ns
-
     def _record_late(self, permit: int, now_ns: int, failed: bool) -> bool:
-        self.advance(now_ns)  # what is due does not wait for a permit that is in force
+        self.advance(now_ns)  # which needs no valid permit
         if permit == self._late_permit:
             self._late += 1
             self._late_failed += failed
@@ -406,7 +407,7 @@ class Breaker:
             self._exceeded_at_ns = now_ns
 
     def _apply(self, event: BreakerEvent, now_ns: int, until_ns: int | None = None) -> None:
-        """Change the state; `until_ns`: how long others have it open, where it is they who do."""
+        """Change the state; `until_ns`: until when other nodes have it open, if they do."""
         before = self._state
         after = next_state(before, event, self.name)
         self._state = after

@@ -102,7 +102,6 @@ class BreakerGroup:
         """The operator's latest override."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
         return len(self._breakers)
 
     @property

@@ -103,7 +103,6 @@ class _Calls:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
         self.count = 0
         """Failures since the last success."""
         self.trip: Trip | None = None
@@ -136,13 +135,11 @@ class ConsecutiveFailures(_Calls):
         self.threshold = threshold
 
     def success(self, _now_ns: int, _duration_ns: int = 0) -> bool:
-        """Count a success, which never trips."""
         self._calls += 1
         self.count = 0
         return False
 
     def failure(self, _now_ns: int, _duration_ns: int = 0) -> bool:
-        """Count a failure, and return whether it trips."""
         self._add_bad(is_first=not self.count)
         self.count += 1
         return self.count >= self.threshold and self._is_tripped()
@@ -201,30 +198,25 @@ class FailureRate(_Calls):
         self._success_may_trip = success_may_trip
 
     def success(self, now_ns: int, duration_ns: int = 0) -> bool:
-        """Count a success, and return whether it trips."""
         slow = duration_ns > self._slow_ns
         self.count = 0
         self._record(now_ns, False, slow, duration_ns)
         return (slow or self._success_may_trip) and self._is_reached() and self._is_tripped()
 
     def failure(self, now_ns: int, duration_ns: int = 0) -> bool:
-        """Count a failure, and return whether it trips."""
         self.count += 1
         self._record(now_ns, True, duration_ns > self._slow_ns, duration_ns)
         return self._is_reached() and self._is_tripped()
 
     def failure_rate(self, now_ns: int) -> float | None:
-        """Return the share of failures by now; None with fewer than the minimum of calls."""
         self.window.advance(now_ns)
         return self.window.failures / self.window.total if self._can_judge() else None
 
     def slow_call_rate(self, now_ns: int) -> float | None:
-        """Return the share of slow calls by now; None with fewer than the minimum of calls."""
         self.window.advance(now_ns)
         return self.window.slow / self.window.total if self._can_judge() else None
 
     def reset(self) -> None:
-        """Forget everything."""
         super().reset()
         self.window.clear()
 

@@ -11,8 +11,6 @@ EXACT_INSTANTS = 10_000
 
 
 class _Window:
-    """Counts the calls in a log."""
-
     __slots__ = ("_log", "calls", "duration_ns", "failures", "slow")
 
     def __init__(self) -> None:
@@ -28,14 +26,12 @@ class _Window:
 
     @property
     def total(self) -> int:
-        """What `failures` and `slow` are a share of."""
         return self.calls
 
     def advance(self, _now_ns: int) -> None:
         """Do nothing: time changes nothing here."""
 
     def clear(self) -> None:
-        """Forget all calls."""
         self._log.clear()
         self.calls = self.failures = self.slow = self.duration_ns = 0
 
@@ -86,7 +82,6 @@ class TimeWindow(_Window):
         self.duration_ns += duration_ns
 
     def advance(self, now_ns: int) -> None:
-        """Drop the calls that the window has left behind."""
         log, left_ns = self._log, now_ns - self._width_ns
         while log and log[0].at_ns <= left_ns:
             entry = log.popleft()
@@ -102,8 +97,6 @@ class TimeWindow(_Window):
 
 
 class _Entry:
-    """The calls of one instant."""
-
     __slots__ = ("at_ns", "calls", "duration_ns", "failures", "slow")
 
     def __init__(self) -> None:
@@ -185,6 +178,5 @@ class MovingAverage:
         """Do nothing: time changes nothing here."""
 
     def clear(self) -> None:
-        """Forget all calls."""
         self.calls = self.duration_ns = 0
         self.failures = self.slow = 0.0

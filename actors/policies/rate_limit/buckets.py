@@ -38,7 +38,6 @@ class TokenBucket(RecentKeys[int]):
         super().__init__(horizon_ns=divided_up(burst * self._interval, self._ticks_per_ns))
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
         if cost != 1:
             return self._try_acquire(key, now_ns, cost)
         if now_ns >= self._turn_at_ns:
@@ -69,7 +68,6 @@ class TokenBucket(RecentKeys[int]):
         return fits_at_ns
 
     def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return what :meth:`try_acquire` would, and charge nothing."""
         if cost != 1 and never_fits(cost, self._burst):
             return NEVER_NS
         full_at = self._recent.get(key) or self._older.get(key) or 0
@@ -116,18 +114,15 @@ class LeakyBucket:
 
     @property
     def active_keys(self) -> int:
-        """Keys for which something is remembered."""
         return len(self._free_at)
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
         fits_at_ns = self.fits_at(key, now_ns, cost)
         if fits_at_ns == now_ns:
             self._go(key, now_ns, cost)
         return fits_at_ns
 
     def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return what :meth:`try_acquire` would, and charge nothing."""
         never_fits(cost, cost)
         return max(now_ns, divided_up(self._free_at.get(key, 0), self._ticks_per_ns))
 

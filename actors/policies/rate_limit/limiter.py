@@ -37,11 +37,9 @@ class SeveralRates:
 
     @property
     def active_keys(self) -> int:
-        """Keys for which something is remembered."""
         return max(limiter.active_keys for limiter in self._limiters)
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
         fits_at_ns = self.fits_at(key, now_ns, cost)
         if fits_at_ns == now_ns:
             for limiter in self._limiters:
@@ -49,11 +47,9 @@ class SeveralRates:
         return fits_at_ns
 
     def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return what :meth:`try_acquire` would, and charge nothing."""
         return max(limiter.fits_at(key, now_ns, cost) for limiter in self._limiters)
 
     def forget_idle(self, now_ns: int) -> None:
-        """Drop every key whose state makes no difference any more."""
         for limiter in self._limiters:
             limiter.forget_idle(now_ns)
 

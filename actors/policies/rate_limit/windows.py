@@ -31,7 +31,6 @@ class SlidingWindow(RecentKeys[deque[int]]):
         self._window_ns = window_ns
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
         if cost != 1:
             return self._try_acquire(key, now_ns, cost)
         if now_ns >= self._turn_at_ns:
@@ -55,7 +54,6 @@ class SlidingWindow(RecentKeys[deque[int]]):
         return fits_at_ns
 
     def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return what :meth:`try_acquire` would, and charge nothing."""
         if never_fits(cost, self._limit):
             return NEVER_NS
         log = self._recent.get(key) or self._older.get(key)
@@ -91,11 +89,9 @@ class FixedWindow:
 
     @property
     def active_keys(self) -> int:
-        """Keys for which something is remembered."""
         return len(self._counts)
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
         if cost != 1 and never_fits(cost, self._limit):
             return NEVER_NS
         if now_ns >= self._ends_at_ns:
@@ -107,7 +103,6 @@ class FixedWindow:
         return now_ns
 
     def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return what :meth:`try_acquire` would, and charge nothing."""
         if never_fits(cost, self._limit):
             return NEVER_NS
         if now_ns >= self._ends_at_ns or self._counts.get(key, 0) + cost <= self._limit:
@@ -147,11 +142,9 @@ class SlidingCounter:
 
     @property
     def active_keys(self) -> int:
-        """Keys for which something is remembered."""
         return len(self._previous.keys() | self._current.keys())
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
         if cost != 1 and never_fits(cost, self._limit):
             return NEVER_NS
         self._advance(now_ns)
@@ -162,14 +155,12 @@ class SlidingCounter:
         return fits_at_ns
 
     def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return what :meth:`try_acquire` would, and charge nothing."""
         if never_fits(cost, self._limit):
             return NEVER_NS
         self._advance(now_ns)
         return self._fits_at(self._previous.get(key, 0), self._current.get(key, 0), cost, now_ns)
 
     def forget_idle(self, now_ns: int) -> None:
-        """Drop every key whose counts make no difference any more."""
         self._advance(now_ns)
         # A count of the previous window is rounded down to 0 before that window is out of sight.
         left = self._window_ns - (now_ns - self._starts_at_ns)

@@ -97,7 +97,6 @@ class AwsBudget(Budget):
         return cost
 
     def give_back(self, charge: int, now_ns: int) -> None:
-        """Put a charge back."""
         self.available = min(self._capacity, self.available + charge)
 
 
@@ -140,7 +139,6 @@ class EnvoyBudget(Budget):
         return 1
 
     def give_back(self, charge: int, now_ns: int) -> None:
-        """It counts no longer."""
         self._retries -= charge
 
 
@@ -192,7 +190,6 @@ class FinagleBudget(Budget):
         return 1
 
     def give_back(self, charge: int, now_ns: int) -> None:
-        """Put the tokens of a retry back."""
         self._advance(now_ns)
         self._current += self._cost
 
@@ -307,7 +304,6 @@ class TokenBudget(Budget):
         return 1
 
     def give_back(self, charge: int, now_ns: int) -> None:
-        """Put the token of a retry back."""
         self._tokens = min(self._capacity, self._tokens + self._cost)
 
 
