@@ -80,7 +80,7 @@ class RetrylabError(Exception):
 
 
 class DeliveryError(RetrylabError):
-    """What a transport may raise instead of returning an outcome."""
+    """The errors that a transport may raise instead of returning an outcome."""
 
     reason: str = ""  # here for a subclass whose __init__ does not call this one
     """What went wrong, for people."""
@@ -117,7 +117,7 @@ class ServiceUnavailable(RetrylabError):
 
 
 class RateLimited(RetrylabError):
-    """A rate limiter alone has no room now, and was told not to wait: the call was not made."""
+    """A rate limiter alone has no room now, and is set not to wait: the call was not made."""
 
     def __init__(self, key: str, retry_after: float) -> None:
         super().__init__(key, retry_after)
@@ -159,7 +159,7 @@ class UnknownChannel(RetrylabError):
 
 
 class InvalidRecipient(RetrylabError, ValueError):
-    """A command's recipient can be no address of its channel; it is not accepted. It says what was wanted."""
+    """A command's recipient can be no address of its channel; it is not accepted. The text says what was wanted."""
 
 
 class Overloaded(RetrylabError):

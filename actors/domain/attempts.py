@@ -1,4 +1,4 @@
-"""What goes between the stages of the pipeline: handler → rate limiter → circuit breaker → channel, and back."""
+"""The messages between the stages of the pipeline: handler → rate limiter → circuit breaker → channel, and back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
     """How often the payload was edited since it was accepted."""
 
     caution: Caution | None = None
-    """What is known of the part that its notification had in the death of an earlier process. None: nothing."""
+    """The part that its notification had in the death of an earlier process, as far as known. None: none."""
 
     node: int | None = None
     """The number of the node of a simulated fleet that makes it; None where there is one process alone."""
@@ -66,7 +66,7 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
 class Admitted(Message, frozen=True, kw_only=True, gc=False):
     """An attempt that the circuit breaker lets through, with the number of its permit.
 
-    Handed to `perform` as the request, so what comes back is ``Performed(request=Admitted(…), result=outcome)``.
+    Handed to `perform` as the request, so the answer is ``Performed(request=Admitted(…), result=outcome)``.
     """
 
     attempt: Attempt
@@ -85,7 +85,7 @@ class Admitted(Message, frozen=True, kw_only=True, gc=False):
     """Hedged copies of it."""
 
     counted: bool = False
-    """Whether the retry budget has been told of each send of it that failed, when it did."""
+    """Whether the retry budget knows of each send of it that failed, from the instant of the failure."""
 
     number: int = 0
     """As the how-many-th it was let through, where messages may be repeated, and so may be let through once more; 0
@@ -113,7 +113,7 @@ class Refused(Message, frozen=True, kw_only=True, gc=False):
 
 
 class FlushQueue(Message, frozen=True, gc=False, tag="ForgetWaiting"):
-    """Drop all attempts that wait, without an answer: the handler sends again what is under way."""
+    """Drop all attempts that wait, without an answer: the handler sends all attempts under way again."""
 
 
 class Rejected(Message, frozen=True, kw_only=True, gc=False, tag="Abandoned"):

@@ -47,7 +47,7 @@ class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Of a delivery report: the provider's own name of the message; None when not given."""
 
     edit: Mapping[str, Any] = NO_METADATA
-    """What was changed of the notification's command: fields, with what they were changed to. Copied and frozen."""
+    """The changes of the notification's command: new values by field. Copied and frozen."""
 
     def __post_init__(self) -> None:
         if type(self.edit) is not FrozenDict:

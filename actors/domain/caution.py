@@ -1,4 +1,4 @@
-"""What a store knows of a notification that had not ended when its process died."""
+"""The part that a notification had in the death of a process: it had not ended when its process died."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class Caution(msgspec.Struct, frozen=True, gc=False):
     """How many times in a row a process has died while an attempt of it was under way."""
 
     deaths: int = 0
-    """How many of those times nothing else was under way."""
+    """How many of those times no other attempt was under way."""
 
     def after_death(self, *, was_alone: bool) -> Caution:
-        """Return what is known when the process has died once more while an attempt of it was under way."""
+        """Return the caution after the process has died once more during an attempt of it."""
         return Caution(self.suspicions + 1, self.deaths + was_alone)
 
 
 def ends_caution(event: NotificationEvent) -> bool:
     """Tell whether an event says that a process has outlived an attempt of its notification, or that none will follow.
 
-    One that is deferred, or refused on our side, has not been tried: what is known of it holds on.
+    A notification that is deferred, or refused on our side, has not been tried: its caution stays.
     """
     return not (type(event) is NotificationDeferred or (type(event) is NotificationFailed and event.refused))

@@ -1,9 +1,9 @@
 """How commands and events are written down by a store that outlives the process: msgpack, each with its type's name.
 
-What is read back equals what was written, or it is refused when it is written: a command that came back changed would
+A command is read back as it was written, or refused when it is written: one that came back changed would
 look like another payload under the same id.
 
-A store may seal what it writes: the checksum is one more field of the mapping, which those that know of none ignore.
+A store may seal what it writes: the checksum is one more field of the mapping, which readers without checksums ignore.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def encode_command(command: SendNotification) -> bytes:
     """Return a command in writing.
 
     Raises:
-        Unstorable: it would not come back as it is, for what is in its metadata or because its text is no Unicode.
+        Unstorable: it would not come back as it is, because of its metadata, or because its text is no Unicode.
     """
     try:
         if not command.metadata:
@@ -99,7 +99,7 @@ def decode_command(written: bytes) -> SendNotification:
 
 
 def encode_event(event: NotificationEvent | AuditEntry) -> bytes:
-    """Return an event in writing. What is no Unicode in its texts, as a provider may answer, comes back escaped."""
+    """Return an event in writing. Text that is no Unicode, as a provider may answer, comes back escaped."""
     if isinstance(event, (NotificationRedriven, AuditEntry)) and event.edit:
         event = msgspec.structs.replace(event, edit=_with_extensions(event.edit))
     try:
@@ -128,7 +128,7 @@ def decode_events(written: bytes) -> tuple[NotificationEvent, ...]:
 
 
 def decode_audit_entry(written: bytes) -> AuditEntry:
-    """Return the entry of the audit trail that was written, or that of the event."""
+    """Return an entry of the audit trail, which was written as such or as an event."""
     read = _decode_audit(written)
     entry = read if isinstance(read, AuditEntry) else entry_of(read)
     if entry is None:
@@ -137,7 +137,7 @@ def decode_audit_entry(written: bytes) -> AuditEntry:
 
 
 _SEAL = b"\xa3crc\xce"
-"""What is before the four bytes of a checksum: the name of its field, and that a whole number of 32 bits follows."""
+"""The bytes before the four of a checksum: the name of its field, and the type of a whole number of 32 bits."""
 
 _FIXMAP, _MAP16, _FIELDS_OF_FIXMAP = 0x80, 0xDE, 15
 _ONE_FIELD_MORE = {
@@ -148,7 +148,7 @@ _ONE_FIELD_MORE = {
 
 
 class Damaged(ValueError):
-    """What was read is not what was written there."""
+    """The text that was read is not the one that was written there."""
 
 
 def seal(written: bytes, notification_id: str | None, number: int = 0) -> bytes:
@@ -169,10 +169,10 @@ def seal(written: bytes, notification_id: str | None, number: int = 0) -> bytes:
 
 
 def check_seal(sealed: bytes, notification_id: str | None, number: int = 0) -> None:
-    """Check what is read at a place; what was written without a checksum, by an earlier release, passes.
+    """Check a text that is read at a place; one without a checksum, by an earlier release, passes.
 
     Raises:
-        Damaged: it is not what was sealed there.
+        Damaged: it is not the text that was sealed there.
     """
     if not isinstance(sealed, bytes):
         raise Damaged("it was changed on the disk: wanted bytes")
@@ -200,7 +200,7 @@ def decode_suppression(written: bytes) -> Suppression:
 
 
 def encode_endpoint(endpoint: Endpoint) -> bytes:
-    """Return what is known of an endpoint in writing."""
+    """Return the state of an endpoint in writing."""
     return _encode(endpoint)
 
 

@@ -25,7 +25,7 @@ from actors.policies.retry.policy import Progress
 
 
 class RedriveRecord(msgspec.Struct, gc=False):
-    """What is to be known of a notification that was redriven, of the time before."""
+    """The facts about a notification from before its redrive."""
 
     first_failure_since_1970_ns: int
     """When it first failed, or was first dead-lettered: on the calendar, as the wall clock showed it then."""
@@ -37,7 +37,7 @@ class RedriveRecord(msgspec.Struct, gc=False):
     """How often it was redriven with another payload."""
 
     without_operator: int = 0
-    """How often it was redriven, and nobody had asked for it."""
+    """How often it was redriven without an operator."""
 
 
 class Delivery(msgspec.Struct, gc=False):
@@ -66,7 +66,7 @@ class Delivery(msgspec.Struct, gc=False):
     """What its retry policy has to know of it. None until it has failed, and when it comes from a store."""
 
     charge: int = 0
-    """What the retry that it waits for, or that is under way, was charged to the retry budget of its channel; 0 for a
+    """The charge of its next or present retry to the retry budget of its channel; 0 for a
     first attempt."""
 
     failures: list[NotificationFailed] | None = None
@@ -84,14 +84,14 @@ class Delivery(msgspec.Struct, gc=False):
     """None: it was not redriven."""
 
     caution: Caution | None = None
-    """What is known of the part that it had in the death of an earlier process, until an attempt of it has ended."""
+    """The part that it had in the death of an earlier process, until an attempt of it has ended."""
 
     traceparent: str | None = None
     """The trace that it belongs to."""
 
     @property
     def known_as(self) -> SendNotification:
-        """The command as it was accepted: what comes again with this id is the same if it equals that."""
+        """The command as it was accepted: one that comes with this id is the same if it equals this one."""
         redrives = self.redrives
         return self.command if redrives is None or redrives.accepted is None else redrives.accepted
 
@@ -122,7 +122,7 @@ class Delivery(msgspec.Struct, gc=False):
             self.requested_at_ns = max(self.requested_at_ns, instant_ns)
 
     def note_redrive(self, changes: Mapping[str, Any], without_operator: bool) -> None:
-        """Record that it is redriven, with changes of its command; what was accepted is kept beside it."""
+        """Record that it is redriven, with changes of its command; the accepted command is kept beside."""
         redrives = self.redrives
         assert redrives is not None
         if changes:

@@ -1,4 +1,4 @@
-"""Endpoints of which every attempt fails, and those that are disabled for it: what a store keeps of them.
+"""Endpoints at which every attempt fails, and those that are disabled for it, as a store keeps them.
 
 An endpoint is an address of a channel, in its normal form. What a failed attempt makes of it is in the event of the
 failure (:class:`~actors.endpoints.EndpointMark`), so that both are made durable at once. It is taken back by an attempt
@@ -38,7 +38,7 @@ FORGOTTEN_AT_ONCE = 2
 
 
 class Endpoint(Message, frozen=True, kw_only=True, gc=False):
-    """An endpoint of which every attempt fails."""
+    """An endpoint at which every attempt fails."""
 
     channel: NotificationChannel
     address: str
@@ -58,7 +58,7 @@ class Endpoint(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> Key:
-        """What it is looked up by."""
+        """The key of its look-up."""
         return self.channel, self.address
 
     @property
@@ -78,17 +78,17 @@ class Endpoint(Message, frozen=True, kw_only=True, gc=False):
 
 
 class EndpointChange(NamedTuple):
-    """What an event of a notification changes."""
+    """The change of an endpoint by an event of a notification."""
 
     endpoints: dict[Key, Endpoint | None]
-    """What is known from now on; None: nothing."""
+    """The state from now on; None: it is no longer known as failing."""
 
     audit: AuditEntry | None = None
     """That it was disabled or enabled, without an operator."""
 
 
 class Endpoints:
-    """All of which anything is known: always the same object in a store."""
+    """All known endpoints: always the same object in a store."""
 
     def __init__(self) -> None:
         self.disabled: dict[Key, Endpoint] = {}
@@ -103,7 +103,7 @@ class Endpoints:
         yield from self._failing.values()
 
     def find(self, channel: NotificationChannel, address: str) -> Endpoint | None:
-        """Return what is known of an endpoint; None: nothing."""
+        """Return the endpoint of an address; None: it is not known as failing."""
         return self.at((channel, normal_address(channel, address)))
 
     def is_disabled(self, channel: NotificationChannel, address: str) -> bool:
@@ -111,7 +111,7 @@ class Endpoints:
         return (channel, normal_address(channel, address)) in self.disabled
 
     def at(self, key: Key) -> Endpoint | None:
-        """Return what is known of one whose address is in its normal form."""
+        """Return the endpoint of an address in its normal form; None: it is not known as failing."""
         return self.disabled.get(key) or self._failing.get(key)
 
     def set(self, key: Key, endpoint: Endpoint | None) -> None:
@@ -181,5 +181,5 @@ def _entry(action: str, event: NotificationEvent, endpoint: Endpoint, why: str) 
 
 
 def about(endpoint: Endpoint) -> str:
-    """Return what an entry of the audit trail calls an endpoint."""
+    """Return the name of an endpoint in the audit trail."""
     return f"{endpoint.channel} {endpoint.address}"

@@ -1,4 +1,4 @@
-"""What the id of a notification may be: one rule for every store, and for every way in."""
+"""The rule for ids of notifications: one for every store, and for every way in."""
 
 from __future__ import annotations
 

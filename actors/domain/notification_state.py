@@ -1,4 +1,4 @@
-"""Where one notification is now, for the caller that sent it: by its id, from what the store has of it."""
+"""Where one notification is now, for the caller that sent it: by its id, from the store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from actors.domain.store import Store
 
 CANCELLED = "cancelled"
-"""The reason of what is suppressed since its sender has cancelled it."""
+"""The reason of a suppression where the sender has cancelled the notification."""
 
 State: TypeAlias = Literal["in flight", "sent", "suppressed", "cancelled", "dead letter", "discarded", "ended"]
 """Where a notification is; `ended` where it is only remembered that it has come to an end, and not how."""
@@ -67,7 +67,7 @@ def known_end(written: object) -> EndedAs | None:
 
 
 def state_by(event: NotificationEvent) -> State:
-    """Return where a notification is of which this is the latest event."""
+    """Return where a notification is after its latest event."""
     if isinstance(event, NotificationMovedToDeadLetter):
         return "dead letter"
     if isinstance(event, (NotificationSent, NotificationSuppressed, DeadLetterDiscarded)):
@@ -76,7 +76,7 @@ def state_by(event: NotificationEvent) -> State:
 
 
 async def recalled(store: Store, notification_id: str, now_ns: int) -> tuple[SendNotification, State] | None:
-    """Return the command of a notification of which no history is kept, and how it ended; None: nothing is known.
+    """Return the command of a notification without a history, and how it ended; None: it is unknown.
 
     Args:
         store: which.

@@ -38,7 +38,7 @@ class RememberedIds:
         self.may_know = self._payloads.__contains__
         """Tells whether an id is remembered, or was until it was time to forget it; :meth:`get` tells which."""
         self._unsent: dict[str, EndedAs] = {}
-        """Of those that were not sent, how they have ended: mostly they are few."""
+        """How the ids that were not sent have ended: mostly they are few."""
         # Two lines and not one of pairs: millions of tuples would keep Python's garbage collector busy.
         self._ended: deque[str] = deque()
         self._ended_ns: deque[int] = deque()
@@ -47,7 +47,7 @@ class RememberedIds:
         return len(self._payloads)
 
     def steady_ns(self, now_ns: int) -> int:
-        """Return what the clock of `now_ns` would show if it had not been set."""
+        """Return the instant that the clock of `now_ns` would show if it had not been set."""
         return now_ns if self._ahead_ns is None else now_ns - self._ahead_ns()
 
     def get(self, notification_id: str, now_ns: int) -> SendNotification | None:

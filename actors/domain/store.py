@@ -2,13 +2,13 @@
 
 A change is committed before anything else follows from it: the pipeline goes on when the store says so. A store in
 memory says so at once; one that has to wait returns an effect, and the pipeline goes on with the message that it is
-done. What a store keeps is the history of each notification, from which its state follows
-(:func:`actors.domain.delivery.state_after`), and beside it settings: preferences of users, and suppressions.
+done. A store keeps the history of each notification, from which its state follows
+(:func:`actors.domain.delivery.state_after`), and settings: preferences of users, and suppressions.
 
-What a store answers reflects every change that was handed to `commit`, those that are not durable yet included: only a
-crash of the process can lose them. Its histories outlive the process, so the instants in them may be of another run's
-clock; they are anchored to the asking one's by way of the calendar. The calendar is as the wall clock shows it: when
-that steps while a notification waits in a store, what is read from there afterwards is off by the step.
+The answers of a store reflect every change that was handed to `commit`, durable or not: only a crash of the process can
+lose one. Its histories outlive the process, so their instants may be of another run's clock; the calendar anchors them
+to the clock of the run that asks. The calendar is as the wall clock shows it: when the wall clock steps while a
+notification waits in a store, its instants are off by the step.
 """
 
 from __future__ import annotations
@@ -72,32 +72,31 @@ class LettersChanged(msgspec.Struct, frozen=True):
 
     found: tuple[DeadLetterMessage, ...]
     gone: tuple[str, ...]
-    """The ids of those that are no longer dead letters."""
+    """The ids of notifications that are no longer dead letters."""
 
 
 class LeaseLost(msgspec.Struct, frozen=True):
-    """Nothing can be made durable any more, and another node may take over what this one has: nothing more is sent.
+    """Nothing can be made durable any more, and another node may take over the notifications here: sending ends.
 
-    Also where there are no nodes, and what the store is in is gone.
+    A store without nodes says so if its file or database is gone.
     """
 
     why: str
 
 
 class LeaseRenewed(msgspec.Struct, frozen=True):
-    """Attempts may start again, of which the store has said that they may not: its lease holds, and it can be
-    written."""
+    """Attempts may start again after a pause: the lease holds, and the store can be written."""
 
 
 class StoreWaits(msgspec.Struct, frozen=True):
-    """The store is busy from now on: callers that wait for it are to wait no longer."""
+    """The store is busy from now on: callers stop waiting for it."""
 
 
 class NodesChanged(msgspec.Struct, frozen=True):
     """More nodes share the store now, or fewer."""
 
     nodes: frozenset[int]
-    """Those that have a lease, this one included, by the numbers that the store gives them."""
+    """The nodes with a lease, this one included, by the numbers that the store gives them."""
 
 
 class BreakerVote(msgspec.Struct, frozen=True):
@@ -113,7 +112,7 @@ class BreakerVote(msgspec.Struct, frozen=True):
     """Of recipients, where each has a breaker of its own; else ``""``."""
 
     open_ns: int
-    """For how long from now on it says so, in nanoseconds; 0: no longer."""
+    """For how long from now on the vote holds, in nanoseconds; 0: no longer."""
 
 
 News: TypeAlias = Takeover | LettersChanged | LeaseLost | LeaseRenewed | StoreWaits | NodesChanged | BreakerVote
@@ -123,46 +122,45 @@ class Store(Protocol):
     """Keeps every notification that has not ended, dead letters, and the ids of those that ended lately."""
 
     outlives_process: bool
-    """Whether what is in it is found by another process after this one has died."""
+    """Whether another process finds its contents after this one has died."""
 
     remembered: RememberedIds
-    """By instants since 1970. The id of a dead letter is known for as long as the letter is kept. Of what has ended, a
-    store on disk has only the latest here, and finds out at the commit whether an id is new: see `Overtaken`."""
+    """By instants since 1970. The id of a dead letter is known for as long as the letter is kept. A store on disk has
+    only the ids that ended last here, and finds out at the commit whether an id is new: see `Overtaken`."""
 
     on_news: Callable[[News], None] | None
-    """Called, in the thread of the system, with news from other nodes that share the store; set by the pipeline.
-    What the store is asked reflects it already."""
+    """Called, in the thread of the system, with news from other nodes that share the store, which its answers reflect
+    already; set by :func:`listen`."""
 
     lease_holds: Callable[[], bool] | None
     """Tells whether an attempt may start now: not on a lease that is over, nor while its outcome could not be written.
     If not, there is news when it may. None: it always may."""
 
     is_busy: bool
-    """Whether nothing has become durable for a second, so that callers get `StoreBusy`; the pipeline sees to that, by
-    what it is told (`StoreWaits`) and by looking here."""
+    """Whether nothing has become durable for a second: then the pipeline gives callers `StoreBusy`. News of it is
+    `StoreWaits`."""
 
     living_nodes: frozenset[int]
     """The nodes that share it now, this one included, by number; there is news when they change. One where it is its
     alone."""
 
     cautions: dict[str, Caution]
-    """By notification, what is known of those that had not ended when a process died from which this one has them;
-    taken out by the handler."""
+    """By notification that had not ended when an earlier process died: its part in that. The handler takes it out."""
 
     suppressions: Suppressions
-    """Addresses that nothing is sent to: always the same object, in which changes show, those of other nodes too."""
+    """Addresses that nothing is sent to: always the same object, in which all changes show, by other nodes too."""
 
     endpoints: Endpoints
-    """Those of which every attempt fails, and those that are disabled for it; likewise."""
+    """Endpoints at which every attempt fails, and disabled ones; likewise."""
 
     @property
     def preferences(self) -> Mapping[str, UserPreferences]:
-        """What users have set, by user id; always the same mapping."""
+        """The preferences that are stored, by user id; always the same mapping."""
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
-        """Make durable that `event` happened to the notification of `command`, as that is tried, with what is edited.
+        """Make durable that `event` happened to the notification of `command`, which has its edits.
 
-        Returns None when it is, or an effect at the end of which it is.
+        Returns None when it is durable, or an effect at the end of which it is.
 
         Raises:
             Unstorable: this is how it was requested, and its command would not come back as it is. Nothing happens.
@@ -188,18 +186,18 @@ class Store(Protocol):
         """Record that others are under way beside the attempt that is marked, if it still is; as `mark`."""
 
     def open_deliveries(self, epoch_ns: int, now_ns: int | None = None) -> Iterable[Delivery]:
-        """Return what has not ended, in the order of acceptance, for a handler that starts again.
+        """Return the notifications that have not ended, in the order of acceptance, for a handler that starts again.
 
         Args:
             epoch_ns: where on the calendar the handler's clock started; the instants returned are on that clock.
-            now_ns: the present instant of that clock, which nothing that has happened is later than; None: any may be.
+            now_ns: the present instant of that clock, which no past event is later than; None: any may be.
         """
 
     def open_ids(self) -> Collection[str]:
-        """Return the ids of what this node has that has not ended, in the order of acceptance."""
+        """Return the ids of the notifications at this node that have not ended, in the order of acceptance."""
 
     def dead_letters(self, is_under_way: Callable[[str], bool] | None = None) -> Iterator[DeadLetterMessage]:
-        """Return the dead letters, oldest first; those that are served say so, as `is_served` does."""
+        """Return the dead letters, oldest first; `served` of each is as `is_served` says."""
 
     def dead_letter(
         self, notification_id: str, is_under_way: Callable[[str], bool] | None = None
@@ -210,73 +208,53 @@ class Store(Protocol):
         """Return the ids of the dead letters, oldest first; another node may have taken some of them."""
 
     def dead_commands(self) -> Iterator[tuple[str, SendNotification]]:
-        """Return the ids and commands of those, which takes a fraction of what `dead_letters` does."""
+        """Return the ids and commands of the dead letters, in a fraction of the time of `dead_letters`."""
 
     def count_dead_letters(self) -> int:
         """Return how many dead letters there are."""
 
     def keep_letter(self, letter: DeadLetterMessage) -> None:
-        """Keep a letter that the pipeline has made, if it is a dead letter still, so that the store need not make it
-        from its history."""
+        """Keep a letter of the pipeline if it is a dead letter still, which saves making it from its history."""
 
     def is_dead_letter(self, notification_id: str, moved_ns: int | None = None) -> bool:
-        """Tell whether this is the notification of a dead letter.
-
-        Args:
-            notification_id: which.
-            moved_ns: when it was dead-lettered, in nanoseconds since 1970: a letter of another time is another one.
-                None: whenever that was.
-        """
+        """Tell whether a notification is a dead letter; with `moved_ns`, one of that time, in ns since 1970."""
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
-        """Tell whether another notification of the same request was delivered or is under way.
+        """Tell whether another notification of a dead letter's request was delivered, or may yet be.
 
-        Args:
-            notification_id: of a dead letter.
-            is_under_way: tells of what has ended in the store whether more may follow from it; None: of nothing.
+        `is_under_way` tells of a notification that has ended in the store whether more may follow from it; None: never.
         """
 
     def is_delivered(self, notification_id: str) -> bool:
-        """Tell whether another notification of the same request was delivered.
-
-        Args:
-            notification_id: of one that has just been dead-lettered, or suppressed.
-        """
+        """Tell whether another notification of the request of one that has just ended was delivered."""
 
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
-        """Return the command that an id came with which is remembered; None: that is new, or has not ended.
-
-        Args:
-            notification_id: which.
-            now_ns: the present instant, in nanoseconds since 1970.
+        """Return the command of a remembered id; None: the id is new, or has not ended. `now_ns` is since 1970.
 
         Raises:
             StoreError: the store is closed, or cannot be read.
         """
 
     async def ended_as(self, notification_id: str, now_ns: int) -> EndedAs | None:
-        """Return how a notification has ended that is remembered; None: it has not, or that is not known.
-
-        Args:
-            notification_id: which.
-            now_ns: the present instant, in nanoseconds since 1970.
+        """Return how a remembered notification has ended; None: it has not, or is unknown. `now_ns` is since 1970.
 
         Raises:
             StoreError: the store is closed, or cannot be read.
         """
 
     async def past(self, notification_id: str) -> StoredHistory | None:
-        """Return what happened to a notification that has not ended, or is a dead letter; else None.
+        """Return the history of a notification that has not ended, or is a dead letter; else None.
 
-        For a while also to one that has ended since it was redriven or discarded, unless another one has its id since.
+        For a while also of one that has ended since it was redriven or discarded, unless its id has come again since.
 
         Raises:
             StoreError: the store is closed, or cannot be read.
         """
 
     async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
-        """Erase, for good, what is kept of notifications that have ended since they were redriven or discarded, and
-        that are meant by their commands; return how many that are.
+        """Erase for good the histories of notifications that have ended since they were redriven or discarded.
+
+        `is_meant` chooses them by their commands; return how many they were.
 
         Raises:
             StoreError: the store is closed, or cannot be written.
@@ -285,32 +263,25 @@ class Store(Protocol):
     def change(self, change: SettingsChange) -> Effect | None:
         """Make changes of `suppressions`, `endpoints` and `preferences` durable; returns and raises what `note` does.
 
-        It raises `StoreBusy`, where the store is busy, and `Unstorable` where a text has half a surrogate pair: then
-        nothing is changed.
-
-        What a provider says of an address comes by the event of the failure, and is lifted by that of a redrive; and
-        what becomes of an endpoint by attempts comes by their events.
+        It raises `StoreBusy` where the store is busy, and `Unstorable` where a text has half a surrogate pair: then
+        nothing is changed. Suppressions by a provider, and failing endpoints, come by events of attempts and redrives.
         """
 
     def say(self, breaker: str, host: str, open_ns: int) -> None:
-        """Have the other nodes know that a breaker is open here by its own calls, for so long from now on.
+        """Vote to the other nodes that a breaker is open here by its own calls, for so long from now on; 0: no longer.
 
-        They get it as a `BreakerVote`, as soon as may be, unless it has lapsed or this node is gone by then.
-
-        Args:
-            breaker: its name in the history.
-            host: of recipients, where each has one; else ``""``.
-            open_ns: for how long, in nanoseconds; 0: it is not any more.
+        They get it as a `BreakerVote`, as soon as may be, unless it has lapsed or this node is gone by then. `host` is
+        the recipients' where each has a breaker; else ``""``.
         """
 
     def said(self) -> Iterable[BreakerVote]:
-        """Return what other nodes say of their breakers now, for one that starts; in the order of their numbers."""
+        """Return the present votes of other nodes, in the order of their numbers, for a node that starts."""
 
     async def wait_for(self, effect: Effect | None) -> None:
-        """Wait, as a caller, until what the store was given is durable; not for longer than until the store is busy.
+        """Wait, as a caller, until an effect of the store is durable, or the store is busy.
 
         Raises:
-            StoreBusy: it is busy; what it was given becomes durable later.
+            StoreBusy: the store is busy; the effect becomes durable later.
             StoreFailed: it cannot be made durable.
         """
 
@@ -321,11 +292,11 @@ class Store(Protocol):
         """
 
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
-        """Return what operators have done, and what the queue has discarded by itself, newest first.
+        """Return the entries of operators' actions and of discards by the queue itself, newest first.
 
         Args:
-            limit: how many at the most; None: all that is kept.
-            notification_id: only what was done to this notification.
+            limit: how many at the most; None: all that are kept.
+            notification_id: only those about this notification.
 
         Raises:
             StoreError: the store is closed, or cannot be read.

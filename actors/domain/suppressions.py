@@ -28,7 +28,7 @@ _URL = re.compile(r"(https?)://(\[[^\s\]/?#@]*\]|[^\s\[\]/?#@:\\]+)(?::([0-9]*))
 _DEFAULT_PORT = {"http": "80", "https": "443"}
 
 REASON_MAX = 500
-"""How many characters are kept of what a provider said."""
+"""How many characters of a provider's answer are kept."""
 
 
 def normal_address(channel: NotificationChannel, address: str) -> str:
@@ -84,7 +84,7 @@ class Suppression(Message, frozen=True, kw_only=True, gc=False):
     """In its normal form."""
 
     reason: str
-    """Such as ``complaint`` or ``unsubscribed``; of a provider's, what it answered."""
+    """Such as ``complaint`` or ``unsubscribed``; the provider's answer where it comes from one."""
 
     source: SuppressionSource
     since_ns: int
@@ -105,12 +105,12 @@ class Suppression(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> Key:
-        """What it is looked up by."""
+        """The key of its look-up."""
         return self.channel, self.address
 
 
 class Suppressions:
-    """Every suppression in force: those that a store keeps, and behind them those of a file."""
+    """Every suppression in force: first the stored ones, and behind them those in a file."""
 
     def __init__(self) -> None:
         self._stored: dict[Key, Suppression] = {}
@@ -130,7 +130,7 @@ class Suppressions:
         return self._stored.get(key) or self._of_file.get(key)
 
     def copy(self) -> Suppressions:
-        """Return those that are in force now, to be looked through in a thread."""
+        """Return a copy of all that are in force now, for a search in a thread."""
         copy = Suppressions()
         copy._stored, copy._of_file, copy.any = self._stored.copy(), self._of_file, self.any
         return copy
@@ -155,7 +155,7 @@ class Suppressions:
         self.any = True
 
     def add_all(self, suppressions: Mapping[Key, Suppression]) -> dict[Key, Suppression]:
-        """Keep many at once, as `add` keeps one; return those that are kept."""
+        """Keep many at once, as `add` keeps one; return the ones kept."""
         stored, provider = self._stored, SuppressionSource.PROVIDER
         # Without a call for each, as there may be hundreds of thousands.
         kept = {key: each for key, each in suppressions.items() if each.source is not provider or key not in stored}
@@ -169,7 +169,7 @@ class Suppressions:
         self._count()
 
     def lift(self, channel: NotificationChannel, address: str) -> None:
-        """Drop what a provider has said of an address."""
+        """Drop the suppression of an address by a provider."""
         key = channel, normal_address(channel, address)
         stored = self._stored.get(key)
         if stored is not None and stored.source is SuppressionSource.PROVIDER:

@@ -29,7 +29,7 @@ S = TypeVar("S", bound=Subscriber)
 class AsyncioNotifier(Hosted[N]):
     """A notifier in an asyncio loop, for the tasks of that loop; make one with :meth:`Notifier.open_asyncio`.
 
-    To cancel a task that waits for an answer loses nothing: what was handed over is on its way.
+    To cancel a task that waits for an answer loses nothing: the command is on its way.
 
     What may go wrong in each method is as with the method of :class:`Notifier` that has its name; besides, each raises
     ActorSystemError in another loop, thread or process than that which has opened the notifier.
@@ -68,7 +68,7 @@ class AsyncioNotifier(Hosted[N]):
         return await self.run(self.inside.wait_until_quiet, timeout)
 
     async def drain(self, timeout: float | None) -> bool:
-        """Wait as :meth:`wait_until_quiet` does, but not for what is due later than in `timeout` seconds."""
+        """Wait as :meth:`wait_until_quiet` does, but not for retries and the like after more than `timeout` seconds."""
         return await self.run(self.inside.drain, timeout)
 
     def subscribe(self, *event_types: type, priority: Priority | str | None = None) -> Callable[[S], S]:

@@ -59,9 +59,9 @@ class GuestTask(Generic[T]):
                 self._value = await function(*args)
             if self._scope.cancelled_caught:
                 self._error = asyncio.CancelledError()
-        except trio.Cancelled:  # trio ends; no one has cancelled whoever waits
+        except trio.Cancelled:  # trio ends; no one has cancelled the waiter
             self._error = NotifierClosed("the notifier was closed before the outcome of this was known")
-        except BaseException as error:  # for whoever waits for it; trio itself goes on
+        except BaseException as error:  # for the waiter; trio itself goes on
             self._error = error
         with contextlib.suppress(RuntimeError):  # the loop is closed, and no one waits
             self.ended.set_result(None)
@@ -72,11 +72,11 @@ class GuestTask(Generic[T]):
 
     @property
     def failure(self) -> BaseException | None:
-        """What it raised, other than that it was cancelled; None before its end."""
+        """The error it raised, other than a cancellation; None before its end."""
         return None if isinstance(self._error, asyncio.CancelledError) else self._error
 
     def result(self) -> T:
-        """Return its result, once it has ended, or raise what it raised; CancelledError if it was cancelled."""
+        """Return its result, once it has ended, or raise its error; CancelledError if it was cancelled."""
         if self._error is not None:
             raise self._error
         return self._value

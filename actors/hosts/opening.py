@@ -1,4 +1,4 @@
-"""What the hosts of a notifier know of it, and how stores and providers are opened where it runs: by functions."""
+"""The notifier as its hosts know it; stores and providers are opened where it runs, by functions."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class OpenNotifier(Protocol):
 
     @property
     def dead_letter_queue(self) -> list[DeadLetterMessage]:
-        """What is in the dead letter queue."""
+        """The dead letters, oldest first."""
 
 
 N = TypeVar("N", bound=OpenNotifier)
 
 
 class Hosted(Generic[N]):
-    """What the notifiers of all hosts have in common."""
+    """The part that the notifiers of all hosts have in common."""
 
     def __init__(self, inside: N) -> None:
         self.inside = inside
@@ -92,7 +92,7 @@ class Hosted(Generic[N]):
 
 
 def check_openers(store: Any, providers: Any) -> None:
-    """Report what is no function that opens a store or a provider.
+    """Report each argument that is no function that opens a store or a provider.
 
     Raises:
         ConfigurationError: all problems.

@@ -34,7 +34,7 @@ _MAY_GO_ON = "what was asked for may happen yet"
 
 
 class _Call(Generic[T]):
-    """What a thread asks of the notifier's thread, and waits for."""
+    """A question of a thread to the notifier's thread, and its answer."""
 
     __slots__ = ("_answered", "_error", "_late", "_value", "ask")
 
@@ -136,7 +136,7 @@ class ThreadNotifier(Hosted[N]):
         return self._wait(self.inside.wait_until_quiet, timeout)
 
     def drain(self, timeout: float | None) -> bool:
-        """Block as :meth:`wait_until_quiet` does, but not for what is due later than in `timeout` seconds."""
+        """Block as :meth:`wait_until_quiet` does, but not for retries and the like after `timeout` seconds."""
         return self._wait(self.inside.drain, timeout)
 
     def _wait(self, wait: Callable[[float | None], Awaitable[bool]], timeout: float | None) -> bool:
@@ -205,7 +205,7 @@ class ThreadNotifier(Hosted[N]):
 def _spawn(call: _Call[T], function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
     try:
         trio.lowlevel.spawn_system_task(_run, call, function, args)
-    except RuntimeError:  # trio ends: it takes no task any more, though it still calls what is here
+    except RuntimeError:  # trio ends: it takes no task any more, though it still makes this call
         call.refuse()
 
 
@@ -228,7 +228,7 @@ class _Host(Generic[N]):
         """Set when it is open, or will not be."""
         self.has_ended = threading.Event()
         self.is_running = threading.Event()
-        """Set when it can be told to do something."""
+        """Set when it takes calls."""
         self._hold = hold
         # A daemon: a program that ends without leaving the block is not kept from that.
         self.thread = threading.Thread(target=self._run, name="notifier", daemon=True)

@@ -1,4 +1,4 @@
-"""Actors: what they may ask of their system, whichever system it is.
+"""Actors, and their requests to their system, whichever system it is.
 
 An :class:`Actor` is a :class:`pykka.Actor` whose handlers take one message and return. It never reads a clock, sleeps
 on a thread, does I/O or draws from a global random generator; it asks its system (`now_ns`, `after`, `at`, `perform`,
@@ -91,7 +91,7 @@ NOTHING: dict[type, Callable[[Any], Any]] = {}
 
 
 def tell_unless_dead(ref: ActorRef[Any], message: Any) -> None:
-    """Tell an actor what is for the next one if its system has ended."""
+    """Tell an actor a message that is for its successor if its system has ended."""
     with contextlib.suppress(pykka.ActorDeadError):
         ref.tell(message)
 
@@ -104,9 +104,9 @@ class StartIncarnation:
 
 @dataclass(slots=True)
 class Incarnation:
-    """What a system keeps of an actor besides its state.
+    """The facts about an actor that its system keeps, besides its state.
 
-    An object of its own, since Python is quick only with those that have at most thirty attributes.
+    An object of its own, since Python is quick only with objects of at most thirty attributes.
     """
 
     args: tuple[Any, ...]
@@ -157,7 +157,7 @@ class Actor(HookedActor):
 
     # Here, so that an actor whose constructor raised in a restart has them too.
     _accepting: dict[type, Callable[[Any], Any]] = NOTHING
-    """What the dispatcher looks in for the handler of a message: `_plain` while the actor takes messages, NOTHING while
+    """Where the dispatcher finds the handler of a message: `_plain` while the actor takes messages, NOTHING while
     it is busy with an async handler, suspended or stopped. So the common case needs no other check."""
     _run: HandlerRun | None = None
     """Its async handler under way, if there is one."""
@@ -274,7 +274,7 @@ class Actor(HookedActor):
     ) -> Cancellable:
         """Begin some I/O; ``Performed(request=request, result=…)`` comes back to this actor when it is done.
 
-        After `timeout_ns` it comes back with `on_timeout` as its result, and what is under way is cancelled.
+        After `timeout_ns` it comes back with `on_timeout` as its result, and the work is cancelled.
         """
         return self.system.perform(self, effect, request, timeout_ns, on_timeout)
 
@@ -316,7 +316,7 @@ class Actor(HookedActor):
         await park(lambda resume: system.set_timer(due_ns, self, resume))
 
     def move_on_after(self, delay: float) -> DeadlineScope:
-        """Cancel what is awaited inside the ``with`` block after `delay` seconds (or never, if infinite), and go on.
+        """Cancel the wait inside the ``with`` block after `delay` seconds (or never, if infinite), and go on.
 
         The deadline for ``async`` handlers, on any clock; `cancelled_caught` of the scope tells whether it cancelled.
         As with trio's, everything that is awaited later inside the block is cancelled too.

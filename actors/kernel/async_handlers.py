@@ -1,4 +1,4 @@
-"""Async handlers: what they wait on, and how they are resumed.
+"""Async handlers: how they wait, and how they are resumed.
 
 A handler that waits yields a :class:`Parked` to its driver. Its `arm` is called with the message that resumes
 the handler when it is delivered to the actor, through the same queue as any other message: so the order of everything
@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 
 
 def is_async(function: object) -> bool:
-    """Tell whether what a call of this returns is to be awaited: an ``async def``, or an object called as one."""
+    """Tell whether a call of this has to be awaited: it is an ``async def``, or an object called as one."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 class Parked:
-    """What a waiting handler yields to its driver."""
+    """The wait that a handler yields to its driver."""
 
     __slots__ = ("arm",)
 
@@ -61,7 +61,7 @@ class HandlerRun:
         """The scopes it is in, the outermost first."""
 
     def step(self, error: BaseException | None, value: Any) -> Any:
-        """Go on until it waits, and return what it waits for; a resume for an earlier wait is stale from now on."""
+        """Go on until it yields a wait, and return that; a resume for an earlier wait is stale from now on."""
         self.park_count += 1
         if self.waits_on is not None:
             self.waits_on.cancel()
@@ -69,7 +69,7 @@ class HandlerRun:
         return self.coroutine.send(value) if error is None else self.coroutine.throw(error)
 
     def park(self, parked: Parked) -> None:
-        """Wait for what it yielded."""
+        """Begin the wait that it yielded."""
         self.waits_on = parked.arm(Resume(self))
 
     def resume_anew(self) -> Resume:
@@ -122,10 +122,10 @@ def _no_failures() -> tuple[type[BaseException], ...]:
 
 
 def failure(error: BaseException) -> BaseException:
-    """Return what somebody else's code has raised, as the failure of what it was called for.
+    """Return an error that foreign code has raised, as the failure of the work that it was called for.
 
     That is so for a SystemExit, too: a library in a provider ends its attempt with it and not the service. A
-    cancellation, or an interrupt by whoever runs all this, is no failure: it is raised here, also out of a group.
+    cancellation or an interrupt is no failure: it is raised here, also out of a group.
     """
     if isinstance(error, BaseExceptionGroup):
         passed_on, rest = error.split(_no_failures())
@@ -147,9 +147,9 @@ class Scope:
         self.run = run
         """None before and after it."""
         self.error: HandlerCancelled | None = None
-        """What is raised in the handler, once the scope is cancelled."""
+        """The error that is raised in the handler, once the scope is cancelled."""
         self.trio_scope: Any = None
-        """In a live system, a cancel scope of the same extent, for what goes on under trio."""
+        """In a live system, a cancel scope of the same extent, for waits under trio."""
 
     def extend_to(self, trio_scope: Any) -> None:
         """Have a cancel scope of trio's end with this one."""

@@ -1,4 +1,4 @@
-"""Effects: what an actor asks its environment to do, and the message that says it is done."""
+"""Effects: requests of an actor to its environment, and the message that says it is done."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Promise:
             self._callbacks.append(callback)
 
     def then(self, function: Callable[[Any], Any]) -> Promise:
-        """Return a promise that is kept along with this one, with what the function makes of the result."""
+        """Return a promise that is kept along with this one, with the function's result of its result."""
         other = Promise()
         self.when_kept(lambda result: other.keep(function(result)))
         return other
@@ -77,10 +77,10 @@ class Performed(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     request: Any
-    """What was passed to `perform` with it, to identify it."""
+    """The request that was passed to `perform`, which identifies it."""
 
     result: Any
-    """What it returned, the exception it raised, or what was agreed on for a time-out."""
+    """The value it returned, the exception it raised, or the result agreed on for a time-out."""
 
     started_ns: int
     ended_ns: int

@@ -9,8 +9,8 @@ without it, which it calls, or not, or with something else::
 
     SimulatedSystem(interceptors=[Late()])
 
-The first of the list is the outermost. Only what is overridden is put in: a system without interceptors, or a hook
-that is not overridden, costs nothing.
+The first of the list is the outermost. Only hooks that are overridden are put in: a system without interceptors, or a
+hook that is not overridden, costs nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any, ClassVar
 from actors.kernel.effects import Cancellable, Effect
 
 Next = Callable[..., Any]
-"""What would happen without an interceptor; takes what the hook takes behind it."""
+"""The work without the interceptor; takes the arguments that the hook takes behind it."""
 
 
 class Interceptor:
     """Lets everything pass. An instance serves one system."""
 
     delivers_once: ClassVar[bool] = True
-    """Whether each message still comes once, and those of one actor to another in order."""
+    """Whether each message still comes once, and the messages of one actor to another in order."""
 
     system: Any
     """The :class:`~actors.kernel.system.ActorSystem` that it was given to."""
@@ -75,7 +75,7 @@ class Interceptor:
         return go_on(actor, message)
 
     def handle(self, go_on: Next, actor: Any, message: Any) -> Any:
-        """Handle a message that no plain handler of an actor takes at once; returns what is to be waited for."""
+        """Handle a message that no plain handler of an actor takes at once; returns the turn to wait for."""
         return go_on(actor, message)
 
     def fail(
@@ -85,7 +85,7 @@ class Interceptor:
         go_on(actor, message, error, restart_after_ns)
 
     def end(self, go_on: Next, actor: Any, error: Exception | None) -> None:
-        """Settle what a stopped actor leaves behind."""
+        """Settle the mailbox, the children and the handler of an actor that has stopped."""
         go_on(actor, error)
 
     def lose(self, go_on: Next, actor: Any, message: Any, reason: str) -> None:

@@ -10,7 +10,7 @@ import pykka
 
 
 class Stop:
-    """The message that stops an actor, behind those that were sent before it."""
+    """The message that stops an actor, behind the messages sent before it."""
 
     __slots__ = ()
 

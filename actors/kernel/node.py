@@ -1,8 +1,8 @@
 """A node: one of several processes that run on one system.
 
 Live, a process has a system of its own. In simulated time all processes of a fleet share one clock and one queue of
-ready messages, so that what happens at one instant has an order, and a run has one history. What is each process's own
-then is this: its random streams, and what it records, which says whose it is.
+ready messages, so that the events of one instant have an order, and a run has one history. Each process then has its
+own random streams, and its own record, whose events have its number.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Node:
 
 
 def at_node(name: str, number: int) -> str:
-    """Return the name in the history of what each node has one of: that of email's breaker at node 3 is ``email@3``."""
+    """Return the name in the history of a thing that each node has: email's breaker at node 3 is ``email@3``."""
     return f"{name}@{number}"
 
 
@@ -55,10 +55,10 @@ def without_node(name: str) -> str:
 
 
 def names_at_nodes(name: str, count: int) -> list[str]:
-    """Return the names in the history of what each of so many nodes has one of; the name itself of one alone."""
+    """Return the names in the history of a thing that each of so many nodes has; of one node, the name itself."""
     return [name] if count == 1 else [at_node(name, number) for number in range(1, count + 1)]
 
 
 def whole_and_nodes(name: str, count: int) -> list[str]:
-    """Return the name of all of these together, and those of each where there are several."""
+    """Return the name of all of these together, and the names at each node where there are several."""
     return [name] if count == 1 else [name, *names_at_nodes(name, count)]

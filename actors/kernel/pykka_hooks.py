@@ -3,7 +3,7 @@
 A runtime of pykka's defines three hooks: `_create_actor_inbox`, `_create_future` and `_start_actor_loop`. The loop that
 comes with pykka is not used, since it swallows cancellations, so messages to stop and envelopes are of classes of our
 own. Besides, `_stop`, `_handle_receive`, `_handle_failure` and `_actor_ref` have to mean what they mean in pykka 4:
-``tests/kernel/test_pykka_hooks.py`` says what is relied on, and pykka's own tests pass on both systems.
+``tests/kernel/test_pykka_hooks.py`` checks them in the installed pykka, and pykka's own tests pass on both systems.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
     def __init__(self, actor: A) -> None:
         super().__init__(actor)
         self.actor = actor
-        """The actor itself, to look at what it shows: from the system's own thread, and never to call a handler."""
+        """The actor itself, for its public attributes: from the system's own thread, and never to call a handler."""
         self._system = actor.system
         self.tell = actor.system._teller(actor)  # type: ignore[method-assign,assignment]  # bound once: hot
         self._is_registered = False
@@ -63,7 +63,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         return answer.get(timeout=timeout) if block else answer
 
     def _register(self) -> None:
-        """Put it into pykka's registry, which has those that are started by their class, and those of a live system."""
+        """Enter it in pykka's registry: actors that are started by their class, and all of a live system."""
         pykka.ActorRegistry.register(self)
         self._is_registered = True
 

@@ -32,7 +32,7 @@ class Terminated(msgspec.Struct, frozen=True):
 
     ref: ActorRef[Any]
     error: Exception | None
-    """What it raised; None when it was asked to stop."""
+    """The error it raised; None when it was asked to stop."""
 
 
 class Restarted(msgspec.Struct, frozen=True):
@@ -175,7 +175,7 @@ class Lifecycle(Intercepted):
             self.failed(actor._incarnation.parent, None, error)
 
     def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
-        """Restart an actor after a while; until then its mailbox keeps what comes."""
+        """Restart an actor after a while; until then its mailbox keeps the messages."""
         actor._take_no_messages()
         self._system.set_timer(self._system.now_ns + delay_ns, actor, actor._incarnation.renew())
         self._stop_children(actor)
@@ -185,7 +185,7 @@ class Lifecycle(Intercepted):
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def terminated(self, actor: Actor, error: Exception | None) -> None:
-        """Settle what a stopped actor leaves behind."""
+        """Settle the mailbox, the children and the handler of an actor that has stopped."""
         actor._take_no_messages()
         if self.actors.pop(actor.actor_urn, None) is None:
             return
@@ -232,6 +232,6 @@ class Lifecycle(Intercepted):
             self.terminated(actor, None)
 
     def stop_everything(self, actor: Actor, error: BaseException) -> None:
-        """Stop all actors, as pykka does when one raises what is no Exception in on_receive."""
+        """Stop all actors, as pykka does when on_receive of one raises a BaseException."""
         pykkas_logger.debug(f"{error!r} in {actor}. Stopping all actors.")
         self.stop_all()

@@ -48,7 +48,7 @@ START_OF_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Undelivered(msgspec.Struct, frozen=True):
-    """A message that no handler took: a dead letter in the actors' sense, unrelated to that of a notification."""
+    """A message that no handler took: a dead letter in the actors' sense, unrelated to a notification's."""
 
     recipient: str
     message: Any
@@ -114,7 +114,7 @@ class ActorSystem(Intercepted, ABC):
         self._run_now: HandlerRun | None = None
         """The async handler whose code is running at this moment."""
         self.delivers_once = all(interceptor.delivers_once for interceptor in interceptors)
-        """Whether each message comes once, and those of one actor to another in order, as both systems ensure."""
+        """Whether each message comes once, and messages of one actor to another in order, as both systems ensure."""
         for interceptor in reversed(interceptors):
             put_in(interceptor, self, self._lifecycle)
 
@@ -400,7 +400,7 @@ class ActorSystem(Intercepted, ABC):
         return run
 
     def _step(self, run: HandlerRun, error: BaseException | None = None, value: Any = None) -> Any:
-        """Run a handler until it waits (return what it yielded) or ends (return None)."""
+        """Run a handler until it waits (return the wait) or ends (return None)."""
         self._run_now = run
         try:
             return run.step(error, value)

@@ -1,4 +1,4 @@
-"""The admin alert: notifies people of what needs them, and never delays a notification."""
+"""The admin alert: tells people when they are needed, and never delays a notification."""
 
 from __future__ import annotations
 

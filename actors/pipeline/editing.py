@@ -1,4 +1,4 @@
-"""What may be changed of a dead letter before it is tried again, and what it is checked for.
+"""The edits of a dead letter before it is tried again, and their checks.
 
 The id stays, with the channel and whose preferences and limits apply: the sender knows the notification by these.
 """
@@ -29,7 +29,7 @@ def checked_edit(
 
     Args:
         command: it.
-        edit: fields of it, with what they are to be.
+        edit: new values by field.
         recipient_problem: tells why nothing could be sent to the recipient of a command. None: it always could.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The endpoints that fail: what each failed attempt makes of its endpoint, and whom that is told."""
+"""The endpoints that fail: how each failed attempt changes its endpoint, and who learns of it."""
 
 from __future__ import annotations
 

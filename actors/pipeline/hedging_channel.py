@@ -53,7 +53,7 @@ class _Flight:
         self.timer: Cancellable | None = None
         """Sends the next copy."""
         self.planned: _Hedge | None = None
-        """What the timer brings."""
+        """The message of the timer."""
         self.not_before_ns = started_ns
         """The provider wants no copy before."""
         self.gets_more = True
@@ -217,7 +217,7 @@ class HedgingChannel(Channel):
     # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _plan(self, flight: _Flight, next_ns: int | None) -> None:
-        """Schedule the next copy for an instant, in place of what was planned; not at all when it would be too late."""
+        """Schedule the next copy for an instant, in place of the planned one; not at all when it would be too late."""
         if flight.timer is not None:
             flight.timer.cancel()
             flight.timer = flight.planned = None

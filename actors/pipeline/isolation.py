@@ -9,7 +9,7 @@ is sent with care:
 * One that has waited for its turn until it is too late, or not wanted any more, is not made.
 * Those that had a mark are suspects. A suspect is sent while no other attempt is under way, on any channel. All others
   wait meanwhile, for `HOLD_S` at most, and four times as long each further time in a row; and behind a suspect that
-  waits to be alone, until what is under way has ended.
+  waits to be alone, until all attempts under way have ended.
 * A death in that time is counted. Counted once or twice, it waits for `PAUSE_S` each before it is tried again, so that
   someone who kills processes in a row does not meet the same one each time. Counted `DEATHS_MAX` times, it is
   dead-lettered.

@@ -137,7 +137,7 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
     """That among those that wait for room, where it has waited."""
 
     without_operator: bool = False
-    """Whether nobody asked for it."""
+    """Whether no operator asked for it."""
 
     @property
     def record(self) -> dict[str, Any]:

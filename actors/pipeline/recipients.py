@@ -22,7 +22,7 @@ def recipient_check(
     simulated provider takes every address.
 
     Args:
-        providers: those of a channel.
+        providers: of a channel.
         templates: those of the notifier. Of a class of the user's own, they may put another recipient in.
     """
     if any(provider.outcomes_are_plain for provider in providers):

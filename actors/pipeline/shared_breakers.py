@@ -1,6 +1,6 @@
-"""The breakers that nodes share: tells the other nodes what happens to those here, and these what others say.
+"""The breakers that nodes share: gives the votes of this node's breakers to the others, and takes in theirs.
 
-Each node's breakers are its own, and are opened by what other nodes say of theirs as well; see
+Each node's breakers are its own, and the votes of other nodes may open them, too; see
 :mod:`actors.policies.breaker.sharing`.
 """
 
@@ -39,14 +39,14 @@ class NodesCounted(Message, frozen=True, gc=False):
 
 
 class SharedBreakers:
-    """Those of a process."""
+    """The shared breakers of a process."""
 
     def __init__(self, system: ActorSystem, store: Store, stages: Iterable[Stages]) -> None:
-        """Have them know what is said so far, and say from now on what happens to them.
+        """Give them the votes so far, and give theirs to the other nodes from now on.
 
         Args:
             system: of the actors.
-            store: what the nodes share.
+            store: shared by the nodes.
             stages: of all channels.
         """
         self._system = system
@@ -63,7 +63,7 @@ class SharedBreakers:
             self.hear(vote)
 
     def hear(self, vote: BreakerVote) -> None:
-        """Pass on what another node says; what it says of a breaker that is not shared here is passed over."""
+        """Pass on the vote of another node; a vote on a breaker that is not shared here is passed over."""
         if vote.breaker in self._shared:
             stage, lane = self._shared[vote.breaker]
             assert stage is not None

@@ -155,7 +155,7 @@ class AsyncSubscriber(PlainSubscriber):
         task.tell(run)
 
     async def call(self, run: _AsyncCall) -> None:
-        """Call the function, then send what it returned."""
+        """Call the function, then send the commands that it returned."""
         call = run.call
         try:
             result = await self._function(call.event)

@@ -92,7 +92,7 @@ _LEADS_TO: tuple[tuple[Subscriber, NotificationChannel], ...] = (
     (shipping_email, NotificationChannel.EMAIL),
     (receipt_email, NotificationChannel.EMAIL),
 )
-"""What the built-in ones lead to: each is subscribed where its channel is configured."""
+"""The channels of the built-in ones: each is subscribed where its channel is configured."""
 
 BUILT_IN_SUBSCRIBERS: Mapping[type, tuple[Subscriber, ...]] = MappingProxyType(
     {
@@ -133,7 +133,7 @@ def log_unserved(channels: Collection[NotificationChannel], subscribers: Subscri
 
 
 def problems_of_subscribers(subscribers: object) -> list[str]:
-    """Return what is wrong with subscribers that were given."""
+    """Return the problems of given subscribers."""
     if not isinstance(subscribers, Mapping):
         return [f"subscribers: wanted a mapping such as {{OrderPlaced: function}}, got {subscribers!r:.100}"]
     problems = []
