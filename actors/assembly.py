@@ -38,7 +38,6 @@ from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.deduplicating import (
     DeduplicatingBreaker,
     DeduplicatingLimiter,
-    DeduplicatingTenantBounds,
     InFlight,
 )
 from actors.pipeline.event_bus import EventBus
@@ -59,11 +58,12 @@ from actors.pipeline.subscribers import (
     subscribe_all,
 )
 from actors.pipeline.templates import Templates
-from actors.pipeline.tenants import TenantBounds
-from actors.pipeline.waiting_line import WaitingCounts
+from actors.pipeline.tenant_counts import TenantCounts
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.admission import Admission
+from actors.policies.rate_limit.limiter import make_limiter
 from actors.policies.resuming import Arrivals
+from actors.policies.waiting_room import WaitingCounts
 from actors.settings.channel import (
     KEEP_ALL_LETTERS,
     SUBSCRIBER_TIMEOUT,
@@ -152,6 +152,8 @@ class Pipeline:
                 lanes=lanes_of(channel, config, process.streams.stream, arrivals, self.quotas),
                 recipient_problem=recipient_check(tuple(by_name[channel].values()), templates),
                 waiting=waiting[channel],
+                limiter=None if config.rate_limit is None else make_limiter(config.rate_limit),
+                tenant_counts=None if config.tenant is None else TenantCounts(config.tenant),
             )
         self.handler: ActorRef[Handler] = process.spawn(Handler, channels, wiring, store, preferences, templates)
         isolation = process.spawn(Isolation, store, wiring.stages) if store.outlives_process else None
@@ -169,14 +171,10 @@ class Pipeline:
     ) -> None:
         config, delivers_once = self.channels[channel], self._system.delivers_once
         limiter: ActorRef[Any] | None = None
-        bounds: ActorRef[Any] | None = None
         breaker: ActorRef[Any]
         if config.rate_limit is not None:
             limiter_class = RateLimiterActor if delivers_once else DeduplicatingLimiter
             limiter = process.spawn(limiter_class, channel, config.rate_limit, stages)
-        if config.tenant is not None:
-            bounds_class = TenantBounds if delivers_once else DeduplicatingTenantBounds
-            bounds = process.spawn(bounds_class, channel, config.tenant, stages)
         if delivers_once:
             breaker = process.spawn(CircuitBreakerActor, channel, config, stages)
         else:
@@ -186,7 +184,7 @@ class Pipeline:
             provider.on_wired(self._system)
             sender_class = Channel if lane.config.hedging is None else HedgingChannel
             senders.append(process.spawn(sender_class, provider, lane, stages))
-        stages.add_stages(limiter, bounds, breaker, senders)
+        stages.add_stages(limiter, breaker, senders)
 
     def _on_news(self, news: News) -> None:
         if isinstance(news, BreakerVote):

@@ -214,3 +214,8 @@ class WrappedProvider(Provider):
 
     def on_wired(self, system: ActorSystem) -> None:
         self._provider.on_wired(system)
+
+
+def is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:
+    """Tell whether an attempt that may go at this instant has expired by then; None: nobody knows when it may."""
+    return instant_ns is not None and attempt.expires_at_ns is not None and instant_ns > attempt.expires_at_ns

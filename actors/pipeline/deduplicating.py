@@ -27,7 +27,6 @@ from actors.messages import DeferralCause, NotificationChannel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.stage import Stage
-from actors.pipeline.tenants import TenantBounds
 from actors.pipeline.wiring import Stages
 from actors.settings.channel import ChannelConfig, RateLimitConfig
 
@@ -38,9 +37,9 @@ REMEMBERED_MAX = 10_000
 class _QuietOfCopies(Stage):
     """Publishes nothing of a copy that waits after the attempt has ended."""
 
-    def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
+    def publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
         if self._stages.is_awaited(attempt):
-            super()._publish_deferred(attempt, cause, resumes_at_ns)
+            super().publish_deferred(attempt, cause, resumes_at_ns)
 
 
 class DeduplicatingLimiter(_QuietOfCopies, RateLimiterActor):
@@ -105,10 +104,6 @@ class InFlight:
         self._attempts = {key: entry for key, entry in self._attempts.items() if entry[1] is not None}
 
 
-class DeduplicatingTenantBounds(_QuietOfCopies, TenantBounds):
-    """Says of no copy that it waits once its attempt has ended; bounds count each attempt once in any case."""
-
-
 class DeduplicatingBreaker(_QuietOfCopies, CircuitBreakerActor):
     """Takes no attempt that it has already, and settles each permit once."""
 
@@ -119,22 +114,16 @@ class DeduplicatingBreaker(_QuietOfCopies, CircuitBreakerActor):
         self._in_flight = in_flight
         in_flight.flush()
 
-    def on_start(self) -> None:
-        super().on_start()
-        self._follow_attempts(self._in_flight.admit, self._is_told)
+    def _let_go(self, admitted: Admitted) -> None:
+        super()._let_go(self._in_flight.admit(admitted))
 
-    def _is_told(self, message: Any) -> None:
+    def tell_handler(self, message: Any) -> None:
+        super().tell_handler(message)
         if type(message) is not Performed:
             self._in_flight.drop(message.attempt)
 
-    def _hand_back(self, attempt: Attempt) -> None:
-        self._in_flight.drop(attempt)
-        super()._hand_back(attempt)
-
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        if self._tenants is not None and not self._tenants.is_expected(attempt):
-            return
         if self._in_flight.take(attempt):
             super().on_attempt(attempt)
 

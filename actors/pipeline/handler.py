@@ -370,7 +370,7 @@ class Handler(Actor):
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
             self._budgets.set_out(delivery, self.system.now_ns)
         delivery.current = attempt
-        if self._backlog.lines:
+        if self._backlog.rooms:
             self._backlog.charge(command.channel, self.system.now_ns)
         self._entrances[command.channel](attempt)
 

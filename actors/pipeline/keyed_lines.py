@@ -1,146 +1,109 @@
-"""The base of the stages that bound each user or tenant by itself: a line for each, and who may go when."""
+"""The lines of users, or of tenants: each has a bound of its own, and who may not pass yet waits behind no one else."""
 
 from __future__ import annotations
 
-import heapq
-from typing import Any
+from collections.abc import Callable
 
-from actors.domain.attempts import EXPIRED, Attempt, FlushQueue, Requeued
-from actors.kernel.actor import ActorRef, handles
-from actors.messages import DeferralCause, NotificationChannel
-from actors.pipeline.orders import Withdraw
+from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, Requeued, is_too_late
+from actors.messages import DeferralCause
 from actors.pipeline.stage import Stage
-from actors.pipeline.waiting_line import Waiting, WaitingLine
-from actors.pipeline.wiring import Stages
 from actors.policies.order import Order
+from actors.policies.waiting_room import Line, Waiting, WaitingRoom
+from actors.settings.channel import ChannelConfig
 
 
-class KeyedLine(WaitingLine):
-    """The waiting attempts of one key, and the instant at which the first of them may fit."""
+class KeyedLines:
+    """Lets attempts pass, of each key no more than its bound allows; those of one key go in the order of the channel.
 
-    reports = False
-
-    def __init__(self, waiting: Waiting, order: Order) -> None:
-        super().__init__(waiting, order)
-        self.fits_at_ns: int | None = None
-        """None: when one that is on its way has left."""
-
-
-class KeyedStage(Stage):
-    """Passes attempts on, of each key no more than its bounds allow; those of one key go in the order of the channel.
-
-    What waits here is behind no one but its own key.
+    Args:
+        stage: where they wait.
+        config: of its channel.
+        waiting: counts those that wait.
+        fits: takes an attempt, its key and the instant. Counts the attempt if it fits now, and returns now, or else
+            from when on it may fit; None: as soon as another one of the key has left.
+        pass_on: takes an attempt that has waited and been counted, and its key.
+        drops: whether those that do not fit are dead-lettered.
     """
 
-    def __init__(self, channel: NotificationChannel, stages: Stages, waiting: Waiting) -> None:
-        """Begin without any that wait.
-
-        Args:
-            channel: of the stage.
-            stages: its channel's.
-            waiting: counts those that wait here.
-        """
-        super().__init__(channel, stages)
-        config = stages.lanes[0].config
-        self._order = Order(config.order, config.fair_by)
+    def __init__(
+        self,
+        stage: Stage,
+        config: ChannelConfig,
+        waiting: Waiting,
+        fits: Callable[[Attempt, str, int], int | None],
+        pass_on: Callable[[Attempt, str], None],
+        *,
+        drops: bool = False,
+    ) -> None:
+        self._stage = stage
+        self.room: WaitingRoom[Attempt] = WaitingRoom(Order(config.order, config.fair_by), counted_as=waiting)
         self._waiting = waiting
-        self._lines: dict[str, KeyedLine] = {}
-        """By key; none is empty."""
-        self._wakes: list[tuple[int, str]] = []
+        self._fits = fits
+        self._pass_on = pass_on
+        self._drops = drops
         waiting.reset()
 
-    def on_start(self) -> None:
-        super().on_start()
-        following = self._following()
-        assert following is not None
-        self._to_next = self.route(following)
+    def enter(self, attempt: Attempt, key: str, now_ns: int) -> bool:
+        """Let an attempt pass, wait or end; return whether it passes."""
+        line = self.room.lines.get(key)
+        if line is not None:
+            fits_at_ns = None if line.asks_at_ns is None else max(line.asks_at_ns, now_ns + 1)
+        elif (fits_at_ns := self._fits(attempt, key, now_ns)) == now_ns:
+            return True
+        if self._drops:
+            self._stage.reject(attempt, RATE_LIMIT_EXCEEDED)
+        elif is_too_late(attempt, fits_at_ns):
+            self._stage.reject(attempt, EXPIRED)
+        else:
+            self.wait(attempt, key, fits_at_ns)
+        return False
 
-    def _following(self) -> ActorRef[Any] | None:
-        """Return the next stage."""
-        return self._stages.circuit_breaker
+    def wait(self, attempt: Attempt, key: str, fits_at_ns: int | None) -> None:
+        """Let an attempt wait behind those of its key; `fits_at_ns` as `fits` returns it."""
+        is_first = key not in self.room.lines
+        flow = self.room.order.flow_of(attempt.command)
+        line = self.room.join(key, flow, attempt, attempt.expires_at_ns, self._stage.now_ns)
+        if is_first:
+            self.room.ask_at(line, fits_at_ns)
+        self._stage.set_timer()
+        if fits_at_ns is not None:
+            self._stage.publish_deferred(attempt, DeferralCause.RATE_LIMIT, fits_at_ns)
 
-    def _try_pass(self, attempt: Attempt, key: str) -> int | None:
-        """Count one of a key under its bounds if it may go now; return now, or from when on it may, None: unknown."""
-        raise NotImplementedError
+    def has_room(self, key: str) -> None:
+        """Let those of a key go that fit, as another one of it has left."""
+        line = self.room.lines.get(key)
+        if line is not None and line.asks_at_ns is None:
+            self._release(line)
 
-    def _key_of(self, attempt: Attempt) -> str:
-        """Return whose line an attempt would wait in."""
-        raise NotImplementedError
+    def advance(self) -> None:
+        """End those that have expired, and let those go that fit by now."""
+        now_ns = self._stage.now_ns
+        for _, _, attempt in self.room.expired(now_ns):
+            self._stage.reject(attempt, EXPIRED)
+        for _, key in self.room.due(now_ns):
+            if (line := self.room.lines.get(key)) is not None:
+                self._release(line)
 
-    def _pass_on(self, attempt: Attempt, key: str) -> None:
-        """Hand an attempt on that has been counted."""
-        self._to_next(attempt)
-
-    @handles(FlushQueue)
-    def on_flush_queue(self, flush: FlushQueue) -> None:
-        self._lines.clear()
+    def clear(self) -> None:
+        """Forget all that wait."""
+        self.room.clear()
         self._waiting.reset()
-        self._wakes.clear()
-        self._set_timer()
-        self._to_next(flush)
 
-    @handles(Withdraw)
-    def on_withdraw(self, withdraw: Withdraw) -> None:
-        rest = self._take_out(withdraw, self._lines, self._key_of)
-        if rest is not None:
-            self._to_next(rest)
-
-    def _has_fewer(self, line: KeyedLine, key: str) -> None:
-        if not line.size:
-            del self._lines[key]
-
-    def _advance(self) -> None:
-        now_ns = self.now_ns
-        while self._wakes and self._wakes[0][0] <= now_ns:
-            key = heapq.heappop(self._wakes)[1]
-            line = self._lines.get(key)
-            if line is not None:
-                self._release(line, key)
-        self._set_timer()
-
-    def _release(self, line: KeyedLine, key: str) -> None:
-        """Let those of a key go that may go now."""
-        now_ns = self.now_ns
-        for attempt in line.expired(now_ns):
-            self._left(attempt)
-            self._reject(attempt, EXPIRED)
-        is_wanted = self._stages.is_wanted
-        while line.size and line.fits_at_ns is not None and line.fits_at_ns <= now_ns:
-            if is_wanted is not None and not is_wanted(line.first().command):
-                self._to_handler(Requeued(attempt=self._pop(line, uses_turn=False), charged=self.is_charged_here))
-                continue
-            fits_at_ns = self._try_pass(line.first(), key)
-            if fits_at_ns != now_ns:
-                self._let_wait(line, key, fits_at_ns)
-                break
-            self._pass_on(self._pop(line), key)
-        if not line.size:
-            del self._lines[key]
-
-    def _pop(self, line: KeyedLine, *, uses_turn: bool = True) -> Attempt:
-        attempt = line.pop(uses_turn=uses_turn)
-        self._left(attempt)
-        return attempt
-
-    def _new_line(self, key: str, fits_at_ns: int | None) -> KeyedLine:
-        """Return a new line of a key that has none, in which the first has to wait until then."""
-        line = self._lines[key] = KeyedLine(self._waiting, self._order)
-        self._let_wait(line, key, fits_at_ns)
-        return line
-
-    def _let_wait(self, line: KeyedLine, key: str, fits_at_ns: int | None) -> None:
-        line.fits_at_ns = fits_at_ns
-        if fits_at_ns is not None:
-            heapq.heappush(self._wakes, (fits_at_ns, key))
-
-    def _join(self, line: KeyedLine, attempt: Attempt, key: str, fits_at_ns: int | None) -> None:
-        """Let an attempt wait behind those of its line."""
-        line.append(attempt, self.now_ns)
-        if attempt.expires_at_ns is not None:
-            heapq.heappush(self._wakes, (attempt.expires_at_ns + 1, key))
-        self._set_timer()
-        if fits_at_ns is not None:
-            self._publish_deferred(attempt, DeferralCause.RATE_LIMIT, fits_at_ns)
-
-    def _set_timer(self) -> None:
-        self._wake_at(self._wakes[0][0] if self._wakes else None)
+    def _release(self, line: Line[Attempt]) -> None:
+        now_ns = self._stage.now_ns
+        while line.size:
+            flow = line.turns.next()
+            assert flow is not None
+            first = line.queue(flow).first
+            if is_too_late(first, now_ns):
+                self.room.take(line, flow, goes=False)
+                self._stage.reject(first, EXPIRED)
+            elif not self._stage.is_wanted(first):
+                self.room.take(line, flow, goes=False)
+                self._stage.tell_handler(Requeued(attempt=first, charged=self._stage.is_charged_here))
+            elif (fits_at_ns := self._fits(first, line.host, now_ns)) == now_ns:
+                self.room.take(line, flow, goes=True)
+                self._pass_on(first, line.host)
+            else:
+                self.room.ask_at(line, fits_at_ns)
+                return

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt
-from actors.kernel.actor import ActorRef, handles
+from actors.domain.attempts import Attempt, FlushQueue
+from actors.kernel.actor import handles
 from actors.messages import NotificationChannel
-from actors.pipeline.keyed_lines import KeyedStage
-from actors.pipeline.stage import is_too_late
+from actors.pipeline.keyed_lines import KeyedLines
+from actors.pipeline.orders import Withdraw
+from actors.pipeline.stage import Stage
 from actors.pipeline.wiring import Stages
-from actors.policies.rate_limit.limiter import make_limiter
 from actors.settings.channel import RateLimitConfig
 
 
-class RateLimiterActor(KeyedStage):
+class RateLimiterActor(Stage):
     """Passes attempts on, at no more than each user's limit allows.
 
     A notification is counted once, when its first attempt passes here; so its retries pass at once, and what then waits
@@ -25,14 +23,23 @@ class RateLimiterActor(KeyedStage):
     is_charged_here = False
 
     def __init__(self, channel: NotificationChannel, config: RateLimitConfig, stages: Stages) -> None:
-        super().__init__(channel, stages, stages.waiting.users)
-        self._drops = config.on_limit == "drop"
-        if stages.limiter is None:
-            stages.limiter = make_limiter(config)
-        self._try_acquire = stages.limiter.try_acquire
+        super().__init__(channel, stages)
+        assert stages.limiter is not None
+        try_acquire = stages.limiter.try_acquire
+        self._lines = KeyedLines(
+            self,
+            stages.lanes[0].config,
+            stages.waiting.users,
+            fits=lambda _, user, now_ns: try_acquire(user, now_ns),
+            pass_on=lambda attempt, _: self._to_next(attempt),
+            drops=config.on_limit == "drop",
+        )
+        self._rooms = ((self._lines.room, lambda attempt: attempt.command.user),)
 
-    def _following(self) -> ActorRef[Any] | None:
-        return self._stages.tenant_bounds or self._stages.circuit_breaker
+    def on_start(self) -> None:
+        super().on_start()
+        assert self._stages.circuit_breaker is not None
+        self._to_next = self.route(self._stages.circuit_breaker)
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
@@ -41,20 +48,17 @@ class RateLimiterActor(KeyedStage):
             return
         command = attempt.command
         user = command.recipient if command.user_id is None else command.user_id
-        now_ns = self.system.now_ns
-        line = self._lines.get(user)
-        fits_at_ns = self._try_acquire(user, now_ns) if line is None else max(line.fits_at_ns or 0, now_ns + 1)
-        if fits_at_ns == now_ns:
+        if self._lines.enter(attempt, user, self.system.now_ns):
             self._to_next(attempt)
-        elif self._drops:
-            self._reject(attempt, RATE_LIMIT_EXCEEDED)
-        elif is_too_late(attempt, fits_at_ns):
-            self._reject(attempt, EXPIRED)
-        else:
-            self._join(self._new_line(user, fits_at_ns) if line is None else line, attempt, user, fits_at_ns)
 
-    def _key_of(self, attempt: Attempt) -> str:
-        return attempt.command.user
+    @handles(FlushQueue)
+    def on_flush_queue(self, flush: FlushQueue) -> None:
+        self._lines.clear()
+        self.set_timer()
+        self._to_next(flush)
 
-    def _try_pass(self, attempt: Attempt, key: str) -> int:
-        return self._try_acquire(key, self.now_ns)
+    def _hand_on(self, rest: Withdraw) -> None:
+        self._to_next(rest)
+
+    def _advance(self) -> None:
+        self._lines.advance()

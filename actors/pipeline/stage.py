@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from actors.domain.attempts import EXPIRED, Attempt, Rejected, Requeued
+from actors.domain.attempts import EXPIRED, Attempt, Rejected, Requeued, is_too_late
+from actors.instants import sooner
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred, RecordedEvent
 from actors.pipeline.orders import Withdraw
-from actors.pipeline.waiting_line import WaitingLine
 from actors.pipeline.wiring import Stages
+from actors.policies.waiting_room import WaitingRoom
 
 
 class _Advance(Message, frozen=True, gc=False):
@@ -25,6 +26,9 @@ class Stage(Actor):
     """A stage on the way of a channel's attempts."""
 
     supervision = Supervision(then="escalate")
+
+    _rooms: tuple[tuple[WaitingRoom[Attempt], Callable[[Attempt], str]], ...] = ()
+    """Where attempts wait here, with what returns the host of an attempt in each room."""
 
     is_charged_here = True
     """Whether what is sent back from here has been charged to the limit of its user."""
@@ -40,27 +44,46 @@ class Stage(Actor):
         assert self._stages.handler is not None
         self._to_handler = self.route(self._stages.handler)
 
-    def _takes_up(self, message: Any) -> bool:
-        """Send an attempt back that has expired while this stage was down, or is not wanted now, as from a line."""
-        if type(message) is not Attempt or may_still_go(message, self._stages, self.system.now_ns):
-            return True
-        if is_too_late(message, self.system.now_ns):
-            self._reject(message, EXPIRED)
-        else:
-            self._to_handler(Requeued(attempt=message, charged=self.is_charged_here or message.charged))
-        return False
-
     @handles(_Advance)
     def on_advance(self, _: _Advance) -> None:
         self._timer = None
         self._advance()
+        self.set_timer()
 
-    def _advance(self) -> None:
-        """Release the attempts that may go now, and set the timer again."""
+    @handles(Withdraw)
+    def on_withdraw(self, withdraw: Withdraw) -> None:
+        rest = []
+        for each in withdraw.wanted:
+            attempt = each.attempt
+            if any(
+                room.take_out(host_of(attempt), room.order.flow_of(attempt.command), attempt)
+                for room, host_of in self._rooms
+            ):
+                self.tell_handler(each)
+            else:
+                rest.append(each)
+        if rest:
+            self._hand_on(Withdraw(tuple(rest)))
+        self.set_timer()
+
+    def _hand_on(self, rest: Withdraw) -> None:
+        """Have attempts looked for that do not wait here."""
         raise NotImplementedError
 
-    def _wake_at(self, wake_ns: int | None) -> None:
-        """Have `_advance` called at this instant, and not at the one set before; None: at none."""
+    def _advance(self) -> None:
+        """Release the attempts that may go now."""
+        raise NotImplementedError
+
+    def _next_ns(self) -> int | None:
+        """Return when time brings something; None: never."""
+        wake_ns = None
+        for room, _ in self._rooms:
+            wake_ns = sooner(wake_ns, room.wake_ns)
+        return wake_ns
+
+    def set_timer(self) -> None:
+        """Set the one timer for all that waits here, to when time brings something."""
+        wake_ns = self._next_ns()
         if self._timer is not None:
             if self._timer_ns == wake_ns:
                 return
@@ -69,11 +92,21 @@ class Stage(Actor):
         if wake_ns is not None:
             self._timer, self._timer_ns = self.system.set_timer(wake_ns, self, _ADVANCE), wake_ns
 
-    def _publish(self, event: RecordedEvent) -> None:
-        self._incarnation.process.record(event)
-        self._stages.announce(event)
+    def tell_handler(self, message: Any) -> None:
+        """Tell the handler what has become of an attempt, which has left this stage."""
+        self._to_handler(message)
 
-    def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
+    def reject(self, attempt: Attempt, reason: str) -> None:
+        """End an attempt that is not made."""
+        self.tell_handler(Rejected(attempt=attempt, reason=reason))
+
+    def is_wanted(self, attempt: Attempt) -> bool:
+        """Tell whether a user wants an attempt now whose turn has come."""
+        is_wanted = self._stages.is_wanted
+        return is_wanted is None or is_wanted(attempt.command)
+
+    def publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
+        """Record and announce that an attempt waits; None: nobody knows until when."""
         system = self.system
         self._publish(
             NotificationDeferred(
@@ -86,48 +119,21 @@ class Stage(Actor):
             )
         )
 
-    def _take_out(
-        self, withdraw: Withdraw, lines: Mapping[str, WaitingLine], key_of: Callable[[Attempt], str]
-    ) -> Withdraw | None:
-        """Take attempts out of the lines where they wait; return those that wait in none, if any.
+    def _takes_up(self, message: Any) -> bool:
+        """Send an attempt back that has expired while this stage was down, or is not wanted now, as from a line."""
+        if type(message) is not Attempt or may_still_go(message, self._stages, self.system.now_ns):
+            return True
+        if is_too_late(message, self.system.now_ns):
+            self.reject(message, EXPIRED)
+        else:
+            self.tell_handler(Requeued(attempt=message, charged=self.is_charged_here or message.charged))
+        return False
 
-        Args:
-            withdraw: the attempts.
-            lines: by key.
-            key_of: returns the key of the line in which an attempt would wait.
-        """
-        by_key: dict[str, set[int]] = {}
-        for each in withdraw.wanted:
-            by_key.setdefault(key_of(each.attempt), set()).add(id(each.attempt))
-        found: set[int] = set()
-        for key, attempts in by_key.items():
-            line = lines.get(key)
-            if line is not None and (taken_out := line.take_out(attempts)):
-                found |= taken_out
-                self._has_fewer(line, key)
-        for each in withdraw.wanted:
-            if id(each.attempt) in found:
-                self._left(each.attempt)
-                self._to_handler(each)
-        rest = tuple(each for each in withdraw.wanted if id(each.attempt) not in found)
-        return Withdraw(rest) if rest else None
-
-    def _left(self, attempt: Attempt) -> None:
-        """Take note that an attempt waits no more."""
-
-    def _has_fewer(self, line: Any, key: str) -> None:
-        """Take note that some of a line have been taken out."""
-        raise NotImplementedError
-
-    def _reject(self, attempt: Attempt, reason: str) -> None:
-        self._to_handler(Rejected(attempt=attempt, reason=reason))
+    def _publish(self, event: RecordedEvent) -> None:
+        self._incarnation.process.record(event)
+        self._stages.announce(event)
 
 
 def may_still_go(attempt: Attempt, stages: Stages, now_ns: int) -> bool:
     """Tell whether an attempt that has waited has not expired, and is wanted."""
     return not is_too_late(attempt, now_ns) and (stages.is_wanted is None or stages.is_wanted(attempt.command))
-
-
-def is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:
-    """Tell whether an attempt that may go at this instant has expired by then; None: nobody knows when it may."""
-    return instant_ns is not None and attempt.expires_at_ns is not None and instant_ns > attempt.expires_at_ns

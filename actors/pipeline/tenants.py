@@ -1,144 +1,126 @@
-"""The bounds of each tenant on one channel: how many of its attempts are on their way at once, and in how long."""
+"""The bounds of each tenant on one channel: how many of its attempts are on their way at once, and in how long.
+
+An attempt counts from when it passes its tenant's bound until it has ended, but not while it waits for a breaker: there
+it keeps no other one of its tenant back. So one that has waited for a breaker may find its tenant full when it could
+go; then it waits among its tenant's own once more.
+
+The lines of tenants are in the actor of the circuit breaker. What makes room for a tenant while that actor handles a
+message is noted, and worked off at the end of it (:meth:`Tenants.letting_in`): an attempt that is let in may change the
+line that is being looked at.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from actors.domain.attempts import EXPIRED, Admitted, Attempt, FlushQueue
-from actors.kernel.actor import handles
-from actors.kernel.effects import Performed
-from actors.messages import Message, NotificationChannel
-from actors.pipeline.keyed_lines import KeyedStage
-from actors.pipeline.on_their_way import OnTheirWay
-from actors.pipeline.stage import is_too_late
-from actors.pipeline.wiring import Stages
+from actors.domain.attempts import Attempt
+from actors.pipeline.keyed_lines import KeyedLines
+from actors.pipeline.stage import Stage
+from actors.pipeline.tenant_counts import TenantCounts, TenantState
 from actors.policies.order import NO_KEY, tenant_of
-from actors.settings.channel import TenantConfig
+from actors.policies.waiting_room import Waiting
+from actors.settings.channel import ChannelConfig
 
 
-class TenantHasRoom(Message, frozen=True, gc=False):
-    """An attempt of a tenant counts no more."""
+class Tenants:
+    """The lines of tenants, before the lines of the providers.
 
-    tenant: str
+    Args:
+        stage: the actor of the circuit breaker.
+        config: of its channel.
+        counts: which attempts count.
+        waiting: counts those that wait for their tenants.
+        pass_on: takes an attempt that its tenant's bound has let pass.
+    """
 
+    def __init__(
+        self,
+        stage: Stage,
+        config: ChannelConfig,
+        counts: TenantCounts,
+        waiting: Waiting,
+        pass_on: Callable[[Attempt], None],
+    ) -> None:
+        self._counts = counts
+        self._pass_on = pass_on
+        self._stage = stage
+        self.lines = KeyedLines(
+            stage,
+            config,
+            waiting,
+            fits=counts.fits_at_ns,
+            pass_on=lambda attempt, _: self._let_pass(attempt),
+        )
+        self._noted: deque[str | Attempt] = deque()
+        """Tenants that have room, and attempts that are back, in the order in which that came about."""
 
-class TenantIsFull(Message, frozen=True, gc=False):
-    """An attempt has waited for a breaker, and now that it could go its tenant has as many under way as it may."""
+    def enter(self, attempt: Attempt) -> None:
+        """Let an attempt pass, wait or end."""
+        tenant = tenant_of(attempt.command)
+        if tenant == NO_KEY:
+            self._pass_on(attempt)
+        elif self.lines.enter(attempt, tenant, self._stage.now_ns):
+            self._let_pass(attempt)
 
-    attempt: Attempt
+    def _let_pass(self, attempt: Attempt) -> None:
+        self._counts.move(attempt, TenantState.BEFORE_PROVIDER)
+        self._pass_on(attempt)
 
+    def is_kept_back(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt that has waited for a breaker may not go now, as its tenant has as many as it may."""
+        return self._counts.counts(attempt) is False and self._counts.is_full(tenant_of(attempt.command))
 
-class TenantsAtBreaker:
-    """Tells the bounds of tenants what becomes of attempts at the circuit breaker, as it may make room for others."""
-
-    def __init__(self, on_their_way: OnTheirWay, to_bounds: Callable[[TenantHasRoom | TenantIsFull], None]) -> None:
-        self._on_their_way = on_their_way
-        self._to_bounds = to_bounds
-        self.is_kept_back = on_their_way.is_kept_back
-
-    def is_expected(self, attempt: Attempt) -> bool:
-        """Tell whether an attempt that comes is one that the bounds have let pass.
-
-        It is not if they have dropped it since: it is sent again, and counts then. Nor is a copy of one that has gone
-        back to them: that comes again when its tenant has room.
-        """
-        return self._on_their_way.is_before_provider(attempt) or tenant_of(attempt.command) == NO_KEY
-
-    def is_admitted(self, admitted: Admitted) -> Admitted:
-        """Take note that an attempt goes to a provider, and return it."""
-        self._on_their_way.begin(admitted.attempt)
-        return admitted
-
-    def is_told(self, message: Any) -> None:
-        """Take note that the handler is told that an attempt has ended."""
-        attempt = message.request.attempt if type(message) is Performed else message.attempt
-        if (tenant := self._on_their_way.leave(attempt)) is not None:
-            self._to_bounds(TenantHasRoom(tenant))
+    def begin(self, attempt: Attempt) -> None:
+        """Take note that an attempt goes to a provider."""
+        if tenant_of(attempt.command) != NO_KEY:
+            self._counts.move(attempt, TenantState.AT_PROVIDER)
 
     def wait_for_breaker(self, attempts: Iterable[Attempt]) -> None:
         """Have attempts that wait for a breaker keep no others of their tenants back."""
-        for tenant in sorted(set(filter(None, map(self._on_their_way.wait_for_breaker, attempts)))):
-            self._to_bounds(TenantHasRoom(tenant))
+        found = [attempt for attempt in attempts if self._counts.counts(attempt) is not None]
+        freed = {
+            tenant_of(attempt.command) for attempt in found if self._counts.move(attempt, TenantState.BEHIND_BREAKER)
+        }
+        self._noted.extend(sorted(freed))
 
     def hand_back(self, attempt: Attempt) -> None:
         """Have an attempt that could go wait until its tenant has room."""
-        self._on_their_way.hand_back(attempt)
-        self._to_bounds(TenantIsFull(attempt))
+        self._counts.move(attempt, TenantState.BACK_AT_BOUND)
+        self._noted.append(attempt)
 
+    def leave(self, attempt: Attempt) -> None:
+        """Take note that an attempt has ended."""
+        if self._counts.move(attempt, None):
+            self._noted.append(tenant_of(attempt.command))
 
-class TenantBounds(KeyedStage):
-    """Passes attempts on to the circuit breaker, no more of each tenant than it may have on their way.
+    def flush(self) -> None:
+        """Forget all that are at no provider."""
+        self._noted.clear()
+        self._counts.flush()
+        self.lines.clear()
 
-    Each attempt counts, a retry too, but not while it waits for a breaker. So one that has waited may find its tenant
-    full when it could go: it comes back, and waits here among its tenant's own.
-    """
+    def letting_in(self, handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a handler that lets those in at its end for whom it has made room."""
 
-    def __init__(self, channel: NotificationChannel, config: TenantConfig, stages: Stages) -> None:
-        super().__init__(channel, stages, stages.waiting.tenants)
-        if stages.on_their_way is None:
-            stages.on_their_way = OnTheirWay(config)
-        self._on_their_way = stages.on_their_way
-        self._known: dict[int, Attempt] = {}
-        """Those that wait, by identity."""
+        def handle(message: Any) -> Any:
+            answer = handler(message)
+            if self._noted:
+                self._let_in()
+                self._stage.set_timer()
+            return answer
 
-    @handles(Attempt)
-    def on_attempt(self, attempt: Attempt) -> None:
-        tenant = tenant_of(attempt.command)
-        if tenant == NO_KEY:
-            self._to_next(attempt)
-            return
-        if id(attempt) in self._known or attempt in self._on_their_way:
-            return  # a copy, where messages may be repeated
-        line = self._lines.get(tenant)
-        fits_at_ns = self._try_pass(attempt, tenant) if line is None else line.fits_at_ns
-        if line is None and fits_at_ns == self.now_ns:
-            self._pass_on(attempt, tenant)
-        elif is_too_late(attempt, fits_at_ns):
-            self._reject(attempt, EXPIRED)
-        else:
-            self._wait(attempt, tenant, fits_at_ns)
+        return handle
 
-    @handles(TenantIsFull)
-    def on_tenant_is_full(self, message: TenantIsFull) -> None:
-        attempt = message.attempt
-        tenant = self._on_their_way.take_back(attempt)
-        if tenant is None or id(attempt) in self._known:
-            return
-        if tenant not in self._lines and self._try_pass(attempt, tenant) is not None:
-            self._pass_on(attempt, tenant)  # one has left since
-        else:
-            self._wait(attempt, tenant, None)  # that it waits has been told
-
-    @handles(TenantHasRoom)
-    def on_tenant_has_room(self, message: TenantHasRoom) -> None:
-        line = self._lines.get(message.tenant)
-        if line is not None and line.fits_at_ns is None:
-            line.fits_at_ns = self.now_ns
-            self._release(line, message.tenant)
-            self._set_timer()
-
-    @handles(FlushQueue)
-    def on_flush_queue(self, flush: FlushQueue) -> None:
-        self._known.clear()
-        self._on_their_way.flush()
-        super().on_flush_queue(flush)
-
-    def _wait(self, attempt: Attempt, tenant: str, fits_at_ns: int | None) -> None:
-        self._known[id(attempt)] = attempt
-        line = self._lines.get(tenant)
-        self._join(self._new_line(tenant, fits_at_ns) if line is None else line, attempt, tenant, fits_at_ns)
-
-    def _try_pass(self, attempt: Attempt, key: str) -> int | None:
-        return self._on_their_way.fits_at_ns(attempt, key, self.now_ns)
-
-    def _key_of(self, attempt: Attempt) -> str:
-        return tenant_of(attempt.command)
-
-    def _pass_on(self, attempt: Attempt, key: str) -> None:
-        self._on_their_way.enter(attempt, key)
-        super()._pass_on(attempt, key)
-
-    def _left(self, attempt: Attempt) -> None:
-        del self._known[id(attempt)]
-        self._on_their_way.leave(attempt)
+    def _let_in(self) -> None:
+        while self._noted:
+            noted = self._noted.popleft()
+            if isinstance(noted, str):
+                self.lines.has_room(noted)
+            elif self._counts.is_back(noted):
+                tenant = tenant_of(noted.command)
+                if tenant in self.lines.room.lines or self._counts.is_full(tenant):
+                    self.lines.wait(noted, tenant, None)  # that it waits has been told
+                else:
+                    self._let_pass(noted)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from actors.messages import DeadLetterDiscarded, NotificationChannel, SendNotification
 from actors.pipeline.commits import Commits
 from actors.pipeline.orders import Redrives
-from actors.pipeline.waiting_line import WaitingCounts
 from actors.policies.admission import Admission
 from actors.policies.resuming import Arrivals
+from actors.policies.waiting_room import WaitingCounts
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
     from actors.errors import TemplateError
     from actors.kernel.actor import ActorRef
     from actors.pipeline.lane import Lane
-    from actors.pipeline.on_their_way import OnTheirWay
+    from actors.pipeline.tenant_counts import TenantCounts
     from actors.policies.rate_limit.limiter import Limiter
     from actors.policies.retry.budgets import Budget
 
@@ -36,8 +36,9 @@ class Stages:
 
     handler: ActorRef[Any] | None = None
     rate_limiter: ActorRef[Any] | None = None
-    tenant_bounds: ActorRef[Any] | None = None
     circuit_breaker: ActorRef[Any] | None = None
+    channels: tuple[ActorRef[Any], ...] = ()
+    """By lane, the actors that ask the providers."""
     redriver: ActorRef[Any] | None = None
     """Is told when a breaker has closed; None: nobody is to know."""
 
@@ -46,7 +47,8 @@ class Stages:
     arrivals: Arrivals = field(default_factory=Arrivals)
     """The new ones of the channel, all together and, with breakers per host, by host."""
     limiter: Limiter | None = None
-    on_their_way: OnTheirWay | None = None
+    """Counts what each user gets; None: there is no limit."""
+    tenant_counts: TenantCounts | None = None
     """The attempts that count towards the bounds of their tenants; None where these have none."""
     budget: Budget | None = None
     """The retry budget; the handler's."""
@@ -84,14 +86,11 @@ class Stages:
     def add_stages(
         self,
         rate_limiter: ActorRef[Any] | None,
-        tenant_bounds: ActorRef[Any] | None,
         circuit_breaker: ActorRef[Any],
         channels: Iterable[ActorRef[Any]],
     ) -> None:
         """Put in the stages of the way, in their order; there is one channel to each lane."""
-        self.rate_limiter, self.tenant_bounds, self.circuit_breaker = rate_limiter, tenant_bounds, circuit_breaker
-        for lane, channel in zip(self.lanes, channels, strict=True):
-            lane.connect(channel)
+        self.rate_limiter, self.circuit_breaker, self.channels = rate_limiter, circuit_breaker, tuple(channels)
 
     def attend(
         self,
@@ -117,14 +116,14 @@ class Stages:
     @property
     def entrance(self) -> ActorRef[Any]:
         """The first stage."""
-        entrance = self.rate_limiter or self.tenant_bounds or self.circuit_breaker
+        entrance = self.rate_limiter or self.circuit_breaker
         assert entrance is not None
         return entrance
 
     @property
     def actors(self) -> tuple[ActorRef[Any], ...]:
         """Every actor along the way."""
-        stages = [self.rate_limiter, self.tenant_bounds, self.circuit_breaker, *(lane.channel for lane in self.lanes)]
+        stages = [self.rate_limiter, self.circuit_breaker, *self.channels]
         return tuple(stage for stage in stages if stage is not None)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from actors.instants import NS_PER_S, ns
+from actors.policies.breaker.per_host import KEYS_MAX
 
 if TYPE_CHECKING:
     from actors.settings.breaker import CircuitBreakerConfig
@@ -210,3 +212,103 @@ class Pace:
         if allowed_ns > self.next_ns:
             self._start_ns += allowed_ns - self.next_ns
             self.next_ns = allowed_ns
+
+
+class Paces:
+    """The paces of the lines before one provider, each behind the breaker of its host, and what their relapses teach.
+
+    Args:
+        config: the settings of the breakers.
+        timeout_ns: how long an attempt takes at most: as long may one that went last still fail.
+        arriving_per_s: returns how many new ones arrive a second for a host at an instant.
+        tripped_abruptly: tells whether the latest opening of the breaker of a host proved abrupt.
+    """
+
+    def __init__(
+        self,
+        config: CircuitBreakerConfig,
+        timeout_ns: int,
+        arriving_per_s: Callable[[str, int], float],
+        tripped_abruptly: Callable[[str, int], bool],
+    ) -> None:
+        self._config = config
+        self._timeout_ns = timeout_ns
+        self._ceiling = Ceiling(config)
+        self._arriving_per_s = arriving_per_s
+        self._tripped_abruptly = tripped_abruptly
+        self.running: dict[str, Pace] = {}
+        """By host, while attempts that waited for the breaker resume."""
+        self._ended: dict[str, Pace] = {}
+        """By host, the pace of a line that has become empty since its breaker closed."""
+        self._suspects: dict[str, Relapse] = {}
+        """By host, what a breaker that has opened again would tell, until it closes and is judged."""
+        self._relapses: dict[str, Relapse] = {}
+        """By host, what its line has to heed until it is empty."""
+
+    def resume(self, host: str, now_ns: int) -> None:
+        """Release those at a host that wait for the breaker one after the other from now on, not as one herd."""
+        suspect = self._suspects.pop(host, None)
+        if suspect is not None and self._tripped_abruptly(host, now_ns):
+            self._relapses[host] = suspect
+        self.running[host] = Pace(self._config, now_ns, self._learned_per_s(host, now_ns))
+
+    def go(self, host: str, now_ns: int) -> Pace | None:
+        """Count one at a host that goes now; return the pace, None where none holds up those at that host."""
+        pace = self.running.get(host)
+        if pace is not None:
+            ceiling = self._ceiling.per_s(self._arriving_per_s(host, now_ns))
+            pace.release(now_ns)
+            pace.charge(now_ns, min(ceiling, self._learned_per_s(host, now_ns)) if self._relapses else ceiling)
+        return pace
+
+    def wait_through_ramp(self, host: str, now_ns: int) -> int:
+        """Let those at a host that the ramp has refused ask again at a pace; return when the first of them may."""
+        self.resume(host, now_ns)
+        self.go(host, now_ns)  # the one that has just asked
+        return self.running[host].next_ns
+
+    def ceiling_per_s(self, arriving_per_s: float) -> float:
+        """Return how many of the channel may go a second at most while what was due at a restart resumes."""
+        return self._ceiling.per_s(arriving_per_s)
+
+    def none_waits(self, host: str) -> None:
+        """Record that the line of a host is empty."""
+        self._relapses.pop(host, None)
+        self._suspects.pop(host, None)
+        pace = self.running.pop(host, None)
+        if pace is not None:
+            self._ended[host] = pace
+            if len(self._ended) > KEYS_MAX:
+                del self._ended[next(iter(self._ended))]
+
+    def breaker_opens(self, host: str, now_ns: int) -> None:
+        """Note at which pace a line resumes whose breaker opens; what went last may have been under way until now."""
+        pace = self.running.get(host)
+        ended = self._ended.pop(host, None)
+        if pace is None and ended is not None and now_ns - ended.latest_ns <= self._timeout_ns:
+            pace = ended
+        relapse = None if pace is None else Relapse.after(pace, self._arriving_per_s(host, now_ns), now_ns)
+        if relapse is not None:
+            self._suspects[host] = relapse
+
+    def stop(self, host: str) -> None:
+        """Stop the pace of a host, as its breaker changes."""
+        self.running.pop(host, None)
+
+    def restart(self, now_ns: int) -> None:
+        """Restart those that are due: all waiting attempts were dropped and come again at once."""
+        for learned in (self._ended, self._suspects, self._relapses):
+            learned.clear()
+        for host, pace in self.running.items():
+            if pace.next_ns < now_ns:
+                self.resume(host, now_ns)
+
+    def drop_unused(self, host: str, now_ns: int) -> None:
+        """Drop the pace of a host with an empty line, if it was due and nothing used it."""
+        pace = self.running.get(host)
+        if pace is not None and pace.next_ns < now_ns:
+            del self.running[host]
+
+    def _learned_per_s(self, host: str, now_ns: int) -> float:
+        relapse = self._relapses.get(host)
+        return math.inf if relapse is None else relapse.ceiling_per_s(now_ns)

@@ -27,7 +27,7 @@ from actors.messages import (
     NotificationSuppressed,
     RecordedEvent,
 )
-from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
+from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.readiness import ADDRESS_GONE, SWITCHED_OFF
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP

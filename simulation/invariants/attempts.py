@@ -12,7 +12,7 @@ from actors.messages import (
     NotificationSent,
 )
 from actors.outcomes import Ambiguous, ChannelFault
-from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
+from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.settings.channel import PRIMARY
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.lifecycles import Lifecycle

@@ -26,7 +26,6 @@ from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.retries import BUDGET_SPENT
-from actors.pipeline.tenants import TenantBounds
 from actors.settings.retry import AwsBudgetConfig
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.budget_accounts import ACCOUNTS, Account
@@ -57,7 +56,7 @@ class RetryBudgets(Invariant):
     name = "retry-budget"
     of_one_process = True
     settings = ("retry.budget",)
-    receivers = frozenset({CircuitBreakerActor, Handler, RateLimiterActor, TenantBounds})
+    receivers = frozenset({CircuitBreakerActor, Handler, RateLimiterActor})
     watches_actors = True
 
     def __init__(self, context: Context) -> None:

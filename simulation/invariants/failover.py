@@ -75,9 +75,9 @@ class FailoverOrder(Breakers):
         if pipeline is None:
             return not has_closed and _is_unbounded(config)
         lane = next(each for each in pipeline.wiring.stages[channel].lanes if each.provider_name == provider)
-        if lane.has_its_share(key_of(self.context.channels[channel], attempt)):
+        if lane.slots.has_its_share(key_of(self.context.channels[channel], attempt)):
             return False  # a slot that is free may be kept for others
-        return not lane.paces and lane.room_at_ns(now_ns) == now_ns
+        return not lane.paces.running and lane.room_at_ns(now_ns) == now_ns
 
 
 class Fallbacks(Invariant):

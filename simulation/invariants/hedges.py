@@ -8,7 +8,7 @@ from typing import NamedTuple
 from actors.instants import ns, wait_ns
 from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent
 from actors.outcomes import Ambiguous, Outcome, Transient
-from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
+from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.policies.hedging import MOST_SENDS
 from actors.settings.adaptive import HedgingConfig
 from simulation.invariants.base import Context, Invariant, Objection, observes

@@ -25,11 +25,10 @@ from actors.messages import (
 )
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
-from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter, DeduplicatingTenantBounds
+from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
-from actors.pipeline.tenants import TenantBounds
 from simulation.invariants.observations import AttemptMade
 
 ENDED_KEPT = 20_000
@@ -72,8 +71,8 @@ PROCESS = "process"
 ON_THE_WAY = frozenset(
     {
         PROCESS,
-        *(each.__name__ for each in (Handler, RateLimiterActor, TenantBounds, CircuitBreakerActor)),
-        *(each.__name__ for each in (DeduplicatingLimiter, DeduplicatingTenantBounds, DeduplicatingBreaker)),
+        *(each.__name__ for each in (Handler, RateLimiterActor, CircuitBreakerActor)),
+        *(each.__name__ for each in (DeduplicatingLimiter, DeduplicatingBreaker)),
         *(each.__name__ for each in (Channel, HedgingChannel)),
     }
 )

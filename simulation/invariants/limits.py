@@ -22,7 +22,6 @@ from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
-from actors.pipeline.tenants import TenantBounds
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.feedback import Key, let_through_in, provider_of
 from simulation.invariants.lifecycles import PROCESS
@@ -44,7 +43,7 @@ class UserLimit(Invariant):
     name = "user-limit"
     of_one_process = True
     settings = ("rate_limit",)
-    receivers = frozenset({RateLimiterActor, TenantBounds, CircuitBreakerActor, Handler})
+    receivers = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
     watches_actors = True
     needs_order = True
     needs = ("rate_limit",)

@@ -461,7 +461,6 @@ def _once(kind: str) -> Callable[[LockStep, Any, Any], tuple[str, Any]]:
 _TURNS: dict[str, dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | None]]] = {
     "Handler": {"_GoOn": _go_on, "LookAtBacklog": _once("backlog"), "Performed": _of_handler},
     "RateLimiterActor": {"_Advance": _stage("limiter")},
-    "TenantBounds": {"_Advance": _stage("tenants")},
     "CircuitBreakerActor": {"_Advance": _stage("breaker"), "Performed": _answer},
     "DeduplicatingBreaker": {"_Advance": _stage("breaker")},
     "_Relay": {"Performed": _relayed},

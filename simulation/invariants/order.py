@@ -26,7 +26,6 @@ from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.orders import Withdrawal
 from actors.pipeline.rate_limiter import RateLimiterActor
-from actors.pipeline.tenants import TenantBounds, TenantIsFull
 from actors.policies.breaker.per_host import recipient_host
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import OrderWeights
@@ -84,9 +83,11 @@ def key_of(config: ChannelConfig, attempt: Attempt) -> str:
 class _Line(Invariant):
     """The base of those that look at the line before the providers of a channel."""
 
-    receivers = frozenset({CircuitBreakerActor, Channel, HedgingChannel, Handler, TenantBounds})
+    receivers = frozenset({CircuitBreakerActor, Channel, HedgingChannel, Handler})
     watches_actors = True
     needs_order = True
+    looks_at_tenants = False
+    """Whether those count that may wait for the bound of their tenant, of which messages between actors say nothing."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -136,7 +137,7 @@ class _Line(Invariant):
             return self._let_through(message, sent.at_ns)
         if type(message) is Performed:
             self._stand_up(message.request.attempt)
-        elif type(message) in (Rejected, Refused, Requeued, Withdrawal, TenantIsFull):
+        elif type(message) in (Rejected, Refused, Requeued, Withdrawal):
             self._stand_up(message.attempt)
             if (left := self._take_out(message.attempt)) is not None:
                 self.on_leave(message.attempt.command.channel, left, sent.at_ns)
@@ -145,6 +146,8 @@ class _Line(Invariant):
     def _join(self, attempt: Attempt, at_ns: int) -> None:
         command = attempt.command
         config = self.context.channels[command.channel]
+        if config.tenant is not None and not self.looks_at_tenants and command.metadata.get("tenant") is not None:
+            return
         rank, host = CLASSES.index(command.priority), recipient_host(command.recipient)
         self._take_out(attempt)
         joined_ns = max(at_ns, self.context.lifecycles.up_at_ns)
@@ -461,7 +464,7 @@ class LimitOrder(Invariant):
 
     name = "limit-order"
     of_one_process = True
-    receivers: ClassVar[frozenset[type]] = frozenset({RateLimiterActor, TenantBounds, CircuitBreakerActor, Handler})
+    receivers: ClassVar[frozenset[type]] = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
     watches_actors = True
     needs_order = True
     needs = ("rate_limit",)
@@ -513,6 +516,7 @@ class TenantsBound(_Line):
 
     name = "tenant-bounds"
     of_one_process = True
+    looks_at_tenants = True
 
     @classmethod
     def applies(cls, context: Context) -> bool:

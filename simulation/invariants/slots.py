@@ -101,9 +101,10 @@ class ConcurrencyLimits(Invariant):
         admitted, performed = answer
         key = provider_of(admitted)
         lane = lane_of(self.context, admitted) if key in self._configs else None
-        if lane is None or lane.slots is None:
+        after = None if lane is None else lane.slots.limit
+        if lane is None or after is None:
             return None
-        slots, after = self._of(key), lane.slots
+        slots = self._of(key)
         slots.under_way.pop(id(admitted.attempt), None)
         before, slots.now = slots.now, after
         least, most = self._bounds[key]

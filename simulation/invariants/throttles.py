@@ -9,8 +9,9 @@ from typing import Any
 from actors.domain.attempts import Admitted, Refused
 from actors.instants import wait_ns
 from actors.messages import ActorFailed, NotificationChannel
+from actors.pipeline.blocked import THROTTLED_HERE
 from actors.pipeline.channel import Channel
-from actors.pipeline.circuit_breaker import THROTTLED_HERE, CircuitBreakerActor
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.settings.adaptive import AdaptiveThrottleConfig

@@ -12,21 +12,18 @@ from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
-from actors.pipeline.tenants import TenantBounds
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import ON_THE_WAY, PROCESS
 from simulation.invariants.observations import MessageSent
 
 _COUNTS: dict[type[Actor], tuple[str, ...]] = {
     RateLimiterActor: ("users",),
-    TenantBounds: ("tenants",),
-    CircuitBreakerActor: ("quota", "slots", "breaker"),
+    CircuitBreakerActor: ("tenants", "quota", "slots", "breaker"),
 }
 """By the stages at which attempts wait, what these are counted by."""
 
 _NAMES: dict[type[Actor], str] = {
     RateLimiterActor: "users' limits",
-    TenantBounds: "tenants' bounds",
     CircuitBreakerActor: "room at the providers",
 }
 """What is waited for there."""

@@ -24,9 +24,8 @@ from actors.messages import NotificationChannel
 from actors.outcomes import Outcome, Sent
 from actors.pipeline.channel import outcome_of
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
-from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter, DeduplicatingTenantBounds
+from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter
 from actors.pipeline.rate_limiter import RateLimiterActor
-from actors.pipeline.tenants import TenantBounds
 from actors.settings.channel import ChannelConfig
 from simulation.invariants.lifecycles import Lifecycle, Lifecycles
 from simulation.invariants.observations import (
@@ -47,7 +46,6 @@ TIMERS_BEFORE_A_LOOK = 4096
 
 IN_PLACE_OF: Mapping[type, type] = {
     DeduplicatingLimiter: RateLimiterActor,
-    DeduplicatingTenantBounds: TenantBounds,
     DeduplicatingBreaker: CircuitBreakerActor,
 }
 """Stages that take the place of others where messages may come twice; what they are sent is observed as if by those."""

@@ -33,7 +33,7 @@ class Backlog:
         for channel, (line, pace) in list(self.lines.items()):
             if not line.waiting and pace.next_ns <= now_ns:
                 del self.lines[channel]
-            due += line.take_expired(now_ns)
+            due += [expired for _, _, expired in line.take_expired(now_ns)]
             if line.waiting and pace.next_ns <= now_ns:
                 pace.take_turn(now_ns)
                 due.append(line.pop())

@@ -37,18 +37,25 @@ class Way(Waiting):
             for number, (name, own) in providers
         ]
         super().__init__(process, channel, config, lanes)
-        behind_users: Stage = self if config.tenant is None else self.tenants
-        self.users = UserLimits(behind_users)
-        self.first = behind_users if config.rate_limit is None else self.users
+        self.users = UserLimits(self)
+        self.first: Stage = self if config.rate_limit is None else self.users
         """The first stage."""
 
     # ── before the providers ────────────────────────────────────────────────────────────────────────────────────
 
     def enter(self, attempt: Attempt) -> None:
-        """Let an attempt go to the first provider that takes it, or wait, behind all that wait at its host."""
-        if attempt in self.taken or not self.tenants.have_let_pass(attempt):
-            return  # it has come twice, or is sent again, or waits for its tenant
+        """Let an attempt come that has not yet: to its tenant's bound, where the channel has any."""
+        if attempt in self.taken:
+            return
         self.taken[attempt] = None
+        if self.config.tenant is None:
+            self.arrive(attempt)
+        else:
+            self.tenants.enter(attempt)
+        self.tenants.let_in()
+
+    def arrive(self, attempt: Attempt) -> None:
+        """Let an attempt go to the first provider that takes it, or wait, behind all that wait at its host."""
         attempt.host = host_of(attempt.command.recipient) if self.is_per_host else ""
         attempt.key = self.order.key_of(attempt.command)
         line = self.lines.get(attempt.host)
@@ -84,6 +91,7 @@ class Way(Waiting):
             line = self.lines.get(attempt.host)
             may_go = line is not None and (self.has_news or not line.is_paced)  # a pace goes on by time alone
             self.look_after([attempt.host] if may_go else [])
+        self.tenants.let_in()
 
     def operate(self, order: str, provider: str | None) -> None:
         """ "Operator states forced-open and disabled" (4): an order to the breakers, of one provider or of all."""
@@ -91,6 +99,7 @@ class Way(Waiting):
             if provider in (None, lane.provider_name):
                 lane.breakers.override(order, self.process.now_ns)
         self.look_after(list(self.lines))
+        self.tenants.let_in()
 
     def admit(self, attempt: Attempt) -> dict[int, Blocked]:
         """Let it go to the first provider that takes it now; else say what is in its way at each.

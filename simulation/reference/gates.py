@@ -53,8 +53,8 @@ class Gate(Stage):
                 self.defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, self.why, self.settings)
 
     def fits_behind(self, line: Line) -> int | None:
-        """Return when one may fit that joins a line."""
-        return line.fits_at_ns
+        """Return when the first of a line fits, as the event says, or just after now: of later ones none knows."""
+        return None if line.fits_at_ns is None else max(line.fits_at_ns, self.process.now_ns + 1)
 
     def pass_on(self, attempt: Attempt) -> None:
         """Let an attempt go on to what follows."""
@@ -69,9 +69,10 @@ class Gate(Stage):
         self.set_wake()
 
     def look(self) -> None:
-        """Let those go that fit now, by when their lines are due and by their keys."""
-        wakes = ((_wake(line), line.key) for line in self.lines.values())
+        """End those whose time is up; let those go that fit now, by when their lines are due and by their keys."""
         now_ns = self.process.now_ns
+        self.end_expired(self.lines)
+        wakes = ((line.fits_at_ns, line.key) for line in self.lines.values())
         for _, key in sorted((at_ns, key) for at_ns, key in wakes if at_ns is not None and at_ns <= now_ns):
             self._release(self.lines[key])
         self.set_wake()
@@ -82,13 +83,13 @@ class Gate(Stage):
         if line is not None and line.fits_at_ns is None:
             line.fits_at_ns = self.process.now_ns
             self._release(line)
-            self.set_wake()
 
     def _release(self, line: Line) -> None:
         now_ns = self.process.now_ns
-        for attempt in line.take_expired(now_ns):
-            self.turn_away(attempt, ENDED_AS_EXPIRED)
         while line.waiting and line.fits_at_ns is not None and line.fits_at_ns <= now_ns:
+            if is_too_late(line.first(), now_ns):
+                self.turn_away(line.pop(goes=False), ENDED_AS_EXPIRED)
+                continue
             if not self.process.is_wanted(line.first().command):
                 self.hand_back(self.process.requeued, line.pop(goes=False), self.counted_for_user)
                 continue
@@ -108,14 +109,14 @@ class Gate(Stage):
         self._following.follow(self._following.flush)
 
     def withdraw(self, attempts: list[Attempt]) -> None:
-        rest = self.take_out(self.lines, attempts)
+        rest = self.take_out(attempts, self.lines)
         self.set_wake()
         if rest:
             self._following.follow(self._following.withdraw, rest)
 
     def set_wake(self) -> None:
         """Set when time will bring something."""
-        self.process.wake(self._actor, self.channel, sooner(*map(_wake, self.lines.values())))
+        self.process.wake(self._actor, self.channel, sooner(*map(wake_of, self.lines.values())))
 
 
 class UserLimits(Gate):
@@ -144,10 +145,6 @@ class UserLimits(Gate):
         else:
             self.join(attempt, attempt.command.user)
 
-    def fits_behind(self, line: Line) -> int:
-        """Return when the first of the line fits, as the event says, or just after now: of later ones none knows."""
-        return max(line.fits_at_ns or 0, self.process.now_ns + 1)
-
     def fits(self, key: str, attempt: Attempt) -> int:
         assert self.limit is not None
         return self.limit.take(key, self.process.now_ns)
@@ -158,5 +155,5 @@ class UserLimits(Gate):
         self.clear()
 
 
-def _wake(line: Line) -> int | None:
+def wake_of(line: Line) -> int | None:
     return sooner(line.fits_at_ns, line.next_expiry_ns())

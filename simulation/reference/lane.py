@@ -1,8 +1,8 @@
 """A lane: one provider of a channel, and what stands in front of it.
 
-An attempt has to pass, in this order: room (slots, quota, adaptive rate), the pace of what resumes, the breaker's
-permit, the adaptive throttle; and is counted against a quota only when it passes all ("a slot is taken before the
-breaker's permit, so that nothing queued passes an open breaker", 5).
+An attempt has to pass, in this order: a breaker that is shut, room (slots, quota, adaptive rate), the pace of what
+resumes, the bound of its tenant, the breaker's permit, the adaptive throttle; and is counted against a quota only when
+it passes all ("a slot is taken before the breaker's permit, so that nothing queued passes an open breaker", 5).
 """
 
 from __future__ import annotations
@@ -86,16 +86,18 @@ class Lane:
         The caller says whether any of other keys wait, and whether its tenant has as many under way as it may.
         """
         host, now_ns = attempt.host, self.process.now_ns
+        breaker = self.breaker(host)
+        if breaker.state in REFUSING and breaker.admits_at_ns(now_ns) != now_ns and breaker.state in REFUSING:
+            return self._shut(host)  # it claims no turn of an account, as room would not help
         room_ns = self.room_at(now_ns)
         if room_ns != now_ns:
-            return self._without_room(host, room_ns)
+            return self._without_room(room_ns)
         if self.slots.are_kept_from(attempt.key, self.slot_limit, do_others_wait=do_others_wait):
-            return self._without_room(host, None)
+            return self._without_room(None)
         pace = self.paces.get(host)
         if pace is not None and pace.next_ns > now_ns:
             return Blocked("pace", pace.next_ns)
-        breaker = self.breaker(host)
-        if tenant_is_full and (breaker.admits_at_ns(now_ns) == now_ns or breaker.ramping_until_ns is not None):
+        if tenant_is_full:
             return Blocked("tenant", None)  # it could go, so it takes neither a permit nor a turn of the pace
         permit = breaker.take_permit(now_ns)
         pace = self.paces.get(host)  # another one where it has closed just now, as its half-open time was up
@@ -145,14 +147,10 @@ class Lane:
         now_ns = self.process.now_ns
         return self.breaker(attempt.host).state not in REFUSING and self._rates_fit_at(now_ns) == now_ns
 
-    def _without_room(self, host: str, room_ns: int | None) -> Blocked:
-        """Say what one that finds no room is blocked by: the breaker, if that refuses too, as room would not help."""
-        now_ns, breaker = self.process.now_ns, self.breaker(host)
-        if breaker.state in REFUSING and breaker.admits_at_ns(now_ns) != now_ns:
-            return self._shut(host)
+    def _without_room(self, room_ns: int | None) -> Blocked:
         if room_ns is None:
             return Blocked("full" if self.slot_wait_ns == 0 else "slot", None)
-        quota = self.config.quota
+        quota, now_ns = self.config.quota, self.process.now_ns
         drops = quota is not None and quota.on_limit == "drop"
         is_over = drops and self.quota is not None and self.quota.fits_at("", now_ns) != now_ns
         return Blocked("quota" if is_over else "rate", room_ns)

@@ -25,7 +25,6 @@ class HostLine(Line):
         """By lane, what is in the way of the first."""
         self.asks_at_ns: int | None = None
         """When it asks again."""
-        self.wake_ns: int | None = None
 
     @property
     def reasons(self) -> set[str]:
@@ -71,8 +70,8 @@ class HostLine(Line):
             yield self._take(next(iter(self.joined_ns)))
 
     def next_look_ns(self) -> int | None:
-        """Return when time brings something: an expiry, another try, the end of someone's patience."""
-        return sooner(self.next_expiry_ns(), self.asks_at_ns, self._refuses_at_ns())
+        """Return when it is worth a look: at another try, or the end of someone's patience."""
+        return sooner(self.asks_at_ns, self._refuses_at_ns())
 
     def _take(self, place: int) -> Attempt:
         self.unreported.pop(place, None)

@@ -29,7 +29,7 @@ Key = tuple[str, Any]
 """What falls due: a kind, and of what."""
 Place = tuple[str, str]
 """An actor of a process, and where it is: ``handler``, ``dlq`` (dead letters) and ``alert`` at ``""``; ``limiter``,
-``tenants`` and ``breaker`` of a channel, ``email``; ``channel``, which asks a provider, at ``email/primary``."""
+and ``breaker`` of a channel, ``email``; ``channel``, which asks a provider, at ``email/primary``."""
 
 
 class Timer(NamedTuple):

@@ -266,7 +266,6 @@ class Node(Orders):
         **Orders.TIMERS,
         "backlog": Timer(lambda self, _: self.look_at_backlog(), ("handler", ""), may_look=True),
         "limiter": _stage("limiter", lambda way: way.users.look()),
-        "tenants": _stage("tenants", lambda way: way.tenants.look()),
         "breaker": _stage("breaker", lambda way: way.look()),
         "ages": Timer(lambda self, _: self.letters.look_at_bounds(), ("dlq", ""), may_look=True),
         "redrive": Timer(lambda self, channel: self.redriving.look(channel), ("dlq", ""), may_look=True),

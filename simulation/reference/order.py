@@ -67,12 +67,24 @@ class Classes(Generic[V]):
         self._config = order.config
         self._since = since
         """Returns the place of the first of a class and key."""
-        self.begin_turns()
+        self._have_begun = False
+        self._begin_turns()
 
-    def begin_turns(self) -> None:
-        """Let the turns of the classes begin anew, with the most urgent."""
+    def _begin_turns(self) -> None:
         self._credits = [0.0] * len(Priority)
         self._turn = len(Priority) - 1
+
+    def of(self, flow: Flow, new: V) -> V:
+        """Return what waits of a class and a key: if nothing does yet, `new` from now on.
+
+        The turns and credits of classes begin when any of a second class or key waits beside the first.
+        """
+        rank, key = flow
+        found = self.keys[rank].setdefault(key, new)
+        if not self._have_begun and len(self.flows()) > 1:
+            self._have_begun = True
+            self._begin_turns()
+        return found
 
     def __contains__(self, flow: Flow) -> bool:
         return flow[1] in self.keys[flow[0]]
@@ -147,8 +159,8 @@ class Queue(Generic[V]):
     def add(self, one: V, command: SendNotification, until_ns: int | None, now_ns: int) -> int:
         """Let one wait behind all others of its class and key, until it expires; return its place."""
         place = self._order.next_place(now_ns)
-        rank, key = self.waiting[place] = self._order.flow_of(command)
-        self.classes.keys[rank].setdefault(key, OrderedDict())[place] = one
+        flow = self.waiting[place] = self._order.flow_of(command)
+        self.classes.of(flow, OrderedDict())[place] = one
         if until_ns is not None:
             heapq.heappush(self._expiries, (until_ns, place))
         return place
@@ -157,12 +169,15 @@ class Queue(Generic[V]):
         """Return the place of the first of a class and key."""
         return next(iter(self.classes.keys[flow[0]][flow[1]]))
 
-    def take_expired(self, now_ns: int) -> Iterable[V]:
-        """Take out those whose time is up, the first to expire first."""
+    def take_expired(self, now_ns: int) -> list[tuple[int, int, V]]:
+        """Take out those whose time is up, the first to expire first; with each, until when it had time, and its
+        place."""
+        expired = []
         while self._expiries and self._expiries[0][0] < now_ns:
-            place = heapq.heappop(self._expiries)[1]
+            until_ns, place = heapq.heappop(self._expiries)
             if place in self.waiting:
-                yield self._take(place)
+                expired.append((until_ns, place, self._take(place)))
+        return expired
 
     def next_expiry_ns(self) -> int | None:
         """Return the first instant at which one of them has expired."""
@@ -209,16 +224,10 @@ class Line(Queue[Attempt]):
         """Whose line it is."""
         self.fits_at_ns: int | None = 0
         """At a limit: when the next one fits; None: when one that is on its way has left."""
-        self._has_turns = order.has_keys
-        """Whether turns are counted here: not before any of a second class waits, where no keys take turns."""
 
     def join(self, attempt: Attempt, now_ns: int) -> int:
         """Let one wait behind all others of its class and key; return its place."""
-        place = self.add(attempt, attempt.command, attempt.until_ns, now_ns)
-        if not self._has_turns and sum(map(bool, self.classes.keys)) > 1:
-            self._has_turns = True
-            self.classes.begin_turns()
-        return place
+        return self.add(attempt, attempt.command, attempt.until_ns, now_ns)
 
     def attempts(self) -> list[Attempt]:
         """Return those that wait."""

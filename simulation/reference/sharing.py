@@ -163,12 +163,14 @@ class SharingNode(Node):
                 assert isinstance(shared, SharedBreaker)
                 shared.hear(node, until_ns, lane.breakers.living, self.now_ns)
         way.look_after([host])
+        way.tenants.let_in()
 
     def recount(self, way: Way, nodes: Collection[int]) -> None:
         """Take in which nodes live."""
         for lane in way.lanes:
             lane.breakers.recount(nodes, self.now_ns)
         way.look_after(list(way.lines))
+        way.tenants.let_in()
 
     def quota_of(self, config: QuotaConfig) -> Limit:
         """Return a quota as it begins: of one of all nodes, an equal part for each that lives."""
@@ -194,6 +196,7 @@ class SharingNode(Node):
     def _look_at_room(self, way: Way) -> None:
         way.take_turns()
         way.set_wake()
+        way.tenants.let_in()
 
     TIMERS: ClassVar[Mapping[str, Timer]] = {
         **Node.TIMERS,

@@ -61,15 +61,31 @@ class Stage:
         """Let the handler know that an attempt is not made."""
         self.hand_back(self.process.turned_away, attempt, end)
 
-    def take_out(self, lines: dict[str, L], attempts: list[Attempt]) -> list[Attempt]:
-        """Hand back those of some attempts that wait in lines, and return the others."""
-        taken_out = {attempt for line in lines.values() for attempt in line.take_out(attempts)}
-        for key in [key for key, line in lines.items() if not line.waiting]:
-            del lines[key]
+    def take_out(self, attempts: list[Attempt], *places: dict[str, Any]) -> list[Attempt]:
+        """Hand back those of some attempts that wait in lines, of all places; return the others."""
+        taken_out: set[Attempt] = set()
+        for lines in places:
+            taken_out.update(attempt for line in lines.values() for attempt in line.take_out(attempts))
+            for key in [key for key, line in lines.items() if not line.waiting]:
+                del lines[key]
         for attempt in attempts:
             if attempt in taken_out:
                 self.hand_back(self.process.withdrawn, attempt)
         return [each for each in attempts if each not in taken_out]
+
+    def end_expired(self, lines: dict[str, L]) -> list[tuple[int, str]]:
+        """Turn those away whose time is up, of all lines in the order of their expiries and then as they came; return
+        since when the time of each was up, with its line."""
+        taken = [
+            (until_ns, place, key, attempt)
+            for key, line in lines.items()
+            for until_ns, place, attempt in line.take_expired(self.process.now_ns)
+        ]
+        for _, _, _, attempt in sorted(taken, key=lambda each: each[:2]):
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
+        for key in [key for key, line in lines.items() if not line.waiting]:
+            del lines[key]
+        return [(until_ns + 1, key) for until_ns, _, key, _ in taken]
 
     def defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
         """ "A wait is one `NotificationDeferred`, however long" (4); a late copy of an attempt that has ended has none.

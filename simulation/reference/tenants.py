@@ -10,7 +10,6 @@ from simulation.reference.gates import Gate
 from simulation.reference.limits import limit_of
 from simulation.reference.notifications import Attempt
 from simulation.reference.order import tenant_of
-from simulation.reference.stage import Stage
 
 BEFORE_PROVIDER, AT_PROVIDER, BEHIND_BREAKER, BACK = "before a provider", "at it", "behind a breaker", "back"
 """Where attempts are that have passed the bounds of their tenants: *back* is one that could have gone, and found its
@@ -23,24 +22,25 @@ class TenantBounds(Gate):
 
     why = "{} is over what its tenant may take (tenant: {})"
 
-    def __init__(self, following: Stage) -> None:
-        super().__init__("tenants", following)
+    def __init__(self, following: Any) -> None:
+        super().__init__("breaker", following)
+        self._stage = following
+        """The way, of which this is a part."""
         self.settings = self.config.tenant
         rate = None if self.settings is None else self.settings.rate
         self._rates = None if rate is None else limit_of(RateLimitConfig(rate=rate))
+        self._noted: list[tuple[Callable[[Any], None], Any]] = []
+        """What is to be looked at when a rule of the stage has been applied."""
         self.states: dict[Attempt, str] = {}
         """Where the attempts are that have passed here and have not left the breaker. They count towards the bounds of
         their tenants, but not while they wait for a breaker that is not closed."""
 
     def enter(self, attempt: Attempt) -> None:
-        tenant = tenant_of(attempt.command)
-        if not tenant:
-            super().pass_on(attempt)
-            return
-        if attempt in self.states or self._is_told_twice(attempt):
-            return
-        attempt.tenant = tenant
-        self.join(attempt, tenant)
+        attempt.tenant = tenant_of(attempt.command)
+        if attempt.tenant:
+            self.join(attempt, attempt.tenant)
+        else:
+            self._stage.arrive(attempt)
 
     def fits(self, key: str, attempt: Attempt) -> int | None:
         """One that was counted under the rate of its tenant before is not counted again."""
@@ -55,20 +55,23 @@ class TenantBounds(Gate):
         states = (state for attempt, state in self.states.items() if attempt.tenant == tenant)
         return most is not None and sum(state not in NOT_COUNTED for state in states) >= most
 
-    def _is_told_twice(self, attempt: Attempt) -> bool:
-        line = self.lines.get(attempt.tenant) if self.process.timeline.goes_astray is not None else None
-        return line is not None and attempt in line.attempts()
-
     def pass_on(self, attempt: Attempt) -> None:
         self.states[attempt] = BEFORE_PROVIDER
-        super().pass_on(attempt)
+        self._stage.arrive(attempt)
+
+    def set_wake(self) -> None:
+        self._stage.set_wake()
+
+    def let_in(self) -> None:
+        """At the end of each rule of the stage, let those in for whom it has made room, until none is."""
+        has_room = bool(self._noted)
+        while self._noted:
+            rule, what = self._noted.pop(0)
+            rule(what)
+        if has_room:
+            self.set_wake()
 
     # ── at the providers ────────────────────────────────────────────────────────────────────────────────────────
-
-    def have_let_pass(self, attempt: Attempt) -> bool:
-        """Tell whether an attempt counts that comes from here: not if it was dropped meanwhile, and is sent again, or
-        if it is a copy of one that has come back, and waits until its tenant has room."""
-        return attempt.tenant == "" or self.states.get(attempt) == BEFORE_PROVIDER
 
     def keep_back(self, attempt: Attempt) -> bool:
         """Tell whether one that has waited for a breaker finds its tenant full."""
@@ -82,7 +85,7 @@ class TenantBounds(Gate):
     def send_back(self, attempt: Attempt) -> None:
         """Have one come back here that was kept back."""
         self.states[attempt] = BACK
-        self.follow(self.take_back, attempt)
+        self._noted.append((self.take_back, attempt))
 
     def park(self, attempts: Iterable[Attempt]) -> None:
         """What waits for a breaker keeps no other one of its tenant back."""
@@ -90,27 +93,31 @@ class TenantBounds(Gate):
         have_counted = {attempt.tenant for attempt in parked if self.states[attempt] not in NOT_COUNTED}
         self.states.update(dict.fromkeys(parked, BEHIND_BREAKER))
         for tenant in sorted(have_counted):
-            self.follow(self.has_room, tenant)
+            self._noted.append((self.has_room, tenant))
 
     def take_back(self, attempt: Attempt) -> None:
         """Have one wait for its tenant that has waited for a breaker, could go, and has found its tenant full."""
-        if self.states.get(attempt) != BACK or self._is_told_twice(attempt):
-            return  # it is sent again, or has come back before
+        if self.states.get(attempt) != BACK:
+            return  # it has ended
         if attempt.tenant not in self.lines and not self.is_full(attempt.tenant):
             self.pass_on(attempt)
         else:
             self.wait(attempt, attempt.tenant, None)
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
-        super().hand_back(rule, attempt, *more)
-        self.states.pop(attempt, None)
+        self._stage.hand_back(rule, attempt, *more)
 
     def has_left(self, attempt: Attempt) -> None:
         """Count one no more that was on its way, and have its tenant's next one looked at."""
         if self.states.pop(attempt, BACK) not in NOT_COUNTED:
-            self.follow(self.has_room, attempt.tenant)
+            self._noted.append((self.has_room, attempt.tenant))
 
     def flush(self) -> None:
         """Those that are at no provider are sent again, and count then."""
         self.states = {attempt: state for attempt, state in self.states.items() if state == AT_PROVIDER}
-        super().flush()
+        self.forget_those_that_wait()
+
+    def forget_those_that_wait(self) -> None:
+        """Drop the lines of tenants."""
+        self.lines.clear()
+        self._noted.clear()

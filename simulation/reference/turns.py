@@ -56,8 +56,8 @@ class Turns:
         for flow in self._classes.flows():
             if flow not in line.classes:
                 self._remove(flow, line.key)
-        for rank, key in line.classes.flows():
-            self._classes.keys[rank].setdefault(key, set()).add(line.key)
+        for flow in line.classes.flows():
+            self._classes.of(flow, set()).add(line.key)
 
     def _remove(self, flow: Flow, host: str) -> None:
         rank, key = flow

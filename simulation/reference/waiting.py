@@ -10,6 +10,7 @@ from typing import Any
 from actors.messages import RANKS, DeferralCause
 from actors.outcomes import Transient
 from actors.settings.channel import ChannelConfig
+from simulation.reference.gates import wake_of
 from simulation.reference.instants import sooner
 from simulation.reference.lane import Lane
 from simulation.reference.lines import HostLine
@@ -62,8 +63,6 @@ class Waiting(Stage):
             self.take_turns()  # a slot that is kept from others
         if line.waiting:
             self._report(line)
-            if attempt.until_ns is not None:
-                line.wake_ns = line.next_look_ns()
         if may_have_room or attempt.until_ns is not None:
             self.set_wake()
 
@@ -92,7 +91,6 @@ class Waiting(Stage):
         if line.is_shut and not was_shut:
             self.tenants.park(line.attempts())
         self._report(line)
-        line.wake_ns = line.next_look_ns()
 
     def _report(self, line: HostLine) -> None:
         """A wait for a slot alone is not reported."""
@@ -115,20 +113,24 @@ class Waiting(Stage):
     def look(self) -> None:
         """Look at what time has brought: expiries, the end of open or half-open time, the next at a pace."""
         now_ns = self.process.now_ns
-        due = [(line.wake_ns, host, -1) for host, line in self.lines.items() if line.wake_ns is not None]
-        due += [(until_ns, host, lane.number) for lane in self.lanes for host, until_ns in lane.half_open.items()]
-        hosts: dict[str, None] = {}
-        for instant_ns, host, number in sorted(due):
-            if instant_ns > now_ns:
-                break
-            hosts[host] = None
-            if number < 0:
-                self.lines[host].wake_ns = None
-            else:
-                lane = self.lanes[number]
+        due = []
+        half_open = [(until_ns, host, lane) for lane in self.lanes for host, until_ns in lane.half_open.items()]
+        for until_ns, host, lane in sorted(half_open, key=lambda each: (each[0], each[1], each[2].number)):
+            if until_ns <= now_ns and lane.half_open.get(host) == until_ns:
                 del lane.half_open[host]
                 lane.breaker(host).advance(now_ns)
-        self.look_after(list(hosts))
+                due.append((until_ns, host))
+        before = dict(self.lines)
+        due += self.end_expired(self.lines)
+        for host, line in before.items():
+            self._update_turns(line)
+            if host not in self.lines:
+                self._line_is_gone(host)
+        looks = ((line.next_look_ns(), host) for host, line in self.lines.items())
+        due += [(instant_ns, host) for instant_ns, host in looks if instant_ns is not None and instant_ns <= now_ns]
+        self.look_after(list(dict.fromkeys(host for _, host in sorted(due))))
+        self.tenants.look()
+        self.tenants.let_in()
 
     def look_after(self, hosts: Collection[str]) -> None:
         """Let those go that may by now: by turns, and at these hosts."""
@@ -153,8 +155,6 @@ class Waiting(Stage):
     def _step(self, line: HostLine, flow: Flow | None = None, taken_at: Lane | None = None) -> bool:
         """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
         now_ns = self.process.now_ns
-        for attempt in line.take_expired(now_ns):
-            self.turn_away(attempt, ENDED_AS_EXPIRED)
         if taken_at is None:  # else there is room, which comes first
             for attempt in line.take_impatient(now_ns):
                 self.turn_away(attempt, BULKHEAD_IS_FULL)
@@ -163,14 +163,13 @@ class Waiting(Stage):
             if flow is None:
                 with_room = (lane for lane in self.lanes if self.order.has_keys and lane.room_at(now_ns) == now_ns)
                 flow = line.next_flow((lane.slots, lane.slot_limit) for lane in with_room)
-            elif flow not in line.classes:
-                return True
             first, goes = line.first(flow), False
-            if not self.process.is_wanted(first.command):
+            if is_too_late(first, now_ns):
+                self.turn_away(first, ENDED_AS_EXPIRED)
+            elif not self.process.is_wanted(first.command):
                 self.hand_back(self.process.requeued, first, True)
             elif blocked := self.admit(first):
                 if any(each.reason == "tenant" for each in blocked.values()):
-                    del self.taken[first]
                     self.tenants.send_back(first)
                 elif (end := self.end_of(first, blocked)) is not None:
                     self.turn_away(first, end)
@@ -189,7 +188,6 @@ class Waiting(Stage):
             return False
         if line.is_paced and (until_ns := self._paced_until(line.key)) is not None:
             line.asks_at_ns = until_ns
-            line.wake_ns = line.next_look_ns()
             return False
         return True
 
@@ -211,7 +209,8 @@ class Waiting(Stage):
     def set_wake(self) -> None:
         """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
         now_ns = self.process.now_ns
-        wake_ns = sooner(*(line.wake_ns for line in self.lines.values()))
+        wakes = (sooner(line.next_look_ns(), line.next_expiry_ns()) for line in self.lines.values())
+        wake_ns = sooner(*wakes, *map(wake_of, self.tenants.lines.values()))
         for lane in self.lanes:
             wake_ns = sooner(wake_ns, *lane.half_open.values())
             if lane.turns:
@@ -223,7 +222,7 @@ class Waiting(Stage):
     # ── leaving ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def enter_after_waiting(self, attempt: Attempt) -> None:
-        if attempt not in self.taken and self.tenants.have_let_pass(attempt):
+        if attempt not in self.taken:
             super().enter_after_waiting(attempt)
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
@@ -236,6 +235,7 @@ class Waiting(Stage):
         self.tenants.has_left(attempt)
 
     def flush(self) -> None:
+        self.tenants.flush()
         self._give_up_those_that_wait()
         for lane in self.lanes:
             lane.turns.clear()
@@ -244,17 +244,16 @@ class Waiting(Stage):
         self.set_wake()
 
     def withdraw(self, attempts: list[Attempt]) -> None:
-        rest = self.take_out(self.lines, attempts)
-        for host in {each.host for each in attempts if each not in rest}:
-            line = self.lines.get(host)
-            if line is None:
+        before = dict(self.lines)
+        rest = self.take_out(attempts, self.tenants.lines, self.lines)
+        for host, line in before.items():
+            self._update_turns(line)
+            if host not in self.lines:
                 self._line_is_gone(host)
-            else:
-                self._update_turns(line)
-                line.wake_ns = line.next_look_ns()
         if rest:
             self.process.follow("handler", "", self.process.waits_in_no_line, rest)
         self.set_wake()
+        self.tenants.let_in()
 
     def forget_those_that_wait(self) -> None:
         """Drop the lines before the providers, as their actor has crashed; the handler sends again what was there."""
@@ -263,6 +262,7 @@ class Waiting(Stage):
         for lane in self.lanes:
             lane.turns = Turns(self.lines, self.order, is_per_host=self.is_per_host)
         self._give_up_those_that_wait()
+        self.tenants.forget_those_that_wait()
         self.has_news = False
 
     def _give_up_those_that_wait(self) -> None:

@@ -11,7 +11,7 @@ from actors.formatting import counted
 from actors.lint.findings import duration
 from actors.messages import DeferralCause, NotificationChannel, NotificationDeferred, NotificationFailed
 from actors.outcomes import Ambiguous, Transient
-from actors.pipeline.circuit_breaker import BREAKER_OPEN
+from actors.pipeline.blocked import BREAKER_OPEN
 from actors.settings.channel import PRIMARY
 from simulation.scenario import Scenario
 from simulation.scenario.unnamed import NOT_NAMED, unnamed

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel, NotificationFailed, NotificationSent
-from actors.pipeline.waiting_line import WaitingCounts
+from actors.policies.waiting_room import WaitingCounts
 from actors.settings.channel import PRIMARY
 from simulation.results.ledger import ByPlace
 from simulation.results.statistics import by_width

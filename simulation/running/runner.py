@@ -33,7 +33,7 @@ from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers
 from actors.pipeline.templates import BUILT_IN
-from actors.pipeline.waiting_line import WaitingCounts
+from actors.policies.waiting_room import WaitingCounts
 from actors.settings.channel import ChannelConfig
 from actors.settings.faults import FLEET_FAULT_KEYS
 from actors.storage.lossy import LossyStore

@@ -181,7 +181,8 @@ def victims(
             case "breaker":
                 found.append(stages.circuit_breaker)
             case "channel":
-                found += [lane.channel for lane in stages.lanes if provider in (None, lane.provider_name)]
+                asking = zip(stages.lanes, stages.channels, strict=True)
+                found += [channel for lane, channel in asking if provider in (None, lane.provider_name)]
             case _:
                 raise AssertionError(f"no actor is called {name!r}")
     return [ref for ref in found if ref is not None]

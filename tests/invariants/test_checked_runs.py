@@ -263,6 +263,7 @@ def test_check_says_how_many_were_checked(small):
 
 def test_a_breach_is_reported_with_its_history_and_how_to_see_it_again(small, monkeypatch):
     monkeypatch.setattr(Breaker, "try_acquire", lambda self, now_ns: self.generation)
+    monkeypatch.setattr(Breaker, "refuses", lambda self, now_ns: False)
     result = CliRunner().invoke(app, ["run", small, "--check", "--set", "drain=2h"])
     assert result.exit_code == 3
     assert result.stderr.split("small.yaml: ", 1)[1] == REPORT

@@ -17,7 +17,7 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor
-from actors.pipeline.waiting_line import WaitingCounts
+from actors.policies.waiting_room import WaitingCounts
 from actors.settings.channel import ChannelConfig
 from simulation.invariants import Context, MessageSent
 

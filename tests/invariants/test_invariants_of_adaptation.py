@@ -27,8 +27,9 @@ from actors.domain.attempts import Admitted, Refused
 from actors.kernel.effects import Performed
 from actors.messages import DeferralCause, NotificationChannel
 from actors.outcomes import Ambiguous, Permanent, Sent, Transient
+from actors.pipeline.blocked import THROTTLED_HERE
 from actors.pipeline.channel import Channel
-from actors.pipeline.circuit_breaker import THROTTLED_HERE, CircuitBreakerActor
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor
 from simulation.invariants import Context
@@ -42,7 +43,7 @@ class Before:
     def __init__(self, rate=None, slots=None):
         self.name = "email"
         self.rate = SimpleNamespace(rate=rate)
-        self.slots = slots
+        self.slots = SimpleNamespace(limit=slots)
         self.is_current = None
 
     def context(self, **settings):
@@ -65,6 +66,8 @@ def seen(before, *steps):
         for name, value in state.items():
             if name == "rate":
                 before.rate.rate = value
+            elif name == "slots":
+                before.slots.limit = value
             else:
                 setattr(before, name, value)
         yield event

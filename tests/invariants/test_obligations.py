@@ -293,10 +293,10 @@ class Lane:
     """What stands before a provider, as it is when a caller looks."""
 
     def __init__(self, name="email", provider="primary", room=True):
-        self.name, self.provider_name, self.paces = name, provider, {}
+        self.name, self.provider_name, self.paces = name, provider, SimpleNamespace(running={})
         self.breaker = SimpleNamespace(refused=0)
         self.room_at_ns = lambda now_ns: now_ns if room else now_ns + 1
-        self.has_its_share = lambda key: False
+        self.slots = SimpleNamespace(has_its_share=lambda key: False)
 
 
 def context_with(*lanes, **settings):

@@ -181,7 +181,7 @@ def check_no_one_waits_in_vain(world: World) -> None:
             continue  # it is just about to look
         for host in stage._lines:
             for lane in stages.lanes:
-                pace = lane.paces.get(host)
+                pace = lane.paces.running.get(host)
                 assert (
                     lane.room_at_ns(now_ns) != now_ns
                     or (pace is not None and pace.next_ns > now_ns)

@@ -101,7 +101,7 @@ def test_a_ramp_blocks_until_its_end_and_those_who_wait_ask_again_at_a_pace():
     lane.override(BreakerEvent.FORCE_OPEN, 0)
     lane.override(BreakerEvent.CLOSE, 0)
     assert blocked(lane, 0) == ("ramp", 10.0)
-    assert lane.wait_through_ramp("", 0) == pytest.approx(S / 2, rel=1e-5)
+    assert lane.paces.wait_through_ramp("", 0) == pytest.approx(S / 2, rel=1e-5)
     assert blocked(lane, 0.25)[0] == "pace"
     instants = [0.5 * number for number in range(1, 20)]
     gone = 0.0
@@ -173,13 +173,13 @@ def test_a_provider_that_refuses_says_nothing_about_how_much_it_can_do():
     lane = lane_of(concurrency_limit={"initial": 20}, circuit_breaker={"enabled": False})
     for number in range(100):
         settle(lane, admit(lane, number), DOWN, number)
-    assert lane.slots == 20
+    assert lane.slots.limit == 20
 
 
 def test_each_host_has_a_breaker_and_all_share_the_quota():
     transitions: list[tuple[str, Transition]] = []
     lane = lane_of(circuit_breaker={"per": "host", "failure_threshold": 1}, quota={"rate": "3/h"})
-    lane.on_transition = lambda _, host, transition: transitions.append((host, transition))
+    lane.follow(lambda _, host, transition: transitions.append((host, transition)))
     settle(lane, admit(lane, 0, "a"), DOWN, 0, "a")
     assert blocked(lane, 1, "a") == ("breaker", 60.0)
     admit(lane, 1, "b")
@@ -203,7 +203,7 @@ def test_a_channel_has_a_lane_for_each_provider_with_its_own_settings():
     ]
     assert [lane.quota is None for lane in lanes] == [False, True, False]
     assert [lane.config.timeout for lane in lanes] == [10.0, 10.0, 3.0]
-    assert {lane.slots for lane in lanes} == {7}
+    assert {lane.slots.limit for lane in lanes} == {7}
     assert lanes_of("email", ChannelConfig(), lambda name: Random(name), Arrivals())[0].provider is None
     assert breaker_name("sms", 2, "other") == "sms/other"
 

@@ -100,7 +100,7 @@ def test_a_quorum_of_fewer_may_be_reached_without_a_word():
     sharing = Sharing("quorum", 5)
     breaker = Breaker(CircuitBreakerConfig(shared="quorum"), sharing=sharing)
     assert [hear(breaker, node, 60, 1) for node in (2, 3)] == [CLOSED, CLOSED]
-    sharing.nodes = 3
+    sharing.count(3)
     breaker.recount({1, 2, 3}, ns(5))
     assert breaker.state is OPEN
 

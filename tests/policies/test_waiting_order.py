@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
 from actors.messages import NotificationChannel, Priority, SendNotification
-from actors.policies.order import Order, Turns, quanta, tenant_of
+from actors.policies.order import Order, Turns, tenant_of
 from actors.settings.order import OrderConfig
 
 WEIGHTS = st.tuples(*[st.sampled_from([1, 2, 3, 4, 16, 0.5, 0.7])] * 3).map(
@@ -30,8 +30,8 @@ class Line:
     """Numbers that wait by flow, in turns; each joins a second after the one before."""
 
     def __init__(self, config: dict[str, object]) -> None:
-        self.config = OrderConfig.model_validate(config)
-        self.turns: Turns[deque[int]] = Turns(self.config, lambda waiting: waiting[0] * S)
+        self.order = Order(OrderConfig.model_validate(config), "user")
+        self.turns: Turns[deque[int]] = Turns(self.order, lambda waiting: waiting[0] * S)
         self.joined = 0
 
     def join(self, flow: tuple[int, str]) -> None:
@@ -55,12 +55,7 @@ class Line:
         return *flow, number
 
     def waiting(self) -> list[tuple[int, str, int]]:
-        return [
-            (rank, key, number)
-            for rank, keys in enumerate(self.turns.classes)
-            for key, numbers in keys.items()
-            for number in numbers
-        ]
+        return [(rank, key, number) for rank, key in self.turns.flows() for number in self.turns.get((rank, key))]
 
 
 @given(CONFIGS, STEPS)
@@ -124,7 +119,7 @@ def test_keys_of_a_class_take_turns(config, steps):
 @given(WEIGHTS, st.lists(st.integers(0, 2), min_size=20, max_size=300))
 def test_the_shares_of_classes_that_all_wait_differ_by_no_more_than_the_bound_of_deficit_round_robin(weights, first):
     line = Line({"kind": "weighted", "weights": weights})
-    of = quanta(line.config)
+    of = line.order.quanta
     for rank in first:
         line.join((rank, "a"))
     went: list[int] = []
@@ -152,7 +147,7 @@ def test_nothing_starves_in_weighted_order(weights, rank):
     while (went := line.go())[0] != rank:
         others += 1
         line.join((went[0], "a"))
-        assert others <= sum(quanta(line.config)) + 3
+        assert others <= sum(line.order.quanta) + 3
 
 
 @given(CONFIGS, STEPS, st.sampled_from("abc"))

@@ -23,7 +23,7 @@ from actors.policies.adaptive.throttle import AdaptiveThrottle
 from actors.policies.breaker import windows
 from actors.policies.breaker.breaker import Breaker, BreakerEvent, IllegalTransition, Transition
 from actors.policies.breaker.per_host import BreakerGroup
-from actors.policies.order import Order
+from actors.policies.order import Order, Turns
 from actors.policies.quiet_hours import QuietHours
 from actors.policies.rate_limit.limiter import make_limiter
 from actors.policies.resuming import Arrivals, Ceiling, Pace
@@ -304,7 +304,7 @@ def test_slots_go_to_the_same_classes_and_hosts(seed: int) -> None:
     config = ChannelConfig(
         max_in_flight=limit, circuit_breaker=CircuitBreakerConfig(per="host"), order=random.choice(CLASS_ORDERS)
     )
-    turns = Order(config.order, "host").turns(int)
+    turns = Turns(Order(config.order, "host"), int)
     places: dict[tuple[int, str], int] = {}
     classes = order.Classes[None](order.Order(config), lambda flow: places[flow])
     product = Lane(0, "email", None, config, RandomStreams(seed).stream, Arrivals())
@@ -314,13 +314,13 @@ def test_slots_go_to_the_same_classes_and_hosts(seed: int) -> None:
         host = random.choice(["", "a", "a", "a", "b", "c"])
         assert model.are_taken(limit) == (product.room_at_ns(0) is None)
         others_wait = random.random() < 0.5
-        is_kept = product.is_kept_for_others(host, lambda _, others_wait=others_wait: others_wait)  # type: ignore[misc]
+        is_kept = product.slots.are_kept_from(host, product.in_flight, lambda _, others_wait=others_wait: others_wait)  # type: ignore[misc]
         assert model.are_kept_from(host, limit, do_others_wait=others_wait) == is_kept
         flow = random.randrange(3), random.choice(["", "a", "b", "c"])
         if flow not in places:
             places[flow] = place
             turns.add(flow, place)
-            classes.keys[flow[0]][flow[1]] = None
+            classes.of(flow, None)
         elif random.random() < 0.3:
             del places[flow]
             turns.discard(flow)

@@ -167,7 +167,6 @@ class Breaker(BreakerView):
     """
 
     __slots__ = (
-        "_admits_all",
         "_half_open_ns",
         "_half_open_then",
         "_ignored_is_success",
@@ -179,6 +178,7 @@ class Breaker(BreakerView):
         "_ramp",
         "_reopen_after_ns",
         "_votes",
+        "admits_all",
         "name",
     )
 
@@ -205,7 +205,8 @@ class Breaker(BreakerView):
         # Peers disagree about the instant `opened_at + timeout`; one nanosecond is the whole difference.
         self._reopen_after_ns = int(config.reopen == "after")
         self._state = config.begins
-        self._admits_all = self._state is not _FORCED_OPEN
+        self.admits_all = self._state is not _FORCED_OPEN
+        """Whether it gives a permit to each that asks."""
         self._generation = first_generation
         self._opened_at_ns = self._changes_at_ns = self._exceeded_at_ns = None
         self._own_until_ns: int | None = None
@@ -224,7 +225,7 @@ class Breaker(BreakerView):
         once for each call: a caller that is refused and waits should wait for the permit of a later call, or
         for :attr:`ramping_until_ns`.
         """
-        if self._admits_all:
+        if self.admits_all:
             return self._generation
         self.advance(now_ns)
         if self._is_due(now_ns):
@@ -237,10 +238,19 @@ class Breaker(BreakerView):
             if self._probes.has_left():
                 self._probes.take()
                 return self._generation
-        elif self._admits_all or (self._state is _CLOSED and self._ramp is not None and self._ramp.ask(now_ns)):
+        elif self.admits_all or (self._state is _CLOSED and self._ramp is not None and self._ramp.ask(now_ns)):
             return self._generation
         self._refused += 1
         return None
+
+    def refuses(self, now_ns: int) -> bool:
+        """Return whether it gives no permit now, whatever a ramp draws; if so, count that one was asked for."""
+        if self.admits_all or self._state is _CLOSED or self.admits_at_ns(now_ns) == now_ns:
+            return False
+        if self._state is _CLOSED:
+            return False  # since just now, as time was up
+        self._refused += 1
+        return True
 
     def would_admit(self, now_ns: int) -> bool:
         """Return whether :meth:`try_acquire` would give a permit, and change nothing that is not due anyway."""
@@ -254,7 +264,7 @@ class Breaker(BreakerView):
         ramp it is the instant for the next call, not for one that has been refused already.
         """
         self.advance(now_ns)
-        if self._admits_all or (self._state is _HALF_OPEN and self._probes.has_left()):
+        if self.admits_all or (self._state is _HALF_OPEN and self._probes.has_left()):
             return now_ns
         if self._state is _CLOSED and self._ramp is not None:
             return self._ramp.admits_at_ns(now_ns)
@@ -267,7 +277,7 @@ class Breaker(BreakerView):
         due_ns = self._changes_at_ns
         assert due_ns is not None
         if self._state is _CLOSED:
-            self._admits_all, self._changes_at_ns = True, None
+            self.admits_all, self._changes_at_ns = True, None
         elif self._state is _HALF_OPEN and self._half_open_then == "open":
             self._apply(BreakerEvent.PROBES_OVERDUE, due_ns)
         elif self._state is _HALF_OPEN and self._half_open_then == "closed":
@@ -415,7 +425,7 @@ class Breaker(BreakerView):
             self._trip = self._tripping.trip
             self._late_permit, self._late, self._late_failed = self._generation, 0, 0
         self._generation += 1
-        self._admits_all = after in (_CLOSED, _DISABLED, _METRICS_ONLY)
+        self.admits_all = after in (_CLOSED, _DISABLED, _METRICS_ONLY)
         self._opened_at_ns = now_ns if after is _OPEN or after is _FORCED_OPEN else None
         self._changes_at_ns = self._exceeded_at_ns = self._own_until_ns = None
         self._refused = 0
@@ -435,6 +445,6 @@ class Breaker(BreakerView):
                 self._openings = 0
                 if after is _CLOSED and self._ramp is not None and before in (_OPEN, _HALF_OPEN, _FORCED_OPEN):
                     self._ramp.start(now_ns)
-                    self._admits_all, self._changes_at_ns = False, self._ramp.end_ns
+                    self.admits_all, self._changes_at_ns = False, self._ramp.end_ns
         if self._on_transition is not None:
             self._on_transition(Transition(before, after, event, now_ns, self.reopen_at_ns))

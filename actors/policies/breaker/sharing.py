@@ -19,17 +19,20 @@ class Sharing:
         nodes: how many live, this one included.
     """
 
-    __slots__ = ("_is_quorum", "nodes")
+    __slots__ = ("_is_quorum", "_nodes")
 
     def __init__(self, shared: Literal["any", "quorum"], nodes: int = 1) -> None:
         self._is_quorum = shared == "quorum"
-        self.nodes = nodes
-        """How many live, this one included."""
+        self._nodes = nodes
+
+    def count(self, nodes: int) -> None:
+        """Take in how many live now, this one included."""
+        self._nodes = nodes
 
     @property
     def needed(self) -> int:
         """How many other nodes have to say that one is open to open it here."""
-        return self.nodes // 2 + 1 if self._is_quorum else 1
+        return self._nodes // 2 + 1 if self._is_quorum else 1
 
 
 class Votes:

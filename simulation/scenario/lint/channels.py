@@ -19,7 +19,7 @@ from actors.lint.findings import Finding, Rules, said
 from actors.lint.retries import total_wait
 from actors.lint.traffic import Traffic
 from actors.messages import NotificationChannel
-from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
+from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig, keys_of_provider
 from actors.settings.distribution_moments import share_above

@@ -1,0 +1,124 @@
+"""Why a provider does not take an attempt now, and what follows: it ends, or waits, and for what."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from enum import IntEnum
+from typing import NamedTuple, TypeAlias
+
+from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, Refused, Rejected, is_too_late
+from actors.messages import DeferralCause
+from actors.outcomes import Transient
+from actors.policies.waiting_room import Waiting, WaitingCounts
+
+BREAKER_OPEN = "circuit breaker is open"
+THROTTLED_HERE = "adaptive throttle"
+BULKHEAD_FULL = "bulkhead is full"
+
+
+class BlockReason(IntEnum):
+    """What may stand in the way of an attempt; whole numbers, as Python compares and hashes them with no call."""
+
+    SLOT = 1
+    """All slots are taken, or those that are free are kept for other keys."""
+
+    RATE = 2
+    """The quota or the adaptive rate does not allow another one yet."""
+
+    QUOTA = 3
+    """The quota does not allow another one, and drops what exceeds it."""
+
+    BREAKER = 4
+    """The circuit breaker gives no permit."""
+
+    RAMP = 5
+    """The breaker has closed and lets a growing share through, of which this one is not."""
+
+    PACE = 6
+    """The breaker has closed, and others who waited for it go first."""
+
+    THROTTLE = 7
+    """The adaptive throttle has refused it: it is not to be tried here again."""
+
+    FULL = 8
+    """All slots are taken, and it is refused for that."""
+
+    TENANT = 9
+    """It could go, and its tenant has as many under way as it may."""
+
+
+class Blocked(NamedTuple):
+    """Why a lane does not take an attempt now."""
+
+    reason: BlockReason
+
+    until_ns: int | None = None
+    """The earliest instant at which it may, as far as time alone decides; None where something has to happen first."""
+
+
+Reasons: TypeAlias = frozenset[BlockReason]
+"""All that blocks an attempt at any of its providers."""
+
+NO_ROOM = frozenset({BlockReason.SLOT, BlockReason.RATE, BlockReason.QUOTA})
+"""What is in the way of every attempt alike, whatever the host of its recipient, but for a slot kept for others."""
+
+ONLY_PACED = frozenset({BlockReason.PACE})
+_SHUT = frozenset({BlockReason.BREAKER, BlockReason.RAMP})
+_SHUT_OR_OVER_QUOTA = _SHUT | {BlockReason.QUOTA}
+WAITS_FOR_BREAKER = _SHUT | {BlockReason.PACE, BlockReason.THROTTLE}
+"""All that has nothing to do with room."""
+_WAITS_FOR_SLOT = WAITS_FOR_BREAKER | {BlockReason.SLOT}
+
+_KNOWN: dict[Reasons, Reasons] = {}
+"""One object for each set of reasons, as every line keeps one."""
+
+
+def reasons_of(blocked: Iterable[Blocked]) -> Reasons:
+    """Return all that blocks an attempt at any of its providers, of which there is at least one."""
+    reasons = frozenset([reason for reason, _ in blocked])
+    return _KNOWN.setdefault(reasons, reasons)
+
+
+def end_of(
+    attempt: Attempt, blocked: Collection[Blocked], reasons: Reasons, *, fails_when_open: bool
+) -> Refused | Rejected | None:
+    """Return the fate of an attempt that is blocked so and is not to wait; None when it is to wait."""
+    if BlockReason.THROTTLE in reasons:
+        return Refused(attempt=attempt, outcome=Transient(reason=THROTTLED_HERE))
+    if BlockReason.FULL in reasons:
+        return full(attempt)
+    if reasons <= _SHUT:
+        return Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN)) if fails_when_open else None
+    if reasons <= WAITS_FOR_BREAKER:
+        return None
+    if BlockReason.QUOTA in reasons and reasons <= _SHUT_OR_OVER_QUOTA:
+        return Rejected(attempt=attempt, reason=RATE_LIMIT_EXCEEDED)
+    if attempt.expires_at_ns is None or not is_up_to_time(blocked):
+        return None
+    expires_first = all(is_too_late(attempt, until_ns) for _, until_ns in blocked)
+    return Rejected(attempt=attempt, reason=EXPIRED) if expires_first else None
+
+
+def full(attempt: Attempt) -> Refused:
+    """Return the fate of an attempt that gets no slot."""
+    return Refused(attempt=attempt, outcome=Transient(reason=BULKHEAD_FULL))
+
+
+def is_up_to_time(blocked: Iterable[Blocked]) -> bool:
+    """Return whether nothing can bring room sooner than time does, where it is room that is missing."""
+    return all(until_ns is not None for _, until_ns in blocked)
+
+
+def cause_of(reasons: Reasons) -> DeferralCause | None:
+    """Return what to call a wait; None: it is for a slot alone, which is not reported."""
+    if reasons == {BlockReason.SLOT}:
+        return None
+    is_over_a_rate = BlockReason.RATE in reasons or BlockReason.QUOTA in reasons
+    return DeferralCause.RATE_LIMIT if is_over_a_rate else DeferralCause.CIRCUIT_BREAKER
+
+
+def counted_as(reasons: Reasons, waiting: WaitingCounts) -> Waiting:
+    """Return what counts those that are blocked so."""
+    if reasons <= WAITS_FOR_BREAKER:
+        return waiting.breaker
+    return waiting.slots if reasons <= _WAITS_FOR_SLOT else waiting.quota

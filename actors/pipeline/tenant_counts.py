@@ -1,0 +1,94 @@
+"""Which attempts count towards the bounds of their tenants."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from actors.domain.attempts import Attempt
+from actors.policies.order import tenant_of
+from actors.policies.rate_limit.limiter import make_limiter
+from actors.settings.order import TenantConfig
+from actors.settings.rate_limit import RateLimitConfig
+
+
+class TenantState(Enum):
+    """Where an attempt is that has passed the bound of its tenant."""
+
+    BEFORE_PROVIDER = auto()
+    """It waits for a slot or the quota."""
+
+    BEHIND_BREAKER = auto()
+    """It waits for a breaker that is not closed, and for its pace."""
+
+    BACK_AT_BOUND = auto()
+    """It could have gone, and waits until its tenant has room."""
+
+    AT_PROVIDER = auto()
+
+
+_COUNTED = frozenset({TenantState.BEFORE_PROVIDER, TenantState.AT_PROVIDER})
+
+
+class TenantCounts:
+    """Which attempts count towards the bounds of their tenants. Outlives the actor of the circuit breaker.
+
+    Args:
+        config: the bounds.
+    """
+
+    def __init__(self, config: TenantConfig) -> None:
+        self._max = config.max_in_flight
+        self._limiter = None if config.rate is None else make_limiter(RateLimitConfig(rate=config.rate))
+        self._counts: dict[str, int] = {}
+        """By tenant; none is 0."""
+        self._places: dict[int, tuple[Attempt, TenantState]] = {}
+        """By identity of an attempt that has passed and has not ended; it is kept, so that no other one gets that."""
+
+    def __bool__(self) -> bool:
+        return bool(self._places)
+
+    def is_full(self, tenant: str) -> bool:
+        """Tell whether as many of a tenant count as may."""
+        return self._max is not None and self._counts.get(tenant, 0) >= self._max
+
+    def fits_at_ns(self, attempt: Attempt, tenant: str, now_ns: int) -> int | None:
+        """Count an attempt under the rate of its tenant, if it fits now and was not counted there before.
+
+        Returns:
+            now, or else the earliest instant; None: when another one of the tenant has left.
+        """
+        if self.is_full(tenant):
+            return None
+        has_counted = self._limiter is None or id(attempt) in self._places
+        return now_ns if has_counted or self._limiter is None else self._limiter.try_acquire(tenant, now_ns)
+
+    def counts(self, attempt: Attempt) -> bool | None:
+        """Tell whether an attempt counts that has passed; None: it has not, or has ended."""
+        found = self._places.get(id(attempt))
+        return None if found is None else found[1] in _COUNTED
+
+    def move(self, attempt: Attempt, place: TenantState | None) -> bool:
+        """Record where an attempt is now, None: it has ended; return whether that makes room for its tenant."""
+        has_counted = bool(self.counts(attempt))
+        if place is None:
+            self._places.pop(id(attempt), None)
+        else:
+            self._places[id(attempt)] = attempt, place
+        change = (place in _COUNTED) - has_counted
+        if change:
+            tenant = tenant_of(attempt.command)
+            self._counts[tenant] = count = self._counts.get(tenant, 0) + change
+            if not count:
+                del self._counts[tenant]
+        return change < 0
+
+    def is_back(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt waits for its tenant again."""
+        found = self._places.get(id(attempt))
+        return found is not None and found[1] is TenantState.BACK_AT_BOUND
+
+    def flush(self) -> None:
+        """Forget those that are at no provider: they are sent again."""
+        for attempt, place in list(self._places.values()):
+            if place is not TenantState.AT_PROVIDER:
+                self.move(attempt, None)
