@@ -100,7 +100,7 @@ def decode_command(written: bytes) -> SendNotification:
 
 def encode_event(event: NotificationEvent | AuditEntry) -> bytes:
     """Return an event in writing. Text that is no Unicode, as a provider may answer, comes back escaped."""
-    if isinstance(event, (NotificationRedriven, AuditEntry)) and event.edit:
+    if (type(event) is NotificationRedriven or type(event) is AuditEntry) and event.edit:
         event = msgspec.structs.replace(event, edit=_with_extensions(event.edit))
     try:
         return _encode(event)

@@ -56,9 +56,9 @@ class NotificationState:
 
 def ended_as(event: NotificationEvent) -> EndedAs:
     """Return how a notification has ended that ends with this event."""
-    if isinstance(event, NotificationSuppressed):
+    if type(event) is NotificationSuppressed:
         return "cancelled" if event.reason == CANCELLED else "suppressed"
-    return "discarded" if isinstance(event, DeadLetterDiscarded) else "sent"
+    return "discarded" if type(event) is DeadLetterDiscarded else "sent"
 
 
 def known_end(written: object) -> EndedAs | None:

@@ -1,21 +1,36 @@
-"""How far the wall clock has been set: what the clock that counts from the start of the machine says against it."""
+"""The clock that counts from the start of the machine and that nobody sets, and how far the wall clock has been set."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from actors.instants import NS_PER_S
-from actors.storage.boot_clock import clock_that_counts_sleep
 
 STEP_NS = NS_PER_S
 """By how much two clocks have to part for one to have been set: reading both takes its time, and one is slewed."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def clock_that_counts_sleep() -> Callable[[], int]:
+    """Return the monotonic clock, in nanoseconds, that goes on while the machine sleeps.
+
+    That is CLOCK_BOOTTIME where there is one (Linux, Android, OpenBSD). On macOS CLOCK_MONOTONIC does that, which is
+    not the clock that Python calls monotonic. On other systems it is Python's monotonic clock, which does it on
+    Windows.
+    """
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
+    if sys.platform == "darwin":
+        return partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC)
+    return time.monotonic_ns
 
 
 class Clocks(NamedTuple):

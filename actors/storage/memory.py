@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -136,6 +136,20 @@ class DeadEntry(Entry, gc=False):
         return self.letter
 
 
+class Beside(NamedTuple):
+    """What an event changes in a store beside its notification, and the request and the id of that."""
+
+    endpoints: EndpointChange | None = None
+    suppression: Suppression | None = None
+    closed: StoredHistory | None = None
+    """What is kept of the notification, which ends and on which an operator acted."""
+    is_audited: bool = False
+    """Whether the event is an entry of the audit trail: people, or the queue by itself, did it to a dead letter."""
+
+
+NOTHING = Beside()
+
+
 class MemoryStore:
     """Keeps the histories of notifications that have not ended, and of dead letters.
 
@@ -173,51 +187,70 @@ class MemoryStore:
         self.preferences: dict[str, UserPreferences] = {}
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
+        beside = self._take_in(event, command)
+        if beside is not NOTHING:
+            self._keep_beside(event, beside)
+        return None
+
+    def _take_in(self, event: NotificationEvent, command: SendNotification) -> Beside:
+        """Know what an event changes; return what that is beside its notification."""
         kind, notification_id = type(event), event.notification_id
-        if isinstance(event, NotificationRequested):
-            self._open[notification_id] = Entry.of(command, event)
-            if event.instead_of is not None:
-                self._requests.join(notification_id, event.instead_of)
+        if type(event) is NotificationRequested:
+            entry = self._open[notification_id] = Entry.of(command, event)
+            if entry.first is not None:
+                self._join_request(entry)
             if self._closed:
                 self._closed.pop(notification_id, None)  # that was another one, whose id is forgotten
-        elif kind is NotificationSent or kind is NotificationSuppressed:
-            if self.endpoints.any:
-                self._apply_to_endpoints(self.endpoints.change_by(event, command))
+            return NOTHING
+        if kind is NotificationSent or kind is NotificationSuppressed:
+            change = self._change_of_endpoints(event, command) if self.endpoints.any else None
             entry = self._open.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
             if kind is NotificationSuppressed:
                 self.remembered.note_end(notification_id, ended_as(event))
-            if entry.was_redriven:
-                self._close_case(entry, event)
             self._end_in_request(event)
-        elif kind is NotificationMovedToDeadLetter:
+            return Beside(change, closed=_closed_by(entry, event)) if change or entry.was_redriven else NOTHING
+        if kind is NotificationMovedToDeadLetter:
             entry = self._open.pop(notification_id)
             entry.add(event)
             self._dead[notification_id] = DeadEntry.of_dead(entry)
             self.remembered.keep(entry.command)
-        elif kind is NotificationRedriven:
+            return NOTHING
+        if kind is NotificationRedriven:
             entry = self._open[notification_id] = self._dead.pop(notification_id)
             entry.add(event)
             entry.letter = None
             self.remembered.forget(notification_id)
             self.suppressions.lift(command.channel, command.recipient)
-            self._apply_to_endpoints(self.endpoints.change_by(event, command))
-            self._keep_in_audit(entry_of(event))
-        elif kind is DeadLetterDiscarded:
+            return Beside(self._change_of_endpoints(event, command), is_audited=True)
+        if kind is DeadLetterDiscarded:
             entry = self._dead.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
             self.remembered.note_end(notification_id, ended_as(event))
-            self._keep_in_audit(entry_of(event))
-            if closes_case(entry, event):
-                self._close_case(entry, event)
             self._end_in_request(event)
-        else:
-            self._open[notification_id].add(event)
-            self._apply_to_endpoints(self.endpoints.change_by(event, command))
-            suppression = suppression_from(event, command.recipient)
-            if suppression is not None:
-                self.suppressions.add(suppression)
-        return None
+            return Beside(closed=_closed_by(entry, event), is_audited=True)
+        self._open[notification_id].add(event)
+        change = self._change_of_endpoints(event, command)
+        suppression = suppression_from(event, command.recipient)
+        if suppression is not None:
+            self.suppressions.add(suppression)
+        return Beside(change, suppression) if change or suppression else NOTHING
+
+    def _change_of_endpoints(self, event: NotificationEvent, command: SendNotification) -> EndpointChange | None:
+        change = self.endpoints.change_by(event, command)
+        self.endpoints.apply(change)
+        return change
+
+    def _keep_beside(self, event: NotificationEvent, beside: Beside) -> None:
+        """Keep what an event adds to the audit trail and to the histories of what has ended."""
+        entry = entry_of(event) if beside.is_audited else beside.endpoints and beside.endpoints.audit
+        if entry is not None:
+            self._audit.append(entry)
+        if beside.closed is not None:
+            self._closed.pop(event.notification_id, None)
+            self._closed[event.notification_id] = beside.closed
+            if len(self._closed) > CLOSED_KEPT:
+                del self._closed[next(iter(self._closed))]
 
     def mark(self, notification_id: str, *, alone: bool) -> Effect | None:
         return None
@@ -330,10 +363,10 @@ class MemoryStore:
         entry = self._open.get(notification_id) or self._dead.get(notification_id)
         return None if entry is None else StoredHistory(entry.command, tuple(entry.events))
 
-    def _join_request(self, event: NotificationEvent) -> None:
-        """Have a notification that is a fallback belong to the request of what it is sent in place of."""
-        if isinstance(event, NotificationRequested) and event.instead_of is not None:
-            self._requests.join(event.notification_id, event.instead_of)
+    def _join_request(self, entry: Entry) -> None:
+        """Have a notification that is a fallback belong to the request of the one that it is sent in place of."""
+        if entry.first is not None and entry.first.instead_of is not None:
+            self._requests.join(entry.command.notification_id, entry.first.instead_of)
 
     def _end_in_request(self, event: NotificationEvent) -> None:
         """Note what the end of a notification means for the others of its request, while there are any."""
@@ -342,25 +375,9 @@ class MemoryStore:
             request.delivered |= type(event) is NotificationSent
             self._requests.forget_unless(request, self._open_anywhere, self._dead)
 
-    def _apply_to_endpoints(self, change: EndpointChange | None) -> None:
-        """Know what an event changes of endpoints."""
-        if change is not None:
-            self.endpoints.apply(change)
-            self._keep_in_audit(change.audit)
 
-    def _keep_in_audit(self, entry: AuditEntry | None) -> None:
-        """Record what came of an event: an operator's action on a dead letter, or what became of an endpoint."""
-        if entry is not None:
-            self._audit.append(entry)
-
-    def _close_case(self, entry: Entry, event: NotificationEvent) -> None:
-        """Keep the history of a notification that ends with an event, if an operator acted on it."""
-        self._closed.pop(event.notification_id, None)
-        self._closed[event.notification_id] = StoredHistory(entry.command, (*entry.events, event))
-        if len(self._closed) > CLOSED_KEPT:
-            del self._closed[next(iter(self._closed))]
-
-
-def closes_case(entry: Entry, event: NotificationEvent) -> bool:
-    """Tell whether an operator acted on a notification that ends with this event."""
-    return entry.was_redriven or (isinstance(event, DeadLetterDiscarded) and event.by is not None)
+def _closed_by(entry: Entry, event: NotificationEvent) -> StoredHistory | None:
+    """Return what is kept of a notification that ends with this event, if an operator acted on it."""
+    if entry.was_redriven or (isinstance(event, DeadLetterDiscarded) and event.by is not None):
+        return StoredHistory(entry.command, (*entry.events, event))
+    return None

@@ -13,22 +13,19 @@ from typing import Any, NamedTuple, Self, TypeVar
 import trio
 
 from actors.domain.audit import AuditEntry
-from actors.domain.caution import Caution
+from actors.domain.caution import Caution, ends_caution
+from actors.domain.codec import encode_command
 from actors.domain.ids import is_keepable
 from actors.domain.remembered_ids import EndedAs, RememberedIds
-from actors.domain.store import LeaseRenewed, News, SettingsChange, StoredHistory, StoreWaits
+from actors.domain.store import LeaseLost, LeaseRenewed, News, SettingsChange, StoredHistory, StoreWaits
 from actors.errors import StoreBusy, StoreFailed, Unstorable
 from actors.kernel.effects import Effect, Promise
 from actors.kernel.trio_token import trio_token
-from actors.messages import (
-    DeadLetterDiscarded,
-    NotificationEvent,
-    NotificationSent,
-    NotificationSuppressed,
-    SendNotification,
-)
+from actors.messages import NotificationEvent, NotificationRedriven, NotificationRequested, SendNotification
+from actors.storage.changes import ENDS, Batch, Change, Mark
 from actors.storage.clock_steps import Clocks, ClockSteps
-from actors.storage.memory import DAY_NS, Entry, MemoryStore
+from actors.storage.memory import DAY_NS, MemoryStore
+from actors.storage.work_queue import Query, ToDo
 
 CACHED_IDS = 10_000
 """How many ids of what has ended are known without a look at the disk, the latest: at up to some kilobytes each."""
@@ -48,9 +45,6 @@ CLOSE_PATIENCE = 10.0
 SAID_AFTER = (1.0, 10.0, 60.0)
 """Seconds after which the log says that a store waits, and for what; then again each time that the last has passed."""
 
-ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded})
-"""What ends a notification for good."""
-
 
 class Reads(NamedTuple):
     """How a store answers what memory does not know; each gets the connection."""
@@ -65,6 +59,8 @@ class StoreOnDisk(MemoryStore):
 
     outlives_process = True
     _reads: Reads
+    _change: type[Change] = Change
+    _queue: type[ToDo[Any]] = ToDo
 
     def __init__(self, name: str, *, remember_ids_ns: int, clocks: Clocks | None = None) -> None:
         """Get ready to run.
@@ -83,7 +79,7 @@ class StoreOnDisk(MemoryStore):
         """How many transactions of changes have been committed since it was opened."""
         self._name = name
         self._token = trio_token()
-        self._closing = False
+        self._to_do: ToDo[Any] = self._queue(self._new_batch)
         self._closing_since = 0.0
         self._cannot_be_written = False
         """Whether the thread waits until it can write; no attempt starts meanwhile."""
@@ -114,7 +110,7 @@ class StoreOnDisk(MemoryStore):
         finally:
             with trio.CancelScope(shield=True):
                 self._closing_since = time.monotonic()
-                self._begin_to_close()
+                self._to_do.close()
                 await self._ended.wait()
         if self._failure is not None:
             raise StoreFailed(self._failure)
@@ -122,20 +118,100 @@ class StoreOnDisk(MemoryStore):
     @property
     def is_open(self) -> bool:
         """Whether it keeps what it is given: from the beginning of the block of `open` to its end."""
-        return self._opened.is_set() and not self._closing
+        return self._opened.is_set() and not self._to_do.closed.is_set()
 
     def _work(self) -> None:
-        """Do all the SQL, in the thread: set `_not_opened` or `_opened`, and `_ended` in the end."""
+        try:
+            self._open_and_serve()
+        except Exception as error:
+            self._not_opened = error
+        self._to_do.shut()
+        self._tell(self._opened.set)
+        self._tell(self._ended.set)
+
+    def _open_and_serve(self) -> None:
+        """Open it, set `_opened`, and do the queued work until the queue is closed and empty."""
         raise NotImplementedError
 
-    def _begin_to_close(self) -> None:
-        """Set `_closing`, and wake the thread up."""
+    def _new_batch(self) -> Batch:
         raise NotImplementedError
 
     def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have a function called in the thread of the system, if that is still there."""
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(function, *arguments)
+
+    # ── what is handed over ─────────────────────────────────────────────────────────────────────────────────────
+
+    def commit(self, event: NotificationEvent, command: SendNotification) -> Effect:
+        self._check_open()
+        kind, notification_id = type(event), event.notification_id
+        before = self._open.get(notification_id)
+        if before is None and kind is not NotificationRequested:
+            before = self._dead.get(notification_id)
+        written = encode_command(command) if kind is NotificationRequested else b""
+        change = self._change(event, command, before, event.epoch_ns + event.at_ns, written)
+        self._before(change)
+        change.beside = self._take_in(event, command)
+        if kind in ENDS:
+            change.steady_ns = self.remembered.latest_ns
+        elif written or kind is NotificationRedriven:
+            change.entry = self._open[notification_id]
+        if self._marked and ends_caution(event):
+            change.was_marked = self._marked.pop(notification_id, None) is not None
+        self._after(change)
+        return self._to_do.put(lambda batch: batch.add(change))
+
+    def _before(self, change: Any) -> None:
+        """Complete a change with what memory has before it; refuse it by raising Unstorable."""
+
+    def _after(self, change: Any) -> None:
+        """Complete a change with what memory has since."""
+
+    def mark(self, notification_id: str, *, alone: bool) -> Effect:
+        self._check_open()
+        mark = Mark(self._marked[notification_id], alone)
+        return self._to_do.put(lambda batch: batch.mark(notification_id, mark))
+
+    def note(self, entry: AuditEntry) -> Effect:
+        self._check_open()
+        self._check_entry(entry)
+        return self._to_do.put(lambda batch: batch.note(entry))
+
+    # ── what has been done ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_done(self, work: Any) -> None:
+        """Resume all that wait for a batch, or for an answer, unless the store was lost meanwhile."""
+        if isinstance(work, Query):
+            if not work.promise.is_kept:
+                work.promise.keep(work.answer)
+            return
+        self.transactions += 1
+        self._take_back(work)
+        if not work.is_kept:
+            for change in work.conditional:
+                change.promise.keep(work.overtaken.get(change))
+            work.keep()
+
+    def _take_back(self, batch: Any) -> None:
+        """Take back what was known already, or what another node was faster with."""
+        for change in batch.overtaken:
+            notification_id = change.event.notification_id
+            if change.entry is not None and self._open.get(notification_id) is change.entry:
+                del self._open[notification_id]
+                if change.written and change.before is not None:  # taken over, and its handler does not know yet
+                    self._open[notification_id] = change.before
+
+    def _lose(self, failure: str) -> None:
+        """Record, in whichever thread, that nothing can be made durable any more."""
+        self._failure = failure
+        self._tell(self._is_lost, failure)
+
+    def _is_lost(self, failure: str) -> None:
+        for promise in self._to_do.clear():
+            if not promise.is_kept:
+                promise.keep(StoreFailed(failure))
+        self._tell_news(LeaseLost(failure))
 
     # ── while it cannot be written ──────────────────────────────────────────────────────────────────────────────
 
@@ -164,8 +240,7 @@ class StoreOnDisk(MemoryStore):
         self._tell(self._tell_news, LeaseRenewed())
 
     def _has_waited_to_close(self) -> bool:
-        """Tell whether it is being closed, and has waited for long enough until it can be written."""
-        return self._closing and time.monotonic() - self._closing_since >= CLOSE_PATIENCE
+        return self._to_do.closed.is_set() and time.monotonic() - self._closing_since >= CLOSE_PATIENCE
 
     def _send_callers_away(self) -> None:
         if self.is_busy:  # else it goes on already
@@ -266,7 +341,11 @@ class StoreOnDisk(MemoryStore):
         Raises:
             StoreError: the store is closed or busy, or cannot be read.
         """
-        raise NotImplementedError
+        self._check_open()
+        if self.is_busy:
+            raise StoreBusy
+        answer: A = await self._answer_of(self._to_do.ask(read))
+        return answer
 
     def _check_change(self, change: SettingsChange) -> None:
         """Check that a change of settings can be handed over.
@@ -293,12 +372,6 @@ class StoreOnDisk(MemoryStore):
     def _check_open(self) -> None:
         if self._failure is not None:
             raise StoreFailed(self._failure)
-        if self._closing:
+        if self._to_do.closed.is_set():
             # Nothing will be durable any more: a restarted actor would call the providers again to no avail.
             raise StoreFailed(f"{self._name} is closed")
-
-    def _keep_in_audit(self, entry: AuditEntry | None) -> None:
-        """Keep nothing in memory: it is on the disk."""
-
-    def _close_case(self, entry: Entry, event: NotificationEvent) -> None:
-        """Keep nothing in memory: it is on the disk."""

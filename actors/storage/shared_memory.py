@@ -224,7 +224,6 @@ class NodeStore(MemoryStore):
             self.hear(LeaseRenewed())
 
     def _settle(self) -> None:
-        """Take what is durable by now."""
         clock = self._shared.clock
         while self._waiting and not self._is_cut_off and self._waiting[0].durable_ns <= clock.now_ns:
             change = self._waiting.popleft()
@@ -356,7 +355,6 @@ class NodeStore(MemoryStore):
         return LettersChanged(found=(), gone=(event.notification_id,))
 
     def _how_is(self, notification_id: str) -> LettersChanged:
-        """Return what has become of a dead letter."""
         entry = self._dead.get(notification_id)
         if entry is None:
             return LettersChanged(found=(), gone=(notification_id,))

@@ -8,7 +8,7 @@ import time
 import pytest
 from hypothesis import given, strategies as st
 
-from actors.storage.boot_clock import clock_that_counts_sleep
+from actors.storage.clock_steps import clock_that_counts_sleep
 from actors.storage.postgres import lease as leases
 from actors.storage.postgres.lease import Lease
 

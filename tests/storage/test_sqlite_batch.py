@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import given, strategies as st
 from shelves import S, command, event_of
 
 from actors.domain.codec import encode_command
-from actors.messages import NotificationFailed, NotificationRequested, NotificationSent
+from actors.messages import NotificationEvent, NotificationFailed, NotificationRequested, NotificationSent
 from actors.storage.memory import Entry
-from actors.storage.sqlite.batch import Acceptance, Batch, Retention
+from actors.storage.sqlite.batch import Retention, SqliteBatch, SqliteChange
 from actors.storage.sqlite.file import SqliteFile
 from actors.storage.sqlite.reading import RememberedRows
 
@@ -30,44 +31,33 @@ class Written:
         self.sql = self.file.connection
         self.statements: list[str] = []
         self.sql.set_trace_callback(self.statements.append)
-        self._seq = 0
+        self._numbers = count(1)
 
-    def number(self) -> int:
-        self._seq += 1
-        return self._seq
-
-    def write(self, batch: Batch) -> None:
+    def write(
+        self, kind: type[NotificationEvent], ids: list[str], at_s: float, with_history: Collection[str] = ()
+    ) -> set[str]:
+        """Write a batch in which the same happens to some; return the ids that were known."""
+        batch = SqliteBatch(self._numbers, 0)
+        for each in ids:
+            event = event_of(kind, command(each), at_s)
+            before = Entry(command(each), 0, 0, later=[event] if each in with_history else None)
+            written = encode_command(command(each)) if kind is NotificationRequested else b""
+            at_ns = event.epoch_ns + event.at_ns
+            batch.add(SqliteChange(event, command(each), before, at_ns, written, steady_ns=at_ns))
         self.statements.clear()
         self.sql.execute("BEGIN")
-        for turn in batch.turns:
-            turn.write(self.sql, self.retention)
+        batch.write(self.sql, self.retention)
         self.sql.execute("COMMIT")
+        return {change.event.notification_id for change in batch.overtaken}
 
-    def accept(self, ids: list[str], at_s: float = 0) -> dict[str, Acceptance]:
-        """Write a batch of acceptances."""
-        batch, acceptances = Batch(0), {}
-        for each in ids:
-            event = event_of(NotificationRequested, command(each), at_s)
-            acceptance = Acceptance(Entry.of(command(each), event), event.epoch_ns + event.at_ns)
-            acceptances[each] = acceptance
-            batch.request(self.number(), event, acceptance, encode_command(command(each)))
-        self.write(batch)
-        return acceptances
+    def accept(self, ids: list[str], at_s: float = 0) -> set[str]:
+        return self.write(NotificationRequested, ids, at_s)
 
     def fail(self, ids: list[str]) -> None:
-        """Write a batch of failed attempts."""
-        batch = Batch(0)
-        for each in ids:
-            batch.add(self.number(), event_of(NotificationFailed, command(each), 0))
-        self.write(batch)
+        self.write(NotificationFailed, ids, 0)
 
     def end(self, ids: list[str], *, with_history: set[str], at_s: float = 0) -> None:
-        """Write a batch of ends."""
-        batch = Batch(0)
-        for each in ids:
-            event = event_of(NotificationSent, command(each), at_s)
-            batch.end(self.number(), event, b"", b"", event.epoch_ns + event.at_ns, each in with_history)
-        self.write(batch)
+        self.write(NotificationSent, ids, at_s, with_history)
 
     def ids_in(self, table: str) -> list[str]:
         return [each for (each,) in self.sql.execute(f"SELECT notification_id FROM {table} ORDER BY seq")]
@@ -91,8 +81,7 @@ def test_what_is_accepted_fails_and_ends_together_is_what_each_would_be_alone(co
     with opened() as written:
         written.accept(sorted(known))
         written.end(sorted(known), with_history=set())
-        acceptances = written.accept(ids)
-        assert {each for each, acceptance in acceptances.items() if acceptance.overtaken is not None} == known
+        assert written.accept(ids) == known
         accepted = [each for each in ids if each not in known]
         assert written.ids_in("notifications") == accepted
         with_history = failed - known

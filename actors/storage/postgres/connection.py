@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import selectors
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 from actors.optional_dependencies import needs
 from actors.storage.postgres import lease
 from actors.storage.postgres.schema import connected
-from actors.storage.self_pipe import SelfPipe
 
 with needs("postgres"):
     import psycopg
@@ -117,11 +115,7 @@ class Link:
     def _take_hint(self, notify: psycopg.Notify) -> None:
         self._hinted |= self._sql is not None and notify.pid != self._sql.pgconn.backend_pid
 
-    def wait(self, self_pipe: SelfPipe, timeout: float) -> None:
-        """Wait until the self-pipe wakes it, something comes from the database, or the time has passed."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self_pipe.reader, selectors.EVENT_READ)
-            if self._sql is not None and not self._sql.closed:
-                selector.register(self._sql.fileno(), selectors.EVENT_READ)
-            selector.select(max(0.0, timeout))
-        self_pipe.drain()
+    @property
+    def descriptor(self) -> int | None:
+        """Which descriptor can be read when something comes from the database; None: there is no connection."""
+        return None if self._sql is None or self._sql.closed else self._sql.fileno()

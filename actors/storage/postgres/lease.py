@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from actors.instants import NS_PER_S
-from actors.storage.boot_clock import clock_that_counts_sleep
+from actors.storage.clock_steps import clock_that_counts_sleep
 
 SHARE = 0.9
 """What share of its lease a node uses: clocks do not all go at the same rate."""

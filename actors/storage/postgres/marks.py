@@ -6,32 +6,20 @@ Only what was marked is suspected, and a mark is made only with what was taken o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from actors.domain.caution import Caution
-from actors.kernel.effects import Promise
+from actors.storage.changes import Mark
 from actors.storage.postgres.connection import Sql
 
 
-class Mark(Promise):
-    """What is to be written before an attempt of a notification, and the promise that it is."""
-
-    __slots__ = ("alone", "caution", "notification_id")
-
-    def __init__(self, notification_id: str, caution: Caution, alone: bool) -> None:
-        super().__init__()
-        self.notification_id = notification_id
-        self.caution = caution
-        self.alone = alone
-
-
-def write(sql: Sql, marks: Iterable[Mark]) -> None:
-    """Write marks, within a transaction."""
-    for mark in marks:
+def write(sql: Sql, marks: Mapping[str, Mark]) -> None:
+    """Write the marks of notifications, within a transaction."""
+    for notification_id, mark in marks.items():
         sql.execute(
             "INSERT INTO marks VALUES (%s, true, %s, %s, %s) ON CONFLICT (notification_id) DO UPDATE SET "
             "under_way = true, alone = excluded.alone, suspicions = excluded.suspicions, deaths = excluded.deaths",
-            (mark.notification_id, mark.alone, mark.caution.suspicions, mark.caution.deaths),
+            (notification_id, mark.alone, mark.caution.suspicions, mark.caution.deaths),
         )
 
 
@@ -41,13 +29,7 @@ def take_away(sql: Sql, notification_ids: Sequence[str]) -> None:
 
 
 def count(sql: Sql, token: int, via: int) -> None:
-    """Count what was under way among those that a node takes over now, within the transaction of that.
-
-    Args:
-        sql: the connection.
-        token: of the node.
-        via: the number of the take-over.
-    """
+    """Count what was under way among those that a node takes over now, within the transaction of that."""
     sql.execute(
         "UPDATE marks SET suspicions = suspicions + 1, deaths = deaths + alone::int, under_way = false, alone = false "
         "FROM notifications AS taken WHERE marks.under_way AND taken.notification_id = marks.notification_id "

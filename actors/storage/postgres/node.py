@@ -108,9 +108,6 @@ def register(
     """Enter a node, in the place of an earlier one with its name; return its fencing token, and what it has seen.
 
     Args:
-        sql: the connection.
-        name: of the node.
-        lease_s: how long its lease is, in seconds.
         process: which it is, for people.
         unless_renewed: whether the earlier one is left alone, and returned, if its lease holds and is another one than
             was `seen`.
@@ -201,15 +198,7 @@ def load(sql: Sql, token: int) -> State:
         said = votes.standing(sql, token)
         now = sql.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint").fetchone()
         assert now is not None
-    return State(
-        changes,
-        written,
-        requests,
-        cautions,
-        living,
-        said,
-        now[0],
-    )
+    return State(changes, written, requests, cautions, living, said, now[0])
 
 
 def look_round(
@@ -219,13 +208,9 @@ def look_round(
     old.
 
     Args:
-        sql: the connection.
-        token: of the node.
-        lease_s: how long its lease is from now on, in seconds.
         seen: the snapshot of the database in which it has seen what changes.
         via: the number of this take-over; the same one if an answer was lost.
         reaps: tells, when the lease is renewed, whether it may say of others that theirs has ended.
-        retention: what to delete.
 
     Raises:
         Fenced: its own lease has ended, and that has been noticed.
@@ -271,7 +256,6 @@ def look_round(
 
 
 def _count_nodes(sql: Sql) -> tuple[frozenset[int], int]:
-    """Return the nodes that have a lease, and how many are gone."""
     row = sql.execute(
         "SELECT array_agg(token) FILTER (WHERE NOT gone), count(*) FILTER (WHERE gone) FROM nodes"
     ).fetchone()
@@ -339,11 +323,6 @@ def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
     their changes can be new in the next one. So each change is seen by the first look after its commit: none is passed
     by that is slower than a later one, and none waits for a transaction of someone else, which may be open for hours.
     How things stand is read afterwards, and so it is no matter in which order they came to be so.
-
-    Args:
-        sql: the connection.
-        token: of the node that looks.
-        seen: the snapshot that it has seen the changes of.
     """
     with sql.transaction():
         rows: Sequence[tuple[str | None, str | None, str | None, bytes | None]] = sql.execute(

@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 from actors.domain.codec import decode_endpoint, decode_suppression, encode_endpoint, encode_suppression
 from actors.domain.endpoints import Endpoint, EndpointChange
 from actors.domain.store import SettingsChange
-from actors.domain.suppressions import Key, Suppression, SuppressionSource, normal_address, suppression_from
+from actors.domain.suppressions import Key, Suppression, SuppressionSource, normal_address
 from actors.domain.user_preferences import UserPreferences
-from actors.messages import NotificationChannel, NotificationEvent, NotificationRedriven, SendNotification
+from actors.messages import NotificationChannel, NotificationRedriven, SendNotification
+from actors.storage.changes import Change
 from actors.storage.postgres.connection import Sql, columns
 
 Setting: TypeAlias = tuple[str, str]
@@ -100,17 +101,17 @@ def read_settings(sql: Sql, settings: Iterable[Setting]) -> dict[Setting, bytes 
     return {setting: found.get(key) for key, setting in keys.items()}
 
 
-def write_suppressions(sql: Sql, happened: Iterable[tuple[NotificationEvent, SendNotification]]) -> list[Setting]:
+def write_suppressions(sql: Sql, happened: Iterable[Change]) -> list[Setting]:
     """Write which addresses are gone by what has happened, and of which that is lifted; return them."""
     gone: dict[Setting, Suppression] = {}
     back: set[Setting] = set()
-    for event, command in happened:
-        suppression = suppression_from(event, command.recipient)
-        if suppression is not None:
+    for change in happened:
+        if (suppression := change.beside.suppression) is not None:
             gone.setdefault(setting_of_suppression(suppression), suppression)
-        elif type(event) is NotificationRedriven:
-            back.add(setting_of(command))
-            gone.pop(setting_of(command), None)
+        elif type(change.event) is NotificationRedriven:
+            setting = setting_of(change.command)
+            back.add(setting)
+            gone.pop(setting, None)
     if back:
         sql.execute(f"{_UNSET.format('settings')} AND told".encode(), columns([_key(each) for each in sorted(back)]))
     if gone:  # said since then

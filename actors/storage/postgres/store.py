@@ -44,13 +44,11 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from actors.domain.audit import AuditEntry
-from actors.domain.caution import Caution, ends_caution
-from actors.domain.codec import decode_endpoint, decode_suppression, encode_command, encode_events
+from actors.domain.caution import Caution
+from actors.domain.codec import decode_endpoint, decode_suppression
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import (
     BreakerVote,
-    LeaseLost,
     LeaseRenewed,
     LettersChanged,
     NodesChanged,
@@ -58,25 +56,21 @@ from actors.domain.store import (
     StoredHistory,
     Takeover,
 )
-from actors.domain.suppressions import suppression_from
 from actors.domain.user_preferences import UserPreferences
-from actors.errors import StoreBusy, StoreError, StoreFailed
+from actors.errors import StoreError
 from actors.instants import NS_PER_S, ns
-from actors.kernel.effects import Effect
+from actors.kernel.effects import Effect, Promise
 from actors.messages import (
     DeadLetterDiscarded,
     NotificationChannel,
-    NotificationEvent,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
-    NotificationRequested,
     SendNotification,
 )
-from actors.storage.memory import DAY_NS, DeadEntry, Entry, RequestNote, Serving, closes_case
-from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, Reads, StoreOnDisk
-from actors.storage.postgres.batch import Batch, Change
-from actors.storage.postgres.connection import Sql
-from actors.storage.postgres.marks import Mark
+from actors.storage.changes import ENDS
+from actors.storage.memory import DAY_NS, DeadEntry, Entry, RequestNote, Serving
+from actors.storage.on_disk import KEEP_AUDIT_NS, Reads, StoreOnDisk
+from actors.storage.postgres.batch import SharedBatch, SharedChange
 from actors.storage.postgres.node import State
 from actors.storage.postgres.reading import Shared, audit_entries, ended_as, erase_histories, history_of, recalled
 from actors.storage.postgres.schema import check_dsn
@@ -91,8 +85,8 @@ from actors.storage.postgres.settings import (
     setting_of_suppression,
 )
 from actors.storage.postgres.votes import deadline_ns, left_ns
-from actors.storage.postgres.work_queue import Query, ToDo
 from actors.storage.postgres.worker import Asked, Claim, Living, Outcome, Patience, Taken, Worker
+from actors.storage.work_queue import PollingToDo
 
 A = TypeVar("A")
 
@@ -110,6 +104,8 @@ class PostgresStore(StoreOnDisk):
     """
 
     _reads = Reads(history_of, audit_entries, erase_histories)
+    _change = SharedChange
+    _queue = PollingToDo
 
     def __init__(
         self,
@@ -131,7 +127,6 @@ class PostgresStore(StoreOnDisk):
         """Letters and settings with changes under way: news of them meanwhile is outdated."""
         self._votes: dict[tuple[int, str, str], int] = {}
         """By node, breaker and host, when it lapses what the others say of their breakers."""
-        self._to_do = ToDo()
         self._worker = Worker(
             self._to_do,
             node=node,
@@ -209,56 +204,32 @@ class PostgresStore(StoreOnDisk):
         async with store._running():
             yield store
 
-    def _begin_to_close(self) -> None:
-        self._closing = True
-        self._to_do.close()
-
     # ── in the thread of the system ─────────────────────────────────────────────────────────────────────────────
 
-    def commit(self, event: NotificationEvent, command: SendNotification) -> Effect:
-        self._check_open()
-        kind, notification_id = type(event), event.notification_id
-        change = Change(event, command)
-        change.endpoint_change = self.endpoints.change_by(event, command)
-        steady_ns = self.remembered.steady_ns(change.at_ns)
-        if kind is NotificationRequested or kind in ENDS:
-            change.at_ns = steady_ns  # which decides how long an id is remembered
-        if kind is NotificationRequested:
-            change.written = encode_command(command)
-            change.before = self._open.get(notification_id)
-            super().commit(event, command)
-            change.entry = self._open[notification_id]
-            change.request_id = self._request_id(change.entry)
-        elif kind in ENDS:
-            entry = self._open.get(notification_id) or self._dead[notification_id]
-            change.has_history = entry.later is not None
-            if kind is DeadLetterDiscarded:
-                change.dead_since_ns = self._dead[notification_id].since_ns
-            if closes_case(entry, event):
-                change.written = encode_command(entry.command)
-                change.kept_history = encode_events((*entry.events, event))
+    def _new_batch(self) -> SharedBatch:
+        return SharedBatch(self._steps.ahead_ns())
+
+    def _before(self, change: SharedChange) -> None:
+        kind, entry = type(change.event), change.before
+        if entry is not None and kind in ENDS:
             change.request_id = self._request_id(entry)
-            super().commit(event, command)
-        elif kind is NotificationRedriven:
-            change.dead_since_ns = self._dead[notification_id].since_ns
-            super().commit(event, command)
-            change.entry = self._open[notification_id]
+        if isinstance(entry, DeadEntry) and (kind is NotificationRedriven or kind is DeadLetterDiscarded):
+            change.dead_since_ns = entry.since_ns
+
+    def _after(self, change: SharedChange) -> None:
+        kind, notification_id, beside = type(change.event), change.event.notification_id, change.beside
+        if change.entry is not None:
             change.request_id = self._request_id(change.entry)
-        else:
-            super().commit(event, command)
-            if kind is NotificationMovedToDeadLetter:
-                change.request_id = self._request_id(self._dead[notification_id])
+        elif kind is NotificationMovedToDeadLetter:
+            change.request_id = self._request_id(self._dead[notification_id])
         keys: list[str | Setting] = [notification_id] if kind in _SHARED else []
-        if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
-            keys.append(setting_of(command))
-        if change.endpoint_change is not None:
-            keys += [setting_of_endpoint(key) for key in change.endpoint_change.endpoints]
+        if kind is NotificationRedriven or beside.suppression is not None:
+            keys.append(setting_of(change.command))
+        if beside.endpoints is not None:
+            keys += [setting_of_endpoint(key) for key in beside.endpoints.endpoints]
         if keys:
+            change.keys = keys
             self._under_way.update(keys)
-        if self._marked and ends_caution(event):
-            change.was_marked = self._marked.pop(notification_id, None) is not None
-        self._to_do.put(steady_ns, keys, Batch.add, change)
-        return change
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         return self._noted_as_served_by(notification_id) is not None or super().is_served(notification_id, is_under_way)
@@ -281,20 +252,9 @@ class PostgresStore(StoreOnDisk):
 
     def _join_request_of(self, entry: Entry) -> None:
         """Have a notification that comes from another node belong to its request."""
-        self._join_request(entry.requested)
+        self._join_request(entry)
         if entry.noted is not None and entry.noted.request_id is not None:
             self._requests.join(entry.command.notification_id, entry.noted.request_id)
-
-    def mark(self, notification_id: str, *, alone: bool) -> Effect:
-        self._check_open()
-        mark = Mark(notification_id, self._marked[notification_id], alone)
-        self._to_do.put(0, (), Batch.mark, mark)
-        return mark
-
-    def note(self, entry: AuditEntry) -> Effect:
-        self._check_open()
-        self._check_entry(entry)
-        return self._to_do.put(self.remembered.steady_ns(entry.at_ns), (), Batch.note, entry)
 
     def change(self, change: SettingsChange) -> Effect:
         self._check_change(change)
@@ -304,11 +264,17 @@ class PostgresStore(StoreOnDisk):
         keys += [setting_of_endpoint(key) for key in change.enabled]
         keys += [(USER, user_id) for user_id in change.preferences]
         self._under_way.update(keys)
-        return self._to_do.put(self.remembered.steady_ns(change.audit.at_ns), keys, Batch.change, change)
+
+        def add(batch: SharedBatch) -> Promise:
+            batch.keys += keys
+            return batch.change(change)
+
+        return self._to_do.put(add)
 
     def say(self, breaker: str, host: str, open_ns: int) -> None:
-        if not self._closing and self._failure is None:
-            self._to_do.put(0, (), Batch.say, ((breaker, host), deadline_ns(open_ns)))
+        if not self._to_do.closed.is_set() and self._failure is None:
+            lapses_ns = deadline_ns(open_ns)
+            self._to_do.put(lambda batch: batch.say((breaker, host), lapses_ns))
 
     def said(self) -> Iterable[BreakerVote]:
         votes = [BreakerVote(*key, left_ns(lapses_ns)) for key, lapses_ns in sorted(self._votes.items())]
@@ -322,45 +288,28 @@ class PostgresStore(StoreOnDisk):
         oldest_ns = steady_ns - self.remembered.ttl_ns
         return await self._ask(lambda sql: ended_as(sql, notification_id, oldest_ns))
 
-    async def _ask(self, read: Callable[[Sql], A]) -> A:
-        self._check_open()
-        if self.is_busy:
-            raise StoreBusy
-        answer: A = await self._answer_of(self._to_do.ask(read))
-        return answer
-
-    def _take_in(self, outcome: Outcome) -> None:
-        match outcome:
-            case Batch():
-                self._batch_is_done(outcome)
-            case Query():
-                outcome.end()
+    def _is_done(self, work: Outcome) -> None:
+        match work:
             case Taken():
-                self._take_over(outcome.entries, outcome.cautions)
+                self._take_over(work.entries, work.cautions)
             case Shared():
-                self._take_in_shared(outcome)
+                self._take_in_shared(work)
             case Asked():
                 if self._when_replaced is not None:
-                    self._when_replaced(outcome.by)
+                    self._when_replaced(work.by)
             case Living():
-                self.living_nodes = outcome.nodes
-                self._votes = {key: lapses_ns for key, lapses_ns in self._votes.items() if key[0] in outcome.nodes}
-                self._tell_news(NodesChanged(outcome.nodes))
+                self.living_nodes = work.nodes
+                self._votes = {key: lapses_ns for key, lapses_ns in self._votes.items() if key[0] in work.nodes}
+                self._tell_news(NodesChanged(work.nodes))
+            case _:
+                super()._is_done(work)
 
     def _note_votes(self, votes: Iterable[BreakerVote]) -> None:
-        """Keep what other nodes say for as long as it stands."""
         self._votes |= {(vote.node, vote.breaker, vote.host): deadline_ns(vote.open_ns) for vote in votes}
         self._votes = {key: lapses_ns for key, lapses_ns in self._votes.items() if left_ns(lapses_ns)}
 
-    def _batch_is_done(self, batch: Batch) -> None:
-        """Take back what another node was faster with, and resume all that wait for this batch."""
-        self.transactions += 1
-        for change in batch.overtaken:
-            notification_id = change.event.notification_id
-            if change.entry is not None and self._open.get(notification_id) is change.entry:
-                del self._open[notification_id]
-                if change.before is not None:
-                    self._open[notification_id] = change.before
+    def _take_back(self, batch: SharedBatch) -> None:
+        super()._take_back(batch)
         for notification_id, served_by in batch.served_by.items():
             if (letter := self._dead.get(notification_id)) is not None:
                 request_id = None if letter.noted is None else letter.noted.request_id
@@ -371,13 +320,8 @@ class PostgresStore(StoreOnDisk):
                 del self._under_way[key]
         if batch.shared is not None:
             self._take_in_shared(batch.shared)
-        overtaken = batch.overtaken
-        for promise in batch.promises:
-            if not promise.is_kept:
-                promise.keep(overtaken.get(promise) if overtaken and isinstance(promise, Change) else None)
 
     def _take_over(self, taken: dict[str, Entry], cautions: dict[str, Caution]) -> None:
-        """Take over what another node had."""
         self._open.update(taken)
         for entry in taken.values():
             self._join_request_of(entry)
@@ -385,7 +329,6 @@ class PostgresStore(StoreOnDisk):
         self._tell_news(Takeover(tuple(StoredHistory(entry.command, tuple(entry.events)) for entry in taken.values())))
 
     def _take_in_shared(self, shared: Shared) -> None:
-        """Take in what other nodes have changed."""
         found, gone = [], []
         for notification_id, entry in shared.letters.items():
             if notification_id in self._under_way or notification_id in self._open:
@@ -411,7 +354,6 @@ class PostgresStore(StoreOnDisk):
             self._tell_news(vote)
 
     def _set(self, setting: Setting, written: bytes | None) -> None:
-        """Take in the state of a setting."""
         kind, name = normal_setting(setting)  # a node of the release before may have written it
         if kind == USER:
             if written is None:
@@ -426,34 +368,22 @@ class PostgresStore(StoreOnDisk):
             if written is not None:
                 self.suppressions.add(decode_suppression(written))
 
-    def _is_lost(self) -> None:
-        """Fail all waiters when nothing can be made durable any more."""
-        assert self._failure is not None
-        for work in self._to_do.clear():
-            for promise in work.promises:
-                if not promise.is_kept:
-                    promise.keep(StoreFailed(self._failure))
-        self._tell_news(LeaseLost(self._failure))
-
     # ── in the thread of its own ────────────────────────────────────────────────────────────────────────────────
 
-    def _work(self) -> None:
+    def _open_and_serve(self) -> None:
         try:
-            self._replay(self._worker.start(lambda waited: not self._closing and waited < self._busy_timeout))
+            closed = self._to_do.closed
+            self._replay(self._worker.start(lambda waited: not closed.is_set() and waited < self._busy_timeout))
             self._tell(self._opened.set)
             for outcome in self._worker.serve():
-                self._tell(self._take_in, outcome)
-        except Exception as error:
-            self._not_opened = error
+                self._tell(self._is_done, outcome)
         finally:
             self._worker.close()
-        self._tell(self._opened.set)
-        self._tell(self._ended.set)
 
     def _replay(self, state: State) -> None:
         self._steps.show_now(state.now_ns)  # so that ids grow old alike at all nodes, whatever their clocks show
         for event, command in state.changes:
-            super().commit(event, command)
+            self._take_in(event, command)
         for notification_id, request_id, served_by in state.requests:
             entry = self._dead.get(notification_id) or self._open[notification_id]
             entry.noted = RequestNote(request_id, served_by)
@@ -465,8 +395,3 @@ class PostgresStore(StoreOnDisk):
         self._be_careful(state.cautions)
         self.living_nodes = state.living
         self._note_votes(state.votes)
-
-    def _lose(self, failure: str) -> None:
-        """Record, in whichever thread, that nothing can be made durable any more."""
-        self._failure = failure
-        self._tell(self._is_lost)

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ from actors.domain.caution import Caution
 from actors.errors import StoreError, StoreInUse
 from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
-from actors.storage.postgres.batch import Batch, Fenced
+from actors.storage.postgres.batch import Fenced, SharedBatch
 from actors.storage.postgres.connection import Link, Sql, in_one_line
 from actors.storage.postgres.lease import Lease
 from actors.storage.postgres.node import (
@@ -35,7 +36,7 @@ from actors.storage.postgres.node import (
 )
 from actors.storage.postgres.reading import Shared
 from actors.storage.postgres.schema import lock_holders, migrate
-from actors.storage.postgres.work_queue import Query, ToDo, Work
+from actors.storage.work_queue import Query, ToDo
 
 with needs("postgres"):
     import psycopg
@@ -117,7 +118,7 @@ class Asked(NamedTuple):
     by: str
 
 
-Outcome: TypeAlias = Batch | Query | Taken | Shared | Living | Asked
+Outcome: TypeAlias = SharedBatch | Query | Taken | Shared | Living | Asked
 """The results of the work: a batch that is durable, a question that is answered, what has been taken over, the state of
 what other nodes have changed, which nodes there are, or that this one is to end."""
 
@@ -127,7 +128,7 @@ class Worker:
 
     def __init__(
         self,
-        to_do: ToDo,
+        to_do: ToDo[SharedBatch],
         *,
         node: str,
         dsn: str,
@@ -173,6 +174,8 @@ class Worker:
         self._failed = threading.Event()
         """Set when nothing can be made durable any more."""
         self._fencing_token, self._seen = 0, ""
+        self._latest_ns = 0
+        """The latest instant since 1970 at which anything has happened here, as far as it is written."""
         self._batches = 0
         """How many batches have been begun; that counts them."""
         self._living: frozenset[int] = frozenset()
@@ -279,7 +282,6 @@ class Worker:
         self._is_over.set()
         self.lease.stop_watching()
         self._link.cut()
-        self._to_do.self_pipe.close()
 
     def _serve(self) -> Iterator[Outcome]:
         pause = self._look_pause
@@ -303,8 +305,9 @@ class Worker:
                     break
                 continue
             if isinstance(work, Query):
-                self._repeat(work.run)
+                self._repeat(partial(_answer, work))
             else:
+                self._latest_ns = max(self._latest_ns, work.latest_ns)
                 has_hint |= self._write(work)
             yield work
             self._to_do.put_down()
@@ -316,14 +319,13 @@ class Worker:
     def _look_pause(self) -> float:
         return min(LOOK_ROUND, self._lease_s / 4)
 
-    def _next(self, until: float) -> Work | None:
-        """Return the next work; None when it is time for something else."""
+    def _next(self, until: float) -> SharedBatch | Query | None:
         work = self._to_do.take()
-        if work is None and not self._to_do.is_closing:
-            self._link.wait(self._to_do.self_pipe, until - time.monotonic())
+        if work is None:
+            self._to_do.wait(until - time.monotonic(), self._link.descriptor)
         return work
 
-    def _write(self, batch: Batch) -> bool:
+    def _write(self, batch: SharedBatch) -> bool:
         """Make a batch durable; tell whether other nodes may want to know."""
         self._batches += 1
         batch.number = self._batches
@@ -338,7 +340,7 @@ class Worker:
 
     def _look_round(self, deletes: bool) -> Generator[Outcome, None, bool]:
         """Keep the lease, take over what has no node, read what others have done; return whether there is more."""
-        now_ns = self._to_do.latest_ns if deletes else 0
+        now_ns = self._latest_ns if deletes else 0
 
         def look(sql: Sql) -> Round:
             began = self.lease.now()
@@ -447,7 +449,6 @@ class Worker:
         self._renewed(began)
 
     def _renewed(self, began: float) -> None:
-        """Record that the lease was renewed by what began at an instant."""
         now = self.lease.now()
         if now - self._renewed_at > LONG_BREAK * self._lease_s:
             self._steady_since = now
@@ -473,7 +474,7 @@ class Worker:
         The lease is renewed as soon as the database is there, unless another node has noticed meanwhile. A store that
         is being closed waits no longer.
         """
-        if self._to_do.is_closing:
+        if self._to_do.closed.is_set():
             with contextlib.suppress(_Finished):
                 self._fail(
                     f"node {self._node!r} has not reached the database for its lease of {self._lease_s:g} s"
@@ -494,13 +495,21 @@ class Worker:
     # ── the end before its time ─────────────────────────────────────────────────────────────────────────────────
 
     def _fail(self, failure: str) -> NoReturn:
-        """Make nothing durable any more."""
         with self._lock:
             if not self._failed.is_set():
                 logger.error("%s", failure)
                 self._when_lost(failure)
                 self._failed.set()
         raise _Finished
+
+
+def _answer(query: Query, sql: Sql) -> None:
+    try:
+        query.answer = query.read(sql)
+    except Exception as error:
+        if sql.broken or isinstance(error, psycopg.errors.LockNotAvailable):
+            raise  # asked again when the database is back, or the lock is gone
+        query.answer = StoreError(f"the store cannot be read: {error}")
 
 
 class _Finished(Exception):

@@ -194,10 +194,7 @@ class SqliteFile:
         lock_path = self.path.with_name(self.path.name + "-lock")
         check_kind(self.path)
         make_private(lock_path)
-        try:
-            lock = sqlite3.connect(lock_path, timeout=0, isolation_level=None)
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path} cannot be opened: {reason_of(error)}") from error
+        lock = _connect(self.path, lock_path, timeout=0)
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except UNREADABLE as error:
@@ -208,10 +205,7 @@ class SqliteFile:
         return lock
 
     def _connected(self) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(self.path, timeout=TRY_S, isolation_level=None)
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path} cannot be opened: {reason_of(error)}") from error
+        connection = _connect(self.path, self.path, timeout=TRY_S)
         try:
             self._patiently(lambda: self._set_up(connection))
         except UNREADABLE as error:
@@ -258,6 +252,13 @@ class SqliteFile:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def _connect(store: Path, path: Path, timeout: float) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(path, timeout=timeout, isolation_level=None)
+    except sqlite3.Error as error:
+        raise StoreError(f"{store} cannot be opened: {reason_of(error)}") from error
 
 
 def rewrite_addresses(connection: sqlite3.Connection) -> None:

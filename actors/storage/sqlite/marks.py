@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from actors.domain.caution import Caution
 
@@ -25,13 +24,6 @@ TABLES = (
     ) WITHOUT ROWID
     """,
 )
-
-
-class Mark(NamedTuple):
-    """What is written before an attempt."""
-
-    caution: Caution
-    alone: bool
 
 
 def begin(sql: sqlite3.Connection, open_ids: Iterable[str]) -> dict[str, Caution]:

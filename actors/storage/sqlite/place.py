@@ -220,7 +220,6 @@ def _lockers(path: Path, kinds: tuple[str, ...], first: int, last: int) -> Itera
 
 
 def _process(pid: int) -> str:
-    """Return a process, for people."""
     if pid <= 0:
         return "a process that cannot be seen from here"
     try:
@@ -230,7 +229,6 @@ def _process(pid: int) -> str:
 
 
 def _keep_private(path: Path) -> None:
-    """Take from others the right to read or change a file that is there."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -81,7 +81,7 @@ class SqliteHistories(MemoryStore):
                     continue
                 if command is not None:
                     commands[notification_id] = decode_command(command)
-                MemoryStore.commit(self, decode_event(event), commands[notification_id])
+                self._take_in(decode_event(event), commands[notification_id])
         except KeyError:
             raise ValueError(f"notification {notification_id!r} has a history and no beginning") from None
         except (msgspec.MsgspecError, ValueError) as error:
@@ -177,29 +177,29 @@ def recalled(
     Raises:
         Damaged: it was changed on the disk.
     """
-    row = sql.execute(
-        f"SELECT seq, {ENDED_NS}, command FROM remembered WHERE notification_id = ?1 "
-        "AND NOT EXISTS (SELECT 1 FROM notifications WHERE notification_id = ?1)",
-        (notification_id,),
-    ).fetchone()
-    if row is None or rows.ended_ns(*row[:2]) <= steady_ns - rows.ttl_ns:
+    command = _remembered(sql, "command", notification_id, rows, steady_ns)
+    if command is None:
         return None
-    check_seal(row[2], notification_id)
-    return decode_command(row[2])
+    check_seal(command, notification_id)
+    return decode_command(command)
 
 
 def ended_as(sql: sqlite3.Connection, notification_id: str, rows: RememberedRows, steady_ns: int) -> EndedAs | None:
     """Return how a notification has ended whose id is remembered at an instant; None: that is not known."""
     if not has_column(sql, "remembered", "ended_as"):
         return None  # a release that does not write it has made the file
+    return known_end(_remembered(sql, "ended_as", notification_id, rows, steady_ns))
+
+
+def _remembered(
+    sql: sqlite3.Connection, column: str, notification_id: str, rows: RememberedRows, steady_ns: int
+) -> Any:
     row = sql.execute(
-        f"SELECT seq, {ENDED_NS}, ended_as FROM remembered WHERE notification_id = ?1 "
+        f"SELECT {column}, seq, {ENDED_NS} FROM remembered WHERE notification_id = ?1 "
         "AND NOT EXISTS (SELECT 1 FROM notifications WHERE notification_id = ?1)",
         (notification_id,),
     ).fetchone()
-    if row is None or rows.ended_ns(*row[:2]) <= steady_ns - rows.ttl_ns:
-        return None
-    return known_end(row[2])
+    return None if row is None or rows.ended_ns(*row[1:]) <= steady_ns - rows.ttl_ns else row[0]
 
 
 def requests_in(sql: sqlite3.Connection) -> list[tuple[str, str, int]]:

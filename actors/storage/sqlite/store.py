@@ -24,38 +24,26 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-import threading
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from actors.domain.audit import AuditEntry
-from actors.domain.caution import ends_caution
-from actors.domain.codec import encode_command, encode_events
-from actors.domain.endpoints import EndpointChange
 from actors.domain.remembered_ids import EndedAs
-from actors.domain.requests import Request
-from actors.domain.store import LeaseLost, SettingsChange
-from actors.domain.suppressions import normal_address, suppression_from
-from actors.errors import StoreBusy, StoreError, StoreFailed, Unstorable
+from actors.domain.store import SettingsChange
+from actors.domain.suppressions import Key, Suppression, normal_address
+from actors.errors import StoreError, Unstorable
 from actors.instants import NS_PER_S, ns
 from actors.kernel.effects import Effect, Promise
-from actors.messages import (
-    NotificationEvent,
-    NotificationRedriven,
-    NotificationRequested,
-    NotificationSent,
-    SendNotification,
-)
+from actors.messages import NotificationRedriven, NotificationRequested, NotificationSent, SendNotification
 from actors.storage.clock_steps import Clocks
-from actors.storage.memory import DAY_NS, closes_case
-from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, Reads, StoreOnDisk
+from actors.storage.memory import DAY_NS
+from actors.storage.on_disk import KEEP_AUDIT_NS, Reads, StoreOnDisk
 from actors.storage.sqlite import marks
-from actors.storage.sqlite.batch import Acceptance, Batch, Retention
+from actors.storage.sqlite.batch import Retention, SqliteBatch, SqliteChange
 from actors.storage.sqlite.file import UNREADABLE, SqliteFile, is_locked, rewrite_addresses
 from actors.storage.sqlite.place import lock_holder, reason_of, resolved
 from actors.storage.sqlite.reading import (
@@ -68,6 +56,7 @@ from actors.storage.sqlite.reading import (
     recalled,
     requests_in,
 )
+from actors.storage.work_queue import Query
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +82,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     """
 
     _reads = Reads(closed_history, audit_entries, erase_histories)
+    _change = SqliteChange
 
     def __init__(
         self,
@@ -110,14 +100,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._busy_timeout = busy_timeout
         self._file: SqliteFile | None = None
         self.lease_holds = lambda: not self._cannot_be_written
-        self._seq = 0
-        self._to_do: deque[Batch | _Query] = deque()
-        self._lock = threading.Lock()
-        """Guards the work."""
-        self._news = threading.Condition(self._lock)
-        """Notifies the thread when there is some."""
-        self._batch: Batch | None = None
-        """The last batch, while more may go into it."""
+        self._numbers: Iterator[int] = count(1)
+        """Those of the changes of the file."""
 
     @classmethod
     @asynccontextmanager
@@ -162,99 +146,41 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         async with store._running():
             yield store
 
-    def _begin_to_close(self) -> None:
-        with self._news:
-            self._closing = True
-            self._news.notify()
-
     # ── in the thread of the system ─────────────────────────────────────────────────────────────────────────────
 
-    def commit(self, event: NotificationEvent, command: SendNotification) -> Effect:
-        self._check_open()
-        kind, notification_id = type(event), event.notification_id
-        is_requested, ends = kind is NotificationRequested, kind in ENDS
-        if is_requested:
-            if self.damaged:
-                self._check_undamaged(notification_id)
-            written = encode_command(command)
-        elif ends:
-            entry = self._open.get(notification_id) or self._dead[notification_id]
-            written = history = b""
-            has_history = entry.later is not None
-            if closes_case(entry, event):
-                written = encode_command(entry.command)
-                history = encode_events((*entry.events, event))
-        request_before = self._requests.of(notification_id)
-        endpoint_change = self.endpoints.change_by(event, command)
-        super().commit(event, command)
-        self._seq += 1
-        with self._lock:
-            batch = self._batch or self._new_batch()
-            self._write_request(batch, event, request_before)
-            if endpoint_change is not None:
-                self._write_endpoints(batch, endpoint_change)
-            if is_requested:
-                acceptance = Acceptance(self._open[notification_id], event.epoch_ns + event.at_ns - batch.ahead_ns)
-                batch.request(self._seq, event, acceptance, written)
-                return acceptance
-            if self._marked and ends_caution(event) and self._marked.pop(notification_id, None) is not None:
-                batch.mark(notification_id, None)
-            if ends:
-                batch.end(self._seq, event, written, history, self.remembered.latest_ns, has_history)
-                return batch
-            batch.add(self._seq, event)
-            if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
-                key = command.channel, normal_address(command.channel, command.recipient)
-                batch.suppress({key: self.suppressions.stored_at(key)})
-        return batch
+    def _new_batch(self) -> SqliteBatch:
+        return SqliteBatch(self._numbers, self._steps.ahead_ns())
 
-    def _write_request(self, batch: Batch, event: NotificationEvent, before: Request | None) -> None:
-        """Write what this event means for the request of its notification, in the same transaction."""
-        request = self._requests.of(event.notification_id)
+    def _before(self, change: SqliteChange) -> None:
+        notification_id = change.event.notification_id
+        if change.written and (why := self.damaged.get(notification_id)) is not None:
+            raise Unstorable(f"notification {notification_id!r} is in the store already, and cannot be sent: {why}")
+        if (request := self._requests.of(notification_id)) is not None:
+            change.members = request.members
+
+    def _after(self, change: SqliteChange) -> None:
+        kind, notification_id = type(change.event), change.event.notification_id
+        request = self._requests.of(notification_id)
         if request is None:
-            for member in () if before is None else before.members:
-                batch.belong(member, None)
-        elif isinstance(event, (NotificationRequested, NotificationSent)):
-            batch.belong(event.notification_id, request)
-
-    def _write_endpoints(self, batch: Batch, change: EndpointChange) -> None:
-        """Write what an event changes of endpoints, in the same transaction."""
-        for key, endpoint in change.endpoints.items():
-            batch.keep_endpoint(key, endpoint)
-        if change.audit is not None:
-            batch.note(self._seq, change.audit)
-
-    def note(self, entry: AuditEntry) -> Effect:
-        self._check_open()
-        self._check_entry(entry)
-        self._seq += 1
-        with self._lock:
-            batch = self._batch or self._new_batch()
-            batch.note(self._seq, entry)
-        return batch
+            if change.members:
+                change.requests = dict.fromkeys(change.members)
+        elif kind is NotificationRequested or kind is NotificationSent:
+            change.requests = {notification_id: (request.request_id, request.delivered)}
+        if kind is NotificationRedriven or change.beside.suppression is not None:
+            key = change.event.channel, normal_address(change.event.channel, change.command.recipient)
+            change.suppressions = {key: self.suppressions.stored_at(key)}
 
     def change(self, change: SettingsChange) -> Effect:
         self._check_change(change)
-        kept = self._apply(change)
-        self._seq += 1
-        with self._lock:
-            batch = self._batch or self._new_batch()
-            batch.note(self._seq, change.audit)
-            batch.suppress(kept)
-            for key in (*(suppression.key for suppression in change.suppressed), *change.lifted):
-                batch.suppress({key: self.suppressions.stored_at(key)})
-            for key in change.enabled:
-                batch.keep_endpoint(key, None)
-            for user_id, preferences in change.preferences.items():
-                batch.prefer(user_id, preferences)
-        return batch
+        suppressions: dict[Key, Suppression | None] = {**self._apply(change)}
+        for key in (*(suppression.key for suppression in change.suppressed), *change.lifted):
+            suppressions[key] = self.suppressions.stored_at(key)
 
-    def mark(self, notification_id: str, *, alone: bool) -> Effect:
-        self._check_open()
-        with self._lock:
-            batch = self._batch or self._new_batch()
-            batch.mark(notification_id, marks.Mark(self._marked[notification_id], alone))
-        return batch
+        def add(batch: SqliteBatch) -> Promise:
+            batch.suppressions |= suppressions
+            return batch.change(change)
+
+        return self._to_do.put(add)
 
     async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
         return await self._ask(lambda sql: recalled(sql, notification_id, self._retention.remembered, steady_ns))
@@ -262,89 +188,44 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
         return await self._ask(lambda sql: ended_as(sql, notification_id, self._retention.remembered, steady_ns))
 
-    def _new_batch(self) -> Batch:
-        """Return a new batch that changes go into now; called with the lock."""
-        batch = self._batch = Batch(self._steps.ahead_ns())
-        self._to_do.append(batch)
-        self._news.notify()
-        return batch
-
-    def _check_undamaged(self, notification_id: str) -> None:
-        if (why := self.damaged.get(notification_id)) is not None:
-            raise Unstorable(f"notification {notification_id!r} is in the store already, and cannot be sent: {why}")
-
-    def _batch_is_done(self, batch: Batch, failure: str | None) -> None:
-        """Take back what was known already, and resume all that wait for this batch."""
-        failed = None if failure is None else StoreFailed(failure)
-        for acceptance in batch.acceptances:
-            if acceptance.overtaken is not None:
-                notification_id = acceptance.entry.command.notification_id
-                if self._open.get(notification_id) is acceptance.entry:
-                    del self._open[notification_id]
-            acceptance.keep(failed or acceptance.overtaken)
-        batch.keep(failed)
-
-    async def _ask(self, read: Callable[[sqlite3.Connection], A]) -> A:
-        query = _Query(read)
-        with self._news:
-            if self._closing:
-                raise StoreError(f"{self.path} is closed")
-            if self.is_busy:
-                raise StoreBusy
-            self._batch = None  # what comes from now on is later
-            self._to_do.append(query)
-            self._news.notify()
-        try:
-            answer: A = await self._answer_of(query.done)
-        except StoreBusy:
-            raise
-        except Exception as error:
-            raise StoreError(f"{self.path} cannot be read: {reason_of(error)}") from error
-        return answer
-
     # ── in the thread of its own ────────────────────────────────────────────────────────────────────────────────
 
-    def _work(self) -> None:
+    def _open_and_serve(self) -> None:
+        file = SqliteFile(self.path, patiently=self._patiently)
         try:
-            file = SqliteFile(self.path, patiently=self._patiently)
-        except Exception as error:
-            self._not_opened = error
-        else:
-            try:
-                self._load(file.connection)
-                file.place.why_gone()
-                self._file = file
-                self._tell(self._opened.set)
-                self._serve(file)
-                if self._failure is None:
-                    self._patiently(lambda: marks.end(file.connection))
-            except Exception as error:
-                self._not_opened = error
-            finally:
-                with contextlib.suppress(sqlite3.Error):
-                    file.close()
-        self._tell(self._opened.set)
-        self._tell(self._ended.set)
+            self._load(file.connection)
+            file.place.why_gone()
+            self._file = file
+            self._tell(self._opened.set)
+            self._serve(file)
+            if self._failure is None:
+                self._patiently(lambda: marks.end(file.connection))
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                file.close()
 
     def _serve(self, file: SqliteFile) -> None:
-        """Do the queued work, in order, until the store closes and none is left."""
-        while True:
-            with self._news:
-                self._news.wait_for(lambda: self._to_do or self._closing, LOOK_PAUSE)
-                work = self._to_do.popleft() if self._to_do else None
-                if work is None and self._closing:
-                    return
-                if work is not None and work is self._batch:
-                    self._batch = None
+        """Do the queued work, in order, until the store closes and none is left, or it fails as a whole."""
+        while not self._to_do.is_over:
+            work = self._to_do.take()
             if work is None:
-                self._look_whether_it_is_there(file)
-            elif isinstance(work, _Query):
-                self._tell(work.done.keep, self._answer(file, work))
+                self._to_do.wait(LOOK_PAUSE)
+                work = self._to_do.take()
+            failure = None
+            if work is None:
+                failure = self._look_whether_it_is_there(file)
+            elif isinstance(work, Query):
+                self._answer(file, work)
             else:
-                if self._failure is None and (failure := self._write(file, work)) is not None:
-                    logger.error("%s", failure)
-                    self._failure = failure
-                self._tell(self._batch_is_done, work, self._failure)
+                failure = self._write(file, work)
+            if failure is not None:
+                logger.error("%s", failure)
+                self._lose(failure)
+                self._to_do.closed.wait()  # until then the file is ours
+                return
+            if work is not None:
+                self._tell(self._is_done, work)
+                self._to_do.put_down()
 
     def _patiently(self, do: Callable[[], A]) -> A:
         """Do something that writes, again and again while another process has the file locked.
@@ -360,7 +241,11 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 if not is_locked(error):
                     raise
                 is_open, waited = self._file is not None, time.monotonic() - since
-                gives_up = self._has_waited_to_close() if is_open else self._closing or waited >= self._busy_timeout
+                gives_up = (
+                    self._has_waited_to_close()
+                    if is_open
+                    else self._to_do.closed.is_set() or waited >= self._busy_timeout
+                )
                 if gives_up or (self._file is not None and self._file.place.why_gone() is not None):
                     error.args = (f"{error}: {lock_holder(self.path)}",)
                     raise
@@ -369,27 +254,22 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 self._goes_on(since)
                 return done
 
-    def _answer(self, file: SqliteFile, query: _Query) -> Any:
-        """Return the answer to a question, or why there is none."""
+    def _answer(self, file: SqliteFile, query: Query) -> None:
         try:
-            return self._patiently(lambda: query.read(file.connection))
+            query.answer = self._patiently(lambda: query.read(file.connection))
         except Exception as error:
-            return error
+            query.answer = StoreError(f"{self.path} cannot be read: {reason_of(error)}")
+            query.answer.__cause__ = error
 
-    def _look_whether_it_is_there(self, file: SqliteFile) -> None:
-        """Fail as a whole if what is written from now on would be lost; wait until anything could be."""
-        if self._failure is not None:
-            return
+    def _look_whether_it_is_there(self, file: SqliteFile) -> str | None:
+        """Return why what is written from now on would be lost; None: it would not. Wait until anything could be."""
         with contextlib.suppress(sqlite3.Error):  # which is for the next write to meet
             self._patiently(lambda: file.connection.executescript("BEGIN IMMEDIATE; ROLLBACK"))
-        if (why := file.place.why_gone()) is not None:
-            logger.error("%s", why)
-            self._failure = why
-            self._tell(self._tell_news, LeaseLost(why))
+        return file.place.why_gone()
 
-    def _write(self, file: SqliteFile, batch: Batch) -> str | None:
+    def _write(self, file: SqliteFile, batch: SqliteBatch) -> str | None:
         """Make a batch durable; return why it is not if it is not."""
-        if any(turn.closed for turn in batch.turns):
+        if any(change.beside.closed is not None for change in batch.beside):
             self._retention = self._retention._replace(has_closed=True)
         try:
             self._patiently(lambda: self._commit(file.connection, batch))
@@ -397,14 +277,12 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             if not isinstance(error, (sqlite3.Error, ValueError)):
                 logger.exception("%s failed", self.path)
             return f"{self.path} cannot be written: {reason_of(error)}"
-        self.transactions += 1
         return file.place.why_gone()  # looked at afterwards, so that nothing in a deleted file is said to be durable
 
-    def _commit(self, sql: sqlite3.Connection, batch: Batch) -> None:
+    def _commit(self, sql: sqlite3.Connection, batch: SqliteBatch) -> None:
         try:
             sql.execute("BEGIN IMMEDIATE")
-            for turn in batch.turns:
-                turn.write(sql, self._retention)
+            batch.write(sql, self._retention)
             sql.execute("COMMIT")
         except Exception:
             with contextlib.suppress(sqlite3.Error):
@@ -417,7 +295,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         try:
             self._patiently(lambda: sql.execute("BEGIN IMMEDIATE"))
             rewrite_addresses(sql)
-            self._seq = self.replay(sql)
+            self._numbers = count(self.replay(sql) + 1)
             stale = [member for member, *_ in requests_in(sql) if self._requests.of(member) is None]
             sql.executemany("DELETE FROM requests WHERE notification_id = ?", [(member,) for member in stale])
             self._be_careful(marks.begin(sql, self._open))
@@ -449,11 +327,3 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self.remembered.latest_ns = latest_ns
         remembered = RememberedRows(self.remembered.ttl_ns, (kept_from_seq, kept_to_seq), kept_at_ns)
         self._retention = self._retention._replace(remembered=remembered)
-
-
-class _Query:
-    """A question to the file, asked between two batches."""
-
-    def __init__(self, read: Callable[[sqlite3.Connection], Any]) -> None:
-        self.done = Promise()
-        self.read = read

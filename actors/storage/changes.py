@@ -1,0 +1,210 @@
+"""What an event changes in a store on disk: computed once, when it is handed over, and written by SQLite and
+PostgreSQL, each into its own tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from operator import attrgetter
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+
+from actors.domain.audit import AuditEntry
+from actors.domain.caution import Caution
+from actors.domain.codec import StoredEvent
+from actors.domain.store import SettingsChange
+from actors.errors import Overtaken
+from actors.kernel.effects import Promise
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationEvent,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.storage.memory import NOTHING, Beside, Entry
+
+ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded})
+"""What ends a notification for good."""
+
+HAPPENS = frozenset(get_args(StoredEvent)) - ENDS - {NotificationRequested}
+"""What else happens to one, and is a row of its history."""
+
+CONDITIONAL = frozenset({NotificationRequested, NotificationRedriven, DeadLetterDiscarded})
+"""What may be overtaken: by another notification with the same id, or by another node."""
+
+
+class Change(msgspec.Struct, eq=False, gc=False):
+    """An event, with all that is written of it."""
+
+    event: NotificationEvent
+    command: SendNotification
+    """With its edits."""
+
+    before: Entry | None
+    """What memory has of the notification until then."""
+
+    at_ns: int
+    """When it happened, since 1970."""
+
+    written: bytes = b""
+    """The command, where it is requested."""
+
+    steady_ns: int = 0
+    """When an id is requested, or is remembered from, by the clock that nobody sets."""
+
+    number: int = 0
+    """Orders the changes of a store, or of a batch."""
+
+    entry: Entry | None = None
+    """What memory has of the notification since, where it is requested or redriven."""
+
+    beside: Beside = NOTHING
+    was_marked: bool = False
+    """Whether its notification has a mark until then."""
+
+    promise: Promise | None = None
+    """That it is durable, or Overtaken; None: it cannot be overtaken, and its batch is the promise."""
+
+    @property
+    def has_history(self) -> bool:
+        """Whether there may be rows of what happened to its notification."""
+        return self.before is None or self.before.later is not None
+
+    @property
+    def audited(self) -> NotificationEvent | AuditEntry | None:
+        """What it adds to the audit trail."""
+        if self.beside.is_audited:
+            return self.event
+        return None if self.beside.endpoints is None else self.beside.endpoints.audit
+
+
+class Mark(NamedTuple):
+    """What is written before an attempt."""
+
+    caution: Caution
+    alone: bool
+    """Whether no other one is under way."""
+
+
+class Turn:
+    """Changes of which each is of another notification, so that those of a kind may be written together."""
+
+    __slots__ = ("_by_kind", "change", "ids")
+
+    def __init__(self, change: SettingsChange | None = None) -> None:
+        self.change = change
+        """A change of settings, where that has a turn of its own, between what is before and after it."""
+        self.ids: set[str] = set()
+        self._by_kind: dict[type, list[Any]] = {}
+
+    def add(self, change: Change) -> None:
+        """Take a change in."""
+        self.ids.add(change.event.notification_id)
+        self._by_kind.setdefault(type(change.event), []).append(change)
+
+    def of(self, *kinds: type) -> list[Any]:
+        """Return the changes of these kinds, in order."""
+        found = [self._by_kind[kind] for kind in kinds if kind in self._by_kind]
+        return found[0] if len(found) == 1 else sorted(chain(*found), key=attrgetter("number"))
+
+
+class Batch(Promise):
+    """The changes of one transaction, and the promise that they are durable."""
+
+    __slots__ = (
+        "_numbers",
+        "ahead_ns",
+        "beside",
+        "conditional",
+        "last",
+        "latest_ns",
+        "marks",
+        "notes",
+        "overtaken",
+        "turns",
+    )
+
+    def __init__(self, numbers: Iterator[int], ahead_ns: int) -> None:
+        super().__init__()
+        self._numbers = numbers
+        self.last = 0
+        """The number of the last change in it."""
+        self.ahead_ns = ahead_ns
+        """By how much the wall clock was ahead of the one that nobody sets when it began."""
+        self.latest_ns = 0
+        """The latest instant of a change in it, by that clock, since 1970."""
+        self.turns = [Turn()]
+        self.beside: list[Any] = []
+        """The events that change something beside their notifications."""
+        self.notes: list[tuple[int, AuditEntry]] = []
+        """Entries of the audit trail that are of no event, with their numbers."""
+        self.marks: dict[str, Mark | None] = {}
+        """Those that are so in the end; None: it has none."""
+        self.conditional: list[Any] = []
+        """The changes that may be overtaken."""
+        self.overtaken: dict[Any, Overtaken] = {}
+        """Those whose ids are known, or that another node was faster with."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more may go into it."""
+        return False
+
+    @property
+    def promises(self) -> list[Promise]:
+        """All that are kept when it is durable, or cannot be."""
+        return [*(change.promise for change in self.conditional), self]
+
+    def add(self, change: Any) -> Promise:
+        """Take an event in; return the promise that it is durable."""
+        event = change.event
+        notification_id, steady_ns = event.notification_id, change.at_ns - self.ahead_ns
+        self.last = change.number = next(self._numbers)
+        if steady_ns > self.latest_ns:
+            self.latest_ns = steady_ns
+        if change.written:
+            change.steady_ns = steady_ns
+        if change.beside is not NOTHING:
+            self.beside.append(change)
+        if change.was_marked:
+            self.marks[notification_id] = None
+        turn = self.turns[-1]
+        if notification_id in turn.ids:
+            turn = Turn()
+            self.turns.append(turn)
+        turn.add(change)
+        if type(event) not in CONDITIONAL:
+            return self
+        self.conditional.append(change)
+        promise = change.promise = Promise()
+        return promise
+
+    def note(self, entry: AuditEntry) -> Promise:
+        """Take in an entry of the audit trail that is of no event."""
+        self.last = next(self._numbers)
+        self.notes.append((self.last, entry))
+        self.latest_ns = max(self.latest_ns, entry.at_ns - self.ahead_ns)
+        return self
+
+    def mark(self, notification_id: str, mark: Mark) -> Promise:
+        """Take in what is to be written before an attempt of a notification."""
+        self.marks[notification_id] = mark
+        return self
+
+    def change(self, change: SettingsChange) -> Promise:
+        """Take in a change of settings."""
+        return self.note(change.audit)
+
+    def audited(self) -> list[tuple[int, str | None, int, NotificationEvent | AuditEntry]]:
+        """Return the number, the notification, the instant and the content of what goes into the audit trail."""
+        found: list[tuple[int, str | None, int, NotificationEvent | AuditEntry]] = []
+        for change in self.beside:
+            if change not in self.overtaken and (entry := change.audited) is not None:
+                found.append((change.number, change.event.notification_id, change.at_ns, entry))
+        found += ((number, entry.notification_id, entry.at_ns, entry) for number, entry in self.notes)
+        return sorted(found, key=lambda each: each[0])
