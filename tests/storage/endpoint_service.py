@@ -38,7 +38,6 @@ class Endpoint(Provider):
 async def main() -> None:
     """Run it."""
     path = sys.argv[1]
-    node = {"node": "one", "lease": 5.0} if path.startswith("postgresql:") else {}
     told: list[str] = []
     webhook = {
         "retry": {"max_attempts": 1},
@@ -47,7 +46,7 @@ async def main() -> None:
     }
     config = {"channels": {"webhook": webhook}, "drain": 0}
     async with (
-        opened_store(path, **node) as store,
+        opened_store(path, node="one", lease=5.0) as store,
         Notifier.open(config, providers=Endpoint(), store=store, notify=told.append) as notifier,
     ):
         known = store.endpoints.find(WEBHOOK, HOOK)

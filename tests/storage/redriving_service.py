@@ -49,7 +49,6 @@ async def send(notifier: Notifier, notification_id: str) -> None:
 async def main() -> None:
     """Run it."""
     path, gateway = sys.argv[1], Gateway()
-    node = {"node": NODE, "lease": 5.0} if path.startswith("postgresql:") else {}
     push = {
         "retry": {"max_attempts": 1},
         "circuit_breaker": {
@@ -60,7 +59,7 @@ async def main() -> None:
         "redrive": {"rate": "1/s" if MODE in ("up-slowly", "again") else "50/s"},
     }
     async with (
-        opened_store(path, **node) as store,
+        opened_store(path, node=NODE, lease=5.0) as store,
         Notifier.open({"channels": {"push": push}, "drain": 0}, providers=gateway, store=store) as notifier,
     ):
         if MODE in ("down", "again"):

@@ -42,10 +42,9 @@ def command(name: str, not_before: datetime) -> SendNotification:
 async def main() -> None:
     """Run it."""
     path, ahead = sys.argv[1], float(sys.argv[2])
-    node = {"node": "one", "lease": 5.0} if path.startswith("postgresql:") else {}
     config = {"channels": {"push": {}, "sms": {"quota": {"rate": "1/h"}}}, "drain": 0}
     async with (
-        opened_store(path, **node) as store,
+        opened_store(path, node="one", lease=5.0) as store,
         Notifier.open(config, providers=Receiver(), store=store) as notifier,
     ):
         if not ahead:
