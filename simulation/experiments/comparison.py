@@ -344,7 +344,9 @@ def _over_runs_as_dict(found: OverRuns, kind: MetricKind) -> dict[str, Any]:
 
 def _check_all_differ(settings: Sequence[Setting], scenarios: Sequence[Scenario]) -> None:
     firsts: dict[str, Setting] = {}
-    pairs = [(firsts.setdefault(repr(scenario), own), own) for own, scenario in zip(settings, scenarios, strict=True)]
+    # What is left out may be another thing than its default in the file.
+    given = [repr(scenario.model_dump(exclude_unset=True)) for scenario in scenarios]
+    pairs = [(firsts.setdefault(text, own), own) for text, own in zip(given, settings, strict=True)]
     if problems := [f"--vary: {own.label} is the same as {first.label}" for first, own in pairs if first is not own]:
         raise ConfigurationError(problems)
 

@@ -217,6 +217,12 @@ def test_long_names_of_settings_are_numbered(scenario):
     assert [line.split()[0] for line in lines[4:]] == ["sent", "#1", "#2"]
 
 
+def test_settings_differ_also_in_what_one_of_them_leaves_out(scenario):
+    unbounded = {"channels.sms": ["{max_in_flight: null}", "{}"]}
+    compared = simulation.compare(scenario, unbounded, replicates=1, metrics=["sent_fraction"], sets=["duration=1s"])
+    assert len(compared.settings) == 2
+
+
 @pytest.mark.integration
 def test_json_is_one_document_and_out_holds_it_with_tables(scenario, tmp_path):
     done = retrylab("compare", scenario, "--vary", f"{ATTEMPTS}={{from: 1, to: 3, steps: 2}}", "--replicates", 2,
