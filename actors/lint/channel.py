@@ -29,9 +29,8 @@ def lint(channel: str, config: ChannelConfig, traffic: Traffic | None = None) ->
         traffic: what is known of the notifications. None: nothing, and no finding depends on it. The recipients of
             webhooks always choose their hosts.
     """
-    traffic = replace(
-        traffic or Traffic(), chooses_hosts=channel == "webhook" or bool(traffic and traffic.chooses_hosts)
-    )
+    traffic = traffic or Traffic()
+    traffic = replace(traffic, chooses_hosts=traffic.chooses_hosts or channel == "webhook")
     rules = (
         retry_rules, budget_rules, _provider_rules, channel_fault_rules, load_rules, failover_rules, host_rules,
         endpoint_rules, expiry_rules, early_end_rules,
