@@ -8,22 +8,20 @@ from urllib.parse import urlsplit
 
 import httpx2
 import trio
+from desks import ANN as ANN, OTTO as OTTO, SHOP as SHOP, TOKENS
 from selectolax.lexbor import LexborHTMLParser
 from starlette.applications import Starlette
 
 from actors import NotificationChannel, Notifier, Provider, SendNotification
 from actors.outcomes import Permanent, Sent, Transient
 from actors.service import console
-from actors.service.http.access import Access, TokenConfig
+from actors.service.http.access import Access
 from actors.service.http.health import Status
 from actors.service.observability.metrics import Metrics
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
 from actors.storage.memory import MemoryStore
 
-SHOP, ANN, OTTO = "shop-0123456789abcdef", "ann-0123456789abcdef", "otto-0123456789abcdef"
-TOKENS = (TokenConfig(name="shop", role="ingest", secret=SHOP), TokenConfig(name="ann", role="reader", secret=ANN),
-    TokenConfig(name="otto", role="operator", secret=OTTO))  # fmt: skip
 HOST = "console.test"
 
 NASTY = "<script>alert('x')</script> & \"more\""

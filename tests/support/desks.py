@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx2
+import served
 import trio
+from served import ANN as ANN, OTTO as OTTO, SHOP as SHOP
 
 from actors import Notifier
 from actors.domain.attempts import Attempt, Provider
@@ -24,7 +26,7 @@ from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
 
 EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS
-SHOP, ANN, OTTO = "shop-0123456789abcdef", "ann-0123456789abcdef", "otto-0123456789abcdef"
+TOKENS = tuple(TokenConfig.model_validate(each) for each in served.TOKENS)
 
 
 def command(notification_id: str = "n", **fields: Any) -> SendNotification:
@@ -99,11 +101,10 @@ async def desk(store: Store | None = None, provider: Provided | None = None, **c
 def app_of(at: Desk, watch: BreakerWatch | None = None) -> Any:
     """Return the service's application over a desk."""
     app = make_app()
-    tokens = [("shop", "ingest", SHOP), ("ann", "reader", ANN), ("otto", "operator", OTTO)]
     app.state.service = SimpleNamespace(
         notifier=at.notifier,
         dead_letters=at.letters,
-        access=Access([TokenConfig(name=name, role=role, secret=secret) for name, role, secret in tokens]),
+        access=Access(TOKENS),
         config=SimpleNamespace(notifier=None),
         store=at.notifier.pipeline.store,
         breakers=watch if watch is not None else BreakerWatch(),
