@@ -20,7 +20,7 @@ sender, who is told.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -37,22 +37,18 @@ _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}", re.ASCII)
 _SEAM = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_.:]+")
 
 
-def _path(value: Any, _unit_required: bool) -> str | None:
-    return value if isinstance(value, str) and _PATH.fullmatch(value) else None
-
-
-def _type(value: Any, _unit_required: bool) -> str | None:
-    return value if isinstance(value, str) and _TYPE.fullmatch(value) else None
+def _matching(pattern: re.Pattern[str]) -> Callable[[Any, bool], str | None]:
+    return lambda value, _unit_required: value if isinstance(value, str) and pattern.fullmatch(value) else None
 
 
 FieldPath = Annotated[
-    str, Wanted("the name of a field of the event, such as email or user.email", _path, {"type": "string"})
+    str, Wanted("the name of a field of the event, such as email or user.email", _matching(_PATH), {"type": "string"})
 ]
 EventType = Annotated[
     str,
     Wanted(
         "a type of events such as PasswordResetRequested: a letter, then letters, digits, _, -, . or :, at most 100",
-        _type,
+        _matching(_TYPE),
         {"type": "string", "pattern": f"^{_TYPE.pattern}$"},
     ),
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from starlette.responses import Response
 
@@ -50,16 +50,6 @@ _DONE = {
     "enabled": Done("The endpoint is enabled. Its dead letters stay until they are retried."),
     "not-disabled": Done("That endpoint is not disabled.", "care"),
 }
-
-
-@dataclass(frozen=True)
-class _Row:
-    name: str
-    host: str | None
-    state: str
-    since: datetime
-    next: str
-    next_at: datetime | None
 
 
 async def breakers_page(visit: Visit) -> Response:
@@ -119,7 +109,7 @@ def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Resp
     )
 
 
-def _row(breaker: BreakerNow, started: datetime) -> _Row:
+def _row(breaker: BreakerNow, started: datetime) -> dict[str, Any]:
     next_at = None
     match breaker.state:
         case BreakerState.OPEN:
@@ -134,7 +124,8 @@ def _row(breaker: BreakerNow, started: datetime) -> _Row:
             what = "by an operator's override, until the next one"
         case _:
             what = "so in the settings; an operator may override it"
-    return _Row(breaker.name, breaker.host, breaker.state, breaker.since or started, what, next_at)
+    known = {"name": breaker.name, "host": breaker.host, "state": breaker.state, "since": breaker.since or started}
+    return known | {"next": what, "next_at": next_at}
 
 
 def _choices(visit: Visit) -> list[tuple[str, str]]:
