@@ -14,9 +14,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from serve_processes import WAIT_S, Process, Receiver, hook, process, receiver, settings, until
 from served import OTTO, SHOP, write
 from test_second_serve import server, store  # noqa: F401
-from test_serve_process import WAIT_S, Process, Receiver, hook, process, receiver, settings, until
 
 from actors.service.config import load
 from actors.service.stores import open_store

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from postgres_server import NoServer, Server, running_server
+from serve_processes import SERVE, WAIT_S, Process, hook, process, receiver, settings, until
 from served import OTTO, write
-from test_serve_process import SERVE, WAIT_S, Process, hook, process, receiver, settings, until
 
 pytestmark = pytest.mark.integration
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from serve_processes import process
 from served import OTTO, SHOP, write
-from test_serve_process import process
 from test_serve_strangers import resident
 
 PER_S = 20

@@ -13,8 +13,8 @@ from random import Random
 import pytest
 import trio
 from http_fuzz import attack
+from serve_processes import SERVE, Process
 from served import OTTO, SHOP, email, write
-from test_serve_process import SERVE, Process
 
 AT_ONCE = 20
 """Strangers side by side."""
@@ -107,7 +107,7 @@ async def slow_ones(port: int, release: trio.Event, *, task_status: trio.TaskSta
 async def test_slow_clients_of_a_service_with_few_descriptors_keep_out_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("test_serve_process.SERVE", ["sh", "-c", 'ulimit -n 100; exec "$0" "$@"', *SERVE])
+    monkeypatch.setattr("serve_processes.SERVE", ["sh", "-c", 'ulimit -n 100; exec "$0" "$@"', *SERVE])
     settings = write(tmp_path / "service.yaml", listen="127.0.0.1:0", store={"sqlite": "store.db"})
     process = Process(settings)
     release = trio.Event()
