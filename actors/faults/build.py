@@ -51,7 +51,7 @@ def unreliable_providers(
 
 
 def fault_rules_of(provider: Provider) -> Iterator[FaultRules]:
-    """Yield the fault rules of a provider and of those that it wraps, where they have any."""
+    """Yield the fault rules of a provider and of the providers that it wraps, where they have any."""
     while True:
         rules = getattr(provider, "fault_rules", None)
         if isinstance(rules, FaultRules):
@@ -85,7 +85,7 @@ def with_defaults(
 
 
 def reaches_of(providers: Mapping[str, Provider]) -> dict[str, Reach]:
-    """Return how the providers of a channel reach those that they ask, by name."""
+    """Return how the providers of a channel reach their servers, by name."""
     return {
         name: Reach(provider.connections_max, provider.recipients_choose_hosts) for name, provider in providers.items()
     }

@@ -20,14 +20,14 @@ from actors.settings.faults import FaultConfig
 
 
 class FaultyProvider(WrappedProvider):
-    """Decides the fate of each attempt as the unreliable provider does, and passes on what is to succeed.
+    """Decides the fate of each attempt as the unreliable provider does, and passes on the attempts that may succeed.
 
     Equal seeds, names and faults give the fates of a :class:`~actors.faults.provider.SimulatedProvider`. What
     differs is what the wrapped provider does in its own time:
 
     * An attempt that is to succeed is delayed for the `latency` of the faults, and for its wait where they set a
       `capacity`; then the wrapped provider makes it, and its outcome counts, whatever it is.
-    * `latency_factor` makes that provider slower as well: what it takes is stretched by as much.
+    * `latency_factor` makes that provider slower as well: its time is stretched by as much.
     * A lost reply: the attempt is made, its outcome is dropped, and no answer ever comes.
     * All other faults answer, or hang, without asking the wrapped provider.
 
@@ -52,16 +52,16 @@ class FaultyProvider(WrappedProvider):
         """Wrap a provider.
 
         Args:
-            provider: delivers what is to succeed.
-            faults: what goes wrong, and when; their `channel` and `provider` are not looked at.
-            settings: what is so even when nothing goes wrong: its latency comes on top of the wrapped provider's.
+            provider: makes the attempts that may succeed.
+            faults: the faults; their `channel` and `provider` are not looked at.
+            settings: its behaviour when nothing goes wrong: the latency comes on top of the wrapped provider's.
             rules: what decides by the current state; see :data:`~actors.faults.rules.FailureRule`.
             streams: its random streams; a seed of 0 when None.
             name: of its random streams; providers of the same name and seed have the same seeds.
 
         Raises:
-            ConfigurationError: a rule cannot be called, or settings or a fault are of an upstream: what is behind the
-                wrapped provider is its own.
+            ConfigurationError: a rule cannot be called, or settings or a fault are of an upstream, which only the
+                wrapped provider can have.
         """
         if settings.upstream is not None or any(fault.upstream for fault in faults):
             raise ConfigurationError(

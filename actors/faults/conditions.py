@@ -101,7 +101,7 @@ class Flapping:
 
 
 class TimedFault:
-    """One fault with its window, and what it remembers from one attempt to the next."""
+    """One fault with its window, and its state from one attempt to the next."""
 
     def __init__(self, fault: FaultConfig, latencies: Random, spells: Random) -> None:
         self.start_ns, self.end_ns = _window_ns(fault)
@@ -114,14 +114,14 @@ class TimedFault:
 
         changes = [value.over for value in (fault.failure_rate, fault.latency_factor) if isinstance(value, Change)]
         self.changes_until_ns = min(self.end_ns, self.start_ns + ns(max(changes, default=0.0)))
-        """When its rate and its factor have come to what they stay at."""
+        """When its rate and its factor change no more."""
 
     def failure_rate(self, now_ns: int) -> float:
         """Return the share of attempts that it has fail transiently now."""
         return value_at(self.fault.failure_rate or 0.0, seconds(now_ns - self.start_ns))
 
     def latency_factor(self, now_ns: int) -> float:
-        """Return by what it multiplies the latency now."""
+        """Return its present factor of the latency."""
         return value_at(self.fault.latency_factor or 1.0, seconds(now_ns - self.start_ns))
 
     def holds(self, now_ns: int) -> bool:
@@ -189,7 +189,7 @@ class Forecast:
         Args:
             latency: draws the latency when no fault gives another.
             failure_rate: share of attempts that fail transiently when nothing is wrong.
-            faults: what goes wrong, and when.
+            faults: all of the provider's.
             streams: the random streams of the faults.
             name: of the provider, which begins the names of their streams.
             is_ever_calm: whether there is nothing beside the faults that an attempt must be looked at for.

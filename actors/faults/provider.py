@@ -74,14 +74,14 @@ class SimulatedProvider(Provider):
             connections: how many attempts there are at once at most, at least 1; a channel holds the others back. No
                 bound when None.
             per_in_flight: seconds that an attempt takes longer for each other one that is under way when it starts.
-            upstream: what it asks before it answers, and retries there; it delivers by itself when None.
-            script: what it answers to the first attempts; see
+            upstream: which it asks before it answers, and retries there; it delivers by itself when None.
+            script: its answers to the first attempts; see
                 :attr:`~actors.settings.channel.ProviderConfig.script`.
             rules: what decides by the current state.
-            faults: what goes wrong, with it or with its upstream, and when; their `channel` is not looked at.
+            faults: its faults and its upstream's; their `channel` is not looked at.
             streams: its random streams; a seed of 0 when None.
             name: of its random streams; providers of the same name and seed have the same seeds.
-            called: what its channel calls it, in what is recorded of its upstream; None where that has only one.
+            called: its name in its channel, for the events of its upstream; None where the channel has only one.
             account: the quota of its account, which others share that are given it too; None: it has none.
 
         Raises:
@@ -196,7 +196,7 @@ class SimulatedProvider(Provider):
 
 
 def parted(faults: Sequence[FaultConfig]) -> tuple[list[FaultConfig], list[FaultConfig]]:
-    """Return those of some faults that are of a provider itself, and those of what is behind it."""
+    """Return the faults of a provider itself, and the faults of its upstream."""
     return [fault for fault in faults if not fault.upstream], [fault for fault in faults if fault.upstream]
 
 

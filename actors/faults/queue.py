@@ -34,7 +34,7 @@ class ServiceQueue:
         """Those still to come, the next one last."""
         self._servers = self._steps.pop()[1]
         self._ends_ns: list[int] = []
-        """A heap of the instants at which the service of those ends that are served at `_latest_start_ns`."""
+        """A heap: when each service ends that is under way at `_latest_start_ns`."""
         self._latest_start_ns = 0
 
     def join(self, now_ns: int, service_ns: int) -> tuple[int, int]:
@@ -81,7 +81,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class LoadMeter:
-    """Keeps what the `Load` of a provider is made of. `now_ns` never goes back from one call to the next."""
+    """Measures the `Load` of a provider. `now_ns` never goes back from one call to the next."""
 
     __slots__ = ("_delivered", "_starts_ns", "_under_way")
 
@@ -89,7 +89,7 @@ class LoadMeter:
         self._starts_ns: deque[int] = deque()
         """When the waiting ones start, in order."""
         self._under_way: list[tuple[int, bool]] = []
-        """A heap of those that wait or are served: when each ends, and whether it is delivered then."""
+        """A heap of the attempts that wait or are served: when each ends, and whether it is delivered then."""
         self._delivered = 0
 
     def add(self, start_ns: int, end_ns: int, *, delivers: bool) -> None:

@@ -123,8 +123,8 @@ class FaultRules:
         """Make the fates of a provider.
 
         Args:
-            config: what it is like when nothing goes wrong.
-            faults: what goes wrong, and when; their `channel` and `provider` are not looked at.
+            config: its settings when nothing goes wrong.
+            faults: the faults; their `channel` and `provider` are not looked at.
             rules: what decides by the current state.
             streams: its random streams.
             name: of its random streams; fates of the same name and seed have the same seeds.
@@ -155,9 +155,9 @@ class FaultRules:
         self._rules = tuple(rules)
         self._failed: set[int] = set()
         self.rules_failed = 0
-        """How often a rule has raised, or returned what is no outcome."""
+        """How often a rule has raised, or returned no outcome."""
         self.when_rule_fails: Callable[[Exception], None] | None = None
-        """Called each time with what it raised; None: the first time of each rule is logged."""
+        """Called with the error, each time; None: the first time of each rule is logged."""
         self._queue: ServiceQueue | None = None
         self._station: RunningStation | None = None
         speeds = speed_steps(faults)
@@ -186,7 +186,7 @@ class FaultRules:
         """Go by the clock of this system, where one is needed.
 
         Raises:
-            ActorSystemError: it went by that of another one before.
+            ActorSystemError: it went by the clock of another system before.
         """
         if self._station is not None:
             self._station.on_wired(system)

@@ -24,7 +24,7 @@ class _Job(NamedTuple):
 
 
 class RunningStation:
-    """The servers of one provider, and what is under way there. No attempt leaves when its sender stops waiting."""
+    """The servers of one provider, and their jobs. No attempt leaves when its sender stops waiting."""
 
     def __init__(self, discipline: Discipline, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
         """Make an empty station, of any discipline but ``fifo``, which needs no clock."""
@@ -42,7 +42,7 @@ class RunningStation:
         """Go by the clock of this system.
 
         Raises:
-            ActorSystemError: it went by that of another one before.
+            ActorSystemError: it went by the clock of another system before.
         """
         if self._system not in (None, system):
             raise ActorSystemError("a simulated provider serves one run: give each system its own providers")

@@ -1,4 +1,4 @@
-"""What a provider asks behind its API, and how it retries there: the lower of two layers that both retry.
+"""The upstream that a provider asks behind its API, with retries: the lower of two layers that both retry.
 
 With r1 attempts at the sender and r2 requests for each at the provider, the bottom is asked up to r1 · r2 times. The
 provider does not know that its sender has stopped waiting: it goes on with its retries, while the sender's next attempt
@@ -30,7 +30,7 @@ UPSTREAM_TIMED_OUT = Ambiguous(reason="upstream timed out")
 
 
 class _Errand:
-    """What the upstream is asked for one attempt, again and again until it is done."""
+    """The requests to the upstream for one attempt, until one succeeds or the last has failed."""
 
     __slots__ = ("attempt", "charge", "done", "number", "progress", "since_ns")
 
@@ -46,7 +46,7 @@ class _Errand:
 
 
 class Upstream:
-    """What is behind one provider. It has state, so it serves one run."""
+    """The upstream of one provider. It has state, so it serves one run."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Upstream:
         """Go by the clock of this system.
 
         Raises:
-            ActorSystemError: it went by that of another one before.
+            ActorSystemError: it went by the clock of another system before.
         """
         if self._system not in (None, system):
             raise ActorSystemError("a simulated provider serves one run: give each system its own providers")

@@ -143,7 +143,7 @@ class EventBus:
         """Tells whether a notification of this class may be accepted. None: it always may."""
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
         self._priorities: dict[type, list[tuple[Subscriber, Priority]]] = {}
-        """By type of event, those of its subscribers that were given one."""
+        """By type of event, its subscribers with a class of traffic."""
         self.pending = PendingAnswers()
 
     def connect(self, handler: ActorRef[Any], has_room: Callable[[Priority], bool] | None) -> None:
@@ -425,7 +425,7 @@ def check_id(notification_id: Any) -> None:
 
 
 def check_timeout(timeout: Any) -> None:
-    """Refuse what is no time-out in seconds; None is one that has no end.
+    """Refuse anything but a time-out in seconds; None is one without an end.
 
     Raises:
         WrongType: it is no number.

@@ -52,13 +52,13 @@ class Unfit(Exception):
 
 
 class RenderBudget:
-    """What the texts of one notification may still take."""
+    """The steps that the texts of one notification may still take."""
 
     def __init__(self) -> None:
         self.steps = STEPS_MAX
 
     def spend(self, steps: int) -> None:
-        """Take steps from those that are left."""
+        """Take steps from the rest."""
         self.steps -= steps
         if self.steps < 0:
             raise Unfit("takes too much work to fill in")
@@ -316,7 +316,7 @@ class _Environment(SandboxedEnvironment):
         return self.getitem(obj, attribute) if isinstance(obj, dict) else super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return what is named in brackets, or by a part of a path such as ``sort(attribute='user.name')``."""
+        """Return the item named in brackets, or by a part of a path such as ``sort(attribute='user.name')``."""
         _budget.get().spend(3)
         if not isinstance(argument, (str, int, slice)):
             raise _unfit("a name or a number in brackets", argument)
@@ -539,6 +539,6 @@ def read(source: str, html: bool) -> tuple[Template | None, list[tuple[int, str]
         return None, [(error.lineno, f"{error.message or 'no template'}; {_BRACES_OF_JINJA if is_jinja else _BRACES}")]
     except RecursionError:
         return None, [(1, f"nested too deep: wanted at most {DEPTH_MAX} levels")]
-    except Exception as error:  # what the limits of Jinja's parser end in, as for a number of 5,000 digits
+    except Exception as error:  # of the limits of Jinja's parser, as for a number of 5,000 digits
         return None, [(1, f"{type(error).__name__}: {error}")]
     return None, sorted(reader.problems)

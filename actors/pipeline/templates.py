@@ -44,7 +44,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     """None: the notification's own."""
 
     html: bool = False
-    """Whether the body is HTML; then what is filled in is escaped."""
+    """Whether the body is HTML; then values are escaped."""
 
 
 BUILT_IN: Mapping[str, Template] = {
@@ -65,7 +65,7 @@ class Templates:
     # Those of a class of one's own that makes none itself.
     _ready: Mapping[str, _Ready] = MappingProxyType({})
     _refused: Mapping[str, str] = MappingProxyType({})
-    """By name, what is wrong with those that cannot be used."""
+    """By name of a template that cannot be used, the problem."""
 
     def __init__(self, templates: Mapping[str, Template] = BUILT_IN, *, variables: Mapping[str, Any] | None = None):
         """Take templates, and variables that all of them have (such as `platform`).
@@ -104,7 +104,7 @@ class Templates:
         Args:
             directory: of the files.
             variables: that all of them have.
-            earlier: what was read before; in place of a file that cannot be used it has the template to go on with.
+            earlier: the templates read before; a file that cannot be used leaves the earlier one in place.
 
         Returns: the templates, and what is wrong, a line each: ``welcome.de.txt:3: unexpected '}'``, with the
             directory before it. Without the directory they are the earlier ones, or else the built-in ones alone.
@@ -284,7 +284,7 @@ def template_files(directory: Path) -> list[Path]:
 
 
 def problems_in(path: Path) -> list[str]:
-    """Return what is wrong with the file of a template, or with those of a directory, a line each.
+    """Return the problems of the file of a template, or of the files of a directory, a line each.
 
     Raises:
         TemplateError: there is none.
@@ -308,4 +308,4 @@ _NAME_SHOWN = 100
 """Characters of the name of a template that is unknown."""
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
-"""What a tag of a language looks like, roughly (RFC 5646): ``de``, ``pt-BR``, ``zh-Hant``."""
+"""The form of a tag of a language, roughly (RFC 5646): ``de``, ``pt-BR``, ``zh-Hant``."""

@@ -91,7 +91,7 @@ class CircuitBreaker:
         return self._breaker.state
 
     async def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Await ``function(*args)`` and return what it returns.
+        """Await ``function(*args)`` and return its result.
 
         Raises:
             ServiceUnavailable: the breaker is open, and the function was not called.
@@ -179,7 +179,7 @@ class BreakerGuard:
 
 
 def _problems_alone(config: CircuitBreakerConfig) -> Iterator[str]:
-    """Yield what is set and means nothing to a breaker that no pipeline is around."""
+    """Yield a problem for each setting that means nothing without a pipeline."""
     if config.per == "host":
         yield "per: wanted channel, as a circuit breaker alone knows no recipients (a pipeline's does), got 'host'"
     for key, why in _OF_A_PIPELINE.items():

@@ -1,4 +1,4 @@
-"""What a policy alone needs of its host, trio, asyncio or a plain thread: the time, a sleep, and to be woken up.
+"""The needs of a policy alone on its host, trio, asyncio or a plain thread: the time, a sleep, and a wake-up.
 
 Which host it is is found out with each call, so that one policy may be shared by all of them.
 """
@@ -68,7 +68,7 @@ async def async_sleep(seconds: float) -> None:
 
 
 class Guard(Protocol):
-    """What is round one call: ``with`` in a thread, ``async with`` in trio and in asyncio."""
+    """A guard of one call: ``with`` in a thread, ``async with`` in trio and in asyncio."""
 
     def __enter__(self) -> object: ...
 
@@ -119,7 +119,7 @@ def check_no_generator(function: Callable[..., Any]) -> None:
 
 
 def no_awaitable(function: Callable[..., Any], result: Any) -> Any:
-    """Return what a plain function returned.
+    """Return the result of a plain function.
 
     Raises:
         WrongType: it is to be awaited: it has not been done, and no policy would learn how it ends.

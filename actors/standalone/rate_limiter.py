@@ -77,7 +77,7 @@ class RateLimiter:
         return lambda function: guarded(function, lambda args, kwargs: LimiterGuard(self, key_of(*args, **kwargs)))
 
     def guard(self, key: str = "") -> LimiterGuard:
-        """Return what has a block wait until it fits: ``with`` in a thread, ``async with`` in trio and asyncio.
+        """Return a guard that has a block wait until it fits: ``with`` in a thread, ``async with`` in trio and asyncio.
 
         Several that wait for the same key go in no particular order.
 

@@ -49,9 +49,9 @@ OnRetry = Callable[[int, Exception, float], object]
 
 
 class Retry:
-    """Calls again what has raised, with the retries of a channel. It may be shared by threads and by tasks of any loop.
+    """Repeats calls that raise, with the retries of a channel. It may be shared by threads and by tasks of any loop.
 
-    What is shared is the settings and the retry budget; each call has its own attempts. When there is no further one,
+    The settings and the retry budget are shared; each call has its own attempts. When there is no further one,
     the last error is raised as it is, with a note of why. What is no ``Exception``, as when a task is cancelled, is
     never retried.
     """
@@ -74,7 +74,7 @@ class Retry:
             max_attempts: all calls, the first included, at least 1; 3 when None.
             initial_delay: seconds of at least 0 before the first retry; 1 when None.
             config: all that can be set, or a mapping of it, in place of these two.
-            on: what is retried; all else is raised at once.
+            on: the errors that are retried; all others are raised at once.
             outcome_of: tells what an error means, as a transport does: ``Transient(retry_after=30)``, ``Permanent()``.
                 When None: TransientError, and the refusals of a breaker, a limiter and a bulkhead alone, are transient
                 with their `retry_after`; PermanentError and WrongType are permanent; all others are ambiguous.
@@ -282,7 +282,7 @@ class Attempts:
 
 
 def outcome_of_error(error: Exception) -> Outcome:
-    """Return what an error means where nothing else is said."""
+    """Return the outcome of an error where no other is given."""
     match error:
         case ServiceUnavailable():
             return Transient(reason=str(error), retry_after=error.retry_after)

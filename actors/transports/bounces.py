@@ -1,4 +1,4 @@
-"""Bounces: what a mail server reports of a mail that it had taken, as a delivery status notification (RFC 3464).
+"""Bounces: reports of a mail server on a mail that it had taken, as delivery status notifications (RFC 3464).
 
 =============================================== =============== ====================================================
 the fields of a recipient                       outcome         because
@@ -59,14 +59,14 @@ _Fields = Mapping[bytes, bytes]
 
 
 class Bounce(msgspec.Struct, frozen=True, kw_only=True):
-    """What a mail server reports about one recipient of a mail."""
+    """The report of a mail server on one recipient of a mail."""
 
     recipient: str
     outcome: Outcome
 
 
 class Bounces(list[Bounce]):
-    """What a mail reports."""
+    """The reports in a mail."""
 
     is_whole = True
     """Whether a report was read to its end, or, where there is none, the whole mail."""
@@ -142,7 +142,7 @@ class _BounceReader:
         self._block = []
 
     def _end_block(self) -> None:
-        """Take the group of fields of a report; or a header, by which what follows is known."""
+        """Take the group of fields of a report; or a header, which tells the kind of the part behind it."""
         fields = _fields(self._block)
         self._block = []
         if self._is_in_report:
@@ -186,7 +186,7 @@ def _boundary(parameters: bytes) -> bytes:
 
 
 def _of_recipient(fields: _Fields) -> Iterable[Bounce]:
-    """Return what a group of fields says; nothing where that is not final, or about the mail as a whole."""
+    """Return the report in a group of fields; nothing where it is not final, or about the mail as a whole."""
     recipient = None
     for name in (b"original-recipient", b"final-recipient"):
         kind, _, address = fields.get(name, b"").partition(b";")

@@ -32,7 +32,7 @@ is none
 
 A refusal counts when its reply has come, also when the server hangs up behind it. User names and passwords go out in
 UTF-8 (RFC 4616). An internationalised domain needs nothing of the server; it goes out as its A-labels. An attempt that
-is cancelled cuts its connection: what the server has not taken by then, it never takes.
+is cancelled cuts its connection: a mail that the server has not taken by then, it never takes.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ certificate does not verify        ChannelFault    nothing was said, and nothing
 anything else                      ChannelFault    the account or its key is not known there (RFC 6749, 5.2)
 ================================== =============== ================================================================
 
-What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
+A row without a source follows from the state of the request: see :mod:`actors.transports.http_exchange`.
 
 Whoever wants a token while one is asked for shares its answer, a failure too, and no token is asked for before the
 Retry-After of a failure is over, or an hour.
@@ -78,7 +78,7 @@ class _Failure(msgspec.Struct, frozen=True):
 
     @property
     def wait_s(self) -> float:
-        """What is left of its Retry-After."""
+        """The rest of its Retry-After."""
         asked_s = self.outcome.retry_after if isinstance(self.outcome, Transient) else None
         return 0.0 if asked_s is None else max(0.0, self.at + asked_s - trio.current_time())
 
@@ -139,7 +139,7 @@ class GoogleToken:
                 self._failure = None
                 return self._token.text
         outcome = Transient(reason="no access token: no answer in time")
-        if is_renewing:  # and whoever waits now has not run yet
+        if is_renewing:  # and a task that waits now has not run yet
             self._failure = _Failure(outcome, trio.current_time())
         raise Failed(outcome)
 

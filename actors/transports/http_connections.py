@@ -20,7 +20,7 @@ with needs("live"):
     import httpcore2
 
 SPARE = 4
-"""A host gets no more connections than so many times what is free: however many one host has, another one gets some."""
+"""A host gets no more connections than so many times the free ones: however many it has, another host gets some."""
 
 
 class CheckedNetwork(httpcore2.AsyncNetworkBackend):
@@ -75,7 +75,7 @@ class CheckedStream(httpcore2.AsyncNetworkStream):
         if tls is None:
             return False
         try:
-            tls.read(1)  # what was received with the answer, in a record of its own; this never waits
+            tls.read(1)  # bytes received with the answer, in a record of their own; this never waits
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError:
@@ -93,7 +93,7 @@ class CheckedStream(httpcore2.AsyncNetworkStream):
         return CheckedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what the library asks for."""
+        """Return the extra information that the library asks for."""
         return self._stream.get_extra_info(info)
 
 
@@ -143,7 +143,7 @@ class HostShares:
             raise
 
     def release(self, host: bytes) -> None:
-        """Give a connection back, to whoever waits for one."""
+        """Give a connection back, to a task that waits for one."""
         self._free += 1
         self._used[host] -= 1
         if not self._used[host]:

@@ -1,4 +1,4 @@
-"""One request over HTTP, and what is known when it did not go well.
+"""One request over HTTP, and the outcome when it did not go well.
 
 ==================================== =============== ==============================================================
 the request                          outcome         because
@@ -281,7 +281,7 @@ class HttpExchange:
 
 
 class HttpTransport(Transport):
-    """A transport that makes requests; each kind says which, and what the answer means."""
+    """A transport that makes requests; each kind says which, and reads the answers."""
 
     _http: HttpExchange
 
@@ -305,7 +305,7 @@ class HttpTransport(Transport):
 
     @abstractmethod
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
-        """Send it, and return what the answer means.
+        """Send it, and return the outcome by the answer.
 
         Args:
             attempt: What to send.

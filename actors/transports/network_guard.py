@@ -28,7 +28,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
-# Written out, by the registries of IANA (RFC 6890), since what the library takes for global changed within Python 3.11.
+# Written out, by the registries of IANA (RFC 6890), since the library's notion of global changed within Python 3.11.
 _NOT_PUBLIC: tuple[Network, ...] = tuple(
     map(
         ipaddress.ip_network,
@@ -77,7 +77,7 @@ server does not answer must not take all of them."""
 
 
 class GuardedNetwork(httpcore2.AsyncNetworkBackend):
-    """Connects to public addresses, and to those of `allowed` networks.
+    """Connects to public addresses, and to addresses in `allowed` networks.
 
     It does not handle TLS: certificates are verified against the name that was resolved.
     """

@@ -122,7 +122,7 @@ def _unescaped(text: str) -> str:
 
 
 def plain_text(html: str) -> str:
-    """Return what a reader of this HTML sees, as lines; a link is followed by its address in brackets."""
+    """Return the text that a reader of this HTML sees, as lines; each link has its address in brackets behind it."""
     reader = _HtmlReader()
     reader.read(html)
     # One blank at a time: a run of them that ends in no line would be tried from each of its blanks.

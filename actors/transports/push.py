@@ -31,7 +31,7 @@ lost after the request went out      Ambiguous       it may have taken the messa
 | [3] https://cloud.google.com/apis/design/errors
 | [4] https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages/send
 
-What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
+A row without a source follows from the state of the request: see :mod:`actors.transports.http_exchange`.
 
 FCM has no idempotency key. But a message shows under a tag made from the notification's id, and a copy of it replaces
 the one that is there. Neither FCM nor APNs keeps it for a device for longer than its notification is wanted.
@@ -57,7 +57,7 @@ from actors.transports.http_exchange import HttpAnswer, HttpExchange, HttpTransp
 WAIT_FOR_QUOTA_S: Final = 60.0
 
 TTL_MAX_S: Final = 28 * 24 * 3600
-"""Four weeks, the longest that FCM keeps a message, and what it does when it is not told."""
+"""Four weeks: the longest that FCM keeps a message, and its default."""
 
 _OF_A_NEW_TOKEN: Final = frozenset({401, 403})
 

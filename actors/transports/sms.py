@@ -33,7 +33,7 @@ a recipient that is no phone number  Permanent       refused here
 | [1] https://www.twilio.com/docs/usage/twilios-response
 | [2] https://www.twilio.com/docs/api/errors, one page for each code
 
-What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
+A row without a source follows from the state of the request: see :mod:`actors.transports.http_exchange`.
 
 Twilio has no idempotency key for messages: an ambiguous attempt that is made again may arrive twice. Other providers
 have one (`idempotency_header`). A message waits in the provider's queue for no longer than its notification is wanted;
@@ -79,7 +79,7 @@ FAULT_CODES: Final = frozenset(
 MAINTENANCE_CODE: Final = 21730
 
 QUEUED_FOR_MAX_S: Final = 36_000
-"""Ten hours, the longest that Twilio keeps a message, and what it does when it is not told."""
+"""Ten hours: the longest that Twilio keeps a message, and its default."""
 
 THROTTLED_CODES: Final = frozenset({20429, 21611, 30001})
 """Too many requests; the sender's queue is full, found at once or later."""
@@ -90,7 +90,7 @@ class SmsProvider(HttpTransport):
 
     The recipient is a number in E.164 (``+49 30 123456``), or a national one whose country is in the metadata
     (``country_code: "+49"``) or in the settings. A national one that is valid nowhere in that country is refused here:
-    the provider would find a number dead that nobody has.
+    the provider would find a number dead that no one has.
 
     Args:
         config: Which account, or a mapping of that.
@@ -158,7 +158,7 @@ class SmsProvider(HttpTransport):
 
         Args:
             url: Where it was sent to, as the provider wrote it, with its query.
-            form: What was in its body.
+            form: The fields of its body.
             signature: The header X-Twilio-Signature.
         """
         return has_signed(self._config.auth_token.reveal(), url, form, signature)
@@ -241,7 +241,7 @@ def outcome_of_answer(answer: HttpAnswer) -> Outcome:
 
 
 class SmsStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider reports about a message that it has taken."""
+    """The report of a provider on a message that it has taken."""
 
     notification_id: str | None
     """Which notification; None where the callback's URL does not carry it."""
@@ -268,11 +268,11 @@ _DELIVERY_ERRORS: Final[Mapping[int, Callable[..., Outcome]]] = {
     **dict.fromkeys(FAULT_CODES, ChannelFault),
     **dict.fromkeys(THROTTLED_CODES, partial(Transient, throttled=True)),
 }
-"""Of a message that was not delivered; what is not here is permanent, such as 30004 (blocked) and 30007 (filtered)."""
+"""Of a message that was not delivered; other codes are permanent, such as 30004 (blocked) and 30007 (filtered)."""
 
 
 def status_callback(form: Mapping[str, str]) -> SmsStatus | None:
-    """Return what a status callback reports, or None when it is none.
+    """Return the report of a status callback, or None when it is none.
 
     ============================ ========= ======================================================================
     MessageStatus                final     outcome
@@ -285,7 +285,7 @@ def status_callback(form: Mapping[str, str]) -> SmsStatus | None:
     ============================ ========= ======================================================================
 
     Args:
-        form: The fields of its body, and those of the query of its URL; checked to be the provider's
+        form: The fields of its body and of its URL's query; checked to be the provider's
             (:meth:`SmsProvider.has_signed`).
     """
     sid, status = form.get("MessageSid") or form.get("SmsSid"), form.get("MessageStatus") or form.get("SmsStatus")

@@ -125,7 +125,7 @@ class SmtpConnection:
             raise Unreachable(ChannelFault(reason="the server offers no STARTTLS"))
         _check(*self._smtp.docmd("STARTTLS"), 220)
         self._start_tls()
-        _check(*self._smtp.ehlo(), 250)  # what was offered before may have come from anyone
+        _check(*self._smtp.ehlo(), 250)  # an offer from before may have come from anyone
 
     def _log_in(self, username: str, password: str) -> None:
         offered = self._smtp.esmtp_features.get("auth", "").upper().split()
@@ -149,7 +149,7 @@ class SmtpConnection:
         raise Unreachable(refusal)
 
     def _authenticate(self, mechanism: str, name: bytes, secret: bytes) -> tuple[int, bytes]:
-        """Say AUTH (RFC 4954), and what the server asks for; return its last reply."""
+        """Say AUTH (RFC 4954), answer the questions of the server, and return its last reply."""
         smtp = self._smtp
         if mechanism == "CRAM-MD5":  # RFC 2195
             code, challenge = smtp.docmd("AUTH", mechanism)
@@ -333,7 +333,7 @@ class SmtpPool:
         connection.close()
 
     def close(self) -> None:
-        """Close those that are idle, and from now on every other one when its mail is done."""
+        """Close idle connections, and from now on every other one when its mail is done."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -373,7 +373,7 @@ def _check(code: int, text: bytes, wanted: int) -> None:
 
 
 def _outcome_before_mail(code: int, text: bytes | str) -> Transient | ChannelFault:
-    """Return what a refusal means while nothing of a mail was said: it is about us."""
+    """Return the outcome of a refusal before anything of a mail was said: it is about us."""
     answer = _answer(code, text)
     if 500 <= code < 600:
         return ChannelFault(reason=f"SMTP {code} before any mail", answer=answer)

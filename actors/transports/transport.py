@@ -22,7 +22,7 @@ ANSWER_LENGTH_MAX = 1_000
 class Transport(Provider):
     """A provider that holds connections: ``async with EmailProvider(…) as email, Notifier.open(…): …``.
 
-    It works without the block too; then :meth:`aclose` closes what it holds.
+    It works without the block too; then :meth:`aclose` closes its connections.
     """
 
     async def aclose(self) -> None:
@@ -56,7 +56,7 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
     try:
         if ca_file is None:
             return ssl.create_default_context()
-        # Read here, since OpenSSL waits for ever for a pipe. What is not ASCII stands in comments.
+        # Read here, since OpenSSL waits for ever for a pipe. Text that is not ASCII stands in comments.
         held = read_whole(Path(ca_file), _CA_FILE_BYTES_MAX).decode("ascii", "ignore")
         return ssl.create_default_context(cadata=held)
     except (OSError, ValueError) as error:

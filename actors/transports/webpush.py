@@ -28,7 +28,7 @@ an answer whose body is cut off      by its status   the status has come
 lost after the request went out      Ambiguous       it may have taken the message
 ==================================== =============== ==============================================================
 
-What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
+A row without a source follows from the state of the request: see :mod:`actors.transports.http_exchange`.
 
 A message has a topic made from the notification's id, unless the metadata names another: of several with the same topic
 a push service keeps the last one, so that a browser that was offline gets no copies. It keeps none for longer than the
@@ -88,7 +88,7 @@ class Unpushable(Exception):
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """What a browser gave for messages to it."""
+    """The address and keys that a browser gave for messages to it."""
 
     endpoint: str
     key: bytes
@@ -281,7 +281,7 @@ def _bytes(base64url: str) -> bytes:
 
 
 def payload_of(command: SendNotification) -> bytes:
-    """Return what the browser's service worker gets.
+    """Return the content for the browser's service worker.
 
     Raises:
         Unpushable: it cannot be written in JSON.
