@@ -103,7 +103,7 @@ class Pipeline:
         Args:
             system: the clock to run on.
             channels: the settings of each channel; defaults that follow from its providers are filled in.
-            providers: one for all channels, or those of each channel.
+            providers: one for all channels, or by channel.
             store: keeps what must survive.
             preferences: of the users; none when None.
             templates: that notifications may name; metadata that names one is ignored when None.

@@ -19,7 +19,7 @@
     ├── ConfigurationError            settings or a scenario file that cannot be used
     │   └── RunTooLarge               a simulated run would have filled the memory of the machine
     ├── EditRefused                   a dead letter cannot be edited so before it is tried again
-    ├── LetterServed                  its fallback was delivered or is under way; it is not redriven unless told so
+    ├── LetterServed                  its fallback was delivered or is under way; it is not redriven unless asked to
     ├── WrongType                     an argument of a kind that cannot work here; a TypeError too
     ├── NotifierClosed                something came after the notifier's block, or was unanswered at its end
     ├── StoreError                    a store that cannot be opened, or is closed
@@ -199,7 +199,7 @@ class RunTooLarge(ConfigurationError):
 
 
 class EditRefused(RetrylabError):
-    """A dead letter cannot be edited so. `problems` holds what is wrong, by the field; nothing has happened."""
+    """A dead letter cannot be edited so. `problems` has one by field; nothing has happened."""
 
     def __init__(self, problems: dict[str, str]) -> None:
         super().__init__(problems)

@@ -50,7 +50,7 @@ def class_in_words(name: str) -> str:
 
 
 def what_happened(event: RecordedEvent) -> str:
-    """Return in a few words what an event says."""
+    """Return the content of an event in a few words."""
     match event:
         case NotificationRequested():
             return "Accepted"

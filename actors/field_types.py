@@ -1,4 +1,4 @@
-"""Checks that the fields of a message hold values of their types, and says in plain English what was wanted."""
+"""Checks that the fields of a message hold values of their types, and names the wanted types in plain English."""
 
 from __future__ import annotations
 

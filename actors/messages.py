@@ -56,7 +56,7 @@ class BreakerState(StrEnum):
     DISABLED = "disabled"
     """Admits, and counts nothing."""
     METRICS_ONLY = "metrics-only"
-    """Admits, counts, and never opens: to see what it would do before it does."""
+    """Admits, counts, and never opens: to watch its decisions before they take effect."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
@@ -527,7 +527,7 @@ class NodeTookOver(RecordedEvent, frozen=True, kw_only=True, gc=False):
 
     from_node: int
     notification_ids: tuple[str, ...]
-    """Of those that had not ended."""
+    """Of the notifications that had not ended."""
 
 
 # ── the dead letter queue ───────────────────────────────────────────────────────────────────────────────────────

@@ -197,7 +197,7 @@ class Notifier:
         It runs on trio, which is a guest of the running loop. No signal handler is installed: a program that ends has
         to leave the block. Async subscribers and an async `notify` are asyncio's.
 
-        The other arguments are those of :meth:`open`, which says what else is raised.
+        For the other arguments and errors see :meth:`open`.
 
         Args:
             providers: functions that open one for each channel, or one for all: ``lambda: EmailProvider(settings)``.
@@ -230,7 +230,7 @@ class Notifier:
         For programs that block. The functions given are called in that thread: plain ones must not block, async ones
         are trio's. In a forked process the thread is not there: open the notifier after the fork.
 
-        Arguments are those of :meth:`open_asyncio`; :meth:`open` says what else is raised.
+        For the arguments see :meth:`open_asyncio`; for other errors, :meth:`open`.
 
         Raises:
             StoreError: the store cannot be opened.
@@ -267,7 +267,7 @@ class Notifier:
     def operate_breaker(
         self, channel: NotificationChannel | str, override: BreakerOverride, provider: str | None = None
     ) -> Awaitable[bool]:
-        """Override the breakers of a channel, all or that of one provider; awaiting it tells whether any changed.
+        """Override the breakers of a channel, all or one provider's; awaiting it tells whether any changed.
 
         It lasts until the next override: a breaker that is forced open admits nothing until it is closed.
 

@@ -1,6 +1,6 @@
-"""Numbers of settings as what they are written as, so that comparisons with counts are exact.
+"""Numbers of settings exactly as they are written, so that comparisons with counts are exact.
 
-A share is the fraction that was meant; the cost of one request is what it weighs against a limit: 1, or more (an
+A share is the fraction that was meant; the cost of one request is its weight against a limit: 1, or more (an
 SMS of three segments costs 3).
 """
 

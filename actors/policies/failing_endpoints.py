@@ -1,4 +1,4 @@
-"""When an endpoint is disabled of which all attempts fail.
+"""When an endpoint is disabled at which all attempts fail.
 
 As Svix does (https://docs.svix.com/retries, "Disabling failing endpoints"): after five days in which all attempts have
 failed, with a clock that starts only once several have failed within 24 hours, the first and the last of them at least
@@ -22,10 +22,10 @@ SPAN_SHARE, APART_SHARE = 5, 10
 
 
 def after_failure(known: EndpointMark | None, config: EndpointsConfig, now_ns: int) -> EndpointMark | None:
-    """Return what an endpoint becomes by an attempt that fails; None: nothing else than it is.
+    """Return the new state of an endpoint after an attempt that fails; None: it stays as it is.
 
     Args:
-        known: what it is. None: nothing is known of it.
+        known: its state. None: it is not known as failing.
         config: when it is disabled.
         now_ns: the present instant by the calendar, in nanoseconds since 1970. Where it is before what is known, the
             calendar was set back, and the clock starts anew.

@@ -24,7 +24,7 @@ class Redriving:
         self._interval_ns = ns(1 / config.rate.per_second)
         self._max_age_ns = ns(config.max_age)
         self._letters: dict[str, dict[str, int]] = {}
-        """By host, the oldest first; with each its place among those of all hosts."""
+        """By host its letters, the oldest first; each with its place among all letters."""
         self._places = count()
         self._due: dict[str, deque[str]] = {}
         """The same of the hosts that have answered; these take turns."""
@@ -36,7 +36,7 @@ class Redriving:
         Args:
             notification_id: whose.
             host: of its recipient; ``""`` where one breaker decides about all.
-            reason: of what it has died; None: of something else.
+            reason: the cause of its death; None: another one.
             times: how often it has been redriven without an operator.
         """
         if reason in self._config.reasons and times < self._config.at_most:
@@ -71,7 +71,7 @@ class Redriving:
         return self._next_ns if self._due else None
 
     def take(self, now_ns: int) -> str | None:
-        """Return whose turn it is; None: nobody's now. One that is redriven is to be counted by :meth:`charge`."""
+        """Return the letter whose turn it is; None: none now. If it is redriven, :meth:`charge` has to count it."""
         while self._due and self._next_ns <= now_ns:
             host, letters = next(iter(self._due.items()))
             notification_id = letters.popleft()

@@ -1,6 +1,6 @@
 """Adaptive concurrency limits: how large a bulkhead should be, derived from latency.
 
-Two ways to derive it: by the gradient of latency, its long average against what it is now; or by the length of the
+Two ways to derive it: by the gradient of latency, its long average against its present value; or by the length of the
 provider's queue, as TCP Vegas does.
 """
 
@@ -138,5 +138,5 @@ class VegasLimit(ConcurrencyLimit):
 
 
 def make_concurrency_limit(config: ConcurrencyLimitConfig, random: Random) -> ConcurrencyLimit:
-    """Return the limit that `config` asks for; only that of Vegas draws from `random`."""
+    """Return the limit that `config` asks for; only the one after Vegas draws from `random`."""
     return VegasLimit(config, random) if isinstance(config, VegasConfig) else GradientLimit(config)

@@ -1,4 +1,4 @@
-"""A limiter whose rate follows what the provider takes: throttling (a 429) cuts it, success lets it grow.
+"""A limiter whose rate follows the provider's: throttling (a 429) cuts it, success lets it grow.
 
 Two formulas say by how much. :class:`Aimd` adds a little and multiplies down; :class:`Cubic` comes back fast to where
 it was cut, stays there for a while, and then tries more. :class:`RateClock` measures the rate at which something
@@ -44,7 +44,7 @@ class Cubic:
     """``scale · (t − k)³ + w_max`` a second, t seconds after the last cut, which was at `w_max`.
 
     After RFC 9438, on a rate instead of a window, as in the adaptive mode of the AWS SDKs: k is the time at which it is
-    at `w_max` again, and `decrease` what a cut leaves of the rate.
+    at `w_max` again, and `decrease` the share of the rate that a cut leaves.
     """
 
     __slots__ = ("_cut_at_ns", "_decrease", "_scale", "_w_max", "k")
@@ -76,7 +76,7 @@ _SMOOTHING = 0.8
 
 
 class RateClock:
-    """Counts in buckets of half a second and smooths what they show, 80% of the latest and 20% of what was before.
+    """Counts in buckets of half a second and smooths the rates, 80% of the latest and 20% of the average before.
 
     After the rate clocker of the AWS SDKs' adaptive mode. A bucket shows only once something happens after its end, and
     what happens then is counted in it.
@@ -102,7 +102,7 @@ class RateClock:
 
 
 _HEADROOM = 2.0
-"""It grows no further than so many times the measured rate: what is not used is not known to be allowed."""
+"""It grows no further than so many times the measured rate: an unused rate is not known to be allowed."""
 
 
 class RateLaw(Protocol):
@@ -118,9 +118,9 @@ class RateLaw(Protocol):
 class AdaptiveRate:
     """One rate for a whole channel, whatever the key, evenly spaced; a limiter like the others, with feedback.
 
-    As the client rate limiter of the AWS SDKs' adaptive mode: a cut starts from what was really sent if that is less
-    than what was allowed, there is no limit before the first throttling unless an initial rate is set, and it does not
-    grow beyond twice what is sent. Other than there, a quiet time does not lower it.
+    As the client rate limiter of the AWS SDKs' adaptive mode: a cut starts from the measured rate if that is less
+    than the allowed one, there is no limit before the first throttling unless an initial rate is set, and it does not
+    grow beyond twice the measured rate. Other than there, a quiet time does not lower it.
     """
 
     __slots__ = ("_clock", "_cooldown_ns", "_cut_at_ns", "_free_at_ns", "_law", "_maximum", "_minimum", "rate")

@@ -1,4 +1,4 @@
-"""Client-side adaptive throttling: refuse at the sender what the provider would refuse anyway."""
+"""Client-side adaptive throttling: refuse requests at the sender that the provider would refuse anyway."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RollingCounts:
         self.accepts += accepts
 
     def forget(self, now_ns: int) -> None:
-        """Drop what is too long ago."""
+        """Drop counts that are too old."""
         oldest = now_ns // self._bucket_ns - _BUCKETS
         while self._buckets and self._buckets[0][0] <= oldest:
             _, requests, accepts = self._buckets.popleft()

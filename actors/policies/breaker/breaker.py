@@ -67,7 +67,7 @@ class BreakerView:
     _late: int
     """How many of the calls under way then have had a result since."""
     _late_failed: int
-    """How many of those have failed."""
+    """How many of these results were failures."""
 
     @property
     def state(self) -> BreakerState:
@@ -132,12 +132,12 @@ class BreakerView:
     def failure_rate(self, now_ns: int) -> float | None:
         """Return the share of failures in the window; None below the minimum of calls, and without a window.
 
-        While open it is that of the instant at which it tripped.
+        While open it is the share at the instant at which it tripped.
         """
         return self._tripping.failure_rate(self._rate_instant_ns(now_ns))
 
     def slow_call_rate(self, now_ns: int) -> float | None:
-        """Return the share of slow calls in the window, as :meth:`failure_rate` does that of failures."""
+        """Return the share of slow calls in the window, likewise."""
         return self._tripping.slow_call_rate(self._rate_instant_ns(now_ns))
 
     def _rate_instant_ns(self, now_ns: int) -> int:

@@ -23,7 +23,7 @@ IDLE_NS = 3600 * NS_PER_S
 
 
 class _Subscription(msgspec.Struct):
-    """What a Web Push subscription says of where it is; all else in it is passed over."""
+    """The endpoint in a Web Push subscription; everything else in it is passed over."""
 
     endpoint: str
 
@@ -56,9 +56,9 @@ class BreakerGroup:
     Memory is bounded twice. A breaker that has not been asked for in `idle_ns` is forgotten, whatever its state; that
     is at least twice the longest open time, so that its open time has passed by then, and all that is lost is its
     counts. And beyond `keys_max` the one that was asked for longest ago is forgotten at once. A forgotten key begins
-    anew, and its permits from before are late: generations go on where those that were forgotten stopped.
+    anew, and its permits from before are late: its generations go on where the forgotten ones stopped.
 
-    An operator's override applies to every key, also to those that come later.
+    An operator's override applies to every key, also to later ones.
 
     Args:
         config: What each of them does.
@@ -67,7 +67,7 @@ class BreakerGroup:
         random: The stream for the jitter of `open_growth`, shared by all keys.
         keys_max: Breakers kept at most.
         idle_ns: How long one that is not asked for is kept at least.
-        sharing: With whom they are shared; None: with nobody.
+        sharing: How other nodes take part; None: they do not.
 
     Raises:
         ValueError: `config` asks for jitter, and `random` is None; or `keys_max` is less than 1.

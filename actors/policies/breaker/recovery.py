@@ -90,6 +90,6 @@ class OpenTime:
             base_ns = self._longest_ns
         jitter = self._growth.jitter
         if jitter and self._random is not None:
-            # The draw is of what may be waited at all, so that those at the maximum do not all wait the same.
+            # The draw is below the maximum, so that breakers at the maximum do not all wait the same.
             base_ns = round(min(base_ns, self._longest_ns) * (1 - jitter + 2 * jitter * self._random.random()))
         return min(base_ns, self._longest_ns)

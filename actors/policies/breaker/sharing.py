@@ -36,14 +36,14 @@ class Sharing:
 
 
 class Votes:
-    """What other nodes say of one breaker, each by its number."""
+    """The votes of other nodes on one breaker, by node."""
 
     __slots__ = ("_sharing", "_until_ns")
 
     def __init__(self, sharing: Sharing) -> None:
         self._sharing = sharing
         self._until_ns: dict[int, int] = {}
-        """By node, when what it says lapses."""
+        """By node, when its vote lapses."""
 
     def hear(self, node: int, until_ns: int | None) -> None:
         """Note that a node says that it is open until an instant; None: that it is not."""

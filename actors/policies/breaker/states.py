@@ -99,7 +99,7 @@ class IllegalTransition(RetrylabError):
         self.state = state
         """The state it is in, and stays in."""
         self.event = event
-        """What was asked of it."""
+        """The event that was asked for."""
 
     def __str__(self) -> str:
         breaker = f"breaker {self.name!r}" if self.name else "breaker"

@@ -41,13 +41,13 @@ class Trip(NamedTuple):
 
 
 class Tripping(Protocol):
-    """What a breaker asks of its rule. `duration_ns` is how long the call took."""
+    """The rule by which a breaker trips. `duration_ns` is how long the call took."""
 
     count: int
     """Failures since the last success."""
 
     trip: Trip | None
-    """What has tripped it; None: nothing yet."""
+    """The trip; None: it has not tripped yet."""
 
     def success(self, now_ns: int, duration_ns: int) -> bool:
         """Count a success, and return whether it trips."""
@@ -111,7 +111,7 @@ class _Calls:
         self._latest_bad = (0, 0)
         """The numbers of the last bad call but one and of the last, the first call being 1; 0: there is none."""
         self._before = (0, self._latest_bad)
-        """Both, before the first of those that may trip."""
+        """Both, before the first call that may trip it."""
 
     def _add_bad(self, *, is_first: bool) -> None:
         if is_first:
@@ -162,7 +162,7 @@ class FailureRate(_Calls):
         window: Holds the calls; cleared by :meth:`reset`.
         rate: Share of failures that trips, more than 0 and at most 1; compared exactly.
         minimum_calls: Fewer calls in the window never trip.
-        slow_ns: What a call has to exceed to be slow; None: none is.
+        slow_ns: A call that takes longer is slow; None: none is.
         slow_rate: Share of slow calls that trips.
         success_may_trip: Whether a success that was not slow may trip.
     """

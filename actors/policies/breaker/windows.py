@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 EXACT_INSTANTS = 10_000
-"""A window that holds more instants than this begins to lay together what is closest."""
+"""A window with more instants than this merges the closest ones."""
 
 
 class _Window:

@@ -26,7 +26,7 @@ from actors.settings.rate_limit import RateLimitConfig
 class SeveralRates:
     """Admits what all of `limiters` admit, and charges each of them or none.
 
-    What is refused by one costs nothing at the others; what fits at none now fits when it does at the last of them,
+    A request that one refuses costs nothing at the others; one that fits at none fits when it does at the last of them,
     because a limiter that has room keeps it for as long as nothing is charged.
     """
 

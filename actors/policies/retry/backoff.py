@@ -7,7 +7,7 @@ number; `soft` is the like of it without peaks at the attempts' boundaries; `pro
 agreed on without changing its shape; `additive` spreads short waits by far more than their length and long ones
 hardly at all, so take it only where the first retries are what matters.
 
-The first four are those of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015; `soft` is
+The first four are after Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015; `soft` is
 Grant Dickinson's formula for Polly (DecorrelatedJitterBackoffV2, 2019); `proportional` is that of gRPC (proposal A6)
 and `additive` the truncated exponential backoff of Google Cloud's documents and tenacity.
 """
@@ -74,7 +74,7 @@ class Backoff:
     def next_wait(self, attempt: int, memory_ns: int | None) -> tuple[int, int]:
         """Return the wait in nanoseconds after the `attempt`-th attempt failed, and what to remember until the next.
 
-        `memory_ns` is what was to be remembered with the wait before, None if there was none or if it is lost. For
+        `memory_ns` is the memory returned with the wait before, None if there was none or if it is lost. For
         every kind but `soft` it is that wait itself; for `soft` it is how far all waits since the first failure would
         have reached without a cap. It fits into 64 bits.
 
@@ -87,7 +87,7 @@ class Backoff:
         return delay_ns, delay_ns
 
     def remembered(self, delay_ns: int) -> int | None:
-        """Return what would be remembered with a wait of which only its length is known; None if that does not say."""
+        """Return the memory of a wait of which only the length is known; None if the length does not tell it."""
         return None if self._soft else delay_ns
 
     def next_delay_ns(self, attempt: int, previous_ns: int | None) -> int:
@@ -152,7 +152,7 @@ class Backoff:
             reached_ns = 0 if attempt == 1 else self._soft_reach_ns(attempt - 1.5)
         reach_ns = self._soft_reach_ns(attempt - 1 + self._draw())
         if reach_ns == LONGEST_WAIT_NS and self._initial_ns:
-            # Beyond measure: what is left of the difference to the wait before says nothing any more.
+            # Beyond measure: the rest of the difference to the wait before says nothing any more.
             return self._longest_ns, reach_ns
         delay_ns = max(0, reach_ns - reached_ns)
         return max(self._shortest_ns, min(self._longest_ns, delay_ns)), reach_ns
@@ -167,7 +167,7 @@ class Backoff:
 def retry_after_ns(retry_after: float | None) -> int:
     """Return a provider's hint in seconds as nanoseconds: a lower bound for the wait, ``max(delay, hint)``.
 
-    None is 0, and so is nonsense: what is negative, NaN, infinite or no number at all. A finite hint is at most
+    None is 0, and so is nonsense: a negative or infinite number, NaN, or no number at all. A finite hint is at most
     :data:`actors.instants.LONGEST_WAIT_NS`.
     """
     if isinstance(retry_after, bool) or not isinstance(retry_after, (int, float)):

@@ -50,11 +50,11 @@ class Budget:
         """
 
     def end_copy(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
-        """A further copy of an attempt has ended; that the attempt has, which it may have decided, is told by `end`."""
+        """A further copy of an attempt has ended; if that ends the attempt, `end` is called as well."""
         self.end(charge, succeeded, now_ns)
 
     def first_send_failed(self, now_ns: int) -> None:
-        """The first send of a hedged attempt has failed: `end` is not told once more when all of them have."""
+        """The first send of a hedged attempt has failed; `end` does not count it once more when all have."""
 
     def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
         """Return the charge of a retry, more than 0, after an attempt that failed in this way; None: no retry."""
@@ -76,7 +76,7 @@ class AwsBudget(Budget):
     def __init__(self, capacity: int, retry_cost: int, throttled_cost: int, timeout_cost: int | None = None) -> None:
         self._capacity = capacity
         self.available = capacity
-        """What is left of the quota."""
+        """The rest of the quota."""
         self._costs: dict[FailureKind, int] = {
             "transient": retry_cost,
             "throttled": throttled_cost,
@@ -84,7 +84,7 @@ class AwsBudget(Budget):
         }
 
     def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
-        """A success gives back what the retry cost, or 1."""
+        """A success gives back the cost of the retry, or 1."""
         if succeeded:
             self.give_back(charge or 1, now_ns)
 
@@ -232,14 +232,14 @@ class GrpcBudget(Budget):
         return self._tokens / 1000
 
     def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
-        """Take or give what the end of an attempt takes or gives."""
+        """A failure takes a token, a success gives its share of one."""
         if succeeded:
             self._tokens = min(self._max, self._tokens + self._ratio)
         elif succeeded is not None:
             self._take()
 
     def end_copy(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
-        """A failure takes a token; a success is that of its attempt."""
+        """A failure takes a token; a success counts with its attempt."""
         if succeeded is False:
             self._take()
 
@@ -255,7 +255,7 @@ class GrpcBudget(Budget):
         return 1 if 2 * self._tokens > self._max else None
 
     def reconfigure(self, max_tokens: float, token_ratio: float) -> None:
-        """Take other settings from now on; what is there keeps its share of what there is at most."""
+        """Take other settings from now on; the tokens keep their share of the maximum."""
         ceiling, ratio = _thousandths(max_tokens), _thousandths(token_ratio)
         self._tokens = self._tokens * ceiling // self._max
         self._max, self._ratio = ceiling, ratio
@@ -269,7 +269,7 @@ def _thousandths(tokens: float) -> int:
 
 
 class TokenBudget(Budget):
-    """A first attempt puts `share` of a token in, a retry takes one out; what is above `capacity` is lost.
+    """A first attempt puts `share` of a token in, a retry takes one out; tokens above `capacity` are lost.
 
     It is full to begin with. After Brooker, "Fixing retries with token buckets and circuit breakers" (2022). So it
     allows a share of the first attempts, and `capacity` retries at once after a quiet time. That of each of many small
@@ -281,7 +281,7 @@ class TokenBudget(Budget):
 
     def __init__(self, share: float, capacity: int, *, inclusive: bool = True) -> None:
         exact = exact_share(share)
-        # A token and what is put in, both as whole parts.
+        # A token and the share that is put in, both as whole parts.
         self._deposit, self._cost = (exact.numerator, exact.denominator) if exact else (0, 1)
         self._capacity = self._tokens = capacity * self._cost
         self._least = self._cost if inclusive else self._cost + 1

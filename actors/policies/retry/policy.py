@@ -35,10 +35,10 @@ class Progress(msgspec.Struct, gc=False):
     """The same, but from the latest hint on that restarts the backoff."""
 
     memory_ns: int | None = None
-    """What the backoff has to remember."""
+    """The memory of the backoff."""
 
     others: dict[str, Progress] | None = None
-    """What was used up under each of the other rules, by name."""
+    """The attempts used up under each of the other rules, by name."""
 
 
 class _Rule:
@@ -115,7 +115,7 @@ class RetryPolicy:
         return delay_ns
 
     def last_start_ns(self, since_ns: int) -> int | None:
-        """Return the last instant at which a retry may start of what was accepted or redriven at `since_ns`."""
+        """Return the last instant for a retry of a notification that was accepted or redriven at `since_ns`."""
         return None if self._longest_elapsed_ns is None else since_ns + self._longest_elapsed_ns - 1
 
     def _wait_with_hint_ns(self, hint: float, rule: _Rule, progress: Progress) -> int | None:
@@ -135,8 +135,8 @@ class RetryPolicy:
     def recall(self, outcome: Transient | Ambiguous, waited_ns: int, progress: Progress) -> None:
         """Count an attempt that failed in an earlier process and was followed by a wait of `waited_ns`.
 
-        What was lost with the process and is not in the history (how far a `soft` wait reached, and that a hint
-        restarted the backoff) is replaced by what is most likely.
+        State that was lost with the process and is not in the history (how far a `soft` wait reached, and that a hint
+        restarted the backoff) is replaced by the most likely one.
         """
         rule = self._rule_of(outcome)
         progress = _of_rule(progress, rule)

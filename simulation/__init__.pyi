@@ -1,0 +1,25 @@
+from simulation import invariants as invariants, validation as validation
+from simulation.engine.system import SimulatedSystem as SimulatedSystem
+from simulation.experiments.comparison import Comparison as Comparison, compare as compare
+from simulation.experiments.explaining.explain import Explanation as Explanation, explain as explain
+from simulation.experiments.prediction import predict as predict
+from simulation.experiments.sweeping.result import SweepResult as SweepResult, open_sweep as open_sweep
+from simulation.experiments.sweeping.sweep import sweep as sweep
+from simulation.experiments.tuning.tune import tune as tune
+from simulation.experiments.tuning.tuning import Tuning as Tuning
+from simulation.exploration.explore import Exploration as Exploration, explore as explore
+from simulation.fitting.calibration import Fit as Fit, fit as fit
+from simulation.fitting.whatif import WhatIf as WhatIf, whatif as whatif
+from simulation.reporting import plots as plots
+from simulation.reporting.html import report as report
+from simulation.results.result import Result as Result
+from simulation.results.saved_result import SavedResult as SavedResult, open_result as open_result
+from simulation.running.deciding import decide as decide
+from simulation.running.live_run import run_live as run_live
+from simulation.running.runner import run as run
+from simulation.running.traces.recording import record as record
+from simulation.running.traces.replaying import compare_traces as compare_traces, replay as replay
+from simulation.saving import save as save
+from simulation.scenario import Scenario as Scenario, load as load, parse as parse
+from simulation.testing import strategies as strategies, testkit as testkit
+from simulation.validation.procedure import Validation as Validation, validate as validate
