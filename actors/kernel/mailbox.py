@@ -59,15 +59,13 @@ class Inbox:
     Has the three methods pykka wants of an inbox.
     """
 
-    __slots__ = ("_actor", "deferred", "hands_over", "peak", "queue")
+    __slots__ = ("_actor", "deferred", "peak", "queue")
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
         self.queue: deque[Any] = deque()
         self.deferred = 0
         """How many of them the actor could not take when it was their turn, and takes before anything else."""
-        self.hands_over = False
-        """Whether the message that the actor is about to handle stood here while it was down, or busy."""
         self.peak = 0
         """The most messages that ever waited here at once."""
 

@@ -113,6 +113,8 @@ class ActorSystem(Intercepted, ABC):
         self._environment: ActorRef[Environment] | None = None
         self._run_now: HandlerRun | None = None
         """The async handler whose code is running at this moment."""
+        self._handed_over_to: Actor | None = None
+        """The actor that is about to handle what stood in its mailbox while it was down, or busy."""
         self.delivers_once = all(interceptor.delivers_once for interceptor in interceptors)
         """Whether each message comes once, and messages of one actor to another in order, as both systems ensure."""
         for interceptor in reversed(interceptors):
@@ -337,11 +339,13 @@ class ActorSystem(Intercepted, ABC):
             if inbox.empty():
                 return None  # dropped since, to make room
             message = inbox.get()
-            inbox.hands_over = actor.mailbox.capacity is None  # in a bounded one all messages stand
+            self._handed_over_to = (
+                actor if actor.mailbox.capacity is None else None
+            )  # in a bounded one all messages stand
             try:
                 return self._handle(actor, message)
             finally:
-                inbox.hands_over = False
+                self._handed_over_to = None
         return self._handle(actor, message)
 
     def _handle(self, actor: Actor, message: Any) -> Any:
@@ -349,7 +353,7 @@ class ActorSystem(Intercepted, ABC):
         kind = type(message)
         handler = actor._plain.get(kind) or actor._incarnation.async_handlers.get(kind)
         try:
-            if actor.actor_inbox.hands_over and not actor._takes_up(message):
+            if self._handed_over_to is actor and not actor._takes_up(message):
                 answer = None
             else:
                 answer = actor._handle_receive(message) if handler is None else handler(message)
