@@ -73,7 +73,6 @@ def _as_many(scenario: Scenario, entry: Any, write: Write, step_s: float, random
 
 
 def _in_step(value: Any, write: Write, step_s: float, random: Random) -> Any:
-    """Return settings with their times as multiples of a step."""
     if isinstance(value, dict):
         return {
             key: _one_of_two(write, step_s, 0 if key == "latency" else 1, random)

@@ -197,7 +197,6 @@ class _Drawing:
         return DrawnSettings(scenario.model_copy(update=changes), self._changed, self._repaired, self._refused)
 
     def _channel(self, config: ChannelConfig) -> ChannelConfig:
-        """Return the settings of a channel with some changes."""
         data: Data = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
         wanted = round(math.exp(self._random.uniform(*map(math.log, CHANGES))))
         changed, tries = 0, 0
@@ -464,7 +463,6 @@ class Values:
         return {"exponential": {"mean": self.duration(least=0.001)}}
 
     def _by_schema(self, marker: Wanted) -> Any:
-        """Return a number as its schema has it."""
         schema = marker.__get_pydantic_json_schema__(None, None)
         least = schema["minimum"]
         if schema["type"] == "integer":
@@ -511,7 +509,6 @@ class Values:
         return names or [self._random.choice(list(NotificationChannel)).value]
 
     def _edge(self, near: Sequence[Any], edges: Sequence[Any], other: Callable[[], Any]) -> Any:
-        """Return a value near another one, one at an edge, or any."""
         where = self._random.random()
         if where < 0.4 and near:
             return self._random.choice(near)
@@ -543,7 +540,6 @@ _OF_MARKER: Mapping[Any, Callable[[Values, str], Any]] = {
 
 
 def _keys(model: type[Settings]) -> dict[str, Any]:
-    """Return the keys of a group that are drawn, with their types."""
     left_out = _NOT_DRAWN.get(model, frozenset())
     return {key: annotation for key, annotation in known_keys(model).items() if key not in left_out}
 
@@ -566,7 +562,6 @@ def _options(annotation: Any) -> Iterator[Any]:
 
 
 def _model_of(annotation: Any, present: Data) -> type[Settings] | None:
-    """Return the model of a group that is there."""
     models = [
         plain
         for option in _options(annotation)

@@ -266,7 +266,6 @@ class ExplorationInterrupted(KeyboardInterrupt):
 def _try_seeds(
     exploration: Exploration, seeds: range, workers: int, progress: Callable[[int, int], None] | None
 ) -> None:
-    """Run the cases of these seeds, up to the first that breaks."""
     workers = min(workers, -(-len(seeds) // SEEDS_AT_ONCE))
     if progress is not None:
         progress(0, len(seeds))

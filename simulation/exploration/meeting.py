@@ -160,7 +160,6 @@ def _at_one_time(scenario: Scenario, channel: NotificationChannel, random: Rando
 
 
 def _hosts_on(channel: NotificationChannel, scenario: Scenario) -> list[str]:
-    """Return the hosts of those that a channel has recipients at."""
     hosts: dict[str, None] = {}
     for entry in scenario.workload:
         if isinstance(entry, EventWorkload):

@@ -370,7 +370,6 @@ def _scalars(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _simpler(path: Path, value: Any) -> Iterator[Any]:
-    """Yield simpler values, the simplest first."""
     if isinstance(value, bool) or value is None:
         return
     if path == ("seed",):

@@ -146,7 +146,6 @@ def drawn_case(
 
 
 def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callable[[str], Random]) -> Scenario:
-    """Return a case of a scenario with the settings that it has."""
     workload, time_factor = _workload(scenario, stream("workload"))
     duration = rounded(max(SHORTEST_S, seconds(scenario.arrivals_end_ns) * time_factor))
     workload = _scheduled(workload, duration, stream("schedules"))
@@ -296,7 +295,6 @@ def _with_pause(
 
 
 def _so_many(count: int, spread: Spread | None) -> Spread:
-    """Return so many users, spread as others are."""
     return spread.model_copy(update={"count": count}) if isinstance(spread, ZipfSpread) else count
 
 
@@ -520,7 +518,6 @@ def _with_served(operations: tuple[Operation, ...], random: Random) -> tuple[Ope
 
 
 def _cancellations(scenario: Scenario, duration: float, random: Random) -> list[Operation]:
-    """Return what an operator cancels, in some of the cases."""
     if random.random() >= _SHARE_CANCELLING:
         return []
     return [

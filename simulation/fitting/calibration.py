@@ -233,7 +233,6 @@ def _overlaps(one: Window, other: Window) -> bool:
 
 
 def _without_stalls(failing: Failing) -> Failing:
-    """Return the failures without what has become a brownout."""
     outages = []
     for outage in failing.outages:
         rates = {name: each for name, each in outage.rates.items() if name != _STALL}
