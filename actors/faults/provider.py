@@ -6,8 +6,7 @@ there.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.domain.attempts import TIMED_OUT, Attempt, Provider
@@ -113,17 +112,6 @@ class SimulatedProvider(Provider):
         attempt on, when its fate is fixed, or from the answer of its upstream."""
         self.foresees = self._upstream is None and self.fault_rules.foresees
         """Whether the end of each attempt is known when it starts."""
-        self._late_after_ns: float = math.inf
-        self._report_late: Callable[[Attempt, int], None]
-
-    def report_late(self, after_ns: int, report: Callable[[Attempt, int], None]) -> None:
-        """Report each attempt that is delivered and whose answer takes longer than an attempt waits.
-
-        Args:
-            after_ns: how long that is, in nanoseconds.
-            report: called with the attempt and the instant, as it starts; only where this provider `foresees` its ends.
-        """
-        self._late_after_ns, self._report_late = after_ns, report
 
     @classmethod
     def from_config(
@@ -187,8 +175,8 @@ class SimulatedProvider(Provider):
             delay_ns, outcome = NEVER_NS, SENT if delivers else TIMED_OUT
         if delivers:
             self.delivered += 1
-            if delay_ns > self._late_after_ns:
-                self._report_late(attempt, now_ns)
+            if delay_ns > self.fault_rules.late_after_ns:
+                self.fault_rules.report_late(attempt, now_ns)
         return Foreseen(delay_ns, outcome)
 
     def _deliver(self) -> None:

@@ -31,6 +31,7 @@ ended (Bronson et al., HotOS 2021).
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -158,6 +159,10 @@ class FaultRules:
         """How often a rule has raised, or returned no outcome."""
         self.when_rule_fails: Callable[[Exception], None] | None = None
         """Called with the error, each time; None: the first time of each rule is logged."""
+        self.late_after_ns: float = math.inf
+        self.report_late: Callable[[Attempt, int], None]
+        """Is told of attempts that are delivered and whose answers take longer than that, with the instant, as they
+        start; where all ends are foreseen."""
         self._queue: ServiceQueue | None = None
         self._station: RunningStation | None = None
         speeds = speed_steps(faults)
@@ -171,6 +176,10 @@ class FaultRules:
         self._meter = LoadMeter() if needs_load and self._station is None else None
         meter = self._meter or self._station  # a station knows its own load
         self._load = meter.load if needs_load and meter is not None else None
+
+    def watch_late(self, after_ns: int, report: Callable[[Attempt, int], None]) -> None:
+        """Have told from now on which delivered attempts take longer than so many nanoseconds."""
+        self.late_after_ns, self.report_late = after_ns, report
 
     @property
     def foresees(self) -> bool:

@@ -69,8 +69,8 @@ class Entry(msgspec.Struct, gc=False):
     noted: RequestNote | None = None
     """What the store has beside its history, where others share it. None: nothing."""
 
-    @classmethod
-    def of(cls, command: SendNotification, event: NotificationRequested) -> Entry:
+    @staticmethod
+    def of(command: SendNotification, event: NotificationRequested) -> Entry:
         """Return the entry of a notification to which nothing has happened but that it was accepted."""
         says_more = (
             event.instead_of is not None
@@ -79,7 +79,7 @@ class Entry(msgspec.Struct, gc=False):
             or event.node is not None
             or event.priority is not command.priority  # which an earlier release has not written
         )
-        return cls(command, event.at_ns, event.epoch_ns, event if says_more else None)
+        return Entry(command, event.at_ns, event.epoch_ns, event if says_more else None)
 
     @property
     def requested(self) -> NotificationRequested:
@@ -208,8 +208,10 @@ class MemoryStore:
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
             if kind is NotificationSuppressed:
                 self.remembered.note_end(notification_id, ended_as(event))
-            self._end_in_request(event)
-            return Beside(change, closed=_closed_by(entry, event)) if change or entry.was_redriven else NOTHING
+            if self._requests.of(notification_id) is not None:
+                self._end_in_request(event)
+            is_closed = entry.later is not None and entry.was_redriven
+            return Beside(change, closed=_closed_by(entry, event)) if change or is_closed else NOTHING
         if kind is NotificationMovedToDeadLetter:
             entry = self._open.pop(notification_id)
             entry.add(event)

@@ -219,7 +219,7 @@ class LateAnswers:
             self._reach(request)
 
         if type(provider) is SimulatedProvider and provider.foresees:
-            provider.report_late(timeout_ns, note)  # it is asked once for each attempt of a run
+            provider.fault_rules.watch_late(timeout_ns, note)  # a wrapper would be asked for each attempt of a run
             return provider
         return _Timed(provider, timeout_ns, note)
 
