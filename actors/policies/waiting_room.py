@@ -81,6 +81,10 @@ class WaitingCounts:
             waiting.reset()
 
 
+_NO_REASONS: frozenset[Any] = frozenset()
+"""One for all lines: an empty set takes 216 bytes."""
+
+
 class PlacedQueue(Generic[W]):
     """Those of one flow in the order of their places, of whom any may be taken out.
 
@@ -102,8 +106,11 @@ class PlacedQueue(Generic[W]):
 
     def append(self, place: int, item: W) -> None:
         """Add one behind all others; its place is larger than theirs."""
-        self._places.append(place)
-        self._items.append(item)
+        if self.size:
+            self._places.append(place)
+            self._items.append(item)
+        else:  # most are alone in their flow: lists of one take 24 bytes less than those that one has been added to
+            self._places, self._items, self._head = [place], [item], 0
         if self._place_of is not None:
             self._place_of[id(item)] = place
         self.size += 1
@@ -199,7 +206,7 @@ class Line(Generic[W]):
         """Of the flows of this line."""
         self.room_at: tuple[int, ...] = ()
         """The lanes at which it takes turns, as it waits for room there."""
-        self.reasons: frozenset[Any] = frozenset()
+        self.reasons: frozenset[Any] = _NO_REASONS
         """Why the first does not go now, at any of the lanes."""
         self.is_up_to_time = False
         """Whether it waits for room that only time brings, so that it is known how soon the next one goes."""
@@ -299,8 +306,8 @@ class WaitingRoom(Generic[W]):
         """By lane, how many lines wait for room there."""
         self._turns: list[Turns[_Hosts]] = [Turns(order, self._since) for _ in range(lanes if by_host else 0)]
         """By lane, of the flows of the lines that wait for room there."""
-        self._expiries: list[tuple[int, int, Flow, str]] = []
-        """When each expires, its place, flow and host; also of some that have left."""
+        self._expiries: list[tuple[Any, ...]] = []
+        """When each expires, its place and flow, and where lines are by host its host; also of some that have left."""
         self._wakes: list[tuple[int, str]] = []
         """When a line is worth a look, and its host; also such as hold no more."""
 
@@ -330,7 +337,7 @@ class WaitingRoom(Generic[W]):
         if line.joined is not None:
             line.joined[place] = now_ns, flow
         if expires_at_ns is not None:
-            heapq.heappush(self._expiries, (expires_at_ns, place, flow, host))
+            heapq.heappush(self._expiries, (expires_at_ns, place, flow, *((host,) if self._by_host else ())))
         if is_first and self._by_host:
             for lane in line.room_at:
                 self._add(lane, line, flow)
@@ -383,7 +390,8 @@ class WaitingRoom(Generic[W]):
     def expired(self, now_ns: int) -> Iterator[tuple[int, str, W]]:
         """Take out those that have expired, as they are asked for: since when each has, its host, and it."""
         while self._expiries and self._expiries[0][0] < now_ns:
-            expires_at_ns, place, flow, host = heapq.heappop(self._expiries)
+            expires_at_ns, place, flow, *hosts = heapq.heappop(self._expiries)
+            host = hosts[0] if hosts else ONE_LINE
             line = self.lines.get(host)
             if line is not None and (item := self._take_out(line, flow, place)) is not None:
                 yield expires_at_ns + 1, host, item
@@ -546,7 +554,7 @@ class WaitingRoom(Generic[W]):
         line = self.lines.get(host)
         return line is not None and line.wake_ns == wake_ns
 
-    def _is_waiting(self, place: int, flow: Flow, host: str) -> bool:
+    def _is_waiting(self, place: int, flow: Flow, host: str = ONE_LINE) -> bool:
         line = self.lines.get(host)
         queue = None if line is None else line.turns.get(flow)
         return queue is not None and place in queue

@@ -13,9 +13,12 @@ from pipeline_invariants import check_quota
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.lane import Blocked, BlockReason, Lane, breaker_name, lanes_of
+from actors.pipeline.quotas import Quotas
 from actors.policies.breaker.breaker import BreakerEvent, Transition
 from actors.policies.resuming import Arrivals
+from actors.settings.accounts import AccountConfig
 from actors.settings.channel import ChannelConfig
+from actors.settings.defaults import with_accounts
 
 S = 1_000_000_000
 OK, DOWN, THROTTLED = Sent(), Transient(reason="down"), Transient(throttled=True)
@@ -83,6 +86,19 @@ def test_an_open_breaker_is_what_blocks_also_where_there_is_no_room():
     assert blocked(lane, 3600) == ("breaker", None)
     settle(lane, probe, OK, 3601)
     assert blocked(lane, 3601) == ("rate", 7200.0)
+
+
+def test_a_lane_that_is_shut_claims_no_turn_of_its_account():
+    """The account lets one through a second; the other lane takes the first token, and the second one at once."""
+    quotas = Quotas()
+    account = AccountConfig.model_validate({"quota": {"rate": "1/s", "kind": "token_bucket", "burst": 1}})
+    config = with_accounts(ChannelConfig.model_validate({"quota": {"account": "aws"}}), {"aws": account})
+    shut, other = (Lane(0, name, None, config, Random, Arrivals(), quotas) for name in ("email", "sms"))
+    admit(other, 0)
+    assert shut.override(BreakerEvent.FORCE_OPEN, 0)
+    assert blocked(shut, 0.1) == ("breaker", None)
+    assert blocked(other, 0.2) == ("rate", 1.0)
+    admit(other, 1)
 
 
 def test_a_forced_open_breaker_blocks_until_an_order():
