@@ -116,7 +116,7 @@ def change(by: str | None = None, **fields: Any) -> SettingsChange:
 
 
 _FIELDS: dict[type[NotificationEvent], dict[str, Any]] = {
-    NotificationRequested: {"user_id": "ann"},
+    NotificationRequested: {},
     NotificationSent: {"attempt": 1, "started_ns": 0, "requested_at_ns": 0},
     NotificationFailed: {"reason": "busy", "kind": "Transient", "attempt": 1, "started_ns": 0, "next_retry_at_ns": 0},
     NotificationMovedToDeadLetter: {"reason": "busy", "attempts": 1, "requested_at_ns": 0},
@@ -209,6 +209,8 @@ def event_of(
     kind: type[NotificationEvent], command: SendNotification, at_s: float = 0, /, **fields: Any
 ) -> NotificationEvent:
     """Return an event of a notification; every field has a default."""
+    if kind is NotificationRequested:
+        fields = {"user_id": command.user, **fields}
     return kind(
         at_ns=round(at_s * S),
         epoch_ns=EPOCH_NS,

@@ -103,7 +103,7 @@ class History:
         one = random.choice(self._ended) if again else self._new()
         if again and any(one.notification_id in ids for ids in (self.open, self.dead, self._unsure)):
             one, again = self._new(), False
-        fields: dict[str, Any] = {"user_id": one.user_id or "ann"}
+        fields: dict[str, Any] = {}
         if known and random.random() < 0.2:
             fields["instead_of"] = random.choice(known).notification_id
         (self._unsure if again else self.open)[one.notification_id] = one
