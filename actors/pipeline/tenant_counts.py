@@ -82,11 +82,6 @@ class TenantCounts:
                 del self._counts[tenant]
         return change < 0
 
-    def is_back(self, attempt: Attempt) -> bool:
-        """Tell whether an attempt waits for its tenant again."""
-        found = self._places.get(id(attempt))
-        return found is not None and found[1] is TenantState.BACK_AT_BOUND
-
     def flush(self) -> None:
         """Forget those that are at no provider: they are sent again."""
         for attempt, place in list(self._places.values()):

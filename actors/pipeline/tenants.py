@@ -53,8 +53,8 @@ class Tenants:
             fits=counts.fits_at_ns,
             pass_on=lambda attempt, _: self._let_pass(attempt),
         )
-        self._noted: deque[str | Attempt] = deque()
-        """Tenants that have room, and attempts that are back, in the order in which that came about."""
+        self._noted: deque[str] = deque()
+        """Tenants that have room, in the order in which that came about."""
 
     def enter(self, attempt: Attempt) -> None:
         """Let an attempt pass, wait or end."""
@@ -88,7 +88,7 @@ class Tenants:
     def hand_back(self, attempt: Attempt) -> None:
         """Have an attempt that could go wait until its tenant has room."""
         self._counts.move(attempt, TenantState.BACK_AT_BOUND)
-        self._noted.append(attempt)
+        self.lines.wait(attempt, tenant_of(attempt.command), None)  # that it waits has been told
 
     def leave(self, attempt: Attempt) -> None:
         """Take note that an attempt has ended."""
@@ -115,12 +115,4 @@ class Tenants:
 
     def _let_in(self) -> None:
         while self._noted:
-            noted = self._noted.popleft()
-            if isinstance(noted, str):
-                self.lines.has_room(noted)
-            elif self._counts.is_back(noted):
-                tenant = tenant_of(noted.command)
-                if tenant in self.lines.room.lines or self._counts.is_full(tenant):
-                    self.lines.wait(noted, tenant, None)  # that it waits has been told
-                else:
-                    self._let_pass(noted)
+            self.lines.has_room(self._noted.popleft())

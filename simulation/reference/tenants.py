@@ -29,8 +29,8 @@ class TenantBounds(Gate):
         self.settings = self.config.tenant
         rate = None if self.settings is None else self.settings.rate
         self._rates = None if rate is None else limit_of(RateLimitConfig(rate=rate))
-        self._noted: list[tuple[Callable[[Any], None], Any]] = []
-        """What is to be looked at when a rule of the stage has been applied."""
+        self._noted: list[str] = []
+        """The tenants to look at when a rule of the stage has been applied."""
         self.states: dict[Attempt, str] = {}
         """Where the attempts are that have passed here and have not left the breaker. They count towards the bounds of
         their tenants, but not while they wait for a breaker that is not closed."""
@@ -66,8 +66,7 @@ class TenantBounds(Gate):
         """At the end of each rule of the stage, let those in for whom it has made room, until none is."""
         has_room = bool(self._noted)
         while self._noted:
-            rule, what = self._noted.pop(0)
-            rule(what)
+            self.has_room(self._noted.pop(0))
         if has_room:
             self.set_wake()
 
@@ -85,7 +84,7 @@ class TenantBounds(Gate):
     def send_back(self, attempt: Attempt) -> None:
         """Have one come back here that was kept back."""
         self.states[attempt] = BACK
-        self._noted.append((self.take_back, attempt))
+        self.wait(attempt, attempt.tenant, None)
 
     def park(self, attempts: Iterable[Attempt]) -> None:
         """What waits for a breaker keeps no other one of its tenant back."""
@@ -93,16 +92,7 @@ class TenantBounds(Gate):
         have_counted = {attempt.tenant for attempt in parked if self.states[attempt] not in NOT_COUNTED}
         self.states.update(dict.fromkeys(parked, BEHIND_BREAKER))
         for tenant in sorted(have_counted):
-            self._noted.append((self.has_room, tenant))
-
-    def take_back(self, attempt: Attempt) -> None:
-        """Have one wait for its tenant that has waited for a breaker, could go, and has found its tenant full."""
-        if self.states.get(attempt) != BACK:
-            return  # it has ended
-        if attempt.tenant not in self.lines and not self.is_full(attempt.tenant):
-            self.pass_on(attempt)
-        else:
-            self.wait(attempt, attempt.tenant, None)
+            self._noted.append(tenant)
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
         self._stage.hand_back(rule, attempt, *more)
@@ -110,7 +100,7 @@ class TenantBounds(Gate):
     def has_left(self, attempt: Attempt) -> None:
         """Count one no more that was on its way, and have its tenant's next one looked at."""
         if self.states.pop(attempt, BACK) not in NOT_COUNTED:
-            self._noted.append((self.has_room, attempt.tenant))
+            self._noted.append(attempt.tenant)
 
     def flush(self) -> None:
         """Those that are at no provider are sent again, and count then."""

@@ -48,7 +48,7 @@ def crash(world: World, *actors: str, at: float) -> None:
         "handler": pipeline.handler,
         "limiter": stages.rate_limiter,
         "breaker": stages.circuit_breaker,
-        "channel": stages.lanes[0].channel,
+        "channel": stages.channels[0],
         "queue": pipeline.dead_letter_queue,
         "alert": pipeline.alert,
     }

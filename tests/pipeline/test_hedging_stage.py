@@ -62,6 +62,10 @@ def one(provider: Callable[[], Provider], **settings: Any) -> World:
     return on_both_clocks(scenario)
 
 
+def channel_of(world):
+    return world.pipeline.wiring.stages[email().channel].channels[0]
+
+
 def lane_of(world: World) -> Lane:
     return world.pipeline.wiring.stages[email().channel].lanes[0]
 
@@ -201,7 +205,7 @@ def test_a_channel_without_hedging_has_the_plain_actor():
         world.open(email={}, sms={"hedging": {"delay": 1}})
 
     stages = simulate(scenario).pipeline.wiring.stages
-    assert [type(each.lanes[0].channel.actor) for each in stages.values()] == [Channel, HedgingChannel]
+    assert [type(each.channels[0].actor) for each in stages.values()] == [Channel, HedgingChannel]
 
 
 def test_each_provider_of_a_channel_has_its_own_hedging():
@@ -338,7 +342,7 @@ def test_a_crash_of_a_stage_has_no_failed_send_counted_twice(stage):
         world.open(copies((0.25, DOWN), (6, OK), (0.5, OK)), email=hedged(retry={"max_attempts": 1, "budget": budget}))
         world.send(email())
         stages = world.pipeline.wiring.stages[email().channel]
-        ref = stages.circuit_breaker if stage == "circuit_breaker" else lane_of(world).channel
+        ref = stages.circuit_breaker if stage == "circuit_breaker" else channel_of(world)
         world.at(1.125, lambda: world.system.crash(ref, RuntimeError("pulled")))
 
     world = on_both_clocks(scenario)
@@ -381,7 +385,7 @@ def test_after_a_restart_of_its_actor_the_notification_is_sent_anew_and_the_old_
         settings = hedged(retry={"max_attempts": 3, "budget": budget}, max_in_flight=2, circuit_breaker=half_open)
         world.open(copies((3, OK)), email=settings)
         world.send(email())
-        world.at(down_at, lambda: world.system.crash(lane_of(world).channel, RuntimeError("pulled")))
+        world.at(down_at, lambda: world.system.crash(channel_of(world), RuntimeError("pulled")))
 
     world = on_both_clocks(scenario)
     again = down_at + 0.1
@@ -395,7 +399,7 @@ def test_of_the_answers_that_came_while_the_actor_was_down_the_first_settles_the
     def scenario(world: World) -> None:
         world.open(copies((1.04, OK), (0.05, OK), (0.5, OK)), email=hedged(max_in_flight=1, delay=1))
         world.send(email())
-        world.at(1.02, lambda: world.system.crash(lane_of(world).channel, RuntimeError("pulled")))
+        world.at(1.02, lambda: world.system.crash(channel_of(world), RuntimeError("pulled")))
         world.send(email("next"), at=2)
 
     world = on_both_clocks(scenario)
@@ -561,7 +565,7 @@ def test_whatever_the_answers_the_invariants_hold(answers, max_attempts, delay, 
         for number, at in enumerate(sends):
             world.send(email(f"n{number}", recipient=f"{number}@example.org", expires_after=100.0), at=at)
         if crash_at is not None:
-            world.at(crash_at, lambda: world.system.crash(lane_of(world).channel, RuntimeError("pulled")))
+            world.at(crash_at, lambda: world.system.crash(channel_of(world), RuntimeError("pulled")))
 
     world = on_both_clocks(scenario, until=1000)
     assert world.pipeline.in_flight == 0

@@ -310,7 +310,7 @@ def do(world: World, what: str, argument: Any) -> None:
                 "alert": pipeline.alert,
                 "limiter": stages.rate_limiter,
                 "breaker": stages.circuit_breaker,
-                "channel": stages.lanes[0].channel,
+                "channel": stages.channels[0],
                 "backup": stages.lanes[-1].channel if len(stages.lanes) > 1 else None,
             }[victim]
             if ref is not None:
