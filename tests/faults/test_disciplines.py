@@ -234,7 +234,7 @@ def test_a_crash_of_the_channel_or_breaker_leaves_the_provider_at_its_work():
         world.open(SimulatedProvider(latency=4, capacity=1, discipline="critical_first"))
         world.send(email("a"), email("b"))
         stages = world.pipeline.wiring.stages["email"]
-        world.at(1.0, lambda: world.system.crash(stages.lanes[0].channel, ValueError("boom")))
+        world.at(1.0, lambda: world.system.crash(stages.channels[0], ValueError("boom")))
 
     world = on_both_clocks(scenario)
     assert set(world.sent_ids()) == {"a", "b"}

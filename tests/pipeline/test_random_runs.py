@@ -311,7 +311,7 @@ def do(world: World, what: str, argument: Any) -> None:
                 "limiter": stages.rate_limiter,
                 "breaker": stages.circuit_breaker,
                 "channel": stages.channels[0],
-                "backup": stages.lanes[-1].channel if len(stages.lanes) > 1 else None,
+                "backup": stages.channels[-1] if len(stages.channels) > 1 else None,
             }[victim]
             if ref is not None:
                 world.system.crash(ref, RuntimeError("injected crash"))
