@@ -183,5 +183,5 @@ class BeforeProviders:
                 room_at_ns = lane.room_at_ns(now_ns)
                 if room_at_ns != now_ns or lane.next_turn(self.room.turns_at(lane.number)) is not None:
                     wake_ns = sooner(wake_ns, room_at_ns)
-                # Else what is free is kept for hosts with fewer slots; the end of an attempt brings more.
+                # Else the free slots are kept for keys that have fewer; the end of an attempt brings more.
         return wake_ns

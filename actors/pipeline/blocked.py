@@ -35,13 +35,13 @@ class BlockReason(IntEnum):
     """The breaker has closed and lets a growing share through, of which this one is not."""
 
     PACE = 6
-    """The breaker has closed, and others who waited for it go first."""
+    """The breaker has closed, and the instant at which the next one resumes has not come."""
 
     THROTTLE = 7
     """The adaptive throttle has refused it: it is not to be tried here again."""
 
     FULL = 8
-    """All slots are taken, and it is refused for that."""
+    """As SLOT, where nobody waits for a slot: it is refused."""
 
     TENANT = 9
     """It could go, and its tenant has as many under way as it may."""
@@ -66,7 +66,8 @@ ONLY_PACED = frozenset({BlockReason.PACE})
 _SHUT = frozenset({BlockReason.BREAKER, BlockReason.RAMP})
 _SHUT_OR_OVER_QUOTA = _SHUT | {BlockReason.QUOTA}
 WAITS_FOR_BREAKER = _SHUT | {BlockReason.PACE, BlockReason.THROTTLE}
-"""All that has nothing to do with room."""
+"""A breaker, its ramp or its pace; the throttle too, which ends an attempt at once."""
+
 _WAITS_FOR_SLOT = WAITS_FOR_BREAKER | {BlockReason.SLOT}
 
 _KNOWN: dict[Reasons, Reasons] = {}

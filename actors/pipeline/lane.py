@@ -1,8 +1,7 @@
 """A lane: one provider of a channel, with all that stands in front of it, and whether it takes an attempt now.
 
-What an attempt has to pass, in this order: room (a slot of the bulkhead, the quota, the adaptive rate), the pace of
-what resumes behind a breaker that has closed, the breaker's permit, the adaptive throttle. Only what passes all of
-them is charged: what has to wait at the breaker has taken nothing of the quota, so the provider meets no more than the
+:meth:`Lane.try_admit` says what an attempt has to pass, and in which order. Only an attempt that passes all of it is
+charged: one that has to wait at the breaker has taken nothing of the quota, so the provider meets no more than the
 quota when they all go. A plain object with the time passed in; its stage keeps the lines of waiting attempts.
 """
 
@@ -105,7 +104,7 @@ class Lane:
         self.slots = Slots(config.slots, self._concurrency, are_shared=config.fair_by != "none")
         """The bulkhead."""
         self.in_flight = 0
-        """Attempts at the provider."""
+        """Attempts that it has let through and that have not ended: each has a slot."""
         self.quota = None if config.quota is None else (quotas or Quotas()).limiter(config.quota)
         self._quota_drops = config.quota is not None and config.quota.on_limit == "drop"
         self.rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
@@ -133,7 +132,7 @@ class Lane:
         """Take an attempt and return its permit, which has to be settled with :meth:`settle`; or say what blocks it.
 
         What may be in its way is asked in this order: a breaker that is shut, the slots and the rates, the slots that
-        are kept for other keys, the pace, the tenant, the permit, the throttle. The latter two may draw.
+        are kept for other keys, the pace, the tenant, the permit, the throttle. The last two may draw.
 
         Args:
             host: that of its recipient; looked at only where each host has a breaker of its own.

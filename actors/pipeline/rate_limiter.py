@@ -15,9 +15,10 @@ from actors.settings.channel import RateLimitConfig
 class RateLimiterActor(Stage):
     """Passes attempts on, at no more than each user's limit allows.
 
-    A notification is counted once, when its first attempt passes here; so its retries pass at once, and what then waits
-    for an open breaker or the channel's quota has been counted already. The attempts of one user go in the order of the
-    channel, by class and then as they came.
+    A notification is counted once, when its first attempt passes here; so its retries pass at once, and one that then
+    waits for an open breaker or the channel's quota has been counted already. It is counted once more if a stage
+    crashes while its first attempt is under way, as nothing tells whether this had passed. The attempts of one user go
+    in the order of the channel, by class and then as they came.
     """
 
     is_charged_here = False
@@ -46,9 +47,7 @@ class RateLimiterActor(Stage):
         if attempt.charged:
             self._to_next(attempt)
             return
-        command = attempt.command
-        user = command.recipient if command.user_id is None else command.user_id
-        if self._lines.enter(attempt, user, self.system.now_ns):
+        if self._lines.enter(attempt, attempt.command.user, self.system.now_ns):
             self._to_next(attempt)
 
     @handles(FlushQueue)

@@ -41,11 +41,11 @@ class TenantCounts:
         self._limiter = None if config.rate is None else make_limiter(RateLimitConfig(rate=config.rate))
         self._counts: dict[str, int] = {}
         """By tenant; none is 0."""
-        self._places: dict[int, tuple[Attempt, TenantState]] = {}
+        self._states: dict[int, tuple[Attempt, TenantState]] = {}
         """By identity of an attempt that has passed and has not ended; it is kept, so that no other one gets that."""
 
     def __bool__(self) -> bool:
-        return bool(self._places)
+        return bool(self._states)
 
     def is_full(self, tenant: str) -> bool:
         """Tell whether as many of a tenant count as may."""
@@ -59,22 +59,22 @@ class TenantCounts:
         """
         if self.is_full(tenant):
             return None
-        has_counted = self._limiter is None or id(attempt) in self._places
+        has_counted = self._limiter is None or id(attempt) in self._states
         return now_ns if has_counted or self._limiter is None else self._limiter.try_acquire(tenant, now_ns)
 
     def counts(self, attempt: Attempt) -> bool | None:
         """Tell whether an attempt counts that has passed; None: it has not, or has ended."""
-        found = self._places.get(id(attempt))
+        found = self._states.get(id(attempt))
         return None if found is None else found[1] in _COUNTED
 
-    def move(self, attempt: Attempt, place: TenantState | None) -> bool:
+    def move(self, attempt: Attempt, state: TenantState | None) -> bool:
         """Record where an attempt is now, None: it has ended; return whether that makes room for its tenant."""
         has_counted = bool(self.counts(attempt))
-        if place is None:
-            self._places.pop(id(attempt), None)
+        if state is None:
+            self._states.pop(id(attempt), None)
         else:
-            self._places[id(attempt)] = attempt, place
-        change = (place in _COUNTED) - has_counted
+            self._states[id(attempt)] = attempt, state
+        change = (state in _COUNTED) - has_counted
         if change:
             tenant = tenant_of(attempt.command)
             self._counts[tenant] = count = self._counts.get(tenant, 0) + change
@@ -84,6 +84,6 @@ class TenantCounts:
 
     def flush(self) -> None:
         """Forget those that are at no provider: they are sent again."""
-        for attempt, place in list(self._places.values()):
-            if place is not TenantState.AT_PROVIDER:
+        for attempt, state in list(self._states.values()):
+            if state is not TenantState.AT_PROVIDER:
                 self.move(attempt, None)

@@ -106,7 +106,7 @@ class Stages:
 
     @property
     def in_flight(self) -> int:
-        """Attempts at the providers."""
+        """Attempts that the providers' lanes have let through and that have not ended."""
         return sum(lane.in_flight for lane in self.lanes)
 
     def is_awaited(self, attempt: Attempt) -> bool:

@@ -9,8 +9,9 @@ them, each by its quantum, differ by at most 1 + 1/Q₁ + 1/Q₂. A class that h
 Aging is an order by urgency numbers (Jackson, "Some problems in queueing with dynamic priorities", Naval Research
 Logistics Quarterly 7, 1960): whoever has the least instant of joining plus rank · aging goes first.
 
-Within a class the keys (users, hosts, tenants) take turns of one attempt. Every step takes constant time, however many
-wait, but for the keys that are passed over as they have their share of the slots: of these there are at most seven.
+Within a class the keys (users, hosts, tenants) take turns of one attempt; of one key the first to join goes first.
+Every step takes constant time, however many wait, but for the keys that are passed over as they have their share of the
+slots: of these there are at most seven (where there are seven slots, one each).
 
 Most lines only ever have one flow, a class and a key. :class:`Turns` keeps no classes, turns and credits before a
 second flow waits beside the first: with them a line takes 1.2 kB more. So credits count from then on.

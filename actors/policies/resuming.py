@@ -157,7 +157,7 @@ class Pace:
     So a provider that has just come back does not meet all waiting callers at once, and yet the line empties in the end
     whatever the rate at which others join it. With r the initial rate and d the doubling time, r·d/ln 2·(2^(t/d) − 1)
     have been released by t; solved for t this is the instant of the k-th release. Under the ceiling all count that go,
-    those too that pass by without waiting; but these hold the others up to no less than `resume_rate`.
+    after a start also new ones that do not wait; but these hold the others up to no less than `resume_rate`.
     """
 
     __slots__ = (
@@ -246,14 +246,14 @@ class Paces:
         """By host, what its line has to heed until it is empty."""
 
     def resume(self, host: str, now_ns: int) -> None:
-        """Release those at a host that wait for the breaker one after the other from now on, not as one herd."""
+        """Begin a pace for those at a host that wait for the breaker: they go one after the other, not as one herd."""
         suspect = self._suspects.pop(host, None)
         if suspect is not None and self._tripped_abruptly(host, now_ns):
             self._relapses[host] = suspect
         self.running[host] = Pace(self._config, now_ns, self._learned_per_s(host, now_ns))
 
     def go(self, host: str, now_ns: int) -> Pace | None:
-        """Count one at a host that goes now; return the pace, None where none holds up those at that host."""
+        """Count one at a host that goes now, or that the ramp refuses; return the pace, None where none runs there."""
         pace = self.running.get(host)
         if pace is not None:
             ceiling = self._ceiling.per_s(self._arriving_per_s(host, now_ns))

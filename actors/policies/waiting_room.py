@@ -1,4 +1,4 @@
-"""Who waits, and who of those goes next: the one structure for all places where notifications wait.
+"""Who waits, and who of those goes next: the one structure for all lines of attempts.
 
 A room has a line for each host: of a recipient's host, of a user or of a tenant, or one line for all. In a line the
 flows, which are classes of traffic and the keys within a class, take turns by the order of the channel
@@ -6,7 +6,8 @@ flows, which are classes of traffic and the keys within a class, take turns by t
 the slots of a provider, the flows of all lines that wait for room there take turns.
 
 A room has one heap of expiries and one of the instants at which a line is worth a look, so whoever owns it needs one
-timer, at :attr:`WaitingRoom.wake_ns`. All that leave a room, by whatever way, leave through `_left`.
+timer, at :attr:`WaitingRoom.wake_ns`. All that leave a room leave through `_left`, but for those that `clear` drops, of
+which `on_empty` hears nothing.
 """
 
 from __future__ import annotations
