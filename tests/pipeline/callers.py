@@ -38,6 +38,7 @@ from actors.errors import (
 from actors.faults.build import enforced_quotas, unreliable_providers
 from actors.instants import ns
 from actors.kernel import live
+from actors.kernel.futures import Future
 from actors.kernel.live import LiveSystem
 from actors.kernel.randomness import RandomStreams
 from actors.messages import (
@@ -550,9 +551,12 @@ class _Letters(DeadLetters):
         super().__init__(notifier, callers._callers)
         self._of = callers
 
-    def _tell(self, message: Any) -> None:
-        self._of.comes()
-        super()._tell(message)
+    def _ask(self, order: Callable[[Future[bool]], Any]) -> Future[bool]:
+        def ordered(answer: Future[bool]) -> Any:
+            self._of.comes()
+            return order(answer)
+
+        return super()._ask(ordered)
 
 
 class _System(LiveSystem):
