@@ -72,6 +72,10 @@ class RememberedIds:
         if self._most is not None and len(self._ended) > self._most:
             self._drop_oldest()
 
+    def resume(self, latest_ns: int) -> None:
+        """Go on from the instant at which the latest id was added in an earlier process."""
+        self.latest_ns = latest_ns
+
     def note_end(self, notification_id: str, ended_as: EndedAs) -> None:
         """Record how one has ended that is remembered and was not sent."""
         if notification_id in self._payloads:

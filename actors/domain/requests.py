@@ -31,6 +31,10 @@ class Request(msgspec.Struct, eq=False):
     delivered: bool = False
     """Whether one of them was sent."""
 
+    def note_delivery(self) -> None:
+        """Take note that one of them was sent."""
+        self.delivered = True
+
 
 class Requests:
     """The requests in which something has fallen back, by the id of each notification in them."""

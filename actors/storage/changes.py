@@ -38,7 +38,7 @@ CONDITIONAL = frozenset({NotificationRequested, NotificationRedriven, DeadLetter
 """What may be overtaken: by another notification with the same id, or by another node."""
 
 
-class Change(msgspec.Struct, eq=False, gc=False):
+class StoredChange(msgspec.Struct, eq=False, gc=False):
     """An event, with all that is written of it."""
 
     event: NotificationEvent
@@ -57,15 +57,15 @@ class Change(msgspec.Struct, eq=False, gc=False):
     steady_ns: int = 0
     """When an id is requested, or is remembered from, by the clock that nobody sets."""
 
-    number: int = 0
-    """Orders the changes of a store, or of a batch."""
-
     entry: Entry | None = None
     """What memory has of the notification since, where it is requested or redriven."""
 
     beside: Beside = NOTHING
     was_marked: bool = False
     """Whether its notification has a mark until then."""
+
+    number: int = 0
+    """Orders the changes of a store, or of a batch."""
 
     promise: Promise | None = None
     """That it is durable, or Overtaken; None: it cannot be overtaken, and its batch is the promise."""
@@ -102,7 +102,7 @@ class Turn:
         self.ids: set[str] = set()
         self._by_kind: dict[type, list[Any]] = {}
 
-    def add(self, change: Change) -> None:
+    def add(self, change: StoredChange) -> None:
         """Take a change in."""
         self.ids.add(change.event.notification_id)
         self._by_kind.setdefault(type(change.event), []).append(change)
@@ -159,6 +159,13 @@ class Batch(Promise):
     def promises(self) -> list[Promise]:
         """All that are kept when it is durable, or cannot be."""
         return [*(change.promise for change in self.conditional), self]
+
+    def resume(self) -> None:
+        """Keep its promises, as it is durable; unless the store was lost meanwhile."""
+        if not self.is_kept:
+            for change in self.conditional:
+                change.promise.keep(self.overtaken.get(change))
+            self.keep()
 
     def add(self, change: Any) -> Promise:
         """Take an event in; return the promise that it is durable."""

@@ -108,6 +108,10 @@ class Entry(msgspec.Struct, gc=False):
         else:
             self.later.append(event)
 
+    def note_request(self, request_id: str | None, served_by: Serving | None) -> None:
+        """Take what others have noted, which share the store, of its request; see :class:`RequestNote`."""
+        self.noted = RequestNote(request_id, served_by)
+
 
 class DeadEntry(Entry, gc=False):
     """A dead letter; or a notification that was one, and has been redriven."""
@@ -374,7 +378,8 @@ class MemoryStore:
         """Note what the end of a notification means for the others of its request, while there are any."""
         request = self._requests.of(event.notification_id)
         if request is not None:
-            request.delivered |= type(event) is NotificationSent
+            if type(event) is NotificationSent:
+                request.note_delivery()
             self._requests.forget_unless(request, self._open_anywhere, self._dead)
 
 

@@ -22,10 +22,10 @@ from actors.errors import StoreBusy, StoreFailed, Unstorable
 from actors.kernel.effects import Effect, Promise
 from actors.kernel.trio_token import trio_token
 from actors.messages import NotificationEvent, NotificationRedriven, NotificationRequested, SendNotification
-from actors.storage.changes import ENDS, Batch, Change, Mark
+from actors.storage.changes import ENDS, Batch, Mark, StoredChange
 from actors.storage.clock_steps import Clocks, ClockSteps
-from actors.storage.memory import DAY_NS, MemoryStore
-from actors.storage.work_queue import Query, ToDo
+from actors.storage.memory import DAY_NS, Entry, MemoryStore
+from actors.storage.work_queue import ToDo
 
 CACHED_IDS = 10_000
 """How many ids of what has ended are known without a look at the disk, the latest: at up to some kilobytes each."""
@@ -59,7 +59,7 @@ class StoreOnDisk(MemoryStore):
 
     outlives_process = True
     _reads: Reads
-    _change: type[Change] = Change
+    _change: type[StoredChange] = StoredChange
     _queue: type[ToDo[Any]] = ToDo
 
     def __init__(self, name: str, *, remember_ids_ns: int, clocks: Clocks | None = None) -> None:
@@ -149,24 +149,28 @@ class StoreOnDisk(MemoryStore):
         before = self._open.get(notification_id)
         if before is None and kind is not NotificationRequested:
             before = self._dead.get(notification_id)
-        written = encode_command(command) if kind is NotificationRequested else b""
-        change = self._change(event, command, before, event.epoch_ns + event.at_ns, written)
-        self._before(change)
-        change.beside = self._take_in(event, command)
-        if kind in ENDS:
-            change.steady_ns = self.remembered.latest_ns
-        elif written or kind is NotificationRedriven:
-            change.entry = self._open[notification_id]
-        if self._marked and ends_caution(event):
-            change.was_marked = self._marked.pop(notification_id, None) is not None
-        self._after(change)
+        change = self._changed(event, command, before)
         return self._to_do.put(lambda batch: batch.add(change))
 
-    def _before(self, change: Any) -> None:
-        """Complete a change with what memory has before it; refuse it by raising Unstorable."""
+    def _changed(self, event: NotificationEvent, command: SendNotification, before: Entry | None) -> Any:
+        """Have memory take an event in, and return all that is written of it.
 
-    def _after(self, change: Any) -> None:
-        """Complete a change with what memory has since."""
+        `before` is what memory has of its notification until then.
+        """
+        kind, notification_id = type(event), event.notification_id
+        written = encode_command(command) if kind is NotificationRequested else b""
+        beside = self._take_in(event, command)
+        return self._change(
+            event,
+            command,
+            before,
+            event.epoch_ns + event.at_ns,
+            written,
+            self.remembered.latest_ns if kind in ENDS else 0,
+            self._open[notification_id] if written or kind is NotificationRedriven else None,
+            beside,
+            bool(self._marked) and ends_caution(event) and self._marked.pop(notification_id, None) is not None,
+        )
 
     def mark(self, notification_id: str, *, alone: bool) -> Effect:
         self._check_open()
@@ -181,17 +185,11 @@ class StoreOnDisk(MemoryStore):
     # ── what has been done ──────────────────────────────────────────────────────────────────────────────────────
 
     def _is_done(self, work: Any) -> None:
-        """Resume all that wait for a batch, or for an answer, unless the store was lost meanwhile."""
-        if isinstance(work, Query):
-            if not work.promise.is_kept:
-                work.promise.keep(work.answer)
-            return
-        self.transactions += 1
-        self._take_back(work)
-        if not work.is_kept:
-            for change in work.conditional:
-                change.promise.keep(work.overtaken.get(change))
-            work.keep()
+        """Resume all that wait for a batch, or for an answer."""
+        if isinstance(work, Batch):
+            self.transactions += 1
+            self._take_back(work)
+        work.resume()
 
     def _take_back(self, batch: Any) -> None:
         """Take back what was known already, or what another node was faster with."""

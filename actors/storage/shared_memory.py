@@ -81,9 +81,7 @@ class SharedMemory:
         self.commit_delay_ns = commit_delay_ns
         self.living: frozenset[int] = frozenset({1})
         """The nodes that have a lease, by number."""
-        self.nodes = {number: NodeStore(self, whole, number) for number in numbers}
-        for node in self.nodes.values() if has_leases else ():
-            node.lease_holds = node.has_lease
+        self.nodes = {number: NodeStore(self, whole, number, has_leases=has_leases) for number in numbers}
 
     def tell_others(self, store: NodeStore, news: LettersChanged) -> None:
         """Have all nodes but one know of what that has done to dead letters."""
@@ -164,9 +162,10 @@ class _Change(NamedTuple):
 class NodeStore(MemoryStore):
     """One node's side of the memory that nodes share."""
 
-    def __init__(self, shared: SharedMemory, whole: MemoryStore, number: int) -> None:
+    def __init__(self, shared: SharedMemory, whole: MemoryStore, number: int, *, has_leases: bool) -> None:
         super().__init__()
         self.number = number
+        self.lease_holds = self.has_lease if has_leases else None
         self._shared = shared
         self.remembered = whole.remembered
         self.suppressions = whole.suppressions

@@ -23,8 +23,16 @@ class Query:
         self.read = read
         self.promise = Promise()
         self.promises = [self.promise]
-        self.answer: Any = None
-        """What the promise is kept with: an exception if it failed."""
+        self._answer: Any = None
+
+    def answered(self, answer: Any) -> None:
+        """Take the answer, in the thread of the SQL: an exception if it failed."""
+        self._answer = answer
+
+    def resume(self) -> None:
+        """Keep its promise, unless the store was lost meanwhile."""
+        if not self.promise.is_kept:
+            self.promise.keep(self._answer)
 
 
 class ToDo(Generic[B]):

@@ -115,17 +115,19 @@ class SimulatedSystem(ActorSystem):
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _set_timer_behind(self, instant_ns: int, actor: Actor, message: Any) -> Timer:
-        # Not the instance's own: interceptors see the call that this timer is a part of.
-        return SimulatedSystem.set_timer(self, instant_ns, actor, message, BEHIND)
+        self._catch_up()
+        timer = Timer(actor, message, self._fire_callbacks)
+        heappush(self._queue, (max(instant_ns, self.now_ns), BEHIND, next(self._event_ids), timer))
+        return timer
 
-    def set_timer(self, instant_ns: int, actor: Actor, message: Any, priority: int = NORMAL) -> Timer:
+    def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Timer:
         now_ns = self.now_ns
         if self._idle:
             now_ns = self.now_ns = ceil(self.env.now)  # called by a process of the user's, or between runs
         timer = Timer(actor, message, self._fire_callbacks)
         # As env.schedule does, but at an instant: a delay would be added to a clock that a process of the user's may
         # have moved by a fraction.
-        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, priority, next(self._event_ids), timer))
+        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, NORMAL, next(self._event_ids), timer))
         return timer
 
     def perform(

@@ -29,7 +29,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.optional_dependencies import needs
-from actors.storage.changes import ENDS, HAPPENS, Batch, Change, Mark, Turn
+from actors.storage.changes import ENDS, HAPPENS, Batch, Mark, StoredChange, Turn
 from actors.storage.memory import Serving
 from actors.storage.postgres import marks, votes
 from actors.storage.postgres.connection import Sql, columns
@@ -56,7 +56,7 @@ class Fenced(Exception):
     """Another node has taken over what this one had."""
 
 
-class SharedChange(Change, eq=False, gc=False):
+class SharedChange(StoredChange, eq=False, gc=False):
     """An event, with what other nodes may have to do with it."""
 
     keys: Sequence[str | Setting] = ()
@@ -68,14 +68,16 @@ class SharedChange(Change, eq=False, gc=False):
     dead_since_ns: int = 0
     """When it was dead-lettered, as far as is known here, where it is redriven or discarded."""
 
+    def concerns(self, keys: Sequence[str | Setting], request_id: str | None, dead_since_ns: int) -> None:
+        """Note what of it other nodes may have to do with."""
+        self.keys, self.request_id, self.dead_since_ns = keys, request_id, dead_since_ns
+
 
 class SharedBatch(Batch):
     """The changes of one transaction of a node, and the statements that write them."""
 
     def __init__(self, ahead_ns: int) -> None:
         super().__init__(count(1), ahead_ns)
-        self.number = 0
-        """Counts the batches of a node, from 1 on; set when it is its turn."""
         self.keys: list[str | Setting] = []
         """Which notifications and settings it changes of those that all nodes share."""
         self.unsure: set[Setting] = set()
@@ -101,7 +103,9 @@ class SharedBatch(Batch):
         self.last = next(self._numbers)
         return super().mark(notification_id, mark)
 
-    def change(self, change: SettingsChange) -> Promise:
+    def change(self, change: SettingsChange, keys: Iterable[str | Setting] = ()) -> Promise:
+        """Take in a change of settings, with the keys of these."""
+        self.keys += keys
         self.turns += (Turn(change), Turn())
         return super().change(change)
 
@@ -110,8 +114,10 @@ class SharedBatch(Batch):
         self.votes[breaker] = lapses_ns
         return self
 
-    def write(self, sql: Sql, token: int, lease_s: float, remember_ids_ns: int) -> bool:
+    def write(self, sql: Sql, token: int, number: int, lease_s: float, remember_ids_ns: int) -> bool:
         """Write them in one transaction; tell whether other nodes may want to know.
+
+        The batches of a node have numbers from 1 on; one that is written again keeps its own.
 
         Raises:
             Fenced: the node has lost its lease; nothing is written.
@@ -121,10 +127,10 @@ class SharedBatch(Batch):
             row = sql.execute(
                 "UPDATE nodes SET batch = %s, lease_until = clock_timestamp() + %s * interval '1 s' "
                 "WHERE token = %s AND NOT gone AND batch < %s RETURNING nextval('batches')",
-                (self.number, lease_s, token, self.number),
+                (number, lease_s, token, number),
             ).fetchone()
             if row is None:
-                if not _was_made(sql, token, self.number, lease_s):
+                if not _was_made(sql, token, number, lease_s):
                     raise Fenced
                 return bool(self.keys or self.votes)
             for each in (self.overtaken, self.unsure, self.served_by, self._told):
@@ -261,7 +267,7 @@ def _write_requests(sql: Sql, changes: Sequence[SharedChange]) -> dict[str, Serv
     return dict(sql.execute(_LETTERS_OF, {"requests": requests}).fetchall()) if requests else {}
 
 
-def _of_closed(change: Change) -> tuple[Any, ...]:
+def _of_closed(change: StoredChange) -> tuple[Any, ...]:
     closed = change.beside.closed
     assert closed is not None
     at_ns = change.at_ns
@@ -356,9 +362,9 @@ def _all_ours(done: psycopg.Cursor[Any], ids: Sequence[str]) -> None:
 # ── columns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _ids(changes: Iterable[Change]) -> list[str]:
+def _ids(changes: Iterable[StoredChange]) -> list[str]:
     return [change.event.notification_id for change in changes]
 
 
-def _seqs(changes: Iterable[Change], base: int) -> list[int]:
+def _seqs(changes: Iterable[StoredChange], base: int) -> list[int]:
     return [base + change.number for change in changes]

@@ -11,7 +11,7 @@ from actors.domain.notification_state import known_end
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import BreakerVote, StoredHistory
 from actors.messages import NotificationRequested, SendNotification
-from actors.storage.memory import Entry, RequestNote
+from actors.storage.memory import Entry
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting, read_settings
 
@@ -62,7 +62,7 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
         assert isinstance(event, NotificationRequested)
         entry = found[notification_id] = Entry.of(decode_command(command), event)
         if request_id is not None or served_by is not None:
-            entry.noted = RequestNote(request_id, served_by)
+            entry.note_request(request_id, served_by)
     if found:
         history = sql.execute(
             "SELECT notification_id, event FROM history WHERE notification_id = ANY(%s) ORDER BY notification_id, seq",

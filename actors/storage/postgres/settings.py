@@ -17,7 +17,7 @@ from actors.domain.store import SettingsChange
 from actors.domain.suppressions import Key, Suppression, SuppressionSource, normal_address
 from actors.domain.user_preferences import UserPreferences
 from actors.messages import NotificationChannel, NotificationRedriven, SendNotification
-from actors.storage.changes import Change
+from actors.storage.changes import StoredChange
 from actors.storage.postgres.connection import Sql, columns
 
 Setting: TypeAlias = tuple[str, str]
@@ -101,7 +101,7 @@ def read_settings(sql: Sql, settings: Iterable[Setting]) -> dict[Setting, bytes 
     return {setting: found.get(key) for key, setting in keys.items()}
 
 
-def write_suppressions(sql: Sql, happened: Iterable[Change]) -> list[Setting]:
+def write_suppressions(sql: Sql, happened: Iterable[StoredChange]) -> list[Setting]:
     """Write which addresses are gone by what has happened, and of which that is lifted; return them."""
     gone: dict[Setting, Suppression] = {}
     back: set[Setting] = set()

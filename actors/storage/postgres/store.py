@@ -59,16 +59,17 @@ from actors.domain.store import (
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError
 from actors.instants import NS_PER_S, ns
-from actors.kernel.effects import Effect, Promise
+from actors.kernel.effects import Effect
 from actors.messages import (
     DeadLetterDiscarded,
     NotificationChannel,
+    NotificationEvent,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     SendNotification,
 )
 from actors.storage.changes import ENDS
-from actors.storage.memory import DAY_NS, DeadEntry, Entry, RequestNote, Serving
+from actors.storage.memory import DAY_NS, DeadEntry, Entry, Serving
 from actors.storage.on_disk import KEEP_AUDIT_NS, Reads, StoreOnDisk
 from actors.storage.postgres.batch import SharedBatch, SharedChange
 from actors.storage.postgres.node import State
@@ -92,7 +93,8 @@ A = TypeVar("A")
 
 SHORTEST_LEASE = 1.0
 
-_SHARED = frozenset({NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded})
+_TAKES_LETTER = frozenset({NotificationRedriven, DeadLetterDiscarded})
+_SHARED = _TAKES_LETTER | {NotificationMovedToDeadLetter}
 
 
 class PostgresStore(StoreOnDisk):
@@ -209,27 +211,25 @@ class PostgresStore(StoreOnDisk):
     def _new_batch(self) -> SharedBatch:
         return SharedBatch(self._steps.ahead_ns())
 
-    def _before(self, change: SharedChange) -> None:
-        kind, entry = type(change.event), change.before
-        if entry is not None and kind in ENDS:
-            change.request_id = self._request_id(entry)
-        if isinstance(entry, DeadEntry) and (kind is NotificationRedriven or kind is DeadLetterDiscarded):
-            change.dead_since_ns = entry.since_ns
-
-    def _after(self, change: SharedChange) -> None:
-        kind, notification_id, beside = type(change.event), change.event.notification_id, change.beside
+    def _changed(self, event: NotificationEvent, command: SendNotification, before: Entry | None) -> SharedChange:
+        kind, notification_id = type(event), event.notification_id
+        request_id = None if before is None or kind not in ENDS else self._request_id(before)
+        dead_since_ns = before.since_ns if isinstance(before, DeadEntry) and kind in _TAKES_LETTER else 0
+        change: SharedChange = super()._changed(event, command, before)
+        beside = change.beside
         if change.entry is not None:
-            change.request_id = self._request_id(change.entry)
+            request_id = self._request_id(change.entry)
         elif kind is NotificationMovedToDeadLetter:
-            change.request_id = self._request_id(self._dead[notification_id])
+            request_id = self._request_id(self._dead[notification_id])
         keys: list[str | Setting] = [notification_id] if kind in _SHARED else []
         if kind is NotificationRedriven or beside.suppression is not None:
-            keys.append(setting_of(change.command))
+            keys.append(setting_of(command))
         if beside.endpoints is not None:
             keys += [setting_of_endpoint(key) for key in beside.endpoints.endpoints]
         if keys:
-            change.keys = keys
             self._under_way.update(keys)
+        change.concerns(keys, request_id, dead_since_ns)
+        return change
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         return self._noted_as_served_by(notification_id) is not None or super().is_served(notification_id, is_under_way)
@@ -265,11 +265,7 @@ class PostgresStore(StoreOnDisk):
         keys += [(USER, user_id) for user_id in change.preferences]
         self._under_way.update(keys)
 
-        def add(batch: SharedBatch) -> Promise:
-            batch.keys += keys
-            return batch.change(change)
-
-        return self._to_do.put(add)
+        return self._to_do.put(lambda batch: batch.change(change, keys))
 
     def say(self, breaker: str, host: str, open_ns: int) -> None:
         if not self._to_do.closed.is_set() and self._failure is None:
@@ -312,8 +308,7 @@ class PostgresStore(StoreOnDisk):
         super()._take_back(batch)
         for notification_id, served_by in batch.served_by.items():
             if (letter := self._dead.get(notification_id)) is not None:
-                request_id = None if letter.noted is None else letter.noted.request_id
-                letter.noted = RequestNote(request_id, served_by)
+                letter.note_request(None if letter.noted is None else letter.noted.request_id, served_by)
         self._under_way.subtract(batch.keys)
         for key in batch.keys:
             if self._under_way[key] <= 0:
@@ -386,7 +381,7 @@ class PostgresStore(StoreOnDisk):
             self._take_in(event, command)
         for notification_id, request_id, served_by in state.requests:
             entry = self._dead.get(notification_id) or self._open[notification_id]
-            entry.noted = RequestNote(request_id, served_by)
+            entry.note_request(request_id, served_by)
             self._join_request_of(entry)
         self.suppressions.restore(())  # of those that resulted from it, some have been lifted
         self.endpoints.clear()  # likewise

@@ -328,11 +328,10 @@ class Worker:
     def _write(self, batch: SharedBatch) -> bool:
         """Make a batch durable; tell whether other nodes may want to know."""
         self._batches += 1
-        batch.number = self._batches
 
         def write(sql: Sql) -> bool:
             began = self.lease.now()
-            is_news = batch.write(sql, self._fencing_token, self._lease_s, self._remember_ids_ns)
+            is_news = batch.write(sql, self._fencing_token, self._batches, self._lease_s, self._remember_ids_ns)
             self._renewed(began)
             return is_news
 
@@ -505,11 +504,11 @@ class Worker:
 
 def _answer(query: Query, sql: Sql) -> None:
     try:
-        query.answer = query.read(sql)
+        query.answered(query.read(sql))
     except Exception as error:
         if sql.broken or isinstance(error, psycopg.errors.LockNotAvailable):
             raise  # asked again when the database is back, or the lock is gone
-        query.answer = StoreError(f"the store cannot be read: {error}")
+        query.answered(StoreError(f"the store cannot be read: {error}"))
 
 
 class _Finished(Exception):

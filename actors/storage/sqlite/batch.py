@@ -24,13 +24,14 @@ from actors.domain.codec import (
 )
 from actors.domain.endpoints import Endpoint
 from actors.domain.notification_state import ended_as
+from actors.domain.requests import Request
 from actors.domain.store import SettingsChange
 from actors.domain.suppressions import Key, Suppression
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import Overtaken
 from actors.kernel.effects import Promise
-from actors.messages import NotificationRequested
-from actors.storage.changes import ENDS, HAPPENS, Batch, Change, Turn
+from actors.messages import NotificationRequested, NotificationSent
+from actors.storage.changes import ENDS, HAPPENS, Batch, StoredChange, Turn
 from actors.storage.sqlite import marks
 from actors.storage.sqlite.reading import ENDED_NS, RememberedRows
 
@@ -53,16 +54,26 @@ class Retention(NamedTuple):
     """Whether there may be any such history."""
 
 
-class SqliteChange(Change, eq=False, gc=False):
+class SqliteChange(StoredChange, eq=False, gc=False):
     """An event, with what it changes in tables that have the present state of something."""
-
-    members: Sequence[str] = ()
-    """The notifications of its request until then."""
 
     requests: dict[str, tuple[str, bool] | None] | None = None
     """Of which request notifications are from now on, and whether that was delivered; None: it is forgotten."""
 
     suppressions: dict[Key, Suppression | None] | None = None
+
+    def joins(self, request: Request) -> None:
+        """Write of which request its notification is, where that begins or changes with the event."""
+        if type(self.event) in (NotificationRequested, NotificationSent):
+            self.requests = {self.event.notification_id: (request.request_id, request.delivered)}
+
+    def forgets(self, request: Request) -> None:
+        """Delete a request of which nothing is left."""
+        self.requests = dict.fromkeys(request.members)
+
+    def suppresses(self, key: Key, suppression: Suppression | None) -> None:
+        """Write what is stored of an address since the event."""
+        self.suppressions = {key: suppression}
 
 
 class SqliteBatch(Batch):
@@ -85,7 +96,9 @@ class SqliteBatch(Batch):
             self.endpoints |= change.beside.endpoints.endpoints
         return super().add(change)
 
-    def change(self, change: SettingsChange) -> Promise:
+    def change(self, change: SettingsChange, stored: Mapping[Key, Suppression | None] | None = None) -> Promise:
+        """Take in a change of settings, with what is `stored` of the addresses that it suppresses or lifts."""
+        self.suppressions |= stored or {}
         self.endpoints |= dict.fromkeys(change.enabled)
         self.preferences |= change.preferences
         return super().change(change)
@@ -140,7 +153,7 @@ class SqliteBatch(Batch):
             _forget(sql, "closed", "ended_ns", len(closed), closed[-1].at_ns - retention.keep_audit_ns)
 
     def _leave_out_what_is_known(
-        self, sql: sqlite3.Connection, requested: Sequence[Change], remembered: RememberedRows
+        self, sql: sqlite3.Connection, requested: Sequence[StoredChange], remembered: RememberedRows
     ) -> None:
         """Do not accept what has an id that is remembered."""
         changes = {change.event.notification_id: change for change in requested}
@@ -163,18 +176,18 @@ class SqliteBatch(Batch):
 # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _of_acceptance(change: Change) -> tuple[Any, ...]:
+def _of_acceptance(change: StoredChange) -> tuple[Any, ...]:
     event = change.event
     requested = seal(encode_event(event), event.notification_id, change.number)
     return change.number, event.notification_id, seal(change.written, event.notification_id), requested
 
 
-def _of_event(change: Change) -> tuple[Any, ...]:
+def _of_event(change: StoredChange) -> tuple[Any, ...]:
     notification_id = change.event.notification_id
     return change.number, notification_id, seal(encode_event(change.event), notification_id, change.number)
 
 
-def _of_closed(change: Change) -> tuple[Any, ...]:
+def _of_closed(change: StoredChange) -> tuple[Any, ...]:
     notification_id, closed = change.event.notification_id, change.beside.closed
     assert closed is not None
     history = encode_events(closed.events)

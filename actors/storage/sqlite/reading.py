@@ -88,7 +88,8 @@ class SqliteHistories(MemoryStore):
             raise ValueError(f"of notification {notification_id!r}: {error}") from error
         for member, request_id, delivered in requests_in(sql):
             request = self._requests.join(member, instead_of=request_id)
-            request.delivered |= bool(delivered)
+            if delivered:
+                request.note_delivery()
         for request in self._requests.all():
             self._requests.forget_unless(request, self._open, self._dead)
         self.suppressions.restore(_suppressions(sql))  # those of letters that are discarded, too

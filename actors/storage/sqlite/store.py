@@ -37,10 +37,10 @@ from actors.domain.store import SettingsChange
 from actors.domain.suppressions import Key, Suppression, normal_address
 from actors.errors import StoreError, Unstorable
 from actors.instants import NS_PER_S, ns
-from actors.kernel.effects import Effect, Promise
-from actors.messages import NotificationRedriven, NotificationRequested, NotificationSent, SendNotification
+from actors.kernel.effects import Effect
+from actors.messages import NotificationEvent, NotificationRedriven, NotificationRequested, SendNotification
 from actors.storage.clock_steps import Clocks
-from actors.storage.memory import DAY_NS
+from actors.storage.memory import DAY_NS, Entry
 from actors.storage.on_disk import KEEP_AUDIT_NS, Reads, StoreOnDisk
 from actors.storage.sqlite import marks
 from actors.storage.sqlite.batch import Retention, SqliteBatch, SqliteChange
@@ -151,24 +151,20 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     def _new_batch(self) -> SqliteBatch:
         return SqliteBatch(self._numbers, self._steps.ahead_ns())
 
-    def _before(self, change: SqliteChange) -> None:
-        notification_id = change.event.notification_id
-        if change.written and (why := self.damaged.get(notification_id)) is not None:
+    def _changed(self, event: NotificationEvent, command: SendNotification, before: Entry | None) -> SqliteChange:
+        kind, notification_id = type(event), event.notification_id
+        if kind is NotificationRequested and (why := self.damaged.get(notification_id)) is not None:
             raise Unstorable(f"notification {notification_id!r} is in the store already, and cannot be sent: {why}")
+        left = self._requests.of(notification_id)
+        change: SqliteChange = super()._changed(event, command, before)
         if (request := self._requests.of(notification_id)) is not None:
-            change.members = request.members
-
-    def _after(self, change: SqliteChange) -> None:
-        kind, notification_id = type(change.event), change.event.notification_id
-        request = self._requests.of(notification_id)
-        if request is None:
-            if change.members:
-                change.requests = dict.fromkeys(change.members)
-        elif kind is NotificationRequested or kind is NotificationSent:
-            change.requests = {notification_id: (request.request_id, request.delivered)}
+            change.joins(request)
+        elif left is not None:
+            change.forgets(left)
         if kind is NotificationRedriven or change.beside.suppression is not None:
-            key = change.event.channel, normal_address(change.event.channel, change.command.recipient)
-            change.suppressions = {key: self.suppressions.stored_at(key)}
+            key = event.channel, normal_address(event.channel, command.recipient)
+            change.suppresses(key, self.suppressions.stored_at(key))
+        return change
 
     def change(self, change: SettingsChange) -> Effect:
         self._check_change(change)
@@ -176,11 +172,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         for key in (*(suppression.key for suppression in change.suppressed), *change.lifted):
             suppressions[key] = self.suppressions.stored_at(key)
 
-        def add(batch: SqliteBatch) -> Promise:
-            batch.suppressions |= suppressions
-            return batch.change(change)
-
-        return self._to_do.put(add)
+        return self._to_do.put(lambda batch: batch.change(change, suppressions))
 
     async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
         return await self._ask(lambda sql: recalled(sql, notification_id, self._retention.remembered, steady_ns))
@@ -256,10 +248,11 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
 
     def _answer(self, file: SqliteFile, query: Query) -> None:
         try:
-            query.answer = self._patiently(lambda: query.read(file.connection))
+            query.answered(self._patiently(lambda: query.read(file.connection)))
         except Exception as error:
-            query.answer = StoreError(f"{self.path} cannot be read: {reason_of(error)}")
-            query.answer.__cause__ = error
+            failure = StoreError(f"{self.path} cannot be read: {reason_of(error)}")
+            failure.__cause__ = error
+            query.answered(failure)
 
     def _look_whether_it_is_there(self, file: SqliteFile) -> str | None:
         """Return why what is written from now on would be lost; None: it would not. Wait until anything could be."""
@@ -324,6 +317,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 "INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?, ?, ?)",
                 (boot_id, self._steps.anchor_ns, kept_from_seq, kept_to_seq, kept_at_ns),
             )
-        self.remembered.latest_ns = latest_ns
+        self.remembered.resume(latest_ns)
         remembered = RememberedRows(self.remembered.ttl_ns, (kept_from_seq, kept_to_seq), kept_at_ns)
         self._retention = self._retention._replace(remembered=remembered)
