@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from actors.domain.attempts import EXPIRED, Admitted, Attempt, FlushQueue, Requeued, Unsent, is_too_late
 from actors.instants import sooner
@@ -101,9 +101,10 @@ class CircuitBreakerActor(Stage):
         self._rooms = ((self._before.room, self._lanes[0].host_of),)
         self._tenants: Tenants | None = None
         if (counts := stages.tenant_counts) is not None:
-            self._tenants = Tenants(self, config, counts, stages.waiting.tenants, self._arrive)
+            self._tenants = Tenants(self, config, counts, stages.waiting.tenants, self.on_attempt)
             self._rooms = ((self._tenants.lines.room, lambda attempt: tenant_of(attempt.command)), *self._rooms)
-            self._plain = {kind: self._tenants.letting_in(handler) for kind, handler in self._plain.items()}
+            handlers = {**self._plain, Attempt: self._tenants.enter}
+            self._plain = {kind: self._tenants.letting_in(handler) for kind, handler in handlers.items()}
         self._lines = self._before.lines
         self._is_per_host = self._before.is_per_host
         is_only = len(self._lanes) == 1 and not self._is_per_host and not self._before.order.has_keys
@@ -119,25 +120,23 @@ class CircuitBreakerActor(Stage):
         super().on_start()
         self._isolation = None if self._stages.isolation is None else self._stages.isolation.actor
         self._to_channels = [self.route(channel) for channel in self._stages.channels]
+        """The one way to the providers: each takes an attempt that has been admitted there."""
+        if self._tenants is not None:
+            self.tell_handler = self._tenants.seeing_out(self.tell_handler)
+            self._to_channels = [self._tenants.seeing_off(to_channel) for to_channel in self._to_channels]
         self.set_timer()
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        if self._tenants is None:
-            self._arrive(attempt)
-        else:
-            self._tenants.enter(attempt)
-
-    def _arrive(self, attempt: Attempt) -> None:
         """Let an attempt go to a provider, wait before all of them, or end."""
         lane = self._only
         if lane is not None and not self._lines and not lane.paces.running:
             # What `_admit` would come to, with fewer calls: the way of nearly every attempt.
             permit = lane.try_admit(WHOLE_LANE, self.system.now_ns)
-            if isinstance(permit, Blocked):
-                self._wait_or_end(attempt, WHOLE_LANE, {0: permit})
+            if isinstance(permit, int):
+                self._to_channels[0](Admitted(attempt=attempt, permit=permit, in_flight=lane.in_flight))
             else:
-                self._let_go(Admitted(attempt=attempt, permit=permit, in_flight=lane.in_flight))
+                self._wait_or_end(attempt, WHOLE_LANE, {0: permit})
             return
         host = self._lanes[0].host_of(attempt) if self._is_per_host else WHOLE_LANE
         line = self._lines.get(host)
@@ -233,17 +232,6 @@ class CircuitBreakerActor(Stage):
         if self._tenants is not None:
             self._tenants.lines.advance()
 
-    def _let_go(self, admitted: Admitted) -> None:
-        """Hand on an attempt that has been admitted: the one way to the providers."""
-        if self._tenants is not None:
-            self._tenants.begin(admitted.attempt)
-        self._to_channels[admitted.lane](admitted)
-
-    def tell_handler(self, message: Any) -> None:
-        self._to_handler(message)
-        if self._tenants is not None:
-            self._tenants.leave(message.request.attempt if type(message) is Performed else message.attempt)
-
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _admit(self, attempt: Attempt, host: str) -> dict[int, Blocked]:
@@ -253,8 +241,8 @@ class CircuitBreakerActor(Stage):
         blocked = {}
         for lane in self._before.in_order(attempt):
             permit = lane.try_admit(host, now_ns, key, others_wait, is_kept_back)
-            if not isinstance(permit, Blocked):
-                self._let_go(
+            if isinstance(permit, int):
+                self._to_channels[lane.number](
                     Admitted(
                         attempt=attempt,
                         permit=permit,

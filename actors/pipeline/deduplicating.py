@@ -16,6 +16,7 @@ often than it has attempts and its messages have copies, together.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -112,20 +113,29 @@ class DeduplicatingBreaker(_QuietOfCopies, CircuitBreakerActor):
     ) -> None:
         super().__init__(channel, config, stages)
         self._in_flight = in_flight
+        take_on = self._plain[Attempt]
+
+        def take_once(attempt: Attempt) -> None:
+            if in_flight.take(attempt):
+                take_on(attempt)
+
+        self._plain[Attempt] = take_once
         in_flight.flush()
 
-    def _let_go(self, admitted: Admitted) -> None:
-        super()._let_go(self._in_flight.admit(admitted))
+    def on_start(self) -> None:
+        super().on_start()
+        in_flight, tell_handler = self._in_flight, self.tell_handler
 
-    def tell_handler(self, message: Any) -> None:
-        super().tell_handler(message)
-        if type(message) is not Performed:
-            self._in_flight.drop(message.attempt)
+        def tell(message: Any) -> None:
+            tell_handler(message)
+            if type(message) is not Performed:
+                in_flight.drop(message.attempt)
 
-    @handles(Attempt)
-    def on_attempt(self, attempt: Attempt) -> None:
-        if self._in_flight.take(attempt):
-            super().on_attempt(attempt)
+        self.tell_handler = tell
+        self._to_channels = [self._numbering(to_channel) for to_channel in self._to_channels]
+
+    def _numbering(self, to_channel: Callable[[Admitted], None]) -> Callable[[Admitted], None]:
+        return lambda admitted: to_channel(self._in_flight.admit(admitted))
 
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:

@@ -30,6 +30,9 @@ class Stage(Actor):
     _rooms: tuple[tuple[WaitingRoom[Attempt], Callable[[Attempt], str]], ...] = ()
     """Where attempts wait here, with what returns the host of an attempt in each room."""
 
+    tell_handler: Callable[[Any], None]
+    """Tells the handler what has become of an attempt, which has left this stage."""
+
     is_charged_here = True
     """Whether what is sent back from here has been charged to the limit of its user."""
 
@@ -42,7 +45,7 @@ class Stage(Actor):
 
     def on_start(self) -> None:
         assert self._stages.handler is not None
-        self._to_handler = self.route(self._stages.handler)
+        self.tell_handler = self.route(self._stages.handler)
 
     @handles(_Advance)
     def on_advance(self, _: _Advance) -> None:
@@ -91,10 +94,6 @@ class Stage(Actor):
             self._timer = None
         if wake_ns is not None:
             self._timer, self._timer_ns = self.system.set_timer(wake_ns, self, _ADVANCE), wake_ns
-
-    def tell_handler(self, message: Any) -> None:
-        """Tell the handler what has become of an attempt, which has left this stage."""
-        self._to_handler(message)
 
     def reject(self, attempt: Attempt, reason: str) -> None:
         """End an attempt that is not made."""

@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from actors.domain.attempts import Attempt
+from actors.domain.attempts import Admitted, Attempt
+from actors.kernel.effects import Performed
 from actors.pipeline.keyed_lines import KeyedLines
 from actors.pipeline.stage import Stage
 from actors.pipeline.tenant_counts import TenantCounts, TenantState
@@ -72,11 +73,6 @@ class Tenants:
         """Tell whether an attempt that has waited for a breaker may not go now, as its tenant has as many as it may."""
         return self._counts.counts(attempt) is False and self._counts.is_full(tenant_of(attempt.command))
 
-    def begin(self, attempt: Attempt) -> None:
-        """Take note that an attempt goes to a provider."""
-        if tenant_of(attempt.command) != NO_KEY:
-            self._counts.move(attempt, TenantState.AT_PROVIDER)
-
     def wait_for_breaker(self, attempts: Iterable[Attempt]) -> None:
         """Have attempts that wait for a breaker keep no others of their tenants back."""
         found = [attempt for attempt in attempts if self._counts.counts(attempt) is not None]
@@ -89,11 +85,6 @@ class Tenants:
         """Have an attempt that could go wait until its tenant has room."""
         self._counts.move(attempt, TenantState.BACK_AT_BOUND)
         self.lines.wait(attempt, tenant_of(attempt.command), None)  # that it waits has been told
-
-    def leave(self, attempt: Attempt) -> None:
-        """Take note that an attempt has ended."""
-        if self._counts.move(attempt, None):
-            self._noted.append(tenant_of(attempt.command))
 
     def flush(self) -> None:
         """Forget all that are at no provider."""
@@ -112,6 +103,27 @@ class Tenants:
             return answer
 
         return handle
+
+    def seeing_off(self, to_channel: Callable[[Admitted], None]) -> Callable[[Admitted], None]:
+        """Return a way to a provider that takes note of the attempts that go it."""
+
+        def let_go(admitted: Admitted) -> None:
+            if tenant_of(admitted.attempt.command) != NO_KEY:
+                self._counts.move(admitted.attempt, TenantState.AT_PROVIDER)
+            to_channel(admitted)
+
+        return let_go
+
+    def seeing_out(self, tell_handler: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Return a way to the handler that takes note of the attempts that have ended."""
+
+        def tell(message: Any) -> None:
+            tell_handler(message)
+            attempt = message.request.attempt if type(message) is Performed else message.attempt
+            if self._counts.move(attempt, None):
+                self._noted.append(tenant_of(attempt.command))
+
+        return tell
 
     def _let_in(self) -> None:
         while self._noted:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from random import Random
 from sys import intern
 from typing import Any, assert_never
@@ -389,8 +390,13 @@ def _user_chooser(number: int, users: int | ZipfSpread | None, source: Actor) ->
     draw = source.stream(f"workload.{number}.users").random
     if isinstance(users, ZipfSpread):
         at = users.at
-        return lambda _: intern(f"user-{at(draw())}")
-    return lambda _: intern(f"user-{int(draw() * users)}")  # one text for all that are in flight to a user
+        return lambda _: _user(at(draw()))
+    return lambda _: _user(int(draw() * users))
+
+
+@lru_cache(4096)
+def _user(number: int) -> str:
+    return intern(f"user-{number}")  # one text for all that are in flight to a user
 
 
 def _age_chooser(stream: str, age: float | Distribution, source: Actor) -> Callable[[], float]:
