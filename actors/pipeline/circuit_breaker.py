@@ -156,9 +156,11 @@ class CircuitBreakerActor(Stage):
     def on_performed(self, performed: Performed) -> None:
         admitted: Admitted = performed.request
         self._has_news = False
-        lane = self._lanes[admitted.lane]
-        host = lane.host_of(admitted.attempt) if self._is_per_host else WHOLE_LANE
-        key = WHOLE_LANE if self._only is lane else self._before.key_of(admitted.attempt, host)
+        lane, host, key = self._only, WHOLE_LANE, WHOLE_LANE
+        if lane is None:
+            lane = self._lanes[admitted.lane]
+            host = lane.host_of(admitted.attempt)
+            key = self._before.key_of(admitted.attempt, host)
         if type(performed.result) is Unsent:
             lane.take_back(admitted.permit, host, self.system.now_ns, key)
             self.tell_handler(Requeued(attempt=admitted.attempt, charged=True, error=performed.result.error))

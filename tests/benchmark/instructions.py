@@ -9,7 +9,8 @@
 Times of the processor depend on what else a machine does; instructions, which valgrind counts, hardly do. What a run
 takes before its first notification cancels out: the number is the difference between a run of many and one of few,
 divided by how many more there were. Both commits are measured by this file, with the same interpreter and libraries.
-The exit code is 1 where a notification takes more than `MOST` times as many as at the other commit.
+The exit code is 1 where a notification takes more than `MOST` times as many as at the other commit, or where one of
+them does not run to its end. Without valgrind, git or the other commit nothing is measured, and the exit code is 0.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class NotMeasurableError(Exception):
     """There is nothing to compare, or nothing to count with."""
 
 
+class CrashedError(Exception):
+    """The code of a tree does not run to its end under valgrind."""
+
+
 class _Counted(NamedTuple):
     notifications: int
     instructions: int
@@ -61,7 +66,8 @@ def measure(tree: Path, side: str = "product", load: str = "steady", sizes: Sequ
     """Return the instructions that a notification takes by the code of a tree, as the benchmark's sides run it.
 
     Raises:
-        NotMeasurableError: valgrind is not there, or the code of the tree does not run under it.
+        NotMeasurableError: valgrind is not installed.
+        CrashedError: the code of the tree does not run under it.
     """
     if shutil.which("valgrind") is None:
         raise NotMeasurableError("valgrind is not installed")
@@ -78,7 +84,7 @@ def _count(tree: Path, side: str, load: str, notifications: int) -> _Counted:
     done = subprocess.run(command, cwd=tree, env=environment, check=False, capture_output=True, text=True)
     counted = _COUNTED.search(done.stderr)
     if done.returncode or counted is None:
-        raise NotMeasurableError(f"{tree} does not run under valgrind: {done.stderr[-2000:]}")
+        raise CrashedError(f"{tree} does not run under valgrind: {done.stderr[-2000:]}")
     return _Counted(int(done.stdout), int(counted[1]))
 
 

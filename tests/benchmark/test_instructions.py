@@ -36,6 +36,15 @@ def test_a_commit_that_is_not_there_is_the_reason_to_skip(tmp_path):
         pass  # it is the first commit, or the clone is shallow
 
 
+def test_a_tree_that_crashes_is_no_reason_to_skip(tmp_path, monkeypatch):
+    valgrind = tmp_path / "valgrind"
+    valgrind.write_text("#!/bin/sh\necho it crashed >&2\nexit 1\n")
+    valgrind.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(instructions.CrashedError, match="it crashed"):
+        instructions.measure(tmp_path)
+
+
 def test_without_valgrind_there_is_the_reason_to_skip(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(instructions.NotMeasurableError, match="valgrind is not installed"):
