@@ -21,6 +21,7 @@ from actors.messages import (
     RecordedEvent,
     SendNotification,
 )
+from actors.outcomes import ChannelFault, Outcome
 from actors.policies.retry.policy import Progress
 
 
@@ -41,7 +42,17 @@ class RedriveRecord(msgspec.Struct, gc=False):
 
 
 class Delivery(msgspec.Struct, gc=False):
-    """The state of one notification that has been accepted and has not ended; its handler's own, and mutable."""
+    """The state of one notification that has been accepted and has not ended; its handler's own, and mutable.
+
+    It is in one of three states:
+
+    - ready to be sent: at first, and between the others;
+    - waiting for an instant, `due_ns`: by `schedule`, `wait_until`, `defer` or `fail`, until it may `go_on`;
+    - on its way with an attempt, `current`: by `set_out`, until a provider has `answered`, or none has and it is taken
+      back.
+
+    It comes to its `end` from any of them.
+    """
 
     command: SendNotification
     """With its edits."""
@@ -99,17 +110,11 @@ class Delivery(msgspec.Struct, gc=False):
         """Take note of its part in the death of an earlier process."""
         self.caution = caution
 
-    def defer(self, until_ns: int) -> None:
-        """Have it wait until an instant, or longer if it waits for a later one already."""
-        self.due_ns = until_ns if self.due_ns is None else max(self.due_ns, until_ns)
-
     def give_up(self, reason: str) -> None:
         """Have it be dead-lettered for a reason when it goes on."""
         self.given_up = reason
 
-    def charge_retry(self, charge: int) -> None:
-        """Take note of the charge of its retry to the budget of its channel; 0: there is none any more."""
-        self.charge = charge
+    # ── waiting for an instant ──────────────────────────────────────────────────────────────────────────────────
 
     def schedule(self, epoch_ns: int) -> None:
         """Have it wait for the instant that its command names, if that is still to come; on the clock that started at
@@ -121,6 +126,95 @@ class Delivery(msgspec.Struct, gc=False):
             self.fresh_since_ns = self.due_ns = instant_ns
             self.requested_at_ns = max(self.requested_at_ns, instant_ns)
 
+    def wait_until(self, due_ns: int) -> None:
+        """Have it wait for an instant: the end of quiet hours, or the next look at what keeps it from being sent."""
+        self.due_ns = due_ns
+
+    def defer(self, until_ns: int) -> None:
+        """Have it wait until an instant, or longer if it waits for a later one already."""
+        self.due_ns = until_ns if self.due_ns is None else max(self.due_ns, until_ns)
+
+    def go_on(self) -> None:
+        """End its wait."""
+        self.due_ns = None
+
+    # ── an attempt ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def limit_channel(self, until_ns: int | None) -> None:
+        """Set the last instant at which it may be sent here, as it sets out for the first time; None: no limit."""
+        self.falls_back_ns = until_ns
+
+    def set_out(
+        self, command: SendNotification, until_ns: int | None, wanted_until_ns: int | None, node: int | None
+    ) -> Attempt:
+        """Return its next attempt, which is on its way now; an answer to an earlier one is stale.
+
+        Args:
+            command: what is sent: its template may be filled in.
+            until_ns: the last instant at which the attempt may start; None: any time.
+            wanted_until_ns: when the notification expires; None: never.
+            node: the number of the node of a simulated fleet that makes the attempt; None where there is no fleet.
+        """
+        attempt = self.current = Attempt(
+            command=command,
+            number=self.attempts + 1,
+            charged=self.charged,
+            expires_at_ns=until_ns,
+            wanted_until_ns=wanted_until_ns,
+            edits=0 if self.redrives is None else self.redrives.edits,
+            caution=self.caution,
+            node=node,
+            traceparent=self.traceparent,
+        )
+        self.charged = True
+        return attempt
+
+    def note_charged(self, charged: bool) -> None:
+        """Take note of whether its user's limit was charged for an attempt that a stage hands back, or has lost."""
+        self.charged = charged
+
+    def take_back(self) -> None:
+        """End the attempt under way, which no provider has answered."""
+        self.current = None
+
+    def answered(self) -> None:
+        """End the attempt under way, which a provider has answered: its process has outlived it."""
+        self.current = self.caution = None
+
+    def attempts_after(self, outcome: Outcome) -> int:
+        """Return how many attempts are used up by an attempt that failed; a fault of the channel uses none up."""
+        return self.attempts + (type(outcome) is not ChannelFault)
+
+    def follow(self, progress: Progress) -> None:
+        """Keep from now on what its retry policy has to know of it."""
+        self.progress = progress
+
+    def charge_retry(self, charge: int) -> None:
+        """Take note of the charge of its retry to the budget of its channel; 0: there is none any more."""
+        self.charge = charge
+
+    def fail(self, event: NotificationFailed, retry_at_ns: int | None) -> None:
+        """Record a failed attempt, after which it waits for its retry, or is given up.
+
+        Args:
+            event: the failure.
+            retry_at_ns: the instant of the retry, on the clock of this run; None: there is none.
+        """
+        if self.failures is None:
+            self.failures = [event]
+        else:
+            self.failures.append(event)
+        self.attempts = event.attempt
+        self.charged = True
+        self.due_ns = retry_at_ns
+        self.given_up = event.given_up
+
+    # ── its end, and its redrive ────────────────────────────────────────────────────────────────────────────────
+
+    def end(self) -> None:
+        """Have it neither wait nor be on its way: it is sent, suppressed, cancelled or dead-lettered."""
+        self.current = self.due_ns = None
+
     def note_redrive(self, changes: Mapping[str, Any], without_operator: bool) -> None:
         """Record that it is redriven, with changes of its command; the accepted command is kept beside."""
         redrives = self.redrives
@@ -130,14 +224,6 @@ class Delivery(msgspec.Struct, gc=False):
             redrives.edits += not changes.keys() <= NO_PAYLOAD
             self.command = msgspec.structs.replace(self.command, **changes)
         redrives.without_operator += without_operator
-
-    def note_failure(self, event: NotificationFailed) -> None:
-        """Record a failed attempt."""
-        if self.failures is None:
-            self.failures = [event]
-        else:
-            self.failures.append(event)
-        self.given_up = event.given_up
 
     @property
     def expires_at_ns(self) -> int | None:
@@ -198,15 +284,14 @@ def state_after(
                 scheduled_ns = delivery.due_ns
                 delivery.traceparent = event.traceparent
             case NotificationFailed():
-                delivery.attempts = event.attempt
-                delivery.charged = True
-                delivery.note_failure(event)
-                if event.next_retry_at_ns is not None:
-                    delivery.due_ns = anchored(event, event.next_retry_at_ns, epoch_ns)
-                    decided_wait_ns = event.next_retry_at_ns - event.at_ns
+                retry_at_ns = event.next_retry_at_ns
+                if retry_at_ns is not None:
+                    decided_wait_ns = retry_at_ns - event.at_ns
+                    retry_at_ns = anchored(event, retry_at_ns, epoch_ns)
+                delivery.fail(event, retry_at_ns)
             case NotificationDeferred():
                 if event.resumes_at_ns is not None:
-                    delivery.due_ns = anchored(event, event.resumes_at_ns, epoch_ns)
+                    delivery.wait_until(anchored(event, event.resumes_at_ns, epoch_ns))
                     decided_wait_ns = event.resumes_at_ns - event.at_ns
             case NotificationRedriven():
                 delivery.redrives = delivery.redrives or RedriveRecord(_first_failure_since_1970_ns(delivery, before))

@@ -103,7 +103,7 @@ class Cancelling:
     def _cancel(self, delivery: Delivery, order: CancelNotification) -> None:
         if self._budgets is not None:
             self._budgets.settle(delivery, self._system.now_ns)
-        delivery.current = None
+        delivery.end()
         event = self._journal.event(NotificationSuppressed, delivery.command, reason=CANCELLED)
         try:
             self._journal.commit(event, delivery, lambda _: order.reply(True))
@@ -113,4 +113,4 @@ class Cancelling:
             raise
         commit = self._commits.under_way.get(order.notification_id)
         if commit is not None and commit.event is event:
-            commit.sender = order.answer
+            commit.answers(order.answer)

@@ -45,6 +45,14 @@ class Commit:
         """The answers of those waiting for its outcome, the sender's first."""
         return [answer for answer in (self.sender, *self.duplicates) if answer is not None]
 
+    def answers(self, sender: Answer | None) -> None:
+        """Have the caller that sent, redrives or cancels its notification wait for it."""
+        self.sender = sender
+
+    def meets(self, taken_over: Delivery) -> None:
+        """Take note of what this node has taken over of the same notification meanwhile."""
+        self.taken_over = taken_over
+
     def cannot_be_cancelled(self) -> None:
         """Answer the orders to cancel it: it is not, or no longer, this handler's."""
         for order in self.cancels:

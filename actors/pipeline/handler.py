@@ -33,7 +33,6 @@ from actors.kernel.effects import Performed
 from actors.kernel.supervision import Restarted
 from actors.messages import (
     DeferralCause,
-    Message,
     NotificationChannel,
     NotificationDeferred,
     NotificationFailed,
@@ -46,14 +45,13 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, Outcome, Sent, Transient
 from actors.pipeline import isolation
+from actors.pipeline.agenda import LOOK_AT_BACKLOG, Agenda, GoOn, LookAtBacklog, due_since_ns
 from actors.pipeline.alert import ChannelBroken, TemplateUnusable
-from actors.pipeline.backlog import LOOK_AT_BACKLOG, Backlog, LookAtBacklog, due_since_ns
 from actors.pipeline.cancelling import CANCELLING, Cancelling, OfCancelling
 from actors.pipeline.commits import Commit
 from actors.pipeline.endpoint_watch import EndpointWatch
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.filling import Filling, until_looked_at
-from actors.pipeline.held import Held
 from actors.pipeline.intake import Intake
 from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance, Redrive, Submit
@@ -66,12 +64,6 @@ from actors.pipeline.wiring import Stages, Wiring
 from actors.settings.channel import ChannelConfig
 
 logger = logging.getLogger(__name__)
-
-
-class _GoOn(Message, frozen=True, gc=False):
-    """The wait of this notification has ended: for its retry, or for the end of quiet hours."""
-
-    delivery: Delivery
 
 
 class Handler(Actor):
@@ -109,8 +101,6 @@ class Handler(Actor):
             fill_in = None if self._filling is None else self._filling.fill_in
             stages.attend(budget, self._is_current, self._readiness.is_wanted, fill_in, store.lease_holds)
         self._lease_holds = store.lease_holds
-        self._held = Held()
-        self._backlog = Backlog(wiring.stages)
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._channels_bound_starts = self._fallbacks is not None or self._retries.bound_time
         """Whether anything but the expiry of a command says until when an attempt may start."""
@@ -123,7 +113,9 @@ class Handler(Actor):
             isolation.take_care(delivery, self._store, self.now_ns)
         for notification_id, commit in self._commits.under_way.items():
             self._deliveries[notification_id] = commit.delivery
-            commit.delivery.charge = 0  # the budget that it was charged to is gone
+            commit.delivery.charge_retry(0)  # the budget that it was charged to is gone
+        self._agenda = Agenda(self, wiring, self._deliveries)
+        self._wait = self._agenda.wait_for_instant
         self._journal = Journal(self, store, wiring, self._deliveries)
         self._commit = self._journal.commit
         self.intake = Intake(self.system, store, wiring, self._journal, self._deliveries)
@@ -172,7 +164,7 @@ class Handler(Actor):
         for delivery in sorted(deliveries, key=due_since_ns):
             is_to_be_sent = delivery.given_up is None and delivery.command.channel in self._stages
             if is_to_be_sent and due_since_ns(delivery) <= self.now_ns:
-                self._backlog.add(delivery, self._last_start_ns(delivery), self.now_ns)
+                self._agenda.wait_for_turn(delivery, self._last_start_ns(delivery))
             else:
                 self._take_up(delivery)
         self.on_look_at_backlog()
@@ -180,14 +172,8 @@ class Handler(Actor):
     @handles(LookAtBacklog)
     def on_look_at_backlog(self, _: LookAtBacklog = LOOK_AT_BACKLOG) -> None:
         """Go on with those of the backlog whose turn it is. One look more does no harm."""
-        for delivery in self._backlog.due(self.now_ns):
-            if self._may_go_on(delivery):
-                delivery.due_ns = None
-                self._prepare(delivery)
-        if self._backlog.timer is not None:
-            self._backlog.timer.cancel()
-        wake_ns = self._backlog.wake_ns
-        self._backlog.timer = None if wake_ns is None else self.at(wake_ns, LOOK_AT_BACKLOG)
+        for delivery in self._agenda.turns():
+            self._prepare(delivery)
 
     def _take_up(self, delivery: Delivery) -> None:
         """Go on with what was not in the pipeline; it may have been accepted under other settings."""
@@ -211,11 +197,10 @@ class Handler(Actor):
                 self._flush_stages(stages)
                 for delivery in list(self._deliveries.values()):
                     if delivery.current is not None and delivery.command.channel == channel:
-                        charged = delivery.current.charged  # perhaps it had not come to the limiter yet
+                        delivery.note_charged(delivery.current.charged)  # perhaps it never came to the limiter
                         if stages.is_wanted is not None and not stages.is_wanted(delivery.command):
-                            self._requeue(delivery, charged)
+                            self._requeue(delivery, delivery.charged)
                         else:
-                            delivery.charged = charged
                             self._send(delivery)
 
     @handles(Takeover)
@@ -227,7 +212,7 @@ class Handler(Actor):
             delivery = state_after(history.command, history.events, self.epoch_ns, self.now_ns)
             isolation.take_care(delivery, self._store, self.now_ns)
             if (commit := self._commits.opening(notification_id)) is not None:
-                commit.taken_over = delivery
+                commit.meets(delivery)
             elif notification_id not in self._deliveries and notification_id in self._store.open_ids():
                 # Else it has been loaded meanwhile, and perhaps has ended.
                 self._deliveries[notification_id] = delivery
@@ -237,7 +222,7 @@ class Handler(Actor):
     @handles(LeaseRenewed)
     def on_lease_renewed(self, _: LeaseRenewed) -> None:
         """Go on with what waits for the lease, which may have expired or be unwanted by now."""
-        self._resume(filter(self._may_go_on, self._held.release(self._deliveries)))
+        self._resume(self._agenda.lease_is_back())
 
     @handles(LeaseLost)
     def on_lease_lost(self, lost: LeaseLost) -> None:
@@ -271,7 +256,7 @@ class Handler(Actor):
                 if acceptance is Acceptance.DUPLICATE:
                     submit.answer.set(Acceptance.DUPLICATE)
             elif acceptance is Acceptance.ACCEPTED:
-                commit.sender = submit.answer
+                commit.answers(submit.answer)
             elif self._store.is_busy and not submit.follows_event:
                 raise StoreBusy
             else:
@@ -309,28 +294,17 @@ class Handler(Actor):
         if delivery.expires_at_ns is not None and due_ns > delivery.expires_at_ns:
             self._dead_letter(delivery, EXPIRED)
             return
-        delivery.due_ns = due_ns
+        delivery.wait_until(due_ns)
         if obstacle.is_quiet:
             quiet = {"cause": DeferralCause.QUIET_HOURS, "resumes_at_ns": due_ns}
             self._commit(self._journal.event(NotificationDeferred, delivery.command, **quiet), delivery, self._wait)
         else:
             self._wait(delivery)
 
-    def _wait(self, delivery: Delivery) -> None:
-        assert delivery.due_ns is not None
-        self.system.set_timer(delivery.due_ns, self, _GoOn(delivery))
-
-    @handles(_GoOn)
-    def on_go_on(self, message: _GoOn) -> None:
-        delivery = message.delivery
-        if not self._may_go_on(delivery):
-            return
-        delivery.due_ns = None
-        self._prepare(delivery)
-
-    def _may_go_on(self, delivery: Delivery) -> bool:
-        """Tell whether one that waited is still in flight, not cancelled, and no earlier incarnation's."""
-        return self._deliveries.get(delivery.command.notification_id) is delivery and not self._commits.has(delivery)
+    @handles(GoOn)
+    def on_go_on(self, message: GoOn) -> None:
+        if self._agenda.goes_on(message.delivery):
+            self._prepare(message.delivery)
 
     @handles(*CANCELLING)
     def on_cancel(self, order: OfCancelling) -> None:
@@ -340,7 +314,8 @@ class Handler(Actor):
 
     def _send(self, delivery: Delivery) -> None:
         if self._lease_holds is not None and not self._lease_holds():
-            self._held.keep(delivery, self._budgets, self.system.now_ns)
+            self._take_back(delivery)  # whoever asks for another attempt knows that the one under way is lost
+            self._agenda.wait_for_lease(delivery)
             return
         command = delivery.command
         until_ns = wanted_until_ns = None
@@ -355,40 +330,33 @@ class Handler(Actor):
             except TemplateError as error:
                 self._cannot_fill_in(delivery, error)
                 return
-        attempt = Attempt(
-            command=command,
-            number=delivery.attempts + 1,
-            charged=delivery.charged,
-            expires_at_ns=until_ns,
-            wanted_until_ns=wanted_until_ns,
-            edits=0 if delivery.redrives is None else delivery.redrives.edits,
-            caution=delivery.caution,
-            node=self._node_number,
-            traceparent=delivery.traceparent,
-        )
-        delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
             self._budgets.set_out(delivery, self.system.now_ns)
-        delivery.current = attempt
-        if self._backlog.rooms:
-            self._backlog.charge(command.channel, self.system.now_ns)
+        attempt = delivery.set_out(command, until_ns, wanted_until_ns, self._node_number)
+        if self._agenda.rooms:
+            self._agenda.charge(command.channel)
         self._entrances[command.channel](attempt)
 
     def _cannot_fill_in(self, delivery: Delivery, error: TemplateError) -> None:
         if (obstacle := until_looked_at(delivery, error, self.system.now_ns)) is None:
             self._dead_letter(delivery, str(error))
             return
-        if self._budgets is not None and delivery.current is not None:
-            self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
-        delivery.current = None
+        self._take_back(delivery)
         self._to_alert(TemplateUnusable(channel=delivery.command.channel, reason=str(error)))
         self._defer(delivery, obstacle)
+
+    def _take_back(self, delivery: Delivery) -> None:
+        """End the attempt under way, if there is one, which no provider has answered."""
+        if delivery.current is not None:
+            if self._budgets is not None:
+                self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
+            delivery.take_back()
 
     def _last_start_ns(self, delivery: Delivery) -> int | None:
         """Return the last instant at which the next attempt may start; a time limit of this channel runs from now."""
         command = delivery.command
         if self._fallbacks is not None and delivery.falls_back_ns is None:
-            delivery.falls_back_ns = self._fallbacks.time_limit_ns(command, self.system.now_ns)
+            delivery.limit_channel(self._fallbacks.time_limit_ns(command, self.system.now_ns))
         has_limit = command.expires_after is not None or delivery.falls_back_ns is not None
         until_ns = delivery.sent_until_ns if has_limit else None
         return sooner(until_ns, self._retries.last_start_ns(delivery)) if delivery.attempts else until_ns
@@ -418,8 +386,7 @@ class Handler(Actor):
         delivery = self._deliveries.get(attempt.command.notification_id)
         if delivery is None or delivery.current is not attempt:
             return  # an answer to an attempt that is no longer under way
-        if delivery.caution is not None:
-            delivery.caution = None  # its process has outlived it
+        delivery.answered()
         if self._budgets is not None:
             self._budgets.attempt_has_ended(delivery, succeeded(performed.result, request.counted), self.system.now_ns)
         if type(performed.result) is Sent:
@@ -431,8 +398,7 @@ class Handler(Actor):
     def on_refused(self, refused: Refused) -> None:
         delivery = self._delivery_of(refused.attempt)
         if delivery is not None:
-            if self._budgets is not None:
-                self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
+            self._take_back(delivery)
             self._failed(delivery, refused.outcome, self.now_ns, None)
 
     @handles(Rejected)
@@ -453,16 +419,13 @@ class Handler(Actor):
 
     def _requeue(self, delivery: Delivery, charged: bool) -> None:
         """Take back an attempt that is not wanted now; for a retry budget, what follows is a first attempt."""
-        if self._budgets is not None:
-            self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
-        delivery.current = None
-        delivery.charged = charged
+        delivery.note_charged(charged)
+        self._take_back(delivery)
         self._prepare(delivery)
 
     def _sent(self, delivery: Delivery, performed: Performed) -> None:
         system, command = self.system, delivery.command
         admitted: Admitted = performed.request
-        delivery.current = None
         event = NotificationSent(
             at_ns=system.now_ns,
             epoch_ns=system.epoch_ns,
@@ -483,7 +446,6 @@ class Handler(Actor):
         `admitted` is None where no provider was asked.
         """
         system, command = self.system, delivery.command
-        delivery.current = None
         if type(outcome) is ChannelFault:
             self._to_alert(ChannelBroken(channel=command.channel, reason=outcome.reason))
         retry_at_ns, given_up = self._retries.after(outcome, delivery, system.now_ns)
@@ -494,7 +456,7 @@ class Handler(Actor):
             channel=command.channel,
             reason=outcome.reason,
             kind=type(outcome).__name__,
-            attempt=delivery.attempts,
+            attempt=delivery.attempts_after(outcome),
             started_ns=started_ns,
             next_retry_at_ns=retry_at_ns,
             answer=outcome.answer,
@@ -507,8 +469,7 @@ class Handler(Actor):
         if admitted is not None and self._endpoints.is_on:
             mark = self._endpoints.mark_of(command, outcome, system.epoch_ns + system.now_ns, self._to_alert)
             event = msgspec.structs.replace(event, endpoint=mark)
-        delivery.note_failure(event)
-        delivery.due_ns = retry_at_ns
+        delivery.fail(event, retry_at_ns)
         self._commit(event, delivery, self._wait if given_up is None else self._dead_letter_as_decided)
 
     # ── dead-lettered, and redriven ──────────────────────────────────────────────────────────────────────────────
@@ -520,7 +481,7 @@ class Handler(Actor):
     def _dead_letter(self, delivery: Delivery, reason: str) -> None:
         if self._budgets is not None:
             self._budgets.settle(delivery, self.system.now_ns)
-        delivery.current = None
+        delivery.end()
         event = self._journal.event(
             NotificationMovedToDeadLetter,
             delivery.command,
@@ -583,7 +544,7 @@ class Handler(Actor):
             answer.set_exception()
             raise
         if (commit := self._commits.under_way.get(letter.notification_id)) is not None and commit.event is event:
-            commit.sender = answer
+            commit.answers(answer)
 
     def _overtaken(self, commit: Commit, overtaken: Overtaken) -> None:
         """Leave a notification to what was there first, unless this node has taken that over since."""

@@ -96,18 +96,20 @@ class Intake:
         stages.arrivals.note(now_ns)
         if stages.lanes[0].breaker is None:  # it has one for each host
             stages.arrivals.note_host(recipient_host(command.recipient), now_ns)
-        delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
+        requested_at_ns = now_ns
         event = requested(command, now_ns, system.epoch_ns)
         if instead_of is not None:
-            delivery.requested_at_ns, traceparent = instead_of.requested_at_ns, instead_of.traceparent
+            requested_at_ns, traceparent = instead_of.requested_at_ns, instead_of.traceparent
             event = msgspec.structs.replace(
                 event,
                 instead_of=instead_of.command.notification_id,
-                waited_since_ns=instead_of.requested_at_ns,
+                waited_since_ns=requested_at_ns,
             )
         if traceparent is not None:
-            delivery.traceparent = traceparent
             event = msgspec.structs.replace(event, traceparent=traceparent)
+        delivery = self._deliveries[notification_id] = Delivery(
+            command, requested_at_ns, fresh_since_ns=now_ns, traceparent=traceparent
+        )
         if command.not_before is not None:
             delivery.schedule(system.epoch_ns)
             if delivery.due_ns is not None:

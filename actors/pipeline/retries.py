@@ -42,12 +42,11 @@ class Retries:
         self._budgets = budgets
 
     def after(self, outcome: Outcome, delivery: Delivery, now_ns: int) -> tuple[int | None, str | None]:
-        """Count a failure; return the instant of the retry, or why there is none."""
+        """Return the instant of the retry, or why there is none."""
         match outcome:
             case Transient() | Ambiguous() | ChannelFault():
                 return self._retry(outcome, delivery, now_ns)
             case Permanent() | DeadDestination():
-                delivery.attempts += 1
                 return None, outcome.reason
             case Sent():
                 raise AssertionError("an attempt that succeeded has not failed")
@@ -60,9 +59,8 @@ class Retries:
         policy = self._policy_of(delivery.command.channel)
         progress = delivery.progress
         if progress is None:
-            progress = delivery.progress = _recalled(delivery, policy) if delivery.attempts else Progress()
-        if type(outcome) is not ChannelFault:
-            delivery.attempts += 1
+            progress = _recalled(delivery, policy) if delivery.attempts else Progress()
+            delivery.follow(progress)
         wait_ns = policy.next_wait_ns(outcome, progress)
         if wait_ns is None:
             return None, outcome.reason

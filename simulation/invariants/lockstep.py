@@ -377,7 +377,7 @@ def _hedge(lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any]:
 
 def _go_on(_lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any] | None:
     name = message.delivery.command.notification_id
-    return ("go-on", name) if actor._may_go_on(message.delivery) else None
+    return ("go-on", name) if actor._agenda.may_go_on(message.delivery) else None
 
 
 def _of_handler(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:
@@ -459,7 +459,7 @@ def _once(kind: str) -> Callable[[LockStep, Any, Any], tuple[str, Any]]:
 
 
 _TURNS: dict[str, dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | None]]] = {
-    "Handler": {"_GoOn": _go_on, "LookAtBacklog": _once("backlog"), "Performed": _of_handler},
+    "Handler": {"GoOn": _go_on, "LookAtBacklog": _once("backlog"), "Performed": _of_handler},
     "RateLimiterActor": {"_Advance": _stage("limiter")},
     "CircuitBreakerActor": {"_Advance": _stage("breaker"), "Performed": _answer},
     "DeduplicatingBreaker": {"_Advance": _stage("breaker")},

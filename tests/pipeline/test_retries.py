@@ -64,15 +64,15 @@ def test_the_failures_before_are_not_copied_for_each_one_more():
     failed = NotificationFailed(**moment, reason="down", kind="Transient", attempt=1, started_ns=0)
     command = SendNotification(notification_id="n", channel=NotificationChannel.EMAIL, recipient="bob", message="x")
     delivery = Delivery(command, 0, fresh_since_ns=0)
-    delivery.note_failure(failed)
+    delivery.fail(failed, None)
     noted = delivery.failures
     for _ in range(3):
-        delivery.note_failure(failed)
+        delivery.fail(failed, None)
     assert delivery.failures is noted
     letter = dead_letter(delivery, NotificationMovedToDeadLetter(**moment, reason="x", attempts=4, requested_at_ns=0))
     taken_up = redriven(letter, {}, 2, 0, without_operator=False)
     for each in (delivery, taken_up):
-        each.note_failure(failed)
+        each.fail(failed, None)
         assert len(each.failures) == 5
     assert len(letter.history) == 4
 

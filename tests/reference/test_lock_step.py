@@ -16,10 +16,10 @@ import simulation
 from actors.errors import InvariantBreach
 from actors.kernel.actor import handles
 from actors.messages import ActorFailed
+from actors.pipeline.agenda import Agenda
 from actors.pipeline.alert import AdminAlert, Alert
 from actors.pipeline.deduplicating import DeduplicatingLimiter, InFlight
 from actors.pipeline.handler import Handler
-from actors.pipeline.held import Held
 from actors.pipeline.quotas import Quotas
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.policies.retry.policy import RetryPolicy
@@ -281,7 +281,7 @@ def test_fleets_of_the_swarm_that_do_not_reach_the_store(seed):
         (NodeStore, "has_lease", lambda self: True, r"nothing is expected now, and this has happened: Asked"),
         (NodeStore, "reconnect", lambda self: setattr(self, "_is_cut_off", False), r"is missing|has not come"),
         (Service, "_end_leases", lambda self: None, r"\(leases\) was due at .* and has not come"),
-        (Held, "release", lambda self, in_flight: [], r"has not come|is missing"),
+        (Agenda, "lease_is_back", lambda self: [], r"has not come|is missing"),
     ],
 )
 def test_what_a_node_that_is_cut_off_does_otherwise_is_told(monkeypatch, owner, name, wrong, told):

@@ -1,0 +1,137 @@
+"""The agenda: where a notification waits at the handler, and for what. Nothing of it is under way meanwhile.
+
+- For its own instant, a retry or the end of quiet hours: by a timer of its own.
+- For its turn, if it was due already when its node started, or took it over from another one: what was due resumes at
+  a pace and in the order of its channel, not as one herd. New ones pass, and what is due later goes at its time. What
+  meets an open breaker then waits there as all others do.
+- For the lease of a store that several nodes share: nothing is sent on a lease that is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from actors.domain.delivery import Delivery
+from actors.instants import sooner
+from actors.kernel.actor import Actor
+from actors.kernel.effects import Cancellable
+from actors.messages import Message, NotificationChannel
+from actors.pipeline.wiring import Wiring
+from actors.policies.order import Order
+from actors.policies.resuming import Pace
+from actors.policies.waiting_room import ONE_LINE, WaitingRoom
+
+
+class GoOn(Message, frozen=True, gc=False):
+    """The instant has come that this notification waits for."""
+
+    delivery: Delivery
+
+
+class LookAtBacklog(Message, frozen=True, gc=False):
+    """Time to look at those that wait for their turns."""
+
+
+LOOK_AT_BACKLOG = LookAtBacklog()
+
+
+def due_since_ns(delivery: Delivery) -> int:
+    """Return since when one that comes from the store was to be sent: the order in which they resume.
+
+    So the latest to fail comes last, and restarts in a row use up the attempts of different ones.
+    """
+    return delivery.fresh_since_ns if delivery.due_ns is None else delivery.due_ns
+
+
+class Agenda:
+    """What waits at the handler.
+
+    Args:
+        handler: notified when an instant or a turn has come.
+        wiring: has the commits that are under way, as what follows from them comes first, and the stages: the first
+            lane of a channel has the settings of its pace.
+        deliveries: what is in flight, by notification.
+    """
+
+    def __init__(self, handler: Actor, wiring: Wiring, deliveries: Mapping[str, Delivery]) -> None:
+        self._handler = handler
+        self._system = handler.system
+        self._stages = wiring.stages
+        self._commits = wiring.commits
+        self._deliveries = deliveries
+        self.rooms: dict[NotificationChannel, tuple[Pace, WaitingRoom[Delivery]]] = {}
+        """What waits for its turn: each room until its pace would let one go, and none is left."""
+        self._next_look: Cancellable | None = None
+        self._without_lease: dict[str, Delivery] = {}
+
+    def may_go_on(self, delivery: Delivery) -> bool:
+        """Tell whether one that waited is still in flight, not cancelled, and no earlier incarnation's."""
+        return self._deliveries.get(delivery.command.notification_id) is delivery and not self._commits.has(delivery)
+
+    def wait_for_instant(self, delivery: Delivery) -> None:
+        """Let one wait until it is due."""
+        assert delivery.due_ns is not None
+        self._system.set_timer(delivery.due_ns, self._handler, GoOn(delivery))
+
+    def goes_on(self, delivery: Delivery) -> bool:
+        """End the wait for an instant, which has come; return whether the notification goes on."""
+        if not self.may_go_on(delivery):
+            return False
+        delivery.go_on()
+        return True
+
+    def wait_for_turn(self, delivery: Delivery, until_ns: int | None) -> None:
+        """Let one wait for its turn, behind all others of its class and key on its channel.
+
+        Args:
+            delivery: it.
+            until_ns: the last instant at which it may be sent; None: it does not expire.
+        """
+        channel, now_ns = delivery.command.channel, self._system.now_ns
+        if channel not in self.rooms:
+            config = self._stages[channel].lanes[0].config
+            order = Order(config.order, config.fair_by)
+            self.rooms[channel] = Pace(config.circuit_breaker, now_ns), WaitingRoom(order)
+        _, room = self.rooms[channel]
+        room.join(ONE_LINE, room.order.flow_of(delivery.command), delivery, until_ns, now_ns)
+
+    def charge(self, channel: NotificationChannel) -> None:
+        """Count one that sets out, whether it has waited or not: the ceiling is for all together."""
+        if channel in self.rooms:
+            pace, _ = self.rooms[channel]
+            now_ns = self._system.now_ns
+            pace.charge(now_ns, self._stages[channel].lanes[0].ceiling_per_s(now_ns))
+
+    def turns(self) -> Iterator[Delivery]:
+        """Yield those whose turn it is, and those that have expired; then set the timer of the next look."""
+        for delivery in self._due(self._system.now_ns):
+            if self.may_go_on(delivery):
+                delivery.go_on()
+                yield delivery
+        if self._next_look is not None:
+            self._next_look.cancel()
+        wake_ns = None
+        for pace, room in self.rooms.values():
+            wake_ns = sooner(wake_ns, sooner(pace.next_ns, room.wake_ns))
+        self._next_look = None if wake_ns is None else self._handler.at(wake_ns, LOOK_AT_BACKLOG)
+
+    def _due(self, now_ns: int) -> list[Delivery]:
+        due: list[Delivery] = []
+        for channel, (pace, room) in list(self.rooms.items()):
+            if not room.lines and pace.next_ns <= now_ns:
+                del self.rooms[channel]
+            due += [delivery for _, _, delivery in room.expired(now_ns)]
+            line = room.lines.get(ONE_LINE)
+            if line is not None and pace.next_ns <= now_ns and (flow := line.turns.next()) is not None:
+                pace.release(now_ns)
+                due.append(room.take(line, flow, goes=True))
+        return due
+
+    def wait_for_lease(self, delivery: Delivery) -> None:
+        """Keep one back, as the lease is over."""
+        self._without_lease[delivery.command.notification_id] = delivery
+
+    def lease_is_back(self) -> list[Delivery]:
+        """Take out those that waited for the lease, in the order in which they came, and may go on."""
+        waited, self._without_lease = self._without_lease, {}
+        return [delivery for delivery in waited.values() if self.may_go_on(delivery)]
