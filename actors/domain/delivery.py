@@ -46,10 +46,9 @@ class Delivery(msgspec.Struct, gc=False):
 
     It is in one of three states:
 
-    - ready to be sent: at first, and between the others;
+    - ready to be sent;
     - waiting for an instant, `due_ns`: by `schedule`, `wait_until`, `defer` or `fail`, until it may `go_on`;
-    - on its way with an attempt, `current`: by `set_out`, until a provider has `answered`, or none has and it is taken
-      back.
+    - on its way, with the attempt `current`: by `set_out`, until it is `answered` or, without an answer, `take_back`.
 
     It comes to its `end` from any of them.
     """
@@ -114,8 +113,6 @@ class Delivery(msgspec.Struct, gc=False):
         """Have it be dead-lettered for a reason when it goes on."""
         self.given_up = reason
 
-    # ── waiting for an instant ──────────────────────────────────────────────────────────────────────────────────
-
     def schedule(self, epoch_ns: int) -> None:
         """Have it wait for the instant that its command names, if that is still to come; on the clock that started at
         `epoch_ns`."""
@@ -138,8 +135,6 @@ class Delivery(msgspec.Struct, gc=False):
         """End its wait."""
         self.due_ns = None
 
-    # ── an attempt ──────────────────────────────────────────────────────────────────────────────────────────────
-
     def limit_channel(self, until_ns: int | None) -> None:
         """Set the last instant at which it may be sent here, as it sets out for the first time; None: no limit."""
         self.falls_back_ns = until_ns
@@ -147,14 +142,8 @@ class Delivery(msgspec.Struct, gc=False):
     def set_out(
         self, command: SendNotification, until_ns: int | None, wanted_until_ns: int | None, node: int | None
     ) -> Attempt:
-        """Return its next attempt, which is on its way now; an answer to an earlier one is stale.
-
-        Args:
-            command: what is sent: its template may be filled in.
-            until_ns: the last instant at which the attempt may start; None: any time.
-            wanted_until_ns: when the notification expires; None: never.
-            node: the number of the node of a simulated fleet that makes the attempt; None where there is no fleet.
-        """
+        """Return its next attempt, which is on its way now, with the fields that the caller gives; an answer to an
+        earlier one is stale."""
         attempt = self.current = Attempt(
             command=command,
             number=self.attempts + 1,
@@ -194,12 +183,7 @@ class Delivery(msgspec.Struct, gc=False):
         self.charge = charge
 
     def fail(self, event: NotificationFailed, retry_at_ns: int | None) -> None:
-        """Record a failed attempt, after which it waits for its retry, or is given up.
-
-        Args:
-            event: the failure.
-            retry_at_ns: the instant of the retry, on the clock of this run; None: there is none.
-        """
+        """Record a failed attempt; it waits for its retry, at an instant of this run's clock, or is given up."""
         if self.failures is None:
             self.failures = [event]
         else:
@@ -208,8 +192,6 @@ class Delivery(msgspec.Struct, gc=False):
         self.charged = True
         self.due_ns = retry_at_ns
         self.given_up = event.given_up
-
-    # ── its end, and its redrive ────────────────────────────────────────────────────────────────────────────────
 
     def end(self) -> None:
         """Have it neither wait nor be on its way: it is sent, suppressed, cancelled or dead-lettered."""

@@ -11,13 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import TypeAlias, get_args
 
 from actors.domain.delivery import Delivery
-from actors.domain.notification_state import CANCELLED
-from actors.errors import StoreFailed
-from actors.kernel.runtime import Runtime
-from actors.messages import NotificationChannel, NotificationSuppressed
-from actors.pipeline.journal import Journal
+from actors.messages import NotificationChannel
+from actors.pipeline.endings import Endings
 from actors.pipeline.orders import CancelNotification, CancelWaiting, NotWaiting, Withdraw, Withdrawal
-from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.wiring import Wiring
 
 OfCancelling: TypeAlias = CancelNotification | CancelWaiting | Withdrawal | NotWaiting
@@ -30,26 +26,15 @@ class Cancelling:
     """What the handler does with orders to cancel.
 
     Args:
-        system: says what time it is.
-        journal: writes down what is cancelled.
+        endings: end what is cancelled.
         wiring: has the commits that are under way, as what follows from them comes first, and the stages.
-        budgets: what a retry that is not made is given back to; None where no channel has any.
         deliveries: what is in flight, by notification.
     """
 
-    def __init__(
-        self,
-        system: Runtime,
-        journal: Journal,
-        wiring: Wiring,
-        budgets: RetryBudgets | None,
-        deliveries: Mapping[str, Delivery],
-    ) -> None:
-        self._system = system
-        self._journal = journal
+    def __init__(self, endings: Endings, wiring: Wiring, deliveries: Mapping[str, Delivery]) -> None:
+        self._endings = endings
         self._commits = wiring.commits
         self._stages = wiring.stages
-        self._budgets = budgets
         self._deliveries = deliveries
 
     def carry_out(self, order: OfCancelling) -> None:
@@ -61,7 +46,7 @@ class Cancelling:
                 self._cancel_each([CancelNotification(each) for each in self._ids_of(order)])
             case Withdrawal():
                 if (delivery := self._whose_is_current(order)) is not None:
-                    self._cancel(delivery, order.order)
+                    self._endings.cancel(delivery, order.order)
             case NotWaiting():
                 for each in order.wanted:
                     if self._whose_is_current(each) is not None:
@@ -87,7 +72,7 @@ class Cancelling:
             elif delivery.current is not None:
                 on_their_way.setdefault(delivery.command.channel, []).append(Withdrawal(delivery.current, order))
             else:
-                self._cancel(delivery, order)
+                self._endings.cancel(delivery, order)
         for channel, wanted in on_their_way.items():
             self._stages[channel].entrance.tell(Withdraw(tuple(wanted)))
 
@@ -99,18 +84,3 @@ class Cancelling:
             return delivery
         self._cancel_each([withdrawal.order])
         return None
-
-    def _cancel(self, delivery: Delivery, order: CancelNotification) -> None:
-        if self._budgets is not None:
-            self._budgets.settle(delivery, self._system.now_ns)
-        delivery.end()
-        event = self._journal.event(NotificationSuppressed, delivery.command, reason=CANCELLED)
-        try:
-            self._journal.commit(event, delivery, lambda _: order.reply(True))
-        except StoreFailed:
-            if order.answer is not None:
-                order.answer.set_exception()
-            raise
-        commit = self._commits.under_way.get(order.notification_id)
-        if commit is not None and commit.event is event:
-            commit.answers(order.answer)

@@ -1,22 +1,40 @@
-"""The intake: accepts a command once, if its channel is known and there is room."""
+"""The intake: how a notification comes to the handler, once: by its command, as a fallback, by a redrive, or from
+another node."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
-from actors.domain.delivery import Delivery, requested
+from actors.domain.delivery import Delivery, redriven, requested, state_after
 from actors.domain.ids import check_id
-from actors.domain.store import Store
-from actors.errors import IdempotencyConflict, InvalidRecipient, Overloaded, StoreBusy, UnknownChannel, Unstorable
+from actors.domain.store import LettersChanged, Store, Takeover
+from actors.errors import (
+    NOT_ACCEPTED,
+    IdempotencyConflict,
+    InvalidRecipient,
+    Overloaded,
+    Overtaken,
+    StoreBusy,
+    StoreFailed,
+    UnknownChannel,
+    Unstorable,
+)
 from actors.kernel.runtime import Runtime
-from actors.messages import Priority, SendNotification
+from actors.messages import NotificationRedriven, NotificationRequested, Priority, SendNotification
+from actors.pipeline import isolation
+from actors.pipeline.commits import Commit
+from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.journal import Journal
-from actors.pipeline.orders import Acceptance
+from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.wiring import Wiring
 from actors.policies.admission import RETRY_AFTER
 from actors.policies.breaker.per_host import recipient_host
+
+logger = logging.getLogger(__name__)
 
 
 class Intake:
@@ -24,17 +42,33 @@ class Intake:
 
     Args:
         system: says what time it is.
-        store: knows the ids of what has ended lately.
+        store: knows the ids of what has ended lately, and the dead letters.
         wiring: of the pipeline.
         journal: writes down what is accepted.
         deliveries: what is in flight, by notification.
+        fallbacks: where channels fall back to; None where none does.
+        prepare: called with the delivery of a command when its acceptance is durable.
+        take_up: called with the delivery of a dead letter when its redrive is durable.
     """
 
     def __init__(
-        self, system: Runtime, store: Store, wiring: Wiring, journal: Journal, deliveries: dict[str, Delivery]
+        self,
+        system: Runtime,
+        store: Store,
+        wiring: Wiring,
+        journal: Journal,
+        deliveries: dict[str, Delivery],
+        fallbacks: Fallbacks | None,
+        prepare: Callable[[Delivery], None],
+        take_up: Callable[[Delivery], None],
     ) -> None:
         self._system = system
         self._store = store
+        self._fallbacks = fallbacks
+        self._prepare = prepare
+        self._take_up = take_up
+        self._commits = wiring.commits
+        self._redrives = wiring.redrives
         self._stages = wiring.stages
         self._admission = wiring.admission
         self._scarce_from = wiring.admission.scarce_from
@@ -48,7 +82,7 @@ class Intake:
     def accept(
         self,
         command: SendNotification,
-        go_on: Callable[[Delivery], None],
+        go_on: Callable[[Delivery], None] | None = None,
         instead_of: Delivery | None = None,
         traceparent: str | None = None,
         asks_for_room: bool = True,
@@ -57,7 +91,7 @@ class Intake:
 
         Args:
             command: it.
-            go_on: called with its delivery when that is durable.
+            go_on: called with its delivery when that is durable; None: it is prepared.
             instead_of: of a fallback, the delivery that it is sent in place of.
             traceparent: the trace that it belongs to; a fallback belongs to the trace of that delivery.
             asks_for_room: whether it is refused where there is no room.
@@ -115,11 +149,111 @@ class Intake:
             if delivery.due_ns is not None:
                 event = msgspec.structs.replace(event, waited_since_ns=delivery.requested_at_ns)
         try:
-            self._journal.commit(event, delivery, go_on)
+            self._journal.commit(event, delivery, self._prepare if go_on is None else go_on)
         except Unstorable:
             del self._deliveries[notification_id]
             raise
         return Acceptance.ACCEPTED
+
+    def submit(self, submit: Submit) -> None:
+        """Accept a command, and answer when that is durable, or why it is not accepted."""
+
+        def go_on(delivery: Delivery) -> None:
+            submit.answer.set(Acceptance.ACCEPTED)
+            self._prepare(delivery)
+
+        try:
+            acceptance = self.accept(
+                submit.command, go_on, asks_for_room=not submit.follows_event, traceparent=submit.traceparent
+            )
+            commit = self._commits.opening(submit.command.notification_id) if self._commits.under_way else None
+            if commit is None:  # it is durable already
+                if acceptance is Acceptance.DUPLICATE:
+                    submit.answer.set(Acceptance.DUPLICATE)
+            elif acceptance is Acceptance.ACCEPTED:
+                commit.answers(submit.answer)
+            elif self._store.is_busy and not submit.follows_event:
+                raise StoreBusy
+            else:
+                commit.duplicates.append(submit.answer)
+        except NOT_ACCEPTED:
+            submit.answer.set_exception()
+        except StoreFailed:
+            submit.answer.set_exception()
+            raise
+
+    def fall_back(self, delivery: Delivery) -> None:
+        """Send on another channel what this one has dead-lettered, if there is one, once, and unless it has arrived."""
+        if self._fallbacks is None or self._store.is_delivered(delivery.command.notification_id):
+            return
+        command = self._fallbacks.instead_of(delivery.command, self._system.now_ns, delivery.expires_at_ns)
+        if command is None or self.known(command.notification_id) is not None:
+            return  # there is none, or it fell back before it was redriven
+        try:
+            self.accept(command, asks_for_room=False, instead_of=delivery)
+        except (UnknownChannel, Unstorable) as error:
+            logger.error("no fallback: %s", error)
+
+    def redrive(self, redrive: Redrive, to_dead_letter_queue: Callable[[Any], None]) -> None:
+        """Take a dead letter up again, if it still is one and is not served; where there is no room it waits for it."""
+        letter, system = redrive.letter, self._system
+        self._redrives.taken.discard(letter.notification_id)
+        if not self.has_room(redrive.priority):
+            self._redrives.wait(redrive)
+            return
+        # Else it is redriven already, and perhaps dead-lettered again, by another node while this one was down.
+        is_dead = self._store.is_dead_letter(letter.notification_id, letter.epoch_ns + letter.moved_at_ns)
+        is_served = is_dead and self._store.is_served(letter.notification_id, self._deliveries.__contains__)
+        if not is_dead or (is_served and redrive.served == "exclude"):
+            if is_dead:
+                to_dead_letter_queue(LettersChanged((letter,), ()))
+            redrive.refuse(is_served)
+            self._journal.take_up_next_redrive()
+            return
+        delivery = redriven(letter, redrive.changes, system.now_ns, system.epoch_ns, redrive.without_operator)
+        self._deliveries[letter.notification_id] = delivery
+        event = self._journal.event(NotificationRedriven, letter.command, **redrive.record)
+        self._journal.commit_answering(event, delivery, redrive.answer, self._take_up)
+
+    def take_over(self, taken: Takeover) -> list[Delivery]:
+        """Take in what another node had; return what is to be resumed."""
+        deliveries = []
+        for history in taken.histories:
+            notification_id = history.command.notification_id
+            delivery = state_after(history.command, history.events, self._system.epoch_ns, self._system.now_ns)
+            isolation.take_care(delivery, self._store, self._system.now_ns)
+            if (commit := self._commits.opening(notification_id)) is not None:
+                commit.meets(delivery)
+            elif notification_id not in self._deliveries and notification_id in self._store.open_ids():
+                # Else it has been loaded meanwhile, and perhaps has ended.
+                self._deliveries[notification_id] = delivery
+                deliveries.append(delivery)
+        return deliveries
+
+    def overtaken(self, commit: Commit, overtaken: Overtaken, resume: Callable[[list[Delivery]], None]) -> None:
+        """Leave a notification to what was there first; if this node has taken that over since, resume it."""
+        notification_id, command = commit.event.notification_id, commit.delivery.known_as
+        self._commits.end(commit)
+        commit.cannot_be_cancelled()
+        del self._deliveries[notification_id]
+        if commit.taken_over is not None:
+            self._deliveries[notification_id] = commit.taken_over
+            resume([commit.taken_over])
+        else:
+            self._journal.take_up_next_redrive()
+        if isinstance(commit.event, NotificationRequested) and commit.event.instead_of is not None:
+            self._journal.ignore_duplicate(command, conflict=False)  # it fell back before it was redriven
+            return
+        try:
+            acceptance = self.repeated(command, command if overtaken.known is None else overtaken.known)
+        except IdempotencyConflict as error:
+            if not commit.waiting:
+                logger.error("not accepted: %s", error)
+            commit.fail(error)
+        else:
+            for answer in commit.waiting:
+                redrives = answer is commit.sender and type(commit.event) is NotificationRedriven
+                answer.set(False if redrives else acceptance)
 
     def ids_of(self, user: str) -> list[str]:
         """Return the ids of a user's notifications that are accepted and have not ended."""

@@ -7,6 +7,7 @@ from typing import Any, NoReturn, TypeVar
 
 from actors.domain.delivery import Delivery
 from actors.domain.store import Store
+from actors.errors import StoreFailed
 from actors.kernel.actor import Actor
 from actors.messages import (
     DuplicateIgnored,
@@ -17,7 +18,7 @@ from actors.messages import (
     SendNotification,
 )
 from actors.pipeline.commits import Commit
-from actors.pipeline.orders import Acceptance
+from actors.pipeline.orders import Acceptance, Answer
 from actors.pipeline.wiring import Wiring
 
 E = TypeVar("E", bound=NotificationEvent)
@@ -79,6 +80,32 @@ class Journal:
             self._announce(event)
         if go_on is not None:
             go_on(delivery)
+
+    def commit_answering(
+        self,
+        event: NotificationEvent,
+        delivery: Delivery,
+        answer: Answer | None,
+        go_on: Callable[[Delivery], None] | None = None,
+    ) -> None:
+        """Commit an event, answer a caller with True once it is durable, or with StoreFailed, and then go on."""
+        if answer is None:
+            self.commit(event, delivery, go_on)
+            return
+
+        def answer_and_go_on(delivery: Delivery) -> None:
+            answer.set(True)
+            if go_on is not None:
+                go_on(delivery)
+
+        try:
+            self.commit(event, delivery, answer_and_go_on)
+        except StoreFailed:
+            answer.set_exception()
+            raise
+        commit = self._commits.under_way.get(event.notification_id)
+        if commit is not None and commit.event is event:
+            commit.answers(answer)
 
     def take_up_next_redrive(self) -> None:
         """Take up a redrive that waits, if any does, as there is room for one again."""

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import assert_never
 
-from actors.domain.attempts import EXPIRED
+from actors.domain.attempts import EXPIRED, Admitted
 from actors.domain.delivery import Delivery
-from actors.messages import NotificationChannel
+from actors.instants import sooner
+from actors.kernel.runtime import Runtime
+from actors.messages import NotificationChannel, NotificationFailed
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.policies.retry.policy import Progress, RetryPolicy
 from actors.settings.channel import ChannelConfig
@@ -23,26 +26,57 @@ class Retries:
 
     Args:
         channels: their settings.
+        system: says what time it is.
         budgets: what retries are charged to; None where no channel has any.
+        fallbacks: which bound the time on a channel; None where no channel has any.
         stream: returns the random stream of a name.
     """
 
     def __init__(
         self,
         channels: Mapping[NotificationChannel, ChannelConfig],
+        system: Runtime,
         budgets: RetryBudgets | None,
+        fallbacks: Fallbacks | None,
         stream: Callable[[str], Random],
     ) -> None:
+        self._system = system
         self._channels = channels
         self._stream = stream
         self._policies: dict[NotificationChannel, RetryPolicy] = {}
         """Each made when the first of its attempts fails: of many nodes most have few failures, or none."""
-        self.bound_time = any(config.retry.max_elapsed is not None for config in channels.values())
-        """Whether retries of any channel have to start within a time."""
+        self._bound_time = any(config.retry.max_elapsed is not None for config in channels.values())
         self._budgets = budgets
+        self._fallbacks = fallbacks
+        self.bound_starts = self._bound_time or fallbacks is not None
+        """Whether anything but the expiry of a command says until when an attempt may start."""
 
-    def after(self, outcome: Outcome, delivery: Delivery, now_ns: int) -> tuple[int | None, str | None]:
-        """Return the instant of the retry, or why there is none."""
+    def failure(
+        self, outcome: Outcome, delivery: Delivery, started_ns: int, admitted: Admitted | None
+    ) -> NotificationFailed:
+        """Return the event of a failed attempt: when it is retried, or why not. `admitted`: None if no provider was
+        asked."""
+        system, command = self._system, delivery.command
+        retry_at_ns, given_up = self._after(outcome, delivery, system.now_ns)
+        return NotificationFailed(
+            at_ns=system.now_ns,
+            epoch_ns=system.epoch_ns,
+            notification_id=command.notification_id,
+            channel=command.channel,
+            reason=outcome.reason,
+            kind=type(outcome).__name__,
+            attempt=delivery.attempts_after(outcome),
+            started_ns=started_ns,
+            next_retry_at_ns=retry_at_ns,
+            answer=outcome.answer,
+            throttled=isinstance(outcome, Transient) and outcome.throttled,
+            given_up=given_up,
+            provider=None if admitted is None else admitted.provider,
+            hedges=0 if admitted is None else admitted.hedges,
+            refused=admitted is None,
+        )
+
+    def _after(self, outcome: Outcome, delivery: Delivery, now_ns: int) -> tuple[int | None, str | None]:
         match outcome:
             case Transient() | Ambiguous() | ChannelFault():
                 return self._retry(outcome, delivery, now_ns)
@@ -69,7 +103,7 @@ class Retries:
         expires_at_ns = delivery.sent_until_ns if has_limit else None
         if expires_at_ns is not None and retry_at_ns > expires_at_ns:
             return None, EXPIRED
-        if self.bound_time:
+        if self._bound_time:
             last_ns = policy.last_start_ns(delivery.fresh_since_ns)
             if last_ns is not None and retry_at_ns > last_ns:
                 return None, RETRY_TIME_UP
@@ -78,8 +112,19 @@ class Retries:
             return None, BUDGET_SPENT
         return retry_at_ns, None
 
-    def last_start_ns(self, delivery: Delivery) -> int | None:
-        """Return the last instant at which a retry may start, None where that is any time."""
+    def last_start_ns(self, delivery: Delivery, now_ns: int) -> int | None:
+        """Return the last instant at which the next attempt may start, None where that is any time.
+
+        The time on this channel, where it falls back to another one then, runs from its first attempt.
+        """
+        command = delivery.command
+        if self._fallbacks is not None and delivery.falls_back_ns is None:
+            delivery.limit_channel(self._fallbacks.time_limit_ns(command, now_ns))
+        has_limit = command.expires_after is not None or delivery.falls_back_ns is not None
+        until_ns = delivery.sent_until_ns if has_limit else None
+        return sooner(until_ns, self._last_retry_ns(delivery)) if delivery.attempts else until_ns
+
+    def _last_retry_ns(self, delivery: Delivery) -> int | None:
         return self._policy_of(delivery.command.channel).last_start_ns(delivery.fresh_since_ns)
 
     def reason_of_expiry(self, delivery: Delivery) -> str:
@@ -87,7 +132,7 @@ class Retries:
 
         The time for retries bounds no first attempt.
         """
-        until_ns, last_ns = delivery.sent_until_ns, self.last_start_ns(delivery) if delivery.attempts else None
+        until_ns, last_ns = delivery.sent_until_ns, self._last_retry_ns(delivery) if delivery.attempts else None
         return RETRY_TIME_UP if last_ns is not None and (until_ns is None or last_ns < until_ns) else EXPIRED
 
     def _policy_of(self, channel: NotificationChannel) -> RetryPolicy:
