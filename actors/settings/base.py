@@ -7,10 +7,12 @@ is for settings of which `kind` says what the other keys are.
 
 from __future__ import annotations
 
+import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from functools import partial
+from functools import cache, partial
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
@@ -30,8 +32,10 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from actors.errors import ConfigurationError
 from actors.formatting import without_passwords
-from actors.settings.hints import meaning, nearest, unknown_setting
-from actors.settings.quantities import Wanted, wanted
+from actors.settings.foreign_quantities import foreign_duration, foreign_rate, write_rate
+from actors.settings.hints import nearest, unknown_setting
+from actors.settings.other_libraries import NO_SUCH_KEY, Place, has_meaning_here, meaning
+from actors.settings.quantities import FROM_FILE, Wanted, parse_duration, parse_rate, wanted, write_duration
 
 NOT_SHOWN = "a value that is not shown"
 """What to say was there where it may be a secret."""
@@ -44,6 +48,10 @@ _WANTED_BY_TYPE = {
     "list_type": "a list",
     "tuple_type": "a list",
 }
+
+
+_TRIED = {**FROM_FILE}
+"""The context of a value that is only tried, for a hint: its problems come without hints of their own."""
 
 
 class NotEmpty:
@@ -91,6 +99,9 @@ class Settings(BaseModel):
     wanted_text: ClassVar[str] = "a mapping"
     """What to say was wanted where something else than a mapping is given."""
 
+    _choices: ClassVar[Mapping[str, str]] = {}
+    """The words that a key takes with their meanings, where the words alone do not say them."""
+
     other_names: ClassVar[Mapping[str, str]] = {}
     """Keys that it lacks but has under another name: what to say of them."""
 
@@ -104,11 +115,11 @@ class Settings(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _in_plain_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _in_plain_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         try:
             return handler(data)
         except ValidationError as error:
-            problems = _plain_problems(cls, error.errors(include_url=False))
+            problems = _plain_problems(cls, data, error.errors(include_url=False), tried=info.context is _TRIED)
             hides = cls.model_config.get("hide_input_in_errors", False)
             raise ValidationError.from_exception_data(cls.__name__, problems, hide_input=hides) from None
 
@@ -209,12 +220,63 @@ def describe(annotation: Any) -> str:
     return "text"
 
 
-def _of_inner_keys(model: type[Settings], known: dict[str, Any], given: Any) -> str:
-    """Return what the keys of a mapping are called here, where other libraries have one and we have a word."""
-    pairs = list(given.items())[:PROBLEMS_MAX] if isinstance(given, dict) else []
-    module = model.__module__.rpartition(".")[2]
-    meant = [text for key, value in pairs if (text := meaning(str(key), value, module, known)) is not None]
-    return f", with its keys beside it ({'; '.join(meant)})" if meant else ""
+def _place(model: type[Settings], known: Mapping[str, Any], given: Any, group: str = "") -> Place:
+    beside = dict(islice(given.items(), PROBLEMS_MAX)) if isinstance(given, dict) else {}
+    return Place(model.__module__.rpartition(".")[2], known, beside, _refused, group)
+
+
+def _meant(model: type[Settings], known: Mapping[str, Any], given: Any, key: str, value: Any) -> str:
+    """Return what a value that a key does not take is here, where another library has such a key."""
+    wants, place = describe(known[key]), _place(model, known, given)
+    if wants.startswith("a duration") and parse_duration(value, unit_required=True) is None:
+        seconds = foreign_duration(value)
+        return "" if seconds is None else f" ({value} is {write_duration(round(seconds, 9))})"
+    if wants.startswith("a rate") and parse_rate(value, unit_required=True) is None:
+        return "" if (rate := foreign_rate(value)) is None else f" ({value} is {write_rate(rate)})"
+    return _in_brackets(meaning(key, value, place), f"{key}: {value}") if has_meaning_here(key, place.module) else ""
+
+
+def _in_brackets(text: str | None, given: str) -> str:
+    """Return what a value is here, where that says anything."""
+    there, _, here = (text or "").partition(" is ")
+    says_nothing = not here or there.startswith("for example") or "which takes" in here
+    return "" if says_nothing or f"{here}, ".startswith((f"{given}, ", f"{given}; ")) else f" ({text})"
+
+
+def _refused(path: str, value: Any) -> str | None:
+    """Return what is wanted at a path of the table of other libraries' words, when it does not take a value."""
+    try:
+        _adapter(path).validate_python(value, context=_TRIED)
+    except (KeyError, StopIteration):
+        return NO_SUCH_KEY
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        return str(problem.get("ctx", {}).get("what") or _WANTED_BY_TYPE.get(problem["type"], problem["msg"]))
+    return None
+
+
+@cache
+def _adapter(path: str) -> TypeAdapter[Any]:
+    first, _, rest = path.partition(".")
+    roots = {"workload": "ChannelWorkload", "faults": "FaultConfig", "scenario": "Scenario"}
+    models = {model.__name__: model for model in _subclasses(Settings)}
+    annotation: Any = models[roots.get(first, "ChannelConfig")]
+    for key in (rest if first in roots else path).split("."):
+        annotation = next(keys[key] for keys in map(known_keys, _models_in(annotation)) if key in keys)
+    return TypeAdapter(annotation)
+
+
+def _subclasses(model: type[Settings]) -> Iterator[type[Settings]]:
+    for each in model.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
 
 
 def _could_be(annotation: Any, value: Any) -> bool:
@@ -233,7 +295,9 @@ PROBLEMS_MAX = 100
 """Problems of a group of settings that are told one by one: a request may have as many as fit into its body."""
 
 
-def _plain_problems(model: type[Settings], errors: list[ErrorDetails]) -> list[InitErrorDetails]:
+def _plain_problems(
+    model: type[Settings], given: Any, errors: list[ErrorDetails], *, tried: bool
+) -> list[InitErrorDetails]:
     further = len(errors) - PROBLEMS_MAX
     errors, known = errors[:PROBLEMS_MAX], known_keys(model)
     misspelt = {
@@ -245,39 +309,49 @@ def _plain_problems(model: type[Settings], errors: list[ErrorDetails]) -> list[I
     for error in errors:
         if error["type"] == "missing" and len(error["loc"]) == 1 and error["loc"][0] in misspelt:
             continue  # it is there, misspelt, which is reported already
-        problems.append(InitErrorDetails(type=_plain(model, known, error), loc=error["loc"], input=error["input"]))
+        problems.append(
+            InitErrorDetails(type=_plain(model, known, given, error, tried), loc=error["loc"], input=error["input"])
+        )
     if further > 0:
         text = {"text": f"and {further:,} further problems"}
         problems.append(InitErrorDetails(type=PydanticCustomError("further", "{text}", text), loc=(), input=None))
     return problems
 
 
-def _plain(model: type[Settings], known: dict[str, Any], error: ErrorDetails) -> PydanticCustomError:
+def _plain(
+    model: type[Settings], known: dict[str, Any], given: Any, error: ErrorDetails, tried: bool
+) -> PydanticCustomError:
     context = error.get("ctx", {})
+    hides = tried or model.model_config.get("hide_input_in_errors", False)
+    key = str(error["loc"][0]) if len(error["loc"]) == 1 else ""
+    meant = _meant(model, known, given, key, error["input"]) if key in known and not hides else ""
     match error["type"]:
         case "wanted":
-            return wanted(context["what"], context.get("got"))
+            # A group of settings has said it by itself.
+            own = key in known and context["what"] == describe(known[key])
+            return wanted(context["what"] + (meant if own else ""), context.get("got"))
+        case "extra_forbidden" if tried:
+            return wanted(NO_SUCH_KEY)
         case "extra_forbidden":
-            key = str(error["loc"][-1])
             if key in model.other_names:
                 text = f"unknown key; {model.other_names[key]}"
             else:
-                module = model.__module__.rpartition(".")[2]
-                value = None if model.model_config.get("hide_input_in_errors", False) else error["input"]
                 fits = {name: partial(_could_be, annotation) for name, annotation in known.items()}
-                text = unknown_setting(model.__name__, module, fits, key, value)
+                value = None if hides else error["input"]
+                text = unknown_setting(model.__name__, fits, key, value, _place(model, known, given))
             return PydanticCustomError("unknown_key", "{text}", {"text": text})
         case "missing":
             return wanted(describe(known[str(error["loc"][0])]), "nothing")
         case "model_type" | "model_attributes_type" if not error["loc"]:
-            return wanted(model.wanted_text)
+            group = re.sub("(?<=[a-z])(?=[A-Z])", "_", model.__name__.removesuffix("Config")).lower()
+            here = None if hides else meaning(group, given, _place(model, known, None, group))
+            return wanted(model.wanted_text + _in_brackets(here, f"{group} of the channel: {model.wanted_text}"))
         case "literal_error" | "enum":
-            one_of = "one of " + context["expected"].replace("'", "").replace(" or ", ", ")
-            return wanted(one_of + _of_inner_keys(model, known, error["input"]))
+            expected = context["expected"].replace("'", "").replace(" or ", ", ")
+            return wanted(f"one of {model._choices.get(key, expected)}{meant}")
         case plain if plain in _WANTED_BY_TYPE:
             # What is not even of the right kind may be a secret at the wrong place.
-            hides = model.model_config.get("hide_input_in_errors", False)
-            return wanted(_WANTED_BY_TYPE[plain], NOT_SHOWN if hides else None)
+            return wanted(_WANTED_BY_TYPE[plain] + meant, NOT_SHOWN if hides else None)
         case other:
             return PydanticCustomError(other, "{text}", {"text": context.get("text", error["msg"])})
 

@@ -196,7 +196,9 @@ class CircuitBreakerConfig(Settings):
         window = self.window
         problems: dict[str, str] = {}
         if window is not None and "failure_threshold" in given:
-            problems["failure_threshold"] = "a failure_threshold or a window, not both"
+            problems["failure_threshold"] = (
+                "a failure_threshold or a window, not both: with a window it is a share, such as failure_rate: 50%"
+            )
         if window is None and self.decide == "first_failure" and "failure_rate" in given:
             problems["failure_rate"] = "failure_rate only with a window, or with decide: when_decided or when_all_used"
         if window is None and self.minimum_calls is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, TypeAlias
 
 from actors.settings.base import Settings, plain_or
-from actors.settings.quantities import Duration, PositiveWholeNumber
+from actors.settings.quantities import DurationOr0, PositiveWholeNumber
 
 
 class BulkheadConfig(Settings):
@@ -16,7 +16,7 @@ class BulkheadConfig(Settings):
     limit: PositiveWholeNumber
     """How many may be under way at once."""
 
-    wait: Duration | None = None
+    wait: DurationOr0 | None = None
     """How long one waits for a slot, at most; then it is refused. 0: it does not wait. None: as long as it takes."""
 
 

@@ -173,14 +173,17 @@ def _shortest(number: float) -> str:
     return repr(float(number)).removesuffix(".0")
 
 
-def _duration(minimum: str, accepts: Callable[[float], bool]) -> Wanted:
+def _duration(minimum: str, accepts: Callable[[float], bool], *, plain_0: bool = False) -> Wanted:
     def read(value: Any, unit_required: bool) -> float | None:
+        if plain_0 and value == 0 and not isinstance(value, bool):
+            return 0.0
         result = parse_duration(value, unit_required=unit_required)
         if result is not None and unit_required and result > LONGEST_S:
             raise wanted("a duration of at most 36525d (a hundred years)")
         return result if result is not None and accepts(result) else None
 
-    schema = {"type": "string", "pattern": f"^{_DURATION_PATTERN}$"}
+    schema: dict[str, Any] = {"type": "string", "pattern": f"^{_DURATION_PATTERN}$"}
+    schema = {"anyOf": [schema, {"const": 0}]} if plain_0 else schema
     return Wanted(f"a duration{minimum} such as 80ms, 10s, 5m or 2h", read, schema, write_duration)
 
 
@@ -268,6 +271,9 @@ def _shown_name(value: Any, unit_required: bool) -> str | None:
 
 Duration = Annotated[float, _duration("", lambda seconds: seconds >= 0)]
 """Seconds, at least 0."""
+
+DurationOr0 = Annotated[float, _duration("", lambda seconds: seconds >= 0, plain_0=True)]
+"""Seconds, at least 0, where a file may have a plain 0 too."""
 
 PositiveDuration = Annotated[float, _duration(" of more than 0", lambda seconds: seconds >= 1e-9)]
 """Seconds, at least a nanosecond."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, StrictBool, ValidationError, model_validator
@@ -166,6 +167,11 @@ class RetryConfig(Settings):
     """When to try again after a failed attempt, and when to stop."""
 
     wanted_text: ClassVar[str] = "a mapping such as {max_attempts: 3, initial_delay: 1s}"
+
+    _choices: ClassVar[Mapping[str, str]] = {
+        "jitter": "none, full (0 to w, the wait), equal (w/2 to w), decorrelated (initial_delay to jitter_factor times "
+        "the wait before), proportional (w ± jitter_share), additive (w + up to jitter_max), soft (Polly's)"
+    }
 
     max_attempts: PositiveWholeNumber = 3
     """All sends, the first included, but for those that `per_outcome` and `per_reason` count on their own."""

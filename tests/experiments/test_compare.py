@@ -164,8 +164,9 @@ def test_problems_of_all_settings_and_metrics_in_plain_words(scenario):
     with pytest.raises(ConfigurationError) as refused:
         simulation.compare(scenario, {ATTEMPTS: "3,many", "channels.email.retry.jitter": "ful,none"}, replicates=1)
     assert refused.value.problems == [
-        "--vary channels.email.retry.jitter: wanted one of none, full, equal, decorrelated, proportional, additive, "
-        "soft, got 'ful'",
+        "--vary channels.email.retry.jitter: wanted one of none, full (0 to w, the wait), equal (w/2 to w), "
+        "decorrelated (initial_delay to jitter_factor times the wait before), proportional (w ± jitter_share), "
+        "additive (w + up to jitter_max), soft (Polly's), got 'ful'",
         f"--vary {ATTEMPTS}: wanted a whole number of at least 1, got 'many'",
     ]
     with pytest.raises(ConfigurationError) as refused:

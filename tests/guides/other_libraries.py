@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from actors.settings.hints import NO_NAMES, Word, remark, translated, words
+from actors.settings.other_libraries import NO_NAMES, Word, example_of, remark, words
 
 GUIDE = Path(__file__).parents[2] / "notebooks" / "guides" / "other-libraries.md"
 _BEGINS = "<!-- The tables are written by tests/guides/other_libraries.py. -->\n"
@@ -29,8 +29,9 @@ def _order(shown: list[Word], row: Word) -> int:
 
 
 def _line(row: Word) -> str:
-    there, here = translated(row, _spelt(row))
-    what = f"`{row.key}{here}`{remark(row)}" if row.key else row.note
+    there = f"{_spelt(row)}: {row.example}" if row.example else _spelt(row)
+    here = example_of(row)[0]
+    what = f"`{row.key}{f': {here}' if here else ''}`{remark(row)}" if row.key else row.note
     return f"| `{there}` | {what} |\n".replace("||", r"\|\|")
 
 

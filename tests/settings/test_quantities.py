@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from actors.messages import NotificationChannel
+from actors.settings.bulkhead import BulkheadConfig
 from actors.settings.channel import ChannelConfig, RetryConfig
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import (
@@ -75,7 +76,7 @@ def test_a_unit_is_required_in_a_file_only() -> None:
     ("settings", "message"),
     [
         ({"retri": {}}, "unknown key; did you mean retry"),
-        ({"retry": {"jitter": "half"}}, "wanted one of none, full, equal, decorrelated, proportional"),
+        ({"retry": {"jitter": "half"}}, "wanted one of none, full \\(0 to w, the wait\\), equal"),
         ({"retry": 5}, "wanted a mapping"),
         ({"timeout": "36526d"}, r"wanted a duration of at most 36525d"),
         ({"quota": {"rate": "1e-13/s"}}, "wanted a rate of more than 0"),
@@ -124,3 +125,9 @@ def test_clocks_may_step_back() -> None:
     assert fault(channel="all", crash="process").crash == "process"
     with pytest.raises(ValueError, match="wanted process, or an actor such as"):
         fault(channel="all", crash="breaker")
+
+
+def test_a_wait_of_a_plain_0_is_none():
+    assert BulkheadConfig.model_validate({"limit": 3, "wait": 0}, context=FROM_FILE).wait == 0
+    with pytest.raises(ValueError, match="wanted a duration such as"):
+        BulkheadConfig.model_validate({"limit": 3, "wait": 1}, context=FROM_FILE)

@@ -47,7 +47,8 @@ nothing-arrives  channels.{channel}
 breaker-per-host-of-one-host  channels.{channel}.circuit_breaker.per
     host, and all recipients on {channel} {where}: they share one breaker (hosts in the workload spreads them)
 rate-limit-without-effect  channels.{channel}.rate_limit
-    is for each user, and each {arrivals} has one of its own: nothing is held back (users in the workload shares them)
+    is for each user, and each {arrivals} has one of its own: nothing is held back (users in the workload shares them;
+    quota is for all together)
 failure-settings-without-effect  channels.{channel}
     has no provider and meets no fault before the last arrivals: each attempt succeeds after {after:duration}, and
     {keys} and {last} have nothing to do

@@ -1,0 +1,136 @@
+"""The words of other libraries: where they lead, and which numbers a hint may show."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given, strategies as st
+
+import simulation
+from actors.errors import ConfigurationError
+from actors.settings.base import _refused
+from actors.settings.other_libraries import Place, example_of, meaning, plain, words
+from simulation.scenario.metrics import Outline, summary_shape
+
+CASES = yaml.safe_load((Path(__file__).parent / "other_libraries.yaml").read_text(encoding="utf-8"))
+TEXT = "duration: 1m\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\nchannels:\n  email:\n"
+
+
+def problems(at: str, line: str) -> list[str]:
+    """What is said of one more line, in the settings of a channel or in a group of them."""
+    text = TEXT + (f"    {at}:\n      {line}" if at != "channel" else f"    {line}")
+    with pytest.raises(ConfigurationError) as caught:
+        simulation.parse(text)
+    return [
+        re.sub(r"^.*?: (unknown key; )?|, got .*$", "", each.partition(": channels.")[2])
+        for each in caught.value.problems
+    ]
+
+
+@pytest.mark.parametrize(("at", "line", "said"), [(at, *case) for at, cases in CASES.items() for case in cases.items()])
+def test_a_word_leads_to_the_key_here_with_the_number_that_was_given(at, line, said):
+    assert problems(at, line) == said
+
+
+# ── the law of numbers ──────────────────────────────────────────────────────────────────────────────────────────
+
+_NUMBER = re.compile(r"(?<![A-Za-z_0-9.])[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?")
+_EXAMPLES = re.compile(r"(?:such as|for example|by default|which takes| wants) .*?(?=; |$| \(as in)")
+_FACTS = re.compile(
+    r"max_attempts: 1\b|jitter_share: (?:25|50)%|\b429\b|[45]xx|U\([^)]*\)|its 25 retries|true is 1s|1, 2, 4 times"
+    r"|backoff_multiplier: 2\b|more than 5|0, which is without end|retry_after_jitter: 50%|consecutive5xx\w*"
+)
+_UNITS = {"ns": 1e-9, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def numbers(text: str) -> set[float]:
+    """The numbers of a text, each duration also in seconds."""
+    found = {float(each) for each in _NUMBER.findall(text)}
+    for number, unit in re.findall(r"([0-9.]+) ?(ns|ms|s|min|m|h|d)\b", text):
+        found.add(float(number) * _UNITS[unit])
+    return found
+
+
+def derived(given: set[float]) -> set[float]:
+    """All that may become of numbers: counted with the first attempt, in per cent, in seconds, minutes and hours."""
+    further = {each * factor for each in given for factor in (1, 100, 0.001, 1000)} | {each + 1 for each in given}
+    return further | {each / unit for each in further for unit in (60, 3600)} | {60.0, 3600.0}
+
+
+def near(number: float, allowed: set[float]) -> bool:
+    return any(abs(number - each) <= 1e-9 * max(1, abs(each)) for each in allowed)
+
+
+DURATIONS = {"00:07:13": 433, "00:02:00": 120, "1.02:03:04": 93784, "PT47S": 47, "PT7M": 420, "1m37s": 97,
+             "47 seconds": 47, "437ms": 0.437, "7.minutes": 420, "ofSeconds(47)": 47}  # fmt: skip
+VALUES = st.one_of(
+    st.integers(0, 10**6),
+    st.floats(0, 1e6, allow_nan=False).map(lambda number: round(number, 3)),
+    st.sampled_from([*DURATIONS, "soon", "", "37%", "37/m", "37 per minute", True, False, None, [37], {"foo": 37}]),
+)
+MODULES = ["retry", "breaker", "channel", "rate_limit", "bulkhead", "adaptive", "workload", "faults"]
+
+
+@given(st.sampled_from(words()), VALUES, VALUES, st.sampled_from(MODULES))
+@example(next(row for row in words() if row.word == "sampling_duration"), "00:02:00", None, "breaker")
+def test_no_number_is_said_that_is_neither_given_nor_marked_as_an_example(row, value, other, module):
+    others = re.findall(r"<(\w+)", row.value) + [each.partition("=")[0] for each in row.at.split() if "=*" in each]
+    beside = {row.word: value, **dict.fromkeys(others, other)}
+    said = meaning(row.word, value, Place(module, beside=beside, refused=_refused)) or ""
+    form = {number for each in words() if plain(each.word) == plain(row.word) for number in numbers(each.value)}
+    allowed = derived(_seconds(value) | _seconds(other)) | form
+    for number in numbers(_FACTS.sub("", _EXAMPLES.sub("", said))):
+        assert near(number, allowed), f"{row.word}: {value!r} → {said}"
+
+
+def _seconds(value: Any) -> set[float]:
+    there = set() if isinstance(value, bool) else numbers(str(value))
+    return there | ({DURATIONS[value]} if isinstance(value, str) and value in DURATIONS else set())
+
+
+@given(st.sampled_from([row for row in words() if row.key and row.at != "expect"]), VALUES)
+def test_each_suggestion_is_one_that_the_settings_take(row, value):
+    said = meaning(row.word, value, Place((row.at.split() or ["channel"])[0], refused=_refused)) or ""
+    pattern = rf"(?:is |or ){re.escape(row.key)}: (\{{.*?\}}+|[^ ,;{{]+)"
+    for written in re.findall(pattern, _EXAMPLES.sub("", said)):
+        assert _refused(row.key, yaml.safe_load(written)) is None, said
+
+
+def test_each_example_of_the_table_is_one_that_the_settings_take():
+    wrong = []
+    for row in (row for row in words() if row.key and row.at != "expect"):
+        written = example_of(row)[0]
+        problem = _refused(row.key, yaml.safe_load(written)) if written else None
+        if problem is not None or (row.value and written is None) or _refused(row.key, object()) is None:
+            wrong.append(f"{row.peer} {row.word}: {row.key}: {written}: {problem}")
+    assert wrong == []
+
+
+def test_each_word_of_a_metric_means_one_that_there_is():
+    for row in (row for row in words() if row.at == "expect"):
+        part: Any = summary_shape(Outline(()))
+        for key in row.key.split("."):
+            part = part[key]
+
+
+def test_no_word_is_a_key_in_the_place_where_it_is_told_apart():
+    """Else nobody would be told of it."""
+    names = [(row.peer, plain(row.word), row.at) for row in words()]
+    assert len(names) == len(set(names))
+    assert all(row.key or row.note for row in words())
+
+
+@given(st.dictionaries(st.sampled_from([row.word for row in words()]) | st.text(max_size=8), VALUES, max_size=6))
+def test_no_key_of_a_mapping_vanishes(mapping):
+    said = meaning("retry_policy", mapping, Place("channel", ["retry"], refused=_refused)) or ""
+    for key in mapping:
+        assert key in said or _translated(key, said), f"{key}: {said}"
+
+
+def _translated(key: str, said: str) -> bool:
+    alike = [row for row in words() if plain(row.word) == plain(key)]
+    return any(part in said for row in alike for part in row.key.split(".")[-1:])
