@@ -51,28 +51,11 @@ _MODULES = {
 NO_NAMES = ("many", "here")
 """What stands for a library in the table and is none."""
 
-_GOES_ON = {
-    "which",
-    "whose",
-    "where",
-    "how",
-    "with",
-    "for",
-    "of",
-    "or",
-    "after",
-    "below",
-    "since",
-    "beside",
-    "over",
-    "such",
-}
+_GOES_ON = re.compile(r"(?:which|whose|where|how|with|for|of|or|after|below|since|beside|over|such)\b")
 """Words with which a note goes on with the sentence that says the key."""
 
 _PLACES = {"workload": "of an entry of the workload", "faults": "of a fault", "scenario": "at the top of the file"}
 """Where a key stands that is not one of a channel."""
-
-COUNTS_THE_FIRST = "which counts the first attempt too"
 
 
 class Word(NamedTuple):
@@ -212,7 +195,7 @@ def _phrase(reading: _Reading, place: Place) -> str:
     if reading.wanted is not None:
         path, elsewhere = _path(row.key, place)
         return f"{path}{elsewhere}, which takes {reading.wanted}"
-    counts = f", {COUNTS_THE_FIRST}" if "N+1" in row.value else ""
+    counts = ", which counts the first attempt too" if "N+1" in row.value else ""
     if written and (place.group or (written.startswith("{") and "." not in row.key)):
         return f"{_tree_text(_tree(row.key, _read(written)), place)}{counts}{_remark(row, reading.note)}"
     path, elsewhere = _path(row.key, place)
@@ -238,7 +221,7 @@ def example_of(row: Word) -> tuple[str | None, str]:
 
 
 def _remark(row: Word, note: str) -> str:
-    stop = "," if row.value or note.partition(" ")[0] in _GOES_ON else ";" if " is " in note.partition(";")[0] else ":"
+    stop = "," if row.value or _GOES_ON.match(note) else ";" if " is " in note.partition(";")[0] else ":"
     return f"{stop} {note}" if note else ""
 
 
@@ -519,13 +502,13 @@ def _gather(
                 found = True
                 continue
         if "." not in name and place.refused(ours, value) is None and _is_setting(ours, place):
-            _merge(tree, _tree(ours, value))
+            _put(tree, ours, value, name, said)
             found = True
             continue
         readings = [] if isinstance(value, Mapping) else _readings(name, value, place)
         good = next((each for each in readings if each.row.value and each.written and each.wanted is None), None)
         if good is not None and good.written is not None:
-            _merge(tree, _tree(good.row.key, _read(good.written)))
+            _put(tree, good.row.key, _read(good.written), name, said)
             found = True
             used |= {plain(other) for other in re.findall(r"<(\w+)", good.row.value)}
             if "N+1" in good.row.value:
@@ -539,6 +522,16 @@ def _gather(
         else:
             said.append(f"{name} is not translated")
     return found
+
+
+def _put(tree: dict[str, Any], key: str, value: Any, name: str, said: list[str]) -> None:
+    there: Any = tree
+    for part in key.split("."):
+        there = there.get(part) if isinstance(there, dict) else None
+    if there is None or there == value:
+        _merge(tree, _tree(key, value))
+    else:
+        said.append(f"{name} is {key} too, which has another value already")
 
 
 def _is_rate(key: str) -> bool:

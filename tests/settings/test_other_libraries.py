@@ -134,3 +134,12 @@ def test_no_key_of_a_mapping_vanishes(mapping):
 def _translated(key: str, said: str) -> bool:
     alike = [row for row in words() if plain(row.word) == plain(key)]
     return any(part in said for row in alike for part in row.key.split(".")[-1:])
+
+
+def test_of_two_words_of_one_key_none_vanishes():
+    said = meaning(
+        "retry_policy", {"maxAttempts": 4, "maximumAttempts": 7}, Place("channel", ["retry"], refused=_refused)
+    )
+    assert said is not None
+    assert "max_attempts: 4" in said
+    assert "maximumAttempts is retry.max_attempts too, which has another value already" in said
