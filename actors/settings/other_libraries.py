@@ -239,6 +239,7 @@ def _readings(key: str, value: Any, place: Place) -> list[_Reading]:
         wanted = place.refused(row.key, _read(written)) if written and row.key else None
         note = row.note if row.value and written is None else _filled(row.note, value, place.beside)
         found.append(_Reading(row, written, wanted, example_of(row)[1] if note is None else note))
+    found.sort(key=lambda each: bool(each.row.key) and not each.written)
     return [each for each in found if each.wanted is None] or found
 
 
@@ -422,7 +423,11 @@ def _of_mapping(key: str, mapping: Mapping[str, Any], place: Place) -> str | Non
     if not tree:
         text = meaning(key, None, place)
         return text and "; ".join([text, *dict.fromkeys(said)])
-    wrong = [f"{top} wants {problem}" for top, part in tree.items() if (problem := place.refused(top, part))]
+    wrong = [
+        f"{top} wants {problem}"
+        for top, part in tree.items()
+        if top not in _PLACES and (problem := place.refused(top, part))
+    ]
     return "; ".join([f"{key} is {_tree_text(tree, place)}{_as_in([peer])}", *dict.fromkeys(said + wrong)])
 
 
@@ -444,13 +449,17 @@ def translated(key: str, mapping: Mapping[str, Any], place: Place) -> tuple[str,
     said: list[str] = []
     if not _gather(prefix, key, mapping, replace(place, peer=peer), tree, said):
         return peer, {}, said
-    if row is not None and row.value and not _AMOUNT.search(row.value):
-        fixed = _tree(row.key, _read(row.value))
-        _merge(fixed, tree)
-        tree = fixed
+    tree = _with_fixed(row, tree)
     settled = flow(tree)
     said = [text for text in said if not (there := re.search(r": with (\w+: \w+)", text)) or there[1] not in settled]
     return peer, tree, ([row.note] if row and row.note and not row.note.startswith("a mapping") else []) + said
+
+
+def _with_fixed(row: Word | None, tree: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with those that the word of a mapping has by itself, such as a kind."""
+    fixed = _tree(row.key, _read(row.value)) if row and row.value and not _AMOUNT.search(row.value) else {}
+    _merge(fixed, tree)
+    return fixed
 
 
 def _library(mapping: Mapping[str, Any], around: Collection[str] = ()) -> str:
@@ -500,6 +509,7 @@ def _gather(
             if _gather(row.key if row else prefix, name, value, place, tree, of_it, depth + 1):
                 said += of_it
                 found = True
+                tree |= _with_fixed(row, tree)
                 continue
         if "." not in name and place.refused(ours, value) is None and _is_setting(ours, place):
             _put(tree, ours, value, name, said)
