@@ -34,7 +34,7 @@ from actors.errors import ConfigurationError
 from actors.formatting import without_passwords
 from actors.settings.foreign_quantities import foreign_duration, foreign_rate, write_rate
 from actors.settings.hints import nearest, unknown_setting
-from actors.settings.other_libraries import NO_SUCH_KEY, Place, has_meaning_here, meaning
+from actors.settings.other_libraries import NO_SUCH_KEY, WordPlace, has_meaning_here, meaning
 from actors.settings.quantities import FROM_FILE, Wanted, parse_duration, parse_rate, wanted, write_duration
 
 NOT_SHOWN = "a value that is not shown"
@@ -220,9 +220,9 @@ def describe(annotation: Any) -> str:
     return "text"
 
 
-def _place(model: type[Settings], known: Mapping[str, Any], given: Any, group: str = "") -> Place:
+def _place(model: type[Settings], known: Mapping[str, Any], given: Any, group: str = "") -> WordPlace:
     beside = dict(islice(given.items(), PROBLEMS_MAX)) if isinstance(given, dict) else {}
-    return Place(model.__module__.rpartition(".")[2], known, beside, _refused, group)
+    return WordPlace(model.__module__.rpartition(".")[2], known, beside, _refused, group)
 
 
 def _meant(model: type[Settings], known: Mapping[str, Any], given: Any, key: str, value: Any) -> str:

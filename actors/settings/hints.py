@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from actors.settings.other_libraries import KEY_MAX, Place, is_word, meaning, near_word, plain, rows_of
+from actors.settings.other_libraries import KEY_MAX, WordPlace, is_word, meaning, near_word, plain, rows_of
 
 _SHORT = 4
 """No other key is near to one that has fewer characters than this, as p75 to p95."""
@@ -24,7 +24,9 @@ def unknown(key: str, known: Iterable[str], what: str = "key", subjects: str = "
     return f"unknown {what}; " + (f"did you mean {near}?" if near else f"known are {listed(known, subjects)}")
 
 
-def unknown_setting(model: str, known: Mapping[str, Callable[[Any], bool]], key: str, value: Any, place: Place) -> str:
+def unknown_setting(
+    model: str, known: Mapping[str, Callable[[Any], bool]], key: str, value: Any, place: WordPlace
+) -> str:
     """Return the text of the problem of an unknown `key` in settings.
 
     Args:

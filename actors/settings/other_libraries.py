@@ -75,7 +75,7 @@ class Word(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
+class WordPlace:
     """Where a word stands."""
 
     module: str
@@ -103,7 +103,7 @@ class Place:
     """The library of that mapping."""
 
 
-class _Reading(NamedTuple):
+class _WordMeaning(NamedTuple):
     """One meaning of a word with its value."""
 
     row: Word
@@ -146,7 +146,7 @@ def has_meaning_here(key: str, module: str) -> bool:
     return any("=" in row.at or row.example.startswith("{") for row in rows)
 
 
-def meaning(key: str, value: Any, place: Place) -> str | None:
+def meaning(key: str, value: Any, place: WordPlace) -> str | None:
     """Return what a word of other libraries is called here, in a sentence; None when it is no such word.
 
     Args:
@@ -157,7 +157,7 @@ def meaning(key: str, value: Any, place: Place) -> str | None:
     key = key[:KEY_MAX]
     if isinstance(value, Mapping) and (text := _of_mapping(key, value, place)) is not None:
         return text
-    meanings: dict[tuple[str, str | None], tuple[_Reading, list[str]]] = {}
+    meanings: dict[tuple[str, str | None], tuple[_WordMeaning, list[str]]] = {}
     for reading in _readings(key, value, place):
         # What is the same key and value is said once: in the words of the first library.
         of_it = meanings.setdefault((reading.row.key, reading.written or reading.row.value), (reading, []))
@@ -175,7 +175,7 @@ def _as_in(libraries: list[str]) -> str:
     return f" (as in {' and '.join([', '.join(named[:-1])] * (len(named) > 1) + named[-1:])})" if named else ""
 
 
-def _head(reading: _Reading, key: str, value: Any, *, first: bool) -> str:
+def _head(reading: _WordMeaning, key: str, value: Any, *, first: bool) -> str:
     row = reading.row
     if not row.key:
         return ""
@@ -186,7 +186,7 @@ def _head(reading: _Reading, key: str, value: Any, *, first: bool) -> str:
     return f"{key}: {flow(value)} is " if row.value and value is not None else f"{key} is "
 
 
-def _phrase(reading: _Reading, place: Place) -> str:
+def _phrase(reading: _WordMeaning, place: WordPlace) -> str:
     row, written = reading.row, reading.written
     if not row.key:
         return row.note
@@ -212,7 +212,7 @@ def example_of(row: Word) -> tuple[str | None, str]:
     given = _read(f"{{it: {row.example}}}")
     value = given.pop("it")
     if isinstance(value, Mapping):
-        tree = translated(row.word, value, Place(row.at.partition(" ")[0], peer=row.peer))[1]
+        tree = translated(row.word, value, WordPlace(row.at.partition(" ")[0], peer=row.peer))[1]
         for part in row.key.split("."):
             tree = tree[part]
         return flow(tree), row.note
@@ -228,7 +228,7 @@ def _remark(row: Word, note: str) -> str:
 # ── which rows ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _readings(key: str, value: Any, place: Place) -> list[_Reading]:
+def _readings(key: str, value: Any, place: WordPlace) -> list[_WordMeaning]:
     rows = _rows(key, value, place)
     if not rows and (stem := _UNIT_SUFFIX.fullmatch(plain(key))) is not None:
         rows = [_in_unit(row, stem[2]) for row in _rows(stem[1], value, place)]
@@ -238,12 +238,12 @@ def _readings(key: str, value: Any, place: Place) -> list[_Reading]:
         written = _filled(row.value, value, place.beside) if _applies(row, value) else None
         wanted = place.refused(row.key, _read(written)) if written and row.key else None
         note = row.note if row.value and written is None else _filled(row.note, value, place.beside)
-        found.append(_Reading(row, written, wanted, example_of(row)[1] if note is None else note))
+        found.append(_WordMeaning(row, written, wanted, example_of(row)[1] if note is None else note))
     found.sort(key=lambda each: bool(each.row.key) and not each.written)
     return [each for each in found if each.wanted is None] or found
 
 
-def _rows(key: str, value: Any, place: Place) -> list[Word]:
+def _rows(key: str, value: Any, place: WordPlace) -> list[Word]:
     by_word = _by_word()
     found = by_word.get(plain(key)) or by_word.get(plain(key.rpartition(".")[2]), [])
     fits = [(score, row) for row in found if (score := _fits(row, value, place)) >= 0]
@@ -255,7 +255,7 @@ def _rows(key: str, value: Any, place: Place) -> list[Word]:
     return named if any(row.value or not row.key for row in named) else rows
 
 
-def _fits(row: Word, value: Any, place: Place) -> int:
+def _fits(row: Word, value: Any, place: WordPlace) -> int:
     """Return how exactly a row is about this place, -1 where it is not."""
     names = [plain(each) for each in row.at.split() if "=" not in each]
     conditions = [each.partition("=") for each in row.at.split() if "=" in each]
@@ -365,7 +365,7 @@ def _read(written: str) -> Any:
 # ── where it is here ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _path(key: str, place: Place) -> tuple[str, str]:
+def _path(key: str, place: WordPlace) -> tuple[str, str]:
     """Return a key as it is called where the unknown one stands, and where it belongs if that is elsewhere."""
     parts, module = key.split("."), place.origin or place.module
     for number, part in enumerate(parts):
@@ -390,7 +390,7 @@ def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _tree_text(tree: Mapping[str, Any], place: Place) -> str:
+def _tree_text(tree: Mapping[str, Any], place: WordPlace) -> str:
     """Return settings from the channel on as they are written where a word stands."""
     module, parts, elsewhere = place.origin or place.module, [], []
     for key, value in tree.items():
@@ -417,7 +417,7 @@ def flow(value: Any) -> str:
 # ── mappings of other libraries ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _of_mapping(key: str, mapping: Mapping[str, Any], place: Place) -> str | None:
+def _of_mapping(key: str, mapping: Mapping[str, Any], place: WordPlace) -> str | None:
     """Return what a mapping of another library is here, key by key; None where none of its keys is known."""
     peer, tree, said = translated(key, mapping, place)
     if not tree:
@@ -431,7 +431,7 @@ def _of_mapping(key: str, mapping: Mapping[str, Any], place: Place) -> str | Non
     return "; ".join([f"{key} is {_tree_text(tree, place)}{_as_in([peer])}", *dict.fromkeys(said + wrong)])
 
 
-def translated(key: str, mapping: Mapping[str, Any], place: Place) -> tuple[str, dict[str, Any], list[str]]:
+def translated(key: str, mapping: Mapping[str, Any], place: WordPlace) -> tuple[str, dict[str, Any], list[str]]:
     """Return the library of a mapping, its settings here from the channel on, and what is to be said of its keys.
 
     It is the library that has most of the keys, and the word around them.
@@ -483,7 +483,7 @@ def _gather(
     prefix: str,
     word: str,
     mapping: Mapping[str, Any],
-    place: Place,
+    place: WordPlace,
     tree: dict[str, Any],
     said: list[str],
     depth: int = 0,
@@ -548,12 +548,12 @@ def _is_rate(key: str) -> bool:
     return any("<" in row.value for row in _by_word().get(plain(key), ()))
 
 
-def _is_setting(path: str, place: Place) -> bool:
+def _is_setting(path: str, place: WordPlace) -> bool:
     return place.refused(path, object()) not in (None, NO_SUCH_KEY)
 
 
 NO_SUCH_KEY = "a key that there is"
-"""What `Place.refused` returns for a path that leads nowhere."""
+"""What `WordPlace.refused` returns for a path that leads nowhere."""
 
 
 def plain(word: str) -> str:

@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 from actors.formatting import plain_number
 from actors.settings.base import NotEmpty, Settings
 from actors.settings.hints import listed, nearest
-from actors.settings.other_libraries import Place, meaning
+from actors.settings.other_libraries import WordPlace, meaning
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -343,7 +343,7 @@ def _no_such_metric(path: tuple[str, ...], depth: int, part: MetricKind | Shape)
     if path[depth - 1 : depth] == (WITHIN,):
         return f"wanted a duration as in delivered_within(30s), got {wrong}"
     known = [key for key, below in part.items() if below not in NOT_METRICS]
-    if (meant := meaning(path[depth], None, Place("expect"))) is not None and path[depth] not in known:
+    if (meant := meaning(path[depth], None, WordPlace("expect"))) is not None and path[depth] not in known:
         return f"wanted a metric of the summary, got {wrong}; {meant}"
     near = nearest(path[depth], known)
     if near is not None:

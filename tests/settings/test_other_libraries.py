@@ -13,7 +13,7 @@ from hypothesis import example, given, strategies as st
 import simulation
 from actors.errors import ConfigurationError
 from actors.settings.base import _refused
-from actors.settings.other_libraries import Place, example_of, meaning, plain, words
+from actors.settings.other_libraries import WordPlace, example_of, meaning, plain, words
 from simulation.scenario.metrics import Outline, summary_shape
 
 CASES = yaml.safe_load((Path(__file__).parent / "other_libraries.yaml").read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ MODULES = ["retry", "breaker", "channel", "rate_limit", "bulkhead", "adaptive", 
 def test_no_number_is_said_that_is_neither_given_nor_marked_as_an_example(row, value, other, module):
     others = re.findall(r"<(\w+)", row.value) + [each.partition("=")[0] for each in row.at.split() if "=*" in each]
     beside = {row.word: value, **dict.fromkeys(others, other)}
-    said = meaning(row.word, value, Place(module, beside=beside, refused=_refused)) or ""
+    said = meaning(row.word, value, WordPlace(module, beside=beside, refused=_refused)) or ""
     form = {number for each in words() if plain(each.word) == plain(row.word) for number in numbers(each.value)}
     allowed = derived(_seconds(value) | _seconds(other)) | form
     for number in numbers(_FACTS.sub("", _EXAMPLES.sub("", said))):
@@ -94,7 +94,7 @@ def _seconds(value: Any) -> set[float]:
 
 @given(st.sampled_from([row for row in words() if row.key and row.at != "expect"]), VALUES)
 def test_each_suggestion_is_one_that_the_settings_take(row, value):
-    said = meaning(row.word, value, Place((row.at.split() or ["channel"])[0], refused=_refused)) or ""
+    said = meaning(row.word, value, WordPlace((row.at.split() or ["channel"])[0], refused=_refused)) or ""
     pattern = rf"(?:is |or ){re.escape(row.key)}: (\{{.*?\}}+|[^ ,;{{]+)"
     for written in re.findall(pattern, _EXAMPLES.sub("", said)):
         assert _refused(row.key, yaml.safe_load(written)) is None, said
@@ -126,7 +126,7 @@ def test_no_word_is_a_key_in_the_place_where_it_is_told_apart():
 
 @given(st.dictionaries(st.sampled_from([row.word for row in words()]) | st.text(max_size=8), VALUES, max_size=6))
 def test_no_key_of_a_mapping_vanishes(mapping):
-    said = meaning("retry_policy", mapping, Place("channel", ["retry"], refused=_refused)) or ""
+    said = meaning("retry_policy", mapping, WordPlace("channel", ["retry"], refused=_refused)) or ""
     for key in mapping:
         assert key in said or _translated(key, said), f"{key}: {said}"
 
@@ -138,7 +138,7 @@ def _translated(key: str, said: str) -> bool:
 
 def test_of_two_words_of_one_key_none_vanishes():
     said = meaning(
-        "retry_policy", {"maxAttempts": 4, "maximumAttempts": 7}, Place("channel", ["retry"], refused=_refused)
+        "retry_policy", {"maxAttempts": 4, "maximumAttempts": 7}, WordPlace("channel", ["retry"], refused=_refused)
     )
     assert said is not None
     assert "max_attempts: 4" in said
