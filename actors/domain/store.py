@@ -136,10 +136,6 @@ class Store(Protocol):
     """Tells whether an attempt may start now: not on a lease that is over, nor while its outcome could not be written.
     If not, there is news when it may. None: it always may."""
 
-    is_busy: bool
-    """Whether nothing has become durable for a second: then the pipeline gives callers `StoreBusy`. News of it is
-    `StoreWaits`."""
-
     living_nodes: frozenset[int]
     """The nodes that share it now, this one included, by number; there is news when they change. One where it is its
     alone."""
@@ -152,6 +148,11 @@ class Store(Protocol):
 
     endpoints: Endpoints
     """Endpoints at which every attempt fails, and disabled ones; likewise."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether nothing has become durable for a second: then the pipeline gives callers `StoreBusy`. News of it is
+        `StoreWaits`."""
 
     @property
     def preferences(self) -> Mapping[str, UserPreferences]:

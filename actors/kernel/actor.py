@@ -146,15 +146,11 @@ class Actor(HookedActor):
 
     supervision: ClassVar[Supervision] = Supervision()
     mailbox: ClassVar[Mailbox] = Mailbox()
-
     _incarnation: Incarnation
-
     _routes: ClassVar[dict[type, str]] = {}
     """By type of message, the name of its handler."""
-
     _async_routes: ClassVar[tuple[type, ...]] = ()
     """Those of them whose handlers are coroutine functions."""
-
     # Here, so that an actor whose constructor raised in a restart has them too.
     _accepting: dict[type, Callable[[Any], Any]] = NOTHING
     """Where the dispatcher finds the handler of a message: `_plain` while the actor takes messages, NOTHING while

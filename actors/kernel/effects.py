@@ -78,10 +78,8 @@ class Performed(msgspec.Struct, frozen=True, kw_only=True):
 
     request: Any
     """The request that was passed to `perform`, which identifies it."""
-
     result: Any
     """The value it returned, the exception it raised, or the result agreed on for a time-out."""
-
     started_ns: int
     ended_ns: int
 

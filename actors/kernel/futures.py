@@ -149,8 +149,6 @@ class Future(pykka.Future[T]):
 
     __iter__ = __await__
 
-    # ── as a coroutine: the steps of one await ──────────────────────────────────────────────────────────────────
-
     _steps: Generator[Any, None, T] | None = None
 
     def send(self, value: Any) -> Any:

@@ -30,15 +30,12 @@ class Interceptor:
 
     delivers_once: ClassVar[bool] = True
     """Whether each message still comes once, and the messages of one actor to another in order."""
-
     system: Any
     """The :class:`~actors.kernel.system.ActorSystem` that it was given to."""
 
     def attach(self, system: Any) -> None:
         """Get the system, before it has any actors."""
         self.system = system
-
-    # ── what actors ask for ─────────────────────────────────────────────────────────────────────────────────────
 
     def tell(self, go_on: Next, actor: Any, message: Any) -> None:
         """Send an actor a message: by `tell`, by a route, or by `ask` (then the message is in an envelope)."""
@@ -63,8 +60,6 @@ class Interceptor:
     ) -> Cancellable:
         """Begin an effect."""
         return go_on(actor, effect, request, timeout_ns, on_timeout)  # type: ignore[no-any-return]
-
-    # ── what happens to actors ──────────────────────────────────────────────────────────────────────────────────
 
     def start(self, go_on: Next, actor: Any) -> None:
         """Start an incarnation of an actor."""

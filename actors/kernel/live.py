@@ -127,8 +127,6 @@ class LiveSystem(ActorSystem):
         else:
             self._trio_token.run_sync_soon(self.stop)
 
-    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
-
     def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> LiveTimer:
         return self._add_timer(instant_ns, 1, actor, message)
 
@@ -202,8 +200,6 @@ class LiveSystem(ActorSystem):
         self._look_at_the_wall_clock()
         if woken:
             self._catch_up()
-
-    # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _dispatch(self) -> None:
         without_a_pause = 0
@@ -332,8 +328,6 @@ class LiveSystem(ActorSystem):
         if self._idle is not None:
             self._idle.set()
 
-    # ── async handlers ──────────────────────────────────────────────────────────────────────────────────────────
-
     def _drive(self, run: HandlerRun) -> trio.Event:
         run.whole.extend_to(trio.CancelScope())
         task = self._tasks[run] = HandlerTask(self, run)
@@ -368,8 +362,6 @@ class LiveSystem(ActorSystem):
             self._fail(rest)
         if cancelled is not None:
             raise cancelled
-
-    # ── the environment ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
         if isinstance(effect, Promise):

@@ -45,7 +45,6 @@ class Mailbox:
 
     capacity: int | None = None
     """None: no bound. A stop request always finds room."""
-
     overflow: Literal["refuse", "drop_newest", "drop_oldest"] = "refuse"
 
     def __post_init__(self) -> None:

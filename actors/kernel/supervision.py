@@ -61,8 +61,6 @@ class Lifecycle(Intercepted):
         self.actors: dict[str, Actor] = {}
         """Those that are alive, the oldest first."""
 
-    # ── the beginning ───────────────────────────────────────────────────────────────────────────────────────────
-
     def refuse_to_begin(self, actor: Actor, reason: str) -> NoReturn:
         """Remove an actor that pykka has registered already, and raise."""
         actor.actor_stopped.set()
@@ -107,8 +105,6 @@ class Lifecycle(Intercepted):
             watcher = self.actors.get(urn)
             if watcher is not None:
                 self._system._enqueue(watcher, message)
-
-    # ── failures ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def crash(self, ref: ActorRef[Any], error: Exception, restart_after: float | None = None) -> None:
         """Make an actor fail as if it had raised `error`, whatever it is doing (fault injection).
@@ -181,8 +177,6 @@ class Lifecycle(Intercepted):
         self._stop_children(actor)
         self._system._cancel_handler(actor, error)
         self._notify_watchers(actor, Restarted(actor._actor_ref, error))
-
-    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def terminated(self, actor: Actor, error: Exception | None) -> None:
         """Settle the mailbox, the children and the handler of an actor that has stopped."""

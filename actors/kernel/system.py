@@ -79,13 +79,11 @@ class ActorSystem(Intercepted, ABC):
 
     now_ns: int
     """The instant of the message being handled, in nanoseconds since the start of the run."""
-
     node_number: int | None = None
     """Of the process, where several run on the system: see :class:`actors.kernel.node.Node`."""
 
     has_ended = False
     """Whether all its actors have been stopped for good, so that none is left to take a message."""
-
     future_class: type[Future[Any]] = Future
     """The class of this system's futures."""
 
@@ -119,8 +117,6 @@ class ActorSystem(Intercepted, ABC):
         """Whether each message comes once, and messages of one actor to another in order, as both systems ensure."""
         for interceptor in reversed(interceptors):
             put_in(interceptor, self, self._lifecycle)
-
-    # ── differs between clocks ─────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
@@ -177,8 +173,6 @@ class ActorSystem(Intercepted, ABC):
     @abstractmethod
     def _enter_trio_scope(self) -> Any:
         """Enter a trio cancel scope for a part of an async handler, where there is trio."""
-
-    # ── for callers ────────────────────────────────────────────────────────────────────────────────────────
 
     def step_wall_clock(self, by: float) -> None:
         """Have the wall clock jump by so many seconds, back when negative; `now_ns` and timers take no notice."""
@@ -240,8 +234,6 @@ class ActorSystem(Intercepted, ABC):
             self._environment = self.spawn(Environment)
         return self._environment.actor
 
-    # ── spawning ────────────────────────────────────────────────────────────────────────────────────────────────
-
     def _spawn(
         self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any, process: Process | None = None
     ) -> ActorRef[A]:
@@ -263,8 +255,6 @@ class ActorSystem(Intercepted, ABC):
 
     def _watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
         self._lifecycle.watch(watcher, ref)
-
-    # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _enqueue(self, actor: Actor, message: Any) -> None:
         """Put a message into the ready queue, from the system's own thread."""
@@ -309,8 +299,6 @@ class ActorSystem(Intercepted, ABC):
             future.set_exception()
         return future
 
-    # ── handling ────────────────────────────────────────────────────────────────────────────────────────────────
-
     def _deliver(self, actor: Actor, message: Any) -> Any:
         """Handle a message that no plain handler takes at once; return, in a live system, the turn to wait for."""
         kind = type(message)
@@ -339,23 +327,20 @@ class ActorSystem(Intercepted, ABC):
             if inbox.empty():
                 return None  # dropped since, to make room
             message = inbox.get()
-            self._handed_over_to = (
-                actor if actor.mailbox.capacity is None else None
-            )  # in a bounded one all messages stand
-            try:
-                return self._handle(actor, message)
-            finally:
-                self._handed_over_to = None
-        return self._handle(actor, message)
+            if actor.mailbox.capacity is None:  # in a bounded one all messages stand
+                self._handed_over_to = actor
+        try:
+            return self._handle(actor, message)
+        finally:
+            self._handed_over_to = None
 
     def _handle(self, actor: Actor, message: Any) -> Any:
         message, reply_to = opened(message)
         kind = type(message)
         handler = actor._plain.get(kind) or actor._incarnation.async_handlers.get(kind)
         try:
-            if self._handed_over_to is actor and not actor._takes_up(message):
-                answer = None
-            else:
+            answer = None
+            if self._handed_over_to is not actor or actor._takes_up(message):
                 answer = actor._handle_receive(message) if handler is None else handler(message)
         except Exception as error:
             self._raised(actor, message, reply_to, error)
@@ -391,8 +376,6 @@ class ActorSystem(Intercepted, ABC):
         _answer(reply_to, None, error)
         if isinstance(error, InvariantBreach):
             raise error
-
-    # ── async handlers ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _current_run(self) -> HandlerRun | None:
         return self._run_now
@@ -455,8 +438,6 @@ class ActorSystem(Intercepted, ABC):
         self._run_now = None
         if parked is not None:
             run.park(parked)
-
-    # ── answers, and their absence ──────────────────────────────────────────────────────────────────────────────
 
     def _refuse(self, actor: Actor, message: Any) -> None:
         message, reply_to = opened(message)

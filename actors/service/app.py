@@ -1,4 +1,4 @@
-"""The web application of the service: all its routes, and what their handlers find in ``app.state.service``."""
+"""The web application of the service: all its routes, and what their handlers find in its ``service``."""
 
 from __future__ import annotations
 
@@ -47,10 +47,20 @@ class Service:
     status: Status
 
 
-def make_app() -> Starlette:
-    """Return the application; its ``state.service`` is to be set before the first request."""
+class Application(Starlette):
+    """The routes, and the service behind them: the one that was given to `use` last."""
+
+    service: Service
+
+    def use(self, service: Service) -> None:
+        """Have requests answered by a service from now on; the first before there is any request."""
+        self.service = service
+
+
+def make_app() -> Application:
+    """Return the application, without a service yet."""
     stopping = _always(lambda: not_now("the service is stopping"))
-    return Starlette(
+    return Application(
         routes=[*routes_of(ENDPOINTS), *console.routes()],
         exception_handlers={
             HTTPException: _refused,

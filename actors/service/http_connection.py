@@ -23,22 +23,22 @@ a head or a body in very many small parts     400: a hundred kilobytes of them w
 from __future__ import annotations
 
 import logging
-import re
 import time
 import traceback
-from collections.abc import Generator, MutableMapping
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum, auto
 from functools import cached_property, lru_cache
 from http import HTTPStatus
-from typing import Any, Final, Protocol
-from urllib.parse import unquote
+from typing import Final, Protocol
 
 import h11
 import trio
 from starlette.types import ASGIApp
+
+from actors.service.http_requests import BoundedParser, Ended, Message, scope_of
 
 logger = logging.getLogger("retrylab.service")
 
@@ -58,22 +58,8 @@ HURRIED_LINGER_S: Final = 0.05
 DISCARDED_MAX: Final = 100
 """Parts of a body that nobody wanted, and that has come already, which are passed over to keep a connection."""
 
-_BLANK_LINE = re.compile(rb"\n\r?\n")
-"""The end of a head or of trailers, as h11 has it."""
-
-_CHUNK_LINE = re.compile(rb"(?:\r?\n)?([0-9A-Fa-f]+)[^\n]*\r\n")
-"""The line before a part of a body in parts; the line end of the part before it may be left."""
-
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
-"""A Host header (RFC 9110, section 7.2); what else there is would be an address that cannot be parsed."""
-
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
-"""The beginning of a target as proxies are sent it, which a server has to take as well (RFC 9112, section 3.2.2)."""
-
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 """What a stream raises when its client has gone."""
-
-Message = MutableMapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -101,15 +87,6 @@ class Limits:
     """Bytes of all bodies whose requests are not answered yet; each may be held several times while it is read."""
 
 
-class _Comes(Enum):
-    """What the next bytes begin with."""
-
-    LINES = auto()
-    """A head, or trailers."""
-    CHUNK_LINE = auto()
-    CONTENT = auto()
-
-
 class Waits(Enum):
     """What a connection waits for its client to do."""
 
@@ -134,19 +111,23 @@ class Room(Protocol):
         """Note that so many bytes are held no more."""
 
 
-class _Ended(Exception):
-    """A connection is to end: with this status where it can still be sent, else without a word."""
-
-    def __init__(self, status: int | None = None, why: str = "") -> None:
-        super().__init__(status, why)
-        self.status = status
-        self.why = why
-
-
 def place_of(error: Exception) -> str:
     """Return where an error was raised, as the log has it; empty where that is not known."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+
+
+def _say(error: Exception, is_over: bool) -> None:
+    """Log what an application has raised, in a line. Its text is left out: there may be a recipient in it."""
+    if is_over:  # the application was told so, and this is its way to say that it has heard it
+        logger.debug("a request ended early: %s", type(error).__name__)
+        return
+    logger.error(
+        "a request failed: %s",
+        type(error).__name__,
+        extra={"fields": {"at": place_of(error)}},
+        exc_info=error if logger.isEnabledFor(logging.DEBUG) else None,
+    )
 
 
 class Connection:
@@ -154,13 +135,13 @@ class Connection:
 
     def __init__(self, stream: trio.SocketStream, app: ASGIApp, limits: Limits, room: Room) -> None:
         """Take over a stream, to be closed by who has made it; `room` is what it shares with other connections."""
-        self.is_last = False
+        self._is_last = False
         """Whether the request that is being answered, or comes next, is the last one."""
         self._stream = stream
         self._app = app
         self._limits = limits
         self._room = room
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._h11 = BoundedParser(limits.head_bytes, limits.headers)
         self._waits_for: Waits | None = None
         self._waits_since = trio.current_time()
         self._scope: trio.CancelScope | None = None
@@ -173,7 +154,6 @@ class Connection:
 
     def _begin_request(self) -> None:
         self._method = b""
-        self._comes = _Comes.LINES
         self.body_bytes = 0
         """Bytes of a body that are held until its request is answered."""
         self._body_parts = 0
@@ -186,8 +166,6 @@ class Connection:
         self._is_over = False
         """Whether the application is told that the client has gone: it has, or has been answered in its place."""
 
-    # ── the server's side ───────────────────────────────────────────────────────────────────────────────────────
-
     @property
     def waits(self) -> tuple[Waits, float] | None:
         """What it waits for its client to do, and since when (on trio's clock); None: for nothing, or no longer."""
@@ -198,6 +176,13 @@ class Connection:
         """Since when it reads a body of which there is a part (on trio's clock); None: it reads none, or no longer."""
         reads = self.body_bytes > 0 and not (self._has_body_ended or self._is_over or self.is_sent_away)
         return self._body_since if reads else None
+
+    def finish(self) -> None:
+        """Have the request that is being answered be the last one. A client that has not finished its request is sent
+        away."""
+        self._is_last = True
+        if self.waits is not None and self.waits[0] is not Waits.TAKE:
+            self.send_away()
 
     def send_away(self) -> None:
         """End it where it waits for its client: with 503 if a request has begun."""
@@ -210,10 +195,10 @@ class Connection:
         try:
             while await self._answer_next():
                 pass
-        except _Ended as ended:
+        except Ended as ended:
             await self._refuse(ended)
         except h11.RemoteProtocolError as error:
-            await self._refuse(_Ended(error.error_status_hint, "wanted HTTP/1.1"))
+            await self._refuse(Ended(error.error_status_hint, "wanted HTTP/1.1"))
         except _BROKEN:
             self._is_broken = True
         await self._linger()
@@ -222,7 +207,7 @@ class Connection:
         if self._is_broken or self._h11.our_state is h11.IDLE:
             return
         patience = HURRIED_LINGER_S if self.is_sent_away else LINGER_S
-        with suppress(_Ended, *_BROKEN):
+        with suppress(Ended, *_BROKEN):
             await self._stream.send_eof()
             self._waits_since = trio.current_time()
             with self._waiting(Waits.BEGIN, self._waits_since + patience):
@@ -231,7 +216,7 @@ class Connection:
 
     @contextmanager
     def _waiting(self, waits: Waits, deadline: float) -> Generator[None, None, None]:
-        """Let the block wait for the client; raise _Ended at the deadline, or when the server wants the room."""
+        """Let the block wait for the client; raise Ended at the deadline, or when the server wants the room."""
         with trio.CancelScope(deadline=deadline) as scope:
             self._scope, self._waits_for = scope, waits
             self._room.changed()
@@ -242,13 +227,13 @@ class Connection:
         if scope.cancelled_caught:
             raise self._too_late()
 
-    def _too_late(self) -> _Ended:
+    def _too_late(self) -> Ended:
         if self.is_sent_away:
-            return _Ended(HTTPStatus.SERVICE_UNAVAILABLE, "others need the connection")
-        return _Ended(HTTPStatus.REQUEST_TIMEOUT, "the request came too slowly")
+            return Ended(HTTPStatus.SERVICE_UNAVAILABLE, "others need the connection")
+        return Ended(HTTPStatus.REQUEST_TIMEOUT, "the request came too slowly")
 
     async def _read(self, waits: Waits, deadline: float) -> bool:
-        """Read what comes next; tell whether anything did, and raise _Ended where nothing came in time."""
+        """Read what comes next; tell whether anything did, and raise Ended where nothing came in time."""
         if self.is_sent_away or trio.current_time() >= deadline:
             raise self._too_late()
         with self._waiting(waits, deadline):
@@ -267,10 +252,8 @@ class Connection:
             try:
                 with self._waiting(Waits.TAKE, self._waits_since + self._limits.send_s):
                     await self._stream.send_all(view[start : start + READ_BYTES])
-            except _Ended:  # a part of it may be on its way: there is nothing more to be said here
+            except Ended:  # a part of it may be on its way: there is nothing more to be said here
                 raise trio.BrokenResourceError from None
-
-    # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _answer_next(self) -> bool:
         """Answer a request; tell whether there may be another one."""
@@ -278,16 +261,16 @@ class Connection:
         if request is None:
             return False
         self._method = request.method.upper()
-        scope = self._scope_of(request)
+        scope = scope_of(request, *self._ends)
         try:
             await self._app(scope, self._receive, self._send)
             if not self._has_answered and not self._is_over:
                 raise RuntimeError("the application has not answered")
         except Exception as error:
-            self._say(error)
+            _say(error, self._is_over)
         except trio.Cancelled:  # the process ends: on a signal, or since its store has failed
             with trio.CancelScope(shield=True):
-                await self._refuse(_Ended(HTTPStatus.SERVICE_UNAVAILABLE, "the service is stopping"))
+                await self._refuse(Ended(HTTPStatus.SERVICE_UNAVAILABLE, "the service is stopping"))
             raise
         finally:
             self._room.release(self.body_bytes)
@@ -295,8 +278,8 @@ class Connection:
         if self._is_over:
             return False
         if not self._has_started:
-            raise _Ended(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
-        if not self._has_answered or self.is_last:
+            raise Ended(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
+        if not self._has_answered or self._is_last:
             return False
         if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
             return False
@@ -304,115 +287,33 @@ class Connection:
         self._begin_request()
         return True
 
-    def _say(self, error: Exception) -> None:
-        """Log what an application has raised, in a line. Its text is left out: there may be a recipient in it."""
-        if self._is_over:  # the application was told so, and this is its way to say that it has heard it
-            logger.debug("a request ended early: %s", type(error).__name__)
-            return
-        logger.error(
-            "a request failed: %s",
-            type(error).__name__,
-            extra={"fields": {"at": place_of(error)}},
-            exc_info=error if logger.isEnabledFor(logging.DEBUG) else None,
-        )
-
     async def _next_request(self) -> h11.Request | None:
         """Return the head of the next request; None: there is none."""
-        if self.is_last:
+        if self._is_last:
             return None
         limits = self._limits
         self._waits_since = trio.current_time()
         waits, patience = Waits.BEGIN, limits.head_s if self._is_first else limits.idle_s
         self._is_first = False
         parts = 0
-        while (event := self._next_event()) is h11.NEED_DATA:
+        while (event := self._h11.next_event()) is h11.NEED_DATA:
             if (parts := parts + 1) > PARTS_MAX:
-                raise _Ended(HTTPStatus.BAD_REQUEST, "the request comes in too many parts")
+                raise Ended(HTTPStatus.BAD_REQUEST, "the request comes in too many parts")
             if waits is Waits.BEGIN and self._h11.trailing_data[0]:
                 waits, patience, self._waits_since = Waits.FINISH, limits.head_s, trio.current_time()
             try:
                 if not await self._read(waits, self._waits_since + patience):
                     return None
-            except _Ended:
+            except Ended:
                 if waits is Waits.BEGIN:
                     return None
                 raise
         return event if isinstance(event, h11.Request) else None
 
-    def _next_event(self) -> Any:
-        """Return what h11 makes of the bytes that have come; raise _Ended where a head or trailers are beyond their
-        bounds. h11 has one for those that are incomplete, and none for the number of headers."""
-        if self._comes is not _Comes.CONTENT:
-            self._check_lines(b"\n" + self._h11.trailing_data[0])
-        event = self._h11.next_event()
-        if isinstance(event, h11.Request):
-            is_chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
-            self._comes = _Comes.CHUNK_LINE if is_chunked else _Comes.CONTENT
-        elif isinstance(event, h11.Data) and event.chunk_end:
-            self._comes = _Comes.CHUNK_LINE
-        return event
-
-    def _check_lines(self, data: bytes) -> None:
-        """Check the lines that come next, behind the line end that `data` begins with."""
-        if self._comes is _Comes.CHUNK_LINE:
-            line = _CHUNK_LINE.match(data, 1)
-            if line is None:
-                return
-            self._comes = _Comes.CONTENT if line[1].strip(b"0") else _Comes.LINES
-            data = data[line.end() - 1 :]
-        if self._comes is _Comes.LINES:
-            limits = self._limits
-            data = data[: limits.head_bytes + 2]
-            end = _BLANK_LINE.search(data)
-            lines = data if end is None else data[: end.end()]
-            if len(lines) > limits.head_bytes + 1 or lines.count(b"\n") > limits.headers + 3:
-                why = f"wanted at most {limits.head_bytes:,} bytes and {limits.headers} headers"
-                raise _Ended(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
-
-    def _scope_of(self, request: h11.Request) -> Message:
-        headers = list(request.headers)
-        names = {name for name, _ in headers}
-        if request.http_version not in (b"1.0", b"1.1"):
-            raise _Ended(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "wanted HTTP/1.1")
-        if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
-            raise _Ended(HTTPStatus.BAD_REQUEST, "wanted one length of the body")
-        if request.method == b"CONNECT":
-            raise _Ended(HTTPStatus.NOT_IMPLEMENTED, "this is no proxy")
-        target = request.target
-        if (absolute := _ABSOLUTE.match(target)) is not None:
-            target = target[absolute.end() :]
-            target = target if target.startswith(b"/") else b"/" + target
-            headers = [(name, absolute[1] if name == b"host" else value) for name, value in headers]
-        elif not target.startswith(b"/") and target != b"*":
-            raise _Ended(HTTPStatus.BAD_REQUEST, "wanted a path")
-        if not all(_HOST.fullmatch(value) for name, value in headers if name == b"host"):
-            raise _Ended(HTTPStatus.BAD_REQUEST, "wanted a Host header with a host")
-        path, _, query = target.partition(b"?")
-        try:
-            text = unquote(path.decode("ascii"), errors="strict")
-        except UnicodeDecodeError:
-            raise _Ended(HTTPStatus.BAD_REQUEST, "wanted a path in UTF-8") from None
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": request.http_version.decode("ascii"),
-            "method": request.method.decode("ascii").upper(),
-            "scheme": "http",
-            "path": text,
-            "raw_path": path,
-            "query_string": query,
-            "root_path": "",
-            "headers": headers,
-            "client": self._ends[0],
-            "server": self._ends[1],
-        }
-
     @cached_property
     def _ends(self) -> tuple[tuple[str, int], tuple[str, int]]:
         """The addresses of the client and of the server; the system is asked once, and not for each request."""
         return self._stream.socket.getpeername()[:2], self._stream.socket.getsockname()[:2]
-
-    # ── bodies ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _receive(self) -> Message:
         """Return the next part of the body, or that the client has gone: the application's `receive`."""
@@ -422,10 +323,10 @@ class Connection:
                 if not self._has_body_ended:
                     return await self._next_part()
                 await self._until_gone()
-            except _Ended as ended:
+            except Ended as ended:
                 await self._refuse(ended)
             except h11.RemoteProtocolError as error:
-                await self._refuse(_Ended(error.error_status_hint, "wanted a body as HTTP/1.1 has it"))
+                await self._refuse(Ended(error.error_status_hint, "wanted a body as HTTP/1.1 has it"))
             except _BROKEN:
                 self._is_broken = True
             self._is_over = True
@@ -436,20 +337,20 @@ class Connection:
             await self._write(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
         if self._body_since is None:
             self._body_since = trio.current_time()
-        while (event := self._next_event()) is h11.NEED_DATA:
+        while (event := self._h11.next_event()) is h11.NEED_DATA:
             self._waits_since = self._body_since
             in_time = self._limits.body_s + self.body_bytes / self._limits.body_bytes_per_s
             if not await self._read(Waits.FINISH, self._body_since + in_time):
-                raise _Ended
+                raise Ended
         if not isinstance(event, h11.Data):
             self._has_body_ended = True
             return {"type": "http.request", "body": b"", "more_body": False}
         self.body_bytes += len(event.data)
         self._body_parts += 1
         if self._body_parts > PARTS_MAX + self.body_bytes // 64:
-            raise _Ended(HTTPStatus.BAD_REQUEST, "the body comes in too many parts")
+            raise Ended(HTTPStatus.BAD_REQUEST, "the body comes in too many parts")
         if not self._room.hold(self, len(event.data)):
-            raise _Ended(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies are being read")
+            raise Ended(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies are being read")
         return {"type": "http.request", "body": bytes(event.data), "more_body": True}
 
     async def _until_gone(self) -> None:
@@ -465,13 +366,11 @@ class Connection:
     def _discard(self) -> None:
         """Pass over a body that nobody wanted, as far as it has come; with all of it the connection can be kept."""
         for _ in range(DISCARDED_MAX):
-            event = self._next_event()
+            event = self._h11.next_event()
             if isinstance(event, h11.EndOfMessage):
                 self._has_body_ended = True
             if not isinstance(event, h11.Data):
                 return
-
-    # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _send(self, message: Message) -> None:
         """Send a part of the answer: the application's `send`. Once the client has gone it does nothing."""
@@ -499,29 +398,21 @@ class Connection:
     def _response_of(self, message: Message) -> h11.Response:
         status, headers = message["status"], list(message.get("headers", []))
         if not self._has_body_ended:
-            with suppress(h11.RemoteProtocolError, _Ended):
+            with suppress(h11.RemoteProtocolError, Ended):
                 self._discard()
-        if self.is_last or not self._has_body_ended:
+        if self._is_last or not self._has_body_ended:
             headers.append((b"connection", b"close"))
         self._has_content = self._method != b"HEAD" and status not in (204, 304)
         return h11.Response(status_code=status, headers=[*headers, (b"date", _date(int(time.time())))])
 
-    async def _refuse(self, ended: _Ended) -> None:
+    async def _refuse(self, ended: Ended) -> None:
         """Answer what is wrong with a request, if that can still be done."""
         may_answer = self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
         if ended.status is None or self._is_broken or not may_answer:
             return
         self._has_started = True
         text = f'{{"detail":"{ended.why}"}}'.encode()
-        headers = [
-            (b"connection", b"close"),
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(text)),
-            (b"date", _date(int(time.time()))),
-        ]
-        if ended.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers.append((b"retry-after", b"1"))
-        written = self._h11.send(h11.Response(status_code=ended.status, headers=headers))
+        written = self._h11.send(_refusal(ended.status, text))
         written += b"" if self._method == b"HEAD" else self._h11.send(h11.Data(data=text))
         written += self._h11.send(h11.EndOfMessage())
         with trio.move_on_after(HURRIED_LINGER_S if self.is_sent_away else LINGER_S):  # mostly it takes no time
@@ -531,6 +422,18 @@ class Connection:
             except _BROKEN:
                 pass
         self._is_broken = True
+
+
+def _refusal(status: int, text: bytes) -> h11.Response:
+    headers = [
+        (b"connection", b"close"),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(text)),
+        (b"date", _date(int(time.time()))),
+    ]
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append((b"retry-after", b"1"))
+    return h11.Response(status_code=status, headers=headers)
 
 
 @lru_cache(maxsize=1)

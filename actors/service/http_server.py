@@ -12,7 +12,7 @@ from operator import itemgetter
 import trio
 from starlette.types import ASGIApp
 
-from actors.service.http_connection import Connection, Limits, Waits, place_of
+from actors.service.http_connection import Connection, Limits, place_of
 
 logger = logging.getLogger("retrylab.service")
 
@@ -67,9 +67,7 @@ class HttpServer:
         """
         self._accepting.cancel()
         for connection in self._connections:
-            connection.is_last = True
-            if connection.waits is not None and connection.waits[0] is not Waits.TAKE:
-                connection.send_away()
+            connection.finish()
         if self._runs:
             self._serving.deadline = trio.current_time() + CONNECTIONS_PATIENCE
             await self._has_ended.wait()

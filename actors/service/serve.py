@@ -221,8 +221,6 @@ class Server:
         """Serve HTTP from now on; return the URLs."""
         return await self._http.listen(self.config.listen, self._nursery)
 
-    # ── pipelines ───────────────────────────────────────────────────────────────────────────────────────────────
-
     async def _live(self, config: ServiceConfig, task_status: trio.TaskStatus[_Incarnation]) -> None:
         """Prepare a pipeline, and let it run when it may, until it is to end."""
         incarnation = _Incarnation(config)
@@ -278,7 +276,7 @@ class Server:
     ) -> None:
         self.config = config
         self._access = self._access.with_settings(config.tokens, config.trusted_proxies)
-        self.status.settings_read_at = datetime.now(UTC)
+        self.status.uses_settings(datetime.now(UTC))
         self.metrics.set_faults(len(config.faults))
         own_events = OwnEvents(config.events)
         own_events.subscribe_to(notifier.bus)
@@ -287,7 +285,7 @@ class Server:
             self._dead_letters = DeadLetters(notifier, nursery)
         else:
             self._dead_letters.use(notifier, nursery)
-        self.app.state.service = Service(
+        service = Service(
             notifier=notifier,
             dead_letters=self._dead_letters,
             access=self._access,
@@ -301,6 +299,7 @@ class Server:
             breakers=self.breakers,
             status=self.status,
         )
+        self.app.use(service)
         for fault in config.faults:
             logger.warning(
                 "FAULTS ARE INJECTED: %s on %s",
@@ -331,8 +330,6 @@ class Server:
         for _ in range(4):
             await incarnation.notifier.pipeline.dead_letter_queue.ask(Peek(), block=False)
 
-    # ── settings that are read again ────────────────────────────────────────────────────────────────────────────
-
     async def reload(self) -> bool:
         """Read the settings again; tell whether they are used."""
         async with self._changing:
@@ -345,12 +342,11 @@ class Server:
                     config = await trio.to_thread.run_sync(load, self._path)
                 await self._change(config)
             except ConfigurationError as error:
-                self.status.settings_problems = tuple(error.problems)
+                self.status.refuses_settings(error.problems)
                 self.metrics.count_reload(is_used=False)
                 for problem in error.problems:
                     logger.error("settings are not used: %s", problem)
                 return False
-            self.status.settings_problems = ()
             self.metrics.count_reload(is_used=True)
             return True
 
@@ -366,9 +362,9 @@ class Server:
         else:
             self.config = self._incarnation.config = config
             self._access = self._access.with_settings(config.tokens, config.trusted_proxies)
-            service: Service = self.app.state.service
-            self.app.state.service = replace(service, config=config, access=self._access)
-            self.status.settings_read_at = datetime.now(UTC)
+            service = replace(self.app.service, config=config, access=self._access)
+            self.app.use(service)
+            self.status.uses_settings(datetime.now(UTC))
             await service.live_settings.reload()
         if "logs" in changed:
             logs.set_up(config.logs)
@@ -388,14 +384,12 @@ class Server:
             await self._start(new)
             self._incarnation = new
 
-    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
-
     async def shut_down(self) -> int:
         """Accept nothing more, and let what is in flight end, or park it; return how many are parked."""
-        self.status.draining = True
+        self.status.drains()
         async with self._changing:
             incarnation, drain = self._incarnation, self.config.drain
-            self.status.retry_after_s = max(1, round(drain))
+            self.status.drains(drain)
             logger.info("draining", extra={"fields": {"in_flight": incarnation.notifier.in_flight, "for_s": drain}})
             # What goes out shortly before the end has the time to come back, so that it is not sent twice.
             coming_back = min(incarnation.longest_attempt, drain / 2)
@@ -501,7 +495,8 @@ async def _serve(path: Path, config: ServiceConfig, announce: Callable[[str], An
                 logger.warning("stopped at once")
                 scope.cancel()
             else:
-                is_told = server.status.draining = True
+                is_told = True
+                server.status.drains()
                 ending.set()
 
     def replaced(by: str) -> None:

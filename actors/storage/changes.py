@@ -44,29 +44,21 @@ class StoredChange(msgspec.Struct, eq=False, gc=False):
     event: NotificationEvent
     command: SendNotification
     """With its edits."""
-
     before: Entry | None
     """What memory has of the notification until then."""
-
     at_ns: int
     """When it happened, since 1970."""
-
     written: bytes = b""
     """The command, where it is requested."""
-
     steady_ns: int = 0
     """When an id is requested, or is remembered from, by the clock that nobody sets."""
-
     entry: Entry | None = None
     """What memory has of the notification since, where it is requested or redriven."""
-
     beside: Beside = NOTHING
     was_marked: bool = False
     """Whether its notification has a mark until then."""
-
     number: int = 0
     """Orders the changes of a store, or of a batch."""
-
     promise: Promise | None = None
     """That it is durable, or Overtaken; None: it cannot be overtaken, and its batch is the promise."""
 
@@ -115,19 +107,6 @@ class Turn:
 
 class Batch(Promise):
     """The changes of one transaction, and the promise that they are durable."""
-
-    __slots__ = (
-        "_numbers",
-        "ahead_ns",
-        "beside",
-        "conditional",
-        "last",
-        "latest_ns",
-        "marks",
-        "notes",
-        "overtaken",
-        "turns",
-    )
 
     def __init__(self, numbers: Iterator[int], ahead_ns: int) -> None:
         super().__init__()

@@ -38,10 +38,8 @@ class Clocks(NamedTuple):
 
     wall_ns: Callable[[], int]
     """Returns nanoseconds since 1970, by a clock that may be set at any time."""
-
     boot_ns: Callable[[], int]
     """Returns nanoseconds by a clock that nobody sets, and that goes on while the machine sleeps."""
-
     boot_id: str
     """Names the time for which `boot_ns` goes on: another one after each start of the machine."""
 

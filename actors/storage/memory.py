@@ -55,17 +55,13 @@ class Entry(msgspec.Struct, gc=False):
 
     command: SendNotification
     """As it was accepted."""
-
     accepted_ns: int
     epoch_ns: int
     """When it was accepted: `at_ns` and `epoch_ns` of its first event."""
-
     first: NotificationRequested | None = None
     """That event, where it says more than its command and those; None of nearly all, as it takes 88 bytes."""
-
     later: list[NotificationEvent] | None = None
     """What has happened since. None: nothing, as of nearly all that are in flight."""
-
     noted: RequestNote | None = None
     """What the store has beside its history, where others share it. None: nothing."""
 
@@ -165,7 +161,6 @@ class MemoryStore:
     on_news: Callable[[News], None] | None = None
     living_nodes = frozenset({1})
     lease_holds: Callable[[], bool] | None = None
-    is_busy = False
 
     def __init__(self, *, remember_ids_ns: int = DAY_NS, ahead_ns: Callable[[], int] | None = None) -> None:
         """Keep nothing yet.
@@ -189,6 +184,10 @@ class MemoryStore:
         self.suppressions = Suppressions()
         self.endpoints = Endpoints()
         self.preferences: dict[str, UserPreferences] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        return False
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         beside = self._take_in(event, command)

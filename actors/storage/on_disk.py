@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self, TypeVar
@@ -17,7 +15,7 @@ from actors.domain.caution import Caution, ends_caution
 from actors.domain.codec import encode_command
 from actors.domain.ids import is_keepable
 from actors.domain.remembered_ids import EndedAs, RememberedIds
-from actors.domain.store import LeaseLost, LeaseRenewed, News, SettingsChange, StoredHistory, StoreWaits
+from actors.domain.store import LeaseLost, News, SettingsChange, StoredHistory
 from actors.errors import StoreBusy, StoreFailed, Unstorable
 from actors.kernel.effects import Effect, Promise
 from actors.kernel.trio_token import trio_token
@@ -25,30 +23,25 @@ from actors.messages import NotificationEvent, NotificationRedriven, Notificatio
 from actors.storage.changes import ENDS, Batch, Mark, StoredChange
 from actors.storage.clock_steps import Clocks, ClockSteps
 from actors.storage.memory import DAY_NS, Entry, MemoryStore
+from actors.storage.patience import Patience
 from actors.storage.work_queue import ToDo
 
 CACHED_IDS = 10_000
 """How many ids of what has ended are known without a look at the disk, the latest: at up to some kilobytes each."""
 
-logger = logging.getLogger(__name__)
-
 A = TypeVar("A")
 
 KEEP_AUDIT_NS = 400 * DAY_NS
 
-CALLERS_PATIENCE = 1.0
-"""Seconds for which nothing has become durable when callers get StoreBusy."""
-
-CLOSE_PATIENCE = 10.0
-"""Seconds that a store which is being closed waits, at the most, until it can be written again."""
-
-SAID_AFTER = (1.0, 10.0, 60.0)
-"""Seconds after which the log says that a store waits, and for what; then again each time that the last has passed."""
-
 
 class Reads(NamedTuple):
-    """How a store answers what memory does not know; each gets the connection."""
+    """How a store answers what memory does not know; each gets the connection.
 
+    `recalled` and `ended_as` also get what tells how long ids are remembered, and the instant, by the steady clock.
+    """
+
+    recalled: Callable[[Any, str, Any, int], SendNotification | None]
+    ended_as: Callable[[Any, str, Any, int], EndedAs | None]
     history_of: Callable[[Any, str], StoredHistory | None]
     audit_entries: Callable[[Any, int | None, str | None], list[AuditEntry]]
     erase_histories: Callable[[Any, Callable[[SendNotification], bool]], int]
@@ -80,13 +73,7 @@ class StoreOnDisk(MemoryStore):
         self._name = name
         self._token = trio_token()
         self._to_do: ToDo[Any] = self._queue(self._new_batch)
-        self._closing_since = 0.0
-        self._cannot_be_written = False
-        """Whether the thread waits until it can write; no attempt starts meanwhile."""
-        self._times_said = 0
-        """How often the log has said so."""
-        self._callers: set[trio.Event] = set()
-        """Set when whoever waits is to wait no longer."""
+        self._patience = Patience(name, self._tell, self._tell_news)
         self._failure: str | None = None
         """Why nothing can be made durable any more."""
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -95,12 +82,7 @@ class StoreOnDisk(MemoryStore):
 
     @asynccontextmanager
     async def _running(self) -> AsyncGenerator[Self, None]:
-        """Run the thread for as long as the block lasts; what was handed over is written at its end.
-
-        Raises:
-            Exception: what it could not be opened for.
-            StoreFailed (where the block is left): a change could not be made durable.
-        """
+        """Run the thread for as long as the block lasts; what was handed over is written at its end."""
         self._thread.start()
         try:
             await self._opened.wait()
@@ -109,7 +91,7 @@ class StoreOnDisk(MemoryStore):
             yield self
         finally:
             with trio.CancelScope(shield=True):
-                self._closing_since = time.monotonic()
+                self._patience.close()
                 self._to_do.close()
                 await self._ended.wait()
         if self._failure is not None:
@@ -140,8 +122,6 @@ class StoreOnDisk(MemoryStore):
         """Have a function called in the thread of the system, if that is still there."""
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(function, *arguments)
-
-    # ── what is handed over ─────────────────────────────────────────────────────────────────────────────────────
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect:
         self._check_open()
@@ -182,8 +162,6 @@ class StoreOnDisk(MemoryStore):
         self._check_entry(entry)
         return self._to_do.put(lambda batch: batch.note(entry))
 
-    # ── what has been done ──────────────────────────────────────────────────────────────────────────────────────
-
     def _is_done(self, work: Any) -> None:
         """Resume all that wait for a batch, or for an answer."""
         if isinstance(work, Batch):
@@ -211,40 +189,14 @@ class StoreOnDisk(MemoryStore):
                 promise.keep(StoreFailed(failure))
         self._tell_news(LeaseLost(failure))
 
-    # ── while it cannot be written ──────────────────────────────────────────────────────────────────────────────
+    @property
+    def _kept(self) -> Any:
+        """How long ids are remembered on the disk, as `_reads` take it."""
+        return self.remembered.ttl_ns
 
-    def _waits(self, since: float, why: Callable[[], str], is_locked: bool = True) -> None:
-        """Note, in the thread of the store, that nothing could be written since an instant of the monotonic clock: as
-        it is locked, and no attempt starts; or as it is away, for which there is the lease."""
-        self._cannot_be_written |= is_locked
-        waited = time.monotonic() - since
-        says_at = [*SAID_AFTER, SAID_AFTER[-1] * (self._times_said - len(SAID_AFTER) + 2)][min(self._times_said, 3)]
-        if waited >= says_at:
-            self._times_said += 1
-            text = "%s cannot be written for %.0f s now: %s; callers are to come again"
-            logger.warning(text, self._name, waited, why())
-        if waited >= CALLERS_PATIENCE and not self.is_busy:
-            self.is_busy = True
-            self._tell(self._send_callers_away)
-
-    def _goes_on(self, since: float) -> None:
-        """Note, in the thread of the store, that something could be written that was begun at that instant."""
-        if not (self._cannot_be_written or self.is_busy):
-            return
-        self._cannot_be_written = self.is_busy = False
-        if self._times_said:
-            logger.warning("%s can be written again, after %.1f s", self._name, time.monotonic() - since)
-            self._times_said = 0
-        self._tell(self._tell_news, LeaseRenewed())
-
-    def _has_waited_to_close(self) -> bool:
-        return self._to_do.closed.is_set() and time.monotonic() - self._closing_since >= CLOSE_PATIENCE
-
-    def _send_callers_away(self) -> None:
-        if self.is_busy:  # else it goes on already
-            for over in self._callers:
-                over.set()
-            self._tell_news(StoreWaits())
+    @property
+    def is_busy(self) -> bool:
+        return self._patience.is_busy
 
     def _tell_news(self, news: News) -> None:
         if self.on_news is not None:
@@ -252,27 +204,9 @@ class StoreOnDisk(MemoryStore):
 
     async def wait_for(self, effect: Effect | None) -> None:
         if isinstance(effect, Promise):
-            await self._answer_of(effect)
+            await self._patience.answer_of(effect)
         else:
             await super().wait_for(effect)
-
-    async def _answer_of(self, promise: Promise) -> Any:
-        """Wait for a promise of this store, as a caller does.
-
-        Raises:
-            StoreBusy: the store is busy before it is kept.
-        """
-        if not (promise.is_kept or self.is_busy):
-            over = trio.Event()
-            self._callers.add(over)
-            promise.when_kept(lambda _: over.set())
-            try:
-                await over.wait()
-            finally:
-                self._callers.discard(over)
-        if not promise.is_kept:
-            raise StoreBusy
-        return await promise()
 
     def _be_careful(self, cautions: Mapping[str, Caution]) -> None:
         """Know this of notifications that had not ended when a process died."""
@@ -286,11 +220,8 @@ class StoreOnDisk(MemoryStore):
         known = self.remembered.get(notification_id, now_ns)
         if known is not None or notification_id in self._open or not is_keepable(notification_id):
             return known
-        return await self._recall(notification_id, self.remembered.steady_ns(now_ns))
-
-    async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
-        """Ask the disk for what memory does not know, at an instant of the clock that nobody sets."""
-        raise NotImplementedError
+        steady_ns = self.remembered.steady_ns(now_ns)
+        return await self._ask(lambda sql: self._reads.recalled(sql, notification_id, self._kept, steady_ns))
 
     async def ended_as(self, notification_id: str, now_ns: int) -> EndedAs | None:
         known = await super().ended_as(notification_id, now_ns)
@@ -298,61 +229,32 @@ class StoreOnDisk(MemoryStore):
             return known
         if not is_keepable(notification_id):
             return None
-        return await self._ended_as(notification_id, self.remembered.steady_ns(now_ns))
-
-    async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
-        """Ask the disk, as `_recall` does."""
-        raise NotImplementedError
+        steady_ns = self.remembered.steady_ns(now_ns)
+        return await self._ask(lambda sql: self._reads.ended_as(sql, notification_id, self._kept, steady_ns))
 
     async def past(self, notification_id: str) -> StoredHistory | None:
-        """Return what happened to a notification; see :meth:`Store.past`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
         known = self._past(notification_id)
         if known is not None or not is_keepable(notification_id):
             return known
         return await self._ask(lambda sql: self._reads.history_of(sql, notification_id))
 
     async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
-        """Erase what is kept of some that have ended; see :meth:`Store.erase_histories`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be written.
-        """
         return await self._ask(lambda sql: self._reads.erase_histories(sql, is_meant))
 
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
-        """Return what people have done, newest first; what they do now, too. See :meth:`Store.audit_trail`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
         if notification_id is not None and not is_keepable(notification_id):
             return []
         return await self._ask(lambda sql: self._reads.audit_entries(sql, limit, notification_id))
 
     async def _ask(self, read: Callable[[Any], A]) -> A:
-        """Return what a function reads in the thread of the store, behind the changes that were handed over before.
-
-        Raises:
-            StoreError: the store is closed or busy, or cannot be read.
-        """
+        """Return what a function reads in the thread of the store, behind the changes that were handed over before."""
         self._check_open()
         if self.is_busy:
             raise StoreBusy
-        answer: A = await self._answer_of(self._to_do.ask(read))
+        answer: A = await self._patience.answer_of(self._to_do.ask(read))
         return answer
 
     def _check_change(self, change: SettingsChange) -> None:
-        """Check that a change of settings can be handed over.
-
-        Raises:
-            StoreFailed: nothing can be made durable any more, or the store is closed.
-            StoreBusy: the store is busy.
-            Unstorable: there is half a surrogate pair in one of its texts.
-        """
         self._check_open()
         if self.is_busy:
             raise StoreBusy

@@ -151,7 +151,6 @@ class _Change(NamedTuple):
 
     durable_ns: int
     """When it is, unless the node is cut off by then."""
-
     event: NotificationEvent
     command: SendNotification
     promise: Promise
@@ -188,8 +187,6 @@ class NodeStore(MemoryStore):
         self._unheard: list[News] = []
         self._in_vain: list[NotificationEvent] = []
         """What another node was faster with, since this one has started."""
-
-    # ── cut off, and back ───────────────────────────────────────────────────────────────────────────────────────
 
     def cut_off(self, lease_ends_ns: int) -> None:
         """Have it not reach the store from now on.
@@ -283,8 +280,6 @@ class NodeStore(MemoryStore):
         if is_served or not MemoryStore.is_dead_letter(self, notification_id, change.died_ns):
             return Overtaken(notification_id)
         return None
-
-    # ── the store ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         delay_ns = self._shared.commit_delay_ns

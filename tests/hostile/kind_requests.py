@@ -191,7 +191,7 @@ class _Errors(logging.Handler):
 
 async def send(served: Served, errors: _Errors, pieces: list[Asked | bytes]) -> list[int]:
     """Send it over a connection, and return the statuses of the answers."""
-    access = served.server.app.state.service.access
+    access = served.server.app.service.access
     scope: dict[str, Any] = {"type": "http", "path": "/console", "headers": [], "query_string": b""}
     session = access.begin_session(Request(scope), OTTO)[1]
     scope["headers"] = [(b"cookie", f"{SESSION_COOKIE}={session}".encode())]

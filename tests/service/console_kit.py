@@ -10,11 +10,11 @@ import httpx2
 import trio
 from desks import ANN as ANN, OTTO as OTTO, SHOP as SHOP, TOKENS
 from selectolax.lexbor import LexborHTMLParser
-from starlette.applications import Starlette
 
 from actors import NotificationChannel, Notifier, Provider, SendNotification
 from actors.outcomes import Permanent, Sent, Transient
 from actors.service import console
+from actors.service.app import Application
 from actors.service.http.access import Access
 from actors.service.http.health import Status
 from actors.service.observability.metrics import Metrics
@@ -86,8 +86,8 @@ async def running(commands=(), *, settings=SETTINGS, faults=(), tokens=TOKENS):
 
 
 def app_of(service):
-    app = Starlette(routes=console.routes())
-    app.state.service = service
+    app = Application(routes=console.routes())
+    app.use(service)
     return app
 
 

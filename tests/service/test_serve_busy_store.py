@@ -12,7 +12,7 @@ import trio
 from served import OTTO, PLACED, email, service
 
 from actors.errors import StoreFailed
-from actors.storage import on_disk
+from actors.storage import patience
 
 PATIENCE_S = 60
 SQLITE = {"sqlite": "store.db"}
@@ -20,7 +20,7 @@ SQLITE = {"sqlite": "store.db"}
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(on_disk, "CALLERS_PATIENCE", 0.0)
+    monkeypatch.setattr(patience, "CALLERS_PATIENCE", 0.0)
 
 
 @contextmanager
@@ -75,7 +75,7 @@ async def test_point_4_a_locked_store_is_a_503_that_says_when_to_come_again(tmp_
 async def test_point_4_a_service_that_is_stopped_under_a_lock_ends_and_loses_nothing_it_has_accepted(
     tmp_path, provider, monkeypatch
 ):
-    monkeypatch.setattr(on_disk, "CLOSE_PATIENCE", 0.0)
+    monkeypatch.setattr(patience, "CLOSE_PATIENCE", 0.0)
     later = {"not_before": "2099-01-01T00:00:00Z"}
 
     async def be_stopped() -> None:

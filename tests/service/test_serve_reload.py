@@ -158,7 +158,7 @@ async def test_tokens_proxies_logs_and_drain_take_effect_without_another_pipelin
         assert (await served.post("/notifications", email(1), "new-0123456789abcdef")).status_code == 202
         assert logging.getLogger().level == logging.WARNING
         assert served.server.config.drain == 1
-        assert served.server.app.state.service.access._proxies.address_of("10.0.0.1", "8.8.8.8") == "8.8.8.8"
+        assert served.server.app.service.access._proxies.address_of("10.0.0.1", "8.8.8.8") == "8.8.8.8"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
 
 from actors import MemoryStore
 from actors.messages import NotificationChannel
+from actors.service.app import Application
 from actors.service.http.access import Access, TokenConfig
 from actors.service.http.endpoints import routes_of
 from actors.service.http.settings import ENDPOINTS
@@ -25,9 +25,9 @@ NIGHT = {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin"}
 async def served(role: str = "operator", store: MemoryStore | None = None, **files: Any):
     store = store if store is not None else MemoryStore()
     access = Access([TokenConfig(name=f"the {name}", role=name, secret=secret) for name, secret in TOKENS.items()])
-    app = Starlette(routes=routes_of(ENDPOINTS))
+    app = Application(routes=routes_of(ENDPOINTS))
     async with LiveSettings.open(store, **files) as live:
-        app.state.service = SimpleNamespace(access=access, live_settings=live)
+        app.use(SimpleNamespace(access=access, live_settings=live))
         headers = {"Authorization": f"Bearer {TOKENS[role]}"} if role in TOKENS else {}
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://service", headers=headers) as client:
@@ -184,9 +184,9 @@ async def test_a_body_that_is_too_long_is_refused_and_not_read_to_its_end(method
         sent.append(message)
 
     async with served() as (_, live):
-        app = Starlette(routes=routes_of(ENDPOINTS))
+        app = Application(routes=routes_of(ENDPOINTS))
         access = Access([TokenConfig(name="otto", role="operator", secret=TOKENS["operator"])])
-        app.state.service = SimpleNamespace(access=access, live_settings=live)
+        app.use(SimpleNamespace(access=access, live_settings=live))
         headers = [(b"authorization", f"Bearer {TOKENS['operator']}".encode())]
         headers.append((b"content-type", b"text/csv"))
         scope = {"type": "http", "method": method, "path": f"/api/{path}", "query_string": b"", "headers": headers}

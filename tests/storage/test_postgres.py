@@ -29,9 +29,11 @@ from actors.pipeline.orders import Acceptance
 from actors.storage.on_disk import Reads
 from actors.storage.postgres import (
     node as postgres_node,
+    opening as postgres_opening,
     schema as postgres_schema,
     worker as postgres_worker,
 )
+from actors.storage.postgres.connection import Link
 from actors.storage.postgres.store import PostgresStore
 from actors.storage.postgres.worker import Worker
 
@@ -120,7 +122,7 @@ def never_look(monkeypatch: pytest.MonkeyPatch, node: str) -> None:
     look_round = Worker._look_round
 
     def look(worker: Worker, forgets: bool):
-        return False if worker._node == node else (yield from look_round(worker, forgets))
+        return False if worker._node.name == node else (yield from look_round(worker, forgets))
 
     monkeypatch.setattr(Worker, "_look_round", look)
 
@@ -296,7 +298,7 @@ async def test_who_comes_second_to_a_letter_does_nothing(dsn, other, mine):
 
 
 async def test_what_another_node_does_is_seen_without_any_hint(dsn, monkeypatch):
-    monkeypatch.setattr(Worker, "_hint", lambda worker: None)
+    monkeypatch.setattr(Link, "hint", lambda link: None)
     look_often(monkeypatch)
     async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
         await happens(one, NotificationRequested, A)
@@ -549,11 +551,13 @@ async def test_what_no_one_needs_any_more_leaves_the_database(dsn, monkeypatch):
 async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, monkeypatch):
     async with PostgresStore.open(dsn, lease=60) as store:
         with monkeypatch.context() as broken:
-            broken.setattr(store, "_reads", Reads(*[lambda sql, *_: sql.execute("SELECT * FROM absent")] * 3))
+            broken.setattr(
+                store, "_reads", Reads(*[lambda sql, *_: sql.execute("SELECT * FROM absent")] * len(Reads._fields))
+            )
             with pytest.raises(StoreError, match='the store cannot be read: relation "absent" does not exist'):
                 await store.audit_trail()
             slow = "SET statement_timeout = '1ms'; SELECT pg_sleep(1)"
-            broken.setattr(store, "_reads", Reads(*[lambda sql, *_: sql.execute(slow)] * 3))
+            broken.setattr(store, "_reads", Reads(*[lambda sql, *_: sql.execute(slow)] * len(Reads._fields)))
             with pytest.raises(StoreError, match="the store cannot be read: canceling statement"):
                 await store.audit_trail()
         asked = trio.Event()
@@ -564,7 +568,7 @@ async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, m
                 lose_connections(dsn)
             return sql.execute("SELECT 1").fetchall()
 
-        monkeypatch.setattr(store, "_reads", Reads(lose, lose, lose))
+        monkeypatch.setattr(store, "_reads", Reads(*[lose] * len(Reads._fields)))
         assert await store.audit_trail() == [(1,)]  # asked again, when the database was back
 
 
@@ -608,7 +612,7 @@ async def test_who_takes_longer_to_start_than_the_lease_is_told(dsn, monkeypatch
         declare_over(dsn, "slow")
         return postgres_node.load(sql, token)
 
-    monkeypatch.setattr(postgres_worker, "load", load)
+    monkeypatch.setattr(postgres_opening, "load", load)
     await _cannot_be_opened(dsn, "to read it takes longer than the lease of 5 s", node="slow", lease=5)
 
 

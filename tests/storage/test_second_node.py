@@ -10,7 +10,7 @@ from test_locks import execute, until
 from actors import PostgresStore
 from actors.errors import StoreError, StoreFailed, StoreInUse
 from actors.messages import NotificationRequested
-from actors.storage.postgres import worker as postgres_worker
+from actors.storage.postgres import opening as postgres_opening, worker as postgres_worker
 
 pytestmark = pytest.mark.integration
 
@@ -46,7 +46,7 @@ async def test_point_8_a_dead_node_is_taken_over_after_two_looks_and_not_when_it
 
 @pytest.mark.parametrize("replace", [False, True])
 async def test_point_8_a_lease_that_is_over_is_not_looked_at_twice(dsn, replace, monkeypatch):
-    monkeypatch.setattr(postgres_worker, "LOOK_AT_NAMESAKE", 1e9)
+    monkeypatch.setattr(postgres_opening, "LOOK_AT_NAMESAKE", 1e9)
     async with opened(dsn):
         monkeypatch.setattr(postgres_worker, "release", lambda *_: None)
     execute(dsn, "UPDATE retrylab.nodes SET lease_until = clock_timestamp()")

@@ -19,8 +19,8 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
 )
-from actors.storage.postgres import worker as postgres_worker
-from actors.storage.postgres.node import Retention, changed, look_round, register
+from actors.storage.postgres import connection as postgres_connection, worker as postgres_worker
+from actors.storage.postgres.node import SharedRetention, changed, look_round, register
 from actors.storage.postgres.reading import Shared
 from actors.storage.postgres.schema import connected, migrate
 from actors.storage.postgres.store import PostgresStore
@@ -64,7 +64,7 @@ async def test_point_5_nodes_see_changes_while_a_stranger_has_a_transaction_open
 ):
     """Suppressions, preferences, letters and redrives, with and without NOTIFY."""
     if not hints:
-        monkeypatch.setattr(postgres_worker.Worker, "_hint", lambda worker: None)
+        monkeypatch.setattr(postgres_connection.Link, "hint", lambda link: None)
     url = dsn if where == "in the same database" else postgres_server.url
     wants = UserPreferences.model_validate({"channels": {"sms": "off"}, "quiet_hours": None})
     with transaction_of_a_stranger(url):
@@ -104,7 +104,7 @@ async def test_a_slow_transaction_of_another_node_is_not_missed_and_others_do_no
 
 async def test_a_hint_that_cannot_be_given_holds_nothing_up(dsn, monkeypatch):
     """A NOTIFY waits for any other on the server whose commit hangs, and fails when the server's queue is full."""
-    monkeypatch.setattr(postgres_worker, "HINT_PATIENCE", "no duration, so that the statement fails")
+    monkeypatch.setattr(postgres_connection, "HINT_PATIENCE", "no duration, so that the statement fails")
     async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
         await happens(one, NotificationRequested, A)
         await happens(one, NotificationMovedToDeadLetter, A)
@@ -221,7 +221,7 @@ def test_every_change_is_seen_by_the_first_look_after_its_commit_and_by_no_other
         for number, (which, step) in enumerate([*steps, (0, "commit"), (0, "look")]):
             if step == "look":
                 # Another one prunes in between, which must not take away what this one has not seen.
-                look_round(reader, token, 60, seen=seen, via=1, reaps=lambda: False, retention=Retention(0, 0, 0))
+                look_round(reader, token, 60, seen=seen, via=1, reaps=lambda: False, retention=SharedRetention(0, 0, 0))
                 shared, seen = changed(reader, token, seen)
                 assert set(shared.letters) == committed
                 committed = set()

@@ -25,7 +25,7 @@ from actors.outcomes import Outcome, Permanent, Sent, Transient
 from actors.pipeline.orders import Acceptance
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.operations.queries import ALL
-from actors.storage import on_disk
+from actors.storage import patience
 from actors.storage.sqlite.reading import reading
 
 PATIENCE_S = 60
@@ -64,8 +64,8 @@ class Locked:
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
 def locked(request, tmp_path, monkeypatch) -> Locked:
     """Return a store whose callers wait no longer than for one try."""
-    monkeypatch.setattr(on_disk, "CALLERS_PATIENCE", 0.0)
-    monkeypatch.setattr(on_disk, "SAID_AFTER", (0.0, 10.0, 60.0))
+    monkeypatch.setattr(patience, "CALLERS_PATIENCE", 0.0)
+    monkeypatch.setattr(patience, "SAID_AFTER", (0.0, 10.0, 60.0))
     return Locked(str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("dsn"))
 
 
@@ -228,7 +228,7 @@ async def test_point_4_a_subscriber_that_sends_has_its_event_published_again(loc
 async def test_point_4_a_store_that_is_closed_under_a_lock_ends_in_time_and_keeps_all_that_was_accepted(
     locked, monkeypatch
 ):
-    monkeypatch.setattr(on_disk, "CLOSE_PATIENCE", 0.0)
+    monkeypatch.setattr(patience, "CLOSE_PATIENCE", 0.0)
     a, b = command("a"), command("b")
 
     async def be_closed() -> None:
@@ -300,7 +300,7 @@ async def test_point_4_a_locked_file_can_be_looked_into(tmp_path):
 @pytest.mark.integration
 async def test_point_4_the_log_says_which_process_has_the_file_locked(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
-    monkeypatch.setattr(on_disk, "SAID_AFTER", (0.0, 10.0, 60.0))
+    monkeypatch.setattr(patience, "SAID_AFTER", (0.0, 10.0, 60.0))
     path = tmp_path / "store.db"
     async with SqliteStore.open(path) as store:
         argv = [sys.executable, "-c", HOLDS, str(path)]
@@ -325,7 +325,7 @@ async def _asyncio_host(notifier: AsyncioNotifier[Any]) -> None:
 
 
 def test_point_4_callers_on_asyncio_and_in_threads_get_it_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(on_disk, "CALLERS_PATIENCE", 0.0)
+    monkeypatch.setattr(patience, "CALLERS_PATIENCE", 0.0)
     locked, receivers = Locked(str(tmp_path / "store.db")), [Receiver(), Receiver()]
 
     async def on_asyncio() -> None:

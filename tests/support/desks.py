@@ -101,7 +101,7 @@ async def desk(store: Store | None = None, provider: Provided | None = None, **c
 def app_of(at: Desk, watch: BreakerWatch | None = None) -> Any:
     """Return the service's application over a desk."""
     app = make_app()
-    app.state.service = SimpleNamespace(
+    app.service = SimpleNamespace(
         notifier=at.notifier,
         dead_letters=at.letters,
         access=Access(TOKENS),

@@ -354,11 +354,7 @@ class Breaker(BreakerView):
         self.override(BreakerEvent.CLOSE, now_ns)
 
     def override(self, event: BreakerEvent, now_ns: int) -> None:
-        """Apply an operator's override, of which there is a method each, too.
-
-        Raises:
-            IllegalTransition: it is in that state already.
-        """
+        """Apply an operator's override; IllegalTransition is raised if it is in that state already."""
         self.advance(now_ns)
         self._apply(event, now_ns)
         if self._votes is not None:

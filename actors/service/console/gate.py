@@ -65,7 +65,7 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 def allow(request: Request, role: Role) -> Principal:
     """Return who asks, as :func:`~actors.service.http.access.require` does, but with words for people."""
-    access: Access = request.app.state.service.access
+    access: Access = request.app.service.access
     principal = access.who(request)
     if principal is None:
         refusal = access.refusal(request)
@@ -122,7 +122,7 @@ def _netloc(origin: str) -> str:
 
 def check_form_token(request: Request, form: Mapping[str, str]) -> None:
     """Let only forms pass that were made for this session; the others are answered by 403."""
-    access: Access = request.app.state.service.access
+    access: Access = request.app.service.access
     if not access.is_form_token(request, form.get(FORM_TOKEN, "")):
         raise HTTPException(403, "The form is of another session. Load its page again, and send it once more.")
 

@@ -74,7 +74,7 @@ def _endpoint(answer: Answer, role: Role, *, is_form: bool) -> Endpoint:
 
 
 def now_of(request: Request) -> datetime:
-    present: datetime = request.app.state.service.notifier.system.present
+    present: datetime = request.app.service.notifier.system.present
     return present
 
 
@@ -85,7 +85,7 @@ def render(visit: Visit, template: str, *, status_code: int = 200, **context: An
 
 def refusal(request: Request, refused: HTTPException) -> Response:
     """Return the page that says why something was refused."""
-    who: Principal | None = request.app.state.service.access.who(request)
+    who: Principal | None = request.app.service.access.who(request)
     context = {
         "title": _TITLES.get(refused.status_code, "Refused"),
         "text": refused.detail,
@@ -116,7 +116,7 @@ def redirect(path: str, **query: str | int | None) -> Response:
 def _page(
     request: Request, who: Principal | None, template: str, status_code: int, context: Mapping[str, Any]
 ) -> Response:
-    now, service = now_of(request), request.app.state.service
+    now, service = now_of(request), request.app.service
     text = _environment.get_template(template).render(
         who=who,
         here=request.scope["path"],

@@ -28,7 +28,7 @@ async def sign_in(request: Request) -> Response:
         form = await read_form(request, SMALL_FORM_BYTES_MAX)
     except HTTPException as refused:
         return refusal(request, refused)
-    access: Access = request.app.state.service.access
+    access: Access = request.app.service.access
     token = form.get("token", "").strip()
     wanted = _page_to_go_to(form.get("next", ""))
     begun = access.begin_session(request, token)
@@ -61,7 +61,7 @@ def _again(request: Request, wanted: str, problem: str) -> Response:
 
 async def sign_out(request: Request) -> Response:
     """End a session, here and in the browser: its cookie is deleted, and no copy of it works any more."""
-    access: Access = request.app.state.service.access
+    access: Access = request.app.service.access
     try:
         check_same_site(request)
         if access.form_token(request) is None:

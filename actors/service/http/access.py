@@ -237,7 +237,7 @@ def require(request: HTTPConnection, *roles: Role) -> Principal:
         HTTPException: 401 when they are unknown, 429 when too many unknown tokens have been tried from their address,
             403 when they may not.
     """
-    access: Access = request.app.state.service.access
+    access: Access = request.app.service.access
     principal = access.who(request)
     if principal is None:
         raise access.refusal(request)

@@ -25,7 +25,7 @@ from actors.instants import since_1970_ns
 from actors.messages import NotificationChannel, SendNotification
 from actors.service.http.access import Role
 from actors.service.http.bodies import BODY_MAX, body_of
-from actors.service.http.endpoints import Call, Document, Endpoints
+from actors.service.http.endpoints import Call, Document, HttpEndpoints
 from actors.service.operations.delivery_reports import DeliveryReport
 from actors.service.reloading.suppression_list import wrong_text
 from actors.settings.transports import TwilioConfig
@@ -37,7 +37,7 @@ FIELDS_MAX = 100
 """Fields of a status callback, and of the query of its URL."""
 
 
-ENDPOINTS = Endpoints()
+ENDPOINTS = HttpEndpoints()
 
 
 @ENDPOINTS(

@@ -18,14 +18,14 @@ from starlette.responses import Response
 
 from actors.errors import ConfigurationError, EditRefused, LetterServed
 from actors.pipeline.orders import Served
-from actors.service.http.endpoints import UNKNOWN_ID, Call, Document, Endpoints, as_json
+from actors.service.http.endpoints import UNKNOWN_ID, Call, Document, HttpEndpoints, as_json
 from actors.service.operations import json as documents
 from actors.service.operations.bulk import RATE_MAX_PER_S, Bulk
 from actors.service.operations.queries import FilterSettings, grouped, read_cursor, worked_out
 from actors.settings.base import Settings
 from actors.settings.quantities import Rate, Text, Wanted, parse_rate
 
-ENDPOINTS = Endpoints(exact=True)
+ENDPOINTS = HttpEndpoints(exact=True)
 
 
 def _limit(value: Any, _unit_required: bool) -> int | None:

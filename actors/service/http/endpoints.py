@@ -2,7 +2,7 @@
 
 ::
 
-    ENDPOINTS = Endpoints()
+    ENDPOINTS = HttpEndpoints()
 
     @ENDPOINTS("POST /api/dead-letters/{id:text}/discard", "Remove a dead letter for good.", codes={409: "…"})
     async def _discard(call: Call, body: _Discard) -> Document:
@@ -85,7 +85,7 @@ class Call:
     @property
     def service(self) -> Any:
         """The service as it is now: while a body came, other settings may have been read."""
-        return self.request.app.state.service
+        return self.request.app.service
 
     @property
     def letters(self) -> DeadLetters:
@@ -99,7 +99,7 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Endpoint:
+class HttpEndpoint:
     """One endpoint, as it is declared. 401, 403, 404 of an id and 422 of a model need no mention in `codes`."""
 
     method: str
@@ -147,7 +147,7 @@ class Endpoint:
         return Response(status_code=self.success) if answer is None else as_json(answer, self.success)
 
 
-class Endpoints(list[Endpoint]):
+class HttpEndpoints(list[HttpEndpoint]):
     """The endpoints of a subject, in the order in which they are described."""
 
     def __init__(self, read: Callable[[Request], Awaitable[Any]] = content_or_nothing, *, exact: bool = False) -> None:
@@ -167,7 +167,7 @@ class Endpoints(list[Endpoint]):
         Args:
             path: its method and path, such as ``GET /api/bulks/{id:text}``.
             does: a sentence about it.
-            said: what else is said of it, by the fields of :class:`Endpoint`.
+            said: what else is said of it, by the fields of :class:`HttpEndpoint`.
         """
         method, _, own_path = path.partition(" ")
 
@@ -176,18 +176,18 @@ class Endpoints(list[Endpoint]):
             codes = {**(UNKNOWN if "{id:" in path else {}), **(INVALID if models else {}), **said.get("codes", {})}
             given: dict[str, Any] = {"roles": (Role.READER if method == "GET" else Role.OPERATOR,), **said, **models}
             given |= {"codes": codes, "models": models, "exact": self._exact or "{" in path, "read": self._read}
-            self.append(Endpoint(method=method, path=own_path, does=does, answer=answer, **given))
+            self.append(HttpEndpoint(method=method, path=own_path, does=does, answer=answer, **given))
             return answer
 
         return declare
 
 
-def routes_of(endpoints: Sequence[Endpoint]) -> list[BaseRoute]:
+def routes_of(endpoints: Sequence[HttpEndpoint]) -> list[BaseRoute]:
     """Return the routes of all endpoints: ids come last, so that no other path is one."""
     return [_route(each, endpoints) for each in sorted(endpoints, key=lambda each: each.path.endswith("}"))]
 
 
-def _route(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> BaseRoute:
+def _route(endpoint: HttpEndpoint, endpoints: Sequence[HttpEndpoint]) -> BaseRoute:
     if not endpoint.exact:
         return Route(endpoint.path, endpoint.respond, methods=[endpoint.method])
     before = f"{endpoint.path}/"
@@ -211,7 +211,7 @@ class _ExactRoute(Route):
     `actions` are the words with which other paths end that begin as this one does.
     """
 
-    def __init__(self, endpoint: Endpoint, actions: set[str]) -> None:
+    def __init__(self, endpoint: HttpEndpoint, actions: set[str]) -> None:
         super().__init__(endpoint.path, endpoint.respond, methods=[endpoint.method])
         self._actions = actions
         *before, last = endpoint.path.split("/")

@@ -8,6 +8,7 @@ reached its database for as long as its lease, or cannot write to its store for 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,9 +17,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from actors.notifier import Pipeline
-from actors.service.http.endpoints import Call, Document, Endpoints, as_json
+from actors.service.http.endpoints import Call, Document, HttpEndpoints, as_json
 
-ENDPOINTS = Endpoints()
+ENDPOINTS = HttpEndpoints()
 
 
 @dataclass
@@ -34,6 +35,18 @@ class Status:
     """When the settings that hold were read."""
     settings_problems: tuple[str, ...] = ()
     """What was wrong with those that were read last and are not used."""
+
+    def drains(self, for_s: float = 1) -> None:
+        """Accept nothing more from now on; it may take so many seconds until the service ends."""
+        self.draining, self.retry_after_s = True, max(1, round(for_s))
+
+    def uses_settings(self, read_at: datetime) -> None:
+        """Take note that the settings that were read last hold from now on."""
+        self.settings_read_at, self.settings_problems = read_at, ()
+
+    def refuses_settings(self, problems: Sequence[str]) -> None:
+        """Take note of what is wrong with the settings that were read last."""
+        self.settings_problems = tuple(problems)
 
 
 @ENDPOINTS("GET /healthz", "Say how it is, for people.", roles=(), codes={503: "it is not well"})

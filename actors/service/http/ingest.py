@@ -58,7 +58,7 @@ from actors.pipeline.event_bus import Submission
 from actors.pipeline.trace_context import trace_of
 from actors.service.http.access import Role
 from actors.service.http.bodies import content_of, problem_of_shape
-from actors.service.http.endpoints import UNKNOWN_ID, Call, Document, Endpoints, as_json, named, one_or_several
+from actors.service.http.endpoints import UNKNOWN_ID, Call, Document, HttpEndpoints, as_json, named, one_or_several
 from actors.service.operations.json import parts_of
 from actors.service.own_events import OwnEvent, OwnEvents
 from actors.settings.hints import nearest, unknown
@@ -88,7 +88,7 @@ T = TypeVar("T")
 Result: TypeAlias = dict[str, Any]
 _Answer: TypeAlias = Callable[[], Awaitable[Result]]
 
-ENDPOINTS = Endpoints()
+ENDPOINTS = HttpEndpoints()
 
 _TAKES = {
     207: "a list of which not all is accepted: each item has its own `code`",

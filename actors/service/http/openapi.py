@@ -19,14 +19,14 @@ from pydantic.json_schema import models_json_schema
 from actors.domain.notification_state import State
 from actors.messages import DomainEvent, NotificationChannel, Priority, SendNotification
 from actors.service.http import callbacks, dead_letters, health, ingest, operating, settings
-from actors.service.http.endpoints import Call, Document, Endpoint, Endpoints, named
+from actors.service.http.endpoints import Call, Document, HttpEndpoint, HttpEndpoints, named
 
 _REF = "#/components/schemas/{}"
 _EVENTS: tuple[type[Any], ...] = get_args(DomainEvent)
 _TIME: dict[str, Any] = {"type": ["string", "null"], "format": "date-time"}
 
 
-OWN = Endpoints()
+OWN = HttpEndpoints()
 
 
 @OWN("GET /openapi.json", "Give this document.", roles=())
@@ -72,7 +72,7 @@ def _version() -> str:
         return "unknown"
 
 
-def _operation(path: str, endpoint: Endpoint) -> Document:
+def _operation(path: str, endpoint: HttpEndpoint) -> Document:
     answers = {int(endpoint.success): "it is done", **_ANY, **endpoint.codes}
     if endpoint.roles:
         answers |= {401: "wanted a known token", 403: f"wanted the role {' or '.join(endpoint.roles)}"}

@@ -11,12 +11,12 @@ from actors.errors import UnknownChannel
 from actors.messages import NotificationChannel
 from actors.notifier import BreakerOverride
 from actors.service.http.dead_letters import Limit
-from actors.service.http.endpoints import Call, Document, Endpoints
+from actors.service.http.endpoints import Call, Document, HttpEndpoints
 from actors.service.operations import json as documents
 from actors.settings.base import Settings
 from actors.settings.quantities import Text
 
-ENDPOINTS = Endpoints(exact=True)
+ENDPOINTS = HttpEndpoints(exact=True)
 
 
 class _BreakersQuery(Settings):

@@ -20,7 +20,7 @@ from actors.domain.user_preferences import UserPreferences
 from actors.errors import ConfigurationError, TemplateError
 from actors.messages import NotificationChannel
 from actors.service.http.bodies import Refusal, body_of, object_of
-from actors.service.http.endpoints import INVALID, UNKNOWN, Call, Document, Endpoints, as_json
+from actors.service.http.endpoints import INVALID, UNKNOWN, Call, Document, HttpEndpoints, as_json
 from actors.service.operations.json import parts_of, time_text
 from actors.service.reloading.live_settings import LiveSettings
 from actors.service.reloading.watched_file import WatchedFile
@@ -32,7 +32,7 @@ TABLE_MAX = 16 * 2**20
 
 PAGE, PAGE_MAX = 100, 1_000
 
-ENDPOINTS = Endpoints(read=object_of)
+ENDPOINTS = HttpEndpoints(read=object_of)
 
 
 class _NewSuppression(Settings):

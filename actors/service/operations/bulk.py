@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import trio
 
@@ -75,6 +75,13 @@ class Bulk:
     ended_at: datetime | None = None
     cancelled_by: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.action not in get_args(Action):
+            raise ValueError(f"action: wanted one of {', '.join(get_args(Action))}, got {self.action!r}")
+        if not 0 < self.rate_per_s <= RATE_MAX_PER_S:
+            wanted = f"wanted a number above 0 and up to {RATE_MAX_PER_S:g}"
+            raise ValueError(f"rate_per_s: {wanted}, got {self.rate_per_s!r}")
+
     @property
     def handled(self) -> int:
         return self.done + self.skipped + self.left_out + self.failed
@@ -88,6 +95,10 @@ class Bulk:
         self._waits.cancel()
         self._note_cancel(self, by)
         return True
+
+    def note_end(self, at: datetime) -> None:
+        """Take note that nothing of it is left to be done."""
+        self.ended_at = at
 
     async def run(self, do: Callable[[str], Awaitable[bool]]) -> None:
         """Take up its letters one after the other, no more of them than its rate allows; cut off, it can go on later.

@@ -18,7 +18,7 @@ import hashlib
 import math
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias, get_args
 
@@ -42,7 +42,7 @@ from actors.pipeline.dead_letter_queue import (
     SubmitRedrive,
 )
 from actors.pipeline.orders import Served
-from actors.service.operations.bulk import RATE_MAX_PER_S, Action, Bulk, DryRun
+from actors.service.operations.bulk import Action, Bulk, DryRun
 from actors.service.operations.queries import ALL, By, Filter, Group, Page, grouped, page_of, paged, slices
 from actors.service.operations.timeline import Timeline, timeline
 
@@ -127,7 +127,7 @@ class DeadLetters:
 
     def groups(self, filter: Filter = ALL, by: By = "reason") -> Sequence[Group]:
         """Return how many dead letters that fit have which reason, channel or recipient, the largest group first."""
-        return grouped(self._fitting(filter), by)
+        return grouped(filter.fitting(self._queue.letters), by)
 
     async def show(self, notification_id: str) -> Timeline | None:
         """Return all that is known of a notification, or None where that is nothing.
@@ -136,9 +136,6 @@ class DeadLetters:
             StoreError: the store cannot be read.
         """
         return await timeline(self._store, notification_id, since_1970_ns(self._now))
-
-    def _fitting(self, filter: Filter) -> Iterator[DeadLetterMessage]:
-        return filter.fitting(self._queue.letters)
 
     async def retry(
         self,
@@ -156,9 +153,7 @@ class DeadLetters:
 
         Args:
             notification_id: which.
-            by: who asks.
             edit: fields to change first, of :data:`actors.pipeline.editing.EDITABLE`; what is not in it stays.
-            why: the reason.
             served: ``include`` to try it also if it is served: its fallback was delivered or is under way, so its
                 recipient may be reached twice.
 
@@ -193,7 +188,8 @@ class DeadLetters:
         """Cancel a notification that waits, as :meth:`Notifier.cancel` does; return whether it did."""
         cancelled = await self._notifier.cancel(notification_id)
         if cancelled:
-            await self._store.wait_for(self._note("cancel", by, notification_id, why, notification_id))
+            entry = self._entry("cancel", by, notification_id, why, notification_id)
+            await self._store.wait_for(self._store.note(entry))
         return cancelled
 
     async def erase(self, user: str, *, by: str | None, why: str | None = None) -> Erased:
@@ -255,7 +251,7 @@ class DeadLetters:
         self._notifier.bus.check_store()
         changed = await self._notifier.operate_breaker(channel, override, provider)
         about = f"{channel}" if provider is None else f"{channel}, {provider}"
-        await self._store.wait_for(self._note(f"breaker {override}", by, about, why))
+        await self._store.wait_for(self._store.note(self._entry(f"breaker {override}", by, about, why)))
         return changed
 
     @property
@@ -281,7 +277,7 @@ class DeadLetters:
 
         With the dead letters that fit in `found`, from `find`, it may be called in a thread.
         """
-        letters, left_out = _taken(self._fitting(filter) if found is None else found, action, served)
+        letters, left_out = _taken(filter.fitting(self._queue.letters) if found is None else found, action, served)
         return DryRun(len(letters), left_out, grouped(letters, "reason"), letters[:SAMPLE])
 
     def start_bulk(
@@ -300,21 +296,15 @@ class DeadLetters:
         Args:
             action: what to do with each.
             filter: which.
-            by: who asks.
             why: the reason; a discard without one says ``bulk discard``.
-            rate_per_s: how many to start a second at the most, above 0 and up to :data:`RATE_MAX_PER_S`.
+            rate_per_s: how many to start a second at the most, above 0 and up to 10,000.
             served: ``include`` to retry also those that are served: whose fallback was delivered or is under way.
             found: the dead letters that fit, from `find`. None: it looks for them.
 
         Raises:
             ValueError: there is no such action, the rate is out of range, or `served` is something else.
         """
-        if action not in get_args(Action):
-            raise ValueError(f"action: wanted one of {', '.join(get_args(Action))}, got {action!r}")
-        if not 0 < rate_per_s <= RATE_MAX_PER_S:
-            raise ValueError(f"rate_per_s: wanted a number above 0 and up to {RATE_MAX_PER_S:g}, got {rate_per_s!r}")
-        letters, left_out = _taken(self._fitting(filter) if found is None else found, action, served)
-        left = deque(letter.notification_id for letter in letters)
+        letters, left_out = _taken(filter.fitting(self._queue.letters) if found is None else found, action, served)
         bulk = Bulk(
             id=secrets.token_hex(4),
             action=action,
@@ -322,19 +312,21 @@ class DeadLetters:
             by=by,
             why=why,
             rate_per_s=rate_per_s,
-            total=len(left) + left_out,
+            total=len(letters) + left_out,
             served=served,
             left_out=left_out,
             started_at=self._now,
             _note_cancel=self._note_cancel,
-            _left=left,
+            _left=deque(letter.notification_id for letter in letters),
         )
         # What may raise comes first, so that no run is known that does not run.
         self._notifier.bus.check_store()
         others = "" if served == "exclude" else ", served ones too"
-        self._note(f"bulk {action}", by, f"{filter} ({len(left):,} dead letters{others}, run {bulk.id})", why)
+        about = f"{filter} ({len(letters):,} dead letters{others}, run {bulk.id})"
+        self._store.note(self._entry(f"bulk {action}", by, about, why))
         self._nursery.start_soon(self._run, bulk)
-        self._forget_old_bulks()
+        for old in [each for each in self._bulks.values() if each.ended_at is not None][:-BULKS_KEPT]:
+            del self._bulks[old.id]
         self._bulks[bulk.id] = bulk
         return bulk
 
@@ -347,27 +339,18 @@ class DeadLetters:
 
     async def _run(self, bulk: Bulk) -> None:
         if bulk.action == "retry":
-            await bulk.run(functools.partial(self.retry, by=bulk.by, why=bulk.why, served=bulk.served))
+            do = functools.partial(self.retry, by=bulk.by, why=bulk.why, served=bulk.served)
         else:
-            await bulk.run(functools.partial(self.discard, by=bulk.by, why=bulk.why or "bulk discard"))
-        bulk.ended_at = self._now
+            do = functools.partial(self.discard, by=bulk.by, why=bulk.why or "bulk discard")
+        await bulk.run(do)
+        bulk.note_end(self._now)
 
     def _note_cancel(self, bulk: Bulk, by: str | None) -> None:
-        self._note(f"cancel bulk {bulk.action}", by, f"run {bulk.id}", None)
-
-    def _forget_old_bulks(self) -> None:
-        ended = [bulk.id for bulk in self._bulks.values() if bulk.ended_at is not None]
-        for bulk_id in ended[:-BULKS_KEPT]:
-            del self._bulks[bulk_id]
+        self._store.note(self._entry(f"cancel bulk {bulk.action}", by, f"run {bulk.id}", None))
 
     async def audit(self, limit: int | None = None, notification_id: str | None = None) -> Sequence[AuditEntry]:
         """Return who did what, when and why, newest first; to one notification, or at all."""
         return await self._store.audit_trail(limit=limit, notification_id=notification_id)
-
-    def _note(
-        self, action: str, by: str | None, about: str, why: str | None, notification_id: str | None = None
-    ) -> Effect | None:
-        return self._store.note(self._entry(action, by, about, why, notification_id))
 
     def _entry(
         self, action: str, by: str | None, about: str, why: str | None, notification_id: str | None = None

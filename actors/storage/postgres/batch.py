@@ -61,10 +61,8 @@ class SharedChange(StoredChange, eq=False, gc=False):
 
     keys: Sequence[str | Setting] = ()
     """Which notifications and settings it changes of those that all nodes share."""
-
     request_id: str | None = None
     """Of which request it is, where others of that may be served by it, or no longer are."""
-
     dead_since_ns: int = 0
     """When it was dead-lettered, as far as is known here, where it is redriven or discarded."""
 
@@ -357,9 +355,6 @@ def _all_ours(done: psycopg.Cursor[Any], ids: Sequence[str]) -> None:
     """Raise Fenced unless every one of them was this node's."""
     if done.rowcount != len(ids):
         raise Fenced
-
-
-# ── columns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _ids(changes: Iterable[StoredChange]) -> list[str]:

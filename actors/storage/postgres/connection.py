@@ -15,7 +15,7 @@ from typing import Any
 
 from actors.optional_dependencies import needs
 from actors.storage.postgres import lease
-from actors.storage.postgres.schema import connected
+from actors.storage.postgres.schema import connected, lock_holders
 
 with needs("postgres"):
     import psycopg
@@ -24,6 +24,9 @@ Sql = psycopg.Connection[Any]
 
 
 logger = logging.getLogger(__name__)
+
+HINT_PATIENCE = "100ms"
+"""For how long a hint waits for its turn; after that there is none."""
 
 _CONFLICTS = (psycopg.errors.TransactionRollback, psycopg.errors.LockNotAvailable)
 """Errors after which the connection is as good as before."""
@@ -84,6 +87,27 @@ class Link:
             logger.warning("the database cannot be reached: %s", in_one_line(error))
         self._is_away = True
         self.cut()
+
+    def has_worked(self) -> None:
+        """Record that its work could be done."""
+        self.why = ""
+
+    def who_locks(self) -> str:
+        """Return, for people, who has locked what it waits for."""
+        try:
+            return lock_holders(self.sql(), self._schema)
+        except psycopg.Error as error:
+            return in_one_line(error)
+
+    def hint(self) -> None:
+        """Tell other nodes that something has changed. They would find out, so nothing waits for this to succeed.
+
+        A NOTIFY needs a lock of the whole server and room in its queue, both of which others may have for long.
+        """
+        with contextlib.suppress(psycopg.Error):  # a connection that is lost is noticed by what comes next
+            self.sql().execute(
+                "SELECT set_config('lock_timeout', %s, true), pg_notify(%s, '')", (HINT_PATIENCE, self._schema)
+            )
 
     def cut(self) -> None:
         """Close the connection."""

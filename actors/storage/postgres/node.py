@@ -29,7 +29,7 @@ FORGOTTEN_AT_ONCE = 20_000
 """How many rows that are no longer needed are deleted at a time."""
 
 
-class Retention(NamedTuple):
+class SharedRetention(NamedTuple):
     """How long rows are kept that are not needed to resume, in nanoseconds; and until when that is looked at."""
 
     remember_ids_ns: int
@@ -43,22 +43,16 @@ class State(NamedTuple):
 
     changes: list[tuple[NotificationEvent, SendNotification]]
     """All that happened to what it has taken over, and to all dead letters, in order; with their commands."""
-
     settings: dict[Setting, bytes | None]
     """What is set, in writing."""
-
     requests: list[tuple[str, str | None, Serving | None]]
     """Of notifications that are fallbacks, or served: of which request each is, and what it is served by."""
-
     cautions: dict[str, Caution]
     """What is known of all that it has taken over, by notification."""
-
     living: frozenset[int]
     """The nodes that have a lease, by token; this one is one of them."""
-
     votes: list[BreakerVote]
     """What the others say of their breakers."""
-
     now_ns: int
     """When that was, in nanoseconds since 1970, by the database's clock: it is the same for all nodes."""
 
@@ -68,16 +62,12 @@ class Round(NamedTuple):
 
     expired: tuple[str, ...]
     """The names of nodes whose lease had ended, as was noticed now."""
-
     taken: int
     """How many deliveries have been taken over."""
-
     living: frozenset[int]
     """The nodes that have a lease, by token; this one is one of them."""
-
     has_more: bool
     """Whether there is more to do of what was done for a part only."""
-
     asked_by: str | None
     """Which process wants this one to drain and end, so that it can take its name; None: none does."""
 
@@ -88,7 +78,6 @@ class Namesake(NamedTuple):
     lease_until: datetime
     process: str | None
     """Which process it is, for people; None: that is not known."""
-
     since: datetime | None
     can_be_asked: bool
     """Whether it drains and ends when it is asked to."""
@@ -202,7 +191,7 @@ def load(sql: Sql, token: int) -> State:
 
 
 def look_round(
-    sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: Callable[[], bool], retention: Retention
+    sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: Callable[[], bool], retention: SharedRetention
 ) -> Round:
     """Keep the lease, notice leases that have ended, take over a share of what no living node has, and delete what is
     old.
@@ -287,7 +276,7 @@ _TAKE_ALL = _TAKE.format(heirs="", share="true", limit="ALL").encode()
 _TAKE_SHARE = _TAKE.format(heirs=_HEIRS, share=_SHARE, limit=TAKEN_AT_ONCE).encode()
 
 
-def _forget(sql: Sql, retention: Retention) -> int:
+def _forget(sql: Sql, retention: SharedRetention) -> int:
     """Delete what has been kept for long enough; return of how many rows that was, of the kind with the most."""
     until_ns = retention.now_ns - retention.remember_ids_ns
     rows = [

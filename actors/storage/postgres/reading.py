@@ -33,10 +33,8 @@ class Shared(NamedTuple):
 
     letters: dict[str, Entry | None]
     """Of notifications: the dead letter, or None where it is none."""
-
     settings: dict[Setting, bytes | None]
     """Each of these in writing; None: it is not set."""
-
     votes: Sequence[BreakerVote] = ()
     """What other nodes have said of their breakers."""
 
@@ -86,21 +84,21 @@ def history_of(sql: Sql, notification_id: str) -> StoredHistory | None:
     return None if row is None else StoredHistory(decode_command(row[0]), decode_events(row[1]))
 
 
-def recalled(sql: Sql, notification_id: str, oldest_ns: int) -> SendNotification | None:
-    """Return the command of a notification, of any node, that has ended after an instant, or is a dead letter."""
+def recalled(sql: Sql, notification_id: str, ttl_ns: int, steady_ns: int) -> SendNotification | None:
+    """Return the command of a notification, of any node, that is remembered at an instant, or is a dead letter."""
     row = sql.execute(
         "SELECT command FROM notifications "
         "WHERE notification_id = %s AND (state = 'dead' OR (state = 'ended' AND at_ns > %s))",
-        (notification_id, oldest_ns),
+        (notification_id, steady_ns - ttl_ns),
     ).fetchone()
     return None if row is None else decode_command(row[0])
 
 
-def ended_as(sql: Sql, notification_id: str, oldest_ns: int) -> EndedAs | None:
-    """Return how a notification, of any node, has ended after an instant; None: it has not, or that is not known."""
+def ended_as(sql: Sql, notification_id: str, ttl_ns: int, steady_ns: int) -> EndedAs | None:
+    """Return how a notification, of any node, has ended, if its id is remembered at an instant."""
     row = sql.execute(
         "SELECT ended_as FROM notifications WHERE notification_id = %s AND state = 'ended' AND at_ns > %s",
-        (notification_id, oldest_ns),
+        (notification_id, steady_ns - ttl_ns),
     ).fetchone()
     return None if row is None else known_end(row[0])
 

@@ -46,7 +46,6 @@ from typing import TypeVar
 
 from actors.domain.caution import Caution
 from actors.domain.codec import decode_endpoint, decode_suppression
-from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import (
     BreakerVote,
     LeaseRenewed,
@@ -73,6 +72,7 @@ from actors.storage.memory import DAY_NS, DeadEntry, Entry, Serving
 from actors.storage.on_disk import KEEP_AUDIT_NS, Reads, StoreOnDisk
 from actors.storage.postgres.batch import SharedBatch, SharedChange
 from actors.storage.postgres.node import State
+from actors.storage.postgres.opening import Claim, NodeSettings
 from actors.storage.postgres.reading import Shared, audit_entries, ended_as, erase_histories, history_of, recalled
 from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.settings import (
@@ -86,7 +86,7 @@ from actors.storage.postgres.settings import (
     setting_of_suppression,
 )
 from actors.storage.postgres.votes import deadline_ns, left_ns
-from actors.storage.postgres.worker import Asked, Claim, Living, Outcome, Patience, Taken, Worker
+from actors.storage.postgres.worker import AskedToEnd, Living, Outcome, Taken, Worker
 from actors.storage.work_queue import PollingToDo
 
 A = TypeVar("A")
@@ -105,7 +105,7 @@ class PostgresStore(StoreOnDisk):
     ends, and leaving the block of :meth:`open` raises.
     """
 
-    _reads = Reads(history_of, audit_entries, erase_histories)
+    _reads = Reads(recalled, ended_as, history_of, audit_entries, erase_histories)
     _change = SharedChange
     _queue = PollingToDo
 
@@ -131,20 +131,22 @@ class PostgresStore(StoreOnDisk):
         """By node, breaker and host, when it lapses what the others say of their breakers."""
         self._worker = Worker(
             self._to_do,
-            node=node,
-            dsn=dsn,
-            schema=schema,
-            lease_s=lease,
-            remember_ids_ns=remember_ids_ns,
-            keep_audit_ns=keep_audit_ns,
-            claim=None if replace is None else Claim(replace, when_replaced is not None),
-            patience=Patience(self._waits, self._goes_on, self._has_waited_to_close),
+            NodeSettings(
+                name=node,
+                dsn=dsn,
+                schema=schema,
+                lease_s=lease,
+                remember_ids_ns=remember_ids_ns,
+                keep_audit_ns=keep_audit_ns,
+                claim=None if replace is None else Claim(replace, when_replaced is not None),
+            ),
+            self._patience,
             when_lost=self._lose,
             when_renewed=lambda: self._tell(self._tell_news, LeaseRenewed()),
         )
         self._busy_timeout = busy_timeout
         self._when_replaced = when_replaced
-        self.lease_holds = lambda: self._worker.lease.holds() and not self._cannot_be_written
+        self.lease_holds = lambda: self._worker.lease.holds() and not self._patience.is_locked
 
     @classmethod
     @asynccontextmanager
@@ -276,21 +278,13 @@ class PostgresStore(StoreOnDisk):
         votes = [BreakerVote(*key, left_ns(lapses_ns)) for key, lapses_ns in sorted(self._votes.items())]
         return [vote for vote in votes if vote.open_ns]
 
-    async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
-        oldest_ns = steady_ns - self.remembered.ttl_ns
-        return await self._ask(lambda sql: recalled(sql, notification_id, oldest_ns))
-
-    async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
-        oldest_ns = steady_ns - self.remembered.ttl_ns
-        return await self._ask(lambda sql: ended_as(sql, notification_id, oldest_ns))
-
     def _is_done(self, work: Outcome) -> None:
         match work:
             case Taken():
                 self._take_over(work.entries, work.cautions)
             case Shared():
                 self._take_in_shared(work)
-            case Asked():
+            case AskedToEnd():
                 if self._when_replaced is not None:
                     self._when_replaced(work.by)
             case Living():

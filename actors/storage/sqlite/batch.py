@@ -59,7 +59,6 @@ class SqliteChange(StoredChange, eq=False, gc=False):
 
     requests: dict[str, tuple[str, bool] | None] | None = None
     """Of which request notifications are from now on, and whether that was delivered; None: it is forgotten."""
-
     suppressions: dict[Key, Suppression | None] | None = None
 
     def joins(self, request: Request) -> None:
@@ -173,9 +172,6 @@ class SqliteBatch(Batch):
                 self.overtaken[change] = Overtaken(notification_id, known)
 
 
-# ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def _of_acceptance(change: StoredChange) -> tuple[Any, ...]:
     event = change.event
     requested = seal(encode_event(event), event.notification_id, change.number)
@@ -210,8 +206,6 @@ def _of_endpoint(each: Endpoint) -> tuple[Any, ...]:
 def _of_preferences(each: UserPreferences) -> tuple[Any, ...]:
     return (each.written(),)
 
-
-# ── statements ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _KNOWN = f"SELECT notification_id, seq, {ENDED_NS}, command FROM remembered WHERE notification_id IN ("
 _REMEMBER = (

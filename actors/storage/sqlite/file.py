@@ -18,7 +18,7 @@ import msgspec
 from actors.domain.suppressions import normal_address
 from actors.errors import StoreError
 from actors.messages import NotificationChannel
-from actors.storage.sqlite.place import Place, check_kind, in_use, make_private, reason_of
+from actors.storage.sqlite.place import FilePlace, check_kind, in_use, make_private, reason_of
 
 UNREADABLE = (sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError, TypeError, AssertionError)
 """What reading raises where a file does not hold what was written into it; ValueError also for SQLite's own messages,
@@ -176,7 +176,7 @@ class SqliteFile:
         self._patiently = patiently
         with contextlib.ExitStack() as opened:
             self._lock = opened.enter_context(contextlib.closing(self._locked()))
-            self.place = opened.enter_context(contextlib.closing(Place(path)))
+            self.place = opened.enter_context(contextlib.closing(FilePlace(path)))
             self.connection = opened.enter_context(contextlib.closing(self._connected()))
             self.place.keep_private()
             self._opened = opened.pop_all()

@@ -43,7 +43,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go_in_child)
 
 
-class Place:
+class FilePlace:
     """The place of a file, locked for as long as it is open.
 
     The lock is on the file itself, on Linux: so it goes along when the file is renamed, and cannot be removed without

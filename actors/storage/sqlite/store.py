@@ -32,7 +32,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
-from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import SettingsChange
 from actors.domain.suppressions import Key, Suppression, normal_address
 from actors.errors import StoreError, Unstorable
@@ -81,7 +80,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     holds it, and callers get :class:`~actors.errors.StoreBusy` after a second.
     """
 
-    _reads = Reads(closed_history, audit_entries, erase_histories)
+    _reads = Reads(recalled, ended_as, closed_history, audit_entries, erase_histories)
     _change = SqliteChange
 
     def __init__(
@@ -99,7 +98,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._retention = Retention(RememberedRows(remember_ids_ns), keep_audit_ns, has_closed=False)
         self._busy_timeout = busy_timeout
         self._file: SqliteFile | None = None
-        self.lease_holds = lambda: not self._cannot_be_written
+        self.lease_holds = lambda: not self._patience.is_locked
         self._numbers: Iterator[int] = count(1)
         """Those of the changes of the file."""
 
@@ -174,11 +173,9 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
 
         return self._to_do.put(lambda batch: batch.change(change, suppressions))
 
-    async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
-        return await self._ask(lambda sql: recalled(sql, notification_id, self._retention.remembered, steady_ns))
-
-    async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
-        return await self._ask(lambda sql: ended_as(sql, notification_id, self._retention.remembered, steady_ns))
+    @property
+    def _kept(self) -> RememberedRows:
+        return self._retention.remembered
 
     # ── in the thread of its own ────────────────────────────────────────────────────────────────────────────────
 
@@ -220,11 +217,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 self._to_do.put_down()
 
     def _patiently(self, do: Callable[[], A]) -> A:
-        """Do something that writes, again and again while another process has the file locked.
-
-        Raises:
-            sqlite3.Error: it is locked, and is not waited for any longer: it could not be opened in time, or is closed.
-        """
+        """Do something that writes, again and again while another process has the file locked, and it may wait."""
         since = time.monotonic()
         while True:
             try:
@@ -234,16 +227,14 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                     raise
                 is_open, waited = self._file is not None, time.monotonic() - since
                 gives_up = (
-                    self._has_waited_to_close()
-                    if is_open
-                    else self._to_do.closed.is_set() or waited >= self._busy_timeout
+                    self._patience.is_over() if is_open else self._to_do.closed.is_set() or waited >= self._busy_timeout
                 )
                 if gives_up or (self._file is not None and self._file.place.why_gone() is not None):
                     error.args = (f"{error}: {lock_holder(self.path)}",)
                     raise
-                self._waits(since, lambda: lock_holder(self.path))
+                self._patience.waits(since, lambda: lock_holder(self.path))
             else:
-                self._goes_on(since)
+                self._patience.goes_on(since)
                 return done
 
     def _answer(self, file: SqliteFile, query: Query) -> None:
