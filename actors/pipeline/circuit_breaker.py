@@ -266,7 +266,7 @@ class CircuitBreakerActor(Stage):
             line = self._lines.get(host)
             if line is not None and self._step(line):
                 ready.append(host)
-        if self._is_per_host and hosts:
+        if self._is_per_host:
             self._take_turns()  # where no others wait any more, a key may have more than its share of the slots
         self.set_timer()
 

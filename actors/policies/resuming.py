@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from actors.instants import NS_PER_S, ns
-from actors.policies.breaker.per_host import KEYS_MAX
+from actors.policies.breaker.states import KEYS_MAX
 
 if TYPE_CHECKING:
     from actors.settings.breaker import CircuitBreakerConfig

@@ -37,6 +37,7 @@ from actors.settings.order import OrderConfig, TenantConfig
 from actors.settings.quantities import (
     FROM_FILE,
     Duration,
+    DurationOr0,
     NotNegative,
     PositiveDuration,
     PositiveNumber,
@@ -523,6 +524,7 @@ def _marker(annotation: Any) -> Any:
 _LEAST_SHARE = 0.01
 _OF_MARKER: Mapping[Any, Callable[[Values, str], Any]] = {
     _marker(Duration): lambda values, key: values.duration(key),
+    _marker(DurationOr0): lambda values, key: values.duration(key),
     _marker(PositiveDuration): lambda values, key: values.duration(key, least=1e-9),
     _marker(PositiveRate): lambda values, _: values.rate(),
     _marker(Share): lambda values, _: values.share(),

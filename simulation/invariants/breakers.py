@@ -13,8 +13,8 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
-from actors.policies.breaker.per_host import IDLE_NS, KEYS_MAX
-from actors.policies.breaker.states import NOT_CLOSED, TRANSITIONS, BreakerEvent
+from actors.policies.breaker.per_host import IDLE_NS
+from actors.policies.breaker.states import KEYS_MAX, NOT_CLOSED, TRANSITIONS, BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
 from simulation.invariants.base import BreakerKey, Context, Finding, Invariant, Objection, observes

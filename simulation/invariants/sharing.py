@@ -10,8 +10,7 @@ from actors.kernel.node import without_node
 from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.shared_breakers import NodesCounted
-from actors.policies.breaker.per_host import KEYS_MAX
-from actors.policies.breaker.states import BreakerEvent
+from actors.policies.breaker.states import KEYS_MAX, BreakerEvent
 from simulation.invariants.base import BreakerKey, Context, Finding, Invariant, Objection, observes
 from simulation.invariants.breakers import open_bounds_ns
 from simulation.invariants.lifecycles import PROCESS

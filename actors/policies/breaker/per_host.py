@@ -14,10 +14,9 @@ from actors.instants import NS_PER_S, wait_ns
 from actors.messages import BreakerState
 from actors.policies.breaker.breaker import Breaker
 from actors.policies.breaker.sharing import Sharing
-from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, Transition
+from actors.policies.breaker.states import KEYS_MAX, TRANSITIONS, BreakerEvent, Transition
 from actors.settings.breaker import CircuitBreakerConfig
 
-KEYS_MAX = 10_000
 _JSON_SPACE = " \t\r\n"
 IDLE_NS = 3600 * NS_PER_S
 

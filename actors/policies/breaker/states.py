@@ -11,6 +11,9 @@ from actors.messages import BreakerState
 NOT_CLOSED = frozenset({BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN})
 """The states in which it keeps requests back."""
 
+KEYS_MAX = 10_000
+"""At most so many hosts have a breaker, or a pace, of their own."""
+
 
 class BreakerEvent(StrEnum):
     """What moves it from one state to another."""
