@@ -44,10 +44,7 @@ class RateLimiterActor(Stage):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        if attempt.charged:
-            self._to_next(attempt)
-            return
-        if self._lines.enter(attempt, attempt.command.user, self.system.now_ns):
+        if attempt.charged or self._lines.enter(attempt, attempt.command.user, self.system.now_ns):
             self._to_next(attempt)
 
     @handles(FlushQueue)
