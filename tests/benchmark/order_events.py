@@ -53,8 +53,8 @@ def _send_commands(bus: EventBus, event: Any, *others: Any) -> None:
     if type(event) is not Order:
         _announce(bus, event, *others)
         return
-    bus.to_handler(order_email(event))  # type: ignore[arg-type]
-    bus.to_handler(order_sms(event))  # type: ignore[arg-type]
+    bus._tell_handler(order_email(event))  # type: ignore[arg-type]
+    bus._tell_handler(order_sms(event))  # type: ignore[arg-type]
 
 
 _announce = EventBus.announce

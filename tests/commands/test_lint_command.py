@@ -85,7 +85,8 @@ def test_each_line_of_templates_that_cannot_be_used_is_a_finding(tmp_path):
     assert (done.returncode, done.stderr) == (1, "")
     cannot = "cannot be used in a template"
     assert done.stdout.splitlines() == [
-        f"{tmp_path}/a.txt:1:1: the filter format {cannot}: use decimals(2), money('EUR') or date('%d.%m.%Y')",
+        f"{tmp_path}/a.txt:1:1: the filter format {cannot}: use decimals(2), money('EUR') or date('%d.%m.%Y'); "
+        "send a number with zeros or blanks in front ready-made, as a variable",
         f"{tmp_path}/a.txt:3:1: a call of upper() {cannot}: use the filter upper",
         f"{tmp_path}/a.txt:4:1: 'include' {cannot}: write its text where it is used",
         f"{tmp_path}/c.txt: wanted text in UTF-8",
