@@ -155,6 +155,8 @@ def meaning(key: str, value: Any, place: WordPlace) -> str | None:
         place: where it stands.
     """
     key = key[:KEY_MAX]
+    if (call := _call(value)) is not None and is_word(call[0]):
+        return meaning(*call, place)
     if isinstance(value, Mapping) and (text := _of_mapping(key, value, place)) is not None:
         return text
     meanings: dict[tuple[str, str | None], tuple[_WordMeaning, list[str]]] = {}
@@ -168,6 +170,18 @@ def meaning(key: str, value: Any, place: WordPlace) -> str | None:
         named = libraries if len(meanings) > 1 or place.group else []
         texts.append(head + _phrase(reading, place) + _as_in(named))
     return "; or ".join(texts) or None
+
+
+_CALL = re.compile(r"(?:tenacity\.)?(\w{1,100})\(([^()]{0,200})\)")
+
+
+def _call(value: Any) -> tuple[str, Any] | None:
+    """Return the name and the arguments of a call that stands as text, such as ``wait_random(min=1, max=4)``."""
+    call = _CALL.fullmatch(value.strip()) if isinstance(value, str) else None
+    if call is None:
+        return None
+    named = dict(re.findall(r"(\w+)\s*=\s*([^\s,]+)", call[2]))
+    return call[1], named or call[2].strip()
 
 
 def _as_in(libraries: list[str]) -> str:
