@@ -107,6 +107,7 @@ class CircuitBreakerActor(Stage):
             self._plain = {kind: self._tenants.letting_in(handler) for kind, handler in handlers.items()}
         self._lines = self._before.lines
         self._is_per_host = self._before.is_per_host
+        self._hosts_share_slots = self._is_per_host and any(lane.slots.are_shared for lane in self._lanes)
         is_only = len(self._lanes) == 1 and not self._is_per_host and not self._before.order.has_keys
         self._only = self._lanes[0] if is_only else None
         """The lane where there is but one, with one breaker for all and without turns of users, hosts or tenants."""
@@ -266,7 +267,7 @@ class CircuitBreakerActor(Stage):
             line = self._lines.get(host)
             if line is not None and self._step(line):
                 ready.append(host)
-        if self._is_per_host:
+        if self._hosts_share_slots:
             self._take_turns()  # where no others wait any more, a key may have more than its share of the slots
         self.set_timer()
 
