@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from actors.lint.findings import Finding, Rules, said
 from actors.lint.retries import floor_is_above_share, last_start
-from actors.lint.traffic import NEARLY, Traffic, as_written, excess, failing, growth, key_of, trips
+from actors.lint.traffic import NEARLY, Traffic, as_written, excess, failing, growth, key_of, refusals, trips
 from actors.settings.distribution_moments import limited_mean, mean, median, share_above
 
 if TYPE_CHECKING:
@@ -203,6 +203,7 @@ def _slots(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Fin
     """
     latency, limit, nodes, lasts_s = config.provider.latency, config.concurrency_limit, traffic.nodes, traffic.lasts_s
     arriving, takes = traffic.arriving(flow, config), limited_mean(latency, config.timeout)
+    too_many = refusals if config.slot_wait == 0 else growth
     for path, slots in (
         (("max_in_flight",), config.slots),
         (("concurrency_limit", "maximum"), None if limit is None else limit.maximum),
@@ -212,7 +213,7 @@ def _slots(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Fin
             yield _RULES.found(
                 "slots-below-load",
                 at=path, slots=slots, nodes=traffic.at_each_node, latency=takes, let_through=let_through, most=most,
-                arriving=arriving, excess=growth(flow - most),
+                arriving=arriving, excess=too_many(flow - most),
             )  # fmt: skip
     whole, places = mean(latency), config.provider.capacity
     # In an hour, no attempt takes up more of a place than an hour.

@@ -164,6 +164,11 @@ def growth(per_s: float, of: str = "") -> Said:
     return said("the queue{of} grows by {excess:many}", of=of, excess=per_s)
 
 
+def refusals(per_s: float) -> Said:
+    """Return what becomes of so many a second of which none waits."""
+    return said("{excess:many} are refused", excess=per_s)
+
+
 def excess(per_s: float, limit: RateLimitConfig, of: str = "") -> Said:
     """Return what happens to so many a second that are too much for a limit."""
     if limit.on_limit == "drop":
