@@ -525,7 +525,8 @@ def _gather(
                 found = True
                 tree |= _with_fixed(row, tree)
                 continue
-        if "." not in name and place.refused(ours, value) is None and _is_setting(ours, place):
+        is_ours = "." not in name and place.refused(ours, value) is None and _is_setting(ours, place)
+        if is_ours and not _means_else(name, value, place):
             _put(tree, ours, value, name, said)
             found = True
             continue
@@ -552,10 +553,21 @@ def _put(tree: dict[str, Any], key: str, value: Any, name: str, said: list[str])
     there: Any = tree
     for part in key.split("."):
         there = there.get(part) if isinstance(there, dict) else None
-    if there is None or there == value:
+    if isinstance(there, dict) and isinstance(value, dict):
+        for one, each in value.items():
+            if one not in there:  # what was given for it by itself stands
+                there[one] = each
+    elif there is None or there == value:
         _merge(tree, _tree(key, value))
     else:
         said.append(f"{name} is {key} too, which has another value already")
+
+
+def _means_else(name: str, value: Any, place: WordPlace) -> bool:
+    """Tell whether a key of ours means another thing in the mapping of a library that it stands in."""
+    return any(
+        row.peer == place.peer and place.inside in map(plain, row.at.split()) for row in _rows(name, value, place)
+    )
 
 
 def _is_rate(key: str) -> bool:
