@@ -180,7 +180,8 @@ def _call(value: Any) -> tuple[str, Any] | None:
     call = _CALL.fullmatch(value.strip()) if isinstance(value, str) else None
     if call is None:
         return None
-    named = dict(re.findall(r"(\w+)\s*=\s*([^\s,]+)", call[2]))
+    parts = (part.partition("=") for part in call[2].split(","))
+    named = {name.strip(): given.strip() for name, equals, given in parts if equals}
     return call[1], named or call[2].strip()
 
 
