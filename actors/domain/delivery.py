@@ -216,8 +216,9 @@ class Delivery(msgspec.Struct, gc=False):
 
     @property
     def sent_until_ns(self) -> int | None:
-        """The last instant at which it may be sent."""
-        return sooner(self.expires_at_ns, self.falls_back_ns)
+        """The last instant at which it may be sent; None: there is none."""
+        until_ns = self.falls_back_ns
+        return until_ns if self.command.expires_after is None else sooner(self.expires_at_ns, until_ns)
 
 
 NO_PAYLOAD = frozenset({"expires_after", "priority"})

@@ -99,9 +99,8 @@ class Retries:
         if wait_ns is None:
             return None, outcome.reason
         retry_at_ns = now_ns + wait_ns
-        has_limit = delivery.command.expires_after is not None or delivery.falls_back_ns is not None
-        expires_at_ns = delivery.sent_until_ns if has_limit else None
-        if expires_at_ns is not None and retry_at_ns > expires_at_ns:
+        until_ns = delivery.sent_until_ns
+        if until_ns is not None and retry_at_ns > until_ns:
             return None, EXPIRED
         if self._bound_time:
             last_ns = policy.last_start_ns(delivery.fresh_since_ns)
@@ -117,11 +116,9 @@ class Retries:
 
         The time on this channel, where it falls back to another one then, runs from its first attempt.
         """
-        command = delivery.command
         if self._fallbacks is not None and delivery.falls_back_ns is None:
-            delivery.limit_channel(self._fallbacks.time_limit_ns(command, now_ns))
-        has_limit = command.expires_after is not None or delivery.falls_back_ns is not None
-        until_ns = delivery.sent_until_ns if has_limit else None
+            delivery.limit_channel(self._fallbacks.time_limit_ns(delivery.command, now_ns))
+        until_ns = delivery.sent_until_ns
         return sooner(until_ns, self._last_retry_ns(delivery)) if delivery.attempts else until_ns
 
     def _last_retry_ns(self, delivery: Delivery) -> int | None:
