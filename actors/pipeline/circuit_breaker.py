@@ -296,12 +296,10 @@ class CircuitBreakerActor(Stage):
                 return False
         if flow is None:
             flow = self._before.turn_in(line, now_ns)
-        first, goes = line.queue(flow).first, False
-        if is_too_late(first, now_ns):
-            self.reject(first, EXPIRED)
-        elif not self.is_wanted(first):
-            self.tell_handler(Requeued(attempt=first, charged=True))
-        elif blocked := self._admit(first, line.host):
+        first = line.queue(flow).first
+        is_sent_back = self.sends_back(first)
+        blocked = {} if is_sent_back else self._admit(first, line.host)
+        if blocked:
             reasons = reasons_of(blocked.values())
             if self._tenants is not None and BlockReason.TENANT in reasons:
                 self._tenants.hand_back(first)
@@ -310,9 +308,7 @@ class CircuitBreakerActor(Stage):
             else:
                 self._wait_for(line, blocked, reasons)
                 return False
-        else:
-            goes = True
-        room.take(line, flow, goes=goes, at=at)
+        room.take(line, flow, goes=not is_sent_back and not blocked, at=at)
         return line.size > 0 and not (line.reasons == ONLY_PACED and self._before.is_held_by_pace(line, now_ns))
 
     # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -189,7 +189,7 @@ class Handler(Actor):
                 for delivery in list(self._deliveries.values()):
                     if delivery.current is not None and delivery.command.channel == channel:
                         delivery.note_charged(delivery.current.charged)  # perhaps it never came to the limiter
-                        if stages.is_wanted is not None and not stages.is_wanted(delivery.command):
+                        if not stages.wants(delivery.command):
                             self._requeue(delivery, delivery.charged)
                         else:
                             self._send(delivery)

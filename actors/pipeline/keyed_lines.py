@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, Requeued, is_too_late
+from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, is_too_late
 from actors.messages import DeferralCause
 from actors.pipeline.stage import Stage
 from actors.policies.order import Order
@@ -95,12 +95,8 @@ class KeyedLines:
             flow = line.turns.next()
             assert flow is not None
             first = line.queue(flow).first
-            if is_too_late(first, now_ns):
+            if self._stage.sends_back(first):
                 self.room.take(line, flow, goes=False)
-                self._stage.reject(first, EXPIRED)
-            elif not self._stage.is_wanted(first):
-                self.room.take(line, flow, goes=False)
-                self._stage.tell_handler(Requeued(attempt=first, charged=self._stage.is_charged_here))
             elif (fits_at_ns := self._fits(first, line.host, now_ns)) == now_ns:
                 self.room.take(line, flow, goes=True)
                 self._pass_on(first, line.host)

@@ -99,10 +99,15 @@ class Stage(Actor):
         """End an attempt that is not made."""
         self.tell_handler(Rejected(attempt=attempt, reason=reason))
 
-    def is_wanted(self, attempt: Attempt) -> bool:
-        """Tell whether a user wants an attempt now whose turn has come."""
-        is_wanted = self._stages.is_wanted
-        return is_wanted is None or is_wanted(attempt.command)
+    def sends_back(self, attempt: Attempt) -> bool:
+        """Send an attempt back whose turn has come, if it has expired or is not wanted now; tell whether it does."""
+        if is_too_late(attempt, self.system.now_ns):
+            self.reject(attempt, EXPIRED)
+        elif not self._stages.wants(attempt.command):
+            self.tell_handler(Requeued(attempt=attempt, charged=self.is_charged_here or attempt.charged))
+        else:
+            return False
+        return True
 
     def publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
         """Record and announce that an attempt waits; None: nobody knows until when."""
@@ -119,14 +124,8 @@ class Stage(Actor):
         )
 
     def _takes_up(self, message: Any) -> bool:
-        """Send an attempt back that has expired while this stage was down, or is not wanted now, as from a line."""
-        if type(message) is not Attempt or may_still_go(message, self._stages, self.system.now_ns):
-            return True
-        if is_too_late(message, self.system.now_ns):
-            self.reject(message, EXPIRED)
-        else:
-            self.tell_handler(Requeued(attempt=message, charged=self.is_charged_here or message.charged))
-        return False
+        """Ask of an attempt that has come while this stage was down what is asked when one's turn comes."""
+        return type(message) is not Attempt or not self.sends_back(message)
 
     def _publish(self, event: RecordedEvent) -> None:
         self._incarnation.process.record(event)
@@ -135,4 +134,4 @@ class Stage(Actor):
 
 def may_still_go(attempt: Attempt, stages: Stages, now_ns: int) -> bool:
     """Tell whether an attempt that has waited has not expired, and is wanted."""
-    return not is_too_late(attempt, now_ns) and (stages.is_wanted is None or stages.is_wanted(attempt.command))
+    return not is_too_late(attempt, now_ns) and stages.wants(attempt.command)

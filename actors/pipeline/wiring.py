@@ -104,6 +104,10 @@ class Stages:
         self.budget, self.is_current, self.is_wanted = budget, is_current, is_wanted
         self.fill_in, self.lease_holds = fill_in, lease_holds
 
+    def wants(self, command: SendNotification) -> bool:
+        """Tell whether a user wants now what has waited."""
+        return self.is_wanted is None or self.is_wanted(command)
+
     @property
     def in_flight(self) -> int:
         """Attempts that the providers' lanes have let through and that have not ended."""

@@ -379,10 +379,6 @@ class WaitingRoom(Generic[W]):
         line, place = self.lines.get(host), self._place_of(host, flow, item)
         return line is not None and place is not None and self._take_out(line, flow, place) is not None
 
-    def has(self, host: str, flow: Flow, item: W) -> bool:
-        """Tell whether one waits at a host."""
-        return self._place_of(host, flow, item) is not None
-
     def _place_of(self, host: str, flow: Flow, item: W) -> int | None:
         line = self.lines.get(host)
         queue = None if line is None else line.turns.get(flow)
