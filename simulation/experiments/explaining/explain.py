@@ -13,7 +13,6 @@ from actors.messages import NotificationChannel
 from actors.settings.retry import RetryConfig
 from simulation.experiments.explaining.breaking import breaker_in_words, cost_in_words, endpoints_in_words, open_spells
 from simulation.experiments.explaining.outages import OUTAGES_S, besides, left_out, one_call, under_load
-from simulation.experiments.explaining.page import page
 from simulation.experiments.explaining.parts import By, ChannelExplained, Schedule, Sentence
 from simulation.experiments.explaining.schedule import schedules
 from simulation.experiments.explaining.words import reach_text
@@ -39,6 +38,8 @@ class Explanation:
         return line("Explanation", self.scenario.name, [each.channel for each in self.channels])
 
     def _repr_html_(self) -> str:
+        from simulation.experiments.explaining.page import page
+
         return page(self.scenario.name, self.channels)
 
     @property

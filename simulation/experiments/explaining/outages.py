@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from itertools import cycle
+from statistics import fmean, median
 
-import numpy as np
-import numpy.typing as npt
-
+from actors.instants import NS_PER_S, ns
 from actors.lint.traffic import trips
-from actors.messages import NotificationChannel
+from actors.messages import (
+    BreakerTransitioned,
+    NotificationChannel,
+    NotificationFailed,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
 from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import FROM_FILE
 from simulation.experiments.explaining.parts import By, OneCall, Reach, UnderLoad
 from simulation.experiments.explaining.schedule import drawn_starts
+from simulation.results.backlogs import waits_since_ns
 from simulation.results.result import Result
 from simulation.running.runner import run
 from simulation.scenario import ChannelWorkload, EventWorkload, Scenario, WorkloadEntry
@@ -26,7 +37,11 @@ AFTER_S = 60.0
 """How long calls go on coming after it."""
 CALLS_MAX = 6_000
 """Calls of a run; more would take too long, so fewer come a second."""
+CALLS_COUNTED_MAX = 200_000
+"""Of more calls whose schedules are drawn, only each second, third, … is followed."""
 _SEED = 0
+_HALF_NS = 5e-10
+"""Instants are in whole nanoseconds, as the simulated clock has them."""
 
 _IN_RUNS_ONLY = (
     "rate_limit",
@@ -76,13 +91,12 @@ def one_call(config: ChannelConfig, outage_s: float) -> OneCall:
     """Return what an outage does to a call that is first tried as it begins."""
     takes_s = limited_mean(config.provider.latency, config.timeout)
     starts = drawn_starts(config.retry, takes_s, _SEED)
-    after = _first_after(starts, outage_s)
-    delivered = np.isfinite(after)
-    attempts = float(np.mean(np.sum(starts < outage_s, axis=1) + delivered))
-    came = after[delivered] + takes_s
-    reach = Reach(float(came.min()), float(np.median(came)), float(came.max())) if len(came) else None
+    met = [bisect_left(row, outage_s) for row in starts]
+    after = [row[count] for row, count in zip(starts, met, strict=True) if row[count:] and row[count] < math.inf]
+    reach = Reach(min(after) + takes_s, median(after) + takes_s, max(after) + takes_s) if after else None
+    attempts = (sum(met) + len(after)) / len(starts)
     by = By.FORMULA if len(starts) == 1 else By.DRAWS
-    return OneCall(outage_s, float(np.mean(delivered)), reach, attempts, by)
+    return OneCall(outage_s, len(after) / len(starts), reach, attempts, by)
 
 
 def under_load(
@@ -103,49 +117,51 @@ def under_load(
     return _by_run(scenario, channel, rate, outage_s, like)
 
 
-def _first_after(starts: npt.NDArray[np.float64], outage_s: float) -> npt.NDArray[np.float64]:
-    """Return of each call when the first of its attempts starts that an outage does not meet; infinity if none does."""
-    after: npt.NDArray[np.float64] = np.where(starts >= outage_s, starts, np.inf).min(axis=1)
-    return after
-
-
 def _by_schedule(config: ChannelConfig, rate: float, outage_s: float) -> UnderLoad:
     """Calls come at 0, 1 / rate, 2 / rate, … from the beginning of the outage; each makes its attempts, whatever the
     others do."""
     takes_s = config.provider.latency.constant or 0.0
     drawn = drawn_starts(config.retry, takes_s, _SEED)
     calls = math.ceil(round(rate * outage_s, 6))
-    came = np.arange(calls) / rate
-    # In whole nanoseconds, as the simulated clock has it.
-    starts = np.round(came[:, None] + drawn[np.arange(calls) % len(drawn)], 9)
-    met = (starts < outage_s).sum(axis=1)
-    after = _first_after(starts, outage_s)
-    delivered = np.isfinite(after)
-    steady = np.arange(calls, calls + math.ceil(rate * max(AFTER_S, 1.0))) / rate
-    seconds = np.floor(np.concatenate([after[delivered], steady]) - outage_s + 1e-9).astype(np.int64)
-    waited = after[delivered] + takes_s - came[delivered]
+    # How many of the calls come so early that the outage meets an attempt, by the starts of attempts. Of drawn
+    # schedules it is the mean over all of them, and not what one for each call happens to give.
+    met = [
+        [min(calls, max(0, math.ceil(round((outage_s - start) * rate, 6)))) for start in row if start < math.inf]
+        for row in drawn
+    ]
     is_exact = len(drawn) == 1
-    lost, requests = float(calls - delivered.sum()), float(met.sum())
-    if not is_exact:  # the mean over all schedules that were drawn, and not what one for each call happens to give
-        lost = float(_share_before(np.where(np.isfinite(drawn), drawn, -np.inf).max(axis=1), outage_s - came).sum())
-        requests = float(sum(_share_before(column, outage_s - came).sum() for column in drawn.T))
+    delivered_by = [
+        start for start, ours, before in zip(drawn[0][1:], met[0][1:], met[0], strict=False) if ours < before
+    ]
     return UnderLoad(
         outage_s,
         rate,
         calls,
-        lost,
-        requests,
-        float(np.bincount(seconds).max()) if len(seconds) else 0.0,
-        (float(waited.max()) if len(waited) else takes_s) if is_exact else None,
+        fmean(row[-1] for row in met),
+        fmean(map(sum, met)),
+        float(_busiest_second_after(drawn, rate, outage_s, calls)),
+        max(delivered_by, default=0.0) + takes_s if is_exact else None,
         None,
         None,
         By.FORMULA if is_exact else By.DRAWS,
     )
 
 
-def _share_before(starts: npt.NDArray[np.float64], at_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return which share of some starts comes before each of these times."""
-    return np.searchsorted(np.sort(starts), at_s) / len(starts)
+def _busiest_second_after(drawn: Sequence[Sequence[float]], rate: float, outage_s: float, calls: int) -> int:
+    """Return the most requests in a second after an outage: those with which its calls are delivered, and new ones.
+
+    Of very many calls only each second, third, … is looked at.
+    """
+    step = math.ceil(calls / CALLS_COUNTED_MAX)
+    seconds: Counter[int] = Counter()
+    for number, row in zip(range(0, calls, step), cycle(drawn)):
+        left_s = outage_s - number / rate - _HALF_NS
+        place = bisect_left(row, left_s)
+        if place < len(row) and row[place] < math.inf:
+            seconds[int(row[place] - left_s)] += step
+    for number in range(calls, calls + math.ceil(rate * AFTER_S), step):
+        seconds[int(number / rate - outage_s + _HALF_NS)] += step
+    return max(seconds.values())
 
 
 def _by_run(
@@ -153,40 +169,59 @@ def _by_run(
 ) -> UnderLoad:
     rate = min(rate, CALLS_MAX / (BEFORE_S + outage_s + AFTER_S))
     result = run(_with_outage(scenario, channel, rate, outage_s, like))
-    tried, breaker = result.attempts, result.breaker
-    asked = tried[(tried["channel"] == channel.value) & ~tried["refused"]]
-    since = asked["start_s"].to_numpy() - BEFORE_S
-    meanwhile = (since >= 0) & (since < outage_s)
-    after = np.floor(since[since >= outage_s] - outage_s).astype(np.int64)
-    opens_s, closes_s = _breaker(result, channel, outage_s) if len(breaker) else (None, None)
-    came = result.notifications["requested_at_s"].to_numpy() - BEFORE_S
-    calls = int(np.sum((came >= 0) & (came < outage_s)))
-    requests = result.requests
-    lost_s = requests["waited_since_s"].to_numpy()[np.isinf(requests["time_s"])] - BEFORE_S
-    figures = result.summary["channels"][channel.value]
+    begins_ns, ends_ns = ns(BEFORE_S), ns(BEFORE_S + outage_s)
+    asked_ns = [
+        event.started_ns
+        for event in result.history
+        if isinstance(event, (NotificationSent, NotificationFailed))
+        and event.channel == channel
+        and not (isinstance(event, NotificationFailed) and event.refused)
+    ]
+    after = Counter((at_ns - ends_ns) // NS_PER_S for at_ns in asked_ns if at_ns >= ends_ns)
+    came_ns = [event.at_ns for event in result.history if isinstance(event, NotificationRequested)]
+    lost_ns = _lost_ns(result)
+    opens_s, closes_s = _breaker(result, channel, outage_s)
     return UnderLoad(
         outage_s,
         rate,
-        calls,
-        float(np.sum(lost_s < outage_s)),
-        float(meanwhile.sum()),
-        float(np.bincount(after).max()) if len(after) else 0.0,
-        figures["sent_time_s"]["max"],
+        sum(begins_ns <= at_ns < ends_ns for at_ns in came_ns),
+        float(sum(since_ns < ends_ns for since_ns in lost_ns)),
+        float(sum(begins_ns <= at_ns < ends_ns for at_ns in asked_ns)),
+        float(max(after.values(), default=0)),
+        result.summary["channels"][channel.value]["sent_time_s"]["max"],
         opens_s,
         closes_s,
         By.RUN,
-        int(np.sum(lost_s >= outage_s)),
+        sum(since_ns >= ends_ns for since_ns in lost_ns),
     )
 
 
+def _lost_ns(result: Result) -> list[int]:
+    """Return since when the user waits of each request of which nothing was delivered, though it was wanted."""
+    request_of: dict[str, str] = {}
+    since_ns: dict[str, int] = {}
+    settled = set[str]()
+    for event in result.history:
+        if isinstance(event, NotificationRequested):
+            request = event.notification_id if event.instead_of is None else request_of[event.instead_of]
+            request_of[event.notification_id] = request
+            since_ns[request] = waits_since_ns(event)
+        elif isinstance(event, NotificationSent) or (
+            isinstance(event, NotificationSuppressed) and event.notification_id in since_ns
+        ):
+            settled.add(request_of[event.notification_id])
+    return [at_ns for request, at_ns in since_ns.items() if request not in settled]
+
+
 def _breaker(result: Result, channel: NotificationChannel, outage_s: float) -> tuple[float | None, float | None]:
-    changes = result.breaker[result.breaker["channel"] == channel.value]
-    opened = changes[(changes["to"] == "open") & (changes["time_s"] >= BEFORE_S)]
-    if not len(opened):
+    """Return when the breaker opens first, and closes for good, in seconds from the outage's beginning and its end."""
+    changes = [e for e in result.history if isinstance(e, BreakerTransitioned) and e.breaker == channel.value]
+    opened_ns = [each.at_ns for each in changes if each.to_state == "open" and each.at_ns >= ns(BEFORE_S)]
+    if not opened_ns:
         return None, None
-    closed = changes[(changes["to"] == "closed") & (changes["time_s"] >= opened["time_s"].iloc[-1])]
-    closes_s = float(closed["time_s"].iloc[-1]) - BEFORE_S - outage_s if len(closed) else None
-    return float(opened["time_s"].iloc[0]) - BEFORE_S, closes_s
+    closed_ns = [each.at_ns for each in changes if each.to_state == "closed" and each.at_ns >= opened_ns[-1]]
+    closes_s = closed_ns[-1] / NS_PER_S - BEFORE_S - outage_s if closed_ns else None
+    return opened_ns[0] / NS_PER_S - BEFORE_S, closes_s
 
 
 def _with_outage(

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 from random import Random
-
-import numpy as np
-import numpy.typing as npt
+from statistics import median
 
 from actors.instants import NS_PER_S, wait_ns
 from actors.policies.retry.backoff import Backoff
 from actors.settings.retry import RetryConfig
 from simulation.experiments.explaining.parts import Attempt, Reach, Schedule
-from simulation.reporting.plots.backoff import envelope, policy_text
+from simulation.reporting.retry_waits import DRAWS, Fixed, envelope, policy_text
 
 SHOWN = 10
 """Attempts of a schedule that are listed one by one; the last one follows."""
 
-DRAWS = 4000
 _DRAWN_WAITS_MAX = 400_000
 _ENVELOPE_MAX = 1000
 """A schedule is looked at as far as this attempt."""
@@ -30,7 +28,7 @@ def schedules(config: RetryConfig, seed: int = 0) -> tuple[Schedule, ...]:
     return (*found, *(_schedule(name, config.with_rule(rule), seed) for name, rule in rules if rule is not None))
 
 
-def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0) -> npt.NDArray[np.float64]:
+def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0) -> list[list[float]]:
     """Return the starts of attempts in seconds from the first, a row for each of many calls that never succeed.
 
     Without jitter there is one row. An attempt that is not made, for `max_elapsed` comes first, starts at infinity.
@@ -44,66 +42,47 @@ def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0) -> np
     rows = 1 if config.jitter == "none" else max(1, min(DRAWS, _DRAWN_WAITS_MAX // max(1, retries)))
     policy = Backoff(config, Random(seed))
     takes_ns = wait_ns(takes_s)
-    starts = np.zeros((rows, retries + 1), dtype=np.int64)
-    for row in starts:
+    end_ns = math.inf if config.max_elapsed is None else wait_ns(config.max_elapsed)
+    starts = []
+    for _ in range(rows):
+        row = [0.0]
         memory_ns: int | None = None
         at_ns = 0
         for number in range(1, retries + 1):
             delay_ns, memory_ns = policy.next_wait(number, memory_ns)
             at_ns += takes_ns + delay_ns
-            row[number] = at_ns
-    seconds = starts / NS_PER_S
-    if config.max_elapsed is not None:
-        seconds[starts >= wait_ns(config.max_elapsed)] = np.inf
-    return seconds
+            row.append(at_ns / NS_PER_S if at_ns < end_ns else math.inf)
+        starts.append(row)
+    return starts
 
 
 def _schedule(failures: str, config: RetryConfig, seed: int) -> Schedule:
     count = min(config.max_attempts, _ENVELOPE_MAX)
     jittered = config.jitter != "none"
-    waits = envelope(config, count - 1, seed) if count > 1 else None
     earliest, latest = _reach_of_starts(config, count)
     drawn = drawn_starts(config, seed=seed)
+    made = [[start for start in column if start < math.inf] for column in zip(*drawn, strict=True)]
     if config.jitter == "soft":  # where a wait is cut off, a higher draw may bring the next start forward
-        made_in = np.isfinite(drawn)
-        earliest = [
-            min(at, float(column[made].min(initial=at)))
-            for at, column, made in zip(earliest, drawn.T, made_in.T, strict=True)
-        ]
-        latest = [
-            max(at, float(column[made].max(initial=at)))
-            for at, column, made in zip(latest, drawn.T, made_in.T, strict=True)
-        ]
+        earliest = [min([at, *column]) for at, column in zip(earliest, made, strict=True)]
+        latest = [max([at, *column]) for at, column in zip(latest, made, strict=True)]
     attempts = [Attempt(1, None, Reach(0.0, 0.0, 0.0))]
-    for number in range(2, count + 1):
+    waits = list(zip(*envelope(config, count - 1, seed)[:3], strict=True)) if count > 1 else []
+    for number, wait in enumerate(waits, 2):
         if config.max_elapsed is not None and earliest[number - 1] >= config.max_elapsed:
             break
-        assert waits is not None
-        wait = Reach(*(float(edge[number - 2]) for edge in (waits.shortest, waits.median, waits.longest)))
-        made = drawn[:, number - 1][np.isfinite(drawn[:, number - 1])]
         is_certain = config.max_elapsed is None or latest[number - 1] < config.max_elapsed
         latest_s = latest[number - 1] if is_certain else config.max_elapsed or 0.0
-        median = float(np.median(made)) if len(made) else None
-        attempts.append(Attempt(number, wait, Reach(earliest[number - 1], median, latest_s), is_certain))
+        middle = median(made[number - 1]) if made[number - 1] else None
+        attempts.append(Attempt(number, Reach(*wait), Reach(earliest[number - 1], middle, latest_s), is_certain))
     listed = attempts if len(attempts) <= SHOWN + 1 else [*attempts[:SHOWN], attempts[-1]]
     return Schedule(
         failures,
         policy_text(config),
         tuple(listed),
         config.max_attempts,
-        float(np.isfinite(drawn).sum(axis=1).mean()),
+        sum(map(len, made)) / len(drawn),
         len(drawn) if jittered else 0,
     )
-
-
-class _Always:
-    """Stands in for a generator: every draw is the same."""
-
-    def __init__(self, share: float) -> None:
-        self._share = share
-
-    def random(self) -> float:
-        return self._share
 
 
 def _reach_of_starts(config: RetryConfig, count: int) -> tuple[list[float], list[float]]:
@@ -111,7 +90,7 @@ def _reach_of_starts(config: RetryConfig, count: int) -> tuple[list[float], list
     before it, so these are the starts where each draw is the lowest, and where each is the highest."""
     ends = []
     for share in (0.0, 1.0):
-        policy = Backoff(config, _Always(share))  # type: ignore[arg-type]
+        policy = Backoff(config, Fixed(share))
         memory_ns: int | None = None
         waits = []
         for number in range(1, count):

@@ -10,8 +10,8 @@ from actors.settings.channel import ChannelConfig
 from actors.settings.retry import RetryConfig
 from simulation.reporting.fault_windows import Span, windows
 from simulation.reporting.html.words import count, percent, plain_duration, shortened
-from simulation.reporting.plots.backoff import envelope, policy_text
 from simulation.reporting.plots.panels import bins, peak
+from simulation.reporting.retry_waits import envelope, policy_text
 from simulation.results.tables import transitions_of
 from simulation.scenario.metrics import NEVER, WITHIN_S
 
@@ -148,7 +148,7 @@ def _backoff(channels: str, retry: RetryConfig) -> str:
         return f"{channels}: one attempt, and no retries."
     retries = retry.max_attempts - 1
     waits = envelope(retry, min(retries, WAITS_MAX))
-    said = [_range(float(low), float(high)) for low, high in zip(waits.shortest, waits.longest, strict=True)]
+    said = [_range(low, high) for low, high in zip(waits.shortest, waits.longest, strict=True)]
     more = f", and so on to retry {count(retries)}" if retries > WAITS_MAX else ""
     return f"{channels}: {policy_text(retry)}; waits before each retry: {', '.join(said)}{more}."
 

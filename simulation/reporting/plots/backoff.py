@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from random import Random
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from actors.errors import ConfigurationError, WrongType
-from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel
-from actors.policies.retry.backoff import Backoff
 from actors.settings.base import validated
 from actors.settings.channel import ChannelConfig, RetryConfig
 from simulation.reporting.plots.canvas import canvas, say
@@ -26,6 +23,7 @@ from simulation.reporting.plots.legend import legend_within, set_title
 from simulation.reporting.plots.looks import series_look
 from simulation.reporting.plots.text import cut, drawable
 from simulation.reporting.plots.time_axis import draw_log_durations
+from simulation.reporting.retry_waits import Envelope, envelope, policy_text
 from simulation.results.formatting import duration_text
 
 WIDTH, HEIGHT = 7.6, 4.0
@@ -34,34 +32,16 @@ ATTEMPTS_SHOWN = 10
 """Of a policy with more attempts, by default."""
 
 ATTEMPTS_MAX = 200
-DRAWS = 4000
-"""Schedules that are drawn where a wait depends on those before it."""
-
 LOGARITHMIC_FROM = 8.0
 """A longest wait so many times the shortest needs a logarithmic axis."""
 
 LABEL_ROOM = 3.0
 """How wide an entry of the legend may be, in inches."""
 
+_Waits: TypeAlias = "Envelope[npt.NDArray[np.float64]]"
+
 Retry: TypeAlias = "RetryConfig | ChannelConfig | Mapping[str, Any]"
 """A retry policy: its settings, those of a channel, or its keys and values as a file has them."""
-
-
-class Envelope(NamedTuple):
-    """The waits before the retries of a policy, in seconds, one entry a retry."""
-
-    shortest: npt.NDArray[np.float64]
-    """No wait is shorter."""
-
-    median: npt.NDArray[np.float64]
-    longest: npt.NDArray[np.float64]
-    """No wait is longer."""
-
-    low: npt.NDArray[np.float64] | None = None
-    """One wait in twenty is shorter; None where all between the shortest and the longest are equally likely."""
-
-    high: npt.NDArray[np.float64] | None = None
-    """One wait in twenty is longer."""
 
 
 def backoff(
@@ -90,7 +70,7 @@ def backoff(
         for number, (label, config) in enumerate(policies.items()):
             retries = (min(config.max_attempts, ATTEMPTS_SHOWN) if attempts is None else attempts) - 1
             if retries:
-                waits = envelope(config, retries, seed)
+                waits = envelope(config, retries, seed).map(np.array)
                 draw = _draw if len(policies) == 1 else partial(_draw_beside, of=len(policies))
                 drawn.append(draw(ax, number, label or policy_text(config), waits))
         set_title(ax, _title(policies, drawn))
@@ -124,94 +104,7 @@ def policies_by_channels(configs: Mapping[NotificationChannel, ChannelConfig]) -
     return {", ".join(channels): found[policy] for policy, channels in names.items()}
 
 
-def envelope(config: RetryConfig, retries: int, seed: int = 0) -> Envelope:
-    """Return the waits before the first `retries` retries of a policy."""
-    if config.jitter in ("decorrelated", "soft"):
-        return _drawn_envelope(config, retries, seed)
-    # Else the wait rises with its one draw, which the median of is a half.
-    waits = [
-        [
-            Backoff(config, _Fixed(share)).next_delay_ns(number, None) / NS_PER_S  # type: ignore[arg-type]
-            for number in range(1, retries + 1)
-        ]
-        for share in (0.0, 0.5, 1.0)
-    ]
-    return Envelope(*(np.array(row) for row in waits))
-
-
-class _Fixed:
-    """Stands in for a generator: every draw is the same."""
-
-    def __init__(self, share: float) -> None:
-        self._share = share
-
-    def random(self) -> float:
-        return self._share
-
-
-def _drawn_envelope(config: RetryConfig, retries: int, seed: int) -> Envelope:
-    policy = Backoff(config, Random(seed))
-    waits = np.empty((DRAWS, retries))
-    for row in waits:
-        memory_ns: int | None = None
-        for number in range(1, retries + 1):
-            wait_ns, memory_ns = policy.next_wait(number, memory_ns)
-            row[number - 1] = wait_ns / NS_PER_S
-    low, median, high = np.quantile(waits, (0.05, 0.5, 0.95), axis=0)
-    shortest, longest = (
-        _soft_reach(config, retries) if config.jitter == "soft" else _decorrelated_reach(config, retries)
-    )
-    return Envelope(shortest, median, longest, low, high)
-
-
-def _decorrelated_reach(config: RetryConfig, retries: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the shortest and longest waits: with every draw the lowest, and with every draw the highest."""
-    ends = []
-    for share in (0.0, 1.0):
-        policy = Backoff(config, _Fixed(share))  # type: ignore[arg-type]
-        wait_ns: int | None = None
-        reached = []
-        for number in range(1, retries + 1):
-            wait_ns = policy.next_delay_ns(number, wait_ns)
-            reached.append(wait_ns / NS_PER_S)
-        ends.append(np.array(reached))
-    return ends[0], ends[1]
-
-
-def _soft_reach(config: RetryConfig, retries: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the shortest and longest waits: from the end of one attempt's range to the beginning of the next, and from
-    the beginning of it to the end."""
-    low, high = Backoff(config, _Fixed(0.0)), Backoff(config, _Fixed(1.0))  # type: ignore[arg-type]
-    shortest, longest = [], []
-    lowest_reach_ns: int | None = None
-    highest_reach_ns: int | None = None
-    for number in range(1, retries + 1):
-        shortest.append(low.next_wait(number, highest_reach_ns)[0] / NS_PER_S)
-        longest.append(high.next_wait(number, lowest_reach_ns)[0] / NS_PER_S)
-        lowest_reach_ns = low.next_wait(number, lowest_reach_ns)[1]
-        highest_reach_ns = high.next_wait(number, highest_reach_ns)[1]
-    return np.array(shortest), np.array(longest)
-
-
-def policy_text(config: RetryConfig) -> str:
-    """Return a policy in a few words: ``exponential ×2 from 1 s to 60 s, full jitter``."""
-    initial, longest = duration_text(config.initial_delay), duration_text(config.max_delay)
-    if config.schedule is not None:
-        text = "schedule"
-    elif config.jitter in ("decorrelated", "soft"):
-        text = f"from {initial} to {longest}"
-    elif config.backoff == "constant":
-        text = f"constant {initial}"
-    else:
-        times = f" ×{config.backoff_multiplier:g}" if config.backoff == "exponential" else ""
-        text = f"{config.backoff}{times} from {initial} to {longest}"
-    if config.jitter == "none":
-        return f"{text}, no jitter"
-    share = f" ±{config.jitter_share * 100:g}%" if config.jitter == "proportional" else ""
-    return f"{text}, {config.jitter}{share} jitter"
-
-
-def _title(policies: Mapping[str, RetryConfig], drawn: Sequence[Envelope]) -> str:
+def _title(policies: Mapping[str, RetryConfig], drawn: Sequence[_Waits]) -> str:
     """Return what one policy is called, or how long the waits of several get."""
     (label, config), *others = policies.items()
     if not drawn:
@@ -252,7 +145,7 @@ def _policy(retry: object) -> RetryConfig:
     raise WrongType(f"wanted a RetryConfig, the settings of a channel or a mapping, got {type(retry).__name__}")
 
 
-def _draw(ax: Axes, number: int, label: str, waits: Envelope) -> Envelope:
+def _draw(ax: Axes, number: int, label: str, waits: _Waits) -> _Waits:
     look = series_look(number)
     retries = np.arange(1, len(waits.median) + 1)
     label = cut(drawable(label), LABEL_ROOM, 8.5)
@@ -279,7 +172,7 @@ def _draw(ax: Axes, number: int, label: str, waits: Envelope) -> Envelope:
     return waits
 
 
-def _draw_beside(ax: Axes, number: int, label: str, waits: Envelope, *, of: int) -> Envelope:
+def _draw_beside(ax: Axes, number: int, label: str, waits: _Waits, *, of: int) -> _Waits:
     """Draw one of several policies: a bar beside those of the others for each retry, as areas hide one another.
 
     It is thin from the shortest to the longest wait, and thick where nine in ten lie; a line joins the medians.
@@ -311,7 +204,7 @@ BESIDE = 0.6
 """How much of the distance between two retries the bars of several policies take."""
 
 
-def _draw_axes(ax: Axes, drawn: list[Envelope]) -> None:
+def _draw_axes(ax: Axes, drawn: list[_Waits]) -> None:
     longest = max(float(waits.longest.max()) for waits in drawn)
     above_0 = [float(waits[waits > 0].min()) for one in drawn for waits in (one.median, one.longest) if waits.any()]
     if above_0 and longest > LOGARITHMIC_FROM * min(above_0):
