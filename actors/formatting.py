@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Sequence
 
+from actors.instants import NS_PER_S
+
 
 def plain_number(value: float, digits: int = 3) -> str:
     """Return a number with so many significant digits; with more before its point whole. Thousands are set apart."""
@@ -22,6 +24,11 @@ def counted(count: float, one: str, many: str = "") -> str:
         many: the word for another number, where that takes more than an s.
     """
     return f"{plain_number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def seconds_text(ns: int) -> str:
+    """Return an instant or a duration in seconds, exactly to the nanosecond."""
+    return f"{ns // NS_PER_S}.{ns % NS_PER_S:09d}".rstrip("0").rstrip(".") + " s"
 
 
 def in_a_unit(value: float, units: Sequence[tuple[float, float, str]]) -> tuple[str, str]:

@@ -7,7 +7,6 @@ from simulation.experiments.sweeping.result import SweepResult as SweepResult, o
 from simulation.experiments.sweeping.sweep import sweep as sweep
 from simulation.experiments.tuning.tune import tune as tune
 from simulation.experiments.tuning.tuning import Tuning as Tuning
-from simulation.exploration.explore import Exploration as Exploration, explore as explore
 from simulation.fitting.calibration import Fit as Fit, fit as fit
 from simulation.fitting.whatif import WhatIf as WhatIf, whatif as whatif
 from simulation.reporting import plots as plots
@@ -22,4 +21,5 @@ from simulation.running.traces.replaying import compare_traces as compare_traces
 from simulation.saving import save as save
 from simulation.scenario import Scenario as Scenario, load as load, parse as parse
 from simulation.testing import strategies as strategies, testkit as testkit
-from simulation.validation.procedure import Validation as Validation, validate as validate
+from simulation.verification.cases.procedure import Validation as Validation, validate as validate
+from simulation.verification.exploring.explore import Exploration as Exploration, explore as explore

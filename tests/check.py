@@ -26,7 +26,7 @@ PYTHON = sys.executable
 QUICK = ("kernel", "lint", "policies", "scenario", "settings", "structure")
 """The folders of tests of what everything else stands on."""
 
-MODELLED = ("actors/pipeline/", "actors/policies/", "simulation/reference/")
+MODELLED = ("actors/pipeline/", "actors/policies/", "simulation/verification/model/")
 """The folders whose behaviour the reference model states a second time."""
 
 
@@ -58,8 +58,8 @@ def steps(jobs: int) -> list[Step]:
         Step("format", [PYTHON, "-m", "ruff", "format", "--check", "."]),
     ]
     if any(name.startswith(MODELLED) for name in changed):
-        cases = ["--settings", "drawn", "--seeds", "0:40", "tests/exploration/swarm.yaml"]
-        found.insert(1, Step("model", [PYTHON, "tests/reference/many_seeds.py", *cases]))
+        cases = ["--settings", "drawn", "--seeds", "0:40", "tests/verification/drawing/swarm.yaml"]
+        found.insert(1, Step("model", [PYTHON, "tests/verification/many_seeds.py", *cases]))
     if has_contracts():
         found.append(Step("layers", [str(Path(PYTHON).with_name("lint-imports"))]))
     return found

@@ -52,12 +52,12 @@ def explore(
     or something never happened; 2: bad input; 130: interrupted, with how many were run.
     """
     from actors.errors import ConfigurationError
-    from simulation.exploration.explore import ExplorationInterrupted, explore as explore_cases
-    from simulation.exploration.report import document, interrupted, report
-    from simulation.exploration.swarm import drawn_case
     from simulation.reporting.terminal import watch_runs
     from simulation.results.files import check_writable
     from simulation.scenario import load
+    from simulation.verification.drawing.swarm import drawn_case
+    from simulation.verification.exploring.explore import ExplorationInterrupted, explore as explore_cases
+    from simulation.verification.exploring.report import document, interrupted, report
 
     try:
         if out is not None:

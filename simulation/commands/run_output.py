@@ -61,7 +61,7 @@ class RunOutput:
         elif self._markdown != STDOUT:
             from simulation.reporting.console import print_result
 
-            print_result(result, directory)
+            print_result(result, directory, _comparison(result))
         if self._messages.annotates and not result.holds:
             from simulation.reporting.annotations import expectation_commands
             from simulation.scenario.lint import expectations_at
@@ -112,3 +112,11 @@ def _why_unwritable(path: Path) -> str | None:
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         return "wanted a file that may be written"
     return None
+
+
+def _comparison(result: Result) -> str:
+    if not result.checked:
+        return ""
+    from simulation.verification.checking import comparison_text
+
+    return comparison_text(result)

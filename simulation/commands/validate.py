@@ -14,7 +14,7 @@ from simulation.commands.shared import Exit, json_option, option, refuse, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from simulation.validation.procedure import CaseResult
+    from simulation.verification.cases.procedure import CaseResult
 
 
 def validate(
@@ -38,8 +38,8 @@ def validate(
     Exit code 0: all hold; 1: one does not, or is too wide to say; 2: bad input; 3: an invariant broke.
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
-    from simulation.validation.printing import case_text, document, listing, listing_document, markdown, summary
-    from simulation.validation.procedure import find, validate as validate_cases
+    from simulation.verification.cases.printing import case_text, document, listing, listing_document, markdown, summary
+    from simulation.verification.cases.procedure import find, validate as validate_cases
 
     def print_case(result: CaseResult) -> None:
         typer.echo(f"{case_text(result)}\n")
@@ -91,7 +91,7 @@ def _said(cases: list[str] | None, *, full: bool, quiet: bool) -> Iterator[Calla
     from actors.formatting import counted
     from simulation.reporting.terminal.canvas import ticking
     from simulation.reporting.terminal.minutes import MinuteLines
-    from simulation.validation.procedure import planned
+    from simulation.verification.cases.procedure import planned
 
     if sys.stderr is not None and sys.stderr.isatty():
         yield _say_what_is_done

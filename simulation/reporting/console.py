@@ -30,8 +30,8 @@ _MARKS = {
 }
 
 
-def print_result(result: Result, directory: Path | None) -> None:
-    """Print the figures of a run on stdout, and where its report is."""
+def print_result(result: Result, directory: Path | None, comparison: str = "") -> None:
+    """Print the figures of a run on stdout, where its report is, and whether it was compared with the model."""
     console = stdout()
     summary = result.summary
     console.print(
@@ -52,23 +52,12 @@ def print_result(result: Result, directory: Path | None) -> None:
     if result.checked:
         names = ", ".join(result.checked)
         console.print(f"[dim]checked: {len(result.checked)} invariants: {escape(names)}[/dim]", highlight=False)
-        console.print(f"[dim]{escape(_comparison(result))}[/dim]", highlight=False)
+        console.print(f"[dim]{escape(comparison)}[/dim]", highlight=False)
     console.print(f"[dim]digest {summary['digest']}[/dim]", highlight=False, soft_wrap=True)
     if directory is not None:
         console.print(
             f"report {escape(str(directory / REPORT_FILE))}, its tables beside it", highlight=False, soft_wrap=True
         )
-
-
-def _comparison(result: Result) -> str:
-    """Return whether a checked run was compared with the reference model, event by event."""
-    from simulation.reference.world import refusals
-    from simulation.running.runner import world_of
-
-    if "reference-model" in result.checked:
-        return "in lock-step with the reference model"
-    nothing_said = ", ".join(refusals(world_of(result.scenario))) or "an order of messages of one's own"
-    return f"not compared with the reference model, which does not know {nothing_said}"
 
 
 def stdout() -> Console:

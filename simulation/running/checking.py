@@ -1,150 +1,92 @@
-"""The checker of a run of a scenario: what invariants have to know of it, and what comes to the door of its service."""
+"""What looks at a run while it goes on. A run without a check loads nothing of it."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from actors.instants import NEVER_NS, ns, seconds
-from actors.kernel.randomness import RandomStreams
+from actors.domain.attempts import Provider
+from actors.faults.rules import FailureRule
+from actors.kernel.interceptors import Interceptor
 from actors.kernel.system import ActorSystem
-from actors.pipeline.preferences import Preferences
-from simulation.invariants import Checker, Choice, Context
-from simulation.invariants.base import ArrivalsOf, ClientsOf
-from simulation.invariants.observations import Offered
-from simulation.reference.world import World
+from actors.messages import NotificationChannel, RecordedEvent
 from simulation.results.recorder import Recorder
-from simulation.running.workload import REPEATED, Refuse, Send
-from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
-from simulation.scenario.identity import host_of_user, id_prefix, tenant_of_user
-from simulation.scenario.workload import class_of
+from simulation.running.service import Service
+from simulation.running.workload import Send
+from simulation.scenario import Scenario
+
+if TYPE_CHECKING:
+    from simulation.engine.schedules import Schedule
+
+Choice: TypeAlias = Literal["all", "default"] | Sequence[str | type | Callable[[Any], Any]]
+"""Which invariants to check: all that apply; only conservation, which costs nothing; or those of a list: names of
+:data:`simulation.invariants.KNOWN` (``"all"`` for all of them), subclasses of
+:class:`simulation.invariants.Invariant`, and functions."""
+
+ProvidersByName: TypeAlias = Mapping[NotificationChannel, Mapping[str, Provider]]
+
+Rules: TypeAlias = Mapping[NotificationChannel, Sequence[FailureRule]]
+"""Failure rules of the channels' providers; one that remembers something is good for one run."""
 
 
-def checker_of(
+class Check(Protocol):
+    """Looks at one run, and stops it at the first breach."""
+
+    names: Sequence[str]
+    """What is checked."""
+
+    @property
+    def interceptors(self) -> list[Interceptor]:
+        """What the system of the run needs."""
+
+    def watch(self, system: ActorSystem) -> None:
+        """Look at a system on which nothing has been started yet."""
+
+    def observed(self, providers: ProvidersByName) -> dict[NotificationChannel, dict[str, Provider]]:
+        """Return the providers, each so that the attempts at it are observed."""
+
+    def notify(self, text: str) -> None:
+        """Take an alert to the admin."""
+
+    def follow(self, service: Service) -> None:
+        """Look at the processes of the service, and at which of them gets what."""
+
+    def at_the_door(self, send: Send, system: ActorSystem) -> Send:
+        """Return a way for what may be refused, on which each arrival and each refusal is observed."""
+
+    def record(self, event: RecordedEvent) -> None:
+        """Take an event of the history.
+
+        Raises:
+            InvariantBreach: something is broken.
+        """
+
+    def end(self, now_ns: int) -> None:
+        """Look once more when the run has ended, and raise what is broken."""
+
+    def look_at(self, summary: Mapping[str, Any]) -> None:
+        """Look at the summary of the run, and raise what is broken."""
+
+
+def check_of(
     scenario: Scenario,
     invariants: Choice,
     recorder: Recorder,
-    world: World,
-    preferences: Preferences | None,
     *,
-    has_rules: bool,
-) -> Checker:
-    """Return what checks a run of a scenario.
+    rules: Rules,
+    schedule: Schedule | None,
+    providers: ProvidersByName | None,
+) -> Check:
+    """Return the check of a run.
 
-    Args:
-        scenario: what is run.
-        invariants: which are checked.
-        recorder: of the history.
-        world: what the reference model has to know of the run.
-        preferences: of its users.
-        has_rules: whether its providers follow failure rules of the caller's.
+    What it does stands above this package, so it is found by its name.
 
     Raises:
         ConfigurationError: the invariants cannot be used; all their problems.
     """
-    context = Context(
-        channels=world.channels,
-        as_given={channel: scenario.channel_as_given(channel) for channel in world.channels},
-        faults=scenario.faults,
-        preferences=preferences,
-        remember_ids_ns=ns(scenario.remember_ids),
-        max_pending=scenario.max_pending,
-        dead_letters=scenario.dead_letters,
-        commit_latency_ns=ns(max(scenario.commit_latency, _partitioned_s(scenario))),
-        world=world,
-        clients=_clients_of(scenario),
-        arrivals=_arrivals_of(scenario),
-        windows=_windows_of(scenario),
-        within_s=scenario.outline.all_within_s,
-        nodes=scenario.nodes_at_most,
-        takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
-        has_rules=has_rules,
-        in_flight_now=lambda: recorder.in_flight_now(),
+    checking = import_module("simulation.verification.checking")
+    found: Check = checking.check_of(
+        scenario, invariants, recorder, has_rules=bool(rules), schedule=schedule, providers=providers
     )
-    return Checker(invariants, context, record=recorder.record)
-
-
-def _clients_of(scenario: Scenario) -> list[ClientsOf]:
-    """Return what an invariant has to know of the closed entries; it draws what their clients draw."""
-    streams, found = RandomStreams(scenario.seed), []
-    for number, entry in enumerate(scenario.workload):
-        if isinstance(entry, ClosedWorkload):
-            own = (streams.stream(f"workload.{number}.client.{client}.think") for client in range(entry.clients))
-            thinks = tuple(entry.think.sampler(stream) for stream in own)
-            prefix, ends_ns = id_prefix(number, entry.channel), scenario.arrivals_end_of(entry)
-            found.append(ClientsOf(prefix, ns(entry.at), ends_ns, thinks))
     return found
-
-
-def _arrivals_of(scenario: Scenario) -> list[ArrivalsOf]:
-    """Return what an invariant has to know of what arrives; it draws what the sources draw."""
-    found = []
-    for number, (name, entry) in enumerate(zip(scenario.outline.entries, scenario.workload, strict=True)):
-        times, resend = None, None
-        if not isinstance(entry, ClosedWorkload):
-            times, resend = partial(_times_of, scenario, number, entry), entry.resend
-        parties = {"hosts": host_of_user(entry), "tenants": tenant_of_user(entry)}
-        found.append(
-            ArrivalsOf(
-                name,
-                class_of(entry),
-                entry.channels,
-                times,
-                resent_at_most=0 if resend is None else resend.at_most,
-                has_repeats=isinstance(entry, ChannelWorkload) and entry.repeats > 0,
-                parties={kind: party_of for kind, party_of in parties.items() if party_of is not None},
-            )
-        )
-    return found
-
-
-def _windows_of(scenario: Scenario) -> dict[str, tuple[int, int]]:
-    """Return the windows that have figures of their own, by name."""
-    return {
-        window.name: (ns(window.from_s), NEVER_NS if window.to_s is None else ns(window.to_s))
-        for window in scenario.outline.windows
-    }
-
-
-def _times_of(scenario: Scenario, number: int, entry: ChannelWorkload | EventWorkload) -> Iterator[tuple[int, int]]:
-    """Yield when each one of an open entry arrives, and its number; of what comes once more, the one that it had."""
-    streams, latest = RandomStreams(scenario.seed), deque[int](maxlen=REPEATED)
-    repeats = entry.repeats if isinstance(entry, ChannelWorkload) else 0.0
-    random = streams.stream(f"workload.{number}.repeats")
-    times_ns = scenario.arrival_times_ns(entry, streams.stream(f"workload.{number}.arrivals"))
-    for own, at_ns in enumerate(times_ns):
-        if repeats and latest and random.random() < repeats:
-            yield at_ns, random.choice(latest)
-        else:
-            latest.append(own)
-            yield at_ns, own
-
-
-def _partitioned_s(scenario: Scenario) -> float:
-    """Return for how many seconds a node may not reach its store, one partition behind the other."""
-    end_s = seconds(scenario.arrivals_end_ns + scenario.drain_ns)
-    return sum(fault.for_ or end_s for fault in scenario.faults if fault.partition is not None)
-
-
-def observed_at_the_door(send: Send, note: Callable[[Any], None], system: ActorSystem) -> Send:
-    """Return a way for what may be refused, on which each that comes is noted, and each refusal."""
-
-    def offer(message: Any, refuse: Refuse) -> None:
-        key = _key_of(message)
-
-        def refused(why: str) -> None:
-            note(Offered(at_ns=system.now_ns, key=key, refused=why))
-            refuse(why)
-
-        note(Offered(at_ns=system.now_ns, key=key))
-        send(message, refused)
-
-    return offer
-
-
-def _key_of(message: Any) -> str:
-    """Return what tells a command, or a domain event, from all others."""
-    names = ("notification_id", "order_id", "payment_id", "user_id")
-    return next(str(getattr(message, name)) for name in names if hasattr(message, name))

@@ -1,11 +1,18 @@
-"""What a scenario gives a pipeline besides the settings of channels: what people want, and templates."""
+"""What a scenario gives a pipeline: the settings of its channels, what people want, and templates."""
 
 from __future__ import annotations
 
+from actors.messages import NotificationChannel
 from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
 from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.policies.quiet_hours import QuietHours
+from actors.settings.channel import ChannelConfig
 from simulation.scenario import Scenario
+
+
+def channels_of(scenario: Scenario) -> dict[NotificationChannel, ChannelConfig]:
+    """Return the settings of each channel that is used."""
+    return {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
 
 
 def preferences_of(scenario: Scenario) -> Preferences | None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never, get_arg
 
 import msgspec
 
-from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.faults.build import (
     Providers,
@@ -21,7 +20,7 @@ from actors.faults.build import (
 )
 from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import FailureRule
-from actors.instants import ns, since_1970_ns
+from actors.instants import ns
 from actors.kernel.actor import Actor, handles
 from actors.kernel.effects import Cancellable
 from actors.kernel.interceptors import Interceptor
@@ -32,9 +31,7 @@ from actors.messages import NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers
-from actors.pipeline.templates import BUILT_IN
 from actors.policies.waiting_room import WaitingCounts
-from actors.settings.channel import ChannelConfig
 from actors.settings.faults import FLEET_FAULT_KEYS
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
@@ -51,7 +48,8 @@ from simulation.results.result import Result
 from simulation.results.series import bucket_width_ns
 from simulation.results.tallies import Counted
 from simulation.results.windows import WindowMetrics
-from simulation.running.contents import preferences_of, templates_of
+from simulation.running.checking import Check, Choice, ProvidersByName, Rules, check_of
+from simulation.running.contents import channels_of, preferences_of, templates_of
 from simulation.running.memory import left
 from simulation.running.operator import Operator
 from simulation.running.service import Service
@@ -67,21 +65,14 @@ from simulation.scenario.workload import class_of
 
 if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule
-    from simulation.invariants import Checker, Choice
-    from simulation.reference.world import World
 
 Runtime = Literal["simpy", "trio"]
-
-Rules: TypeAlias = Mapping[NotificationChannel, Sequence[FailureRule]]
-"""Failure rules of the channels' providers; one that remembers something is good for one run."""
 
 RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
 """The same; channels may be written as in a file."""
 
 _INTERRUPTING = FLEET_FAULT_KEYS | {"crash"}
 """Faults for which no one may take the answer to a request."""
-
-_ByName: TypeAlias = Mapping[NotificationChannel, Mapping[str, Provider]]
 
 
 @dataclass(frozen=True)
@@ -98,13 +89,13 @@ class RunPlan:
     rules: Rules = field(default_factory=dict)
     """Failure rules by channel, where the providers are the scenario's own."""
 
-    providers: _ByName | None = None
+    providers: ProvidersByName | None = None
     """The providers, by channel and name; None: the unreliable ones that the scenario describes."""
 
     schedule: Schedule | None = None
     """Chooses the next of several ready actors; None: the one that has waited longest."""
 
-    checker: Checker | None = None
+    checker: Check | None = None
     """Of the invariants, if any are checked beside those that the recorder checks."""
 
     fail: Callable[[Exception], None] | None = None
@@ -300,14 +291,11 @@ def _plan(
     if schedule is not None and runtime != "simpy":
         raise ValueError(f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}")
     rules_of = _rules_of(scenario, {} if rules is None else rules)
-    own = None if providers is None else checked_providers(_channels(scenario), providers)
+    own = None if providers is None else checked_providers(channels_of(scenario), providers)
     recorder = recorder_of(scenario)
     checker = None
     if invariants != "default":
-        from simulation.running.checking import checker_of
-
-        world, preferences = world_of(scenario, schedule, own), preferences_of(scenario)
-        checker = checker_of(scenario, invariants, recorder, world, preferences, has_rules=bool(rules_of))
+        checker = check_of(scenario, invariants, recorder, rules=rules_of, schedule=schedule, providers=own)
     return RunPlan(scenario, recorder, rules=rules_of, providers=own, schedule=schedule, checker=checker)
 
 
@@ -340,7 +328,7 @@ def recorder_of(scenario: Scenario) -> Recorder:
         is_in_order=not (_interrupts(scenario) or scenario.commit_latency),
         defaults=DefaultsAtWork(scenario),
         longest_ns=max(
-            ns(lane.timeout) for config in _channels(scenario).values() for lane in config.by_provider().values()
+            ns(lane.timeout) for config in channels_of(scenario).values() for lane in config.by_provider().values()
         ),
     )
 
@@ -348,40 +336,8 @@ def recorder_of(scenario: Scenario) -> Recorder:
 def _prices(scenario: Scenario) -> dict[NotificationChannel, dict[str, float]]:
     return {
         channel: {name: lane.provider.price for name, lane in config.by_provider().items()}
-        for channel, config in _channels(scenario).items()
+        for channel, config in channels_of(scenario).items()
     }
-
-
-def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: _ByName | None = None) -> World:
-    """Return what the reference model has to know of a run, with the schedule and the providers that it is given."""
-    from simulation.reference.world import World
-
-    return World(
-        seed=scenario.seed,
-        epoch_ns=since_1970_ns(scenario.start),
-        channels=_channels(scenario),
-        faults=scenario.faults,
-        preferences=scenario.preferences,
-        quiet_hours=scenario.quiet_hours,
-        operations=scenario.operations,
-        templates={**BUILT_IN, **scenario.templates},
-        platform=scenario.name,
-        dead_letters=scenario.dead_letters,
-        remember_ids=scenario.remember_ids,
-        commit_latency=scenario.commit_latency,
-        max_pending=scenario.max_pending,
-        nodes=None if scenario.nodes_at_most == 1 else scenario.fleet,
-        nodes_at_most=scenario.nodes_at_most,
-        schedule=scenario.schedule if schedule is None else schedule,
-        accounts=scenario.accounts,
-        simulates_providers=providers is None,
-        choosy_providers=any(
-            getattr(type(provider), name) is not getattr(Provider, name)
-            for by_name in (providers or {}).values()
-            for provider in by_name.values()
-            for name in ("recipient_problem", "connections_max", "recipients_choose_hosts")
-        ),
-    )
 
 
 def _replay(
@@ -448,16 +404,16 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         providers = checker.observed(providers)
     if _interrupts(scenario):
         providers = recorder.find_interruptions().observed(providers)
-    providers = LateAnswers(recorder.reach).observed(providers, _channels(scenario))
+    providers = LateAnswers(recorder.reach).observed(providers, channels_of(scenario))
     waiting = recorder.peaks.waiting_by_channel
     start = partial(
         Pipeline,
         system,
-        _channels(scenario),
+        channels_of(scenario),
         providers,
         preferences=preferences_of(scenario),
         templates=templates_of(scenario),
-        notify=_ignore_alert if checker is None or checker.lock_step is None else checker.lock_step.on_alert,
+        notify=_ignore_alert if checker is None else checker.notify,
         dead_letters=scenario.dead_letters,
         max_pending=scenario.max_pending,
         log=False,
@@ -470,10 +426,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
 
     service = Service(system, store, recorder, make, scenario.fleet, may_end_accepting=scenario.may_end_accepting)
     if checker is not None:
-        checker.context.pipeline = lambda: service.pipeline
-        checker.context.pipeline_of = service.pipeline_of
-        if checker.lock_step is not None:
-            checker.lock_step.watch_routes(service)
+        checker.follow(service)
     if any(is_system_fault(fault) for fault in scenario.faults):
         system.spawn(FaultInjector, scenario.faults, service)
     if scenario.may_end_accepting or scenario.resends:
@@ -485,9 +438,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     offer: Send = service.send
     offer_event: Send = service.announce
     if checker is not None:
-        from simulation.running.checking import observed_at_the_door
-
-        offer, offer_event = (observed_at_the_door(way, checker.note, system) for way in (offer, offer_event))
+        offer, offer_event = (checker.at_the_door(way, system) for way in (offer, offer_event))
     for number, entry in enumerate(scenario.workload):
         lose, grown = partial(_refuse, recorder, system, number, entry.channels), recorder.when_grown
         if isinstance(entry, ClosedWorkload):
@@ -521,7 +472,7 @@ def _interrupts(scenario: Scenario) -> bool:
 def _counted(scenario: Scenario) -> Counted:
     """Return what may happen in a run of a scenario."""
     repeats = any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)
-    channels = _channels(scenario).values()
+    channels = channels_of(scenario).values()
     lanes = [config for channel in channels for config in channel.by_provider().values()]
     return Counted(
         hedges=any(config.hedging is not None for config in lanes),
@@ -549,7 +500,7 @@ def _store(scenario: Scenario) -> MemoryStore | SharedMemory:
             has_leases=scenario.has_partitions,
             share_latency_ns={
                 breaker_name(channel, number, name): ns(config.circuit_breaker.share_latency)
-                for channel, settings in _channels(scenario).items()
+                for channel, settings in channels_of(scenario).items()
                 for number, (name, config) in enumerate(settings.by_provider().items())
             },
         )
@@ -571,10 +522,6 @@ def _rules_of(scenario: Scenario, rules: RulesByName) -> Rules:
     return {NotificationChannel(channel): of_channel for channel, of_channel in rules.items()}
 
 
-def _channels(scenario: Scenario) -> dict[NotificationChannel, ChannelConfig]:
-    return {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
-
-
 def _providers(
     scenario: Scenario, system: ActorSystem, rules: Rules
 ) -> Mapping[NotificationChannel, Mapping[str, SimulatedProvider]]:
@@ -583,7 +530,7 @@ def _providers(
         channel: unreliable_providers(
             channel, config, scenario.faults, system.streams, rules.get(channel, ()), accounts
         )
-        for channel, config in _channels(scenario).items()
+        for channel, config in channels_of(scenario).items()
     }
 
 

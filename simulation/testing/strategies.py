@@ -27,8 +27,8 @@ from typing import Any, get_args
 from actors.messages import NotificationChannel
 from actors.optional_dependencies import needs_package
 from actors.settings.faults import FaultConfig, QuotaFault
-from simulation.exploration.corpus import HOME, Corpus
 from simulation.scenario import ChannelWorkload, Operation, Scenario, ScheduleConfig, load
+from simulation.verification.exploring.corpus import HOME, Corpus
 
 with needs_package("hypothesis", "hypothesis"):
     from hypothesis import strategies as st

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from simulation.exploration.explore import explore
+from simulation.verification.exploring.explore import explore
 
-SWARM = Path(__file__).parents[1] / "exploration" / "swarm.yaml"
+SWARM = Path(__file__).parents[1] / "verification" / "drawing" / "swarm.yaml"
 
 
 def measure(seeds: int, workers: int, *, plain: bool = False) -> float:

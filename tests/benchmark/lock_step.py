@@ -20,7 +20,7 @@ import simulation
 from simulation.scenario import load
 
 TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS / "reference"))
+sys.path.insert(0, str(TESTS / "verification"))
 LOADS = {
     "steady-state": ["duration=5m"],
     "provider-outage": ["duration=5m"],

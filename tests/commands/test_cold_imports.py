@@ -61,6 +61,19 @@ def test_a_run_imports_only_what_it_uses():
 
 
 @pytest.mark.integration
+def test_only_a_check_loads_what_asks_whether_the_simulator_is_right():
+    code = (
+        "import simulation, sys\n"
+        "def loaded(*invariants):\n"
+        "    simulation.run('scenarios/steady-state.yaml', sets=['duration=1s', 'expect=[]'], **dict(invariants))\n"
+        "    return any(name.startswith('simulation.verification') for name in sys.modules)\n"
+        "assert not loaded()\n"
+        "assert loaded(('invariants', ['conservation']))\n"
+    )
+    imported_by(code)
+
+
+@pytest.mark.integration
 def test_a_worker_begins_with_runs_alone_and_starts_no_thread():
     # The processes that share runs are forked of one that has imported this: a thread would not survive that.
     code = f"import importlib\nfor name in {PRELOADED}: importlib.import_module(name)\n"

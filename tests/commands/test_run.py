@@ -88,7 +88,7 @@ def test_json_of_several_files_is_a_list_in_their_order():
 def test_of_several_files_no_result_is_kept_beyond_its_turn(monkeypatch):
     there = []
 
-    def look(_result, _directory):
+    def look(_result, _directory, _comparison):
         gc.collect()
         there.append(sum(isinstance(each, simulation.Result) for each in gc.get_objects()))
 

@@ -18,10 +18,10 @@ from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Sent
 from actors.service.console.words import fault as said_of
 from actors.settings.faults import ChangingShare
-from simulation.exploration.swarm import case
 from simulation.scenario import Scenario, parse
 from simulation.scenario.lint import lint_scenario
 from simulation.scenario.writing import write
+from simulation.verification.drawing.swarm import case
 
 
 def attempts(provider: SimulatedProvider, *seconds: float) -> list[Any]:

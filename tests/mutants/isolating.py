@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from random import Random
 
+from comparable import comparable
 from reopening import Marks, runs_over, was_tried
 
 from actors.domain.attempts import Attempt, Forgo
@@ -29,12 +30,11 @@ from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.storage.lossy import LossyStore
 from simulation.engine.message_faults import is_message_fault
-from simulation.exploration.comparable import comparable
-from simulation.exploration.numbers import log_uniform, rounded
-from simulation.exploration.trial import Trial, attempt
 from simulation.invariants import KNOWN, AttemptMade, MessageSent, observes
-from simulation.invariants.feedback import let_through_in
 from simulation.scenario import Scenario
+from simulation.verification.drawing.numbers import log_uniform, rounded
+from simulation.verification.exploring.trial import Trial, attempt
+from simulation.verification.laws.feedback import let_through_in
 
 HOLD_S, PAUSE_S, DEATHS_MAX = 2.0, 10.0, 3
 """For how long others wait for a suspect at first, how long one waits that has been counted, and how often it may be:

@@ -30,8 +30,8 @@ from actors.instants import since_1970_ns
 from actors.messages import NotificationDeferred, NotificationEvent, NotificationRequested, SendNotification
 from actors.storage.memory import MemoryStore
 from actors.storage.sqlite.store import SqliteStore
-from simulation.exploration.trial import attempt
 from simulation.scenario import Scenario
+from simulation.verification.exploring.trial import attempt
 
 Change: TypeAlias = tuple[NotificationEvent, SendNotification]
 

@@ -16,6 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from comparable import comparable
+from fleets import as_fleet, at_odds, cut_off
 from isolating import isolated
 from reopening import reopened
 from small_worlds import small_world
@@ -25,17 +27,15 @@ from actors.messages import NotificationChannel, NotificationMovedToDeadLetter, 
 from actors.notifier import Pipeline
 from actors.outcomes import Ambiguous
 from actors.settings.endpoints import EndpointsConfig
-from simulation.exploration.comparable import comparable
-from simulation.exploration.fleets import as_fleet, at_odds, cut_off
-from simulation.exploration.swarm import case
-from simulation.exploration.trial import attempt
-from simulation.exploration.variation import varied
 from simulation.scenario import Scenario, load
+from simulation.verification.drawing.swarm import case
+from simulation.verification.exploring.trial import attempt
+from simulation.verification.exploring.variation import varied
 
 ROOT = Path(__file__).parents[2]
 SLOW = ("clocks-change", "obligations", "restarts-in-an-outage")
 """Scenarios whose runs take a second or two; the others are tried before them."""
-SWARM = ROOT / "tests" / "exploration" / "swarm.yaml"
+SWARM = ROOT / "tests" / "verification" / "drawing" / "swarm.yaml"
 OWN = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"), key=lambda path: path.stem in SLOW)
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
 

@@ -17,8 +17,8 @@ from catalogue import ANYTHING, BY_SUBJECT, MUTANTS, STRANGERS, DoesNotApply, Mu
 from hunt import Kill, chosen, copy_of_the_product, hunt, main, row, stalk
 
 from simulation.invariants import KNOWN
-from simulation.reference.world import refusals
-from simulation.running.runner import world_of
+from simulation.verification.checking import world_of
+from simulation.verification.model.world import refusals
 
 ROOT = Path(__file__).parents[2]
 GROUNDS = 3

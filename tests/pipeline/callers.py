@@ -57,11 +57,11 @@ from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from actors.storage.sqlite.store import SqliteStore
 from simulation.invariants import KNOWN, Checker, Context
-from simulation.invariants.base import breaker_of
 from simulation.running.contents import preferences_of, templates_of
-from simulation.running.runner import world_of
 from simulation.running.service import Process
 from simulation.running.system_faults import InjectedCrash
+from simulation.verification.checking import world_of
+from simulation.verification.laws.base import breaker_of
 
 DRAIN_S = 5.0
 """For how long one drains that is left so."""

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+from comparable import comparable
 
 from actors.kernel.randomness import RandomStreams
 from actors.messages import (
@@ -26,12 +27,11 @@ from actors.messages import (
 )
 from actors.settings.faults import FaultConfig
 from simulation.engine.message_faults import is_message_fault
-from simulation.exploration.comparable import comparable
-from simulation.exploration.swarm import case
 from simulation.running.system_faults import is_system_fault
 from simulation.scenario import Scenario, load
+from simulation.verification.drawing.swarm import case
 
-SWARM = Path(__file__).parent.parent / "exploration" / "swarm.yaml"
+SWARM = Path(__file__).parents[1] / "verification" / "drawing" / "swarm.yaml"
 USERS = ("ann", "bob", "cat", "dan")
 HOSTS = ("a.example", "b.example", "c.example")
 OVERRIDES = ("force-open", "disable", "close", "metrics-only")

@@ -23,8 +23,8 @@ from actors.pipeline.lane import Lane
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.policies.rate_limit.limiter import make_limiter
 from actors.settings.channel import RateLimitConfig
-from simulation.invariants.lifecycles import NEXT, State
-from simulation.invariants.steps import is_spent, most_attempts
+from simulation.verification.laws.lifecycles import NEXT, State
+from simulation.verification.laws.steps import is_spent, most_attempts
 
 S = 1_000_000_000
 

@@ -34,7 +34,7 @@ from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from simulation.engine.system import SimulatedSystem
 from simulation.invariants import Checker, Context
-from simulation.invariants.lifecycles import State
+from simulation.verification.laws.lifecycles import State
 
 S = 1_000_000_000
 BURNING = 60.0

@@ -17,7 +17,7 @@ from simulation.commands.validate import _said
 from simulation.reporting.terminal import canvas, minutes, watch_run, watch_runs
 from simulation.reporting.terminal.minutes import MinuteLines
 from simulation.scenario import load
-from simulation.validation.procedure import planned
+from simulation.verification.cases.procedure import planned
 
 ROOT = Path(__file__).parents[2]
 OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"

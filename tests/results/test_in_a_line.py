@@ -6,11 +6,11 @@ import pytest
 from scenario_tables import written
 
 import simulation
-from simulation.exploration.explore import Failure
-from simulation.exploration.trial import FailingCase
 from simulation.scenario import parse
 from simulation.validation import text
-from simulation.validation.cases.attempts import truncated_geometric
+from simulation.verification.cases.families.attempts import truncated_geometric
+from simulation.verification.exploring.explore import Failure
+from simulation.verification.exploring.trial import FailingCase
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -15,12 +15,12 @@ from actors.errors import ConfigurationError, InvariantBreach
 from actors.messages import NotificationFailed, NotificationSent
 from actors.outcomes import Permanent
 from simulation.engine.schedules import RandomWalk
-from simulation.exploration.swarm import case
 from simulation.results import recorder
 from simulation.running.traces.difference import event_text
 from simulation.running.traces.trace import Trace
 from simulation.scenario import load
 from simulation.scenario.writing import write
+from simulation.verification.drawing.swarm import case
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))

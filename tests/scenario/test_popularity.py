@@ -13,12 +13,12 @@ from hypothesis import given, strategies as st
 
 import simulation
 from actors.errors import ConfigurationError
-from simulation.exploration.swarm import case
 from simulation.scenario import Scenario, parse
 from simulation.scenario.identity import host_of_user
 from simulation.scenario.lint import lint_scenario
 from simulation.scenario.popularity import ZipfSpread, host_of, share_of_the_first
 from simulation.scenario.writing import write
+from simulation.verification.drawing.swarm import case
 
 
 def of(entry: str, rest: str = "", duration: str = "10m") -> Scenario:

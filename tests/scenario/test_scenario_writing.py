@@ -11,7 +11,7 @@ from simulation.scenario import load, parse
 from simulation.scenario.writing import COLUMNS, as_data, write
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "scenarios").glob("*.yaml")) + sorted((ROOT / "tests/exploration").glob("*.yaml"))
+FILES = sorted((ROOT / "scenarios").glob("*.yaml")) + sorted((ROOT / "tests/verification/drawing").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

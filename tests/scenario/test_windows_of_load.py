@@ -12,13 +12,13 @@ from hypothesis import given, strategies as st
 import simulation
 from actors.errors import ConfigurationError
 from actors.instants import NS_PER_S, ns
-from simulation.exploration.shrink import _arrivals_ns
-from simulation.exploration.swarm import case
 from simulation.scenario import Scenario, parse
 from simulation.scenario.arrivals import DAY_NS, arrival_times_ns
 from simulation.scenario.expected_arrivals import expected_in_window, expected_notifications, most_in_windows
 from simulation.scenario.lint import lint_scenario
 from simulation.scenario.writing import write
+from simulation.verification.drawing.swarm import case
+from simulation.verification.exploring.shrink import _arrivals_ns
 
 COUNTS = Path(__file__).with_name("counts.csv")
 

@@ -20,7 +20,7 @@ from actors.domain.suppressions import normal_address
 from actors.endpoints import EndpointMark, EndpointState
 from actors.messages import NotificationChannel, SendNotification
 from actors.storage.postgres.store import PostgresStore
-from simulation.reference.addresses import address
+from simulation.verification.model.addresses import address
 
 EMAIL, SMS, PUSH, WEBHOOK = (NotificationChannel(name) for name in ("email", "sms", "push", "webhook"))
 URL = "https://example.com/hook?a=B"

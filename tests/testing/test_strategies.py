@@ -14,7 +14,7 @@ from simulation.scenario.writing import write
 from simulation.testing.strategies import faults, keeping, operations, scenarios, schedules, workloads
 
 ROOT = Path(__file__).parents[2]
-SWARM = ROOT / "tests" / "exploration" / "swarm.yaml"
+SWARM = ROOT / "tests" / "verification" / "drawing" / "swarm.yaml"
 
 PAIR = """
 duration: 1m

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from simulation.invariants.text import seconds_text
+from actors.formatting import seconds_text
 
 SHOWN_BEFORE = 3
 """How many common events are kept for what leads to a difference."""

@@ -25,7 +25,7 @@ from simulation.scenario import parse
 from simulation.scenario.loading import text_at
 
 if TYPE_CHECKING:
-    from simulation.invariants import Choice
+    from simulation.running.checking import Choice
 
 _COMPRESSION = 5
 _BEGINNING = b'{"type":"trace",'

@@ -19,7 +19,7 @@ from simulation.running.traces.difference import FirstDifference, Follower
 from simulation.running.traces.trace import Trace, error_line, error_text
 
 if TYPE_CHECKING:
-    from simulation.invariants import Choice
+    from simulation.running.checking import Choice
 
 
 @dataclass(frozen=True, slots=True)

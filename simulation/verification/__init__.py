@@ -1,0 +1,1 @@
+"""Is retrylab itself right? Loaded by `--check`, `explore`, `validate`, the pytest plugin and the tests alone."""

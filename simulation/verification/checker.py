@@ -1,0 +1,296 @@
+"""The checker of one run: brings all that happens to the observers, and stops at the first breach."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from actors.domain.attempts import Provider
+from actors.errors import ConfigurationError, InvariantBreach
+from actors.instants import ns
+from actors.kernel.interceptors import Interceptor
+from actors.kernel.node import without_node
+from actors.kernel.system import ActorSystem
+from actors.messages import BreakerTransitioned, NodeTookOver, NotificationChannel, RecordedEvent
+from simulation.running.checking import Choice
+from simulation.verification.known import KNOWN
+from simulation.verification.laws.base import Context, Finding, Invariant, Objection
+from simulation.verification.laws.settings import named, place_of
+from simulation.verification.laws.text import history_lines
+from simulation.verification.laws.watching import MessageWatch, ObservedProvider, TimerWatch
+from simulation.verification.lockstep import LockStep
+
+LATEST_SHOWN = 20
+"""So much of what has happened is shown with a breach that is of no notification."""
+
+Observer: TypeAlias = Callable[[Any], Objection]
+
+
+class Checker:
+    """Checks one run.
+
+    A system is to `record` to it, in place of what it was given, and to have its `interceptors`; it is to be shown to
+    `watch` before any actor is started on it; and providers are to be wrapped by `observed`.
+    """
+
+    def __init__(self, choice: Choice, context: Context, *, record: Callable[[Any], None]) -> None:
+        """Make a checker.
+
+        Args:
+            choice: which invariants.
+            context: what the run is made of.
+            record: receives every recorded event before the invariants do.
+
+        Raises:
+            ConfigurationError: a name is not known, or something is no invariant; all problems.
+        """
+        self.context = context
+        self.breach: InvariantBreach | None = None
+        """The first one."""
+        self._record = record
+        self._invariants, functions = _chosen(choice, context)
+        self._settings = {_name(invariant): invariant.settings for invariant in self._invariants}
+        self._nodes = [_AtNode(number, context, self._invariants) for number in _numbers(context)]
+        if self._nodes:
+            self._invariants = [each for each in self._invariants if not each.of_one_process]
+        self._observers = _observers(self._invariants)
+        self._of_any_event: list[tuple[str, Observer]] = []
+        for function in functions:
+            kinds = getattr(function, "__observes__", None)
+            for kind in kinds or ():
+                self._observers.setdefault(kind, []).append((_name(function), function))
+            if kinds is None:
+                self._of_any_event.append((_name(function), function))
+        self.lock_step = next((each for each in self._invariants if isinstance(each, LockStep)), None)
+        """The reference model beside the run, if that is checked."""
+        if self.lock_step is not None:
+            self.lock_step.broken = self._break_outside
+        self.names = [*self._settings, *map(_name, functions)]
+        """What is checked."""
+        self._message_watch: MessageWatch | None = None
+        everywhere = [*self._invariants, *(each for node in self._nodes for each in node.invariants)]
+        watches_timers = any(invariant.watches_timers for invariant in everywhere)
+        if watches_timers or any(invariant.watches_actors for invariant in everywhere):
+            receivers: frozenset[type] = frozenset().union(*(invariant.receivers for invariant in everywhere))
+            watch = TimerWatch if watches_timers else MessageWatch
+            self._message_watch = watch(self.note, receivers)
+        self._system: ActorSystem | None = None
+        self._latest: deque[Any] = deque(maxlen=LATEST_SHOWN)
+        self._transitions: list[BreakerTransitioned] = []
+
+    # ── how it is put in ────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def interceptors(self) -> list[Interceptor]:
+        """What the system that is checked needs."""
+        watches: list[Interceptor] = [] if self._message_watch is None else [self._message_watch]
+        return watches if self.lock_step is None else [*watches, self.lock_step.watch]
+
+    def watch(self, system: ActorSystem) -> None:
+        """Look at what goes on in a system, on which nothing has been started yet."""
+        self._system = system
+        self.context.epoch_ns = lambda: system.epoch_ns
+
+    def observed(
+        self, providers: Mapping[NotificationChannel, Mapping[str, Provider]]
+    ) -> dict[NotificationChannel, dict[str, Provider]]:
+        """Return the providers of each channel by name, each so that the attempts at it are observed."""
+        settings = self.context.providers
+        kept = None if self.lock_step is None else self.lock_step.on_promise_kept
+        return {
+            channel: {
+                name: ObservedProvider(
+                    provider, channel, name, settings[channel, name], self.context.lifecycles, self.note, kept
+                )
+                for name, provider in by_name.items()
+            }
+            for channel, by_name in providers.items()
+        }
+
+    # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def record(self, event: RecordedEvent) -> None:
+        """Take an event of the history.
+
+        Raises:
+            InvariantBreach: it breaks an invariant, or something before it has.
+        """
+        if self.breach is not None:
+            raise self.breach
+        try:
+            self._record(event)
+        except InvariantBreach as breach:
+            self._break(breach.invariant, breach.message, event, event.at_ns)
+        else:
+            self._look(event)
+        if self._of_any_event and self.breach is None:
+            self._ask(self._of_any_event, event)
+        if self.breach is not None:
+            raise self.breach
+        if type(event) is BreakerTransitioned:
+            self._transitions.append(event)
+
+    def note(self, observation: Any) -> None:
+        """Take something that is no event of the history.
+
+        A breach ends the run from here as soon as may be. It is not raised: this is called from inside a provider,
+        whose errors are its attempts' outcomes.
+        """
+        if self.breach is None:
+            self._look(observation)
+            if self.breach is not None and self._system is not None:
+                self._system.stop()
+
+    def end(self, now_ns: int) -> None:
+        """Look for the last time, when the run has finished and its system has ended.
+
+        Raises:
+            InvariantBreach: an invariant is broken.
+        """
+        if self._message_watch is not None:
+            for question in self._message_watch.unanswered():
+                self.note(question)
+        for invariant in self._invariants:
+            if self.breach is None and (objection := invariant.at_end(now_ns)) is not None:
+                self._break(_name(invariant), objection, None, now_ns)
+        for node in self._nodes:
+            for name, objection in node.at_end(now_ns):
+                if self.breach is None:
+                    self._break(name, objection, None, now_ns)
+        if self.breach is not None:
+            raise self.breach
+
+    def look_at(self, summary: Mapping[str, Any]) -> None:
+        """Look at the summary of a run that has ended.
+
+        Raises:
+            InvariantBreach: an invariant is broken.
+        """
+        for invariant in self._invariants:
+            if self.breach is None and (objection := invariant.at_summary(summary)) is not None:
+                self._break(_name(invariant), objection, None, ns(summary["simulated_s"]))
+        if self.breach is not None:
+            raise self.breach
+
+    def _look(self, event: Any) -> None:
+        observers = self._observers.get(type(event))
+        if observers is not None:
+            self._ask(observers, event)
+        if self._nodes and event.node is not None:
+            self._look_at_node(self._nodes[event.node - 1], event)
+        self.context.lifecycles.follow(event)
+        self._latest.append(event)
+
+    def _look_at_node(self, node: _AtNode, event: Any) -> None:
+        """Show to the invariants of one process what happens there."""
+        if type(event) is NodeTookOver:
+            gone = self._nodes[event.from_node - 1]
+            node.context.lifecycles.take_over(event.notification_ids, gone.context.lifecycles)
+            self._ask(gone.observers.get(NodeTookOver, ()), event)
+        if type(event) is BreakerTransitioned:
+            event = msgspec.structs.replace(event, breaker=without_node(event.breaker))
+        self._ask(node.observers.get(type(event), ()), event)
+        node.context.lifecycles.follow(event)
+
+    def _ask(self, observers: Sequence[tuple[str, Observer]], event: Any) -> None:
+        for name, observe in observers:
+            objection = observe(event)
+            if objection is not None and self.breach is None:
+                self._break(name, objection, event, event.at_ns)
+
+    def _break(self, name: str, objection: str | Finding, event: Any, at_ns: int) -> None:
+        text, notification_id, settings = (objection, None, ()) if isinstance(objection, str) else objection
+        notification_id = notification_id or getattr(event, "notification_id", None)
+        history = self._history(notification_id, event)
+        settings = settings or self._settings.get(name, ())
+        place = place_of(event, self.context) or next((place_of(each, self.context) for each in history), None)
+        if written := named(self.context, settings, place):
+            text = f"{text} ({', '.join(written)})"
+        self.breach = InvariantBreach(text, name, at_ns, history=history_lines(history))
+
+    def _break_outside(self, text: str) -> None:
+        """Break where nothing is recorded, and end the run as soon as may be."""
+        if self.breach is None:
+            self._break(LockStep.name, text, None, 0 if self._system is None else self._system.now_ns)
+            if self._system is not None:
+                self._system.stop()
+
+    def _history(self, notification_id: str | None, event: Any) -> list[Any]:
+        lifecycle = None if notification_id is None else self.context.lifecycles.get(notification_id)
+        history: list[Any]
+        if lifecycle is not None:
+            history = lifecycle.history
+        elif type(event) is BreakerTransitioned:
+            history = [each for each in self._transitions if (each.breaker, each.host) == (event.breaker, event.host)]
+        else:
+            history = list(self._latest)
+        is_of_it = getattr(event, "notification_id", None) == notification_id or lifecycle is None
+        return [*history, event] if event is not None and is_of_it and event not in history[-1:] else history
+
+
+class _AtNode:
+    """The invariants of one process of a fleet."""
+
+    def __init__(self, number: int, context: Context, invariants: Sequence[Invariant]) -> None:
+        self.number = number
+        self.context = context.at_node(number)
+        self.invariants = [
+            type(each)(self.context) for each in invariants if each.of_one_process and each.applies(self.context)
+        ]
+        self.observers = _observers(self.invariants)
+
+    def at_end(self, now_ns: int) -> Iterator[tuple[str, str | Finding]]:
+        """Yield by name what is broken when the run has finished."""
+        for each in self.invariants:
+            if (objection := each.at_end(now_ns)) is not None:
+                yield _name(each), objection
+
+
+def _numbers(context: Context) -> range:
+    """Return the numbers of the nodes; none where there is one process alone."""
+    return range(1, context.nodes + 1) if context.nodes > 1 else range(0)
+
+
+def _observers(invariants: Sequence[Invariant]) -> dict[type, list[tuple[str, Observer]]]:
+    """Return who observes what, by type, each with its name."""
+    found: dict[type, list[tuple[str, Observer]]] = {}
+    for invariant in invariants:
+        for kind, observers in invariant.observers().items():
+            found.setdefault(kind, []).extend((_name(invariant), each) for each in observers)
+    return found
+
+
+def _chosen(choice: Choice, context: Context) -> tuple[list[Invariant], list[Observer]]:
+    """Return the invariants of a choice that apply, and its functions."""
+    if isinstance(choice, str):
+        choice = ["conservation"] if choice == "default" else [choice]
+    classes: dict[type[Invariant], None] = {}
+    functions: list[Observer] = []
+    problems: list[str] = []
+    for number, each in enumerate(choice):
+        if each == "all":
+            classes.update(dict.fromkeys(KNOWN.values()))
+        elif isinstance(each, str) and each in KNOWN:
+            classes[KNOWN[each]] = None
+        elif isinstance(each, type) and issubclass(each, Invariant):
+            classes[each] = None
+        elif callable(each) and not isinstance(each, type):
+            functions.append(each)
+        else:
+            known = ", ".join(KNOWN)
+            problems.append(
+                f"invariants.{number}: wanted all, a name ({known}), a subclass of Invariant, or a function of an "
+                f"event, got {each!r}"
+            )
+    if problems:
+        raise ConfigurationError(problems)
+    return [invariant(context) for invariant in classes if invariant.applies(context)], functions
+
+
+def _name(invariant: Any) -> str:
+    if isinstance(invariant, Invariant):
+        return invariant.name or type(invariant).__name__
+    return str(getattr(invariant, "__name__", repr(invariant)))

@@ -1,0 +1,213 @@
+"""The checker of a run of a scenario: what invariants have to know of it, and what comes to the door of its service."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from actors.domain.attempts import Provider
+from actors.instants import NEVER_NS, ns, seconds, since_1970_ns
+from actors.kernel.randomness import RandomStreams
+from actors.kernel.system import ActorSystem
+from actors.pipeline.templates import BUILT_IN
+from simulation.results.recorder import Recorder
+from simulation.running.checking import Choice, ProvidersByName
+from simulation.running.contents import channels_of, preferences_of
+from simulation.running.service import Service
+from simulation.running.workload import REPEATED, Refuse, Send
+from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
+from simulation.scenario.identity import host_of_user, id_prefix, tenant_of_user
+from simulation.scenario.workload import class_of
+from simulation.verification.checker import Checker
+from simulation.verification.laws.base import ArrivalsOf, ClientsOf, Context
+from simulation.verification.laws.observations import Offered
+from simulation.verification.lockstep import LockStep
+from simulation.verification.model.world import World, refusals
+
+if TYPE_CHECKING:
+    from simulation.engine.schedules import Schedule
+    from simulation.results.result import Result
+
+
+class RunChecker(Checker):
+    """The checker of a run of a scenario."""
+
+    def notify(self, text: str) -> None:
+        """Compare an alert with the reference model, if that is checked."""
+        if self.lock_step is not None:
+            self.lock_step.on_alert(text)
+
+    def follow(self, service: Service) -> None:
+        """Let the invariants ask the pipelines of a service, and compare which node each arrival goes to."""
+        self.context.pipeline = lambda: service.pipeline
+        self.context.pipeline_of = service.pipeline_of
+        if self.lock_step is not None:
+            self.lock_step.watch_routes(service)
+
+    def at_the_door(self, send: Send, system: ActorSystem) -> Send:
+        """Return a way for what may be refused, on which each arrival and each refusal is noted."""
+
+        def offer(message: Any, refuse: Refuse) -> None:
+            key = _key_of(message)
+
+            def refused(why: str) -> None:
+                self.note(Offered(at_ns=system.now_ns, key=key, refused=why))
+                refuse(why)
+
+            self.note(Offered(at_ns=system.now_ns, key=key))
+            send(message, refused)
+
+        return offer
+
+
+def check_of(
+    scenario: Scenario,
+    invariants: Choice,
+    recorder: Recorder,
+    *,
+    has_rules: bool,
+    schedule: Schedule | None,
+    providers: ProvidersByName | None,
+) -> RunChecker:
+    """Return what checks a run of a scenario.
+
+    Args:
+        scenario: what is run.
+        invariants: which are checked.
+        recorder: of the history.
+        has_rules: whether its providers follow failure rules of the caller's.
+        schedule: chooses the next of several ready actors, in place of the scenario's own.
+        providers: in place of those that the scenario describes.
+
+    Raises:
+        ConfigurationError: the invariants cannot be used; all their problems.
+    """
+    world = world_of(scenario, schedule, providers)
+    context = Context(
+        channels=world.channels,
+        as_given={channel: scenario.channel_as_given(channel) for channel in world.channels},
+        faults=scenario.faults,
+        preferences=preferences_of(scenario),
+        remember_ids_ns=ns(scenario.remember_ids),
+        max_pending=scenario.max_pending,
+        dead_letters=scenario.dead_letters,
+        commit_latency_ns=ns(max(scenario.commit_latency, _partitioned_s(scenario))),
+        world=world,
+        clients=_clients_of(scenario),
+        arrivals=_arrivals_of(scenario),
+        windows=_windows_of(scenario),
+        within_s=scenario.outline.all_within_s,
+        nodes=scenario.nodes_at_most,
+        takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
+        has_rules=has_rules,
+        in_flight_now=lambda: recorder.in_flight_now(),
+    )
+    return RunChecker(invariants, context, record=recorder.record)
+
+
+def _clients_of(scenario: Scenario) -> list[ClientsOf]:
+    """Return what an invariant has to know of the closed entries; it draws what their clients draw."""
+    streams, found = RandomStreams(scenario.seed), []
+    for number, entry in enumerate(scenario.workload):
+        if isinstance(entry, ClosedWorkload):
+            own = (streams.stream(f"workload.{number}.client.{client}.think") for client in range(entry.clients))
+            thinks = tuple(entry.think.sampler(stream) for stream in own)
+            prefix, ends_ns = id_prefix(number, entry.channel), scenario.arrivals_end_of(entry)
+            found.append(ClientsOf(prefix, ns(entry.at), ends_ns, thinks))
+    return found
+
+
+def _arrivals_of(scenario: Scenario) -> list[ArrivalsOf]:
+    """Return what an invariant has to know of what arrives; it draws what the sources draw."""
+    found = []
+    for number, (name, entry) in enumerate(zip(scenario.outline.entries, scenario.workload, strict=True)):
+        times, resend = None, None
+        if not isinstance(entry, ClosedWorkload):
+            times, resend = partial(_times_of, scenario, number, entry), entry.resend
+        parties = {"hosts": host_of_user(entry), "tenants": tenant_of_user(entry)}
+        found.append(
+            ArrivalsOf(
+                name,
+                class_of(entry),
+                entry.channels,
+                times,
+                resent_at_most=0 if resend is None else resend.at_most,
+                has_repeats=isinstance(entry, ChannelWorkload) and entry.repeats > 0,
+                parties={kind: party_of for kind, party_of in parties.items() if party_of is not None},
+            )
+        )
+    return found
+
+
+def _windows_of(scenario: Scenario) -> dict[str, tuple[int, int]]:
+    """Return the windows that have figures of their own, by name."""
+    return {
+        window.name: (ns(window.from_s), NEVER_NS if window.to_s is None else ns(window.to_s))
+        for window in scenario.outline.windows
+    }
+
+
+def _times_of(scenario: Scenario, number: int, entry: ChannelWorkload | EventWorkload) -> Iterator[tuple[int, int]]:
+    """Yield when each one of an open entry arrives, and its number; of what comes once more, the one that it had."""
+    streams, latest = RandomStreams(scenario.seed), deque[int](maxlen=REPEATED)
+    repeats = entry.repeats if isinstance(entry, ChannelWorkload) else 0.0
+    random = streams.stream(f"workload.{number}.repeats")
+    times_ns = scenario.arrival_times_ns(entry, streams.stream(f"workload.{number}.arrivals"))
+    for own, at_ns in enumerate(times_ns):
+        if repeats and latest and random.random() < repeats:
+            yield at_ns, random.choice(latest)
+        else:
+            latest.append(own)
+            yield at_ns, own
+
+
+def _partitioned_s(scenario: Scenario) -> float:
+    """Return for how many seconds a node may not reach its store, one partition behind the other."""
+    end_s = seconds(scenario.arrivals_end_ns + scenario.drain_ns)
+    return sum(fault.for_ or end_s for fault in scenario.faults if fault.partition is not None)
+
+
+def _key_of(message: Any) -> str:
+    """Return what tells a command, or a domain event, from all others."""
+    names = ("notification_id", "order_id", "payment_id", "user_id")
+    return next(str(getattr(message, name)) for name in names if hasattr(message, name))
+
+
+def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: ProvidersByName | None = None) -> World:
+    """Return what the reference model has to know of a run, with the schedule and the providers that it is given."""
+    return World(
+        seed=scenario.seed,
+        epoch_ns=since_1970_ns(scenario.start),
+        channels=channels_of(scenario),
+        faults=scenario.faults,
+        preferences=scenario.preferences,
+        quiet_hours=scenario.quiet_hours,
+        operations=scenario.operations,
+        templates={**BUILT_IN, **scenario.templates},
+        platform=scenario.name,
+        dead_letters=scenario.dead_letters,
+        remember_ids=scenario.remember_ids,
+        commit_latency=scenario.commit_latency,
+        max_pending=scenario.max_pending,
+        nodes=None if scenario.nodes_at_most == 1 else scenario.fleet,
+        nodes_at_most=scenario.nodes_at_most,
+        schedule=scenario.schedule if schedule is None else schedule,
+        accounts=scenario.accounts,
+        simulates_providers=providers is None,
+        choosy_providers=any(
+            getattr(type(provider), name) is not getattr(Provider, name)
+            for by_name in (providers or {}).values()
+            for provider in by_name.values()
+            for name in ("recipient_problem", "connections_max", "recipients_choose_hosts")
+        ),
+    )
+
+
+def comparison_text(result: Result) -> str:
+    """Return whether a checked run was compared with the reference model, event by event."""
+    if LockStep.name in result.checked:
+        return "in lock-step with the reference model"
+    nothing_said = ", ".join(refusals(world_of(result.scenario))) or "an order of messages of one's own"
+    return f"not compared with the reference model, which does not know {nothing_said}"

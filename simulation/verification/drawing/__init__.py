@@ -1,0 +1,1 @@
+"""What a random case of a scenario may contain, and how it is drawn."""

@@ -1,0 +1,272 @@
+"""Groups of settings that are drawn as a whole, each of their keys to something that has an effect beside the others.
+
+Single changes seldom meet: a cap before jitter matters only with one of two kinds of jitter, waits that are longer than
+it and attempts to spare. So what belongs together is drawn together here, with providers that give it something to do:
+they fail, throttle and say how long to wait, and some answers are written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any, TypeAlias, get_args
+
+from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, GradientConfig, VegasConfig
+from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.channel import ChannelConfig, ProviderConfig, QuotaConfig
+from actors.settings.distributions import Distribution
+from actors.settings.faults import FaultConfig
+from actors.settings.quantities import Rate
+from actors.settings.rate_limit import RateLimitConfig
+from actors.settings.retry import RetryConfig
+from actors.settings.script import ScriptedAnswer
+from simulation.scenario import Scenario
+from simulation.verification.drawing.fault_kinds import drawn_quota
+from simulation.verification.drawing.numbers import log_uniform, rounded
+from simulation.verification.drawing.rare_settings import changed
+
+Data: TypeAlias = dict[str, Any]
+
+_SHARE_WITH_GROUPS = 0.4
+_SHARE_OF_GROUP = 0.5
+_SHARE_SCRIPTED = 0.3
+_SHARE_THROTTLED = 0.6
+_KINDS: Mapping[str, str] = {"injected failure": "transient", "throttled": "throttled", "timed out": "ambiguous"}
+"""By the reason of a failure, what kind it is of."""
+
+
+def with_whole_groups(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario some of whose channels have, in some cases, groups that are drawn as a whole."""
+    if random.random() >= _SHARE_WITH_GROUPS:
+        return scenario
+    throttled = []
+    for channel in scenario.channels_used:
+        if random.random() < _SHARE_THROTTLED:
+            throttle: Data = drawn_quota(random, Rate(log_uniform(random, 0.2, 5.0), 1.0))
+            if random.random() < 0.8:
+                throttle["retry_after"] = random.choice([0.0, 0.5, log_uniform(random, 0.1, 30.0)])
+            throttled.append(FaultConfig.model_validate({"channel": channel.value, "at": 0.0, "throttle": throttle}))
+    busy = scenario.model_copy(update={"faults": (*scenario.faults, *throttled)})
+    return changed(busy, lambda config: _with_groups(config, random))
+
+
+def _with_groups(config: ChannelConfig, random: Random) -> ChannelConfig:
+    drawn = random.sample(list(GROUPS), max(1, sum(random.random() < _SHARE_OF_GROUP for _ in GROUPS)))
+    changes = {key: group(random) for key, group in GROUPS.items() if key in drawn}
+    breaker = changes.get("circuit_breaker", config.circuit_breaker)
+    changes["circuit_breaker"] = breaker.model_copy(update={"per": config.circuit_breaker.per})
+    provider = changes["provider"] = _provider(config, breaker, random)
+    adaptive = changes.get("adaptive_rate")
+    if adaptive is not None and adaptive.initial_rate is None and random.random() < 0.5:
+        # Before anything is known of how fast that was.
+        script = (ScriptedAnswer(outcome="throttled"), ScriptedAnswer(outcome="throttled"), *provider.script)
+        changes["provider"] = provider.model_copy(update={"script": script})
+    return config.model_copy(update=changes)
+
+
+def _retry(random: Random) -> RetryConfig:
+    jitter = random.choice(get_args(RetryConfig.model_fields["jitter"].annotation))
+    longest = log_uniform(random, 0.3, 20.0)
+    written: Data = {"max_attempts": random.randint(3, 8), "jitter": jitter, "max_delay": longest}
+    written["initial_delay"] = random.choice([0.0, *(log_uniform(random, 0.05, 2.0 * longest) for _ in range(5))])
+    own_shape = jitter in ("decorrelated", "soft")
+    if not own_shape and random.random() < 0.3:
+        written["schedule"] = [log_uniform(random, 0.05, 10.0) for _ in range(random.randint(1, 4))]
+    elif jitter != "soft":
+        backoff = random.choice(get_args(RetryConfig.model_fields["backoff"].annotation))
+        written |= {"backoff": backoff, "backoff_multiplier": random.choice([1.0, 1.5, 2.0, 3.0])}
+        if backoff == "linear":
+            written["increment"] = random.choice([None, 0.0, log_uniform(random, 0.05, 3.0)])
+    if random.random() < 0.5:
+        written["min_delay"] = rounded(longest * random.choice([0.1, 0.5, 1.0]))
+    written |= {"jitter_share": random.choice([0.1, 0.5, 1.0]), "jitter_max": log_uniform(random, 0.1, 5.0)}
+    written["jitter_factor"] = random.choice([1.0, 1.5, 2.5, 3.0])
+    if jitter == "decorrelated":
+        written["cap_after_draw"] = random.random() < 0.5
+    elif jitter in ("proportional", "additive"):
+        written["cap_before_jitter"] = random.random() < 0.5
+    written["retry_after"] = random.choice(get_args(RetryConfig.model_fields["retry_after"].annotation))
+    written["retry_after_jitter"] = random.choice([0.0, 0.0, 0.5, 1.0])
+    written["retry_after_excess"] = random.choice([None, 0.0, 86_400.0, log_uniform(random, 0.1, 5.0)])
+    if random.random() < 0.4:
+        kind = random.choice(["transient", "throttled", "ambiguous"])
+        scheduled = not own_shape and random.random() < 0.5
+        rule = {"schedule": [0.3, 2.0]} if scheduled else {"initial_delay": log_uniform(random, 0.05, 5.0)}
+        written["per_outcome"] = {kind: {**rule, "max_attempts": random.randint(1, 5)}}
+    if random.random() < 0.3:
+        reason, kind = random.choice(list(_KINDS.items()))
+        written["per_reason"] = {reason: {"max_attempts": 6}}
+        if random.random() < 0.6:  # a failure of that reason is of that kind, too, which has another rule
+            written["per_outcome"] = {kind: {"max_attempts": random.randint(1, 5)}}
+    if random.random() < 0.3:
+        written["max_elapsed"] = log_uniform(random, 1.0, 60.0)
+    if random.random() < 0.6:
+        written["budget"] = budget(random)
+    return RetryConfig.model_validate(written)
+
+
+def budget(random: Random) -> Data:
+    """Return a budget of any kind with little in it, as it is written."""
+    share = random.choice([0.0, 0.2, 0.5, 1.0])
+    return random.choice(
+        [
+            {"kind": "grpc", "max_tokens": random.choice([2.0, 5.0, 10.0]), "token_ratio": random.choice([0.1, 1.0])},
+            {
+                "kind": "envoy",
+                "share": share,
+                "min_concurrency": random.randint(0, 3),
+                "inclusive": random.random() < 0.6,
+            },
+            {
+                "kind": "finagle",
+                "share": share,
+                "min_rate": random.choice([None, None, Rate(1, 10.0), Rate(1, 1.0)]),
+                "ttl": log_uniform(random, 1.0, 60.0),
+            },
+            {"kind": "aws", "capacity": random.randint(5, 60), "timeout_cost": random.choice([None, 5, 10])},
+            {
+                "kind": "token_bucket",
+                "share": share,
+                "capacity": random.randint(1, 4),
+                "inclusive": random.random() < 0.5,
+            },
+        ]
+    )
+
+
+def _breaker(random: Random) -> CircuitBreakerConfig:
+    written: Data = {"timeout": log_uniform(random, 0.2, 10.0), "half_open_permits": random.randint(1, 4)}
+    window = random.choice(["none", "calls", "time", "ema"])
+    if window == "none":
+        written["failure_threshold"] = random.randint(1, 4)
+    else:
+        size: Mapping[str, Any] = {
+            "calls": random.randint(1, 8),
+            "time": log_uniform(random, 0.5, 30.0),
+            "ema": random.randint(1, 8),
+        }
+        written |= {"window": {window: size[window]}, "failure_rate": random.choice([0.3, 0.5, 1.0])}
+        if random.random() < 0.7:
+            written["minimum_calls"] = random.randint(1, size[window] if window == "calls" else 5)
+        if random.random() < 0.6:
+            written["slow_call"] = {
+                "duration": log_uniform(random, 0.1, 2.0),
+                "rate": random.choice([0.3, 0.5, 1.0]),
+            }
+    written |= {"success_may_trip": random.random() < 0.5, "reopen": random.choice(["at", "after"])}
+    written["ignored_counts_as"] = random.choice(["neutral", "success"])
+    written["decide"] = random.choice(["first_failure", "when_decided", "when_all_used"])
+    if random.random() < 0.5:
+        growth = {"multiplier": random.choice([1.0, 2.0, 4.0]), "jitter": random.choice([0.0, 0.1, 1.0])}
+        written["open_growth"] = {**growth, "max": rounded(written["timeout"] * random.choice([1.0, 2.0, 5.0]))}
+    if random.random() < 0.5:
+        written["half_open_max"] = log_uniform(random, 0.1, 5.0)
+        written["half_open_then"] = random.choice(["open", "closed", "probe"])
+    if random.random() < 0.4:
+        written["ramp"] = {"over": log_uniform(random, 0.5, 30.0), "start": random.choice([0.0, 0.1, 0.5])}
+    written["when_open"] = random.choice(["wait", "wait", "fail"])
+    written["resume_rate"] = Rate(random.choice([0.1, 0.5, 2.0, 10.0]), 1.0)
+    written["resume_doubling"] = log_uniform(random, 1.0, 20.0)
+    if random.random() < 0.3:
+        written["resume_rate_max"] = Rate(10.0, 1.0)
+    written["initial_state"] = random.choice([*["closed"] * 8, "metrics-only", "metrics-only", "disabled"])
+    return CircuitBreakerConfig.model_validate(written)
+
+
+def _limit(random: Random) -> Data:
+    kind = random.choice(get_args(RateLimitConfig.model_fields["kind"].annotation))
+    rate = Rate(random.randint(1, 5), random.choice([1.0, 3.0, 10.0]))
+    written: Data = {"kind": kind, "rate": rate}
+    if kind == "leaky_bucket":
+        written["aligned"] = random.random() < 0.5
+    elif random.random() < 0.3:
+        written = {"kind": kind, "rates": [rate, Rate(2 * rate.count, 5.0 * rate.period)]}
+    elif kind in ("token_bucket", "gcra") and random.random() < 0.5:
+        written["burst"] = random.randint(1, 8)
+    return written
+
+
+def _rate_limit(random: Random) -> RateLimitConfig:
+    return RateLimitConfig.model_validate({**_limit(random), "on_limit": random.choice(["defer", "defer", "drop"])})
+
+
+def _quota(random: Random) -> QuotaConfig:
+    return QuotaConfig.model_validate(_limit(random))
+
+
+def _concurrency_limit(random: Random) -> VegasConfig | GradientConfig:
+    least, initial = random.randint(1, 5), random.randint(5, 10)
+    written: Data = {"minimum": least, "initial": initial, "maximum": initial + random.randint(0, 10)}
+    written["smoothing"] = random.choice([0.2, 0.5, 1.0])
+    if random.random() < 0.5:
+        written |= {"tolerance": random.choice([1.0, 1.5]), "queue_size": random.randint(0, 2)}
+        return GradientConfig.model_validate({**written, "long_window": random.choice([5, 20, 600])})
+    alpha = random.randint(1, 3)
+    written |= {"alpha": alpha, "beta": alpha + random.randint(0, 2), "probe_multiplier": random.choice([1, 5, 30])}
+    return VegasConfig.model_validate({**written, "kind": "vegas", "decrease": random.choice([None, 0.5, 0.9])})
+
+
+def _adaptive_rate(random: Random) -> AdaptiveRateConfig:
+    kind = random.choice(["aimd", "cubic"])
+    written: Data = {"kind": kind, "minimum_rate": Rate(random.choice([0.2, 1.0]), 1.0)}
+    if random.random() < 0.5:
+        written["initial_rate"] = Rate(random.choice([1.0, 4.0]), 1.0)
+    if random.random() < 0.5:
+        written["maximum_rate"] = Rate(random.choice([4.0, 10.0]), 1.0)
+    written["cooldown"] = random.choice([0.0, 1.0, log_uniform(random, 0.1, 10.0)])
+    written["decrease"] = random.choice([None, 0.5, 1.0])
+    written |= {"increase": Rate(random.choice([0.1, 2.0]), 1.0)} if kind == "aimd" else {"scale": 2.0}
+    return AdaptiveRateConfig.model_validate(written)
+
+
+def _adaptive_throttle(random: Random) -> AdaptiveThrottleConfig:
+    return AdaptiveThrottleConfig(
+        k=random.choice([1.0, 1.5, 2.0]),
+        window=log_uniform(random, 1.0, 60.0),
+        padding=random.choice([0.1, 1.0, 5.0]),
+        max_rejection=random.choice([0.5, 0.9, 1.0]),
+        count_rejected=random.random() < 0.5,
+    )
+
+
+GROUPS: Mapping[str, Callable[[Random], Any]] = {
+    "retry": _retry,
+    "circuit_breaker": _breaker,
+    "rate_limit": _rate_limit,
+    "quota": _quota,
+    "concurrency_limit": _concurrency_limit,
+    "adaptive_rate": _adaptive_rate,
+    "adaptive_throttle": _adaptive_throttle,
+}
+"""What draws each group."""
+
+
+def _provider(config: ChannelConfig, breaker: CircuitBreakerConfig, random: Random) -> ProviderConfig:
+    """Return a provider that gives the groups of its channel something to do."""
+    slow = breaker.slow_call
+    edges = [config.timeout] if slow is None else [config.timeout, slow.duration, slow.duration]
+    latency = random.choice(
+        [
+            {"exponential": {"mean": log_uniform(random, 0.05, 2.0)}},
+            {"mixture": [{"weight": 4, "constant": 0.05}, {"weight": 1, "exponential": {"mean": 1.0}}]},
+            {"mixture": [{"weight": 2, "constant": 0.05}, {"weight": 1, "constant": random.choice(edges)}]},
+        ]
+    )
+    written: Data = {"latency": Distribution.model_validate(latency), "failure_rate": random.choice([0.05, 0.2, 0.5])}
+    if random.random() < 0.3:
+        written["capacity"] = random.randint(1, 4)
+        written["discipline"] = random.choice(["fifo", "critical_first", "processor_sharing"])
+    if random.random() < _SHARE_SCRIPTED:
+        written["script"] = tuple(_answer(random) for _ in range(random.randint(1, 25)))
+    return config.provider.model_copy(update=written)
+
+
+def _answer(random: Random) -> ScriptedAnswer:
+    outcomes = ["sent", "sent", "transient", "throttled", "permanent", "dead_destination", "channel_fault"]
+    outcome = random.choice([*outcomes, "ambiguous", "lost", "hang"])
+    written: Data = {"outcome": outcome}
+    if outcome not in ("lost", "hang"):
+        written["latency"] = random.choice([0.0, 0.05, log_uniform(random, 0.01, 5.0)])
+    if outcome in ("transient", "throttled") and random.random() < 0.6:
+        written["retry_after"] = random.choice([0.0, 1.0, log_uniform(random, 0.05, 30.0)])
+    return ScriptedAnswer.model_validate(written)

@@ -1,0 +1,56 @@
+"""Addresses that are gone: nothing is suppressed for one that was not reported gone."""
+
+from __future__ import annotations
+
+from actors.domain.suppressions import Key, normal_address
+from actors.messages import NotificationFailed, NotificationRedriven, NotificationSuppressed
+from actors.outcomes import DeadDestination
+from actors.pipeline.readiness import ADDRESS_GONE
+from simulation.verification.laws.base import Context, Invariant, Objection, observes
+from simulation.verification.laws.observations import AttemptMade
+
+
+class GoneAddresses(Invariant):
+    """What is suppressed since its address is gone is for one that a provider has called so; and what an operator
+    redrives is tried, whatever was said before.
+
+    Where nodes do not reach the store for a time, one knows what its providers say before it is recorded, or without
+    that, and not at once what operators redrive elsewhere: there it counts what was ever said.
+    """
+
+    name = "gone-addresses"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._gone: set[Key] = set()
+
+    @observes(NotificationFailed)
+    def on_failed(self, failed: NotificationFailed) -> Objection:
+        address = self.context.address_of(failed.notification_id)
+        if failed.kind == DeadDestination.__name__ and address is not None:
+            self._gone.add(address)
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        if self.context.has_partitions and (made.outcome is None or type(made.outcome) is DeadDestination):
+            self._gone.add((made.channel, normal_address(made.channel, made.attempt.command.recipient)))
+        return None
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+        address = self.context.address_after(redriven)
+        if address is not None and not self.context.has_partitions:
+            self._gone.discard(address)
+        return None
+
+    @observes(NotificationSuppressed)
+    def on_suppressed(self, suppressed: NotificationSuppressed) -> Objection:
+        if suppressed.reason != ADDRESS_GONE:
+            return None
+        if not self._gone:
+            return f"{suppressed.notification_id} is suppressed, and no address is gone"
+        address = self.context.address_of(suppressed.notification_id)
+        if address is None or address in self._gone:
+            return None
+        return f"{suppressed.notification_id} is suppressed, and it was not reported since that {address[1]} is gone"

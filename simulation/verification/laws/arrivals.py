@@ -1,0 +1,186 @@
+"""Arrivals: each is accepted or refused, and is counted as one of them, whatever crashes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from actors.formatting import seconds_text
+from actors.instants import NEVER_NS
+from actors.messages import DuplicateIgnored, NotificationChannel, NotificationRequested, SendNotification
+from actors.pipeline.handler import Handler
+from simulation.verification.laws.base import ARRIVAL, Context, Invariant, Objection, observes
+from simulation.verification.laws.observations import MessageSent, Offered
+
+_OVERLOADED = "overloaded"
+
+
+class _Arrival(NamedTuple):
+    """A request of an entry of the workload, which may come more than once."""
+
+    entry: int
+    number: int
+
+
+class _Lost(NamedTuple):
+    """A notification that did not come of an arrival, as that was refused."""
+
+    arrival: _Arrival
+    channel: NotificationChannel
+    why: str
+    at_ns: int
+
+
+class Arrivals(Invariant):
+    """Each arrival is accepted or refused: one of them, and once, in the figures of the run, of its entry, class and
+    channel, and of windows. What comes once more with the same id is accepted or a duplicate each time, where nothing
+    is refused.
+    """
+
+    name = "arrivals"
+    settings = ("max_pending",)
+    receivers = frozenset({Handler})
+    watches_actors = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._accepted_ns: dict[tuple[_Arrival, NotificationChannel], int] = {}
+        """When each was accepted first."""
+        self._offered: set[_Arrival] = set()
+        """What has come to the door, or to the handler."""
+        self._refusals: dict[_Arrival, list[Offered]] = {}
+        self._taken: Counter[tuple[_Arrival, NotificationChannel]] = Counter()
+        """How often each was accepted, or a duplicate."""
+        self._lost: list[_Lost] = []
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return bool(context.arrivals)
+
+    @observes(NotificationRequested)
+    def on_requested(self, requested: NotificationRequested) -> Objection:
+        if requested.instead_of is not None or (arrival := self._arrival(requested.notification_id)) is None:
+            return None
+        key = arrival, requested.channel
+        self._accepted_ns.setdefault(key, requested.at_ns)
+        self._taken[key] += 1
+        return None
+
+    @observes(DuplicateIgnored)
+    def on_duplicate(self, duplicate: DuplicateIgnored) -> Objection:
+        if (arrival := self._arrival(duplicate.notification_id)) is not None:
+            self._taken[arrival, duplicate.channel] += 1
+        return None
+
+    @observes(Offered)
+    def on_offered(self, offered: Offered) -> Objection:
+        if (arrival := self._arrival(offered.key)) is None:
+            return f"{offered.key} comes, and is of no entry of the workload"
+        self._offered.add(arrival)
+        if offered.refused is not None:
+            self._refusals.setdefault(arrival, []).append(offered)
+        if offered.refused == _OVERLOADED and self.context.max_pending is None:
+            return f"{offered.key} is refused for lack of room, of which there is no end"
+        return None
+
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        command = getattr(sent.message, "command", sent.message)
+        if type(command) is SendNotification and (arrival := self._arrival(command.notification_id)) is not None:
+            self._offered.add(arrival)
+        return None
+
+    def _arrival(self, key: str) -> _Arrival | None:
+        """Return what arrival something is of; None: of none, as what goes out in place of another."""
+        entry, found = self.context.entry_of(key), ARRIVAL.search(key)
+        return None if entry is None or found is None else _Arrival(entry, int(found[2]))
+
+    def at_end(self, now_ns: int) -> Objection:
+        came, first_ns = self._came_until(now_ns)
+        if strange := sorted(self._offered - came.keys()):
+            return f"{self._text(strange[0])} has come, and is not due in the run"
+        for (arrival, channel), accepted_ns in self._accepted_ns.items():
+            if arrival not in came or channel not in self.context.arrivals[arrival.entry].channels:
+                return f"{self._text(arrival)} is accepted on {channel}, and never came there"
+            if accepted_ns < first_ns.get(arrival, 0):
+                return f"{self._text(arrival)} is accepted at {seconds_text(accepted_ns)}, before it came"
+        for arrival in came:
+            for channel in self.context.arrivals[arrival.entry].channels:
+                if (arrival, channel) in self._accepted_ns:
+                    continue
+                if arrival not in self._refusals:
+                    return f"{self._text(arrival)} came, and was neither accepted on {channel} nor refused"
+                self._lost.append(self._as_lost(arrival, channel, now_ns))
+        return self._look_at_repeats(came)
+
+    def _came_until(self, end_ns: int) -> tuple[Counter[_Arrival], dict[_Arrival, int]]:
+        """Return how often each has come, and of those that do not wait for anybody, when first."""
+        came, first_ns = Counter[_Arrival](), dict[_Arrival, int]()
+        for number, entry in enumerate(self.context.arrivals):
+            if entry.times is None:
+                came.update(arrival for arrival in self._offered if arrival.entry == number)
+                continue
+            for at_ns, own in entry.times():
+                if at_ns < end_ns:
+                    came[_Arrival(number, own)] += 1
+                    first_ns.setdefault(_Arrival(number, own), at_ns)
+        return came, first_ns
+
+    def _as_lost(self, arrival: _Arrival, channel: NotificationChannel, end_ns: int) -> _Lost:
+        """Return for what reason, and when, one is lost: when it is not sent again, at the latest as the run ends."""
+        refusals = self._refusals[arrival]
+        is_over = len(refusals) > self.context.arrivals[arrival.entry].resent_at_most
+        assert refusals[-1].refused is not None
+        return _Lost(arrival, channel, refusals[-1].refused, refusals[-1].at_ns if is_over else end_ns)
+
+    def _look_at_repeats(self, came: Counter[_Arrival]) -> Objection:
+        context = self.context
+        may_miss = bool(context.faults) or context.max_pending is not None or context.commit_latency_ns > 0
+        if may_miss or not context.is_in_usual_order:
+            return None
+        for arrival, times in came.items():
+            for channel in context.arrivals[arrival.entry].channels:
+                if (taken := self._taken[arrival, channel]) != times:
+                    return f"{self._text(arrival)} came {times} times, and was accepted or ignored {taken} times"
+        return None
+
+    def _text(self, arrival: _Arrival) -> str:
+        return f"number {arrival.number} of {self.context.arrivals[arrival.entry].name}"
+
+    # ── figures ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def at_summary(self, summary: Mapping[str, Any]) -> Objection:
+        wrong = self._look_at(summary, "", 0, NEVER_NS)
+        for name, (from_ns, to_ns) in self.context.windows.items():
+            wrong = wrong or self._look_at(summary["windows"][name], f"windows.{name}.", from_ns, to_ns)
+        return wrong
+
+    def _look_at(self, summary: Mapping[str, Any], prefix: str, from_ns: int, to_ns: int) -> Objection:
+        """Look at the figures of the run, or of a window of it, and at those of all its parts."""
+        lost = [each for each in self._lost if from_ns <= each.at_ns < to_ns]
+        entries = self.context.arrivals
+        wrong = self._compare(summary, prefix.rstrip(".") or "the run", lost)
+        for name, figures in summary["workload"].items():
+            own = [each for each in lost if entries[each.arrival.entry].name == name]
+            wrong = wrong or self._compare(figures, f"{prefix}workload.{name}", own)
+        for name, figures in summary["classes"].items():
+            own = [each for each in lost if entries[each.arrival.entry].priority == name]
+            wrong = wrong or self._compare(figures, f"{prefix}classes.{name}", own)
+        for name, figures in summary["channels"].items():
+            own = [each for each in lost if each.channel == name]
+            wrong = wrong or self._compare(figures, f"{prefix}channels.{name}", own)
+        return wrong
+
+    def _compare(self, figures: Mapping[str, Any], of: str, lost: Sequence[_Lost]) -> Objection:
+        refused: Mapping[str, int] = figures["refused"]
+        if any(self.context.arrivals[each.arrival.entry].has_repeats for each in lost):
+            # What was refused first counts, be it refused for another reason when it came once more.
+            if of.startswith("windows.") or sum(refused.values()) == len(lost):
+                return None
+            return f"the summary of {of} says that {sum(refused.values())} were refused, and {len(lost)} were"
+        counted = Counter(each.why for each in lost)
+        for why, count in refused.items():
+            if count != counted[why]:
+                return f"the summary of {of} says refused.{why} {count}, and {counted[why]} were"
+        return None

@@ -1,0 +1,207 @@
+"""Each attempt: it has its number, sets out and ends in time, and what is recorded of it is what its provider said."""
+
+from __future__ import annotations
+
+from actors.formatting import seconds_text
+from actors.instants import ns, wait_ns
+from actors.messages import (
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+)
+from actors.outcomes import Ambiguous, ChannelFault
+from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
+from actors.settings.channel import PRIMARY
+from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
+from simulation.verification.laws.lifecycles import Lifecycle
+from simulation.verification.laws.observations import AttemptMade
+
+_ROUNDING_NS = 1000
+"""What is left of the time of a notification is given in seconds when it falls back."""
+
+
+def used_up(lifecycle: Lifecycle | None) -> int:
+    """Return how many attempts a notification has used up since it was accepted or redriven."""
+    return 0 if lifecycle is None else sum(failed.kind != ChannelFault.__name__ for failed in lifecycle.failures)
+
+
+class AttemptNumbers(Invariant):
+    """Attempts are numbered one after the other, from 1 on; a redrive begins anew, and a channel fault uses up none."""
+
+    name = "attempt-numbers"
+
+    @observes(NotificationSent)
+    def on_sent(self, sent: NotificationSent) -> Objection:
+        return self._compare(sent, sent.attempt, 1, "is sent with attempt")
+
+    @observes(NotificationFailed)
+    def on_failed(self, failed: NotificationFailed) -> Objection:
+        return self._compare(failed, failed.attempt, int(failed.kind != ChannelFault.__name__), "fails with attempt")
+
+    @observes(NotificationMovedToDeadLetter)
+    def on_dead_letter(self, moved: NotificationMovedToDeadLetter) -> Objection:
+        return self._compare(moved, moved.attempts, 0, "is dead-lettered after attempt")
+
+    def _compare(self, event: NotificationEvent, number: int, more: int, what: str) -> Objection:
+        expected = used_up(self.context.lifecycles.get(event.notification_id)) + more
+        return None if number == expected else f"{event.notification_id} {what} {number}, which should be {expected}"
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        lifecycle = self.context.lifecycles.get(made.notification_id)
+        if lifecycle is None or not self.context.is_awaited(made.attempt):
+            return None  # another one was sent in its place, of which this is said
+        number, expected = made.attempt.number, used_up(lifecycle) + 1
+        return None if number == expected else f"{made.notification_id} is sent as attempt {number} and not {expected}"
+
+
+class InTime(Invariant):
+    """Nothing sets out before what it is scheduled for, no retry before its time, and none of them after the
+    notification has expired; no attempt outlasts its timeout, and what waits for its retry has no outcome meanwhile.
+
+    Until all is settled after a crash, an answer in a mailbox comes late; and where the wall clock steps, the store is
+    read by the calendar, so that a notification from before a crash expires earlier or later by that.
+    """
+
+    name = "in-time"
+    needs_order = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._timeouts_ns = {key: ns(config.timeout) for key, config in context.providers.items()}
+        self._of_fallbacks_ns: dict[str, int] = {}
+        """When what goes out in place of another is no longer wanted, as the other is not."""
+        self._edited: set[str] = set()
+        """Those whose expiry has been edited since an attempt of them came to a provider last."""
+
+    @observes(NotificationRequested)
+    def on_requested(self, requested: NotificationRequested) -> Objection:
+        if requested.instead_of is None:
+            return None
+        first = self.context.lifecycles.get(requested.instead_of)
+        expires_ns = self._of_fallbacks_ns.pop(requested.instead_of, None)
+        self._of_fallbacks_ns.pop(requested.notification_id, None)  # of the last time that it went in its place
+        if first is not None and (requested.instead_of in self._edited or self.context.is_by_the_calendar(first)):
+            return None
+        if first is not None and first.attempt is not None and expires_ns is None:
+            expires_ns = _expires_ns(first, first.attempt.command.expires_after)
+        if expires_ns is not None:
+            self._of_fallbacks_ns[requested.notification_id] = expires_ns + _ROUNDING_NS
+        return None
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+        self._of_fallbacks_ns.pop(redriven.notification_id, None)
+        if "expires_after" in redriven.edit:
+            self._edited.add(redriven.notification_id)
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        self._edited.discard(made.notification_id)
+        lifecycle = self.context.lifecycles.get(made.notification_id)
+        if lifecycle is None:
+            return None
+        if made.at_ns < lifecycle.fresh_since_ns and not self.context.steps_the_clock:
+            return f"{made.notification_id} is sent before {seconds_text(lifecycle.fresh_since_ns)}, its not_before"
+        if lifecycle.failures and made.attempt.number == used_up(lifecycle) + 1:
+            due_ns = lifecycle.failures[-1].next_retry_at_ns
+            if due_ns is not None and made.at_ns < due_ns and not self.context.is_by_the_calendar(lifecycle):
+                return f"{made.notification_id} is tried again before {seconds_text(due_ns)}, when it was to be"
+        expires_ns = _expires_ns(lifecycle, made.attempt.command.expires_after)
+        of_fallback_ns = self._of_fallbacks_ns.get(made.notification_id)
+        if of_fallback_ns is not None:
+            expires_ns = of_fallback_ns if expires_ns is None else min(expires_ns, of_fallback_ns)
+        if expires_ns is None or made.at_ns <= expires_ns or made.is_copy:
+            return None
+        if self.context.is_by_the_calendar(lifecycle):
+            return None
+        return f"{made.notification_id} is sent after {seconds_text(expires_ns)}, when it has expired"
+
+    @observes(NotificationSent, NotificationFailed)
+    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Objection:
+        lifecycle = self.context.lifecycles.get(event.notification_id)
+        if lifecycle is None:
+            return None
+        if lifecycle.failures and not self.context.steps_the_clock:
+            due_ns = lifecycle.failures[-1].next_retry_at_ns
+            if due_ns is not None and event.at_ns < due_ns:
+                return f"{event.notification_id} has an outcome while it waits for its retry at {seconds_text(due_ns)}"
+        timeout_ns = self._timeouts_ns.get((event.channel, event.provider or PRIMARY))
+        took_ns = event.at_ns - event.started_ns
+        if timeout_ns is not None and took_ns > timeout_ns and self.context.lifecycles.is_settled(event.at_ns):
+            text = f"an attempt of {event.notification_id} takes {seconds_text(took_ns)}, beyond its timeout"
+            return Finding(text, event.notification_id, ("timeout",))
+        retry_at_ns = event.next_retry_at_ns if isinstance(event, NotificationFailed) else None
+        if retry_at_ns is None or lifecycle.attempt is None:
+            return None
+        expires_ns = _expires_ns(lifecycle, lifecycle.attempt.command.expires_after)
+        if expires_ns is None or retry_at_ns <= expires_ns or self.context.is_by_the_calendar(lifecycle):
+            return None
+        return f"{event.notification_id} is to be tried again after {seconds_text(expires_ns)}, when it has expired"
+
+
+class Answers(Invariant):
+    """What is recorded of an attempt is what its provider answered, at the instant at which it did.
+
+    Where a provider is sent copies, several answers make one outcome. After a crash an answer lies in a mailbox, and is
+    recorded late.
+    """
+
+    name = "answers"
+    needs_order = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._plain = {key for key, config in context.providers.items() if config.hedging is None}
+
+    @observes(NotificationSent, NotificationFailed)
+    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Objection:
+        lifecycle = self.context.lifecycles.get(event.notification_id)
+        key = event.channel, event.provider or PRIMARY
+        if lifecycle is None or key not in self._plain:
+            return None
+        kind = "Sent" if isinstance(event, NotificationSent) else event.kind
+        if isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE):
+            return None  # no provider was asked
+        attempts = attempts_of(event, lifecycle)
+        if not attempts:
+            return f"{event.notification_id} has the outcome {kind}, and no provider was asked"
+        said = {_said(made): made.ends_at_ns for made in attempts}
+        if None in said:
+            return None
+        if kind not in said:
+            return f"the outcome of {event.notification_id} is recorded as {kind}, and is {' or '.join(map(str, said))}"
+        is_late = event.at_ns > said[kind] and not self.context.lifecycles.is_settled(event.at_ns)
+        if event.at_ns == said[kind] or is_late or len(attempts) > 1:
+            return None
+        return (
+            f"the outcome of {event.notification_id} is recorded at {seconds_text(event.at_ns)}, and is there at "
+            f"{seconds_text(said[kind])}"
+        )
+
+
+def attempts_of(event: NotificationSent | NotificationFailed, lifecycle: Lifecycle) -> list[AttemptMade]:
+    """Return the attempts at providers of which one has this outcome: it has begun when that says.
+
+    There are several only where what lay in the mailbox of a channel goes together with what was sent in its place.
+    """
+    return [
+        each
+        for each in reversed(lifecycle.history)
+        if type(each) is AttemptMade and each.at_ns == event.started_ns and not each.is_copy
+    ]
+
+
+def _said(made: AttemptMade) -> str | None:
+    """Return the name of the outcome of an attempt for its sender; None where it is unknown."""
+    if not made.answered:
+        return Ambiguous.__name__ if made.outcome is not None or made.is_promised else None
+    return None if made.outcome is None else type(made.outcome).__name__
+
+
+def _expires_ns(lifecycle: Lifecycle, expires_after: float | None) -> int | None:
+    return None if expires_after is None else lifecycle.fresh_since_ns + wait_ns(expires_after)

@@ -1,0 +1,388 @@
+"""What an invariant is, and what it is given to know of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+
+from actors.domain.attempts import Attempt
+from actors.domain.suppressions import Key, normal_address
+from actors.instants import NEVER_NS, ns
+from actors.kernel.actor import Supervision
+from actors.messages import NodeTookOver, NotificationChannel, NotificationRedriven
+from actors.notifier import Pipeline
+from actors.pipeline.lane import breaker_name
+from actors.pipeline.preferences import Preferences
+from actors.policies.breaker.per_host import recipient_host
+from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
+from actors.settings.faults import FaultConfig
+from simulation.verification.laws.lifecycles import Lifecycle, Lifecycles
+from simulation.verification.model.world import World
+
+ARRIVAL = re.compile(r"(?:^|[-/])(\d+)-(\d+)$")
+"""In the id of a notification, or of a domain event: the number of the entry of the workload, and its own there."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Finding(NamedTuple):
+    """A breach, where it is not of the notification whose event is being observed."""
+
+    text: str
+    notification_id: str | None = None
+    settings: tuple[str, ...] = ()
+    """The settings that are broken, by their paths: in those of the channel, or ``dead_letters.keep``. Empty: those
+    that the invariant is about."""
+
+
+BreakerKey: TypeAlias = tuple[str, str | None]
+"""The name of a circuit breaker, and the host where it is that of one."""
+
+Objection: TypeAlias = str | Finding | None
+"""What an observer returns: None while all is well, else what is broken, in a sentence."""
+
+
+@dataclass(frozen=True)
+class ClientsOf:
+    """One closed entry of the workload."""
+
+    prefix: str
+    """With which the ids of its notifications begin; a number follows."""
+    come_ns: int
+    until_ns: int
+    """From this instant on they send nothing any more."""
+    thinks: tuple[Callable[[], float], ...]
+    """Of each client, what draws in seconds how long it thinks, one time after the other."""
+
+
+@dataclass(frozen=True)
+class ArrivalsOf:
+    """One entry of the workload, and what arrives of it.
+
+    The ids of what is new end with the number of the entry and its own: ``email-0-7``, ``sms-order-placed-0-7``.
+    """
+
+    name: str
+    priority: str
+    channels: tuple[NotificationChannel, ...]
+    """On each of them one notification comes of each arrival."""
+    times: Callable[[], Iterator[tuple[int, int]]] | None
+    """Returns the instants of its arrivals in nanoseconds, in order, each with its number, of what comes once more the
+    one that it had. None: clients send when they have thought."""
+    resent_at_most: int = 0
+    """How often it is offered once more where it is refused."""
+    has_repeats: bool = False
+    """Whether some come once more with the same id."""
+    parties: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+    """Returns of which party a user is: ``hosts`` and ``tenants``, as far as it has any."""
+
+
+@dataclass
+class Context:
+    """What a run is made of, as far as invariants need to know."""
+
+    channels: Mapping[NotificationChannel, ChannelConfig]
+    faults: Sequence[FaultConfig] = ()
+    preferences: Preferences | None = None
+    epoch_ns: Callable[[], int] = lambda: 0
+    """Returns where on the calendar the clock of the run starts: nanoseconds since 1970."""
+
+    remember_ids_ns: int = 86_400 * 10**9
+    """How long the id of a notification that has ended is not sent again."""
+
+    max_pending: int | None = None
+    """How many notifications may be accepted and not ended. None: no bound."""
+
+    dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS
+    """How much the dead letter queue keeps."""
+
+    commit_latency_ns: int = 0
+    """How long the store takes to make a change durable; at the longest, where nodes do not reach it for a time."""
+
+    has_rules: bool = False
+    """Whether providers follow failure rules, whose effects and length are unknown."""
+
+    in_flight_now: Callable[[], int] | None = None
+    """Returns how many notifications the pipeline itself holds in flight. None: there is no pipeline to ask."""
+
+    pipeline: Callable[[], Pipeline | None] = lambda: None
+    """Returns the pipeline: the one of the moment, where its process crashes and starts again."""
+
+    lifecycles: Lifecycles = field(default_factory=Lifecycles)
+    """The lifecycle of each notification, up to and without the event that is being observed."""
+
+    world: World | None = None
+    """All that the reference model has to know of the run. None: it is not asked."""
+
+    clients: Sequence[ClientsOf] = ()
+    """The closed entries of the workload."""
+
+    arrivals: Sequence[ArrivalsOf] = ()
+    """All entries of the workload, in order."""
+
+    windows: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """The parts of the run that have figures of their own, by name: from when until when, in nanoseconds."""
+
+    within_s: Mapping[str, float] = field(default_factory=dict)
+    """The times within which it is counted how many were delivered, by name."""
+
+    nodes: int = 1
+    """How many processes there are."""
+
+    node: int | None = None
+    """The number of the one that it is about; None where there is one process, or it is about all of them."""
+
+    takeover_after_ns: int = 0
+    """How long after the death of one of several the others take over what it had."""
+
+    pipeline_of: Callable[[int], Pipeline | None] = lambda number: None
+    """Returns the pipeline of a node, where there are several."""
+
+    as_given: Mapping[NotificationChannel, ChannelConfig] | None = None
+    """The settings of the channels as a file has them, without what follows from others. None: that is unknown."""
+
+    def __post_init__(self) -> None:
+        self.lifecycles.restarted_within_ns = self.restarted_within_ns
+
+    def at_node(self, number: int) -> Context:
+        """Return the context of one process of several: what it sees, and what happens to it."""
+        return replace(
+            self,
+            faults=[fault for fault in self.faults if fault.node is None or number in fault.node],
+            pipeline=lambda: self.pipeline_of(number),
+            epoch_ns=lambda: self.epoch_ns(),
+            lifecycles=Lifecycles(),
+            world=None,
+            nodes=1,
+            node=number,
+        )
+
+    def entry_of(self, notification_id: str) -> int | None:
+        """Return of which entry of the workload a notification is that goes out in place of none; None: of none."""
+        found = ARRIVAL.search(notification_id)
+        return int(found[1]) if found is not None and int(found[1]) < len(self.arrivals) else None
+
+    def gained(self, takeover: NodeTookOver) -> int:
+        """Return how many notifications this node has more after a takeover, or fewer when negative."""
+        count = len(takeover.notification_ids)
+        return count if takeover.node == self.node else -count
+
+    @property
+    def mixes_messages_up(self) -> bool:
+        """Whether messages between actors come twice, or overtake each other."""
+        return any(fault.duplicate_rate is not None or fault.reorder is not None for fault in self.faults)
+
+    @property
+    def is_in_usual_order(self) -> bool:
+        """Whether it is known that no schedule has actors take turns in another order than messages come."""
+        return self.world is not None and self.world.schedule is None
+
+    @property
+    def steps_the_clock(self) -> bool:
+        """Whether the wall clock jumps."""
+        return any(fault.clock_step is not None for fault in self.faults)
+
+    @property
+    def restarted_within_ns(self) -> int:
+        """How long after a crash an actor, or the process, is restarted at the latest."""
+        back_ns = [ns(fault.restart_after or 0.0) for fault in self.faults]
+        deployed_ns = [ns(fault.deploy.each_down) for fault in self.faults if fault.deploy is not None]
+        return max([ns(Supervision().max_delay), self.takeover_after_ns, *back_ns, *deployed_ns])
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether nodes do not reach the store for a time."""
+        return any(fault.partition is not None for fault in self.faults)
+
+    @property
+    def learnt_after_ns(self) -> int:
+        """How long it takes until what a node does is durable, and the others know of it, behind all of that instant; 0
+        where there are none, or where that takes no time."""
+        return self.commit_latency_ns + 1 if self.commit_latency_ns and self.nodes > 1 else 0
+
+    def partition_at(self, node: int, at_ns: int) -> tuple[int, int] | None:
+        """Return from when until when a node does not reach the store, around an instant; None: it reaches it then."""
+        for began_ns, ends_ns in self._partitions.get(node, ()):
+            if began_ns <= at_ns < ends_ns:
+                return began_ns, ends_ns
+        return None
+
+    def was_cut_off(self, node: int, from_ns: int, to_ns: int) -> bool:
+        """Tell whether a node has not reached the store at some instant between two, or at these."""
+        return any(began_ns <= to_ns and from_ns <= ends_ns for began_ns, ends_ns in self._partitions.get(node, ()))
+
+    @cached_property
+    def _partitions(self) -> dict[int, list[tuple[int, int]]]:
+        """By node, from when until when it does not reach the store, in order; none of them overlap."""
+        merged: dict[int, list[tuple[int, int]]] = {}
+        faults = [fault for fault in self.faults if fault.partition is not None]
+        for fault in sorted(faults, key=lambda fault: fault.at):
+            began_ns = ns(fault.at)
+            ends_ns = NEVER_NS if fault.for_ is None else ns(fault.at + fault.for_)
+            for node in range(1, self.nodes + 1) if fault.node is None else fault.node:
+                spans = merged.setdefault(node, [])
+                if spans and began_ns <= spans[-1][1]:
+                    spans[-1] = spans[-1][0], max(ends_ns, spans[-1][1])
+                else:
+                    spans.append((began_ns, ends_ns))
+        return merged
+
+    @property
+    def providers(self) -> dict[tuple[NotificationChannel, str], ChannelConfig]:
+        """The settings that hold for each provider, by its channel and its name."""
+        return {
+            (channel, name): config
+            for channel, settings in self.channels.items()
+            for name, config in settings.by_provider().items()
+        }
+
+    @cached_property
+    def breakers(self) -> dict[str, CircuitBreakerConfig]:
+        """The settings of each circuit breaker, by its name in the history."""
+        return {breaker_of(channel, name): config.circuit_breaker for (channel, name), config in self.providers.items()}
+
+    def calendar_ns(self, at_ns: int) -> list[int]:
+        """Return where the calendar stood at an instant, in nanoseconds since 1970, the latest first.
+
+        There are several where the wall clock steps at that very instant: what was decided just before goes on after.
+        """
+        stood_ns = [self.epoch_ns() + at_ns]
+        for fault in reversed(self.faults):
+            if fault.clock_step is not None and ns(fault.at) == at_ns:
+                stood_ns.append(stood_ns[-1] - ns(fault.clock_step))
+        return stood_ns
+
+    def is_awaited(self, attempt: Attempt) -> bool:
+        """Tell whether the handler waits for the outcome of an attempt, and has not sent another one in its place.
+
+        True where that is unknown.
+        """
+        pipeline = self.pipeline()
+        return pipeline is None or pipeline.wiring.stages[attempt.command.channel].is_awaited(attempt)
+
+    def address_of(self, notification_id: str) -> Key | None:
+        """Return where a notification went last, as addresses are compared; None: it has not been tried."""
+        lifecycle = self.lifecycles.get(notification_id)
+        if lifecycle is None or lifecycle.attempt is None:
+            return None
+        command = lifecycle.attempt.command
+        return command.channel, normal_address(command.channel, command.recipient)
+
+    def address_after(self, redriven: NotificationRedriven) -> Key | None:
+        """Return where a notification goes that is redriven; None: it has not been tried, and is not edited so."""
+        edited = redriven.edit.get("recipient")
+        if edited is not None:
+            return redriven.channel, normal_address(redriven.channel, edited)
+        return self.address_of(redriven.notification_id)
+
+    def is_by_the_calendar(self, lifecycle: Lifecycle) -> bool:
+        """Tell whether times of a notification may have been read from the store after a crash, while the wall clock
+        steps."""
+        return self.steps_the_clock and self.lifecycles.crashes > lifecycle.crashes_before
+
+    @cached_property
+    def breaker_names(self) -> dict[tuple[NotificationChannel, str], str]:
+        """The name of the circuit breaker before each provider, by channel and provider."""
+        return {(channel, name): breaker_of(channel, name) for channel, name in self.providers}
+
+    def breaker_before(self, channel: NotificationChannel, provider: str, attempt: Attempt) -> BreakerKey:
+        """Return which circuit breaker lets an attempt through to a provider."""
+        name = breaker_of(channel, provider)
+        return name, recipient_host(attempt.command.recipient) if self.breakers[name].per == "host" else None
+
+
+def breaker_of(channel: NotificationChannel, provider: str) -> str:
+    """Return the name of the circuit breaker before a provider, as it is in the history."""
+    return breaker_name(channel, 0 if provider == PRIMARY else 1, provider)
+
+
+def observes(*kinds: type) -> Callable[[F], F]:
+    """Have a method of an invariant, or a function of your own, called with each event of exactly these types.
+
+    The types are those of recorded events (:mod:`actors.messages`) and of what else can be observed
+    (:mod:`simulation.verification.laws.observations`).
+    """
+
+    def mark(function: F) -> F:
+        function.__observes__ = kinds  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Invariant:
+    """A statement that holds in every run, as an observer of what happens in one.
+
+    A subclass has methods that are marked by :func:`observes`, each of which returns None while all is well, and a
+    sentence when it is broken: then the run stops. One is made for each run::
+
+        class FewDeadLetters(Invariant):
+            name = "few-dead-letters"
+
+            def __init__(self, context):
+                super().__init__(context)
+                self.dead = 0
+
+            @observes(NotificationMovedToDeadLetter)
+            def on_dead_letter(self, event):
+                self.dead += 1
+                return f"{self.dead} dead letters" if self.dead > 10 else None
+
+    What is as simple as that may also be a function of the event, see :func:`simulation.run`.
+    """
+
+    name: ClassVar[str] = ""
+    """What it is called in a report: a few words with hyphens. The class's name when empty."""
+
+    receivers: ClassVar[frozenset[type]] = frozenset()
+    """Classes of actors: it can observe a `MessageSent` for each message that one of these is sent."""
+
+    watches_actors: ClassVar[bool] = False
+    """Whether it needs what only a watched actor system can tell: `MessageSent`, `Overtaken` and `Unanswered`."""
+
+    watches_timers: ClassVar[bool] = False
+    """Whether it needs to know of `OutOfTurn`, for which all timers are watched."""
+
+    of_one_process: ClassVar[bool] = False
+    """Whether it is about one process. In a fleet there is one for each node, which observes what happens at that."""
+
+    needs_order: ClassVar[bool] = False
+    """Whether it can tell nothing where messages between actors come twice, or overtake each other."""
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    """The settings of a channel that it is about, such as ``circuit_breaker.timeout``: a report names those that are
+    set, with their values, unless a `Finding` names others."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Settings of a channel, or of a provider, of which there is one at least where there is anything to look at."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        """Tell whether there is anything to break it in such a run."""
+        if cls.needs_order and context.mixes_messages_up:
+            return False
+        settings = [getattr(config, name) for config in context.providers.values() for name in cls.needs]
+        return not cls.needs or any(setting is not None for setting in settings)
+
+    def at_end(self, now_ns: int) -> Objection:
+        """Look once more when the run has finished."""
+        return None
+
+    def at_summary(self, summary: Mapping[str, Any]) -> Objection:
+        """Look at the summary of the run, for the last time."""
+        return None
+
+    def observers(self) -> dict[type, list[Callable[[Any], Objection]]]:
+        """Return what is to be called with the events of each type."""
+        found: dict[type, list[Callable[[Any], Objection]]] = {}
+        for attribute in dir(type(self)):
+            for kind in getattr(getattr(type(self), attribute), "__observes__", ()):
+                found.setdefault(kind, []).append(getattr(self, attribute))
+        return found

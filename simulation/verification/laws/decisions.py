@@ -1,0 +1,241 @@
+"""What circuit breakers decide: they trip and recover by the outcomes that they are given, counted anew."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from fractions import Fraction
+from typing import Any
+
+from actors.domain.attempts import Admitted, Attempt
+from actors.formatting import seconds_text
+from actors.instants import wait_ns
+from actors.kernel.effects import Performed
+from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.pipeline.channel import Channel
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.handler import Handler
+from actors.pipeline.hedging_channel import HedgingChannel
+from actors.policies.breaker.per_host import IDLE_NS
+from actors.policies.breaker.states import BreakerEvent
+from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.channel import PRIMARY
+from simulation.verification.laws.base import BreakerKey, Context, Finding, Invariant, Objection, observes
+from simulation.verification.laws.lifecycles import PROCESS
+from simulation.verification.laws.observations import MessageSent
+
+_CLOSE = 1e-9
+"""What adding up in another order may come to."""
+
+_BY_OUTCOMES = frozenset({BreakerEvent.TRIP, BreakerEvent.RECOVER})
+
+
+class _Book:
+    """What one breaker has been given since it last changed its state."""
+
+    def __init__(self, config: CircuitBreakerConfig) -> None:
+        self.config = config
+        self.state = config.begins
+        self.generation = 0
+        """How often it has changed its state."""
+        self.is_certain = True
+        """Whether nothing but the outcomes of its permits decides, and they do so clearly."""
+        self.used_ns = 0
+        self.failures_in_a_row = 0
+        window = config.window
+        self.calls: deque[tuple[int, bool, bool]] = deque(maxlen=None if window is None else window.calls)
+        """The instant of each, whether it failed, whether it was slow."""
+        self.probes: list[tuple[bool, bool]] = []
+
+    def begin(self, state: BreakerState) -> None:
+        """Be in a state, with nothing counted."""
+        self.state = state
+        self.generation += 1
+        self.failures_in_a_row = 0
+        self.calls.clear()
+        self.probes.clear()
+        self.is_certain = True
+
+    def take(self, outcome: Outcome, duration_ns: int, now_ns: int) -> BreakerEvent | None:
+        """Count the outcome of a permit of this state; return what it has the breaker do."""
+        if self.state not in (BreakerState.CLOSED, BreakerState.HALF_OPEN):
+            return None
+        match outcome:
+            case ChannelFault():
+                return BreakerEvent.TRIP
+            case Transient() if outcome.throttled:
+                return None
+            case Permanent() | DeadDestination():
+                ignored = self.state is BreakerState.CLOSED and self.config.ignored_counts_as != "success"
+                return None if ignored else self._count(False, duration_ns, now_ns)
+            case Sent():
+                return self._count(False, duration_ns, now_ns)
+            case Transient() | Ambiguous():
+                return self._count(True, duration_ns, now_ns)
+
+    def _count(self, failed: bool, duration_ns: int, now_ns: int) -> BreakerEvent | None:
+        slow_call = self.config.slow_call
+        slow = slow_call is not None and duration_ns > wait_ns(slow_call.duration)
+        if self.state is BreakerState.HALF_OPEN:
+            self.probes.append((failed, slow))
+            return self._judge_probes()
+        self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
+        window = self.config.window
+        if window is None:
+            return BreakerEvent.TRIP if self.failures_in_a_row >= self.config.failure_threshold else None
+        self.calls.append((now_ns, failed, slow))
+        if window.time is not None:
+            while self.calls[0][0] <= now_ns - wait_ns(window.time):
+                self.calls.popleft()
+        may_trip = failed or slow or self.config.success_may_trip
+        return BreakerEvent.TRIP if may_trip and self._is_over_a_rate() else None
+
+    def _is_over_a_rate(self) -> bool:
+        config, calls = self.config, self.calls
+        assert config.window is not None
+        if len(calls) < (config.minimum_calls or config.window.default_minimum_calls):
+            return False
+        if config.window.ema is not None:
+            return self._is_over_on_average(config.window.ema)
+        if Fraction(sum(failed for _, failed, _ in calls), len(calls)) >= Fraction(str(config.failure_rate)):
+            return True
+        if config.slow_call is None:
+            return False
+        return Fraction(sum(slow for _, _, slow in calls), len(calls)) >= Fraction(str(config.slow_call.rate))
+
+    def _is_over_on_average(self, size: int) -> bool:
+        """Tell it by the averages over all calls, of which each weighs e^(-1/size) of the next and the first the rest.
+
+        An average too close to its threshold is not certain.
+        """
+        config, calls = self.config, list(self.calls)
+        keep = math.exp(-1 / size)
+        weights = [(1 - keep) * keep**age for age in range(len(calls) - 1)] + [keep ** (len(calls) - 1)]
+        thresholds = [config.failure_rate, 2.0 if config.slow_call is None else config.slow_call.rate]
+        averages = [
+            math.fsum(weight for weight, call in zip(weights, reversed(calls), strict=True) if call[kind])
+            for kind in (1, 2)
+        ]
+        distances = [average - threshold for average, threshold in zip(averages, thresholds, strict=True)]
+        self.is_certain = self.is_certain and min(map(abs, distances)) > _CLOSE
+        return max(distances) >= 0
+
+    def _judge_probes(self) -> BreakerEvent | None:
+        config, permits = self.config, self.config.half_open_permits
+        missing = permits - len(self.probes)
+        if config.decide == "first_failure":
+            if any(failed or slow for failed, slow in self.probes):
+                return BreakerEvent.TRIP
+            return BreakerEvent.RECOVER if missing <= 0 else None
+        if config.decide == "when_all_used" and missing > 0:
+            return None
+        failures_open = math.ceil(Fraction(str(config.failure_rate)) * permits)
+        slow_open = (
+            permits + 1 if config.slow_call is None else math.ceil(Fraction(str(config.slow_call.rate)) * permits)
+        )
+        failures, slow = sum(failed for failed, _ in self.probes), sum(slow for _, slow in self.probes)
+        if failures >= failures_open or slow >= slow_open:
+            return BreakerEvent.TRIP
+        is_decided = failures + missing < failures_open and slow + missing < slow_open
+        return BreakerEvent.RECOVER if is_decided else None
+
+
+class BreakerDecisions(Invariant):
+    """A circuit breaker trips and recovers when the outcomes of its permits have it do so, and only then.
+
+    What counts are the outcomes of attempts that it has let through since it last changed its state: a late one says
+    nothing, and neither do throttling and, while it is closed, what is wrong with a single message.
+    """
+
+    name = "breaker-decisions"
+    of_one_process = True
+    settings = ("circuit_breaker",)
+    receivers = frozenset({Channel, HedgingChannel, Handler})
+    watches_actors = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._configs = context.breakers
+        self._books: dict[BreakerKey, _Book] = {}
+        self._permits: dict[int, tuple[Attempt, BreakerKey, int]] = {}
+        """By the identity of an attempt that is under way: itself, the breaker that let it through, and when."""
+        self._decided: dict[BreakerKey, BreakerTransitioned] = {}
+        """What a breaker has just done, of which the reason comes next."""
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Objection:
+        if event.actor == PROCESS:
+            self._books.clear()
+            self._permits.clear()
+            self._decided.clear()
+        return None
+
+    @observes(BreakerTransitioned)
+    def on_transition(self, event: BreakerTransitioned) -> Objection:
+        key = event.breaker, event.host
+        if (earlier := self._decided.pop(key, None)) is not None:
+            return f"breaker {event.breaker} is {earlier.to_state} by {earlier.cause}, and nothing has had it do so"
+        if event.cause in _BY_OUTCOMES:
+            self._decided[key] = event
+        elif event.breaker in self._configs:
+            self._book(key).begin(BreakerState(event.to_state))
+        return None
+
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        message = sent.message
+        if sent.sender is not CircuitBreakerActor:
+            return None
+        if type(message) is Admitted:
+            self._admitted(message, sent.at_ns)
+        elif type(message) is Performed and type(message.request) is Admitted:
+            return self._ended(message, sent.at_ns)
+        return None
+
+    def at_end(self, now_ns: int) -> Objection:
+        for event in self._decided.values():
+            return f"breaker {event.breaker} is {event.to_state} by {event.cause}, and nothing has had it do so"
+        return None
+
+    def _book(self, key: BreakerKey) -> _Book:
+        book = self._books.get(key)
+        if book is None:
+            book = self._books[key] = _Book(self._configs[key[0]])
+        return book
+
+    def _admitted(self, admitted: Admitted, now_ns: int) -> None:
+        command = admitted.attempt.command
+        key = self.context.breaker_before(command.channel, admitted.provider or PRIMARY, admitted.attempt)
+        book = self._book(key)
+        if key[1] is not None and now_ns - book.used_ns >= IDLE_NS:
+            book.is_certain = False  # it may have been forgotten
+        book.used_ns = now_ns
+        self._permits[id(admitted.attempt)] = admitted.attempt, key, book.generation
+
+    def _ended(self, performed: Performed, now_ns: int) -> Objection:
+        admitted: Admitted = performed.request
+        known = self._permits.pop(id(admitted.attempt), None)
+        if known is None:
+            return None
+        _, key, generation = known
+        book, decided = self._book(key), self._decided.pop(key, None)
+        if book.config.half_open_then == "probe" and book.config.half_open_max is not None:
+            book.is_certain = book.is_certain and book.state is not BreakerState.HALF_OPEN
+        outcome: Any = performed.result
+        expected = None
+        if generation == book.generation:
+            expected = book.take(outcome, performed.ended_ns - performed.started_ns, now_ns)
+        is_certain, state = book.is_certain, book.state
+        if decided is not None:
+            book.begin(BreakerState(decided.to_state))
+        did = None if decided is None else decided.cause
+        if did == expected or not is_certain:
+            return None
+        does = f"does {did}" if did else "stays so"
+        should = f"is to {expected}" if expected else "is to stay so"
+        text = (
+            f"breaker {key[0]}, {state}, {does} at {seconds_text(now_ns)} by the outcome {type(outcome).__name__}, and "
+            f"{should}"
+        )
+        return Finding(text, admitted.attempt.command.notification_id)

@@ -1,0 +1,110 @@
+"""Endpoints that are disabled: nothing is sent to one, and only one is disabled of which every attempt has failed."""
+
+from __future__ import annotations
+
+from actors.domain.suppressions import Key, normal_address
+from actors.endpoints import EndpointMark, EndpointState
+from actors.formatting import seconds_text
+from actors.instants import ns
+from actors.messages import (
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationSent,
+)
+from actors.pipeline.readiness import ENDPOINT_DISABLED
+from simulation.verification.laws.base import Context, Invariant, Objection, observes
+from simulation.verification.laws.observations import AttemptMade
+
+
+class DisabledEndpoints(Invariant):
+    """An endpoint is disabled once every attempt at it has failed for `disable_after`, and no earlier; no attempt at it
+    starts then until one has succeeded or a dead letter of it is redriven; and only what is for such a one is
+    dead-lettered for that reason.
+
+    At which instant an attempt may start is not looked at where the store takes its time, or is not reached: what
+    enables an endpoint holds before it is recorded.
+    """
+
+    name = "disabled-endpoints"
+    settings = ("endpoints",)
+    needs = ("endpoints",)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._marks: dict[Key, EndpointMark] = {}
+        """What failures have made of the endpoints of which none has succeeded since."""
+        self._disabled_ns: dict[Key, int] = {}
+        """When each was disabled that is."""
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        address = made.channel, normal_address(made.channel, made.attempt.command.recipient)
+        disabled_ns = self._disabled_ns.get(address, made.at_ns)
+        # One that had passed all that stands before its provider starts still, as does the copy of one under way.
+        is_on_its_way = disabled_ns == made.at_ns or made.is_copy or not self.context.lifecycles.is_settled(made.at_ns)
+        if is_on_its_way or self.context.commit_latency_ns:
+            return None
+        return (
+            f"an attempt of {made.notification_id} starts at {address[1]}, which was disabled at "
+            f"{seconds_text(disabled_ns)}"
+        )
+
+    @observes(NotificationFailed)
+    def on_failed(self, failed: NotificationFailed) -> Objection:
+        address, config = (
+            self.context.address_of(failed.notification_id),
+            self.context.channels[failed.channel].endpoints,
+        )
+        if address is None or config is None:
+            return None
+        recipient, present_ns, mark = address[1], failed.epoch_ns + failed.at_ns, failed.endpoint
+        known, disable_after_ns = self._marks.get(address), ns(config.disable_after)
+        if mark is None:
+            is_due = known is not None and known.state is EndpointState.FAILING and not failed.refused
+            if not is_due or failed.throttled or failed.kind not in ("Transient", "Ambiguous", "Permanent"):
+                return None
+            assert known is not None
+            if known.since_ns + disable_after_ns <= present_ns < known.until_ns:
+                return f"{recipient} is not disabled, and all attempts at it have failed for {config.disable_after:g} s"
+            return None
+        self._marks[address] = mark
+        if mark.state is not EndpointState.DISABLED:
+            return None
+        self._disabled_ns[address] = failed.at_ns
+        if known is None or known.since_ns != mark.since_ns:
+            return f"{recipient} is disabled, and no attempt at it failed since which none has succeeded"
+        if present_ns - mark.since_ns < disable_after_ns:
+            return f"{recipient} is disabled, and its attempts have not failed for {config.disable_after:g} s yet"
+        return None
+
+    @observes(NotificationSent)
+    def on_sent(self, sent: NotificationSent) -> Objection:
+        self._know_nothing_of(self.context.address_of(sent.notification_id))
+        return None
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+        if redriven.without_operator:
+            return None
+        address = self.context.address_after(redriven)
+        if address is None:
+            self._disabled_ns.clear()  # it has not been tried, so it may be for any of them
+        elif address in self._disabled_ns:
+            self._know_nothing_of(address)
+        return None
+
+    @observes(NotificationMovedToDeadLetter)
+    def on_dead_letter(self, moved: NotificationMovedToDeadLetter) -> Objection:
+        if moved.reason != ENDPOINT_DISABLED:
+            return None
+        address = self.context.address_of(moved.notification_id)
+        marks = [self._marks.get(address)] if address is not None else self._marks.values()
+        if any(mark is not None and mark.state is EndpointState.DISABLED for mark in marks):
+            return None
+        return f"{moved.notification_id} is dead-lettered since its endpoint is disabled, which it is not"
+
+    def _know_nothing_of(self, address: Key | None) -> None:
+        if address is not None:
+            self._marks.pop(address, None)
+            self._disabled_ns.pop(address, None)

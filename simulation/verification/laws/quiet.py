@@ -1,0 +1,120 @@
+"""Quiet hours, by what the clock on the user's wall shows: computed apart from the code that decides about them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from actors.formatting import seconds_text
+from actors.instants import utc, wait_ns
+from actors.messages import (
+    DeferralCause,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationRedriven,
+    SendNotification,
+)
+from actors.pipeline.handler import Handler
+from actors.pipeline.orders import Submit
+from actors.policies.quiet_hours import QuietHours
+from simulation.verification.laws.base import Context, Invariant, Objection, observes
+from simulation.verification.laws.observations import AttemptMade, MessageSent
+
+_MOMENT = timedelta(microseconds=1)
+
+
+class QuietKept(Invariant):
+    """Nothing but what is critical sets out while it is quiet for its user, further copies of what has set out before
+    not counted; and what waits for the end of quiet hours waits until then, and no longer. What will have expired by
+    then does not wait; where the wall clock steps, that is not known after a crash."""
+
+    name = "quiet-hours"
+    receivers = frozenset({Handler})
+    watches_actors = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._expires_after: dict[str, float | None] = {}
+        """For how many seconds each is wanted that has come to the handler. None: without an end, or it has come with
+        several payloads, and it is not known which of them was accepted."""
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return context.preferences is not None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        command = made.attempt.command
+        if made.is_copy or self.context.mixes_messages_up:
+            return None  # it had set out before, perhaps, and was late on its way
+        at, *before = map(utc, self.context.calendar_ns(made.at_ns))
+        if command.critical or not all(self._is_quiet(command.user, made.channel, each) for each in (at, *before)):
+            return None
+        return f"{made.notification_id} is sent at {at}, in the quiet hours of {command.user}"
+
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        message = sent.message
+        command = message.command if type(message) is Submit else message
+        if type(command) is SendNotification:
+            name, expires_after = command.notification_id, command.expires_after
+            if self._expires_after.setdefault(name, expires_after) != expires_after:
+                self._expires_after[name] = None
+        return None
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+        if redriven.edit:
+            self._expires_after.pop(redriven.notification_id, None)  # perhaps it has another one now
+        return None
+
+    @observes(NotificationDeferred)
+    def on_deferred(self, deferred: NotificationDeferred) -> Objection:
+        lifecycle = self.context.lifecycles.get(deferred.notification_id)
+        if deferred.cause is not DeferralCause.QUIET_HOURS or deferred.resumes_at_ns is None or lifecycle is None:
+            return None
+        expires_after = self._expires_after.get(deferred.notification_id)
+        steps = self.context.steps_the_clock and self.context.lifecycles.crashes
+        if expires_after is not None and not steps:
+            expires_ns = lifecycle.fresh_since_ns + wait_ns(expires_after)
+            if deferred.resumes_at_ns > expires_ns:
+                return (
+                    f"{deferred.notification_id} is to wait for the end of quiet hours at "
+                    f"{seconds_text(deferred.resumes_at_ns)}, and has expired by then, at {seconds_text(expires_ns)}"
+                )
+        user, until = lifecycle.user_id, utc(deferred.epoch_ns + deferred.resumes_at_ns)
+        if not self._is_quiet(user, deferred.channel, utc(deferred.epoch_ns + deferred.at_ns)):
+            return f"{deferred.notification_id} waits for the end of quiet hours, and it is not quiet for {user}"
+        preferences = self.context.preferences
+        assert preferences is not None
+        begun = utc(deferred.epoch_ns + deferred.at_ns)
+        for hours in preferences.quiet_hours_of(user, deferred.channel):
+            if shows_quiet(hours, begun) and shows_quiet(hours, until) and not _end_between(hours, begun, until):
+                return f"{deferred.notification_id} waits until {until}, and quiet hours of {user} last longer"
+        if not self._is_quiet(user, deferred.channel, until - _MOMENT):
+            return f"{deferred.notification_id} waits until {until}, and quiet hours of {user} end before"
+        return None
+
+    def _is_quiet(self, user: str, channel: NotificationChannel, at: datetime) -> bool:
+        preferences = self.context.preferences
+        assert preferences is not None
+        return any(shows_quiet(hours, at) for hours in preferences.quiet_hours_of(user, channel))
+
+
+def _end_between(hours: QuietHours, begun: datetime, until: datetime) -> bool:
+    """Tell whether quiet hours end after one instant and not after another, as others last that have begun since."""
+    zone = ZoneInfo(hours.zone)
+    day = begun.astimezone(zone).date()
+    while (end := datetime.combine(day, hours.end, zone)) <= until:
+        if end > begun and not shows_quiet(hours, end):
+            return True
+        day += timedelta(days=1)
+    return False
+
+
+def shows_quiet(hours: QuietHours, at: datetime) -> bool:
+    """Tell whether the clock on the wall of these quiet hours shows a time between their start and their end."""
+    shown = at.astimezone(ZoneInfo(hours.zone)).time()
+    if hours.start > hours.end:  # over midnight: all of the day but from end to start
+        return not hours.end <= shown < hours.start
+    return hours.start <= shown < hours.end

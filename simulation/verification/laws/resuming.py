@@ -1,0 +1,349 @@
+"""What has waited resumes one after the other, and not as one herd: behind a breaker that has closed, and after a
+restart of the process."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+from actors.formatting import seconds_text
+from actors.instants import NS_PER_S, ns
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    DeferralCause,
+    NodeTookOver,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationRedriven,
+    NotificationRequested,
+)
+from actors.outcomes import Ambiguous, Sent, Transient
+from actors.pipeline.handler import Handler
+from actors.policies.breaker.states import NOT_CLOSED, BreakerEvent
+from actors.settings.breaker import CircuitBreakerConfig
+from simulation.verification.laws.base import BreakerKey, Context, Invariant, Objection, observes
+from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS, Lifecycle
+from simulation.verification.laws.observations import AttemptMade
+
+MINUTE_NS = 60 * NS_PER_S
+
+_MADE_MAX = 2_000
+"""An opening after more attempts is not looked at."""
+
+_FAILED = (Transient, Ambiguous)
+
+_ROUNDING_NS = 100
+"""To which the turns of many may add up."""
+
+
+class _Ceilings:
+    """How many of each channel may go a second while others resume."""
+
+    def __init__(self) -> None:
+        self._arrived: dict[NotificationChannel, deque[int]] = {}
+
+    def arrive(self, event: NotificationRequested) -> None:
+        """Count a new one."""
+        self._arrived.setdefault(event.channel, deque()).append(event.at_ns)
+
+    def per_second(self, channel: NotificationChannel, config: CircuitBreakerConfig, now_ns: int) -> float:
+        """Return the ceiling: the setting, else ten times the `resume_rate` or twice the arrivals of a minute."""
+        if config.resume_rate_max is not None:
+            return config.resume_rate_max.per_second
+        return max(10 * config.resume_rate.per_second, 2 * self.arriving(channel, now_ns))
+
+    def arriving(self, channel: NotificationChannel, now_ns: int) -> float:
+        """Return how many new ones have come a second in the last minute."""
+        arrived = self._arrived.get(channel, deque())
+        while arrived and arrived[0] <= now_ns - MINUTE_NS:
+            arrived.popleft()
+        return len(arrived) / 60
+
+
+@dataclass(slots=True)
+class _Closed:
+    """A breaker that has closed."""
+
+    since_ns: int
+    latest_ns: int | None = None
+    """When the latest of its waiters went."""
+    ceiling: float = 0.0
+    """How many might go a second then."""
+    gone: int = 0
+    """How many of its waiters have gone."""
+    made: list[AttemptMade] = field(default_factory=list)
+    """The first attempts since."""
+
+
+@dataclass(slots=True)
+class _Relapse:
+    """A breaker that has opened again while its line resumed, with all well before."""
+
+    at_ns: int
+    ceiling: float
+    """How many a second may go then, at most."""
+
+    def per_second(self, now_ns: int) -> float:
+        return float(self.ceiling * 1.02 ** min((now_ns - self.at_ns) / MINUTE_NS + 1e-6, 10_000.0))
+
+
+class ResumePace(Invariant):
+    """The waiters of an open circuit breaker resume at its `resume_rate`, which doubles again and again up to its
+    ceiling, and no two of them closer together than that: what could not go in time is not made up for. The ceiling is
+    `resume_rate_max`, or else ten times `resume_rate` or twice the rate of new ones in the last minute. Where the
+    breaker has opened again meanwhile, after 20 attempts of which all but one were good, it is half the pace of that
+    instant for those that waited then, and grows by 2% a minute.
+
+    Unless an actor has failed since: then the waiters are not known any more. Nor are those of a tenant with a bound on
+    what it has under way: that may be what they have waited for last.
+    """
+
+    name = "resume-pace"
+    of_one_process = True
+    settings = ("circuit_breaker.resume_rate", "circuit_breaker.resume_doubling", "circuit_breaker.resume_rate_max")
+    needs_order = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._closed: dict[BreakerKey, _Closed] = {}
+        self._crashed_ns = -1
+        """When an actor has failed last: who waited then comes back from the handler, and at its pace."""
+        self._relapses: dict[BreakerKey, _Relapse] = {}
+        self._taken_over_ns: dict[str, int] = {}
+        """By notification, when it has been taken over: before that it waited at another node."""
+        self._ceilings = _Ceilings()
+
+    @observes(NotificationRequested)
+    def on_requested(self, event: NotificationRequested) -> Objection:
+        self._ceilings.arrive(event)
+        return None
+
+    @observes(NodeTookOver)
+    def on_takeover(self, event: NodeTookOver) -> Objection:
+        self._taken_over_ns.update(dict.fromkeys(event.notification_ids, event.at_ns))
+        return None
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Objection:
+        if event.actor in ON_THE_WAY:
+            self._crashed_ns = event.at_ns
+            self._closed.clear()
+            self._relapses.clear()
+        return None
+
+    @observes(BreakerTransitioned)
+    def on_transition(self, event: BreakerTransitioned) -> Objection:
+        key = event.breaker, event.host
+        closed = self._closed.pop(key, None)
+        if closed is not None and event.cause == BreakerEvent.TRIP:
+            relapse = self._relapse(event, closed)
+            if relapse is not None:
+                self._relapses[key] = relapse
+        if event.from_state in NOT_CLOSED and event.to_state not in NOT_CLOSED:
+            self._closed[key] = _Closed(event.at_ns)
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        if not self._closed:
+            return None
+        key = name, _ = self.context.breaker_before(made.channel, made.provider, made.attempt)
+        config = self.context.breakers[name]
+        closed, lifecycle = self._closed.get(key), self.context.lifecycles.get(made.notification_id)
+        if closed is None:
+            return None
+        if len(closed.made) <= _MADE_MAX:
+            closed.made.append(made)
+        if lifecycle is None or not lifecycle.history:
+            return None
+        waited = lifecycle.history[-1]
+        if self._may_wait_for_its_tenant(made):
+            return None
+        if (
+            type(waited) is not NotificationDeferred
+            or waited.cause is not DeferralCause.CIRCUIT_BREAKER
+            or not self._crashed_ns < waited.at_ns < closed.since_ns
+            or waited.at_ns <= self._taken_over_ns.get(made.notification_id, -1)
+        ):
+            return None
+        before_ns, closed.latest_ns = closed.latest_ns, made.at_ns
+        closed.gone += 1
+        ceiling, closed.ceiling = closed.ceiling, self._ceilings.per_second(made.channel, config, made.at_ns)
+        relapse = self._relapses.get(key)
+        if relapse is not None and waited.at_ns < relapse.at_ns:  # so the line has not been empty since
+            closed.ceiling = min(closed.ceiling, relapse.per_second(made.at_ns))
+        if before_ns is None:
+            return None
+        doublings = (before_ns - closed.since_ns) / NS_PER_S / config.resume_doubling
+        least_ns = max(_apart_ns(config, doublings), NS_PER_S / ceiling - 2.0)
+        if made.at_ns - before_ns >= least_ns:
+            return None
+        return (
+            f"{made.notification_id}, which waited for breaker {name}, goes on {seconds_text(made.at_ns - before_ns)} "
+            f"after the one before it, of at least {least_ns / NS_PER_S:.9g} s"
+        )
+
+    def _relapse(self, event: BreakerTransitioned, closed: _Closed) -> _Relapse | None:
+        """Return what the line of a breaker that opens has to heed from now on; None also where that is not certain."""
+        config = self.context.breakers[event.breaker]
+        channel = NotificationChannel(event.breaker.partition("/")[0])
+        if config.window is not None or config.ramp is not None or len(closed.made) > _MADE_MAX or not closed.gone:
+            return None
+        if self.context.channels[channel].failover or self.context.channels[channel].hedging is not None:
+            return None
+        ended = [made for made in closed.made if made.ends_at_ns <= event.at_ns]
+        if any(isinstance(made.outcome, Transient) and made.outcome.throttled for made in ended):
+            return None
+        failed = sorted(made.ends_at_ns for made in ended if isinstance(made.outcome, _FAILED) or not made.answered)
+        good = [made.ends_at_ns for made in ended if isinstance(made.outcome, Sent) and made.answered]
+        if len(failed) + len(good) < len(ended) or not 0 <= len(failed) - config.failure_threshold <= 1:
+            return None
+        if sum(at_ns < failed[-config.failure_threshold] for at_ns in good) < 20:
+            return None
+        arriving = self._ceilings.arriving(channel, event.at_ns)
+        rate, doubling = config.resume_rate.per_second, config.resume_doubling
+        of_each = math.log(2.0) / doubling
+        least = rate + closed.gone * of_each
+        doublings = min((event.at_ns - closed.since_ns) / NS_PER_S / doubling, 50.0)
+        most = min(rate * 2.0**doublings + of_each, closed.ceiling)
+        if min(least, closed.ceiling) <= arriving:
+            return None  # the pace may have been no more than the load
+        return _Relapse(event.at_ns, max(most / 2, min(most, 1.25 * arriving), 0.5))
+
+    def _may_wait_for_its_tenant(self, made: AttemptMade) -> bool:
+        bounds = self.context.channels[made.channel].tenant
+        is_bounded = bounds is not None and bounds.max_in_flight is not None
+        return is_bounded and made.attempt.command.metadata.get("tenant") is not None
+
+
+def _apart_ns(config: CircuitBreakerConfig, doublings: float) -> float:
+    """Return how far apart two are at least where the rate of the first has doubled so often: one more is released when
+    the integral of the rate, which goes on to double, has grown by 1."""
+    if doublings > 50:
+        return 0.0
+    rate = config.resume_rate.per_second * 2.0**doublings
+    doubling = config.resume_doubling
+    return doubling * math.log2(1.0 + math.log(2.0) / (rate * doubling)) * NS_PER_S * (1.0 - 1e-6) - 2.0
+
+
+@dataclass(slots=True)
+class _Restarted:
+    """A channel since the process has crashed."""
+
+    back_ns: int
+    """When it is back; not later."""
+    overdue: set[str] = field(default_factory=set)
+    """What was due by then, and has not gone since."""
+    ceiling: float = 0.0
+    """The highest since."""
+    gone: int = 0
+    """How many of the overdue have gone."""
+    due_s: float = 0.0
+    """How many seconds after it was back the latest of them might go."""
+
+
+class RestartPace(Invariant):
+    """What is overdue when the process is back after a crash goes at the channel's `resume_rate`, which doubles again
+    and again up to the ceiling, whether there is a circuit breaker or not: no one of it goes before its turn.
+
+    Unless the handler has failed since: then all that is in flight is due again. Does not apply where the wall clock
+    steps, as what the store has is due by that.
+    """
+
+    name = "restart-pace"
+    of_one_process = True
+    settings = ("circuit_breaker.resume_rate", "circuit_breaker.resume_doubling", "circuit_breaker.resume_rate_max")
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._ceilings = _Ceilings()
+        self._restarted: dict[NotificationChannel, _Restarted] = {}
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return super().applies(context) and not context.steps_the_clock
+
+    @observes(NotificationRequested)
+    def on_requested(self, event: NotificationRequested) -> Objection:
+        self._ceilings.arrive(event)
+        if event.channel in self._restarted:
+            self._look_up(event.channel, event.at_ns)
+        return None
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, event: NotificationRedriven) -> Objection:
+        for restarted in self._restarted.values():
+            restarted.overdue.discard(event.notification_id)  # it has ended since, and this is another beginning
+        return None
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Objection:
+        if event.actor == Handler.__name__:
+            self._restarted.clear()
+        if event.actor != PROCESS:
+            return None
+        back_ns = event.at_ns + self._down_ns(event.at_ns)
+        self._restarted = {channel: _Restarted(back_ns) for channel in self.context.channels}
+        lifecycles = self.context.lifecycles
+        for notification_id in lifecycles.in_flight():
+            lifecycle = lifecycles.get(notification_id)
+            assert lifecycle is not None
+            if _due_ns(lifecycle) <= back_ns:
+                self._restarted[lifecycle.history[0].channel].overdue.add(notification_id)
+        for channel in self._restarted:
+            self._look_up(channel, event.at_ns)
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        restarted = self._restarted.get(made.channel)
+        if restarted is None or made.notification_id not in restarted.overdue:
+            return None
+        restarted.overdue.discard(made.notification_id)
+        config = self.context.channels[made.channel].circuit_breaker
+        if restarted.gone:
+            apart_s = min(1 / restarted.ceiling, 1 / config.resume_rate.per_second)
+            restarted.due_s = max(restarted.due_s + apart_s, _turn_s(config, restarted.gone))
+        restarted.gone += 1
+        gone_ns = made.at_ns - restarted.back_ns
+        if gone_ns + _ROUNDING_NS >= restarted.due_s * NS_PER_S * (1 - 1e-9):
+            return None
+        after = f"{seconds_text(gone_ns)} after it, and the latest of them might {restarted.due_s:.6g} s after it"
+        return f"{restarted.gone} of those overdue at a restart have gone on {made.channel} {after}"
+
+    def _look_up(self, channel: NotificationChannel, now_ns: int) -> None:
+        restarted, config = self._restarted[channel], self.context.channels[channel].circuit_breaker
+        restarted.ceiling = max(restarted.ceiling, self._ceilings.per_second(channel, config, now_ns))
+
+    def _down_ns(self, at_ns: int) -> int:
+        """Return for how long the process is down that crashes at this instant, at the least."""
+        downs = [
+            ns(fault.restart_after or 0.0)
+            for fault in self.context.faults
+            if fault.crash == "process" and ns(fault.at) == at_ns
+        ]
+        return min(downs, default=0)
+
+
+def _due_ns(lifecycle: Lifecycle) -> int:
+    """Return when one in flight is to go on by what the store knows of it: at once, unless it waits for an instant."""
+    for event in reversed(lifecycle.history):
+        match event:
+            case NotificationFailed(next_retry_at_ns=due_ns) if due_ns is not None:
+                return int(due_ns)
+            case NotificationDeferred(cause=DeferralCause.QUIET_HOURS, resumes_at_ns=due_ns) if due_ns is not None:
+                return int(due_ns)
+            case NotificationRequested(waited_since_ns=due_ns) if due_ns is not None and due_ns > event.at_ns:
+                return int(due_ns)
+            case NotificationFailed() | NotificationRequested() | NotificationRedriven():
+                break
+    return 0
+
+
+def _turn_s(config: CircuitBreakerConfig, before: int) -> float:
+    """Return after how many seconds the next one goes when so many have gone, where there is no ceiling."""
+    rate, doubling = config.resume_rate.per_second, config.resume_doubling
+    return doubling * math.log2(1.0 + before * math.log(2.0) / (rate * doubling))

@@ -1,0 +1,176 @@
+"""How many attempts wait at the stages of a channel is how many have come there and not gone."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from actors.domain.attempts import Attempt, FlushQueue
+from actors.kernel.actor import Actor
+from actors.messages import ActorFailed, DeferralCause, NotificationChannel, NotificationDeferred
+from actors.pipeline.channel import Channel
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.handler import Handler
+from actors.pipeline.hedging_channel import HedgingChannel
+from actors.pipeline.rate_limiter import RateLimiterActor
+from simulation.verification.laws.base import Context, Invariant, Objection, observes
+from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS
+from simulation.verification.laws.observations import MessageSent
+
+_COUNTS: dict[type[Actor], tuple[str, ...]] = {
+    RateLimiterActor: ("users",),
+    CircuitBreakerActor: ("tenants", "quota", "slots", "breaker"),
+}
+"""By the stages at which attempts wait, what these are counted by."""
+
+_NAMES: dict[type[Actor], str] = {
+    RateLimiterActor: "users' limits",
+    CircuitBreakerActor: "room at the providers",
+}
+"""What is waited for there."""
+
+_Place: TypeAlias = tuple[NotificationChannel, type]
+"""A channel and a stage of it."""
+
+
+class _Stage:
+    """What is known of one stage of a channel."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, Attempt] = {}
+        """By notification, what has come and not gone."""
+        self.doubted: set[str] = set()
+        """What was there before some stage forgot all it had: of this channel, or of another one."""
+        self.most = 0
+        """How many were there at once at most, if only within an instant."""
+
+    def come(self, attempt: Attempt) -> None:
+        """Take note that one comes, for the first time or once more."""
+        notification_id = attempt.command.notification_id
+        self.doubted.discard(notification_id)
+        self.there[notification_id] = attempt
+        self.most = max(self.most, len(self.there) + len(self.doubted))
+
+    def let_go(self, attempt: Attempt) -> None:
+        """Take note that one is going, if it is there: it may be counted still, or no more."""
+        notification_id = attempt.command.notification_id
+        if self.there.get(notification_id) is attempt:  # else it has been sent again behind this one
+            del self.there[notification_id]
+            self.doubted.add(notification_id)
+
+    def leave(self, attempt: Attempt) -> None:
+        """Take note that one goes, if it is there."""
+        notification_id = attempt.command.notification_id
+        self.doubted.discard(notification_id)
+        if self.there.get(notification_id) is attempt:
+            del self.there[notification_id]
+
+    def doubt(self) -> None:
+        """Take note that it may have forgotten all."""
+        self.doubted |= self.there.keys()
+        self.there.clear()
+
+
+class Waiting(Invariant):
+    """What is counted as waiting at a stage, of which the summary has the peaks, is what has come there and has not
+    gone; and no peak is more than were ever there at once. Where one is said to wait for a breaker or a rate, one is
+    counted there.
+
+    Looked at when an instant is over, and where nothing lies in the mailbox of a stage that has crashed.
+    """
+
+    name = "waiting"
+    of_one_process = True
+    receivers = frozenset({*_COUNTS, Channel, HedgingChannel, Handler})
+    watches_actors = True
+    needs_order = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        places = [(channel, kind) for channel in context.channels for kind in _COUNTS]
+        self._stages: dict[_Place, _Stage] = {place: _Stage() for place in places}
+        self._changed: set[_Place] = set()
+        self._now_ns = 0
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Objection:
+        if event.actor == PROCESS:
+            for stage in self._stages.values():
+                stage.there.clear()
+                stage.doubted.clear()
+        elif event.actor in ON_THE_WAY:
+            for stage in self._stages.values():
+                stage.doubt()
+        return None
+
+    @observes(NotificationDeferred)
+    def on_deferred(self, event: NotificationDeferred) -> Objection:
+        pipeline = self.context.pipeline()
+        if pipeline is None or event.cause == DeferralCause.QUIET_HOURS:
+            return None
+        counted_by = ["users", "tenants", "quota"]
+        if event.cause == DeferralCause.CIRCUIT_BREAKER:
+            # Or for a slot, where it is a breaker at one provider, and at another one a slot.
+            counted_by = ["breaker", "slots"][: len(self.context.channels[event.channel].by_provider())]
+        counts = pipeline.wiring.stages[event.channel].waiting
+        if any(getattr(counts, name).now for name in counted_by):
+            return None
+        return f"{event.notification_id} is said to wait ({event.cause}), and none is counted among those that do"
+
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        message = sent.message
+        attempt = message if type(message) is Attempt else getattr(message, "attempt", None)
+        if type(attempt) is not Attempt:
+            wrong = self._look_before(sent.at_ns)
+            if type(message) is FlushQueue:
+                for channel in self.context.channels:  # it is not known of which one
+                    if (stage := self._at(channel, sent.receiver)) is not None:
+                        stage.doubt()
+            return wrong
+        channel = attempt.command.channel
+        sender = self._at(channel, sent.sender)
+        if sender is not None:
+            sender.let_go(attempt)
+        wrong = self._look_before(sent.at_ns)
+        if sender is not None:
+            sender.leave(attempt)
+        if (receiver := self._at(channel, sent.receiver)) is not None:
+            receiver.come(attempt)
+        return wrong
+
+    def _at(self, channel: NotificationChannel, kind: type | None) -> _Stage | None:
+        """Return a stage to which something happens; None: it is none at which attempts wait."""
+        if kind is None or kind not in _COUNTS:
+            return None
+        self._changed.add((channel, kind))
+        return self._stages[channel, kind]
+
+    def _look_before(self, now_ns: int) -> Objection:
+        """Look at the instant before, where this is the first that happens at another one."""
+        if now_ns == self._now_ns:
+            return None
+        self._now_ns = now_ns
+        return self._look()
+
+    def _look(self) -> Objection:
+        """Compare what is there with what is counted."""
+        pipeline = self.context.pipeline()
+        if pipeline is None or not self.context.lifecycles.is_settled(self._now_ns):
+            return None
+        for channel, kind in self._changed:
+            counts = pipeline.wiring.stages[channel].waiting
+            by, stage = [getattr(counts, name) for name in _COUNTS[kind]], self._stages[channel, kind]
+            counted, there = sum(each.now for each in by), len(stage.there)
+            if not there <= counted <= there + len(stage.doubted):
+                return f"{counted} are counted as waiting for {_NAMES[kind]} of {channel}, where {there} do"
+            if (most := max(each.peak for each in by)) > stage.most:
+                return (
+                    f"the most that waited for {_NAMES[kind]} of {channel} is said to be {most}, and there were never "
+                    f"more than {stage.most}"
+                )
+        self._changed.clear()
+        return None
+
+    def at_end(self, now_ns: int) -> Objection:
+        self._now_ns = now_ns
+        return self._look()

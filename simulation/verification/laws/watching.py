@@ -1,0 +1,404 @@
+"""Observing a run: its providers, and which actor sends which message to which.
+
+Only made for invariants that look, so that a run without them does not pay for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from actors.domain.attempts import Attempt, Provider, WrappedProvider
+from actors.instants import ns
+from actors.kernel.actor import NOTHING, Actor, ActorRef
+from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
+from actors.kernel.futures import Future
+from actors.kernel.interceptors import Interceptor, Next
+from actors.kernel.mailbox import Envelope, Stop
+from actors.kernel.system import ActorSystem
+from actors.messages import NotificationChannel
+from actors.outcomes import Outcome, Sent
+from actors.pipeline.channel import outcome_of
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter
+from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.settings.channel import ChannelConfig
+from simulation.verification.laws.lifecycles import Lifecycle, Lifecycles
+from simulation.verification.laws.observations import (
+    ActorCrashed,
+    ActorStarted,
+    AttemptMade,
+    MessageSent,
+    OutOfTurn,
+    Overtaken,
+    Unanswered,
+)
+
+Note = Callable[[Any], None]
+"""Takes an observation."""
+
+QUESTIONS_BEFORE_A_LOOK = 1024
+TIMERS_BEFORE_A_LOOK = 4096
+
+IN_PLACE_OF: Mapping[type, type] = {
+    DeduplicatingLimiter: RateLimiterActor,
+    DeduplicatingBreaker: CircuitBreakerActor,
+}
+"""Stages that take the place of others where messages may come twice; what they are sent is observed as if by those."""
+
+
+class ObservedProvider(WrappedProvider):
+    """A provider every attempt at which is observed."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        channel: NotificationChannel,
+        name: str,
+        config: ChannelConfig,
+        lifecycles: Lifecycles,
+        note: Note,
+        kept: Callable[[AttemptMade, Outcome, int], None] | None = None,
+    ) -> None:
+        """Make one.
+
+        Args:
+            provider: the one that delivers.
+            channel: its channel.
+            name: its name there.
+            config: the settings that hold for it.
+            lifecycles: knows the latest attempt of each notification.
+            note: takes an :class:`~simulation.verification.laws.observations.AttemptMade` for each attempt.
+            kept: takes it once more when its answer, which was promised, has come, with the answer and the instant.
+        """
+        super().__init__(provider)
+        self.outcomes_are_plain = provider.outcomes_are_plain
+        self._channel = channel
+        self._name = name
+        self._timeout_ns = ns(config.timeout)
+        self._hedges = config.hedging is not None
+        self._lifecycles = lifecycles
+        self._note = note
+        self._tell_kept = kept
+        self._counts_deliveries = hasattr(provider, "delivered")
+
+    def on_wired(self, system: ActorSystem) -> None:
+        self._system = system
+        super().on_wired(system)
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        provider = self._provider
+        before: int = provider.delivered if self._counts_deliveries else 0  # type: ignore[attr-defined]
+        effect: Effect | None = None
+        try:
+            effect = provider.attempt(attempt, now_ns)
+            return effect
+        finally:
+            foreseen = effect if type(effect) is Foreseen else None
+            # One that counts has delivered also where the answer is lost.
+            delivered = (
+                provider.delivered != before  # type: ignore[attr-defined]
+                if self._counts_deliveries
+                else foreseen is not None and type(foreseen.result) is Sent
+            )
+            made = self._observe(attempt, now_ns, foreseen, delivered, isinstance(effect, Promise))
+            if isinstance(effect, Promise):
+                lifecycle = self._lifecycles.get(attempt.command.notification_id)
+                effect.when_kept(lambda result: self._kept(made, lifecycle, result))
+
+    def _kept(self, made: AttemptMade, lifecycle: Lifecycle | None, result: Any) -> None:
+        """Take note of the answer to an attempt that was promised."""
+        self._system.look_at_the_clock()
+        now_ns, outcome = self._system.now_ns, outcome_of(result)
+        if self._tell_kept is not None:
+            self._tell_kept(made, outcome, now_ns)
+        if now_ns > made.ends_at_ns:
+            return
+        made.settle(outcome, now_ns)
+        if made.delivered and lifecycle is not None:
+            lifecycle.undelivered_answers -= 1  # as which it was counted until now
+
+    def _observe(
+        self, attempt: Attempt, now_ns: int, foreseen: Foreseen | None, delivered: bool, is_promised: bool
+    ) -> AttemptMade:
+        notification_id = attempt.command.notification_id
+        lifecycle = self._lifecycles.get(notification_id)
+        began_ns = lifecycle.began_ns(attempt) if self._hedges and lifecycle is not None else None
+        left_ns = self._timeout_ns - (0 if began_ns is None else now_ns - began_ns)  # copies share one time-out
+        answered = foreseen is not None and foreseen.delay_ns <= left_ns
+        takes_ns = foreseen.delay_ns if answered and foreseen is not None else left_ns
+        made = AttemptMade(
+            at_ns=now_ns,
+            node=attempt.node,
+            notification_id=notification_id,
+            channel=self._channel,
+            provider=self._name,
+            attempt=attempt,
+            outcome=None if foreseen is None else foreseen.result,
+            delivered=delivered,
+            answered=answered,
+            ends_at_ns=now_ns + takes_ns,
+            is_promised=is_promised,
+            foreseen_ns=None if foreseen is None else foreseen.delay_ns,
+            is_copy=began_ns is not None,
+        )
+        self._note(made)
+        return made
+
+
+class _Sending(msgspec.Struct):
+    """A message, with its sender, and the number that it has among all."""
+
+    sender: Actor | None
+    number: int
+    message: Any
+
+
+class MessageWatch(Interceptor):
+    """Knows which actor sends what to which, and which questions are not answered. For one thread.
+
+    What is sent travels in an envelope of its own, which each actor is given a handler for, that opens it.
+    """
+
+    def __init__(self, note: Note, receivers: frozenset[type] = frozenset()) -> None:
+        """Make one.
+
+        Args:
+            note: takes the observations.
+            receivers: the classes of the actors whose every message is observed.
+        """
+        self._note = note
+        self._observed = receivers
+        self._at_work: Actor | None = None
+        """Whose handler is running."""
+        self._sent_count = 0
+        self._latest: dict[Actor, dict[Actor, int]] = {}
+        """By receiver and sender: the number of the latest message that the one has handled from the other."""
+        self._questions: list[tuple[Future[Any], Unanswered]] = []
+        self._look_at = QUESTIONS_BEFORE_A_LOOK
+
+    def unanswered(self) -> list[Unanswered]:
+        """Return the questions that have not been settled."""
+        self._questions = [entry for entry in self._questions if not entry[0].done]
+        return [msgspec.structs.replace(question, at_ns=self.system.now_ns) for _, question in self._questions]
+
+    # ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def tell(self, go_on: Next, actor: Actor, message: Any) -> None:
+        is_question = type(message) is Envelope
+        content = message.message if is_question else message
+        if type(content) is Stop:
+            go_on(message)
+            return
+        run = self.system._run_now
+        sender = self._at_work if run is None else run.actor
+        self._sent_count += 1
+        receiver = _stage(actor)
+        if receiver in self._observed:
+            sender_class = None if sender is None else _stage(sender)
+            now_ns, node = self.system.now_ns, actor.process.node_number
+            self._note(MessageSent(at_ns=now_ns, node=node, sender=sender_class, receiver=receiver, message=content))
+        sent = _Sending(sender, self._sent_count, content)
+        go_on(Envelope(sent, reply_to=message.reply_to) if is_question else sent)
+
+    def ask(self, go_on: Next, ref: ActorRef[Any], message: Any) -> Future[Any]:
+        future: Future[Any] = go_on(ref, message)
+        asked_at_ns = self.system.now_ns
+        receiver = ref.actor
+        question = Unanswered(
+            at_ns=0,
+            node=receiver.process.node_number,
+            asked_at_ns=asked_at_ns,
+            receiver=type(receiver).__name__,
+            message=message,
+        )
+        self._questions.append((future, question))
+        if len(self._questions) > self._look_at:
+            self._look_at = QUESTIONS_BEFORE_A_LOOK + 2 * len(self.unanswered())
+        return future
+
+    # ── what is handled ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, go_on: Next, actor: Actor) -> None:
+        self._at_work = actor
+        now_ns, node = self.system.now_ns, actor.process.node_number
+        self._note(ActorStarted(at_ns=now_ns, node=node, actor=actor.actor_urn, kind=type(actor)))
+        try:
+            go_on(actor)
+        finally:
+            self._at_work = None
+        handlers = dict(actor._plain)
+        for kind, handler in handlers.items():  # of what comes as it is: timers, and effects that are done
+            actor._plain[kind] = partial(self._come, actor, handler)
+        if not actor._incarnation.async_handlers:
+            # The short way for what is sent; what may wait comes by `handle`.
+            actor._plain[_Sending] = partial(self._open, actor, handlers)
+
+    def _come(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
+        """Have an actor handle what nobody sent."""
+        return self._at_work_on(actor, handler, message)
+
+    def _at_work_on(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
+        self._at_work = actor
+        try:
+            return handler(message)
+        finally:
+            self._at_work = None
+
+    def _open(self, actor: Actor, handlers: Mapping[type, Callable[[Any], Any]], sent: _Sending) -> None:
+        handler = handlers.get(type(sent.message))
+        if handler is None:
+            self.system._handle(actor, sent)
+        else:
+            self._take_note(actor, sent)
+            self._at_work_on(actor, handler, sent.message)
+
+    def handle(self, go_on: Next, actor: Actor, message: Any) -> Any:
+        is_question = type(message) is Envelope
+        sent = message.message if is_question else message
+        if type(sent) is _Sending:
+            self._take_note(actor, sent)
+            message = Envelope(sent.message, reply_to=message.reply_to) if is_question else sent.message
+        return self._at_work_on(actor, partial(go_on, actor), message)
+
+    def _take_note(self, actor: Actor, sent: _Sending) -> None:
+        """Look whether a message has been overtaken by one that the same sender sent later."""
+        sender = sent.sender
+        if sender is None:
+            return
+        latest = self._latest.setdefault(actor, {})
+        if latest.get(sender, 0) <= sent.number:
+            latest[sender] = sent.number
+            return
+        self._note(
+            Overtaken(
+                at_ns=self.system.now_ns,
+                node=actor.process.node_number,
+                sender=type(sender).__name__,
+                receiver=type(actor).__name__,
+                message=sent.message,
+            )
+        )
+
+    def lose(self, go_on: Next, actor: Actor, message: Any, reason: str) -> None:
+        go_on(actor, _content(message), reason)
+
+    def fail(
+        self, go_on: Next, actor: Actor, message: Any, error: Exception, restart_after_ns: int | None = None
+    ) -> None:
+        self._note(
+            ActorCrashed(
+                at_ns=self.system.now_ns,
+                node=actor.process.node_number,
+                actor=actor.actor_urn,
+                kind=type(actor),
+                supervision=actor.supervision,
+                restart_after_ns=restart_after_ns,
+            )
+        )
+        go_on(actor, _content(message), error, restart_after_ns)
+
+    def end(self, go_on: Next, actor: Actor, error: Exception | None) -> None:
+        go_on(actor, error)
+        self._latest.pop(actor, None)
+        for latest in self._latest.values():
+            latest.pop(actor, None)
+
+
+class TimerWatch(MessageWatch):
+    """Knows in which order timers and effects were set, too."""
+
+    def __init__(self, note: Note, receivers: frozenset[type] = frozenset()) -> None:
+        super().__init__(note, receivers)
+        self._set: dict[tuple[int, int, int], deque[tuple[int, Any, Any]]] = {}
+        """By actor, what comes to it and when: the numbers of those that were set, in order, each with what comes, and
+        with what may have been cancelled."""
+        self._set_count = 0
+        self._forgets_at = TIMERS_BEFORE_A_LOOK
+        self._latest_of = (-1, 0)
+        """The instant of the latest that has come, and its number."""
+        self._kept: dict[Actor, list[Any]] = {}
+        """By actor that is down, or has just come back: what fell due meanwhile, which comes out of its mailbox."""
+
+    def deliver(self, go_on: Next, actor: Actor, message: Any) -> Any:
+        is_down = actor._accepting is NOTHING and not actor.actor_stopped.is_set()
+        if is_down and self._number_of(actor, message) is not None:
+            self._kept.setdefault(actor, []).append(message)
+        return go_on(actor, message)
+
+    def set_timer(self, go_on: Next, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
+        timer: Cancellable = go_on(instant_ns, actor, message)
+        self._take_note_of(actor, message, max(instant_ns, self.system.now_ns), timer)
+        return timer
+
+    def perform(
+        self,
+        go_on: Next,
+        actor: Actor,
+        effect: Effect,
+        request: Any,
+        timeout_ns: int | None = None,
+        on_timeout: Any = None,
+    ) -> Cancellable:
+        begun: Cancellable = go_on(actor, effect, request, timeout_ns, on_timeout)
+        if type(effect) is Foreseen:
+            takes_ns = effect.delay_ns if timeout_ns is None else min(effect.delay_ns, timeout_ns)
+            self._take_note_of(actor, request, self.system.now_ns + takes_ns, begun)
+        return begun
+
+    def _take_note_of(self, actor: Actor, what: Any, instant_ns: int, timer: Any) -> None:
+        self._set_count += 1
+        self._set.setdefault((id(actor), id(what), instant_ns), deque()).append((self._set_count, what, timer))
+        if len(self._set) > self._forgets_at:  # those that were cancelled
+            now_ns = self.system.now_ns
+            self._set = {key: numbers for key, numbers in self._set.items() if key[2] >= now_ns}
+            self._forgets_at = TIMERS_BEFORE_A_LOOK + 2 * len(self._set)
+
+    def end(self, go_on: Next, actor: Actor, error: Exception | None) -> None:
+        super().end(go_on, actor, error)
+        self._kept.pop(actor, None)
+
+    def _come(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
+        number, now_ns = None if self._was_kept(actor, message) else self._number_of(actor, message), self.system.now_ns
+        if number is not None:
+            if self._latest_of > (now_ns, number):
+                receiver, node = type(actor).__name__, actor.process.node_number
+                self._note(OutOfTurn(at_ns=now_ns, node=node, receiver=receiver, message=message))
+            else:
+                self._latest_of = now_ns, number
+        return super()._come(actor, handler, message)
+
+    def _was_kept(self, actor: Actor, message: Any) -> bool:
+        """Tell whether a message comes out of the mailbox of an actor that was down, where it fell due before."""
+        kept = self._kept.get(actor, [])
+        for place, each in enumerate(kept):
+            if each is message:
+                del kept[place]
+                return True
+        return False
+
+    def _number_of(self, actor: Actor, message: Any) -> int | None:
+        """Return as the how-many-th it was set what comes now, and forget it; None: that is not known."""
+        what = message.request if type(message) is Performed else message
+        key = id(actor), id(what), self.system.now_ns
+        if (numbers := self._set.get(key)) is None:
+            return None
+        number, _, timer = numbers.popleft()
+        while numbers and timer.message is None:  # it was cancelled, and the same was set once more
+            number, _, timer = numbers.popleft()
+        if not numbers:
+            del self._set[key]
+        return number
+
+
+def _stage(actor: Actor) -> type:
+    """Return the class of an actor, or of the stage that it is in place of."""
+    return IN_PLACE_OF.get(type(actor), type(actor))
+
+
+def _content(message: Any) -> Any:
+    return message.message if type(message) is _Sending else message

@@ -1,0 +1,190 @@
+"""Retries: whether another attempt of a notification follows, and after how long (section 3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from actors.messages import NotificationFailed
+from actors.outcomes import Ambiguous, ChannelFault, Transient
+from actors.settings.retry import OutcomeRetryConfig, RetryConfig
+from simulation.verification.model.instants import LONGEST_WAIT_NS, NS_PER_S, wait_ns
+from simulation.verification.model.randomness import Stream
+
+
+def delay_s(config: RetryConfig, attempt: int) -> float:
+    """Return the wait in seconds after the `attempt`-th attempt failed, without jitter.
+
+    "min(initial·multiplier^(n-1), max) after the n-th attempt failed; it saturates for any n, never overflows." Other
+    kinds: constant, linear, fibonacci, a schedule, whose last wait repeats and to which no minimum or maximum applies.
+    """
+    initial = grown = config.initial_delay
+    if config.schedule is not None:
+        return config.schedule[min(attempt, len(config.schedule)) - 1]
+    if config.backoff == "linear":
+        grown = initial + (initial if config.increment is None else config.increment) * (attempt - 1)
+    elif config.backoff == "fibonacci" and initial:
+        term, following = 1.0, 1.0
+        for _ in range(attempt - 1):
+            term, following = following, term + following
+        grown = initial * term
+    elif config.backoff == "exponential" and initial:
+        try:
+            grown = initial * math.pow(config.backoff_multiplier, attempt - 1)
+        except OverflowError:
+            grown = math.inf
+    return max(config.min_delay, min(config.max_delay, grown))
+
+
+def jittered(config: RetryConfig, attempt: int, memory_ns: int | None, stream: Stream) -> tuple[int, int]:
+    """Return the wait after the `attempt`-th attempt failed, and what is to be remembered until the next one.
+
+    "Drawn from the system's seeded stream, never above `max_delay`": one draw for each wait, none for `none`. What is
+    remembered is the wait itself; with `soft`, how far all waits so far reach without a cap.
+    """
+    scheduled = config.schedule is not None
+    shortest = 0 if scheduled else wait_ns(config.min_delay)
+    longest = LONGEST_WAIT_NS if scheduled else wait_ns(config.max_delay)
+    plain = wait_ns(delay_s(config, attempt))
+    if config.jitter == "none":
+        return plain, plain
+    u = stream.draw()
+    cap = LONGEST_WAIT_NS if config.cap_before_jitter else longest
+    match config.jitter:
+        case "full":
+            low = min(shortest, plain)
+            wait = min(plain, low + int((plain - low) * u))
+        case "equal":
+            wait = max(shortest, min(plain, int(plain / 2 + plain / 2 * u)))
+        case "proportional":
+            x = config.jitter_share
+            wait = max(shortest, min(cap, round(plain * (1 - x + 2 * x * u))))
+        case "additive":
+            wait = min(cap, plain + int(wait_ns(config.jitter_max) * u))
+        case "decorrelated":
+            # "Draws U(initial_delay, min(max_delay, 3 · previous)); capping after the draw, as AWS does, is a setting."
+            low = max(wait_ns(config.initial_delay), shortest)
+            factor = int(config.jitter_factor) if config.jitter_factor.is_integer() else config.jitter_factor
+            high = int(min(2**80, factor * (low if memory_ns is None else memory_ns)))
+            high = high if config.cap_after_draw else min(high, longest)
+            wait = min(longest, low + int(max(0, high - low) * u))
+        case "soft":
+            # The difference of two reaches; the one before is unknown where nothing is remembered.
+            before_ns = _soft_reach_ns(config, max(0, attempt - 1.5)) if memory_ns is None else memory_ns
+            reach_ns = _soft_reach_ns(config, attempt - 1 + u)
+            wait = longest if reach_ns == LONGEST_WAIT_NS else max(shortest, min(longest, reach_ns - before_ns))
+            return wait, reach_ns
+    return wait, wait
+
+
+def _soft_reach_ns(config: RetryConfig, t: float) -> int:
+    """Return initial · 2^t · tanh(√(4t)) / 1.4, which is where Polly's waits of t attempts reach."""
+    initial_ns = wait_ns(config.initial_delay)
+    if t > 1000:
+        return LONGEST_WAIT_NS if initial_ns else 0
+    return wait_ns(initial_ns * (1 / 1.4) * math.pow(2.0, t) * math.tanh(math.sqrt(4.0 * t)) / NS_PER_S)
+
+
+@dataclass
+class Used:
+    """What one notification has used up under one rule since it was accepted or redriven."""
+
+    attempts: int = 0
+    step: int = 0
+    """The same, but from the latest hint on that restarts the backoff."""
+    memory_ns: int | None = None
+
+    def count(self) -> None:
+        """Count an attempt that failed."""
+        self.attempts += 1
+        self.step += 1
+
+
+Progress = dict[str, Used]
+"""By the name of the rule. "State is per notification: redriving from the DLQ starts a fresh budget." """
+
+
+class Retrying:
+    """The retries of one channel; `stream` is that of ``<channel>.backoff``."""
+
+    def __init__(self, config: RetryConfig, stream: Stream) -> None:
+        self.config = config
+        self._stream = stream
+
+    def next_wait_ns(self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress) -> int | None:
+        """Count a failed attempt and return the wait before the next, or None: the attempts are spent.
+
+        A channel fault "uses up no attempt, waits at least `calculate_delay(1)`" (1). All else counts under the rule of
+        its reason, or else of its kind, or else of the channel; each has its own count and its own `max_attempts`.
+        "A provider's `retry_after` is a lower bound; nonsense is ignored"; as a `pushback` it is the wait and restarts
+        the backoff, or forbids the retry.
+        """
+        if isinstance(outcome, ChannelFault):
+            used = progress.get("", Used())
+            memory_ns = None if self.config.jitter == "soft" else used.memory_ns
+            wait, _ = jittered(self.config, max(used.step, 1), memory_ns, self._stream)
+            return max(wait, wait_ns(delay_s(self.config, 1)))
+        name, config = self._rule(outcome)
+        used = progress.setdefault(name, Used())
+        used.count()
+        if used.attempts >= config.max_attempts:
+            return None
+        hint = outcome.retry_after if isinstance(outcome, Transient) else None
+        if hint is not None and config.retry_after == "pushback":
+            used.step, used.memory_ns = 0, None
+            return self._heeded_ns(hint, 0) if 0 <= hint < math.inf else None
+        wait, used.memory_ns = jittered(config, used.step, used.memory_ns, self._stream)
+        return wait if hint is None or config.retry_after == "ignore" else max(wait, self._heeded_ns(hint, wait))
+
+    def recalled(self, failures: Iterable[NotificationFailed], attempts: int) -> Progress:
+        """Return what the latest so many failures have used up; how far a `soft` wait reached is lost."""
+        progress: Progress = {}
+        counted = [failed for failed in failures if failed.kind != "ChannelFault"]
+        for failed in counted[-attempts:] if attempts else ():
+            assert failed.next_retry_at_ns is not None
+            again = Transient(reason=failed.reason, throttled=failed.throttled)
+            outcome = Ambiguous(reason=failed.reason) if failed.kind == "Ambiguous" else again
+            self.recall(outcome, failed.next_retry_at_ns - failed.at_ns, progress)
+        return progress
+
+    def recall(self, outcome: Transient | Ambiguous, waited_ns: int, progress: Progress) -> None:
+        """Count one such attempt."""
+        name, config = self._rule(outcome)
+        used = progress.setdefault(name, Used())
+        used.count()
+        used.memory_ns = None if config.jitter == "soft" else waited_ns
+
+    def last_start_ns(self, since_ns: int) -> int | None:
+        """Return the last instant for a retry of what was accepted or redriven at `since_ns`; None: any."""
+        elapsed = self.config.max_elapsed
+        return None if elapsed is None else since_ns + wait_ns(elapsed) - 1
+
+    def _rule(self, outcome: Transient | Ambiguous) -> tuple[str, RetryConfig]:
+        """Return the name of the rule under which a failure counts, and the settings with the keys that it gives."""
+        kind, by_reason = kind_of(outcome), self.config.per_reason.get(outcome.reason)
+        rule: OutcomeRetryConfig | None = by_reason or getattr(self.config.per_outcome, kind)
+        if rule is None:
+            return "", self.config
+        given: dict[str, object] = {key: value for key, value in rule if value is not None}
+        if rule.schedule is not None:
+            given = {"max_attempts": len(rule.schedule) + 1, **given}
+        elif rule.initial_delay is not None:
+            given["schedule"] = None
+        return f"reason {outcome.reason}" if by_reason else kind, self.config.model_copy(update=given)
+
+    def _heeded_ns(self, hint: float, wait: int) -> int:
+        """Return a hint in ns: only up to `retry_after_excess` beyond the wait without it, and jitter on top."""
+        hint_ns = wait_ns(hint) if 0 < hint < math.inf else 0
+        if self.config.retry_after_excess is not None:
+            hint_ns = min(hint_ns, wait + wait_ns(self.config.retry_after_excess))
+        if self.config.retry_after_jitter and hint_ns:
+            hint_ns += int(hint_ns * self.config.retry_after_jitter * self._stream.draw())
+        return min(LONGEST_WAIT_NS, hint_ns)
+
+
+def kind_of(outcome: Transient | Ambiguous) -> str:
+    """Return the kind of a failure, as settings name it."""
+    if isinstance(outcome, Ambiguous):
+        return "ambiguous"
+    return "throttled" if outcome.throttled else "transient"

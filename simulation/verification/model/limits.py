@@ -1,0 +1,238 @@
+"""Limits: at most so many in a time, for a user or a provider (section 5), and so many at once (slots)."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect, bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
+
+from actors.settings.quantities import Rate
+from actors.settings.rate_limit import RateLimitConfig
+from simulation.verification.model.instants import wait_ns
+
+
+def as_written(number: float) -> Fraction:
+    """Return a number of the settings as its decimals say: 3.3 is 33/10."""
+    return Fraction(repr(float(number)))
+
+
+def share_of(share: float) -> Fraction:
+    """Return the share that was meant: the nearest fraction with a denominator of at most 10⁹, 0 only for 0."""
+    return Fraction(share).limit_denominator(10**9) or Fraction(1 if share else 0, 10**9)
+
+
+def in_parts_of(interval_ns: Fraction, time_ns: Fraction) -> Fraction:
+    """Return a time rounded up to such parts of a nanosecond as an interval is made of: 10/3 ns of thirds."""
+    return Fraction(math.ceil(time_ns * interval_ns.denominator), interval_ns.denominator)
+
+
+class Limit:
+    """At most so many for each key (a user; ``""`` for a provider), which is charged for each that goes."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        """Return the earliest instant from now on at which one more fits, if none goes before."""
+        raise NotImplementedError
+
+    def charge(self, key: str, now_ns: int) -> None:
+        """Count one that goes now."""
+        raise NotImplementedError
+
+    def go_on_from(self, other: Any, now_ns: int) -> None:
+        """Go on where one of the same kind and of another size has stopped; only buckets do."""
+        raise NotImplementedError
+
+    def take(self, key: str, now_ns: int) -> int:
+        """Return when one more fits, and count it if that is now."""
+        fits_at_ns = self.fits_at(key, now_ns)
+        if fits_at_ns == now_ns:
+            self.charge(key, now_ns)
+        return fits_at_ns
+
+
+class SlidingWindow(Limit):
+    """At most `count` in any (now - width, now], by an exact log."""
+
+    def __init__(self, count: int, width_ns: int) -> None:
+        self._count = count
+        self._width_ns = width_ns
+        self._went: dict[str, list[int]] = defaultdict(list)
+        """When all that went did."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        went = self._went[key]
+        return now_ns if len(went) < self._count else max(now_ns, went[-self._count] + self._width_ns)
+
+    def charge(self, key: str, now_ns: int) -> None:
+        self._went[key].append(now_ns)
+
+
+class FixedWindow(SlidingWindow):
+    """At most `count` in each [n · width, (n + 1) · width) since the start of the run."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        window = now_ns // self._width_ns
+        return now_ns if self._in(key, window) < self._count else (window + 1) * self._width_ns
+
+    def _in(self, key: str, window: int) -> int:
+        begins_ns, went = window * self._width_ns, self._went[key]
+        return bisect_left(went, begins_ns + self._width_ns) - bisect_left(went, begins_ns)
+
+
+class SlidingCounter(FixedWindow):
+    """The same windows, of which the one before counts by the share of it that a window ending now would cover, rounded
+    down."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        window = now_ns // self._width_ns
+        room = self._count - 1 - self._in(key, window)
+        if room >= 0:
+            return max(now_ns, self._room_at(key, window, room))
+        return self._room_at(key, window + 1, self._count - 1)
+
+    def _room_at(self, key: str, window: int, room: int) -> int:
+        """Return the first instant of a window at which the one before is worth at most `room`."""
+        before, width = self._in(key, window - 1), self._width_ns
+        return window * width + bisect(range(width), False, key=lambda at: before * (width - at) // width <= room)
+
+
+class TokenBucket(Limit):
+    """`burst` tokens at most, of which one flows in every `interval_ns`, and each that goes takes one."""
+
+    def __init__(self, interval_ns: Fraction, burst: int) -> None:
+        self._interval_ns = interval_ns
+        self._burst = Fraction(burst)
+        self._left: dict[str, tuple[Fraction, int]] = {}
+        """By key, the tokens that the latest left, and when."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        return now_ns + max(0, math.ceil((1 - self._tokens(key, now_ns)) * self._interval_ns))
+
+    def charge(self, key: str, now_ns: int) -> None:
+        self._left[key] = self._tokens(key, now_ns) - 1, now_ns
+
+    def go_on_from(self, other: TokenBucket, now_ns: int) -> None:
+        """With as many tokens as that has, or as fit in; the time until it is full is rounded up."""
+        missing = max(Fraction(0), self._burst - other._tokens("", now_ns))
+        full_after = in_parts_of(self._interval_ns, missing * self._interval_ns)
+        self._left[""] = self._burst - full_after / self._interval_ns, now_ns
+
+    def _tokens(self, key: str, now_ns: int) -> Fraction:
+        tokens, since_ns = self._left.get(key, (self._burst, now_ns))
+        return min(self._burst, tokens + (now_ns - since_ns) / self._interval_ns)
+
+
+class LeakyBucket(Limit):
+    """One every `interval_ns`; with `aligned`, one in each interval since the start of the run."""
+
+    def __init__(self, interval_ns: Fraction, *, aligned: bool) -> None:
+        self._interval_ns = interval_ns
+        self._aligned = aligned
+        self._free_at: dict[str, Fraction] = defaultdict(Fraction)
+        self._went_ns: dict[str, int] = {}
+        """When the latest went, be that the beginning of its interval or later."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        return max(now_ns, math.ceil(self._free_at[key]))
+
+    def charge(self, key: str, now_ns: int) -> None:
+        self._free_at[key] = max(self._free_at[key], self._begin_of(now_ns)) + self._interval_ns
+        self._went_ns[key] = now_ns
+
+    def go_on_from(self, other: LeakyBucket, now_ns: int) -> None:
+        """An interval of its own after the latest; with `aligned`, in none of its own in which that went."""
+        for key, free_at in other._free_at.items():
+            if free_at:
+                latest = in_parts_of(self._interval_ns, free_at - other._interval_ns)
+                went_ns = self._went_ns[key] = other._went_ns[key]
+                if self._aligned:
+                    latest = max(latest, self._begin_of(went_ns))
+                self._free_at[key] = latest + self._interval_ns
+
+    def _begin_of(self, at_ns: int) -> Fraction:
+        return at_ns // self._interval_ns * self._interval_ns if self._aligned else Fraction(at_ns)
+
+
+class SeveralRates(Limit):
+    """All hold at once, and what one refuses is not charged to the others."""
+
+    def __init__(self, limits: Iterable[Limit]) -> None:
+        self._limits = list(limits)
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        return max(limit.fits_at(key, now_ns) for limit in self._limits)
+
+    def charge(self, key: str, now_ns: int) -> None:
+        for limit in self._limits:
+            limit.charge(key, now_ns)
+
+    def go_on_from(self, other: SeveralRates, now_ns: int) -> None:
+        for own, before in zip(self._limits, other._limits, strict=True):
+            own.go_on_from(before, now_ns)
+
+
+def limit_of(config: RateLimitConfig, parts: int = 1) -> Limit:
+    """Return the limit that the settings ask for; of buckets, one of so many equal parts."""
+    rates = config.rates or (config.rate or Rate(float(config.max_per_minute or 0), 60.0),)
+    return SeveralRates(_one_limit(config, wait_ns(rate.period), as_written(rate.count), parts) for rate in rates)
+
+
+def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction, parts: int) -> Limit:
+    match config.kind:
+        case "sliding_window":
+            return SlidingWindow(int(count), width_ns)
+        case "sliding_counter":
+            return SlidingCounter(int(count), width_ns)
+        case "fixed_window":
+            return FixedWindow(int(count), width_ns)
+        case "leaky_bucket":
+            return LeakyBucket(parts * width_ns / count, aligned=config.aligned)
+        case "token_bucket" | "gcra":
+            return TokenBucket(parts * width_ns / count, max(1, (config.burst or int(count)) // parts))
+
+
+class Slots:
+    """The bulkhead: so many attempts may be at the provider at once; the `limit` is passed in, as it may adapt.
+
+    "No key holds more than a quarter of the slots while others wait" (section 14), but for one slot, as else none of
+    fewer than four would ever be had. Nor does one that has a quarter get any of the last sixteenth, rounded: by
+    `max_in_flight` in reference.md, and also while no others wait.
+    """
+
+    def __init__(self) -> None:
+        self.held: Counter[str] = Counter()
+        """By key; ``""`` are those without one, and all where no keys take turns."""
+
+    def are_taken(self, limit: int | None) -> bool:
+        """Return whether none is free."""
+        return limit is not None and self.held.total() >= limit
+
+    def are_kept_from(self, key: str, limit: int | None, *, do_others_wait: bool) -> bool:
+        """Return whether those that are free are kept for keys other than this one."""
+        if limit is None or not self.has_quarter(key, limit):
+            return False
+        return do_others_wait or limit - self.held.total() <= (limit + 8) // 16
+
+    def has_quarter(self, key: str, limit: int | None) -> bool:
+        """Return whether a key has a quarter of the slots."""
+        return limit is not None and key != "" and self.held[key] >= max(1, limit // 4)
+
+
+class Latest:
+    """How many there were in the latest sixty parts of time, this one included."""
+
+    def __init__(self, part_ns: int) -> None:
+        self._part_ns = part_ns
+        self._count: Counter[int] = Counter()
+        """By the number of the part."""
+
+    def add(self, now_ns: int, count: int = 1) -> None:
+        """Count so many that are now."""
+        self._count[now_ns // self._part_ns] += count
+
+    def total(self, now_ns: int) -> int:
+        """Return how many there were."""
+        now = now_ns // self._part_ns
+        return sum(self._count[part] for part in range(now - 59, now + 1))

@@ -1,0 +1,233 @@
+"""One notification, an attempt of it and what becomes of that on its way, and a change that is not durable yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from actors.messages import (
+    DeadLetterMessage,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    SendNotification,
+)
+from actors.outcomes import Ambiguous, Outcome
+from simulation.verification.model.instants import calendar_ns, sooner, wait_ns
+
+EXPIRED = "expired"
+RETRY_TIME_UP = "retry time is up"
+TIMED_OUT = Ambiguous(reason="timed out")
+
+
+@dataclass(eq=False, slots=True)
+class Attempt:
+    """One attempt on its way; an answer to any but the latest of its notification is stale."""
+
+    command: SendNotification
+    """With its template filled in."""
+    number: int
+    idempotency_key: str
+    """Another one after an edit."""
+    counted_for_user: bool
+    """Whether its notification was counted against the user's limit before."""
+    until_ns: int | None
+    """The last instant at which it may start, which is the first of
+
+    * ``expires_at_ns``: `expires_after` from when its notification was accepted, last redriven, or scheduled for;
+    * ``falls_back_ns``: `fallback.after` from its first attempt, or a restart; with this, ``sent_until_ns`` of both;
+    * of a retry, ``last_start_ns`` of its backoff: `retry.max_elapsed` from the same instant as its expiry.
+    """
+    expires_at_ns: int | None
+    """Its expiry alone, which its provider gets to know."""
+    host: str = ""
+    """That whose breaker decides about it; ``""`` where one does for all."""
+    key: str = ""
+    """Whose turns it has a part in, where keys take turns."""
+    tenant: str = ""
+    """Whose bounds hold for it; ``""``: no one's."""
+
+    @property
+    def name(self) -> str:
+        """How it is called in a report."""
+        return f"attempt {self.number} of {self.command.notification_id}"
+
+
+@dataclass(eq=False, slots=True)
+class Admitted:
+    """An attempt that has been let through to a provider, with what it has for that."""
+
+    attempt: Attempt
+    lane: int
+    permit: Any
+    in_flight: int
+    """How many were at the provider when it set out, itself included."""
+
+
+class Blocked(NamedTuple):
+    """Why a lane does not take an attempt now."""
+
+    reason: str
+    """What is in the way:
+
+    * slot: none is free, or those are kept for other keys; full: the same with `wait: 0s`;
+    * rate: the quota or the adaptive rate is used up; quota: the same where the quota has `on_limit: drop`;
+    * breaker: it refuses; ramp: it has closed, and lets only a share go as yet;
+    * pace: what waited for the breaker resumes, and the next one may not go yet;
+    * throttle: the adaptive throttle drops it; tenant: nothing else, but its tenant has as many under way as it may.
+    """
+    until_ns: int | None
+    """When it may, as far as time alone decides; None: something has to happen first."""
+
+
+ROOM = {"slot", "rate", "quota"}
+"""What is in the way of all alike, whatever the host of the recipient."""
+SHUT = {"breaker", "ramp"}
+"""The breaker is."""
+
+
+@dataclass(eq=False, slots=True)
+class Send:
+    """One time that a provider is asked."""
+
+    admitted: Admitted
+    started_ns: int
+    """When it set out; of a copy, when the first did."""
+    ended_ns: int = 0
+    """When its answer comes: it took until then, also where its breaker is down and learns of that later."""
+    outcome: Outcome | None = None
+    """None: not known yet; at its end: it was not made, as the node had no lease."""
+    hedges: int = 0
+    """Copies of it that were sent."""
+
+
+class Ended(NamedTuple):
+    """What becomes of an attempt that is neither made nor waits."""
+
+    outcome: Outcome | None = None
+    """As if a provider had said so."""
+    reason: str = ""
+    """Or why its notification is dead-lettered."""
+
+
+ENDED_AS_EXPIRED = Ended(reason=EXPIRED)
+
+
+@dataclass(eq=False, slots=True)
+class Notification:
+    """The state of one that is accepted and has not ended."""
+
+    command: SendNotification
+    waited_since_ns: int
+    """Since when its user waits for it, or for what it falls back from."""
+    fresh_since_ns: int
+    """When it was accepted, last redriven, or is scheduled for: its expiry counts from here."""
+    attempts: int = 0
+    """How many it has used up since then."""
+    counted_for_user: bool = False
+    """Whether it was counted against the limit of its user, which is once."""
+    under_way: Attempt | None = None
+    """Its attempt that is on the way."""
+    due_ns: int | None = None
+    """Until when it waits at the handler, or is to wait when that starts."""
+    progress: Any = None
+    """How far its backoff has come; None: that follows from its failures."""
+    budget_charge: Any = 0
+    """What its retry was charged to the channel's budget."""
+    failures: tuple[NotificationFailed, ...] = ()
+    first_failed_ns: int | None = None
+    """By the calendar."""
+    given_up: str | None = None
+    """Why there is no retry after its latest failure."""
+    falls_back_ns: int | None = None
+    accepted: SendNotification | None = None
+    """Its command before it was edited, if it was."""
+    edits: int = 0
+    """How many of its edits a provider gets to see."""
+    redriven_without_operator: int = 0
+
+    @property
+    def known_as(self) -> SendNotification:
+        """The command as it was accepted: a repetition is the same if it equals that."""
+        return self.command if self.accepted is None else self.accepted
+
+    @property
+    def expires_at_ns(self) -> int | None:
+        """ "A notification older than this is dead-lettered as expired, not sent" (1)."""
+        age = self.command.expires_after
+        return None if age is None else self.fresh_since_ns + wait_ns(age)
+
+    @property
+    def due_since_ns(self) -> int:
+        """Since when its next attempt is due, or from when on."""
+        return self.fresh_since_ns if self.due_ns is None else self.due_ns
+
+    @property
+    def sent_until_ns(self) -> int | None:
+        """The last instant at which it may be sent here, whatever bounds its retries."""
+        return sooner(self.expires_at_ns, self.falls_back_ns)
+
+    def schedule(self, epoch_ns: int) -> None:
+        """It waits until its `not_before`; "expiry and delivery time count from there" (reference.md)."""
+        until_ns = scheduled_ns(self.command, epoch_ns)
+        if until_ns is not None and until_ns > self.fresh_since_ns:
+            self.due_ns = self.fresh_since_ns = until_ns
+            self.waited_since_ns = max(self.waited_since_ns, until_ns)
+
+    def fail(self, event: NotificationFailed) -> None:
+        """Take down a failed attempt."""
+        self.failures += (event,)
+        self.given_up = event.given_up
+        self.first_failed_ns = self.first_failed_ns or event.at_ns + event.epoch_ns
+
+    def letter(self, moved: NotificationMovedToDeadLetter) -> DeadLetterMessage:
+        """ "`first_failure` is the time of the first *failure*, not of the first attempt" (1)."""
+        first_ns, last = self.first_failed_ns, self.failures[-1] if self.failures else None
+        return DeadLetterMessage(
+            notification_id=moved.notification_id,
+            command=self.command,
+            failure_reason=moved.reason,
+            attempts=moved.attempts,
+            requested_at_ns=moved.requested_at_ns,
+            first_failure_ns=moved.at_ns if first_ns is None else first_ns - moved.epoch_ns,
+            last_failure_ns=moved.at_ns if last is None else last.at_ns + last.epoch_ns - moved.epoch_ns,
+            moved_at_ns=moved.at_ns,
+            epoch_ns=moved.epoch_ns,
+            history=self.failures,
+            accepted=self.accepted,
+            edits=self.edits,
+            redriven_without_operator=self.redriven_without_operator,
+        )
+
+    def edit(self, changes: Mapping[str, Any]) -> None:
+        """Change fields of the command, as an operator may before a redrive (7)."""
+        if changes:
+            self.accepted = self.known_as
+            self.command = msgspec.structs.replace(self.command, **changes)
+            self.edits += not changes.keys() <= {"expires_after", "priority"}  # no provider gets to see these
+
+
+Then: TypeAlias = Callable[[Notification], None] | None
+
+
+@dataclass(eq=False, slots=True)
+class Commit:
+    """A change of a notification that is not durable yet."""
+
+    event: NotificationEvent
+    notification: Notification
+    then: Then
+    """What follows when it is."""
+    why: str
+    """The rule by which it happens, in words, and the settings that these are about."""
+    about: tuple[Any, ...]
+    is_cancelled: bool = False
+    """Whether it is to be cancelled then, if it waits."""
+
+
+def scheduled_ns(command: SendNotification, epoch_ns: int) -> int | None:
+    """Return the instant before which a command is not to be sent, on the clock that started at `epoch_ns`."""
+    return None if command.not_before is None else calendar_ns(command.not_before) - epoch_ns

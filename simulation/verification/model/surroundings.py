@@ -1,0 +1,174 @@
+"""What a scenario does to the service from outside: its faults, and the orders of its operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from actors.settings.faults import Deploy
+from simulation.verification.model.astray import FAULTS, Astray
+from simulation.verification.model.fleet import Fleet
+from simulation.verification.model.instants import ns
+from simulation.verification.model.letters import Redrive, can_be_edited
+from simulation.verification.model.loop import Loop, Timeline, Timer
+from simulation.verification.model.node import Node
+from simulation.verification.model.processes import alone
+
+CRASHED, STOPPED = "InjectedCrash: injected crash of the process", "Stopped: stopped"
+
+
+@dataclass(eq=False, slots=True)
+class Later:
+    """Something that is done with nodes at its time."""
+
+    nodes: Sequence[Node]
+    more: tuple[Any, ...]
+    """What else has to be known then."""
+
+    def __repr__(self) -> str:
+        return f"nodes {[node.node for node in self.nodes]}"
+
+
+class Surroundings(Loop):
+    """What falls due outside of all processes."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        super().__init__(timeline)
+        if any(fault.injects & FAULTS for fault in self.world.faults):
+            self.astray = Astray(self)
+            timeline.goes_astray = self.astray.takes
+        self.fleet: Any = Fleet(self) if self.world.nodes_at_most > 1 else alone(timeline)
+        """The processes: a fleet, or one."""
+        for number, fault in enumerate(self.world.faults):
+            if fault.injects & {"crash", "clock_step", "deploy", "scale", "partition"}:
+                self.at(ns(fault.at), "inject", number)
+        for number, operation in enumerate(self.world.operations):
+            self.at(ns(operation.at), "operate", number)
+
+    # ── faults ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _inject(self, number: int) -> None:
+        """ "Clock steps in wall time" (10): instants and waits stay, the calendar moves. Then what crashes."""
+        fault = self.world.faults[number]
+        if fault.clock_step is not None:
+            self.timeline.epoch_ns += ns(fault.clock_step)
+        nodes = self.fleet.of(fault.node)
+        if fault.partition is not None:
+            self.fleet.cut_off(nodes)
+            if fault.for_ is not None:
+                self.at(ns(fault.at + fault.for_), "reconnect", Later(nodes, ()))
+        hit = [node for node in nodes if not node.is_down]
+        if fault.crash == "process" and hit:
+            self.fleet.crash(CRASHED, hit)
+            if fault.restart_after:
+                self._later(fault.restart_after, "back", hit)
+            else:
+                self.fleet.start(hit)
+        elif fault.crash is not None:
+            for node in hit:
+                node.crash_actors(fault)
+        if fault.deploy is not None:
+            for place, node in enumerate(self.fleet.living):
+                self._later(place * fault.deploy.every, "stop", [node], fault.deploy)
+        if fault.scale is not None:
+            self._scale(fault.scale.to, fault.scale.drain)
+
+    def _scale(self, to: int, drain: float) -> None:
+        """ "Scaling": new ones are started, or those of the highest numbers stopped for good."""
+        fleet = self.fleet
+        wanted = [node for node in fleet.nodes[:to] if node in fleet.surplus]
+        fleet.surplus = set(fleet.nodes[to:])
+        for node in fleet.nodes[to:]:
+            self._drain(node, drain, None)
+        fleet.start(wanted)
+
+    def _stop(self, nodes: Sequence[Node], deploy: Deploy) -> None:
+        """A deploy "stops and starts one after the other (drained or parked, as live)" (17)."""
+        self._drain(nodes[0], deploy.drain, deploy.each_down)
+
+    def _drain(self, node: Node, drain: float, back_after: float | None) -> None:
+        """It gets nothing new for a while, and ends; None: for good, unless it is wanted again by then."""
+        if not node.is_down:
+            node.is_draining = True
+            self._later(drain, "drained", [node], node.starts, back_after)
+
+    def _on_drained(self, nodes: Sequence[Node], starts: int, back_after: float | None) -> None:
+        """What it has not brought to an end is parked in the store, and taken over at once."""
+        node = nodes[0]
+        if not node.is_down and node.starts == starts:  # else it has crashed meanwhile
+            self.fleet.crash(STOPPED, nodes, is_parked=True)
+            if back_after is None:
+                self.fleet.start(nodes)
+            else:
+                self._later(back_after, "back", nodes)
+
+    def _later(self, after: float, kind: str, nodes: Sequence[Node], *more: Any) -> None:
+        self.at(self.now_ns + ns(after), kind, Later(nodes, more))
+
+    def due_now(self, kind: str, numbers: Sequence[int | None], now_ns: int) -> Later | None:
+        """Return what falls due at an instant with these nodes; of several, what was put on the agenda first."""
+        for (of_kind, what), instant_ns in self.due.items():
+            if of_kind == kind and instant_ns == now_ns and [node.node for node in what.nodes] == list(numbers):
+                assert isinstance(what, Later)
+                return what
+        return None
+
+    # ── orders ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _operate(self, number: int) -> None:
+        """Do what an operator orders: of dead letters, at one node that is there, of all else, at each of them."""
+        operation = self.world.operations[number]
+        for node in self.fleet.living:
+            if operation.breaker is not None:
+                for channel in operation.channel:
+                    if channel in node.ways:
+                        override = node.ways[channel].operate
+                        node.follow("breaker", channel, override, operation.breaker, operation.provider)
+            elif operation.cancel is not None:
+                priority = None if operation.cancel == "all" else operation.cancel.priority
+                node.follow("handler", "", node.cancel_waiting, operation.channel, priority)
+            else:
+                self._clear_dead_letters(node, operation)
+                return
+
+    def _clear_dead_letters(self, node: Node, operation: Any) -> None:
+        which = operation.redrive or operation.discard
+        edit = {} if operation.edit is None else operation.edit.changes()
+        for name in node.letters.names():
+            letter = node.letters.letter(name)
+            if operation.channel is not None and letter.command.channel not in operation.channel:
+                continue
+            if which != "all" and which.reason not in letter.failure_reason:
+                continue
+            if operation.redrive is None:
+                node.follow("dlq", "", node.letters.order_discard, name)
+            else:
+                node.follow("dlq", "", order_redrive, node, name, operation.served, edit)
+
+    TIMERS: ClassVar[Mapping[str, Timer]] = {
+        "other": Timer(lambda self, _: None, may_look=True),
+        "inject": Timer(_inject),
+        "stop": Timer(lambda self, what: self._stop(what.nodes, *what.more)),
+        "drained": Timer(lambda self, what: self._on_drained(what.nodes, *what.more)),
+        "back": Timer(lambda self, what: self.fleet.start(what.nodes)),
+        "takeover": Timer(lambda self, death: self.fleet.lease_ends(*death)),
+        "known": Timer(lambda self, said: self.fleet.on_known(*said)),
+        "reconnect": Timer(lambda self, what: self.fleet.reconnect(what.nodes)),
+        "leases": Timer(lambda self, _: self.fleet.end_leases(), may_look=True),
+        "settle": Timer(lambda self, number: self.fleet.settle(number), may_look=True),
+        "told": Timer(lambda self, _: self.fleet.tell()),
+        "operate": Timer(_operate),
+        "late": Timer(lambda self, number: self.astray.comes(number)),
+    }
+
+
+def order_redrive(
+    node: Node, name: str, served: str, edit: Mapping[str, Any], by: str | None = None, why: str | None = None
+) -> None:
+    """Redrive a letter by an operator's order, if it is one still, may be taken, and can be edited so."""
+    letters = node.letters
+    may_be_taken = letters.is_one(name) and (served == "include" or not letters.is_served(name))
+    if may_be_taken and can_be_edited(edit):
+        redrive = Redrive(letters.take(name), served, edit, by=by, why=why)
+        node.follow("handler", "", node.redrive, redrive)

@@ -1,0 +1,105 @@
+"""What becomes of attempts at simulated providers: counted again, the same comes out, and what differs is said."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from histories import EMAIL, S, breach_of, check_breach, made
+from provider_attempts import first_attempt
+
+from actors.domain.attempts import Attempt
+from actors.faults.provider import SimulatedProvider
+from actors.kernel.effects import Foreseen
+from actors.kernel.randomness import RandomStreams
+from actors.messages import SendNotification
+from actors.outcomes import Sent, Transient
+from actors.settings.channel import ChannelConfig, ProviderConfig
+from actors.settings.faults import FaultConfig
+from simulation.invariants import Context
+from simulation.verification.model import providers
+from simulation.verification.model.world import World
+
+FAULTS: dict[str, list[dict[str, Any]]] = {
+    "rates": [
+        {"failure_rate": {"from": 0.1, "to": 0.9, "over": "30s"}},
+        {"lost_reply_rate": 0.2, "permanent_rate": 0.2},
+    ],
+    "the first ones": [{"fail_first": 3}, {"at": "10s", "for": "20s", "fail_first": 2, "channel_fault_rate": 0.3}],
+    "up and down": [{"at": "7s", "flap": {"up": "3s", "down": "2s"}}, {"at": "20s", "for": "2s", "outage": True}],
+    "bad spells": [{"burst": {"mean_good": "3s", "mean_bad": "4s", "failure_rate": 0.7}}],
+    "a quota": [{"throttle": {"rate": "2/3s", "retry_after": "1s"}}, {"at": "9s", "throttle": {"rate": "0.1/s"}}],
+    "slower": [{"latency": "2s"}, {"latency_factor": {"from": 1, "to": 9, "over": "20s"}}, {"latency_factor": 3}],
+    "fewer at once": [{"capacity": 5, "for": "9s"}, {"at": "5s", "for": "20s", "capacity": 1}],
+    "frozen": [
+        {"at": "3s", "for": "9s", "speed": 0},
+        {"at": "8s", "for": "9s", "speed": 0.3},
+        {"at": "50s", "speed": 0},
+    ],
+    "of some": [{"host": "b.org", "hang": True, "at": "9s"}, {"node": 2, "outage": True, "for": "12s"}],
+}
+PROVIDERS: dict[str, dict[str, Any]] = {
+    "plain": {"latency": {"exponential": {"mean": 0.5}}, "failure_rate": 0.1},
+    "small": {"latency": {"exponential": {"mean": 0.5}}, "capacity": 2},
+    "by load": {"latency": 0.3, "latency_by_load": {"per_in_flight": 0.1}},
+    "written": {"script": [{"outcome": "lost"}, {"outcome": "throttled", "latency": "1s", "retry_after": "3s"}]},
+}
+
+
+def attempt(host: str = "a.org", node: int | None = None) -> Attempt:
+    command = SendNotification(notification_id="n", channel=EMAIL, recipient=f"ann@{host}", message="Hello")
+    return first_attempt(command, node=node)
+
+
+@pytest.mark.parametrize("wrong", FAULTS)
+@pytest.mark.parametrize("kind", PROVIDERS)
+def test_the_same_is_said_of_each_attempt(kind: str, wrong: str):
+    config = ProviderConfig.model_validate(PROVIDERS[kind])
+    faults = [FaultConfig.model_validate({"channel": "email", **fault}) for fault in FAULTS[wrong]]
+    own = SimulatedProvider.from_config(config, faults, RandomStreams(7), "email.provider")
+    again = providers.SimulatedProvider(config, faults, 7, "email.provider", None)
+    random, now_ns, seen = Random(1), 0, set()
+    for _ in range(200):
+        now_ns += round(random.expovariate(4.0) * S)
+        comes, before = attempt(random.choice(["a.org", "b.org"]), random.choice([1, 2])), own.delivered
+        effect = own.attempt(comes, now_ns)
+        fate = again.judge(comes.command.recipient, comes.node, now_ns)
+        assert isinstance(effect, Foreseen)
+        outcome = None if effect.delay_ns >= providers.NEVER_NS else effect.result
+        assert (outcome, effect.delay_ns, own.delivered > before) == (fate.outcome, fate.takes_ns, fate.delivers)
+        seen.add(fate.why.partition(",")[0])
+    assert len(seen) > 1
+
+
+def context(faults: Any = (), **provider: Any) -> Context:
+    channels = {EMAIL: ChannelConfig.model_validate({"provider": provider})}
+    wrong = [FaultConfig.model_validate({"channel": "email", **fault}) for fault in faults]
+    world = World(seed=1, epoch_ns=0, channels=channels, faults=wrong, simulates_providers=True)
+    return Context(channels=channels, faults=wrong, world=world)
+
+
+def test_an_attempt_that_fares_as_it_should_not():
+    down = context([{"at": "1s", "outage": True}], latency="1s")
+    check_breach("fates", [made(2, outcome=Sent(), foreseen_ns=S)], "wanted is Transient", down)
+    out = Transient(reason="provider outage")
+    assert breach_of("fates", [made(2, outcome=out, foreseen_ns=S, delivered=False)], down) is None
+    check_breach("fates", [made(2, outcome=out, foreseen_ns=2 * S, delivered=False)], "it takes 2 s, ", down)
+    check_breach("fates", [made(2, outcome=out, foreseen_ns=S, delivered=True)], "it is delivered, ", down)
+
+
+def test_a_promise_is_of_those_whose_end_depends_on_others():
+    check_breach("fates", [made(2, outcome=None, is_promised=True)], "promised", context(latency="1s"))
+    shared = context(latency="1s", capacity=1, discipline="processor_sharing")
+    assert breach_of("fates", [made(2, outcome=None, is_promised=True)], shared, end=9) is None
+
+
+def test_a_promised_answer_is_looked_at_in_the_end():
+    shared = context(latency="1s", capacity=1, discipline="processor_sharing", failure_rate=1.0)
+    promised = made(2, outcome=None, is_promised=True, answered=False)
+
+    def history():
+        yield promised
+        promised.settle(Sent(), 3 * S)
+
+    check_breach("fates", history(), "answered with Sent", shared, end=9)

@@ -1,0 +1,98 @@
+"""What holds for each provider is worked out again from what a file gives."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from actors.settings.channel import ChannelConfig
+from simulation.invariants import Context
+from simulation.scenario import Scenario, parse
+from simulation.verification.laws.as_given import SettingsAsGiven
+from simulation.verification.model.world import World
+
+ACCOUNTS = "{shared: {throttle: {rate: 2.5/s}}, kept: {quota: {rate: 4/s}, throttle: {rate: 9/s}}}"
+BOTH = "provider: {connections: 5}, failover: {b: {provider: {connections: 3}}}"
+
+
+def scenario(config: str, channel: str = "email") -> Scenario:
+    return parse(
+        f"""
+        name: given
+        duration: 1m
+        accounts: {ACCOUNTS}
+        workload: [{{channel: {channel}, arrivals: {{constant: 1/s}}}}]
+        channels: {{{channel}: {{{config}}}}}
+        """
+    )
+
+
+def objection(given: Scenario, taken: Scenario) -> str | None:
+    """Return what is said where settings are given, and others are taken for the same providers."""
+    as_given = {channel: given.channel_as_given(channel) for channel in given.channels_used}
+    channels = {channel: with_providers_of(own, taken.channel_config(channel)) for channel, own in as_given.items()}
+    world = World(seed=1, epoch_ns=0, channels=channels, accounts=given.accounts)
+    found = SettingsAsGiven(Context(channels=channels, as_given=as_given, world=world)).at_end(0)
+    assert found is None or isinstance(found, str)
+    return found
+
+
+def with_providers_of(given: ChannelConfig, taken: ChannelConfig) -> ChannelConfig:
+    others = {
+        name: other.model_copy(update={"provider": given.failover[name].provider})
+        for name, other in taken.failover.items()
+    }
+    return taken.model_copy(update={"provider": given.provider, "failover": others})
+
+
+CASES = [
+    (BOTH, "", "providers of email are primary, and given are primary, b"),
+    (f"max_in_flight: 9, {BOTH}", "max_in_flight: 5, failover: {b: {}}", "slots of the b .* is 5, and wanted is 3"),
+    (BOTH, "failover: {b: {max_in_flight: 3}}", "slots of the primary .* is None, and wanted is 5"),
+    ("max_in_flight: null, provider: {connections: 5}", "max_in_flight: 5", "is 5, and wanted is None"),
+    (
+        "max_in_flight: {limit: 2, wait: 1s}, failover: {b: {max_in_flight: 2}}",
+        "max_in_flight: 2, failover: {b: {max_in_flight: {limit: 2, wait: 1s}}}",
+        "the wait for a slot of the primary provider of email is None, and wanted is 1",
+    ),
+    ("quota: {rate: 2/s}, failover: {b: {quota: null}}", "quota: {rate: 2/s}, failover: {b: {}}", "quota of the b "),
+    ("timeout: 3s, failover: {b: {timeout: null}}", "timeout: 3s, failover: {b: {timeout: 9s}}", "wanted is 3"),
+    ("quota: {account: shared}", "quota: {rate: 2/s, kind: token_bucket}", r"wanted is .*\(2.0, 0.8\)"),
+    ("quota: {account: kept}", "quota: {account: shared}", r"wanted is .*\(4.0, 1.0\)"),
+    ("order: {fair_by: user}", "order: {fair_by: tenant}", "order of the primary"),
+    ("rate_limit: {max_per_minute: 4}", "rate_limit: {max_per_minute: 5}", "rate_limit of the primary"),
+    ("retry: {max_attempts: 7}", "", "retry of the primary"),
+]
+OF_WEBHOOKS = [
+    ("", "circuit_breaker: {per: channel}", "circuit_breaker of the primary .* wanted is .*'per': 'host'"),
+    ("circuit_breaker: {per: channel}", "", "circuit_breaker of the primary .* wanted is .*'per': 'channel'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("channel", "given", "taken", "text"),
+    [*(("email", *each) for each in CASES), *(("webhook", *each) for each in OF_WEBHOOKS)],
+)
+def test_what_is_not_as_it_is_given_is_said(channel: str, given: str, taken: str, text: str):
+    ours = scenario(given, channel)
+    assert objection(ours, ours) is None
+    assert re.search(text, objection(ours, scenario(taken, channel)) or "")
+
+
+def test_the_most_nodes_there_are():
+    growing = parse("""
+        name: grows
+        duration: 1m
+        nodes: 2
+        workload: [{channel: email, arrivals: {constant: 1/s}}]
+        faults: [{at: 9s, scale: {to: 4}}]
+        """)
+    world = World(seed=1, epoch_ns=0, channels={}, nodes=growing.fleet)
+    right, wrong = (
+        Context(channels={}, as_given={}, world=world, faults=growing.faults, nodes=nodes)
+        for nodes in (growing.nodes_at_most, 2)
+    )
+    assert SettingsAsGiven(right).at_end(0) is None
+    assert SettingsAsGiven(wrong).at_end(0) == "there are 2 nodes at most, and wanted are 4"
+    assert not SettingsAsGiven.applies(Context(channels={}))
