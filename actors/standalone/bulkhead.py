@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, TypeVar
 
 from actors.errors import BulkheadFull
-from actors.instants import wait_ns
+from actors.instants import NS_PER_S, wait_ns
 from actors.settings.bulkhead import BulkheadConfig
-from actors.standalone.host import ThreadWaiter, Waiter, async_waiter, guarded
+from actors.standalone.host import Guard, Host, Wait, guarded
 from actors.standalone.settings import given_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
-W = TypeVar("W", bound=Waiter)
 
 
 class Bulkhead:
@@ -50,8 +48,8 @@ class Bulkhead:
         config = given_settings(BulkheadConfig, config, {"limit": limit, "wait": wait})
         self._limit = config.limit
         self._in_flight = 0
-        self._line: dict[Waiter, None] = {}
-        self._wait_ns = None if config.wait is None else wait_ns(config.wait)
+        self._line: dict[Host, None] = {}
+        self._wait = None if config.wait is None else wait_ns(config.wait) / NS_PER_S
         self._lock = threading.Lock()
 
     @property
@@ -66,10 +64,10 @@ class Bulkhead:
 
     def __call__(self, function: F) -> F:
         """Decorate a function, plain or async: each call of it is guarded as by :meth:`guard`."""
-        return guarded(function, lambda args, kwargs: BulkheadGuard(self))
+        return guarded(function, lambda *_args, **_kwargs: BulkheadGuard(self))
 
     def guard(self) -> BulkheadGuard:
-        """Return what lets a block run in a slot: ``with`` in a thread, ``async with`` in trio and asyncio.
+        """Return a guard that lets a block run in a slot: ``with`` in a thread, ``async with`` in trio and asyncio.
 
         Raises (where it is entered):
             BulkheadFull: no slot became free in time, and the block was not entered.
@@ -78,75 +76,57 @@ class Bulkhead:
 
     def acquire(self) -> None:
         """Take a slot, and block the thread for as long as there is none; for :class:`BulkheadGuard`."""
-        with self._lock:
-            waiter = self._join(ThreadWaiter)
-        if waiter is None:
-            return
-        try:
-            is_woken = waiter.wait(self._wait_ns)
-        except BaseException:
-            self._abandon(waiter)
-            raise
-        if not is_woken:
-            self._come_out_empty(waiter)
+        BulkheadGuard(self).__enter__()
 
     async def acquire_async(self) -> None:
         """Take a slot, and wait for as long as there is none; for :class:`BulkheadGuard`."""
-        with self._lock:
-            waiter = self._join(async_waiter)
-        if waiter is None:
-            return
-        try:
-            is_woken = await waiter.wait(self._wait_ns)
-        except BaseException:
-            self._abandon(waiter)
-            raise
-        if not is_woken:
-            self._come_out_empty(waiter)
-
-    def _join(self, make_waiter: Callable[[], W]) -> W | None:
-        """Take a slot, or return the waiter at the end of the line for one."""
-        if self._in_flight < self._limit:
-            self._in_flight += 1
-            return None
-        if self._wait_ns == 0:
-            raise BulkheadFull(self._limit)
-        waiter = make_waiter()
-        self._line[waiter] = None
-        return waiter
-
-    def _come_out_empty(self, waiter: Waiter) -> None:
-        """Refuse a waiter whose time is up, unless it was given a slot just now."""
-        with self._lock:
-            if self._leave(waiter):
-                raise BulkheadFull(self._limit)
-
-    def _abandon(self, waiter: Waiter) -> None:
-        """Take a cancelled waiter out of the line, or give back the slot that it was given just now."""
-        with self._lock:
-            if not self._leave(waiter):
-                self._give_back()
-
-    def _leave(self, waiter: Waiter) -> bool:
-        """Leave the line; False: the waiter is not in it, as it has been given a slot."""
-        return self._line.pop(waiter, self) is None
+        await BulkheadGuard(self).__aenter__()
 
     def release(self) -> None:
         """Give a slot back; for :class:`BulkheadGuard`."""
         with self._lock:
             self._give_back()
 
+    def _try_acquire(self) -> bool:
+        if self._in_flight >= self._limit:
+            return False
+        self._in_flight += 1
+        return True
+
+    async def _wait_for_slot(self, host: type[Host]) -> None:
+        with self._lock:
+            if self._try_acquire():
+                return
+            if self._wait == 0:
+                raise BulkheadFull(self._limit)
+            waiter = host()
+            self._line[waiter] = None
+        try:
+            is_woken = await waiter.wait(self._wait)
+        except BaseException:
+            with self._lock:
+                if not self._leave(waiter):
+                    self._give_back()
+            raise
+        if not is_woken:
+            with self._lock:
+                if self._leave(waiter):
+                    raise BulkheadFull(self._limit)
+
+    def _leave(self, waiter: Host) -> bool:
+        """Leave the line. False: the waiter is not in it, since it was given a slot just now."""
+        return self._line.pop(waiter, self) is None
+
     def _give_back(self) -> None:
-        """Give a slot to the first in line who can still be woken, or to no one."""
         while self._line:
             waiter = next(iter(self._line))
             del self._line[waiter]
-            if waiter.wake():
+            if waiter.wake():  # else its loop is gone
                 return
         self._in_flight -= 1
 
 
-class BulkheadGuard:
+class BulkheadGuard(Guard):
     """One block, and its slot."""
 
     __slots__ = ("_bulkhead",)
@@ -154,18 +134,9 @@ class BulkheadGuard:
     def __init__(self, bulkhead: Bulkhead) -> None:
         self._bulkhead = bulkhead
 
-    def __enter__(self) -> None:
-        self._bulkhead.acquire()
+    def begin(self) -> Wait | None:
+        with self._bulkhead._lock:
+            return None if self._bulkhead._try_acquire() else self._bulkhead._wait_for_slot
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bulkhead.release()
-
-    async def __aenter__(self) -> None:
-        await self._bulkhead.acquire_async()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def end(self, error: BaseException | None) -> None:
         self._bulkhead.release()

@@ -16,7 +16,6 @@ import inspect
 import secrets
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from types import TracebackType
 from typing import Any, TypeVar
 
 from actors.errors import ConfigurationError, PermanentError, ServiceUnavailable, WrongType, unwrapped
@@ -25,7 +24,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.messages import BreakerState
 from actors.policies.breaker.breaker import Breaker, Transition
 from actors.settings.channel import CircuitBreakerConfig
-from actors.standalone.host import MonotonicClock, guarded
+from actors.standalone.host import Guard, Host, MonotonicClock, current_host, guarded
 from actors.standalone.settings import given_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,10 +108,10 @@ class CircuitBreaker:
 
     def __call__(self, function: F) -> F:
         """Decorate a function, plain or async: each call of it is guarded as by :meth:`guard`."""
-        return guarded(function, lambda args, kwargs: BreakerGuard(self))
+        return guarded(function, lambda *_args, **_kwargs: BreakerGuard(self))
 
     def guard(self) -> BreakerGuard:
-        """Return what lets a block run if the breaker admits it, and learns from how it ends.
+        """Return a guard that lets a block run if the breaker admits it, and learns from how it ends.
 
         ``with breaker.guard():`` in a thread, ``async with`` in trio and asyncio; each for one block.
 
@@ -127,55 +126,58 @@ class CircuitBreaker:
         Raises:
             ServiceUnavailable: the breaker is open.
         """
-        with self._lock:
-            began_ns = self._clock.now_ns()
-            permit = self._breaker.try_acquire(began_ns)
-            admits_at_ns = None if permit is not None else self._breaker.admits_at_ns(began_ns)
-        if permit is None:
-            raise ServiceUnavailable(
-                retry_after=None if admits_at_ns is None else max(0, admits_at_ns - began_ns) / NS_PER_S
-            )
-        return permit, began_ns
+        guard = BreakerGuard(self)
+        guard.begin()
+        return guard.permit, guard.began_ns
 
     def record(self, permit: int, began_ns: int, error: BaseException | None) -> None:
         """Learn how a call ended that was admitted."""
-        with self._lock:
-            now_ns = self._clock.now_ns()
-            match None if error is None else unwrapped(error):
-                case None:
-                    self._breaker.record_success(permit, now_ns, now_ns - began_ns)
-                case PermanentError():
-                    self._breaker.record_reachable(permit, now_ns, now_ns - began_ns)
-                case Exception() as failure if not isinstance(failure, WrongType):
-                    self._breaker.record_failure(permit, now_ns, now_ns - began_ns)
-                case _:
-                    self._breaker.record_neutral(permit, now_ns)
+        guard = BreakerGuard(self)
+        guard.host, guard.permit, guard.began_ns = current_host(), permit, began_ns
+        guard.end(error)
 
 
-class BreakerGuard:
+class BreakerGuard(Guard):
     """One block, and its permit."""
 
-    __slots__ = ("_breaker", "_permit")
+    __slots__ = ("_breaker", "_clock", "_lock", "began_ns", "host", "permit")
+
+    host: type[Host]
+    """The host in which the block runs."""
+    began_ns: int
+    permit: int
 
     def __init__(self, breaker: CircuitBreaker) -> None:
-        self._breaker = breaker
-        self._permit = (0, 0)
+        self._breaker = breaker._breaker
+        self._clock = breaker._clock
+        self._lock = breaker._lock
 
-    def __enter__(self) -> None:
-        self._permit = self._breaker.admit()
+    def begin(self) -> None:
+        self.host = host = current_host()
+        with self._lock:
+            self.began_ns = began_ns = self._clock.now_ns(host)
+            permit = self._breaker.try_acquire(began_ns)
+            if permit is not None:
+                self.permit = permit
+                return
+            admits_at_ns = self._breaker.admits_at_ns(began_ns)
+        raise ServiceUnavailable(
+            retry_after=None if admits_at_ns is None else max(0, admits_at_ns - began_ns) / NS_PER_S
+        )
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._breaker.record(*self._permit, error)
-
-    async def __aenter__(self) -> None:
-        self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    def end(self, error: BaseException | None) -> None:
+        with self._lock:
+            now_ns = self._clock.now_ns(self.host)
+            if error is None:
+                self._breaker.record_success(self.permit, now_ns, now_ns - self.began_ns)
+                return
+            match unwrapped(error):
+                case PermanentError():
+                    self._breaker.record_reachable(self.permit, now_ns, now_ns - self.began_ns)
+                case Exception() as failure if not isinstance(failure, WrongType):
+                    self._breaker.record_failure(self.permit, now_ns, now_ns - self.began_ns)
+                case _:
+                    self._breaker.record_neutral(self.permit, now_ns)
 
 
 def _problems_alone(config: CircuitBreakerConfig) -> Iterator[str]:

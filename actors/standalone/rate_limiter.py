@@ -15,16 +15,16 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, TypeVar
 
 from actors.errors import RateLimited
 from actors.instants import NS_PER_S
 from actors.policies.rate_limit.limiter import make_limiter
 from actors.settings.channel import RateLimitConfig
-from actors.standalone.host import MonotonicClock, async_sleep, guarded, sleep
+from actors.standalone.host import Guard, Host, MonotonicClock, Wait, current_host, guarded
 from actors.standalone.settings import given_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,11 +70,11 @@ class RateLimiter:
 
         :meth:`by` gives each key a limit of its own.
         """
-        return guarded(function, lambda args, kwargs: LimiterGuard(self, ""))
+        return guarded(function, lambda *_args, **_kwargs: LimiterGuard(self, ""))
 
     def by(self, key_of: Callable[..., str]) -> Callable[[F], F]:
         """Decorate a function as calling this does, with a limit for each key that `key_of` makes of its arguments."""
-        return lambda function: guarded(function, lambda args, kwargs: LimiterGuard(self, key_of(*args, **kwargs)))
+        return lambda function: guarded(function, lambda *args, **kwargs: LimiterGuard(self, key_of(*args, **kwargs)))
 
     def guard(self, key: str = "") -> LimiterGuard:
         """Return a guard that has a block wait until it fits: ``with`` in a thread, ``async with`` in trio and asyncio.
@@ -89,7 +89,7 @@ class RateLimiter:
     def _missing_ns(self, key: str) -> int:
         """Count one for `key` and return 0, or return how long until it fits."""
         with self._lock:
-            now_ns = self._clock.now_ns()
+            now_ns = self._clock.now_ns(current_host())
             return self._limiter.try_acquire(key, now_ns) - now_ns
 
     def wait_time(self, key: str) -> float | None:
@@ -106,7 +106,7 @@ class RateLimiter:
         return missing_ns / NS_PER_S
 
 
-class LimiterGuard:
+class LimiterGuard(Guard):
     """One block, and its key."""
 
     __slots__ = ("_key", "_limiter")
@@ -115,18 +115,12 @@ class LimiterGuard:
         self._limiter = limiter
         self._key = key
 
-    def __enter__(self) -> None:
-        while (wait := self._limiter.wait_time(self._key)) is not None:
-            sleep(wait)
+    def begin(self) -> Wait | None:
+        seconds = self._limiter.wait_time(self._key)
+        return None if seconds is None else functools.partial(self._wait, seconds)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-
-    async def __aenter__(self) -> None:
-        while (wait := self._limiter.wait_time(self._key)) is not None:
-            await async_sleep(wait)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    async def _wait(self, first: float, host: type[Host]) -> None:
+        seconds: float | None = first
+        while seconds is not None:
+            await host.sleep(seconds)
+            seconds = self._limiter.wait_time(self._key)

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import functools
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -32,14 +31,13 @@ from actors.errors import (
     unwrapped,
 )
 from actors.instants import NS_PER_S
-from actors.kernel.async_handlers import is_async
 from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.channel import outcome_of
 from actors.policies.retry.budgets import Budget, make_budget
 from actors.policies.retry.policy import Progress, RetryPolicy, failure_kind
 from actors.settings.channel import RetryConfig
-from actors.standalone.host import MonotonicClock, async_sleep, check_no_generator, no_awaitable, sleep
+from actors.standalone.host import Host, MonotonicClock, block, current_host, decorated, no_awaitable
 from actors.standalone.settings import given_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,27 +99,20 @@ class Retry:
         Raises:
             WrongType: it is a generator.
         """
-        check_no_generator(function)
-        wrapper: Any
-        if is_async(function):
 
-            @functools.wraps(function)
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                async for attempt in Attempts(self):
-                    with attempt:
-                        return await function(*args, **kwargs)
-                raise AssertionError("the last error is raised")
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for attempt in Attempts(self):
+                with attempt:
+                    return no_awaitable(function, function(*args, **kwargs))
+            raise AssertionError("the last error is raised")
 
-        else:
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            async for attempt in Attempts(self):
+                with attempt:
+                    return await function(*args, **kwargs)
+            raise AssertionError("the last error is raised")
 
-            @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                for attempt in Attempts(self):
-                    with attempt:
-                        return no_awaitable(function, function(*args, **kwargs))
-                raise AssertionError("the last error is raised")
-
-        return wrapper  # type: ignore[no-any-return]
+        return decorated(function, call, call_async)
 
     def attempts(self) -> Attempts:
         """Return the attempts at one block, to iterate over: ``for`` in a thread, ``async for`` in trio and asyncio.
@@ -153,39 +144,49 @@ class Attempts:
         """Of the attempt under way, from 1."""
         return self._number
 
-    def begin(self) -> None:
+    def __enter__(self) -> Attempts:
         retry = self._retry
         with retry.lock:
-            now_ns = retry.clock.now_ns()
+            now_ns = retry.clock.now_ns(current_host())
             if self._number == 0:
                 self._began_ns = now_ns
             if retry.budget is not None:
                 retry.budget.start(self._charge, now_ns)
         self._number += 1
+        return self
 
-    def succeeded(self) -> None:
-        """End the attempt, and with it the call."""
-        self._is_over = True
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        wait = None
+        if error is None:
+            self._succeeded()
+        else:
+            wait = self._failed(error)
+        self._is_over = wait is None
+        self._wait = wait or 0.0
+        return wait is not None
+
+    def _succeeded(self) -> None:
         retry = self._retry
         if retry.budget is not None:
             with retry.lock:
-                retry.budget.end(self._charge, True, retry.clock.now_ns())
+                retry.budget.end(self._charge, True, retry.clock.now_ns(current_host()))
 
-    def failed(self, error: BaseException) -> float | None:
-        """End the attempt with an error; return how many seconds to wait before the next. None: there is none."""
+    def _failed(self, error: BaseException) -> float | None:
+        """End the attempt; return how many seconds to wait before the next one. None: there is none."""
         retry = self._retry
         outcome: Outcome = Permanent()
         alone = unwrapped(error)
         if isinstance(alone, Exception) and isinstance(alone, retry.on):
             outcome = retry.outcome_of(alone)
         with retry.lock:
-            now_ns = retry.clock.now_ns()
+            now_ns = retry.clock.now_ns(current_host())
             if retry.budget is not None:
                 retry.budget.end(self._charge, False if isinstance(outcome, (Transient, Ambiguous)) else None, now_ns)
                 self._charge = 0
             wait_ns, why = self._next_wait_ns(outcome, now_ns)
         if wait_ns is None:
-            self._is_over = True
             if why:
                 error.add_note(f"{why}, after attempt {self._number}")
             return None
@@ -193,28 +194,6 @@ class Attempts:
         if retry.on_retry is not None:
             retry.on_retry(self._number, alone, wait_ns / NS_PER_S)
         return wait_ns / NS_PER_S
-
-    def sleep(self, seconds: float) -> None:
-        """Block the thread before the next attempt."""
-        try:
-            sleep(seconds)
-        except BaseException:
-            self._abandon()
-            raise
-
-    async def sleep_async(self, seconds: float) -> None:
-        """Wait before the next attempt, in trio or in asyncio."""
-        try:
-            await async_sleep(seconds)
-        except BaseException:
-            self._abandon()
-            raise
-
-    def _abandon(self) -> None:
-        retry = self._retry
-        if retry.budget is not None:
-            with retry.lock:
-                retry.budget.give_back(self._charge, retry.clock.now_ns())
 
     def _next_wait_ns(self, outcome: Outcome, now_ns: int) -> tuple[int | None, str]:
         if isinstance(outcome, (Permanent, DeadDestination, Sent)):
@@ -233,52 +212,41 @@ class Attempts:
             self._charge = charge
         return wait_ns, ""
 
-    def __enter__(self) -> Attempts:
-        self.begin()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        if error is None:
-            self.succeeded()
-            return False
-        wait = self.failed(error)
-        self._wait = 0.0 if wait is None else wait
-        return wait is not None
-
     def __iter__(self) -> Attempts:
         return self
 
     def __next__(self) -> Attempts:
-        if self._offers_first():
-            return self
-        if self._is_over:
-            raise StopIteration
-        self.sleep(self._wait)
+        if not self._is_first():
+            if self._is_over:
+                raise StopIteration
+            block(self._sleep)
         return self
 
     def __aiter__(self) -> Attempts:
         return self
 
     async def __anext__(self) -> Attempts:
-        if self._offers_first():
-            return self
-        if self._is_over:
-            raise StopAsyncIteration
-        await self.sleep_async(self._wait)
+        if not self._is_first():
+            if self._is_over:
+                raise StopAsyncIteration
+            await self._sleep(current_host())
         return self
 
-    def _offers_first(self) -> bool:
-        """Tell whether it is the turn of the first attempt, which then is offered.
-
-        Raises:
-            WrongType: it has been, and its block was not begun.
-        """
+    def _is_first(self) -> bool:
         is_first, self._is_offered = not self._is_offered, True
         if not is_first and self._number == 0:
             raise WrongType("wanted the block inside `with attempt:`, which tells whether there is another one")
         return is_first
+
+    async def _sleep(self, host: type[Host]) -> None:
+        try:
+            await host.sleep(self._wait)
+        except BaseException:
+            retry = self._retry
+            if retry.budget is not None:
+                with retry.lock:
+                    retry.budget.give_back(self._charge, retry.clock.now_ns(host))
+            raise
 
 
 def outcome_of_error(error: Exception) -> Outcome:

@@ -69,7 +69,7 @@ def ended(code, *arguments):
 
 def test_the_base_dependencies_are_those_of_a_service():
     names = [line.split(">")[0] for line in PACKAGES["dependencies"]]
-    assert names == ["jinja2", "msgspec", "pydantic", "pykka", "pyyaml", "trio", "tzdata"]
+    assert names == ["jinja2", "msgspec", "pydantic", "pykka", "pyyaml", "sniffio", "trio", "tzdata"]
     assert sorted(line.split(">")[0] for line in PACKAGES["optional-dependencies"]["lab"]) == sorted(OF_THE_LAB)
 
 

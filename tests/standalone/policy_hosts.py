@@ -123,4 +123,5 @@ def made_host(name: str, monkeypatch: pytest.MonkeyPatch) -> PolicyHost:
     """Return a host; the policies see its clock in place of the real one."""
     virtual = VirtualTime()
     monkeypatch.setattr(product, "time", types.SimpleNamespace(monotonic_ns=virtual.monotonic_ns, sleep=virtual.sleep))
+    monkeypatch.setattr(product.ThreadHost, "now_ns", virtual.monotonic_ns)
     return PolicyHost(name, virtual)
