@@ -13,9 +13,17 @@ These names are the public ones; deeper paths are private and may change with an
 
 from __future__ import annotations
 
-from actors.lazy_names import lazy_names
+from typing import Any
 
-__getattr__, __all__ = lazy_names(__name__)
+from actors.lazy_names import lazy_names
+from actors.optional_dependencies import needs
+
+_get, __all__ = lazy_names(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    with needs("lab"):
+        return _get(name)
 
 
 def __dir__() -> list[str]:

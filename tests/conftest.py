@@ -34,6 +34,7 @@ settings.load_profile("retrylab")
 # What was computed for several tests stays for the whole run; to look through it again and again was a quarter of the
 # time of some folders.
 gc.set_threshold(100_000, 20, 20)
+gc.disable()  # until all is collected
 
 # Each of some 200 processes that tests start would compile the modules that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -85,8 +86,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Keep the garbage collector away from what was imported and collected: it stays until the end."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

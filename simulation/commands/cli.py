@@ -13,7 +13,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
-from simulation.commands.names import COMMANDS, Exit, missing, version_line
+from simulation.commands.names import COMMANDS, Exit, missing, missing_module, version_line
 
 GARBAGE_MIN = 50_000
 """So many more objects than are thrown away make Python look for cycles: a command imports ten thousands that stay."""
@@ -61,7 +61,13 @@ def _run(arguments: list[str]) -> None:
         sys.exit(Exit.BAD_INPUT)
     from simulation.commands.app import application
 
-    application(COMMANDS if name is None else [name])()
+    try:
+        application(COMMANDS if name is None else [name])()
+    except ModuleNotFoundError as error:
+        if not (lacking := missing_module(name, error)):
+            raise
+        _say(lacking)
+        sys.exit(Exit.BAD_INPUT)
 
 
 def _say(text: str) -> None:

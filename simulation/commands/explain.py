@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.shared import exits_in_words, given_path, json_option, option, path_option, set_option
+from simulation.commands.shared import (
+    check_lab,
+    exits_in_words,
+    given_path,
+    json_option,
+    option,
+    path_option,
+    set_option,
+)
 
 
 def explain(
@@ -39,6 +47,7 @@ def explain(
     from simulation.experiments.explaining.explain import explain as explain_settings
     from simulation.experiments.explaining.printing import print_explanation
 
+    check_lab("explain", out=out)
     with exits_in_words(file or Path("defaults"), out):
         if out is not None and out.suffix.lower() not in (".png", ".svg"):
             raise ConfigurationError([f"--out {out}: wanted a name that ends in .png or .svg"])

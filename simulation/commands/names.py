@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -31,25 +32,27 @@ class Command(NamedTuple):
 
 
 _SHELL = ("rich", "typer")
-_LAB = (*_SHELL, "matplotlib", "numpy", "optuna", "pandas", "pyarrow", "scipy", "simpy")
+_SIMULATE = (*_SHELL, "simpy")
+_ONLY_LAB = ("matplotlib", "numpy", "optuna", "pandas", "pyarrow", "scipy")
+_LAB = (*_SIMULATE, *_ONLY_LAB)
 _SERVICE = (*_SHELL, "h11", "httpx2", "prometheus_client", "starlette")
 
 COMMANDS = {
-    "run": Command("simulation.commands.run", "lab", _LAB),
-    "lint": Command("simulation.commands.lint", "lab", _LAB),
-    "explain": Command("simulation.commands.explain", "lab", _LAB),
+    "run": Command("simulation.commands.run", "simulate", _SIMULATE),
+    "lint": Command("simulation.commands.lint", "simulate", _SIMULATE),
+    "explain": Command("simulation.commands.explain", "simulate", _SIMULATE),
     "plot": Command("simulation.commands.plot", "lab", _LAB),
-    "incidents": Command("simulation.commands.incidents", "lab", _LAB),
+    "incidents": Command("simulation.commands.incidents", "simulate", _SIMULATE),
     "compare": Command("simulation.commands.compare", "lab", _LAB),
     "sweep": Command("simulation.commands.sweep", "lab", _LAB),
     "tune": Command("simulation.commands.tune", "lab", _LAB),
-    "explore": Command("simulation.commands.explore", "lab", _LAB),
+    "explore": Command("simulation.commands.explore", "simulate", _SIMULATE),
     "fit": Command("simulation.commands.fit", "lab", _LAB),
     "whatif": Command("simulation.commands.whatif", "lab", _LAB),
     "replay": Command("simulation.commands.replay", "lab", _LAB),
     "studio": Command("simulation.commands.studio", "studio", (*_LAB, "h11", "starlette")),
     "validate": Command("simulation.commands.validate", "lab", _LAB),
-    "schema": Command("simulation.commands.schema", "lab", _SHELL),
+    "schema": Command("simulation.commands.schema", "simulate", _SHELL),
     "serve": Command("simulation.commands.serve", "service", _SERVICE),
     "dlq": Command("simulation.commands.dlq", "service", _SHELL),
 }
@@ -58,10 +61,26 @@ COMMANDS = {
 
 def missing(name: str | None) -> str | None:
     """Return what to say of a command that cannot start here, or of the help where None; None where it can."""
-    extra, packages = ("lab", _SHELL) if name is None else COMMANDS[name][1:]
-    if all(find_spec(package) for package in packages):
+    extra, packages = ("simulate", _SHELL) if name is None else COMMANDS[name][1:]
+    return _said(f"retrylab{'' if name is None else f' {name}'}", extra, packages)
+
+
+def missing_for_option(option: str) -> str | None:
+    """Return what to say of an option such as ``run --out`` that needs all of the lab; None where it is installed."""
+    return _said(f"retrylab {option}", "lab", _LAB)
+
+
+def missing_module(name: str | None, error: ModuleNotFoundError) -> str | None:
+    """Return what to say of a command in whose middle a package of the lab was missing; None: of another one."""
+    package = str(error.name).partition(".")[0]
+    return _said(f"retrylab {name}, as it is asked for here,", "lab", (package,)) if package in _ONLY_LAB else None
+
+
+def _said(what: str, extra: str, packages: Iterable[str]) -> str | None:
+    lacking = next((package for package in packages if not find_spec(package)), None)
+    if lacking is None:
         return None
-    return f"retrylab{'' if name is None else f' {name}'} needs the extra {extra}: pip install 'retrylab[{extra}]'"
+    return f"{what} needs {lacking}, of the extra {extra}: pip install 'retrylab[{extra}]'"
 
 
 def version_line() -> str:

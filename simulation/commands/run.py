@@ -15,6 +15,7 @@ from simulation.commands.shared import (
     Sets,
     Workers,
     announce,
+    check_lab,
     exits_in_words,
     json_option,
     jsonl_option,
@@ -77,6 +78,7 @@ def run(
     from simulation.results.reproduce import Origin, shell_command
     from simulation.scenario.arguments import check_counts
 
+    check_lab("run", out=out, replicates=replicates)
     messages = Messages(annotate)
     output = RunOutput(messages, as_json=as_json, as_jsonl=as_jsonl, markdown=markdown)
     if record is not None and len(files) > 1:

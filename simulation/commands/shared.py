@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from simulation.commands.names import Exit as Exit
+from simulation.commands.names import Exit as Exit, missing_for_option
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -50,6 +50,18 @@ def save(result: Result | Comparison, directory: Path) -> str | None:
     except ConfigurationError as error:  # the folder has changed since the run began
         return f"--out {error.problems[0]}"
     return None
+
+
+def check_lab(command: str, **asked: object) -> None:
+    """End the command if one of the options that need all of the lab is given, and the lab is not installed.
+
+    Args:
+        command: its name.
+        asked: these options by their names, None where they are not given.
+    """
+    for name, value in asked.items():
+        if value is not None and (lacking := missing_for_option(f"{command} --{name}")):
+            refuse([lacking])
 
 
 def given_path(text: str) -> Path:

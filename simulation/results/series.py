@@ -18,6 +18,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
+from actors.optional_dependencies import needs
 from simulation.results.backlogs import instant_of
 from simulation.results.statistics import by_width
 
@@ -97,7 +98,8 @@ class SeriesCounter:
 
         `time_s` is the start of the bucket in seconds; in flight, DLQ size and breaker states are those at its end.
         """
-        import pandas as pd
+        with needs("lab"):
+            import pandas as pd
 
         counts = {name: count.by_bucket() for name, count in self._counts.items()}
         last = max([end_ns // self._width_ns, *(max(count, default=0) for count in counts.values())])

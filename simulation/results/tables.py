@@ -7,8 +7,6 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from actors.domain.requests import Requests
 from actors.instants import NS_PER_S
 from actors.kernel.node import without_node
@@ -26,11 +24,15 @@ from actors.messages import (
     RecordedEvent,
     UpstreamRequested,
 )
+from actors.optional_dependencies import needs
 from actors.settings.channel import PRIMARY
 from simulation.results.backlogs import waits_since_ns
 from simulation.results.interruptions import Request
 from simulation.scenario.identity import Origins
 from simulation.scenario.model import Scenario
+
+with needs("lab"):
+    import pandas as pd
 
 IN_FLIGHT = "in_flight"
 SENT = "sent"

@@ -12,7 +12,8 @@ files that match one of them instead, whatever is in them, and those named on th
 
 This module is imported whenever pytest starts, in every project of an environment that retrylab is installed in. So
 what is heavy is imported when it is needed, and nothing of `simulation` or `actors` before: a project that has a folder
-of that name has its own tests import it, and not this one. There, and without the extra `lab`, the plugin stands aside.
+of that name has its own tests import it, and not this one. There, and without the extra `simulate`, the plugin stands
+aside.
 
 PYTEST_DONT_REWRITE: it asserts nothing, and pytest would warn where it runs inside another pytest.
 """
@@ -99,7 +100,7 @@ def stands_aside() -> str | None:
         folders = [] if spec is None else list(spec.submodule_search_locations or [])
         if not any(Path(folder, file).is_file() for folder in folders):
             return f"{name} is {folders[0] if folders else spec and spec.origin}"
-    return None if find_spec("simpy") else "the extra lab is not installed: pip install 'retrylab[lab]'"
+    return None if find_spec("simpy") else "the extra simulate is not installed: pip install 'retrylab[simulate]'"
 
 
 def pytest_report_header() -> str | None:

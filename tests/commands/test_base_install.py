@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from simulation.commands import names
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OF_THE_LAB = ("matplotlib", "numpy", "optuna", "pandas", "pyarrow", "rich", "scipy", "simpy", "typer")
+OF_SIMULATE = ("rich", "simpy", "typer")
+OF_THE_LAB = ("matplotlib", "numpy", "optuna", "pandas", "pyarrow", "scipy")
 OF_OTHER_EXTRAS = ("cryptography", "distributed", "h11", "http_ece", "httpx2", "prometheus_client", "psycopg")
 
 ALONE = f"""\
 import sys
 
 class NotInstalled:
-    names = {(*OF_THE_LAB, *OF_OTHER_EXTRAS, "py_vapid", "starlette", "opentelemetry")!r}
+    names = {(*OF_SIMULATE, *OF_THE_LAB, *OF_OTHER_EXTRAS, "py_vapid", "starlette", "opentelemetry")!r}
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.names:
@@ -70,7 +73,9 @@ def ended(code, *arguments):
 def test_the_base_dependencies_are_those_of_a_service():
     names = [line.split(">")[0] for line in PACKAGES["dependencies"]]
     assert names == ["jinja2", "msgspec", "pydantic", "pykka", "pyyaml", "sniffio", "trio", "tzdata"]
-    assert sorted(line.split(">")[0] for line in PACKAGES["optional-dependencies"]["lab"]) == sorted(OF_THE_LAB)
+    extras = PACKAGES["optional-dependencies"]
+    assert tuple(line.split(">")[0] for line in extras["simulate"]) == OF_SIMULATE
+    assert [line.split(">")[0] for line in extras["lab"]] == ["retrylab[simulate]", *OF_THE_LAB]
 
 
 def test_a_notifier_on_sqlite_sends_through_a_provider_of_ones_own(tmp_path):
@@ -99,27 +104,95 @@ def test_the_version_is_known():
     assert ended(MAIN, "--version") == (0, f"retrylab {PACKAGES['version']}\n", "")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "what", "extra"),
-    [
-        (("run", "outage.yaml"), "retrylab run", "lab"),
-        (("tune", "--help"), "retrylab tune", "lab"),
-        (("serve", "service.yaml"), "retrylab serve", "service"),
-        (("studio",), "retrylab studio", "studio"),
-        (("dlq", "list"), "retrylab dlq", "service"),
-        (("--help",), "retrylab", "lab"),
-        (("rum",), "retrylab", "lab"),
-        ((), "retrylab", "lab"),
-    ],
-)
-def test_a_command_whose_extra_is_missing_says_so_in_a_line(arguments, what, extra):
-    said = f"{what} needs the extra {extra}: pip install 'retrylab[{extra}]'\n"
-    assert ended(MAIN, *arguments) == (2, "", said)
+NEEDS = {
+    "run": ("rich", "simulate"),
+    "tune": ("rich", "lab"),
+    "serve": ("rich", "service"),
+    "studio": ("rich", "studio"),
+    "dlq": ("rich", "service"),
+    None: ("rich", "simulate"),
+}
+
+
+def test_a_command_whose_extra_is_missing_says_so_in_a_line(monkeypatch):
+    monkeypatch.setattr(names, "find_spec", lambda package: None)
+    for name, (package, extra) in NEEDS.items():
+        command = "retrylab" if name is None else f"retrylab {name}"
+        said = f"{command} needs {package}, of the extra {extra}: pip install 'retrylab[{extra}]'"
+        assert names.missing(name) == said
+
+
+@pytest.mark.parametrize("arguments", [("run", "outage.yaml"), ("rum",)])
+def test_such_a_command_ends_as_on_bad_input(arguments):
+    code, out, said = ended(MAIN, *arguments)
+    assert (code, out) == (2, "")
+    assert said.endswith("needs rich, of the extra simulate: pip install 'retrylab[simulate]'\n")
+
+
+WITH_SIMULATE = f"""\
+NotInstalled.names = set(NotInstalled.names) - {set(OF_SIMULATE)!r}
+import contextlib, io, pathlib, sys
+from importlib import import_module, util
+import simulation
+from simulation.commands import app, names
+found = util.find_spec
+names.find_spec = util.find_spec = lambda name: None if name in NotInstalled.names else found(name)
+for line in pathlib.Path(sys.argv[1]).read_text().splitlines():
+    name, *arguments = line.split()
+    said = names.missing(name)
+    if said is None:
+        out, problems = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(problems):
+            try:
+                app.application([name])([name, *arguments])
+            except SystemExit as end:
+                said = f"exit {{end.code}}: {{problems.getvalue().strip() or out.getvalue()[:1]}}"
+            except ModuleNotFoundError as error:
+                said = names.missing_module(name, error)
+    print(line.partition(" scenarios")[0], "->", said)
+result = simulation.run("scenarios/steady-state.yaml", sets=["duration=2s", "record=full"])
+for name in ("attempts", "series"):
+    try:
+        getattr(result, name)
+    except ModuleNotFoundError as error:
+        print(error)
+try:
+    simulation.plots
+except ModuleNotFoundError as error:
+    print(error)
+"""
+SHORT = "scenarios/steady-state.yaml --set duration=2s --set expect=[]"
+LACKING = "needs matplotlib, of the extra lab: pip install 'retrylab[lab]'"
+SAID = f"""\
+run -> exit 0: s
+run --check -> exit 0: s
+run --out out -> exit 2: retrylab run --out {LACKING}
+run --replicates 3 -> exit 2: retrylab run --replicates {LACKING}
+lint -> exit 0:
+explain -> exit 0: s
+explain --out a.png -> exit 2: retrylab explain --out {LACKING}
+explore --seeds 1 -> exit 1: s
+schema -> exit 0: {{
+plot -> retrylab plot {LACKING}
+validate -> retrylab validate {LACKING}
+wanted the extra lab: pip install 'retrylab[lab]', got no pandas
+wanted the extra lab: pip install 'retrylab[lab]', got no pandas
+wanted the extra lab: pip install 'retrylab[lab]', got no matplotlib
+"""
+
+
+@pytest.mark.integration
+def test_with_simulate_alone_a_command_works_or_says_what_to_install(tmp_path):
+    lines = [line.partition(" ->")[0] for line in SAID.splitlines() if " -> " in line]
+    (tmp_path / "commands").write_text("\n".join(line if line == "schema" else f"{line} {SHORT}" for line in lines))
+    code, printed, problems = ended(WITH_SIMULATE, tmp_path / "commands")
+    assert (code, problems) == (0, "")
+    assert [line.rstrip() for line in printed.splitlines()] == SAID.splitlines()
 
 
 OF_STUDIO = ("h11", "starlette")
 STUDIO = f"""\
-NotInstalled.names = set(NotInstalled.names) - {{*{OF_THE_LAB!r}, *{OF_STUDIO!r}}}
+NotInstalled.names = set(NotInstalled.names) - {{*{OF_SIMULATE + OF_THE_LAB!r}, *{OF_STUDIO!r}}}
 from simulation.studio import comparing, ranking, searching, server, worker
 print(all(server._file_of(name) for name in server._STATIC))
 """

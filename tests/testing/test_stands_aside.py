@@ -79,6 +79,6 @@ def test_scenarios_and_fixtures_are_not_there_where_it_stands_aside(tmp_path: Pa
     assert ended(tmp_path)[0] == pytest.ExitCode.TESTS_FAILED
 
 
-def test_without_the_extra_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_simulate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pytest_plugin, "find_spec", lambda name: None if name == "simpy" else find_spec(name))
-    assert pytest_plugin.stands_aside() == "the extra lab is not installed: pip install 'retrylab[lab]'"
+    assert pytest_plugin.stands_aside() == "the extra simulate is not installed: pip install 'retrylab[simulate]'"
