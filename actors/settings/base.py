@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache, partial
 from itertools import islice
@@ -32,10 +33,11 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from actors.errors import ConfigurationError
 from actors.formatting import without_passwords
-from actors.settings.foreign_quantities import foreign_duration, foreign_rate, write_rate
-from actors.settings.hints import nearest, unknown_setting
-from actors.settings.other_libraries import NO_SUCH_KEY, WordPlace, has_meaning_here, meaning
-from actors.settings.quantities import FROM_FILE, Wanted, parse_duration, parse_rate, wanted, write_duration
+from actors.settings.hints import nearest, said_otherwise, unknown_setting
+from actors.settings.meanings import Meaning, WordPlace, flow
+from actors.settings.other_libraries import NO_SUCH_KEY, has_meaning_here, meaning
+from actors.settings.quantities import FROM_FILE, Wanted, wanted
+from actors.settings.table_forms import plain
 
 NOT_SHOWN = "a value that is not shown"
 """What to say was there where it may be a secret."""
@@ -222,25 +224,36 @@ def describe(annotation: Any) -> str:
 
 def _place(model: type[Settings], known: Mapping[str, Any], given: Any, group: str = "") -> WordPlace:
     beside = dict(islice(given.items(), PROBLEMS_MAX)) if isinstance(given, dict) else {}
-    return WordPlace(model.__module__.rpartition(".")[2], known, beside, _refused, group)
+    return WordPlace(model.__module__.rpartition(".")[2], known, beside, _refused, _own_paths, group)
 
 
 def _meant(model: type[Settings], known: Mapping[str, Any], given: Any, key: str, value: Any) -> str:
-    """Return what a value that a key does not take is here, where another library has such a key."""
-    wants, place = describe(known[key]), _place(model, known, given)
-    if wants.startswith("a duration") and parse_duration(value, unit_required=True) is None:
-        seconds = foreign_duration(value)
-        return "" if seconds is None else f" ({value} is {write_duration(round(seconds, 9))})"
-    if wants.startswith("a rate") and parse_rate(value, unit_required=True) is None:
-        return "" if (rate := foreign_rate(value)) is None else f" ({value} is {write_rate(rate)})"
-    return _in_brackets(meaning(key, value, place), f"{key}: {value}") if has_meaning_here(key, place.module) else ""
+    """Return what a value that a key does not take is here."""
+    place = _place(model, known, given)
+    if text := said_otherwise(key, value, describe(known[key])):
+        return f" ({value} is {text})" if text != str(value) else f" ({value} without quotes)"
+    if (short := _as_mapping(known[key], value)) is not None:
+        return f" ({value} is {short})"
+    return _in_brackets(meaning(key, value, place), key) if has_meaning_here(key, place.module) else ""
 
 
-def _in_brackets(text: str | None, given: str) -> str:
+def _as_mapping(annotation: Any, value: Any) -> str | None:
+    """Return the mapping that a plain value stands for: of the keys that the text of a group names, one takes it."""
+    wants = describe(annotation)
+    if isinstance(value, (Mapping, list, tuple)) or not wants.startswith(("a mapping such as {", "a window such as {")):
+        return None
+    for key in re.findall(r"{(\w+): ", wants):
+        if _wanted_by({"": annotation}, "", {key: value}) is None:
+            return flow({key: value})
+        inner = next((keys[key] for keys in map(known_keys, _models_in(annotation)) if key in keys), None)
+        if inner is not None and (text := said_otherwise(key, value, describe(inner))):
+            return f"{key}: {text}"
+    return None
+
+
+def _in_brackets(meant: Meaning | None, key: str) -> str:
     """Return what a value is here, where that says anything."""
-    there, _, here = (text or "").partition(" is ")
-    says_nothing = not here or there.startswith("for example") or "which takes" in here
-    return "" if says_nothing or f"{here}, ".startswith((f"{given}, ", f"{given}; ")) else f" ({text})"
+    return "" if meant is None or not meant.is_settled or meant.repeats(key) else f" ({meant.text})"
 
 
 def _refused(path: str, value: Any) -> str | None:
@@ -255,15 +268,53 @@ def _refused(path: str, value: Any) -> str | None:
     return None
 
 
+_ROOTS = {"": "ChannelConfig", "workload": "ChannelWorkload", "faults": "FaultConfig", "scenario": "Scenario"}
+"""The settings in which the paths of the table of other libraries' words begin."""
+
+
 @cache
 def _adapter(path: str) -> TypeAdapter[Any]:
     first, _, rest = path.partition(".")
-    roots = {"workload": "ChannelWorkload", "faults": "FaultConfig", "scenario": "Scenario"}
     models = {model.__name__: model for model in _subclasses(Settings)}
-    annotation: Any = models[roots.get(first, "ChannelConfig")]
-    for key in (rest if first in roots else path).split("."):
+    annotation: Any = models[_ROOTS[first if first in _ROOTS else ""]]
+    for key in filter(None, (rest if first in _ROOTS else path).split(".")):
         annotation = next(keys[key] for keys in map(known_keys, _models_in(annotation)) if key in keys)
     return TypeAdapter(annotation)
+
+
+def _wanted_by(known: Mapping[str, Any], key: str, value: Any) -> str | None:
+    try:
+        TypeAdapter[Any](known[key]).validate_python(value, context=_TRIED)
+    except ValidationError:
+        return describe(known[key])
+    return None
+
+
+def _own_paths(key: str) -> Sequence[str]:
+    return _all_paths().get(key, ())
+
+
+@cache
+def _all_paths() -> dict[str, list[str]]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+
+    def collect(annotation: Any, path: tuple[str, ...], deepest: int) -> None:
+        for model in _models_in(annotation):
+            for key, inner in known_keys(model).items():
+                if (full := ".".join((*path, key))) not in found[plain(key)] and key not in _REPEATED:
+                    found[plain(key)].append(full)
+                    if len(path) < deepest:
+                        collect(inner, (*path, key), deepest)
+
+    models = {model.__name__: model for model in _subclasses(Settings)}
+    for root, name in _ROOTS.items():
+        if name in models:
+            collect(models[name], (root,) if root else (), 1 if root else 2)
+    return {key: sorted(paths, key=lambda path: path.count(".")) for key, paths in found.items()}
+
+
+_REPEATED = ("failover", "per_outcome", "per_reason", "upstream", "tenant", "kind", "enabled")
+"""Keys below which those of other groups stand once more, and those that nearly every group has."""
 
 
 def _subclasses(model: type[Settings]) -> Iterator[type[Settings]]:
@@ -338,14 +389,15 @@ def _plain(
             else:
                 fits = {name: partial(_could_be, annotation) for name, annotation in known.items()}
                 value = None if hides else error["input"]
-                text = unknown_setting(model.__name__, fits, key, value, _place(model, known, given))
+                place = _place(model, known, given)
+                text = unknown_setting(model.__name__, fits, key, value, place, partial(_wanted_by, known))
             return PydanticCustomError("unknown_key", "{text}", {"text": text})
         case "missing":
             return wanted(describe(known[str(error["loc"][0])]), "nothing")
         case "model_type" | "model_attributes_type" if not error["loc"]:
             group = re.sub("(?<=[a-z])(?=[A-Z])", "_", model.__name__.removesuffix("Config")).lower()
             here = None if hides else meaning(group, given, _place(model, known, None, group))
-            return wanted(model.wanted_text + _in_brackets(here, f"{group} of the channel: {model.wanted_text}"))
+            return wanted(model.wanted_text + _in_brackets(here, group))
         case "literal_error" | "enum":
             expected = context["expected"].replace("'", "").replace(" or ", ", ")
             return wanted(f"one of {model._choices.get(key, expected)}{meant}")
@@ -366,7 +418,7 @@ def by_kind(kinds: Mapping[str, type[Settings]], default: str) -> WrapValidator:
         if isinstance(value, tuple(kinds.values())):
             return value
         if not isinstance(value, dict):
-            raise wanted("a mapping")
+            raise wanted(kinds[default].wanted_text)
         kind = value.get("kind", default)
         if not isinstance(kind, str) or kind not in kinds:
             raise at_key("kind", wanted("one of " + ", ".join(kinds)), kind)

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from actors.formatting import plain_number
-from actors.settings.quantities import Rate, parse_rate
+from actors.settings.quantities import Rate, parse_duration, parse_rate, write_duration
 
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _SECONDS = {
@@ -79,6 +79,43 @@ def foreign_rate(value: Any) -> Rate | None:
     match = _RATE.fullmatch(value.strip()[:100])
     period = float(match[2] or 1) * _seconds(match[3]) if match else 0.0
     return Rate(float(match[1]), period) if match and period > 0 else None
+
+
+def written_otherwise(value: Any, wants: str) -> list[str]:
+    """Return how a value may be written where a setting wants another form of it.
+
+    Args:
+        value: what was given.
+        wants: what is wanted, such as ``a duration of more than 0 such as 80ms``.
+
+    Returns:
+        One text, or two where a plain number may count milliseconds or seconds, or be a rate a second or a minute.
+    """
+    number = foreign_number(value)
+    if wants.startswith("a duration"):
+        if number:
+            return [f"{write_number(number)}ms", f"{write_number(number)}s"]
+        seconds = foreign_duration(value, 1)
+        return (
+            []
+            if seconds is None or parse_duration(value, unit_required=True) is not None
+            else [write_duration(round(seconds, 9))]
+        )
+    if wants.startswith("a rate"):
+        if number:
+            return [f"{write_number(number)}/s", f"{write_number(number)}/min"]
+        rate = foreign_rate(value)
+        return [] if rate is None or parse_rate(value, unit_required=True) is not None else [write_rate(rate)]
+    if wants.startswith("a share"):
+        number = foreign_number(value.removesuffix("percent").strip()) if isinstance(value, str) else number
+        return (
+            []
+            if number is None or 1 < number < 2 or number > 100
+            else [f"{write_number(number * (100 if number <= 1 else 1))}%"]
+        )
+    if wants.startswith("a whole number"):
+        return [write_number(number)] if number and number.is_integer() and not isinstance(value, int) else []
+    return []
 
 
 def write_rate(rate: Rate) -> str:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from actors.settings.other_libraries import KEY_MAX, WordPlace, is_word, meaning, near_word, plain, rows_of
+from actors.settings.foreign_quantities import written_otherwise
+from actors.settings.meanings import KEY_MAX, PLACES, WordPlace, either, flow
+from actors.settings.other_libraries import is_word, meaning, means_else, near_word, rows_of, units_of
+from actors.settings.table_forms import plain
 
 _SHORT = 4
 """No other key is near to one that has fewer characters than this, as p75 to p95."""
@@ -25,7 +29,12 @@ def unknown(key: str, known: Iterable[str], what: str = "key", subjects: str = "
 
 
 def unknown_setting(
-    model: str, known: Mapping[str, Callable[[Any], bool]], key: str, value: Any, place: WordPlace
+    model: str,
+    known: Mapping[str, Callable[[Any], bool]],
+    key: str,
+    value: Any,
+    place: WordPlace,
+    refused: Callable[[str, Any], str | None],
 ) -> str:
     """Return the text of the problem of an unknown `key` in settings.
 
@@ -35,17 +44,72 @@ def unknown_setting(
         key: the unknown one.
         value: what was given for it; None where that is not to be shown.
         place: where it stands.
+        refused: returns what one of the known keys wants when it does not take a value from a file.
     """
     near = nearest(key, known)
     same = near is not None and plain(near) == plain(key)
     if near is not None and distance(key, near) > 1 and not same and value is not None and not known[near](value):
         near = None
-    asks = isinstance(value, Mapping) if same else near is None or is_word(key)
-    if asks and (text := meaning(key, value, place)):
-        return f"unknown key; {text}"
+    wants = None if near is None or value is None else refused(near, value)
+    asks = wants is not None or means_else(key, value, place) if same else near is None or is_word(key)
+    meant = meaning(key, value, place) if asks else None
+    moves = near is None and (not is_word(key) or (meant is not None and meant.only_moves))
+    if moves and (elsewhere := _belongs(key, value, place, only_fitting=True)):
+        return f"unknown key; {elsewhere}"
+    if meant is not None and (not same or meant.is_settled):
+        return f"unknown key; {meant.text}"
+    if near is None and (elsewhere := _belongs(key, value, place)):
+        return f"unknown key; {elsewhere}"
     if near is None and (word := near_word(key, lambda one, other: distance(one, other, 1) == 1, 2 * _SHORT)):
-        return f"unknown key; {meaning(word, value, place) or 'known are ' + listed(known, model)}"
-    return "unknown key; " + (f"did you mean {near}?" if near else f"known are {listed(known, model)}")
+        meant = meaning(word, value, place)
+        return f"unknown key; {meant.text if meant else 'known are ' + listed(known, model)}"
+    if near is None:
+        return f"unknown key; known are {listed(known, model)}"
+    instead = said_otherwise(near, value, wants or "")
+    return f"unknown key; did you mean {near}{': ' * bool(instead)}{instead}?"
+
+
+def said_otherwise(key: str, value: Any, wants: str) -> str:
+    """Return how a value is written that a key does not take as it is; empty where it cannot be told."""
+    forms = written_otherwise(value, wants)
+    if len(forms) < 2:
+        return "".join(forms)
+    if wants.startswith("a rate"):
+        return f"{forms[0]} if it is for each second, {forms[1]} if for each minute"
+    libraries = {unit: f" (as in {', '.join(names)})" if names else "" for unit, names in units_of(key).items()}
+    return either(forms[0] + libraries["ms"], forms[1] + libraries["s"])
+
+
+_SHOWN_MAX = 200
+
+
+def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = False) -> str | None:
+    """Return where a key of ours belongs that stands at the wrong place; None where it is none of ours.
+
+    Args:
+        key: the key.
+        value: what was given for it; None where that is not to be shown.
+        place: where it stands.
+        only_fitting: return None also where it takes the value nowhere.
+    """
+    found: list[tuple[bool, int, str]] = []
+    for path in place.own_paths(plain(key)):
+        group, _, name = path.rpartition(".")
+        if group == place.module:
+            continue
+        wants = place.refused(path, value)
+        shown = "" if value is None else flow(value) if wants is None else said_otherwise(name, value, wants)
+        above, elsewhere = place.path(group) if group else ("", "")
+        where = PLACES.get(group) or (f"under {above}{elsewhere}" if group else "to the channel itself, not here")
+        instead = f": {name}: {shown}" if 0 < len(shown) <= _SHOWN_MAX else ""
+        found.append((wants is not None and not (shown and not only_fitting), path.count("."), f"{where}{instead}"))
+    found.sort(key=lambda each: each[:2])
+    alike = [text for refused, depth, text in found if (refused, depth) == found[0][:2]]
+    if not alike or (only_fitting and found[0][0]):
+        return None
+    there = replace(place, module="channel", known=(), group=key)
+    meant = meaning(key, value, there) if found[0][0] and value is not None else None
+    return f"{key} belongs {', or '.join(alike[:2])}{f'; {meant.text}' if meant and meant.is_settled else ''}"
 
 
 def nearest(key: str, known: Iterable[str]) -> str | None:

@@ -1,7 +1,7 @@
 """The words of other libraries and what they are called here; ``other_libraries.txt`` is the table.
 
 A row turns a word into a key and a fragment of settings, with the user's own number in it. No other number is ever said
-without "for example", and no fragment is offered that the settings would refuse.
+without "for example" but those of a row, and no fragment is offered that the settings would refuse.
 """
 
 from __future__ import annotations
@@ -9,116 +9,56 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from actors.settings.foreign_quantities import (
     foreign_duration,
     foreign_number,
-    foreign_rate,
-    write_number,
-    write_rate,
+    written_otherwise,
 )
-from actors.settings.quantities import Rate, parse_duration, parse_share, write_duration
+from actors.settings.meanings import (
+    KEY_MAX,
+    MODULES,
+    NO_NAMES,
+    NO_VALUE,
+    BlockMeaning,
+    Meaning,
+    Reading,
+    Word,
+    WordMeaning,
+    WordPlace,
+    either,
+    flow,
+    tree_of,
+)
+from actors.settings.table_forms import AMOUNT, UNIT_SUFFIX, beside_of, calls_in, filled, plain, words_in
 from actors.settings.yaml_tree import Place as Source, data, read
-
-KEY_MAX = 100
-"""Characters of a key that are looked at: a request may have a very long one."""
 
 _INNER_MAX = 50
 """Keys of another library's mapping that are translated."""
 
-_DEPTH_MAX = 4
+_DEPTH_MAX = 6
 
-_MODULES = {
-    "retry": {"retry"},
-    "circuit_breaker": {"breaker"},
-    "rate_limit": {"rate_limit"},
-    "quota": {"rate_limit"},
-    "max_in_flight": {"bulkhead"},
-    "hedging": {"adaptive"},
-    "concurrency_limit": {"adaptive"},
-    "provider": {"channel"},
-    "workload": {"workload"},
-    "faults": {"faults"},
-    "scenario": {"model", "channel", "config"},
-}
-"""The modules that have the settings under the first part of a key of the table."""
-
-NO_NAMES = ("many", "here")
-"""What stands for a library in the table and is none."""
-
-_GOES_ON = re.compile(r"(?:which|whose|where|how|with|for|of|or|after|below|since|beside|over|such)\b")
-"""Words with which a note goes on with the sentence that says the key."""
-
-_PLACES = {"workload": "of an entry of the workload", "faults": "of a fault", "scenario": "at the top of the file"}
-"""Where a key stands that is not one of a channel."""
+_CLEAR = 1.0
+"""The score from which the words beside a word tell its library: that of a word that no other library has."""
 
 
-class Word(NamedTuple):
-    """A word of another library; a row of the table has all words of one meaning."""
-
-    peer: str
-    word: str
-    at: str
-    """Where alone it means this: modules of settings or words of mappings around it, and conditions such as ``=true``
-    (its own value) and ``max=*`` (a key beside it). Empty: anywhere."""
-    key: str
-    """What it is called here; empty: there is no such key."""
-    value: str
-    """How its value is written here, N being the number that was given; empty: the note says it."""
-    example: str
-    note: str
-
-
-@dataclass(frozen=True)
-class WordPlace:
-    """Where a word stands."""
-
-    module: str
-    """The module of the settings; ``expect`` for a metric."""
-
-    known: Collection[str] = ()
-    """The keys that there are."""
-
-    beside: Mapping[str, Any] = field(default_factory=dict)
-    """All that was given there."""
-
-    refused: Callable[[str, Any], str | None] = lambda key, value: None
-    """Returns what is wanted for a key, from the channel on, when it does not take a value."""
-
-    group: str = ""
-    """The key of the settings, when something was given in place of their mapping."""
-
-    origin: str = ""
-    """The module that has the `known` keys, where that is another one."""
-
-    inside: str = ""
-    """The word of another library whose mapping it is in."""
-
-    peer: str = ""
-    """The library of that mapping."""
-
-
-class _WordMeaning(NamedTuple):
-    """One meaning of a word with its value."""
-
-    row: Word
-    written: str | None
-    """The value as it is written here; None where it has none, or cannot be translated."""
-    wanted: str | None
-    """What the key wants, when it refuses that value."""
-    note: str
+# ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @cache
 def words() -> tuple[Word, ...]:
     """Return the table."""
-    rows = rows_of("other_libraries.txt")
-    return tuple(Word(peer, word, *more) for peer, alike, *more in rows for word in alike.split())
+    return tuple(
+        Word(peer, word, *more)
+        for peers, alike, *more in rows_of("other_libraries.txt")
+        for peer in peers.split(", ")
+        for word in alike.split()
+    )
 
 
 def rows_of(file: str) -> Iterator[list[str]]:
@@ -126,6 +66,14 @@ def rows_of(file: str) -> Iterator[list[str]]:
     for line in (Path(__file__).parent / file).read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             yield [cell.strip() for cell in line.split("|")]
+
+
+@cache
+def _by_word() -> dict[str, list[Word]]:
+    found: defaultdict[str, list[Word]] = defaultdict(list)
+    for row in words():
+        found[plain(row.word)].append(row)
+    return dict(found)
 
 
 def near_word(key: str, near: Callable[[str, str], bool], longest: int) -> str | None:
@@ -142,12 +90,34 @@ def is_word(key: str) -> bool:
 
 def has_meaning_here(key: str, module: str) -> bool:
     """Tell whether other libraries have a key of ours that takes another kind of value there."""
-    rows = [row for row in _by_word().get(plain(key), ()) if module in row.at.split()]
-    return any("=" in row.at or row.example.startswith("{") for row in rows)
+    return any(module in row.at.split() for row in _by_word().get(plain(key), ()))
 
 
-def meaning(key: str, value: Any, place: WordPlace) -> str | None:
-    """Return what a word of other libraries is called here, in a sentence; None when it is no such word.
+def means_else(key: str, value: Any, place: WordPlace) -> bool:
+    """Tell whether a key of ours with its value means another thing in the library whose words are beside it."""
+    return any("=" in row.at for row in _rows(key, value, place))
+
+
+def units_of(key: str) -> dict[str, list[str]]:
+    """Return the libraries whose key of this name counts milliseconds, and those whose counts seconds."""
+    found: dict[str, list[str]] = {"ms": [], "s": []}
+    for row in _by_word().get(plain(key), ()):
+        if row.peer in NO_NAMES or not _has_plain_numbers(row.peer):
+            continue
+        if (unit := _PLAIN_UNIT.fullmatch(row.value)) and row.key.rpartition(".")[2] == key:
+            found[unit[1]] += [row.peer] * (row.peer not in found[unit[1]])
+    return found
+
+
+def _has_plain_numbers(library: str) -> bool:
+    return spelling_of(library) != "PascalCase"
+
+
+# ── meanings ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
+    """Return what a word of other libraries is here; None when it is no such word.
 
     Args:
         key: the word, in camelCase, kebab-case or snake_case.
@@ -155,147 +125,151 @@ def meaning(key: str, value: Any, place: WordPlace) -> str | None:
         place: where it stands.
     """
     key = key[:KEY_MAX]
-    if (call := _call(value)) is not None and is_word(call[0]):
-        return meaning(*call, place)
-    if isinstance(value, Mapping) and (text := _of_mapping(key, value, place)) is not None:
-        return text
-    meanings: dict[tuple[str, str | None], tuple[_WordMeaning, list[str]]] = {}
-    for reading in _readings(key, value, place):
-        # What is the same key and value is said once: in the words of the first library.
-        of_it = meanings.setdefault((reading.row.key, reading.written or reading.row.value), (reading, []))
-        of_it[1].append(reading.row.peer)
-    texts: list[str] = []
-    for reading, libraries in meanings.values():
-        head = _head(reading, key, value, first=not any(" is " in text for text in texts))
-        named = libraries if len(meanings) > 1 or place.group else []
-        texts.append(head + _phrase(reading, place) + _as_in(named))
-    return "; or ".join(texts) or None
+    block = calls_in(value, is_word) if isinstance(value, str) else _block(value)
+    if block is not None:
+        if (translated := translate(key, block, place)).tree:
+            return translated
+        if not (found := _readings(key, NO_VALUE, place))[0]:
+            return translated if translated.remarks else None
+        return WordMeaning(key, NO_VALUE, place, *found, translated.remarks)
+    readings, is_told_apart = _readings(key, value, place)
+    if readings and readings[0].row.key and not any(each.is_settled for each in readings):
+        readings = _of_sibling(key, place) or readings
+    return WordMeaning(key, value, place, readings, is_told_apart) if readings else None
 
 
-_CALL = re.compile(r"(?:tenacity\.)?(\w{1,100})\(([^()]{0,200})\)")
-
-
-def _call(value: Any) -> tuple[str, Any] | None:
-    """Return the name and the arguments of a call that stands as text, such as ``wait_random(min=1, max=4)``."""
-    call = _CALL.fullmatch(value.strip()) if isinstance(value, str) else None
-    if call is None:
-        return None
-    parts = (part.partition("=") for part in call[2].split(","))
-    named = {name.strip(): given.strip() for name, equals, given in parts if equals}
-    return call[1], named or call[2].strip()
-
-
-def _as_in(libraries: list[str]) -> str:
-    named = [each for each in libraries if each not in NO_NAMES]
-    return f" (as in {' and '.join([', '.join(named[:-1])] * (len(named) > 1) + named[-1:])})" if named else ""
-
-
-def _head(reading: _WordMeaning, key: str, value: Any, *, first: bool) -> str:
-    row = reading.row
-    if not row.key:
-        return ""
-    if reading.written is None and (row.value or row.example.startswith("{")):
-        return f"for example {key}: {row.example} is "
-    if not first:
-        return ""
-    return f"{key}: {flow(value)} is " if row.value and value is not None else f"{key} is "
-
-
-def _phrase(reading: _WordMeaning, place: WordPlace) -> str:
-    row, written = reading.row, reading.written
-    if not row.key:
-        return row.note
-    if written is None and (row.value or row.example.startswith("{")):
-        written = example_of(row)[0]
-    if reading.wanted is not None:
-        path, elsewhere = _path(row.key, place)
-        return f"{path}{elsewhere}, which takes {reading.wanted}"
-    counts = ", which counts the first attempt too" if "N+1" in row.value else ""
-    if written and (place.group or (written.startswith("{") and "." not in row.key)):
-        return f"{_tree_text(_tree(row.key, _read(written)), place)}{counts}{_remark(row, reading.note)}"
-    path, elsewhere = _path(row.key, place)
-    return f"{path}{f': {written}' if written else ''}{elsewhere}{counts}{_remark(row, reading.note)}"
-
-
-def remark(row: Word) -> str:
-    """Return the note of a word that has a key, as it goes on after that, with the numbers of its example."""
-    return _remark(row, example_of(row)[1])
-
-
-def example_of(row: Word) -> tuple[str | None, str]:
-    """Return the value of a row's example as it is here, and its note."""
-    given = _read(f"{{it: {row.example}}}")
-    value = given.pop("it")
+def _block(value: Any) -> Mapping[str, Any] | None:
+    """Return a mapping, or the keys of all mappings of a list; None where there is none."""
     if isinstance(value, Mapping):
-        tree = translated(row.word, value, WordPlace(row.at.partition(" ")[0], peer=row.peer))[1]
-        for part in row.key.split("."):
-            tree = tree[part]
-        return flow(tree), row.note
-    written = _filled(row.value, value, given) if row.value else None
-    return written, _filled(row.note, value, given) or row.note
-
-
-def _remark(row: Word, note: str) -> str:
-    stop = "," if row.value or _GOES_ON.match(note) else ";" if " is " in note.partition(";")[0] else ":"
-    return f"{stop} {note}" if note else ""
+        return value
+    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(each, Mapping) for each in value):
+        return None
+    merged: dict[str, Any] = {}
+    for each in reversed(value[:_INNER_MAX]):
+        merged |= each
+    return merged
 
 
 # ── which rows ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _readings(key: str, value: Any, place: WordPlace) -> list[_WordMeaning]:
+def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ...], bool]:
+    """Return the readings of a word, and whether the words beside it have told its library apart."""
     rows = _rows(key, value, place)
-    if not rows and (stem := _UNIT_SUFFIX.fullmatch(plain(key))) is not None:
-        rows = [_in_unit(row, stem[2]) for row in _rows(stem[1], value, place)]
-    found = []
-    first = place.peer or _library({name: None for name in place.beside if plain(str(name)) != plain(key)})
-    for row in sorted(rows, key=lambda row: (row.peer != first, row.peer in NO_NAMES)):
-        written = _filled(row.value, value, place.beside) if _applies(row, value) else None
-        wanted = place.refused(row.key, _read(written)) if written and row.key else None
-        note = row.note if row.value and written is None else _filled(row.note, value, place.beside)
-        found.append(_WordMeaning(row, written, wanted, example_of(row)[1] if note is None else note))
-    found.sort(key=lambda each: bool(each.row.key) and not each.written)
-    return [each for each in found if each.wanted is None] or found
+    if not rows and (stem := UNIT_SUFFIX.fullmatch(plain(key))) is not None:
+        rows = [_in_unit(row, stem[2]) for row in _rows(stem[1], value, place) or _own_rows(stem[1], place)]
+    others = {name: each for name, each in place.beside.items() if plain(str(name)) != plain(key)}
+    peer = place.peer or _library(others)
+    of_peer = [row for row in rows if row.peer == peer]
+    if foreign_number(value) is not None:
+        rows = [row for row in rows if _has_plain_numbers(row.peer) or not _DURATION_FORM.search(row.value)] or rows
+    is_told_apart = 0 < len(of_peer) < len(rows) and not place.peer and _is_clear(peer, others)
+    rows = of_peer if is_told_apart else rows
+    rows.sort(key=lambda row: (row.peer != peer, row.peer in NO_NAMES, not _is_spelt_by(row.peer, key)))
+    found: list[Reading] = []
+    for reading in [_reading(row, value, place, _unit_of(peer)) for row in rows]:
+        # What is the same is said once: in the words of the first library.
+        same = next((each for each in found if each.says(reading)), None)
+        if same is None:
+            found.append(reading)
+        else:
+            first = reading if same.row.peer in NO_NAMES else same
+            found[found.index(same)] = replace(first, libraries=(*same.libraries, *reading.libraries))
+    named = {reading.row.key for reading in found if reading.row.peer not in NO_NAMES}
+    shown = [each for each in found if each.row.peer not in NO_NAMES or each.row.key not in named]
+    is_told_apart = is_told_apart or any(each.milliseconds for each in found if each not in shown)
+    readings = sorted(shown, key=lambda each: bool(each.row.key) and (each.value is None or each.is_example))
+    return tuple([each for each in readings if each.wanted is None] or readings), is_told_apart
+
+
+def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
+    """Return the reading of another word beside a word that says what both are together, such as a rate."""
+    for name, value in place.beside.items():
+        for row in _rows(str(name)[:KEY_MAX], value, place) if plain(str(name)) != plain(key) else ():
+            parts = words_in(row.value) | {each.partition("=")[0] for each in row.at.split()}
+            if plain(key) in map(plain, parts) and (reading := _reading(row, value, place, "")).is_settled:
+                return (replace(reading, note=f"together with {name}"),)
+    return ()
+
+
+def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
+    written = filled(row.value, value, place.beside) if row.value and _applies(row, value) else None
+    milliseconds = None
+    if written and row.peer == "many" and foreign_number(value):
+        milliseconds = filled(_PLAIN_SECONDS.sub("Nms", row.value), value, place.beside, plain_ms=True)
+        written, milliseconds = (milliseconds, None) if unit == "ms" else (written, milliseconds if not unit else None)
+        milliseconds = None if milliseconds == written else milliseconds
+    wanted = place.refused(row.key, _read(written)) if written and row.key else None
+    note = row.note if row.value and written is None else filled(row.note, value, place.beside)
+    is_example = written is None and bool(row.key) and (bool(row.value) or bool(_EXAMPLE_BLOCK.match(row.example)))
+    example, example_note = example_of(row) if is_example or note is None else (None, "")
+    return Reading(
+        row,
+        (row.peer,),
+        example if is_example else written,
+        milliseconds,
+        is_example,
+        {} if is_example else _also(row, value, place),
+        wanted,
+        example_note if note is None else note,
+        tree_of(row.key, _read(shown)) if row.key and (shown := example if is_example else written) else {},
+    )
+
+
+def _also(row: Word, value: Any, place: WordPlace) -> dict[str, Any]:
+    """Return the further settings of a row that neither a key nor a word beside gives."""
+    if not (written := filled(row.also, value, place.beside)):
+        return {}
+    group = row.key.rpartition(".")[0]
+    settings = _read("{" + written.removeprefix("?") + "}").items()
+    paths = {key[1:] if key.startswith("^") else f"{group}.{key}": each for key, each in settings}
+    others = {str(name)[:KEY_MAX]: each for name, each in place.beside.items() if plain(str(name)) != plain(row.word)}
+    given = {f"{group}.{name}" for name in others} | {
+        each.key for name in others for each in _rows(name, others[name], place)
+    }
+    return {path: each for path, each in paths.items() if path not in given}
 
 
 def _rows(key: str, value: Any, place: WordPlace) -> list[Word]:
     by_word = _by_word()
     found = by_word.get(plain(key)) or by_word.get(plain(key.rpartition(".")[2]), [])
-    fits = [(score, row) for row in found if (score := _fits(row, value, place)) >= 0]
-    best = max((score for score, _ in fits), default=0)
-    rows = [row for score, row in fits if score == best]
+    fits = [(score, row) for row in found if (score := _fits(row, value, place)) is not None]
+    at_place = max((score[0] for score, _ in fits), default=0)
+    fits = [(score, row) for score, row in fits if score[0] == at_place]
+    best: defaultdict[str, tuple[int, int]] = defaultdict(lambda: max(score for score, _ in fits))
+    for score, row in fits:
+        if row.peer not in NO_NAMES:
+            best[row.peer] = max(score, best.get(row.peer, score))
+    rows = [row for score, row in fits if score == best[row.peer]]
     if not isinstance(value, Mapping):
-        rows = [row for row in rows if not row.example.startswith("{")] or rows
+        rows = [row for row in rows if not _EXAMPLE_BLOCK.match(row.example)] or rows
     named = [row for row in rows if row.peer == place.peer]
     return named if any(row.value or not row.key for row in named) else rows
 
 
-def _fits(row: Word, value: Any, place: WordPlace) -> int:
-    """Return how exactly a row is about this place, -1 where it is not."""
+def _fits(row: Word, value: Any, place: WordPlace) -> tuple[int, int] | None:
+    """Return how exactly a row is about this place, and about what stands there; None where it is not."""
     names = [plain(each) for each in row.at.split() if "=" not in each]
     conditions = [each.partition("=") for each in row.at.split() if "=" in each]
     inside = bool(place.inside) and place.inside in names
     if names and not inside and plain(place.module) not in names:
-        return -1
-    if not all(_is(_beside(place.beside, word)[0] if word else value, wanted) for word, _, wanted in conditions):
-        return -1
-    return 4 * inside + 2 * bool(names) + bool(conditions)
+        return None
+    if not all(_is(beside_of(place.beside, word)[0] if word else value, wanted) for word, _, wanted in conditions):
+        return None
+    return 2 * inside + bool(names), sum(1 + 2 * (wanted not in _KINDS) for _, _, wanted in conditions)
 
 
-def _beside(mapping: Mapping[str, Any], word: str) -> tuple[Any, str]:
-    """Return the value of a word in a mapping and the unit that its key has, None and empty where it is not there."""
-    for key, value in mapping.items():
-        name = plain(str(key)[:KEY_MAX])
-        if name == plain(word):
-            return value, ""
-        if (stem := _UNIT_SUFFIX.fullmatch(name)) and stem[1] == plain(word):
-            return value, "ms" if stem[2].startswith("m") else "s"
-    return None, ""
+def _is_about(row: Word, value: Any) -> bool:
+    """Tell whether a row that is about some values only is about this one."""
+    return all(_is(value, each[1:]) for each in row.at.split() if each.startswith("="))
+
+
+_KINDS = ("*", "list", "number", "share", "many", "duration")
 
 
 def _is(given: Any, wanted: str) -> bool:
-    if given is None or wanted == "*":
-        return given is not None
+    if given is None or wanted in ("*", "null"):
+        return (given is None) == (wanted == "null")
     if wanted == "list":
         return isinstance(given, (list, tuple))
     number = foreign_number(given)
@@ -305,96 +279,276 @@ def _is(given: Any, wanted: str) -> bool:
         return foreign_duration(given) is not None
     if number is not None and (other := foreign_number(wanted)) is not None:
         return number == other
-    return not _is_group(given) and plain(str(given)[:KEY_MAX]) == plain(wanted)
+    return not isinstance(given, (Mapping, list, tuple)) and plain(str(given)[:KEY_MAX]) == plain(wanted)
 
 
-def _is_group(value: Any) -> bool:
-    return isinstance(value, (Mapping, list, tuple))
-
-
-_UNIT_SUFFIX = re.compile(r"(.+?)(?:in)?(milliseconds|millis|ms|seconds|secs|sec)")
+_EXAMPLE_BLOCK = re.compile(r"{|\w+\(")
+_PLAIN_SECONDS = re.compile(r"\bNs\b")
+_PLAIN_UNIT = re.compile(r"N(ms|s)")
 _DURATION_FORM = re.compile(r"N(ms|s)\b")
+
+
+def _own_rows(key: str, place: WordPlace) -> list[Word]:
+    """Return a row for a key of ours: where it stands here, or else where it stands at all."""
+    paths = sorted(place.own_paths(key), key=lambda path: len(place.path(path)[0]))
+    return [Word("many", key, "", path, "Ns", "", "1", "") for path in paths[:1]]
 
 
 def _in_unit(row: Word, unit: str) -> Word:
     """Return a row for its word with the unit in it, as ``reset_timeout_ms``."""
     ours = "Nms" if unit.startswith("m") else "Ns"
-    return row._replace(peer="many", value=_DURATION_FORM.sub(ours, row.value))
+    return row._replace(peer="a unit", value=_DURATION_FORM.sub(ours, row.value))
 
 
-# ── values ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── which library ───────────────────────────────────────────────────────────────────────────────────────────────
 
-_AMOUNT = re.compile(r"(?<![A-Za-z_])(100)?N(\+1)?(?:/<(\w+) (ms|s)>|(%|ms|s|/s|/min))?(?![A-Za-z_])")
+_SPELLINGS = {
+    "PascalCase": "Polly, gobreaker, MassTransit, Hangfire",
+    "snake_case": "Celery, Sidekiq, tenacity, stamina, pybreaker, circuitbreaker, Envoy, backoff, urllib3, Dramatiq, "
+    "Laravel, nginx, Azure",
+}
+"""The libraries that spell their words so; all others have camelCase."""
+
+
+def spelling_of(library: str) -> str:
+    """Return how a library spells its words."""
+    return next((each for each, libraries in _SPELLINGS.items() if library in libraries.split(", ")), "camelCase")
+
+
+def _is_spelt_by(library: str, key: str) -> bool:
+    """Tell whether a library spells words as a key is spelt, where that can be seen."""
+    shape = "PascalCase" if key[:1].isupper() else "snake_case" if "_" in key else "camelCase"
+    return spelling_of(library) == shape or key == key.lower() != key.replace("_", "")
+
+
+def _library(mapping: Mapping[str, Any], around: Collection[str] = ()) -> str:
+    """Return the library that has most of the keys of a mapping, where one that few have counts for more."""
+    score = _scores(mapping)
+    for peer in around:
+        score[peer] += 0.5
+    best = max(score, key=lambda each: score[each], default=NO_NAMES[0])
+    return best if score[best] > 0.5 or not around else NO_NAMES[0]
+
+
+def _scores(mapping: Mapping[str, Any]) -> defaultdict[str, float]:
+    score: defaultdict[str, float] = defaultdict(float)
+    for key in islice(mapping, _INNER_MAX):
+        rows = _by_word().get(plain(str(key)[:KEY_MAX]), ())
+        peers = {row.peer for row in rows if _is_about(row, mapping[key])}.difference(NO_NAMES)
+        for peer in sorted(peers):
+            score[peer] += 1 / len(peers) + 0.2 + 0.1 * _is_spelt_by(peer, str(key))
+    return score
+
+
+def _is_clear(peer: str, beside: Mapping[str, Any]) -> bool:
+    score = _scores(beside)
+    return score[peer] > _CLEAR and all(2 * score[each] <= score[peer] for each in score if each != peer)
+
+
+@cache
+def _unit_of(library: str) -> str:
+    """Return what a library's plain numbers count, ``ms`` or ``s``; empty where that differs or is not known."""
+    units = [
+        unit for row in words() if row.peer == library not in NO_NAMES for unit in _DURATION_FORM.findall(row.value)
+    ]
+    return next((unit for unit in ("ms", "s") if units and units.count(unit) >= 0.75 * len(units)), "")
 
 
 def _applies(row: Word, value: Any) -> bool:
     """Tell whether a value is what a row without a number is about."""
-    return bool(_AMOUNT.search(row.value)) or not row.example or _shown(value) == row.example
-
-
-def _filled(form: str, value: Any, beside: Mapping[str, Any]) -> str | None:
-    """Return a text of the table with the value in it; None where there is none in that form."""
-    if form.startswith("[") and isinstance(value, (list, tuple)):
-        each = [_filled(form[1:-1], one, beside) for one in value[:_INNER_MAX]]
-        return None if None in each else f"[{', '.join(map(str, each))}]"
-    written = [_amount(match, value, beside) for match in _AMOUNT.finditer(form)]
-    if any(each is None for each in written):
-        return None
-    following = iter(written)
-    return _AMOUNT.sub(lambda _: str(next(following)), form)
-
-
-def _amount(match: re.Match[str], value: Any, beside: Mapping[str, Any]) -> str | None:
-    hundred, one_more, other, its_unit, unit = match.groups()
-    number = foreign_number(value)
-    if unit in ("ms", "s"):
-        if isinstance(value, str) and parse_duration(value, unit_required=True) is not None:
-            return value.strip()
-        if unit == "s" and number is not None:
-            return f"{write_number(number)}s"
-        seconds = foreign_duration(value, 0.001)
-        return None if seconds is None else write_duration(round(seconds, 9))
-    if unit in ("/s", "/min") and (rate := foreign_rate(value)) is not None:
-        return write_rate(rate)
-    if unit == "%" and isinstance(value, str) and number is None:
-        return value.strip() if parse_share(value) is not None else None
-    if number is None:
-        return None
-    if other:
-        given, own_unit = _beside(beside, other)
-        period = foreign_duration(given, 0.001 if (own_unit or its_unit) == "ms" else 1)
-        return write_rate(Rate(number, round(period, 9))) if period else None
-    if hundred and number <= 1:
-        number *= 100
-    return write_number(number + bool(one_more)) + (unit or "")
-
-
-def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)[:KEY_MAX]
+    return bool(AMOUNT.search(row.value)) or not row.example or flow(value) == row.example
 
 
 def _read(written: str) -> Any:
     return data(read(written, Source("", 1, 1)))
 
 
-# ── where it is here ────────────────────────────────────────────────────────────────────────────────────────────
+def example_of(row: Word) -> tuple[str | None, str]:
+    """Return the value of a row's example as it is here, and its note."""
+    given = _read(f"{{it: {row.example}}}")
+    value = given.pop("it")
+    if (block := calls_in(value, is_word) if isinstance(value, str) else _block(value)) is not None:
+        tree: Any = translate(row.word, block, WordPlace(row.at.partition(" ")[0], peer=row.peer)).tree
+        for part in row.key.split("."):
+            tree = tree[part]
+        return flow(tree), row.note
+    written = filled(row.value, value, given) if row.value else None
+    return written, filled(row.note, value, given) or row.note
 
 
-def _path(key: str, place: WordPlace) -> tuple[str, str]:
-    """Return a key as it is called where the unknown one stands, and where it belongs if that is elsewhere."""
-    parts, module = key.split("."), place.origin or place.module
-    for number, part in enumerate(parts):
-        if part in place.known and (number == 0 or module in _MODULES.get(parts[0], ())) and not place.group:
-            return ".".join(parts[number:]), ""
-    if parts[0] in _PLACES:
-        return ".".join(parts[1:]), f" {_PLACES[parts[0]]}"
-    return key, "" if module == "expect" else " of the channel"
+def also_of(row: Word) -> dict[str, Any]:
+    """Return the further settings of a row's example."""
+    given = _read(f"{{it: {row.example}}}")
+    return _also(row, given.pop("it"), WordPlace(row.at.partition(" ")[0], given))
 
 
-def _tree(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return dict(value)
+# ── mappings of other libraries ─────────────────────────────────────────────────────────────────────────────────
+
+
+def translate(key: str, mapping: Mapping[str, Any], place: WordPlace) -> BlockMeaning:
+    """Return what a mapping of another library is here, key by key; its tree is empty where none of them is known.
+
+    The library is the one that has most of the keys, and the word around them.
+    """
+    outer = [row for row in _rows(key, mapping, place) if row.key and not AMOUNT.search(row.value)]
+    peer = place.peer or _library(mapping, {row.peer for row in outer})
+    row = next((row for row in outer if row.peer == peer), outer[0] if outer else None)
+    prefix = row.key if row else next((each for each in place.known if plain(each) == plain(key)), "")
+    if not prefix:
+        firsts = [_first_key(name) for name in islice(mapping, _INNER_MAX)]
+        if firsts and 2 * sum(map(bool, firsts)) >= len(firsts):
+            prefix = max(firsts, key=firsts.count)
+    block = _Block()
+    if row and row.also:
+        block.further |= _also(row, mapping, replace(place, beside=mapping))
+    found = bool(prefix) and block.add(prefix, key, mapping, replace(place, peer=peer))
+    tree = block.settings(row) if found else {}
+    block.complete()
+    note = row.note if row and not row.note.startswith("a mapping") else ""
+    return BlockMeaning(key, place, peer, tree, note, tuple(block.said()))
+
+
+class _Block:
+    """The settings that the keys of a mapping are here, and what there is to say of the keys."""
+
+    def __init__(self) -> None:
+        self._tree: dict[str, Any] = {}
+        self.further: dict[str, Any] = {}
+        self._remarks: defaultdict[str, list[str]] = defaultdict(list)
+        self._open: list[tuple[str, str]] = []
+        """The keys that words lead to without a value, and what to say of them if no other word gives one."""
+
+    def add(self, prefix: str, word: str, mapping: Mapping[str, Any], place: WordPlace, depth: int = 0) -> bool:
+        """Add the keys of a mapping whose word is the key `prefix` here; tell whether any is known."""
+        if len(mapping) > _INNER_MAX:
+            self._remarks[f"{len(mapping) - _INNER_MAX:,} further keys of {word} are not translated"] = []
+        mapping = dict(islice(mapping.items(), _INNER_MAX))
+        module = MODULES.get(prefix.partition(".")[0], "").partition(" ")[0] or place.module
+        place = replace(
+            place,
+            origin=place.origin or place.module,
+            module=module,
+            beside={**(place.beside if depth else {}), **mapping},
+            inside=plain(word),
+            group="",
+        )
+        found, used = False, set[str]()
+        for key, value in sorted(mapping.items(), key=lambda item: not _takes_others(str(item[0]))):
+            name = str(key)[:KEY_MAX]
+            if plain(name) in used:
+                continue
+            inner = _block(value)
+            rows = [] if inner is None else _rows(name, inner, place)
+            if inner is not None and depth < _DEPTH_MAX and not any(row.at and not row.key for row in rows):
+                row = next((row for row in rows if row.key), None)
+                if self._add_inner(row, prefix, name, inner, place, depth):
+                    found = True
+                    continue
+            if self._add_own(prefix, name, value, place):
+                found = True
+                continue
+            reading = self._add_word(name, value if inner is None else NO_VALUE, place)
+            if reading is not None:
+                found = found or bool(reading.value) or not reading.row.key
+                used |= {plain(other) for other in words_in(reading.row.value) | words_in(reading.row.also)}
+        return found
+
+    def settings(self, row: Word | None) -> dict[str, Any]:
+        """Return the settings, with what the word around them has by itself, such as a kind."""
+        if row and row.value and not AMOUNT.search(row.value):
+            fixed = tree_of(row.key, _read(row.value))
+            _merge(fixed, self._tree)
+            self._tree = fixed
+        return self._tree
+
+    def complete(self) -> None:
+        """Add what nothing else has given."""
+        for path, value in self.further.items():
+            if _at(self._tree, path) is None:
+                _merge(self._tree, tree_of(path, value))
+
+    def said(self) -> Iterator[str]:
+        """Yield what there is to say of the keys, the same of several at once."""
+        for text, names in self._remarks.items():
+            yield text.replace("*", ", ".join(dict.fromkeys(names)), 1) if names else text
+        yield from (text for key, text in self._open if _at(self._tree, key) is None)
+
+    def _add_inner(
+        self, row: Word | None, prefix: str, name: str, inner: Mapping[str, Any], place: WordPlace, depth: int
+    ) -> bool:
+        block = _Block()
+        if not block.add(row.key if row else prefix, name, inner, place, depth + 1):
+            return False
+        self._put("", block.settings(row), name)
+        for text, names in block._remarks.items():
+            self._remarks[text] += names
+        self._open += block._open
+        self.further |= block.further
+        if row and row.note and not row.note.startswith("a mapping"):
+            self._remarks[f"*: {row.note.lstrip('; ')}"].append(name)
+        return True
+
+    def _add_own(self, prefix: str, name: str, value: Any, place: WordPlace) -> bool:
+        """Add a key that is one of ours, unless the library means another thing by it."""
+        path = next((path for path in place.own_paths(plain(name)) if path.rpartition(".")[0] == prefix), "")
+        wants = place.refused(path, value) if path else NO_SUCH_KEY
+        forms = [] if wants is None else written_otherwise(value, wants)
+        rows = _rows(name, value, place)
+        if (wants is not None and (rows or not forms)) or any(_is_of(row, place) for row in rows):
+            return False
+        self._put(path, _read(_chosen(forms, value)) if forms else value, name)
+        if len(forms) > 1:
+            self._remarks[f"*: {either(*forms)}"].append(name)
+        return True
+
+    def _add_word(self, name: str, value: Any, place: WordPlace) -> Reading | None:
+        readings, _ = _readings(name, value, place)
+        good = next((each for each in readings if each.is_settled and each.row.value), None)
+        if good is None or good.value is None:
+            if not readings:
+                self._remarks["* is not translated"].append(name)
+            elif not readings[0].row.key:
+                self._remarks[f"leave * out: {readings[0].note}"].append(name)
+            else:
+                self._open.append((readings[0].row.key, WordMeaning(name, value, place, readings).text))
+            return readings[0] if readings else None
+        chosen = good.value
+        if good.milliseconds is not None:
+            chosen = _chosen([good.milliseconds, good.value], value)
+            self._remarks[f"*: {either(good.milliseconds, good.value)}"].append(name)
+        self._put(good.row.key, _read(chosen), name)
+        if good.row.peer in (place.peer, *NO_NAMES) or place.peer in NO_NAMES:
+            self.further |= good.also
+        if "N+1" in good.row.value:
+            self._remarks[f"{good.row.key.rpartition('.')[2]} counts the first attempt too"] = []
+        if good.note:
+            self._remarks[f"*: {good.note.lstrip('; ')}"].append(name)
+        return good
+
+    def _put(self, path: str, value: Any, name: str) -> None:
+        there = _at(self._tree, path) if path else self._tree
+        if isinstance(there, dict) and isinstance(value, Mapping):
+            for key, each in value.items():
+                self._put(f"{path}.{key}" if path else key, each, name)
+        elif there is None:
+            _merge(self._tree, tree_of(path, value))
+        elif there != value:
+            self._remarks[f"* is {path} too, which has another value already"].append(name)
+
+
+def _is_of(row: Word, place: WordPlace) -> bool:
+    return row.peer == place.peer and place.inside in map(plain, row.at.split())
+
+
+def _chosen(forms: list[str], value: Any) -> str:
+    """Return the likelier one of two values that a plain number may be: from 1000 on it counts milliseconds."""
+    return forms[0] if len(forms) == 1 or (foreign_number(value) or 0) >= 1000 else forms[1]
+
+
+def _at(tree: Any, path: str) -> Any:
+    for part in path.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
 
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -405,192 +559,16 @@ def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _tree_text(tree: Mapping[str, Any], place: WordPlace) -> str:
-    """Return settings from the channel on as they are written where a word stands."""
-    module, parts, elsewhere = place.origin or place.module, [], []
-    for key, value in tree.items():
-        if key == place.group:
-            parts.append(flow(value))
-        elif key in _PLACES:
-            elsewhere.append(f"{flow(value)[1:-1]} {_PLACES[key]}")
-        elif key in place.known and not place.group:
-            parts.append(f"{key}: {flow(value)}")
-        elif module in _MODULES.get(key, ()) and isinstance(value, dict) and not place.group:
-            parts.append(flow(value)[1:-1])
-        else:
-            elsewhere.append(f"{key}: {flow(value)} of the channel")
-    return ", ".join(parts + elsewhere)
-
-
-def flow(value: Any) -> str:
-    """Return settings on one line, as YAML has them."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {flow(each)}" for key, each in value.items()) + "}"
-    return "[" + ", ".join(map(flow, value)) + "]" if isinstance(value, (list, tuple)) else _shown(value)
-
-
-# ── mappings of other libraries ─────────────────────────────────────────────────────────────────────────────────
-
-
-def _of_mapping(key: str, mapping: Mapping[str, Any], place: WordPlace) -> str | None:
-    """Return what a mapping of another library is here, key by key; None where none of its keys is known."""
-    peer, tree, said = translated(key, mapping, place)
-    if not tree:
-        text = meaning(key, None, place)
-        return text and "; ".join([text, *dict.fromkeys(said)])
-    wrong = [
-        f"{top} wants {problem}"
-        for top, part in tree.items()
-        if top not in _PLACES and (problem := place.refused(top, part))
-    ]
-    return "; ".join([f"{key} is {_tree_text(tree, place)}{_as_in([peer])}", *dict.fromkeys(said + wrong)])
-
-
-def translated(key: str, mapping: Mapping[str, Any], place: WordPlace) -> tuple[str, dict[str, Any], list[str]]:
-    """Return the library of a mapping, its settings here from the channel on, and what is to be said of its keys.
-
-    It is the library that has most of the keys, and the word around them.
-    """
-    outer = [row for row in _rows(key, mapping, place) if row.key and not _AMOUNT.search(row.value)]
-    peer = place.peer or _library(mapping, {row.peer for row in outer})
-    row = next((row for row in outer if row.peer == peer), outer[0] if outer else None)
-    prefix = row.key if row else next((each for each in place.known if plain(each) == plain(key)), "")
-    if not prefix:
-        firsts = [_first_key(name) for name in islice(mapping, _INNER_MAX)]
-        if not firsts or 2 * sum(map(bool, firsts)) < len(firsts):
-            return peer, {}, []
-        prefix = max(firsts, key=firsts.count)
-    tree: dict[str, Any] = {}
-    said: list[str] = []
-    if not _gather(prefix, key, mapping, replace(place, peer=peer), tree, said):
-        return peer, {}, said
-    tree = _with_fixed(row, tree)
-    settled = flow(tree)
-    said = [text for text in said if not (there := re.search(r": with (\w+: \w+)", text)) or there[1] not in settled]
-    return peer, tree, ([row.note] if row and row.note and not row.note.startswith("a mapping") else []) + said
-
-
-def _with_fixed(row: Word | None, tree: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with those that the word of a mapping has by itself, such as a kind."""
-    fixed = _tree(row.key, _read(row.value)) if row and row.value and not _AMOUNT.search(row.value) else {}
-    _merge(fixed, tree)
-    return fixed
-
-
-def _library(mapping: Mapping[str, Any], around: Collection[str] = ()) -> str:
-    """Return the library that has most of the keys of a mapping, where one that few have counts for more."""
-    score: defaultdict[str, float] = defaultdict(float, dict.fromkeys(around, 0.5))
-    for key in islice(mapping, _INNER_MAX):
-        peers = {row.peer for row in _by_word().get(plain(str(key)[:KEY_MAX]), ())}.difference(NO_NAMES)
-        for peer in sorted(peers):
-            score[peer] += 1 / len(peers)
-    best = max(score, key=lambda each: score[each], default=NO_NAMES[0])
-    return best if score[best] > 0.5 or not around else NO_NAMES[0]
-
-
 def _first_key(word: str) -> str:
     """Return the group of settings of a word, empty where it is unknown."""
     keys = [row.key.partition(".")[0] for row in _by_word().get(plain(str(word)[:KEY_MAX]), ()) if row.key]
-    return next((key for key in keys if key in _MODULES), "")
+    return next((key for key in keys if key in MODULES), "")
 
 
-def _gather(
-    prefix: str,
-    word: str,
-    mapping: Mapping[str, Any],
-    place: WordPlace,
-    tree: dict[str, Any],
-    said: list[str],
-    depth: int = 0,
-) -> bool:
-    """Put the settings of a mapping's keys into `tree`, and what else there is to say of each into `said`."""
-    module = next(iter(_MODULES.get(prefix.partition(".")[0], ())), place.module)
-    if len(mapping) > _INNER_MAX:
-        said.append(f"{len(mapping) - _INNER_MAX:,} further keys of {word} are not translated")
-    mapping = dict(islice(mapping.items(), _INNER_MAX))
-    place = replace(
-        place, origin=place.origin or place.module, module=module, beside=mapping, inside=plain(word), group=""
-    )
-    found = False
-    used: set[str] = set()
-    for key, value in sorted(mapping.items(), key=lambda item: not _is_rate(str(item[0]))):
-        name = str(key)[:KEY_MAX]
-        if plain(name) in used:
-            continue
-        ours = f"{prefix}.{name}" if prefix else name
-        if isinstance(value, Mapping) and depth < _DEPTH_MAX:
-            row = next((row for row in _rows(name, value, place) if row.key), None)
-            of_it: list[str] = []
-            if _gather(row.key if row else prefix, name, value, place, tree, of_it, depth + 1):
-                said += of_it
-                found = True
-                tree |= _with_fixed(row, tree)
-                continue
-        is_ours = "." not in name and place.refused(ours, value) is None and _is_setting(ours, place)
-        if is_ours and not _means_else(name, value, place):
-            _put(tree, ours, value, name, said)
-            found = True
-            continue
-        readings = [] if isinstance(value, Mapping) else _readings(name, value, place)
-        good = next((each for each in readings if each.row.value and each.written and each.wanted is None), None)
-        if good is not None and good.written is not None:
-            _put(tree, good.row.key, _read(good.written), name, said)
-            found = True
-            used |= {plain(other) for other in re.findall(r"<(\w+)", good.row.value)}
-            if "N+1" in good.row.value:
-                said.append(f"{good.row.key.rpartition('.')[2]} counts the first attempt too")
-            if good.note:
-                said.append(f"{name}: {good.note}")
-        elif readings:
-            text = meaning(name, value, place) or ""
-            said.append(text if name in text.partition(" is ")[0] else f"{name}: {text}")
-            found = found or not all(each.row.key for each in readings)
-        else:
-            said.append(f"{name} is not translated")
-    return found
-
-
-def _put(tree: dict[str, Any], key: str, value: Any, name: str, said: list[str]) -> None:
-    there: Any = tree
-    for part in key.split("."):
-        there = there.get(part) if isinstance(there, dict) else None
-    if isinstance(there, dict) and isinstance(value, dict):
-        for one, each in value.items():
-            if one not in there:  # what was given for it by itself stands
-                there[one] = each
-    elif there is None or there == value:
-        _merge(tree, _tree(key, value))
-    else:
-        said.append(f"{name} is {key} too, which has another value already")
-
-
-def _means_else(name: str, value: Any, place: WordPlace) -> bool:
-    """Tell whether a key of ours means another thing in the mapping of a library that it stands in."""
-    return any(
-        row.peer == place.peer and place.inside in map(plain, row.at.split()) for row in _rows(name, value, place)
-    )
-
-
-def _is_rate(key: str) -> bool:
+def _takes_others(key: str) -> bool:
+    """Tell whether a word's value is made of others beside it, which are then spoken for."""
     return any("<" in row.value for row in _by_word().get(plain(key), ()))
-
-
-def _is_setting(path: str, place: WordPlace) -> bool:
-    return place.refused(path, object()) not in (None, NO_SUCH_KEY)
 
 
 NO_SUCH_KEY = "a key that there is"
 """What `WordPlace.refused` returns for a path that leads nowhere."""
-
-
-def plain(word: str) -> str:
-    """Return a word without what tells camelCase, kebab-case and snake_case apart."""
-    return re.sub(r"[^a-z0-9]", "", word.lower())
-
-
-@cache
-def _by_word() -> dict[str, list[Word]]:
-    found: defaultdict[str, list[Word]] = defaultdict(list)
-    for row in words():
-        found[plain(row.word)].append(row)
-    return dict(found)

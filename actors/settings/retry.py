@@ -105,6 +105,8 @@ class FinagleBudgetConfig(Settings):
 class ShareBudgetConfig(FinagleBudgetConfig):
     """A share of the first attempts of the last while, counted as by Finagle, and next to nothing besides."""
 
+    wanted_text: ClassVar[str] = "a mapping such as {share: 20%}"
+
     kind: Literal["share"] = "share"  # type: ignore[assignment]
     """Allow a share of what arrives."""
 

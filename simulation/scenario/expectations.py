@@ -19,7 +19,8 @@ from pydantic_core import CoreSchema, core_schema
 from actors.formatting import plain_number
 from actors.settings.base import NotEmpty, Settings
 from actors.settings.hints import listed, nearest
-from actors.settings.other_libraries import WordPlace, meaning
+from actors.settings.meanings import WordPlace
+from actors.settings.other_libraries import meaning
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -344,7 +345,7 @@ def _no_such_metric(path: tuple[str, ...], depth: int, part: MetricKind | Shape)
         return f"wanted a duration as in delivered_within(30s), got {wrong}"
     known = [key for key, below in part.items() if below not in NOT_METRICS]
     if (meant := meaning(path[depth], None, WordPlace("expect"))) is not None and path[depth] not in known:
-        return f"wanted a metric of the summary, got {wrong}; {meant}"
+        return f"wanted a metric of the summary, got {wrong}; {meant.text}"
     near = nearest(path[depth], known)
     if near is not None:
         return f"wanted a metric of the summary, got {wrong}; did you mean {path_of((*path[:depth], near))}?"

@@ -348,8 +348,10 @@ def test_the_files_hold_it_all_and_the_scenario_that_was_found(random, tmp_path)
          ["--vary channels.email.retry.max_atempts: unknown key; did you mean max_attempts?"]),
         ({"vary": {ATTEMPTS: "0,3", DELAY: "1..5"}},
          [f"--vary {ATTEMPTS}: wanted a whole number of at least 1, got 0",
-          f"--vary {DELAY}: wanted a duration such as 80ms, 10s, 5m or 2h, got 1",
-          f"--vary {DELAY}: wanted a duration such as 80ms, 10s, 5m or 2h, got 5"]),
+          f"--vary {DELAY}: wanted a duration such as 80ms, 10s, 5m or 2h "
+          "(1 is 1ms if milliseconds were meant, 1s if seconds), got 1",
+          f"--vary {DELAY}: wanted a duration such as 80ms, 10s, 5m or 2h "
+          "(5 is 5ms if milliseconds were meant, 5s if seconds), got 5"]),
         ({"vary": {"seed": "1,2"}}, ["--vary seed: wanted a setting of the run, got seed"]),
         ({"minimize": ["requets"], "maximize": ["dlq"]},
          ["--minimize requets: wanted a metric of the summary, got requets; did you mean requests?",

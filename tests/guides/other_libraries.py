@@ -5,13 +5,11 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from actors.settings.other_libraries import NO_NAMES, Word, example_of, remark, words
+from actors.settings.meanings import NO_NAMES, Word, WordPlace, remark, with_also
+from actors.settings.other_libraries import also_of, example_of, spelling_of, words
 
 GUIDE = Path(__file__).parents[2] / "notebooks" / "guides" / "other-libraries.md"
 _BEGINS = "<!-- The tables are written by tests/guides/other_libraries.py. -->\n"
-_PASCAL = ("Polly", "gobreaker")
-_SNAKE = ("Celery", "Sidekiq", "tenacity", "stamina", "pybreaker", "Envoy", "backoff", "urllib3", "Dramatiq", "Laravel",
-          "nginx", "Azure")  # fmt: skip
 
 
 def page() -> str:
@@ -31,16 +29,19 @@ def _order(shown: list[Word], row: Word) -> int:
 def _line(row: Word) -> str:
     there = f"{_spelt(row)}: {row.example}" if row.example else _spelt(row)
     here = example_of(row)[0]
-    what = f"`{row.key}{f': {here}' if here else ''}`{remark(row)}" if row.key else row.note
+    note = example_of(row)[1]
+    also = with_also(also_of(row), row, WordPlace("channel"))
+    what = f"`{row.key}{f': {here}' if here else ''}`{also}{remark(row, note)}" if row.key else f"leave it out: {note}"
     return f"| `{there}` | {what} |\n".replace("||", r"\|\|")
 
 
 def _spelt(row: Word) -> str:
     """Return a word as its library spells it."""
-    if row.peer in _SNAKE:
+    spelling = spelling_of(row.peer)
+    if spelling == "snake_case":
         return row.word
     parts = row.word.split("_")
-    first = parts[0].capitalize() if row.peer in _PASCAL else parts[0]
+    first = parts[0].capitalize() if spelling == "PascalCase" else parts[0]
     return first + "".join(part.capitalize() for part in parts[1:])
 
 

@@ -196,7 +196,8 @@ def test_setting_through_an_alias_leaves_the_anchor_alone() -> None:
         ("seed=x", "--set seed: wanted a whole number of at least 0, got 'x'"),
         (
             "workload.0.arrivals={poisson: 20}",
-            "--set workload.0.arrivals: poisson: wanted a rate of more than 0 such as 20/s or 100/min, got 20",
+            "--set workload.0.arrivals: poisson: wanted a rate of more than 0 such as 20/s or 100/min "
+            "(20 is 20/s if it is for each second, 20/min if for each minute), got 20",
         ),
         (
             "channels.email.retry.max_atempts=5",

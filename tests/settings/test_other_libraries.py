@@ -12,8 +12,10 @@ from hypothesis import example, given, strategies as st
 
 import simulation
 from actors.errors import ConfigurationError
-from actors.settings.base import _refused
-from actors.settings.other_libraries import WordPlace, example_of, meaning, plain, words
+from actors.settings.base import _own_paths, _refused
+from actors.settings.meanings import PLACES, WordPlace
+from actors.settings.other_libraries import example_of, meaning, words
+from actors.settings.table_forms import plain, words_in
 from simulation.scenario.metrics import Outline, summary_shape
 
 CASES = yaml.safe_load((Path(__file__).parent / "other_libraries.yaml").read_text(encoding="utf-8"))
@@ -29,6 +31,12 @@ def problems(at: str, line: str) -> list[str]:
         re.sub(r"^.*?: (unknown key; )?|, got .*$", "", each.partition(": channels.")[2])
         for each in caught.value.problems
     ]
+
+
+def said_of(key: str, value: Any, place: WordPlace) -> str:
+    """The sentence of a word, empty where it is none."""
+    meant = meaning(key, value, place)
+    return "" if meant is None else meant.text
 
 
 @pytest.mark.parametrize(("at", "line", "said"), [(at, *case) for at, cases in CASES.items() for case in cases.items()])
@@ -78,10 +86,17 @@ MODULES = ["retry", "breaker", "channel", "rate_limit", "bulkhead", "adaptive", 
 @given(st.sampled_from(words()), VALUES, VALUES, st.sampled_from(MODULES))
 @example(next(row for row in words() if row.word == "sampling_duration"), "00:02:00", None, "breaker")
 def test_no_number_is_said_that_is_neither_given_nor_marked_as_an_example(row, value, other, module):
-    others = re.findall(r"<(\w+)", row.value) + [each.partition("=")[0] for each in row.at.split() if "=*" in each]
+    others = [*words_in(row.value), *words_in(row.also)] + [
+        each.partition("=")[0] for each in row.at.split() if "=*" in each
+    ]
     beside = {row.word: value, **dict.fromkeys(others, other)}
-    said = meaning(row.word, value, WordPlace(module, beside=beside, refused=_refused)) or ""
-    form = {number for each in words() if plain(each.word) == plain(row.word) for number in numbers(each.value)}
+    said = said_of(row.word, value, WordPlace(module, beside=beside, refused=_refused))
+    form = {
+        number
+        for each in words()
+        if plain(each.word) == plain(row.word)
+        for number in numbers(each.value) | numbers(each.also)
+    }
     allowed = derived(_seconds(value) | _seconds(other)) | form
     for number in numbers(_FACTS.sub("", _EXAMPLES.sub("", said))):
         assert near(number, allowed), f"{row.word}: {value!r} → {said}"
@@ -94,7 +109,7 @@ def _seconds(value: Any) -> set[float]:
 
 @given(st.sampled_from([row for row in words() if row.key and row.at != "expect"]), VALUES)
 def test_each_suggestion_is_one_that_the_settings_take(row, value):
-    said = meaning(row.word, value, WordPlace((row.at.split() or ["channel"])[0], refused=_refused)) or ""
+    said = said_of(row.word, value, WordPlace((row.at.split() or ["channel"])[0], refused=_refused))
     pattern = rf"(?:is |or ){re.escape(row.key)}: (\{{.*?\}}+|[^ ,;{{]+)"
     for written in re.findall(pattern, _EXAMPLES.sub("", said)):
         assert _refused(row.key, yaml.safe_load(written)) is None, said
@@ -102,7 +117,7 @@ def test_each_suggestion_is_one_that_the_settings_take(row, value):
 
 def test_each_example_of_the_table_is_one_that_the_settings_take():
     wrong = []
-    for row in (row for row in words() if row.key and row.at != "expect"):
+    for row in (row for row in words() if row.key not in ("", *PLACES) and row.at != "expect"):
         written = example_of(row)[0]
         problem = _refused(row.key, yaml.safe_load(written)) if written else None
         if problem is not None or (row.value and written is None) or _refused(row.key, object()) is None:
@@ -126,7 +141,7 @@ def test_no_word_is_a_key_in_the_place_where_it_is_told_apart():
 
 @given(st.dictionaries(st.sampled_from([row.word for row in words()]) | st.text(max_size=8), VALUES, max_size=6))
 def test_no_key_of_a_mapping_vanishes(mapping):
-    said = meaning("retry_policy", mapping, WordPlace("channel", ["retry"], refused=_refused)) or ""
+    said = said_of("retry_policy", mapping, WordPlace("channel", ["retry"], refused=_refused, own_paths=_own_paths))
     for key in mapping:
         assert key in said or _translated(key, said), f"{key}: {said}"
 
@@ -137,9 +152,10 @@ def _translated(key: str, said: str) -> bool:
 
 
 def test_of_two_words_of_one_key_none_vanishes():
-    said = meaning(
-        "retry_policy", {"maxAttempts": 4, "maximumAttempts": 7}, WordPlace("channel", ["retry"], refused=_refused)
+    said = said_of(
+        "retry_policy",
+        {"maxAttempts": 4, "maximumAttempts": 7},
+        WordPlace("channel", ["retry"], refused=_refused, own_paths=_own_paths),
     )
-    assert said is not None
     assert "max_attempts: 4" in said
     assert "maximumAttempts is retry.max_attempts too, which has another value already" in said

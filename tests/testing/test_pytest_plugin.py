@@ -148,7 +148,8 @@ def test_a_file_that_cannot_be_used_is_an_error_with_all_its_problems(pytester: 
     result = run(pytester)
     result.assert_outcomes(errors=1)
     assert shown(result, "outage.yaml:") == [
-        "outage.yaml:3:11: duration: wanted a duration of more than 0 such as 80ms, 10s, 5m or 2h, got 2",
+        "outage.yaml:3:11: duration: wanted a duration of more than 0 such as 80ms, 10s, 5m or 2h "
+        "(2 is 2ms if milliseconds were meant, 2s if seconds), got 2",
         "outage.yaml:10:27: channels.email.retry.max_attempts: wanted a whole number of at least 1, got 'many'",
     ]
     assert "Traceback" not in result.stdout.str()
