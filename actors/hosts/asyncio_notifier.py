@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import trio
 
 from actors.domain.notification_state import NotificationState
 from actors.errors import ActorSystemError, NotifierClosed
-from actors.hosts.guest import Guest, on_asyncio, running_loop, trio_guest
-from actors.hosts.opening import Hosted, N, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
+from actors.hosts.guest import Guest, on_asyncio, running_loop, set_done, trio_guest
+from actors.hosts.opening import (
+    Answer,
+    Hosted,
+    N,
+    ProviderOpener,
+    ProviderOpeners,
+    StoreOpener,
+    check_openers,
+    hold_open,
+)
 from actors.kernel.async_handlers import is_async
-from actors.kernel.futures import Future
 from actors.messages import NotificationChannel, Priority, SendNotification
 from actors.pipeline.event_bus import Subscriber
 from actors.pipeline.orders import Acceptance
@@ -43,18 +50,15 @@ class AsyncioNotifier(Hosted[N]):
 
     async def publish(self, event: Any, *, traceparent: str | None = None) -> None:
         """Publish an event, and wait until its notifications are accepted."""
-        self._check_task()
-        await self._answer(self.inside.bus.publish(event, traceparent=traceparent))
+        await self._ask(functools.partial(self.inside.bus.publish, event, traceparent=traceparent))
 
     async def send(self, command: SendNotification, *, traceparent: str | None = None) -> Acceptance:
         """Send a command, and return its acceptance once that is durable."""
-        self._check_task()
-        return await self._answer(self.inside.bus.send(command, traceparent=traceparent))
+        return await self._ask(functools.partial(self.inside.bus.send, command, traceparent=traceparent))
 
     async def cancel(self, notification_id: str) -> bool:
         """Cancel a notification that waits, and tell whether it is cancelled, once that is durable."""
-        self._check_task()
-        return await self._answer(self.inside.bus.cancel(notification_id))
+        return await self._ask(functools.partial(self.inside.bus.cancel, notification_id))
 
     async def state(self, notification_id: str) -> NotificationState | None:
         return await self.run(self.inside.state, notification_id)
@@ -106,24 +110,13 @@ class AsyncioNotifier(Hosted[N]):
         if trio.lowlevel.in_trio_task():
             raise ActorSystemError("this is a task of trio's: await the notifier `inside` there")
 
-    async def _answer(self, answer: Awaitable[T]) -> T:
-        assert isinstance(answer, Future)
-        if not answer.done:
-            there: asyncio.Future[None] = self._loop.create_future()
-            answer.when_done(functools.partial(_wake, there))
-            await there
-        value: T = answer.get(timeout=0)
-        return value
-
-
-async def _first_of(*futures: asyncio.Future[Any]) -> None:
-    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        with contextlib.suppress(RuntimeError):  # its loop is closed, and with it whoever waits
-            waiter.set_result(None)
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        self._check_task()
+        answered: asyncio.Future[None] = self._loop.create_future()
+        answer: Answer[T] = Answer(functools.partial(set_done, answered))
+        answer.ask(question)
+        await answered
+        return answer.result()
 
 
 def in_asyncio(loop: asyncio.AbstractEventLoop, function: Any) -> Any:
@@ -152,27 +145,21 @@ async def open_asyncio(
     owner = asyncio.current_task(running_loop())
     assert owner is not None
     async with trio_guest() as guest:
-        opened: asyncio.Future[AsyncioNotifier[N]] = guest.loop.create_future()
+        opened: asyncio.Future[N] = guest.loop.create_future()
         leave = trio.Event()
-
-        async def hold() -> None:
-            async with AsyncExitStack() as stack:
-                resources = await open_all(stack, store, providers)
-                options["notify"] = in_asyncio(guest.loop, notify)
-                inside = await stack.enter_async_context(open_notifier(**options, **resources))
-                opened.set_result(AsyncioNotifier(inside, guest))
-                await leave.wait()
-
-        task = guest.spawn(hold)
+        options["notify"] = in_asyncio(guest.loop, notify)
+        task = guest.spawn(
+            hold_open, functools.partial(open_notifier, **options), store, providers, opened.set_result, leave
+        )
         try:
-            await _first_of(opened, task.ended)
+            await asyncio.wait((opened, task.ended), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             task.cancel()
             await task.wait_for_end()
             raise
         if not opened.done():
             task.result()
-        notifier = opened.result()
+        notifier = AsyncioNotifier(opened.result(), guest)
         has_failed = False
 
         def fail(_: object) -> None:

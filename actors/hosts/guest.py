@@ -18,11 +18,12 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
 from actors.errors import ActorSystemError, NotifierClosed
+from actors.hosts.opening import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -42,29 +43,24 @@ def running_loop() -> asyncio.AbstractEventLoop:
         raise ActorSystemError(f"wanted an event loop of asyncio's, got {got}") from None
 
 
-class GuestTask(Generic[T]):
+class GuestTask(Answer[T]):
     """A task of trio's that asyncio may wait for."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.ended: asyncio.Future[None] = loop.create_future()
         """Set at its end, however it ends."""
+        super().__init__(functools.partial(set_done, self.ended))
         self._scope = trio.CancelScope()
-        self._value: T
-        self._error: BaseException | None = None
 
     async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> None:
-        """Be the task, in trio."""
-        try:
+        """Call a function, as a task of trio's that asyncio may cancel."""
+
+        async def call() -> T:
             with self._scope:
-                self._value = await function(*args)
-            if self._scope.cancelled_caught:
-                self._error = asyncio.CancelledError()
-        except trio.Cancelled:  # trio ends; no one has cancelled the waiter
-            self._error = NotifierClosed("the notifier was closed before the outcome of this was known")
-        except BaseException as error:  # for the waiter; trio itself goes on
-            self._error = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and no one waits
-            self.ended.set_result(None)
+                return await function(*args)
+            raise asyncio.CancelledError
+
+        await super().run(call)
 
     def cancel(self) -> None:
         """Cancel it; from the loop's thread."""
@@ -75,28 +71,34 @@ class GuestTask(Generic[T]):
         """The error it raised, other than a cancellation; None before its end."""
         return None if isinstance(self._error, asyncio.CancelledError) else self._error
 
-    def result(self) -> T:
-        """Return its result, once it has ended, or raise its error; CancelledError if it was cancelled."""
-        if self._error is not None:
-            raise self._error
-        return self._value
-
     async def wait_for_end(self) -> None:
         """Wait for its end, in asyncio. To cancel this cancels the task, and still waits for its end."""
-        cancelled: asyncio.CancelledError | None = None
-        while not self.ended.done():
-            try:
-                await asyncio.wait([self.ended])
-            except asyncio.CancelledError as error:
-                cancelled = error
-                self.cancel()
-        if cancelled is not None:
-            raise cancelled
+        await _wait_for(self.ended, self.cancel)
 
     async def wait(self) -> T:
         """Wait for its end as :meth:`wait_for_end` does, and return its result."""
         await self.wait_for_end()
         return self.result()
+
+
+def set_done(future: asyncio.Future[None]) -> None:
+    """Set a future, unless it is cancelled or its loop is closed, and with it all who wait."""
+    if not future.done():
+        with contextlib.suppress(RuntimeError):
+            future.set_result(None)
+
+
+async def _wait_for(future: asyncio.Future[None], if_cancelled: Callable[[], object]) -> None:
+    """Wait until a future is done, also when this is cancelled; only then is the cancellation raised."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+            if_cancelled()
+    if cancelled is not None:
+        raise cancelled
 
 
 class Guest:
@@ -138,8 +140,7 @@ class Guest:
     def _done(self, result: Any) -> None:
         self.has_ended = True
         _of_thread.guest = None
-        with contextlib.suppress(RuntimeError):
-            self.ended.set_result(None)
+        set_done(self.ended)
         result.unwrap()  # raises an internal error of trio's, for the loop to report
 
     def spawn(self, function: Callable[..., Awaitable[T]], *args: Any) -> GuestTask[T]:
@@ -154,14 +155,7 @@ class Guest:
         if self.users > 0:
             return
         self._not_needed.set()
-        cancelled: asyncio.CancelledError | None = None
-        while not self.ended.done():
-            try:
-                await asyncio.wait([self.ended])
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
+        await _wait_for(self.ended, lambda: None)
 
     def finish(self) -> None:
         """Cancel all that is in it and wait for its end, in its thread, after its loop was closed."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+import trio
+
 from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState
 from actors.domain.store import Store
-from actors.errors import ActorSystemError, ConfigurationError
+from actors.errors import ActorSystemError, ConfigurationError, NotifierClosed
 from actors.faults.build import Providers
+from actors.kernel.futures import Future
 from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent
 from actors.pipeline.event_bus import EventBus
 
@@ -26,41 +30,26 @@ ProviderOpeners: TypeAlias = "Mapping[NotificationChannel, ProviderOpener | Mapp
 
 
 class OpenNotifier(Protocol):
-    """A notifier on trio, as its hosts know it."""
+    """A notifier on trio, as its hosts know it; :class:`~actors.notifier.Notifier` says what each of these does."""
 
     @property
-    def bus(self) -> EventBus:
-        """Where events are published and commands are sent."""
-
+    def bus(self) -> EventBus: ...
     @property
-    def state(self) -> Callable[[str], Awaitable[NotificationState | None]]:
-        """Tells where the notification of an id is."""
-
+    def in_flight(self) -> int: ...
     @property
-    def operate_breaker(self) -> Callable[..., Awaitable[bool]]:
-        """Overrides breakers."""
-
+    def sent_notifications(self) -> list[NotificationSent]: ...
     @property
-    def wait_until_quiet(self) -> Callable[[float | None], Awaitable[bool]]:
-        """Waits until nothing is in flight, so many seconds at most; None: as long as it takes."""
+    def dead_letter_queue(self) -> list[DeadLetterMessage]: ...
 
-    @property
-    def drain(self) -> Callable[[float | None], Awaitable[bool]]:
-        """Waits until nothing is in flight, or due within so many seconds."""
-
-    @property
-    def in_flight(self) -> int:
-        """How many notifications are accepted and have not ended."""
-
-    @property
-    def sent_notifications(self) -> list[NotificationSent]:
-        """The latest that were sent."""
-
-    @property
-    def dead_letter_queue(self) -> list[DeadLetterMessage]:
-        """The dead letters, oldest first."""
+    def operate_breaker(
+        self, channel: NotificationChannel | str, override: Any, provider: str | None = None
+    ) -> Awaitable[bool]: ...
+    async def state(self, notification_id: str) -> NotificationState | None: ...
+    async def wait_until_quiet(self, timeout: float | None = ...) -> bool: ...
+    async def drain(self, timeout: float | None) -> bool: ...
 
 
+T = TypeVar("T")
 N = TypeVar("N", bound=OpenNotifier)
 
 
@@ -91,6 +80,53 @@ class Hosted(Generic[N]):
             )
 
 
+class Answer(Generic[T]):
+    """The outcome of a call in the notifier's trio, for a caller elsewhere, whom `wake` wakes up."""
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self._wake = wake
+        self._value: T
+        self._error: BaseException | None = None
+
+    def ask(self, question: Callable[[], Awaitable[T]]) -> None:
+        """Ask the notifier, and take its answer; in the notifier's thread."""
+        try:
+            future = question()
+        except Exception as error:
+            self.fail(error)
+        else:
+            assert isinstance(future, Future)
+            future.when_done(functools.partial(self._take, future))
+
+    def _take(self, future: Future[T]) -> None:
+        try:
+            self._value = future.get(timeout=0)
+        except Exception as error:
+            self._error = error
+        self._wake()
+
+    async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> None:
+        """Call a function, as a task of trio's."""
+        try:
+            self._value = await function(*args)
+        except trio.Cancelled:  # trio ends; no one has cancelled the caller
+            self._error = NotifierClosed("the notifier was closed before the outcome of this was known")
+        except BaseException as error:  # for the caller; trio itself goes on
+            self._error = error
+        self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """Give an error as the outcome."""
+        self._error = error
+        self._wake()
+
+    def result(self) -> T:
+        """Return the outcome, or raise it if it is an error."""
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
 def check_openers(store: Any, providers: Any) -> None:
     """Report each argument that is no function that opens a store or a provider.
 
@@ -117,16 +153,22 @@ def _flat(name: str, openers: Any) -> list[tuple[str, Any]]:
     return [entry for key, below in openers.items() for entry in _flat(f"{name}.{key}", below)]
 
 
-async def open_all(
-    stack: AsyncExitStack, store: StoreOpener | None, providers: ProviderOpeners | ProviderOpener | None
-) -> dict[str, Any]:
-    """Open a store and providers until the stack is left, and return them as :meth:`Notifier.open` takes them."""
-    opened: dict[str, Any] = {}
-    if store is not None:
-        opened["store"] = await stack.enter_async_context(store())
-    if providers is not None:
-        opened["providers"] = await _open_providers(stack, providers)
-    return opened
+async def hold_open(
+    open_notifier: Callable[..., AbstractAsyncContextManager[N]],
+    store: StoreOpener | None,
+    providers: ProviderOpeners | ProviderOpener | None,
+    opened: Callable[[N], object],
+    leave: trio.Event,
+) -> None:
+    """Open a notifier with its store and providers, give it to `opened`, and keep it open until `leave` is set."""
+    async with AsyncExitStack() as stack:
+        resources: dict[str, Any] = {}
+        if store is not None:
+            resources["store"] = await stack.enter_async_context(store())
+        if providers is not None:
+            resources["providers"] = await _open_providers(stack, providers)
+        opened(await stack.enter_async_context(open_notifier(**resources)))
+        await leave.wait()
 
 
 async def _open_providers(

@@ -9,15 +9,23 @@ import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Generic, TypeVar
 
 import trio
 
 from actors.domain.notification_state import NotificationState
 from actors.errors import NotifierClosed, WouldDeadlock
-from actors.hosts.opening import Hosted, N, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
-from actors.kernel.futures import Future
+from actors.hosts.opening import (
+    Answer,
+    Hosted,
+    N,
+    ProviderOpener,
+    ProviderOpeners,
+    StoreOpener,
+    check_openers,
+    hold_open,
+)
 from actors.messages import NotificationChannel, Priority, SendNotification
 from actors.pipeline.event_bus import Subscriber, check_timeout
 from actors.pipeline.orders import Acceptance
@@ -33,42 +41,19 @@ _MAY_BE_CANCELLED = "it may be cancelled yet: its state tells"
 _MAY_GO_ON = "what was asked for may happen yet"
 
 
-class _Call(Generic[T]):
+class _Call(Answer[T]):
     """A question of a thread to the notifier's thread, and its answer."""
 
-    __slots__ = ("_answered", "_error", "_late", "_value", "ask")
-
-    def __init__(self, ask: Callable[[], Awaitable[T]], late: str) -> None:
-        self.ask = ask
-        self._late = late
-        """What may become of it when its answer is late."""
+    def __init__(self, question: Callable[[], Awaitable[T]], late: str) -> None:
         self._answered = threading.Lock()
         self._answered.acquire()
-        self._value: T
-        self._error: BaseException | None = None
+        super().__init__(self._answered.release)
+        self._question = question
+        self._late = late
+        """What may become of it when its answer is late."""
 
     def begin(self) -> None:
-        try:
-            answer = self.ask()
-        except Exception as error:
-            self.fail(error)
-        else:
-            assert isinstance(answer, Future)
-            answer.when_done(functools.partial(self._take, answer))
-
-    def _take(self, answer: Future[T]) -> None:
-        try:
-            self.succeed(answer.get(timeout=0))
-        except Exception as error:
-            self.fail(error)
-
-    def succeed(self, value: T) -> None:
-        self._value = value
-        self._answered.release()
-
-    def fail(self, error: BaseException) -> None:
-        self._error = error
-        self._answered.release()
+        self.ask(self._question)
 
     def refuse(self) -> None:
         self.fail(NotifierClosed())
@@ -76,9 +61,7 @@ class _Call(Generic[T]):
     def wait(self, timeout: float | None) -> T:
         if not self._answered.acquire(timeout=-1 if timeout is None else float(min(timeout, threading.TIMEOUT_MAX))):
             raise TimeoutError(f"no answer within {timeout:g} s; {self._late}")
-        if self._error is not None:
-            raise self._error
-        return self._value
+        return self.result()
 
 
 class ThreadNotifier(Hosted[N]):
@@ -204,22 +187,13 @@ class ThreadNotifier(Hosted[N]):
 
 def _spawn(call: _Call[T], function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
     try:
-        trio.lowlevel.spawn_system_task(_run, call, function, args)
+        trio.lowlevel.spawn_system_task(call.run, function, *args)
     except RuntimeError:  # trio ends: it takes no task any more, though it still makes this call
         call.refuse()
 
 
-async def _run(call: _Call[T], function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
-    try:
-        call.succeed(await function(*args))
-    except trio.Cancelled:
-        call.fail(NotifierClosed("the notifier was closed before the outcome of this was known"))
-    except BaseException as error:
-        call.fail(error)
-
-
 class _Host(Generic[N]):
-    def __init__(self, hold: Callable[[_Host[N]], Awaitable[None]]) -> None:
+    def __init__(self, hold: Callable[[Callable[[N], object], trio.Event], Awaitable[None]]) -> None:
         self.opened: ThreadNotifier[N] | None = None
         self.error: BaseException | None = None
         self.scope = trio.CancelScope()
@@ -246,7 +220,11 @@ class _Host(Generic[N]):
         self.token = trio.lowlevel.current_trio_token()
         self.is_running.set()
         with self.scope:
-            await self._hold(self)
+            await self._hold(self._opened, self.leave)
+
+    def _opened(self, inside: N) -> None:
+        self.opened = ThreadNotifier(inside)
+        self.is_up.set()
 
     def end(self, how: Callable[[], object]) -> None:
         """Have it end, and wait for that. An exception meanwhile, as by Ctrl-C, cancels what is left of it."""
@@ -273,15 +251,7 @@ def open_in_thread(
 ) -> Generator[ThreadNotifier[N], None, None]:
     """Open a notifier in a thread of its own; see :meth:`Notifier.open_in_thread`."""
     check_openers(store, providers)
-
-    async def hold(host: _Host[N]) -> None:
-        async with AsyncExitStack() as stack:
-            inside = await stack.enter_async_context(open_notifier(**await open_all(stack, store, providers)))
-            host.opened = ThreadNotifier(inside)
-            host.is_up.set()
-            await host.leave.wait()
-
-    host = _Host(hold)
+    host = _Host(functools.partial(hold_open, open_notifier, store, providers))
     pid = os.getpid()
     host.thread.start()
     try:
