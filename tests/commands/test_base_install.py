@@ -177,7 +177,7 @@ plot -> retrylab plot {LACKING}
 validate -> retrylab validate {LACKING}
 wanted the extra lab: pip install 'retrylab[lab]', got no pandas
 wanted the extra lab: pip install 'retrylab[lab]', got no pandas
-wanted the extra lab: pip install 'retrylab[lab]', got no matplotlib
+wanted the extra lab: pip install 'retrylab[lab]', got no numpy
 """
 
 
