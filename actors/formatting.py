@@ -49,6 +49,30 @@ def in_a_unit(value: float, units: Sequence[tuple[float, float, str]]) -> tuple[
 LARGER_UNITS = ((120, 1, "s"), (120, 1 / 60, "min"), (48, 1 / 3600, "h"), (math.inf, 1 / 86_400, "d"))
 """Of durations from a second on."""
 
+_UNITS = ((1000, 1000, "ms"), *LARGER_UNITS)
+
+
+NOTHING = "–"
+"""Stands where there is no value."""
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return a duration in seconds with three significant digits, in a unit that suits it: ``83.3 s``, ``5.5 min``."""
+    if seconds is None:
+        return NOTHING
+    return "0 s" if seconds == 0 else " ".join(in_a_unit(seconds, _UNITS))
+
+
+def instant_text(seconds: float, digits: int = 0) -> str:
+    """Return an instant, in seconds from the start, as a clock shows it that was started then: ``5:31``, ``1:02:05``,
+    ``3 d 1:02:05``; with so many digits behind its seconds."""
+    minutes, rest = divmod(round(seconds * 10**digits), 60 * 10**digits)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    tail = f"{rest / 10**digits:0{digits + 3 if digits else 2}.{digits}f}"
+    day = f"{days:,}\N{NO-BREAK SPACE}d\N{NO-BREAK SPACE}" if days else ""
+    return f"{day}{hours}:{minutes:02d}:{tail}" if days or hours else f"{minutes}:{tail}"
+
 
 _HIDDEN = "**********"
 _PASSWORD = re.compile(r"(password\s*=\s*)(?:'(?:[^'\\]|\\.)*'?|[^\s'\"\])},]+)", re.IGNORECASE)

@@ -85,8 +85,10 @@ def compare(
     if as_json:
         typer.echo(json.dumps(comparison.document, indent=2, allow_nan=False))
     else:
-        from simulation.experiments.comparison_table import print_comparison
+        from simulation.reporting.console import print_sheets, print_written
 
-        print_comparison(comparison, out if unsaved is None else None)
+        print_sheets(comparison.sheet)
+        if out is not None and unsaved is None:
+            print_written(str(out))
     if unsaved is not None:
         refuse([unsaved])

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from simulation.reporting.console import WIDTH_OF_A_FILE
+from simulation.reporting.console import stdout
 from simulation.results.formatting import NOTHING
+from simulation.sheets import Column, Kind, Lines, Row, Sheet, printable, terminal
 
 Document = Mapping[str, Any]
-
-
-def plain(value: Any) -> Text:
-    """Return a value as text in which every control character is written out, a line break too."""
-    text = NOTHING if value is None else str(value)
-    return Text("".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text))
-
-
-def stdout() -> Console:
-    """Return where to print."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE, highlight=False)
 
 
 def at(text: str | None) -> str:
@@ -51,7 +39,7 @@ def print_letters(letters: Sequence[Document], after: str | None) -> None:
     headings = ("id", "channel", "recipient", "reason", ">attempts", "dead-lettered, UTC", "served")
     _print(console, headings, rows, "no dead letters")
     if after is not None:
-        console.print(Text.assemble("more: --after ", plain(after)), style="dim", soft_wrap=True)
+        console.print(Text.assemble("more: --after ", printable(after)), style="dim", soft_wrap=True)
 
 
 def _served(letter: Document) -> str | None:
@@ -126,26 +114,25 @@ def print_dry_run(action: str, dry_run: Document) -> None:
         ]
         _print(console, (">letters", "reason", "oldest, UTC", "newest, UTC"), rows, "")
         ids = [each["id"] for each in dry_run["sample"]]
-        console.print(Text.assemble("such as ", plain(", ".join(ids))), soft_wrap=True)
+        console.print(Text.assemble("such as ", printable(", ".join(ids))), soft_wrap=True)
 
 
 def print_notification(shown: Document) -> None:
     """Print all that is known of one notification."""
     console, command = stdout(), shown["command"]
     served = ", served" if _served(shown["dead_letter"] or {}) else ""
-    console.print(Text.assemble((str(plain(shown["id"])), "bold"), "  ", shown["state"], served), soft_wrap=True)
+    console.print(Text.assemble((printable(shown["id"]).plain, "bold"), "  ", shown["state"], served), soft_wrap=True)
     facts = {name: command[name] for name in ("channel", "recipient", "user", "subject", "message")}
     facts["metadata"] = json.dumps(command["metadata"], ensure_ascii=False) if command["metadata"] else None
     facts["expires after"] = None if command["expires_after"] is None else f"{command['expires_after']:g} s"
     facts["priority"] = command.get("priority")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    rows: list[tuple[Any, ...]] = []
     for name, value in facts.items():
         if value is not None:
             accepted = shown["accepted"].get(name, value)
-            table.add_row(name, plain(value), style=None)
-            if accepted != value:
-                table.add_row("", Text.assemble("accepted as ", plain(accepted)), style="dim")
-    console.print(table)
+            rows.append((name, str(value)))
+            rows += [("", f"accepted as {accepted}")] if accepted != value else []
+    _print(console, ("", ""), rows, "")
     console.print()
     rows = [(at(event["at"]), _words(event["event"]), _details(event)) for event in shown["events"]]
     _print(console, ("at, UTC", "what happened", ""), rows, "its events are no longer kept")
@@ -168,11 +155,11 @@ _SHOWN_OF_EVENTS = (
 )
 
 
-def _details(event: Document) -> Text:
+def _details(event: Document) -> Lines:
     lines = [f"{name.replace('_', ' ')}: {event[name]}" for name in _SHOWN_OF_EVENTS if event.get(name) is not None]
     if event.get("edit"):
         lines.append(f"edited: {json.dumps(event['edit'], ensure_ascii=False)}")
-    return Text("\n").join(map(plain, lines))
+    return Lines(lines)
 
 
 def _words(name: str) -> str:
@@ -181,14 +168,10 @@ def _words(name: str) -> str:
     return words.strip()
 
 
-def _print(console: Console, headings: Iterable[str], rows: Sequence[Sequence[Any]], nothing: str) -> None:
+def _print(console: Console, headings: Sequence[str], rows: Sequence[Sequence[Any]], nothing: str) -> None:
     """Print a table; a heading that begins with ``>`` is of numbers."""
     if not rows:
         console.print(nothing, style="dim")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(heading.removeprefix(">"), justify="right" if heading[0:1] == ">" else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(each if isinstance(each, Text) else plain(each) for each in row))
-    console.print(table)
+    columns = [Column(each.removeprefix(">"), Kind.NUMBER if each[:1] == ">" else Kind.TEXT, True) for each in headings]
+    console.print(terminal(Sheet(columns=columns, rows=list(map(Row, rows)))))

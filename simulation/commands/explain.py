@@ -45,7 +45,7 @@ def explain(
     """
     from actors.errors import ConfigurationError
     from simulation.experiments.explaining.explain import explain as explain_settings
-    from simulation.experiments.explaining.printing import print_explanation
+    from simulation.reporting.console import print_sheets
 
     check_lab("explain", out=out)
     with exits_in_words(file or Path("defaults"), out):
@@ -60,6 +60,6 @@ def explain(
     if as_json:
         typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
         return
-    print_explanation(found.scenario.name, found.channels)
+    print_sheets(*found.sheets)
     if out is not None:
         typer.echo(f"written to {out}")

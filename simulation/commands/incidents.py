@@ -52,9 +52,10 @@ def incidents(
                 document["remedy"] = changes[document["incident"]].changes
         typer.echo(json.dumps(documents, indent=2, allow_nan=False))
     else:
-        from simulation.experiments.incidents_table import print_remedies, print_verdicts
+        from simulation.experiments.incidents_table import print_remedies, verdicts_sheet
+        from simulation.reporting.console import print_sheets
 
-        print_verdicts(found, "the defaults" if file is None else file.name)
+        print_sheets(verdicts_sheet(found, "the defaults" if file is None else file.name))
         if remedies:
             print_remedies(changes)
         elif not all(verdict.holds for verdict in found):

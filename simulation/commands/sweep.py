@@ -81,8 +81,9 @@ def sweep(
     An interrupted sweep resumes where it stopped. Exit code 0: it has finished; 2: bad input; 3: an invariant broke;
     4: a worker process is gone.
     """
-    from simulation.experiments.sweeping.printing import METRICS, print_sweep
+    from simulation.experiments.sweeping.result import SHOWN
     from simulation.experiments.sweeping.sweep import Plan
+    from simulation.reporting.console import print_sheets, print_written
     from simulation.reporting.terminal import watch_runs
     from simulation.running.replicates import kinds_of_metrics
     from simulation.scenario.space import parse_space
@@ -101,11 +102,12 @@ def sweep(
             sets or [],
             half_widths(within),
         )
-        shown = kinds_of_metrics(metrics or METRICS, plan.scenarios, "--metric")
+        shown = kinds_of_metrics(metrics or SHOWN, plan.scenarios, "--metric")
         announce(file, plan.scenarios, len(plan.seeds), workers, dask)
         with watch_runs(quiet=as_json, figures=shown) as progress:
             swept = plan.run(workers, dask, out, finished.counted(progress))
     if as_json:
         typer.echo(json.dumps(swept.document(list(shown)), indent=2, allow_nan=False))
     else:
-        print_sweep(swept, shown, f"retrylab plot {shlex.quote(str(out))}", out)
+        print_sheets(swept.sheet(shown))
+        print_written(f"{out}; to see it: retrylab plot {shlex.quote(str(out))}")

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -18,23 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs
-from simulation.experiments.precision import Precision, half_width
+from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs, pairs_text
+from simulation.experiments.precision import Precision
 from simulation.experiments.setting_columns import setting_column
 from simulation.experiments.sweeping.design import grid
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
-from simulation.results.formatting import NOTHING, line, metric_text, seeds_text
+from simulation.results.formatting import LABEL_MAX, NOTHING, line, metric_text, never_text, seeds_text
 from simulation.running.executors import RunMetrics, Task, executor
 from simulation.running.replicates import Values, checked_metrics
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.metrics import MetricKind, metric_kind
-from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.seeds import seeds_of
 from simulation.scenario.space import Setting, load_all, space
 from simulation.scenario.sweep import RUNS_MAX
 from simulation.scenario.writing import file_of
+from simulation.sheets import Column, Kind, Row, Sheet, notebook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,19 +220,38 @@ class Comparison:
         return line("Comparison", self.scenario.name, facts)
 
     def _repr_html_(self) -> str:
-        columns = ("metric", *(setting.label for setting in self.settings))
-        rows = [
-            [metric, *(self._cell(metric, number) for number in range(len(self.settings)))] for metric in self.over_runs
-        ]
-        note = "± 95% of the difference to the first, seed by seed; *: excludes 0" if len(self.seeds) > 1 else ""
-        return shown_as_html(repr(self).strip("<>"), columns, rows, note)
+        return notebook(self.sheet)
 
-    def _cell(self, metric: str, number: int) -> str:
-        over, found = self.over_runs[metric][number], self.differences[metric][number]
-        text = NOTHING if over.middle is None else metric_text(over.middle, self.figure(metric))
-        if found is None or not math.isfinite(half := half_width(found)):
-            return text
-        return f"{text} ({found.value:+.3g} ± {half:.2g}{'*' if found.excludes_0 else ''})"
+    @property
+    def sheet(self) -> Sheet:
+        """How the settings compare: a row for each metric and setting."""
+        labels = [setting.label for setting in self.settings]
+        said: list[str] = []
+        if max(map(len, labels)) > LABEL_MAX:
+            said = [f"#{number}  {label}" for number, label in enumerate(labels, start=1)]
+            labels = [f"#{number}" for number in range(1, len(labels) + 1)]
+        columns = (Column(""), Column("mean", Kind.NUMBER), Column("difference", Kind.NUMBER), Column(""))
+        about = f"{seeds_text(self.seeds)} · {len(self.settings)} settings on the same seeds"
+        rows = list(self._rows(labels))
+        return Sheet(self.scenario.name, columns, rows, list(self._how_to_read()), said, self.notes, about)
+
+    def _rows(self, labels: Sequence[str]) -> Iterator[Row]:
+        for metric, of_setting in self.over_runs.items():
+            kind, runs = self.figure(metric), len(self.seeds)
+            yield Row((metric, "median" if kind is MetricKind.QUANTILE else "", "", ""), "heading")
+            for label, over, found in zip(labels, of_setting, self.differences[metric], strict=True):
+                difference, *notes = _difference_cells(found, kind, runs)
+                never = never_text(over.never, over.n)
+                notes += [f"({never})"] if never else []
+                middle = None if over.middle is None else metric_text(over.middle, kind)
+                yield Row((label, middle, difference, " ".join(filter(None, notes))), "part")
+
+    def _how_to_read(self) -> Iterator[str]:
+        if len(self.seeds) > 1:
+            yield "± 95% confidence, Student's t over the differences by seed; *: excludes 0"
+            found = [one for of_setting in self.differences.values() for one in of_setting if one is not None]
+            if any(one.mean is None for one in found):
+                yield "where one of a pair is never: the median difference, and * by the sign test"
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -325,6 +343,25 @@ def save_comparison(comparison: Comparison, directory: str | Path) -> list[Path]
     comparison.runs.to_parquet(written[2], index=False)
     written[0].write_text(json.dumps(comparison.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return written
+
+
+def _difference_cells(found: Difference | None, kind: MetricKind, replicates: int) -> tuple[str, str]:
+    if found is None:
+        return "", ""
+    value = found.value
+    if not found.more and not found.less:
+        difference, interval = "same", ""
+    else:
+        difference = NOTHING if value is None else ("-" if value < 0 else "+") + metric_text(abs(value), kind, 3)
+        if found.mean is None:
+            interval = pairs_text(found)
+        else:
+            interval = "" if found.half_width is None else f"± {metric_text(found.half_width, kind, 3)}"
+    if found.excludes_0:
+        interval += " *"
+    if found.pairs < replicates:
+        interval += f" ({found.pairs} of {replicates} pairs)"
+    return difference, interval.strip()
 
 
 def _typed(frame: pd.DataFrame, settings: Sequence[Setting]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from simulation.fitting.slowness import Brownout, find_brownouts, slowness
 from simulation.fitting.throttling import fit_throttling
 from simulation.fitting.windows import Window
 from simulation.results.formatting import line
-from simulation.scenario.notebook_html import shown_as_html
+from simulation.sheets import Column, Row, Sheet, notebook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,10 +71,10 @@ class Fit:
         return line("Fit", self.log.source, [counted(len(self.log), "attempt"), *self.providers])
 
     def _repr_html_(self) -> str:
-        rows = [(name, *found) for name, provider in self.providers.items() for found in lines_of(provider)]
+        rows = [Row((name, *found)) for name, provider in self.providers.items() for found in lines_of(provider)]
         notes = [f"{name}: {said}" for name, provider in self.providers.items() for said in provider.notes]
-        columns = ("provider", "setting", "value", "95% interval", "evidence")
-        return shown_as_html(repr(self).strip("<>"), columns, rows, " ".join([*self.notes, *notes]))
+        columns = [Column(each) for each in ("provider", "setting", "value", "95% interval", "evidence")]
+        return notebook(Sheet(repr(self).strip("<>"), columns, rows, [*self.notes, *notes]))
 
 
 def fit(

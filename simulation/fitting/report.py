@@ -46,9 +46,9 @@ def print_reading(log: AttemptLog) -> None:
     if "next_retry_at_s" not in log.unread:
         read = ", ".join(name if name == role else f"{name} as {role}" for name, role in log.used.items())
         text = f"columns read: {read}; not read: {', '.join(log.unread) or 'none'}"
-        stdout().print(escape(text), highlight=False)
+        stdout().print(escape(text))
     for warning in log.warnings:
-        stdout().print(f"warning: {escape(warning)}", style="bold yellow", highlight=False)
+        stdout().print(f"warning: {escape(warning)}", style="bold yellow")
 
 
 def print_fit(fit: Fit, written: list[str]) -> None:
@@ -59,11 +59,10 @@ def print_fit(fit: Fit, written: list[str]) -> None:
     console, log = stdout(), fit.log
     console.print(
         f"[bold]{escape(log.source)}[/bold]  {counted(len(log), 'attempt')} in {duration_text(log.duration_s)}",
-        highlight=False,
     )
     print_reading(log)
     for note in fit.notes:
-        console.print(f"note: {escape(note)}", style="dim", highlight=False)
+        console.print(f"note: {escape(note)}", style="dim")
     for found in fit.providers.values():
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         table.add_column(escape(found.name), no_wrap=True)
@@ -85,7 +84,7 @@ def print_fit(fit: Fit, written: list[str]) -> None:
         console.print(table)
         for text in (*(f"note: {note}" for note in found.notes), not_found(found)):
             if text:
-                console.print(escape(text), style="dim", highlight=False)
-    console.print(NOT_LOOKED_FOR, style="dim", highlight=False)
+                console.print(escape(text), style="dim")
+    console.print(NOT_LOOKED_FOR, style="dim")
     if written:
-        console.print(f"written to {escape(', '.join(written))}", highlight=False, soft_wrap=True)
+        console.print(f"written to {escape(', '.join(written))}", soft_wrap=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from rich.markup import escape
-from rich.table import Table
 
 from simulation.fitting.report import print_reading
 from simulation.fitting.whatif import Replayed, WhatIf
-from simulation.reporting.console import print_table, stdout
+from simulation.reporting.console import print_sheets, stdout
 from simulation.results.formatting import NOTHING, duration_text, seeds_text
+from simulation.sheets import Column, Kind, Row, Sheet
 
 CANNOT_KNOW = (
     "A replay cannot know what the provider would have done under another load: its answers are those of that time, "
@@ -18,6 +18,8 @@ CANNOT_KNOW = (
     "before it, as at an open breaker, is taken to come later. What goes on after the end of the record meets the "
     "provider of its last moments."
 )
+
+HEADINGS = ("", "recorded", "replayed", "", "difference")
 
 _LABELS = {
     "notifications": "notifications",
@@ -39,25 +41,17 @@ def print_whatif(found: WhatIf) -> None:
     console.print(
         f"[bold]{escape(found.log.source)}[/bold] under the policies of [bold]{escape(found.scenario.name)}[/bold]  "
         f"{runs}",
-        highlight=False,
     )
     print_reading(found.log)
     for note in found.notes:
-        console.print(f"note: {escape(note)}", style="dim", highlight=False)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("", no_wrap=True)
-    for heading in ("recorded", "replayed", "", "difference"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+        console.print(f"note: {escape(note)}", style="dim")
+    rows = []
     for channel, metrics in found.channels.items():
-        table.add_row(f"[bold]{escape(channel)}[/bold]")
-        for name, metric in metrics.items():
-            table.add_row(f"  {_LABELS[name]}", *_cells(name, metric))
-    print_table(table)
-    if len(seeds) > 1:
-        console.print(
-            "± where one more replay lies, in 95 of 100; *: the record does not", style="dim", highlight=False
-        )
-    console.print(CANNOT_KNOW, style="dim", highlight=False)
+        rows.append(Row((channel, "", "", "", ""), "heading"))
+        rows += [Row((_LABELS[name], *_cells(name, metric)), "part") for name, metric in metrics.items()]
+    columns = [Column(heading, Kind.NUMBER if heading else Kind.TEXT) for heading in HEADINGS]
+    notes = ["± where one more replay lies, in 95 of 100; *: the record does not"] if len(seeds) > 1 else []
+    print_sheets(Sheet(columns=columns, rows=rows, notes=[*notes, CANNOT_KNOW]))
 
 
 def _cells(name: str, metric: Replayed) -> tuple[str, str, str, str]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.table import Table
 
 from actors.formatting import plain_number
 from simulation.reporting.facts import facts
-from simulation.results.formatting import NOTHING, amplification_text, duration_text, quantile_text, value_text
+from simulation.results.formatting import NOTHING, duration_text, value_text
 from simulation.results.result import REPORT_FILE, Result
+from simulation.results.sheet import IN_SHORT, channels_sheet
 from simulation.running.deciding import decision_text
 from simulation.scenario.identity import entries_apart
+from simulation.sheets import Column, Kind, Sheet, terminal
 
 WIDTH_OF_A_FILE = 120
 """In a file or a pipe there is no terminal whose width could be taken."""
@@ -36,82 +36,69 @@ def print_result(result: Result, directory: Path | None, comparison: str = "") -
     summary = result.summary
     console.print(
         f"[bold]{escape(summary['scenario'])}[/bold]  seed {summary['seed']} · {summary['runtime']} · "
-        f"{duration_text(summary['simulated_s'])} simulated",
-        highlight=False,
+        f"{duration_text(summary['simulated_s'])} simulated"
     )
     if result.scenario.description:
-        console.print(escape(result.scenario.description), style="dim", highlight=False)
-    print_table(_figures_table(result))
-    for fact in facts(result):
-        console.print(escape(fact), highlight=False)
+        console.print(escape(result.scenario.description), style="dim")
+    print_sheets(_figures_sheet(result))
     for expectation, entry in zip(result.scenario.expect, summary["expectations"], strict=True):
         value = value_text(entry, lambda value: plain_number(value, 6))
         decided = decision_text(expectation, entry)
         told = "; ".join([f"is {value}", *([decided] if decided else [])])
-        console.print(f"{_MARKS[entry['holds']]}  {escape(entry['text'])}  [dim]{told}[/dim]", highlight=False)
+        console.print(f"{_MARKS[entry['holds']]}  {escape(entry['text'])}  [dim]{told}[/dim]")
     if result.checked:
         names = ", ".join(result.checked)
-        console.print(f"[dim]checked: {len(result.checked)} invariants: {escape(names)}[/dim]", highlight=False)
-        console.print(f"[dim]{escape(comparison)}[/dim]", highlight=False)
-    console.print(f"[dim]digest {summary['digest']}[/dim]", highlight=False, soft_wrap=True)
+        console.print(f"[dim]checked: {len(result.checked)} invariants: {escape(names)}[/dim]")
+        console.print(f"[dim]{escape(comparison)}[/dim]")
+    console.print(f"[dim]digest {summary['digest']}[/dim]", soft_wrap=True)
     if directory is not None:
-        console.print(
-            f"report {escape(str(directory / REPORT_FILE))}, its tables beside it", highlight=False, soft_wrap=True
-        )
+        console.print(f"report {escape(str(directory / REPORT_FILE))}, its tables beside it", soft_wrap=True)
 
 
 def stdout() -> Console:
     """Return the console on stdout; where that is no terminal, with a width that suits a file."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE, highlight=False)
 
 
-def print_notes(notes: Iterable[str]) -> None:
-    """Print what is to be known of results beside them, a line each."""
-    for note in notes:
-        stdout().print(f"[yellow]{escape(note)}[/yellow]", highlight=False, soft_wrap=True)
-
-
-def print_table(table: Table) -> None:
-    """Print a table on stdout as wide as it has to be: a narrower terminal breaks its lines, and cuts off no digits."""
+def print_sheets(*sheets: Sheet) -> None:
+    """Print sheets on stdout with an empty line between two; a table is as wide as it has to be, unless it folds."""
     console = stdout()
+    for number, sheet in enumerate(sheets):
+        if number:
+            console.print()
+        if sheet.title:
+            about = f"  {escape(sheet.about)}" if sheet.about else ""
+            console.print(f"[bold]{escape(sheet.title)}[/bold]{about}", soft_wrap=True)
+        if sheet.rows:
+            _print_table(sheet)
+        for note in sheet.notes:
+            console.print(f"[dim]{escape(note)}[/dim]")
+        for sentence in sheet.said:
+            console.print(escape(sentence))
+        for warning in sheet.warnings:
+            console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True)
+
+
+def print_written(where: str) -> None:
+    """Print where results were written."""
+    stdout().print(f"written to {escape(where)}", soft_wrap=True)
+
+
+def _print_table(sheet: Sheet) -> None:
+    console, table = stdout(), terminal(sheet)
     width = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
-    (console if width <= console.width else Console(width=width)).print(table)
+    fits = width <= console.width or any(column.folds for column in sheet.columns)
+    (console if fits else Console(width=width)).print(table)
 
 
-_COUNTS = {
-    "offered": "offered",
-    "delivered": "delivered",
-    "dead": "dead_lettered",
-    "unwanted": "unwanted",
-    "in flight": "in_flight",
-}
-_ALWAYS_SHOWN = {"offered", "delivered", "dead"}
-
-
-def _figures_table(result: Result) -> Table:
-    summary = result.summary
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    counts = {name: key for name, key in _COUNTS.items() if name in _ALWAYS_SHOWN or summary[key]}
-    table.add_column("channel", no_wrap=True)
-    for heading in (*counts, "attempts", "p50", "p99", "breaker open"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    entries = entries_apart(result.scenario)
-    for channel, figures in summary["channels"].items():
-        table.add_row(channel, *_cells(figures, counts), _open_text(figures["breaker"]))
-    for name in entries:
-        table.add_row(f"  {name}", *_cells(summary["workload"][name], counts), "", style="dim")
-    if len(summary["channels"]) > 1:
-        table.add_row("all", *_cells(summary, counts), "", style="bold")
-    return table
-
-
-def _cells(figures: dict[str, Any], counts: dict[str, str]) -> list[str]:
-    return [
-        *(f"{figures[key]:,}" for key in counts.values()),
-        amplification_text(figures["retry_amplification"]),
-        *(quantile_text(figures, key) for key in ("p50", "p99")),
-    ]
+def _figures_sheet(result: Result) -> Sheet:
+    sheet = channels_sheet(result.summary, entries_apart(result.scenario)).only(*IN_SHORT)
+    channels = result.summary["channels"]
+    opened = [_open_text(figures["breaker"]) for figures in channels.values()]
+    opened += [""] * (len(sheet.rows) - len(opened))
+    rows = [row._replace(cells=[*row.cells, text]) for row, text in zip(sheet.rows, opened, strict=True)]
+    return sheet._replace(columns=[*sheet.columns, Column("breaker open", Kind.NUMBER)], rows=rows, said=facts(result))
 
 
 def _open_text(breaker: dict[str, Any]) -> str:

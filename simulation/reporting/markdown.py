@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from actors.formatting import counted
 from simulation.reporting.expectation_report import ExpectationResult, in_words
 from simulation.reporting.facts import defaults_at_work, facts
+from simulation.sheets import Code, Column, Row, Sheet, Word, markdown as table, markdown_text
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -60,17 +60,19 @@ def markdown(runs: Sequence[RunFacts], problems: Sequence[str], of: int) -> str:
     """
     lines = [f"### retrylab: {_headline(runs, problems, of)}", ""]
     if runs:
-        lines += [*_table(["result", "scenario", "seed", "digest"], map(_row, runs)), ""]
+        columns = [Column(heading) for heading in ("result", "scenario", "seed", "digest")]
+        lines += [*table(Sheet(columns=columns, rows=list(map(_row, runs)))), ""]
     failing = [run for run in runs if run.failing]
     if failing:
+        columns = [Column(heading) for heading in ("scenario", "expectation", "wanted", "is", "off")]
         rows = [row for run in failing for row in _failures(run)]
-        lines += [*_table(["scenario", "expectation", "wanted", "is", "off"], rows), ""]
+        lines += [*table(Sheet(columns=columns, rows=rows)), ""]
         for run in failing:
             if run.said:
-                lines += [f"{_plain(run.scenario)}:", "", *(f"- {_plain(fact)}" for fact in run.said), ""]
+                lines += [f"{markdown_text(run.scenario)}:", "", *(f"- {markdown_text(fact)}" for fact in run.said), ""]
     for run in runs:
         if run.defaults and not run.failing:
-            lines += [f"{_plain(run.scenario)}:", "", *(f"- {_plain(text)}" for text in run.defaults), ""]
+            lines += [f"{markdown_text(run.scenario)}:", "", *(f"- {markdown_text(text)}" for text in run.defaults), ""]
     if failing:
         lines += ["Run again:", "", *_verbatim(run.again for run in failing), ""]
     if problems:
@@ -92,31 +94,21 @@ def _headline(runs: Sequence[RunFacts], problems: Sequence[str], of: int) -> str
     return text + (f" · {counted(len(problems), 'problem')}" if problems else "")
 
 
-def _row(run: RunFacts) -> list[str]:
+def _row(run: RunFacts) -> Row:
     count, failing = len(run.expectations), len(run.failing)
     if failing:
-        result = f"**fails** {failing:,} of {counted(count, 'expectation')}"
+        result = Word("fails", "bad", f"{failing:,} of {counted(count, 'expectation')}")
     else:
         undecided = f", {run.undecided:,} undecided" if run.undecided else ""
-        result = f"meets {counted(count - run.undecided, 'expectation')}{undecided}" if count else "expects nothing"
-    return [result, _plain(run.scenario), str(run.seed), f"`{run.digest[:DIGEST]}`"]
+        met = f"meets {counted(count - run.undecided, 'expectation')}{undecided}"
+        result = Word(met if count else "expects nothing", "fine")
+    return Row((result, run.scenario, str(run.seed), Code(run.digest[:DIGEST])))
 
 
-def _failures(run: RunFacts) -> Iterator[list[str]]:
+def _failures(run: RunFacts) -> Iterator[Row]:
     for each in run.failing:
         value, wanted, off = each.words
-        yield [_plain(run.scenario), f"`{each.text}`", _plain(wanted), _plain(value), _plain(off or "")]
-
-
-def _table(headings: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
-    for cells in (headings, [":--"] * len(headings), *rows):
-        yield f"| {' | '.join(cells)} |"
-
-
-def _plain(text: str) -> str:
-    """Return a text that stands in a cell as it is, in one line and with no markup in it."""
-    escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", " ".join(text.split()))
-    return html.escape(escaped, quote=False)
+        yield Row((run.scenario, Code(each.text), wanted, value, off or ""))
 
 
 def _verbatim(texts: Iterable[str]) -> list[str]:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from actors.formatting import LARGER_UNITS, counted, in_a_unit, plain_number
+from actors.formatting import NOTHING as NOTHING, counted, duration_text as duration_text, plain_number
 from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind
+from simulation.sheets import Kind, cell_text
 
 if TYPE_CHECKING:
     from simulation.scenario import Scenario
@@ -66,9 +67,6 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
 
 
-NOTHING = "–"
-"""Stands where there is no value."""
-
 LABEL_MAX = 34
 """Longer names of settings are numbered, so that a table of them fits eighty columns."""
 
@@ -78,10 +76,18 @@ def amplification_text(value: float | None) -> str:
     return NOTHING if value is None else f"×{value:.2f}"
 
 
-def quantile_text(figures: Mapping[str, Any], name: str) -> str:
-    """Return a quantile of the delivery times among the metrics of a summary, such as p99."""
+def quantile(figures: Mapping[str, Any], name: str) -> float | None:
+    """Return a quantile of the delivery times among the metrics of a summary, such as p99, in seconds.
+
+    It is infinite where it is never, and None where nothing was offered.
+    """
     times = figures["delivery_time_s"]
-    return NEVER if times[name] is None and times[NEVER] else duration_text(times[name])
+    return math.inf if times[name] is None and times[NEVER] else times[name]
+
+
+def quantile_text(figures: Mapping[str, Any], name: str) -> str:
+    """Return such a quantile as text."""
+    return cell_text(quantile(figures, name), Kind.DURATION)
 
 
 def value_text(expectation: Mapping[str, Any], number: Callable[[float], str]) -> str:
@@ -94,18 +100,6 @@ def value_text(expectation: Mapping[str, Any], number: Callable[[float], str]) -
     if expectation["value"] is None:
         return NEVER if expectation.get("never") else NOTHING
     return number(expectation["value"])
-
-
-_UNITS = ((1000, 1000, "ms"), *LARGER_UNITS)
-
-
-def duration_text(seconds: float | None) -> str:
-    """Return a duration with three significant digits, in a unit that suits it."""
-    if seconds is None:
-        return NOTHING
-    if seconds == 0:
-        return "0 s"
-    return " ".join(in_a_unit(seconds, _UNITS))
 
 
 def never_text(never: int, runs: int) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel
 from simulation.results.formatting import line_of_run
-from simulation.results.notebook import run_as_html
 from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
+from simulation.results.sheet import run_as_html
 from simulation.scenario import Scenario
 from simulation.scenario.metrics import VERSION, WINDOWS
 

@@ -14,8 +14,8 @@ from actors.settings.csv_column import read_file, reading_by
 from actors.settings.file import text_of
 from simulation.results.files import read_table
 from simulation.results.formatting import line_of_run
-from simulation.results.notebook import run_as_html
 from simulation.results.result import INTERRUPTED_TABLE, SCENARIO_FILE, SUMMARY_FILE, UPSTREAM_TABLE
+from simulation.results.sheet import run_as_html
 from simulation.scenario import Scenario, parse
 
 if TYPE_CHECKING:

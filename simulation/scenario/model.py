@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from actors.formatting import duration_text
 from actors.instants import ns, since_1970_ns
 from actors.kernel.node import names_at_nodes
 from actors.messages import BreakerState, NotificationChannel, Priority
@@ -46,7 +47,6 @@ from simulation.scenario.arrivals import DAY_NS, arrival_times_ns
 from simulation.scenario.expectations import Entry as ExpectEntry, flattened
 from simulation.scenario.metrics import Outline, entry_names
 from simulation.scenario.nodes import Nodes, NodesConfig
-from simulation.scenario.notebook_html import scenario_as_html
 from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig
 from simulation.scenario.sweep import Sweep
@@ -58,6 +58,7 @@ from simulation.scenario.workload import (
     by_its_keys,
     class_of,
 )
+from simulation.sheets import Column, Row, Sheet, notebook
 
 _MONDAY_TO_1970_NS = 3 * DAY_NS
 """1970 began on a Thursday."""
@@ -294,7 +295,17 @@ class Scenario(Settings):
         return config
 
     def _repr_html_(self) -> str:
-        return scenario_as_html(self)
+        called = [(entry.called, entry.name) for entry in self.workload]
+        facts = {
+            "lasts": f"{duration_text(self.duration)}, then a drain",
+            "workload": ", ".join(what if name is None else f"{name} ({what})" for what, name in called),
+            "channels": ", ".join(map(str, self.channels_used)),
+            "faults": "; ".join(", ".join(sorted(map(str, fault.injects))) for fault in self.faults) or "none",
+            "expects": "; ".join(each.text for each in self.expect) or "nothing",
+            "seed": str(self.seed),
+        }
+        columns = (Column(""), Column(""))
+        return notebook(Sheet(self.name, columns, [Row(fact) for fact in facts.items()], said=[self.description]))
 
     @cached_property
     def outline(self) -> Outline:

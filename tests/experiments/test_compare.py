@@ -16,8 +16,8 @@ from scenario_tables import written
 import simulation
 from actors.errors import ConfigurationError, InvariantBreach
 from simulation.experiments import comparison as module
-from simulation.experiments.comparison_table import print_comparison
 from simulation.experiments.paired import difference
+from simulation.reporting.console import print_sheets
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = """
@@ -109,7 +109,7 @@ def test_a_figure_of_nothing_is_none_and_said_so(scenario, capsys):
         "mean": None, "values": [None, None], "difference": None,
     }  # fmt: skip
     assert pd.isna(compared.table["mean"][1])
-    print_comparison(compared, None)
+    print_sheets(compared.sheet)
     assert ["max_attempts=1", "–"] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -130,7 +130,7 @@ def test_a_setting_that_is_never_is_said_to_be_and_is_above_all_others(scenario,
     row = compared.table.iloc[1]
     assert (row["never"], row["median"], row["difference"]) == (7, math.inf, math.inf)
     assert list(compared.runs["delivery_time_s.p99"][7:]) == [math.inf] * 7
-    print_comparison(compared, None)
+    print_sheets(compared.sheet)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "max_attempts=3 never +never 7 more, 0 less * (never in 7 of 7)" in lines
     assert lines[-1] == "where one of a pair is never: the median difference, and * by the sign test"

@@ -10,13 +10,14 @@ from typer.testing import CliRunner
 import simulation
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
-from simulation.experiments.explaining import explain as explaining
-from simulation.experiments.explaining.breaking import cost_in_words, endpoints_in_words, open_spells, opens_s
+from simulation.experiments.explaining import channel as explaining
+from simulation.experiments.explaining.breaker import endpoints_in_words, open_spells, opens_s
+from simulation.experiments.explaining.channel import sheets
+from simulation.experiments.explaining.cost import cost_in_words
+from simulation.experiments.explaining.evidence import By
 from simulation.experiments.explaining.outages import _by_run, has_closed_form, one_call, under_load
-from simulation.experiments.explaining.parts import By
 from simulation.experiments.explaining.picture import picture
 from simulation.experiments.explaining.schedule import drawn_starts, schedules
-from simulation.experiments.explaining.words import grids
 
 EMAIL = NotificationChannel.EMAIL
 
@@ -187,7 +188,7 @@ def test_that_it_is_of_one_node_is_said_where_there_are_more(nodes, breaker, nam
     (email,) = simulation.explain(sets=[*sets, "channels.email.retry.max_attempts=2"], load=1.0).channels
     assert email.left_out == named
     said = f"Of one node, which has the whole load. Left out: {', '.join(named)}."
-    assert grids(email)[-1].note.endswith(said) == bool(named)
+    assert any(note.endswith(said) for sheet in sheets("a", [email]) for note in sheet.notes) == bool(named)
 
 
 def test_when_an_endpoint_is_disabled_is_said_beside_the_breaker():
@@ -239,6 +240,13 @@ def test_settings_alone_are_explained_on_the_defaults():
     assert (sms.channel, sms.load_is, sms.schedules[0].max_attempts) == ("sms", "assumed", 7)
 
 
+@pytest.mark.usefixtures("short")
+def test_a_channel_that_is_only_a_fallback_is_explained_with_an_assumed_load():
+    fallback = {"fallback": {"channel": "sms"}, "retry": {"max_attempts": 2}, **NO_BREAKER}
+    email, sms = simulation.explain(parsed(fallback)).channels
+    assert (email.load_is, sms.channel, sms.load_is) == ("of the scenario", "sms", "assumed")
+
+
 def test_what_cannot_be_explained_is_refused():
     for wrong in ({"load": 0.0}, {"load": float("nan")}, {"channel": "fax"}, {"sets": ["channels.email.retry.x=1"]}):
         with pytest.raises(ConfigurationError):
@@ -249,9 +257,9 @@ def test_what_cannot_be_explained_is_refused():
 def test_whatever_shows_it_says_the_same():
     found = simulation.explain(parsed(NO_BREAKER | {"retry": {"max_attempts": 4, "jitter": "equal"}}))
     html = found._repr_html_()
-    cells = [cell for grid in grids(found.channels[0]) for row in grid.rows for cell in row]
+    cells = [cell for sheet in found.sheets for row in sheet.rows for cell in row.cells if isinstance(cell, str)]
     assert cells
-    assert all(f"<td>{cell}</td>" in html for cell in cells)
+    assert all(f">{cell}</t" in html for cell in cells)
     assert json.loads(json.dumps(found.document))["channels"][0]["under_load"][0]["by"] == "draws"
     (axes,) = picture("a", found.channels).get_axes()
     # One bar for each attempt that jitter spreads, from its earliest to its latest start.

@@ -19,9 +19,9 @@ import simulation
 from actors.errors import ConfigurationError, InvariantBreach
 from simulation.experiments.paired import difference, mean_interval, share_interval
 from simulation.experiments.sweeping.journal import Journal
-from simulation.experiments.sweeping.printing import print_sweep
 from simulation.experiments.sweeping.result import save_sweep
 from simulation.reporting import plots
+from simulation.reporting.console import print_sheets
 from simulation.running import executors
 from simulation.running.cache_key import scenario_hash
 from simulation.scenario import load
@@ -509,7 +509,7 @@ def test_the_runs_of_a_cell_decide_what_is_expected_of_a_share_of_them(tmp_path,
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     save_sweep(swept, tmp_path / "out")
     assert simulation.open_sweep(tmp_path / "out").decided(0) == swept.decided(0)
-    print_sweep(swept, {"sent": MetricKind.COUNT}, "", tmp_path)
+    print_sheets(swept.sheet({"sent": MetricKind.COUNT}))
     printed = " ".join(capsys.readouterr().out.split())
     assert "sent == 1 in 80% of runs" in printed
     assert "holds, 14 of 14 undecided, 20 of 20" in printed

@@ -29,11 +29,12 @@ from simulation.reporting.html.messages import (
     parts_of,
 )
 from simulation.reporting.html.steps import HEAD, TAIL, Interrupted, steps_of
-from simulation.reporting.html.words import clock, duration, exact_seconds, percent
+from simulation.reporting.html.words import clock, duration, exact_seconds
 from simulation.reporting.html.worst import choose
 from simulation.results.result import Result
 from simulation.running.runner import recorder_of
 from simulation.scenario import parse
+from simulation.sheets import share_text
 
 EVERY_KIND = pytest.mark.parametrize(
     "text",
@@ -231,7 +232,7 @@ def test_how_times_and_shares_are_written():
     assert exact_seconds(600 * NS_PER_S) == "600 s"
     assert str(duration(0.25)) == '<span title="0.25 s">250\N{NO-BREAK SPACE}ms</span>'
     assert str(duration(60.0)) == "60\N{NO-BREAK SPACE}s"
-    assert [percent(share) for share in (0, 0.0001, 0.5, 0.996, 0.9999, 1)] == [
+    assert [share_text(share) for share in (0, 0.0001, 0.5, 0.996, 0.9999, 1)] == [
         "0%", "<0.1%", "50%", "99.6%", ">99.9%", "100%",
     ]  # fmt: skip
 

@@ -50,14 +50,14 @@ def test_a_comparison_and_a_sweep_have_a_value_for_each_setting(tmp_path):
     vary = {"channels.sms.retry.max_attempts": ["1", "3"]}
     compared = simulation.compare(path, vary, replicates=2, metrics=["sent", "delivery_time_s.p99"])
     rows, _ = cells(compared._repr_html_())
-    assert len(rows) == 2
-    assert rows[0][0] == f"{compared.over_runs['sent'][0].mean:g}"
-    assert "±" in rows[0][1]
+    assert len(rows) == 6  # of each metric its name, and both settings
+    assert rows[1][0] == f"{compared.over_runs['sent'][0].mean:g}"
+    assert "±" in rows[2][2]
     quantile = compared.over_runs["delivery_time_s.p99"][0].median
-    assert rows[1][0] == metric_text(quantile, compared.figure("delivery_time_s.p99"))
+    assert rows[4][0] == metric_text(quantile, compared.figure("delivery_time_s.p99"))
     swept = simulation.sweep(path, vary, replicates=2)
     rows, tree = cells(swept._repr_html_())
-    assert [cell.text() for cell in tree.css("thead th")][1:3] == ["expectations_hold", "sent_fraction"]
+    assert [cell.text() for cell in tree.css("thead th")][1:3] == ["sent_fraction", "requests"]
     assert len(rows) == 2
 
 

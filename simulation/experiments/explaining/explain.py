@@ -8,21 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
-from actors.formatting import counted
 from actors.messages import NotificationChannel
-from actors.settings.retry import RetryConfig
-from simulation.experiments.explaining.breaking import breaker_in_words, cost_in_words, endpoints_in_words, open_spells
-from simulation.experiments.explaining.outages import OUTAGES_S, besides, left_out, one_call, under_load
-from simulation.experiments.explaining.parts import By, ChannelExplained, Schedule, Sentence
-from simulation.experiments.explaining.schedule import schedules
-from simulation.experiments.explaining.words import reach_text
-from simulation.results.formatting import duration_text, line
-from simulation.scenario import ChannelWorkload, ClosedWorkload, Scenario, parse
-from simulation.scenario.expected_arrivals import expected_notifications
+from simulation.experiments.explaining.channel import ChannelExplained, explained, sheets
+from simulation.results.formatting import line
+from simulation.scenario import Scenario, parse
 from simulation.scenario.loading import given
-
-ASSUMED_LOAD = 10.0
-"""Calls a second where nothing says how many there are."""
+from simulation.sheets import Sheet, notebook
 
 _DEFAULTS = "{{name: defaults, duration: 10m, workload: [{{channel: {channel}, arrivals: {{constant: 10/s}}}}]}}"
 
@@ -38,9 +29,15 @@ class Explanation:
         return line("Explanation", self.scenario.name, [each.channel for each in self.channels])
 
     def _repr_html_(self) -> str:
-        from simulation.experiments.explaining.page import page
+        from simulation.experiments.explaining.picture import picture
+        from simulation.reporting.plots.canvas import as_image
 
-        return page(self.scenario.name, self.channels)
+        return notebook(*self.sheets) + as_image(picture(self.scenario.name, self.channels))
+
+    @property
+    def sheets(self) -> list[Sheet]:
+        """Everything as tables and sentences."""
+        return sheets(self.scenario.name, self.channels)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -92,7 +89,7 @@ def explain(
     if not used:
         known = ", ".join(one.value for one in loaded.channels_used)
         raise ConfigurationError([f"channel: wanted one of {known}, got {channel!r}"])
-    return Explanation(loaded, tuple(_explained(loaded, one, load, scenario is None) for one in used))
+    return Explanation(loaded, tuple(explained(loaded, one, load, scenario is None) for one in used))
 
 
 def _channel_of(sets: Sequence[str], channel: str | None) -> str:
@@ -102,64 +99,3 @@ def _channel_of(sets: Sequence[str], channel: str | None) -> str:
         parts[1] for text in sets if len(parts := text.partition("=")[0].split(".")) > 1 and parts[0] == "channels"
     ]
     return channel if channel in names else next((name for name in named if name in names), "email")
-
-
-def _explained(
-    scenario: Scenario, channel: NotificationChannel, load: float | None, is_default: bool
-) -> ChannelExplained:
-    config = scenario.channel_config(channel)
-    mean = _mean_load(scenario, channel)
-    rate, load_is = (load, "given") if load is not None else (mean, "of the scenario")
-    if not rate or (load is None and is_default):
-        rate, load_is = ASSUMED_LOAD, "assumed"
-    entries = [entry for entry in scenario.workload if channel in entry.channels]
-    like = next((entry for entry in entries if isinstance(entry, ChannelWorkload)), entries[0])
-    found = schedules(config.retry)
-    return ChannelExplained(
-        channel.value,
-        rate,
-        load_is,
-        found,
-        _in_words(found[0], config.retry, config.timeout),
-        tuple(one_call(config, outage_s) for outage_s in OUTAGES_S),
-        tuple(under_load(scenario, channel, rate, outage_s, like) for outage_s in OUTAGES_S),
-        (*breaker_in_words(config, rate), *endpoints_in_words(config)),
-        open_spells(config, rate),
-        cost_in_words(config, rate, found[0]),
-        besides(config),
-        left_out(scenario, config),
-    )
-
-
-def _mean_load(scenario: Scenario, channel: NotificationChannel) -> float:
-    """Return how many notifications come on a channel a second, on average, to three digits."""
-    entries = [entry for entry in scenario.workload if channel in entry.channels]
-    count = sum(
-        expected_notifications(scenario, entry) / (1 if isinstance(entry, ClosedWorkload) else len(entry.channels))
-        for entry in entries
-    )
-    return float(f"{count / (scenario.arrivals_end_ns / 1e9):.3g}")
-
-
-def _in_words(schedule: Schedule, retry: RetryConfig, timeout: float) -> tuple[Sentence, ...]:
-    last = schedule.last
-    if schedule.max_attempts == 1:
-        return (Sentence("One attempt, at once; nothing is retried."),)
-    by = By.DRAWS if schedule.drawn else By.FORMULA
-    if retry.max_elapsed is not None:
-        count = counted(schedule.mean_attempts, "attempt")
-        text = f"no retry starts {duration_text(retry.max_elapsed)} after it or later: {count} where all fail at once"
-        return (Sentence(f"The first attempt is made at once, and {text}, of {schedule.max_attempts}.", by),)
-    start = last.start
-    typical = "" if start.is_certain or start.median is None else f", half of them by {duration_text(start.median)}"
-    hung = duration_text(start.longest + (last.number - 1) * timeout)
-    return (
-        Sentence(
-            f"The first attempt is made at once; the last, attempt {last.number}, starts {reach_text(start)} after "
-            f"it{typical}.",
-            by if typical else By.FORMULA,
-        ),
-        Sentence(
-            f"If every attempt hangs until the timeout of {duration_text(timeout)}, the last starts up to {hung} after."
-        ),
-    )

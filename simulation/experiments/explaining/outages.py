@@ -6,9 +6,11 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from statistics import fmean, median
 
+from actors.formatting import plain_number
 from actors.instants import NS_PER_S, ns
 from actors.lint.traffic import trips
 from actors.messages import (
@@ -23,12 +25,15 @@ from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import FROM_FILE
-from simulation.experiments.explaining.parts import By, OneCall, Reach, UnderLoad
+from simulation.experiments.explaining.evidence import MARKS, By, Reach
 from simulation.experiments.explaining.schedule import drawn_starts
 from simulation.results.backlogs import waits_since_ns
+from simulation.results.formatting import duration_text, mean_count_text
 from simulation.results.result import Result
 from simulation.running.runner import run
 from simulation.scenario import ChannelWorkload, EventWorkload, Scenario, WorkloadEntry
+from simulation.scenario.metrics import NEVER
+from simulation.sheets import Column, Kind, Row, Sheet
 
 OUTAGES_S = (1.0, 10.0, 60.0, 600.0, 3600.0)
 BEFORE_S = 30.0
@@ -58,6 +63,63 @@ _IN_RUNS_ONLY = (
 _OF_EVENTS = ("users",)
 _OF_NOTIFICATIONS = ("hosts", "tenants", "expires_after", "critical", "priority")
 """What a load has of the scenario's: whom it is for, and what becomes of it where it waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneCall:
+    """A call whose first attempt is made as an outage begins, with no other call about."""
+
+    outage_s: float
+    delivered: float
+    """The chance that one of its attempts comes after the outage."""
+
+    after: Reach | None
+    """When it is then delivered, in seconds; None where it never is."""
+
+    attempts: float
+    """How many it makes, on average."""
+
+    by: By
+
+
+@dataclass(frozen=True, slots=True)
+class UnderLoad:
+    """A steady load through an outage, and for a while after it."""
+
+    outage_s: float
+    rate: float
+    """Calls a second. A run is made with less than was asked for where it would take too long."""
+
+    calls: int
+    """How many came in the outage."""
+
+    lost: float
+    """How many of them were never delivered; a mean where schedules were drawn."""
+
+    requests: float
+    """How many reached the provider in the outage."""
+
+    peak_per_s: float
+    """The most requests in one second once it was over."""
+
+    slowest_s: float | None
+    """The longest a call waited that was delivered; None where schedules were drawn, which have no longest."""
+
+    opens_s: float | None
+    """When the breaker opened, from the beginning of the outage; None where it did not."""
+
+    closes_s: float | None
+    """When it had closed for good, from the end of the outage; None where it never opened, or never closed."""
+
+    by: By
+
+    lost_after: int = 0
+    """How many were never delivered of the calls that came after it, as while the breaker is still open."""
+
+    @property
+    def lost_share(self) -> float:
+        """Of the calls that came in the outage."""
+        return self.lost / self.calls if self.calls else 0.0
 
 
 def besides(config: ChannelConfig) -> tuple[str, ...]:
@@ -100,7 +162,7 @@ def one_call(config: ChannelConfig, outage_s: float) -> OneCall:
 
 
 def under_load(
-    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry
+    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry | None
 ) -> UnderLoad:
     """Return what an outage does to a steady load.
 
@@ -109,7 +171,8 @@ def under_load(
         channel: on which the load comes.
         rate: calls a second.
         outage_s: how long the outage lasts.
-        like: an entry of the workload that says who the users are, and how old their notifications may become.
+        like: an entry of the workload that says who the users are, and how old their notifications may become; None:
+            the channel is only a fallback.
     """
     config = scenario.channel_config(channel)
     if has_closed_form(config) and getattr(like, "expires_after", None) is None:
@@ -165,7 +228,7 @@ def _busiest_second_after(drawn: Sequence[Sequence[float]], rate: float, outage_
 
 
 def _by_run(
-    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry
+    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry | None
 ) -> UnderLoad:
     rate = min(rate, CALLS_MAX / (BEFORE_S + outage_s + AFTER_S))
     result = run(_with_outage(scenario, channel, rate, outage_s, like))
@@ -225,15 +288,16 @@ def _breaker(result: Result, channel: NotificationChannel, outage_s: float) -> t
 
 
 def _with_outage(
-    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry
+    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry | None
 ) -> Scenario:
     """Return a scenario with the same channels, a steady load on one, and nothing wrong but one outage."""
     written = f"{rate!r}/s"
     entry = ChannelWorkload.model_validate(
         {"channel": channel.value, "arrivals": {"constant": written}}, context=FROM_FILE
     )
-    kept = _OF_EVENTS if isinstance(like, EventWorkload) else (*_OF_EVENTS, *_OF_NOTIFICATIONS)
-    entry = entry.model_copy(update={name: getattr(like, name) for name in kept})
+    if like is not None:
+        kept = _OF_EVENTS if isinstance(like, EventWorkload) else (*_OF_EVENTS, *_OF_NOTIFICATIONS)
+        entry = entry.model_copy(update={name: getattr(like, name) for name in kept})
     given = scenario.channel_as_given(channel)
     healthy = given.model_copy(update={"provider": given.provider.model_copy(update={"failure_rate": 0.0})})
     return Scenario(
@@ -248,4 +312,85 @@ def _with_outage(
         faults=(
             FaultConfig.model_validate({"channel": channel.value, "at": BEFORE_S, "for": outage_s, "outage": True}),
         ),
+    )
+
+
+# ── sheets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def one_call_sheet(calls: Sequence[OneCall]) -> Sheet:
+    """Return what outages do to one call."""
+    rows = []
+    for call in calls:
+        mark = MARKS[call.by]
+        after = None if call.after is None else f"{call.after.text}{mark}"
+        attempts = f"{plain_number(call.attempts)}{mark}"
+        rows.append(Row((duration_text(call.outage_s), _share(call.delivered) + mark, after, attempts)))
+    headings = ("delivered", "after", "attempts")
+    return Sheet(
+        "An outage, and one call that meets its beginning",
+        [Column("outage"), *(Column(heading, Kind.NUMBER) for heading in headings)],
+        rows,
+        ["Its retries alone, with no breaker in their way."],
+    )
+
+
+def load_sheet(
+    outages: Sequence[UnderLoad], load: float, load_is: str, besides: Sequence[str], left_out: Sequence[str]
+) -> Sheet:
+    """Return what outages do to a steady load.
+
+    Args:
+        outages: of which each is a row.
+        load: calls a second that were asked for.
+        load_is: the load in words.
+        besides: settings that are in the runs only.
+        left_out: settings that are in nothing of it.
+    """
+    slower = [found for found in outages if found.rate < load]
+    note = "never: not delivered at all; requests: in the outage; peak: in a second after it."
+    if slower:
+        rates = " and ".join(f"{plain_number(found.rate)}/s" for found in slower)
+        lengths = " and ".join(duration_text(found.outage_s) for found in slower)
+        note += f" The runs of {lengths} are at {rates}: more would take long."
+    if besides:
+        note += f" In the runs only: {', '.join(besides)}."
+    if left_out:
+        note += f" Of one node, which has the whole load. Left out: {', '.join(left_out)}."
+    headings = ("calls", "never", "slowest", "requests", "peak after", "opens", "closes")
+    columns = [Column("outage"), *(Column(heading, Kind.COUNT) for heading in headings)]
+    return Sheet(f"An outage, and a load of {load_is}", columns, list(map(_load_row, outages)), [note])
+
+
+def _load_row(found: UnderLoad) -> Row:
+    closes = None
+    if found.opens_s is not None:
+        closes = NEVER if found.closes_s is None else f"+{duration_text(found.closes_s)}"
+    return Row(
+        (
+            f"{duration_text(found.outage_s)}{MARKS[found.by]}",
+            found.calls,
+            _lost(found),
+            duration_text(found.slowest_s),
+            found.requests,
+            f"{found.peak_per_s:,.0f}/s",
+            duration_text(found.opens_s),
+            closes,
+        )
+    )
+
+
+def _lost(found: UnderLoad) -> str:
+    meanwhile = f"{mean_count_text(found.lost)}, {_share(found.lost_share)}" if found.lost else "none"
+    return f"{meanwhile}; {found.lost_after:,} after it" if found.lost_after else meanwhile
+
+
+def _share(share: float) -> str:
+    percent = 100.0 * share
+    return (
+        f"{percent:.0f}%"
+        if percent in (0.0, 100.0) or 1.0 <= percent <= 99.0
+        else f"{percent:.2g}%"
+        if percent < 1
+        else f"{percent:.4g}%"
     )

@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from actors.formatting import counted, plain_number
+from simulation.experiments.explaining.channel import ChannelExplained
 from simulation.experiments.explaining.outages import OUTAGES_S
-from simulation.experiments.explaining.parts import ChannelExplained, Schedule
+from simulation.experiments.explaining.schedule import Schedule
 from simulation.reporting.plots.canvas import DPI, STYLE, Picture
 from simulation.reporting.plots.looks import BLACK, BLUE, VERMILION
 from simulation.reporting.plots.text import cut, drawable

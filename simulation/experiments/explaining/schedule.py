@@ -1,17 +1,21 @@
-"""When the attempts of a call are made, by its retry policy alone."""
+"""When the attempts of a call are made, by its retry policy alone: as numbers, in words and as a sheet."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 from statistics import median
 
+from actors.formatting import counted
 from actors.instants import NS_PER_S, wait_ns
 from actors.policies.retry.backoff import Backoff
 from actors.settings.retry import RetryConfig
-from simulation.experiments.explaining.parts import Attempt, Reach, Schedule
+from simulation.experiments.explaining.evidence import MARKS, By, Reach, Sentence
 from simulation.reporting.retry_waits import DRAWS, Fixed, envelope, policy_text
+from simulation.results.formatting import duration_text
+from simulation.sheets import Column, Kind, Row, Sheet
 
 SHOWN = 10
 """Attempts of a schedule that are listed one by one; the last one follows."""
@@ -19,6 +23,50 @@ SHOWN = 10
 _DRAWN_WAITS_MAX = 400_000
 _ENVELOPE_MAX = 1000
 """A schedule is looked at as far as this attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a call of which all before it failed at once."""
+
+    number: int
+    """From 1."""
+
+    wait: Reach | None
+    """The wait before it; None before the first."""
+
+    start: Reach
+    """When it starts, in seconds from the first."""
+
+    is_certain: bool = True
+    """False: `max_elapsed` may come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The attempts of a call that never succeeds."""
+
+    failures: str
+    """The failures that count by it: ``any``, or a kind or a reason with a rule of its own."""
+
+    policy: str
+    """The policy in words."""
+
+    attempts: tuple[Attempt, ...]
+    """The first ones, at most :data:`SHOWN`, and the last one."""
+
+    max_attempts: int
+    mean_attempts: float
+    """How many a call makes that never succeeds, on average; fewer than `max_attempts` where `max_elapsed` comes
+    first."""
+
+    drawn: int
+    """How many schedules were drawn for the medians of its starts; 0 without jitter."""
+
+    @property
+    def last(self) -> Attempt:
+        """The last attempt there can be."""
+        return self.attempts[-1]
 
 
 def schedules(config: RetryConfig, seed: int = 0) -> tuple[Schedule, ...]:
@@ -98,3 +146,57 @@ def _reach_of_starts(config: RetryConfig, count: int) -> tuple[list[float], list
             waits.append(delay_ns)
         ends.append([at_ns / NS_PER_S for at_ns in accumulate(waits, initial=0)])
     return ends[0], ends[1]
+
+
+def schedule_in_words(schedule: Schedule, retry: RetryConfig, timeout: float) -> tuple[Sentence, ...]:
+    """Return when the attempts of a call are made, if all fail at once, and if all hang."""
+    last = schedule.last
+    if schedule.max_attempts == 1:
+        return (Sentence("One attempt, at once; nothing is retried."),)
+    by = By.DRAWS if schedule.drawn else By.FORMULA
+    if retry.max_elapsed is not None:
+        count = counted(schedule.mean_attempts, "attempt")
+        text = f"no retry starts {duration_text(retry.max_elapsed)} after it or later: {count} where all fail at once"
+        return (Sentence(f"The first attempt is made at once, and {text}, of {schedule.max_attempts}.", by),)
+    start = last.start
+    typical = "" if start.is_certain or start.median is None else f", half of them by {duration_text(start.median)}"
+    hung = duration_text(start.longest + (last.number - 1) * timeout)
+    return (
+        Sentence(
+            f"The first attempt is made at once; the last, attempt {last.number}, starts {start.text} after "
+            f"it{typical}.",
+            by if typical else By.FORMULA,
+        ),
+        Sentence(
+            f"If every attempt hangs until the timeout of {duration_text(timeout)}, the last starts up to {hung} after."
+        ),
+    )
+
+
+def schedule_sheet(schedule: Schedule) -> Sheet:
+    """Return when each attempt is made."""
+    failures = "" if schedule.failures == "any" else f" after {schedule.failures} failures"
+    rows = []
+    before = 0
+    for attempt in schedule.attempts:
+        if attempt.number > before + 1:
+            rows.append(Row(("…", "", "", "")))
+        before = attempt.number
+        start = attempt.start
+        mark = MARKS[By.FORMULA if start.is_certain else By.DRAWS]
+        rows.append(
+            Row(
+                (
+                    f"{attempt.number}{'' if attempt.is_certain else ' ?'}",
+                    None if attempt.wait is None else attempt.wait.text,
+                    start.text,
+                    None if start.median is None else f"{duration_text(start.median)}{mark}",
+                )
+            )
+        )
+    title = f"Attempts{failures}: {schedule.policy}, {counted(schedule.max_attempts, 'attempt')}"
+    columns = [Column(each, Kind.DURATION) for each in ("wait before it", "starts after the first", "half by")]
+    notes = (
+        [] if all(each.is_certain for each in schedule.attempts) else ["? only where max_elapsed has not come first"]
+    )
+    return Sheet(title, [Column("attempt"), *columns], rows, notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from simulation.experiments.paired import (
 )
 from simulation.experiments.setting_columns import setting_column
 from simulation.results.files import folder_to_fill, read_table
-from simulation.results.formatting import line, metric_text, seeds_text
+from simulation.results.formatting import NOTHING, line, metric_text, never_text, seeds_text
 from simulation.results.result import SCENARIO_FILE
 from simulation.results.saved_result import scenario_kept
 from simulation.running.deciding import Evidence
@@ -32,19 +32,19 @@ from simulation.running.executors import RunMetrics
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_metric, shown
 from simulation.scenario.metrics import MetricKind, kind_of, path_of
-from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.ranges import Range
-from simulation.scenario.space import Choices, Setting, Space, number_of, settings_of, value_of
+from simulation.scenario.space import Choices, Setting, Space, number_of, settings_of, short_names, value_of
 from simulation.scenario.writing import write
+from simulation.sheets import Column, Kind, Row, Sheet, notebook
 
 HOLDS = "expectations_hold"
 """The metric that is 1 in a run in which every expectation of the scenario holds, and 0 in others; those of a share of
 runs are left out, which no single run decides."""
 
-SHOWN = (HOLDS, "sent_fraction", "delivery_time_s.p99", "requests", "retry_amplification")
-"""The metrics that a notebook shows of each cell."""
+SHOWN = ("sent_fraction", "requests", "delivery_time_s.p99")
+"""The metrics that are shown of each cell, unless others are asked for."""
 
-ROWS_SHOWN = 20
+ROWS_SHOWN = 50
 
 DOCUMENT, RUNS, CELLS = "sweep.json", "runs.parquet", "cells.parquet"
 
@@ -117,24 +117,42 @@ class SweepResult:
         return line("SweepResult", self.scenario.name, facts)
 
     def _repr_html_(self) -> str:
-        metrics = [name for name in SHOWN if name in self.figures]
-        found = self.cells[self.cells["figure"].isin(metrics)]
-        middles = found.assign(middle=found["mean"].fillna(found["median"])).pivot(
-            index="cell", columns="figure", values="middle"
-        )
-        rows = [
-            [
-                self.settings[cell].label,
-                *(
-                    metric_text(float(middles[name].to_numpy()[cell]), kind_of(name) or MetricKind.SHARE)
-                    for name in metrics
-                ),
-            ]
-            for cell in range(min(len(self.settings), ROWS_SHOWN))
-        ]
-        more = len(self.settings) - ROWS_SHOWN
-        note = f"and {more:,} more cells; plots.sweep_lines, sweep_heatmap and pareto draw all" if more > 0 else ""
-        return shown_as_html(repr(self).strip("<>"), ("setting", *metrics), rows, note)
+        return notebook(self.sheet())
+
+    def sheet(self, metrics: Mapping[str, MetricKind] | None = None) -> Sheet:
+        """Return a row for each of the first cells.
+
+        Args:
+            metrics: the kinds of the metrics to show, by their paths; :data:`SHOWN` when None.
+        """
+        if metrics is None:
+            metrics = {path: kind for path in SHOWN if path in self.figures and (kind := kind_of(path))}
+        expected = [each.text for each in self.scenario.expect if each.share is not None]
+        names, holds = short_names(self.varied), ["as expected"] if HOLDS in self.figures else []
+        columns = [Column(names[path], folds=True) for path in self.varied]
+        columns += [Column(heading, Kind.NUMBER, folds=True) for heading in (*metrics, *holds, *expected)]
+        statistics = self.cells.set_index(["cell", "figure"])[[*OverRuns._fields]].to_dict("index")
+        rows = []
+        for cell, setting in enumerate(self.settings[:ROWS_SHOWN]):
+            row = [text for _, text in setting.values]
+            row += [_over_runs_text(OverRuns(*statistics[cell, path].values()), kind) for path, kind in metrics.items()]
+            if holds:
+                values = self.values(cell, HOLDS)
+                row.append(f"{values.count(1.0)} of {len(values)}")
+            rows.append(Row([*row, *map(_decided_text, self.decided(cell))]))
+        seeds = sorted(self.runs["seed"].unique())
+        cells, runs = counted(len(self.settings), "cell"), counted(len(self.runs), "run")
+        about = f"{seeds_text(seeds)} · {cells} on the same seeds · {runs}"
+        notes = list(self._how_to_read(len(seeds), metrics))
+        return Sheet(self.scenario.name, columns, rows, notes, warnings=self.notes, about=about)
+
+    def _how_to_read(self, seeds: int, metrics: Mapping[str, MetricKind]) -> Iterator[str]:
+        if (more := len(self.settings) - ROWS_SHOWN) > 0:
+            yield f"and {more:,} more cells, in cells.parquet"
+        if seeds > 1:
+            yield "± 95% confidence, Student's t"
+            if MetricKind.QUANTILE in metrics.values():
+                yield "of what may be never the median, with its 95% confidence interval from six runs on"
 
     @property
     def figures(self) -> list[str]:
@@ -307,6 +325,26 @@ def _holds(scenario: Scenario, run: RunMetrics) -> bool:
 def _held(values: Sequence[float]) -> OverRuns:
     share, sd, low, high = share_interval(values)
     return OverRuns(len(values), 0, share, math.nan, sd, low, high)
+
+
+def _decided_text(entry: Mapping[str, Any]) -> str:
+    word = {True: "holds", False: "fails", None: "undecided"}[entry["holds"]]
+    return f"{word}, {entry['held']:,} of {entry['runs']:,}"
+
+
+def _over_runs_text(found: OverRuns, kind: MetricKind) -> str:
+    middle = found.middle
+    if middle is None:
+        return NOTHING
+    never = never_text(found.never, found.n)
+    if math.isinf(middle):
+        return never
+    text = metric_text(middle, kind)
+    if found.low < found.high and math.isnan(found.mean):
+        text += f", {metric_text(found.low, kind, 3)} to {metric_text(found.high, kind, 3)}"
+    elif not math.isnan(found.mean + found.low):
+        text += f" ± {metric_text(max(found.high - middle, middle - found.low), kind, 3)}"
+    return f"{text} ({never})" if never else text
 
 
 def _column(path: str, dimension: Choices | Range, settings: Sequence[Setting], cells: Iterable[int]) -> pd.Series[Any]:

@@ -17,9 +17,9 @@ from simulation.experiments.tuning.trial import Trial, best, nearest
 from simulation.results.formatting import line
 from simulation.running.executors import RunMetrics
 from simulation.running.sequential_test import interval
-from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.ranges import Range
 from simulation.scenario.space import value_of
+from simulation.sheets import Column, Row, Sheet, notebook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,15 +80,15 @@ class Tuning:
 
     def _repr_html_(self) -> str:
         objectives = self.goal.objectives
-        columns = ("setting", "as expected", *(objective.metric for objective in objectives))
+        columns = [Column(each) for each in ("setting", "as expected", *(objective.metric for objective in objectives))]
         shown = list(dict.fromkeys([*self.found, *self.beaten]))[:ROWS_SHOWN]
         rows = []
         for trial in shown:
             runs = self.runs_of(trial)
             values = [self.value(trial, objective) for objective in objectives]
             mark = "found: " if trial in self.found else ""
-            rows.append([f"{mark}{trial.setting.label}", f"{self.held(runs):,} of {len(runs):,} runs", *values])
-        return shown_as_html(repr(self).strip("<>"), columns, rows)
+            rows.append(Row([f"{mark}{trial.setting.label}", f"{self.held(runs):,} of {len(runs):,} runs", *values]))
+        return notebook(Sheet(repr(self).strip("<>"), columns, rows))
 
     @property
     def best(self) -> Trial | None:

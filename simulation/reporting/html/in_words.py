@@ -9,11 +9,12 @@ from actors.formatting import counted, plain_number
 from actors.settings.channel import ChannelConfig
 from actors.settings.retry import RetryConfig
 from simulation.reporting.fault_windows import Span, windows
-from simulation.reporting.html.words import count, percent, plain_duration, shortened
+from simulation.reporting.html.words import count, plain_duration, shortened
 from simulation.reporting.plots.panels import bins, peak
 from simulation.reporting.retry_waits import envelope, policy_text
 from simulation.results.tables import transitions_of
 from simulation.scenario.metrics import NEVER, WITHIN_S
+from simulation.sheets import share_text
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -101,9 +102,9 @@ def of_the_delivery_times(result: Result) -> str:
     slowest = plain_duration(result.summary["sent_time_s"]["max"])
     said = [f"Of all that was offered, {took} at most; the slowest delivery took {slowest}."] if took else []
     if never:
-        said.append(f"{percent(never / offered)} were never delivered ({count(never)} of {count(offered)}).")
+        said.append(f"{share_text(never / offered)} were never delivered ({count(never)} of {count(offered)}).")
     slower = [
-        f"{percent(1 - share)} longer than {plain_duration(WITHIN_S[name])}"
+        f"{share_text(1 - share)} longer than {plain_duration(WITHIN_S[name])}"
         for name, share in result.summary["delivered_within"].items()
         if name in WITHIN_S and 1 - share > never / offered
     ]

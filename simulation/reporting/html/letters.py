@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from actors.instants import NS_PER_S
-from simulation.reporting.html.tables import Column, Table
-from simulation.reporting.html.words import count, duration, instant, quoted
+from simulation.reporting.html.words import count, quoted
+from simulation.sheets import Column, Kind, Row, Sheet
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -20,7 +19,7 @@ LETTERS_MAX = 2000
 SLOWEST = 25
 
 
-def letters(result: Result, keys: Mapping[str, str]) -> list[Table]:
+def letters(result: Result, keys: Mapping[str, str]) -> list[Sheet]:
     """Return a table of the dead letters and one of the slowest deliveries.
 
     Args:
@@ -38,55 +37,35 @@ def linked(notification_id: str, keys: Mapping[str, str]) -> Any:
     return shown if key is None else Markup('<a href="#{}">{}</a>').format(key, shown)
 
 
-def _letters(result: Result, keys: Mapping[str, str]) -> Table:
+def _letters(result: Result, keys: Mapping[str, str]) -> Sheet:
     rows = result.dlq
     columns = [
-        Column("Letter", is_number=False), Column("channel", is_number=False), Column("reason", is_number=False),
-        Column("attempts"), Column("accepted at"), Column("dead-lettered at"), Column("left", is_number=False),
+        Column("Letter"), Column("channel"), Column("reason"), Column("attempts", Kind.COUNT),
+        Column("accepted at", Kind.INSTANT), Column("dead-lettered at", Kind.INSTANT), Column("left"),
     ]  # fmt: skip
     shown = [
-        [
-            linked(str(row["id"]), keys),
-            row["channel"],
-            quoted(str(row["reason"])),
-            count(row["attempts"]),
-            _at(row["requested_at_s"]),
-            _at(row["time_s"]),
-            row["left"] if isinstance(row["left"], str) else "–",
-        ]
+        Row([linked(str(row["id"]), keys), row["channel"], quoted(str(row["reason"])), row["attempts"],
+             row["requested_at_s"], row["time_s"], row["left"] if isinstance(row["left"], str) else None])
         for row in rows.head(LETTERS_MAX).to_dict("records")
-    ]
-    note = (
-        f"The first {count(LETTERS_MAX)} of {count(len(rows))}; all are in dlq.parquet."
-        if len(rows) > len(shown)
-        else ""
-    )
-    return Table("letters", "All dead letters, in order", columns, shown, note)
+    ]  # fmt: skip
+    left_out = len(rows) > len(shown)
+    notes = [f"The first {count(LETTERS_MAX)} of {count(len(rows))}; all are in dlq.parquet."] if left_out else []
+    return Sheet("All dead letters, in order", columns, shown, notes, key="letters")
 
 
-def _slowest(result: Result, keys: Mapping[str, str]) -> Table:
+def _slowest(result: Result, keys: Mapping[str, str]) -> Sheet:
     rows = result.notifications
     columns = [
-        Column("Notification", is_number=False), Column("channel", is_number=False), Column("took"),
-        Column("attempts"), Column("accepted at"), Column("delivered at"),
+        Column("Notification"), Column("channel"), Column("took", Kind.DURATION), Column("attempts", Kind.COUNT),
+        Column("accepted at", Kind.INSTANT), Column("delivered at", Kind.INSTANT),
     ]  # fmt: skip
     sent = rows[rows["outcome"] == "sent"]
     sent = sent.assign(took=sent["finished_at_s"] - sent["waited_since_s"]).sort_values(
         "took", ascending=False, kind="stable"
     )
     shown = [
-        [
-            linked(str(row["id"]), keys),
-            row["channel"],
-            duration(row["took"]),
-            count(row["attempts"]),
-            _at(row["requested_at_s"]),
-            _at(row["finished_at_s"]),
-        ]
+        Row([linked(str(row["id"]), keys), *(row[key] for key in
+             ("channel", "took", "attempts", "requested_at_s", "finished_at_s"))])
         for row in sent.head(SLOWEST).to_dict("records")
-    ]
-    return Table("slowest", "The slowest deliveries", columns, shown)
-
-
-def _at(seconds: float) -> Markup:
-    return instant(round(seconds * NS_PER_S))
+    ]  # fmt: skip
+    return Sheet("The slowest deliveries", columns, shown, key="slowest")

@@ -15,9 +15,10 @@ from simulation.reporting.html.messages import messages_of, parts_of
 from simulation.reporting.html.sequence_chart import sequence_chart
 from simulation.reporting.html.steps import Cut, Interrupted, cut, steps_of
 from simulation.reporting.html.time_strip import spent_class, time_strip
-from simulation.reporting.html.words import duration, percent
+from simulation.reporting.html.words import duration
 from simulation.reporting.html.worst import Chosen, choose
 from simulation.scenario import EventWorkload, Scenario
+from simulation.sheets import share_text
 
 if TYPE_CHECKING:
     from simulation.reporting.html.happenings import Broken
@@ -122,7 +123,7 @@ def _spending(spans: Sequence[Span]) -> Iterator[Spending]:
     sums = totals(spans)
     whole_ns = sum(sums.values())
     for spent, total_ns in sums.items():
-        yield Spending(str(spent), spent_class(spent), duration(total_ns / NS_PER_S), percent(total_ns / whole_ns))
+        yield Spending(str(spent), spent_class(spent), duration(total_ns / NS_PER_S), share_text(total_ns / whole_ns))
 
 
 def _sender(scenario: Scenario, notification_id: str, requested: NotificationRequested) -> str:

@@ -17,6 +17,7 @@ def environment(*more: jinja2.BaseLoader) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"clock": words.clock, "count": words.count, "duration": words.duration, "instant": words.instant}
+    shown = (words.cell, words.clock, words.count, words.duration, words.instant)
+    found.filters |= {each.__name__: each for each in shown}
     found.globals |= {"counted": counted}
     return found

@@ -13,7 +13,8 @@ from actors.messages import NotificationFailed, NotificationSent
 from simulation.reporting.html.course import Span, totals
 from simulation.reporting.html.drawing import element
 from simulation.reporting.html.messages import Spent
-from simulation.reporting.html.words import percent, plain_duration
+from simulation.reporting.html.words import plain_duration
+from simulation.sheets import share_text
 
 WIDTH, BAR, MARKS, EDGE = 480, 15, 12, 5
 """In CSS pixels; it is drawn as wide as there is room."""
@@ -82,7 +83,7 @@ def _marks(events: Sequence[Any], x: Callable[[int], float], from_ns: int, to_ns
 def _in_words(spans: Sequence[Span]) -> str:
     whole_ns = spans[-1].to_ns - spans[0].from_ns
     said = [
-        f"{plain_duration(total_ns / NS_PER_S)} ({percent(total_ns / whole_ns)}) {spent}"
+        f"{plain_duration(total_ns / NS_PER_S)} ({share_text(total_ns / whole_ns)}) {spent}"
         for spent, total_ns in totals(spans).items()
     ]
     return (

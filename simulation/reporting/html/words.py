@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 from markupsafe import Markup, escape
 
+from actors.formatting import instant_text
 from actors.instants import NS_PER_S
 from simulation.results.formatting import NOTHING, duration_text
-
-_DAY_S, _HOUR_S = 86_400, 3600
+from simulation.sheets import Cell, Kind, cell_text
 
 LONG = 120
 """More characters of a user's text are not shown in a table or in a sentence."""
@@ -29,15 +30,6 @@ def quoted(text: str) -> str | Markup:
     """Return a user's text, shortened, with all of it in a title then."""
     short = shortened(text)
     return text if short == text else _titled(short, text)
-
-
-def percent(share: float | None) -> str:
-    """Return a share in percent; less than all is never shown as 100%, nor more than none as 0%."""
-    if share is None:
-        return NOTHING
-    if 0.9995 <= share < 1:
-        return ">99.9%"
-    return "<0.1%" if 0 < share < 0.0005 else f"{share * 100:.1f}".removesuffix(".0") + "%"
 
 
 def exact_seconds(nanoseconds: int) -> str:
@@ -65,15 +57,17 @@ def instant(nanoseconds: int) -> Markup:
 
 def clock(nanoseconds: int) -> str:
     """Return an instant of the run to the millisecond: ``2:05.250``, ``1:02:05.250``, ``3 d 1:02:05.250``."""
-    milliseconds = round(nanoseconds / 1_000_000)
-    seconds, milliseconds = divmod(milliseconds, 1000)
-    days, seconds = divmod(seconds, _DAY_S)
-    hours, seconds = divmod(seconds, _HOUR_S)
-    tail = f"{seconds % 60:02d}.{milliseconds:03d}"
-    if days or hours:
-        day = f"{days}\N{NO-BREAK SPACE}d\N{NO-BREAK SPACE}" if days else ""
-        return f"{day}{hours}:{seconds // 60:02d}:{tail}"
-    return f"{seconds // 60}:{tail}"
+    return instant_text(nanoseconds / NS_PER_S, 3)
+
+
+def cell(value: Cell, kind: Kind) -> str | Markup:
+    """Return a cell of a sheet; where it is a time, with the exact one in its title."""
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        if kind is Kind.DURATION:
+            return duration(value)
+        if kind is Kind.INSTANT:
+            return instant(round(value * NS_PER_S))
+    return value if isinstance(value, Markup) else cell_text(value, kind)
 
 
 def _titled(text: str, exact: str) -> Markup:

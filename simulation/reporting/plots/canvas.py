@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,12 @@ def picture_bytes(figure: Figure, form: str) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "retrylab", "svg.fonttype": "path"}):
         figure.savefig(file, format=form, dpi=figure.dpi, facecolor=figure.get_facecolor(), **made_by)
     return file.getvalue()
+
+
+def as_image(figure: Figure) -> str:
+    """Return a figure as an element of HTML, with a text alternative."""
+    image, alt = base64.b64encode(picture_bytes(figure, "png")).decode(), escape(in_words(figure), quote=True)
+    return f'<img style="max-width:100%" alt="{alt}" src="data:image/png;base64,{image}">'
 
 
 def in_words(figure: Figure) -> str:

@@ -1,0 +1,138 @@
+"""What the settings of a channel will do: all that is said of it, and its sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.formatting import plain_number
+from actors.messages import NotificationChannel
+from simulation.experiments.explaining.breaker import OpenSpell, breaker_in_words, endpoints_in_words, open_spells
+from simulation.experiments.explaining.cost import cost_in_words
+from simulation.experiments.explaining.evidence import LEGEND, Sentence
+from simulation.experiments.explaining.outages import (
+    OUTAGES_S,
+    OneCall,
+    UnderLoad,
+    besides,
+    left_out,
+    load_sheet,
+    one_call,
+    one_call_sheet,
+    under_load,
+)
+from simulation.experiments.explaining.schedule import Schedule, schedule_in_words, schedule_sheet, schedules
+from simulation.scenario import ChannelWorkload, ClosedWorkload, Scenario
+from simulation.scenario.expected_arrivals import expected_notifications
+from simulation.sheets import Sheet
+
+ASSUMED_LOAD = 10.0
+"""Calls a second where nothing says how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelExplained:
+    """What the settings of a channel will do."""
+
+    channel: str
+    load: float
+    """Calls a second."""
+
+    load_is: str
+    """Where that comes from: ``given``, ``of the scenario`` or ``assumed``."""
+
+    schedules: tuple[Schedule, ...]
+    """The first is that of failures without a rule of their own."""
+
+    in_words: tuple[Sentence, ...]
+    """When attempts are made."""
+
+    one_call: tuple[OneCall, ...]
+    under_load: tuple[UnderLoad, ...]
+    breaker: tuple[Sentence, ...]
+    """When it opens and closes."""
+
+    open_spells: tuple[OpenSpell, ...]
+    """The first of an outage without an end; none where it does not open."""
+
+    cost: tuple[Sentence, ...]
+    """What the provider gets to do."""
+
+    besides: tuple[str, ...]
+    """Settings that take part too, and are in the runs only."""
+
+    left_out: tuple[str, ...]
+    """Settings that are in nothing of this: all of it is of one node, which has the whole load."""
+
+
+def explained(
+    scenario: Scenario, channel: NotificationChannel, load: float | None, is_default: bool
+) -> ChannelExplained:
+    """Return what the settings of a channel will do.
+
+    Args:
+        scenario: has the settings.
+        channel: which.
+        load: calls a second; None: as many as the scenario has.
+        is_default: whether the scenario stands for none, so that its load means nothing.
+    """
+    config = scenario.channel_config(channel)
+    mean = _mean_load(scenario, channel)
+    rate, load_is = (load, "given") if load is not None else (mean, "of the scenario")
+    if not rate or (load is None and is_default):
+        rate, load_is = ASSUMED_LOAD, "assumed"
+    entries = [entry for entry in scenario.workload if channel in entry.channels]
+    like = next((entry for entry in entries if isinstance(entry, ChannelWorkload)), entries[0] if entries else None)
+    found = schedules(config.retry)
+    return ChannelExplained(
+        channel.value,
+        rate,
+        load_is,
+        found,
+        schedule_in_words(found[0], config.retry, config.timeout),
+        tuple(one_call(config, outage_s) for outage_s in OUTAGES_S),
+        tuple(under_load(scenario, channel, rate, outage_s, like) for outage_s in OUTAGES_S),
+        (*breaker_in_words(config, rate), *endpoints_in_words(config)),
+        open_spells(config, rate),
+        cost_in_words(config, rate, found[0]),
+        besides(config),
+        left_out(scenario, config),
+    )
+
+
+def _mean_load(scenario: Scenario, channel: NotificationChannel) -> float:
+    """Return how many notifications come on a channel a second, on average, to three digits."""
+    entries = [entry for entry in scenario.workload if channel in entry.channels]
+    count = sum(
+        expected_notifications(scenario, entry) / (1 if isinstance(entry, ClosedWorkload) else len(entry.channels))
+        for entry in entries
+    )
+    return float(f"{count / (scenario.arrivals_end_ns / 1e9):.3g}")
+
+
+def sheets(name: str, channels: Sequence[ChannelExplained]) -> list[Sheet]:
+    """Return the sheets of channels, in order.
+
+    Args:
+        name: the scenario's.
+        channels: of it.
+    """
+    found = []
+    for each in channels:
+        schedule, *others = map(schedule_sheet, each.schedules)
+        of_load = load_sheet(each.under_load, each.load, load_text(each), each.besides, each.left_out)
+        found += [
+            Sheet(f"{name}: {each.channel}"),
+            schedule._replace(said=[said.marked for said in each.in_words]),
+            *others,
+            one_call_sheet(each.one_call),
+            of_load,
+            Sheet("The breaker, and what it costs", said=[said.marked for said in (*each.breaker, *each.cost)]),
+        ]
+    return [*found, Sheet(notes=[LEGEND])]
+
+
+def load_text(channel: ChannelExplained) -> str:
+    """Return the load of a channel in words."""
+    rate = f"{plain_number(channel.load)}/s"
+    return {"of the scenario": f"{rate}, the scenario's mean"}.get(channel.load_is, f"{rate}, {channel.load_is}")

@@ -1,0 +1,66 @@
+"""Numbers and sentences of an explanation, each with how it was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from simulation.results.formatting import duration_text
+
+
+class By(StrEnum):
+    """How a number was found."""
+
+    FORMULA = "formula"
+    """By a closed form, or by the policy itself where nothing is left to chance."""
+
+    DRAWS = "draws"
+    """By schedules that were drawn with the policy's jitter."""
+
+    RUN = "run"
+    """By a small run of the simulation."""
+
+
+MARKS = {By.FORMULA: "", By.DRAWS: " ~", By.RUN: " *"}
+"""What stands behind a number, by how it was found."""
+
+LEGEND = "~ by drawn schedules   * by a run with seed 0   all else by closed form"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where a time lies that jitter spreads, in seconds."""
+
+    shortest: float
+    """It is never shorter."""
+
+    median: float | None
+    """None where none was drawn."""
+
+    longest: float
+    """It is never longer."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether there is nothing that spreads it."""
+        return self.shortest == self.longest
+
+    @property
+    def text(self) -> str:
+        """Where it lies: ``3 s``, or ``0 s to 3 s``."""
+        if self.is_certain:
+            return duration_text(self.shortest)
+        return f"{duration_text(self.shortest)} to {duration_text(self.longest)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence, and how its numbers were found."""
+
+    text: str
+    by: By = By.FORMULA
+
+    @property
+    def marked(self) -> str:
+        """The sentence with the mark of how its numbers were found."""
+        return f"{self.text.removesuffix('.')}{MARKS[self.by]}."
