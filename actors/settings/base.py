@@ -52,7 +52,7 @@ _WANTED_BY_TYPE = {
 }
 
 
-_TRIED = {**FROM_FILE}
+_TRIED = {**FROM_FILE, "tried": True}
 """The context of a value that is only tried, for a hint: its problems come without hints of their own."""
 
 
@@ -121,7 +121,7 @@ class Settings(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            problems = _plain_problems(cls, data, error.errors(include_url=False), tried=info.context is _TRIED)
+            problems = _plain_problems(cls, data, error.errors(include_url=False), info.context or {})
             hides = cls.model_config.get("hide_input_in_errors", False)
             raise ValidationError.from_exception_data(cls.__name__, problems, hide_input=hides) from None
 
@@ -243,7 +243,7 @@ def _as_mapping(annotation: Any, value: Any) -> str | None:
     if isinstance(value, (Mapping, list, tuple)) or not wants.startswith(("a mapping such as {", "a window such as {")):
         return None
     for key in re.findall(r"{(\w+): ", wants):
-        if _wanted_by({"": annotation}, "", {key: value}) is None:
+        if _wanted_by({"": annotation}, _TRIED, "", {key: value}) is None:
             return flow({key: value})
         inner = next((keys[key] for keys in map(known_keys, _models_in(annotation)) if key in keys), None)
         if inner is not None and (text := said_otherwise(key, value, describe(inner))):
@@ -282,9 +282,9 @@ def _adapter(path: str) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)
 
 
-def _wanted_by(known: Mapping[str, Any], key: str, value: Any) -> str | None:
+def _wanted_by(known: Mapping[str, Any], context: Mapping[str, Any], key: str, value: Any) -> str | None:
     try:
-        TypeAdapter[Any](known[key]).validate_python(value, context=_TRIED)
+        TypeAdapter[Any](known[key]).validate_python(value, context={**context})
     except ValidationError:
         return describe(known[key])
     return None
@@ -347,7 +347,7 @@ PROBLEMS_MAX = 100
 
 
 def _plain_problems(
-    model: type[Settings], given: Any, errors: list[ErrorDetails], *, tried: bool
+    model: type[Settings], given: Any, errors: list[ErrorDetails], context: Mapping[str, Any]
 ) -> list[InitErrorDetails]:
     further = len(errors) - PROBLEMS_MAX
     errors, known = errors[:PROBLEMS_MAX], known_keys(model)
@@ -361,7 +361,7 @@ def _plain_problems(
         if error["type"] == "missing" and len(error["loc"]) == 1 and error["loc"][0] in misspelt:
             continue  # it is there, misspelt, which is reported already
         problems.append(
-            InitErrorDetails(type=_plain(model, known, given, error, tried), loc=error["loc"], input=error["input"])
+            InitErrorDetails(type=_plain(model, known, given, error, context), loc=error["loc"], input=error["input"])
         )
     if further > 0:
         text = {"text": f"and {further:,} further problems"}
@@ -370,9 +370,10 @@ def _plain_problems(
 
 
 def _plain(
-    model: type[Settings], known: dict[str, Any], given: Any, error: ErrorDetails, tried: bool
+    model: type[Settings], known: dict[str, Any], given: Any, error: ErrorDetails, read_in: Mapping[str, Any]
 ) -> PydanticCustomError:
     context = error.get("ctx", {})
+    tried = "tried" in read_in
     hides = tried or model.model_config.get("hide_input_in_errors", False)
     key = str(error["loc"][0]) if len(error["loc"]) == 1 else ""
     meant = _meant(model, known, given, key, error["input"]) if key in known and not hides else ""
@@ -390,7 +391,9 @@ def _plain(
                 fits = {name: partial(_could_be, annotation) for name, annotation in known.items()}
                 value = None if hides else error["input"]
                 place = _place(model, known, given)
-                text = unknown_setting(model.__name__, fits, key, value, place, partial(_wanted_by, known))
+                text = unknown_setting(
+                    model.__name__, fits, key, value, place, partial(_wanted_by, known, {**read_in, "tried": True})
+                )
             return PydanticCustomError("unknown_key", "{text}", {"text": text})
         case "missing":
             return wanted(describe(known[str(error["loc"][0])]), "nothing")

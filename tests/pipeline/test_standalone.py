@@ -239,7 +239,8 @@ async def test_whatever_can_be_awaited_will_do(autojump_clock):
         (lambda: CircuitBreaker(config={"resume_rate": "5/s"}),
          "resume_rate: wanted none for a circuit breaker alone, where no caller waits"),
         (lambda: RateLimiter(0), "max_per_minute: wanted a whole number of at least 1, got 0"),
-        (lambda: RateLimiter(max_per_minute="100"), "max_per_minute: wanted a whole number of at least 1, got '100'"),
+        (lambda: RateLimiter(max_per_minute="100"),
+         "max_per_minute: wanted a whole number of at least 1 (100 without quotes), got '100'"),
         (lambda: RateLimiter(100, config=RateLimitConfig(rate="1/s")), "wanted max_per_minute or config, got both"),
         (lambda: RateLimiter(config={}), "wanted one of max_per_minute, rate and rates, got {}"),
         (

@@ -181,8 +181,8 @@ def test_a_live_channel_names_an_account_that_there_is():
         ("{throttle: {rate: 1/s}}", "sms: {quota: {account: twilio, rate: 2/s}}",
          "3:25: channels.sms.quota: wanted account alone, since the account says how much it allows, got rate"),
         ("{throttle: {rate: 1/s}}", "sms: {rate_limit: {account: twilio}}",
-         "3:31: channels.sms.rate_limit.account: unknown key; known are max_per_minute, rate, rates, "
-         "kind, burst, aligned, on_limit"),
+         "3:31: channels.sms.rate_limit.account: unknown key; account belongs under quota of the channel: "
+         "account: twilio, or under provider of the channel: account: twilio"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_said(account, channels, problem):
