@@ -34,8 +34,8 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 from actors.errors import ConfigurationError
 from actors.formatting import without_passwords
 from actors.settings.hints import nearest, said_otherwise, unknown_setting
-from actors.settings.meanings import Meaning, WordPlace, flow
-from actors.settings.other_libraries import NO_SUCH_KEY, has_meaning_here, meaning
+from actors.settings.meanings import PLACES, Meaning, WordPlace, flow
+from actors.settings.other_libraries import NO_SUCH_KEY, has_meaning_here, keys_of, meaning
 from actors.settings.quantities import FROM_FILE, Wanted, wanted
 from actors.settings.table_forms import plain
 
@@ -351,11 +351,10 @@ def _plain_problems(
 ) -> list[InitErrorDetails]:
     further = len(errors) - PROBLEMS_MAX
     errors, known = errors[:PROBLEMS_MAX], known_keys(model)
-    misspelt = {
-        nearest(str(error["loc"][-1]), known)
-        for error in errors
-        if error["type"] == "extra_forbidden" and len(error["loc"]) == 1
-    }
+    unknown = [
+        str(error["loc"][-1]) for error in errors if error["type"] == "extra_forbidden" and len(error["loc"]) == 1
+    ]
+    misspelt = {nearest(key, known) for key in unknown}.union(*map(keys_of, unknown))
     problems = []
     for error in errors:
         if error["type"] == "missing" and len(error["loc"]) == 1 and error["loc"][0] in misspelt:
@@ -399,7 +398,7 @@ def _plain(
             return wanted(describe(known[str(error["loc"][0])]), "nothing")
         case "model_type" | "model_attributes_type" if not error["loc"]:
             group = re.sub("(?<=[a-z])(?=[A-Z])", "_", model.__name__.removesuffix("Config")).lower()
-            here = None if hides else meaning(group, given, _place(model, known, None, group))
+            here = None if hides or group in PLACES else meaning(group, given, _place(model, known, None, group))
             return wanted(model.wanted_text + _in_brackets(here, group))
         case "literal_error" | "enum":
             expected = context["expected"].replace("'", "").replace(" or ", ", ")

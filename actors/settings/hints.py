@@ -56,7 +56,8 @@ def unknown_setting(
     moves = near is None and (not is_word(key) or (meant is not None and meant.only_moves))
     if moves and (elsewhere := _belongs(key, value, place, only_fitting=True)):
         return f"unknown key; {elsewhere}"
-    if meant is not None and (not same or meant.is_settled):
+    instead = said_otherwise(near, value, wants) if near and wants else ""
+    if meant is not None and (not same or (meant.is_settled and (not instead or meant.is_told_apart))):
         return f"unknown key; {meant.text}"
     if near is None and (elsewhere := _belongs(key, value, place)):
         return f"unknown key; {elsewhere}"
@@ -65,7 +66,6 @@ def unknown_setting(
         return f"unknown key; {meant.text if meant else 'known are ' + listed(known, model)}"
     if near is None:
         return f"unknown key; known are {listed(known, model)}"
-    instead = said_otherwise(near, value, wants or "")
     return f"unknown key; did you mean {near}{': ' * bool(instead)}{instead}?"
 
 

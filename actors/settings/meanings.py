@@ -216,6 +216,7 @@ class BlockMeaning:
 
     is_settled = True
     only_moves = False
+    is_told_apart = True
 
     def repeats(self, key: str) -> bool:
         """Tell whether it only says that a key with the given value is what it is."""

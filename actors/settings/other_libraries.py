@@ -93,6 +93,11 @@ def has_meaning_here(key: str, module: str) -> bool:
     return any(module in row.at.split() for row in _by_word().get(plain(key), ()))
 
 
+def keys_of(word: str) -> set[str]:
+    """Return the last parts of the keys that a word may be here."""
+    return {row.key.rpartition(".")[2] for row in _by_word().get(plain(word[:KEY_MAX]), ())}
+
+
 def means_else(key: str, value: Any, place: WordPlace) -> bool:
     """Tell whether a key of ours with its value means another thing in the library whose words are beside it."""
     return any("=" in row.at for row in _rows(key, value, place))
@@ -110,7 +115,8 @@ def units_of(key: str) -> dict[str, list[str]]:
 
 
 def _has_plain_numbers(library: str) -> bool:
-    return spelling_of(library) != "PascalCase"
+    """Tell whether a library has durations that are numbers without a unit."""
+    return library not in _WITH_UNITS
 
 
 # ── meanings ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,21 +131,22 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
         place: where it stands.
     """
     key = key[:KEY_MAX]
-    block = calls_in(value, is_word) if isinstance(value, str) else _block(value)
-    if block is not None:
-        if (translated := translate(key, block, place)).tree:
-            return translated
-        if not (found := _readings(key, NO_VALUE, place))[0]:
-            return translated if translated.remarks else None
-        return WordMeaning(key, NO_VALUE, place, *found, translated.remarks)
-    readings, is_told_apart = _readings(key, value, place)
+    if (block := _block(given := _unwrapped(key, value, place))) is not None:
+        translated = translate(key, block, place)
+        found, _ = _readings(key, NO_VALUE, place)
+        if translated.tree or isinstance(given, str) or all(each.row.key and not each.is_example for each in found):
+            return translated if translated.tree or translated.remarks else None
+        return WordMeaning(key, NO_VALUE, place, found, remarks=translated.remarks if found[0].row.key else ())
+    readings, is_told_apart = _readings(key, given, place)
     if readings and readings[0].row.key and not any(each.is_settled for each in readings):
         readings = _of_sibling(key, place) or readings
     return WordMeaning(key, value, place, readings, is_told_apart) if readings else None
 
 
 def _block(value: Any) -> Mapping[str, Any] | None:
-    """Return a mapping, or the keys of all mappings of a list; None where there is none."""
+    """Return a mapping, the keys of all mappings of a list, or the calls of a text; None where there is none."""
+    if isinstance(value, str):
+        return calls_in(value, is_word)
     if isinstance(value, Mapping):
         return value
     if not isinstance(value, (list, tuple)) or not value or not all(isinstance(each, Mapping) for each in value):
@@ -148,6 +155,17 @@ def _block(value: Any) -> Mapping[str, Any] | None:
     for each in reversed(value[:_INNER_MAX]):
         merged |= each
     return merged
+
+
+def _unwrapped(key: str, value: Any, place: WordPlace) -> Any:
+    """Return the only value of a mapping such as ``{Timeout: 3s}`` where the word takes a value itself."""
+    if not isinstance(value, Mapping) or len(value) != 1:
+        return value
+    name, inner = next(iter(value.items()))
+    is_itself = plain(str(name)) in plain(key) or not is_word(str(name))
+    rows = _rows(key, value, place) if is_itself and not isinstance(inner, (Mapping, list, tuple)) else []
+    takes = any(AMOUNT.search(row.value) for row in rows) and not any(_EXAMPLE_BLOCK.match(row.example) for row in rows)
+    return inner if takes else value
 
 
 # ── which rows ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,11 +181,13 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
     of_peer = [row for row in rows if row.peer == peer]
     if foreign_number(value) is not None:
         rows = [row for row in rows if _has_plain_numbers(row.peer) or not _DURATION_FORM.search(row.value)] or rows
-    is_told_apart = 0 < len(of_peer) < len(rows) and not place.peer and _is_clear(peer, others)
+    is_clear = not place.peer and _is_clear(peer, others)
+    is_told_apart = is_clear and 0 < len(of_peer) < len(rows)
     rows = of_peer if is_told_apart else rows
+    unit = _unit_of(peer) if place.peer or is_clear else ""
     rows.sort(key=lambda row: (row.peer != peer, row.peer in NO_NAMES, not _is_spelt_by(row.peer, key)))
     found: list[Reading] = []
-    for reading in [_reading(row, value, place, _unit_of(peer)) for row in rows]:
+    for reading in [_reading(row, value, place, unit) for row in rows]:
         # What is the same is said once: in the words of the first library.
         same = next((each for each in found if each.says(reading)), None)
         if same is None:
@@ -194,6 +214,9 @@ def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
 
 def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
     written = filled(row.value, value, place.beside) if row.value and _applies(row, value) else None
+    if written and row.key in MODULES and written.startswith("{"):
+        tree = {key: each for key, each in _read(written).items() if key not in place.beside}
+        written = flow(tree)
     milliseconds = None
     if written and row.peer == "many" and foreign_number(value):
         milliseconds = filled(_PLAIN_SECONDS.sub("Nms", row.value), value, place.beside, plain_ms=True)
@@ -310,6 +333,10 @@ _SPELLINGS = {
 """The libraries that spell their words so; all others have camelCase."""
 
 
+_WITH_UNITS = ["Polly", "gobreaker", "MassTransit", "Hangfire", "gRPC", "Envoy", "Istio", "Temporal", "Linkerd", "Akka"]
+"""The libraries whose durations have units."""
+
+
 def spelling_of(library: str) -> str:
     """Return how a library spells its words."""
     return next((each for each, libraries in _SPELLINGS.items() if library in libraries.split(", ")), "camelCase")
@@ -332,12 +359,20 @@ def _library(mapping: Mapping[str, Any], around: Collection[str] = ()) -> str:
 
 def _scores(mapping: Mapping[str, Any]) -> defaultdict[str, float]:
     score: defaultdict[str, float] = defaultdict(float)
-    for key in islice(mapping, _INNER_MAX):
+    for key, value in islice(_flat(mapping), _INNER_MAX):
         rows = _by_word().get(plain(str(key)[:KEY_MAX]), ())
-        peers = {row.peer for row in rows if _is_about(row, mapping[key])}.difference(NO_NAMES)
+        peers = {row.peer for row in rows if _is_about(row, value)}.difference(NO_NAMES)
         for peer in sorted(peers):
             score[peer] += 1 / len(peers) + 0.2 + 0.1 * _is_spelt_by(peer, str(key))
     return score
+
+
+def _flat(mapping: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield the keys of a mapping with their values, and then those of the mappings in it."""
+    yield from mapping.items()
+    for value in mapping.values():
+        if depth < _DEPTH_MAX and isinstance(value, (Mapping, list, tuple)) and (inner := _block(value)):
+            yield from _flat(inner, depth + 1)
 
 
 def _is_clear(peer: str, beside: Mapping[str, Any]) -> bool:
@@ -356,7 +391,7 @@ def _unit_of(library: str) -> str:
 
 def _applies(row: Word, value: Any) -> bool:
     """Tell whether a value is what a row without a number is about."""
-    return bool(AMOUNT.search(row.value)) or not row.example or flow(value) == row.example
+    return bool(AMOUNT.search(row.value)) or not row.example or plain(flow(value)) == plain(row.example)
 
 
 def _read(written: str) -> Any:
@@ -391,35 +426,46 @@ def translate(key: str, mapping: Mapping[str, Any], place: WordPlace) -> BlockMe
     The library is the one that has most of the keys, and the word around them.
     """
     outer = [row for row in _rows(key, mapping, place) if row.key and not AMOUNT.search(row.value)]
-    peer = place.peer or _library(mapping, {row.peer for row in outer})
+    peer = place.peer or _named(key) or _library(mapping, {row.peer for row in outer})
     row = next((row for row in outer if row.peer == peer), outer[0] if outer else None)
     prefix = row.key if row else next((each for each in place.known if plain(each) == plain(key)), "")
-    if not prefix:
-        firsts = [_first_key(name) for name in islice(mapping, _INNER_MAX)]
-        if firsts and 2 * sum(map(bool, firsts)) >= len(firsts):
-            prefix = max(firsts, key=firsts.count)
-    block = _Block()
-    if row and row.also:
-        block.further |= _also(row, mapping, replace(place, beside=mapping))
-    found = bool(prefix) and block.add(prefix, key, mapping, replace(place, peer=peer))
-    tree = block.settings(row) if found else {}
+    firsts = [_first_key(name) for name in islice(mapping, _INNER_MAX)]
+    here = next((each for each in MODULES if place.module != "channel" and place.module in MODULES[each].split()), "")
+    blocks = []
+    for each in dict.fromkeys([prefix] if prefix else [here, max(firsts, key=firsts.count, default="")]):
+        block = _Block()
+        if row and row.also:
+            block.further |= _also(row, mapping, replace(place, beside=mapping))
+        block.add(each, key, mapping, replace(place, peer=peer))
+        blocks.append(block)
+    block = min(blocks, key=lambda each: each.unknown)
+    found = block.known >= (1 if prefix else max(1, block.unknown))
+    tree = block.settings(row if row and row.peer in (peer, *NO_NAMES) else None) if found else {}
     block.complete()
     note = row.note if row and not row.note.startswith("a mapping") else ""
-    return BlockMeaning(key, place, peer, tree, note, tuple(block.said()))
+    return BlockMeaning(key, place, peer, tree, note, tuple(block.said()) if found or prefix else ())
+
+
+def _named(key: str) -> str:
+    """Return the library whose name is a part of a key, such as ``stamina.retry``; empty where there is none."""
+    parts = set(map(plain, key.split("."))) - _by_word().keys()
+    return next((row.peer for row in words() if plain(row.peer) in parts), "")
 
 
 class _Block:
     """The settings that the keys of a mapping are here, and what there is to say of the keys."""
 
     def __init__(self) -> None:
+        self.known = 0
+        self.unknown = 0
         self._tree: dict[str, Any] = {}
         self.further: dict[str, Any] = {}
         self._remarks: defaultdict[str, list[str]] = defaultdict(list)
         self._open: list[tuple[str, str]] = []
         """The keys that words lead to without a value, and what to say of them if no other word gives one."""
 
-    def add(self, prefix: str, word: str, mapping: Mapping[str, Any], place: WordPlace, depth: int = 0) -> bool:
-        """Add the keys of a mapping whose word is the key `prefix` here; tell whether any is known."""
+    def add(self, prefix: str, word: str, mapping: Mapping[str, Any], place: WordPlace, depth: int = 0) -> None:
+        """Add the keys of a mapping whose word is the key `prefix` here."""
         if len(mapping) > _INNER_MAX:
             self._remarks[f"{len(mapping) - _INNER_MAX:,} further keys of {word} are not translated"] = []
         mapping = dict(islice(mapping.items(), _INNER_MAX))
@@ -432,26 +478,20 @@ class _Block:
             inside=plain(word),
             group="",
         )
-        found, used = False, set[str]()
+        used = set[str]()
         for key, value in sorted(mapping.items(), key=lambda item: not _takes_others(str(item[0]))):
             name = str(key)[:KEY_MAX]
             if plain(name) in used:
                 continue
+            value = _unwrapped(name, value, place)
             inner = _block(value)
             rows = [] if inner is None else _rows(name, inner, place)
             if inner is not None and depth < _DEPTH_MAX and not any(row.at and not row.key for row in rows):
-                row = next((row for row in rows if row.key), None)
+                row = min((row for row in rows if row.key), key=lambda row: row.peer != place.peer, default=None)
                 if self._add_inner(row, prefix, name, inner, place, depth):
-                    found = True
                     continue
-            if self._add_own(prefix, name, value, place):
-                found = True
-                continue
-            reading = self._add_word(name, value if inner is None else NO_VALUE, place)
-            if reading is not None:
-                found = found or bool(reading.value) or not reading.row.key
-                used |= {plain(other) for other in words_in(reading.row.value) | words_in(reading.row.also)}
-        return found
+            if not self._add_own(prefix, name, value, place):
+                used |= set(map(plain, self._add_word(name, value if inner is None else NO_VALUE, place)))
 
     def settings(self, row: Word | None) -> dict[str, Any]:
         """Return the settings, with what the word around them has by itself, such as a kind."""
@@ -477,15 +517,18 @@ class _Block:
         self, row: Word | None, prefix: str, name: str, inner: Mapping[str, Any], place: WordPlace, depth: int
     ) -> bool:
         block = _Block()
-        if not block.add(row.key if row else prefix, name, inner, place, depth + 1):
+        block.add(row.key if row else prefix, name, inner, place, depth + 1)
+        if not block.known:
             return False
-        self._put("", block.settings(row), name)
+        self.known, self.unknown = self.known + block.known, self.unknown + block.unknown
+        fixed = row if row and row.peer in (place.peer, *NO_NAMES) else None
+        self._put("", block.settings(fixed), name)
         for text, names in block._remarks.items():
             self._remarks[text] += names
         self._open += block._open
         self.further |= block.further
-        if row and row.note and not row.note.startswith("a mapping"):
-            self._remarks[f"*: {row.note.lstrip('; ')}"].append(name)
+        if fixed and fixed.note and not fixed.note.startswith("a mapping"):
+            self._remarks[f"*: {fixed.note.lstrip('; ')}"].append(name)
         return True
 
     def _add_own(self, prefix: str, name: str, value: Any, place: WordPlace) -> bool:
@@ -494,24 +537,30 @@ class _Block:
         wants = place.refused(path, value) if path else NO_SUCH_KEY
         forms = [] if wants is None else written_otherwise(value, wants)
         rows = _rows(name, value, place)
-        if (wants is not None and (rows or not forms)) or any(_is_of(row, place) for row in rows):
+        if (wants is not None and not forms) or any(row.peer == place.peer for row in rows if row.at or wants):
             return False
+        self.known += 1
         self._put(path, _read(_chosen(forms, value)) if forms else value, name)
         if len(forms) > 1:
             self._remarks[f"*: {either(*forms)}"].append(name)
         return True
 
-    def _add_word(self, name: str, value: Any, place: WordPlace) -> Reading | None:
+    def _add_word(self, name: str, value: Any, place: WordPlace) -> set[str]:
+        """Add a word of other libraries; return the words beside it that its value is made of."""
         readings, _ = _readings(name, value, place)
         good = next((each for each in readings if each.is_settled and each.row.value), None)
+        if not readings:
+            self.unknown += 1
+            self._remarks["* is not translated"].append(name)
+            return set()
+        self.known += bool(good or not readings[0].row.key)
         if good is None or good.value is None:
-            if not readings:
-                self._remarks["* is not translated"].append(name)
-            elif not readings[0].row.key:
+            if not readings[0].row.key:
                 self._remarks[f"leave * out: {readings[0].note}"].append(name)
             else:
+                self.unknown += 1
                 self._open.append((readings[0].row.key, WordMeaning(name, value, place, readings).text))
-            return readings[0] if readings else None
+            return set()
         chosen = good.value
         if good.milliseconds is not None:
             chosen = _chosen([good.milliseconds, good.value], value)
@@ -523,7 +572,9 @@ class _Block:
             self._remarks[f"{good.row.key.rpartition('.')[2]} counts the first attempt too"] = []
         if good.note:
             self._remarks[f"*: {good.note.lstrip('; ')}"].append(name)
-        return good
+        others = words_in(good.row.value) | words_in(good.row.also)
+        own = good.row.key.rpartition(".")[2]
+        return {word for word in others if own in keys_of(word)}
 
     def _put(self, path: str, value: Any, name: str) -> None:
         there = _at(self._tree, path) if path else self._tree
@@ -534,10 +585,6 @@ class _Block:
             _merge(self._tree, tree_of(path, value))
         elif there != value:
             self._remarks[f"* is {path} too, which has another value already"].append(name)
-
-
-def _is_of(row: Word, place: WordPlace) -> bool:
-    return row.peer == place.peer and place.inside in map(plain, row.at.split())
 
 
 def _chosen(forms: list[str], value: Any) -> str:

@@ -160,6 +160,8 @@ def _calls(node: ast.expr, is_word: Callable[[str], bool]) -> dict[str, Any] | N
         return None if left is None or right is None else left | right
     if not isinstance(node, ast.Call) or not is_word(name := ast.unparse(node.func).rpartition(".")[2]):
         return None
+    if name == "wait_chain":
+        return {name: [next(iter(inner.values()), None) for each in node.args if (inner := _calls(each, is_word))]}
     positions = _POSITIONS.get(name, ())
     arguments = [(keyword.arg or "", keyword.value) for keyword in node.keywords]
     arguments += zip(positions, node.args, strict=False)
