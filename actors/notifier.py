@@ -143,8 +143,7 @@ class Notifier:
             on_event=on_event,
             subscribers=subscribers,
         )
-        if not isinstance(config, NotifierConfig):
-            config = validated(NotifierConfig, {} if config is None else config)
+        config = validated(NotifierConfig, {} if config is None else config)
         channels = {
             channel: with_accounts(config.channels.get(channel, ChannelConfig()), config.accounts)
             for channel in config.channels or NotificationChannel

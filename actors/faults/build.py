@@ -67,12 +67,10 @@ def enforced_quotas(accounts: Mapping[str, AccountConfig]) -> dict[str, Enforced
 
 
 def faults_of(faults: Sequence[FaultConfig], channel: NotificationChannel, name: str) -> list[FaultConfig]:
-    """Return the faults that hit this provider of a channel."""
     return [fault for fault in faults if channel in fault.channel and fault.provider in (None, name)]
 
 
 def stream_name(channel: NotificationChannel, name: str) -> str:
-    """Return the name of the random streams of this provider of a channel."""
     return f"{channel}.provider" if name == PRIMARY else f"{channel}.{name}.provider"
 
 

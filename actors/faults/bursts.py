@@ -19,7 +19,6 @@ class BurstChain:
     __slots__ = ("_draw", "_is_bad", "_means_ns", "_until_ns", "failure_rate")
 
     def __init__(self, burst: Burst, start_ns: int, random: Random) -> None:
-        """Make a chain that begins with a good spell at `start_ns`."""
         self.failure_rate = burst.failure_rate
         """Share of attempts that fail in a bad spell."""
         self._draw = random.expovariate

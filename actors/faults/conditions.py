@@ -117,7 +117,6 @@ class TimedFault:
         """When its rate and its factor change no more."""
 
     def failure_rate(self, now_ns: int) -> float:
-        """Return the share of attempts that it has fail transiently now."""
         return value_at(self.fault.failure_rate or 0.0, seconds(now_ns - self.start_ns))
 
     def latency_factor(self, now_ns: int) -> float:
@@ -125,11 +124,9 @@ class TimedFault:
         return value_at(self.fault.latency_factor or 1.0, seconds(now_ns - self.start_ns))
 
     def holds(self, now_ns: int) -> bool:
-        """Tell whether its window is open."""
         return self.start_ns <= now_ns < self.end_ns
 
     def hits(self, place: Place) -> bool:
-        """Tell whether it hits attempts of a place."""
         host, node = place
         return (self.fault.host is None or host in self.fault.host) and (
             self.fault.node is None or node in self.fault.node
@@ -161,7 +158,6 @@ class Conditions(msgspec.Struct, frozen=True):
     """What holds for recipients at hosts, and for nodes, that a window names; for all others it is this."""
 
     def for_attempt(self, attempt: Attempt) -> Conditions:
-        """Return what holds for an attempt."""
         by_place = self.by_place
         host, node = recipient_host(attempt.command.recipient), attempt.node
         for place in ((host, node), (host, None), (None, node)):
@@ -209,7 +205,6 @@ class Forecast:
         ]
 
     def at(self, now_ns: int) -> Conditions:
-        """Return what holds now."""
         open_ = [timed for timed in self._timed if timed.holds(now_ns)]
         until_ns = min((edge for edge in self._edges_ns() if edge > now_ns), default=NEVER_NS)
         if any(now_ns < timed.changes_until_ns for timed in open_):
@@ -226,7 +221,6 @@ class Forecast:
     def _conditions(
         self, now_ns: int, open_: Sequence[TimedFault], until_ns: int, by_place: Mapping[Place, Conditions]
     ) -> Conditions:
-        """Return what holds where these faults hit."""
         factor = 1.0
         for timed in open_:
             factor *= timed.latency_factor(now_ns)

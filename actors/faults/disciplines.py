@@ -177,13 +177,11 @@ class ProcessorSharing(Station[T]):
             self._speed = self._speeds.pop()[1].as_integer_ratio()
 
     def join(self, now_ns: int, work_ns: int, who: T, *, critical: bool = False) -> list[T]:
-        """See :class:`Station`. Critical ones share like all others."""
         ended = self.advance(now_ns)
         heappush(self._sharing, (self._given + work_ns * GRAIN, self._number(), who))
         return ended
 
     def _end_of_next(self) -> int:
-        """Return when the next one ends, as things are now."""
         left = self._sharing[0][0] - self._given
         given, of = self._each_is_given()
         return self._at + -(-left * of // given) if given else NEVER_NS * GRAIN

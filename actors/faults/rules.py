@@ -201,7 +201,6 @@ class FaultRules:
             self._station.on_wired(system)
 
     def judge(self, attempt: Attempt, now_ns: int) -> Fate:
-        """Return the fate of an attempt that starts now."""
         if self._script:
             return _scripted(self._script.popleft())
         if now_ns >= self.conditions.until_ns:
@@ -283,13 +282,11 @@ class FaultRules:
 
 
 def _scripted(answer: ScriptedAnswer) -> Fate:
-    """Return the fate that is written down for an attempt."""
     delivers = answer.outcome in ("sent", "lost")
     return Fate(_outcome(answer), ns(answer.latency), delivers, latency_factor=1.0)
 
 
 def _outcome(answer: ScriptedAnswer) -> Outcome | None:
-    """Return the outcome that is written down; None: no answer ever comes."""
     if answer.outcome in ("lost", "hang"):
         return None
     outcome: Outcome = SCRIPTED[answer.outcome]

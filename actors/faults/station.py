@@ -23,30 +23,42 @@ class _Job(NamedTuple):
     delivers: bool
 
 
-class RunningStation:
+class Clocked:
+    """Goes by the clock of one system."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        """What about its provider needs a clock."""
+        self._system: ActorSystem | None = None
+
+    def on_wired(self, system: ActorSystem) -> None:
+        if self._system not in (None, system):
+            raise ActorSystemError("a simulated provider serves one run: give each system its own providers")
+        self._system = system
+
+    @property
+    def system(self) -> ActorSystem:
+        if self._system is None:
+            raise ActorSystemError(
+                f"a provider with {self._what} needs a clock: make it part of a pipeline, or call its on_wired() with "
+                "a system"
+            )
+        return self._system
+
+
+class RunningStation(Clocked):
     """The servers of one provider, and their jobs. No attempt leaves when its sender stops waiting."""
 
     def __init__(self, discipline: Discipline, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
         """Make an empty station, of any discipline but ``fifo``, which needs no clock."""
+        super().__init__(f"the discipline {discipline}")
         kind = CriticalFirst if discipline == "critical_first" else ProcessorSharing
         self._station: Station[_Job] = kind(steps, speed)
-        self._discipline = discipline
-        self._system: ActorSystem | None = None
         self._timer: Cancellable | None = None
         self._timer_ns = NEVER_NS
         self._over: list[_Job] = []
         """Those that have ended at the instant of the timer, which has not fired yet."""
         self._delivered = 0
-
-    def on_wired(self, system: ActorSystem) -> None:
-        """Go by the clock of this system.
-
-        Raises:
-            ActorSystemError: it went by the clock of another system before.
-        """
-        if self._system not in (None, system):
-            raise ActorSystemError("a simulated provider serves one run: give each system its own providers")
-        self._system = system
 
     def work(self, now_ns: int, work_ns: int, result: Any, *, critical: bool, delivers: bool) -> Promise:
         """Take in an attempt with so much work, and return the promise that is kept with its result when it is done.
@@ -54,11 +66,7 @@ class RunningStation:
         Raises:
             ActorSystemError: there is no clock that it could go by.
         """
-        if self._system is None:
-            raise ActorSystemError(
-                f"a provider with the discipline {self._discipline} needs a clock: make it part of a pipeline, or call "
-                "its on_wired() with a system"
-            )
+        _ = self.system  # which raises where there is none
         job = _Job(Promise(), result, delivers)
         self._note(self._station.join(now_ns, work_ns, job, critical=critical))
         self._plan()
@@ -76,7 +84,6 @@ class RunningStation:
             self._delivered += job.delivers
 
     def _plan(self) -> None:
-        """Set the timer for when something may change next."""
         next_ns = self._station.next_ns
         if self._over or next_ns == self._timer_ns:
             return  # the timer fires now, or at that instant
@@ -85,13 +92,11 @@ class RunningStation:
             self._timer = None
         self._timer_ns = next_ns
         if next_ns < NEVER_NS:
-            assert self._system is not None
-            self._timer = self._system.call_at(next_ns, self._ring)
+            self._timer = self.system.call_at(next_ns, self._ring)
 
     def _ring(self) -> None:
-        assert self._system is not None
         self._timer, self._timer_ns = None, NEVER_NS
-        self._note(self._station.advance(self._system.now_ns))
+        self._note(self._station.advance(self.system.now_ns))
         over, self._over = self._over, []
         for job in over:
             job.promise.keep(job.result)

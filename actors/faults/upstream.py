@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from actors.domain.attempts import Attempt
-from actors.errors import ActorSystemError
 from actors.faults.conditions import NEVER_NS
 from actors.faults.rules import Fate, FaultRules
+from actors.faults.station import Clocked
 from actors.instants import ns
 from actors.kernel.effects import Promise
 from actors.kernel.randomness import RandomStreams
-from actors.kernel.system import ActorSystem
 from actors.messages import UpstreamRequested
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
 from actors.pipeline.retries import succeeded
@@ -45,7 +44,7 @@ class _Errand:
         self.since_ns = since_ns
 
 
-class Upstream:
+class Upstream(Clocked):
     """The upstream of one provider. It has state, so it serves one run."""
 
     def __init__(
@@ -56,6 +55,7 @@ class Upstream:
         name: str,
         provider: str | None,
     ) -> None:
+        super().__init__("an upstream")
         own = f"{name}.upstream"
         settings = ProviderConfig(latency=config.latency, failure_rate=config.failure_rate)
         self._rules = FaultRules(settings, faults, (), streams, own)
@@ -63,17 +63,6 @@ class Upstream:
         self._budget = None if config.retry.budget is None else make_budget(config.retry.budget)
         self._timeout_ns = NEVER_NS if config.timeout is None else ns(config.timeout)
         self._provider = provider
-        self._system: ActorSystem | None = None
-
-    def on_wired(self, system: ActorSystem) -> None:
-        """Go by the clock of this system.
-
-        Raises:
-            ActorSystemError: it went by the clock of another system before.
-        """
-        if self._system not in (None, system):
-            raise ActorSystemError("a simulated provider serves one run: give each system its own providers")
-        self._system = system
 
     def ask(self, attempt: Attempt, fate: Fate, now_ns: int, delivered: Callable[[], object]) -> Promise:
         """Ask for an attempt that the provider itself would send; return the promise that is kept with its outcome.
@@ -87,12 +76,7 @@ class Upstream:
         Raises:
             ActorSystemError: there is no clock that it could go by.
         """
-        if self._system is None:
-            raise ActorSystemError(
-                "a provider with an upstream needs a clock: make it part of a pipeline, or call its on_wired() with a "
-                "system"
-            )
-        answer = Promise()
+        system, answer = self.system, Promise()
 
         def done(outcome: Outcome) -> None:
             if type(outcome) is Sent:
@@ -101,18 +85,16 @@ class Upstream:
                 answer.keep(outcome)
 
         if fate.finished is None:
-            self._system.call_at(now_ns + fate.delay_ns, partial(self._begin, attempt, done))
+            system.call_at(now_ns + fate.delay_ns, partial(self._begin, attempt, done))
         else:
             fate.finished.when_kept(lambda _: self._begin(attempt, done))
         return answer
 
     def _begin(self, attempt: Attempt, done: Callable[[Outcome], object]) -> None:
-        assert self._system is not None
-        self._request(_Errand(attempt, self._system.now_ns, done))
+        self._request(_Errand(attempt, self.system.now_ns, done))
 
     def _request(self, errand: _Errand) -> None:
-        system = self._system
-        assert system is not None
+        system = self.system
         now_ns, attempt = system.now_ns, errand.attempt
         errand.number += 1
         if self._budget is not None:
@@ -137,8 +119,7 @@ class Upstream:
             system.call_at(now_ns + takes_ns, partial(self._answered, errand, outcome))
 
     def _answered(self, errand: _Errand, outcome: Outcome) -> None:
-        system = self._system
-        assert system is not None
+        system = self.system
         now_ns = system.now_ns
         if self._budget is not None:
             self._budget.end(errand.charge, succeeded(outcome), now_ns)
@@ -150,7 +131,6 @@ class Upstream:
             system.call_at(retry_at_ns, partial(self._request, errand))
 
     def _retry_at_ns(self, errand: _Errand, outcome: Outcome, now_ns: int) -> int | None:
-        """Return when the next request is due; None: this was the last."""
         if not isinstance(outcome, Transient | Ambiguous):
             return None
         wait_ns = self._policy.next_wait_ns(outcome, errand.progress)

@@ -250,5 +250,4 @@ def _no_signal_handler_of_trio() -> Generator[None, None, None]:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    """Do what Python's own handler does, and be another one."""
     signal.default_int_handler(signum, frame)

@@ -42,8 +42,6 @@ _MAY_GO_ON = "what was asked for may happen yet"
 
 
 class _Call(Answer[T]):
-    """A question of a thread to the notifier's thread, and its answer."""
-
     def __init__(self, question: Callable[[], Awaitable[T]], late: str) -> None:
         self._answered = threading.Lock()
         self._answered.acquire()

@@ -75,7 +75,6 @@ providers-below-arrivals  failover
 
 
 def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
-    """Yield findings about the `timeout` of one provider."""
     latency, timeout_s = config.provider.latency, config.timeout
     if timeout_s < (middle := median(latency)):
         late = share_above(latency, timeout_s)
@@ -83,7 +82,6 @@ def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]
 
 
 def hedging_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
-    """Yield findings about the `hedging` of one provider."""
     from actors.policies.hedging import MOST_SENDS
 
     hedging, latency = config.hedging, config.provider.latency
@@ -124,7 +122,6 @@ def adaptive_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding
 
 
 def upstream_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
-    """Yield findings about what a provider asks behind its API."""
     upstream = config.provider.upstream
     if upstream is None or upstream.retry.max_attempts == 1:
         return
@@ -268,7 +265,6 @@ def _never_settles(config: ChannelConfig, traffic: Traffic, flow: float) -> Iter
 
 
 def failover_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
-    """Yield findings about `failover`, `switch_after` and `fallback`."""
     retry, after, fallback, latency = config.retry, config.switch_after, config.fallback, config.provider.latency
     # Each rule counts on its own, and the notification is dead-lettered when the first of them is exhausted.
     rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())

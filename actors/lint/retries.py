@@ -185,7 +185,6 @@ def _reach(retry: RetryConfig, t: float) -> float:
 
 
 def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
-    """Yield findings about `retry`, but for its `budget`."""
     retry = config.retry
     if retry.max_attempts == 1 and not _rules(retry):
         hedges = any(own.hedging is not None for own in config.by_provider().values())

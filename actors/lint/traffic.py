@@ -146,12 +146,10 @@ def most_under(limit: RateLimitConfig, seconds: float) -> float:
 
 
 def key_of(limit: RateLimitConfig) -> str:
-    """Return the key that gives the rate of a limit."""
     return "rates" if limit.rates is not None else "rate" if limit.rate is not None else "max_per_minute"
 
 
 def as_written(limit: RateLimitConfig) -> Number:
-    """Return the rate of a limit as a file has it."""
     if limit.max_per_minute is not None:
         return Number(plain_number(limit.max_per_minute), float(limit.max_per_minute))
     count, period = plain_number(limit.limit.count), limit.limit.period

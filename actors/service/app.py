@@ -58,7 +58,6 @@ class Application(Starlette):
 
 
 def make_app() -> Application:
-    """Return the application, without a service yet."""
     stopping = _always(lambda: not_now("the service is stopping"))
     return Application(
         routes=[*routes_of(ENDPOINTS), *console.routes()],

@@ -122,7 +122,6 @@ class StoreConfig(Settings):
 
     @property
     def kind(self) -> str:
-        """What it is."""
         return "sqlite" if self.postgres is None else "postgres"
 
 
@@ -246,7 +245,6 @@ class ServiceConfig(NotifierConfig):
             seen.add(token.secret)
 
     def differs_from(self, other: ServiceConfig) -> frozenset[str]:
-        """Return the keys at the top that are not as in `other`."""
         return frozenset(key for key in type(self).model_fields if getattr(self, key) != getattr(other, key))
 
 

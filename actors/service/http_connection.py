@@ -191,7 +191,6 @@ class Connection:
             self._scope.cancel()
 
     async def serve(self) -> None:
-        """Answer requests until there are no more."""
         try:
             while await self._answer_next():
                 pass
@@ -256,7 +255,6 @@ class Connection:
                 raise trio.BrokenResourceError from None
 
     async def _answer_next(self) -> bool:
-        """Answer a request; tell whether there may be another one."""
         request = await self._next_request()
         if request is None:
             return False
@@ -288,7 +286,6 @@ class Connection:
         return True
 
     async def _next_request(self) -> h11.Request | None:
-        """Return the head of the next request; None: there is none."""
         if self._is_last:
             return None
         limits = self._limits
@@ -406,7 +403,6 @@ class Connection:
         return h11.Response(status_code=status, headers=[*headers, (b"date", _date(int(time.time())))])
 
     async def _refuse(self, ended: Ended) -> None:
-        """Answer what is wrong with a request, if that can still be done."""
         may_answer = self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
         if ended.status is None or self._is_broken or not may_answer:
             return

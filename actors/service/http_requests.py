@@ -36,8 +36,6 @@ class Ended(Exception):
 
 
 class _Comes(Enum):
-    """What the next bytes begin with."""
-
     LINES = auto()
     """A head, or trailers."""
     CHUNK_LINE = auto()
@@ -48,7 +46,6 @@ class BoundedParser(h11.Connection):
     """A server's side of h11, with bounds also for complete heads and trailers, and for the number of headers."""
 
     def __init__(self, head_bytes: int, headers_max: int) -> None:
-        """Bound the bytes of a request line and its headers, or of trailers, and their number."""
         super().__init__(h11.SERVER, max_incomplete_event_size=head_bytes)
         self._head_bytes, self._headers_max = head_bytes, headers_max
         self._comes = _Comes.LINES

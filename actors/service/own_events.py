@@ -135,7 +135,6 @@ class OwnEvents:
         return event
 
     def subscribe_to(self, bus: EventBus) -> None:
-        """Have each of these events lead to its notifications."""
         for name, rules in self._rules.items():
             for rule in rules:
                 bus.subscribe(self._kinds[name], priority=rule.effective_priority)(_Leads(name, rule))

@@ -124,7 +124,6 @@ class _Incarnation:
 
     @property
     def longest_attempt(self) -> float:
-        """Seconds that an attempt may take."""
         return max(
             own.timeout for config in self.config.notifier.channels.values() for own in config.by_provider().values()
         )
@@ -218,7 +217,6 @@ class Server:
         return self._incarnation.notifier
 
     async def listen(self) -> list[str]:
-        """Serve HTTP from now on; return the URLs."""
         return await self._http.listen(self.config.listen, self._nursery)
 
     async def _live(self, config: ServiceConfig, task_status: trio.TaskStatus[_Incarnation]) -> None:
@@ -371,7 +369,6 @@ class Server:
         logger.info("settings read again", extra={"fields": {"changed": sorted(changed)}})
 
     async def _exchange(self, config: ServiceConfig) -> None:
-        """Put another pipeline in place of the one that runs."""
         new: _Incarnation = await self._nursery.start(self._live, config)
         old = self._incarnation
         await self._come_to_rest(old, old.longest_attempt + 1)

@@ -86,7 +86,6 @@ class TransportConfig(Settings):
 
     @classmethod
     def kinds(cls) -> list[str]:
-        """Return the keys of which exactly one is given."""
         return [key for key in known_keys(cls) if key != "failover"]
 
     @model_validator(mode="after")
@@ -181,7 +180,6 @@ class TransportsConfig(Settings):
         return {} if own is None else {PRIMARY: own, **own.failover}
 
     def filled_in(self, channel: NotificationChannel, config: ChannelConfig) -> ChannelConfig:
-        """Return the settings of a channel with the defaults that follow from its transports."""
         return filled_in(channel, config, self.reaches(channel, config))
 
     def reaches(self, channel: NotificationChannel, config: ChannelConfig) -> dict[str, Reach]:
@@ -201,12 +199,10 @@ class TransportsConfig(Settings):
 
     @property
     def channels(self) -> list[NotificationChannel]:
-        """The channels that have one."""
         return [channel for channel in NotificationChannel if self.of(channel)]
 
 
 def is_of_a_provider(fault: FaultConfig) -> bool:
-    """Tell whether a fault is one that can be injected between the service and a provider."""
     return not fault.injects & SYSTEM_FAULT_KEYS
 
 
@@ -254,7 +250,6 @@ def open_transports(
 
 
 def place_of(channel: NotificationChannel, name: str) -> str:
-    """Return where the transport of a provider stands in the file."""
     return f"transports.{channel}" if name == PRIMARY else f"transports.{channel}.failover.{name}"
 
 

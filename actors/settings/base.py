@@ -161,14 +161,14 @@ def one_key_of(schema: dict[str, Any], model: type[BaseModel]) -> None:
 M = TypeVar("M", bound="Settings")
 
 
-def validated(model: type[M], data: Mapping[str, Any]) -> M:
-    """Return settings from a mapping.
+def validated(model: type[M], data: M | Mapping[str, Any]) -> M:
+    """Return settings from a mapping; settings as they are.
 
     Raises:
         ConfigurationError: all that is wrong, one line each: ``channels.email.timeout: wanted …, got 'soon'``.
     """
     try:
-        return model.model_validate(data)
+        return data if isinstance(data, model) else model.model_validate(data)
     except ValidationError as error:
         raise ConfigurationError([_line(problem) for problem in error.errors(include_url=False)]) from None
 

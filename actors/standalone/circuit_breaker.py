@@ -181,7 +181,6 @@ class BreakerGuard(Guard):
 
 
 def _problems_alone(config: CircuitBreakerConfig) -> Iterator[str]:
-    """Yield a problem for each setting that means nothing without a pipeline."""
     if config.per == "host":
         yield "per: wanted channel, as a circuit breaker alone knows no recipients (a pipeline's does), got 'host'"
     for key, why in _OF_A_PIPELINE.items():

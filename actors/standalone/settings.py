@@ -22,8 +22,6 @@ def given_settings(model: type[M], config: M | Mapping[str, Any] | None, argumen
         return validated(model, given)
     if given:
         raise ConfigurationError([f"wanted {' and '.join(given)} or config, got both"])
-    if isinstance(config, model):
-        return config
-    if not isinstance(config, Mapping):
+    if not isinstance(config, (model, Mapping)):
         raise ConfigurationError([f"config: wanted a {model.__name__} or a mapping, got {config!r}"])
     return validated(model, config)

@@ -69,7 +69,6 @@ class StoredChange(msgspec.Struct, eq=False, gc=False):
 
     @property
     def audited(self) -> NotificationEvent | AuditEntry | None:
-        """What it adds to the audit trail."""
         if self.beside.is_audited:
             return self.event
         return None if self.beside.endpoints is None else self.beside.endpoints.audit
@@ -95,12 +94,10 @@ class Turn:
         self._by_kind: dict[type, list[Any]] = {}
 
     def add(self, change: StoredChange) -> None:
-        """Take a change in."""
         self.ids.add(change.event.notification_id)
         self._by_kind.setdefault(type(change.event), []).append(change)
 
     def of(self, *kinds: type) -> list[Any]:
-        """Return the changes of these kinds, in order."""
         found = [self._by_kind[kind] for kind in kinds if kind in self._by_kind]
         return found[0] if len(found) == 1 else sorted(chain(*found), key=attrgetter("number"))
 
@@ -136,7 +133,6 @@ class Batch(Promise):
 
     @property
     def promises(self) -> list[Promise]:
-        """All that are kept when it is durable, or cannot be."""
         return [*(change.promise for change in self.conditional), self]
 
     def resume(self) -> None:
@@ -171,7 +167,6 @@ class Batch(Promise):
         return promise
 
     def note(self, entry: AuditEntry) -> Promise:
-        """Take in an entry of the audit trail that is of no event."""
         self.last = next(self._numbers)
         self.notes.append((self.last, entry))
         self.latest_ns = max(self.latest_ns, entry.at_ns - self.ahead_ns)
@@ -183,7 +178,6 @@ class Batch(Promise):
         return self
 
     def change(self, change: SettingsChange) -> Promise:
-        """Take in a change of settings."""
         return self.note(change.audit)
 
     def audited(self) -> list[tuple[int, str | None, int, NotificationEvent | AuditEntry]]:

@@ -163,7 +163,6 @@ class StoreOnDisk(MemoryStore):
         return self._to_do.put(lambda batch: batch.note(entry))
 
     def _is_done(self, work: Any) -> None:
-        """Resume all that wait for a batch, or for an answer."""
         if isinstance(work, Batch):
             self.transactions += 1
             self._take_back(work)

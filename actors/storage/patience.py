@@ -75,7 +75,6 @@ class Patience:
         self._tell(self._tell_news, LeaseRenewed())
 
     def close(self) -> None:
-        """Wait only for so long from now on."""
         self._closing_since = time.monotonic()
 
     def is_over(self) -> bool:

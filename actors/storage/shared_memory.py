@@ -84,7 +84,6 @@ class SharedMemory:
         self.nodes = {number: NodeStore(self, whole, number, has_leases=has_leases) for number in numbers}
 
     def tell_others(self, store: NodeStore, news: LettersChanged) -> None:
-        """Have all nodes but one know of what that has done to dead letters."""
         for other in self.nodes.values():
             if other is not store:
                 other.hear(news)
@@ -241,12 +240,10 @@ class NodeStore(MemoryStore):
             self._settle()
 
     def has_made_durable(self, event: NotificationEvent, _now_ns: int) -> bool:
-        """Tell whether a change that was handed over is durable."""
         waiting = (change.event for change in self._waiting)
         return not any(event is each for each in (*self._in_vain, *waiting))
 
     def crash(self, _now_ns: int) -> int:
-        """Drop what is not durable yet; return how many changes that were."""
         lost = len(self._waiting)
         for each in (self._waiting, self._unsaid, self._unheard, self._in_vain):
             each.clear()
@@ -300,7 +297,6 @@ class NodeStore(MemoryStore):
         return None
 
     def _write(self, event: NotificationEvent, command: SendNotification) -> Overtaken | None:
-        """Make a change durable, and known to all; or return who was faster."""
         kind, notification_id = type(event), event.notification_id
         owners = self._shared.owners
         if kind is NotificationRequested:

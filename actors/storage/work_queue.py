@@ -30,7 +30,6 @@ class Query:
         self._answer = answer
 
     def resume(self) -> None:
-        """Keep its promise, unless the store was lost meanwhile."""
         if not self.promise.is_kept:
             self.promise.keep(self._answer)
 
@@ -66,7 +65,6 @@ class ToDo(Generic[B]):
         return added
 
     def ask(self, read: Callable[[Any], Any]) -> Promise:
-        """Take in a question; return the promise of its answer."""
         query = Query(read)
         with self._news:
             self._batch = None  # what comes from now on is later
@@ -75,7 +73,6 @@ class ToDo(Generic[B]):
         return query.promise
 
     def close(self) -> None:
-        """Have nothing more come."""
         with self._news:
             self.closed.set()
             self._wake()
@@ -110,7 +107,6 @@ class ToDo(Generic[B]):
             self._news.wait_for(lambda: self._to_do or self.closed.is_set(), timeout)
 
     def put_down(self) -> None:
-        """Record that the work in hand is done."""
         self._in_hand = None
 
     @property
@@ -142,7 +138,6 @@ class PollingToDo(ToDo[B]):
                 self._writer.send(b"!")
 
     def wait(self, timeout: float, descriptor: int | None = None) -> None:
-        """Wait as `ToDo` does; or, where there is a descriptor, until something can be read from it."""
         with self._news:
             if self._to_do or self.closed.is_set():
                 return

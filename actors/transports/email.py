@@ -60,18 +60,10 @@ class EmailProvider(Transport):
     The message is plain text, or HTML with ``html: True`` in the metadata, as an HTML template has it; then ``text`` in
     the metadata may give the plain text part. The Message-ID follows from the notification's id and stays the same over
     attempts.
-
-    Args:
-        config: Where the server is, or a mapping of that.
-        clock: The time in seconds since 1970, for the Date of a mail.
-
-    Raises:
-        ConfigurationError: the settings cannot be used.
     """
 
     def __init__(self, config: SmtpConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
-        if not isinstance(config, SmtpConfig):
-            config = validated(SmtpConfig, config)
+        config = validated(SmtpConfig, config)
         try:
             self._sender = parse_mailbox(config.sender)
         except Unsendable as error:
@@ -87,7 +79,6 @@ class EmailProvider(Transport):
         return self._connections_max
 
     def recipient_problem(self, command: SendNotification) -> str | None:
-        """Return why the recipient is no mailbox; None: it is one, whether or not mail arrives there."""
         try:
             parse_mailbox(command.recipient)
         except Unsendable as error:

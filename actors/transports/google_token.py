@@ -84,11 +84,9 @@ class _Failure(msgspec.Struct, frozen=True):
 
     @property
     def is_over(self) -> bool:
-        """Whether a token may be asked for again."""
         return self.wait_s == 0 or trio.current_time() >= self.at + HEEDED_FOR_MAX_S
 
     def shared(self) -> Failed:
-        """Return this failure as it is now."""
         outcome = self.outcome
         if isinstance(outcome, Transient) and outcome.retry_after is not None:
             outcome = msgspec.structs.replace(outcome, retry_after=self.wait_s)
@@ -198,7 +196,6 @@ def _seconds(expires_in: Any) -> float:
 
 
 def outcome_of_answer(answer: HttpAnswer) -> Outcome:
-    """Return the outcome that an answer of the token endpoint without a token means."""
     # Not the whole of a success: it may hold a token.
     text = answer.text if answer.status >= 300 else None
     reason = f"no access token: HTTP {answer.status}"

@@ -50,7 +50,6 @@ class CheckedStream(httpcore2.AsyncNetworkStream):
         """Whether something was read that no request has asked for."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read some bytes; none at the end."""
         self._is_answered = True
         return await self._stream.read(max_bytes, timeout)
 
@@ -83,17 +82,14 @@ class CheckedStream(httpcore2.AsyncNetworkStream):
         return True
 
     async def aclose(self) -> None:
-        """Close it."""
         await self._stream.aclose()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.AsyncNetworkStream:
-        """Return this connection with TLS from here on."""
         return CheckedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        """Return the extra information that the library asks for."""
         return self._stream.get_extra_info(info)
 
 
@@ -143,7 +139,6 @@ class HostShares:
             raise
 
     def release(self, host: bytes) -> None:
-        """Give a connection back, to a task that waits for one."""
         self._free += 1
         self._used[host] -= 1
         if not self._used[host]:

@@ -276,7 +276,6 @@ class HttpExchange:
         return Transient(reason="no connection", answer=_described(error))
 
     async def aclose(self) -> None:
-        """Close all connections."""
         await self._pool.aclose()
 
 

@@ -144,7 +144,6 @@ class Mail(msgspec.Struct, frozen=True):
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether only a server with SMTPUTF8 can take it."""
         return self.sender.needs_smtputf8 or self.recipient.needs_smtputf8
 
 

@@ -68,25 +68,16 @@ class PushProvider(HttpTransport):
     The recipient is a device's registration token; subject and message are title and body. Of the metadata are read
     `badge` (a number), `sound`, `deep_link` and `data` (a mapping): the latter two reach the app as its data. What
     is no text in `data` is written in JSON.
-
-    Args:
-        config: Which project and account, or a mapping of that.
-        clock: The time in seconds since 1970, for the end of an access token.
-
-    Raises:
-        ConfigurationError: the settings cannot be used.
     """
 
     def __init__(self, config: FcmConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
-        if not isinstance(config, FcmConfig):
-            config = validated(FcmConfig, config)
+        config = validated(FcmConfig, config)
         self._http = HttpExchange(config, clock)
         self._token = GoogleToken(config, self._http, clock)
         self._clock = clock
         self._url = f"{config.base_url}/v1/projects/{config.project_id}/messages:send"
 
     def recipient_problem(self, command: SendNotification) -> str | None:
-        """Return why the recipient is no registration token; None: it is text that may be one."""
         return None if command.recipient.isprintable() else "a control character or line break; wanted a token of FCM's"
 
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
@@ -167,7 +158,6 @@ def error_code(answer: HttpAnswer) -> str | None:
 
 
 def outcome_of_answer(answer: HttpAnswer) -> Outcome:
-    """Return the outcome that an answer of FCM means."""
     status, text, code = answer.status, answer.text, error_code(answer)
     if 200 <= status < 300:
         return Sent(answer=text)

@@ -91,18 +91,10 @@ class SmsProvider(HttpTransport):
     The recipient is a number in E.164 (``+49 30 123456``), or a national one whose country is in the metadata
     (``country_code: "+49"``) or in the settings. A national one that is valid nowhere in that country is refused here:
     the provider would find a number dead that no one has.
-
-    Args:
-        config: Which account, or a mapping of that.
-        clock: The time in seconds since 1970, to understand a Retry-After that is a date.
-
-    Raises:
-        ConfigurationError: the settings cannot be used.
     """
 
     def __init__(self, config: TwilioConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
-        if not isinstance(config, TwilioConfig):
-            config = validated(TwilioConfig, config)
+        config = validated(TwilioConfig, config)
         self._config = config
         self._http = HttpExchange(config, clock)
         self._url = f"{config.base_url}/2010-04-01/Accounts/{quote(config.account_sid, safe='')}/Messages.json"
@@ -113,7 +105,6 @@ class SmsProvider(HttpTransport):
         }
 
     def recipient_problem(self, command: SendNotification) -> str | None:
-        """Return why the recipient is no phone number; None: it is one, whether or not anyone has it."""
         if self._number(command) is not None:
             return None
         return "not a phone number; wanted one such as +4930123456, or one that is valid in the country of country_code"
@@ -165,7 +156,6 @@ class SmsProvider(HttpTransport):
 
 
 def has_signed(token: str, url: str, form: Mapping[str, str], signature: str) -> bool:
-    """Tell whether a status callback is signed with the token of an account; see :meth:`SmsProvider.has_signed`."""
     fields = "".join(name + form[name] for name in sorted(form))
     key, given = token.encode(), signature.encode("ascii", "replace")
     expected = [
@@ -220,7 +210,6 @@ def e164(recipient: str, country_code: Any) -> str | None:
 
 
 def outcome_of_answer(answer: HttpAnswer) -> Outcome:
-    """Return the outcome that an answer of the API means."""
     status, text = answer.status, answer.text
     if 200 <= status < 300:
         return Sent(answer=text)

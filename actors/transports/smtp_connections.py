@@ -310,7 +310,6 @@ class SmtpPool:
                 self._give_back(connection, whole=whole)
 
     def _take_idle(self) -> SmtpConnection | None:
-        """Return the connection that was used last, which is the likeliest to be alive."""
         oldest = time.monotonic() - self._config.idle_max
         with self._lock:
             connection = self._idle.pop() if self._idle else None

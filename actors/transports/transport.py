@@ -22,7 +22,9 @@ ANSWER_LENGTH_MAX = 1_000
 class Transport(Provider):
     """A provider that holds connections: ``async with EmailProvider(…) as email, Notifier.open(…): …``.
 
-    It works without the block too; then :meth:`aclose` closes its connections.
+    It works without the block too; then :meth:`aclose` closes its connections. Each kind is made of its settings, or a
+    mapping of these, and a `clock`, which gives the seconds since 1970; it raises ConfigurationError where the settings
+    cannot be used.
     """
 
     async def aclose(self) -> None:

@@ -72,18 +72,10 @@ class WebhookProvider(HttpTransport):
     The recipient is a URL. With ``content_type`` in the metadata the message is the body as it is; without, the body is
     ``{"type": …, "timestamp": …, "data": …}`` in JSON, each from the metadata: `type` is ``notification`` and `data` is
     subject and message where they are not given, and `timestamp` is left out.
-
-    Args:
-        config: How to sign, and where requests may go, or a mapping of that.
-        clock: The time in seconds since 1970, for the signature's timestamp.
-
-    Raises:
-        ConfigurationError: the settings cannot be used.
     """
 
     def __init__(self, config: WebhookConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
-        if not isinstance(config, WebhookConfig):
-            config = validated(WebhookConfig, config)
+        config = validated(WebhookConfig, config)
         self._network = GuardedNetwork(config.allow_networks)
         self._http = HttpExchange(config, clock, network=self._network, is_ours=False, errors_in_body=False)
         self._clock = clock
@@ -94,11 +86,9 @@ class WebhookProvider(HttpTransport):
 
     @property
     def recipients_choose_hosts(self) -> bool:
-        """Yes: whose endpoint it is, chooses it."""
         return True
 
     def recipient_problem(self, command: SendNotification) -> str | None:
-        """Return why nothing may be posted to the recipient, whatever is there."""
         problem = problem_of_url(command.recipient, allow_http=self._allow_http)
         if problem is None and self._network.refuses(command.recipient):
             return NOT_ALLOWED

@@ -129,18 +129,10 @@ class WebPushProvider(HttpTransport):
     browser's service worker gets ``{"id", "title", "body"}`` in JSON, and of the metadata `badge`, `sound`, `deep_link`
     and `data` where they are. Besides, the metadata may hold `ttl` (seconds), `urgency` and `topic`. A message
     waits for its browser for its `ttl`, and not beyond the expiry of its notification.
-
-    Args:
-        config: Who we are, or a mapping of that.
-        clock: The time in seconds since 1970, for the end of a signature.
-
-    Raises:
-        ConfigurationError: the settings cannot be used.
     """
 
     def __init__(self, config: WebPushConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
-        if not isinstance(config, WebPushConfig):
-            config = validated(WebPushConfig, config)
+        config = validated(WebPushConfig, config)
         vapid = _vapid(config)
         self._key = vapid.private_key
         public = vapid.public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -153,11 +145,9 @@ class WebPushProvider(HttpTransport):
 
     @property
     def recipients_choose_hosts(self) -> bool:
-        """Yes: whose endpoint it is, chooses it."""
         return True
 
     def recipient_problem(self, command: SendNotification) -> str | None:
-        """Return why the recipient is no subscription of a browser, or has an endpoint to which nothing may go."""
         try:
             subscription, _ = self._subscription(command)
         except Unpushable as error:
@@ -315,7 +305,6 @@ def encrypted(payload: bytes, subscription: Subscription) -> bytes:
 
 
 def outcome_of_answer(answer: HttpAnswer) -> Outcome:
-    """Return the outcome that an answer of a push service means."""
     status, text = answer.status, answer.text
     reason = f"HTTP {status}"
     if 200 <= status < 300:

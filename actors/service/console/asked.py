@@ -48,7 +48,6 @@ class Asked:
 
 
 def read_asked(said: Mapping[str, str]) -> Asked:
-    """Return the filter that an address or a form says."""
     texts = {name: said.get(name, "").strip() for name in NAMES} | {"reason_is": said.get("reason_is", "")}
     asked, wrong = readable({name: text for name, text in texts.items() if text and name != "reason_is"})
     asked = replace(asked, reason_is=texts["reason_is"] or None)  # to the letter

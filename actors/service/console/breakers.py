@@ -129,7 +129,6 @@ def _row(breaker: BreakerNow, started: datetime) -> dict[str, Any]:
 
 
 def _choices(visit: Visit) -> list[tuple[str, str]]:
-    """Return what may be overridden: each channel, and each provider of those that have several."""
     choices = []
     for channel, stages in visit.service.notifier.pipeline.wiring.stages.items():
         choices.append((channel.value, channel.value))

@@ -49,7 +49,6 @@ _DONE = {
 
 
 def done_of(visit: Visit, texts: Mapping[str, Done] = _DONE) -> Done | None:
-    """Return what the address says has been done, if anything."""
     return texts.get(visit.query.get("done", ""))
 
 
@@ -177,7 +176,6 @@ def texts_of(command: SendNotification) -> dict[str, str]:
 
 
 def version_of(letter: DeadLetterMessage) -> str:
-    """Return what differs when a dead letter has been tried again since."""
     return f"{letter.epoch_ns + letter.moved_at_ns}-{letter.edits}"
 
 
@@ -305,7 +303,6 @@ def _redirect(notification_id: str, done: str) -> Response:
 
 
 def served_of(said: Mapping[str, str]) -> Served:
-    """Return whether an address or a form wants those too that are served."""
     return "include" if said.get("served") == "include" else "exclude"
 
 

@@ -48,7 +48,6 @@ class _Worst:
 
 
 async def overview_page(visit: Visit) -> Response:
-    """Show the metrics of every channel as they are now, and the problems."""
     service = visit.service
     breakers = service.breakers.now(service.notifier.pipeline, service.config.notifier)
     started = service.status.started_at
@@ -102,7 +101,6 @@ def _is_alike(one: AuditEntry, other: AuditEntry) -> bool:
 
 
 def figures_of(metrics: Metrics) -> dict[str, Counter[str]]:
-    """Return the metrics of each channel since the start, as ``/metrics`` has them."""
     names = {
         "notifications_in_flight": "in_flight",
         "notifications_sent_total": "sent",
@@ -118,7 +116,6 @@ def figures_of(metrics: Metrics) -> dict[str, Counter[str]]:
 
 
 def _worst(channel: NotificationChannel, breakers: list[BreakerNow], started: datetime) -> dict[str, Any]:
-    """Return the breaker of a channel that most needs attention."""
     own = sorted(
         (breaker for breaker in breakers if breaker.channel == channel),
         key=lambda breaker: _SEVERITY.index(breaker.state),

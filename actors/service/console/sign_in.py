@@ -22,7 +22,6 @@ async def sign_in_page(request: Request) -> Response:
 
 
 async def sign_in(request: Request) -> Response:
-    """Begin a session for the token that was sent, and redirect to the page that was asked for."""
     try:
         check_same_site(request)
         form = await read_form(request, SMALL_FORM_BYTES_MAX)
@@ -83,6 +82,5 @@ def _is_encrypted(request: Request) -> bool:
 
 
 def _page_to_go_to(wanted: str) -> str:
-    """Return the page of the console that was asked for, or the overview if there is no such page."""
     is_page = wanted.startswith(("/console/", "/console?")) and wanted.isprintable() and "\\" not in wanted
     return wanted if is_page and not wanted.startswith("/console/sign-") else "/console"

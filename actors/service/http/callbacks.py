@@ -93,7 +93,6 @@ def _fields(text: bytes, what: str) -> dict[str, str]:
 
 
 async def _command_of(service: Any, notification_id: str) -> SendNotification | None:
-    """Return the SMS with this id, as far as it is known."""
     history = await service.store.past(notification_id)
     now_ns = since_1970_ns(service.notifier.system.present)
     command = await service.store.recall(notification_id, now_ns) if history is None else history.command

@@ -64,7 +64,6 @@ def one_or_several(schema: str) -> Document:
 
 
 def as_json(document: Any, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the answer that says this."""
     # `str` for what metadata may hold beside what JSON has.
     return Response(msgspec.json.encode(document, enc_hook=str), status, headers, media_type="application/json")
 

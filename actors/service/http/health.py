@@ -41,11 +41,9 @@ class Status:
         self.draining, self.retry_after_s = True, max(1, round(for_s))
 
     def uses_settings(self, read_at: datetime) -> None:
-        """Take note that the settings that were read last hold from now on."""
         self.settings_read_at, self.settings_problems = read_at, ()
 
     def refuses_settings(self, problems: Sequence[str]) -> None:
-        """Take note of what is wrong with the settings that were read last."""
         self.settings_problems = tuple(problems)
 
 
@@ -103,7 +101,6 @@ async def _ready(call: Call) -> Response:
 
 
 def _readiness(service: Any) -> tuple[bool, str]:
-    """Tell whether it takes events and may send, and how that is called."""
     store = service.notifier.pipeline.store
     if service.status.draining:
         return False, "draining"

@@ -159,7 +159,6 @@ def _schemas() -> dict[str, Any]:
 
 
 def _renamed(schema: Any, renamed: Mapping[str, str]) -> Any:
-    """Return a schema whose references have the names that these have here."""
     if isinstance(schema, dict):
         references = {_REF.format(old): _REF.format(new) for old, new in renamed.items()}
         return {

@@ -185,17 +185,14 @@ class Metrics:
             self._in_dlq(channel).set(dead[channel])
 
     def count_disabled(self, pipeline: Pipeline) -> None:
-        """Have the gauge say how many endpoints are disabled now, which no event tells of all."""
         disabled = Count(channel for channel, _ in pipeline.store.endpoints.disabled)
         for channel in {*pipeline.wiring.stages, *disabled}:
             self._disabled(channel).set(disabled[channel])
 
     def watch_breakers(self, pipeline: Callable[[], Pipeline]) -> None:
-        """Add the states of the breakers of the pipeline that is running to the metrics; to be called once."""
         self.registry.register(_BreakerStates(pipeline))
 
     def count_overloaded(self, refused: Iterable[Priority]) -> None:
-        """Count events and notifications that were refused for lack of room, by class."""
         for priority in refused:
             self._overloaded(priority).inc()
 
@@ -209,7 +206,6 @@ class Metrics:
         self._reloads("used" if is_used else "refused").inc()
 
     def set_files_refused(self, count: int) -> None:
-        """Say of how many watched files the latest content cannot be used."""
         self._files_refused.set(count)
 
     def text(self) -> bytes:
@@ -218,8 +214,6 @@ class Metrics:
 
 
 class _BreakerStates(Collector):
-    """Asks the breakers for their states at each collection."""
-
     def __init__(self, pipeline: Callable[[], Pipeline]) -> None:
         self._pipeline = pipeline
 

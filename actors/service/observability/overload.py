@@ -37,7 +37,6 @@ class OverloadLog:
         return self._refused > 0
 
     def count(self, refused: int, max_pending: int | None) -> None:
-        """Count events and notifications that were refused for lack of room; it may be none."""
         if not refused:
             return
         self._latest_s = trio.current_time()

@@ -97,7 +97,6 @@ class Tracing:
                 pass
 
     def _span(self, event: NotificationEvent, since_ns: int) -> Span:
-        """Return the span of a notification, which begins now unless it has begun."""
         span = self._open.get(event.notification_id)
         if span is None:
             span = self._open[event.notification_id] = self._begin(event, since_ns)

@@ -52,7 +52,6 @@ class BreakerWatch:
     """Remembers the latest transitions of all breakers; gets them by :meth:`record`, as metrics and logs do."""
 
     def __init__(self, kept: int = HISTORY_KEPT) -> None:
-        """Remember so many transitions."""
         self._history: deque[BreakerTransitioned] = deque(maxlen=kept)
 
     def record(self, event: RecordedEvent) -> None:
@@ -129,7 +128,6 @@ def overrides_of(pipeline: Pipeline, config: ServiceConfig) -> Overrides:
 
 
 def with_overrides(config: NotifierConfig, overrides: Overrides) -> NotifierConfig:
-    """Return settings with which the overrides are in force from the beginning."""
     channels = dict(config.channels)
     for channel in {channel for channel, _ in overrides} & channels.keys():
         breakers = {

@@ -97,7 +97,6 @@ class Bulk:
         return True
 
     def note_end(self, at: datetime) -> None:
-        """Take note that nothing of it is left to be done."""
         self.ended_at = at
 
     async def run(self, do: Callable[[str], Awaitable[bool]]) -> None:

@@ -256,7 +256,6 @@ class DeadLetters:
 
     @property
     def endpoints(self) -> Endpoints:
-        """The endpoints of which every attempt fails, and those that are disabled for it."""
         return self._store.endpoints
 
     async def enable_endpoint(

@@ -28,7 +28,6 @@ def time_text(instant: datetime | None) -> str | None:
 
 
 def of_letter(letter: DeadLetterMessage) -> Document:
-    """Return a dead letter, without what it says."""
     return {
         "id": letter.notification_id,
         "channel": letter.channel,

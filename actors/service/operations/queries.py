@@ -180,8 +180,6 @@ def slices(
 
 
 def paged(queue: Queue, filter: Filter, *, limit: int, after: str | None = None, newest_first: bool = False) -> Page:
-    """Return a page of the letters in a queue that fit; see
-    :meth:`~actors.service.operations.dead_letters.DeadLetters.list`."""
     found: list[DeadLetterMessage] = []
     for letters in slices(queue, filter, after=after, newest_first=newest_first):
         found += letters
@@ -235,7 +233,6 @@ _KEYS: dict[By, Any] = {
 
 
 def grouped(letters: Iterable[DeadLetterMessage], by: By) -> list[Group]:
-    """Return how many dead letters have which reason, channel or recipient, the largest group first."""
     groups: dict[str, list[DeadLetterMessage]] = {}
     counts: Counter[str] = Counter()
     for letter in letters:

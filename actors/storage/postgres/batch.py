@@ -67,7 +67,6 @@ class SharedChange(StoredChange, eq=False, gc=False):
     """When it was dead-lettered, as far as is known here, where it is redriven or discarded."""
 
     def concerns(self, keys: Sequence[str | Setting], request_id: str | None, dead_since_ns: int) -> None:
-        """Note what of it other nodes may have to do with."""
         self.keys, self.request_id, self.dead_since_ns = keys, request_id, dead_since_ns
 
 
@@ -102,13 +101,11 @@ class SharedBatch(Batch):
         return super().mark(notification_id, mark)
 
     def change(self, change: SettingsChange, keys: Iterable[str | Setting] = ()) -> Promise:
-        """Take in a change of settings, with the keys of these."""
         self.keys += keys
         self.turns += (Turn(change), Turn())
         return super().change(change)
 
     def say(self, breaker: votes.Named, lapses_ns: int) -> Promise:
-        """Take in what is said of a breaker, for which nothing waits."""
         self.votes[breaker] = lapses_ns
         return self
 

@@ -33,7 +33,6 @@ _CONFLICTS = (psycopg.errors.TransactionRollback, psycopg.errors.LockNotAvailabl
 
 
 def columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    """Return rows as the arrays that a statement with `unnest` takes."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -77,7 +76,6 @@ class Link:
         return self._sql
 
     def lose(self, error: psycopg.Error) -> None:
-        """Record that it is broken, or that its work has to be done again."""
         self.losses += 1
         self.lost_at = lease.clock()
         self.why = f" ({in_one_line(error)})"
@@ -89,7 +87,6 @@ class Link:
         self.cut()
 
     def has_worked(self) -> None:
-        """Record that its work could be done."""
         self.why = ""
 
     def who_locks(self) -> str:
@@ -110,7 +107,6 @@ class Link:
             )
 
     def cut(self) -> None:
-        """Close the connection."""
         sql, self._sql = self._sql, None
         if sql is not None:
             with contextlib.suppress(psycopg.Error):

@@ -81,7 +81,6 @@ class Lease:
             return holds
 
     def now(self) -> float:
-        """Return the present instant, by the clock that it goes by."""
         return clock()
 
     def watch(self) -> None:
@@ -89,7 +88,6 @@ class Lease:
         self._watcher.start()
 
     def stop_watching(self) -> None:
-        """Stop watching it."""
         self._watched.set()
 
     def _watch(self) -> None:

@@ -14,7 +14,6 @@ from actors.storage.postgres.connection import Sql
 
 
 def write(sql: Sql, marks: Mapping[str, Mark]) -> None:
-    """Write the marks of notifications, within a transaction."""
     for notification_id, mark in marks.items():
         sql.execute(
             "INSERT INTO marks VALUES (%s, true, %s, %s, %s) ON CONFLICT (notification_id) DO UPDATE SET "
@@ -24,7 +23,6 @@ def write(sql: Sql, marks: Mapping[str, Mark]) -> None:
 
 
 def take_away(sql: Sql, notification_ids: Sequence[str]) -> None:
-    """Delete the marks of notifications, within a transaction."""
     sql.execute("DELETE FROM marks WHERE notification_id = ANY(%s)", (notification_ids,))
 
 

@@ -40,7 +40,6 @@ class Shared(NamedTuple):
 
 
 def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Shared:
-    """Return the state of these letters and settings."""
     wanted = sorted(ids)
     dead = entries(sql, "state = 'dead' AND notification_id = ANY(%s)", (wanted,)) if wanted else {}
     return Shared({each: dead.get(each) for each in wanted}, read_settings(sql, settings))
@@ -104,7 +103,6 @@ def ended_as(sql: Sql, notification_id: str, ttl_ns: int, steady_ns: int) -> End
 
 
 def erase_histories(sql: Sql, is_meant: Callable[[SendNotification], bool]) -> int:
-    """Erase what is kept of notifications that have ended and are meant; return how many."""
     rows = sql.execute("SELECT notification_id, command FROM closed").fetchall()
     meant = [notification_id for notification_id, command in rows if is_meant(decode_command(command))]
     if meant:
@@ -113,7 +111,6 @@ def erase_histories(sql: Sql, is_meant: Callable[[SendNotification], bool]) -> i
 
 
 def audit_entries(sql: Sql, limit: int | None, notification_id: str | None) -> list[AuditEntry]:
-    """Return what people have done, to one notification or to all, newest first."""
     if notification_id is not None and "\0" in notification_id:
         return []
     rows = sql.execute(

@@ -29,22 +29,18 @@ ENDPOINT = "endpoint/"
 
 
 def setting_of(command: SendNotification) -> Setting:
-    """Return by what a suppression of a command's address is known."""
     return command.channel.value, normal_address(command.channel, command.recipient)
 
 
 def setting_of_suppression(suppression: Suppression) -> Setting:
-    """Return by what a suppression is known."""
     return suppression.channel.value, suppression.address
 
 
 def setting_of_endpoint(key: Key) -> Setting:
-    """Return by what is known what becomes of an endpoint."""
     return f"{ENDPOINT}{key[0].value}", key[1]
 
 
 def is_of_endpoint(setting: Setting) -> bool:
-    """Tell whether it is what is known of an endpoint."""
     return setting[0].startswith(ENDPOINT)
 
 
@@ -55,7 +51,6 @@ def named(setting: Setting) -> tuple[str, bytes]:
 
 
 def setting_named(kind: str, name: bytes) -> Setting:
-    """Return the setting that a row names."""
     return kind, name.decode("utf-8", "surrogatepass")
 
 
@@ -136,7 +131,6 @@ def _enable(sql: Sql, settings: Iterable[Setting]) -> None:
 
 
 def write_change(sql: Sql, change: SettingsChange) -> list[Setting]:
-    """Write a change of settings; return what it changes."""
     reported: dict[Setting, Suppression] = {}
     given: dict[Setting, Suppression | UserPreferences] = {}
     for each in (*change.suppressed, *change.imported.values()):

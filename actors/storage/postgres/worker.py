@@ -170,7 +170,6 @@ class Worker:
                 self._fail(f"the store cannot be written: {error}")
 
     def close(self) -> None:
-        """Release everything."""
         self._is_over.set()
         self.lease.stop_watching()
         self._link.cut()

@@ -67,7 +67,6 @@ class SqliteChange(StoredChange, eq=False, gc=False):
             self.requests = {self.event.notification_id: (request.request_id, request.delivered)}
 
     def forgets(self, request: Request) -> None:
-        """Delete a request of which nothing is left."""
         self.requests = dict.fromkeys(request.members)
 
     def suppresses(self, key: Key, suppression: Suppression | None) -> None:
@@ -228,7 +227,6 @@ def _write_states(
     states: Mapping[tuple[str, ...], A | None],
     row_of: Callable[[A], tuple[Any, ...]],
 ) -> None:
-    """Write the present states of things, by their keys; None: there is none."""
     if states:
         gone = [key for key, each in states.items() if each is None]
         sql.executemany(f"DELETE FROM {table} WHERE {_KEYS[table]}", gone)

@@ -182,7 +182,6 @@ class SqliteFile:
             self._opened = opened.pop_all()
 
     def close(self) -> None:
-        """Close the file, and let others have it."""
         self._opened.close()
 
     def _locked(self) -> sqlite3.Connection:
@@ -296,7 +295,6 @@ def check_readable(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
-    """Tell whether a table has a column."""
     found = connection.execute("SELECT count(*) FROM pragma_table_info(?) WHERE name = ?", (table, column)).fetchone()
     return bool(found[0])
 

@@ -58,11 +58,9 @@ def end(sql: sqlite3.Connection) -> None:
 
 
 def write(sql: sqlite3.Connection, notification_id: str, caution: Caution, *, under_way: bool, alone: bool) -> None:
-    """Write the mark of a notification, within a transaction."""
     row = (notification_id, under_way, alone, caution.suspicions, caution.deaths)
     sql.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?)", row)
 
 
 def take_away(sql: sqlite3.Connection, notification_id: str) -> None:
-    """Delete the mark of a notification, within a transaction."""
     sql.execute("DELETE FROM marks WHERE notification_id = ?", (notification_id,))

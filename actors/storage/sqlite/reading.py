@@ -162,7 +162,6 @@ class RememberedRows(NamedTuple):
     kept_at_ns: int = 0
 
     def ended_ns(self, seq: int, ended_ns: int) -> int:
-        """Return since when an id counts as that of a notification that has ended."""
         return max(ended_ns, self.kept_at_ns) if self.kept[0] <= seq <= self.kept[1] else ended_ns
 
 
@@ -325,7 +324,6 @@ def erase_histories(sql: sqlite3.Connection, is_meant: Callable[[SendNotificatio
 
 
 def audit_entries(sql: sqlite3.Connection, limit: int | None, notification_id: str | None) -> list[AuditEntry]:
-    """Return what people have done, to one notification or to all, newest first."""
     where, values = ("", ()) if notification_id is None else ("WHERE notification_id = ? ", (notification_id,))
     select = f"SELECT entry, notification_id, seq FROM audit {where}ORDER BY seq DESC LIMIT ?"
     entries = []

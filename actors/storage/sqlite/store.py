@@ -252,7 +252,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         return file.place.why_gone()
 
     def _write(self, file: SqliteFile, batch: SqliteBatch) -> str | None:
-        """Make a batch durable; return why it is not if it is not."""
         if any(change.beside.closed is not None for change in batch.beside):
             self._retention = self._retention._replace(has_closed=True)
         try:
