@@ -209,10 +209,9 @@ class Notifier:
             BaseException (where the block is left): what ended the notifier inside, which cancels the block.
         """
         from actors.hosts.asyncio_notifier import open_asyncio  # asyncio takes its time to import
+        from actors.hosts.opening import Openers
 
-        return open_asyncio(
-            functools.partial(cls.open, config), store=store, providers=providers, notify=notify, options=dict(options)
-        )
+        return open_asyncio(functools.partial(cls.open, config), Openers(store, providers), notify, dict(options))
 
     @classmethod
     def open_in_thread(
@@ -235,11 +234,10 @@ class Notifier:
             StoreError: the store cannot be opened.
             BaseException (where the block is left): what ended the notifier.
         """
+        from actors.hosts.opening import Openers
         from actors.hosts.thread_notifier import open_in_thread  # as trio does
 
-        return open_in_thread(
-            functools.partial(cls.open, config, notify=notify, **options), store=store, providers=providers
-        )
+        return open_in_thread(functools.partial(cls.open, config, notify=notify, **options), Openers(store, providers))
 
     def publish(self, event: Any, *, traceparent: str | None = None) -> Awaitable[None]:
         """Publish an event; awaiting it waits until its notifications are accepted. See :meth:`EventBus.publish`."""

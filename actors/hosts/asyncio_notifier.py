@@ -14,16 +14,7 @@ import trio
 from actors.domain.notification_state import NotificationState
 from actors.errors import ActorSystemError, NotifierClosed
 from actors.hosts.guest import Guest, on_asyncio, running_loop, set_done, trio_guest
-from actors.hosts.opening import (
-    Answer,
-    Hosted,
-    N,
-    ProviderOpener,
-    ProviderOpeners,
-    StoreOpener,
-    check_openers,
-    hold_open,
-)
+from actors.hosts.opening import Answer, Hosted, N, Openers
 from actors.kernel.async_handlers import is_async
 from actors.messages import NotificationChannel, Priority, SendNotification
 from actors.pipeline.event_bus import Subscriber
@@ -133,24 +124,17 @@ def in_asyncio(loop: asyncio.AbstractEventLoop, function: Any) -> Any:
 
 @asynccontextmanager
 async def open_asyncio(
-    open_notifier: Callable[..., AbstractAsyncContextManager[N]],
-    *,
-    store: StoreOpener | None,
-    providers: ProviderOpeners | ProviderOpener | None,
-    notify: Any,
-    options: dict[str, Any],
+    open_notifier: Callable[..., AbstractAsyncContextManager[N]], openers: Openers, notify: Any, options: dict[str, Any]
 ) -> AsyncGenerator[AsyncioNotifier[N], None]:
     """Open a notifier on trio as a guest of the running loop; see :meth:`Notifier.open_asyncio`."""
-    check_openers(store, providers)
+    openers.check()
     owner = asyncio.current_task(running_loop())
     assert owner is not None
     async with trio_guest() as guest:
         opened: asyncio.Future[N] = guest.loop.create_future()
         leave = trio.Event()
-        options["notify"] = in_asyncio(guest.loop, notify)
-        task = guest.spawn(
-            hold_open, functools.partial(open_notifier, **options), store, providers, opened.set_result, leave
-        )
+        open_with = functools.partial(open_notifier, notify=in_asyncio(guest.loop, notify), **options)
+        task = guest.spawn(openers.hold_open, open_with, opened.set_result, leave)
         try:
             await asyncio.wait((opened, task.ended), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import trio
 
@@ -127,20 +127,42 @@ class Answer(Generic[T]):
         return self._value
 
 
-def check_openers(store: Any, providers: Any) -> None:
-    """Report each argument that is no function that opens a store or a provider.
+class Openers(NamedTuple):
+    """What opens the store and the providers where the notifier runs; None: it uses its own.
 
-    Raises:
+    Raises (where they are checked):
         ConfigurationError: all problems.
     """
-    examples = {"store": "SqliteStore.open(path)", "providers": "EmailProvider(settings)"}
-    problems = [
-        f"{name}: wanted a function that opens it: lambda: {examples[name.split('.')[0]]}, got {opener!r}"
-        for name, opener in [("store", store), *_flat("providers", providers)]
-        if opener is not None and not _opens(opener)
-    ]
-    if problems:
-        raise ConfigurationError(problems)
+
+    store: StoreOpener | None
+    providers: ProviderOpeners | ProviderOpener | None
+
+    def check(self) -> None:
+        """Report each argument that is no function that opens a store or a provider."""
+        examples = {"store": "SqliteStore.open(path)", "providers": "EmailProvider(settings)"}
+        problems = [
+            f"{name}: wanted a function that opens it: lambda: {examples[name.split('.')[0]]}, got {opener!r}"
+            for name, opener in [("store", self.store), *_flat("providers", self.providers)]
+            if opener is not None and not _opens(opener)
+        ]
+        if problems:
+            raise ConfigurationError(problems)
+
+    async def hold_open(
+        self,
+        open_notifier: Callable[..., AbstractAsyncContextManager[N]],
+        opened: Callable[[N], object],
+        leave: trio.Event,
+    ) -> None:
+        """Open all of it and a notifier, give that to `opened`, and keep it open until `leave` is set."""
+        async with AsyncExitStack() as stack:
+            resources: dict[str, Any] = {}
+            if self.store is not None:
+                resources["store"] = await stack.enter_async_context(self.store())
+            if self.providers is not None:
+                resources["providers"] = await _open_providers(stack, self.providers)
+            opened(await stack.enter_async_context(open_notifier(**resources)))
+            await leave.wait()
 
 
 def _opens(opener: Any) -> bool:
@@ -151,24 +173,6 @@ def _flat(name: str, openers: Any) -> list[tuple[str, Any]]:
     if not isinstance(openers, Mapping):
         return [(name, openers)]
     return [entry for key, below in openers.items() for entry in _flat(f"{name}.{key}", below)]
-
-
-async def hold_open(
-    open_notifier: Callable[..., AbstractAsyncContextManager[N]],
-    store: StoreOpener | None,
-    providers: ProviderOpeners | ProviderOpener | None,
-    opened: Callable[[N], object],
-    leave: trio.Event,
-) -> None:
-    """Open a notifier with its store and providers, give it to `opened`, and keep it open until `leave` is set."""
-    async with AsyncExitStack() as stack:
-        resources: dict[str, Any] = {}
-        if store is not None:
-            resources["store"] = await stack.enter_async_context(store())
-        if providers is not None:
-            resources["providers"] = await _open_providers(stack, providers)
-        opened(await stack.enter_async_context(open_notifier(**resources)))
-        await leave.wait()
 
 
 async def _open_providers(

@@ -16,16 +16,7 @@ import trio
 
 from actors.domain.notification_state import NotificationState
 from actors.errors import NotifierClosed, WouldDeadlock
-from actors.hosts.opening import (
-    Answer,
-    Hosted,
-    N,
-    ProviderOpener,
-    ProviderOpeners,
-    StoreOpener,
-    check_openers,
-    hold_open,
-)
+from actors.hosts.opening import Answer, Hosted, N, Openers
 from actors.messages import NotificationChannel, Priority, SendNotification
 from actors.pipeline.event_bus import Subscriber, check_timeout
 from actors.pipeline.orders import Acceptance
@@ -242,14 +233,11 @@ class _Host(Generic[N]):
 
 @contextmanager
 def open_in_thread(
-    open_notifier: Callable[..., AbstractAsyncContextManager[N]],
-    *,
-    store: StoreOpener | None,
-    providers: ProviderOpeners | ProviderOpener | None,
+    open_notifier: Callable[..., AbstractAsyncContextManager[N]], openers: Openers
 ) -> Generator[ThreadNotifier[N], None, None]:
     """Open a notifier in a thread of its own; see :meth:`Notifier.open_in_thread`."""
-    check_openers(store, providers)
-    host = _Host(functools.partial(hold_open, open_notifier, store, providers))
+    openers.check()
+    host = _Host(functools.partial(openers.hold_open, open_notifier))
     pid = os.getpid()
     host.thread.start()
     try:

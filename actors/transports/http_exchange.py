@@ -304,15 +304,8 @@ class HttpTransport(Transport):
 
     @abstractmethod
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
-        """Send it, and return the outcome by the answer.
-
-        Args:
-            attempt: What to send.
-            wanted_for: Seconds until its notification expires, for a provider that keeps it for a while; None: never.
-
-        Raises:
-            Failed: there is no answer, or nothing that could be sent.
-        """
+        """Send it; return the outcome by the answer, or raise Failed. `wanted_for` are the seconds until its
+        notification expires; None: it never does."""
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -74,6 +74,8 @@ class WebhookProvider(HttpTransport):
     subject and message where they are not given, and `timestamp` is left out.
     """
 
+    recipients_choose_hosts = True
+
     def __init__(self, config: WebhookConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
         config = validated(WebhookConfig, config)
         self._network = GuardedNetwork(config.allow_networks)
@@ -83,10 +85,6 @@ class WebhookProvider(HttpTransport):
         self._keys = _keys(config.signing_keys)
         self._keys_of = {url: _keys(keys) for url, keys in config.endpoint_keys.items()}
         self._retries_client_errors = config.client_errors == "transient"
-
-    @property
-    def recipients_choose_hosts(self) -> bool:
-        return True
 
     def recipient_problem(self, command: SendNotification) -> str | None:
         problem = problem_of_url(command.recipient, allow_http=self._allow_http)

@@ -131,6 +131,8 @@ class WebPushProvider(HttpTransport):
     waits for its browser for its `ttl`, and not beyond the expiry of its notification.
     """
 
+    recipients_choose_hosts = True
+
     def __init__(self, config: WebPushConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
         config = validated(WebPushConfig, config)
         vapid = _vapid(config)
@@ -142,10 +144,6 @@ class WebPushProvider(HttpTransport):
         self._http = HttpExchange(config, clock, network=self._network, is_ours=False, errors_in_body=False)
         self._config = config
         self._clock = clock
-
-    @property
-    def recipients_choose_hosts(self) -> bool:
-        return True
 
     def recipient_problem(self, command: SendNotification) -> str | None:
         try:

@@ -38,15 +38,6 @@ class _Run:
     count: int
 
 
-@dataclass(frozen=True)
-class _Worst:
-    """The breaker of a channel that most needs attention."""
-
-    state: str
-    since: datetime
-    which: str
-
-
 async def overview_page(visit: Visit) -> Response:
     service = visit.service
     breakers = service.breakers.now(service.notifier.pipeline, service.config.notifier)

@@ -183,9 +183,9 @@ async def _receive(
         except _Invalid as invalid:
             answers.append(_result("invalid", problems=invalid.problems))
         except Overloaded as overloaded:
-            answers.append(_overloaded(overloaded, priority=service.notifier.bus.priority_of(made)))
+            answers.append(_later(overloaded, priority=service.notifier.bus.priority_of(made)))
         except StoreBusy as busy:
-            answers.append(_busy(busy))
+            answers.append(_later(busy))
         if number % ITEMS_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
     results = [answer if isinstance(answer, dict) else await answer() for answer in answers]
@@ -242,9 +242,10 @@ def _event(item: Any, hints: _Hints, own_events: OwnEvents) -> Any:
         hint = f"; did you mean {near}?" if near else ""
         raise _Invalid(("type", f"wanted one of {', '.join(known)}{hint}"))
     event = _converted(item, _EVENTS[kind], hints)
-    _refuse_empty(event, [name for name in event.__struct_fields__ if isinstance(getattr(event, name), str)])
-    _refuse_ids(event, [name for name in event.__struct_fields__ if name.endswith("_id")])  # of which ids are made
-    for name in event.__struct_fields__:
+    names = event.__struct_fields__
+    _refuse(event, [name for name in names if isinstance(getattr(event, name), str)], _problem_of_empty)
+    _refuse(event, [name for name in names if name.endswith("_id")], problem_of_id)  # of which ids are made
+    for name in names:
         moment = getattr(event, name)
         if hasattr(moment, "tzinfo") and moment.tzinfo is None:
             raise _Invalid((name, "wanted a time with its offset from UTC, such as 2026-01-31T12:00:00Z"))
@@ -255,8 +256,8 @@ def _notification(item: Any, hints: _Hints, _own_events: OwnEvents) -> SendNotif
     if not isinstance(item, dict):
         raise _Invalid(("", "wanted a notification, which is an object"))
     command = _converted(item, SendNotification, hints)
-    _refuse_empty(command, ["notification_id", "recipient"])
-    _refuse_ids(command, ["notification_id"])
+    _refuse(command, ["notification_id", "recipient"], _problem_of_empty)
+    _refuse(command, ["notification_id"], problem_of_id)
     return command
 
 
@@ -343,28 +344,23 @@ def _of_msgspec(text: str) -> tuple[str, str]:
     return field, what if "`" not in what and "'" not in what else "not a value that fits"
 
 
-def _refuse_empty(item: Any, names: list[str]) -> None:
-    problems = [(name, "wanted text that is not empty") for name in names if not getattr(item, name).strip()]
+def _refuse(item: Any, names: list[str], problem_of: Callable[[str], str | None]) -> None:
+    problems = [(name, problem) for name in names if (problem := problem_of(getattr(item, name))) is not None]
     if problems:
         raise _Invalid(*problems)
 
 
-def _refuse_ids(item: Any, names: list[str]) -> None:
-    problems = [(name, problem) for name in names if (problem := problem_of_id(getattr(item, name))) is not None]
-    if problems:
-        raise _Invalid(*problems)
+def _problem_of_empty(text: str) -> str | None:
+    return None if text.strip() else "wanted text that is not empty"
 
 
 def _result(status: str, **others: Any) -> Result:
     return {"status": status, **others}
 
 
-def _overloaded(error: Overloaded, **others: Any) -> Result:
-    return _result("overloaded", retry_after=math.ceil(error.retry_after), **others)
-
-
-def _busy(error: StoreBusy, **others: Any) -> Result:
-    return _result("busy", retry_after=math.ceil(error.retry_after), **others)
+def _later(error: Overloaded | StoreBusy, **others: Any) -> Result:
+    status = "overloaded" if isinstance(error, Overloaded) else "busy"
+    return _result(status, retry_after=math.ceil(error.retry_after), **others)
 
 
 def _submit_notification(notifier: Notifier, command: SendNotification, traceparent: str | None) -> _Answer:
@@ -386,7 +382,7 @@ def _submit_event(notifier: Notifier, event: Any, traceparent: str | None) -> _A
         try:
             made = [_of(submission) for submission in await published]
         except StoreBusy as busy:
-            return _busy(busy)
+            return _later(busy)
         statuses = {one["status"] for one in made}
         worst = next((status for status in ("invalid", "conflict", "accepted") if status in statuses), None)
         return _result(worst or ("duplicate" if made else "accepted"), notifications=made)
@@ -417,9 +413,9 @@ def _of(submission: Submission) -> Result:
         case InvalidRecipient():
             return refused("invalid", "recipient", str(answer))
         case Overloaded():
-            return _overloaded(answer, notification_id=notification_id, priority=submission.command.priority)
+            return _later(answer, notification_id=notification_id, priority=submission.command.priority)
         case StoreBusy():
-            return _busy(answer, notification_id=notification_id)
+            return _later(answer, notification_id=notification_id)
         case Unstorable():
             of_id = problem_of_id(notification_id)
             return refused(

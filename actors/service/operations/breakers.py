@@ -4,7 +4,7 @@ how operators' overrides stay in force when another pipeline takes over."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -13,7 +13,6 @@ from actors.instants import utc
 from actors.messages import BreakerState, BreakerTransitioned, NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
 from actors.pipeline.lane import Lane
-from actors.policies.breaker.breaker import Breaker
 from actors.service.config import ServiceConfig
 from actors.settings.channel import PRIMARY, NotifierConfig
 
@@ -72,14 +71,32 @@ class BreakerWatch:
         known yet has no breaker here. `settings` are those in the file; those that the pipeline began with when None,
         which differ in operators' overrides that were in force then.
         """
-        system = pipeline.handler.actor.system
+        epoch_ns = pipeline.handler.actor.system.epoch_ns
         since = {(event.breaker, event.host): event.at for event in self._history}
-        return [
-            _breaker(channel, lane, host, breaker, system.epoch_ns, since, _is_overridden(channel, lane, settings))
-            for channel, stages in pipeline.wiring.stages.items()
-            for lane in stages.lanes
-            for host, breaker in lane.breakers()
-        ]
+        found = []
+        for channel, lane in _lanes(pipeline):
+            for host, breaker in lane.breakers():
+                retry_ns, ramping_ns = breaker.reopen_at_ns, breaker.ramping_until_ns
+                own_host = None if lane.breaker is not None else host
+                now = BreakerNow(
+                    name=lane.name,
+                    channel=channel,
+                    provider=lane.provider_name,
+                    host=own_host,
+                    state=breaker.state,
+                    since=since.get((lane.name, own_host)),
+                    retry_at=None if retry_ns is None else utc(epoch_ns + retry_ns),
+                    ramping_until=None if ramping_ns is None else utc(epoch_ns + ramping_ns),
+                    consecutive_failures=breaker.consecutive_failures,
+                    refused=breaker.refused,
+                    overridden=_is_overridden(channel, lane, settings),
+                )
+                found.append(now)
+        return found
+
+
+def _lanes(pipeline: Pipeline) -> Iterator[tuple[NotificationChannel, Lane]]:
+    return ((channel, lane) for channel, stages in pipeline.wiring.stages.items() for lane in stages.lanes)
 
 
 def _is_overridden(channel: NotificationChannel, lane: Lane, settings: NotifierConfig | None) -> bool:
@@ -87,44 +104,16 @@ def _is_overridden(channel: NotificationChannel, lane: Lane, settings: NotifierC
     return lane.begins is not own.circuit_breaker.begins
 
 
-def _breaker(
-    channel: NotificationChannel,
-    lane: Lane,
-    host: str,
-    breaker: Breaker,
-    epoch_ns: int,
-    since: dict[tuple[str, str | None], datetime],
-    overridden: bool,
-) -> BreakerNow:
-    retry_ns, ramping_ns = breaker.reopen_at_ns, breaker.ramping_until_ns
-    own_host = None if lane.breaker is not None else host
-    return BreakerNow(
-        name=lane.name,
-        channel=channel,
-        provider=lane.provider_name,
-        host=own_host,
-        state=breaker.state,
-        since=since.get((lane.name, own_host)),
-        retry_at=None if retry_ns is None else utc(epoch_ns + retry_ns),
-        ramping_until=None if ramping_ns is None else utc(epoch_ns + ramping_ns),
-        consecutive_failures=breaker.consecutive_failures,
-        refused=breaker.refused,
-        overridden=overridden,
-    )
-
-
 Overrides: TypeAlias = Mapping[tuple[NotificationChannel, str], BreakerState]
 """The operators' overrides: the state in which the breaker of a provider of a channel is to begin."""
 
 
 def overrides_of(pipeline: Pipeline, config: ServiceConfig) -> Overrides:
-    overrides = {}
-    for channel, stages in pipeline.wiring.stages.items():
-        by_provider = config.notifier.channels[channel].by_provider()
-        for lane in stages.lanes:
-            if lane.begins is not by_provider[lane.provider_name].circuit_breaker.begins:
-                overrides[channel, lane.provider_name] = lane.begins
-    return overrides
+    return {
+        (channel, lane.provider_name): lane.begins
+        for channel, lane in _lanes(pipeline)
+        if _is_overridden(channel, lane, config.notifier)
+    }
 
 
 def with_overrides(config: NotifierConfig, overrides: Overrides) -> NotifierConfig:

@@ -78,8 +78,11 @@ class LiveSettings:
         """What is watched: `preferences`, `templates`, `suppressions`, where there is a file."""
         self._store = store
         if preferences is not None:
-            replace = self.preferences.replace_file
-            self.files["preferences"] = WatchedFile(preferences, read=lambda: (_users_in(preferences), ()), use=replace)
+            self.files["preferences"] = WatchedFile(
+                preferences,
+                read=lambda: (load_settings(PreferencesFile, preferences, private="users").users, ()),
+                use=self.preferences.replace_file,
+            )
         if templates is not None:
             self.files["templates"] = WatchedFile(
                 templates,
@@ -237,10 +240,6 @@ async def _watch(watched: WatchedFile[Any], poll: float) -> None:
     while True:
         await trio.sleep(poll)
         await watched.reload_when_changed()
-
-
-def _users_in(path: Path) -> Mapping[str, UserPreferences]:
-    return load_settings(PreferencesFile, path, private="users").users
 
 
 def _suppressions_in(path: Path) -> Mapping[Key, Suppression]:

@@ -66,9 +66,6 @@ class SharedChange(StoredChange, eq=False, gc=False):
     dead_since_ns: int = 0
     """When it was dead-lettered, as far as is known here, where it is redriven or discarded."""
 
-    def concerns(self, keys: Sequence[str | Setting], request_id: str | None, dead_since_ns: int) -> None:
-        self.keys, self.request_id, self.dead_since_ns = keys, request_id, dead_since_ns
-
 
 class SharedBatch(Batch):
     """The changes of one transaction of a node, and the statements that write them."""

@@ -230,7 +230,7 @@ class PostgresStore(StoreOnDisk):
             keys += [setting_of_endpoint(key) for key in beside.endpoints.endpoints]
         if keys:
             self._under_way.update(keys)
-        change.concerns(keys, request_id, dead_since_ns)
+        change.keys, change.request_id, change.dead_since_ns = keys, request_id, dead_since_ns
         return change
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:

@@ -66,13 +66,6 @@ class SqliteChange(StoredChange, eq=False, gc=False):
         if type(self.event) in (NotificationRequested, NotificationSent):
             self.requests = {self.event.notification_id: (request.request_id, request.delivered)}
 
-    def forgets(self, request: Request) -> None:
-        self.requests = dict.fromkeys(request.members)
-
-    def suppresses(self, key: Key, suppression: Suppression | None) -> None:
-        """Write what is stored of an address since the event."""
-        self.suppressions = {key: suppression}
-
 
 class SqliteBatch(Batch):
     """The changes of one transaction, and the statements that write them."""
@@ -118,9 +111,13 @@ class SqliteBatch(Batch):
                 marks.take_away(sql, notification_id)
             else:
                 marks.write(sql, notification_id, mark.caution, under_way=True, alone=mark.alone)
-        _write_states(sql, "suppressions", _named(self.suppressions), _of_suppression)
-        _write_states(sql, "endpoints", _named(self.endpoints), _of_endpoint)
-        _write_states(sql, "preferences", {(user,): each for user, each in self.preferences.items()}, _of_preferences)
+        suppressions, endpoints = _named(self.suppressions), _named(self.endpoints)
+        preferences: dict[tuple[str, ...], Any] = {(user,): each for user, each in self.preferences.items()}
+        _write_states(
+            sql, "suppressions", suppressions, lambda each: (each.reason, each.source.value, each.since_ns, each.by)
+        )
+        _write_states(sql, "endpoints", endpoints, lambda each: (encode_endpoint(each),))
+        _write_states(sql, "preferences", preferences, lambda each: (each.written(),))
         _write_states(sql, "requests", {(each,): row for each, row in self.requests.items()}, tuple)
 
     def _write_turn(self, sql: sqlite3.Connection, turn: Turn, retention: Retention) -> None:
@@ -192,18 +189,6 @@ def _of_closed(change: StoredChange) -> tuple[Any, ...]:
 
 def _named(states: Mapping[Key, A | None]) -> dict[tuple[str, ...], A | None]:
     return {(channel.value, address): each for (channel, address), each in states.items()}
-
-
-def _of_suppression(each: Suppression) -> tuple[Any, ...]:
-    return each.reason, each.source.value, each.since_ns, each.by
-
-
-def _of_endpoint(each: Endpoint) -> tuple[Any, ...]:
-    return (encode_endpoint(each),)
-
-
-def _of_preferences(each: UserPreferences) -> tuple[Any, ...]:
-    return (each.written(),)
 
 
 _KNOWN = f"SELECT notification_id, seq, {ENDED_NS}, command FROM remembered WHERE notification_id IN ("

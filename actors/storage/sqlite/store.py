@@ -159,10 +159,10 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         if (request := self._requests.of(notification_id)) is not None:
             change.joins(request)
         elif left is not None:
-            change.forgets(left)
+            change.requests = dict.fromkeys(left.members)
         if kind is NotificationRedriven or change.beside.suppression is not None:
             key = event.channel, normal_address(event.channel, command.recipient)
-            change.suppresses(key, self.suppressions.stored_at(key))
+            change.suppressions = {key: self.suppressions.stored_at(key)}
         return change
 
     def change(self, change: SettingsChange) -> Effect:
