@@ -23,7 +23,10 @@ def explain(
     file: Annotated[
         Path | None,
         typer.Argument(
-            parser=given_path, metavar="[FILE]", help="A scenario file; the defaults when left out.", show_default=False
+            parser=given_path,
+            metavar="[FILE]",
+            help="A scenario, or a file with `channels`; the defaults without.",
+            show_default=False,
         ),
     ] = None,
     sets: Annotated[

@@ -10,16 +10,20 @@ import typer
 
 from actors.errors import TemplateError
 from actors.pipeline.templates import SUFFIXES, problems_in
-from simulation.commands.scenario_files import Annotate, Messages, findings_in, load_all
+from simulation.commands.scenario_files import Annotate, Messages, findings_in, load_each_file
 from simulation.commands.shared import Exit, Sets, argument, json_option, jsonl_option, print_line, refuse
 
 if TYPE_CHECKING:
     from actors.lint.findings import Finding
     from actors.settings.yaml_tree import Problem
+    from simulation.scenario import Scenario
 
 
 def lint(
-    files: Annotated[list[Path], argument("FILE", "Scenario files; templates (.txt, .html), or their directories.")],
+    files: Annotated[
+        list[Path],
+        argument("FILE", "Scenarios, or files with `channels`; templates (.txt, .html), or their folders."),
+    ],
     sets: Sets = None,
     as_json: Annotated[bool, json_option("one list of the findings as ")] = False,
     as_jsonl: Annotated[bool, jsonl_option("each finding, file by file")] = False,
@@ -41,7 +45,7 @@ def lint(
     from simulation.scenario.unnamed import DECIDES, default_notes
 
     messages = Messages(annotate)
-    scenarios, problems = load_all([file for file in files if not _is_template(file)], sets or [], None)
+    loaded, problems = load_each_file([file for file in files if not _is_template(file)], sets or [])
     templates: dict[Path, list[tuple[Problem, Finding]]] = {}
     for file in filter(_is_template, files):
         try:
@@ -52,13 +56,16 @@ def lint(
         messages.refuse(problems)
     documents: list[dict[str, Any]] = []
     holds = True
-    in_order = iter(scenarios)
+    in_order = iter(loaded)
     for file in files:
         found = templates.get(file)
         if found is None:
-            scenario = next(in_order)
-            notes = places_of(default_notes(scenario), file, sets or [])
-            found = [*findings_in(file, scenario, sets or []), *notes]
+            scenario, is_settings = next(in_order)
+            if is_settings:
+                found = places_of(_of_settings(scenario), file, sets or [])
+            else:
+                notes = places_of(default_notes(scenario), file, sets or [])
+                found = [*findings_in(file, scenario, sets or []), *notes]
         for problem, finding in found:
             is_note = finding.rule == DECIDES
             holds &= is_note
@@ -77,6 +84,14 @@ def lint(
         typer.echo(json.dumps(documents, indent=2, allow_nan=False))
     if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _of_settings(scenario: Scenario) -> list[Finding]:
+    """Return what cannot work in the channels of a notifier or a service, of which it is not known what arrives."""
+    from actors.lint.channel import lint_live
+
+    channels = {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
+    return lint_live(channels, {channel: {} for channel in channels}, are_simulated=False)
 
 
 def _is_template(path: Path) -> bool:

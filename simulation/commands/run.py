@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from simulation.commands.run_output import RunOutput
-from simulation.commands.scenario_files import Annotate, Files, Messages, findings_in, load_all
+from simulation.commands.scenario_files import Annotate, Files, Messages, findings_in, load_all, without_others
 from simulation.commands.shared import (
     Exit,
     Sets,
@@ -79,6 +79,7 @@ def run(
     from simulation.scenario.arguments import check_counts
 
     check_lab("run", out=out, replicates=replicates)
+    files = without_others(files)
     messages = Messages(annotate)
     output = RunOutput(messages, as_json=as_json, as_jsonl=as_jsonl, markdown=markdown)
     if record is not None and len(files) > 1:

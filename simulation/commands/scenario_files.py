@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar
 
 import typer
 
 from simulation.commands.shared import Exit, argument, option, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actors.lint.findings import Finding
     from actors.settings.yaml_tree import Place, Problem
@@ -28,20 +28,65 @@ Annotate = Annotated[
 Files = Annotated[list[Path], argument("FILE", "Scenario files.")]
 
 
+T = TypeVar("T")
+
+_SCENARIO_KEYS = {"workload", "duration", "channels", "expect"}
+
+
 def load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> tuple[list[Scenario], dict[str, Path]]:
     """Return the scenarios, and what is wrong with the files, each with the first one that has it."""
-    from actors.errors import ConfigurationError
     from simulation.scenario import load
 
-    scenarios: list[Scenario] = []
+    return _loaded(files, lambda file: load(file, sets=sets, seed=seed))
+
+
+def load_each_file(files: Sequence[Path], sets: Sequence[str]) -> tuple[list[tuple[Scenario, bool]], dict[str, Path]]:
+    """Return the same, where files with settings of a notifier or a service, marked by True, are fine as well."""
+    from simulation.scenario.loading import load_channels
+
+    return _loaded(files, lambda file: load_channels(file, sets))
+
+
+def _loaded(files: Sequence[Path], load: Callable[[Path], T]) -> tuple[list[T], dict[str, Path]]:
+    from actors.errors import ConfigurationError
+
+    loaded: list[T] = []
     problems: dict[str, Path] = {}
     for file in files:
         try:
-            scenarios.append(load(file, sets=sets, seed=seed))
+            loaded.append(load(file))
         except ConfigurationError as error:
             for problem in error.problems:
                 problems.setdefault(problem, file)
-    return scenarios, problems
+    return loaded, problems
+
+
+def without_others(files: list[Path]) -> list[Path]:
+    """Return the files that are meant as scenarios; those without a key of one are named on stderr as passed over.
+
+    A single file is returned in any case, and so are all of them where none is meant as one: their problems are said.
+    """
+    others = [file for file in files if _is_other(file)] if len(files) > 1 else []
+    if len(others) == len(files):
+        return files
+    for file in others:
+        say(f"{file}: passed over: it has none of {', '.join(sorted(_SCENARIO_KEYS))}")
+    return [file for file in files if file not in others]
+
+
+def _is_other(file: Path) -> bool:
+    """Return whether a file that can be read is none of a scenario; a pipe can be read only once."""
+    from actors.errors import ConfigurationError
+    from actors.settings.file import text_of, tree_of
+    from actors.settings.yaml_tree import MappingNode
+
+    if not file.is_file():
+        return False
+    try:
+        root = tree_of(text_of(file), str(file))
+    except ConfigurationError:
+        return False
+    return not isinstance(root, MappingNode) or not _SCENARIO_KEYS & root.entries.keys()
 
 
 def findings_in(file: Path, scenario: Scenario, sets: Sequence[str]) -> list[tuple[Problem, Finding]]:

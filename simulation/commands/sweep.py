@@ -31,13 +31,6 @@ DesignName = Literal["grid", "random", "latin-hypercube"]
 
 def sweep(
     file: File,
-    out: Annotated[
-        Path,
-        path_option(
-            "DIR",
-            "Write the tables here, and each run as soon as it has finished; what is here already is not run again.",
-        ),
-    ],
     vary: Annotated[
         list[str] | None,
         option(
@@ -72,14 +65,21 @@ def sweep(
         ),
     ] = None,
     as_json: Annotated[bool, json_option("the result of each combination as ")] = False,
+    out: Annotated[
+        Path | None,
+        path_option(
+            "DIR",
+            "Write the tables here, and each run as soon as it has finished; what is here already is not run again.",
+        ),
+    ] = None,
 ) -> None:
     """Run every combination of settings with the same seeds; means with their 95% confidence intervals.
 
     A setting goes through values, channels.email.retry.max_attempts=1,2,3,5, or a range,
     channels.email.timeout=100ms..10s or 'channels.email.timeout={from: 100ms, to: 10s, scale: log, steps: 5}'.
     Of what may be never, as delivery_time_s.p99, it is the median, and in how many runs it is never.
-    An interrupted sweep resumes where it stopped. Exit code 0: it has finished; 2: bad input; 3: an invariant broke;
-    4: a worker process is gone.
+    With --out, an interrupted sweep resumes where it stopped. Exit code 0: it has finished; 2: bad input; 3: an
+    invariant broke; 4: a worker process is gone.
     """
     from simulation.experiments.sweeping.result import SHOWN
     from simulation.experiments.sweeping.sweep import Plan
@@ -110,4 +110,5 @@ def sweep(
         typer.echo(json.dumps(swept.document(list(shown)), indent=2, allow_nan=False))
     else:
         print_sheets(swept.sheet(shown))
-        print_written(f"{out}; to see it: retrylab plot {shlex.quote(str(out))}")
+        if out is not None:
+            print_written(f"{out}; to see it: retrylab plot {shlex.quote(str(out))}")

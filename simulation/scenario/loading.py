@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
+from actors.messages import NotificationChannel
 from actors.settings.file import located, problem_of, refusal, text_of, tree_of
 from actors.settings.quantities import FROM_FILE
 from actors.settings.yaml_tree import (
@@ -46,6 +47,29 @@ def load(path: str | Path, *, sets: Sequence[str] = (), seed: int | None = None)
             of the file: ``file.yaml:8:7: channels.email.retry.max_attempts: wanted …, got …``.
     """
     return parse(text_at(path), str(path), sets=sets, seed=seed)
+
+
+_STEADY = "{{duration: 10m, workload: [{}]}}"
+_ENTRY = "{{channel: {}, arrivals: {{constant: 10/s}}}}"
+
+
+def load_channels(path: str | Path, sets: Sequence[str] = ()) -> tuple[Scenario, bool]:
+    """Return the scenario in a file, and False; of settings of a notifier or a service, one with these channels and
+    accounts and a steady load that stands for any, and True.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    root = tree_of(text_at(path), str(path))
+    channels = root.entries.get("channels") if isinstance(root, MappingNode) else None
+    is_scenario = not isinstance(root, MappingNode) or "workload" in root.entries or "duration" in root.entries
+    if is_scenario or not isinstance(root, MappingNode) or not isinstance(channels, MappingNode):
+        return _completed(root, str(path), sets, None), False
+    entries = ", ".join(_ENTRY.format(name) for name in channels.entries if name in set(NotificationChannel))
+    steady = tree_of(_STEADY.format(entries or _ENTRY.format("email")), str(path))
+    assert isinstance(steady, MappingNode)
+    own = {key: root.entries[key] for key in ("channels", "accounts") if key in root.entries}
+    return _completed(MappingNode(root.place, own | steady.entries, root.key_places), str(path), sets, None), True
 
 
 def given(scenario: str | Path | Scenario, sets: Sequence[str] = (), seed: int | None = None) -> Scenario:

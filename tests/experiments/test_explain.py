@@ -1,6 +1,7 @@
 """`explain`: closed forms agree with runs, a breaker opens when it says, and whatever shows it says the same."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +12,20 @@ import simulation
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.experiments.explaining import channel as explaining
-from simulation.experiments.explaining.breaker import endpoints_in_words, open_spells, opens_s
+from simulation.experiments.explaining.breaker import HORIZON_S, endpoints_in_words, open_spells, opens_s
 from simulation.experiments.explaining.channel import sheets
 from simulation.experiments.explaining.cost import cost_in_words
 from simulation.experiments.explaining.evidence import By
-from simulation.experiments.explaining.outages import _by_run, has_closed_form, one_call, under_load
+from simulation.experiments.explaining.outages import (
+    UnderLoad,
+    _by_run,
+    has_closed_form,
+    load_sheet,
+    one_call,
+    under_load,
+)
 from simulation.experiments.explaining.picture import picture
-from simulation.experiments.explaining.schedule import drawn_starts, schedules
+from simulation.experiments.explaining.schedule import drawn_starts, schedule_in_words, schedule_sheet, schedules
 
 EMAIL = NotificationChannel.EMAIL
 
@@ -245,6 +253,79 @@ def test_a_channel_that_is_only_a_fallback_is_explained_with_an_assumed_load():
     fallback = {"fallback": {"channel": "sms"}, "retry": {"max_attempts": 2}, **NO_BREAKER}
     email, sms = simulation.explain(parsed(fallback)).channels
     assert (email.load_is, sms.channel, sms.load_is) == ("of the scenario", "sms", "assumed")
+
+
+UPSTREAM = {"upstream": {"latency": {"constant": "2s"}, "failure_rate": "50%", "retry": {"max_attempts": 1}}}
+
+
+@pytest.mark.usefixtures("short")
+def test_the_upstream_of_a_provider_takes_its_time_in_every_number():
+    provider = {"latency": {"constant": "1s"}} | UPSTREAM
+    (email,) = simulation.explain(parsed(NO_BREAKER | {"retry": {"max_attempts": 3}, "provider": provider})).channels
+    assert [each.slowest_s for each in email.under_load] == [pytest.approx(4.0, abs=1.1), pytest.approx(10.0, abs=3)]
+    assert email.under_load[0].lost == 0  # the upstream is well too
+    assert email.one_call[0].after.shortest == pytest.approx(1.0 + 1.0 + 3.0)
+    assert "provider.upstream" in email.besides
+    assert any("up to 1 request of its own to its upstream" in said.text for said in email.cost)
+
+
+def test_calls_that_came_before_an_outage_are_not_lost_to_it():
+    # The provider takes one a second of ten, and nobody waits longer than two seconds.
+    provider = {"capacity": 1, "latency": {"constant": "1s"}}
+    scenario = parsed(NO_BREAKER | {"provider": provider, "retry": {"max_attempts": 1}}, expires_after="2s")
+    found = under_load(scenario, EMAIL, 10.0, 5.0, scenario.workload[0])
+    assert 0 < found.lost <= found.calls == 50
+    assert found.lost_before > 100
+    assert "before it" in load_sheet([found], 10.0, "10/s", (), ()).rows[0].cells[2]
+
+
+def test_a_run_at_a_lower_rate_than_the_load_says_which():
+    slow = UnderLoad(60.0, 1.5, 90, 0, 90, 3, 61.0, None, None, By.RUN)
+    sheet = load_sheet([replace(slow, rate=20.0), slow], 20.0, "20/s", (), ())
+    assert [row.cells[1] for row in sheet.rows] == ["20/s", "1.5/s"]
+    assert "rate" not in [column.heading for column in load_sheet([slow], 1.5, "1.5/s", (), ()).columns]
+
+
+def test_attempts_that_are_not_followed_are_said_to_be():
+    retry = {"max_attempts": 3000, "initial_delay": "2s", "backoff_multiplier": 1}
+    config = parsed(NO_BREAKER | {"retry": retry}).channel_config(EMAIL)
+    (schedule,) = schedules(config.retry)
+    said = schedule_in_words(schedule, config.retry, config.timeout)[0].text
+    assert said == (
+        "The first attempt is made at once; attempt 1,000 of up to 3,000, as far as they are followed here, starts "
+        "33.3 min after it."
+    )
+    assert schedule_sheet(schedule).notes == ["Attempts after number 1,000 are not followed."]
+    assert one_call(config, 3600.0).delivered == 1.0  # by attempt 1,801
+    assert not has_closed_form(config)
+
+
+def test_as_long_as_an_outage_lasts_the_breaker_probes():
+    config = parsed({"circuit_breaker": {"timeout": "1m"}}).channel_config(EMAIL)
+    spells = open_spells(config, 10.0)
+    assert spells[-1].end_s > HORIZON_S - 60
+    assert len(spells) == pytest.approx(120, abs=3)
+
+
+SERVICE = """
+listen: 127.0.0.1:8080
+store: {sqlite: here.db}
+channels:
+  email: {retry: {max_attempts: 4}, timeout: 30s, circuit_breaker: {timeout: 1s}}
+"""
+
+
+@pytest.mark.usefixtures("short")
+def test_the_file_of_a_service_is_explained_and_linted(tmp_path):
+    path = tmp_path / "service.yaml"
+    path.write_text(SERVICE)
+    (email,) = simulation.explain(path).channels
+    assert (email.load_is, email.schedules[0].max_attempts) == ("assumed", 4)
+    done = CliRunner().invoke(app, ["lint", str(path), "--set", "channels.email.retry.max_delay=1ms"])
+    assert (done.exit_code, done.output.count("max_delay: 1ms is below the initial_delay")) == (1, 1)
+    path.write_text("listen: 127.0.0.1:8080\nchannels: {email: {retry: {max_attempts: none}}}\n")
+    with pytest.raises(ConfigurationError, match=r"service.yaml:2:.*max_attempts: wanted"):
+        simulation.explain(path)
 
 
 def test_what_cannot_be_explained_is_refused():

@@ -17,7 +17,10 @@ from actors.settings.distribution_moments import limited_mean
 from simulation.experiments.explaining.evidence import Sentence
 from simulation.results.formatting import duration_text
 
-SPELLS = 12
+SPELLS_MAX = 1000
+HORIZON_S = 2 * 3600.0
+"""How long the outage lasts in which the breaker opens again and again."""
+
 _STEPS_MAX = 200_000
 """Calls that are counted until the breaker opens; with more it is as good as never."""
 
@@ -72,7 +75,10 @@ def opens_s(config: ChannelConfig, rate: float) -> float | None:
 
 
 def open_spells(config: ChannelConfig, rate: float) -> tuple[OpenSpell, ...]:
-    """Return when the breaker is open in an outage without an end, the first times; a probe is made after each."""
+    """Return when the breaker is open in an outage of two hours; a probe is made after each time.
+
+    More than :data:`SPELLS_MAX` are not listed.
+    """
     start_s = opens_s(config, rate)
     breaker = config.circuit_breaker
     if start_s is None or (breaker.open_growth is not None and breaker.open_growth.jitter):
@@ -80,7 +86,9 @@ def open_spells(config: ChannelConfig, rate: float) -> tuple[OpenSpell, ...]:
     takes_s = limited_mean(config.provider.latency, config.timeout)
     open_time = OpenTime(breaker, None)
     spells = []
-    for opened_before in range(SPELLS):
+    for opened_before in range(SPELLS_MAX):
+        if start_s >= HORIZON_S:
+            break
         end_s = start_s + open_time.next_ns(opened_before) / NS_PER_S
         spells.append(OpenSpell(start_s, end_s))
         start_s = end_s + takes_s

@@ -65,21 +65,19 @@ class ChannelExplained:
     """Settings that are in nothing of this: all of it is of one node, which has the whole load."""
 
 
-def explained(
-    scenario: Scenario, channel: NotificationChannel, load: float | None, is_default: bool
-) -> ChannelExplained:
+def explained(scenario: Scenario, channel: NotificationChannel, load: float | None, has_load: bool) -> ChannelExplained:
     """Return what the settings of a channel will do.
 
     Args:
         scenario: has the settings.
         channel: which.
         load: calls a second; None: as many as the scenario has.
-        is_default: whether the scenario stands for none, so that its load means nothing.
+        has_load: whether its workload is one, and does not stand for any.
     """
     config = scenario.channel_config(channel)
     mean = _mean_load(scenario, channel)
     rate, load_is = (load, "given") if load is not None else (mean, "of the scenario")
-    if not rate or (load is None and is_default):
+    if not rate or (load is None and not has_load):
         rate, load_is = ASSUMED_LOAD, "assumed"
     entries = [entry for entry in scenario.workload if channel in entry.channels]
     like = next((entry for entry in entries if isinstance(entry, ChannelWorkload)), entries[0] if entries else None)
@@ -123,11 +121,11 @@ def sheets(name: str, channels: Sequence[ChannelExplained]) -> list[Sheet]:
         of_load = load_sheet(each.under_load, each.load, load_text(each), each.besides, each.left_out)
         found += [
             Sheet(f"{name}: {each.channel}"),
-            schedule._replace(said=[said.marked for said in each.in_words]),
+            schedule._replace(said=[said.text for said in each.in_words]),
             *others,
             one_call_sheet(each.one_call),
             of_load,
-            Sheet("The breaker, and what it costs", said=[said.marked for said in (*each.breaker, *each.cost)]),
+            Sheet("The breaker, and what it costs", said=[said.text for said in (*each.breaker, *each.cost)]),
         ]
     return [*found, Sheet(notes=[LEGEND])]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.formatting import counted, plain_number
 from actors.lint.traffic import trips
 from actors.settings.channel import ChannelConfig
-from simulation.experiments.explaining.evidence import By, Sentence
+from simulation.experiments.explaining.evidence import By, Sentence, marked
 from simulation.experiments.explaining.schedule import Schedule
 from simulation.results.formatting import duration_text
 
@@ -21,14 +21,18 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
     limit = config.retry.max_elapsed
     attempts = schedule.max_attempts if limit is None else schedule.mean_attempts
     by = By.DRAWS if limit is not None and schedule.drawn else By.FORMULA
+    least = "at least " if limit is not None and schedule.is_cut else ""
+    upstream = config.provider.upstream
     copies = "" if config.hedging is None else ", before copies that hedging sends"
-    said = [
-        Sentence(
-            f"Where all fail, a call is {counted(attempts, 'request')}{copies}: {rate:g}/s become up to "
-            f"{plain_number(rate * attempts)}/s{_kept_back(config)}.",
-            by,
-        )
-    ]
+    requests = marked(counted(attempts, "request"), by)
+    become = marked(plain_number(rate * attempts), by)
+    text = (
+        f"Where all fail, a call is {least}{requests}{copies}: {rate:g}/s become up to {become}/s{_kept_back(config)}."
+    )
+    said = [Sentence(text, by)]
+    if upstream is not None:
+        asked = counted(upstream.retry.max_attempts, "request")
+        said.append(Sentence(f"Each attempt that the provider takes is up to {asked} of its own to its upstream."))
     if attempts > 1 and limit is None:
         shares = ((p, _amplification(p, schedule.max_attempts)) for p in (0.1, 0.5, 0.9))
         rates = ", ".join(f"×{times:.3g} where {100 * p:g}% fail" for p, times in shares)
@@ -41,9 +45,8 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
         )
     )
     if price := config.provider.price:
-        said.append(
-            Sentence(f"A call costs {plain_number(price)}, and {plain_number(price * attempts)} where all fail.", by)
-        )
+        costs = marked(plain_number(price * attempts), by)
+        said.append(Sentence(f"A call costs {plain_number(price)}, and {least}{costs} where all fail.", by))
     return tuple(said)
 
 

@@ -21,10 +21,12 @@ class By(StrEnum):
     """By a small run of the simulation."""
 
 
-MARKS = {By.FORMULA: "", By.DRAWS: " ~", By.RUN: " *"}
-"""What stands behind a number, by how it was found."""
+LEGEND = "≈ by drawn schedules   * by a run with seed 0   all else by closed form"
 
-LEGEND = "~ by drawn schedules   * by a run with seed 0   all else by closed form"
+
+def marked(number: str, by: By) -> str:
+    """Return a number with the mark of how it was found."""
+    return {By.FORMULA: number, By.DRAWS: f"≈{number}", By.RUN: f"{number} *"}[by]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,6 @@ class Sentence:
     """A sentence, and how its numbers were found."""
 
     text: str
-    by: By = By.FORMULA
+    """Each number in it has the mark of how it was found."""
 
-    @property
-    def marked(self) -> str:
-        """The sentence with the mark of how its numbers were found."""
-        return f"{self.text.removesuffix('.')}{MARKS[self.by]}."
+    by: By = By.FORMULA

@@ -12,7 +12,7 @@ from actors.messages import NotificationChannel
 from simulation.experiments.explaining.channel import ChannelExplained, explained, sheets
 from simulation.results.formatting import line
 from simulation.scenario import Scenario, parse
-from simulation.scenario.loading import given
+from simulation.scenario.loading import given, load_channels
 from simulation.sheets import Sheet, notebook
 
 _DEFAULTS = "{{name: defaults, duration: 10m, workload: [{{channel: {channel}, arrivals: {{constant: 10/s}}}}]}}"
@@ -63,7 +63,8 @@ def explain(
     which.
 
     Args:
-        scenario: a file, or a scenario that has been loaded; None: the defaults.
+        scenario: a file, of a scenario or with the `channels` of a notifier or a service, or a scenario that has been
+            loaded; None: the defaults.
         sets: ``path=value`` changes to the file, or to the defaults.
         channel: explain this one alone; None: all that the scenario uses.
         load: calls a second in the outages, more than 0 and at most 10,000; None: as many as the scenario has on
@@ -78,18 +79,21 @@ def explain(
         ConfigurationError: the file, an override, the channel or the load cannot be used.
         ValueError: there are overrides, and a scenario that has been loaded.
     """
-    loaded = (
-        parse(_DEFAULTS.format(channel=_channel_of(sets, channel)), "defaults", sets=sets)
-        if scenario is None
-        else given(scenario, sets)
-    )
+    has_load = True
+    if scenario is None:
+        loaded, has_load = parse(_DEFAULTS.format(channel=_channel_of(sets, channel)), "defaults", sets=sets), False
+    elif isinstance(scenario, Scenario):
+        loaded = given(scenario, sets)
+    else:
+        loaded, is_settings = load_channels(scenario, sets)
+        has_load = not is_settings
     if load is not None and not 0 < load <= 10_000:
         raise ConfigurationError([f"load: wanted calls a second, more than 0 and at most 10,000, got {load!r}"])
     used = [one for one in loaded.channels_used if channel is None or one.value == channel]
     if not used:
         known = ", ".join(one.value for one in loaded.channels_used)
         raise ConfigurationError([f"channel: wanted one of {known}, got {channel!r}"])
-    return Explanation(loaded, tuple(explained(loaded, one, load, scenario is None) for one in used))
+    return Explanation(loaded, tuple(explained(loaded, one, load, has_load) for one in used))
 
 
 def _channel_of(sets: Sequence[str], channel: str | None) -> str:

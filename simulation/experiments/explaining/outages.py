@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from statistics import fmean, median
+from typing import Any
 
 from actors.formatting import plain_number
 from actors.instants import NS_PER_S, ns
@@ -25,9 +26,8 @@ from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import FROM_FILE
-from simulation.experiments.explaining.evidence import MARKS, By, Reach
-from simulation.experiments.explaining.schedule import drawn_starts
-from simulation.results.backlogs import waits_since_ns
+from simulation.experiments.explaining.evidence import By, Reach, marked
+from simulation.experiments.explaining.schedule import FOLLOWED_MAX, drawn_starts
 from simulation.results.formatting import duration_text, mean_count_text
 from simulation.results.result import Result
 from simulation.running.runner import run
@@ -59,6 +59,8 @@ _IN_RUNS_ONLY = (
     "fallback",
     "endpoints",
 )
+
+_OF_PROVIDERS = ("capacity", "latency_by_load", "upstream", "script")
 
 _OF_EVENTS = ("users",)
 _OF_NOTIFICATIONS = ("hosts", "tenants", "expires_after", "critical", "priority")
@@ -116,6 +118,9 @@ class UnderLoad:
     lost_after: int = 0
     """How many were never delivered of the calls that came after it, as while the breaker is still open."""
 
+    lost_before: int = 0
+    """How many were never delivered of the calls that came before it, as where the provider cannot take so many."""
+
     @property
     def lost_share(self) -> float:
         """Of the calls that came in the outage."""
@@ -127,8 +132,7 @@ def besides(config: ChannelConfig) -> tuple[str, ...]:
     found = [key for key in _IN_RUNS_ONLY if getattr(config, key) is not None]
     found += ["failover"] if config.failover else []
     found += ["retry.budget"] if config.retry.budget is not None else []
-    provider = config.provider
-    return (*found, *(f"provider.{key}" for key in ("capacity", "latency_by_load") if getattr(provider, key)))
+    return (*found, *(f"provider.{key}" for key in _OF_PROVIDERS if getattr(config.provider, key)))
 
 
 def left_out(scenario: Scenario, config: ChannelConfig) -> tuple[str, ...]:
@@ -146,13 +150,23 @@ def has_closed_form(config: ChannelConfig) -> bool:
         and not besides(config)
         and config.provider.latency.constant is not None
         and config.provider.latency.constant <= config.timeout
+        and config.retry.max_attempts <= FOLLOWED_MAX
     )
+
+
+def _answer_s(config: ChannelConfig) -> float:
+    """Return how long a delivery takes on average, with the first answer of the provider's upstream."""
+    provider, upstream = config.provider, config.provider.upstream
+    takes_s = limited_mean(provider.latency, config.timeout)
+    if upstream is not None:
+        takes_s += limited_mean(upstream.latency, upstream.timeout or config.timeout)
+    return min(takes_s, config.timeout)
 
 
 def one_call(config: ChannelConfig, outage_s: float) -> OneCall:
     """Return what an outage does to a call that is first tried as it begins."""
-    takes_s = limited_mean(config.provider.latency, config.timeout)
-    starts = drawn_starts(config.retry, takes_s, _SEED)
+    starts = drawn_starts(config.retry, limited_mean(config.provider.latency, config.timeout), _SEED, outage_s)
+    takes_s = _answer_s(config)
     met = [bisect_left(row, outage_s) for row in starts]
     after = [row[count] for row, count in zip(starts, met, strict=True) if row[count:] and row[count] < math.inf]
     reach = Reach(min(after) + takes_s, median(after) + takes_s, max(after) + takes_s) if after else None
@@ -241,39 +255,42 @@ def _by_run(
         and not (isinstance(event, NotificationFailed) and event.refused)
     ]
     after = Counter((at_ns - ends_ns) // NS_PER_S for at_ns in asked_ns if at_ns >= ends_ns)
-    came_ns = [event.at_ns for event in result.history if isinstance(event, NotificationRequested)]
+    came_ns = [
+        event.at_ns for event in result.history if isinstance(event, NotificationRequested) and not event.instead_of
+    ]
     lost_ns = _lost_ns(result)
     opens_s, closes_s = _breaker(result, channel, outage_s)
     return UnderLoad(
         outage_s,
         rate,
         sum(begins_ns <= at_ns < ends_ns for at_ns in came_ns),
-        float(sum(since_ns < ends_ns for since_ns in lost_ns)),
+        float(sum(begins_ns <= at_ns < ends_ns for at_ns in lost_ns)),
         float(sum(begins_ns <= at_ns < ends_ns for at_ns in asked_ns)),
         float(max(after.values(), default=0)),
         result.summary["channels"][channel.value]["sent_time_s"]["max"],
         opens_s,
         closes_s,
         By.RUN,
-        sum(since_ns >= ends_ns for since_ns in lost_ns),
+        sum(at_ns >= ends_ns for at_ns in lost_ns),
+        sum(at_ns < begins_ns for at_ns in lost_ns),
     )
 
 
 def _lost_ns(result: Result) -> list[int]:
-    """Return since when the user waits of each request of which nothing was delivered, though it was wanted."""
+    """Return when each request came of which nothing was delivered, though it was wanted."""
     request_of: dict[str, str] = {}
-    since_ns: dict[str, int] = {}
+    came_ns: dict[str, int] = {}
     settled = set[str]()
     for event in result.history:
         if isinstance(event, NotificationRequested):
             request = event.notification_id if event.instead_of is None else request_of[event.instead_of]
             request_of[event.notification_id] = request
-            since_ns[request] = waits_since_ns(event)
+            came_ns.setdefault(request, event.at_ns)
         elif isinstance(event, NotificationSent) or (
-            isinstance(event, NotificationSuppressed) and event.notification_id in since_ns
+            isinstance(event, NotificationSuppressed) and event.notification_id in came_ns
         ):
             settled.add(request_of[event.notification_id])
-    return [at_ns for request, at_ns in since_ns.items() if request not in settled]
+    return [at_ns for request, at_ns in came_ns.items() if request not in settled]
 
 
 def _breaker(result: Result, channel: NotificationChannel, outage_s: float) -> tuple[float | None, float | None]:
@@ -299,7 +316,10 @@ def _with_outage(
         kept = _OF_EVENTS if isinstance(like, EventWorkload) else (*_OF_EVENTS, *_OF_NOTIFICATIONS)
         entry = entry.model_copy(update={name: getattr(like, name) for name in kept})
     given = scenario.channel_as_given(channel)
-    healthy = given.model_copy(update={"provider": given.provider.model_copy(update={"failure_rate": 0.0})})
+    well: dict[str, Any] = {"failure_rate": 0.0}
+    if given.provider.upstream is not None:
+        well["upstream"] = given.provider.upstream.model_copy(update=well)
+    healthy = given.model_copy(update={"provider": given.provider.model_copy(update=well)})
     return Scenario(
         name=f"{scenario.name}: an outage",
         seed=_SEED,
@@ -322,10 +342,11 @@ def one_call_sheet(calls: Sequence[OneCall]) -> Sheet:
     """Return what outages do to one call."""
     rows = []
     for call in calls:
-        mark = MARKS[call.by]
-        after = None if call.after is None else f"{call.after.text}{mark}"
-        attempts = f"{plain_number(call.attempts)}{mark}"
-        rows.append(Row((duration_text(call.outage_s), _share(call.delivered) + mark, after, attempts)))
+        after = None if call.after is None else call.after.text
+        texts = [
+            text and marked(text, call.by) for text in (_share(call.delivered), after, plain_number(call.attempts))
+        ]
+        rows.append(Row((duration_text(call.outage_s), *texts)))
     headings = ("delivered", "after", "attempts")
     return Sheet(
         "An outage, and one call that meets its beginning",
@@ -347,19 +368,21 @@ def load_sheet(
         besides: settings that are in the runs only.
         left_out: settings that are in nothing of it.
     """
-    slower = [found for found in outages if found.rate < load]
-    note = "never: not delivered at all; requests: in the outage; peak: in a second after it."
+    slower = any(found.rate < load for found in outages)
+    note = (
+        "calls: in the outage; never: not delivered at all; requests: in the outage; peak: in a second after it; "
+        "opens, closes: the breaker, from the beginning and from the end."
+    )
     if slower:
-        rates = " and ".join(f"{plain_number(found.rate)}/s" for found in slower)
-        lengths = " and ".join(duration_text(found.outage_s) for found in slower)
-        note += f" The runs of {lengths} are at {rates}: more would take long."
+        note += f" A run of more than {CALLS_MAX:,} calls would take long, so that some are at a lower rate."
     if besides:
         note += f" In the runs only: {', '.join(besides)}."
     if left_out:
         note += f" Of one node, which has the whole load. Left out: {', '.join(left_out)}."
-    headings = ("calls", "never", "slowest", "requests", "peak after", "opens", "closes")
+    headings = ("rate", "calls", "never", "slowest", "requests", "peak after", "opens", "closes")
     columns = [Column("outage"), *(Column(heading, Kind.COUNT) for heading in headings)]
-    return Sheet(f"An outage, and a load of {load_is}", columns, list(map(_load_row, outages)), [note])
+    sheet = Sheet(f"An outage, and a load of {load_is}", columns, list(map(_load_row, outages)), [note])
+    return sheet if slower else sheet.only("outage", *headings[1:])
 
 
 def _load_row(found: UnderLoad) -> Row:
@@ -368,7 +391,8 @@ def _load_row(found: UnderLoad) -> Row:
         closes = NEVER if found.closes_s is None else f"+{duration_text(found.closes_s)}"
     return Row(
         (
-            f"{duration_text(found.outage_s)}{MARKS[found.by]}",
+            marked(duration_text(found.outage_s), found.by),
+            f"{plain_number(found.rate)}/s",
             found.calls,
             _lost(found),
             duration_text(found.slowest_s),
@@ -381,8 +405,10 @@ def _load_row(found: UnderLoad) -> Row:
 
 
 def _lost(found: UnderLoad) -> str:
-    meanwhile = f"{mean_count_text(found.lost)}, {_share(found.lost_share)}" if found.lost else "none"
-    return f"{meanwhile}; {found.lost_after:,} after it" if found.lost_after else meanwhile
+    said = [f"{mean_count_text(found.lost)}, {_share(found.lost_share)}" if found.lost else "none"]
+    said += [f"{found.lost_before:,} before it"] if found.lost_before else []
+    said += [f"{found.lost_after:,} after it"] if found.lost_after else []
+    return "; ".join(said)
 
 
 def _share(share: float) -> str:

@@ -80,7 +80,17 @@ def _finding(channel: ChannelExplained) -> str:
     if schedule.last.number == 1:
         return "one attempt"
     attempts = counted(schedule.last.number, "attempt")
-    return f"{attempts} within {duration_text(schedule.last.start.longest)}, {schedule.policy}"
+    more = f"the first {attempts}" if schedule.is_cut else attempts
+    breaker = ", beside what an open breaker keeps waiting" if _keeps_waiting(channel) else ""
+    return f"{more} within {duration_text(schedule.last.start.longest)}{breaker}, {schedule.policy}"
+
+
+def _keeps_waiting(channel: ChannelExplained) -> bool:
+    """Return whether calls outlast an outage by the breaker, which their own attempts would not."""
+    last_s = channel.schedules[0].last.start.longest
+    return any(
+        each.outage_s > last_s and each.opens_s is not None and each.lost < each.calls for each in channel.under_load
+    )
 
 
 def _draw_attempts(ax: Axes, schedule: Schedule, low: float) -> None:
@@ -113,6 +123,7 @@ def _draw_outages(ax: Axes, channel: ChannelExplained) -> None:
     for found in channel.under_load:
         ax.axvline(found.outage_s, color=BLACK, linewidth=0.8, linestyle=(0, (4, 2)), alpha=0.6)
         lost = "none lost" if not found.lost else f"{100 * found.lost_share:.3g}% lost"
+        lost += f"\nat {plain_number(found.rate)}/s" if found.rate < channel.load else ""
         ax.annotate(
             f"{duration_text(found.outage_s)}\n{lost}",
             (found.outage_s, 1.0),

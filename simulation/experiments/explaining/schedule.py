@@ -12,7 +12,7 @@ from actors.formatting import counted
 from actors.instants import NS_PER_S, wait_ns
 from actors.policies.retry.backoff import Backoff
 from actors.settings.retry import RetryConfig
-from simulation.experiments.explaining.evidence import MARKS, By, Reach, Sentence
+from simulation.experiments.explaining.evidence import By, Reach, Sentence, marked
 from simulation.reporting.retry_waits import DRAWS, Fixed, envelope, policy_text
 from simulation.results.formatting import duration_text
 from simulation.sheets import Column, Kind, Row, Sheet
@@ -21,8 +21,11 @@ SHOWN = 10
 """Attempts of a schedule that are listed one by one; the last one follows."""
 
 _DRAWN_WAITS_MAX = 400_000
-_ENVELOPE_MAX = 1000
-"""A schedule is looked at as far as this attempt."""
+FOLLOWED_MAX = 1000
+"""A schedule is followed as far as this attempt."""
+
+_OF_A_CALL_MAX = 100_000
+"""A call that an outage meets is followed as far as this attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,13 @@ class Schedule:
     """How many schedules were drawn for the medians of its starts; 0 without jitter."""
 
     @property
+    def is_cut(self) -> bool:
+        """Whether more attempts may follow the last one here."""
+        return self.last.number == FOLLOWED_MAX < self.max_attempts
+
+    @property
     def last(self) -> Attempt:
-        """The last attempt there can be."""
+        """The last attempt there can be, or that is followed."""
         return self.attempts[-1]
 
 
@@ -76,36 +84,44 @@ def schedules(config: RetryConfig, seed: int = 0) -> tuple[Schedule, ...]:
     return (*found, *(_schedule(name, config.with_rule(rule), seed) for name, rule in rules if rule is not None))
 
 
-def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0) -> list[list[float]]:
+def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0, until_s: float = 0.0) -> list[list[float]]:
     """Return the starts of attempts in seconds from the first, a row for each of many calls that never succeed.
 
     Without jitter there is one row. An attempt that is not made, for `max_elapsed` comes first, starts at infinity.
+    Attempts beyond :data:`FOLLOWED_MAX` are there as far as they start before `until_s`, with one more.
 
     Args:
         config: the policy.
         takes_s: how long an attempt takes.
         seed: of the draws.
+        until_s: as far as a row goes at least.
     """
-    retries = min(config.max_attempts, _ENVELOPE_MAX) - 1
+    retries = min(config.max_attempts, FOLLOWED_MAX) - 1
     rows = 1 if config.jitter == "none" else max(1, min(DRAWS, _DRAWN_WAITS_MAX // max(1, retries)))
     policy = Backoff(config, Random(seed))
     takes_ns = wait_ns(takes_s)
     end_ns = math.inf if config.max_elapsed is None else wait_ns(config.max_elapsed)
     starts = []
+    drawn = 0
     for _ in range(rows):
+        if drawn > 2 * _DRAWN_WAITS_MAX:
+            break
         row = [0.0]
         memory_ns: int | None = None
         at_ns = 0
-        for number in range(1, retries + 1):
+        for number in range(1, min(config.max_attempts, _OF_A_CALL_MAX)):
+            if number > retries and row[-1] >= until_s:
+                break
             delay_ns, memory_ns = policy.next_wait(number, memory_ns)
             at_ns += takes_ns + delay_ns
             row.append(at_ns / NS_PER_S if at_ns < end_ns else math.inf)
         starts.append(row)
+        drawn += len(row)
     return starts
 
 
 def _schedule(failures: str, config: RetryConfig, seed: int) -> Schedule:
-    count = min(config.max_attempts, _ENVELOPE_MAX)
+    count = min(config.max_attempts, FOLLOWED_MAX)
     jittered = config.jitter != "none"
     earliest, latest = _reach_of_starts(config, count)
     drawn = drawn_starts(config, seed=seed)
@@ -155,20 +171,26 @@ def schedule_in_words(schedule: Schedule, retry: RetryConfig, timeout: float) ->
         return (Sentence("One attempt, at once; nothing is retried."),)
     by = By.DRAWS if schedule.drawn else By.FORMULA
     if retry.max_elapsed is not None:
-        count = counted(schedule.mean_attempts, "attempt")
+        count = marked(counted(schedule.mean_attempts, "attempt"), by)
+        count = f"at least {count}" if schedule.is_cut else f"{count} of at most {schedule.max_attempts:,}"
         text = f"no retry starts {duration_text(retry.max_elapsed)} after it or later: {count} where all fail at once"
-        return (Sentence(f"The first attempt is made at once, and {text}, of {schedule.max_attempts}.", by),)
+        return (Sentence(f"The first attempt is made at once, and {text}.", by),)
     start = last.start
-    typical = "" if start.is_certain or start.median is None else f", half of them by {duration_text(start.median)}"
+    typical = ""
+    if not start.is_certain and start.median is not None:
+        typical = f", in half of all calls by {marked(duration_text(start.median), By.DRAWS)}"
     hung = duration_text(start.longest + (last.number - 1) * timeout)
+    which, it = f"the last, attempt {last.number:,},", "the last"
+    if schedule.is_cut:
+        it = f"attempt {last.number:,}"
+        which = f"{it} of up to {schedule.max_attempts:,}, as far as they are followed here,"
     return (
         Sentence(
-            f"The first attempt is made at once; the last, attempt {last.number}, starts {start.text} after "
-            f"it{typical}.",
+            f"The first attempt is made at once; {which} starts {start.text} after it{typical}.",
             by if typical else By.FORMULA,
         ),
         Sentence(
-            f"If every attempt hangs until the timeout of {duration_text(timeout)}, the last starts up to {hung} after."
+            f"If every attempt hangs until its timeout of {duration_text(timeout)}, {it} starts up to {hung} after."
         ),
     )
 
@@ -183,20 +205,20 @@ def schedule_sheet(schedule: Schedule) -> Sheet:
             rows.append(Row(("…", "", "", "")))
         before = attempt.number
         start = attempt.start
-        mark = MARKS[By.FORMULA if start.is_certain else By.DRAWS]
+        by = By.FORMULA if start.is_certain else By.DRAWS
         rows.append(
             Row(
                 (
                     f"{attempt.number}{'' if attempt.is_certain else ' ?'}",
                     None if attempt.wait is None else attempt.wait.text,
                     start.text,
-                    None if start.median is None else f"{duration_text(start.median)}{mark}",
+                    None if start.median is None else marked(duration_text(start.median), by),
                 )
             )
         )
     title = f"Attempts{failures}: {schedule.policy}, {counted(schedule.max_attempts, 'attempt')}"
     columns = [Column(each, Kind.DURATION) for each in ("wait before it", "starts after the first", "half by")]
-    notes = (
-        [] if all(each.is_certain for each in schedule.attempts) else ["? only where max_elapsed has not come first"]
-    )
+    is_certain = all(each.is_certain for each in schedule.attempts)
+    notes = [] if is_certain else ["? only where max_elapsed has not come first"]
+    notes += [f"Attempts after number {FOLLOWED_MAX:,} are not followed."] if schedule.is_cut else []
     return Sheet(title, [Column("attempt"), *columns], rows, notes)

@@ -148,7 +148,7 @@ class SweepResult:
 
     def _how_to_read(self, seeds: int, metrics: Mapping[str, MetricKind]) -> Iterator[str]:
         if (more := len(self.settings) - ROWS_SHOWN) > 0:
-            yield f"and {more:,} more cells, in cells.parquet"
+            yield f"and {more:,} more cells"
         if seeds > 1:
             yield "± 95% confidence, Student's t"
             if MetricKind.QUANTILE in metrics.values():
