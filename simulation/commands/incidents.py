@@ -24,7 +24,8 @@ def incidents(
     """Run your channel settings through published incidents: what would have held, and what would have broken.
 
     What arrives, what the providers are like and what goes wrong there is the incident's; all that the sender decides
-    is yours. Loads are scaled down there, so slots and quotas of yours bind less than they would.
+    is yours. Loads are scaled down there, so slots and quotas of yours bind less than they would. An incident with a
+    channel that the file has not is not judged.
 
     With --remedies some changes are tried on what breaks: to retry for hours, a breaker for each host, a slow pace
     after an outage, a quota where the provider has a limit, a second provider where the incident has one.
@@ -33,6 +34,7 @@ def incidents(
     """
     from actors.settings.channel import NotifierConfig
     from simulation.experiments.incidents import INCIDENTS, settings_in, verdicts
+    from simulation.experiments.incidents_table import not_judged, print_remedies, verdicts_sheet
     from simulation.experiments.remedies import remedy
     from simulation.reporting.terminal import watch_runs
 
@@ -44,7 +46,7 @@ def incidents(
             if remedies and not verdict.holds:
                 changes[verdict.incident.name] = remedy(settings, verdict)
             if progress is not None:
-                progress(len(found), len(INCIDENTS))
+                progress(len(found), len(INCIDENTS) - len(not_judged(settings)))
     if as_json:
         documents = [verdict.document for verdict in found]
         for document in documents:
@@ -52,10 +54,9 @@ def incidents(
                 document["remedy"] = changes[document["incident"]].changes
         typer.echo(json.dumps(documents, indent=2, allow_nan=False))
     else:
-        from simulation.experiments.incidents_table import print_remedies, verdicts_sheet
         from simulation.reporting.console import print_sheets
 
-        print_sheets(verdicts_sheet(found, "the defaults" if file is None else file.name))
+        print_sheets(verdicts_sheet(found, "the defaults" if file is None else file.name, settings))
         if remedies:
             print_remedies(changes)
         elif not all(verdict.holds for verdict in found):

@@ -83,6 +83,11 @@ class Incident:
             }
         )
 
+    def missing(self, settings: NotifierConfig) -> list[NotificationChannel]:
+        """Return its channels that settings do not have; none of the defaults, which stand for all channels."""
+        used = load(self.path).channels_used
+        return [channel for channel in used if settings.channels and channel not in settings.channels]
+
     def _behind(self, own: ChannelConfig, told: ChannelConfig) -> ChannelConfig:
         """Return settings of a channel before the providers that it tells of, the further ones in their order."""
         others = [other.provider for other in told.failover.values()] or [told.provider]
@@ -187,8 +192,17 @@ class Verdict:
 
 
 def verdicts(settings: NotifierConfig) -> Iterator[Verdict]:
-    """Yield how these settings fare in each incident."""
-    for incident in INCIDENTS:
+    """Yield how these settings fare in each incident of which they have all channels.
+
+    Raises:
+        ConfigurationError: there is no such incident.
+    """
+    judged = [incident for incident in INCIDENTS if not incident.missing(settings)]
+    if not judged:
+        known = sorted({channel.value for incident in INCIDENTS for channel in incident.missing(settings)})
+        got = ", ".join(sorted(channel.value for channel in settings.channels))
+        raise ConfigurationError([f"channels: wanted those of an incident, of {', '.join(known)}, got {got}"])
+    for incident in judged:
         yield Verdict(incident, run(incident.with_settings(settings)))
 
 

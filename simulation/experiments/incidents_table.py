@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 
 from actors.formatting import plain_number
-from simulation.experiments.incidents import Verdict
+from actors.messages import NotificationChannel
+from actors.settings.channel import NotifierConfig
+from simulation.experiments.incidents import INCIDENTS, Verdict
 from simulation.experiments.remedies import Remedy
 from simulation.reporting.console import stdout
 from simulation.results.formatting import metric_text, value_text
@@ -16,8 +18,14 @@ from simulation.scenario.metrics import metric_kind, path_of
 from simulation.sheets import Column, Row, Sheet, Word
 
 
-def verdicts_sheet(verdicts: Sequence[Verdict], settings: str) -> Sheet:
-    """Return how settings fared in each incident."""
+def verdicts_sheet(verdicts: Sequence[Verdict], called: str, settings: NotifierConfig) -> Sheet:
+    """Return how settings fared in each incident.
+
+    Args:
+        verdicts: of them.
+        called: their name.
+        settings: these.
+    """
     held = sum(verdict.holds for verdict in verdicts)
     rows = [
         Row(
@@ -32,7 +40,13 @@ def verdicts_sheet(verdicts: Sequence[Verdict], settings: str) -> Sheet:
         for verdict in verdicts
     ]
     columns = [Column(heading) for heading in ("incident", "", "what decides", "is", "as it happened")]
-    return Sheet(settings, columns, rows, about=f"{held} of {len(verdicts)} incidents hold")
+    said = [f"{name}: not judged, for the file has no {' and no '.join(each)}" for name, each in not_judged(settings)]
+    return Sheet(called, columns, rows, said=said, about=f"{held} of {len(verdicts)} incidents hold")
+
+
+def not_judged(settings: NotifierConfig) -> list[tuple[str, list[NotificationChannel]]]:
+    """Return the names of the incidents that are not judged, with the channels that settings lack."""
+    return [(each.name, missing) for each in INCIDENTS if (missing := each.missing(settings))]
 
 
 def print_remedies(remedies: Mapping[str, Remedy]) -> None:

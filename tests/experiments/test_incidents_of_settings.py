@@ -15,7 +15,7 @@ from scenario_tables import written
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig, NotifierConfig
-from simulation.experiments import incidents, remedies
+from simulation.experiments import incidents, incidents_table, remedies
 from simulation.experiments.incidents import INCIDENTS, Incident, Verdict, settings_in, verdicts
 from simulation.experiments.incidents_table import print_remedies
 from simulation.experiments.remedies import remedy
@@ -149,6 +149,19 @@ def test_the_table_says_what_decides(monkeypatch, file):
         "vonage-2022 holds sent_time_s.max <= 20s 11.4 s 20 to 23 s late for three days, none lost",
         "va-debt-2023 holds sent_time_s.max <= 6m 4.99 min 400 to 500/s where 15/s are agreed",
     ]
+
+
+def test_only_incidents_of_which_the_file_has_the_channels_are_judged(tmp_path, monkeypatch):
+    path = tmp_path / "a.yaml"
+    path.write_text("channels: {sms: {}}\n")
+    monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["va-debt-2023"], BY_NAME["vonage-2022"]))
+    monkeypatch.setattr(incidents_table, "INCIDENTS", incidents.INCIDENTS)
+    done = retrylab("incidents", path)
+    assert done.stdout.splitlines()[0] == "a.yaml  0 of 1 incidents hold"
+    assert "va-debt-2023: not judged, for the file has no email" in done.stdout.splitlines()
+    path.write_text("channels: {push: {}}\n")
+    done = retrylab("incidents", path)
+    assert (done.returncode, done.stderr) == (2, "channels: wanted those of an incident, of email, sms, got push\n")
 
 
 def test_what_would_have_held_is_found(monkeypatch):
