@@ -227,12 +227,12 @@ class Pipeline:
     @property
     def in_flight(self) -> int:
         """How many notifications are accepted and have not ended."""
-        return self.handler.actor.count_in_flight()
+        return self.handler.actor.deliveries.count()
 
     @property
     def is_busy(self) -> bool:
         """Whether a notification is in flight, or will be once its publication, acceptance or redrive is durable."""
-        return self.handler.actor.has_any() or self.bus.under_way > 0
+        return self.handler.actor.deliveries.has_any() or self.bus.under_way > 0
 
     @property
     def is_answering(self) -> bool:

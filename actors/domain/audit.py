@@ -59,20 +59,22 @@ class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
         return utc(self.at_ns)
 
 
-def entry_of(event: NotificationEvent) -> AuditEntry | None:
-    """Return the entry of an event by which an operator acts on a dead letter; None for any other."""
-    match event:
+def entry_of(said: NotificationEvent | AuditEntry) -> AuditEntry | None:
+    """Return an entry, or that of an event by which an operator acts on a dead letter; None for any other event."""
+    match said:
+        case AuditEntry():
+            return said
         case NotificationRedriven():
-            action, why, edit = RETRY, event.why, event.edit
+            action, why, edit = RETRY, said.why, said.edit
         case DeadLetterDiscarded():
-            action, why, edit = DISCARD, event.reason, NO_METADATA
+            action, why, edit = DISCARD, said.reason, NO_METADATA
         case _:
             return None
     return AuditEntry(
-        at_ns=event.epoch_ns + event.at_ns,
+        at_ns=said.epoch_ns + said.at_ns,
         action=action,
-        by=event.by,
-        notification_id=event.notification_id,
+        by=said.by,
+        notification_id=said.notification_id,
         why=why,
         edit=edit,
     )

@@ -130,7 +130,7 @@ def decode_events(written: bytes) -> tuple[NotificationEvent, ...]:
 def decode_audit_entry(written: bytes) -> AuditEntry:
     """Return an entry of the audit trail, which was written as such or as an event."""
     read = _decode_audit(written)
-    entry = read if isinstance(read, AuditEntry) else entry_of(read)
+    entry = entry_of(read)
     if entry is None:
         raise msgspec.ValidationError(f"wanted an audit entry, got a {type(read).__name__}")
     return entry

@@ -21,8 +21,8 @@ from actors.messages import (
     RecordedEvent,
     SendNotification,
 )
-from actors.outcomes import ChannelFault, Outcome
-from actors.policies.retry.policy import Progress
+from actors.outcomes import Ambiguous, ChannelFault, Transient
+from actors.policies.retry.policy import Progress, RetryPolicy
 
 
 class RedriveRecord(msgspec.Struct, gc=False):
@@ -123,6 +123,24 @@ class Delivery(msgspec.Struct, gc=False):
             self.fresh_since_ns = self.due_ns = instant_ns
             self.requested_at_ns = max(self.requested_at_ns, instant_ns)
 
+    def note_origin(self, instead_of: Delivery | None, traceparent: str | None, epoch_ns: int) -> dict[str, Any]:
+        """Take note of more than its command as it is accepted, and schedule it; return what its event says of that.
+
+        Args:
+            instead_of: of a fallback, the notification that it is sent in place of.
+            traceparent: the trace that it belongs to; a fallback belongs to that of this notification.
+            epoch_ns: where on the calendar the clock started.
+        """
+        says: dict[str, Any] = {}
+        if instead_of is not None:
+            self.requested_at_ns, traceparent = instead_of.requested_at_ns, instead_of.traceparent
+            says["instead_of"] = instead_of.command.notification_id
+        self.traceparent = says["traceparent"] = traceparent
+        self.schedule(epoch_ns)
+        if instead_of is not None or self.due_ns is not None:
+            says["waited_since_ns"] = self.requested_at_ns
+        return says
+
     def wait_until(self, due_ns: int) -> None:
         """Have it wait for an instant: the end of quiet hours, or the next look at what keeps it from being sent."""
         self.due_ns = due_ns
@@ -155,7 +173,8 @@ class Delivery(msgspec.Struct, gc=False):
             node=node,
             traceparent=self.traceparent,
         )
-        self.charged = True
+        if not self.charged:
+            self.charged = True
         return attempt
 
     def note_charged(self, charged: bool) -> None:
@@ -168,15 +187,15 @@ class Delivery(msgspec.Struct, gc=False):
 
     def answered(self) -> None:
         """End the attempt under way, which a provider has answered: its process has outlived it."""
-        self.current = self.caution = None
+        self.current = None
+        if self.caution is not None:
+            self.caution = None
 
-    def attempts_after(self, outcome: Outcome) -> int:
-        """Return how many attempts are used up by an attempt that failed; a fault of the channel uses none up."""
-        return self.attempts + (type(outcome) is not ChannelFault)
-
-    def follow(self, progress: Progress) -> None:
-        """Keep from now on what its retry policy has to know of it."""
-        self.progress = progress
+    def progress_under(self, policy: RetryPolicy) -> Progress:
+        """Return what its retry policy has to know of it: where it comes from a store, by its failures."""
+        if self.progress is None:
+            self.progress = _recalled(self, policy) if self.attempts else Progress()
+        return self.progress
 
     def charge_retry(self, charge: int) -> None:
         """Take note of the charge of its retry to the budget of its channel; 0: there is none any more."""
@@ -219,6 +238,20 @@ class Delivery(msgspec.Struct, gc=False):
         """The last instant at which it may be sent; None: there is none."""
         until_ns = self.falls_back_ns
         return until_ns if self.command.expires_after is None else sooner(self.expires_at_ns, until_ns)
+
+
+def _recalled(delivery: Delivery, policy: RetryPolicy) -> Progress:
+    progress = Progress()
+    counted = [failure for failure in delivery.failures or () if failure.kind != ChannelFault.__name__]
+    for failure in counted[-delivery.attempts :]:  # those since it was accepted or redriven
+        outcome = (
+            Ambiguous(reason=failure.reason)
+            if failure.kind == Ambiguous.__name__
+            else Transient(reason=failure.reason, throttled=failure.throttled)
+        )
+        assert failure.next_retry_at_ns is not None  # else the delivery would have been dead-lettered
+        policy.recall(outcome, failure.next_retry_at_ns - failure.at_ns, progress)
+    return progress
 
 
 NO_PAYLOAD = frozenset({"expires_after", "priority"})

@@ -129,9 +129,9 @@ class Endpoints:
         self._failing.clear()
         self.any = False
 
-    def apply(self, change: EndpointChange | None) -> None:
-        """Know what has changed; None: nothing."""
-        for key, endpoint in () if change is None else change.endpoints.items():
+    def apply(self, change: EndpointChange) -> None:
+        """Know what has changed."""
+        for key, endpoint in change.endpoints.items():
             self.set(key, endpoint)
 
     def change_by(self, event: NotificationEvent, command: SendNotification) -> EndpointChange | None:

@@ -20,7 +20,7 @@ the log; NUL no PostgreSQL text can have."""
 
 def problem_of_id(text: str) -> str | None:
     """Return what keeps a text from being an id, or from being a part of one; None: nothing."""
-    if not (text.isascii() and text.isprintable()) and _CONTROLS.search(text) is not None:
+    if not text.isprintable() and _CONTROLS.search(text) is not None:
         return "wanted an id without line breaks and other control characters"
     if len(text) > _SHORT and (size := len(text.encode(errors="replace"))) > ID_BYTES_MAX:
         return f"wanted an id of at most {ID_BYTES_MAX} bytes, got one of {size}"
@@ -44,7 +44,7 @@ def check_id(notification_id: str) -> None:
         Unstorable: it cannot be one.
     """
     # First what problem_of_id would come to, with one call less: the way of nearly every id.
-    if len(notification_id) <= _SHORT and notification_id.isascii() and notification_id.isprintable():
+    if len(notification_id) <= _SHORT and notification_id.isprintable():
         return
     problem = problem_of_id(notification_id)
     if problem is not None:

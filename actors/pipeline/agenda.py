@@ -1,6 +1,6 @@
 """The agenda: where a notification waits at the handler, and for what. Nothing of it is under way meanwhile.
 
-- For its own instant, a retry or the end of quiet hours: by a timer of its own.
+- For its own instant, a retry or the end of quiet hours: by a timer of its own, which brings :class:`GoOn`.
 - For its turn, if it was due already when its node started, or took it over from another one: what was due resumes at
   a pace and in the order of its channel, not as one herd. New ones pass, and what is due later goes at its time. What
   meets an open breaker then waits there as all others do.
@@ -16,7 +16,8 @@ from actors.instants import sooner
 from actors.kernel.actor import Actor
 from actors.kernel.effects import Cancellable
 from actors.messages import Message, NotificationChannel
-from actors.pipeline.wiring import Wiring
+from actors.pipeline.deliveries import Deliveries
+from actors.pipeline.wiring import Stages
 from actors.policies.order import Order
 from actors.policies.resuming import Pace
 from actors.policies.waiting_room import ONE_LINE, WaitingRoom
@@ -47,38 +48,20 @@ class Agenda:
     """What waits at the handler.
 
     Args:
-        handler: notified when an instant or a turn has come.
-        wiring: has the commits that are under way, as what follows from them comes first, and the stages: the first
-            lane of a channel has the settings of its pace.
-        deliveries: what is in flight, by notification.
+        handler: notified when a turn has come.
+        stages: by channel; its first lane has the settings of its pace.
+        deliveries: tell which of those that waited may go on.
     """
 
-    def __init__(self, handler: Actor, wiring: Wiring, deliveries: Mapping[str, Delivery]) -> None:
+    def __init__(self, handler: Actor, stages: Mapping[NotificationChannel, Stages], deliveries: Deliveries) -> None:
         self._handler = handler
         self._system = handler.system
-        self._stages = wiring.stages
-        self._commits = wiring.commits
-        self._deliveries = deliveries
+        self._stages = stages
+        self._may_go_on = deliveries.may_go_on
         self.rooms: dict[NotificationChannel, tuple[Pace, WaitingRoom[Delivery]]] = {}
         """What waits for its turn: each room until its pace would let one go, and none is left."""
         self._next_look: Cancellable | None = None
         self._without_lease: dict[str, Delivery] = {}
-
-    def may_go_on(self, delivery: Delivery) -> bool:
-        """Tell whether one that waited is still in flight, not cancelled, and no earlier incarnation's."""
-        return self._deliveries.get(delivery.command.notification_id) is delivery and not self._commits.has(delivery)
-
-    def wait_for_instant(self, delivery: Delivery) -> None:
-        """Let one wait until it is due."""
-        assert delivery.due_ns is not None
-        self._system.set_timer(delivery.due_ns, self._handler, GoOn(delivery))
-
-    def goes_on(self, delivery: Delivery) -> bool:
-        """End the wait for an instant, which has come; return whether the notification goes on."""
-        if not self.may_go_on(delivery):
-            return False
-        delivery.go_on()
-        return True
 
     def wait_for_turn(self, delivery: Delivery, until_ns: int | None) -> None:
         """Let one wait for its turn, behind all others of its class and key on its channel.
@@ -105,7 +88,7 @@ class Agenda:
     def turns(self) -> Iterator[Delivery]:
         """Yield those whose turn it is, and those that have expired; then set the timer of the next look."""
         for delivery in self._due(self._system.now_ns):
-            if self.may_go_on(delivery):
+            if self._may_go_on(delivery):
                 delivery.go_on()
                 yield delivery
         if self._next_look is not None:
@@ -134,4 +117,4 @@ class Agenda:
     def lease_is_back(self) -> list[Delivery]:
         """Take out those that waited for the lease, in the order in which they came, and may go on."""
         waited, self._without_lease = self._without_lease, {}
-        return [delivery for delivery in waited.values() if self.may_go_on(delivery)]
+        return [delivery for delivery in waited.values() if self._may_go_on(delivery)]

@@ -7,11 +7,12 @@ have taken out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TypeAlias, get_args
 
 from actors.domain.delivery import Delivery
 from actors.messages import NotificationChannel
+from actors.pipeline.deliveries import Deliveries
 from actors.pipeline.endings import Endings
 from actors.pipeline.orders import CancelNotification, CancelWaiting, NotWaiting, Withdraw, Withdrawal
 from actors.pipeline.wiring import Wiring
@@ -28,10 +29,10 @@ class Cancelling:
     Args:
         endings: end what is cancelled.
         wiring: has the commits that are under way, as what follows from them comes first, and the stages.
-        deliveries: what is in flight, by notification.
+        deliveries: those in flight.
     """
 
-    def __init__(self, endings: Endings, wiring: Wiring, deliveries: Mapping[str, Delivery]) -> None:
+    def __init__(self, endings: Endings, wiring: Wiring, deliveries: Deliveries) -> None:
         self._endings = endings
         self._commits = wiring.commits
         self._stages = wiring.stages
@@ -55,7 +56,7 @@ class Cancelling:
     def _ids_of(self, order: CancelWaiting) -> list[str]:
         return [
             notification_id
-            for notification_id, delivery in self._deliveries.items()
+            for notification_id, delivery in self._deliveries.by_id.items()
             if (order.channels is None or delivery.command.channel in order.channels)
             and order.priority in (None, delivery.command.priority)
         ]
@@ -64,7 +65,7 @@ class Cancelling:
         """Cancel what waits here, and have what is on its way taken out of the lines."""
         on_their_way: dict[NotificationChannel, list[Withdrawal]] = {}
         for order in orders:
-            delivery = self._deliveries.get(order.notification_id)
+            delivery = self._deliveries.by_id.get(order.notification_id)
             if delivery is None:
                 order.reply(False)
             elif (commit := self._commits.under_way.get(order.notification_id)) is not None:
@@ -79,8 +80,7 @@ class Cancelling:
     def _whose_is_current(self, withdrawal: Withdrawal) -> Delivery | None:
         """Return the notification whose attempt under way was looked for; where it is another one by now, or none, the
         order is carried out anew."""
-        delivery = self._deliveries.get(withdrawal.order.notification_id)
-        if delivery is not None and delivery.current is withdrawal.attempt:
-            return delivery
-        self._cancel_each([withdrawal.order])
-        return None
+        delivery = self._deliveries.of(withdrawal.attempt)
+        if delivery is None:
+            self._cancel_each([withdrawal.order])
+        return delivery

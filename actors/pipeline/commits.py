@@ -29,8 +29,7 @@ class Commit:
     go_on: Callable[[Delivery], None] | None
     """What follows when it is done."""
     sender: Answer | None = None
-    """The answer to the caller that sent or redrives the command and waits until it is durable; set here when it fails,
-    and by `go_on` when it is done."""
+    """The answer to the caller that sent, redrives or cancels its notification and waits until that is durable."""
     duplicates: list[Answer] = field(default_factory=list)
     """The answers to callers that sent the same command while its acceptance was under way."""
     cancels: list[CancelNotification] = field(default_factory=list)
@@ -44,10 +43,6 @@ class Commit:
     def waiting(self) -> list[Answer]:
         """The answers of those waiting for its outcome, the sender's first."""
         return [answer for answer in (self.sender, *self.duplicates) if answer is not None]
-
-    def answers(self, sender: Answer | None) -> None:
-        """Have the caller that sent, redrives or cancels its notification wait for it."""
-        self.sender = sender
 
     def meets(self, taken_over: Delivery) -> None:
         """Take note of what this node has taken over of the same notification meanwhile."""
@@ -77,14 +72,16 @@ class Commits:
         self.dying_count = 0
         """How many of them are moves to the dead letter queue."""
 
-    def has(self, delivery: Delivery) -> bool:
-        """Tell whether a change of a notification is under way."""
-        return delivery.command.notification_id in self.under_way
-
-    def begin(self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None] | None) -> Commit:
+    def begin(
+        self,
+        event: NotificationEvent,
+        delivery: Delivery,
+        go_on: Callable[[Delivery], None] | None,
+        sender: Answer | None,
+    ) -> Commit:
         """Return a new one."""
         opens = type(event) in _OPENING
-        commit = self.under_way[event.notification_id] = Commit(event, delivery, go_on, opens=opens)
+        commit = self.under_way[event.notification_id] = Commit(event, delivery, go_on, sender, opens=opens)
         self.opening_count += opens
         self.dying_count += type(event) is NotificationMovedToDeadLetter
         return commit

@@ -67,7 +67,7 @@ class Endings:
         """End one that an operator cancels."""
         self._settle(delivery)
         event = self._journal.event(NotificationSuppressed, delivery.command, reason=CANCELLED)
-        self._journal.commit_answering(event, delivery, order.answer)
+        self._journal.commit(event, delivery, None, order.answer)
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """End one that cannot be sent, for people to decide about."""

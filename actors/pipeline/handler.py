@@ -8,13 +8,12 @@ committed to the store, recorded, and announced on the bus, in this order, befor
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from actors.domain.attempts import EXPIRED, Admitted, Attempt, FlushQueue, Refused, Rejected, Requeued
+from actors.domain.attempts import EXPIRED, Admitted, Refused, Rejected, Requeued
 from actors.domain.delivery import Delivery
 from actors.domain.store import LeaseLost, LeaseRenewed, Store, Takeover
 from actors.errors import (
@@ -34,11 +33,11 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import ChannelFault, Outcome, Sent
-from actors.pipeline import isolation
 from actors.pipeline.agenda import LOOK_AT_BACKLOG, Agenda, GoOn, LookAtBacklog, due_since_ns
 from actors.pipeline.alert import ChannelBroken, TemplateUnusable
 from actors.pipeline.cancelling import CANCELLING, Cancelling, OfCancelling
 from actors.pipeline.commits import Commit
+from actors.pipeline.deliveries import Deliveries
 from actors.pipeline.endings import Endings
 from actors.pipeline.endpoint_watch import EndpointWatch
 from actors.pipeline.fallback import Fallbacks
@@ -51,7 +50,7 @@ from actors.pipeline.readiness import NotBefore, Readiness, Undeliverable, Unwan
 from actors.pipeline.retries import Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.templates import Templates
-from actors.pipeline.wiring import Stages, Wiring
+from actors.pipeline.wiring import Wiring
 from actors.settings.channel import ChannelConfig
 
 logger = logging.getLogger(__name__)
@@ -79,8 +78,6 @@ class Handler(Actor):
         self._node_number = self.process.node_number
         self._wiring = wiring
         self._stages = wiring.stages
-        self._commits = wiring.commits
-        self._store = store
         self._endpoints = EndpointWatch(channels, store.endpoints)
         self._readiness = Readiness(self.system, store.suppressions, self._endpoints, preferences)
         self._filling = None if templates is None else Filling(templates, wiring)
@@ -88,50 +85,24 @@ class Handler(Actor):
         self._budgets = RetryBudgets(channels) if has_budgets else None
         fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._retries = Retries(channels, self.system, self._budgets, fallbacks, self.stream)
+        # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
+        self.deliveries = Deliveries(self, store, wiring)
+        """Those in flight."""
         for channel, stages in wiring.stages.items():
             budget = None if self._budgets is None else self._budgets.of(channel)
             fill_in = None if self._filling is None else self._filling.fill_in
-            stages.attend(budget, self._is_current, self._readiness.is_wanted, fill_in, store.lease_holds)
+            stages.attend(budget, self.deliveries, self._readiness.is_wanted, fill_in, store.lease_holds)
         self._lease_holds = store.lease_holds
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
-        # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
-        self._deliveries = {
-            each.command.notification_id: each for each in store.open_deliveries(self.epoch_ns, self.now_ns)
-        }
-        for delivery in self._deliveries.values():
-            isolation.take_care(delivery, self._store, self.now_ns)
-        for notification_id, commit in self._commits.under_way.items():
-            self._deliveries[notification_id] = commit.delivery
-            commit.delivery.charge_retry(0)  # the budget that it was charged to is gone
-        self._agenda = Agenda(self, wiring, self._deliveries)
-        self._journal = Journal(self, store, wiring, self._deliveries)
+        self._agenda = Agenda(self, wiring.stages, self.deliveries)
+        self._journal = Journal(self, store, wiring, self.deliveries)
         self._commit = self._journal.commit
         self.intake = Intake(
-            self.system, store, wiring, self._journal, self._deliveries, fallbacks, self._prepare, self._take_up
+            self.system, store, wiring, self._journal, self.deliveries, fallbacks, self._prepare, self._take_up
         )
         """To be asked whether there is room."""
         self._endings = Endings(self.system, store, self._journal, self._budgets, self._bury, self._fall_back)
-        self._cancelling = Cancelling(self._endings, wiring, self._deliveries)
-
-    def count_in_flight(self) -> int:
-        """Return how many notifications are accepted and have not ended."""
-        return len(self._deliveries) - self._commits.opening_count
-
-    def count_by_channel(self) -> Counter[NotificationChannel]:
-        """Return how many of them there are on each channel."""
-        return Counter(
-            delivery.command.channel
-            for notification_id, delivery in self._deliveries.items()
-            if self._commits.opening(notification_id) is None
-        )
-
-    def has_any(self) -> bool:
-        """Tell whether a notification is in flight, or will be when its acceptance or redrive is durable."""
-        return bool(self._deliveries or self._wiring.redrives.taken)
-
-    def is_in_flight(self, notification_id: str) -> bool:
-        """Tell whether a notification is accepted, or about to be, and has not ended."""
-        return notification_id in self._deliveries
+        self._cancelling = Cancelling(self._endings, wiring, self.deliveries)
 
     # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
 
@@ -144,9 +115,8 @@ class Handler(Actor):
             self._entrances[channel] = self.route(stages.entrance)
             for ref in stages.actors:
                 self.watch(ref)
-            self._flush_stages(stages)
-        under_way = self._commits.under_way  # which go on when their commits are done
-        self._resume([delivery for each, delivery in self._deliveries.items() if each not in under_way])
+            stages.flush()
+        self._resume(self.deliveries.without_commits())
         for _ in range(len(self._wiring.redrives)):
             self._journal.take_up_next_redrive()
 
@@ -177,22 +147,18 @@ class Handler(Actor):
         else:
             self._wait(delivery)
 
-    def _flush_stages(self, stages: Stages) -> None:
-        stages.entrance.tell(FlushQueue())  # along the way of the attempts, so that it overtakes none of them
-
     @handles(Restarted)
     def on_stage_restarted(self, restarted: Restarted) -> None:
         """Send again what was under way in a stage that has lost its state; what it may still answer is stale."""
         for channel, stages in self._stages.items():
             if restarted.ref in stages.actors:
-                self._flush_stages(stages)
-                for delivery in list(self._deliveries.values()):
-                    if delivery.current is not None and delivery.command.channel == channel:
-                        delivery.note_charged(delivery.current.charged)  # perhaps it never came to the limiter
-                        if not stages.wants(delivery.command):
-                            self._requeue(delivery, delivery.charged)
-                        else:
-                            self._send(delivery)
+                stages.flush()
+                for delivery, attempt in self.deliveries.on_their_way(channel):
+                    delivery.note_charged(attempt.charged)  # perhaps it never came to the limiter
+                    if stages.wants(delivery.command):
+                        self._send(delivery)
+                    else:
+                        self._requeue(delivery, delivery.charged)
 
     @handles(Takeover)
     def on_takeover(self, taken: Takeover) -> None:
@@ -252,8 +218,10 @@ class Handler(Actor):
 
     @handles(GoOn)
     def on_go_on(self, message: GoOn) -> None:
-        if self._agenda.goes_on(message.delivery):
-            self._prepare(message.delivery)
+        delivery = message.delivery
+        if self.deliveries.may_go_on(delivery):
+            delivery.go_on()
+            self._prepare(delivery)
 
     @handles(*CANCELLING)
     def on_cancel(self, order: OfCancelling) -> None:
@@ -274,7 +242,7 @@ class Handler(Actor):
             if until_ns is not None and now_ns > until_ns:
                 self._endings.dead_letter(delivery, self._retries.reason_of_expiry(delivery))
                 return
-        if command.metadata and self._filling is not None and "template" in command.metadata:
+        if self._filling is not None and command.metadata and "template" in command.metadata:
             try:
                 command = self._filling.command_of(delivery)
             except TemplateError as error:
@@ -302,14 +270,6 @@ class Handler(Actor):
                 self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
             delivery.take_back()
 
-    def _delivery_of(self, attempt: Attempt) -> Delivery | None:
-        """Return the delivery whose attempt under way this is, or None: then an answer to it is stale."""
-        delivery = self._deliveries.get(attempt.command.notification_id)
-        return delivery if delivery is not None and delivery.current is attempt else None
-
-    def _is_current(self, attempt: Attempt) -> bool:
-        return self._delivery_of(attempt) is not None
-
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
         request = performed.request
@@ -323,10 +283,9 @@ class Handler(Actor):
             else:
                 self._journal.has_failed(performed.result)
             return
-        attempt = request.attempt
-        delivery = self._deliveries.get(attempt.command.notification_id)
-        if delivery is None or delivery.current is not attempt:
-            return  # an answer to an attempt that is no longer under way
+        delivery = self.deliveries.of(request.attempt)
+        if delivery is None:
+            return
         delivery.answered()
         if self._budgets is not None:
             self._budgets.attempt_has_ended(delivery, succeeded(performed.result, request.counted), self.system.now_ns)
@@ -337,14 +296,14 @@ class Handler(Actor):
 
     @handles(Refused)
     def on_refused(self, refused: Refused) -> None:
-        delivery = self._delivery_of(refused.attempt)
+        delivery = self.deliveries.of(refused.attempt)
         if delivery is not None:
             self._take_back(delivery)
             self._failed(delivery, refused.outcome, self.now_ns, None)
 
     @handles(Rejected)
     def on_rejected(self, rejected: Rejected) -> None:
-        delivery = self._delivery_of(rejected.attempt)
+        delivery = self.deliveries.of(rejected.attempt)
         if delivery is not None:
             is_expired = rejected.reason == EXPIRED
             reason = self._retries.reason_of_expiry(delivery) if is_expired else rejected.reason
@@ -352,7 +311,7 @@ class Handler(Actor):
 
     @handles(Requeued)
     def on_requeued(self, requeued: Requeued) -> None:
-        delivery = self._delivery_of(requeued.attempt)
+        delivery = self.deliveries.of(requeued.attempt)
         if delivery is not None and requeued.error is not None:
             self._cannot_fill_in(delivery, requeued.error)
         elif delivery is not None:
@@ -379,7 +338,8 @@ class Handler(Actor):
     # What follows a commit is a method of the handler, which stays itself when it is restarted; its parts are new then.
 
     def _wait(self, delivery: Delivery) -> None:
-        self._agenda.wait_for_instant(delivery)
+        assert delivery.due_ns is not None
+        self.system.set_timer(delivery.due_ns, self, GoOn(delivery))
 
     def _dead_letter_as_decided(self, delivery: Delivery) -> None:
         assert delivery.given_up is not None

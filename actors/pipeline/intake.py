@@ -19,7 +19,6 @@ from actors.errors import (
     Overloaded,
     Overtaken,
     StoreBusy,
-    StoreFailed,
     UnknownChannel,
     Unstorable,
 )
@@ -27,9 +26,10 @@ from actors.kernel.runtime import Runtime
 from actors.messages import NotificationRedriven, NotificationRequested, Priority, SendNotification
 from actors.pipeline import isolation
 from actors.pipeline.commits import Commit
+from actors.pipeline.deliveries import Deliveries
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.journal import Journal
-from actors.pipeline.orders import Acceptance, Redrive, Submit
+from actors.pipeline.orders import Acceptance, Answer, Redrive, Submit
 from actors.pipeline.wiring import Wiring
 from actors.policies.admission import RETRY_AFTER
 from actors.policies.breaker.per_host import recipient_host
@@ -45,7 +45,7 @@ class Intake:
         store: knows the ids of what has ended lately, and the dead letters.
         wiring: of the pipeline.
         journal: writes down what is accepted.
-        deliveries: what is in flight, by notification.
+        deliveries: those in flight.
         fallbacks: where channels fall back to; None where none does.
         prepare: called with the delivery of a command when its acceptance is durable.
         take_up: called with the delivery of a dead letter when its redrive is durable.
@@ -57,7 +57,7 @@ class Intake:
         store: Store,
         wiring: Wiring,
         journal: Journal,
-        deliveries: dict[str, Delivery],
+        deliveries: Deliveries,
         fallbacks: Fallbacks | None,
         prepare: Callable[[Delivery], None],
         take_up: Callable[[Delivery], None],
@@ -67,13 +67,14 @@ class Intake:
         self._fallbacks = fallbacks
         self._prepare = prepare
         self._take_up = take_up
+        self._may_know = store.remembered.may_know
         self._commits = wiring.commits
         self._redrives = wiring.redrives
         self._stages = wiring.stages
         self._admission = wiring.admission
         self._scarce_from = wiring.admission.scarce_from
         self._journal = journal
-        self._deliveries = deliveries
+        self._deliveries = deliveries.by_id
 
     def has_room(self, priority: Priority, besides: int = 0) -> bool:
         """Tell whether one more of this class may be accepted, where so many are on their way here already."""
@@ -82,19 +83,19 @@ class Intake:
     def accept(
         self,
         command: SendNotification,
-        go_on: Callable[[Delivery], None] | None = None,
+        answer: Answer | None = None,
+        asks_for_room: bool = True,
         instead_of: Delivery | None = None,
         traceparent: str | None = None,
-        asks_for_room: bool = True,
     ) -> Acceptance:
         """Accept a command, or recognise one that is known.
 
         Args:
             command: it.
-            go_on: called with its delivery when that is durable; None: it is prepared.
+            answer: gets ACCEPTED when its acceptance is durable; None: no caller waits.
+            asks_for_room: whether it is refused where there is no room.
             instead_of: of a fallback, the delivery that it is sent in place of.
             traceparent: the trace that it belongs to; a fallback belongs to the trace of that delivery.
-            asks_for_room: whether it is refused where there is no room.
 
         Raises:
             IdempotencyConflict: its id is known, with another payload.
@@ -106,50 +107,36 @@ class Intake:
             Unstorable: it would not come back from the store as it is, or its id cannot be one.
             StoreFailed: it cannot be made durable.
         """
-        system, notification_id = self._system, command.notification_id
-        now_ns = system.now_ns
+        notification_id = command.notification_id
         if instead_of is None:
             check_id(notification_id)
-        may_be_known = notification_id in self._deliveries or self._store.remembered.may_know(notification_id)
+        may_be_known = notification_id in self._deliveries or self._may_know(notification_id)
         if may_be_known and (known := self.known(notification_id)) is not None:
             return self.repeated(command, known)
         stages = self._stages.get(command.channel)
         if stages is None:
             known_channels = ", ".join(self._stages)
             raise UnknownChannel(f"wanted a channel that is configured ({known_channels}), got {command.channel}")
-        if (
-            instead_of is None
-            and stages.recipient_problem is not None
-            and (problem := stages.recipient_problem(command)) is not None
-        ):
-            raise InvalidRecipient(problem)
-        if asks_for_room and len(self._deliveries) >= self._scarce_from and not self.has_room(command.priority):
-            raise Overloaded(RETRY_AFTER)
-        if asks_for_room and self._store.is_busy:
-            raise StoreBusy
+        if stages.recipient_problem is not None and instead_of is None:
+            problem = stages.recipient_problem(command)
+            if problem is not None:
+                raise InvalidRecipient(problem)
+        if asks_for_room:
+            if len(self._deliveries) >= self._scarce_from and not self.has_room(command.priority):
+                raise Overloaded(RETRY_AFTER)
+            if self._store.is_busy:
+                raise StoreBusy
+        now_ns, epoch_ns = self._system.now_ns, self._system.epoch_ns
         stages.arrivals.note(now_ns)
         if stages.lanes[0].breaker is None:  # it has one for each host
             stages.arrivals.note_host(recipient_host(command.recipient), now_ns)
-        requested_at_ns = now_ns
-        event = requested(command, now_ns, system.epoch_ns)
-        if instead_of is not None:
-            requested_at_ns, traceparent = instead_of.requested_at_ns, instead_of.traceparent
-            event = msgspec.structs.replace(
-                event,
-                instead_of=instead_of.command.notification_id,
-                waited_since_ns=requested_at_ns,
-            )
-        if traceparent is not None:
-            event = msgspec.structs.replace(event, traceparent=traceparent)
-        delivery = self._deliveries[notification_id] = Delivery(
-            command, requested_at_ns, fresh_since_ns=now_ns, traceparent=traceparent
-        )
-        if command.not_before is not None:
-            delivery.schedule(system.epoch_ns)
-            if delivery.due_ns is not None:
-                event = msgspec.structs.replace(event, waited_since_ns=delivery.requested_at_ns)
+        event = requested(command, now_ns, epoch_ns)
+        delivery = self._deliveries[notification_id] = Delivery(command, now_ns, now_ns)
+        if instead_of is not None or traceparent is not None or command.not_before is not None:
+            more = delivery.note_origin(instead_of, traceparent, epoch_ns)
+            event = msgspec.structs.replace(event, **more)
         try:
-            self._journal.commit(event, delivery, self._prepare if go_on is None else go_on)
+            self._journal.commit(event, delivery, self._prepare, answer)
         except Unstorable:
             del self._deliveries[notification_id]
             raise
@@ -157,30 +144,20 @@ class Intake:
 
     def submit(self, submit: Submit) -> None:
         """Accept a command, and answer when that is durable, or why it is not accepted."""
-
-        def go_on(delivery: Delivery) -> None:
-            submit.answer.set(Acceptance.ACCEPTED)
-            self._prepare(delivery)
-
+        asks_for_room = not submit.follows_event
         try:
-            acceptance = self.accept(
-                submit.command, go_on, asks_for_room=not submit.follows_event, traceparent=submit.traceparent
-            )
-            commit = self._commits.opening(submit.command.notification_id) if self._commits.under_way else None
-            if commit is None:  # it is durable already
-                if acceptance is Acceptance.DUPLICATE:
-                    submit.answer.set(Acceptance.DUPLICATE)
-            elif acceptance is Acceptance.ACCEPTED:
-                commit.answers(submit.answer)
-            elif self._store.is_busy and not submit.follows_event:
+            acceptance = self.accept(submit.command, submit.answer, asks_for_room, traceparent=submit.traceparent)
+            if acceptance is Acceptance.ACCEPTED:
+                return
+            commit = self._commits.opening(submit.command.notification_id)
+            if commit is None:  # the first one is durable already
+                submit.answer.set(Acceptance.DUPLICATE)
+            elif self._store.is_busy and asks_for_room:
                 raise StoreBusy
             else:
                 commit.duplicates.append(submit.answer)
         except NOT_ACCEPTED:
             submit.answer.set_exception()
-        except StoreFailed:
-            submit.answer.set_exception()
-            raise
 
     def fall_back(self, delivery: Delivery) -> None:
         """Send on another channel what this one has dead-lettered, if there is one, once, and unless it has arrived."""
@@ -213,7 +190,7 @@ class Intake:
         delivery = redriven(letter, redrive.changes, system.now_ns, system.epoch_ns, redrive.without_operator)
         self._deliveries[letter.notification_id] = delivery
         event = self._journal.event(NotificationRedriven, letter.command, **redrive.record)
-        self._journal.commit_answering(event, delivery, redrive.answer, self._take_up)
+        self._journal.commit(event, delivery, self._take_up, redrive.answer)
 
     def take_over(self, taken: Takeover) -> list[Delivery]:
         """Take in what another node had; return what is to be resumed."""

@@ -13,11 +13,13 @@ from actors.messages import (
     DuplicateIgnored,
     NotificationEvent,
     NotificationMovedToDeadLetter,
+    NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
     SendNotification,
 )
 from actors.pipeline.commits import Commit
+from actors.pipeline.deliveries import Deliveries
 from actors.pipeline.orders import Acceptance, Answer
 from actors.pipeline.wiring import Wiring
 
@@ -33,10 +35,10 @@ class Journal:
         handler: whose journal it is; notified when the store has finished a commit.
         store: makes changes durable.
         wiring: of the pipeline.
-        deliveries: what is in flight, by notification.
+        deliveries: those in flight.
     """
 
-    def __init__(self, handler: Actor, store: Store, wiring: Wiring, deliveries: dict[str, Delivery]) -> None:
+    def __init__(self, handler: Actor, store: Store, wiring: Wiring, deliveries: Deliveries) -> None:
         self._handler = handler
         self._system = handler.system
         self._record = handler.process.record
@@ -45,7 +47,7 @@ class Journal:
         self._redrives = wiring.redrives
         self._announce = wiring.announce
         self._subscribed = wiring.subscribed
-        self._deliveries = deliveries
+        self._deliveries = deliveries.by_id
 
     def event(self, kind: type[E], command: SendNotification, /, **fields: Any) -> E:
         """Return an event of a notification at this instant."""
@@ -62,14 +64,28 @@ class Journal:
         event: NotificationEvent,
         delivery: Delivery,
         go_on: Callable[[Delivery], None] | None,
+        answer: Answer | None = None,
         is_durable: bool = False,
     ) -> None:
-        """Make an event durable if it is not, record it, announce it, and then go on; with None nothing follows."""
-        effect = None if is_durable else self._store.commit(event, delivery.command)
-        if effect is not None:
-            commit = self._commits.begin(event, delivery, go_on)
-            self._handler.perform(effect, commit)
-            return
+        """Make an event durable if it is not, record it, announce it, answer, and then go on.
+
+        Args:
+            event: what happens.
+            delivery: to which notification.
+            go_on: called with it in the end; None: nothing follows.
+            answer: gets ACCEPTED for an acceptance and True for anything else, or StoreFailed. None: no caller waits.
+            is_durable: whether the store has it already.
+        """
+        if not is_durable:
+            try:
+                effect = self._store.commit(event, delivery.command)
+            except StoreFailed:
+                if answer is not None:
+                    answer.set_exception()
+                raise
+            if effect is not None:
+                self._handler.perform(effect, self._commits.begin(event, delivery, go_on, answer))
+                return
         kind = type(event)
         if kind in _ENDING:
             self._deliveries.pop(event.notification_id, None)
@@ -78,34 +94,10 @@ class Journal:
         self._record(event)
         if kind in self._subscribed:
             self._announce(event)
+        if answer is not None:
+            answer.set(Acceptance.ACCEPTED if kind is NotificationRequested else True)
         if go_on is not None:
             go_on(delivery)
-
-    def commit_answering(
-        self,
-        event: NotificationEvent,
-        delivery: Delivery,
-        answer: Answer | None,
-        go_on: Callable[[Delivery], None] | None = None,
-    ) -> None:
-        """Commit an event, answer a caller with True once it is durable, or with StoreFailed, and then go on."""
-        if answer is None:
-            self.commit(event, delivery, go_on)
-            return
-
-        def answer_and_go_on(delivery: Delivery) -> None:
-            answer.set(True)
-            if go_on is not None:
-                go_on(delivery)
-
-        try:
-            self.commit(event, delivery, answer_and_go_on)
-        except StoreFailed:
-            answer.set_exception()
-            raise
-        commit = self._commits.under_way.get(event.notification_id)
-        if commit is not None and commit.event is event:
-            commit.answers(answer)
 
     def take_up_next_redrive(self) -> None:
         """Take up a redrive that waits, if any does, as there is room for one again."""
@@ -115,7 +107,7 @@ class Journal:
     def is_done(self, commit: Commit) -> None:
         """Go on with what the store has made durable."""
         self._commits.end(commit)
-        self.commit(commit.event, commit.delivery, commit.go_on, is_durable=True)
+        self.commit(commit.event, commit.delivery, commit.go_on, commit.sender, is_durable=True)
         for answer in commit.duplicates:
             answer.set(Acceptance.DUPLICATE)
 

@@ -141,7 +141,8 @@ class Lane:
             others_wait: tells whether any of other keys than this wait for room at the lane of a number.
             tenant_is_full: whether nothing may go of its tenant: then it does not use up what lets the next one go.
         """
-        breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
+        if (breaker := self.breaker) is None:
+            breaker = self.breaker_of(host, now_ns)
         if not breaker.admits_all and breaker.refuses(now_ns):
             return _blocked_by(breaker, now_ns)
         if self._has_bounds:
@@ -168,11 +169,11 @@ class Lane:
         if self._throttle is not None and not self._throttle.admits(now_ns):
             breaker.record_neutral(permit, now_ns)
             return _THROTTLED
-        if self._rates:
-            self.charge(now_ns)
         self.in_flight += 1
-        if self.slots.are_shared:
-            self.slots.take(key)
+        if self._has_bounds:
+            self.charge(now_ns)
+            if self.slots.are_shared:
+                self.slots.take(key)
         return permit
 
     def room_at_ns(self, now_ns: int) -> int | None:
@@ -258,7 +259,8 @@ class Lane:
         self.in_flight -= 1
         if self.slots.are_shared:
             self.slots.give_back(key)
-        breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
+        if (breaker := self.breaker) is None:
+            breaker = self.breaker_of(host, now_ns)
         if type(outcome) is Sent:
             breaker.record_success(permit, now_ns, duration_ns)
         else:

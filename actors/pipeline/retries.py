@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import assert_never
 
 from actors.domain.attempts import EXPIRED, Admitted
 from actors.domain.delivery import Delivery
@@ -14,7 +13,7 @@ from actors.messages import NotificationChannel, NotificationFailed
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.retry_budgets import RetryBudgets
-from actors.policies.retry.policy import Progress, RetryPolicy
+from actors.policies.retry.policy import RetryPolicy
 from actors.settings.channel import ChannelConfig
 
 RETRY_TIME_UP = "retry time is up"
@@ -56,16 +55,20 @@ class Retries:
     ) -> NotificationFailed:
         """Return the event of a failed attempt: when it is retried, or why not. `admitted`: None if no provider was
         asked."""
-        system, command = self._system, delivery.command
-        retry_at_ns, given_up = self._after(outcome, delivery, system.now_ns)
+        assert not isinstance(outcome, Sent)
+        command, now_ns = delivery.command, self._system.now_ns
+        retry_at_ns: int | None = None
+        given_up: str | None = outcome.reason
+        if not isinstance(outcome, (Permanent, DeadDestination)):
+            retry_at_ns, given_up = self._retry(outcome, delivery, now_ns)
         return NotificationFailed(
-            at_ns=system.now_ns,
-            epoch_ns=system.epoch_ns,
+            at_ns=now_ns,
+            epoch_ns=self._system.epoch_ns,
             notification_id=command.notification_id,
             channel=command.channel,
             reason=outcome.reason,
             kind=type(outcome).__name__,
-            attempt=delivery.attempts_after(outcome),
+            attempt=delivery.attempts + (type(outcome) is not ChannelFault),
             started_ns=started_ns,
             next_retry_at_ns=retry_at_ns,
             answer=outcome.answer,
@@ -76,26 +79,11 @@ class Retries:
             refused=admitted is None,
         )
 
-    def _after(self, outcome: Outcome, delivery: Delivery, now_ns: int) -> tuple[int | None, str | None]:
-        match outcome:
-            case Transient() | Ambiguous() | ChannelFault():
-                return self._retry(outcome, delivery, now_ns)
-            case Permanent() | DeadDestination():
-                return None, outcome.reason
-            case Sent():
-                raise AssertionError("an attempt that succeeded has not failed")
-            case _:
-                assert_never(outcome)
-
     def _retry(
         self, outcome: Transient | Ambiguous | ChannelFault, delivery: Delivery, now_ns: int
     ) -> tuple[int | None, str | None]:
         policy = self._policy_of(delivery.command.channel)
-        progress = delivery.progress
-        if progress is None:
-            progress = _recalled(delivery, policy) if delivery.attempts else Progress()
-            delivery.follow(progress)
-        wait_ns = policy.next_wait_ns(outcome, progress)
+        wait_ns = policy.next_wait_ns(outcome, delivery.progress_under(policy))
         if wait_ns is None:
             return None, outcome.reason
         retry_at_ns = now_ns + wait_ns
@@ -146,18 +134,3 @@ def succeeded(outcome: Outcome, counted: bool = False) -> bool | None:
     if isinstance(outcome, Sent):
         return True
     return False if isinstance(outcome, (Transient, Ambiguous)) and not counted else None
-
-
-def _recalled(delivery: Delivery, policy: RetryPolicy) -> Progress:
-    """Return the progress of a delivery that comes from a store, by its failures since it was accepted or redriven."""
-    progress = Progress()
-    counted = [failure for failure in delivery.failures or () if failure.kind != ChannelFault.__name__]
-    for failure in counted[-delivery.attempts :]:
-        outcome = (
-            Ambiguous(reason=failure.reason)
-            if failure.kind == Ambiguous.__name__
-            else Transient(reason=failure.reason, throttled=failure.throttled)
-        )
-        assert failure.next_retry_at_ns is not None  # else the delivery would have been dead-lettered
-        policy.recall(outcome, failure.next_retry_at_ns - failure.at_ns, progress)
-    return progress

@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from actors.domain.attempts import FlushQueue
 from actors.messages import DeadLetterDiscarded, NotificationChannel, SendNotification
 from actors.pipeline.commits import Commits
 from actors.pipeline.orders import Redrives
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
     from actors.errors import TemplateError
     from actors.kernel.actor import ActorRef
+    from actors.pipeline.deliveries import Deliveries
     from actors.pipeline.lane import Lane
     from actors.pipeline.tenant_counts import TenantCounts
     from actors.policies.rate_limit.limiter import Limiter
@@ -65,9 +67,8 @@ class Stages:
     isolation: ActorRef[Any] | None = None
     """Gives attempts their turns where one may have to be alone. None: there is never any need to."""
 
-    is_current: Callable[[Attempt], bool] | None = None
-    """Tells whether the handler still waits for the outcome of an attempt: it may have sent the notification again when
-    another stage crashed. None: it always does."""
+    deliveries: Deliveries | None = None
+    """The handler's; None: it waits for each attempt."""
 
     is_wanted: Callable[[SendNotification], bool] | None = None
     """Tells whether a user wants this now; asked when the turn of one comes that has waited. None: always."""
@@ -95,13 +96,13 @@ class Stages:
     def attend(
         self,
         budget: Budget | None,
-        is_current: Callable[[Attempt], bool],
+        deliveries: Deliveries,
         is_wanted: Callable[[SendNotification], bool],
         fill_in: Callable[[Attempt], TemplateError | None] | None,
         lease_holds: Callable[[], bool] | None,
     ) -> None:
         """Set the questions that the handler answers, each time that it starts; see the attributes."""
-        self.budget, self.is_current, self.is_wanted = budget, is_current, is_wanted
+        self.budget, self.deliveries, self.is_wanted = budget, deliveries, is_wanted
         self.fill_in, self.lease_holds = fill_in, lease_holds
 
     def wants(self, command: SendNotification) -> bool:
@@ -114,8 +115,9 @@ class Stages:
         return sum(lane.in_flight for lane in self.lanes)
 
     def is_awaited(self, attempt: Attempt) -> bool:
-        """Tell whether the handler waits for the outcome of an attempt, and has not sent another one in its place."""
-        return self.is_current is None or self.is_current(attempt)
+        """Tell whether the handler waits for the outcome of an attempt: it may have sent the notification again when
+        another stage crashed."""
+        return self.deliveries is None or self.deliveries.of(attempt) is not None
 
     @property
     def entrance(self) -> ActorRef[Any]:
@@ -123,6 +125,10 @@ class Stages:
         entrance = self.rate_limiter or self.circuit_breaker
         assert entrance is not None
         return entrance
+
+    def flush(self) -> None:
+        """Have the stages drop all that wait, along the way of the attempts, so that it overtakes none of them."""
+        self.entrance.tell(FlushQueue())
 
     @property
     def actors(self) -> tuple[ActorRef[Any], ...]:

@@ -67,12 +67,6 @@ class StoredChange(msgspec.Struct, eq=False, gc=False):
         """Whether there may be rows of what happened to its notification."""
         return self.before is None or self.before.later is not None
 
-    @property
-    def audited(self) -> NotificationEvent | AuditEntry | None:
-        if self.beside.is_audited:
-            return self.event
-        return None if self.beside.endpoints is None else self.beside.endpoints.audit
-
 
 class Mark(NamedTuple):
     """What is written before an attempt."""
@@ -184,7 +178,7 @@ class Batch(Promise):
         """Return the number, the notification, the instant and the content of what goes into the audit trail."""
         found: list[tuple[int, str | None, int, NotificationEvent | AuditEntry]] = []
         for change in self.beside:
-            if change not in self.overtaken and (entry := change.audited) is not None:
+            if change not in self.overtaken and (entry := change.beside.audit) is not None:
                 found.append((change.number, change.event.notification_id, change.at_ns, entry))
         found += ((number, entry.notification_id, entry.at_ns, entry) for number, entry in self.notes)
         return sorted(found, key=lambda each: each[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -23,7 +23,9 @@ from actors.kernel.effects import Effect, Foreseen
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
+    NotificationDeferred,
     NotificationEvent,
+    NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
@@ -143,8 +145,9 @@ class Beside(NamedTuple):
     suppression: Suppression | None = None
     closed: StoredHistory | None = None
     """What is kept of the notification, which ends and on which an operator acted."""
-    is_audited: bool = False
-    """Whether the event is an entry of the audit trail: people, or the queue by itself, did it to a dead letter."""
+    audit: NotificationEvent | AuditEntry | None = None
+    """What goes into the audit trail: the event, where people or the queue act on a dead letter; the entry of an
+    endpoint that it changes."""
 
 
 NOTHING = Beside()
@@ -184,78 +187,100 @@ class MemoryStore:
         self.suppressions = Suppressions()
         self.endpoints = Endpoints()
         self.preferences: dict[str, UserPreferences] = {}
+        self._take_in_by_kind: dict[type, Callable[[Any, SendNotification], Beside]] = {
+            NotificationRequested: self._open_one,
+            NotificationDeferred: self._add,
+            NotificationFailed: self._add_failure,
+            NotificationSent: self._end,
+            NotificationSuppressed: self._end,
+            NotificationMovedToDeadLetter: self._bury,
+            NotificationRedriven: self._redrive,
+            DeadLetterDiscarded: self._discard,
+        }
 
     @property
     def is_busy(self) -> bool:
         return False
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
-        beside = self._take_in(event, command)
+        beside = self._take_in_by_kind[type(event)](event, command)
         if beside is not NOTHING:
-            self._keep_beside(event, beside)
+            if beside.audit is not None and (entry := entry_of(beside.audit)) is not None:
+                self._audit.append(entry)
+            if beside.closed is not None:
+                self._closed.pop(event.notification_id, None)
+                self._closed[event.notification_id] = beside.closed
+                if len(self._closed) > CLOSED_KEPT:
+                    del self._closed[next(iter(self._closed))]
         return None
 
     def _take_in(self, event: NotificationEvent, command: SendNotification) -> Beside:
         """Know what an event changes; return what that is beside its notification."""
-        kind, notification_id = type(event), event.notification_id
-        if type(event) is NotificationRequested:
-            entry = self._open[notification_id] = Entry.of(command, event)
-            if entry.first is not None:
-                self._join_request(entry)
-            if self._closed:
-                self._closed.pop(notification_id, None)  # that was another one, whose id is forgotten
-            return NOTHING
-        if kind is NotificationSent or kind is NotificationSuppressed:
-            change = self._change_of_endpoints(event, command) if self.endpoints.any else None
-            entry = self._open.pop(notification_id)
-            self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
-            if kind is NotificationSuppressed:
-                self.remembered.note_end(notification_id, ended_as(event))
-            if self._requests.of(notification_id) is not None:
-                self._end_in_request(event)
-            is_closed = entry.later is not None and entry.was_redriven
-            return Beside(change, closed=_closed_by(entry, event)) if change or is_closed else NOTHING
-        if kind is NotificationMovedToDeadLetter:
-            entry = self._open.pop(notification_id)
-            entry.add(event)
-            self._dead[notification_id] = DeadEntry.of_dead(entry)
-            self.remembered.keep(entry.command)
-            return NOTHING
-        if kind is NotificationRedriven:
-            entry = self._open[notification_id] = self._dead.pop(notification_id)
-            entry.add(event)
-            entry.letter = None
-            self.remembered.forget(notification_id)
-            self.suppressions.lift(command.channel, command.recipient)
-            return Beside(self._change_of_endpoints(event, command), is_audited=True)
-        if kind is DeadLetterDiscarded:
-            entry = self._dead.pop(notification_id)
-            self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
-            self.remembered.note_end(notification_id, ended_as(event))
-            self._end_in_request(event)
-            return Beside(closed=_closed_by(entry, event), is_audited=True)
-        self._open[notification_id].add(event)
-        change = self._change_of_endpoints(event, command)
+        return self._take_in_by_kind[type(event)](event, command)
+
+    def _open_one(self, event: NotificationRequested, command: SendNotification) -> Beside:
+        notification_id = event.notification_id
+        entry = self._open[notification_id] = Entry.of(command, event)
+        if entry.first is not None:
+            self._join_request(entry)
+        if self._closed:
+            self._closed.pop(notification_id, None)  # that was another one, whose id is forgotten
+        return NOTHING
+
+    def _add(self, event: NotificationEvent, _: SendNotification) -> Beside:
+        self._open[event.notification_id].add(event)
+        return NOTHING
+
+    def _add_failure(self, event: NotificationFailed, command: SendNotification) -> Beside:
+        self._open[event.notification_id].add(event)
+        change = None if event.endpoint is None else self._change_of_endpoints(event, command)
         suppression = suppression_from(event, command.recipient)
         if suppression is not None:
             self.suppressions.add(suppression)
-        return Beside(change, suppression) if change or suppression else NOTHING
+        elif change is None:
+            return NOTHING
+        return Beside(change, suppression, audit=change and change.audit)
+
+    def _end(self, event: NotificationSent | NotificationSuppressed, command: SendNotification) -> Beside:
+        notification_id = event.notification_id
+        change = self._change_of_endpoints(event, command) if self.endpoints.any else None
+        entry = self._open.pop(notification_id)
+        self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
+        if type(event) is NotificationSuppressed:
+            self.remembered.note_end(notification_id, ended_as(event))
+        if self._requests.of(notification_id) is not None:
+            self._end_in_request(event)
+        if change is None and (entry.later is None or not entry.was_redriven):
+            return NOTHING
+        return Beside(change, closed=_closed_by(entry, event), audit=change and change.audit)
+
+    def _bury(self, event: NotificationMovedToDeadLetter, _: SendNotification) -> Beside:
+        entry = self._open.pop(event.notification_id)
+        entry.add(event)
+        self._dead[event.notification_id] = DeadEntry.of_dead(entry)
+        self.remembered.keep(entry.command)
+        return NOTHING
+
+    def _redrive(self, event: NotificationRedriven, command: SendNotification) -> Beside:
+        entry = self._open[event.notification_id] = self._dead.pop(event.notification_id)
+        entry.add(event)
+        entry.letter = None
+        self.remembered.forget(event.notification_id)
+        self.suppressions.lift(command.channel, command.recipient)
+        return Beside(self._change_of_endpoints(event, command), audit=event)
+
+    def _discard(self, event: DeadLetterDiscarded, _: SendNotification) -> Beside:
+        entry = self._dead.pop(event.notification_id)
+        self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
+        self.remembered.note_end(event.notification_id, ended_as(event))
+        self._end_in_request(event)
+        return Beside(closed=_closed_by(entry, event), audit=event)
 
     def _change_of_endpoints(self, event: NotificationEvent, command: SendNotification) -> EndpointChange | None:
         change = self.endpoints.change_by(event, command)
-        self.endpoints.apply(change)
+        if change is not None:
+            self.endpoints.apply(change)
         return change
-
-    def _keep_beside(self, event: NotificationEvent, beside: Beside) -> None:
-        """Keep what an event adds to the audit trail and to the histories of what has ended."""
-        entry = entry_of(event) if beside.is_audited else beside.endpoints and beside.endpoints.audit
-        if entry is not None:
-            self._audit.append(entry)
-        if beside.closed is not None:
-            self._closed.pop(event.notification_id, None)
-            self._closed[event.notification_id] = beside.closed
-            if len(self._closed) > CLOSED_KEPT:
-                del self._closed[next(iter(self._closed))]
 
     def mark(self, notification_id: str, *, alone: bool) -> Effect | None:
         return None

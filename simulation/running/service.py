@@ -127,12 +127,12 @@ class Process:
         """Return how many notifications are its own and have not ended."""
         if self.is_down:
             return len(self.store.open_ids())
-        handler = self.pipeline.handler.actor
+        deliveries = self.pipeline.handler.actor.deliveries
         if self._handed_over:  # of which the news may lie in the mailbox of a handler that is down
             left = self._handed_over.intersection(self.store.open_ids())
             opening = self.pipeline.wiring.commits.opening  # an acceptance of the same id, which comes too late
-            self._handed_over = {each for each in left if not handler.is_in_flight(each) or opening(each) is not None}
-        return handler.count_in_flight() + len(self._handed_over)
+            self._handed_over = {each for each in left if not deliveries.has(each) or opening(each) is not None}
+        return deliveries.count() + len(self._handed_over)
 
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from random import Random
-from sys import intern
 from typing import Any, assert_never
 
 import msgspec
@@ -396,7 +395,7 @@ def _user_chooser(number: int, users: int | ZipfSpread | None, source: Actor) ->
 
 @lru_cache(4096)
 def _user(number: int) -> str:
-    return intern(f"user-{number}")  # one text for all that are in flight to a user
+    return f"user-{number}"  # one text for all that are in flight to a user, where these are not many thousands
 
 
 def _age_chooser(stream: str, age: float | Distribution, source: Actor) -> Callable[[], float]:

@@ -377,7 +377,7 @@ def _hedge(lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any]:
 
 def _go_on(_lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any] | None:
     name = message.delivery.command.notification_id
-    return ("go-on", name) if actor._agenda.may_go_on(message.delivery) else None
+    return ("go-on", name) if actor.deliveries.may_go_on(message.delivery) else None
 
 
 def _of_handler(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:

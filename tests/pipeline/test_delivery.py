@@ -95,7 +95,7 @@ class Life(RuleBasedStateMachine):
             NotificationFailed,
             reason=outcome.reason,
             kind=type(outcome).__name__,
-            attempt=self.delivery.attempts_after(outcome),
+            attempt=before + (not isinstance(outcome, ChannelFault)),
             started_ns=self.now_ns,
             next_retry_at_ns=None if wait_ns is None else self.now_ns + wait_ns,
             given_up=outcome.reason if wait_ns is None else None,

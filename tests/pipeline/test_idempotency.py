@@ -134,7 +134,7 @@ def test_memory_is_bounded_by_what_ended_within_the_time_to_live():
     assert len(world.sent_ids()) == 500
     assert max(sizes) <= 11
     assert Counter(world.notes) == {"accepted": 500}
-    assert world.pipeline.handler.actor._deliveries == {}
+    assert world.pipeline.handler.actor.deliveries.by_id == {}
     assert world.store._open == {}
 
 

@@ -119,7 +119,7 @@ async def test_all_who_sent_what_another_node_has_accepted_are_told(store, recei
     assert answers == [answer, answer]
     assert await notifier.wait_until_quiet()
     assert messages(receiver) == []
-    assert not notifier.pipeline.handler.actor.is_in_flight("a")
+    assert not notifier.pipeline.handler.actor.deliveries.has("a")
 
 
 async def test_what_comes_over_while_it_is_being_accepted_is_sent_once_as_it_was_accepted(store, receiver, notifier):

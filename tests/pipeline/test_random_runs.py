@@ -481,7 +481,7 @@ class PipelineMachine(RuleBasedStateMachine):
             in_store = {
                 delivery.command.notification_id for delivery in world.store.open_deliveries(self.system.epoch_ns)
             }
-            assert in_store == set(world.pipeline.handler.actor._deliveries)
+            assert in_store == set(world.pipeline.handler.actor.deliveries.by_id)
             check_no_one_waits_in_vain(world)
         check_safety(world, crashed=self.crashes > 0)
 

@@ -178,7 +178,7 @@ class Metrics:
 
     def look_at(self, pipeline: Pipeline) -> None:
         """Have the gauges say what a pipeline has now: where several nodes share a store, events do not tell it."""
-        in_flight = pipeline.handler.actor.count_by_channel()
+        in_flight = pipeline.handler.actor.deliveries.count_by_channel()
         dead = pipeline.dead_letter_queue.actor.count_by_channel()
         for channel in {*pipeline.wiring.stages, *in_flight, *dead}:
             self._in_flight(channel).set(in_flight[channel])

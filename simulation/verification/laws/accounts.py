@@ -88,8 +88,8 @@ class NothingLost(Invariant):
         pipeline = self.context.pipeline()
         if pipeline is None:
             return None
-        handler = pipeline.handler.actor
-        lost = [each for each in self.context.lifecycles.in_flight() if each != but and not handler.is_in_flight(each)]
+        deliveries = pipeline.handler.actor.deliveries
+        lost = [each for each in self.context.lifecycles.in_flight() if each != but and not deliveries.has(each)]
         if not lost:
             return None
         return Finding(f"{when}, the pipeline knows nothing of {_some(lost)}, accepted and not ended", lost[0])

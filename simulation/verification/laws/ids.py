@@ -46,4 +46,4 @@ class Ids(Invariant):
             pipelines = [context.pipeline()]
         else:
             pipelines = [context.pipeline_of(number) for number in range(1, context.nodes + 1)]
-        return any(each is not None and each.handler.actor.is_in_flight(name) for each in pipelines)
+        return any(each is not None and each.handler.actor.deliveries.has(name) for each in pipelines)

@@ -192,7 +192,7 @@ def test_the_run_stops_where_it_breaks_also_inside_a_provider(small, runtime):
 
 def test_a_lost_notification_is_a_breach_without_any_choice(small, monkeypatch):
     def forget(self, delivery):
-        del self._deliveries[delivery.command.notification_id]
+        del self.deliveries.by_id[delivery.command.notification_id]
 
     monkeypatch.setattr(Handler, "_wait", forget)
     with pytest.raises(InvariantBreach) as caught:

@@ -43,7 +43,8 @@ class Holding:
     def __init__(self, *ids):
         self.handler = self
         self.actor = self
-        self.is_in_flight = ids.__contains__
+        self.deliveries = self
+        self.has = ids.__contains__
 
 
 # ── accounts ────────────────────────────────────────────────────────────────────────────────────────────────────

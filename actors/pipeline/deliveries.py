@@ -1,0 +1,76 @@
+"""The notifications in flight: those that the handler has accepted, or is about to, and that have not ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from actors.kernel.actor import Actor
+from actors.messages import NotificationChannel
+from actors.pipeline import isolation
+
+if TYPE_CHECKING:
+    from actors.domain.attempts import Attempt
+    from actors.domain.delivery import Delivery
+    from actors.domain.store import Store
+    from actors.pipeline.wiring import Wiring
+
+
+class Deliveries:
+    """The notifications in flight, as the store has them when their handler starts, and as its parts change them.
+
+    Args:
+        handler: whose clock they go by.
+        store: has those that have not ended.
+        wiring: has what outlives a handler: the changes under way, and the redrives that wait for room.
+    """
+
+    def __init__(self, handler: Actor, store: Store, wiring: Wiring) -> None:
+        self._commits = commits = wiring.commits
+        self._redrives = wiring.redrives
+        now_ns = handler.now_ns
+        self.by_id: dict[str, Delivery] = {
+            each.command.notification_id: each for each in store.open_deliveries(handler.epoch_ns, now_ns)
+        }
+        """Each with its state; one that is being accepted or redriven too, though its acceptance is not durable yet."""
+        for delivery in self.by_id.values():
+            isolation.take_care(delivery, store, now_ns)
+        for notification_id, commit in commits.under_way.items():
+            self.by_id[notification_id] = commit.delivery
+            commit.delivery.charge_retry(0)  # the budget that it was charged to is gone
+
+    def has_any(self) -> bool:
+        """Tell whether one is in flight, or will be when its acceptance or redrive is durable."""
+        return bool(self.by_id or self._redrives.taken)
+
+    def count(self) -> int:
+        """Return how many are accepted and have not ended."""
+        return len(self.by_id) - self._commits.opening_count
+
+    def count_by_channel(self) -> Counter[NotificationChannel]:
+        """Return how many of them there are on each channel."""
+        opening = self._commits.opening
+        return Counter(each.command.channel for name, each in self.by_id.items() if opening(name) is None)
+
+    def has(self, notification_id: str) -> bool:
+        """Tell whether a notification is accepted, or about to be, and has not ended."""
+        return notification_id in self.by_id
+
+    def of(self, attempt: Attempt) -> Delivery | None:
+        """Return the notification whose attempt under way this is; None: an answer to it is stale."""
+        delivery = self.by_id.get(attempt.command.notification_id)
+        return delivery if delivery is not None and delivery.current is attempt else None
+
+    def on_their_way(self, channel: NotificationChannel) -> list[tuple[Delivery, Attempt]]:
+        """Return those with an attempt under way on a channel, with that attempt."""
+        found = ((each, each.current) for each in self.by_id.values() if each.command.channel == channel)
+        return [(delivery, attempt) for delivery, attempt in found if attempt is not None]
+
+    def may_go_on(self, delivery: Delivery) -> bool:
+        """Tell whether one that waited is still in flight, not cancelled, and no earlier incarnation's."""
+        notification_id = delivery.command.notification_id
+        return self.by_id.get(notification_id) is delivery and notification_id not in self._commits.under_way
+
+    def without_commits(self) -> list[Delivery]:
+        """Return those that may go on: the others do when their changes are durable."""
+        return [each for name, each in self.by_id.items() if name not in self._commits.under_way]
