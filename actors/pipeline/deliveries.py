@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
     from actors.domain.delivery import Delivery
     from actors.domain.store import Store
-    from actors.pipeline.wiring import Wiring
+    from actors.pipeline.commits import Commits
+    from actors.pipeline.orders import Redrives
 
 
 class Deliveries:
@@ -22,12 +23,12 @@ class Deliveries:
     Args:
         handler: whose clock they go by.
         store: has those that have not ended.
-        wiring: has what outlives a handler: the changes under way, and the redrives that wait for room.
+        commits: the changes under way; they outlive a handler.
+        redrives: those that wait for room; they do too.
     """
 
-    def __init__(self, handler: Actor, store: Store, wiring: Wiring) -> None:
-        self._commits = commits = wiring.commits
-        self._redrives = wiring.redrives
+    def __init__(self, handler: Actor, store: Store, commits: Commits, redrives: Redrives) -> None:
+        self._commits, self._redrives = commits, redrives
         now_ns = handler.now_ns
         self.by_id: dict[str, Delivery] = {
             each.command.notification_id: each for each in store.open_deliveries(handler.epoch_ns, now_ns)
