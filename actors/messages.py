@@ -184,13 +184,33 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """It waits until then, and may be cancelled meanwhile; expiry and delivery time count from there. None: at once."""
 
     def __post_init__(self) -> None:
+        if (  # a run makes millions of such
+            self.subject is not None
+            or self.user_id is not None
+            or self.expires_after is not None
+            or self.not_before is not None
+            or not (self.metadata is self.addresses is NO_METADATA)
+            or type(self.priority) is not Priority
+            or type(self.channel) is not NotificationChannel
+            or type(self.critical) is not bool
+            or not type(self.notification_id) is type(self.recipient) is type(self.message) is str
+        ):
+            self._complete_and_check()
+
+    def _complete_and_check(self) -> None:
         if type(self.channel) is str and self.channel in _CHANNELS:
             msgspec.structs.force_setattr(self, "channel", NotificationChannel(self.channel))
-        if not type(self.metadata) is type(self.addresses) is FrozenDict:
-            self._freeze()
+        if type(self.metadata) is not FrozenDict and isinstance(self.metadata, _MAPPINGS):
+            try:
+                frozen = FrozenDict(self.metadata)
+            except RecursionError:
+                raise ValueError("metadata: wanted lists and mappings that are nested less deep") from None
+            msgspec.structs.force_setattr(self, "metadata", frozen)
+        if type(self.addresses) is not FrozenDict and isinstance(self.addresses, _MAPPINGS):
+            msgspec.structs.force_setattr(self, "addresses", FrozenDict(self.addresses))
         if type(self.priority) is not Priority:
             msgspec.structs.force_setattr(self, "priority", _priority(self.priority, self.critical))
-        # The same checks as check_types, in a twentieth of the time: a run makes millions of them.
+        # The same checks as check_types, in a twentieth of the time.
         if not (
             type(self.notification_id) is type(self.recipient) is type(self.message) is str
             and (self.user_id is None or type(self.user_id) is str)
@@ -207,16 +227,6 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
             raise ValueError(f"expires_after: wanted seconds of at least 0, got {self.expires_after!r}")
         if self.not_before is not None and self.not_before.tzinfo is None:
             raise ValueError("not_before: wanted a time with its offset from UTC, such as 2026-01-31T12:00:00Z")
-
-    def _freeze(self) -> None:
-        if isinstance(self.metadata, _MAPPINGS):
-            try:
-                frozen = FrozenDict(self.metadata)
-            except RecursionError:
-                raise ValueError("metadata: wanted lists and mappings that are nested less deep") from None
-            msgspec.structs.force_setattr(self, "metadata", frozen)
-        if isinstance(self.addresses, _MAPPINGS):
-            msgspec.structs.force_setattr(self, "addresses", FrozenDict(self.addresses))
 
     @property
     def user(self) -> str:

@@ -136,7 +136,7 @@ class Lane:
 
         Args:
             host: that of its recipient; looked at only where each host has a breaker of its own.
-            now_ns: the instant.
+            now_ns: the instant, as in all methods.
             key: its user, host or tenant, where these take turns; looked at only there.
             others_wait: tells whether any of other keys than this wait for room at the lane of a number.
             tenant_is_full: whether nothing may go of its tenant: then it does not use up what lets the next one go.
@@ -250,11 +250,10 @@ class Lane:
         Args:
             permit: what :meth:`try_admit` gave.
             outcome: how it ended.
-            host: that of its recipient.
+            host: as it was admitted with, and its key.
             now_ns: the instant.
             duration_ns: how long it took.
             in_flight: how many were at the provider when it set out, itself included.
-            key: as it was admitted with.
         """
         self.in_flight -= 1
         if self.slots.are_shared:
