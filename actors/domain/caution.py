@@ -6,6 +6,13 @@ import msgspec
 
 from actors.messages import NotificationDeferred, NotificationEvent, NotificationFailed
 
+PAUSE_S = 10.0
+"""For how many seconds after the start of its process a notification waits for each death that is counted."""
+
+DEATHS_MAX = 3
+REASON = "its process has ended three times while nothing else was being sent"
+"""Why a notification is dead-lettered after so many."""
+
 
 class Caution(msgspec.Struct, frozen=True, gc=False):
     """The part that a notification may have had in the death of its process. An outcome of an attempt ends it."""

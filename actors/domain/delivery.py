@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
+from actors.domain import caution
 from actors.domain.attempts import Attempt
 from actors.domain.caution import Caution
-from actors.instants import since_1970_ns, sooner, wait_ns
+from actors.instants import ns, since_1970_ns, sooner, wait_ns
 from actors.messages import (
     DeadLetterMessage,
     NotificationDeferred,
@@ -47,7 +48,7 @@ class Delivery(msgspec.Struct, gc=False):
     It is in one of three states:
 
     - ready to be sent;
-    - waiting for an instant, `due_ns`: by `schedule`, `wait_until`, `defer` or `fail`, until it may `go_on`;
+    - waiting for an instant, `due_ns`: by `schedule`, `wait_until`, `take_care` or `fail`, until it may `go_on`;
     - on its way, with the attempt `current`: by `set_out`, until it is `answered` or, without an answer, `take_back`.
 
     It comes to its `end` from any of them.
@@ -105,13 +106,13 @@ class Delivery(msgspec.Struct, gc=False):
         redrives = self.redrives
         return self.command if redrives is None or redrives.accepted is None else redrives.accepted
 
-    def take_care(self, caution: Caution | None) -> None:
-        """Take note of its part in the death of an earlier process."""
-        self.caution = caution
-
-    def give_up(self, reason: str) -> None:
-        """Have it be dead-lettered for a reason when it goes on."""
-        self.given_up = reason
+    def take_care(self, of: Caution | None, now_ns: int) -> None:
+        """Note its part in the death of an earlier process, for which it may have to wait, or be dead-lettered."""
+        self.caution = of
+        if of is not None and of.deaths >= caution.DEATHS_MAX:
+            self.given_up = caution.REASON
+        elif of is not None and of.deaths:
+            self.due_ns = max(self.due_ns or 0, now_ns + ns(caution.PAUSE_S * of.deaths))
 
     def schedule(self, epoch_ns: int) -> None:
         """Have it wait for the instant that its command names, if that is still to come; on the clock that started at
@@ -144,10 +145,6 @@ class Delivery(msgspec.Struct, gc=False):
     def wait_until(self, due_ns: int) -> None:
         """Have it wait for an instant: the end of quiet hours, or the next look at what keeps it from being sent."""
         self.due_ns = due_ns
-
-    def defer(self, until_ns: int) -> None:
-        """Have it wait until an instant, or longer if it waits for a later one already."""
-        self.due_ns = until_ns if self.due_ns is None else max(self.due_ns, until_ns)
 
     def go_on(self) -> None:
         """End its wait."""

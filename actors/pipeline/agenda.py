@@ -1,9 +1,8 @@
-"""The agenda: where a notification waits at the handler, and for what. Nothing of it is under way meanwhile.
+"""The agenda: where a notification waits at the handler, and for what. It has no attempt under way meanwhile.
 
 - For its own instant, a retry or the end of quiet hours: by a timer of its own, which brings :class:`GoOn`.
-- For its turn, if it was due already when its node started, or took it over from another one: what was due resumes at
-  a pace and in the order of its channel, not as one herd. New ones pass, and what is due later goes at its time. What
-  meets an open breaker then waits there as all others do.
+- For its turn, if it was due already when its node started, or took it over: such notifications resume at a pace and in
+  the order of their channel, not as one herd. New ones pass them, and those due later go at their time.
 - For the lease of a store that several nodes share: nothing is sent on a lease that is over.
 """
 
@@ -30,7 +29,7 @@ class GoOn(Message, frozen=True, gc=False):
 
 
 class LookAtBacklog(Message, frozen=True, gc=False):
-    """Time to look at those that wait for their turns."""
+    """Time to look at the notifications that wait for their turns."""
 
 
 LOOK_AT_BACKLOG = LookAtBacklog()
@@ -45,13 +44,7 @@ def due_since_ns(delivery: Delivery) -> int:
 
 
 class Agenda:
-    """What waits at the handler.
-
-    Args:
-        handler: notified when a turn has come.
-        stages: by channel; its first lane has the settings of its pace.
-        deliveries: tell which of those that waited may go on.
-    """
+    """The notifications that wait at the handler for a turn, or for the lease."""
 
     def __init__(self, handler: Actor, stages: Mapping[NotificationChannel, Stages], deliveries: Deliveries) -> None:
         self._handler = handler
@@ -59,17 +52,13 @@ class Agenda:
         self._stages = stages
         self._may_go_on = deliveries.may_go_on
         self.rooms: dict[NotificationChannel, tuple[Pace, WaitingRoom[Delivery]]] = {}
-        """What waits for its turn: each room until its pace would let one go, and none is left."""
+        """Where notifications wait for their turns: each room until its pace would let one go, and none is left."""
         self._next_look: Cancellable | None = None
         self._without_lease: dict[str, Delivery] = {}
 
     def wait_for_turn(self, delivery: Delivery, until_ns: int | None) -> None:
-        """Let one wait for its turn, behind all others of its class and key on its channel.
-
-        Args:
-            delivery: it.
-            until_ns: the last instant at which it may be sent; None: it does not expire.
-        """
+        """Let a notification wait for its turn behind all others of its class and key on its channel, until it expires
+        after `until_ns`; None: it does not."""
         channel, now_ns = delivery.command.channel, self._system.now_ns
         if channel not in self.rooms:
             config = self._stages[channel].lanes[0].config
@@ -86,7 +75,7 @@ class Agenda:
             pace.charge(now_ns, self._stages[channel].lanes[0].ceiling_per_s(now_ns))
 
     def turns(self) -> Iterator[Delivery]:
-        """Yield those whose turn it is, and those that have expired; then set the timer of the next look."""
+        """Yield the notifications whose turn it is, and the expired ones; then set the timer of the next look."""
         for delivery in self._due(self._system.now_ns):
             if self._may_go_on(delivery):
                 delivery.go_on()
@@ -111,10 +100,10 @@ class Agenda:
         return due
 
     def wait_for_lease(self, delivery: Delivery) -> None:
-        """Keep one back, as the lease is over."""
+        """Keep a notification back, as the lease is over."""
         self._without_lease[delivery.command.notification_id] = delivery
 
     def lease_is_back(self) -> list[Delivery]:
-        """Take out those that waited for the lease, in the order in which they came, and may go on."""
+        """Take out the notifications that waited for the lease and may go on, in the order in which they came."""
         waited, self._without_lease = self._without_lease, {}
         return [delivery for delivery in waited.values() if self._may_go_on(delivery)]

@@ -1,4 +1,4 @@
-"""Cancelling: takes back what has not begun an attempt.
+"""Cancelling: takes back notifications that wait.
 
 It may wait at the handler, for its instant, a retry or the end of quiet hours, or in a line of its channel, for a
 limit, the quota, a slot or the breaker. The lines are the stages', so these are asked, and tell the handler what they
@@ -24,13 +24,7 @@ CANCELLING = get_args(OfCancelling)
 
 
 class Cancelling:
-    """What the handler does with orders to cancel.
-
-    Args:
-        endings: end what is cancelled.
-        wiring: has the commits that are under way, as what follows from them comes first, and the stages.
-        deliveries: those in flight.
-    """
+    """Carries out orders to cancel. Where a commit is under way, its consequences come first."""
 
     def __init__(self, endings: Endings, wiring: Wiring, deliveries: Deliveries) -> None:
         self._endings = endings
@@ -39,7 +33,7 @@ class Cancelling:
         self._deliveries = deliveries
 
     def carry_out(self, order: OfCancelling) -> None:
-        """Cancel what is meant and waits; answer, once that is durable."""
+        """Cancel the notifications that are meant and wait; answer, once that is durable."""
         match order:
             case CancelNotification():
                 self._cancel_each([order])
@@ -62,7 +56,7 @@ class Cancelling:
         ]
 
     def _cancel_each(self, orders: Iterable[CancelNotification]) -> None:
-        """Cancel what waits here, and have what is on its way taken out of the lines."""
+        """Cancel notifications that wait at the handler, and have others taken out of the lines."""
         on_their_way: dict[NotificationChannel, list[Withdrawal]] = {}
         for order in orders:
             delivery = self._deliveries.by_id.get(order.notification_id)
@@ -78,8 +72,7 @@ class Cancelling:
             self._stages[channel].entrance.tell(Withdraw(tuple(wanted)))
 
     def _whose_is_current(self, withdrawal: Withdrawal) -> Delivery | None:
-        """Return the notification whose attempt under way was looked for; where it is another one by now, or none, the
-        order is carried out anew."""
+        """Return the notification of the attempt that was looked for; if that is stale, carry the order out anew."""
         delivery = self._deliveries.of(withdrawal.attempt)
         if delivery is None:
             self._cancel_each([withdrawal.order])

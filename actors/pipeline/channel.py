@@ -20,13 +20,12 @@ from actors.pipeline.stage import may_still_go
 from actors.pipeline.wiring import Stages
 
 OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault, Ambiguous})
-_SENT = frozenset({Sent})
 
 
 class Channel(Actor):
     """Makes the attempts that the circuit breaker admits; their outcomes go back to it.
 
-    Whatever a provider does, raise or return what is no outcome, becomes an outcome here.
+    If a provider raises, or returns anything but an outcome, that becomes an outcome here.
     """
 
     supervision = Supervision(then="escalate")
@@ -34,8 +33,8 @@ class Channel(Actor):
     def __init__(self, provider: Provider, lane: Lane, stages: Stages) -> None:
         super().__init__()
         self._attempt = provider.attempt
-        self._taken_unseen = OUTCOMES if provider.outcomes_are_plain else _SENT
-        """The outcomes whose content needs no check; the content of a Sent is not recorded."""
+        self._are_plain = provider.outcomes_are_plain
+        """Whether what it foresees needs no check."""
         self._timeout_ns = ns(lane.config.timeout)
         self._stages = stages
 
@@ -87,7 +86,7 @@ class Channel(Actor):
             effect: Effect = self._attempt(admitted.attempt, system.now_ns)
         except BaseException as error:
             effect = Foreseen(0, failure(error))
-        if type(effect) is not Foreseen or type(effect.result) not in self._taken_unseen:
+        if type(effect) is not Foreseen or not (self._are_plain or type(effect.result) is Sent):
             effect = ending_in_an_outcome(effect, self._lease_holds)
         system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)
 
@@ -137,9 +136,9 @@ def _end_of(result: Any) -> Outcome | Unsent:
 
 
 def outcome_of(result: Any) -> Outcome:
-    """Return the outcome of an attempt whose transport raised, or returned what is none.
+    """Return the outcome of an attempt, also where its transport raised or returned something else.
 
-    What it does not know may have been sent, so it is ambiguous.
+    An unknown error is ambiguous: the notification may have been sent.
     """
     if isinstance(result, BaseException):
         result = unwrapped(result)
@@ -161,8 +160,8 @@ def outcome_of(result: Any) -> Outcome:
 def _plain(given: Outcome) -> Outcome:
     """Return an outcome as one of the six, be it of a class of the provider's own or with something else for a text.
 
-    Its kind counts: what was sent is not to be sent again because of a word. Written as it is, a reason that is no text
-    would shut the store, as it could not be read again.
+    Its kind counts: a notification that was sent is not sent again because of a word. A reason that is no text would
+    shut the store, which could not read it again.
     """
     kind = next(kind for kind in type(given).__mro__ if kind in OUTCOMES)
     fields: dict[str, Any] = {"answer": None if given.answer is None else _in_words(given.answer)}
@@ -183,7 +182,7 @@ def _reason_of(error: DeliveryError) -> str:
 def _seconds(given: Any) -> float | None:
     """Return how long a provider asked to wait, which it may give as a header has it.
 
-    NaN is what is no number: ignored as a time, and where retries go by pushback a word that there is to be none.
+    Anything but a number becomes NaN: no time to wait, and under `pushback` a word that there is to be no retry.
     """
     if given is None:
         return None

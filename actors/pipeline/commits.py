@@ -1,4 +1,4 @@
-"""What waits for the store: the handler's changes that are not durable yet, and the callers waiting for them."""
+"""Commits: the handler's changes that are not durable yet, and the callers waiting for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Commit:
     event: NotificationEvent
     delivery: Delivery
     go_on: Callable[[Delivery], None] | None
-    """What follows when it is done."""
+    """Called when it is done."""
     sender: Answer | None = None
     """The answer to the caller that sent, redrives or cancels its notification and waits until that is durable."""
     duplicates: list[Answer] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Commit:
     cancels: list[CancelNotification] = field(default_factory=list)
     """The orders to cancel it that have come meanwhile."""
     taken_over: Delivery | None = None
-    """What this node has taken over of the same notification meanwhile, to resume when this fails."""
+    """The same notification as this node has taken it over meanwhile, to resume when this fails."""
     opens: bool = False
     """Whether its notification is accepted or redriven by it, and so not in flight before it is done."""
 
@@ -45,7 +45,7 @@ class Commit:
         return [answer for answer in (self.sender, *self.duplicates) if answer is not None]
 
     def meets(self, taken_over: Delivery) -> None:
-        """Take note of what this node has taken over of the same notification meanwhile."""
+        """Note that this node has taken the same notification over meanwhile."""
         self.taken_over = taken_over
 
     def cannot_be_cancelled(self) -> None:
@@ -62,7 +62,7 @@ class Commit:
 
 
 class Commits:
-    """Those that are under way, at most one at a time for each notification: nothing follows before it is done."""
+    """The commits under way, at most one for each notification: nothing follows before it is done."""
 
     def __init__(self) -> None:
         self.under_way: dict[str, Commit] = {}

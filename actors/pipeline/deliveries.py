@@ -1,4 +1,4 @@
-"""The notifications in flight: those that the handler has accepted, or is about to, and that have not ended."""
+"""The notifications in flight: accepted by the handler, or about to be, and not ended."""
 
 from __future__ import annotations
 
@@ -7,35 +7,27 @@ from typing import TYPE_CHECKING
 
 from actors.kernel.actor import Actor
 from actors.messages import NotificationChannel
-from actors.pipeline import isolation
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
     from actors.domain.delivery import Delivery
     from actors.domain.store import Store
-    from actors.pipeline.commits import Commits
-    from actors.pipeline.orders import Redrives
+    from actors.pipeline.wiring import Wiring
 
 
 class Deliveries:
-    """The notifications in flight, as the store has them when their handler starts, and as its parts change them.
+    """The notifications in flight: read from the store when the handler starts, then changed by its parts."""
 
-    Args:
-        handler: whose clock they go by.
-        store: has those that have not ended.
-        commits: the changes under way; they outlive a handler.
-        redrives: those that wait for room; they do too.
-    """
-
-    def __init__(self, handler: Actor, store: Store, commits: Commits, redrives: Redrives) -> None:
-        self._commits, self._redrives = commits, redrives
+    def __init__(self, handler: Actor, store: Store, wiring: Wiring) -> None:
+        self._commits = commits = wiring.commits
+        self._redrives = wiring.redrives
         now_ns = handler.now_ns
         self.by_id: dict[str, Delivery] = {
             each.command.notification_id: each for each in store.open_deliveries(handler.epoch_ns, now_ns)
         }
-        """Each with its state; one that is being accepted or redriven too, though its acceptance is not durable yet."""
+        """Each with its state, also while its acceptance or redrive is not durable yet."""
         for delivery in self.by_id.values():
-            isolation.take_care(delivery, store, now_ns)
+            delivery.take_care(store.cautions.pop(delivery.command.notification_id, None), now_ns)
         for notification_id, commit in commits.under_way.items():
             self.by_id[notification_id] = commit.delivery
             commit.delivery.charge_retry(0)  # the budget that it was charged to is gone
@@ -49,7 +41,7 @@ class Deliveries:
         return len(self.by_id) - self._commits.opening_count
 
     def count_by_channel(self) -> Counter[NotificationChannel]:
-        """Return how many of them there are on each channel."""
+        """Return how many of them each channel has."""
         opening = self._commits.opening
         return Counter(each.command.channel for name, each in self.by_id.items() if opening(name) is None)
 
@@ -63,15 +55,15 @@ class Deliveries:
         return delivery if delivery is not None and delivery.current is attempt else None
 
     def on_their_way(self, channel: NotificationChannel) -> list[tuple[Delivery, Attempt]]:
-        """Return those with an attempt under way on a channel, with that attempt."""
+        """Return each notification with an attempt under way on a channel, and that attempt."""
         found = ((each, each.current) for each in self.by_id.values() if each.command.channel == channel)
         return [(delivery, attempt) for delivery, attempt in found if attempt is not None]
 
     def may_go_on(self, delivery: Delivery) -> bool:
-        """Tell whether one that waited is still in flight, not cancelled, and no earlier incarnation's."""
+        """Tell whether a notification that waited is in flight, is not cancelled, and is no earlier incarnation's."""
         notification_id = delivery.command.notification_id
         return self.by_id.get(notification_id) is delivery and notification_id not in self._commits.under_way
 
     def without_commits(self) -> list[Delivery]:
-        """Return those that may go on: the others do when their changes are durable."""
+        """Return the notifications that may go on: the others do when their changes are durable."""
         return [each for name, each in self.by_id.items() if name not in self._commits.under_way]

@@ -19,8 +19,8 @@ from actors.pipeline.retry_budgets import RetryBudgets
 
 
 class Endings:
-    """Ends notifications; `bury` is called with a dead letter that is durable, `fall_back` with what is suppressed
-    since its address is gone."""
+    """Ends notifications; `bury` is called with a durable dead letter, `fall_back` with a notification whose address is
+    gone."""
 
     def __init__(
         self,

@@ -59,9 +59,9 @@ logger = logging.getLogger(__name__)
 class Handler(Actor):
     """Accepts notifications and brings each of them to an end.
 
-    When it is restarted it resumes every notification where the store says that it is, and what is due already at a
-    pace. What was under way in the stages is sent again and their answers to the old attempt are stale, so that nothing
-    is lost; an attempt that was at the provider then reaches it twice, with the same id. Its retry budgets start anew.
+    When it is restarted, each notification resumes where the store says that it is, and the ones that are due already
+    at a pace. Attempts in the stages are sent again, and the answers to the old ones are stale, so that nothing is
+    lost; an attempt that was at the provider then reaches it twice, with the same id. Its retry budgets start anew.
     """
 
     supervision = Supervision(then="escalate")
@@ -86,8 +86,7 @@ class Handler(Actor):
         fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._retries = Retries(channels, self.system, self._budgets, fallbacks, self.stream)
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
-        self.deliveries = Deliveries(self, store, wiring.commits, wiring.redrives)
-        """Those in flight."""
+        self.deliveries = Deliveries(self, store, wiring)
         for channel, stages in wiring.stages.items():
             budget = None if self._budgets is None else self._budgets.of(channel)
             fill_in = None if self._filling is None else self._filling.fill_in
@@ -121,7 +120,7 @@ class Handler(Actor):
             self._journal.take_up_next_redrive()
 
     def _resume(self, deliveries: Iterable[Delivery]) -> None:
-        """Go on with what comes from the store: with what is due already at a pace, with the rest at its time."""
+        """Go on with notifications from the store: at a pace if they are due already, else each at its time."""
         for delivery in sorted(deliveries, key=due_since_ns):
             is_to_be_sent = delivery.given_up is None and delivery.command.channel in self._stages
             if is_to_be_sent and due_since_ns(delivery) <= self.now_ns:
@@ -132,12 +131,12 @@ class Handler(Actor):
 
     @handles(LookAtBacklog)
     def on_look_at_backlog(self, _: LookAtBacklog = LOOK_AT_BACKLOG) -> None:
-        """Go on with those of the backlog whose turn it is. One look more does no harm."""
+        """Let notifications of the backlog go on in their turn. One look more does no harm."""
         for delivery in self._agenda.turns():
             self._prepare(delivery)
 
     def _take_up(self, delivery: Delivery) -> None:
-        """Go on with what was not in the pipeline; it may have been accepted under other settings."""
+        """Go on with a notification from outside; it may have been accepted under other settings."""
         if delivery.given_up is not None:
             self._dead_letter_as_decided(delivery)
         elif delivery.command.channel not in self._stages:
@@ -149,7 +148,7 @@ class Handler(Actor):
 
     @handles(Restarted)
     def on_stage_restarted(self, restarted: Restarted) -> None:
-        """Send again what was under way in a stage that has lost its state; what it may still answer is stale."""
+        """Send the attempts of a stage again that has lost its state; any answer that it still gives is stale."""
         for channel, stages in self._stages.items():
             if restarted.ref in stages.actors:
                 stages.flush()
@@ -162,12 +161,12 @@ class Handler(Actor):
 
     @handles(Takeover)
     def on_takeover(self, taken: Takeover) -> None:
-        """Go on with what another node had, as after a restart."""
+        """Go on with the notifications of another node, as after a restart."""
         self._resume(self.intake.take_over(taken))
 
     @handles(LeaseRenewed)
     def on_lease_renewed(self, _: LeaseRenewed) -> None:
-        """Go on with what waits for the lease, which may have expired or be unwanted by now."""
+        """Go on with the notifications that wait for the lease; some may have expired or be unwanted by now."""
         self._resume(self._agenda.lease_is_back())
 
     @handles(LeaseLost)

@@ -24,7 +24,6 @@ from actors.errors import (
 )
 from actors.kernel.runtime import Runtime
 from actors.messages import NotificationRedriven, NotificationRequested, Priority, SendNotification
-from actors.pipeline import isolation
 from actors.pipeline.commits import Commit
 from actors.pipeline.deliveries import Deliveries
 from actors.pipeline.fallback import Fallbacks
@@ -38,15 +37,10 @@ logger = logging.getLogger(__name__)
 
 
 class Intake:
-    """What the handler takes in. It puts into `deliveries` what is accepted.
+    """Accepts commands, fallbacks, redrives and the notifications of other nodes, and puts them into `deliveries`.
 
     Args:
-        system: says what time it is.
-        store: knows the ids of what has ended lately, and the dead letters.
-        wiring: of the pipeline.
-        journal: writes down what is accepted.
-        deliveries: those in flight.
-        fallbacks: where channels fall back to; None where none does.
+        fallbacks: of the channels; None where none has any.
         prepare: called with the delivery of a command when its acceptance is durable.
         take_up: called with the delivery of a dead letter when its redrive is durable.
     """
@@ -160,7 +154,7 @@ class Intake:
             submit.answer.set_exception()
 
     def fall_back(self, delivery: Delivery) -> None:
-        """Send on another channel what this one has dead-lettered, if there is one, once, and unless it has arrived."""
+        """Send a dead-lettered notification on the channel that its own falls back to, once, unless it has arrived."""
         if self._fallbacks is None or self._store.is_delivered(delivery.command.notification_id):
             return
         command = self._fallbacks.instead_of(delivery.command, self._system.now_ns, delivery.expires_at_ns)
@@ -172,7 +166,7 @@ class Intake:
             logger.error("no fallback: %s", error)
 
     def redrive(self, redrive: Redrive, to_dead_letter_queue: Callable[[Any], None]) -> None:
-        """Take a dead letter up again, if it still is one and is not served; where there is no room it waits for it."""
+        """Take a dead letter up again if it still is one and is not served; without room, the redrive waits."""
         letter, system = redrive.letter, self._system
         self._redrives.taken.discard(letter.notification_id)
         if not self.has_room(redrive.priority):
@@ -193,12 +187,12 @@ class Intake:
         self._journal.commit(event, delivery, self._take_up, redrive.answer)
 
     def take_over(self, taken: Takeover) -> list[Delivery]:
-        """Take in what another node had; return what is to be resumed."""
+        """Take in the notifications of another node; return those to resume."""
         deliveries = []
         for history in taken.histories:
             notification_id = history.command.notification_id
             delivery = state_after(history.command, history.events, self._system.epoch_ns, self._system.now_ns)
-            isolation.take_care(delivery, self._store, self._system.now_ns)
+            delivery.take_care(self._store.cautions.pop(notification_id, None), self._system.now_ns)
             if (commit := self._commits.opening(notification_id)) is not None:
                 commit.meets(delivery)
             elif notification_id not in self._deliveries and notification_id in self._store.open_ids():
@@ -208,7 +202,7 @@ class Intake:
         return deliveries
 
     def overtaken(self, commit: Commit, overtaken: Overtaken, resume: Callable[[list[Delivery]], None]) -> None:
-        """Leave a notification to what was there first; if this node has taken that over since, resume it."""
+        """Give way to an earlier notification with the same id; if this node has taken it over since, resume it."""
         notification_id, command = commit.event.notification_id, commit.delivery.known_as
         self._commits.end(commit)
         commit.cannot_be_cancelled()

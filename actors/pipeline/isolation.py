@@ -31,45 +31,21 @@ import pykka
 from actors.domain.attempts import Admitted, Attempt, Begin, Forgo
 from actors.domain.caution import Caution
 from actors.errors import StoreFailed
-from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.messages import Message, NotificationChannel
 from actors.pipeline.stage import may_still_go
 
 if TYPE_CHECKING:
-    from actors.domain.delivery import Delivery
     from actors.domain.store import Store
     from actors.pipeline.wiring import Stages
 
-DEATHS_MAX = 3
-REASON = "its process has ended three times while nothing else was being sent"
-"""Why a notification is dead-lettered that has been counted so often."""
-
-PAUSE_S = 10.0
 HOLD_S = 2.0
-
-
-def pause_s(caution: Caution) -> float:
-    """Return for how many seconds after the start of its process it is not sent."""
-    return PAUSE_S * caution.deaths
 
 
 def hold_s(caution: Caution) -> float:
     """Return for how many seconds all others wait for it."""
     return HOLD_S * 4.0 ** (caution.suspicions - 1)
-
-
-def take_care(delivery: Delivery, store: Store, now_ns: int) -> None:
-    """Take note of the part that a notification may have had in the death of the process before."""
-    caution = store.cautions.pop(delivery.command.notification_id, None)
-    delivery.take_care(caution)
-    if caution is None or not caution.deaths:
-        return
-    if caution.deaths >= DEATHS_MAX:
-        delivery.give_up(REASON)
-    else:
-        delivery.defer(now_ns + ns(pause_s(caution)))
 
 
 class Enter(msgspec.Struct, frozen=True):

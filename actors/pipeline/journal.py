@@ -29,14 +29,7 @@ _ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMoved
 
 
 class Journal:
-    """What the handler writes down. It takes out of `deliveries` what has ended.
-
-    Args:
-        handler: whose journal it is; notified when the store has finished a commit.
-        store: makes changes durable.
-        wiring: of the pipeline.
-        deliveries: those in flight.
-    """
+    """Writes down the changes of the handler's notifications, and takes those that end out of `deliveries`."""
 
     def __init__(self, handler: Actor, store: Store, wiring: Wiring, deliveries: Deliveries) -> None:
         self._handler = handler
@@ -105,7 +98,7 @@ class Journal:
             self._handler.actor_ref.tell(self._redrives.take())
 
     def is_done(self, commit: Commit) -> None:
-        """Go on with what the store has made durable."""
+        """Go on after a change that the store has made durable."""
         self._commits.end(commit)
         self.commit(commit.event, commit.delivery, commit.go_on, commit.sender, is_durable=True)
         for answer in commit.duplicates:

@@ -31,10 +31,10 @@ class Stage(Actor):
     """Where attempts wait here, with what returns the host of an attempt in each room."""
 
     tell_handler: Callable[[Any], None]
-    """Tells the handler what has become of an attempt, which has left this stage."""
+    """Tells the handler how an attempt has left this stage."""
 
     is_charged_here = True
-    """Whether what is sent back from here has been charged to the limit of its user."""
+    """Whether an attempt that is sent back from here has been charged to the limit of its user."""
 
     def __init__(self, channel: NotificationChannel, stages: Stages) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Stage(Actor):
         )
 
     def _takes_up(self, message: Any) -> bool:
-        """Ask of an attempt that has come while this stage was down what is asked when one's turn comes."""
+        """Look at an attempt that came while this stage was down as at one whose turn has come."""
         return type(message) is not Attempt or not self.sends_back(message)
 
     def _publish(self, event: RecordedEvent) -> None:

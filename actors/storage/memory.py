@@ -47,7 +47,7 @@ class RequestNote(msgspec.Struct, gc=False):
     """What others have noted, which share the store, of the request of a notification."""
 
     request_id: str | None
-    """Of which request it is, where it is a fallback; None: it is the first of its own."""
+    """The request of a fallback; None: the notification is the first of its own."""
     served_by: Serving | None
     """What it is served by as far as they know; None: by nothing."""
 
@@ -63,7 +63,7 @@ class Entry(msgspec.Struct, gc=False):
     first: NotificationRequested | None = None
     """That event, where it says more than its command and those; None of nearly all, as it takes 88 bytes."""
     later: list[NotificationEvent] | None = None
-    """What has happened since. None: nothing, as of nearly all that are in flight."""
+    """The events since. None: there are none, as for nearly all in flight."""
     noted: RequestNote | None = None
     """What the store has beside its history, where others share it. None: nothing."""
 
@@ -91,7 +91,7 @@ class Entry(msgspec.Struct, gc=False):
 
     @property
     def latest(self) -> NotificationEvent:
-        """What has happened to it last."""
+        """Its last event."""
         return self.later[-1] if self.later else self.requested
 
     @property
@@ -144,7 +144,7 @@ class Beside(NamedTuple):
     endpoints: EndpointChange | None = None
     suppression: Suppression | None = None
     closed: StoredHistory | None = None
-    """What is kept of the notification, which ends and on which an operator acted."""
+    """The history to keep, as the notification ends and an operator acted on it."""
     audit: NotificationEvent | AuditEntry | None = None
     """What goes into the audit trail: the event, where people or the queue act on a dead letter; the entry of an
     endpoint that it changes."""
@@ -161,6 +161,7 @@ class MemoryStore:
     """
 
     outlives_process = False
+    is_busy = False
     on_news: Callable[[News], None] | None = None
     living_nodes = frozenset({1})
     lease_holds: Callable[[], bool] | None = None
@@ -176,12 +177,12 @@ class MemoryStore:
         self.remembered = RememberedIds(remember_ids_ns, ahead_ns=ahead_ns)
         self._open: dict[str, Entry] = {}
         self._open_anywhere: Container[str] = self._open
-        """The ids of those that have not ended, of other nodes too."""
+        """The ids of all notifications that have not ended, of other nodes too."""
         self._dead: OrderedDict[str, DeadEntry] = OrderedDict()  # as a dict is slow where much is taken from its front
         self._closed: dict[str, StoredHistory] = {}
-        """What has ended since an operator acted on it, the oldest first."""
+        """Notifications that ended after an operator had acted on them, the oldest first."""
         self._requests = Requests()
-        """Those of which a notification is open, or a dead letter."""
+        """The requests with a notification that is open, or a dead letter."""
         self._audit: deque[AuditEntry] = deque(maxlen=AUDIT_KEPT)
         self.cautions: dict[str, Caution] = {}  # always empty, as it dies with its process
         self.suppressions = Suppressions()
@@ -198,10 +199,6 @@ class MemoryStore:
             DeadLetterDiscarded: self._discard,
         }
 
-    @property
-    def is_busy(self) -> bool:
-        return False
-
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         beside = self._take_in_by_kind[type(event)](event, command)
         if beside is not NOTHING:
@@ -215,7 +212,7 @@ class MemoryStore:
         return None
 
     def _take_in(self, event: NotificationEvent, command: SendNotification) -> Beside:
-        """Know what an event changes; return what that is beside its notification."""
+        """Take an event in; return its changes beside the notification."""
         return self._take_in_by_kind[type(event)](event, command)
 
     def _open_one(self, event: NotificationRequested, command: SendNotification) -> Beside:
@@ -408,7 +405,7 @@ class MemoryStore:
 
 
 def _closed_by(entry: Entry, event: NotificationEvent) -> StoredHistory | None:
-    """Return what is kept of a notification that ends with this event, if an operator acted on it."""
+    """Return the history of a notification that ends with this event, if an operator acted on it."""
     if entry.was_redriven or (isinstance(event, DeadLetterDiscarded) and event.by is not None):
         return StoredHistory(entry.command, (*entry.events, event))
     return None

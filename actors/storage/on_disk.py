@@ -194,7 +194,7 @@ class StoreOnDisk(MemoryStore):
         return self.remembered.ttl_ns
 
     @property
-    def is_busy(self) -> bool:
+    def is_busy(self) -> bool:  # type: ignore[override]
         return self._patience.is_busy
 
     def _tell_news(self, news: News) -> None:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from worlds import EMAIL, SMS, Scripted, email, on_both_clocks, simulate
 
+from actors.domain import caution
 from actors.domain.caution import Caution
 from actors.kernel.effects import Foreseen
 from actors.messages import NotificationMovedToDeadLetter, NotificationRequested
 from actors.outcomes import Transient
-from actors.pipeline import isolation
 from actors.storage.memory import MemoryStore
 
 UNKNOWN, SUSPECT = Caution(), Caution(suspicions=1)
@@ -145,7 +145,7 @@ def test_what_has_been_counted_waits_before_it_is_tried_again_and_holds_up_no_on
         world.open(provider, store=store, email={})
 
     simulate(scenario)
-    assert [(name, begin) for name, begin, _ in provider.spans] == [("b", 0.0), ("a", deaths * isolation.PAUSE_S)]
+    assert [(name, begin) for name, begin, _ in provider.spans] == [("b", 0.0), ("a", deaths * caution.PAUSE_S)]
 
 
 def test_what_has_been_counted_three_times_is_dead_lettered_unsent():

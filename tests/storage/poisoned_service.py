@@ -17,10 +17,10 @@ import trio
 from service_parts import opened_store, say
 
 from actors import Notifier, SendNotification, Template, Templates
+from actors.domain import caution
 from actors.domain.attempts import Attempt, Provider
 from actors.messages import NotificationChannel
 from actors.outcomes import Outcome, Sent
-from actors.pipeline import isolation
 
 CONFIG = {"channels": {"push": {"max_in_flight": 10}}}
 
@@ -58,7 +58,7 @@ def deadly_fill_in(templates: Templates, command: SendNotification) -> SendNotif
 async def main(path: str, notifications: int, by_template: bool) -> None:
     """Run the service."""
     say("started")
-    isolation.PAUSE_S = 0.05  # no one kills this process over and over
+    caution.PAUSE_S = 0.05  # no one kills this process over and over
     deadly, templates = Deadly(), Templates({"t": Template(body="Hello")})
     Templates.fill_in = deadly_fill_in  # type: ignore[method-assign]
     async with (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED
+from actors.domain.caution import REASON as ENDED_ITS_PROCESS
 from actors.formatting import seconds_text
 from actors.instants import utc, wait_ns
 from actors.messages import (
@@ -15,7 +16,6 @@ from actors.messages import (
 )
 from actors.outcomes import DeadDestination, Permanent
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
-from actors.pipeline.isolation import REASON as ENDED_ITS_PROCESS
 from actors.pipeline.readiness import ENDPOINT_DISABLED
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.settings.channel import RetryConfig
