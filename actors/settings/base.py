@@ -34,8 +34,9 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 from actors.errors import ConfigurationError
 from actors.formatting import without_passwords
 from actors.settings.hints import nearest, said_otherwise, unknown_setting
+from actors.settings.library_table import keys_of
 from actors.settings.meanings import PLACES, Meaning, WordPlace, flow
-from actors.settings.other_libraries import NO_SUCH_KEY, has_meaning_here, keys_of, meaning
+from actors.settings.other_libraries import NO_SUCH_KEY, meaning
 from actors.settings.quantities import FROM_FILE, Wanted, wanted
 from actors.settings.table_forms import plain
 
@@ -234,7 +235,7 @@ def _meant(model: type[Settings], known: Mapping[str, Any], given: Any, key: str
         return f" ({value} is {text})" if text != str(value) else f" ({value} without quotes)"
     if (short := _as_mapping(known[key], value)) is not None:
         return f" ({value} is {short})"
-    return _in_brackets(meaning(key, value, place), key) if has_meaning_here(key, place.module) else ""
+    return _in_brackets(meaning(key, value, place), key)
 
 
 def _as_mapping(annotation: Any, value: Any) -> str | None:

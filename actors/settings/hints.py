@@ -13,8 +13,9 @@ from functools import cache
 from typing import Any
 
 from actors.settings.foreign_quantities import written_otherwise
+from actors.settings.library_table import is_word, near_word, rows_of, units_of
 from actors.settings.meanings import KEY_MAX, PLACES, WordPlace, either, flow
-from actors.settings.other_libraries import is_word, meaning, means_else, near_word, rows_of, units_of
+from actors.settings.other_libraries import meaning, means_else
 from actors.settings.table_forms import plain
 
 _SHORT = 4

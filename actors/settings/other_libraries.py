@@ -8,17 +8,32 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from actors.settings.foreign_quantities import (
-    foreign_duration,
     foreign_number,
     written_otherwise,
+)
+from actors.settings.library_table import (
+    DEPTH_MAX,
+    DURATION_FORM,
+    KEYS_MAX,
+    KINDS,
+    block_of,
+    by_word,
+    flat,
+    has_plain_numbers,
+    is_clear,
+    is_like,
+    is_spelt_by,
+    is_word,
+    keys_of,
+    library_of,
+    unit_of,
+    words,
 )
 from actors.settings.meanings import (
     KEY_MAX,
@@ -35,88 +50,13 @@ from actors.settings.meanings import (
     flow,
     tree_of,
 )
-from actors.settings.table_forms import AMOUNT, UNIT_SUFFIX, beside_of, calls_in, filled, plain, words_in
+from actors.settings.table_forms import AMOUNT, UNIT_SUFFIX, beside_of, filled, plain, words_in
 from actors.settings.yaml_tree import Place as Source, data, read
-
-_INNER_MAX = 50
-"""Keys of another library's mapping that are translated."""
-
-_DEPTH_MAX = 6
-
-_CLEAR = 1.0
-"""The score from which the words beside a word tell its library: that of a word that no other library has."""
-
-
-# ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@cache
-def words() -> tuple[Word, ...]:
-    """Return the table."""
-    return tuple(
-        Word(peer, word, *more)
-        for peers, alike, *more in rows_of("other_libraries.txt")
-        for peer in peers.split(", ")
-        for word in alike.split()
-    )
-
-
-def rows_of(file: str) -> Iterator[list[str]]:
-    """Yield the cells of each row of a table beside this module."""
-    for line in (Path(__file__).parent / file).read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            yield [cell.strip() for cell in line.split("|")]
-
-
-@cache
-def _by_word() -> dict[str, list[Word]]:
-    found: defaultdict[str, list[Word]] = defaultdict(list)
-    for row in words():
-        found[plain(row.word)].append(row)
-    return dict(found)
-
-
-def near_word(key: str, near: Callable[[str, str], bool], longest: int) -> str | None:
-    """Return the word of more than `longest` characters that is `near` to a key."""
-    key = plain(key[:KEY_MAX])
-    alike = (word for word in _by_word() if word[:1] == key[:1] and len(word) > longest)
-    return next((_by_word()[word][0].word for word in alike if near(key, word)), None)
-
-
-def is_word(key: str) -> bool:
-    """Tell whether a key is in the table."""
-    return plain(key[:KEY_MAX]) in _by_word() or plain(key[:KEY_MAX].rpartition(".")[2]) in _by_word()
-
-
-def has_meaning_here(key: str, module: str) -> bool:
-    """Tell whether other libraries have a key of ours that takes another kind of value there."""
-    return any(module in row.at.split() for row in _by_word().get(plain(key), ()))
-
-
-def keys_of(word: str) -> set[str]:
-    """Return the last parts of the keys that a word may be here."""
-    return {row.key.rpartition(".")[2] for row in _by_word().get(plain(word[:KEY_MAX]), ())}
 
 
 def means_else(key: str, value: Any, place: WordPlace) -> bool:
     """Tell whether a key of ours with its value means another thing in the library whose words are beside it."""
     return any("=" in row.at for row in _rows(key, value, place))
-
-
-def units_of(key: str) -> dict[str, list[str]]:
-    """Return the libraries whose key of this name counts milliseconds, and those whose counts seconds."""
-    found: dict[str, list[str]] = {"ms": [], "s": []}
-    for row in _by_word().get(plain(key), ()):
-        if row.peer in NO_NAMES or not _has_plain_numbers(row.peer):
-            continue
-        if (unit := _PLAIN_UNIT.fullmatch(row.value)) and row.key.rpartition(".")[2] == key:
-            found[unit[1]] += [row.peer] * (row.peer not in found[unit[1]])
-    return found
-
-
-def _has_plain_numbers(library: str) -> bool:
-    """Tell whether a library has durations that are numbers without a unit."""
-    return library not in _WITH_UNITS
 
 
 # ── meanings ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,7 +71,7 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
         place: where it stands.
     """
     key = key[:KEY_MAX]
-    if (block := _block(given := _unwrapped(key, value, place))) is not None:
+    if (block := block_of(given := _unwrapped(key, value, place))) is not None:
         translated = translate(key, block, place)
         found, _ = _readings(key, NO_VALUE, place)
         if translated.tree or isinstance(given, str) or all(each.row.key and not each.is_example for each in found):
@@ -141,20 +81,6 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
     if readings and readings[0].row.key and not any(each.is_settled for each in readings):
         readings = _of_sibling(key, place) or readings
     return WordMeaning(key, value, place, readings, is_told_apart) if readings else None
-
-
-def _block(value: Any) -> Mapping[str, Any] | None:
-    """Return a mapping, the keys of all mappings of a list, or the calls of a text; None where there is none."""
-    if isinstance(value, str):
-        return calls_in(value, is_word)
-    if isinstance(value, Mapping):
-        return value
-    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(each, Mapping) for each in value):
-        return None
-    merged: dict[str, Any] = {}
-    for each in reversed(value[:_INNER_MAX]):
-        merged |= each
-    return merged
 
 
 def _unwrapped(key: str, value: Any, place: WordPlace) -> Any:
@@ -177,15 +103,15 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
     if not rows and (stem := UNIT_SUFFIX.fullmatch(plain(key))) is not None:
         rows = [_in_unit(row, stem[2]) for row in _rows(stem[1], value, place) or _own_rows(stem[1], place)]
     others = {name: each for name, each in place.beside.items() if plain(str(name)) != plain(key)}
-    peer = place.peer or _library(others)
+    peer = place.peer or library_of(others)
     of_peer = [row for row in rows if row.peer == peer]
     if foreign_number(value) is not None:
-        rows = [row for row in rows if _has_plain_numbers(row.peer) or not _DURATION_FORM.search(row.value)] or rows
-    is_clear = not place.peer and _is_clear(peer, others)
-    is_told_apart = is_clear and 0 < len(of_peer) < len(rows)
+        rows = [row for row in rows if has_plain_numbers(row.peer) or not DURATION_FORM.search(row.value)] or rows
+    tells = not place.peer and is_clear(peer, others)
+    is_told_apart = tells and 0 < len(of_peer) < len(rows)
     rows = of_peer if is_told_apart else rows
-    unit = _unit_of(peer) if place.peer or is_clear else ""
-    rows.sort(key=lambda row: (row.peer != peer, row.peer in NO_NAMES, not _is_spelt_by(row.peer, key)))
+    unit = unit_of(peer) if place.peer or tells else ""
+    rows.sort(key=lambda row: (row.peer != peer, row.peer in NO_NAMES, not is_spelt_by(row.peer, key)))
     found: list[Reading] = []
     for reading in [_reading(row, value, place, unit) for row in rows]:
         # What is the same is said once: in the words of the first library.
@@ -254,8 +180,7 @@ def _also(row: Word, value: Any, place: WordPlace) -> dict[str, Any]:
 
 
 def _rows(key: str, value: Any, place: WordPlace) -> list[Word]:
-    by_word = _by_word()
-    found = by_word.get(plain(key)) or by_word.get(plain(key.rpartition(".")[2]), [])
+    found = by_word().get(plain(key)) or by_word().get(plain(key.rpartition(".")[2]), [])
     fits = [(score, row) for row in found if (score := _fits(row, value, place)) is not None]
     at_place = max((score[0] for score, _ in fits), default=0)
     fits = [(score, row) for score, row in fits if score[0] == at_place]
@@ -277,38 +202,13 @@ def _fits(row: Word, value: Any, place: WordPlace) -> tuple[int, int] | None:
     inside = bool(place.inside) and place.inside in names
     if names and not inside and plain(place.module) not in names:
         return None
-    if not all(_is(beside_of(place.beside, word)[0] if word else value, wanted) for word, _, wanted in conditions):
+    if not all(is_like(beside_of(place.beside, word)[0] if word else value, wanted) for word, _, wanted in conditions):
         return None
-    return 2 * inside + bool(names), sum(1 + 2 * (wanted not in _KINDS) for _, _, wanted in conditions)
-
-
-def _is_about(row: Word, value: Any) -> bool:
-    """Tell whether a row that is about some values only is about this one."""
-    return all(_is(value, each[1:]) for each in row.at.split() if each.startswith("="))
-
-
-_KINDS = ("*", "list", "number", "share", "many", "duration")
-
-
-def _is(given: Any, wanted: str) -> bool:
-    if given is None or wanted in ("*", "null"):
-        return (given is None) == (wanted == "null")
-    if wanted == "list":
-        return isinstance(given, (list, tuple))
-    number = foreign_number(given)
-    if wanted in ("number", "share", "many"):
-        return number is not None and (wanted == "number" or (number <= 1) == (wanted == "share"))
-    if wanted == "duration":
-        return foreign_duration(given) is not None
-    if number is not None and (other := foreign_number(wanted)) is not None:
-        return number == other
-    return not isinstance(given, (Mapping, list, tuple)) and plain(str(given)[:KEY_MAX]) == plain(wanted)
+    return 2 * inside + bool(names), sum(1 + 2 * (wanted not in KINDS) for _, _, wanted in conditions)
 
 
 _EXAMPLE_BLOCK = re.compile(r"{|\w+\(")
 _PLAIN_SECONDS = re.compile(r"\bNs\b")
-_PLAIN_UNIT = re.compile(r"N(ms|s)")
-_DURATION_FORM = re.compile(r"N(ms|s)\b")
 
 
 def _own_rows(key: str, place: WordPlace) -> list[Word]:
@@ -320,73 +220,7 @@ def _own_rows(key: str, place: WordPlace) -> list[Word]:
 def _in_unit(row: Word, unit: str) -> Word:
     """Return a row for its word with the unit in it, as ``reset_timeout_ms``."""
     ours = "Nms" if unit.startswith("m") else "Ns"
-    return row._replace(peer="a unit", value=_DURATION_FORM.sub(ours, row.value))
-
-
-# ── which library ───────────────────────────────────────────────────────────────────────────────────────────────
-
-_SPELLINGS = {
-    "PascalCase": "Polly, gobreaker, MassTransit, Hangfire",
-    "snake_case": "Celery, Sidekiq, tenacity, stamina, pybreaker, circuitbreaker, Envoy, backoff, urllib3, Dramatiq, "
-    "Laravel, nginx, Azure",
-}
-"""The libraries that spell their words so; all others have camelCase."""
-
-
-_WITH_UNITS = ["Polly", "gobreaker", "MassTransit", "Hangfire", "gRPC", "Envoy", "Istio", "Temporal", "Linkerd", "Akka"]
-"""The libraries whose durations have units."""
-
-
-def spelling_of(library: str) -> str:
-    """Return how a library spells its words."""
-    return next((each for each, libraries in _SPELLINGS.items() if library in libraries.split(", ")), "camelCase")
-
-
-def _is_spelt_by(library: str, key: str) -> bool:
-    """Tell whether a library spells words as a key is spelt, where that can be seen."""
-    shape = "PascalCase" if key[:1].isupper() else "snake_case" if "_" in key else "camelCase"
-    return spelling_of(library) == shape or key == key.lower() != key.replace("_", "")
-
-
-def _library(mapping: Mapping[str, Any], around: Collection[str] = ()) -> str:
-    """Return the library that has most of the keys of a mapping, where one that few have counts for more."""
-    score = _scores(mapping)
-    for peer in around:
-        score[peer] += 0.5
-    best = max(score, key=lambda each: score[each], default=NO_NAMES[0])
-    return best if score[best] > 0.5 or not around else NO_NAMES[0]
-
-
-def _scores(mapping: Mapping[str, Any]) -> defaultdict[str, float]:
-    score: defaultdict[str, float] = defaultdict(float)
-    for key, value in islice(_flat(mapping), _INNER_MAX):
-        rows = _by_word().get(plain(str(key)[:KEY_MAX]), ())
-        peers = {row.peer for row in rows if _is_about(row, value)}.difference(NO_NAMES)
-        for peer in sorted(peers):
-            score[peer] += 1 / len(peers) + 0.2 + 0.1 * _is_spelt_by(peer, str(key))
-    return score
-
-
-def _flat(mapping: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Yield the keys of a mapping with their values, and then those of the mappings in it."""
-    yield from mapping.items()
-    for value in mapping.values():
-        if depth < _DEPTH_MAX and isinstance(value, (Mapping, list, tuple)) and (inner := _block(value)):
-            yield from _flat(inner, depth + 1)
-
-
-def _is_clear(peer: str, beside: Mapping[str, Any]) -> bool:
-    score = _scores(beside)
-    return score[peer] > _CLEAR and all(2 * score[each] <= score[peer] for each in score if each != peer)
-
-
-@cache
-def _unit_of(library: str) -> str:
-    """Return what a library's plain numbers count, ``ms`` or ``s``; empty where that differs or is not known."""
-    units = [
-        unit for row in words() if row.peer == library not in NO_NAMES for unit in _DURATION_FORM.findall(row.value)
-    ]
-    return next((unit for unit in ("ms", "s") if units and units.count(unit) >= 0.75 * len(units)), "")
+    return row._replace(peer="a unit", value=DURATION_FORM.sub(ours, row.value))
 
 
 def _applies(row: Word, value: Any) -> bool:
@@ -402,7 +236,7 @@ def example_of(row: Word) -> tuple[str | None, str]:
     """Return the value of a row's example as it is here, and its note."""
     given = _read(f"{{it: {row.example}}}")
     value = given.pop("it")
-    if (block := calls_in(value, is_word) if isinstance(value, str) else _block(value)) is not None:
+    if (block := block_of(value)) is not None:
         tree: Any = translate(row.word, block, WordPlace(row.at.partition(" ")[0], peer=row.peer)).tree
         for part in row.key.split("."):
             tree = tree[part]
@@ -426,54 +260,84 @@ def translate(key: str, mapping: Mapping[str, Any], place: WordPlace) -> BlockMe
     The library is the one that has most of the keys, and the word around them.
     """
     outer = [row for row in _rows(key, mapping, place) if row.key and not AMOUNT.search(row.value)]
-    peer = place.peer or _named(key) or _library(mapping, {row.peer for row in outer})
-    row = next((row for row in outer if row.peer == peer), outer[0] if outer else None)
+    place = replace(place, peer=place.peer or _named(key) or library_of(mapping, {row.peer for row in outer}))
+    row = min(outer, key=lambda row: row.peer != place.peer, default=None)
     prefix = row.key if row else next((each for each in place.known if plain(each) == plain(key)), "")
-    firsts = [_first_key(name) for name in islice(mapping, _INNER_MAX)]
-    here = next((each for each in MODULES if place.module != "channel" and place.module in MODULES[each].split()), "")
-    blocks = []
-    for each in dict.fromkeys([prefix] if prefix else [here, max(firsts, key=firsts.count, default="")]):
-        block = _Block()
-        if row and row.also:
-            block.further |= _also(row, mapping, replace(place, beside=mapping))
-        block.add(each, key, mapping, replace(place, peer=peer))
-        blocks.append(block)
-    block = min(blocks, key=lambda each: each.unknown)
+    starts = [prefix]
+    if not prefix:
+        here = [each for each in MODULES if place.module != "channel" and place.module in MODULES[each].split()]
+        firsts = [_first_key(name) for name in islice(mapping, KEYS_MAX)]
+        starts = [(here or [""])[0], max(firsts, key=firsts.count, default="")]
+    block = min([_Block(start, key, mapping, place, row) for start in starts], key=lambda each: each.unknown)
     found = block.known >= (1 if prefix else max(1, block.unknown))
-    tree = block.settings(row if row and row.peer in (peer, *NO_NAMES) else None) if found else {}
-    block.complete()
     note = row.note if row and not row.note.startswith("a mapping") else ""
-    return BlockMeaning(key, place, peer, tree, note, tuple(block.said()) if found or prefix else ())
+    remarks = tuple(block.said()) if found or prefix else ()
+    return BlockMeaning(key, place, place.peer, block.tree() if found else {}, note, remarks)
 
 
 def _named(key: str) -> str:
     """Return the library whose name is a part of a key, such as ``stamina.retry``; empty where there is none."""
-    parts = set(map(plain, key.split("."))) - _by_word().keys()
+    parts = set(map(plain, key.split("."))) - by_word().keys()
     return next((row.peer for row in words() if plain(row.peer) in parts), "")
 
 
 class _Block:
-    """The settings that the keys of a mapping are here, and what there is to say of the keys."""
+    """The settings that the keys of a mapping are here, and what there is to say of the keys.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: the key here that the mapping is.
+        word: its key there.
+        mapping: the keys and their values.
+        place: where it stands.
+        row: of the word, if it has one.
+    """
+
+    def __init__(self, prefix: str, word: str, mapping: Mapping[str, Any], place: WordPlace, row: Word | None) -> None:
         self.known = 0
         self.unknown = 0
-        self._tree: dict[str, Any] = {}
-        self.further: dict[str, Any] = {}
+        # By paths: what words bring along before and after what is given.
+        self._fixed: dict[str, Any] = {}
+        self._given: dict[str, Any] = {}
+        self._further: dict[str, Any] = {}
         self._remarks: defaultdict[str, list[str]] = defaultdict(list)
         self._open: list[tuple[str, str]] = []
         """The keys that words lead to without a value, and what to say of them if no other word gives one."""
+        self._add(prefix, word, mapping, place, row, 0)
 
-    def add(self, prefix: str, word: str, mapping: Mapping[str, Any], place: WordPlace, depth: int = 0) -> None:
-        """Add the keys of a mapping whose word is the key `prefix` here."""
-        if len(mapping) > _INNER_MAX:
-            self._remarks[f"{len(mapping) - _INNER_MAX:,} further keys of {word} are not translated"] = []
-        mapping = dict(islice(mapping.items(), _INNER_MAX))
-        module = MODULES.get(prefix.partition(".")[0], "").partition(" ")[0] or place.module
+    def tree(self) -> dict[str, Any]:
+        """Return the settings from the channel on."""
+        paths = self._fixed | self._given
+        paths |= {path: value for path, value in self._further.items() if not _conflicts(path, paths)}
+        tree: dict[str, Any] = {}
+        for path, value in paths.items():
+            *groups, last = path.split(".")
+            group = tree
+            for each in groups:
+                group = group.setdefault(each, {})
+            group[last] = value
+        return tree
+
+    def said(self) -> Iterator[str]:
+        """Yield what there is to say of the keys, the same of several at once."""
+        for text, names in self._remarks.items():
+            yield text.replace("*", ", ".join(dict.fromkeys(names)), 1) if names else text
+        there = self._fixed | self._given | self._further
+        yield from (text for key, text in self._open if not _conflicts(key, there))
+
+    def _add(
+        self, prefix: str, word: str, mapping: Mapping[str, Any], place: WordPlace, row: Word | None, depth: int
+    ) -> None:
+        if row and row.peer in (place.peer, *NO_NAMES):
+            if row.value and not AMOUNT.search(row.value):
+                self._fixed |= dict(_leaves(row.key, _read(row.value)))
+            self._further |= _also(row, mapping, replace(place, beside=mapping))
+        if len(mapping) > KEYS_MAX:
+            self._remarks[f"{len(mapping) - KEYS_MAX:,} further keys of {word} are not translated"] = []
+        mapping = dict(islice(mapping.items(), KEYS_MAX))
         place = replace(
             place,
             origin=place.origin or place.module,
-            module=module,
+            module=MODULES.get(prefix.partition(".")[0], "").partition(" ")[0] or place.module,
             beside={**(place.beside if depth else {}), **mapping},
             inside=plain(word),
             group="",
@@ -484,60 +348,25 @@ class _Block:
             if plain(name) in used:
                 continue
             value = _unwrapped(name, value, place)
-            inner = _block(value)
-            rows = [] if inner is None else _rows(name, inner, place)
-            if inner is not None and depth < _DEPTH_MAX and not any(row.at and not row.key for row in rows):
-                row = min((row for row in rows if row.key), key=lambda row: row.peer != place.peer, default=None)
-                if self._add_inner(row, prefix, name, inner, place, depth):
+            if (inner := block_of(value)) is not None and depth < DEPTH_MAX and _leads(inner, place):
+                rows = _rows(name, inner, place)
+                if not any(row.at and not row.key for row in rows):
+                    row = min((row for row in rows if row.key), key=lambda row: row.peer != place.peer, default=None)
+                    self._add(row.key if row else prefix, name, inner, place, row, depth + 1)
+                    if row and row.note and row.peer in (place.peer, *NO_NAMES) and not row.note.startswith("a map"):
+                        self._remarks[f"*: {row.note.lstrip('; ')}"].append(name)
                     continue
             if not self._add_own(prefix, name, value, place):
                 used |= set(map(plain, self._add_word(name, value if inner is None else NO_VALUE, place)))
-
-    def settings(self, row: Word | None) -> dict[str, Any]:
-        """Return the settings, with what the word around them has by itself, such as a kind."""
-        if row and row.value and not AMOUNT.search(row.value):
-            fixed = tree_of(row.key, _read(row.value))
-            _merge(fixed, self._tree)
-            self._tree = fixed
-        return self._tree
-
-    def complete(self) -> None:
-        """Add what nothing else has given."""
-        for path, value in self.further.items():
-            if _at(self._tree, path) is None:
-                _merge(self._tree, tree_of(path, value))
-
-    def said(self) -> Iterator[str]:
-        """Yield what there is to say of the keys, the same of several at once."""
-        for text, names in self._remarks.items():
-            yield text.replace("*", ", ".join(dict.fromkeys(names)), 1) if names else text
-        yield from (text for key, text in self._open if _at(self._tree, key) is None)
-
-    def _add_inner(
-        self, row: Word | None, prefix: str, name: str, inner: Mapping[str, Any], place: WordPlace, depth: int
-    ) -> bool:
-        block = _Block()
-        block.add(row.key if row else prefix, name, inner, place, depth + 1)
-        if not block.known:
-            return False
-        self.known, self.unknown = self.known + block.known, self.unknown + block.unknown
-        fixed = row if row and row.peer in (place.peer, *NO_NAMES) else None
-        self._put("", block.settings(fixed), name)
-        for text, names in block._remarks.items():
-            self._remarks[text] += names
-        self._open += block._open
-        self.further |= block.further
-        if fixed and fixed.note and not fixed.note.startswith("a mapping"):
-            self._remarks[f"*: {fixed.note.lstrip('; ')}"].append(name)
-        return True
 
     def _add_own(self, prefix: str, name: str, value: Any, place: WordPlace) -> bool:
         """Add a key that is one of ours, unless the library means another thing by it."""
         path = next((path for path in place.own_paths(plain(name)) if path.rpartition(".")[0] == prefix), "")
         wants = place.refused(path, value) if path else NO_SUCH_KEY
         forms = [] if wants is None else written_otherwise(value, wants)
-        rows = _rows(name, value, place)
-        if (wants is not None and not forms) or any(row.peer == place.peer for row in rows if row.at or wants):
+        if wants is not None and not forms:
+            return False
+        if any(row.peer == place.peer for row in _rows(name, value, place) if row.at or wants):
             return False
         self.known += 1
         self._put(path, _read(_chosen(forms, value)) if forms else value, name)
@@ -548,43 +377,60 @@ class _Block:
     def _add_word(self, name: str, value: Any, place: WordPlace) -> set[str]:
         """Add a word of other libraries; return the words beside it that its value is made of."""
         readings, _ = _readings(name, value, place)
-        good = next((each for each in readings if each.is_settled and each.row.value), None)
         if not readings:
             self.unknown += 1
             self._remarks["* is not translated"].append(name)
             return set()
-        self.known += bool(good or not readings[0].row.key)
+        good = next((each for each in readings if each.is_settled and each.row.value), None)
         if good is None or good.value is None:
-            if not readings[0].row.key:
-                self._remarks[f"leave * out: {readings[0].note}"].append(name)
-            else:
-                self.unknown += 1
+            self.known += not readings[0].row.key
+            self.unknown += bool(readings[0].row.key)
+            if readings[0].row.key:
                 self._open.append((readings[0].row.key, WordMeaning(name, value, place, readings).text))
+            else:
+                self._remarks[f"leave * out: {readings[0].note}"].append(name)
             return set()
+        self.known += 1
         chosen = good.value
         if good.milliseconds is not None:
             chosen = _chosen([good.milliseconds, good.value], value)
             self._remarks[f"*: {either(good.milliseconds, good.value)}"].append(name)
         self._put(good.row.key, _read(chosen), name)
         if good.row.peer in (place.peer, *NO_NAMES) or place.peer in NO_NAMES:
-            self.further |= good.also
+            self._further |= good.also
         if "N+1" in good.row.value:
             self._remarks[f"{good.row.key.rpartition('.')[2]} counts the first attempt too"] = []
         if good.note:
             self._remarks[f"*: {good.note.lstrip('; ')}"].append(name)
         others = words_in(good.row.value) | words_in(good.row.also)
-        own = good.row.key.rpartition(".")[2]
-        return {word for word in others if own in keys_of(word)}
+        return {word for word in others if good.row.key.rpartition(".")[2] in keys_of(word)}
 
     def _put(self, path: str, value: Any, name: str) -> None:
-        there = _at(self._tree, path) if path else self._tree
-        if isinstance(there, dict) and isinstance(value, Mapping):
-            for key, each in value.items():
-                self._put(f"{path}.{key}" if path else key, each, name)
-        elif there is None:
-            _merge(self._tree, tree_of(path, value))
-        elif there != value:
-            self._remarks[f"* is {path} too, which has another value already"].append(name)
+        for leaf, each in _leaves(path, value):
+            if self._given.get(leaf, each) != each or _conflicts(leaf, self._given.keys() - {leaf}):
+                self._remarks[f"* is {leaf} too, which has another value already"].append(name)
+            else:
+                self._given[leaf] = each
+
+
+def _leads(mapping: Mapping[str, Any], place: WordPlace) -> bool:
+    """Tell whether any key of a mapping, or in it, is known."""
+    names = (str(key) for key, _ in islice(flat(mapping), KEYS_MAX))
+    return any(is_word(name) or place.own_paths(plain(name)) for name in names)
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the paths to the values in settings."""
+    if isinstance(value, Mapping) and value:
+        for key, each in value.items():
+            yield from _leaves(f"{path}.{key}" if path else str(key), each)
+    else:
+        yield path, value
+
+
+def _conflicts(path: str, paths: Iterable[str]) -> bool:
+    """Tell whether a path is among others, or leads to one of them or through one."""
+    return any(f"{path}.".startswith(f"{each}.") or each.startswith(f"{path}.") for each in paths)
 
 
 def _chosen(forms: list[str], value: Any) -> str:
@@ -592,29 +438,15 @@ def _chosen(forms: list[str], value: Any) -> str:
     return forms[0] if len(forms) == 1 or (foreign_number(value) or 0) >= 1000 else forms[1]
 
 
-def _at(tree: Any, path: str) -> Any:
-    for part in path.split("."):
-        tree = tree.get(part) if isinstance(tree, dict) else None
-    return tree
-
-
-def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    for key, value in more.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
-
-
 def _first_key(word: str) -> str:
     """Return the group of settings of a word, empty where it is unknown."""
-    keys = [row.key.partition(".")[0] for row in _by_word().get(plain(str(word)[:KEY_MAX]), ()) if row.key]
+    keys = [row.key.partition(".")[0] for row in by_word().get(plain(str(word)[:KEY_MAX]), ()) if row.key]
     return next((key for key in keys if key in MODULES), "")
 
 
 def _takes_others(key: str) -> bool:
     """Tell whether a word's value is made of others beside it, which are then spoken for."""
-    return any("<" in row.value for row in _by_word().get(plain(key), ()))
+    return any("<" in row.value for row in by_word().get(plain(key), ()))
 
 
 NO_SUCH_KEY = "a key that there is"

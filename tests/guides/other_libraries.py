@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
+from actors.settings.library_table import spelling_of, words
 from actors.settings.meanings import NO_NAMES, Word, WordPlace, remark, with_also
-from actors.settings.other_libraries import also_of, example_of, spelling_of, words
+from actors.settings.other_libraries import also_of, example_of
 
 GUIDE = Path(__file__).parents[2] / "notebooks" / "guides" / "other-libraries.md"
 _BEGINS = "<!-- The tables are written by tests/guides/other_libraries.py. -->\n"

@@ -13,8 +13,9 @@ from hypothesis import example, given, strategies as st
 import simulation
 from actors.errors import ConfigurationError
 from actors.settings.base import _own_paths, _refused
+from actors.settings.library_table import words
 from actors.settings.meanings import PLACES, WordPlace
-from actors.settings.other_libraries import example_of, meaning, words
+from actors.settings.other_libraries import example_of, meaning
 from actors.settings.table_forms import plain, words_in
 from simulation.scenario.metrics import Outline, summary_shape
 

@@ -1,0 +1,188 @@
+"""The table of other libraries' words, ``other_libraries.txt``, and which library it is that keys are of."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from actors.settings.foreign_quantities import foreign_duration, foreign_number
+from actors.settings.meanings import KEY_MAX, NO_NAMES, Word
+from actors.settings.table_forms import calls_in, plain
+
+KEYS_MAX = 50
+"""Keys of another library's mapping that are looked at."""
+
+DEPTH_MAX = 6
+"""Levels of mappings that are looked into."""
+
+DURATION_FORM = re.compile(r"N(ms|s)\b")
+_PLAIN_UNIT = re.compile(r"N(ms|s)")
+
+_CLEAR = 1.0
+"""The score from which the words beside a word tell its library: that of a word that no other library has."""
+
+
+@cache
+def words() -> tuple[Word, ...]:
+    """Return the table."""
+    return tuple(
+        Word(peer, word, *more)
+        for peers, alike, *more in rows_of("other_libraries.txt")
+        for peer in peers.split(", ")
+        for word in alike.split()
+    )
+
+
+def rows_of(file: str) -> Iterator[list[str]]:
+    """Yield the cells of each row of a table beside this module."""
+    for line in (Path(__file__).parent / file).read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            yield [cell.strip() for cell in line.split("|")]
+
+
+@cache
+def by_word() -> dict[str, list[Word]]:
+    found: defaultdict[str, list[Word]] = defaultdict(list)
+    for row in words():
+        found[plain(row.word)].append(row)
+    return dict(found)
+
+
+def near_word(key: str, near: Callable[[str, str], bool], longest: int) -> str | None:
+    """Return the word of more than `longest` characters that is `near` to a key."""
+    key = plain(key[:KEY_MAX])
+    alike = (word for word in by_word() if word[:1] == key[:1] and len(word) > longest)
+    return next((by_word()[word][0].word for word in alike if near(key, word)), None)
+
+
+def is_word(key: str) -> bool:
+    """Tell whether a key is in the table."""
+    return plain(key[:KEY_MAX]) in by_word() or plain(key[:KEY_MAX].rpartition(".")[2]) in by_word()
+
+
+def keys_of(word: str) -> set[str]:
+    """Return the last parts of the keys that a word may be here."""
+    return {row.key.rpartition(".")[2] for row in by_word().get(plain(word[:KEY_MAX]), ())}
+
+
+def units_of(key: str) -> dict[str, list[str]]:
+    """Return the libraries whose key of this name counts milliseconds, and those whose counts seconds."""
+    found: dict[str, list[str]] = {"ms": [], "s": []}
+    for row in by_word().get(plain(key), ()):
+        if row.peer in NO_NAMES or not has_plain_numbers(row.peer):
+            continue
+        if (unit := _PLAIN_UNIT.fullmatch(row.value)) and row.key.rpartition(".")[2] == key:
+            found[unit[1]] += [row.peer] * (row.peer not in found[unit[1]])
+    return found
+
+
+def has_plain_numbers(library: str) -> bool:
+    """Tell whether a library has durations that are numbers without a unit."""
+    return library not in _WITH_UNITS
+
+
+def block_of(value: Any) -> Mapping[str, Any] | None:
+    """Return a mapping, the keys of all mappings of a list, or the calls of a text; None where there is none."""
+    if isinstance(value, str):
+        return calls_in(value, is_word)
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(each, Mapping) for each in value):
+        return None
+    merged: dict[str, Any] = {}
+    for each in reversed(value[:KEYS_MAX]):
+        merged |= each
+    return merged
+
+
+def is_about(row: Word, value: Any) -> bool:
+    """Tell whether a row that is about some values only is about this one."""
+    return all(is_like(value, each[1:]) for each in row.at.split() if each.startswith("="))
+
+
+KINDS = ("*", "list", "number", "share", "many", "duration")
+"""What a condition of the table asks for that is no value."""
+
+
+def is_like(given: Any, wanted: str) -> bool:
+    if given is None or wanted in ("*", "null"):
+        return (given is None) == (wanted == "null")
+    if wanted == "list":
+        return isinstance(given, (list, tuple))
+    number = foreign_number(given)
+    if wanted in ("number", "share", "many"):
+        return number is not None and (wanted == "number" or (number <= 1) == (wanted == "share"))
+    if wanted == "duration":
+        return foreign_duration(given) is not None
+    if number is not None and (other := foreign_number(wanted)) is not None:
+        return number == other
+    return not isinstance(given, (Mapping, list, tuple)) and plain(str(given)[:KEY_MAX]) == plain(wanted)
+
+
+_SPELLINGS = {
+    "PascalCase": "Polly, gobreaker, MassTransit, Hangfire",
+    "snake_case": "Celery, Sidekiq, tenacity, stamina, pybreaker, circuitbreaker, Envoy, backoff, urllib3, Dramatiq, "
+    "Laravel, nginx, Azure",
+}
+"""The libraries that spell their words so; all others have camelCase."""
+
+
+_WITH_UNITS = ["Polly", "gobreaker", "MassTransit", "Hangfire", "gRPC", "Envoy", "Istio", "Temporal", "Linkerd", "Akka"]
+"""The libraries whose durations have units."""
+
+
+def spelling_of(library: str) -> str:
+    """Return how a library spells its words."""
+    return next((each for each, libraries in _SPELLINGS.items() if library in libraries.split(", ")), "camelCase")
+
+
+def is_spelt_by(library: str, key: str) -> bool:
+    """Tell whether a library spells words as a key is spelt, where that can be seen."""
+    shape = "PascalCase" if key[:1].isupper() else "snake_case" if "_" in key else "camelCase"
+    return spelling_of(library) == shape or key == key.lower() != key.replace("_", "")
+
+
+def library_of(mapping: Mapping[str, Any], around: Collection[str] = ()) -> str:
+    """Return the library that has most of the keys of a mapping, where one that few have counts for more."""
+    score = _scores(mapping)
+    for peer in around:
+        score[peer] += 0.5
+    best = max(score, key=lambda each: score[each], default=NO_NAMES[0])
+    return best if score[best] > 0.5 or not around else NO_NAMES[0]
+
+
+def _scores(mapping: Mapping[str, Any]) -> defaultdict[str, float]:
+    score: defaultdict[str, float] = defaultdict(float)
+    for key, value in islice(flat(mapping), KEYS_MAX):
+        rows = by_word().get(plain(str(key)[:KEY_MAX]), ())
+        peers = {row.peer for row in rows if is_about(row, value)}.difference(NO_NAMES)
+        for peer in sorted(peers):
+            score[peer] += 1 / len(peers) + 0.2 + 0.1 * is_spelt_by(peer, str(key))
+    return score
+
+
+def flat(mapping: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield the keys of a mapping with their values, and then those of the mappings in it."""
+    yield from mapping.items()
+    for value in mapping.values():
+        if depth < DEPTH_MAX and isinstance(value, (Mapping, list, tuple)) and (inner := block_of(value)):
+            yield from flat(inner, depth + 1)
+
+
+def is_clear(peer: str, beside: Mapping[str, Any]) -> bool:
+    score = _scores(beside)
+    return score[peer] > _CLEAR and all(2 * score[each] <= score[peer] for each in score if each != peer)
+
+
+@cache
+def unit_of(library: str) -> str:
+    """Return what a library's plain numbers count, ``ms`` or ``s``; empty where that differs or is not known."""
+    units = [
+        unit for row in words() if row.peer == library not in NO_NAMES for unit in DURATION_FORM.findall(row.value)
+    ]
+    return next((unit for unit in ("ms", "s") if units and units.count(unit) >= 0.75 * len(units)), "")
