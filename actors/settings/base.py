@@ -235,7 +235,7 @@ def _meant(model: type[Settings], known: Mapping[str, Any], given: Any, key: str
         return f" ({value} is {text})" if text != str(value) else f" ({value} without quotes)"
     if (short := _as_mapping(known[key], value)) is not None:
         return f" ({value} is {short})"
-    return _in_brackets(meaning(key, value, place), key)
+    return "" if key in PLACES else _in_brackets(meaning(key, value, place), key)
 
 
 def _as_mapping(annotation: Any, value: Any) -> str | None:

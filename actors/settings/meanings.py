@@ -214,9 +214,13 @@ class BlockMeaning:
     note: str
     remarks: tuple[str, ...]
 
-    is_settled = True
     only_moves = False
     is_told_apart = True
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether any of its keys is translated."""
+        return bool(self.tree)
 
     def repeats(self, key: str) -> bool:
         """Tell whether it only says that a key with the given value is what it is."""
