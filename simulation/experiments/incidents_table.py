@@ -12,7 +12,8 @@ from actors.settings.channel import NotifierConfig
 from simulation.experiments.incidents import INCIDENTS, Verdict
 from simulation.experiments.remedies import Remedy
 from simulation.reporting.console import stdout
-from simulation.results.formatting import metric_text, value_text
+from simulation.reporting.expectations import with_unit
+from simulation.results.formatting import value_text
 from simulation.scenario import Expectation
 from simulation.scenario.metrics import metric_kind, path_of
 from simulation.sheets import Column, Row, Sheet, Word
@@ -66,4 +67,4 @@ def print_remedies(remedies: Mapping[str, Remedy]) -> None:
 def _value(verdict: Verdict) -> str:
     path = path_of(Expectation.parse(verdict.decisive["text"]).path)
     kind = metric_kind(verdict.result.scenario.outline, path)
-    return value_text(verdict.decisive, lambda value: metric_text(value, kind))
+    return value_text(verdict.decisive, lambda value: with_unit(value, kind))

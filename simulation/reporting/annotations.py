@@ -62,7 +62,7 @@ def expectation_commands(result: Result, file: Path, places: list[Place]) -> lis
         file: of the scenario.
         places: where each of its expectations stands in the file.
     """
-    from simulation.reporting.expectation_report import in_words
+    from simulation.reporting.expectations import in_words
 
     which = f"{result.summary['scenario']}, seed {result.summary['seed']}"
     commands = []

@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 
-from actors.formatting import plain_number
+from simulation.reporting.expectations import in_words
 from simulation.reporting.facts import facts
-from simulation.results.formatting import NOTHING, duration_text, value_text
+from simulation.results.formatting import NOTHING, duration_text
 from simulation.results.result import REPORT_FILE, Result
 from simulation.results.sheet import IN_SHORT, channels_sheet
-from simulation.running.deciding import decision_text
 from simulation.scenario.identity import entries_apart
 from simulation.sheets import Column, Kind, Sheet, terminal
 
@@ -41,11 +40,9 @@ def print_result(result: Result, directory: Path | None, comparison: str = "") -
     if result.scenario.description:
         console.print(escape(result.scenario.description), style="dim")
     print_sheets(_figures_sheet(result))
-    for expectation, entry in zip(result.scenario.expect, summary["expectations"], strict=True):
-        value = value_text(entry, lambda value: plain_number(value, 6))
-        decided = decision_text(expectation, entry)
-        told = "; ".join([f"is {value}", *([decided] if decided else [])])
-        console.print(f"{_MARKS[entry['holds']]}  {escape(entry['text'])}  [dim]{told}[/dim]")
+    for each in in_words(result):
+        told = f"{each.words}; {each.decided}" if each.decided else str(each.words)
+        console.print(f"{_MARKS[each.holds]}  {escape(each.text)}  [dim]{escape(told)}[/dim]")
     if result.checked:
         names = ", ".join(result.checked)
         console.print(f"[dim]checked: {len(result.checked)} invariants: {escape(names)}[/dim]")

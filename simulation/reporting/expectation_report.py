@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from actors.formatting import plain_number
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, NotificationChannel
+from simulation.reporting.expectations import wording
 from simulation.reporting.fault_windows import windows
 from simulation.reporting.plots.breakers import Spans, spans_of
 from simulation.reporting.plots.time_axis import ticks_s, unit_of
@@ -17,9 +18,7 @@ from simulation.results.counters import by_type
 from simulation.results.formatting import duration_text
 from simulation.results.result import Result
 from simulation.results.series import SeriesCounter, bucket_width_ns
-from simulation.running.deciding import decision_text
 from simulation.scenario import Expectation
-from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind, metric_kind, path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,86 +72,13 @@ BANDS = {
 
 LEGEND = {"╌": "lets everything through", "▒": "half-open", "█": "open"}
 
-_WANTED = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than", "==": "", "!=": "other than"}
-
-
-def verdict(expectation: Expectation, result: Result, value: float | None) -> str:
-    """Return in a few words what the value is and what was wanted: ``is 181.402, wanted at most 60``."""
-    if value is None and not expectation.is_never(result.summary):
-        return "has no value: it is a statistic of no values"
-    shown = NEVER if value is None else _number(value)
-    return f"is {shown}, wanted {_WANTED[expectation.op]} {_number(expectation.value)}".replace("  ", " ")
-
-
-class Wording(NamedTuple):
-    """An expectation and its result, in words."""
-
-    value: str
-    """The value of the metric."""
-
-    wanted: str
-    """The wanted value."""
-
-    off: str | None
-    """How far it is from the bound: ``over by 121.402 s (2.02 min), 3 times as much``; None where it is nowhere, or at
-    the bound."""
-
-
-def wording(result: Result, expectation: Expectation, value: float | None) -> Wording:
-    """Return an expectation of a run and the value of its metric in words, with units."""
-    kind = metric_kind(result.scenario.outline, path_of(expectation.path))
-    wanted = expectation.value
-    wanted_text = f"{_WANTED[expectation.op]} {_with_unit(wanted, kind)}".lstrip()
-    if value is None:
-        nothing = NEVER if expectation.is_never(result.summary) else "nothing: it is a statistic of no values"
-        return Wording(nothing, wanted_text, None)
-    off = None
-    if value != wanted:
-        side = "under by" if value < wanted else "over by"
-        off = f"{side} {_with_unit(abs(value - wanted), kind)}{_share(value, wanted)}"
-    return Wording(_with_unit(value, kind), wanted_text, off)
-
-
-class ExpectationResult(NamedTuple):
-    """The result of one expectation of a run."""
-
-    text: str
-    """The expectation, as it was written."""
-
-    holds: bool | None
-    """None: undecided."""
-
-    words: Wording
-
-    decided: str
-    """What replicates show; empty where there are none, and none are needed."""
-
-    @property
-    def mark(self) -> tuple[str, str]:
-        """How it is drawn, and the result in a word."""
-        return {True: ("fine", "holds"), False: ("bad", "fails"), None: ("off", "undecided")}[self.holds]
-
-
-def in_words(result: Result) -> list[ExpectationResult]:
-    """Return the result of each expectation of a run, in the order of the file."""
-    return [
-        ExpectationResult(
-            expectation.text,
-            outcome["holds"],
-            wording(result, expectation, outcome["value"]),
-            decision_text(expectation, outcome),
-        )
-        for expectation, outcome in zip(result.scenario.expect, result.summary["expectations"], strict=True)
-    ]
-
 
 def failure_text(result: Result, expectation: Expectation, value: float | None) -> list[str]:
     """Return the lines that show why `expectation` fails, of a hundred columns; the first says that it does."""
     words = wording(result, expectation, value)
     rows = [("is", words.value), ("wanted", words.wanted)]
     if words.off is not None:
-        side, _, by = words.off.partition(" by ")
-        rows.append((f"{side} by", by))
+        rows.append(("off", words.off))
     summary = result.summary
     times = f"{duration_text(summary['simulated_s'])} simulated"
     rows.append(("run", f"{summary['scenario']}, seed {summary['seed']}, {summary['runtime']}, {times}"))
@@ -172,28 +98,6 @@ def defaults_in_scope(result: Result, expectation: Expectation) -> list[str]:
 
 def _number(value: float) -> str:
     return plain_number(value, 6)
-
-
-def _with_unit(value: float, kind: MetricKind) -> str:
-    if kind in DURATIONS:
-        text = duration_text(value)
-        return text if text == f"{_number(value)} s" else f"{_number(value)} s ({text})"
-    unit = {MetricKind.PER_SECOND: " a second", MetricKind.PER_MINUTE: " a minute"}.get(kind, "")
-    return _number(value) + unit
-
-
-def _share(value: float, wanted: float) -> str:
-    """Return how far off a value is in parts of what was wanted."""
-    if wanted <= 0:
-        return ""
-    ratio = value / wanted
-    if ratio >= 2:
-        return f", {_two_digits(ratio)} times as much"
-    return f", {_two_digits(abs(ratio - 1) * 100)}% of what is wanted"
-
-
-def _two_digits(value: float) -> str:
-    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
 # ── the chart ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from actors.formatting import counted, plain_number
+from actors.formatting import counted, instant_text, plain_number
 from actors.messages import (
     NotificationChannel,
     NotificationFailed,
@@ -215,7 +215,7 @@ def _backlogs(result: Result) -> Iterator[str]:
         when = "not cleared by the end" if cleared_s is None else f"cleared {duration_text(cleared_s)} after its end"
         label = fault_label(fault, result.scenario.channels_used)
         where = ", on all channels" if set(result.scenario.channels_used) - set(fault.channel) else ""
-        yield f"backlog of «{label}» at {duration_text(fault.at)}{where}: {when}"
+        yield f"backlog of «{label}» at {instant_text(fault.at)}{where}: {when}"
     if rest := len(times) - len(longest):
         yield f"backlogs of {counted(rest, 'other fault')} cleared sooner"
 

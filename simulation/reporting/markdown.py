@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from actors.formatting import counted
-from simulation.reporting.expectation_report import ExpectationResult, in_words
+from simulation.reporting.expectations import ExpectationResult, in_words
 from simulation.reporting.facts import defaults_at_work, facts
 from simulation.sheets import Code, Column, Row, Sheet, Word, markdown as table, markdown_text
 

@@ -271,7 +271,7 @@ _STATES = {None: ("off", "undecided by one run"), True: ("fine", "holds"), False
 
 def _held(result: Result) -> list[dict[str, Any]]:
     """Return each expectation, and whether it holds."""
-    from simulation.reporting.expectation_report import wording
+    from simulation.reporting.expectations import wording
 
     return [
         {

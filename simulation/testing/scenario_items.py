@@ -208,7 +208,8 @@ class ExpectationItem(ScenarioItem):
             raise DoesNotHold("no metric", f"no metric: {outcome.headline}, see {runs}\n\n{self.again(broken=True)}")
         value, holds = self.expectation.evaluate(outcome.summary)
         if not holds:
-            from simulation.reporting.expectation_report import defaults_in_scope, failure_text, verdict
+            from simulation.reporting.expectation_report import defaults_in_scope, failure_text
+            from simulation.reporting.expectations import verdict
 
             defaults = [line for text in defaults_in_scope(outcome, self.expectation) for line in (text, "")]
             raise DoesNotHold(

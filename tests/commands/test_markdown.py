@@ -58,7 +58,7 @@ def test_it_says_which_fail_what_was_wanted_what_was_and_how_to_run_it_again(fil
         ["**fails** 1 of 2 expectations", "bad", "4", f"`{digests[0]}`"],
         ["meets 2 expectations", "good", "4", f"`{digests[1]}`"],
     ]
-    assert rows[6:] == [["bad", "`sent_fraction < 99%`", "less than 0.99", "1", "over by 0.01, 1% of what is wanted"]]
+    assert rows[6:] == [["bad", "`sent_fraction < 99%`", "less than 99%", "100%", "1 point over"]]
     assert lines[-3:] == ["```text", f"retrylab run {failing} --seed 4", "```"]
 
 

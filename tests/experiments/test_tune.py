@@ -81,6 +81,33 @@ def test_the_fewest_attempts_that_outlast_an_outage(deterministic):
     assert (apart.mean, apart.half_width) == (-(2 * 2 + 5), 0.0)  # with two attempts the others are lost
 
 
+def test_of_settings_that_cost_the_same_the_least_change_is_found_and_the_range_said(deterministic):
+    tuning = simulation.tune(deterministic, {ATTEMPTS: "1..8"}, **QUICK)
+    assert f"{ATTEMPTS}: 4 to 8 cost the same; this is the least change." in report(tuning).splitlines()
+    own = simulation.tune(deterministic, {ATTEMPTS: "1..8"}, sets=[f"{ATTEMPTS}=7"], **QUICK)
+    assert own.best is own.baseline
+    assert f"{ATTEMPTS}: 4 to 8 cost the same; this is the least change." in report(own).splitlines()
+
+
+def test_what_is_nearer_by_chance_alone_is_not_the_nearest(random):
+    # With either number of attempts no delivery is within a nanosecond, and the mean differs by chance.
+    sets = ["expect=[delivery_time_s.p50 <= 1ms]", "channels.email.provider.failure_rate=0"]
+    tuning = simulation.tune(random, {"channels.email.timeout": ["9s", "10s", "11s"]}, sets=sets, **QUICK)
+    assert tuning.nearest is tuning.baseline
+    text = report(tuning)
+    assert "No other comes nearer by more than chance than the file's own:" in text
+    assert "Nothing else was turned." in text.splitlines()
+
+
+def test_a_setting_that_another_takes_the_effect_of_is_not_the_nearest(random):
+    sets = ["expect=[delivery_time_s.p50 <= 1ms]"]
+    vary = {"channels.email.retry.initial_delay": ["1s", "3m"], "channels.email.retry.max_delay": ["30s"]}
+    tuning = simulation.tune(random, vary, sets=sets, **QUICK)
+    contradicting = [trial for trial in tuning.trials if trial.change.contradicts]
+    assert [dict(trial.setting.values)["channels.email.retry.initial_delay"] for trial in contradicting] == ["3m"]
+    assert tuning.nearest not in contradicting
+
+
 def test_all_runs_of_the_search_has_only_the_best(deterministic):
     tuning = simulation.tune(deterministic, {ATTEMPTS: "1..8"}, probability=0.8, replicates=12)
     runs = {trial.label: len(trial.searched) for trial in tuning.trials}
@@ -409,7 +436,7 @@ fates = written("fates.yaml", FATES)
 
 def test_the_cheapest_setting_that_meets_a_share_of_runs_is_found_and_no_cheaper_one(fates):
     # One attempt is sent in 90% of runs, two in 99%.
-    tuning = simulation.tune(fates, {ATTEMPTS: "1..3"}, probability=0.5, replicates=10)
+    tuning = simulation.tune(fates, {ATTEMPTS: "1..3"}, probability=0.5, replicates=10, sets=[f"{ATTEMPTS}=1"])
     assert tuning.best.setting.values == ((ATTEMPTS, "2"),)
     (margin,) = tuning.margins(tuning.best)
     assert margin.held / margin.runs >= 0.95

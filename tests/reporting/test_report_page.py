@@ -121,8 +121,6 @@ def assert_figures_have_text_alternatives(read):
         # Words alone do not say what a figure shows, but where nothing happened there is no number.
         text = " ".join(each.text() for each in said)
         assert re.search(r"\d", text) or re.search(r"\b(No|no|nothing|Nothing|empty)\b", text), text
-    for node in read.html.css("figure"):
-        assert node.css_first("figcaption").text().strip()
 
 
 def assert_readers_find_their_way(read):
@@ -182,7 +180,7 @@ def test_a_run_that_fails_says_so_in_words_and_shapes():
     summary = result_of(FAILS).summary
     text, value, wanted, off = rows[0][1:]
     assert (text, value, wanted) == ("dead_lettered <= 1", str(summary["dead_lettered"]), "at most 1")
-    assert off.startswith(f"over by {summary['dead_lettered'] - 1}, ")
+    assert off.startswith(f"{summary['dead_lettered'] - 1} over, ")
 
 
 def test_a_statistic_over_nothing_fails_and_is_no_number():

@@ -10,15 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from actors.formatting import counted
+from actors.formatting import counted, plain_number
 from simulation.experiments.paired import Difference
 from simulation.experiments.tuning.goal import Goal, Margin, Objective
 from simulation.experiments.tuning.trial import Trial
 from simulation.experiments.tuning.tuning import Tuning
+from simulation.reporting.expectations import with_unit
 from simulation.results.formatting import NOTHING, metric_text, never_text, seeds_text
 from simulation.running.replicates import kinds_of_metrics
 from simulation.running.sequential_test import Decision
-from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind, path_of
+from simulation.scenario.metrics import NEVER, MetricKind, path_of
 from simulation.scenario.space import number_of
 
 COLUMNS = 80
@@ -90,6 +91,7 @@ def _found(tuning: Tuning, trial: Trial) -> Iterator[str]:
     yield from _setting(tuning, trial)
     if trial.is_baseline:
         yield "These are the file's own settings."
+    yield from _same_costs(tuning, trial)
     if tuning.goal.expectations:
         yield from _evidence(tuning, trial)
         yield from _margins(tuning, trial)
@@ -121,6 +123,25 @@ def _setting(tuning: Tuning, trial: Trial) -> Iterator[str]:
         yield f"  {path:{width}}  {text:{column}}  {was}"
 
 
+def _same_costs(tuning: Tuning, trial: Trial) -> Iterator[str]:
+    """Yield which values of a setting cost the same, if all others stay; what was found changes least."""
+    own, ties = tuning.values(trial), [tuning.values(each) for each in tuning.ties(trial)]
+    for path in own:
+        same = [each[path] for each in ties if all(each[key] == own[key] for key in own if key != path)]
+        if same:
+            texts = sorted({_written(value) for value in (own[path], *same)}, key=_in_order)
+            tried = {_written(tuning.values(each)[path]) for each in tuning.trials if each.in_space}
+            within = [text for text in tried if _in_order(texts[0]) <= _in_order(text) <= _in_order(texts[-1])]
+            is_range = len(within) == len(texts) > 2 and number_of(texts[0]) is not None
+            shown = f"{texts[0]} to {texts[-1]}" if is_range else ", ".join(texts)
+            yield f"{path}: {shown} cost the same; this is the least change."
+
+
+def _in_order(text: str) -> tuple[bool, float, str]:
+    number = number_of(text)
+    return number is None, number or 0.0, text
+
+
 def _evidence(tuning: Tuning, trial: Trial) -> Iterator[str]:
     """Yield in how many runs each part of the goal held."""
     parts, confidence = tuning.goal.parts, _percent(tuning.goal.confidence)
@@ -145,8 +166,8 @@ def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
 def _spare(margin: Margin, kind: MetricKind) -> str:
     if margin.spare is None or math.isinf(margin.spare):
         return NOTHING
-    text = "none" if margin.spare == 0 else ("-" if margin.spare < 0 else "") + _plain(abs(margin.spare), kind, 3)
-    relative = margin.relative(margin.spare)
+    text = "none" if margin.spare == 0 else ("-" if margin.spare < 0 else "") + _distance(abs(margin.spare), kind)
+    relative = None if kind is MetricKind.SHARE else margin.relative(margin.spare)
     return f"{text}, {_two_digits(relative)}" if relative else text
 
 
@@ -239,13 +260,16 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
             yield from _setting(tuning, trial)
         return
     share = _shares(goal)
+    own = trial.is_baseline and tuning.is_finished
+    closest = "No other comes nearer by more than chance than the file's own:" if own else "The nearest one:"
     if not tuning.is_finished:
         yield "The best so far, not confirmed yet:" if not trial.given_up else "Nothing so far; the nearest is:"
     elif any(each.decision is Decision.REJECTED and not each.is_baseline for each in tuning.trials):
-        yield f"No setting was confirmed to meet the expectations in {share}. The nearest one:"
+        yield f"No setting was confirmed to meet the expectations in {share}. {closest}"
     else:
-        yield f"No setting meets the expectations in {share}. The nearest one:"
+        yield f"No setting meets the expectations in {share}. {closest}"
     yield from _setting(tuning, trial)
+    yield "Nothing else was turned."
     fresh = " with fresh seeds" if trial.fresh else ""
     yield f"all expectations held in {tuning.held(runs):,} of {counted(len(runs), 'run')}{fresh}"
     yield from _too_many_failures(tuning, trial)
@@ -275,9 +299,13 @@ def _off_by(margin: Margin, kind: MetricKind) -> str:
         return NEVER
     if margin.held == margin.runs:
         return NOTHING
-    relative = margin.relative(margin.spare_at_worst)
-    text = _plain(-margin.spare_at_worst, kind, 3)
+    relative = None if kind is MetricKind.SHARE else margin.relative(margin.spare_at_worst)
+    text = _distance(-margin.spare_at_worst, kind)
     return f"{text}, {_two_digits(-relative)}" if relative else text
+
+
+def _distance(apart: float, kind: MetricKind) -> str:
+    return f"{plain_number(100 * apart, 2)} points" if kind is MetricKind.SHARE else _plain(apart, kind, 3)
 
 
 # ── text ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -350,7 +378,7 @@ def _text(value: float | None, kind: MetricKind, digits: int = 4) -> str:
 
 
 def _plain(value: float | None, kind: MetricKind, digits: int = 4) -> str:
-    """Return a metric beside the bound of an expectation, which is in seconds where it is a duration."""
-    if value is None or math.isinf(value) or kind not in DURATIONS:
+    """Return a metric beside the bound of an expectation, with its unit."""
+    if value is None or math.isinf(value) or kind is not MetricKind.SHARE:
         return _text(value, kind, digits)
-    return f"{metric_text(value, MetricKind.COUNT, digits)} s"
+    return with_unit(value, kind)

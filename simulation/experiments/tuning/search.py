@@ -20,8 +20,9 @@ from actors.errors import ConfigurationError
 from actors.kernel.randomness import RandomStreams
 from actors.settings.yaml_tree import Place, Unreadable, data, read
 from simulation.experiments.tuning.goal import Goal
-from simulation.experiments.tuning.trial import COMMON_RUNS, Bench, Trial, best
+from simulation.experiments.tuning.trial import COMMON_RUNS, Bench, Change, Trial, best
 from simulation.scenario import Scenario, load, load_each
+from simulation.scenario.lint import lint_scenario
 from simulation.scenario.ranges import Range, quantity
 from simulation.scenario.space import Choices, Setting, Space, settings_of, space
 
@@ -209,6 +210,15 @@ class _Dimension:
         return text
 
 
+CONTRADICTIONS = {"max-delay-below-initial-delay", "setting-without-effect"}
+"""The rules of the linter by which one setting of a channel makes another one do nothing."""
+
+
+def _contradictions(scenario: Scenario) -> set[tuple[str, tuple[str, ...]]]:
+    found = lint_scenario(scenario)
+    return {(each.rule, tuple(each.path)) for each in found if each.rule in CONTRADICTIONS}
+
+
 def _whole_numbers(choices: Range) -> tuple[str, ...]:
     low, high = round(choices.low), round(choices.high)
     return tuple(map(str, range(low, high + 1))) if high - low < LEVELS_MAX else ()
@@ -340,7 +350,9 @@ class Search:
         self.goal = goal
         self.space = space
         self._points = Points(space)
-        own = self._points.point([own_value(scenario, each) for each in space])
+        self._own = {path: own_value(scenario, path) for path in space}
+        self._own_rules = _contradictions(scenario)
+        own = self._points.point(list(self._own.values()))
         self.baseline = Trial(0, Setting((), ""), scenario, goal, in_space=own is not None)
         """The file's own settings."""
         self.trials = [self.baseline]
@@ -421,13 +433,26 @@ class Search:
                 continue
             trial = self._by_scenario.get(_identity(scenario))
             if trial is None:
-                trial = Trial(len(self.trials), setting, scenario, self.goal, self.baseline.reference)
+                change = self._change(setting, scenario)
+                trial = Trial(len(self.trials), setting, scenario, self.goal, self.baseline.reference, change=change)
                 self.trials.append(trial)
                 self._by_scenario[_identity(scenario)] = trial
                 new.append(trial)
             trial.in_space = True
             self._by_point[point] = trial
         return new
+
+    def _change(self, setting: Setting, scenario: Scenario) -> Change:
+        """Return how far a setting is from the file's own."""
+        others = 0
+        distance = 0.0
+        for path, text in setting.values:
+            own, number = _number(self._own[path]), _number(text)
+            if text == str(self._own[path]) or (number is not None and number == own):
+                continue
+            others += 1
+            distance += abs(math.log(number / own)) if number and own and number > 0 < own else 1.0
+        return Change(not _contradictions(scenario) <= self._own_rules, others, distance)
 
     def _proposed(self, count: int) -> list[Point]:
         known_costs = [trial.costs for trial in self._by_point.values() if trial.costs is not None]

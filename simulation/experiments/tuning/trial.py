@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from simulation.experiments.paired import mean
 from simulation.experiments.sweeping.journal import Journal
@@ -178,6 +178,22 @@ Costs: TypeAlias = "tuple[float, ...]"
 """The mean of each objective's metric, with its sign turned where it is to be large: less is better."""
 
 
+class Change(NamedTuple):
+    """How far a setting is from the file's own; what is smaller is less of a change."""
+
+    contradicts: bool
+    """Whether a setting has no effect beside another, as in the file it has."""
+
+    others: int
+    """How many settings are others."""
+
+    distance: float
+    """The sum of the logarithms of how many times a number is larger or smaller; 1 for what is no number above 0."""
+
+
+UNCHANGED = Change(contradicts=False, others=0, distance=0.0)
+
+
 class Trial:
     """A setting of the space that is searched, or the file's own."""
 
@@ -190,6 +206,7 @@ class Trial:
         reference: Reference | None = None,
         *,
         in_space: bool = True,
+        change: Change = UNCHANGED,
     ) -> None:
         self.number = number
         """0 is the file's own settings; the others in the order in which they were tried."""
@@ -199,6 +216,8 @@ class Trial:
         self.reference = Reference(self) if reference is None else reference
         self.in_space = in_space
         """Whether it may be chosen: the file's own may lie outside of what is searched."""
+        self.change = change
+        """How far it is from the file's own settings."""
         self.searched: list[RunMetrics] = []
         """Its runs in the search, with the seeds from the first one on; see :meth:`add`."""
         self._failed = [0] * len(goal.parts)
@@ -300,8 +319,8 @@ class Reference:
 def best(trials: Iterable[Trial]) -> list[Trial]:
     """Return those that no other is better than, the Pareto set; with one objective the best one alone.
 
-    One is better than another when it costs no more in any objective; of two with equal costs, the one with more to
-    spare, and then the one that was tried first. Trials without a cost are left out.
+    One is better than another when it costs no more in any objective; of two with equal costs, the one that changes
+    less, then the one with more to spare, and then the one that was tried first. Trials without a cost are left out.
     """
     return _best(_ordered(trials))
 
@@ -326,6 +345,7 @@ def nearest(trials: Iterable[Trial]) -> Trial:
     tried = [trial for trial in (first, *others) if trial.in_space and trial.searched]
     # With fresh runs it comes further from them, and would be passed by one that has none.
     tried = [trial for trial in tried if trial.fresh] or tried
+    tried = [trial for trial in tried if not trial.change.contradicts] or tried
     return min(tried or [first], key=lambda trial: (trial.shortfall, trial.number))
 
 
@@ -338,8 +358,9 @@ def no_worse(costs: Costs | None, others: Costs | None) -> bool:
 
 def _ordered(trials: Iterable[Trial]) -> list[Trial]:
     """Return trials so that none is better than one before it."""
-    with_costs = [(trial.costs, -trial.spare, trial.number, trial) for trial in trials if trial.costs is not None]
-    return [trial for *_, trial in sorted(with_costs, key=lambda entry: entry[:3])]
+    known = [(trial.costs, trial) for trial in trials if trial.costs is not None]
+    known.sort(key=lambda each: (each[0], each[1].change, -each[1].spare, each[1].number))
+    return [trial for _, trial in known]
 
 
 def _best(ordered: list[Trial]) -> list[Trial]:

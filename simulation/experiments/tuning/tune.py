@@ -15,6 +15,7 @@ from simulation.experiments.tuning.save import save_tuning
 from simulation.experiments.tuning.search import Search, source
 from simulation.experiments.tuning.trial import Bench, Trial, nearest
 from simulation.experiments.tuning.tuning import DOCUMENT, Tuning, TuningInterrupted
+from simulation.experiments.tuning.unreachable import unreachable
 from simulation.results.files import check_folder
 from simulation.results.progress import RunsProgress
 from simulation.running.executors import executor
@@ -128,6 +129,8 @@ def tune(
     wanted = goal(
         scenario, others, minimize, maximize, probability=probability, confidence=confidence, replicates=replicates
     )  # fmt: skip
+    if problems := unreachable(scenario, space):
+        raise ConfigurationError(problems)
     search = Search(path, sets, seed, scenario, space, wanted)
     found: list[Trial] = []
     beaten: list[Trial] = []
@@ -161,7 +164,10 @@ def tune(
             found += confirm(search, bench)
             beaten += compared(search, found, bench)
             if not found:
-                bench.freshly([(nearest(search.trials), replicates)])
+                closest = nearest(search.trials)
+                bench.freshly([(closest, replicates)])
+                if closest is not search.baseline and search.baseline.in_space and search.baseline.searched:
+                    bench.freshly([(search.baseline, replicates)])
         return tuning(is_finished=True)
     except KeyboardInterrupt:
         raise TuningInterrupted(tuning(is_finished=False)) from None

@@ -16,7 +16,7 @@ from simulation.experiments.tuning.search import Search, own_value
 from simulation.experiments.tuning.trial import Trial, best, nearest
 from simulation.results.formatting import line
 from simulation.running.executors import RunMetrics
-from simulation.running.sequential_test import interval
+from simulation.running.sequential_test import Decision, interval
 from simulation.scenario.ranges import Range
 from simulation.scenario.space import value_of
 from simulation.sheets import Column, Row, Sheet, notebook
@@ -97,12 +97,30 @@ class Tuning:
 
     @property
     def nearest(self) -> Trial:
-        """What was found, or else what comes nearest to meeting the expectations; of an interrupted search the best
-        that is not given up."""
+        """What was found, or else what comes nearest to meeting the expectations: the file's own settings, if they
+        are in the space and no other is nearer by more than chance. Of an interrupted search the best that is not
+        given up."""
         alive = [trial for trial in self.trials if trial.in_space and trial.searched and not trial.given_up]
         if self.found or (alive and not self.is_finished):
             return (self.found or best(alive) or alive)[0]
-        return nearest(self.trials)
+        closest = nearest(self.trials)
+        return closest if self._is_nearer(closest) else self.baseline
+
+    def _is_nearer(self, trial: Trial) -> bool:
+        """Return whether a trial is nearer to the expectations than the file's own by more than chance, if that is in
+        the space."""
+        if not (self.baseline.in_space and self.baseline.searched and self.goal.expectations):
+            return True
+        fresh = (trial.fresh, self.baseline.fresh)
+        pair = fresh if all(fresh) else (trial.searched, self.baseline.searched)
+        count = min(map(len, pair))
+        apart = difference(*([self.goal.shortfall(run) for run in runs[:count]] for runs in pair))
+        return apart is not None and apart.excludes_0 and (apart.value or 0.0) < 0
+
+    def ties(self, trial: Trial) -> list[Trial]:
+        """Return the other trials with the same costs as one, and not given up."""
+        others = [each for each in self.trials if each.in_space and each is not trial and not each.given_up]
+        return [each for each in others if each.costs == trial.costs and each.decision is not Decision.REJECTED]
 
     def runs_of(self, trial: Trial) -> list[RunMetrics]:
         """Return the runs that say most of a trial: those with fresh seeds, or where there are none the others."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from actors.formatting import counted
-from simulation.reporting.expectation_report import ExpectationResult, in_words
+from simulation.reporting.expectations import ExpectationResult, in_words
 from simulation.reporting.html.words import count
 
 if TYPE_CHECKING:

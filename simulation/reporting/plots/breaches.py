@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from actors.formatting import counted, plain_number
+from actors.formatting import counted, duration_text, instant_text
 from simulation.reporting.fault_windows import Span
 from simulation.reporting.plots.breakers import openings
 from simulation.reporting.plots.source import PlottedRun, end_of, requests_where, rows_where
 from simulation.results.counters import OPEN_STATES
-from simulation.results.formatting import duration_text
 from simulation.results.tables import transitions_of
 from simulation.scenario import Expectation
 from simulation.scenario.metrics import QUANTILES, WINDOWS, WITHIN, WITHIN_S
@@ -187,7 +186,7 @@ def _joined(edges: Times, marked: npt.NDArray[np.bool_]) -> tuple[Span, ...]:
 
 
 def _from_to(first_s: float, last_s: float, what: str = "") -> str:
-    first, last = duration_text(first_s), duration_text(last_s)
+    first, last = instant_text(first_s), instant_text(last_s)
     return f"{what}at {first}" if first == last else f"{what}from {first} to {last}"
 
 
@@ -219,7 +218,7 @@ def _counts(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach |
         return None
     from_s = float(at_s[order[place]])
     noun = _NOUNS[scope.metric[-1]]
-    text = f"the {_ordinal(place + 1)} {noun} came at {duration_text(from_s)}, the last at {duration_text(at_s.max())}"
+    text = f"the {_ordinal(place + 1)} {noun} came at {instant_text(from_s)}, the last at {instant_text(at_s.max())}"
     named = dict.fromkeys(str(ids[at]) for at in order[place:] if ids[at] is not None)
     return Breach(text, ((from_s, scope.to_s),), tuple(named)[:IDS_MAX])
 
@@ -290,13 +289,8 @@ def _busy_seconds(run: PlottedRun, expectation: Expectation, scope: Scope) -> Br
     spans = _joined(np.arange(len(counts) + 1.0), above)
     at = int(counts.argmax())
     seconds = counted(int(above.sum()), "second")
-    return Breach(
-        f"in {seconds}, the first at {_at(spans[0][0])}; most at {_at(at)}: {counts[at]:,.0f}", spans, most_s=at + 0.5
-    )
-
-
-def _at(seconds: float) -> str:
-    return duration_text(float(seconds))
+    text = f"in {seconds}, the first at {instant_text(spans[0][0])}; most at {instant_text(at)}: {counts[at]:,.0f}"
+    return Breach(text, spans, most_s=at + 0.5)
 
 
 def _amplified(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
@@ -332,7 +326,7 @@ def _open_times(run: PlottedRun, expectation: Expectation, scope: Scope) -> Brea
     for start_s, stop_s in spans:
         if stop_s - start_s > left_s:
             broke_s = start_s + left_s
-            return Breach(f"open for that long at {duration_text(broke_s)}", ((broke_s, scope.to_s),))
+            return Breach(f"open for that long at {instant_text(broke_s)}", ((broke_s, scope.to_s),))
         left_s -= stop_s - start_s
     return None
 
@@ -345,8 +339,8 @@ def _backlog(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach 
         return None
     from_s = fault.ends_at + expectation.value
     until_s = end_of(run) if cleared_s is None else fault.ends_at + cleared_s
-    after = f"{plain_number(expectation.value)} s after the end of the fault at {duration_text(fault.ends_at)}"
-    text = f"still there {after}" + ("" if cleared_s is None else f", cleared at {duration_text(until_s)}")
+    after = f"{duration_text(expectation.value)} after the end of the fault at {instant_text(fault.ends_at)}"
+    text = f"still there {after}" + ("" if cleared_s is None else f", cleared at {instant_text(until_s)}")
     return Breach(text, ((from_s, until_s),)) if from_s < until_s else None
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from actors.formatting import instant_text
 from actors.messages import BreakerState
 from simulation.reporting.fault_windows import Window
 from simulation.reporting.plots import findings
@@ -167,7 +168,7 @@ def found_of_breakers(
         return f"{first} {opens} {duration_text(fault[1])} into {fault[0]}{rest}"
     of_all = f"{len(moved):,} of {len(breakers):,} opened, " if len(breakers) > 1 else ""
     how = "first opened " if len(breakers) == 1 else "first " if len(moved) > 1 else ""
-    return f"{of_all}{first} {how}at {duration_text(at_s)}"
+    return f"{of_all}{first} {how}at {instant_text(at_s)}"
 
 
 def opened_in(at_s: float, faults: Sequence[tuple[str, Window]]) -> tuple[str, float] | None:

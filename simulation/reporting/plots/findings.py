@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from actors.formatting import counted
+from actors.formatting import counted, instant_text
 from simulation.results.formatting import duration_text
 from simulation.scenario.metrics import NEVER
 
@@ -37,7 +37,7 @@ def of_a_level(highest: int, at_s: float, last: int, what: str) -> str:
         return f"never any {what}"
     at_the_end = f", {last:,} at the end" if last and last != highest else ""
     noun = what.removesuffix("s") if highest == 1 and what.endswith("letters") else what
-    return f"at most {highest:,} {noun}, at {duration_text(at_s)}{at_the_end}"
+    return f"at most {highest:,} {noun}, at {instant_text(at_s)}{at_the_end}"
 
 
 def of_the_times(times_s: npt.NDArray[np.float64], *, short: bool = False) -> str:

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from actors.formatting import plain_number
+from simulation.reporting.expectations import ExpectationResult, in_words
 from simulation.reporting.plots.layout import FAILS, GREY, HOLDS, TEXT_SIZE, TITLE_SIZE, TOP, WIDTH
 from simulation.reporting.plots.source import PlottedRun
 from simulation.reporting.plots.text import cut, drawable, wrap
-from simulation.results.formatting import NOTHING, quantile_text, value_text
-from simulation.running.deciding import decision_text
+from simulation.results.formatting import quantile_text
 
 INDENT = 0.3
 ROOM = WIDTH - 2 * INDENT
@@ -33,7 +32,6 @@ def header(result: PlottedRun) -> list[Line]:
     """Return the lines above the panels."""
     scenario, summary = result.scenario, result.summary
     result_text, color = _result_text(summary["expectations"])
-    told = [decision_text(*each) for each in zip(scenario.expect, summary["expectations"], strict=True)]
     return [
         *(
             Line(text, 0.3, TITLE_SIZE, weight="bold")
@@ -41,7 +39,7 @@ def header(result: PlottedRun) -> list[Line]:
         ),
         *(Line(text, color=GREY) for text in wrap(scenario.description, ROOM, TEXT_SIZE, DESCRIPTION_LINES_MAX)),
         Line(f"{result_text}  ·  seed {summary['seed']}", LINE + 0.07, color=color, weight="bold"),
-        *(Line(cut(drawable(text), ROOM, TEXT_SIZE), color=FAILS) for text in _failures(summary["expectations"], told)),
+        *(Line(cut(drawable(text), ROOM, TEXT_SIZE), color=FAILS) for text in _failures(in_words(result))),
         Line(_counts(summary)),
     ]
 
@@ -62,11 +60,9 @@ def write_header(figure: Figure, lines: list[Line], height: float) -> None:
         )
 
 
-def _failures(expectations: list[dict[str, Any]], told: list[str]) -> list[str]:
-    failed = [each for each in zip(expectations, told, strict=True) if each[0]["holds"] is False]
-    lines = [
-        f"does not hold: {one['text']} — it {decided or 'is ' + _figure(one)}" for one, decided in failed[:FAILURES_MAX]
-    ]
+def _failures(expectations: list[ExpectationResult]) -> list[str]:
+    failed = [each for each in expectations if each.holds is False]
+    lines = [f"does not hold: {each.text} — it {each.decided or each.words}" for each in failed[:FAILURES_MAX]]
     return lines if len(failed) <= FAILURES_MAX else [*lines, f"and {len(failed) - FAILURES_MAX} more"]
 
 
@@ -81,11 +77,6 @@ def _result_text(expectations: list[dict[str, Any]]) -> tuple[str, str]:
         return f"{mark} {holding} of {len(expectations)} {noun} {verb}, {undecided} undecided", color
     mark, color = ("✓", HOLDS) if holding == len(expectations) else ("✗", FAILS)
     return f"{mark} {holding} of {len(expectations)} {noun} {verb}", color
-
-
-def _figure(expectation: dict[str, Any]) -> str:
-    text = value_text(expectation, lambda value: plain_number(value, 6))
-    return "undefined: nothing was counted" if text == NOTHING else text
 
 
 def _counts(summary: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from actors.formatting import counted, plain_number
+from actors.formatting import counted, instant_text, plain_number
 from simulation.reporting.fault_windows import Window
 from simulation.reporting.plots.breakers import first_openings, open_times, opened_in
 from simulation.reporting.plots.canvas import size_in
@@ -46,7 +46,7 @@ def in_flight_note(result: PlottedRun, highest: int, at_s: float) -> list[str]:
     end_s, left = result.summary["simulated_s"], result.summary["in_flight"]
     if highest == 0:
         return ["0 throughout"]
-    return [f"highest {highest:,}, at {duration_text(min(at_s, end_s))}", f"{left:,} at the end"]
+    return [f"highest {highest:,}, at {instant_text(min(at_s, end_s))}", f"{left:,} at the end"]
 
 
 def dlq_note(result: PlottedRun) -> list[str]:
