@@ -147,6 +147,8 @@ class Actor(HookedActor):
     supervision: ClassVar[Supervision] = Supervision()
     mailbox: ClassVar[Mailbox] = Mailbox()
     _incarnation: Incarnation
+    _stands_at: ClassVar[str] = ""
+    """By which name an observer of turns knows its place in its process, also while it is down."""
     _routes: ClassVar[dict[type, str]] = {}
     """By type of message, the name of its handler."""
     _async_routes: ClassVar[tuple[type, ...]] = ()
@@ -320,6 +322,15 @@ class Actor(HookedActor):
         return DeadlineScope(self.system, self, None if delay == math.inf else ns(delay))
 
     # Hooks
+
+    @classmethod
+    def _place_of(cls, *_args: Any) -> tuple[str, str] | None:
+        """Return the place of an actor whose constructor gets these arguments; None: it has none."""
+        return (cls._stands_at, "") if cls._stands_at else None
+
+    @property
+    def _place(self) -> tuple[str, str] | None:
+        return self._place_of(*self._incarnation.args)
 
     def _takes_up(self, message: Any) -> bool:
         """Tell whether to handle a message that stood in the mailbox while this actor was down, or busy.

@@ -10,6 +10,7 @@ import msgspec
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed, Promise
 from actors.kernel.runtime import Runtime
+from actors.kernel.turns import takes_turn
 
 
 class ScheduledCall(msgspec.Struct, frozen=True):
@@ -29,6 +30,7 @@ class Environment(Actor):
     """Whether it is making a scheduled call: then the clock of the system shows the instant of that call."""
 
     @handles(ScheduledCall)
+    @takes_turn("call", lambda _, call: call.function)
     def on_call(self, call: ScheduledCall) -> None:
         self.acts = True
         try:

@@ -118,6 +118,11 @@ class ActorSystem(Intercepted, ABC):
         for interceptor in reversed(interceptors):
             put_in(interceptor, self, self._lifecycle)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether more messages wait to be handled at this instant."""
+        return bool(self._ready)
+
     @abstractmethod
     def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
         """Have `message` come to `actor` at an instant; one in the past is now."""

@@ -95,6 +95,7 @@ class AdminAlert(Actor):
     """
 
     supervision = Supervision(then="restart")
+    _stands_at = "alert"
 
     def __init__(self, notify: Notify | None = None, quiet_for: float = 300.0) -> None:
         super().__init__()

@@ -38,6 +38,11 @@ class Channel(Actor):
         self._timeout_ns = ns(lane.config.timeout)
         self._stages = stages
 
+    @classmethod
+    def _place_of(cls, *args: Any) -> tuple[str, str]:
+        lane: Lane = args[1]
+        return "channel", f"{lane.name.partition('/')[0]}/{lane.provider_name}"
+
     def on_start(self) -> None:
         assert self._stages.circuit_breaker is not None
         self._breaker = self._stages.circuit_breaker.actor

@@ -19,6 +19,7 @@ from actors.domain.attempts import EXPIRED, Admitted, Attempt, FlushQueue, Reque
 from actors.instants import sooner
 from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
+from actors.kernel.turns import takes_turn
 from actors.messages import BreakerState, BreakerTransitioned, Message, NotificationChannel
 from actors.pipeline.before_providers import BeforeProviders
 from actors.pipeline.blocked import (
@@ -93,6 +94,8 @@ class _HalfOpenTimes:
 class CircuitBreakerActor(Stage):
     """Lets attempts through to the providers of a channel, and learns from their outcomes."""
 
+    _stands_at = "breaker"
+
     def __init__(self, channel: NotificationChannel, config: ChannelConfig, stages: Stages) -> None:
         super().__init__(channel, stages)
         self._fails_when_open = config.circuit_breaker.when_open == "fail"
@@ -154,6 +157,7 @@ class CircuitBreakerActor(Stage):
             self.set_timer()
 
     @handles(Performed)
+    @takes_turn("answer")
     def on_performed(self, performed: Performed) -> None:
         admitted: Admitted = performed.request
         self._has_news = False
@@ -185,6 +189,7 @@ class CircuitBreakerActor(Stage):
             self._look_after((host,) if may_go else ())
 
     @handles(OperateBreaker)
+    @takes_turn("override", lambda breaker, order: (breaker._place, order), when_told=True)
     def on_operate(self, order: OperateBreaker) -> bool:
         changed = [
             lane.override(BreakerEvent(order.order), self.now_ns)

@@ -16,6 +16,7 @@ from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.kernel.futures import Future
+from actors.kernel.turns import takes_turn
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -138,6 +139,7 @@ class DeadLetterQueue(Actor):
     """
 
     supervision = Supervision(then="escalate")
+    _stands_at = "dlq"
 
     def __init__(
         self, store: Store, wiring: Wiring, log: bool = True, bounds: DeadLettersConfig = KEEP_ALL_LETTERS
@@ -185,7 +187,7 @@ class DeadLetterQueue(Actor):
         )
 
     def _is_on_its_way(self, notification_id: str) -> bool:
-        """Tell whether a notification is on its way into the queue (its death is not durable yet), or out of it."""
+        # Into the queue, as its death is not durable yet, or out of it.
         return notification_id in self._commits.under_way or notification_id in self._redrives.taken
 
     def on_start(self) -> None:
@@ -198,7 +200,6 @@ class DeadLetterQueue(Actor):
         self._redrive_all()
 
     def _take_in(self, letter: DeadLetterMessage) -> None:
-        """Have a letter redriven in its turn, unless it has left the queue while its message lay in the mailbox."""
         redriver, notification_id = self._redrivers.get(letter.channel), letter.notification_id
         if redriver is None or self._is_on_its_way(notification_id):
             return
@@ -215,6 +216,7 @@ class DeadLetterQueue(Actor):
         self._to_handler(redrive)
 
     @handles(DeadLetterMessage)
+    @takes_turn("letter")
     def on_dead_letter(self, letter: DeadLetterMessage) -> None:
         self._store.keep_letter(letter)
         self._take_in(letter)
@@ -270,6 +272,7 @@ class DeadLetterQueue(Actor):
         return True
 
     @handles(SubmitRedrive)
+    @takes_turn("redrive-order", when_told=True)
     def on_submit_redrive(self, submit: SubmitRedrive) -> None:
         order = submit.order
         letter = self.letter(order.notification_id)
@@ -298,6 +301,7 @@ class DeadLetterQueue(Actor):
         return True
 
     @handles(SubmitDiscard)
+    @takes_turn("discard-order", when_told=True)
     def on_submit_discard(self, submit: SubmitDiscard) -> None:
         order = submit.order
         letter = self.letter(order.notification_id)
@@ -325,6 +329,7 @@ class DeadLetterQueue(Actor):
         self._redrive_next(redriver)
 
     @handles(_RedriveNext)
+    @takes_turn("redrive")
     def on_redrive_next(self, message: _RedriveNext) -> None:
         self._redrive_next(self._redrivers[message.channel])
 
@@ -360,6 +365,7 @@ class DeadLetterQueue(Actor):
         return count - sum(map(self._store.is_dead_letter, self._redrives.taken)) > self._at_most
 
     @handles(_LookAtBounds)
+    @takes_turn("ages")
     def on_look_at_bounds(self, _: _LookAtBounds) -> None:
         if self._timer is not None:
             self._timer.cancel()  # one that an earlier incarnation set has fired
@@ -390,14 +396,8 @@ class DeadLetterQueue(Actor):
         self, letter: DeadLetterMessage, reason: str, by: str | None = None, answer: Future[bool] | None = None
     ) -> None:
         self._take_out(letter)
-        event = DeadLetterDiscarded(
-            at_ns=self.now_ns,
-            epoch_ns=self.epoch_ns,
-            notification_id=letter.notification_id,
-            channel=letter.channel,
-            reason=reason,
-            by=by,
-        )
+        of: Any = {"notification_id": letter.notification_id, "channel": letter.channel}
+        event = DeadLetterDiscarded(at_ns=self.now_ns, epoch_ns=self.epoch_ns, reason=reason, by=by, **of)
         try:
             effect = self._store.commit(event, letter.command)
         except StoreError:
@@ -411,6 +411,7 @@ class DeadLetterQueue(Actor):
             self.perform(effect, _Discarding(event, answer))
 
     @handles(Performed)
+    @takes_turn("discarded")
     def on_performed(self, performed: Performed) -> None:
         discarding: _Discarding = performed.request
         self._wiring.discards.pop(discarding.event.notification_id, None)

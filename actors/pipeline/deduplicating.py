@@ -24,6 +24,7 @@ import msgspec
 from actors.domain.attempts import Admitted, Attempt, FlushQueue
 from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
+from actors.kernel.turns import takes_turn
 from actors.messages import DeferralCause, NotificationChannel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.rate_limiter import RateLimiterActor
@@ -138,6 +139,7 @@ class DeduplicatingBreaker(_QuietOfCopies, CircuitBreakerActor):
         return lambda admitted: to_channel(self._in_flight.admit(admitted))
 
     @handles(Performed)
+    @takes_turn("answer", lambda *_: None)  # that was when it came to the relay
     def on_performed(self, performed: Performed) -> None:
         if self._in_flight.settle(performed.request):
             super().on_performed(performed)

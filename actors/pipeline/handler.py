@@ -25,6 +25,7 @@ from actors.errors import (
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Performed
 from actors.kernel.supervision import Restarted
+from actors.kernel.turns import takes_turn
 from actors.messages import (
     DeadLetterMessage,
     DeferralCause,
@@ -65,6 +66,7 @@ class Handler(Actor):
     """
 
     supervision = Supervision(then="escalate")
+    _stands_at = "handler"
 
     def __init__(
         self,
@@ -130,6 +132,7 @@ class Handler(Actor):
         self.on_look_at_backlog()
 
     @handles(LookAtBacklog)
+    @takes_turn("backlog")
     def on_look_at_backlog(self, _: LookAtBacklog = LOOK_AT_BACKLOG) -> None:
         """Let notifications of the backlog go on in their turn. One look more does no harm."""
         for delivery in self._agenda.turns():
@@ -176,6 +179,7 @@ class Handler(Actor):
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @handles(SendNotification)
+    @takes_turn("command", when_told=True)
     def on_send_notification(self, command: SendNotification) -> Acceptance:
         """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
@@ -185,6 +189,7 @@ class Handler(Actor):
             return Acceptance.REFUSED
 
     @handles(Submit)
+    @takes_turn("submit", when_told=True)
     def on_submit(self, submit: Submit) -> None:
         self.intake.submit(submit)
 
@@ -216,6 +221,7 @@ class Handler(Actor):
             self._wait(delivery)
 
     @handles(GoOn)
+    @takes_turn("go-on", lambda handler, go: go.delivery if handler.deliveries.may_go_on(go.delivery) else None)
     def on_go_on(self, message: GoOn) -> None:
         delivery = message.delivery
         if self.deliveries.may_go_on(delivery):
@@ -223,6 +229,7 @@ class Handler(Actor):
             self._prepare(delivery)
 
     @handles(*CANCELLING)
+    @takes_turn("cancel", when_told=True)
     def on_cancel(self, order: OfCancelling) -> None:
         self._cancelling.carry_out(order)
 
@@ -270,6 +277,7 @@ class Handler(Actor):
             delivery.take_back()
 
     @handles(Performed)
+    @takes_turn("commit")
     def on_performed(self, performed: Performed) -> None:
         request = performed.request
         if type(request) is Commit:

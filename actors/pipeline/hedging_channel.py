@@ -8,6 +8,7 @@ from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Provider, Unsent
 from actors.kernel.actor import handles
 from actors.kernel.async_handlers import failure
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
+from actors.kernel.turns import takes_turn
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
 from actors.pipeline.channel import Channel, ending_in_an_outcome
 from actors.pipeline.lane import Lane
@@ -139,6 +140,7 @@ class HedgingChannel(Channel):
     # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     @handles(Performed)
+    @takes_turn("copy", lambda channel, performed: (channel._place, performed))
     def on_performed(self, performed: Performed) -> None:
         copy: _Copy = performed.request
         flight, outcome = copy.flight, performed.result
@@ -229,6 +231,7 @@ class HedgingChannel(Channel):
         return flight.gets_more and flight.incarnation is self._incarnation_mark and at_ns < flight.deadline_ns
 
     @handles(_Hedge)
+    @takes_turn("hedge", lambda channel, hedge: (channel._place, hedge.flight))
     def on_hedge(self, message: _Hedge) -> None:
         flight = message.flight
         if flight.planned is not message:

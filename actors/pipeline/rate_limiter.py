@@ -23,6 +23,8 @@ class RateLimiterActor(Stage):
 
     is_charged_here = False
 
+    _stands_at = "limiter"
+
     def __init__(self, channel: NotificationChannel, config: RateLimitConfig, stages: Stages) -> None:
         super().__init__(channel, stages)
         assert stages.limiter is not None

@@ -9,6 +9,7 @@ from actors.domain.attempts import EXPIRED, Attempt, Rejected, Requeued, is_too_
 from actors.instants import sooner
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable
+from actors.kernel.turns import takes_turn
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred, RecordedEvent
 from actors.pipeline.orders import Withdraw
 from actors.pipeline.wiring import Stages
@@ -47,7 +48,12 @@ class Stage(Actor):
         assert self._stages.handler is not None
         self.tell_handler = self.route(self._stages.handler)
 
+    @classmethod
+    def _place_of(cls, *args: Any) -> tuple[str, str]:
+        return cls._stands_at, args[0]
+
     @handles(_Advance)
+    @takes_turn("look", lambda stage, _: stage._place)
     def on_advance(self, _: _Advance) -> None:
         self._timer = None
         self._advance()

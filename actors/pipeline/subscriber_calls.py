@@ -14,6 +14,7 @@ from actors.kernel.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, h
 from actors.kernel.async_handlers import failure
 from actors.kernel.effects import Cancellable
 from actors.kernel.futures import Future
+from actors.kernel.turns import takes_turn
 from actors.messages import SendNotification
 from actors.pipeline.orders import Acceptance
 
@@ -124,6 +125,7 @@ class PlainSubscriber(Actor):
         self._submit = submit
 
     @handles(SubscriberCall)
+    @takes_turn("subscriber", lambda subscriber, call: (call, subscriber.actor_urn), when_told=True)
     def on_call(self, call: SubscriberCall) -> None:
         publication = call.publication
         try:
@@ -148,6 +150,7 @@ class AsyncSubscriber(PlainSubscriber):
         self._timeout = timeout
 
     @handles(SubscriberCall)
+    @takes_turn("subscriber", lambda subscriber, call: (call, subscriber.actor_urn), when_told=True)
     def on_call(self, call: SubscriberCall) -> None:
         run = _AsyncCall(self, call)
         task = self.spawn(_Task)

@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 from actors.domain.store import BreakerVote, LeaseRenewed, LettersChanged, News, NodesChanged, StoredHistory, Takeover
 from actors.errors import Overtaken
 from actors.kernel.effects import Effect, Foreseen, Promise
+from actors.kernel.turns import takes_turn
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -83,6 +84,7 @@ class SharedMemory:
         """The nodes that have a lease, by number."""
         self.nodes = {number: NodeStore(self, whole, number, has_leases=has_leases) for number in numbers}
 
+    @takes_turn("told")
     def tell_others(self, store: NodeStore, news: LettersChanged) -> None:
         for other in self.nodes.values():
             if other is not store:
@@ -101,6 +103,7 @@ class SharedMemory:
         known_ns = now_ns + self._share_latency_ns.get(breaker, 0)
         self.clock.call_at(known_ns, partial(self._is_known, number, breaker, host, now_ns + open_ns, now_ns))
 
+    @takes_turn("known", lambda _, *said: said)
     def _is_known(self, number: int, breaker: str, host: str, until_ns: int, _said_ns: int) -> None:
         """Take in what a node has said, unless its lease has ended meanwhile."""
         if number not in self.living:
@@ -218,6 +221,7 @@ class NodeStore(MemoryStore):
             self._was_refused = False
             self.hear(LeaseRenewed())
 
+    @takes_turn("settle", lambda store: store.number)
     def _settle(self) -> None:
         clock = self._shared.clock
         while self._waiting and not self._is_cut_off and self._waiting[0].durable_ns <= clock.now_ns:

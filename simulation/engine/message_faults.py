@@ -25,6 +25,7 @@ from actors.kernel.effects import Cancellable, Effect, Performed
 from actors.kernel.interceptors import Interceptor, Next
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
+from actors.kernel.turns import takes_turn
 from actors.messages import NotificationChannel
 from actors.settings.distributions import Draw
 from actors.settings.faults import FaultConfig
@@ -83,6 +84,7 @@ class _Relay(Actor):
         self._to_breaker = self.route(self._breaker)
 
     @handles(Performed)
+    @takes_turn("answer", lambda relay, performed: performed if relay._breaker.is_alive() else None)
     def on_performed(self, performed: Performed) -> None:
         if self._breaker.is_alive():  # else its process is gone
             self._to_breaker(performed)
@@ -101,6 +103,7 @@ class _Post(Actor):
     """Brings what is late when it is due, and ahead of all else that follows then."""
 
     @handles(_Late)
+    @takes_turn("late", lambda _, late: late.number)
     def on_late(self, late: _Late) -> None:
         self.system._post(late.actor, late.message)
 

@@ -9,6 +9,7 @@ import msgspec
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.futures import Future
+from actors.kernel.turns import takes_turn
 from actors.messages import DeadLetterMessage
 from actors.notifier import Pipeline
 from actors.pipeline.circuit_breaker import OperateBreaker
@@ -55,6 +56,7 @@ class Operator(Actor):
             self.at(ns(operation.at), _Act(operation))
 
     @handles(_Act)
+    @takes_turn("operate", lambda _, act: act.operation)
     def on_act(self, act: _Act) -> None:
         for pipeline in self._pipelines():
             if act.operation.breaker is not None:

@@ -30,6 +30,7 @@ from actors.kernel.actor import ActorRef
 from actors.kernel.futures import Future
 from actors.kernel.node import Node
 from actors.kernel.system import ActorSystem
+from actors.kernel.turns import takes_turn
 from actors.messages import ActorFailed, BreakerTransitioned, NodeTookOver, NotificationRequested, SendNotification
 from actors.notifier import Pipeline
 from actors.pipeline.orders import Acceptance, Submit
@@ -286,6 +287,8 @@ class Service:
         self._lease_ns = ns(nodes.takeover_after)
         self._used_ns = int(SHARE * self._lease_ns)
         """For how long of its lease a node that is cut off goes on."""
+        self.routed: Callable[[str, str, int], None] | None = None
+        """Gets the user, the recipient and the process of each arrival."""
         self._clients: list[ActorRef[Clients]] = []
         self._sources: list[ActorRef[Source]] = []
         """Those that may offer once more what was refused, or have something on its way as the run ends."""
@@ -404,12 +407,18 @@ class Service:
     def send(self, command: SendNotification, refuse: Refuse) -> None:
         """Send a command to a process; `refuse` is told if it is not accepted."""
         user = command.user_id
-        self._process_for(command.recipient if user is None else user, command.recipient).send(command, refuse)
+        self._route(command.recipient if user is None else user, command.recipient).send(command, refuse)
 
     def announce(self, event: Any, refuse: Refuse) -> None:
         """Publish a domain event on the bus of a process; `refuse` is told if it is not."""
         address = event.email if hasattr(event, "email") else event.customer_email
-        self._process_for(event.user_id, address).announce(event, refuse)
+        self._route(event.user_id, address).announce(event, refuse)
+
+    def _route(self, user: str, recipient: str) -> Process:
+        process = self._process_for(user, recipient)
+        if self.routed is not None:
+            self.routed(user, recipient, process.number)
+        return process
 
     def _process_for(self, user: str, recipient: str) -> Process:
         """Return the process that an arrival is routed to: one that is there, if any is."""
@@ -491,6 +500,7 @@ class Service:
         for clients in self._clients:
             clients.tell(Forgotten(known))
 
+    @takes_turn("takeover", lambda _, gone, starts: (gone.node.number, starts))
     def _take_over(self, gone: Process, starts: int) -> None:
         """Have those that are there take over what one had, unless it has come back."""
         if not gone.is_down or gone.starts != starts:
@@ -523,6 +533,7 @@ class Service:
         self._system.call_at(ends_ns, self._look_who_is_there)
         self._system.call_at(now_ns + self._lease_ns, self._end_leases)
 
+    @takes_turn("reconnect")
     def reconnect(self, processes: Sequence[Process]) -> None:
         """Have processes reach the store again, those that no other partition keeps from it."""
         for process in processes:
@@ -534,6 +545,7 @@ class Service:
     def _has_lease(self, process: Process) -> bool:
         return not process.partitions or self._system.now_ns < process.cut_off_ns + self._used_ns
 
+    @takes_turn("leases", lambda service: service.processes)
     def _end_leases(self) -> None:
         """End those whose lease is over, if there is a node that reaches the store."""
         over_ns, living = self._system.now_ns - self._lease_ns, self.living

@@ -24,6 +24,7 @@ import msgspec
 from actors.errors import RetrylabError
 from actors.instants import ns
 from actors.kernel.actor import Actor, ActorRef, Supervision, handles
+from actors.kernel.turns import takes_turn
 from actors.messages import NotificationChannel
 from actors.notifier import Pipeline
 from actors.settings.faults import FLEET_FAULT_KEYS, FaultConfig
@@ -86,6 +87,7 @@ class FaultInjector(Actor):
             self.at(ns(fault.at), _Inject(fault))
 
     @handles(_Inject)
+    @takes_turn("inject", lambda _, inject: inject.fault)
     def on_inject(self, inject: _Inject) -> None:
         fault = inject.fault
         if fault.clock_step is not None:
@@ -128,6 +130,7 @@ class FaultInjector(Actor):
             self._bring_back(processes)
 
     @handles(_Stop)
+    @takes_turn("stop", lambda _, stop: [stop.process])
     def on_stop_node(self, stop: _Stop) -> None:
         """Have a node that is there get nothing new, and end when it is drained."""
         if not stop.process.is_down:
@@ -135,6 +138,7 @@ class FaultInjector(Actor):
             self.after(stop.drain, _IsDrained(stop, stop.process.starts))
 
     @handles(_IsDrained)
+    @takes_turn("drained", lambda _, drained: [drained.stop.process])
     def on_is_drained(self, drained: _IsDrained) -> None:
         process = drained.stop.process
         if process.is_down or process.starts != drained.starts:
@@ -146,6 +150,7 @@ class FaultInjector(Actor):
             self.after(drained.stop.back_after, _Restart([process]))
 
     @handles(_Restart)
+    @takes_turn("back", lambda _, restart: restart.processes)
     def on_restart(self, restart: _Restart) -> None:
         self._bring_back(restart.processes)
 

@@ -19,6 +19,7 @@ import msgspec
 from actors.errors import ConfigurationError
 from actors.instants import ns, seconds, utc
 from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.turns import OTHER, takes_turn
 from actors.messages import (
     NotificationChannel,
     NotificationMovedToDeadLetter,
@@ -142,6 +143,7 @@ class Source(Actor):
             self.at(first_ns, _ARRIVE)
 
     @handles(_Arrive)
+    @takes_turn(OTHER)
     def on_arrive(self, _: _Arrive) -> None:
         self._send(self._make(self._arrived))
         self._arrived += 1
@@ -174,6 +176,7 @@ class Source(Actor):
         self.after(self._resend.after, _SEND_AGAIN)
 
     @handles(_SendAgain)
+    @takes_turn(OTHER)
     def on_send_again(self, _: _SendAgain) -> None:
         if not self._run_ends:
             again = self._to_send_again.popleft()  # each waits for as long as the others
@@ -241,6 +244,7 @@ class Clients(Actor):
             self.system.set_timer(next_ns, self, _Next(client))
 
     @handles(_Next)
+    @takes_turn(OTHER)
     def on_next(self, message: _Next) -> None:
         self._look_out_for_standstill()
         notification = self._make(self._count)

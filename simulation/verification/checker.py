@@ -87,7 +87,7 @@ class Checker:
     def interceptors(self) -> list[Interceptor]:
         """What the system that is checked needs."""
         watches: list[Interceptor] = [] if self._message_watch is None else [self._message_watch]
-        return watches if self.lock_step is None else [*watches, self.lock_step.watch]
+        return watches if self.lock_step is None else self.lock_step.round(watches)
 
     def watch(self, system: ActorSystem) -> None:
         """Look at what goes on in a system, on which nothing has been started yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from actors.policies.retry.policy import RetryPolicy
 from actors.storage.shared_memory import NodeStore, SharedMemory
 from simulation.running.service import Process, Service
 from simulation.scenario import load, parse
+from simulation.verification import lockstep
 from simulation.verification.cases import case as validation_case
 from simulation.verification.cases.procedure import find
 from simulation.verification.checking import world_of
@@ -449,3 +451,9 @@ def test_many_seeds_go_on_where_they_stopped(tmp_path, capsys):
     assert main(["--seeds", "0:3", "--out", str(out), str(path)]) == 0
     assert [line.split()[0] for line in out.read_text().splitlines()] == ["0", "1", "2"]
     assert "1 seeds, 0 differ" in capsys.readouterr().out
+
+
+def test_it_reads_nothing_private_of_the_product_and_knows_no_class_by_its_name():
+    tree = ast.parse(Path(lockstep.__file__).read_text())
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")]
+    assert {ast.unparse(node) for node in attributes if ast.unparse(node.value) not in ("self", "super()")} == set()

@@ -1,0 +1,159 @@
+"""Turns: what a system reports of its actors to an observer, which sees nothing of how they are made.
+
+A handler, or a function that the environment calls, says by a mark what its turn is called and what it is about::
+
+    @handles(LookAtBacklog)
+    @takes_turn("backlog")
+    def on_look_at_backlog(self, _: LookAtBacklog) -> None: ...
+
+A system with :func:`interceptors_for` an observer reports each. Any other system never looks at the marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from actors.kernel.actor import NOTHING, Actor
+from actors.kernel.interceptors import Interceptor, Next
+from actors.kernel.mailbox import opened
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+RESTART, OTHER = "restart", "other"
+
+
+class TurnObserver(Protocol):
+    """Learns whose turn it is. `key` says what a turn is about, and `node` where, of several."""
+
+    waiting_kinds: frozenset[str]
+    """The turns that it wants to know of when they fall due for an actor that is down."""
+
+    def turn(self, kind: str, key: Any, node: int | None, now_ns: int) -> Callable[[], None] | None:
+        """Take note of a turn that begins; what is returned is called when it has ended."""
+
+    def falls_due(self, kind: str, key: Any, node: int | None, now_ns: int) -> None:
+        """Take note of a turn whose actor is down, so that it waits in the mailbox."""
+
+    def told(self, kind: str, key: Any, node: int | None) -> None:
+        """Take note of a message that an actor is told now, and whose turn comes later."""
+
+
+class _Mark(NamedTuple):
+    kind: str
+    key: Callable[..., Any] | None
+    when_told: bool
+
+    def key_of(self, actor: Any, *about: Any) -> Any:
+        """Return what the turn is about; None: it is none."""
+        return about[0] if self.key is None else self.key(actor, *about)
+
+
+def takes_turn(kind: str, key: Callable[..., Any] | None = None, *, when_told: bool = False) -> Callable[[F], F]:
+    """Mark a handler, or a function that the environment calls.
+
+    Args:
+        kind: the name of its turns.
+        key: gets the actor and the message, or what the function is a method of and its arguments, and returns what the
+            turn is about, None where it is no turn; the message when left out.
+        when_told: whether the observer also learns when the message is told.
+    """
+
+    def mark(function: F) -> F:
+        function.__turn__ = _Mark(kind, key, when_told)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def called_turn(function: Callable[..., Any]) -> tuple[str, Any]:
+    """Return the turn of a function that the environment calls."""
+    call = partial(function)  # flattens one that is partial already
+    mark: _Mark | None = getattr(call.func, "__turn__", None)
+    if mark is None:
+        return OTHER, ""
+    return mark.kind, mark.key_of(getattr(call.func, "__self__", None), *call.args)
+
+
+def interceptors_for(observer: TurnObserver) -> tuple[Interceptor, Interceptor]:
+    """Return what reports to an observer: the outermost of a system's interceptors, and the innermost."""
+    return _Told(observer), _Turns(observer)
+
+
+class _Told(Interceptor):
+    """Reports what actors are told."""
+
+    def __init__(self, observer: TurnObserver) -> None:
+        self._observer = observer
+
+    def attach(self, system: Any) -> None:
+        super().attach(system)
+        system._put_round("_teller", self._teller)
+
+    def _teller(self, teller: Next, actor: Actor) -> Callable[[Any], None]:
+        tell: Callable[[Any], None] = teller(actor)
+        marks = {kind: mark for kind, mark in _marks(actor).items() if mark.when_told}
+        if not marks:
+            return tell
+
+        def telling(message: Any) -> None:
+            content, _ = opened(message)
+            mark = marks.get(type(content))
+            if mark is not None and not actor.actor_stopped.is_set():  # else its sender is told so
+                self._observer.told(mark.kind, mark.key_of(actor, content), actor.process.node_number)
+            tell(message)
+
+        return telling
+
+
+class _Turns(Interceptor):
+    """Reports the turns of actors, and the turns that wait in the mailbox of one that is down."""
+
+    def __init__(self, observer: TurnObserver) -> None:
+        self._observer = observer
+
+    def start(self, go_on: Next, actor: Actor) -> None:
+        if actor._incarnation.number and (place := actor._place) is not None:
+            self._observer.turn(RESTART, place, actor.process.node_number, self.system.now_ns)
+        go_on(actor)
+        for kind, mark in _marks(actor).items():
+            if kind in actor._plain:
+                actor._plain[kind] = partial(self._take_turn, mark, actor, actor._plain[kind])
+
+    def _take_turn(self, mark: _Mark, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
+        key = mark.key_of(actor, message)
+        ended = None
+        if key is not None:
+            ended = self._observer.turn(mark.kind, key, actor.process.node_number, self.system.now_ns)
+        if ended is None:
+            return handler(message)
+        try:
+            return handler(message)
+        finally:
+            ended()
+
+    def deliver(self, go_on: Next, actor: Actor, message: Any) -> Any:
+        if actor._accepting is NOTHING and not actor.actor_stopped.is_set():  # else its process is gone
+            mark = _marks(actor).get(type(message))
+            if mark is not None and mark.kind in self._observer.waiting_kinds:
+                key = mark.key_of(actor, message)
+                if key is not None:
+                    self._observer.falls_due(mark.kind, key, actor.process.node_number, self.system.now_ns)
+        return go_on(actor, message)
+
+
+def _marks(actor: Actor) -> dict[type, _Mark]:
+    """Return the marks of an actor's handlers, by kind of message."""
+    cls = type(actor)
+    found: dict[type, _Mark] | None = cls.__dict__.get("_turn_marks")
+    if found is None:
+        marks = {kind: _mark_of(cls, name) for kind, name in cls._routes.items()}
+        found = cls._turn_marks = {kind: mark for kind, mark in marks.items() if mark is not None}  # type: ignore[attr-defined]
+    return found
+
+
+def _mark_of(cls: type[Actor], name: str) -> _Mark | None:
+    """Return the mark of a handler: that of the nearest class that has one for it."""
+    marks = (getattr(base.__dict__.get(name), "__turn__", None) for base in cls.__mro__)
+    return next((mark for mark in marks if mark is not None), None)
