@@ -1,6 +1,6 @@
 """Hunt mutants: plant each mistake in a copy of the product, and see what finds it, and after how many seeds.
 
-``python tests/mutants/hunt.py [NAME…] [--strangers] [--seeds 200] [--workers 2]``; exit code 1 when one survives, or
+``python tests/mutants/hunt.py [NAME…] [--strangers] [--without LAW…] [--seeds 200]``; exit code 1 when one survives, or
 where the product itself, without any mistake, breaks: no find counts there.
 """
 
@@ -57,13 +57,14 @@ class Hunt:
     """Where the product breaks without the mistake too; nothing is found there."""
 
 
-def hunt(mutant: Mutant, seeds: int = 200, *, shipped: bool = True) -> Hunt:
+def hunt(mutant: Mutant, seeds: int = 200, *, shipped: bool = True, without: Sequence[str] = ()) -> Hunt:
     """Plant a mistake in a copy of the product, and lead that over every ground until it breaks.
 
     Args:
         mutant: the mistake.
         seeds: how many of each ground to try at most.
         shipped: whether to try the shipped scenarios too, when all else has been tried.
+        without: the names of laws that are left out.
 
     Raises:
         DoesNotApply: it cannot be planted any more.
@@ -75,8 +76,8 @@ def hunt(mutant: Mutant, seeds: int = 200, *, shipped: bool = True) -> Hunt:
         mutant.plant(copy)
         left = route(seeds, shipped=shipped)
         while True:
-            kill = stalk(copy, left)
-            alarm = None if kill is None else stalk(ROOT, [(kill.ground, kill.seed)])
+            kill = stalk(copy, left, without)
+            alarm = None if kill is None else stalk(ROOT, [(kill.ground, kill.seed)], without)
             if kill is None or alarm is None:
                 return Hunt(mutant, kill, time.monotonic() - began, tuple(false_alarms))
             false_alarms.append(alarm)
@@ -102,12 +103,12 @@ def copy_of_the_product() -> Iterator[Path]:
         yield Path(folder)
 
 
-def stalk(copy: Path, route: Sequence[tuple[str, int]]) -> Kill | None:
+def stalk(copy: Path, route: Sequence[tuple[str, int]], without: Sequence[str] = ()) -> Kill | None:
     """Follow a route with a copy in a process of its own; return the first find."""
     path = os.pathsep.join((str(copy), str(SUPPORT)))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, str(STALKING), str(copy)],
+        [sys.executable, str(STALKING), str(copy), *without],
         input=json.dumps(route),
         env=environment,
         capture_output=True,
@@ -151,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--strangers", action="store_true", help="where no names are given: those of strangers")
     parser.add_argument("--seeds", type=int, default=200, help="how many of each scenario to try at most")
     parser.add_argument("--workers", type=int, default=2, help="how many mutants to hunt at a time")
+    parser.add_argument("--without", metavar="LAW", nargs="+", default=[], help="leave out these laws")
     parser.add_argument("--verbose", action="store_true", help="also say what was broken")
     options = parser.parse_args(arguments)
     mutants = chosen(options.names, strangers=options.strangers)
@@ -158,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     survivors = 0
     false_alarms: dict[tuple[str, int], Kill] = {}
     with ThreadPoolExecutor(options.workers) as pool:
-        for result in pool.map(lambda each: hunt(each, options.seeds), mutants):
+        for result in pool.map(lambda each: hunt(each, options.seeds, without=options.without), mutants):
             survivors += result.kill is None
             false_alarms |= {(alarm.ground, alarm.seed): alarm for alarm in result.false_alarms}
             print(row(result), flush=True)
