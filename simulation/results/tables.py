@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
 
 from actors.domain.requests import Requests
 from actors.instants import NS_PER_S
@@ -58,51 +59,62 @@ COLUMNS_BEFORE = {
 """What columns are called now, by their names in older files: all times are in seconds, and say so."""
 
 ROWS_AT_ONCE = 20_000
-"""So many rows become columns at once: rows take five times what columns do."""
+"""So many events become columns at once: an event that is read from the history takes ten times what its row does."""
 
-_OUTCOMES = {
-    NotificationSent: SENT,
-    NotificationMovedToDeadLetter: "dead_lettered",
-    NotificationSuppressed: "suppressed",
-}
-_OUTCOME_NAMES = (IN_FLIGHT, *_OUTCOMES.values())
+_OUTCOMES = (IN_FLIGHT, SENT, "dead_lettered", "suppressed")
+_ENDS: dict[type, int] = {NotificationSent: 1, NotificationMovedToDeadLetter: 2, NotificationSuppressed: 3}
+"""The events that end a notification, each with the place of its outcome among these."""
+
+_LEFT: dict[type, str] = {NotificationRedriven: "redriven", DeadLetterDiscarded: "discarded"}
+"""The events with which a dead letter leaves the queue."""
+
+E = TypeVar("E")
+
+_Columns: TypeAlias = dict[str, "pd.Series[Any]"]
 
 
-class Rows:
-    """The rows of a table in the making.
+def _table(events: Iterable[E], columns: Callable[[list[E]], _Columns]) -> pd.DataFrame:
+    """Return a row for each event; `columns` makes the columns of some events that follow one another."""
+    left, frames = iter(events), list[pd.DataFrame]()
+    while (some := list(islice(left, ROWS_AT_ONCE))) or not frames:
+        frames.append(pd.DataFrame(columns(some)))
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
-    Args:
-        dtypes: of the columns, by their names, in order.
-    """
 
-    def __init__(self, dtypes: Mapping[str, str]) -> None:
-        self._dtypes = dtypes
-        self._rows: list[tuple[Any, ...]] = []
-        self._frames: list[pd.DataFrame] = []
+def _of_types(history: Iterable[RecordedEvent], *types: type) -> Iterator[Any]:
+    return (event for event in history if type(event) in types)
 
-    def add(self, *row: Any) -> None:
-        """Add a row, with a value for each column."""
-        self._rows.append(row)
-        if len(self._rows) == ROWS_AT_ONCE:
-            self._make_columns()
 
-    def frame(self) -> pd.DataFrame:
-        """Return all rows."""
-        if self._rows or not self._frames:
-            self._make_columns()
-        return self._frames[0] if len(self._frames) == 1 else pd.concat(self._frames, ignore_index=True)
+def _text(values: Iterable[str | None]) -> pd.Series[Any]:
+    return pd.Series(list(values), dtype="str")
 
-    def _make_columns(self) -> None:
-        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(self._dtypes)
-        self._frames.append(
-            pd.DataFrame(
-                {
-                    name: pd.Series(list(values), dtype=dtype)
-                    for (name, dtype), values in zip(self._dtypes.items(), columns, strict=True)
-                }
-            )
-        )
-        self._rows = []
+
+def _whole(values: Sequence[int]) -> pd.Series[Any]:
+    return pd.Series(values, dtype="int64")
+
+
+def _flags(values: Sequence[bool]) -> pd.Series[Any]:
+    return pd.Series(values, dtype="bool")
+
+
+def _seconds(instants_ns: Iterable[int | None]) -> pd.Series[Any]:
+    return pd.Series([None if ns is None else ns / NS_PER_S for ns in instants_ns], dtype="float64")
+
+
+def _whose(events: Sequence[NotificationEvent | Request], origins: Origins) -> _Columns:
+    """Return the columns that say which notification an event is of."""
+    ids = [event.notification_id for event in events]
+    entries, classes = origins.entries_and_classes(ids)
+    return {
+        "id": _text(ids),
+        "channel": _text(map(str, [event.channel for event in events])),
+        "entry": _text(entries),
+        "priority": _text(classes),
+    }
+
+
+def _when_and_whose(events: Sequence[NotificationEvent], origins: Origins) -> _Columns:
+    return {"time_s": _seconds([event.at_ns for event in events]), **_whose(events, origins)}
 
 
 def notifications_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
@@ -120,50 +132,53 @@ def notifications_table(history: Iterable[RecordedEvent], scenario: Scenario) ->
         scenario: whose run it is.
     """
     origins = Origins(scenario)
-    rows = Rows(
-        {
-            **dict.fromkeys(("id", "channel", "user", "request", "entry", "priority", "host", "tenant"), "str"),
-            **dict.fromkeys(("requested_at_s", "waited_since_s"), "float64"),
-        }
-    )
     first: dict[str, str] = {}
     numbers: dict[str, int] = {}
     """The rows of those that have not ended for good."""
     outcomes, attempts, finished_at_s = bytearray(), array("q"), array("d")
-    for event in history:
-        kind = type(event)
-        if isinstance(event, NotificationRequested):
-            notification_id, user = event.notification_id, event.user_id
+
+    def accepted() -> Iterator[NotificationRequested]:
+        event: Any
+        for event in history:
+            kind = type(event)
+            if kind is NotificationRequested:
+                numbers[event.notification_id] = len(outcomes)
+                outcomes.append(0)
+                attempts.append(0)
+                finished_at_s.append(math.nan)
+                yield event
+            elif kind is NotificationFailed:
+                attempts[numbers[event.notification_id]] += 1
+            elif kind in _ENDS:
+                is_for_good = kind is not NotificationMovedToDeadLetter
+                number = numbers.pop(event.notification_id) if is_for_good else numbers[event.notification_id]
+                attempts[number] += kind is NotificationSent
+                outcomes[number] = _ENDS[kind]
+                finished_at_s[number] = event.at_ns / NS_PER_S
+            elif kind is NotificationRedriven:
+                number = numbers[event.notification_id]
+                outcomes[number], finished_at_s[number] = 0, math.nan
+
+    def columns(events: list[NotificationRequested]) -> _Columns:
+        for event in events:
             if event.instead_of is not None:
-                first[notification_id] = first.get(event.instead_of, event.instead_of)
-            rows.add(
-                notification_id,
-                str(event.channel),
-                user,
-                first.get(notification_id, notification_id),
-                *origins.entry_and_class(notification_id),
-                _host(event, origins),
-                origins.tenant(notification_id, user),
-                event.at_ns / NS_PER_S,
-                waits_since_ns(event) / NS_PER_S,
-            )
-            numbers[notification_id] = len(outcomes)
-            outcomes.append(0)
-            attempts.append(0)
-            finished_at_s.append(math.nan)
-        elif isinstance(event, NotificationFailed):
-            attempts[numbers[event.notification_id]] += 1
-        elif isinstance(event, (NotificationSent, NotificationMovedToDeadLetter, NotificationSuppressed)):
-            is_for_good = not isinstance(event, NotificationMovedToDeadLetter)
-            number = numbers.pop(event.notification_id) if is_for_good else numbers[event.notification_id]
-            attempts[number] += kind is NotificationSent
-            outcomes[number] = _OUTCOME_NAMES.index(_OUTCOMES[kind])
-            finished_at_s[number] = event.at_ns / NS_PER_S
-        elif isinstance(event, NotificationRedriven):
-            number = numbers[event.notification_id]
-            outcomes[number], finished_at_s[number] = 0, math.nan
-    return rows.frame().assign(
-        outcome=pd.Series([_OUTCOME_NAMES[number] for number in outcomes], dtype="str"),
+                first[event.notification_id] = first.get(event.instead_of, event.instead_of)
+        whose, users = _whose(events, origins), [event.user_id for event in events]
+        return {
+            "id": whose["id"],
+            "channel": whose["channel"],
+            "user": _text(users),
+            "request": _text([first.get(event.notification_id, event.notification_id) for event in events]),
+            "entry": whose["entry"],
+            "priority": whose["priority"],
+            "host": _text([_host(event, origins) for event in events]),
+            "tenant": _text([origins.tenant(event.notification_id, event.user_id) for event in events]),
+            "requested_at_s": _seconds([event.at_ns for event in events]),
+            "waited_since_s": _seconds([waits_since_ns(event) for event in events]),
+        }
+
+    return _table(accepted(), columns).assign(
+        outcome=_text([_OUTCOMES[number] for number in outcomes]),
         attempts=pd.Series(attempts, dtype="int64"),
         finished_at_s=pd.Series(finished_at_s, dtype="float64"),
     )
@@ -209,60 +224,34 @@ def attempts_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.D
     `outcome` is sent, transient, permanent, dead_destination, channel_fault or ambiguous.
     """
     origins = Origins(scenario)
-    rows = Rows(
-        {
-            **dict.fromkeys(("id", "channel", "entry", "priority"), "str"),
-            "attempt": "int64",
-            **dict.fromkeys(("start_s", "end_s"), "float64"),
-            **dict.fromkeys(("outcome", "reason", "provider"), "str"),
-            **dict.fromkeys(("throttled", "refused"), "bool"),
-            "hedges": "int64",
-            **dict.fromkeys(("delay_before_s", "next_retry_at_s"), "float64"),
-        }
-    )
     waits_ns: dict[str, int] = {}
-    for event in history:
-        if not isinstance(event, (NotificationSent, NotificationFailed)):
-            continue
-        notification_id = event.notification_id
-        wait_ns, outcome, reason, next_retry_at_ns = waits_ns.pop(notification_id, None), SENT, None, None
-        throttled = refused = False
-        if isinstance(event, NotificationFailed):
-            outcome, reason = ATTEMPT_OUTCOMES.get(event.kind, event.kind), event.reason
-            throttled, refused, next_retry_at_ns = event.throttled, event.refused, event.next_retry_at_ns
-            if next_retry_at_ns is not None:
-                waits_ns[notification_id] = next_retry_at_ns - event.at_ns
-        rows.add(
-            notification_id,
-            str(event.channel),
-            *origins.entry_and_class(notification_id),
-            event.attempt,
-            event.started_ns / NS_PER_S,
-            event.at_ns / NS_PER_S,
-            outcome,
-            reason,
-            _asked(event),
-            throttled,
-            refused,
-            event.hedges,
-            _seconds_or_none(wait_ns),
-            _seconds_or_none(next_retry_at_ns),
-        )
-    return rows.frame()
 
+    def columns(events: list[NotificationSent | NotificationFailed]) -> _Columns:
+        failures = [event if isinstance(event, NotificationFailed) else None for event in events]
+        refused = [bool(each and each.refused) for each in failures]
+        delays_ns = []
+        for event, failed in zip(events, failures, strict=True):
+            delays_ns.append(waits_ns.pop(event.notification_id, None))
+            if failed and failed.next_retry_at_ns is not None:
+                waits_ns[event.notification_id] = failed.next_retry_at_ns - event.at_ns
+        return {
+            **_whose(events, origins),
+            "attempt": _whole([event.attempt for event in events]),
+            "start_s": _seconds([event.started_ns for event in events]),
+            "end_s": _seconds([event.at_ns for event in events]),
+            "outcome": _text([ATTEMPT_OUTCOMES.get(each.kind, each.kind) if each else SENT for each in failures]),
+            "reason": _text([each.reason if each else None for each in failures]),
+            # Events name a provider where the channel has several. A null for the only one of a channel would be like
+            # that of no provider, and drop the rows of the channel from a `groupby`.
+            "provider": _text([None if no else e.provider or PRIMARY for e, no in zip(events, refused, strict=True)]),
+            "throttled": _flags([bool(each and each.throttled) for each in failures]),
+            "refused": _flags(refused),
+            "hedges": _whole([event.hedges for event in events]),
+            "delay_before_s": _seconds(delays_ns),
+            "next_retry_at_s": _seconds([each.next_retry_at_ns if each else None for each in failures]),
+        }
 
-_PLACED = {"time_s": "float64", **dict.fromkeys(("id", "channel", "entry", "priority"), "str")}
-"""The columns that tell when an event was, and of which notification."""
-
-
-def _placed(event: NotificationEvent, origins: Origins) -> tuple[float, str, str, str | None, str]:
-    """Return what an event has in these columns."""
-    return (
-        event.at_ns / NS_PER_S,
-        event.notification_id,
-        str(event.channel),
-        *origins.entry_and_class(event.notification_id),
-    )
+    return _table(_of_types(history, NotificationSent, NotificationFailed), columns)
 
 
 def upstream_requests_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
@@ -272,11 +261,16 @@ def upstream_requests_table(history: Iterable[RecordedEvent], scenario: Scenario
     first of an attempt are retries of the provider.
     """
     origins = Origins(scenario)
-    rows = Rows({**_PLACED, "provider": "str", "attempt": "int64", "request": "int64"})
-    for event in history:
-        if type(event) is UpstreamRequested:
-            rows.add(*_placed(event, origins), event.provider or PRIMARY, event.attempt, event.number)
-    return rows.frame()
+
+    def columns(events: list[UpstreamRequested]) -> _Columns:
+        return {
+            **_when_and_whose(events, origins),
+            "provider": _text([event.provider or PRIMARY for event in events]),
+            "attempt": _whole([event.attempt for event in events]),
+            "request": _whole([event.number for event in events]),
+        }
+
+    return _table(_of_types(history, UpstreamRequested), columns)
 
 
 def interrupted_table(requests: Iterable[Request], scenario: Scenario) -> pd.DataFrame:
@@ -287,21 +281,22 @@ def interrupted_table(requests: Iterable[Request], scenario: Scenario) -> pd.Dat
     was known by the end of the run.
     """
     origins = Origins(scenario)
-    rows = Rows({**_PLACED, "provider": "str", "start_s": "float64", "end_s": "float64", "delivered": "bool"})
-    for request in requests:
+
+    def ends_ns(request: Request) -> int:
         assert request.lost_ns is not None
-        ends_ns = request.lost_ns if request.answered_ns is None else min(request.answered_ns, request.lost_ns)
-        rows.add(
-            request.lost_ns / NS_PER_S,
-            request.notification_id,
-            str(request.channel),
-            *origins.entry_and_class(request.notification_id),
-            request.provider,
-            request.started_ns / NS_PER_S,
-            ends_ns / NS_PER_S,
-            request.reached_ns is not None,
-        )
-    return rows.frame()
+        return request.lost_ns if request.answered_ns is None else min(request.answered_ns, request.lost_ns)
+
+    def columns(lost: list[Request]) -> _Columns:
+        return {
+            "time_s": _seconds([request.lost_ns for request in lost]),
+            **_whose(lost, origins),
+            "provider": _text([request.provider for request in lost]),
+            "start_s": _seconds([request.started_ns for request in lost]),
+            "end_s": _seconds(map(ends_ns, lost)),
+            "delivered": _flags([request.reached_ns is not None for request in lost]),
+        }
+
+    return _table(requests, columns)
 
 
 def deferrals_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
@@ -311,23 +306,27 @@ def deferrals_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.
     was to go on, as far as was known then: one behind others goes later. Null where time alone did not bring that.
     """
     origins = Origins(scenario)
-    rows = Rows({**_PLACED, "cause": "str", "resumes_at_s": "float64"})
-    for event in history:
-        if type(event) is NotificationDeferred:
-            rows.add(*_placed(event, origins), str(event.cause), _seconds_or_none(event.resumes_at_ns))
-    return rows.frame()
+
+    def columns(events: list[NotificationDeferred]) -> _Columns:
+        return {
+            **_when_and_whose(events, origins),
+            "cause": _text(map(str, [event.cause for event in events])),
+            "resumes_at_s": _seconds([event.resumes_at_ns for event in events]),
+        }
+
+    return _table(_of_types(history, NotificationDeferred), columns)
 
 
 def transitions_table(transitions: Sequence[BreakerTransitioned]) -> pd.DataFrame:
     """Return a row for each transition of a breaker; `host` is null where there is one breaker for all hosts."""
     return pd.DataFrame(
         {
-            "time_s": pd.Series([event.at_ns / NS_PER_S for event in transitions], dtype="float64"),
-            "channel": pd.Series([str(event.breaker) for event in transitions], dtype="str"),
-            "from": pd.Series([str(event.from_state) for event in transitions], dtype="str"),
-            "to": pd.Series([str(event.to_state) for event in transitions], dtype="str"),
-            "cause": pd.Series([str(event.cause) for event in transitions], dtype="str"),
-            "host": pd.Series([event.host for event in transitions], dtype="str"),
+            "time_s": _seconds([event.at_ns for event in transitions]),
+            "channel": _text([str(event.breaker) for event in transitions]),
+            "from": _text([str(event.from_state) for event in transitions]),
+            "to": _text([str(event.to_state) for event in transitions]),
+            "cause": _text([str(event.cause) for event in transitions]),
+            "host": _text([event.host for event in transitions]),
         }
     )
 
@@ -346,58 +345,52 @@ def dead_letters_table(history: Iterable[RecordedEvent], scenario: Scenario) -> 
     the queue, or at the end of the run. It is null where only dead letters are kept.
     """
     origins = Origins(scenario)
-    rows = Rows({**_PLACED, "reason": "str", "attempts": "int64", "requested_at_s": "float64"})
     left: list[tuple[int | None, str | None]] = []
     row_of: dict[str, int] = {}
     requests, under_way = Requests(), set[str]()
     served: list[bool | None] = []
-    has_all = False
-    for event in history:
-        if isinstance(event, NotificationMovedToDeadLetter):
-            row_of[event.notification_id] = len(left)
-            rows.add(*_placed(event, origins), event.reason, event.attempts, event.requested_at_ns / NS_PER_S)
-            left.append((None, None))
-            served.append(None)
-        elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)) and event.notification_id in row_of:
-            how = "redriven" if isinstance(event, NotificationRedriven) else "discarded"
-            row = row_of.pop(event.notification_id)
-            left[row] = event.at_ns, how
-            served[row] = requests.is_served(event.notification_id, under_way.__contains__)
-        has_all |= isinstance(event, NotificationRequested)
-        _follow(requests, under_way, event)
-    if has_all:
-        for notification_id, row in row_of.items():
-            served[row] = requests.is_served(notification_id, under_way.__contains__)
-    return rows.frame().assign(
-        left_at_s=pd.Series([_seconds_or_none(at_ns) for at_ns, _ in left], dtype="float64"),
-        left=pd.Series([how for _, how in left], dtype="str"),
+
+    def letters() -> Iterator[NotificationMovedToDeadLetter]:
+        has_all = False
+        event: Any
+        for event in history:
+            kind = type(event)
+            if kind is NotificationRequested:
+                has_all = True
+                under_way.add(event.notification_id)
+                if event.instead_of is not None:
+                    requests.join(event.notification_id, event.instead_of)
+            elif kind in _LEFT:
+                if event.notification_id in row_of:
+                    row = row_of.pop(event.notification_id)
+                    left[row] = event.at_ns, _LEFT[kind]
+                    served[row] = requests.is_served(event.notification_id, under_way.__contains__)
+                if kind is NotificationRedriven:
+                    under_way.add(event.notification_id)
+            elif kind in _ENDS:
+                if kind is NotificationMovedToDeadLetter:
+                    row_of[event.notification_id] = len(left)
+                    left.append((None, None))
+                    served.append(None)
+                    yield event
+                under_way.discard(event.notification_id)
+                request = requests.of(event.notification_id)
+                if request is not None and kind is NotificationSent:
+                    request.delivered = True
+        if has_all:
+            for notification_id, row in row_of.items():
+                served[row] = requests.is_served(notification_id, under_way.__contains__)
+
+    def columns(events: list[NotificationMovedToDeadLetter]) -> _Columns:
+        return {
+            **_when_and_whose(events, origins),
+            "reason": _text([event.reason for event in events]),
+            "attempts": _whole([event.attempts for event in events]),
+            "requested_at_s": _seconds([event.requested_at_ns for event in events]),
+        }
+
+    return _table(letters(), columns).assign(
+        left_at_s=_seconds([at_ns for at_ns, _ in left]),
+        left=_text([how for _, how in left]),
         served=pd.Series(served, dtype="boolean"),
     )
-
-
-def _follow(requests: Requests, under_way: set[str], event: RecordedEvent) -> None:
-    """Follow which notifications are under way, which are of one request, and what of that was delivered."""
-    match event:
-        case NotificationRequested():
-            under_way.add(event.notification_id)
-            if event.instead_of is not None:
-                requests.join(event.notification_id, event.instead_of)
-        case NotificationRedriven():
-            under_way.add(event.notification_id)
-        case NotificationSent() | NotificationSuppressed() | NotificationMovedToDeadLetter():
-            under_way.discard(event.notification_id)
-            request = requests.of(event.notification_id)
-            if request is not None and isinstance(event, NotificationSent):
-                request.delivered = True
-
-
-def _asked(event: NotificationSent | NotificationFailed) -> str | None:
-    # Events name a provider where the channel has several. In a table that would be a null like that of no provider,
-    # with which the rows of all other channels fall out of a `groupby`.
-    if isinstance(event, NotificationFailed) and event.refused:
-        return None
-    return PRIMARY if event.provider is None else event.provider
-
-
-def _seconds_or_none(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / NS_PER_S
