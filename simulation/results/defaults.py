@@ -24,6 +24,8 @@ class DefaultsAtWork:
 
     def __init__(self, scenario: Scenario) -> None:
         self._unnamed = {channel: unnamed(scenario, channel) for channel in scenario.channels_used}
+        self._may_act = any(each.breakers or each.timeouts or each.attempts for each in self._unnamed.values())
+        """Whether any of them acts on attempts, so that these are looked at."""
         self._drain_s = None if "drain" in scenario.model_fields_set else scenario.drain
         self._end_ns = scenario.arrivals_end_ns + scenario.drain_ns
         self._kept_back = Counter[NotificationChannel]()
@@ -33,6 +35,8 @@ class DefaultsAtWork:
 
     def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
         """Take in a chunk of the history, sorted by type."""
+        if not self._may_act:
+            return
         for deferred in events.get(NotificationDeferred, ()):
             if deferred.cause is DeferralCause.CIRCUIT_BREAKER:
                 self._kept_back[deferred.channel] += 1

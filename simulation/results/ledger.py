@@ -113,6 +113,8 @@ class Ledger:
         self._prices = prices or {}
         self._tallies: dict[Place, Tally] = {}
         self._dead_letters: dict[Group, DeadLetters] = {}
+        self._letters_at: dict[Place, list[DeadLetters]] = {}
+        """The dead letters of the groups that a place belongs to."""
         self._lost: defaultdict[str, list[Request]] = defaultdict(list)
         """The requests to providers whose answers no one takes, by the first notification of a chain of fallbacks."""
         self._refused: dict[str, Refused] = {}
@@ -358,12 +360,19 @@ class Ledger:
             # The order decides about the peak; at the same instant the larger size counts.
             changes = sorted(changes + left, key=lambda change: (change[0].at_ns, -change[1]))
         for event, by in changes:
-            for group in self._groups_of(self.place_of(event)):
-                self.dead_letters(group).change(by)
+            for letters in self._dead_letters_at(self.place_of(event)):
+                letters.change(by)
 
     def dead_letters(self, group: Group) -> DeadLetters:
         """Return how many dead letters of a group there are."""
         return self._dead_letters.setdefault(group, DeadLetters())
+
+    def _dead_letters_at(self, place: Place) -> list[DeadLetters]:
+        try:
+            return self._letters_at[place]
+        except KeyError:
+            found = self._letters_at[place] = [self.dead_letters(group) for group in self._groups_of(place)]
+            return found
 
     def _groups_of(self, place: Place) -> list[Group]:
         entry, channel = place

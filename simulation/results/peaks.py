@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, compress, count, islice
-from operator import attrgetter, gt
+from operator import gt
 from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
@@ -21,11 +21,6 @@ KEPT = 2_000
 
 Provider = tuple[NotificationChannel, str]
 """A channel and one of its providers."""
-
-_ENDED = attrgetter("at_ns")
-_STARTED = attrgetter("started_ns")
-_HEDGES = attrgetter("hedges")
-_RETRIED = attrgetter("next_retry_at_ns")
 
 
 class Spans(NamedTuple):
@@ -69,8 +64,10 @@ class Level:
             compress(count(spare), map(gt, ends_ns, islice(begins_ns, spare, None))),
             range(spare + len(ends_ns), len(begins_ns)),
         )
-        levels = [self._now + number + 1 - bisect_right(ends_ns, begins_ns[number]) for number in exceeding]
-        self.most = max(levels, default=self.most)
+        for number in exceeding:
+            if number - spare >= len(ends_ns) or ends_ns[number - spare] > begins_ns[number]:
+                spare += 1  # each begin makes one more at most
+        self.most = self._now + spare
         self._now += len(begins_ns) - len(ends_ns)
 
 
@@ -92,7 +89,7 @@ class Rate:
         if not begins_ns:
             return
         began = Counter(dict([self._latest]))
-        began.update(dict(by_width(begins_ns, NS_PER_S)))
+        began.update(dict(by_width(begins_ns, NS_PER_S, int)))
         last = max(began)
         self._latest = last, began[last]
         self.most = max(self.most, *(begun + hedges[each] for each, begun in began.items()))
@@ -139,19 +136,18 @@ class Peaks:
                 for provider, own in self._by_provider(channel, attempts):
                     self._extend(provider, own)
             followed = [event for event in failures if event.next_retry_at_ns is not None]
-            self._backoffs[channel].begins_ns.extend(map(_ENDED, followed))
-            self._backoffs[channel].ends_ns.extend(map(_RETRIED, followed))
+            self._backoffs[channel].begins_ns.extend([event.at_ns for event in followed])
+            self._backoffs[channel].ends_ns.extend([event.next_retry_at_ns for event in followed])
         if self._kept > self._keeps_at_most:
             until_ns = latest_ns - self._longest_ns
             self._settle(until_ns - until_ns % NS_PER_S)
             self._keeps_at_most = max(KEPT, 2 * self._kept)  # each is put in order a few times at most
 
     def _extend(self, provider: Provider, attempts: Sequence[NotificationSent | NotificationFailed]) -> None:
-        self._attempts[provider].begins_ns.extend(map(_STARTED, attempts))
-        self._attempts[provider].ends_ns.extend(map(_ENDED, attempts))
-        if any(map(_HEDGES, attempts)):
-            for event in attempts:
-                self._hedges[provider][event.started_ns // NS_PER_S] += event.hedges
+        self._attempts[provider].begins_ns.extend([event.started_ns for event in attempts])
+        self._attempts[provider].ends_ns.extend([event.at_ns for event in attempts])
+        for event in [event for event in attempts if event.hedges]:
+            self._hedges[provider][event.started_ns // NS_PER_S] += event.hedges
         self._kept += len(attempts)
 
     def interrupt(self, provider: Provider, made_ns: int, lost_ns: int) -> None:

@@ -77,7 +77,7 @@ class Recorder:
             windows: of the run, that have metrics of their own.
             nodes: how many processes there are.
             shares_breakers: whether they share breakers.
-            is_in_order: whether all is recorded in the order of its instants.
+            is_in_order: whether events are recorded in the order of their instants.
             defaults: counts what settings do that the scenario does not name; None: that is not looked at.
         """
         self.ledger = ledger
@@ -98,7 +98,7 @@ class Recorder:
         self.provider_metrics = ProviderMetrics(providers)
         self.peaks = Peaks(providers, longest_ns)
         self.backlogs = Backlogs(faults, is_in_order=is_in_order)
-        self.series = SeriesCounter(series_bucket_ns)
+        self.series = SeriesCounter(series_bucket_ns, is_in_order=is_in_order)
         self.interrupted: list[Request] = []
         """Whose answers no one takes, where a history is kept."""
         self.interruptions: Interruptions | None = None

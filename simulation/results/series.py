@@ -79,18 +79,25 @@ class SeriesCounter:
         "discarded": DeadLetterDiscarded,
     }
 
-    def __init__(self, width_ns: int) -> None:
+    def __init__(self, width_ns: int, *, is_in_order: bool = False) -> None:
+        """Begin with none.
+
+        Args:
+            width_ns: the width of a bucket.
+            is_in_order: whether the events of each type come in the order of their instants.
+        """
         self._width_ns = width_ns
+        self._is_in_order = is_in_order
         self._counts = {name: BucketCounts() for name in self.COUNTED}
         self.transitions: list[BreakerTransitioned] = []
         """Every transition of every breaker."""
 
     def fold(self, events: dict[type, list[Any]]) -> None:
         """Take in a chunk of the history, sorted by type."""
-        width_ns = self._width_ns
         for name, kind in self.COUNTED.items():
-            if kind in events:
-                self._counts[name].update(by_width(sorted(map(instant_of, events[kind])), width_ns))
+            of_kind = events.get(kind, ())
+            ordered = of_kind if self._is_in_order else sorted(of_kind, key=instant_of)
+            self._counts[name].update(by_width(ordered, self._width_ns, instant_of))
         self.transitions.extend(events.get(BreakerTransitioned, []))
 
     def frame(self, breakers: Mapping[str, BreakerState], end_ns: int) -> pd.DataFrame:

@@ -6,12 +6,15 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import accumulate
+from typing import TypeVar
 
 from actors.instants import NS_PER_S
 from simulation.scenario.metrics import QUANTILES
+
+T = TypeVar("T")
 
 SORTED_WITHOUT_NUMPY = 50_000
 """Python sorts this many numbers in less time than the import of NumPy takes, a tenth of a second."""
@@ -26,12 +29,18 @@ def in_order(numbers: array[int]) -> array[int]:
     return array("q", np.sort(np.frombuffer(numbers, dtype=np.int64)).tobytes())
 
 
-def by_width(instants_ns: Sequence[int], width_ns: int) -> Iterator[tuple[int, int]]:
-    """Yield how many of some instants, in order, are in each bucket of time that has any: its number, and how many."""
+def by_width(ordered: Sequence[T], width_ns: int, instant_of: Callable[[T], int]) -> Iterator[tuple[int, int]]:
+    """Yield the number of each bucket of time that holds any of these events, and how many it holds.
+
+    Args:
+        ordered: the events, in the order of time.
+        width_ns: the width of a bucket.
+        instant_of: returns the instant of an event.
+    """
     first = 0
-    while first < len(instants_ns):
-        bucket = instants_ns[first] // width_ns
-        after = bisect_left(instants_ns, (bucket + 1) * width_ns, first)
+    while first < len(ordered):
+        bucket = instant_of(ordered[first]) // width_ns
+        after = bisect_left(ordered, (bucket + 1) * width_ns, first, key=instant_of)
         yield bucket, after - first
         first = after
 
