@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from actors.domain.store import SettingsChange
 from actors.kernel.effects import Foreseen
@@ -46,10 +47,17 @@ class LossyStore(MemoryStore):
         while self._under_way and self._under_way[0][0] <= now_ns:
             self._durable.append(self._under_way.popleft()[1])
 
-    def crash(self, now_ns: int) -> int:
-        """Drop what is not durable yet; return how many changes that were."""
+    def crash(self, now_ns: int, is_recorded: Callable[[NotificationEvent], bool] = lambda event: False) -> int:
+        """Drop the changes that are not durable by an instant; return how many those were.
+
+        Args:
+            now_ns: the instant.
+            is_recorded: tells of an event whether the pipeline has recorded it already, so that it is durable too.
+        """
         self._settle(now_ns)
-        lost = len(self._under_way)
+        waiting = [change for _, change in self._under_way]
+        recorded = [each for each in waiting if not isinstance(each, SettingsChange) and is_recorded(each[0])]
+        self._durable += recorded
         self._under_way.clear()
         notes = [entry for entry in self._audit if entry.notification_id is None]
         super().__init__(remember_ids_ns=self._remember_ids_ns)
@@ -63,4 +71,4 @@ class LossyStore(MemoryStore):
         entries = sorted((*self._audit, *notes), key=lambda entry: entry.at_ns)  # no note is lost
         self._audit.clear()
         self._audit.extend(entries)
-        return lost
+        return len(waiting) - len(recorded)

@@ -247,7 +247,7 @@ class NodeStore(MemoryStore):
         waiting = (change.event for change in self._waiting)
         return not any(event is each for each in (*self._in_vain, *waiting))
 
-    def crash(self, _now_ns: int) -> int:
+    def crash(self, _now_ns: int, _is_recorded: Callable[[NotificationEvent], bool] | None = None) -> int:
         lost = len(self._waiting)
         for each in (self._waiting, self._unsaid, self._unheard, self._in_vain):
             each.clear()

@@ -424,7 +424,10 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         own = waiting if node is None else {channel: WaitingCounts(counts) for channel, counts in waiting.items()}
         return start(store=store, node=node, waiting=own)
 
-    service = Service(system, store, recorder, make, scenario.fleet, may_end_accepting=scenario.may_end_accepting)
+    # In the order of a schedule, a crash may come before a handler that has an arrival of the same instant.
+    is_reordered = plan.schedule is not None and scenario.may_refuse
+    may_end_accepting = scenario.may_end_accepting or is_reordered
+    service = Service(system, store, recorder, make, scenario.fleet, may_end_accepting=may_end_accepting)
     if checker is not None:
         checker.follow(service)
     if any(is_system_fault(fault) for fault in scenario.faults):

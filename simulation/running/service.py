@@ -198,16 +198,20 @@ class Process:
             stages.waiting.reset()
         if isinstance(self.store, (LossyStore, NodeStore)):
             last_ns = self._system.now_ns - 1  # what becomes durable at this instant comes behind the crash
-            for commit in self.pipeline.wiring.commits.under_way.values():
+            wiring = self.pipeline.wiring
+            for commit in wiring.commits.under_way.values():
                 if self.store.has_made_durable(commit.event, last_ns):
                     self._record(commit.event)  # which a handler that was down has not done any more
                     if type(commit.event) is NotificationRequested:
                         for answer in commit.waiting:
                             answer.set(Acceptance.ACCEPTED)
-            for discarded in self.pipeline.wiring.discards.values():
+            for discarded in wiring.discards.values():
                 if self.store.has_made_durable(discarded, last_ns):
                     self._record(discarded)  # which a queue of dead letters that was down has not done any more
-            self.store.crash(last_ns)
+            # In the order of a schedule, the handler may have recorded a change of this instant before the crash.
+            unrecorded = {id(commit.event) for commit in wiring.commits.under_way.values()}
+            unrecorded |= set(map(id, wiring.discards.values()))
+            self.store.crash(last_ns, lambda event: id(event) not in unrecorded)
         self.give_up()
 
     def give_up(self) -> None:

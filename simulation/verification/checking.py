@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from actors.domain.attempts import Provider
+from actors.domain.attempts import Provider, WrappedProvider
 from actors.instants import NEVER_NS, ns, seconds, since_1970_ns
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
@@ -197,12 +197,18 @@ def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: Pr
         accounts=scenario.accounts,
         simulates_providers=providers is None,
         choosy_providers=any(
-            getattr(type(provider), name) is not getattr(Provider, name)
-            for by_name in (providers or {}).values()
-            for provider in by_name.values()
-            for name in ("recipient_problem", "connections_max", "recipients_choose_hosts")
+            _is_choosy(provider, scenario.channel_config(channel).by_provider()[name].provider.connections)
+            for channel, by_name in (providers or {}).items()
+            for name, provider in by_name.items()
         ),
     )
+
+
+def _is_choosy(provider: Provider, connections: int | None) -> bool:
+    while isinstance(provider, WrappedProvider):
+        provider = provider.wrapped
+    chooses = provider.recipients_choose_hosts or provider.connections_max not in (None, connections)
+    return chooses or type(provider).recipient_problem is not Provider.recipient_problem
 
 
 def comparison_text(result: Result) -> str:

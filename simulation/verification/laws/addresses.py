@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.domain.suppressions import Key, normal_address
+from actors.instants import NEVER_NS
 from actors.messages import NotificationFailed, NotificationRedriven, NotificationSuppressed
 from actors.outcomes import DeadDestination
 from actors.pipeline.readiness import ADDRESS_GONE
@@ -22,35 +23,37 @@ class GoneAddresses(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._gone: set[Key] = set()
+        self._gone_until_ns: dict[Key, int] = {}
+        """Until when each address that was reported gone is taken for gone: a redrive lifts it when it is durable."""
 
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Objection:
         address = self.context.address_of(failed.notification_id)
         if failed.kind == DeadDestination.__name__ and address is not None:
-            self._gone.add(address)
+            self._gone_until_ns[address] = NEVER_NS
         return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
         if self.context.has_partitions and (made.outcome is None or type(made.outcome) is DeadDestination):
-            self._gone.add((made.channel, normal_address(made.channel, made.attempt.command.recipient)))
+            self._gone_until_ns[made.channel, normal_address(made.channel, made.attempt.command.recipient)] = NEVER_NS
         return None
 
     @observes(NotificationRedriven)
     def on_redriven(self, redriven: NotificationRedriven) -> Objection:
         address = self.context.address_after(redriven)
-        if address is not None and not self.context.has_partitions:
-            self._gone.discard(address)
+        if address is not None and address in self._gone_until_ns and not self.context.has_partitions:
+            self._gone_until_ns[address] = redriven.at_ns + self.context.learnt_after_ns
         return None
 
     @observes(NotificationSuppressed)
     def on_suppressed(self, suppressed: NotificationSuppressed) -> Objection:
         if suppressed.reason != ADDRESS_GONE:
             return None
-        if not self._gone:
-            return f"{suppressed.notification_id} is suppressed, and no address is gone"
-        address = self.context.address_of(suppressed.notification_id)
-        if address is None or address in self._gone:
+        address, gone_ns = self.context.address_of(suppressed.notification_id), self._gone_until_ns
+        any_until_ns = max(gone_ns.values(), default=0)
+        if suppressed.at_ns < (any_until_ns if address is None else gone_ns.get(address, 0)):
             return None
+        if address is None or suppressed.at_ns >= any_until_ns:
+            return f"{suppressed.notification_id} is suppressed, and no address is gone"
         return f"{suppressed.notification_id} is suppressed, and it was not reported since that {address[1]} is gone"

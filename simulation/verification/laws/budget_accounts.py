@@ -158,17 +158,23 @@ class _Aws(Account):
         self._charges: dict[str, int] = {}
         self._copies: dict[str, int] = {}
         """By notification, what a copy of the attempt under way has cost at most: it is given back if that is sent."""
+        self._answered_ns: dict[str, int] = {}
+        """By notification, when its first copy ends that is sent. That gives back its cost before the handler is told,
+        who records it."""
 
     def failed(self, failed: NotificationFailed) -> None:
         self._charges.pop(failed.notification_id, None)
-        self._copies.pop(failed.notification_id, None)
+        self._forget_copies(failed)
 
     def copied(self, copy: AttemptMade, is_late: bool) -> bool:
         config = self._config
         costs = config.retry_cost, config.throttled_cost, self._late_cost
         cost = costs[-1] if is_late else min(costs)
-        may = self._most >= cost
+        may = self._most + self._given_back(copy.at_ns) >= cost
         self._most -= cost
+        if copy.delivered:
+            known_ns = self._answered_ns.get(copy.notification_id, copy.ends_at_ns)
+            self._answered_ns[copy.notification_id] = min(known_ns, copy.ends_at_ns)
         self._least -= max(costs)
         self._copies[copy.notification_id] = max(costs)
         return may
@@ -178,7 +184,15 @@ class _Aws(Account):
         self._most = self._ceiling
 
     def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
-        return self._most >= self._cost(failed)
+        return self._most + self._given_back(failed.at_ns) >= self._cost(failed)
+
+    def _given_back(self, now_ns: int) -> int:
+        """Return how much copies have given back whose notifications are not recorded as sent."""
+        return sum(self._copies.get(name, 0) for name, at_ns in self._answered_ns.items() if at_ns <= now_ns)
+
+    def _forget_copies(self, event: NotificationEvent) -> int:
+        self._answered_ns.pop(event.notification_id, None)
+        return self._copies.pop(event.notification_id, 0)
 
     def may_refuse(self, failed: NotificationFailed) -> bool:
         return self._least < self._cost(failed)
@@ -190,7 +204,7 @@ class _Aws(Account):
 
     def ended(self, event: NotificationEvent) -> None:
         charge = self._charges.pop(event.notification_id, 0)
-        copy = self._copies.pop(event.notification_id, 0)
+        copy = self._forget_copies(event)
         if type(event) is NotificationSent:
             self._least = min(self._config.capacity, self._least + (charge or 1))
             charge = (charge or 1) + copy
@@ -208,6 +222,8 @@ class _Envoy(Account):
         self._config = config
         self._retries: set[str] = set()
         """Whose retry waits or is under way."""
+        self._leaving: set[str] = set()
+        """Whose retry is kept back, of which the handler has not heard perhaps, until it sets out again or ends."""
         self._copies: Counter[str] = Counter()
         """Copies of each attempt that is under way; those that have failed still count here."""
         self._under_way: set[str] = set()
@@ -215,6 +231,7 @@ class _Envoy(Account):
 
     def set_out(self, notification_id: str, now_ns: int) -> None:
         self._under_way.add(notification_id)
+        self._leaving.discard(notification_id)
 
     def taken_back(self, notification_id: str) -> None:
         self._under_way.discard(notification_id)
@@ -222,10 +239,13 @@ class _Envoy(Account):
     def kept_back(self, notification_id: str) -> None:
         if notification_id in self._under_way:
             self._under_way.discard(notification_id)
-            self._retries.discard(notification_id)
+            if notification_id in self._retries:
+                self._retries.discard(notification_id)
+                self._leaving.add(notification_id)
 
     def failed(self, failed: NotificationFailed) -> None:
         self._retries.discard(failed.notification_id)
+        self._leaving.discard(failed.notification_id)
         self._under_way.discard(failed.notification_id)
         self._copies.pop(failed.notification_id, None)
 
@@ -236,7 +256,7 @@ class _Envoy(Account):
         return len(self._retries) < self._config.min_concurrency or len(self._retries) <= part
 
     def may_refuse(self, failed: NotificationFailed) -> bool:
-        retries = len(self._retries) + self._copies.total()
+        retries = len(self._retries | self._leaving) + self._copies.total()
         part = as_fraction(self._config.share) * len(self._under_way)
         beyond_share = retries > part if self._config.inclusive else retries >= math.floor(part)
         return retries >= self._config.min_concurrency and beyond_share
@@ -246,6 +266,7 @@ class _Envoy(Account):
 
     def ended(self, event: NotificationEvent) -> None:
         self._retries.discard(event.notification_id)
+        self._leaving.discard(event.notification_id)
         self._under_way.discard(event.notification_id)
         self._copies.pop(event.notification_id, None)
 

@@ -22,8 +22,9 @@ class DisabledEndpoints(Invariant):
     starts then until one has succeeded or a dead letter of it is redriven; and only what is for such a one is
     dead-lettered for that reason.
 
-    At which instant an attempt may start is not looked at where the store takes its time, or is not reached: what
-    enables an endpoint holds before it is recorded.
+    The instant at which an attempt starts is not looked at where the store takes its time, or is not reached: what
+    enables an endpoint holds before it is recorded. Nor is it where messages are held up: an attempt may be on its way
+    to its provider for as long.
     """
 
     name = "disabled-endpoints"
@@ -43,7 +44,7 @@ class DisabledEndpoints(Invariant):
         disabled_ns = self._disabled_ns.get(address, made.at_ns)
         # One that had passed all that stands before its provider starts still, as does the copy of one under way.
         is_on_its_way = disabled_ns == made.at_ns or made.is_copy or not self.context.lifecycles.is_settled(made.at_ns)
-        if is_on_its_way or self.context.commit_latency_ns:
+        if is_on_its_way or self.context.commit_latency_ns or self.context.mixes_messages_up:
             return None
         return (
             f"an attempt of {made.notification_id} starts at {address[1]}, which was disabled at "

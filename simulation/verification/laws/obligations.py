@@ -264,6 +264,9 @@ class Retention(Invariant):
         """In this time a letter is durable, whereupon it comes into the queue, and so is the end of another."""
         self._full_ns: deque[int] = deque()
         """For each letter that is too many, since when there has been one more than there may be."""
+        self._left_early: set[str] = set()
+        """The letters that one node has discarded or redriven before another one, whose handler is down, has recorded
+        that they are dead."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -276,10 +279,13 @@ class Retention(Invariant):
         wrong = self._overdue(event.at_ns - self._durable_ns)
         if isinstance(event, DeadLetterDiscarded):
             wrong = self._discarded(event) or wrong
+        name = event.notification_id
         if isinstance(event, NotificationMovedToDeadLetter):
-            self._dead[event.notification_id] = event
-        elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)):
-            self._dead.pop(event.notification_id, None)
+            if name not in self._left_early:
+                self._dead[name] = event
+            self._left_early.discard(name)
+        elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)) and self._dead.pop(name, None) is None:
+            self._left_early.add(name)
         too_many = 0 if self._at_most is None else max(0, len(self._dead) - self._at_most)
         while len(self._full_ns) > too_many:
             self._full_ns.popleft()

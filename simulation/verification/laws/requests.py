@@ -27,15 +27,17 @@ class ReachedOnce(Invariant):
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Objection:
-        if requested.instead_of is None:  # perhaps with an id that came before, and has been forgotten
-            self._requests.pop(requested.notification_id, None)
-        else:
+        if requested.instead_of is not None:
             for other, state in self._others(requested.instead_of):
                 if state is State.SENT:
                     return f"{requested.instead_of} falls back, and {other} of the same request is sent"
+        # Its id may have come before, and have been forgotten: then it leaves the request of the earlier one.
+        earlier = self._requests.pop(requested.notification_id, [])
+        if requested.notification_id in earlier:
+            earlier.remove(requested.notification_id)
+        if requested.instead_of is not None:
             request = self._requests.setdefault(requested.instead_of, [requested.instead_of])
-            if requested.notification_id not in request:
-                request.append(requested.notification_id)
+            request.append(requested.notification_id)
             self._requests[requested.notification_id] = request
             if requested.instead_of in self._wanted_twice:
                 self._wanted_twice.add(requested.notification_id)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from actors.endpoints import EndpointMark
+from actors.endpoints import EndpointMark, EndpointState
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -140,7 +141,20 @@ class Store:
                 if isinstance(event, NotificationFailed) and event.kind == "DeadDestination":
                     self.gone.add(address(command))
                 if isinstance(event, NotificationFailed) and event.endpoint is not None:
-                    self.endpoints[address(command)] = event.endpoint
+                    self._mark(address(command), event.endpoint, calendar_ns)
+
+    def _mark(self, key: tuple[str, str], mark: EndpointMark, calendar_ns: int) -> None:
+        """Know this of an endpoint; and forget, as each mark does, the two oldest whose time is over by the calendar.
+
+        Where the calendar is set back after that, they are as forgotten as before.
+        """
+        failing = (each for each, known in self.endpoints.items() if known.state is not DISABLED)
+        for each in list(islice(failing, 2)):
+            if self.endpoints[each].until_ns <= calendar_ns:
+                del self.endpoints[each]
+        if mark.state is not EndpointState.FAILING:  # which keeps its place among those that fail
+            self.endpoints.pop(key, None)
+        self.endpoints[key] = mark
 
     def accepted_first(self, event: NotificationEvent) -> SendNotification | None:
         """Return the command under way with the id of one that is about to be accepted: another node was faster."""
