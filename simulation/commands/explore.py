@@ -44,6 +44,9 @@ def explore(
             "Keep failing cases here, and try those that are here first. Nothing is written when left out.",
         ),
     ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--all", help="Go on after a case that broke, and show each that did.")
+    ] = False,
     as_json: Annotated[bool, json_option("the result as ")] = False,
 ) -> None:
     """Run many small cases of a scenario, with faults and operations drawn by seeds, checking every invariant.
@@ -80,6 +83,7 @@ def explore(
                 varies=_seeds(varies),
                 sets=sets or [],
                 failures=out,
+                keep_going=keep_going,
                 progress=progress,
             )
     except ConfigurationError as error:

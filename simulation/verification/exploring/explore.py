@@ -7,7 +7,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
@@ -25,7 +25,7 @@ from simulation.verification.exploring.corpus import Corpus
 from simulation.verification.exploring.coverage import demanded, reached
 from simulation.verification.exploring.guide import ROUND, Guide, Lineage, Parent, case_of
 from simulation.verification.exploring.pairs import NOTHING_SEEN, Seen, demanded_pairs, seen_in
-from simulation.verification.exploring.shrink import RUNS, Shrunk, shrink
+from simulation.verification.exploring.shrink import RUNS, DoesNotBreak, Shrunk, shrink
 from simulation.verification.exploring.trial import FailingCase, attempt
 from simulation.verification.exploring.variation import varied
 
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The first case that broke."""
+    """A case that broke."""
 
     seed: int
     case: Scenario
@@ -135,12 +135,37 @@ class Exploration:
     """Kept cases that broke before and do not break now; their files are gone."""
 
     failure: Failure | None = None
+    """The first case that broke."""
+
+    keeps_going: bool = False
+    """Whether the exploration goes on after a case that broke."""
+
+    later_failures: list[Failure] = field(default_factory=list)
+    """The other cases that broke; none where the exploration ends with the first."""
 
     def __repr__(self) -> str:
         never = len(self.never)
-        facts = ["no case broke" if self.failure is None else f"seed {self.failure.seed} broke"]
+        broken = [f"seed {failure.seed} broke" for failure in self.failures]
+        facts = broken if len(broken) == 1 else [f"{counted(len(broken), 'case')} broke" if broken else "no case broke"]
         facts += [f"{counted(never, 'thing')} never happened"] if never else []
         return line("Exploration", self.scenario.name, [counted(self.cases, "case"), *facts])
+
+    @property
+    def failures(self) -> list[Failure]:
+        """All cases that broke, in the order in which they were run."""
+        return [] if self.failure is None else [self.failure, *self.later_failures]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a case broke that ends the exploration."""
+        return self.failure is not None and not self.keeps_going
+
+    def fail(self, failure: Failure) -> None:
+        """Take a case in that broke."""
+        if self.failure is None:
+            self.failure = failure
+        else:
+            self.later_failures.append(failure)
 
     @property
     def never(self) -> list[str]:
@@ -172,12 +197,16 @@ class Exploration:
 
     @property
     def replay(self) -> str:
-        """The command that repeats the failure, or the whole exploration when no case broke."""
+        """The command that repeats the first failure, or the whole exploration when no case broke."""
         if self.failure is None:
             return self.command(self.first_seed, self.cases, self.varies)
-        if self.failure.kept is not None:
+        return self.replay_of(self.failure)
+
+    def replay_of(self, failure: Failure) -> str:
+        """Return the command that repeats a failure."""
+        if failure.kept is not None:
             return self.command(self.first_seed, 1)  # tries what was kept first
-        return self.command(self.failure.seed, 1, self.failure.lineage[:-1])
+        return self.command(failure.seed, 1, failure.lineage[:-1])
 
 
 def explore(
@@ -194,12 +223,14 @@ def explore(
     invariants: Choice = "all",
     failures: str | Path | None = None,
     shrink_runs: int = RUNS,
+    keep_going: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exploration:
-    """Run many cases of a scenario, and return the result: the first that broke, and what was reached.
+    """Run many cases of a scenario, and return the result: those that broke, and what was reached.
 
     Cases that broke before and were kept in `failures` are tried first. An exploration ends with the first case that
-    breaks, in the order of the seeds; it is shrunk to a small one. Nothing is written but into that folder.
+    breaks, in the order of the seeds, unless it is to keep going. A case that broke is shrunk to a small one. Nothing
+    is written but into that folder.
 
     Args:
         path: the scenario's file.
@@ -216,7 +247,8 @@ def explore(
         invariants: those that are checked, as for :func:`simulation.run`; with more than one worker they must be
             importable from their modules.
         failures: the folder of the kept cases. None: none is kept, and none is tried first.
-        shrink_runs: how many runs to spend on a small case at most; with 0 the case is kept as it is.
+        shrink_runs: how many runs to spend on each small case at most; with 0 the case is kept as it is.
+        keep_going: whether to run all cases, and return each that broke.
         progress: called with how many cases have finished, and of how many; first with 0.
 
     Example:
@@ -238,7 +270,7 @@ def explore(
     scenario, path = load(path, sets=sets), Path(path)
     exploration = Exploration(
         scenario, path, drawn.start, tuple(sets), schedule, settings, guided, lineage, invariants,
-        None if failures is None else Path(failures),
+        None if failures is None else Path(failures), keeps_going=keep_going,
     )  # fmt: skip
     folder = None if failures is None else Corpus(Path(failures))
     if folder is not None:
@@ -246,10 +278,12 @@ def explore(
     try:
         if folder is not None:
             _try_kept(folder, exploration)
-        if exploration.failure is None:
+        if not exploration.is_over:
             _try_seeds(exploration, drawn, workers or os.cpu_count() or 1, progress)
         if exploration.failure is not None:
             exploration.failure = _kept(exploration.failure, folder, exploration, shrink_runs)
+        for number, failure in enumerate(exploration.later_failures):
+            exploration.later_failures[number] = _kept(failure, folder, exploration, shrink_runs)
     except KeyboardInterrupt:
         raise ExplorationInterrupted(exploration) from None
     return exploration
@@ -281,7 +315,7 @@ def _try_seeds(
                 _count(exploration, outcome, guide)
                 if progress is not None:
                     progress(exploration.cases, len(seeds))
-                if exploration.failure is not None:
+                if exploration.is_over:
                     return
 
 
@@ -300,7 +334,7 @@ def _count(exploration: Exploration, outcome: Outcome, guide: Guide) -> None:
     if outcome.failing_case is not None:  # before it counts as a case: an interrupted run reports both
         # A variation may have the settings of a case with drawn ones.
         own_settings = outcome.settings is not None or len(outcome.lineage) > 1
-        exploration.failure = Failure(outcome.seed, outcome.case, outcome.failing_case, outcome.lineage, own_settings)
+        exploration.fail(Failure(outcome.seed, outcome.case, outcome.failing_case, outcome.lineage, own_settings))
     exploration.cases += 1
     exploration.notifications += outcome.notifications
     exploration.coverage.update(outcome.reached)
@@ -317,7 +351,9 @@ def _kept(failure: Failure, folder: Corpus | None, exploration: Exploration, shr
     """Shrink a failing case, and keep the result if there is a folder for it."""
     shrunk = None
     if shrink_runs:
-        shrunk = shrink(failure.case, failure.failing_case.kind, invariants=exploration.invariants, runs=shrink_runs)
+        with suppress(DoesNotBreak):  # what depends on more than the case is shown as it was found
+            kind, invariants = failure.failing_case.kind, exploration.invariants
+            shrunk = shrink(failure.case, kind, invariants=invariants, runs=shrink_runs)
     if folder is None:
         return replace(failure, shrunk=shrunk)
     small = failure.case if shrunk is None else shrunk.scenario
@@ -330,7 +366,7 @@ def _kept(failure: Failure, folder: Corpus | None, exploration: Exploration, shr
 
 
 def _try_kept(folder: Corpus, exploration: Exploration) -> None:
-    """Run the kept cases, up to the first that breaks still; files of those that do not are removed."""
+    """Run the kept cases, up to one that ends the exploration; files of those that break no more are removed."""
     for file in folder.files():
         kept = folder.case(file, exploration.scenario)
         if kept is None:
@@ -338,15 +374,19 @@ def _try_kept(folder: Corpus, exploration: Exploration) -> None:
         failing_case = attempt(kept, invariants=exploration.invariants).failing_case
         if failing_case is not None:
             own_settings = kept.channels != exploration.scenario.channels
-            exploration.failure = Failure(kept.seed, kept, failing_case, own_settings=own_settings, kept=file)
-            return
+            exploration.fail(Failure(kept.seed, kept, failing_case, own_settings=own_settings, kept=file))
+            if exploration.is_over:
+                return
+            continue
         file.unlink()
         exploration.mended.append(file)
 
 
 # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_Drawn: TypeAlias = "tuple[Scenario, ScheduleKind, SettingsKind, Choice]"
+_Drawn: TypeAlias = "tuple[Scenario, ScheduleKind, SettingsKind, Choice, bool]"
+"""What cases are drawn from, which invariants are checked, and whether to go on after a case that broke."""
+
 _Task: TypeAlias = "tuple[int, Parent | None]"
 """A seed, and what its case is a variation of; None: of nothing."""
 
@@ -357,7 +397,8 @@ _drawn: _Drawn | None = None
 @contextmanager
 def _runs(exploration: Exploration, workers: int) -> Iterator[Callable[[list[_Task]], Iterable[Outcome]]]:
     """Give what runs cases, and yields their outcomes in this order; those that are not asked for are not run."""
-    drawn = exploration.scenario, exploration.schedule, exploration.settings, exploration.invariants
+    scenario, how = exploration.scenario, (exploration.schedule, exploration.settings, exploration.invariants)
+    drawn = (scenario, *how, exploration.keeps_going)
     if workers == 1:
         yield lambda tasks: (_explore_one(drawn, *task) for task in tasks)
         return
@@ -372,8 +413,8 @@ def _runs(exploration: Exploration, workers: int) -> Iterator[Callable[[list[_Ta
 
 def _begin(*drawn: Any) -> None:
     global _drawn
-    scenario, schedule, settings, invariants = drawn
-    _drawn = scenario, schedule, settings, invariants
+    scenario, schedule, settings, invariants, keeps_going = drawn
+    _drawn = scenario, schedule, settings, invariants, keeps_going
 
 
 def _explore_block(tasks: list[_Task]) -> list[Outcome]:
@@ -381,13 +422,13 @@ def _explore_block(tasks: list[_Task]) -> list[Outcome]:
     outcomes = []
     for task in tasks:
         outcomes.append(_explore_one(_drawn, *task))
-        if outcomes[-1].failing_case is not None:
+        if outcomes[-1].failing_case is not None and not _drawn[-1]:
             break  # the later ones are not needed
     return outcomes
 
 
 def _explore_one(drawn: _Drawn, seed: int, parent: Parent | None) -> Outcome:
-    scenario, schedule, settings, invariants = drawn
+    scenario, schedule, settings, invariants, _ = drawn
     lineage: Lineage
     if parent is None:
         new = drawn_case(scenario, seed, schedule=schedule, settings=settings)

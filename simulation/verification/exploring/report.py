@@ -26,14 +26,14 @@ def report(exploration: Exploration) -> str:
 def interrupted(exploration: Exploration, seeds: int) -> str:
     """Return the report on an exploration of so many seeds that was interrupted."""
     lines = list(_mended(exploration))
-    failure, cases = exploration.failure, exploration.cases
-    if failure is not None:
+    cases = exploration.cases
+    for failure in exploration.failures:
         which = f"seed {failure.seed}" if failure.kept is None else str(failure.kept)
         lines.append(f"interrupted: {which} broke, and its case is not shrunk to the end; to see it again:")
-        lines.append(exploration.replay)
-    elif not cases:
+        lines.append(exploration.replay_of(failure))
+    if not exploration.failures and not cases:
         lines.append("interrupted before a case had finished")
-    else:
+    elif not exploration.failures:
         lines.append(f"interrupted: no case broke in {counted(cases, 'case')}, {_seeds(exploration)}")
         if cases < seeds:
             lines[-1] += "; to go on from there:"
@@ -42,12 +42,17 @@ def interrupted(exploration: Exploration, seeds: int) -> str:
 
 
 def _lines(exploration: Exploration) -> Iterator[str]:
-    failure = exploration.failure
-    if failure is not None:
+    failures = exploration.failures
+    if exploration.keeps_going and failures:
+        yield f"{len(failures):,} of {counted(exploration.cases, 'case')} broke, {_seeds(exploration)}"
+    for number, failure in enumerate(failures):
+        if number or exploration.keeps_going:
+            yield ""
         yield f"seed {failure.seed}"
-        yield exploration.replay
+        yield exploration.replay_of(failure)
         yield ""
         yield from _failed(failure)
+    if failures:
         return
     seeds = _seeds(exploration)
     if exploration.never:
@@ -169,6 +174,7 @@ def document(exploration: Exploration) -> dict[str, Any]:
         },
         "mended": [str(file) for file in exploration.mended],
         "failure": None if failure is None else _failure(failure),
+        "failures": [{**_failure(each), "command": exploration.replay_of(each)} for each in exploration.failures],
         "command": exploration.replay,
     }
 

@@ -103,9 +103,13 @@ def shrink(scenario: Scenario, kind: str | None = None, *, invariants: Choice = 
         runs: how many candidates to run at most.
 
     Raises:
-        ValueError: it does not break so.
+        DoesNotBreak: it does not break so.
     """
     return _Shrinking(scenario, kind, invariants, runs).carry_out()
+
+
+class DoesNotBreak(ValueError):
+    """A case that was to be shrunk does not break in the given way."""
 
 
 class _Spent(Exception):
@@ -119,12 +123,13 @@ class _Shrinking:
         self._runs = 0
         self._is_scripted = False
         self._tried: set[str] = set()
-        schedule = None
-        if scenario.schedule is not None:
-            schedule = scenario.schedule.make(RandomStreams(scenario.seed).stream("schedule"))
-        trial, self._answers = self._noted(scenario, schedule)
+        self._notes_answers = True
+        trial, schedule = self._first_run(scenario)
         if trial.failing_case is None or kind not in (None, trial.failing_case.kind):
-            raise ValueError(
+            self._notes_answers = False  # some laws look at the providers of the scenario itself alone
+            trial, schedule = self._first_run(scenario)
+        if trial.failing_case is None or kind not in (None, trial.failing_case.kind):
+            raise DoesNotBreak(
                 f"shrink: wanted a case that breaks{'' if kind is None else f' {kind}'}, got one that does not"
             )
         self._best = scenario
@@ -188,13 +193,22 @@ class _Shrinking:
         trial, self._latest_answers = self._noted(scenario, schedule)
         return trial
 
+    def _first_run(self, scenario: Scenario) -> tuple[Trial, Schedule | None]:
+        """Return the outcome of the case as it is, and the decisions of its schedule."""
+        schedule = None
+        if scenario.schedule is not None:
+            schedule = scenario.schedule.make(RandomStreams(scenario.seed).stream("schedule"))
+        trial, self._answers = self._noted(scenario, schedule)
+        return trial, schedule
+
     def _noted(self, scenario: Scenario, schedule: Schedule | None) -> tuple[Trial, Answers]:
         """Return the outcome of a run, and what its providers answered."""
-        providers = noting_providers(scenario)
+        providers = noting_providers(scenario) if self._notes_answers else None
         try:
-            return attempt(scenario, schedule, self._invariants, providers=providers), answers_of(providers)
+            trial = attempt(scenario, schedule, self._invariants, providers=providers)
         except RunTooLarge:
-            return Trial(None, None), answers_of(providers)
+            trial = Trial(None, None)
+        return trial, answers_of(providers or {})
 
     def _takes(self, trial: Trial, scenario: Scenario, data: Data) -> bool:
         if trial.failing_case is None or trial.failing_case.kind != self._failing_case.kind:
@@ -235,7 +249,7 @@ class _Shrinking:
 
     def _write_scripts(self) -> bool:
         """Write down what the providers answer, if the case still breaks with it; return whether it does."""
-        self._is_scripted = any(
+        self._is_scripted = self._notes_answers and any(
             self._try(scripted(self._data, self._answers, faults=faults)) for faults in (False, True)
         )
         return self._is_scripted

@@ -21,6 +21,8 @@ from simulation.verification.exploring.coverage import SOMETIMES, demanded, reac
 from simulation.verification.exploring.explore import ExplorationInterrupted, explore
 from simulation.verification.exploring.guide import ROUND
 from simulation.verification.exploring.report import document, interrupted, report
+from simulation.verification.exploring.shrink import DoesNotBreak
+from simulation.verification.known import KNOWN
 
 ROOT = Path(__file__).parents[3]
 SWARM = ROOT / "tests" / "verification" / "drawing" / "swarm.yaml"
@@ -116,6 +118,45 @@ def test_a_failing_case_is_kept_tried_first_and_gone_when_it_is_mended(small):
     assert third.failure is None
     assert not first.failure.file.exists()
     assert f"mended: {first.failure.file} broke before" in report(third)
+
+
+BREAK = (4, 12, 19, 21)
+"""The first seeds that break `OpensOnce`."""
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.integration)])
+def test_all_that_breaks_is_found_shrunk_and_kept(small, workers):
+    how = {"seeds": BREAK[-1] + 1, "invariants": [OpensOnce], "workers": workers, "shrink_runs": 8}
+    exploration = explore_as_given(small, keep_going=True, **how)
+    assert [failure.seed for failure in exploration.failures] == list(BREAK)
+    assert exploration.failure.seed == BREAK[0]
+    assert all(failure.shrunk.after.total < failure.shrunk.before.total for failure in exploration.failures)
+    lines = report(exploration).splitlines()
+    assert lines[0] == f"{len(BREAK)} of {exploration.cases} cases broke, seeds 0 to {BREAK[-1]}"
+    options = f"--settings given --unguided --out {folder_of(small)}"
+    for failure, below in zip(exploration.failures, [*BREAK[1:], None], strict=True):
+        shown = lines[lines.index(f"seed {failure.seed}") : None if below is None else lines.index(f"seed {below}") - 1]
+        assert shown[1] == f"retrylab explore {small} --first-seed {failure.seed} --seeds 1 {options}"
+        assert shown[-1] == f"kept: retrylab run {failure.file} --check"
+    assert [each["seed"] for each in document(exploration)["failures"]] == list(BREAK)
+
+
+def test_the_command_goes_on_after_a_case_that_broke(small, monkeypatch):
+    def does_not_break(*what, **how):
+        raise DoesNotBreak
+
+    monkeypatch.setitem(KNOWN, OpensOnce.name, OpensOnce)
+    monkeypatch.setattr(exploring, "shrink", does_not_break)  # then a case is shown as it was found
+    words = (small, "--workers", 1, "--first-seed", BREAK[2], "--seeds", 3, "--settings", "given", "--unguided")
+    first, each = (command(*words, "--json", *more) for more in ([], ["--all"]))
+    assert (first.exit_code, each.exit_code) == (1, 1)
+    assert [failure["seed"] for failure in json.loads(first.stdout)["failures"]] == [BREAK[2]]
+    found = json.loads(each.stdout)
+    assert found["cases"] == 3
+    assert [failure["seed"] for failure in found["failures"]] == list(BREAK[2:])
+    assert [failure["command"] for failure in found["failures"]] == [
+        f"retrylab explore {small} --first-seed {seed} --seeds 1 --settings given --unguided" for seed in BREAK[2:]
+    ]
 
 
 def test_a_kept_case_of_other_channels_is_left_alone(small):

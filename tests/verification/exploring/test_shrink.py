@@ -94,6 +94,40 @@ def test_the_normal_order_is_kept_where_it_breaks_too():
     assert shrunk.scenario.schedule is None
 
 
+FAILING_ENDPOINT = """
+seed: 1
+duration: 20s
+workload:
+  - {channel: email, arrivals: {constant: 1/s}, users: 1}
+  - {channel: sms, arrivals: {constant: 1/s}}
+channels:
+  email: {endpoints: {disable_after: 5s}, provider: {failure_rate: 100%, connections: 2}}
+"""
+
+
+def test_a_difference_from_the_reference_model_is_shrunk(monkeypatch):
+    monkeypatch.setattr("simulation.verification.model.handler.mark_after", lambda *of_an_attempt: None)
+    shrunk = shrink(parse(FAILING_ENDPOINT), "reference-model", runs=60)
+    assert shrunk.failing_case.kind == "reference-model"
+    assert shrunk.after.notifications == 1
+    assert "sms" not in write(shrunk.scenario)
+
+
+class SimulatedOnly(OpensOnce):
+    """As `fates`, it looks at runs with the providers of the scenario itself alone."""
+
+    @classmethod
+    def applies(cls, context):
+        return context.world.simulates_providers
+
+
+def test_what_breaks_with_the_own_providers_alone_is_shrunk_without_scripts():
+    shrunk = shrink(parse(BUSY), "opens-once", invariants=[SimulatedOnly], runs=60)
+    assert shrunk.failing_case.kind == "opens-once"
+    assert shrunk.after.notifications < shrunk.before.notifications
+    assert shrunk.after.answers == 0
+
+
 def test_so_many_runs_at_most():
     shrunk = shrink(parse(BUSY), invariants=[OpensOnce], runs=7)
     assert shrunk.runs == 7
