@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
     from actors.domain.delivery import Delivery
     from actors.domain.store import Store
-    from actors.pipeline.wiring import Wiring
+    from actors.pipeline.commits import Commits
+    from actors.pipeline.orders import Redrives
 
 
 class Deliveries:
     """The notifications in flight: read from the store when the handler starts, then changed by its parts."""
 
-    def __init__(self, handler: Actor, store: Store, wiring: Wiring) -> None:
-        self._commits = commits = wiring.commits
-        self._redrives = wiring.redrives
+    def __init__(self, handler: Actor, store: Store, commits: Commits, redrives: Redrives) -> None:
+        self._commits, self._redrives = commits, redrives
         now_ns = handler.now_ns
         self.by_id: dict[str, Delivery] = {
             each.command.notification_id: each for each in store.open_deliveries(handler.epoch_ns, now_ns)

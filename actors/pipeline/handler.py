@@ -88,7 +88,7 @@ class Handler(Actor):
         fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._retries = Retries(channels, self.system, self._budgets, fallbacks, self.stream)
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
-        self.deliveries = Deliveries(self, store, wiring)
+        self.deliveries = Deliveries(self, store, wiring.commits, wiring.redrives)
         for channel, stages in wiring.stages.items():
             budget = None if self._budgets is None else self._budgets.of(channel)
             fill_in = None if self._filling is None else self._filling.fill_in
