@@ -11,12 +11,14 @@ import tracemalloc
 import pytest
 
 import simulation
+from actors.domain.user_preferences import PreferencesFile
 from actors.errors import ConfigurationError, TemplateError
 from actors.pipeline.templates import Templates
 from actors.service.config import load as load_service
-from actors.service.reloading.live_settings import _suppressions_in, _users_in
+from actors.service.reloading.live_settings import _suppressions_in
 from actors.settings import whole_file
 from actors.settings.base import validated
+from actors.settings.file import load_settings
 from actors.settings.transports import FcmConfig, SmtpConfig
 from actors.settings.whole_file import read_whole
 from actors.transports.transport import tls_context
@@ -60,7 +62,7 @@ def no_file(request, tmp_path, monkeypatch):
 READERS = {
     "scenario": simulation.load,
     "service": load_service,
-    "preferences": _users_in,
+    "preferences": lambda path: load_settings(PreferencesFile, path, private="users"),
     "suppressions": _suppressions_in,
     "key file": FcmConfig.from_service_account,
     "certificates": lambda path: tls_context(str(path)),
