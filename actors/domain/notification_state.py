@@ -78,11 +78,6 @@ def state_by(event: NotificationEvent) -> State:
 async def recalled(store: Store, notification_id: str, now_ns: int) -> tuple[SendNotification, State] | None:
     """Return the command of a notification without a history, and how it ended; None: it is unknown.
 
-    Args:
-        store: which.
-        notification_id: of which notification.
-        now_ns: the present instant, in nanoseconds since 1970.
-
     Raises:
         StoreError: the store cannot be read.
     """
@@ -94,11 +89,6 @@ async def recalled(store: Store, notification_id: str, now_ns: int) -> tuple[Sen
 
 async def state_of(store: Store, notification_id: str, now_ns: int) -> NotificationState | None:
     """Return where a notification is; None: its id is unknown, or no longer known.
-
-    Args:
-        store: which.
-        notification_id: of which notification.
-        now_ns: the present instant, in nanoseconds since 1970.
 
     Raises:
         StoreError: the store cannot be read.

@@ -30,9 +30,6 @@ class BeforeProviders:
     """The lines, and the lanes whose room they share.
 
     Args:
-        config: of the channel.
-        lanes: in the order in which they are tried.
-        waiting: counts those that wait.
         report: called with an attempt that waits, why, and until when as far as that is known; once for each.
     """
 

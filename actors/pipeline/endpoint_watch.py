@@ -16,12 +16,7 @@ from actors.settings.channel import ChannelConfig
 
 
 class EndpointWatch:
-    """Watches the endpoints of the channels where some may be disabled.
-
-    Args:
-        channels: the settings of each channel.
-        endpoints: what the store knows of them; it takes in what the events of failed and sent attempts change.
-    """
+    """Watches the endpoints of the channels where some may be disabled."""
 
     def __init__(self, channels: Mapping[NotificationChannel, ChannelConfig], endpoints: Endpoints) -> None:
         self._configs = {
@@ -44,12 +39,6 @@ class EndpointWatch:
 
         That the channel is broken, that we send too fast, that no request could be written and that the address is
         gone for good says nothing of it.
-
-        Args:
-            command: of the notification.
-            outcome: of the attempt, that of a provider.
-            now_ns: the present instant by the calendar, in nanoseconds since 1970.
-            to_alert: sends a message to the alert.
         """
         config = self._configs.get(command.channel)
         if config is None or not _tells_of_endpoint(outcome):

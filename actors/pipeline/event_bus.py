@@ -126,14 +126,7 @@ class EventBus:
     """The interface for callers: subscribe to types of events, publish events, send commands."""
 
     def __init__(self, system: Runtime, process: Process, store: Store, subscriber_timeout: float) -> None:
-        """Begin without subscribers.
-
-        Args:
-            system: the clock to run on.
-            process: of the subscribers, on that system.
-            store: nothing is taken while it is busy.
-            subscriber_timeout: seconds that an async subscriber may take.
-        """
+        """Begin without subscribers; an async one may take `subscriber_timeout` seconds."""
         self._system = system
         self._process = process
         self._store = store

@@ -29,13 +29,7 @@ class Fallbacks:
         return now_ns + wait_ns(fallback.after)
 
     def instead_of(self, command: SendNotification, now_ns: int, expires_at_ns: int | None) -> SendNotification | None:
-        """Return the fallback for a command that its channel has dead-lettered; None when there is none.
-
-        Args:
-            command: what was dead-lettered.
-            now_ns: the instant.
-            expires_at_ns: the last instant at which it is wanted; None: there is none.
-        """
+        """Return the fallback for a command that its channel has dead-lettered; None when there is none."""
         fallback = self._by_channel.get(command.channel)
         if fallback is None:
             return None

@@ -35,6 +35,9 @@ from actors.policies.breaker.per_host import recipient_host
 
 logger = logging.getLogger(__name__)
 
+_ACCEPTED = Acceptance.ACCEPTED
+"""Read once: an enumeration looks its members up in a slow way, and each command asks for this one."""
+
 
 class Intake:
     """Accepts commands, fallbacks, redrives and the notifications of other nodes, and puts them into `deliveries`.
@@ -134,7 +137,7 @@ class Intake:
         except Unstorable:
             del self._deliveries[notification_id]
             raise
-        return Acceptance.ACCEPTED
+        return _ACCEPTED
 
     def submit(self, submit: Submit) -> None:
         """Accept a command, and answer when that is durable, or why it is not accepted."""

@@ -62,12 +62,7 @@ class Journal:
     ) -> None:
         """Make an event durable if it is not, record it, announce it, answer, and then go on.
 
-        Args:
-            event: what happens.
-            delivery: to which notification.
-            go_on: called with it in the end; None: nothing follows.
-            answer: gets ACCEPTED for an acceptance and True for anything else, or StoreFailed. None: no caller waits.
-            is_durable: whether the store has it already.
+        `answer` gets ACCEPTED for an acceptance and True for any other event, or StoreFailed.
         """
         if not is_durable:
             try:

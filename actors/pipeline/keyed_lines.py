@@ -16,9 +16,6 @@ class KeyedLines:
     """Lets attempts pass, of each key no more than its bound allows; those of one key go in the order of the channel.
 
     Args:
-        stage: where they wait.
-        config: of its channel.
-        waiting: counts those that wait.
         fits: takes an attempt, its key and the instant. Counts the attempt if it fits now, and returns now, or else
             from when on it may fit; None: as soon as another one of the key has left.
         pass_on: takes an attempt that has waited and been counted, and its key.

@@ -54,11 +54,6 @@ class Lane:
 
     Args:
         number: its place in the order of the channel's providers.
-        channel: the channel's name.
-        provider: the provider's name; None where the channel has only one.
-        config: the settings that hold for this provider.
-        stream: returns the random stream of a name.
-        arrivals: the new ones of its channel, all together and by host.
         quotas: makes those that lanes share; None: it shares none.
     """
 

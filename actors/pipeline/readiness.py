@@ -52,9 +52,6 @@ class Readiness:
     preferences, quiet hours, a disabled endpoint.
 
     Args:
-        system: says what time it is.
-        suppressions: the addresses that nothing is sent to.
-        endpoints: those that are disabled, on channels where that is asked for.
         preferences: of the users; None: every user wants everything, at any time.
     """
 

@@ -20,10 +20,6 @@ def recipient_check(
 
     It may go out by any of the providers, so each of them has to know a problem. None where there is nothing to ask: a
     simulated provider takes every address.
-
-    Args:
-        providers: of a channel.
-        templates: those of the notifier. Of a class of the user's own, they may put another recipient in.
     """
     if any(provider.outcomes_are_plain for provider in providers):
         return None

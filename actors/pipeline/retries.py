@@ -21,15 +21,7 @@ BUDGET_SPENT = "retry budget spent"
 
 
 class Retries:
-    """The retry policies of all channels, put to each delivery's own state.
-
-    Args:
-        channels: their settings.
-        system: says what time it is.
-        budgets: what retries are charged to; None where no channel has any.
-        fallbacks: which bound the time on a channel; None where no channel has any.
-        stream: returns the random stream of a name.
-    """
+    """The retry policies of all channels, put to each delivery's own state."""
 
     def __init__(
         self,

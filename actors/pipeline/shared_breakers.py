@@ -42,13 +42,7 @@ class SharedBreakers:
     """The shared breakers of a process."""
 
     def __init__(self, system: ActorSystem, store: Store, stages: Iterable[Stages]) -> None:
-        """Give them the votes so far, and give theirs to the other nodes from now on.
-
-        Args:
-            system: of the actors.
-            store: shared by the nodes.
-            stages: of all channels.
-        """
+        """Give them the votes so far, and give theirs to the other nodes from now on."""
         self._system = system
         self._store = store
         self._shared = {

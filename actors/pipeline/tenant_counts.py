@@ -30,11 +30,7 @@ _COUNTED = frozenset({TenantState.BEFORE_PROVIDER, TenantState.AT_PROVIDER})
 
 
 class TenantCounts:
-    """Which attempts count towards the bounds of their tenants. Outlives the actor of the circuit breaker.
-
-    Args:
-        config: the bounds.
-    """
+    """Which attempts count towards the bounds of their tenants. Outlives the actor of the circuit breaker."""
 
     def __init__(self, config: TenantConfig) -> None:
         self._max = config.max_in_flight

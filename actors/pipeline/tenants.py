@@ -29,10 +29,6 @@ class Tenants:
     """The lines of tenants, before the lines of the providers.
 
     Args:
-        stage: the actor of the circuit breaker.
-        config: of its channel.
-        counts: which attempts count.
-        waiting: counts those that wait for their tenants.
         pass_on: takes an attempt that its tenant's bound has let pass.
     """
 

@@ -57,12 +57,7 @@ _KEYS: dict[FairBy, Callable[[SendNotification], str]] = {"user": _user_of, "hos
 
 
 class Order:
-    """The order of one channel at one of the places where its notifications wait.
-
-    Args:
-        config: the settings.
-        fair_by: what takes turns within a class.
-    """
+    """The order of one channel at one of the places where its notifications wait."""
 
     __slots__ = ("aging_ns", "by_rank", "has_keys", "key_of", "last_place", "quanta")
 

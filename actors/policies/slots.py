@@ -59,13 +59,7 @@ class Slots:
         return self._held[key] >= max(1, limit // KEYS_THAT_SHARE)
 
     def are_kept_from(self, key: str, in_flight: int, others_wait: Callable[[str], bool]) -> bool:
-        """Tell whether those that are free are not for a key.
-
-        Args:
-            key: whose attempt would go.
-            in_flight: how many are taken.
-            others_wait: tells whether any of other keys wait.
-        """
+        """Tell whether the free slots, with so many attempts in flight, are kept from a key for others."""
         if not self.has_its_share(key) or (limit := self.limit) is None:
             return False
         kept = (limit + ONE_KEPT_IN // 2) // ONE_KEPT_IN

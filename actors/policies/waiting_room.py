@@ -29,11 +29,7 @@ ONE_LINE = ""
 
 
 class Waiting:
-    """How many wait for one thing, and the most that did at an instant.
-
-    Args:
-        whole: counts these too, beside those of others.
-    """
+    """How many wait for one thing, and the most that did at an instant."""
 
     __slots__ = ("_whole", "now", "peak")
 
@@ -56,11 +52,7 @@ class Waiting:
 
 
 class WaitingCounts:
-    """How many attempts wait at the stages, by what for.
-
-    Args:
-        whole: counts these too, beside those of other channels.
-    """
+    """How many attempts wait at the stages, by what for."""
 
     def __init__(self, whole: WaitingCounts | None = None) -> None:
         self.limit: Waiting = Waiting(None if whole is None else whole.limit)

@@ -90,10 +90,6 @@ class RetryPolicy:
 
         A channel fault uses up nothing and is always retried, after at least the first delay without jitter. For
         whether there is time for the next attempt, see :meth:`last_start_ns`.
-
-        Args:
-            outcome: how the attempt ended.
-            progress: of the notification; it is changed.
         """
         if not isinstance(outcome, (Transient, Ambiguous)):
             delay_ns = self._general.backoff.next_delay_ns(max(progress.step, 1), progress.memory_ns)
