@@ -78,12 +78,10 @@ def with_defaults(
     channels: Mapping[NotificationChannel, ChannelConfig],
     providers: Mapping[NotificationChannel, Mapping[str, Provider]],
 ) -> dict[NotificationChannel, ChannelConfig]:
-    """Return the settings of the channels with the defaults that follow from their providers."""
     return {channel: filled_in(channel, config, reaches_of(providers[channel])) for channel, config in channels.items()}
 
 
 def reaches_of(providers: Mapping[str, Provider]) -> dict[str, Reach]:
-    """Return how the providers of a channel reach their servers, by name."""
     return {
         name: Reach(provider.connections_max, provider.recipients_choose_hosts) for name, provider in providers.items()
     }

@@ -70,7 +70,6 @@ class EnforcedQuota:
         self.answer = Transient(reason=THROTTLED, retry_after=throttle.retry_after, throttled=True)
 
     def lets_through(self, now_ns: int) -> bool:
-        """Tell whether an attempt is within the quota, and charge it if so."""
         return self._limit.try_acquire("", now_ns) == now_ns
 
 
@@ -81,7 +80,6 @@ class Countdown:
         self.left = left
 
     def fails_next(self) -> bool:
-        """Tell whether this attempt is one of them, and count it if so."""
         if self.left == 0:
             return False
         self.left -= 1
@@ -120,7 +118,6 @@ class TimedFault:
         return value_at(self.fault.failure_rate or 0.0, seconds(now_ns - self.start_ns))
 
     def latency_factor(self, now_ns: int) -> float:
-        """Return its present factor of the latency."""
         return value_at(self.fault.latency_factor or 1.0, seconds(now_ns - self.start_ns))
 
     def holds(self, now_ns: int) -> bool:
@@ -180,17 +177,7 @@ class Forecast:
         is_ever_calm: bool,
         account: EnforcedQuota | None = None,
     ) -> None:
-        """Make the forecast of one provider.
-
-        Args:
-            latency: draws the latency when no fault gives another.
-            failure_rate: share of attempts that fail transiently when nothing is wrong.
-            faults: all of the provider's.
-            streams: the random streams of the faults.
-            name: of the provider, which begins the names of their streams.
-            is_ever_calm: whether there is nothing beside the faults that an attempt must be looked at for.
-            account: the quota that holds for it and others together. None: there is none.
-        """
+        """`name` begins the names of the streams. `is_ever_calm`: nothing beside the faults decides about attempts."""
         self._latency = latency
         self._failure_rate = failure_rate
         self._is_ever_calm = is_ever_calm and account is None

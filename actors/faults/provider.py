@@ -125,7 +125,6 @@ class SimulatedProvider(Provider):
         called: str | None = None,
         account: EnforcedQuota | None = None,
     ) -> SimulatedProvider:
-        """Return the provider of a channel's settings."""
         return cls(
             config.failure_rate,
             latency=config.latency,

@@ -76,7 +76,6 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def under_way(self) -> int:
-        """Attempts that it works on or that wait."""
         return self.in_service + self.queued
 
 
@@ -98,7 +97,6 @@ class LoadMeter:
         heappush(self._under_way, (end_ns, delivers))
 
     def load(self, now_ns: int) -> Load:
-        """Return the load at this instant."""
         starts_ns, under_way = self._starts_ns, self._under_way
         while starts_ns and starts_ns[0] <= now_ns:
             starts_ns.popleft()

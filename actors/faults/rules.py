@@ -121,15 +121,7 @@ class FaultRules:
         name: str,
         account: EnforcedQuota | None = None,
     ) -> None:
-        """Make the fates of a provider.
-
-        Args:
-            config: its settings when nothing goes wrong.
-            faults: the faults; their `channel` and `provider` are not looked at.
-            rules: what decides by the current state.
-            streams: its random streams.
-            name: of its random streams; fates of the same name and seed have the same seeds.
-            account: the quota that its account enforces, over others too; None: it has none.
+        """Take the arguments that :class:`~actors.faults.provider.SimulatedProvider` describes.
 
         Raises:
             ConfigurationError: a rule cannot be called.

@@ -65,16 +65,11 @@ class Upstream(Clocked):
         self._provider = provider
 
     def ask(self, attempt: Attempt, fate: Fate, now_ns: int, delivered: Callable[[], object]) -> Promise:
-        """Ask for an attempt that the provider itself would send; return the promise that is kept with its outcome.
-
-        Args:
-            attempt: which.
-            fate: how it fares at the provider, which asks when it is done with it.
-            now_ns: when it started.
-            delivered: called when a request has succeeded.
+        """Ask for an attempt that the provider itself would send; return the promise of its outcome. `delivered` is
+        called when a request has succeeded.
 
         Raises:
-            ActorSystemError: there is no clock that it could go by.
+            ActorSystemError: it has no clock.
         """
         system, answer = self.system, Promise()
 

@@ -27,10 +27,10 @@ S = TypeVar("S", bound=Subscriber)
 class AsyncioNotifier(Hosted[N]):
     """A notifier in an asyncio loop, for the tasks of that loop; make one with :meth:`Notifier.open_asyncio`.
 
-    To cancel a task that waits for an answer loses nothing: the command is on its way.
+    A task that is cancelled while it waits for an answer loses nothing: its command is on its way.
 
-    What may go wrong in each method is as with the method of :class:`Notifier` that has its name; besides, each raises
-    ActorSystemError in another loop, thread or process than that which has opened the notifier.
+    Each method raises the errors of the method of :class:`Notifier` with its name, and ActorSystemError in any loop,
+    thread or process but the one that has opened the notifier.
     """
 
     def __init__(self, inside: N, guest: Guest) -> None:
@@ -81,10 +81,10 @@ class AsyncioNotifier(Hosted[N]):
         return subscribe_here
 
     async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Run an async function of trio's, such as one that needs the notifier `inside`, and return its result.
+        """Run an async function in trio, such as one that needs the notifier `inside`, and return its result.
 
-        To cancel this cancels the function, and waits for its end. It is cancelled where it still runs at the end of
-        all notifiers in the loop, which raises NotifierClosed here.
+        A caller that is cancelled cancels the function, and waits for its end. The function is cancelled, too, if it
+        still runs when the last notifier of the loop is closed; then the caller gets NotifierClosed.
         """
         self._check_task()
         if self._is_closed:
@@ -111,7 +111,7 @@ class AsyncioNotifier(Hosted[N]):
 
 
 def in_asyncio(loop: asyncio.AbstractEventLoop, function: Any) -> Any:
-    """Return what trio calls in place of this function, which runs in asyncio if it is async."""
+    """Return a function for trio to call: an async function runs in asyncio, a plain one stays as it is."""
     if not is_async(function):
         return function
 

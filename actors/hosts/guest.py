@@ -1,6 +1,6 @@
-"""Trio as a guest of an asyncio loop: both run in one thread, and each may wait for what the other one does.
+"""Trio as a guest of an asyncio loop: both run in one thread, and a task of either may wait for one of the other.
 
-A thread has at most one guest, which all who need it in its loop share. It ends with the last of them. See
+A thread has at most one guest. All notifiers of its loop share the guest, which ends with the last of them. See
 https://trio.readthedocs.io/en/stable/reference-lowlevel.html#using-guest-mode-to-run-trio-on-top-of-other-event-loops
 """
 
@@ -102,7 +102,7 @@ async def _wait_for(future: asyncio.Future[None], if_cancelled: Callable[[], obj
 
 
 class Guest:
-    """Trio in the thread of an asyncio loop, for those who need it. Get it by :func:`trio_guest`."""
+    """Trio in the thread of an asyncio loop. Get it by :func:`trio_guest`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -112,8 +112,8 @@ class Guest:
         self.ended: asyncio.Future[None] = loop.create_future()
         self.has_ended = False
         self._due: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        """The next step of trio's, once it is due: one at most. The loop is only told that there is one, as what it was
-        told is gone when it is closed."""
+        """The next step of trio, once it is due: one at most. It is kept here, since a loop that is closed drops its
+        callbacks."""
         self._not_needed = trio.Event()
         self._scope = trio.CancelScope()
         with _no_signal_handler_of_trio():

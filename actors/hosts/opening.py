@@ -128,17 +128,17 @@ class Answer(Generic[T]):
 
 
 class Openers(NamedTuple):
-    """What opens the store and the providers where the notifier runs; None: it uses its own.
-
-    Raises (where they are checked):
-        ConfigurationError: all problems.
-    """
+    """The functions that open the store and the providers where the notifier runs; None: the notifier's defaults."""
 
     store: StoreOpener | None
     providers: ProviderOpeners | ProviderOpener | None
 
     def check(self) -> None:
-        """Report each argument that is no function that opens a store or a provider."""
+        """Report every opener that is no function.
+
+        Raises:
+            ConfigurationError: all problems.
+        """
         examples = {"store": "SqliteStore.open(path)", "providers": "EmailProvider(settings)"}
         problems = [
             f"{name}: wanted a function that opens it: lambda: {examples[name.split('.')[0]]}, got {opener!r}"

@@ -39,7 +39,7 @@ class _Call(Answer[T]):
         super().__init__(self._answered.release)
         self._question = question
         self._late = late
-        """What may become of it when its answer is late."""
+        """The rest of the error when its answer is late."""
 
     def begin(self) -> None:
         self.ask(self._question)
@@ -56,10 +56,10 @@ class _Call(Answer[T]):
 class ThreadNotifier(Hosted[N]):
     """A notifier in a thread of its own; make one with :meth:`Notifier.open_in_thread`.
 
-    Its methods may be called by any thread of the process that has opened it, and block. What may go wrong in each is
-    as with the method of :class:`Notifier` that has its name. Besides, each raises TimeoutError when there is no answer
-    within `timeout` seconds (None: wait as long as it takes), which takes nothing back; WrongType when that is no
-    number, and ConfigurationError when it is below 0 or nan, before anything happens; WouldDeadlock in a subscriber,
+    Any thread of the process that has opened the notifier may call its methods, which block. Each method raises the
+    errors of the method of :class:`Notifier` with its name. Besides, it raises TimeoutError when there is no answer
+    within `timeout` seconds (None: wait as long as it takes), which takes nothing back; WrongType for a `timeout` that
+    is no number, and ConfigurationError for one below 0 or nan, before anything happens; WouldDeadlock in a subscriber,
     which runs in the notifier's thread and would wait for itself; and ActorSystemError in a forked process.
     """
 
@@ -101,9 +101,9 @@ class ThreadNotifier(Hosted[N]):
         return self.run(self.inside.operate_breaker, channel, override, provider, timeout=timeout)
 
     def wait_until_quiet(self, timeout: float | None = math.inf) -> bool:
-        """Block until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so.
+        """Block until nothing is in flight, for at most `timeout` seconds; return whether nothing is.
 
-        It is not where the notifier's thread does not say so, because it is blocked.
+        If the notifier's thread is blocked and cannot say, the answer is False.
         """
         return self._wait(self.inside.wait_until_quiet, timeout)
 
@@ -216,7 +216,7 @@ class _Host(Generic[N]):
         self.is_up.set()
 
     def end(self, how: Callable[[], object]) -> None:
-        """Have it end, and wait for that. An exception meanwhile, as by Ctrl-C, cancels what is left of it."""
+        """End the notifier, and wait for that. An exception meanwhile, as by Ctrl-C, cancels the notifier."""
         self._do(how)
         try:
             self.has_ended.wait()  # and not join(), which takes it for dead when it is interrupted (bpo-45274)

@@ -126,12 +126,10 @@ def failing(config: ChannelConfig) -> Failing:
 
 
 def trips(breaker: CircuitBreakerConfig) -> bool:
-    """Return whether a breaker ever keeps anything back."""
     return breaker.enabled and breaker.initial_state not in ("disabled", "metrics-only")
 
 
 def shortest_open_s(breaker: CircuitBreakerConfig) -> float:
-    """Return for how long a breaker stays open at least."""
     return breaker.timeout * (1 - breaker.open_growth.jitter if breaker.open_growth else 1)
 
 

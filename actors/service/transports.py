@@ -175,7 +175,6 @@ class TransportsConfig(Settings):
     webhook: WebhookTransports | None = None
 
     def of(self, channel: NotificationChannel) -> dict[str, TransportConfig]:
-        """Return the transports of a channel, by the name of the provider; none where it has none."""
         own: Any = getattr(self, channel.value)
         return {} if own is None else {PRIMARY: own, **own.failover}
 
@@ -183,7 +182,6 @@ class TransportsConfig(Settings):
         return filled_in(channel, config, self.reaches(channel, config))
 
     def reaches(self, channel: NotificationChannel, config: ChannelConfig) -> dict[str, Reach]:
-        """Return how the transports of a channel reach those that they ask, by name."""
         simulated = simulated_reaches(config)
         return {name: own.reach(simulated.get(name, NO_BOUNDS)) for name, own in self.of(channel).items()}
 

@@ -38,7 +38,7 @@ class Bulkhead:
         """Make one of so many slots; or by `config`.
 
         Args:
-            limit: how many calls may be under way at once, at least 1.
+            limit: calls at once, at least 1.
             wait: seconds that a call waits for a slot, at most; 0: it is refused at once. None: as long as it takes.
             config: both, as the `max_in_flight` of a channel has them.
 
@@ -54,7 +54,7 @@ class Bulkhead:
 
     @property
     def in_flight(self) -> int:
-        """How many calls are under way."""
+        """How many calls have a slot."""
         return self._in_flight
 
     @property

@@ -94,7 +94,7 @@ class CircuitBreaker:
 
         Raises:
             ServiceUnavailable: the breaker is open, and the function was not called.
-            WrongType: `function` is none, or it returned what cannot be awaited; nothing is counted.
+            WrongType: `function` is no function, or it returned no awaitable; nothing is counted.
         """
         if not callable(function):
             if inspect.iscoroutine(function):

@@ -50,8 +50,8 @@ class Retry:
     """Repeats calls that raise, with the retries of a channel. It may be shared by threads and by tasks of any loop.
 
     The settings and the retry budget are shared; each call has its own attempts. When there is no further one,
-    the last error is raised as it is, with a note of why. What is no ``Exception``, as when a task is cancelled, is
-    never retried.
+    the last error is raised as it is, with a note of why. A BaseException that is no ``Exception``, such as the
+    cancellation of a task, is never retried.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Retry:
             initial_delay: seconds of at least 0 before the first retry; 1 when None.
             config: all that can be set, or a mapping of it, in place of these two.
             on: the errors that are retried; all others are raised at once.
-            outcome_of: tells what an error means, as a transport does: ``Transient(retry_after=30)``, ``Permanent()``.
+            outcome_of: returns the outcome of an error: ``Transient(retry_after=30)``, ``Permanent()``.
                 When None: TransientError, and the refusals of a breaker, a limiter and a bulkhead alone, are transient
                 with their `retry_after`; PermanentError and WrongType are permanent; all others are ambiguous.
             on_retry: called before each wait, to log or count; it must not wait.
@@ -141,7 +141,7 @@ class Attempts:
 
     @property
     def number(self) -> int:
-        """Of the attempt under way, from 1."""
+        """The number of the current attempt, from 1."""
         return self._number
 
     def __enter__(self) -> Attempts:

@@ -56,13 +56,6 @@ class StoreOnDisk(MemoryStore):
     _queue: type[ToDo[Any]] = ToDo
 
     def __init__(self, name: str, *, remember_ids_ns: int, clocks: Clocks | None = None) -> None:
-        """Get ready to run.
-
-        Args:
-            name: of the store in messages.
-            remember_ids_ns: for how long an id of what has ended is remembered, in nanoseconds.
-            clocks: by which that is known of the wall clock that it was set; None: those of this machine.
-        """
         super().__init__()
         self._steps = ClockSteps(clocks)
         self.remembered = RememberedIds(remember_ids_ns, most=CACHED_IDS, ahead_ns=self._steps.ahead_ns)

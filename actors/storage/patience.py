@@ -32,13 +32,7 @@ class Patience:
     """
 
     def __init__(self, name: str, tell: Callable[..., object], tell_news: Callable[[News], object]) -> None:
-        """Begin with a store that can be written.
-
-        Args:
-            name: of the store in messages.
-            tell: has a function called in the thread of the system.
-            tell_news: gets the news for the pipeline, in that thread.
-        """
+        """`tell` has a function called in the thread of the system; `tell_news` is to be called there."""
         self.is_busy = False
         """Whether callers get StoreBusy."""
         self.is_locked = False

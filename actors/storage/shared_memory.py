@@ -269,7 +269,6 @@ class NodeStore(MemoryStore):
             self.hear(NodesChanged(nodes))
 
     def _overtaken(self, change: _Change) -> Overtaken | None:
-        """Return who was faster, with the id or with the letter that a change is of."""
         notification_id = change.event.notification_id
         if isinstance(change.event, NotificationRequested):
             known = self.remembered.get(notification_id, change.event.epoch_ns + change.event.at_ns)
@@ -330,7 +329,6 @@ class NodeStore(MemoryStore):
         )
 
     def _letters_waiting(self) -> set[str]:
-        """Return the ids of the letters that this node has redriven or discarded, which is not durable yet."""
         return {each.event.notification_id for each in self._waiting if each.died_ns is not None}
 
     def say(self, breaker: str, host: str, open_ns: int) -> None:
@@ -343,7 +341,6 @@ class NodeStore(MemoryStore):
         return self._shared.said_to(self.number)
 
     def _news_of(self, event: NotificationEvent) -> LettersChanged:
-        """Return what the other nodes have to know of what has been done to a dead letter."""
         if isinstance(event, NotificationMovedToDeadLetter):
             return self._how_is(event.notification_id)
         return LettersChanged(found=(), gone=(event.notification_id,))

@@ -41,7 +41,6 @@ class Visit(Call):
     """What was sent, by the names of the fields; empty when a page is asked for."""
 
     def said(self, name: str) -> str:
-        """Return what a field of the form says, without the white space around it."""
         return self.form.get(name, "").strip()
 
     @property

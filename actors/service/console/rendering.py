@@ -84,7 +84,6 @@ def render(visit: Visit, template: str, *, status_code: int = 200, **context: An
 
 
 def refusal(request: Request, refused: HTTPException) -> Response:
-    """Return the page that says why something was refused."""
     who: Principal | None = request.app.service.access.who(request)
     context = {
         "title": _TITLES.get(refused.status_code, "Refused"),
@@ -98,7 +97,6 @@ def refusal(request: Request, refused: HTTPException) -> Response:
 
 
 def render_outside(request: Request, template: str, *, status_code: int = 200, **context: Any) -> Response:
-    """Return a page for a visitor who is not signed in."""
     return _page(request, None, template, status_code, context)
 
 
@@ -109,7 +107,6 @@ def address(path: str, **query: str | int | None) -> str:
 
 
 def redirect(path: str, **query: str | int | None) -> Response:
-    """Return the answer to a form that leads to the page that shows what was done."""
     return RedirectResponse(address(path, **query), 303)
 
 

@@ -106,7 +106,6 @@ class DeliveryReports:
         return any(entry == _entry(report, entry.at_ns) for entry in trail)
 
     def _hand_over(self, report: DeliveryReport) -> tuple[bool, Effect | None]:
-        """Count a report, and hand it to the store; return whether it suppresses its address, and the effect."""
         if self._store.is_busy:
             raise StoreBusy
         outcome, kind = report.outcome, type(report.outcome).__name__

@@ -23,7 +23,6 @@ _OF_EVERY_EVENT = frozenset({"at_ns", "epoch_ns", "notification_id", "channel"})
 
 
 def time_text(instant: datetime | None) -> str | None:
-    """Return an instant in writing, to the microsecond."""
     return None if instant is None else instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

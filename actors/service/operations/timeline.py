@@ -36,7 +36,6 @@ class Timeline:
 
     @property
     def attempts(self) -> list[NotificationFailed | NotificationSent]:
-        """Its attempts, in order, with the outcome, reason and raw answer of each that failed."""
         return [event for event in self.events if isinstance(event, (NotificationFailed, NotificationSent))]
 
 

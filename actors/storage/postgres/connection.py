@@ -37,7 +37,6 @@ def columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
 
 
 def in_one_line(error: psycopg.Error) -> str:
-    """Return what an error says first; then come the statement, and the place in it."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
@@ -90,7 +89,6 @@ class Link:
         self.why = ""
 
     def who_locks(self) -> str:
-        """Return, for people, who has locked what it waits for."""
         try:
             return lock_holders(self.sql(), self._schema)
         except psycopg.Error as error:

@@ -36,15 +36,9 @@ class Lease:
         when_over: Callable[[int], None],
         when_renewed: Callable[[], None],
     ) -> None:
-        """Get ready to be watched.
-
-        Args:
-            node: its name, for the thread.
-            length_s: how long the lease is, in seconds.
-            when_over: called in the thread that watches when the lease is over, and again each time that as long a
-                time has passed; with how often that has been since it was renewed, from 1 on.
-            when_renewed: called in the thread that renews it, when :meth:`holds` has said no since the last time.
-        """
+        """The watching thread calls `when_over` each time that the length of a lease has passed without a renewal,
+        with how often that was; the renewing one calls `when_renewed` if :meth:`holds` has said no since the last
+        renewal."""
         self._length_s = length_s
         self._when_over = when_over
         self._when_renewed = when_renewed
@@ -80,11 +74,7 @@ class Lease:
             self._was_refused |= not holds
             return holds
 
-    def now(self) -> float:
-        return clock()
-
     def watch(self) -> None:
-        """Have it watched from now on, whatever the node's other thread hangs in."""
         self._watcher.start()
 
     def stop_watching(self) -> None:

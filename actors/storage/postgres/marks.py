@@ -46,7 +46,6 @@ def take_back(sql: Sql, token: int) -> None:
 
 
 def cautions(sql: Sql, notification_ids: Iterable[str]) -> dict[str, Caution]:
-    """Return what is known of notifications that have been taken over."""
     found = {notification_id: Caution() for notification_id in notification_ids}
     rows = sql.execute(
         "SELECT notification_id, suspicions, deaths FROM marks WHERE notification_id = ANY(%s)", (list(found),)

@@ -62,12 +62,8 @@ class Opening:
     def __init__(
         self, link: Link, node: NodeSettings, patience: Patience, dead_after: float, may_wait: Callable[[float], bool]
     ) -> None:
-        """Get ready to enter it.
-
-        Args:
-            dead_after: seconds after which a node of its name that has not renewed its lease is taken for dead.
-            may_wait: tells whether a lock is waited for, after so many seconds.
-        """
+        """A namesake that has not renewed its lease for `dead_after` seconds is dead; `may_wait` tells whether to wait
+        on for a lock after so many seconds."""
         self._link, self._node, self._patience = link, node, patience
         self._dead_after, self._may_wait = dead_after, may_wait
         self._since = time.monotonic()

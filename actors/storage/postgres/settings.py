@@ -83,7 +83,6 @@ def rewrite_addresses(sql: Sql, written: Mapping[Setting, bytes]) -> dict[Settin
 
 
 def read_settings(sql: Sql, settings: Iterable[Setting]) -> dict[Setting, bytes | None]:
-    """Return each of these in writing; None: it is not set."""
     keys = {_key(each): each for each in settings}
     found: dict[Any, bytes] = {}
     if keys:
@@ -115,7 +114,6 @@ def write_suppressions(sql: Sql, happened: Iterable[StoredChange]) -> list[Setti
 
 
 def write_endpoints(sql: Sql, changes: Iterable[EndpointChange]) -> list[Setting]:
-    """Write what is known of endpoints by what has happened; return of which."""
     known: dict[Setting, Endpoint | None] = {}
     for change in changes:
         known |= {setting_of_endpoint(key): endpoint for key, endpoint in change.endpoints.items()}

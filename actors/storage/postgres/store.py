@@ -240,7 +240,6 @@ class PostgresStore(StoreOnDisk):
         return self._noted_as_served_by(notification_id) == "delivered" or super().is_delivered(notification_id)
 
     def _noted_as_served_by(self, notification_id: str) -> Serving | None:
-        """Return what a dead letter is served by as far as other nodes have noted."""
         entry = self._dead.get(notification_id)
         return None if entry is None or entry.noted is None else entry.noted.served_by
 
@@ -253,7 +252,6 @@ class PostgresStore(StoreOnDisk):
         return notification_id if entry.was_redriven else None  # others of it may be at other nodes
 
     def _join_request_of(self, entry: Entry) -> None:
-        """Have a notification that comes from another node belong to its request."""
         self._join_request(entry)
         if entry.noted is not None and entry.noted.request_id is not None:
             self._requests.join(entry.command.notification_id, entry.noted.request_id)

@@ -40,7 +40,6 @@ def write(sql: Sql, token: int, votes: Mapping[Named, int]) -> None:
 
 
 def standing(sql: Sql, token: int) -> list[BreakerVote]:
-    """Return what the other nodes that live say now."""
     return _read(sql, "token <> %s AND until > clock_timestamp()", (token,))
 
 

@@ -15,6 +15,7 @@ from actors.errors import StoreError
 from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
 from actors.storage.patience import Patience
+from actors.storage.postgres import lease as leases
 from actors.storage.postgres.batch import Fenced, SharedBatch
 from actors.storage.postgres.connection import Link, Sql
 from actors.storage.postgres.lease import Lease
@@ -101,13 +102,8 @@ class Worker:
         when_lost: Callable[[str], None],
         when_renewed: Callable[[], None],
     ) -> None:
-        """Get ready to start.
-
-        Args:
-            patience: for when nothing can be written.
-            when_lost: gets the reason why nothing can be made durable any more, once and in any thread.
-            when_renewed: called, in any thread, when who was told that the lease is over may ask again.
-        """
+        """In any thread, `when_lost` gets the reason why nothing can be made durable any more, once; and `when_renewed`
+        is called when a caller who was refused for want of a lease may ask again."""
         self._to_do = to_do
         self._node = node
         self._when_lost = when_lost
@@ -217,11 +213,10 @@ class Worker:
         return work
 
     def _write(self, batch: SharedBatch) -> bool:
-        """Make a batch durable; tell whether other nodes may want to know."""
         self._batches += 1
 
         def write(sql: Sql) -> bool:
-            began = self.lease.now()
+            began = leases.clock()
             is_news = batch.write(
                 sql, self._fencing_token, self._batches, self._node.lease_s, self._node.remember_ids_ns
             )
@@ -235,7 +230,7 @@ class Worker:
         now_ns = self._latest_ns if deletes else 0
 
         def look(sql: Sql) -> Round:
-            began = self.lease.now()
+            began = leases.clock()
             found = look_round(
                 sql,
                 self._fencing_token,
@@ -296,7 +291,7 @@ class Worker:
                 if is_locked:
                     # Whatever that lock is on, the node's own row may be free.
                     with contextlib.suppress(psycopg.Error):
-                        began = self.lease.now()
+                        began = leases.clock()
                         keep_lease(self._link.sql(), self._fencing_token, self._node.lease_s)
                         self._renewed(began)
             except psycopg.Error as error:
@@ -317,7 +312,7 @@ class Worker:
                     self._link.shut()
 
     def _renewed(self, began: float) -> None:
-        now = self.lease.now()
+        now = leases.clock()
         if now - self._renewed_at > LONG_BREAK * self._node.lease_s:
             self._steady_since = now
         self._link.has_worked()
@@ -331,7 +326,7 @@ class Worker:
         What has kept it from the database for long, be it a lock or the network, may have kept them from it too: then
         all come back first.
         """
-        now = self.lease.now()
+        now = leases.clock()
         if now - self._renewed_at > LONG_BREAK * self._node.lease_s:
             return False
         return now - max(self._link.since, self._steady_since) > self._node.lease_s / 3
@@ -355,7 +350,7 @@ class Worker:
                 self._node.lease_s,
                 self._link.why,
             )
-        is_stuck = self.lease.now() - max(self._renewed_at, self._link.lost_at) > self._node.lease_s / 2
+        is_stuck = leases.clock() - max(self._renewed_at, self._link.lost_at) > self._node.lease_s / 2
         # Less and less often: perhaps it is not stuck, and its work takes that long.
         if self._failed.is_set() or (is_stuck and times & (times - 1) == 0):
             self._link.shut()

@@ -80,7 +80,6 @@ class FilePlace:
             _keep_private(_beside(self.path, suffix))
 
     def close(self) -> None:
-        """Let others have the file; to be called when SQLite has closed it."""
         if _taken.pop(self._file, None) is not None:
             os.close(self._descriptor)
 
@@ -122,7 +121,6 @@ def in_use(path: Path) -> StoreInUse:
 
 
 def _since(path: Path) -> str:
-    """Return since when a file is in use, for people, as whoever uses it has noted there; empty: that is not known."""
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0)) as sql:
             return f", since {sql.execute('SELECT since FROM running').fetchone()[0]} UTC"

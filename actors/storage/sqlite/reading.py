@@ -203,7 +203,6 @@ def _remembered(
 
 
 def requests_in(sql: sqlite3.Connection) -> list[tuple[str, str, int]]:
-    """Return of which request each notification is known to be, and whether that was delivered."""
     if not _has_table(sql, "requests"):
         return []
     return sql.execute("SELECT notification_id, request_id, delivered FROM requests").fetchall()
