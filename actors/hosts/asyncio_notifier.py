@@ -152,22 +152,21 @@ async def open_asyncio(
             owner.cancel("the notifier has failed")  # as a TaskGroup does
 
         task.ended.add_done_callback(fail)
+        raised: BaseException | None = None
         try:
             yield notifier
-        except BaseException as error:
-            task.ended.remove_done_callback(fail)
-            task.cancel()
-            await task.wait_for_end()
-            if has_failed:
-                owner.uncancel()
-            if task.failure is not None:
-                raise task.failure from (None if isinstance(error, asyncio.CancelledError) else error)
-            raise
-        else:
-            task.ended.remove_done_callback(fail)
             leave.set()
-            await task.wait()
-            if has_failed:
-                owner.uncancel()
+        except BaseException as error:
+            raised = error
+            task.cancel()
+        task.ended.remove_done_callback(fail)
+        try:
+            await task.wait_for_end()
         finally:
             notifier._is_closed = True
+        if has_failed:
+            owner.uncancel()
+        if task.failure is not None:
+            raise task.failure from (None if isinstance(raised, asyncio.CancelledError) else raised)
+        if raised is not None:
+            raise raised

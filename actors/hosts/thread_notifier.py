@@ -248,15 +248,14 @@ def open_in_thread(
     if host.opened is None:
         assert host.error is not None
         raise host.error
+    raised, end = None, host.leave.set
     try:
         yield host.opened
     except BaseException as error:
-        if os.getpid() == pid:
-            host.end(host.scope.cancel)
-            if host.error is not None:
-                raise host.error from error
-        raise
-    if os.getpid() == pid:
-        host.end(host.leave.set)
+        raised, end = error, host.scope.cancel
+    if os.getpid() == pid:  # not in a forked child
+        host.end(end)
         if host.error is not None:
-            raise host.error
+            raise host.error from raised
+    if raised is not None:
+        raise raised

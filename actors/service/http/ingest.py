@@ -98,16 +98,15 @@ _TAKES = {
     429: "as many are pending as may be; Retry-After says when to send the same again",
     503: "it is shutting down, or cannot write to its store now; send the same again",
 }
+_INGEST: dict[str, Any] = {"roles": (Role.INGEST,), "success": 202, "codes": _TAKES}
 
 
 @ENDPOINTS(
     "POST /events",
     "Hand in an event, or a list of them; the settings may name further types.",
-    roles=(Role.INGEST,),
     body=one_or_several("Event"),
-    success=202,
-    codes=_TAKES,
     schema=one_or_several("EventResult"),
+    **_INGEST,
 )
 async def _receive_events(call: Call) -> Response:
     return await _receive(call, _event, _submit_event)
@@ -116,11 +115,9 @@ async def _receive_events(call: Call) -> Response:
 @ENDPOINTS(
     "POST /notifications",
     "Hand in a notification, or a list of them.",
-    roles=(Role.INGEST,),
     body=one_or_several("SendNotification"),
-    success=202,
-    codes=_TAKES,
     schema=one_or_several("Result"),
+    **_INGEST,
 )
 async def _receive_notifications(call: Call) -> Response:
     return await _receive(call, _notification, _submit_notification)
