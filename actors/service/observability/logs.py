@@ -43,31 +43,22 @@ from actors.service.config import LogsConfig
 events = logging.getLogger("retrylab.events")
 """Where recorded events are logged."""
 
-LEVEL_OF = {
-    NotificationFailed: logging.INFO,
-    NotificationMovedToDeadLetter: logging.ERROR,
-    NotificationSuppressed: logging.INFO,
-    NotificationRedriven: logging.INFO,
-    DeadLetterDiscarded: logging.INFO,
-    DuplicateIgnored: logging.INFO,
-    BreakerTransitioned: logging.WARNING,
+_LOGGED: dict[type, tuple[int, tuple[str, ...]]] = {
+    NotificationSent: (logging.DEBUG, ("attempt", "provider")),
+    NotificationFailed: (logging.INFO, ("attempt", "kind", "reason", "provider")),
+    NotificationMovedToDeadLetter: (logging.ERROR, ("attempts", "reason")),
+    NotificationSuppressed: (logging.INFO, ("reason",)),
+    NotificationDeferred: (logging.DEBUG, ("cause",)),
+    NotificationRedriven: (logging.INFO, ("by",)),
+    DeadLetterDiscarded: (logging.INFO, ("by", "reason")),
+    DuplicateIgnored: (logging.INFO, ("conflict",)),
+    BreakerTransitioned: (logging.WARNING, ("breaker", "host", "from_state", "to_state", "cause")),
+    ActorFailed: (logging.DEBUG, ("actor", "error", "decision")),  # its supervisor has logged it, with the place
 }
-"""The level of a type of event; that of any other is debug, also of an actor that failed: who supervises it has logged
-that, with the place. See also :func:`level_of`."""
+"""The level of each type of event, and the fields that the log has of it, and no others; see above. Further types are
+logged at the level debug, by their ids alone."""
 
-_LOGGED: dict[type, tuple[str, ...]] = {
-    NotificationSent: ("attempt", "provider"),
-    NotificationFailed: ("attempt", "kind", "reason", "provider"),
-    NotificationMovedToDeadLetter: ("attempts", "reason"),
-    NotificationSuppressed: ("reason",),
-    NotificationDeferred: ("cause",),
-    NotificationRedriven: ("by",),
-    DeadLetterDiscarded: ("by", "reason"),
-    DuplicateIgnored: ("conflict",),
-    BreakerTransitioned: ("breaker", "host", "from_state", "to_state", "cause"),
-    ActorFailed: ("actor", "error", "decision"),
-}
-"""What the log says of each type of event; nothing else of it, see above."""
+_ID_ALONE: tuple[int, tuple[str, ...]] = (logging.DEBUG, ())
 
 _SAID_BY_EVENTS = frozenset({"actors.pipeline.dead_letter_queue"})
 """Loggers of what the events of this log say as well, and with fields."""
@@ -133,7 +124,7 @@ def log_event(event: RecordedEvent) -> None:
 def level_of(event: RecordedEvent) -> int:
     if isinstance(event, NotificationFailed) and event.given_up == event.reason:
         return logging.DEBUG  # the line of its dead letter follows, for the same reason
-    return LEVEL_OF.get(type(event), logging.DEBUG)
+    return _LOGGED.get(type(event), _ID_ALONE)[0]
 
 
 def log_end(error: BaseException) -> None:
@@ -162,7 +153,7 @@ def fields_of(event: RecordedEvent) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if isinstance(event, NotificationEvent):
         fields = {"notification_id": event.notification_id, "channel": event.channel.value}
-    fields |= {name.removesuffix("_state"): getattr(event, name) for name in _LOGGED.get(type(event), ())}
+    fields |= {name.removesuffix("_state"): getattr(event, name) for name in _LOGGED.get(type(event), _ID_ALONE)[1]}
     match event:
         case NotificationSent():
             fields["delivery_s"] = round((event.at_ns - event.requested_at_ns) / NS_PER_S, 6)
