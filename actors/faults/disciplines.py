@@ -2,7 +2,7 @@
 
 Under a first-come-first-served discipline it is known when an attempt ends as soon as it comes
 (:class:`~actors.faults.queue.ServiceQueue`). Here later arrivals may change it, so a station is asked repeatedly: it is
-given the arrivals and the time, and returns those that have ended. Plain objects with the time passed in.
+given the arrivals and the time, and returns the attempts that have ended. Plain objects with the time passed in.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Station(ABC, Generic[T]):
 
     @abstractmethod
     def advance(self, now_ns: int) -> list[T]:
-        """Let time go on, and return those whose work has ended since the last call, in order."""
+        """Let time go on, and return the jobs that have ended since the last call, in order."""
 
     @abstractmethod
     def join(self, now_ns: int, work_ns: int, who: T, *, critical: bool = False) -> list[T]:

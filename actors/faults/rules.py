@@ -153,7 +153,7 @@ class FaultRules:
         """Called with the error, each time; None: the first time of each rule is logged."""
         self.late_after_ns: float = math.inf
         self.report_late: Callable[[Attempt, int], None]
-        """Is told of attempts that are delivered and whose answers take longer than that, with the instant, as they
+        """Gets each delivered attempt whose answer takes longer than that, with the instant, as they
         start; where all ends are foreseen."""
         self._queue: ServiceQueue | None = None
         self._station: RunningStation | None = None
@@ -170,7 +170,7 @@ class FaultRules:
         self._load = meter.load if needs_load and meter is not None else None
 
     def watch_late(self, after_ns: int, report: Callable[[Attempt, int], None]) -> None:
-        """Have told from now on which delivered attempts take longer than so many nanoseconds."""
+        """Report from now on each delivered attempt that takes longer than so many nanoseconds."""
         self.late_after_ns, self.report_late = after_ns, report
 
     @property

@@ -66,7 +66,7 @@ def lint_live(
     *,
     are_simulated: bool,
 ) -> list[Finding]:
-    """Return what cannot work in the settings of a live service, of which it is not known what arrives.
+    """Return what cannot work in the settings of a live service, whose arrivals are unknown.
 
     Args:
         channels: the settings, with the defaults that follow from the transports.

@@ -193,7 +193,7 @@ def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
 
 
 def _slots(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Finding]:
-    """Little's law: what is under way on average is the rate times the mean time that each takes.
+    """Little's law: the mean number of attempts under way is their rate times their mean duration.
 
     A slot of the sender is free again at its timeout, at the latest. A place at the provider is not: what has timed
     out is worked on to its end, whatever the discipline.

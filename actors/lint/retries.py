@@ -77,7 +77,7 @@ _WAITS_MAX = 10_000
 """So many waits one by one; by then a backoff is at its maximum, or the sum says enough."""
 
 _WAITS_SUMMED_MAX = 1000
-"""So many waits of one notification in a sum of what is expected; leaving out the later ones makes it no larger."""
+"""Waits of one notification in an expected sum; leaving out the later ones does not raise it."""
 
 _BEYOND_MEASURE = 1e300
 """Seconds; larger than any wait, and still so far from infinity that differences of such numbers are numbers."""

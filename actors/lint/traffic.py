@@ -17,7 +17,7 @@ NEARLY = 1 - 1e-9
 """Rates that are equal but for the rounding of floats are equal."""
 
 SLIGHTLY = 1.01
-"""What is above by less is no finding: figures of distributions are rounded."""
+"""A smaller excess is no finding, since figures of distributions are rounded."""
 
 _LONG_S = 1e9
 """Seconds in which what may go at once does not count."""
@@ -62,7 +62,7 @@ class Traffic:
 
     @property
     def at_each_node(self) -> Said:
-        """The words for what is so at each node, where there are several."""
+        """The words for a finding about each node, where there are several."""
         return said(" at each of {nodes} nodes", nodes=self.nodes) if self.nodes > 1 else Said("")
 
     def calls_in(self, seconds: float, config: ChannelConfig, *, at_one_node: bool = False) -> float | None:
@@ -161,7 +161,7 @@ def growth(per_s: float, of: str = "") -> Said:
 
 
 def refusals(per_s: float) -> Said:
-    """Return what becomes of so many a second of which none waits."""
+    """Return the fate of a rate of attempts that may not wait."""
     return said("{excess:many} are refused", excess=per_s)
 
 

@@ -2,7 +2,7 @@
 
 It is made for clients who mean harm. All that waits for a client has a deadline, and can be ended by the server when it
 needs the room. A body is read only when the application asks for it, so that one which nobody wants costs nothing.
-What is wrong with a request ends its connection: with an answer where one can be sent, and never with an exception.
+A request that is wrong ends its connection: with an answer where one can be sent, and never with an exception.
 
 ============================================  ========================================================================
 what comes                                    answer
@@ -164,7 +164,7 @@ class Connection:
         self._has_content = True
         self._has_started = self._has_answered = False
         self._is_over = False
-        """Whether the application is told that the client has gone: it has, or has been answered in its place."""
+        """Whether the application hears that the client has gone: it has, or the server has answered in its place."""
 
     @property
     def waits(self) -> tuple[Waits, float] | None:
@@ -173,7 +173,7 @@ class Connection:
 
     @property
     def reads_since(self) -> float | None:
-        """Since when it reads a body of which there is a part (on trio's clock); None: it reads none, or no longer."""
+        """Since when it reads a body that has begun (on trio's clock); None: it reads none, or no longer."""
         reads = self.body_bytes > 0 and not (self._has_body_ended or self._is_over or self.is_sent_away)
         return self._body_since if reads else None
 

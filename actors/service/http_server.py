@@ -32,7 +32,7 @@ class HttpServer:
 
     A stranger can have as many connections as there may be. So there is no waiting for one to become free: for a new
     one, that which has been waited for the longest is closed, be it for a request, the rest of one, or for its client
-    to take an answer. What is being answered is left alone. Bodies share their room in the same way.
+    to take an answer. A request that is being answered is left alone. Bodies share their room in the same way.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits = LIMITS) -> None:
@@ -88,7 +88,7 @@ class HttpServer:
         while True:
             try:
                 stream = await listener.accept()
-            except OSError as error:  # whatever it is, those that there are go on
+            except OSError as error:  # whatever it is, the present connections go on
                 if not has_said:
                     logger.error("no connection can be accepted: %s", error.strerror)
                     has_said = True
@@ -103,7 +103,7 @@ class HttpServer:
                 await self._changes.park()
 
     def _has_room(self, newest: Connection, at_most: int) -> bool:
-        """Tell whether another connection may be accepted; those that have been waited for the longest make way."""
+        """Return whether to accept another connection; those that have been waited for the longest make way."""
         staying = sum(not each.is_sent_away for each in self._connections)
         if staying > at_most and not self._send_away(max(1, at_most // 50), but=newest):
             return False

@@ -80,7 +80,7 @@ REQUESTS_PATIENCE = 5.0
 """Seconds that a change of the pipeline waits for requests that are being answered."""
 
 COMMITS_PATIENCE = 5.0
-"""Seconds that it waits for what is being made durable."""
+"""Seconds that it waits for changes that are being made durable."""
 
 AT_ONCE = frozenset({"tokens", "trusted_proxies", "logs", "drain"})
 """Settings that are the service's and not the pipeline's."""
@@ -95,7 +95,7 @@ OLDEST_PYTHON = {(3, 11): 15, (3, 12): 13, (3, 13): 12, (3, 14): 3}
 
 
 def problem_of_python(version: tuple[int, int, int]) -> str | None:
-    """Return what is wrong with a version of Python for a service that strangers can reach; None: nothing is known."""
+    """Return the problem of a version of Python for a service that strangers can reach; None: none is known."""
     *release, patch = version
     oldest = OLDEST_PYTHON.get((release[0], release[1]), 0)
     if patch >= oldest:
@@ -319,7 +319,7 @@ class Server:
         await incarnation.started.wait()
 
     async def _come_to_rest(self, incarnation: _Incarnation, at_most: float) -> None:
-        """Send nothing more, and wait until what is under way has come back and is in the store."""
+        """Send nothing more, and wait until the attempts at providers have come back and are in the store."""
         cut = await incarnation.gate.close(at_most)
         if cut:
             text = "attempts are cut off at their providers, and will be made again with the same key"
@@ -382,7 +382,7 @@ class Server:
             self._incarnation = new
 
     async def shut_down(self) -> int:
-        """Accept nothing more, and let what is in flight end, or park it; return how many are parked."""
+        """Accept nothing more, and end or park the notifications in flight; return how many are parked."""
         self.status.drains()
         async with self._changing:
             incarnation, drain = self._incarnation, self.config.drain
@@ -459,7 +459,7 @@ async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any
 
     Args:
         path: of the settings.
-        config: what is in it.
+        config: the settings.
         announce: called with the URL as soon as it answers.
         replace: whether a living service with the same store, or node of the same name, is to drain and end first.
 

@@ -21,9 +21,9 @@ PATIENCE = 0.9
 class ProviderGate:
     """Where attempts pass on their way to the providers of one pipeline. Once closed it stays so.
 
-    What is at a provider then may come back; what comes later waits, unsent, until its pipeline is gone, and is taken
-    up by the next one. So nothing is sent twice. An attempt's time limit goes on while it waits: when the first of them
-    nears its own, those that are at a provider have no more time.
+    Attempts at a provider may come back. Later attempts wait, unsent, until their pipeline is gone, and the next one
+    takes them up: so nothing is sent twice. A waiting attempt's time limit goes on; when the first of them nears its
+    limit, the attempts at providers have no more time.
     """
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ class ProviderGate:
         return _Guarded(provider, self, timeout)
 
     async def close(self, at_most: float) -> int:
-        """Let nothing pass any more, and wait `at_most` seconds for the attempts that are under way; return how many of
-        them still are."""
+        """Let nothing pass any more, and wait `at_most` seconds for the attempts at providers; return how many are left
+        there."""
         self._closed = True
         with trio.move_on_after(at_most):
             async with trio.open_nursery() as nursery:

@@ -94,7 +94,7 @@ class TransportConfig(Settings):
         return self
 
     def reach(self, simulated: Reach) -> Reach:
-        """Return how it reaches those that it asks; where it is simulated, as its provider's settings say."""
+        """Return how it reaches its server; where it is simulated, as its provider's settings say."""
         held = next(own for key in self.kinds() if (own := getattr(self, key)) is not None)
         return simulated if self.simulated else Reach(held.connections, isinstance(held, TargetSettings))
 
@@ -212,10 +212,10 @@ def open_transports(
     stack: AsyncExitStack,
     accounts: Mapping[str, AccountConfig],
 ) -> dict[NotificationChannel, dict[str, Provider]]:
-    """Return the provider of each channel, by name, with the faults round those that they hit.
+    """Return the provider of each channel, by name, with the faults round the providers that they hit.
 
-    `streams` are for what is injected, and `stack` has what is opened closed. Of what channels have together in
-    `accounts`, simulated providers enforce what a provider would.
+    `streams` are for the injected faults, and `stack` closes the transports. Simulated providers enforce the quotas of
+    `accounts` that channels share.
 
     Raises:
         ConfigurationError: some of them cannot be opened; all problems.

@@ -69,7 +69,7 @@ class StoredChange(msgspec.Struct, eq=False, gc=False):
 
 
 class Mark(NamedTuple):
-    """What is written before an attempt."""
+    """The record of an attempt, written before it."""
 
     caution: Caution
     alone: bool
@@ -77,7 +77,7 @@ class Mark(NamedTuple):
 
 
 class Turn:
-    """Changes of which each is of another notification, so that those of a kind may be written together."""
+    """Changes of different notifications, so that all of a kind may be written together."""
 
     __slots__ = ("_by_kind", "change", "ids")
 
@@ -167,7 +167,7 @@ class Batch(Promise):
         return self
 
     def mark(self, notification_id: str, mark: Mark) -> Promise:
-        """Take in what is to be written before an attempt of a notification."""
+        """Take in the mark of an attempt of a notification."""
         self.marks[notification_id] = mark
         return self
 

@@ -79,7 +79,7 @@ class ClockSteps:
 
     @property
     def anchor_ns(self) -> int:
-        """What is to be kept, with the id of the boot, to resume within the same boot."""
+        """The number to keep, with the id of the boot, for resuming within the same boot."""
         return self._anchor_ns
 
     def resume(self, anchor_ns: int) -> None:

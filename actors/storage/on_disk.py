@@ -60,7 +60,7 @@ class StoreOnDisk(MemoryStore):
         self._steps = ClockSteps(clocks)
         self.remembered = RememberedIds(remember_ids_ns, most=CACHED_IDS, ahead_ns=self._steps.ahead_ns)
         self._marked: dict[str, Caution] = {}
-        """What is known of those that have a mark on the disk, or will have one before their next attempt."""
+        """The caution for each notification that has a mark on the disk, or gets one before its next attempt."""
         self.transactions = 0
         """How many transactions of changes have been committed since it was opened."""
         self._name = name

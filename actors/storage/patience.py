@@ -1,4 +1,4 @@
-"""How long a store on disk, and those who ask it, wait while it cannot be written."""
+"""How long a store on disk and its callers wait while it cannot be written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAID_AFTER = (1.0, 10.0, 60.0)
 class Patience:
     """Says in the log, to callers and to the pipeline that a store cannot be written, and when it can be again.
 
-    The threads of the store call `waits`, `goes_on` and `is_over`, and that of the system the rest.
+    The threads of the store call `waits`, `goes_on` and `is_over`, and the system's thread the rest.
     """
 
     def __init__(self, name: str, tell: Callable[..., object], tell_news: Callable[[News], object]) -> None:

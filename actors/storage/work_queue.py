@@ -78,7 +78,7 @@ class ToDo(Generic[B]):
             self._wake()
 
     def clear(self) -> list[Promise]:
-        """Drop all work; return its promises, with those of what is being done."""
+        """Drop all work; return its promises, and those of the work in hand."""
         with self._news:
             left, self._batch = [*self._to_do], None
             self._to_do.clear()

@@ -58,7 +58,7 @@ BODY_SIZE_MAX = 64 * 1024
 """Bytes of an answer that are read; the rest is left, and the connection closed."""
 
 BODY_PATIENCE = 2.0
-"""Seconds that the body of an answer may take, or half of what is left of the time limit, if that is less. Its status
+"""Seconds that the body of an answer may take, or half of the remaining time limit, if that is less. Its status
 has come by then: were it waited for to the end of the limit, what has been taken would count as timed out, and be sent
 again."""
 

@@ -43,7 +43,7 @@ class Transport(Provider):
 def connection_patience_s(at_most_s: float) -> float:
     """Return how many seconds to wait for one of our own connections to become free.
 
-    `at_most_s`, and no longer than half of what is left of the attempt's time limit: who gets one has time to use it.
+    `at_most_s`, and no longer than half of the attempt's remaining time, so that there is time left to use it.
     """
     left_s = trio.current_effective_deadline() - trio.current_time()
     return min(at_most_s, max(0.0, left_s / 2))

@@ -29,7 +29,7 @@ class Asked:
     filter: Filter
     """What it means; a part that cannot be read is left out."""
     problems: Mapping[str, str]
-    """What is wrong with a part; empty where nothing is."""
+    """The problem of a part; empty where there is none."""
 
     @property
     def is_narrowed(self) -> bool:
@@ -40,7 +40,7 @@ class Asked:
         return not any(self.problems.values())
 
     def up_to(self, instant: datetime) -> Asked:
-        """Return the same, without what is dead-lettered after `instant`."""
+        """Return the same, without letters that were dead-lettered after `instant`."""
         end = instant + timedelta(microseconds=1)  # a filter's end is none of its own
         if self.filter.until is not None and self.filter.until <= end:
             return self

@@ -180,7 +180,7 @@ def version_of(letter: DeadLetterMessage) -> str:
 
 
 def changes_of(command: SendNotification, texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return what the fields change of a command, and what is wrong with them, both by the field."""
+    """Return the changes that the fields make to a command, and the problems of the fields, both by field."""
     changes: dict[str, Any] = {}
     problems: dict[str, str] = {}
     for name, before in texts_of(command).items():

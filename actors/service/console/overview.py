@@ -23,7 +23,7 @@ from actors.service.operations.breakers import BreakerNow
 TRANSITIONS_SHOWN = 10
 ENTRIES_SHOWN = 500
 ENTRIES_MAX = 10_000
-"""What is in the audit trail beyond these is for the command line."""
+"""Earlier entries of the audit trail are for the command line."""
 
 _SEVERITY = ("forced-open", "open", "half-open", "disabled", "metrics-only", "closed")
 """States of breakers, the one that most needs attention first."""

@@ -101,7 +101,7 @@ def render_outside(request: Request, template: str, *, status_code: int = 200, *
 
 
 def address(path: str, **query: str | int | None) -> str:
-    """Return the address of a page of the console; what is None or empty in the query is left out."""
+    """Return the address of a page of the console; parts of the query that are None or empty are left out."""
     said = urlencode({name: value for name, value in query.items() if value not in (None, "")})
     return f"/console{path}?{said}" if said else f"/console{path}"
 

@@ -18,7 +18,7 @@ def sentence(problem: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share between 0 and 1 as a percentage; what is not all of it is never called 100%."""
+    """Return a share between 0 and 1 as a percentage; less than the whole is never called 100%."""
     if 0.995 <= share < 1:
         return f"{math.floor(share * 10_000) / 100:.2f}%"
     return "<1%" if 0 < share < 0.01 else f"{share * 100:.0f}%"

@@ -4,7 +4,7 @@ A session is a text that anyone may read and only the service can write: name, e
 over them whose key is derived from the token that was shown at the sign-in. So it needs no place of its own to be kept
 in, outlives a restart, holds at every node that has the same tokens, and ends when its token is taken away.
 
-Signing out ends it: this process remembers those that have been ended for as long as they would have lasted. Another
+Signing out ends it: this process remembers ended sessions for as long as they would have lasted. Another
 node, or this one after a restart, does not know of it. The browser has deleted its cookie by then; to make a copy of it
 worthless everywhere, replace the token.
 """

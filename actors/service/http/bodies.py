@@ -33,7 +33,7 @@ SETTINGS_VALUES_MAX = 10_000
 NO_TEXT = "half a surrogate pair is no text"
 
 _EXPLAINED_MAX = 2**16
-"""Bytes of a body that is read a second time, to say what is wrong with it."""
+"""Bytes of a body that is read a second time, to explain its problem."""
 
 
 def not_now(why: str) -> JSONResponse:
@@ -123,7 +123,7 @@ async def body_of(request: Request, at_most: int, too_long: Exception) -> bytes:
 
 
 def problem_of_shape(content: Any, values_max: int = VALUES_MAX) -> str | None:
-    """Return what is wrong with how lists and objects are nested, and how much is in them; None: nothing.
+    """Return the problem with the depth or the number of values in lists and objects; None: there is none.
 
     It takes no stack of its own, and looks no further than it has to.
     """

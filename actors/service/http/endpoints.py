@@ -131,7 +131,7 @@ class HttpEndpoint:
         given: dict[str, Any] = {}
         try:
             if (query := self.models.get("query")) is not None:
-                # What is empty is as if it were not there, as an empty field of a form.
+                # An empty value counts as left out, as an empty field of a form does.
                 said = {name: value for name, value in request.query_params.items() if value}
                 given["query"] = validated(query, said)
             if (body := self.models.get("body")) is not None:

@@ -127,7 +127,7 @@ class Proxies:
 
 
 def _shortened(text: str) -> str:
-    """Return what may be an address; of what is longer than any, only so much that it is still none."""
+    """Return a text cut to a length at which a text that is too long for an address still is none."""
     return text.strip().partition("%")[0][:ADDRESS_LENGTH]
 
 

@@ -34,7 +34,7 @@ class Status:
     settings_read_at: datetime | None = None
     """When the settings that hold were read."""
     settings_problems: tuple[str, ...] = ()
-    """What was wrong with those that were read last and are not used."""
+    """The problems of the settings that were read last and are not used."""
 
     def drains(self, for_s: float = 1) -> None:
         """Accept nothing more from now on; it may take so many seconds until the service ends."""

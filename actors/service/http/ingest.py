@@ -73,7 +73,7 @@ ITEM_VALUES_MAX = 10_000
 """How many values there may be in an item, those of its metadata included."""
 
 PROBLEMS_MAX = 10
-"""Problems that an item is told of."""
+"""Problems that the result of an item lists."""
 
 _A_CHANNEL = f"wanted one of {', '.join(NotificationChannel)}"
 _A_PRIORITY = f"wanted one of {', '.join(Priority)}"
@@ -272,7 +272,7 @@ def _converted(item: dict[Any, Any], kind: type[T], hints: _Hints) -> T:
 def _problems_of_fields(
     item: dict[Any, Any], kind: Any, wrong: tuple[str, str] | None, hints: _Hints
 ) -> list[tuple[str, str]]:
-    """Return which fields of an item are unknown, missing or, the first of them, not what is wanted."""
+    """Return the fields that are unknown or missing, and the first that has a wrong value."""
     fields = _fields(kind)
     known = [field.encode_name for field in fields]
     strange = item.keys() - _known(kind)

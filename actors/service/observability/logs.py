@@ -4,7 +4,7 @@ Nothing of what people write to each other is in it: no body, subject or address
 ways. The service itself logs events by their fields, and of those only such as cannot hold any of it, but for reasons.
 Whatever else is logged, by a library or of an error, goes through the same formatter, which
 
-* puts a message in by its type and the id of its notification, never with what is in it;
+* writes a message as its type and the id of its notification, never its content;
 * of an exception shows the types and where it was raised, not its text, which may have any value in it;
 * hides what looks like an address, a phone number or a key in all text, reasons included.
 """
@@ -130,7 +130,7 @@ def level_of(event: RecordedEvent) -> int:
 def log_end(error: BaseException) -> None:
     """Log what ends the service: the first line of each error within, and of what each was raised from.
 
-    Unlike any other error, it is shown with what it says: nobody can mend a store of which only is said that it failed.
+    Unlike any other error it is shown with its text: an operator needs the reason to mend a store.
     """
     causes: dict[str, None] = {}
     waiting: list[BaseException | None] = [error]
@@ -165,7 +165,7 @@ def fields_of(event: RecordedEvent) -> dict[str, Any]:
 
 
 class _Formatter(logging.Formatter):
-    """Reads a record without what is private in it."""
+    """Reads a record, but nothing private in it."""
 
     def read(self, record: logging.LogRecord) -> dict[str, Any]:
         read: dict[str, Any] = {

@@ -7,7 +7,7 @@ So a simulation of the same scenario has the same metrics: hand its events to :m
     print(metrics.text())
 
 The constructor of :class:`Metrics` names them all, with their labels and texts, which ``/metrics`` shows as well.
-Where each host of recipients has a breaker, `breaker_state` has those that are not closed: there may be thousands.
+Where each host of recipients has a breaker, `breaker_state` leaves out closed breakers: there may be thousands.
 Counters end in ``_total``. They start at 0 with the process; the gauges start where the store says.
 """
 

@@ -35,7 +35,7 @@ class Tracing:
     """Makes spans of events."""
 
     def __init__(self, provider: TracerProvider, close: Callable[[], None] | None = None) -> None:
-        """Give spans to a provider; `close` has what is still on its way handed over."""
+        """Give spans to a provider; `close` hands over the spans that are still on their way."""
         from opentelemetry import trace
 
         self._trace = trace
@@ -67,13 +67,13 @@ class Tracing:
         return cls(provider, provider.shutdown)
 
     def close(self) -> None:
-        """Hand over what is still on its way; notifications in flight have no span then. It may take seconds."""
+        """Hand over the spans that are still on their way; notifications in flight get none. It may take seconds."""
         self.drop_spans()
         if self._close is not None:
             self._close()
 
     def drop_spans(self) -> None:
-        """Drop the spans of what is in flight: another pipeline resumes that."""
+        """Drop the spans of notifications in flight: another pipeline resumes these."""
         self._open.clear()
 
     def record(self, event: RecordedEvent) -> None:

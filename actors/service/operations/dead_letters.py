@@ -49,7 +49,7 @@ from actors.service.operations.timeline import Timeline, timeline
 Found: TypeAlias = list[DeadLetterMessage]
 
 BULKS_KEPT = 100
-"""How many bulk runs are remembered, those under way beside them."""
+"""How many bulk runs that have ended are remembered."""
 
 SAMPLE = 5
 """How many dead letters a dry run shows."""
@@ -96,7 +96,7 @@ class DeadLetters:
     ) -> Page:
         """Return a page of at most `limit` dead letters that fit, oldest first or newest first.
 
-        `after` is the `next` of the page before this one; None, or what is no such thing, for the first page.
+        `after` is the `next` of the page before this one; None, or any other text, gives the first page.
         """
         return paged(self._queue, filter, limit=limit, after=after, newest_first=newest_first)
 
@@ -196,11 +196,11 @@ class DeadLetters:
         """Erase what is kept of a user: cancel what waits, discard dead letters, forget preferences, and delete the
         histories of what has ended.
 
-        What is with a provider goes on; what dies meanwhile is erased too. A redrive that waits for room is refused,
-        and its letter erased. An id that has ended is remembered with its command until `remember_ids` has passed.
-        Suppressions and disabled endpoints stay, so that nothing is sent to those addresses again, and so does
-        the audit trail, which has what operators have edited; there this action is about a digest of the user's id:
-        SHA-256, the first 16 hexadecimal digits. With several nodes, what waits is cancelled at this one.
+        An attempt at a provider goes on; a notification that dies meanwhile is erased too. A redrive that waits for
+        room is refused, and its letter erased. An id that has ended is remembered with its command until `remember_ids`
+        has passed. Suppressions and disabled endpoints stay, so that nothing is sent to those addresses again, and so
+        does the audit trail, which has what operators have edited; there this action is about a digest of the user's
+        id: SHA-256, the first 16 hexadecimal digits. With several nodes, what waits is cancelled at this one.
 
         The user of a notification that names none is its recipient. After an error, done again, it goes on.
         """
@@ -330,7 +330,7 @@ class DeadLetters:
         return bulk
 
     def bulks(self) -> Sequence[Bulk]:
-        """Return the bulk runs of this process, oldest first: those that run, and the latest that have ended."""
+        """Return the bulk runs of this process, oldest first: all that run, and the latest that have ended."""
         return [*self._bulks.values()]
 
     def bulk(self, bulk_id: str) -> Bulk | None:

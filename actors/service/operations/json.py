@@ -58,7 +58,7 @@ def of_command(command: SendNotification) -> Document:
 
 
 def of_event(event: RecordedEvent) -> Document:
-    """Return something that happened: its type, when, and what else is known of it; what is None is left out."""
+    """Return an event: its type, its instant, and its other fields but those that are None."""
     document: Document = {"event": type(event).__name__, "at": time_text(event.at)}
     for field in msgspec.structs.fields(type(event)):
         name = field.name

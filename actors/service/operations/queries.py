@@ -48,7 +48,7 @@ class Filter:
         return functools.reduce(lambda left, condition: filter(condition, left), self._conditions(), iter(letters))
 
     def _conditions(self) -> Iterator[Callable[[DeadLetterMessage], bool]]:
-        """Return what is asked of a letter; what can be worked out once for all letters is, as there may be many."""
+        """Return the conditions on a letter, with all that is the same for each letter worked out once."""
         if (channel := self.channel) is not None:
             yield lambda letter: letter.command.channel == channel
         if (whole := self.reason_is) is not None:
@@ -198,7 +198,7 @@ def page_of(found: list[DeadLetterMessage], limit: int, after: str | None) -> Pa
 
 
 async def worked_out(found: list[DeadLetterMessage], make: Callable[[], T]) -> T:
-    """Return what is made of letters: in a thread, where they are many."""
+    """Return the result of `make`: from a thread, where the letters are many."""
     return make() if len(found) <= LOOKED_AT_MAX else await trio.to_thread.run_sync(make)
 
 

@@ -75,7 +75,7 @@ class LiveSettings:
         self.suppressions = store.suppressions
         """Those in force."""
         self.files: dict[str, WatchedFile[Any]] = {}
-        """What is watched: `preferences`, `templates`, `suppressions`, where there is a file."""
+        """The watched files: `preferences`, `templates`, `suppressions`, as far as they are given."""
         self._store = store
         if preferences is not None:
             self.files["preferences"] = WatchedFile(
@@ -141,7 +141,7 @@ class LiveSettings:
             raise raised
 
     async def reload(self) -> list[str]:
-        """Read all files now, as after a SIGHUP; return what is wrong with them, a line each, which the log says too.
+        """Read all files now, as after a SIGHUP; return their problems, a line each, which are logged too.
 
         What can be used is used; of a file that cannot, what was there before holds.
         """

@@ -128,7 +128,7 @@ def _wrong_cells(cells: Mapping[str, str]) -> Iterator[str]:
 
 
 def wrong_text(text: str, *, may_be_empty: bool = False) -> str | None:
-    """Return what is wrong with a text that a store is to keep, or None: some hold no NUL, none half a character."""
+    """Return the problem with a text for a store, or None: some hold no NUL, none half a character."""
     if not text.strip():
         return None if may_be_empty else "wanted text that is not empty, got nothing"
     if len(text) > CHARACTERS_MAX or not text.isprintable():

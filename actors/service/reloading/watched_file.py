@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class WatchedFile(Generic[T]):
-    """Reads `path` by `read`, and hands what is in it to `use`."""
+    """Reads `path` by `read`, and hands the content to `use`."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class WatchedFile(Generic[T]):
         self.loaded_at: datetime | None = None
         """When it was last read and used."""
         self.problems: Sequence[str] = ()
-        """What is wrong with what was read last, a line each."""
+        """The problems of the latest reading, a line each."""
         self._read = read
         self._use = use
         self._files = files
@@ -60,7 +60,7 @@ class WatchedFile(Generic[T]):
         self._reading = trio.Lock()
 
     async def read(self) -> Sequence[str]:
-        """Read and use it; return what is wrong with it. Nothing changes where nothing of it can be used."""
+        """Read and use the file; return its problems. If nothing of it can be used, nothing changes."""
         async with self._reading:
             mark = await self._mark_now()
             try:
@@ -77,7 +77,7 @@ class WatchedFile(Generic[T]):
             return self.problems
 
     async def reload(self) -> Sequence[str]:
-        """Read and use it, and say in the log how that went; return what is wrong with it."""
+        """Read and use the file, and log how that went; return its problems."""
         problems = await self.read()
         for problem in problems:
             logger.error("%s", problem)

@@ -83,7 +83,7 @@ class SharedBatch(Batch):
         self.votes: dict[votes.Named, int] = {}
         """By breaker and host, until when it is open."""
         self._told: list[tuple[Any, ...]] = []
-        """Rows by which other nodes are told what has changed."""
+        """Rows that tell other nodes of the changes."""
 
     @property
     def is_full(self) -> bool:
@@ -281,7 +281,7 @@ _ACCEPT = """
     others AS (DELETE FROM closed WHERE notification_id IN (SELECT notification_id FROM accepted))
     SELECT notification_id FROM accepted
 """
-"""What is kept of an earlier notification, whose id is forgotten, is deleted when another one has the id."""
+"""The history of an earlier notification whose id is forgotten is deleted when another one gets the id."""
 _REDRIVE = f"""
     UPDATE notifications AS known SET state = 'open', owner = %(token)s, via = 0, at_ns = done.at_ns
     FROM unnest(%(ids)b::text[], %(at_ns)b::bigint[], %(dead_since_ns)b::bigint[], %(served_too)b::boolean[])
@@ -335,7 +335,7 @@ _TELL = """
 
 
 def _told(setting: Setting) -> tuple[str | None, bytes, str | None]:
-    """Return `kind`, `name` and `endpoint` of a row by which others are told that a setting has changed."""
+    """Return `kind`, `name` and `endpoint` of the row that tells others of a changed setting."""
     kind, name = named(setting)
     return (None, name, kind.removeprefix(ENDPOINT)) if is_of_endpoint(setting) else (kind, name, None)
 

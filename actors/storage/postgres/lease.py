@@ -1,4 +1,4 @@
-"""A node's lease by its own clock: whether it may send, and who is told when that changes.
+"""A node's lease by its own clock: whether it may send, and whom a change of that calls.
 
 Others take over by the clock of the database alone. A node counts its lease from before it asked for it, by a clock
 that goes on while the machine sleeps, and as over a bit before others may say so. So whatever stops a node (a signal, a
@@ -45,9 +45,9 @@ class Lease:
         self._ends = 0.0
         """When it is over, by the node's own clock and at the earliest."""
         self._was_refused = False
-        """Whether one who asked has to be told when it is renewed."""
+        """Whether a caller was refused since the last renewal."""
         self._lock = threading.Lock()
-        """Guards both: who is refused at the instant of the renewal would never be told."""
+        """Guards both: a caller that is refused at the instant of the renewal would never hear of it."""
         self._watcher = threading.Thread(target=self._watch, name=f"lease of {node}", daemon=True)
         self._watched = threading.Event()
         """Set when it need not be watched any more."""
@@ -66,7 +66,7 @@ class Lease:
         return was_over
 
     def holds(self) -> bool:
-        """Tell whether it is not over; who is told that it is hears of its renewal. In any thread."""
+        """Return whether it is not over; a caller that is refused hears of the renewal. In any thread."""
         if clock() < self._ends:  # which is never set to less, so no lock is needed to say so
             return True
         with self._lock:

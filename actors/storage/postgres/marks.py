@@ -27,7 +27,7 @@ def take_away(sql: Sql, notification_ids: Sequence[str]) -> None:
 
 
 def count(sql: Sql, token: int, via: int) -> None:
-    """Count what was under way among those that a node takes over now, within the transaction of that."""
+    """Count the attempts under way of notifications that a node takes over, within that transaction."""
     sql.execute(
         "UPDATE marks SET suspicions = suspicions + 1, deaths = deaths + alone::int, under_way = false, alone = false "
         "FROM notifications AS taken WHERE marks.under_way AND taken.notification_id = marks.notification_id "
@@ -37,7 +37,7 @@ def count(sql: Sql, token: int, via: int) -> None:
 
 
 def take_back(sql: Sql, token: int) -> None:
-    """Record that no attempt is under way any more at a node that ends by itself."""
+    """Record that a node which ends by itself has no attempt under way any more."""
     sql.execute(
         "UPDATE marks SET under_way = false FROM notifications AS own WHERE marks.under_way "
         "AND own.notification_id = marks.notification_id AND own.state = 'open' AND own.owner = %s",

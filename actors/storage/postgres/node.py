@@ -44,11 +44,11 @@ class State(NamedTuple):
     changes: list[tuple[NotificationEvent, SendNotification]]
     """All that happened to what it has taken over, and to all dead letters, in order; with their commands."""
     settings: dict[Setting, bytes | None]
-    """What is set, in writing."""
+    """All settings, in writing."""
     requests: list[tuple[str, str | None, Serving | None]]
     """Of notifications that are fallbacks, or served: of which request each is, and what it is served by."""
     cautions: dict[str, Caution]
-    """What is known of all that it has taken over, by notification."""
+    """By notification that it has taken over, its part in the deaths of nodes."""
     living: frozenset[int]
     """The nodes that have a lease, by token; this one is one of them."""
     votes: list[BreakerVote]
@@ -262,7 +262,7 @@ _HEIRS = """
 that is dead itself and has not been noticed."""
 
 _SHARE = "(SELECT (hashtext(notification_id) & 2147483647) %% greatest(total, 1) = place FROM heirs)"
-"""What is a node's share, whoever looks first; all of it where its own lease is the only one and no longer fresh."""
+"""A node's share, whoever looks first; everything where its own lease is the only one and no longer fresh."""
 
 _TAKE = """
     {heirs} UPDATE notifications SET owner = %(token)s, via = %(via)s
@@ -299,7 +299,7 @@ def _forget(sql: Sql, retention: SharedRetention) -> int:
 
 
 def taken_over(sql: Sql, token: int, via: int) -> tuple[dict[str, Entry], dict[str, Caution]]:
-    """Return what the take-over of this number has brought, and what is known of that."""
+    """Return the notifications of the take-over of this number, and their parts in the deaths of nodes."""
     taken = entries(sql, "state = 'open' AND owner = %s AND via = %s", (token, via))
     return taken, marks.cautions(sql, taken)
 

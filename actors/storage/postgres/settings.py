@@ -1,8 +1,8 @@
 """Settings of a store in PostgreSQL, which all nodes share: addresses that nothing is sent to, endpoints that fail, and
 preferences.
 
-What is known of endpoints is in a table of its own, as the release before would take it for addresses; changes of it
-are told in a column of its own, for the same reason.
+Endpoints have a table of their own, as the release before would take them for addresses; and so their changes have a
+column of their own.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def read_settings(sql: Sql, settings: Iterable[Setting]) -> dict[Setting, bytes 
 
 
 def write_suppressions(sql: Sql, happened: Iterable[StoredChange]) -> list[Setting]:
-    """Write which addresses are gone by what has happened, and of which that is lifted; return them."""
+    """Write the suppressions that the events cause and lift; return their settings."""
     gone: dict[Setting, Suppression] = {}
     back: set[Setting] = set()
     for change in happened:

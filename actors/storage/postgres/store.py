@@ -244,7 +244,7 @@ class PostgresStore(StoreOnDisk):
         return None if entry is None or entry.noted is None else entry.noted.served_by
 
     def _request_id(self, entry: Entry) -> str | None:
-        """Return of which request a notification is; None: no other one of it can be served by it."""
+        """Return the request of a notification; None: it cannot serve any other one."""
         notification_id = entry.command.notification_id
         request = self._requests.of(notification_id)
         if request is not None:
@@ -375,7 +375,7 @@ class PostgresStore(StoreOnDisk):
             entry = self._dead.get(notification_id) or self._open[notification_id]
             entry.note_request(request_id, served_by)
             self._join_request_of(entry)
-        self.suppressions.restore(())  # of those that resulted from it, some have been lifted
+        self.suppressions.restore(())  # since some that resulted from the replay have been lifted
         self.endpoints.clear()  # likewise
         for setting, written in state.settings.items():
             self._set(setting, written)

@@ -69,7 +69,7 @@ class Taken(NamedTuple):
 
     entries: dict[str, Entry]
     cautions: dict[str, Caution]
-    """What is known of the part that each may have had in the death of that one."""
+    """By notification, its part in the death of that node, as far as is known."""
 
 
 class Living(NamedTuple):

@@ -88,7 +88,7 @@ class SqliteBatch(Batch):
         return super().add(change)
 
     def change(self, change: SettingsChange, stored: Mapping[Key, Suppression | None] | None = None) -> Promise:
-        """Take in a change of settings, with what is `stored` of the addresses that it suppresses or lifts."""
+        """Take in a change of settings, with the `stored` suppressions of its addresses."""
         self.suppressions |= stored or {}
         self.endpoints |= dict.fromkeys(change.enabled)
         self.preferences |= change.preferences

@@ -33,7 +33,7 @@ _taken: dict[tuple[int, int], int] = {}
 
 
 def _let_go_in_child() -> None:
-    """Close in a forked process what it has of its parent's: the lock is that of all who have the descriptor."""
+    """Close the parent's descriptors in a forked process, as every holder of a descriptor has its lock."""
     for descriptor in _taken.values():
         os.close(descriptor)
     _taken.clear()
@@ -84,7 +84,7 @@ class FilePlace:
             os.close(self._descriptor)
 
     def why_gone(self) -> str | None:
-        """Return why what is written now would be lost, or None: the file, or its log, is no longer where it was."""
+        """Return why a write would be lost now, or None: the file, or its log, is no longer where it was."""
         try:
             log, file = _identity_at(self._log_path), _identity_at(self._path)
         except OSError as error:

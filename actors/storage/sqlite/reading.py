@@ -1,4 +1,4 @@
-"""What is read from the file of a store in SQLite: by the store itself, and by read-only access."""
+"""Reading the file of a store in SQLite: by the store itself, and by read-only access."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class SqliteHistories(MemoryStore):
         for request in self._requests.all():
             self._requests.forget_unless(request, self._open, self._dead)
         self.suppressions.restore(_suppressions(sql))  # those of letters that are discarded, too
-        self.endpoints.clear()  # of those that resulted from it, some have been enabled
+        self.endpoints.clear()  # since some that resulted from the replay have been enabled
         for endpoint in _endpoints(sql):
             self.endpoints.set(endpoint.key, endpoint)
         for user_id, preferences in sql.execute("SELECT user_id, preferences FROM preferences"):
@@ -123,12 +123,12 @@ def _check_pages(sql: sqlite3.Connection) -> None:
 
 
 def _text(written: bytes) -> str:
-    """Return a text, what is no Unicode in it replaced: one damaged row keeps no other from being read."""
+    """Return a text with all that is no Unicode replaced: one damaged row keeps no other from being read."""
     return written.decode("utf-8", "replace")
 
 
 def _damaged(sql: sqlite3.Connection) -> dict[str, str]:
-    """Return of which notifications something was changed on the disk, and what is wrong with it.
+    """Return the notifications that were changed on the disk, each with the damage.
 
     Where a row came to be that of another notification, neither of the two is what it was.
     """
@@ -309,7 +309,7 @@ def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHisto
 
 
 def erase_histories(sql: sqlite3.Connection, is_meant: Callable[[SendNotification], bool]) -> int:
-    """Erase what is kept of notifications that have ended and are meant, and overwrite it; return how many."""
+    """Erase and overwrite the histories of ended notifications that are meant; return how many."""
     meant = []
     for seq, command in sql.execute("SELECT seq, command FROM closed"):
         with contextlib.suppress(msgspec.MsgspecError, ValueError):  # a damaged one, of which it is not known

@@ -246,7 +246,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             query.answered(failure)
 
     def _look_whether_it_is_there(self, file: SqliteFile) -> str | None:
-        """Return why what is written from now on would be lost; None: it would not. Wait until anything could be."""
+        """Return why writes would be lost from now on, or None. Wait until the file can be written."""
         with contextlib.suppress(sqlite3.Error):  # which is for the next write to meet
             self._patiently(lambda: file.connection.executescript("BEGIN IMMEDIATE; ROLLBACK"))
         return file.place.why_gone()
