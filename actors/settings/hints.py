@@ -9,12 +9,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from actors.settings.foreign_quantities import written_otherwise
 from actors.settings.library_table import is_word, near_word, rows_of, units_of
-from actors.settings.meanings import KEY_MAX, PLACES, WordPlace, either, flow
+from actors.settings.meanings import KEY_MAX, MODULES, PLACES, WordPlace, either, flow
 from actors.settings.other_libraries import meaning, means_else
 from actors.settings.table_forms import plain
 
@@ -54,9 +54,13 @@ def unknown_setting(
     wants = None if near is None or value is None else refused(near, value)
     asks = wants is not None or means_else(key, value, place) if same else near is None or is_word(key)
     meant = meaning(key, value, place) if asks else None
-    moves = near is None and (not is_word(key) or (meant is not None and meant.only_moves))
-    if moves and (elsewhere := _belongs(key, value, place, only_fitting=True)):
-        return f"unknown key; {elsewhere}"
+    moves = meant is not None and meant.only_moves
+    if near is None and (moves or meant is None or not meant.decides or not is_word(key)):
+        elsewhere = _belongs(key, value, place, only_fitting=not moves)
+        if elsewhere is None and (meant is None or not meant.decides):
+            elsewhere = _in_group(key, value, place)
+        if elsewhere is not None:
+            return f"unknown key; {elsewhere}"
     instead = said_otherwise(near, value, wants) if near and wants else ""
     if meant is not None and (not same or (meant.is_settled and (not instead or meant.is_told_apart))):
         return f"unknown key; {meant.text}"
@@ -93,7 +97,7 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
         place: where it stands.
         only_fitting: return None also where it takes the value nowhere.
     """
-    found: list[tuple[bool, int, str]] = []
+    found: list[tuple[bool, str, str]] = []
     for path in place.own_paths(plain(key)):
         group, _, name = path.rpartition(".")
         if group == place.module:
@@ -101,16 +105,39 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
         wants = place.refused(path, value)
         shown = "" if value is None else flow(value) if wants is None else said_otherwise(name, value, wants)
         above, elsewhere = place.path(group) if group else ("", "")
-        where = PLACES.get(group) or (f"under {above}{elsewhere}" if group else "to the channel itself, not here")
+        itself = "to a channel, not here" if place.module == "model" else "to the channel itself, not here"
+        where = PLACES.get(group) or (f"under {above}{elsewhere}" if group else itself)
         instead = f": {name}: {shown}" if 0 < len(shown) <= _SHOWN_MAX else ""
-        found.append((wants is not None and not (shown and not only_fitting), path.count("."), f"{where}{instead}"))
-    found.sort(key=lambda each: each[:2])
-    alike = [text for refused, depth, text in found if (refused, depth) == found[0][:2]]
-    if not alike or (only_fitting and found[0][0]):
+        found.append((wants is not None and not (shown and not only_fitting), path, f"{where}{instead}"))
+    found.sort(key=lambda each: (each[0], each[1].count(".")))
+    if not found or (only_fitting and found[0][0]):
         return None
-    there = replace(place, module="channel", known=(), group=key)
-    meant = meaning(key, value, there) if found[0][0] and value is not None else None
-    return f"{key} belongs {', or '.join(alike[:2])}{f'; {meant.text}' if meant and meant.is_settled else ''}"
+    refused, path, _ = found[0]
+    module = MODULES.get(path.partition(".")[0], "channel").split()[0] if "." in path else "channel"
+    there = replace(place, module=module, origin=place.origin or place.module)
+    if refused and value is not None and (meant := meaning(key, value, there)) and meant.is_settled:
+        return meant.text
+    alike = [text for each, other, text in found if (each, other.count(".")) == (refused, path.count("."))]
+    return f"{key} belongs {', or '.join(alike[:2])}"
+
+
+def _in_group(key: str, value: Any, place: WordPlace) -> str | None:
+    """Return the meaning of a word with a group before it, such as ``circuit_breaker_threshold``."""
+    for group, modules in MODULES.items():
+        rest = plain(key).removeprefix(plain(group))
+        if group in PLACES or rest in ("", plain(key)):
+            continue
+        own = [path for path in place.own_paths(rest) if path.rpartition(".")[0] == group]
+        there = replace(place, module=modules.split()[0], origin=place.origin or place.module)
+        if own and (text := _belongs(rest, value, replace(there, own_paths=partial(_only, own)))):
+            return text.replace(rest, key, 1)
+        if (meant := meaning(rest, value, there)) is not None and meant.is_settled:
+            return replace(meant, word=key).text
+    return None
+
+
+def _only(paths: list[str], _key: str) -> list[str]:
+    return paths
 
 
 def nearest(key: str, known: Iterable[str]) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from actors.settings.foreign_quantities import foreign_duration, foreign_number
 from actors.settings.meanings import KEY_MAX, NO_NAMES, Word
+from actors.settings.quantities import parse_share
 from actors.settings.table_forms import calls_in, plain
 
 KEYS_MAX = 50
@@ -105,7 +106,7 @@ def is_about(row: Word, value: Any) -> bool:
     return all(is_like(value, each[1:]) for each in row.at.split() if each.startswith("="))
 
 
-KINDS = ("*", "list", "number", "share", "many", "duration")
+KINDS = ("*", "list", "number", "share", "many", "percent", "duration")
 """What a condition of the table asks for that is no value."""
 
 
@@ -114,6 +115,8 @@ def is_like(given: Any, wanted: str) -> bool:
         return (given is None) == (wanted == "null")
     if wanted == "list":
         return isinstance(given, (list, tuple))
+    if wanted == "percent":
+        return isinstance(given, str) and "%" in given and parse_share(given) is not None
     number = foreign_number(given)
     if wanted in ("number", "share", "many"):
         return number is not None and (wanted == "number" or (number <= 1) == (wanted == "share"))
@@ -121,7 +124,10 @@ def is_like(given: Any, wanted: str) -> bool:
         return foreign_duration(given) is not None
     if number is not None and (other := foreign_number(wanted)) is not None:
         return number == other
-    return not isinstance(given, (Mapping, list, tuple)) and plain(str(given)[:KEY_MAX]) == plain(wanted)
+    text = str(given)[:KEY_MAX]
+    if isinstance(given, (Mapping, list, tuple)) or (text.startswith("-") != wanted.startswith("-")):
+        return False
+    return plain(text.rpartition(".")[2]) == plain(wanted)
 
 
 _SPELLINGS = {

@@ -175,11 +175,15 @@ class WordMeaning:
         return any(reading.is_settled for reading in self.readings)
 
     @property
+    def decides(self) -> bool:
+        """Whether it says what to do with the given value."""
+        return any(reading.is_settled or not reading.row.key for reading in self.readings)
+
+    @property
     def only_moves(self) -> bool:
         """Whether the word is a key of ours with a value that it takes, at the wrong place."""
-        first = self.readings[0]
-        own = first.row.key.rpartition(".")[2] == self.word and first.value == flow(self.given)
-        return len(self.readings) == 1 and first.is_settled and own and not first.also
+        keys = {reading.row.key.rpartition(".")[2] for reading in self.readings if not reading.also}
+        return keys == {self.word} and not any(reading.also for reading in self.readings)
 
     def repeats(self, key: str) -> bool:
         """Tell whether it only says that a key with the given value is what it is."""
@@ -214,8 +218,18 @@ class BlockMeaning:
     note: str
     remarks: tuple[str, ...]
 
-    only_moves = False
+    given: Mapping[str, Any]
     is_told_apart = True
+
+    @property
+    def decides(self) -> bool:
+        """Whether it says what to do with the mapping."""
+        return bool(self.tree or self.remarks)
+
+    @property
+    def only_moves(self) -> bool:
+        """Whether it is settings of ours as they stand, at the wrong place."""
+        return self.tree == {self.word: self.given}
 
     @property
     def is_settled(self) -> bool:

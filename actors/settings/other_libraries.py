@@ -50,6 +50,7 @@ from actors.settings.meanings import (
     flow,
     tree_of,
 )
+from actors.settings.quantities import write_duration
 from actors.settings.table_forms import AMOUNT, UNIT_SUFFIX, beside_of, filled, plain, words_in
 from actors.settings.yaml_tree import Place as Source, data, read
 
@@ -71,6 +72,12 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
         place: where it stands.
     """
     key = key[:KEY_MAX]
+    first, *inner = key.split(".")
+    if (inner and not is_word(key)) or (inner and not isinstance(value, (str, int, float))):
+        for name in reversed(inner):
+            value = {name: value}
+        meant = meaning(first, value, place)
+        return None if meant is None else replace(meant, word=key)
     if (block := block_of(given := _unwrapped(key, value, place))) is not None:
         translated = translate(key, block, place)
         found, _ = _readings(key, NO_VALUE, place)
@@ -84,7 +91,12 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
 
 
 def _unwrapped(key: str, value: Any, place: WordPlace) -> Any:
-    """Return the only value of a mapping such as ``{Timeout: 3s}`` where the word takes a value itself."""
+    """Return the only value of a mapping such as ``{Timeout: 3s}`` where the word takes a value itself.
+
+    A duration of Protocol Buffers is one value, too: ``{seconds: 0, nanos: 250000000}``.
+    """
+    if isinstance(value, Mapping) and "nanos" in value and value.keys() <= {"seconds", "nanos"}:
+        return write_duration(float(value.get("seconds", 0)) + float(value["nanos"]) / 1e9)
     if not isinstance(value, Mapping) or len(value) != 1:
         return value
     name, inner = next(iter(value.items()))
@@ -110,6 +122,8 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
     tells = not place.peer and is_clear(peer, others)
     is_told_apart = tells and 0 < len(of_peer) < len(rows)
     rows = of_peer if is_told_apart else rows
+    if tells and not of_peer:
+        rows = [row for row in rows if row.peer in NO_NAMES] or rows
     unit = unit_of(peer) if place.peer or tells else ""
     rows.sort(key=lambda row: (row.peer != peer, row.peer in NO_NAMES, not is_spelt_by(row.peer, key)))
     found: list[Reading] = []
@@ -121,7 +135,7 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
         else:
             first = reading if same.row.peer in NO_NAMES else same
             found[found.index(same)] = replace(first, libraries=(*same.libraries, *reading.libraries))
-    named = {reading.row.key for reading in found if reading.row.peer not in NO_NAMES}
+    named = {reading.row.key for reading in found if reading.row.peer not in NO_NAMES and reading.is_settled}
     shown = [each for each in found if each.row.peer not in NO_NAMES or each.row.key not in named]
     is_told_apart = is_told_apart or any(each.milliseconds for each in found if each not in shown)
     readings = sorted(shown, key=lambda each: bool(each.row.key) and (each.value is None or each.is_example))
@@ -225,7 +239,7 @@ def _in_unit(row: Word, unit: str) -> Word:
 
 def _applies(row: Word, value: Any) -> bool:
     """Tell whether a value is what a row without a number is about."""
-    return bool(AMOUNT.search(row.value)) or not row.example or plain(flow(value)) == plain(row.example)
+    return bool(AMOUNT.search(row.value)) or not row.example or is_like(value, row.example)
 
 
 def _read(written: str) -> Any:
@@ -272,7 +286,7 @@ def translate(key: str, mapping: Mapping[str, Any], place: WordPlace) -> BlockMe
     found = block.known >= (1 if prefix else max(1, block.unknown))
     note = row.note if row and not row.note.startswith("a mapping") else ""
     remarks = tuple(block.said()) if found or prefix else ()
-    return BlockMeaning(key, place, place.peer, block.tree() if found else {}, note, remarks)
+    return BlockMeaning(key, place, place.peer, block.tree() if found else {}, note, remarks, mapping)
 
 
 def _named(key: str) -> str:
@@ -351,8 +365,11 @@ class _Block:
             if (inner := block_of(value)) is not None and depth < DEPTH_MAX and _leads(inner, place):
                 rows = _rows(name, inner, place)
                 if not any(row.at and not row.key for row in rows):
-                    row = min((row for row in rows if row.key), key=lambda row: row.peer != place.peer, default=None)
-                    self._add(row.key if row else prefix, name, inner, place, row, depth + 1)
+                    rows = [row for row in rows if row.key and not AMOUNT.search(row.value)]
+                    row = min(rows, key=lambda row: row.peer != place.peer, default=None)
+                    own = [path for path in place.own_paths(plain(name)) if path.rpartition(".")[0] == prefix]
+                    start = row.key if row else next(iter(own), prefix)
+                    self._add(start, name, inner, place, row, depth + 1)
                     if row and row.note and row.peer in (place.peer, *NO_NAMES) and not row.note.startswith("a map"):
                         self._remarks[f"*: {row.note.lstrip('; ')}"].append(name)
                     continue
@@ -366,7 +383,7 @@ class _Block:
         forms = [] if wants is None else written_otherwise(value, wants)
         if wants is not None and not forms:
             return False
-        if any(row.peer == place.peer for row in _rows(name, value, place) if row.at or wants):
+        if any(row.peer == place.peer not in NO_NAMES for row in _rows(name, value, place) if row.at or wants):
             return False
         self.known += 1
         self._put(path, _read(_chosen(forms, value)) if forms else value, name)
