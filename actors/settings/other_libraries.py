@@ -73,7 +73,7 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
     """
     key = key[:KEY_MAX]
     first, *inner = key.split(".")
-    if (inner and not is_word(key)) or (inner and not isinstance(value, (str, int, float))):
+    if inner and (not isinstance(value, (str, int, float)) or not _rows(key, value, place)):
         for name in reversed(inner):
             value = {name: value}
         meant = meaning(first, value, place)
