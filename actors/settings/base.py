@@ -269,16 +269,18 @@ def _refused(path: str, value: Any) -> str | None:
     return None
 
 
-_ROOTS = {"": "ChannelConfig", "workload": "ChannelWorkload", "faults": "FaultConfig", "scenario": "Scenario"}
-"""The settings in which the paths of the table of other libraries' words begin."""
+def _roots() -> dict[str, type[Settings]]:
+    """Return the settings in which the paths of the table begin, of those that are loaded."""
+    models = {model.__name__: model for model in _subclasses(Settings)}
+    names = {"": "ChannelConfig", "workload": "ChannelWorkload", "faults": "FaultConfig", "scenario": "Scenario"}
+    return {root: models[name] for root, name in names.items() if name in models}
 
 
 @cache
 def _adapter(path: str) -> TypeAdapter[Any]:
     first, _, rest = path.partition(".")
-    models = {model.__name__: model for model in _subclasses(Settings)}
-    annotation: Any = models[_ROOTS[first if first in _ROOTS else ""]]
-    for key in filter(None, (rest if first in _ROOTS else path).split(".")):
+    annotation: Any = _roots()[first if first in PLACES else ""]
+    for key in filter(None, (rest if first in PLACES else path).split(".")):
         annotation = next(keys[key] for keys in map(known_keys, _models_in(annotation)) if key in keys)
     return TypeAdapter(annotation)
 
@@ -292,11 +294,11 @@ def _wanted_by(known: Mapping[str, Any], context: Mapping[str, Any], key: str, v
 
 
 def _own_paths(key: str) -> Sequence[str]:
-    return _all_paths().get(key, ())
+    return _paths(len(Settings.__subclasses__())).get(key, ())
 
 
 @cache
-def _all_paths() -> dict[str, list[str]]:
+def _paths(_loaded: int) -> dict[str, list[str]]:
     found: defaultdict[str, list[str]] = defaultdict(list)
 
     def collect(annotation: Any, path: tuple[str, ...], deepest: int) -> None:
@@ -307,10 +309,8 @@ def _all_paths() -> dict[str, list[str]]:
                     if len(path) < deepest:
                         collect(inner, (*path, key), deepest)
 
-    models = {model.__name__: model for model in _subclasses(Settings)}
-    for root, name in _ROOTS.items():
-        if name in models:
-            collect(models[name], (root,) if root else (), 1 if root else 2)
+    for root, model in _roots().items():
+        collect(model, (root,) if root else (), 1 if root else 2)
     return {key: sorted(paths, key=lambda path: path.count(".")) for key, paths in found.items()}
 
 
@@ -336,11 +336,7 @@ def _could_be(annotation: Any, value: Any) -> bool:
     if isinstance(value, (Mapping, list, tuple)):
         wants = describe(annotation)
         return "{" in wants or "[" in wants or wants in ("a mapping", "a list", NotEmpty.text)
-    try:
-        TypeAdapter[Any](annotation).validate_python(value)
-    except ValidationError:
-        return False
-    return True
+    return _wanted_by({"": annotation}, {"tried": True}, "", value) is None
 
 
 PROBLEMS_MAX = 100
