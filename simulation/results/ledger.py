@@ -535,12 +535,15 @@ _CHANNELS = frozenset(channel.value for channel in NotificationChannel)
 
 
 def _is_the_same(one: Request, other: Request) -> bool:
-    """Tell whether two stand for one request, whose answer is lost, and would have come too late as well."""
-    return (
-        one.attempt is other.attempt
-        and (one.started_ns, one.provider) == (other.started_ns, other.provider)
-        and one.is_late != other.is_late
-    )
+    """Tell whether two stand for one request, whose answer is lost and would have come too late as well; or for copies
+    of one attempt that all come too late."""
+    if one.attempt is not other.attempt:
+        return False
+    is_one_request = (one.started_ns, one.provider) == (
+        other.started_ns,
+        other.provider,
+    ) and one.is_late != other.is_late
+    return is_one_request or (one.is_late and other.is_late)
 
 
 def _is_another(request: Request, started_ns: int) -> bool:

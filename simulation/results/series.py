@@ -1,4 +1,4 @@
-"""How a run goes over time: counts for each bucket of it, folded from the history."""
+"""How a run goes over time: counts for each bucket of it, folded from the history, or counted from its tables."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from simulation.results.backlogs import instant_of
 from simulation.results.statistics import by_width
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
 BUCKETS_WANTED = 300
@@ -105,21 +107,16 @@ class SeriesCounter:
 
         `time_s` is the start of the bucket in seconds; in flight, DLQ size and breaker states are those at its end.
         """
-        with needs("lab"):
-            import pandas as pd
-
         counts = {name: count.by_bucket() for name, count in self._counts.items()}
         last = max([end_ns // self._width_ns, *(max(count, default=0) for count in counts.values())])
         index = range(last + 1)
-        frame = pd.DataFrame({"time_s": [bucket * self._width_ns / NS_PER_S for bucket in index]})
-        for name, count in counts.items():
-            frame[name] = [count.get(bucket, 0) for bucket in index]
-        ended = frame["sent"] + frame["dead_lettered"] + frame["suppressed"]
-        frame["in_flight"] = (frame["arrivals"] + frame["redriven"] - ended).cumsum()
-        frame["dlq_size"] = (frame["dead_lettered"] - frame["redriven"] - frame["discarded"]).cumsum()
+        frame = _series(
+            [bucket * self._width_ns / NS_PER_S for bucket in index],
+            {name: [count.get(bucket, 0) for bucket in index] for name, count in counts.items()},
+        )
         for breaker, state in breakers.items():
             frame[f"breaker_{breaker}"] = self._states(breaker, state, len(index))
-        return frame.drop(columns=["redriven", "discarded"])
+        return frame
 
     def _states(self, breaker: str, state: BreakerState, buckets: int) -> list[str]:
         states: list[str] = []
@@ -132,6 +129,55 @@ class SeriesCounter:
             by_host[transition.host] = BreakerState(transition.to_state)
             shown = most_shut(by_host.values())
         return states + [str(shown)] * (buckets - len(states))
+
+
+def series_of(
+    notifications: pd.DataFrame, attempts: pd.DataFrame, dlq: pd.DataFrame, times_s: pd.Series[float], width_s: float
+) -> pd.DataFrame:
+    """Return the series of a part of a run, counted from its tables; it has no breakers.
+
+    Args:
+        notifications: the rows of the part; of the other tables as well.
+        attempts: its rows.
+        dlq: its rows.
+        times_s: when the buckets begin.
+        width_s: how wide they are.
+    """
+    import numpy as np
+
+    width_ns = int(nanoseconds(width_s))
+    outcome, left = notifications["outcome"], dlq["left"]
+    instants_s = {
+        "arrivals": notifications["requested_at_s"],
+        "sent": notifications.loc[outcome == "sent", "finished_at_s"],
+        "failed": attempts.loc[attempts["outcome"] != "sent", "end_s"],
+        "dead_lettered": dlq["time_s"],
+        "suppressed": notifications.loc[outcome == "suppressed", "finished_at_s"],
+        "redriven": dlq.loc[left == "redriven", "left_at_s"],
+        "discarded": dlq.loc[left == "discarded", "left_at_s"],
+    }
+    buckets = {name: np.minimum(nanoseconds(each) // width_ns, len(times_s) - 1) for name, each in instants_s.items()}
+    counts = {name: np.bincount(each, minlength=len(times_s)) for name, each in buckets.items()}
+    return _series(times_s.to_numpy(float), counts)
+
+
+def _series(times_s: Any, counts: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the frame of what was counted in each bucket, by the names in :attr:`SeriesCounter.COUNTED`."""
+    with needs("lab"):
+        import pandas as pd
+
+    frame = pd.DataFrame({"time_s": times_s, **counts})
+    ended = frame["sent"] + frame["dead_lettered"] + frame["suppressed"]
+    frame["in_flight"] = (frame["arrivals"] + frame["redriven"] - ended).cumsum()
+    frame["dlq_size"] = (frame["dead_lettered"] - frame["redriven"] - frame["discarded"]).cumsum()
+    return frame.drop(columns=["redriven", "discarded"])
+
+
+def nanoseconds(seconds: Any) -> npt.NDArray[np.int64]:
+    """Return times of a table in whole nanoseconds, as they were recorded; exact up to 104 days."""
+    import numpy as np
+
+    return np.asarray(np.round(np.asarray(seconds, float) * NS_PER_S), np.int64)
 
 
 _MOST_SHUT_FIRST = (BreakerState.FORCED_OPEN, BreakerState.OPEN, BreakerState.HALF_OPEN)

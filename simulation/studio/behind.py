@@ -55,7 +55,7 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, place: str) ->
         from_s: where the bucket begins, in seconds from the start.
         to_s: where it ends.
         kind: a name of :data:`simulation.studio.series.COUNTS`: those to which that happened meanwhile; of
-            :data:`simulation.studio.series.WAITS`: those that wait for that at the end; or ``under_way``.
+            :data:`simulation.results.waiting.WAITS`: those that wait for that at the end; or ``under_way``.
         place: only of a channel, at a node, or both, as ``email``, ``@3`` and ``email@3``; empty for all.
     """
     if result.scenario.record != "full":

@@ -23,6 +23,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
+from simulation.results.waiting import WAITS
 from simulation.scenario import Scenario
 
 WANTED = 480
@@ -37,11 +38,8 @@ _ROUND_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 COUNTS = ("arrived", "sent", "failed", "dead", "suppressed")
 """How many in each bucket."""
 
-WAITS = ("turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours")
-"""How many wait at the end of each bucket, and for what: `turn` is a slot, a quota, or the way there."""
-
 LEVELS = (*WAITS, "under_way", "dead_letters")
-"""How many there are at the end of each bucket."""
+"""How many there are at the end of each bucket, and what they wait for."""
 
 TRANSITIONS_MAX = 5_000
 """Changes of breakers that are sent: a breaker for each host can have any number."""

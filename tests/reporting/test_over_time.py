@@ -20,7 +20,7 @@ from simulation.reporting.plots.delivery_over_time import course_of, requests_in
 from simulation.reporting.plots.findings import quantile
 from simulation.reporting.plots.source import parts
 from simulation.reporting.plots.tripping import counted_by
-from simulation.results.parts import waiting_of
+from simulation.results.waiting import waiting_of
 from simulation.scenario import parse
 
 

@@ -28,7 +28,7 @@ from simulation.reporting.plots.source import By, Source, Taken, parts, requests
 from simulation.reporting.plots.stacked import ends_s, over_time
 from simulation.reporting.plots.time_axis import log_durations
 from simulation.results.formatting import duration_text, mean_count_text
-from simulation.results.parts import WHERE, waiting_of
+from simulation.results.waiting import WHERE, waiting_of
 from simulation.scenario.metrics import NEVER
 
 STEPS_MAX, IN_A_STEP = 120, 30
@@ -307,7 +307,7 @@ def draw_waiting(ax: Axes, edges_s: Floats, levels: Floats) -> list[Artist]:
     below = np.zeros(levels.shape[1])
     handles: list[Artist] = []
     most = max(float(levels.sum(axis=0).max(initial=0.0)), 1e-9)
-    for name, level in zip(WHERE, levels, strict=True):
+    for name, level in zip(WHERE.values(), levels, strict=True):
         highest = float(level.max(initial=0.0))
         if highest < SEEN * most:
             continue
@@ -340,7 +340,7 @@ def found_waiting(edges_s: Floats, levels: Floats) -> str:
         return "nothing in flight"
     at = int(together.argmax())
     first = int(levels[:, at].argmax())
-    name = WHERE[first]
+    name = list(WHERE.values())[first]
     share = f"{levels[first, at] / together[at]:.0%} {_THERE.get(name, name)}"
     return f"up to {mean_count_text(together[at])}, at {duration_text(float(edges_s[at]))}, {share}"
 

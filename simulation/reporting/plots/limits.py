@@ -17,7 +17,7 @@ from actors.policies.retry.budgets import (
 from actors.policies.retry.policy import FailureKind
 from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import BudgetConfig
-from simulation.results.parts import nanoseconds
+from simulation.results.series import nanoseconds
 
 Steps = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 """Times in seconds, and a share from each of them on."""

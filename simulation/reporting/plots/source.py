@@ -11,7 +11,7 @@ import pandas as pd
 from actors.errors import ConfigurationError, WrongType
 from actors.instants import NS_PER_S
 from simulation.reporting.fault_windows import Window, windows
-from simulation.results.parts import series_of
+from simulation.results.series import series_of
 from simulation.results.tables import requests_of
 from simulation.scenario import Scenario
 

@@ -23,8 +23,9 @@ from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import PlottedRun, check_run, end_of, taken
 from simulation.reporting.plots.text import cut, drawable, width_in
 from simulation.reporting.plots.time_axis import draw_time_axis
-from simulation.reporting.plots.waits import INTERRUPTED, Attempt, Course, Wait, as_attempts, course_of
+from simulation.reporting.plots.waits import Attempt, Course, Wait, as_attempts, course_of
 from simulation.results.formatting import duration_text
+from simulation.results.waiting import INTERRUPTED
 
 WIDTH, LINE, AROUND = 8.6, 0.27, 1.35
 """In inches: the figure, a line in it, and what is above and below them."""

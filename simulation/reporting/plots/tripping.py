@@ -24,7 +24,7 @@ from simulation.reporting.plots.panels import count_axis
 from simulation.reporting.plots.source import PlottedRun, Taken, check_run, parts
 from simulation.reporting.plots.stacked import over_time
 from simulation.results.formatting import duration_text
-from simulation.results.parts import nanoseconds
+from simulation.results.series import nanoseconds
 
 COUNTED = ("transient", "ambiguous", "channel_fault")
 """The outcomes that a breaker takes for failures of the provider."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from simulation.results.formatting import fate_text
-
-INTERRUPTED = "interrupted"
-"""What stands for the outcome of a request whose answer no one took."""
+from simulation.results.waiting import INTERRUPTED, TURN, changes
 
 
 class Wait(NamedTuple):
@@ -72,11 +71,15 @@ def course_of(
         end_s: when the run ended.
     """
     ended_s = end_s if pd.isna(row["finished_at_s"]) else float(row["finished_at_s"])
-    changes = sorted(_changes(row, attempts, deferrals, dlq))
+    waits_for = sorted(
+        (float(at_s), part.order, str(into))
+        for part in changes(row.to_frame().T, attempts, deferrals, dlq)
+        for at_s, into in zip(part.at_s, repeat(part.into) if isinstance(part.into, str) else part.into, strict=False)
+    )
     found: list[Attempt] = []
     free_s = float(row["requested_at_s"])
     for one in attempts.sort_values(["start_s", "end_s"], kind="stable").to_dict("records"):
-        waits = tuple(_between(changes, free_s, one["start_s"]))
+        waits = tuple(_between(waits_for, free_s, one["start_s"]))
         reason, provider = (None if pd.isna(one[key]) else str(one[key]) for key in ("reason", "provider"))
         found.append(
             Attempt(
@@ -92,7 +95,7 @@ def course_of(
         )
         free_s = one["end_s"]
     reason = str(dlq["reason"].iloc[-1]) if row["outcome"] == "dead_lettered" and len(dlq) else None
-    waits = tuple(_between(changes, free_s, ended_s))
+    waits = tuple(_between(waits_for, free_s, ended_s))
     return Course(float(row["requested_at_s"]), tuple(found), waits, str(row["outcome"]), ended_s, reason)
 
 
@@ -113,31 +116,9 @@ def as_attempts(interrupted: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _changes(
-    row: pd.Series[Any], attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame
-) -> Iterator[tuple[float, int, str]]:
-    """Yield from when on it waits for what, unless an attempt is under way; of two at a time, the higher number counts.
-
-    An attempt may take no time, and so end in the instant at which the wait before it did.
-    """
-    yield float(row["requested_at_s"]), 0, "turn"
-    for end_s, retry_s in zip(attempts["end_s"], attempts["next_retry_at_s"], strict=True):
-        if retry_s > end_s:  # not so where it is null, for none was to follow
-            yield end_s, 1, "backoff"
-            yield retry_s, 0, "turn"
-    for end_s in attempts.loc[attempts["outcome"] == INTERRUPTED, "end_s"]:
-        yield end_s, 1, "interruption"
-    for at_s, cause in zip(deferrals["time_s"], deferrals["cause"], strict=True):
-        yield at_s, 2, str(cause)
-    for at_s, left_s in zip(dlq["time_s"], dlq["left_at_s"], strict=True):
-        yield at_s, 3, "dead_letter_queue"
-        if not pd.isna(left_s):
-            yield left_s, 4, "turn"
-
-
-def _between(changes: list[tuple[float, int, str]], start_s: float, end_s: float) -> Iterator[Wait]:
-    cause = "turn"
-    for at_s, _, following in changes:
+def _between(waits_for: list[tuple[float, int, str]], start_s: float, end_s: float) -> Iterator[Wait]:
+    cause = TURN
+    for at_s, _, following in waits_for:
         if at_s >= end_s:
             break
         if at_s > start_s:

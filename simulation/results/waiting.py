@@ -1,0 +1,155 @@
+"""What notifications wait for: stated once, by the tables of a run, and counted by it in steps of time.
+
+What draws the course of a single notification reads :func:`changes` too. Studio counts the same while a run goes on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from actors.messages import DeferralCause
+
+if TYPE_CHECKING:  # studio, which makes no tables, reads the names alone
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+TURN, BACKOFF = "turn", "backoff"
+WAITS = (TURN, BACKOFF, *map(str, DeferralCause))
+"""What a notification in flight waits for; `turn` is a slot, a quota, or the way there."""
+
+INTERRUPTED = "interrupted"
+"""The outcome, in a table of attempts, of a request whose answer no one took; :func:`result.interrupted` has them."""
+
+INTERRUPTION, DEAD_LETTER_QUEUE = "interruption", "dead_letter_queue"
+"""What it waits for besides: behind such a request, and in the queue."""
+
+_PROVIDER, _ENDED = "provider", "ended"
+
+WHERE = {
+    _PROVIDER: "at the provider",
+    BACKOFF: "backing off",
+    DeferralCause.CIRCUIT_BREAKER.value: "open breaker",
+    DeferralCause.RATE_LIMIT.value: "limit",
+    DeferralCause.QUIET_HOURS.value: "quiet hours",
+    TURN: "its turn or a free slot",
+}
+"""Where a notification in flight can be, in words."""
+
+
+class Changes(NamedTuple):
+    """Some notifications that begin to wait for the same, or for what each deferral says."""
+
+    order: int
+    """Of two changes of a notification at one instant the one with the higher number counts."""
+
+    ids: pd.Series[Any]
+    at_s: pd.Series[Any]
+    into: str | pd.Series[Any]
+    """What they wait for from then on."""
+
+
+def changes(
+    notifications: pd.DataFrame, attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame
+) -> list[Changes]:
+    """Return from when on notifications wait for what, while no attempt is under way.
+
+    An attempt may take no time, and end in the instant in which the wait before it did.
+    """
+    backing = attempts[attempts["next_retry_at_s"] > attempts["end_s"]]  # not so where it is null: none was to follow
+    interrupted = attempts[attempts["outcome"] == INTERRUPTED]
+    is_redriven = dlq["left"] == "redriven"
+    redriven, dead = dlq[is_redriven], dlq[~is_redriven | (dlq["left_at_s"] > dlq["time_s"])]
+    return [
+        Changes(0, notifications["id"], notifications["requested_at_s"], TURN),
+        Changes(0, backing["id"], backing["next_retry_at_s"], TURN),
+        Changes(0, redriven["id"], redriven["left_at_s"], TURN),
+        Changes(3, interrupted["id"], interrupted["end_s"], INTERRUPTION),
+        Changes(3, backing["id"], backing["end_s"], BACKOFF),
+        Changes(4, deferrals["id"], deferrals["time_s"], deferrals["cause"]),
+        Changes(6, dead["id"], dead["time_s"], DEAD_LETTER_QUEUE),
+    ]
+
+
+def waiting_of(
+    notifications: pd.DataFrame,
+    attempts: pd.DataFrame,
+    deferrals: pd.DataFrame,
+    dlq: pd.DataFrame,
+    edges_s: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Return how many notifications are where, on average over each step of time: a row for each of `WHERE`.
+
+    Averages of steps add up to the whole: a wait that is shorter than a step counts for as long as it lasts. An attempt
+    that had not ended when the run did is in no table; its notification then waits for its turn.
+
+    Args:
+        notifications: the rows of a part of the run; of the other tables as well.
+        attempts: its rows.
+        deferrals: its rows.
+        dlq: its rows.
+        edges_s: of the steps, the last one the end of the run.
+    """
+    import numpy as np
+
+    ids, at_s, states, order = _columns(
+        [*changes(notifications, attempts, deferrals, dlq), *_other_changes(notifications, attempts)]
+    )
+    sequence = np.lexsort((order, at_s, ids))
+    del order
+    # One after the other, as there are six of them for each notification.
+    ids = ids[sequence]
+    at_s = at_s[sequence]
+    states = states[sequence]
+    del sequence
+    until_s = np.append(at_s[1:], edges_s[-1])
+    is_last = np.append(ids[1:] != ids[:-1], True) if len(ids) else np.zeros(0, bool)
+    until_s = np.where(is_last, edges_s[-1], until_s)
+    spent = np.zeros((len(WHERE), len(edges_s) - 1))
+    for state in range(len(WHERE)):
+        own = states == state
+        # The time spent up to each edge: of all spans that have begun, without the parts behind the edge.
+        spent[state] = np.diff(_time_up_to(edges_s, at_s[own]) - _time_up_to(edges_s, until_s[own]))
+    return spent / np.diff(edges_s)
+
+
+def _other_changes(notifications: pd.DataFrame, attempts: pd.DataFrame) -> list[Changes]:
+    """Return the begins and ends of attempts, and the ends of notifications that are no dead letters."""
+    asked = attempts[~attempts["refused"]]
+    ended = notifications[notifications["outcome"].isin(("sent", "suppressed"))]
+    return [
+        Changes(1, asked["id"], asked["start_s"], _PROVIDER),
+        Changes(2, attempts["id"], attempts["end_s"], TURN),
+        Changes(5, ended["id"], ended["finished_at_s"], _ENDED),
+    ]
+
+
+def _columns(
+    parts: list[Changes],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+    """Return for each change a number of its notification, its instant, the number of its state, and its order."""
+    import numpy as np
+    import pandas as pd
+
+    ids, _ = pd.factorize(pd.concat([part.ids for part in parts], ignore_index=True))
+    times = np.concatenate([part.at_s.to_numpy(float) for part in parts])
+    numbers = {state: number for number, state in enumerate(WHERE)}
+    # All that is none of these is out, but for a deferral: it has a cause of an older file.
+    states = [
+        np.full(len(part.ids), numbers.get(part.into, len(WHERE)), np.int8)
+        if isinstance(part.into, str)
+        else part.into.map(numbers).fillna(numbers[TURN]).to_numpy(np.int8)
+        for part in parts
+    ]
+    order = np.concatenate([np.full(len(part.ids), part.order, np.int8) for part in parts])
+    return ids.astype(np.int32), times, np.concatenate(states), order
+
+
+def _time_up_to(edges_s: npt.NDArray[np.float64], starts_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return for each edge the sum of the times since all that began before it."""
+    import numpy as np
+
+    starts_s = np.sort(starts_s)
+    sums = np.concatenate([[0.0], np.cumsum(starts_s)])
+    before = np.searchsorted(starts_s, edges_s)
+    return np.asarray(before * edges_s - sums[before], np.float64)
