@@ -156,12 +156,10 @@ class Exploration:
         return [] if self.failure is None else [self.failure, *self.later_failures]
 
     @property
-    def is_over(self) -> bool:
-        """Whether a case broke that ends the exploration."""
+    def _is_over(self) -> bool:
         return self.failure is not None and not self.keeps_going
 
-    def fail(self, failure: Failure) -> None:
-        """Take a case in that broke."""
+    def _fail(self, failure: Failure) -> None:
         if self.failure is None:
             self.failure = failure
         else:
@@ -278,7 +276,7 @@ def explore(
     try:
         if folder is not None:
             _try_kept(folder, exploration)
-        if not exploration.is_over:
+        if not exploration._is_over:
             _try_seeds(exploration, drawn, workers or os.cpu_count() or 1, progress)
         if exploration.failure is not None:
             exploration.failure = _kept(exploration.failure, folder, exploration, shrink_runs)
@@ -315,7 +313,7 @@ def _try_seeds(
                 _count(exploration, outcome, guide)
                 if progress is not None:
                     progress(exploration.cases, len(seeds))
-                if exploration.is_over:
+                if exploration._is_over:
                     return
 
 
@@ -334,7 +332,7 @@ def _count(exploration: Exploration, outcome: Outcome, guide: Guide) -> None:
     if outcome.failing_case is not None:  # before it counts as a case: an interrupted run reports both
         # A variation may have the settings of a case with drawn ones.
         own_settings = outcome.settings is not None or len(outcome.lineage) > 1
-        exploration.fail(Failure(outcome.seed, outcome.case, outcome.failing_case, outcome.lineage, own_settings))
+        exploration._fail(Failure(outcome.seed, outcome.case, outcome.failing_case, outcome.lineage, own_settings))
     exploration.cases += 1
     exploration.notifications += outcome.notifications
     exploration.coverage.update(outcome.reached)
@@ -374,8 +372,8 @@ def _try_kept(folder: Corpus, exploration: Exploration) -> None:
         failing_case = attempt(kept, invariants=exploration.invariants).failing_case
         if failing_case is not None:
             own_settings = kept.channels != exploration.scenario.channels
-            exploration.fail(Failure(kept.seed, kept, failing_case, own_settings=own_settings, kept=file))
-            if exploration.is_over:
+            exploration._fail(Failure(kept.seed, kept, failing_case, own_settings=own_settings, kept=file))
+            if exploration._is_over:
                 return
             continue
         file.unlink()
