@@ -10,6 +10,7 @@ for critical ones alone.
 from __future__ import annotations
 
 import math
+import sys
 
 from actors.messages import Priority
 
@@ -31,7 +32,7 @@ class Admission:
             if max_pending is None
             else {each: max_pending - (max_pending // KEPT_FROM[each] if each in KEPT_FROM else 0) for each in Priority}
         )
-        self.scarce_from = min(self._bounds.values(), default=math.inf)
+        self.scarce_from = min(self._bounds.values(), default=sys.maxsize)
         """While fewer are pending there is room for anything."""
 
     def bound(self, priority: Priority) -> int | None:
