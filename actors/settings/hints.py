@@ -56,11 +56,11 @@ def unknown_setting(
     meant = meaning(key, value, place) if asks else None
     moves = meant is not None and meant.only_moves
     if near is None and (moves or meant is None or not meant.decides or not is_word(key)):
-        elsewhere = _belongs(key, value, place, only_fitting=not moves)
-        if elsewhere is None and (meant is None or not meant.decides):
-            elsewhere = _in_group(key, value, place)
-        if elsewhere is not None:
-            return f"unknown key; {elsewhere}"
+        places = [_belongs(key, value, place, only_fitting=not moves)]
+        if (meant is None or not meant.decides) and (places[0] is None or is_word(key)):
+            places.insert(0, _in_group(key, value, place))
+        if any(places):
+            return f"unknown key; {'; or '.join(filter(None, places))}"
     instead = said_otherwise(near, value, wants) if near and wants else ""
     if meant is not None and (not same or (meant.is_settled and (not instead or meant.is_told_apart))):
         return f"unknown key; {meant.text}"
@@ -122,16 +122,19 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
 
 
 def _in_group(key: str, value: Any, place: WordPlace) -> str | None:
-    """Return the meaning of a word with a group before it, such as ``circuit_breaker_threshold``."""
-    for group, modules in MODULES.items():
-        rest = plain(key).removeprefix(plain(group))
-        if group in PLACES or rest in ("", plain(key)):
-            continue
-        own = [path for path in place.own_paths(rest) if path.rpartition(".")[0] == group]
-        there = replace(place, module=modules.split()[0], origin=place.origin or place.module)
-        if own and (text := _belongs(rest, value, replace(there, own_paths=partial(_only, own)))):
-            return text.replace(rest, key, 1)
-        if (meant := meaning(rest, value, there)) is not None and meant.is_settled:
+    """Return the meaning of a word in a group of settings in which it does not stand.
+
+    Its group may be a part of it, such as ``circuit_breaker_threshold``.
+    """
+    whole, groups = plain(key), [group for group in MODULES if group not in PLACES]
+    parts = [(group, whole.removeprefix(plain(group))) for group in groups]
+    for group, word in [part for part in parts if part[1] not in ("", whole)] + [(group, whole) for group in groups]:
+        there = replace(place, module=MODULES[group].split()[0], origin=place.origin or place.module)
+        own = [path for path in place.own_paths(word) if path.rpartition(".")[0] == group and word != whole]
+        if own and (text := _belongs(word, value, replace(there, own_paths=partial(_only, own)))):
+            return text.replace(word, key, 1)
+        meant = meaning(word, value, there)
+        if meant is not None and meant.is_settled and not meant.keys & set(place.own_paths(whole)):
             return replace(meant, word=key).text
     return None
 

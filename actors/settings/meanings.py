@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 MODULES = {
     "retry": "retry",
@@ -175,6 +175,11 @@ class WordMeaning:
         return any(reading.is_settled for reading in self.readings)
 
     @property
+    def keys(self) -> set[str]:
+        """The keys that it may be, from the channel on."""
+        return {reading.row.key for reading in self.readings}
+
+    @property
     def decides(self) -> bool:
         """Whether it says what to do with the given value."""
         return any(reading.is_settled or not reading.row.key for reading in self.readings)
@@ -220,6 +225,7 @@ class BlockMeaning:
 
     given: Mapping[str, Any]
     is_told_apart = True
+    keys: ClassVar[set[str]] = set()
 
     @property
     def decides(self) -> bool:
