@@ -54,13 +54,8 @@ class Backlogs:
     """Follows the backlog of each fault that ends."""
 
     def __init__(self, faults: Sequence[FaultTimes], *, is_in_order: bool = True) -> None:
-        """Begin without any.
-
-        Args:
-            faults: those that end.
-            is_in_order: whether events come in the order of their instants. What lies before an actor that is down is
-                recorded when that is back; then all are kept to the end of the run.
-        """
+        """Follow these faults, which all end. Unless events come in the order of their instants, all are kept to the
+        end of the run: what lies before an actor that is down is recorded when that is back."""
         self._is_in_order = is_in_order
         self._kept: list[RecordedEvent] = []
         self._backlogs = [Backlog(fault) for fault in faults]
@@ -106,12 +101,7 @@ class Backlog:
         """Those that were accepted after the end of the fault."""
 
     def fold(self, chunk: Sequence[RecordedEvent], pending: Sequence[int]) -> None:
-        """Take in some of the history, in order.
-
-        Args:
-            chunk: the events.
-            pending: how many notifications are pending before each of them.
-        """
+        """Take in some of the history, in order; `pending` is the number of pending notifications before each event."""
         fault, first = self.fault, 0
         if self._at_begin is None:
             first = bisect_left(chunk, fault.begins_ns, key=instant_of)
@@ -136,7 +126,6 @@ class Backlog:
                     return
 
     def _is_younger(self, event: Any) -> bool:
-        """Tell whether an event is of a request that was accepted after the end of the fault."""
         if isinstance(event, NotificationRequested):
             is_younger = _accepted_ns(event) >= self.fault.ends_ns
             if is_younger:
@@ -145,12 +134,8 @@ class Backlog:
         return event.notification_id in self._younger
 
     def cleared_s(self, pending: int, simulated_ns: int) -> float | None:
-        """Return how long after the end of the fault its backlog was gone; None if it never was.
-
-        Args:
-            pending: how many are pending when the run ends.
-            simulated_ns: when that is.
-        """
+        """Return how long after the end of the fault its backlog was gone; None if it never was in a run that ended
+        so."""
         ends_ns = self.fault.ends_ns
         if self.cleared_ns is not None:
             return (self.cleared_ns - ends_ns) / NS_PER_S

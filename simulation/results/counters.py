@@ -50,11 +50,7 @@ class BreakerMetrics:
     all nodes."""
 
     def __init__(self, *, is_shared: bool = False) -> None:
-        """Count nothing yet.
-
-        Args:
-            is_shared: whether nodes share breakers, so that it is counted how often others opened it.
-        """
+        """Count nothing yet. Where nodes share breakers, it is counted how often others opened one."""
         self._is_shared = is_shared
         self._opened = self._opened_by_others = 0
         self._open_ns = 0
@@ -64,13 +60,8 @@ class BreakerMetrics:
         """By place; nothing of those that are as they began."""
 
     def fold(self, transition: BreakerTransitioned, place: Hashable) -> None:
-        """Take in a transition of one of the breakers that are counted together.
-
-        Args:
-            transition: which.
-            place: whose breaker it is: the host, with the node where those of several are counted together; None where
-                there is one for all.
-        """
+        """Take in a transition of one of the breakers that are counted together: of the breaker of a host, at a node
+        where those of several nodes are; the place None is the only breaker."""
         self.now[place] = BreakerNow(BreakerState(transition.to_state), transition.at_ns)
         since_ns = self._open_since_ns.pop(place, None)
         if since_ns is not None:

@@ -52,14 +52,10 @@ class DefaultsAtWork:
     def summary(
         self, breakers: Mapping[str, Mapping[str, Any]], channels: Mapping[str, Any], in_flight: int, simulated_ns: int
     ) -> list[dict[str, Any]]:
-        """Return what each did, in numbers and in words; nothing of those that did nothing.
+        """Return what each default did, in numbers and in words; nothing of those that did nothing.
 
-        Args:
-            breakers: the figures of each breaker, by name.
-            channels: those of each channel.
-            in_flight: how many had not ended when the run did.
-            simulated_ns: when that was.
-        """
+        `breakers` and `channels` are the metrics of each by name; `in_flight` notifications had not ended when the run
+        did."""
         found: list[dict[str, Any]] = [
             {"setting": setting, "counts": counts, "text": text}
             for channel in self._unnamed

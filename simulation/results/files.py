@@ -34,19 +34,14 @@ KINDS = {
 
 
 def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path], name: str = "--out ") -> None:
-    """Check that a folder may take the results of which `document` is one.
+    """Check that a folder, which need not be there, may take the results of which `document` is one of :data:`KINDS`.
 
-    Args:
-        directory: the folder, which need not be there.
-        document: the name of the results' document, as in :data:`KINDS`.
-        scenarios: the files of what is run, in whose place nothing may be written.
-        name: of the option, to stand before the folder in an error.
+    No result may be written in the place of a file of `scenarios`. `name` is of the option, for the error.
 
     Raises:
         ConfigurationError: it has the results of another kind of command, some of whose files have the same names; or a
             scenario where a result would be; or a file there that no such command has written; or it may not be read
-            or written.
-    """
+            or written."""
     check_writable(directory, name)
     kind = KINDS[document]
     try:
@@ -74,13 +69,8 @@ def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path]
 def check_writable(directory: Path, name: str = "--out ") -> None:
     """Check that a folder can be made if it is not there, and be written, as far as that can be seen without doing it.
 
-    Args:
-        directory: the folder.
-        name: of the option, to stand before the folder in an error.
-
     Raises:
-        ConfigurationError: it cannot.
-    """
+        ConfigurationError: it cannot; the error begins with `name`."""
     for there in (directory, *directory.absolute().parents):
         try:
             if not _is_there(there):
@@ -104,20 +94,14 @@ def _is_ours(document: Path) -> bool:
 
 
 def folder_to_fill(directory: str | Path, document: str, scenario: Path | None) -> Path:
-    """Return a folder that results may be written into, of which `document` is to be the last.
+    """Return a folder for results, of which `document`, one of :data:`KINDS`, is written last.
 
     The folder is made if it is not there. Where it has a document already, that is removed: so an interrupted write
-    leaves none, and never one beside tables of another run.
-
-    Args:
-        directory: the folder.
-        document: the name of the results' document, as in :data:`KINDS`.
-        scenario: the file of what was run, in whose place nothing may be written; None where there is none.
+    leaves none, and never one beside tables of another run. Nothing may take the place of the scenario's own file.
 
     Raises:
         ConfigurationError: the folder may not take them; see :func:`check_folder`.
-        OSError: it cannot be written.
-    """
+        OSError: it cannot be written."""
     directory = Path(directory)
     check_folder(directory, document, [] if scenario is None else [scenario], "")
     directory.mkdir(parents=True, exist_ok=True)
@@ -147,15 +131,10 @@ def _is_there(path: Path) -> bool:
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the table in a Parquet file.
-
-    Args:
-        path: of the file.
-        columns: those that are wanted; all of them when None.
+    """Return the table in a Parquet file; all its columns when None are named.
 
     Raises:
-        ConfigurationError: it cannot be read, is no such file or a damaged one, or has no such columns.
-    """
+        ConfigurationError: it cannot be read, is no such file or a damaged one, or has no such columns."""
     import pandas as pd
 
     try:

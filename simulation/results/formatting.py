@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 
 def line(kind: str, scenario: str, facts: Iterable[str]) -> str:
-    """Return the line of an object.
-
-    Args:
-        kind: the name of its class.
-        scenario: that of the scenario, or what else it is of.
-        facts: what one wants to know.
-    """
+    """Return the line of an object: the name of its class, that of its scenario or subject, and the facts."""
     return f"<{kind} of {scenario!r}: {', '.join(facts)}>"
 
 
@@ -91,12 +85,7 @@ def quantile_text(figures: Mapping[str, Any], name: str) -> str:
 
 
 def value_text(expectation: Mapping[str, Any], number: Callable[[float], str]) -> str:
-    """Return the value of an expectation of a summary, as it is written in text.
-
-    Args:
-        expectation: as the summary has it.
-        number: writes a number.
-    """
+    """Return the value of an expectation of a summary in text, a number as `number` writes it."""
     if expectation["value"] is None:
         return NEVER if expectation.get("never") else NOTHING
     return number(expectation["value"])

@@ -71,11 +71,7 @@ class Interruptions:
     """Finds them, by the requests that providers get and the outcomes that are recorded."""
 
     def __init__(self, interrupt: Interrupt) -> None:
-        """Begin without any.
-
-        Args:
-            interrupt: called with each, when it is sure that its answer is lost.
-        """
+        """Begin without any; `interrupt` is called with each request when it is sure that its answer is lost."""
         self._interrupt = interrupt
         self._open: dict[str, list[Request]] = {}
         """By notification: those without an outcome."""
@@ -121,12 +117,7 @@ class Interruptions:
         self._lose(own[1 + event.hedges :])
 
     def lose(self, now_ns: int, nodes: Container[int | None]) -> None:
-        """Take note that processes have crashed.
-
-        Args:
-            now_ns: when.
-            nodes: which of a fleet; None for one without nodes.
-        """
+        """Note that processes have crashed: these nodes of a fleet, or None, the only process."""
         self._crashed_ns = now_ns
         for notification_id, requests in list(self._open.items()):
             self._lose(each for each in requests if each.attempt.node in nodes)
@@ -137,11 +128,8 @@ class Interruptions:
                 del self._open[notification_id]
 
     def end(self, processes: Sequence[Mapping[NotificationChannel, Stages]]) -> None:
-        """Take note that the run has ended: what no one waits for is lost, the rest is in flight.
-
-        Args:
-            processes: the stages of each that there is; without any it is unknown what is awaited.
-        """
+        """Note that the run has ended: a request that no stage waits for is lost, all others are in flight. Without any
+        process it is unknown what is awaited."""
         for requests in self._open.values():
             self._lose(
                 each
@@ -157,8 +145,6 @@ class Interruptions:
 
 
 class _Asked(WrappedProvider):
-    """A provider whose requests are noted."""
-
     def __init__(
         self, provider: Provider, channel: NotificationChannel, name: str, note: Callable[[Request], None]
     ) -> None:
@@ -190,11 +176,6 @@ class LateAnswers:
     """Finds the requests that were delivered, and whose answers come later than their attempts wait, or never."""
 
     def __init__(self, reach: Callable[[Request], None]) -> None:
-        """Begin without any.
-
-        Args:
-            reach: called with each, when it is sure.
-        """
         self._reach = reach
 
     def observed(
@@ -225,8 +206,6 @@ class LateAnswers:
 
 
 class _Timed(WrappedProvider):
-    """A provider that is asked to answer in time."""
-
     def __init__(
         self,
         provider: Provider,

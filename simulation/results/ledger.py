@@ -88,14 +88,8 @@ class Ledger:
         counted: Counted = COUNTED_ALWAYS,
         prices: Mapping[NotificationChannel, Mapping[str, float]] | None = None,
     ) -> None:
-        """Begin with none.
-
-        Args:
-            outline: what metrics are told apart by.
-            of_entries: what there is to know of each entry of the workload.
-            counted: what may happen and so has to be counted.
-            prices: what a request costs, by channel and provider.
-        """
+        """Begin with none: `outline` says what metrics are told apart by, `counted` what has to be counted since it may
+        happen, and `prices` what a request costs, by channel and provider."""
         self.within_s = outline.all_within_s
         self._outline = outline
         self._classes = [entry.priority for entry in of_entries]
@@ -329,12 +323,8 @@ class Ledger:
             self.tally((refused.entry, channel)).refused[refused.why] += by
 
     def interrupt(self, request: Request, *, counts: bool = True) -> None:
-        """Note that the answer of a provider to a request is lost.
-
-        Args:
-            request: to a provider.
-            counts: whether it is one of the requests whose answers are lost; else it matters only whom it reached.
-        """
+        """Note that the answer of a provider to a request is lost; where it does not count as one, it matters only whom
+        the request reached."""
         place, first = (entry_number(request.notification_id), request.channel), _first_of(request.notification_id)
         if counts:
             self.tally(place).interrupt(request.provider)

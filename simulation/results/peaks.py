@@ -80,12 +80,8 @@ class Rate:
         """The latest second, and how many have begun in it so far."""
 
     def extend(self, begins_ns: Sequence[int], hedges: Counter[int]) -> None:
-        """Take in requests.
-
-        Args:
-            begins_ns: when they begin, in order.
-            hedges: how many copies there were beside those that began in a second.
-        """
+        """Take in requests by the instants at which they begin, in order, and the number of copies beside those that
+        began in each second."""
         if not begins_ns:
             return
         began = Counter(dict([self._latest]))
@@ -99,12 +95,7 @@ class Peaks:
     """The peaks of a run, of its channels, and of the providers of channels that have several."""
 
     def __init__(self, providers: Mapping[NotificationChannel, Sequence[str]], longest_ns: int) -> None:
-        """Begin with none.
-
-        Args:
-            providers: the channels, and the names of each one's providers.
-            longest_ns: how long an attempt may take.
-        """
+        """Begin with none, of the providers of each channel; no attempt takes more than `longest_ns`."""
         self._longest_ns = longest_ns
         self._of_channel = {channel: tuple((channel, name) for name in names) for channel, names in providers.items()}
         self._all = tuple(chain.from_iterable(self._of_channel.values()))
@@ -124,12 +115,7 @@ class Peaks:
         self.waiting_by_channel = {channel: WaitingCounts(self.waiting) for channel in providers}
 
     def fold(self, places: ByPlace, latest_ns: int) -> None:
-        """Take in a chunk of the history.
-
-        Args:
-            places: its events.
-            latest_ns: the instant of the last of them.
-        """
+        """Take in the events of a chunk of the history, the last of which was at `latest_ns`."""
         for (_, channel), of_place in places.items():
             failures = of_place.get(NotificationFailed, ())
             for attempts in (of_place.get(NotificationSent, ()), [event for event in failures if not event.refused]):

@@ -28,13 +28,8 @@ class RunSnapshot:
     __slots__ = ("_begins", "_recorder", "at_ns")
 
     def __init__(self, recorder: Recorder, begins: Mapping[str, BreakerState], at_ns: int) -> None:
-        """Look at a recorder whose metrics are up to date.
-
-        Args:
-            recorder: of the run.
-            begins: the breakers by name, with the state in which each began.
-            at_ns: the time of the latest event that is in its metrics.
-        """
+        """Look at a recorder whose metrics go up to an event at `at_ns`; `begins` are the breakers by name, with the
+        states in which they began."""
         self._recorder = recorder
         self._begins = begins
         self.at_ns = at_ns
@@ -72,11 +67,8 @@ class RunSnapshot:
         return self._recorder.provider_metrics.summary(channel)
 
     def breaker(self, name: str) -> Mapping[str | None, BreakerNow]:
-        """Return the state of a breaker and since when; of each host's own, where there has been any, by host.
-
-        Args:
-            name: such as ``email``, or ``email/backup`` for a further provider.
-        """
+        """Return the state of a breaker such as ``email``, or ``email/backup`` for a further provider, and since when
+        it is in it; of each host's own, where there has been any, by host."""
         return self._recorder.breaker_metrics[name].now or {None: BreakerNow(self._begins[name], 0)}
 
     def summary_of(self, channel: NotificationChannel | None = None) -> dict[str, Any]:
@@ -95,18 +87,13 @@ class Listener(Generic[P, T]):
     """
 
     def __init__(self, function: Callable[P, T], stop: Callable[[], None]) -> None:
-        """Listen.
-
-        Args:
-            function: to be called.
-            stop: ends the run at this instant.
-        """
+        """Listen; `stop` ends the run at this instant."""
         self._function = function
         self._stop = stop
         self._error: Exception | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Call it, and return what it returns; None when it raises or has raised."""
+        """Return what the function returns; None when it raises or has raised."""
         if self._error is None:
             try:
                 return self._function(*args, **kwargs)

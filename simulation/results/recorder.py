@@ -65,21 +65,18 @@ class Recorder:
         is_in_order: bool = True,
         defaults: DefaultsAtWork | None = None,
     ) -> None:
-        """Make a recorder.
+        """Make a recorder; `providers` are the names of each channel's providers in order.
 
         Args:
             ledger: counts what happens.
-            providers: the channels, each with the names of its providers in order.
             keep_history: whether to keep every event.
             series_bucket_ns: the width of a bucket of the series.
             faults: those that end.
             longest_ns: how long an attempt may take.
-            windows: of the run, that have metrics of their own.
-            nodes: how many processes there are.
-            shares_breakers: whether they share breakers.
+            windows: those that have metrics of their own.
+            nodes: the number of processes, which may share breakers.
             is_in_order: whether events are recorded in the order of their instants.
-            defaults: counts what settings do that the scenario does not name; None: that is not looked at.
-        """
+            defaults: counts what settings do that the scenario does not name; None: nothing does."""
         self.ledger = ledger
         self.defaults = defaults
         self.windows = windows
@@ -166,7 +163,6 @@ class Recorder:
             self._due = CHUNK if self._watch is None else min((len(self._chunk) // LOOK + 1) * LOOK, CHUNK)
 
     def _look(self, event: RecordedEvent) -> None:
-        """Do whatever may be due with an event that has been recorded."""
         changes_pending = type(event) in CHANGES_OF_PENDING
         if self.interruptions is not None:
             self.interruptions.follow(event)
@@ -260,7 +256,6 @@ class Recorder:
         self.when_grown()
 
     def _hand_out(self, chunk: list[RecordedEvent]) -> None:
-        """Give those of a chunk that have not been given yet to who wants them."""
         new, self._handed = chunk[self._handed :], len(chunk)
         if self.on_events is not None and new:
             self.on_events(new)
@@ -278,7 +273,6 @@ class Recorder:
         self._count(end)
 
     def _count(self, end: int) -> None:
-        """Bring the metrics up to so many events of the chunk."""
         chunk = self._chunk[self._counted : end] if self._counted or end < len(self._chunk) else self._chunk
         if not chunk:
             return
@@ -319,11 +313,11 @@ class Recorder:
 
 
 def _nothing() -> None:
-    """Stop nothing: there is no run under way."""
+    """Stop nothing."""
 
 
 def _is_over() -> bool:
-    """Tell that nothing is in flight at a pipeline that is gone."""
+    """Nothing is in flight at a pipeline that is gone."""
     return True
 
 

@@ -9,15 +9,8 @@ from typing import Any, NamedTuple
 
 
 def shell_command(file: Path | str, seed: int, sets: Sequence[str] = (), runtime: str = "simpy", *, check: bool) -> str:
-    """Return the command that runs a scenario file.
-
-    Args:
-        file: the file.
-        seed: of the run.
-        sets: ``path=value`` changes to the file.
-        runtime: the clock, ``simpy`` or ``trio``.
-        check: whether all invariants are checked.
-    """
+    """Return the command that runs a scenario file with these changes, ``path=value`` each, on a clock, ``simpy`` or
+    ``trio``, and checks all invariants or not."""
     words: list[Any] = ["retrylab", "run", file, "--seed", seed]
     if runtime != "simpy":
         words += ["--runtime", runtime]
@@ -29,15 +22,8 @@ def shell_command(file: Path | str, seed: int, sets: Sequence[str] = (), runtime
 
 
 def python_call(scenario: Any, seed: int, *, sets: Sequence[str] = (), runtime: str = "simpy", **arguments: Any) -> str:
-    """Return the call of :func:`simulation.run` that runs a scenario.
-
-    Args:
-        scenario: its file, or what was loaded, which is then called just that.
-        seed: of the run.
-        sets: ``path=value`` changes to the file.
-        runtime: the clock, ``simpy`` or ``trio``.
-        arguments: the others; what has no name of its own is shown by those that it has in the program.
-    """
+    """Return the call of :func:`simulation.run` that runs a scenario; what was loaded is called just ``scenario``, and
+    what has no name of its own is shown by the name of its argument."""
     what = repr(str(scenario)) if isinstance(scenario, (str, Path)) else "scenario"
     given = [what, f"seed={seed}"]
     if sets:

@@ -82,12 +82,7 @@ class SeriesCounter:
     }
 
     def __init__(self, width_ns: int, *, is_in_order: bool = False) -> None:
-        """Begin with none.
-
-        Args:
-            width_ns: the width of a bucket.
-            is_in_order: whether the events of each type come in the order of their instants.
-        """
+        """Begin with none; `is_in_order` says that the events of each type come in the order of their instants."""
         self._width_ns = width_ns
         self._is_in_order = is_in_order
         self._counts = {name: BucketCounts() for name in self.COUNTED}
@@ -134,15 +129,8 @@ class SeriesCounter:
 def series_of(
     notifications: pd.DataFrame, attempts: pd.DataFrame, dlq: pd.DataFrame, times_s: pd.Series[float], width_s: float
 ) -> pd.DataFrame:
-    """Return the series of a part of a run, counted from its tables; it has no breakers.
-
-    Args:
-        notifications: the rows of the part; of the other tables as well.
-        attempts: its rows.
-        dlq: its rows.
-        times_s: when the buckets begin.
-        width_s: how wide they are.
-    """
+    """Return the series of a part of a run, without breakers, counted from its rows of these tables in buckets of this
+    width."""
     import numpy as np
 
     width_ns = int(nanoseconds(width_s))

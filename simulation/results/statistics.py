@@ -30,13 +30,8 @@ def in_order(numbers: array[int]) -> array[int]:
 
 
 def by_width(ordered: Sequence[T], width_ns: int, instant_of: Callable[[T], int]) -> Iterator[tuple[int, int]]:
-    """Yield the number of each bucket of time that holds any of these events, and how many it holds.
-
-    Args:
-        ordered: the events, in the order of time.
-        width_ns: the width of a bucket.
-        instant_of: returns the instant of an event.
-    """
+    """Yield the number of each bucket of time that holds any of these events, which are in order, and how many it
+    holds."""
     first = 0
     while first < len(ordered):
         bucket = instant_of(ordered[first]) // width_ns

@@ -125,12 +125,7 @@ def notifications_table(history: Iterable[RecordedEvent], scenario: Scenario) ->
     as a rule `requested_at_s`, and of a fallback when the first of those was accepted that it stands in for. `entry`
     and `priority` are of the entry in the workload that it is from, `host` is where the recipient's address is,
     `tenant` whose it is; null where it has none. `request` is the id of the first notification of its chain of
-    fallbacks, else its own.
-
-    Args:
-        history: what was recorded.
-        scenario: whose run it is.
-    """
+    fallbacks, else its own."""
     origins = Origins(scenario)
     first: dict[str, str] = {}
     numbers: dict[str, int] = {}

@@ -58,12 +58,7 @@ class Tally:
         counted: Counted = COUNTED_ALWAYS,
         prices: Mapping[str, float] | None = None,
     ) -> None:
-        """Begin with none.
-
-        Args:
-            counted: what may happen and so has to be counted.
-            prices: what a request costs at each provider of the channel.
-        """
+        """Begin with none; `prices` are of a request at each provider of the channel."""
         self.counts: Counter[type] = Counter()
         """Of events."""
         self.first_attempts = 0
@@ -163,12 +158,7 @@ class Figures:
         return together
 
     def summary(self, simulated_ns: int, within_s: Mapping[str, float]) -> dict[str, Any]:
-        """Return the metrics as the summary names them.
-
-        Args:
-            simulated_ns: how long the run, or the part of it, has lasted.
-            within_s: the times within which deliveries are counted, by name.
-        """
+        """Return the metrics of a run, or a part of it, that has lasted so long, as the summary names them."""
         counts, delivery = self.counts(), self._delivery(within_s)
         simulated_s = simulated_ns / NS_PER_S
         return {

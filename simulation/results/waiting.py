@@ -81,15 +81,8 @@ def waiting_of(
     """Return how many notifications are where, on average over each step of time: a row for each of `WHERE`.
 
     Averages of steps add up to the whole: a wait that is shorter than a step counts for as long as it lasts. An attempt
-    that had not ended when the run did is in no table; its notification then waits for its turn.
-
-    Args:
-        notifications: the rows of a part of the run; of the other tables as well.
-        attempts: its rows.
-        deferrals: its rows.
-        dlq: its rows.
-        edges_s: of the steps, the last one the end of the run.
-    """
+    that had not ended when the run did is in no table; its notification then waits for its turn. The last edge is the
+    end of the run."""
     import numpy as np
 
     ids, at_s, states, order = _columns(
@@ -114,7 +107,6 @@ def waiting_of(
 
 
 def _other_changes(notifications: pd.DataFrame, attempts: pd.DataFrame) -> list[Changes]:
-    """Return the begins and ends of attempts, and the ends of notifications that are no dead letters."""
     asked = attempts[~attempts["refused"]]
     ended = notifications[notifications["outcome"].isin(("sent", "suppressed"))]
     return [

@@ -24,12 +24,7 @@ class WindowMetrics:
     """Follows one window."""
 
     def __init__(self, window: Window, ledger: Ledger) -> None:
-        """Begin with none.
-
-        Args:
-            window: its times.
-            ledger: to count in; nothing else counts in it.
-        """
+        """Begin with none, in a ledger of its own."""
         self.window = window
         self._ledger = ledger
         self._from_ns = ns(window.from_s)
@@ -95,14 +90,8 @@ class WindowMetrics:
         *,
         are_shared: bool,
     ) -> dict[str, Any]:
-        """Return the metrics as the summary names them.
-
-        Args:
-            simulated_ns: how long the run has lasted.
-            breakers: the names of all breakers.
-            transitions: every one of the run.
-            are_shared: whether nodes share breakers.
-        """
+        """Return the metrics as the summary names them, after a run that has lasted so long, with these breakers, which
+        nodes share or not, and all their transitions."""
         to_ns = simulated_ns if self._to_ns is None else min(self._to_ns, simulated_ns)
         opened = self._breakers(breakers, transitions, to_ns, are_shared)
         metrics = self._ledger.summary(max(0, to_ns - self._from_ns))

@@ -135,13 +135,8 @@ def held_in(summary: Mapping[str, Any], scenario: Scenario) -> Held:
 def decision_text(expectation: Expectation, entry: Mapping[str, Any], option: str = "--replicates") -> str:
     """Return in a few words what replicates show: ``held in 299 of 299 runs, so in 99% to 100% of all``.
 
-    Without any, what it takes to decide an expectation of a share of runs, and nothing of another.
-
-    Args:
-        expectation: which.
-        entry: of the summary.
-        option: that does replicates.
-    """
+    Without any, return what it takes to decide an expectation of a share of runs, and nothing for another; `option` is
+    that which does replicates."""
     share, runs = expectation.share, entry.get("runs")
     if runs is None:
         return "" if share is None else f"undecided by one run: it takes {option} {fewest_runs(share)} or more"

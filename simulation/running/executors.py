@@ -101,15 +101,10 @@ def do(task: Task) -> RunMetrics:
 
 
 def summary_of(task: Task, **how: Any) -> dict[str, Any]:
-    """Do a run in this process, and return its summary.
-
-    Args:
-        task: the run.
-        how: further arguments of :func:`simulation.run`.
+    """Do a run in this process, with further arguments of :func:`simulation.run`, and return its summary.
 
     Raises:
-        InvariantBreach: it broke an invariant: a bug.
-    """
+        InvariantBreach: it broke an invariant: a bug."""
     from simulation.running.runner import run
 
     try:

@@ -39,13 +39,8 @@ class Operator(Actor):
         pipelines: Callable[[], Sequence[Pipeline]],
         new_answer: Callable[[], Future[bool]],
     ) -> None:
-        """Make an operator.
-
-        Args:
-            operations: the orders.
-            pipelines: returns those that are there now, of each node one; none where the process is down.
-            new_answer: makes what gets the answer to an order with an edit.
-        """
+        """Give orders to the pipelines that `pipelines` returns at their time, one for each node and none where the
+        process is down; `new_answer` makes what gets the answer to an order with an edit."""
         super().__init__()
         self._new_answer = new_answer
         self._operations = operations

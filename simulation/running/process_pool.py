@@ -18,18 +18,12 @@ PRELOADED = ("simulation.running.executors", "simulation.running.runner", "simul
 
 @contextmanager
 def processes(workers: int, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()) -> Iterator[Any]:
-    """Give a pool of processes for as long as the block lasts.
+    """Give a pool of processes for as long as the block lasts; `begin` is called in each at its start.
 
     What has not begun when the block is left is not run, and what has is waited for, unless it is interrupted.
     They are not forked of this process: a service or a notebook may have threads, which a fork would not survive. A
     server of forks has none. It begins anew, imports :data:`PRELOADED`, and lives as long as this process: each worker
-    then starts at once. Where there is no fork they are spawned.
-
-    Args:
-        workers: how many.
-        begin: called in each process at its start.
-        arguments: what with.
-    """
+    then starts at once. Where there is no fork they are spawned."""
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, process_context(), begin_quietly, (begin, arguments))
     try:

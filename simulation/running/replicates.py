@@ -24,16 +24,9 @@ def figures_of_runs(
 ) -> list[Values]:
     """Return the metrics of each run at these paths, in the order of the tasks.
 
-    Args:
-        tasks: the runs.
-        paths: of the metrics.
-        workers: how many processes share the runs.
-        progress: called with how many runs have finished, and of how many.
-
     Raises:
         InvariantBreach: a run broke an invariant: a bug.
-        ValueError: `workers` is less than 1.
-    """
+        ValueError: `workers` is less than 1."""
     rows: dict[int, Values] = {}
     with executor(min(len(tasks), workers) if workers else workers) as runs:
         for place, run in runs.run(tasks):
@@ -44,16 +37,10 @@ def figures_of_runs(
 
 
 def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> tuple[str, ...]:
-    """Return the paths of metrics as the summary has them, each once.
-
-    Args:
-        paths: such as ``dlq.peak``.
-        scenarios: whose summaries are to have them all.
-        name: of the option or the argument, for the error.
+    """Return the paths of metrics, such as ``dlq.peak``, that the summaries of all scenarios have, each once.
 
     Raises:
-        ConfigurationError: it is no list of paths, or one is no metric of the summary of every scenario.
-    """
+        ConfigurationError: it is no list of paths, or one is no metric of the summary of every scenario."""
     check_texts(name, paths, "sent_fraction")
     shapes = [summary_shape(scenario.outline) for scenario in scenarios]
     problems = []
@@ -82,16 +69,10 @@ def _metric(path: str) -> Expectation:
 
 
 def kinds_of_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> dict[str, MetricKind]:
-    """Return the paths of metrics, each once, and the kind of each.
-
-    Args:
-        paths: such as ``dlq.peak``.
-        scenarios: each metric is in the summary of one of them at least, as that of a provider that not all have.
-        name: of the option or the argument, for the error.
+    """Return the paths of metrics, each once, and the kind of each, which one of the scenarios has at least.
 
     Raises:
-        ConfigurationError: one is a metric of none of the summaries; all problems.
-    """
+        ConfigurationError: one is a metric of none of the summaries; all problems."""
     unlike = list({scenario.outline: scenario for scenario in scenarios}.values())
     kinds: dict[str, MetricKind] = {}
     problems: list[str] = []

@@ -283,7 +283,6 @@ def _plan(
     schedule: Schedule | None,
     invariants: Choice,
 ) -> RunPlan:
-    """Return the plan of a run, of arguments that have been checked."""
     if schedule is None and scenario.schedule is not None:
         if runtime != "simpy":
             raise ConfigurationError([f"schedule: wanted the runtime simpy, whose order can be chosen, got {runtime}"])
@@ -473,7 +472,6 @@ def _interrupts(scenario: Scenario) -> bool:
 
 
 def _counted(scenario: Scenario) -> Counted:
-    """Return what may happen in a run of a scenario."""
     repeats = any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)
     channels = channels_of(scenario).values()
     lanes = [config for channel in channels for config in channel.by_provider().values()]
@@ -538,7 +536,6 @@ def _providers(
 
 
 def _subscribers(scenario: Scenario) -> Subscribers:
-    """Return the built-in subscribers to the events that arrive."""
     arriving = {entry.event for entry in scenario.workload if isinstance(entry, EventWorkload)}
     return {kind: functions for kind, functions in BUILT_IN_SUBSCRIBERS.items() if kind.__name__ in arriving}
 

@@ -113,11 +113,8 @@ class SequentialTest:
         return interval(self.held, self.runs)
 
     def add(self, holds: bool) -> Conclusion:
-        """Take in the next run, and return the conclusion; after it, further runs change nothing.
-
-        Args:
-            holds: whether it holds in that run.
-        """
+        """Take in whether it holds in the next run, and return the conclusion; after it, further runs change
+        nothing."""
         if self.is_decided:
             return self.conclusion
         self.runs += 1
@@ -195,12 +192,8 @@ def _boundaries(share: float, error: float) -> Boundaries:
 
 
 def fewest_runs(share: float, error: float = ERROR) -> int:
-    """Return how many runs without a failure it takes to show that something holds in this share of them: 299 for 99%.
-
-    Args:
-        share: more than 0 and less than 1.
-        error: how often that may be wrong.
-    """
+    """Return how many runs without a failure show that something holds in this share of them: 299 for 99%. The answer
+    is wrong with the probability `error`; both are between 0 and 1."""
     return max(1, math.ceil(math.log(error) / math.log(share) - 1e-9))
 
 
@@ -273,11 +266,7 @@ class FreshRuns:
     """The fresh runs of a setting so far, and what they decide: it is rejected when more have failed than may."""
 
     def __init__(self, looks: Sequence[int]) -> None:
-        """Begin with none.
-
-        Args:
-            looks: the plan, see :func:`plan`.
-        """
+        """Begin with none; see :func:`plan` for the looks."""
         self.runs = 0
         """How many, up to the decision."""
         self.decision: Decision | None = None
@@ -285,11 +274,7 @@ class FreshRuns:
         self._looks = looks
 
     def add(self, holds: bool) -> None:
-        """Take in the next run; after the decision it changes nothing.
-
-        Args:
-            holds: whether all expectations held.
-        """
+        """Take in whether all expectations held in the next run; after the decision it changes nothing."""
         if self.decision is not None:
             return
         self.runs += 1

@@ -69,15 +69,8 @@ class Process:
         *,
         may_end_accepting: bool = False,
     ) -> None:
-        """Make one that has not been started yet.
-
-        Args:
-            system: what it runs on.
-            store: what outlives it; its own side of it where there are several nodes.
-            make: starts a pipeline over the store.
-            node: which one it is, where there are several.
-            may_end_accepting: whether it may end with what has come and is not accepted yet.
-        """
+        """Make a process that has not been started yet: `make` starts a pipeline over the store, or over its node's
+        side of it. `may_end_accepting`: it may end with what has come and is not accepted yet."""
         self._system = system
         self._make = make
         self._may_end_accepting = may_end_accepting
@@ -274,16 +267,8 @@ class Service:
         *,
         may_end_accepting: bool = False,
     ) -> None:
-        """Start all of them.
-
-        Args:
-            system: what they run on.
-            store: what outlives them; that of several nodes where there are any.
-            recorder: counts the notifications in flight.
-            make: starts a pipeline over a store, of a node where there are several.
-            nodes: how many there are, and which of them gets what.
-            may_end_accepting: whether any may end with what has come and is not accepted yet.
-        """
+        """Start all processes: `make` starts a pipeline over a store, of a node where there are several.
+        `may_end_accepting`: any may end with what has come and is not accepted yet."""
         self._system = system
         self._store = store
         self._recorder = recorder
@@ -465,13 +450,8 @@ class Service:
     # ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def crash(self, error: Exception, processes: Sequence[Process], *, is_parked: bool = False) -> None:
-        """Kill processes at once. One that is down stays as it is.
-
-        Args:
-            error: what they fail with.
-            processes: which.
-            is_parked: whether the others may take over at once what they had, as each has left the store in order.
-        """
+        """Kill processes at once with an error; one that is down stays as it is. Where they are parked, as each has
+        left the store in order, the others may take over their notifications at once."""
         hit = [process for process in processes if not process.is_down]
         if not hit:
             return

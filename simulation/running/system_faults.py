@@ -161,14 +161,9 @@ class FaultInjector(Actor):
 def victims(
     pipeline: Pipeline, name: str, channels: Sequence[NotificationChannel], provider: str | None
 ) -> list[ActorRef[Any]]:
-    """Return the actors of a pipeline that go by a name, on some of its channels.
-
-    Args:
-        pipeline: theirs.
-        name: as in :data:`actors.settings.faults.ActorName`.
-        channels: whose limiter, breaker or channel is meant; a channel without a limiter has none to return.
-        provider: of several actors that ask providers, the one that asks this. None: all of them.
-    """
+    """Return the actors of a pipeline that go by a name of :data:`actors.settings.faults.ActorName`, on some of its
+    channels: none for the limiter of a channel without one; of actors that ask providers the one of `provider`, or
+    all."""
     match name:
         case "handler":
             return [pipeline.handler]

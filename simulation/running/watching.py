@@ -46,16 +46,8 @@ class Watch:
         cancelled: Callable[[], bool] | None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Watch what a recorder records from now on.
-
-        Args:
-            recorder: of the run.
-            breakers: by name, with the state in which each begins.
-            on_events: given the history, a chunk at a time.
-            progress: given how the run stands.
-            cancelled: says whether the run is to end.
-            clock: the wall clock, in seconds.
-        """
+        """Watch the records of a recorder from now on; `breakers` are by name, with the states in which they begin.
+        `on_events` is given the history in chunks, `progress` the state of the run; the wall clock is in seconds."""
         self._recorder = recorder
         self._breakers = breakers
         self._clock = clock

@@ -112,17 +112,10 @@ class Source(Actor):
         lose: Lose,
         grown: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make a source.
+        """Send the arrivals of an entry: by `send`, the shortest way, where none is ever refused, else by `offer`.
 
-        Args:
-            number: of the entry.
-            scenario: that the entry is from.
-            entry: what arrives.
-            send: the shortest way for a message, where none is ever refused; None: any may be.
-            offer: the way for a message that may be refused.
-            lose: is told of each arrival that is refused for good.
-            grown: is called after each GROWN_AFTER of them, accepted or not: what waits takes memory too.
-        """
+        `lose` is told of each arrival that is refused for good; `grown` is called after each GROWN_AFTER arrivals,
+        accepted or not: what waits takes memory too."""
         super().__init__()
         self._offer_to = offer
         self._lose = lose
@@ -216,7 +209,6 @@ class Clients(Actor):
         lose: Lose,
         grown: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make clients; the arguments are those of a :class:`Source`."""
         super().__init__()
         self._path = f"workload.{number}.think"
         self._send = send if send is not None else self._offer
@@ -286,7 +278,6 @@ class Clients(Actor):
         self._let_go_on(turned_away.message.notification_id)
 
     def _let_go_on(self, notification_id: str) -> None:
-        """Have the client that waits for this notification think of its next one."""
         client = self._waiting.pop(notification_id, None)
         if client is not None:
             self._let_think(client, self.system.now_ns)
