@@ -108,7 +108,7 @@ def _title(policies: Mapping[str, RetryConfig], drawn: Sequence[_Waits]) -> str:
     """Return what one policy is called, or how long the waits of several get."""
     (label, config), *others = policies.items()
     if not drawn:
-        return "Wait before each retry"
+        return "Wait before each retry: nothing is retried"
     if not others:
         policy = policy_text(config)
         return drawable(f"Wait before each retry: {policy}{f' ({label})' if label not in ('', policy) else ''}")

@@ -87,7 +87,8 @@ def as_image(figure: Figure) -> str:
 def in_words(figure: Figure) -> str:
     """Return what a figure shows, as a text alternative: the titles, the axes and the legends."""
     sentences: list[str] = []
-    for ax in figure.get_axes():
+    axes = [each for of in figure.get_axes() for each in (of, *of.child_axes) if isinstance(each, Axes)]
+    for ax in axes:
         legend = ax.get_legend()
         shown = [
             ax.get_title(loc="left"),

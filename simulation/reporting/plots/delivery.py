@@ -104,7 +104,7 @@ SHARES = (0.99, 0.9, 0.5)
 def _title(found: Mapping[str, npt.NDArray[np.float64]]) -> str:
     """Return within what time so many were delivered, by the label of each curve."""
     if not found:
-        return "Delivery time: share that took longer"
+        return "Delivery time: no notifications"
     share = max(SHARES, key=lambda share: _apart([quantile(times, share) for times in found.values()]))
     said = {label: quantile_text(times, share).replace(" ", "\N{NO-BREAK SPACE}") for label, times in found.items()}
     each = [f"{time} ({drawable(label)})" for label, time in said.items()] if len(said) > 1 else said.values()

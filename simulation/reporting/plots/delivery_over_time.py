@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from actors.formatting import instant_text
 from actors.messages import NotificationChannel
 from actors.settings.distribution_moments import quantile
 from simulation.reporting.plots import findings
@@ -342,7 +343,7 @@ def found_waiting(edges_s: Floats, levels: Floats) -> str:
     first = int(levels[:, at].argmax())
     name = list(WHERE.values())[first]
     share = f"{levels[first, at] / together[at]:.0%} {_THERE.get(name, name)}"
-    return f"up to {mean_count_text(together[at])}, at {duration_text(float(edges_s[at]))}, {share}"
+    return f"up to {mean_count_text(together[at])}, at {instant_text(float(edges_s[at]))}, {share}"
 
 
 _THERE = {

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from actors.formatting import instant_text
 from simulation.reporting.fault_windows import Window
 from simulation.reporting.plots import findings
 from simulation.reporting.plots.source import Taken, arrivals_end_of, end_of
-from simulation.results.formatting import duration_text
 
 Floats = npt.NDArray[np.float64]
 
@@ -88,7 +88,7 @@ def found_in(fault: Fault, name: str) -> str:
 def name_of(fault: Fault, among: Sequence[Window]) -> str:
     """Return what a fault is called where windows have no letters."""
     faults = sum(not window.quiet for window in among)
-    return "in the fault" if faults == 1 else f"in the fault from {duration_text(fault.window.spans[0][0])} on"
+    return "in the fault" if faults == 1 else f"in the fault from {instant_text(fault.window.spans[0][0])} on"
 
 
 def _half(times_s: Floats) -> float:

@@ -83,7 +83,7 @@ def delivery_note(accepted_s: Floats, times_s: Floats) -> list[str]:
     if len(never):
         return [f"never: accepted {duration_text(never[0])} to {duration_text(never[-1])}"]
     longest = int(times_s.argmax())
-    return [f"longest {duration_text(times_s[longest])}, accepted at {duration_text(accepted_s[longest])}"]
+    return [f"longest {duration_text(times_s[longest])}, accepted at {instant_text(accepted_s[longest])}"]
 
 
 def breaker_notes(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from actors.formatting import plain_number
+from actors.formatting import instant_text, plain_number
 from simulation.reporting.plots import findings
 from simulation.reporting.plots.bounds import bounds_of, draw_bounds
 from simulation.reporting.plots.breakers import breakers_in, draw_breakers, found_of_breakers, host_counts
@@ -164,7 +164,7 @@ def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | Non
         hosts = host_counts(found.frame, None if found.run is None else found.run.notifications)
         handles = draw_breakers(lanes, found.frame, breakers, end_s, hosts)
         windows = found.windows(end_s)
-        called = [(f"the fault at {duration_text(window.spans[0][0])}", window) for window in windows]
+        called = [(f"the fault at {instant_text(window.spans[0][0])}", window) for window in windows]
         set_title(ax, titled(found.label or "Breakers", found_of_breakers(found.frame, breakers, called)))
         legend_above(ax, [*handles, *ax.get_legend_handles_labels()[0]])
         arrivals_end_s = None if found.run is None else arrivals_end_of(found.run)
@@ -223,7 +223,7 @@ def _draw_amplification(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
         label = "whole run" if part.label else f"whole run: ×{plain_number(overall)}"
         handles.append(ax.axhline(overall, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 2)), label=label))
         if top > overall * 1.2:
-            said += f", up to ×{plain_number(top)} at {duration_text(float(times_s[int(np.nanargmax(ratio))]))}"
+            said += f", up to ×{plain_number(top)} at {instant_text(float(times_s[int(np.nanargmax(ratio))]))}"
     draw_bounds(ax, bounds, "amplification", part)
     if unbounded.any():
         places = _middles(unbounded)

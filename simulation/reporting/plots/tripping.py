@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from actors.errors import ConfigurationError
+from actors.formatting import instant_text
 from actors.messages import BreakerState, NotificationChannel
 from actors.policies.breaker.tripping import FailureRate, make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
@@ -23,7 +24,6 @@ from simulation.reporting.plots.looks import BLUE, GREEN, ORANGE, PURPLE, SKY, V
 from simulation.reporting.plots.panels import count_axis
 from simulation.reporting.plots.source import PlottedRun, Taken, check_run, parts
 from simulation.reporting.plots.stacked import over_time
-from simulation.results.formatting import duration_text
 from simulation.results.series import nanoseconds
 
 COUNTED = ("transient", "ambiguous", "channel_fault")
@@ -123,7 +123,7 @@ def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
         ax.vlines(opens, 0, min(highest, SHOWN_MAX), color=VERMILION, linewidth=0.9, label="opens")
         handles.append(Line2D([], [], color=VERMILION, linewidth=0.9, label="opens"))
     times = "once" if len(opens) == 1 else f"{len(opens):,} times"
-    said = f"opens {times}, first at {duration_text(opens[0])}" if opens else "never opens"
+    said = f"opens {times}, first at {instant_text(opens[0])}" if opens else "never opens"
     if config.begins is BreakerState.DISABLED:
         return titled((part.label or part.channel) + of_host, "has no breaker"), handles
     at = f"{100 * threshold:.3g}% failing" if config.window is not None else f"{threshold:g} in a row"
