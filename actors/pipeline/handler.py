@@ -49,7 +49,6 @@ from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.readiness import NotBefore, Readiness, Undeliverable, Unwanted
 from actors.pipeline.retries import Retries, succeeded
-from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Wiring
 from actors.settings.channel import ChannelConfig
@@ -83,10 +82,9 @@ class Handler(Actor):
         self._endpoints = EndpointWatch(channels, store.endpoints)
         self._readiness = Readiness(self.system, store.suppressions, self._endpoints, preferences)
         self._filling = None if templates is None else Filling(templates, wiring)
-        has_budgets = any(config.retry.budget is not None for config in channels.values())
-        self._budgets = RetryBudgets(channels) if has_budgets else None
         fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
-        self._retries = Retries(channels, self.system, self._budgets, fallbacks, self.stream)
+        self._retries = Retries(channels, self.system, fallbacks, self.stream)
+        self._budgets = self._retries.budgets
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
         self.deliveries = Deliveries(self, store, wiring.commits, wiring.redrives)
         for channel, stages in wiring.stages.items():
@@ -237,7 +235,7 @@ class Handler(Actor):
 
     def _send(self, delivery: Delivery) -> None:
         if self._lease_holds is not None and not self._lease_holds():
-            self._take_back(delivery)  # whoever asks for another attempt knows that the one under way is lost
+            self._retries.take_back(delivery)  # whoever asks for another attempt knows that the one under way is lost
             self._agenda.wait_for_lease(delivery)
             return
         command = delivery.command
@@ -265,16 +263,9 @@ class Handler(Actor):
         if (obstacle := until_looked_at(delivery, error, self.system.now_ns)) is None:
             self._endings.dead_letter(delivery, str(error))
             return
-        self._take_back(delivery)
+        self._retries.take_back(delivery)
         self._to_alert(TemplateUnusable(channel=delivery.command.channel, reason=str(error)))
         self._defer(delivery, obstacle)
-
-    def _take_back(self, delivery: Delivery) -> None:
-        """End the attempt under way, if there is one, which no provider has answered."""
-        if delivery.current is not None:
-            if self._budgets is not None:
-                self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
-            delivery.take_back()
 
     @handles(Performed)
     @takes_turn("commit")
@@ -305,7 +296,7 @@ class Handler(Actor):
     def on_refused(self, refused: Refused) -> None:
         delivery = self.deliveries.of(refused.attempt)
         if delivery is not None:
-            self._take_back(delivery)
+            self._retries.take_back(delivery)
             self._failed(delivery, refused.outcome, self.now_ns, None)
 
     @handles(Rejected)
@@ -327,7 +318,7 @@ class Handler(Actor):
     def _requeue(self, delivery: Delivery, charged: bool) -> None:
         """Take back an attempt that is not wanted now; for a retry budget, what follows is a first attempt."""
         delivery.note_charged(charged)
-        self._take_back(delivery)
+        self._retries.take_back(delivery)
         self._prepare(delivery)
 
     def _failed(self, delivery: Delivery, outcome: Outcome, started_ns: int, admitted: Admitted | None) -> None:

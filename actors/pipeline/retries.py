@@ -27,7 +27,6 @@ class Retries:
         self,
         channels: Mapping[NotificationChannel, ChannelConfig],
         system: Runtime,
-        budgets: RetryBudgets | None,
         fallbacks: Fallbacks | None,
         stream: Callable[[str], Random],
     ) -> None:
@@ -37,7 +36,9 @@ class Retries:
         self._policies: dict[NotificationChannel, RetryPolicy] = {}
         """Each made when the first of its attempts fails: of many nodes most have few failures, or none."""
         self._bound_time = any(config.retry.max_elapsed is not None for config in channels.values())
-        self._budgets = budgets
+        has_budgets = any(config.retry.budget is not None for config in channels.values())
+        self.budgets = RetryBudgets(channels) if has_budgets else None
+        """Charged with retries; None where no channel has a budget."""
         self._fallbacks = fallbacks
         self.bound_starts = self._bound_time or fallbacks is not None
         """Whether anything but the expiry of a command says until when an attempt may start."""
@@ -87,9 +88,16 @@ class Retries:
             if last_ns is not None and retry_at_ns > last_ns:
                 return None, RETRY_TIME_UP
         # Asked last, so that nothing is charged in vain.
-        if self._budgets is not None and not self._budgets.allows(delivery, outcome, now_ns):
+        if self.budgets is not None and not self.budgets.allows(delivery, outcome, now_ns):
             return None, BUDGET_SPENT
         return retry_at_ns, None
+
+    def take_back(self, delivery: Delivery) -> None:
+        """End the attempt under way, if there is one, which no provider has answered."""
+        if delivery.current is not None:
+            if self.budgets is not None:
+                self.budgets.attempt_has_ended(delivery, None, self._system.now_ns)
+            delivery.take_back()
 
     def last_start_ns(self, delivery: Delivery, now_ns: int) -> int | None:
         """Return the last instant at which the next attempt may start, None where that is any time.
