@@ -119,7 +119,6 @@ def decode_event(written: bytes) -> NotificationEvent:
 
 
 def encode_events(events: Iterable[NotificationEvent]) -> bytes:
-    """Return several events in writing."""
     return _encode([msgspec.Raw(encode_event(event)) for event in events])
 
 
@@ -191,7 +190,6 @@ def _checksum(body: bytes, notification_id: str | None, number: int) -> bytes:
 
 
 def encode_suppression(suppression: Suppression) -> bytes:
-    """Return a suppression in writing."""
     return _encode(suppression)
 
 
@@ -200,7 +198,6 @@ def decode_suppression(written: bytes) -> Suppression:
 
 
 def encode_endpoint(endpoint: Endpoint) -> bytes:
-    """Return the state of an endpoint in writing."""
     return _encode(endpoint)
 
 

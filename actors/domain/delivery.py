@@ -356,7 +356,6 @@ def redriven(
 
 
 def noted(letter: DeadLetterMessage, served: bool) -> DeadLetterMessage:
-    """Return a dead letter that says whether it is served."""
     return letter if letter.served is served else msgspec.structs.replace(letter, served=served)
 
 

@@ -58,7 +58,6 @@ class Endpoint(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> Key:
-        """The key of its look-up."""
         return self.channel, self.address
 
     @property
@@ -124,13 +123,11 @@ class Endpoints:
         self.any = bool(self.disabled or self._failing)
 
     def clear(self) -> None:
-        """Know nothing of any."""
         self.disabled.clear()
         self._failing.clear()
         self.any = False
 
     def apply(self, change: EndpointChange) -> None:
-        """Know what has changed."""
         for key, endpoint in change.endpoints.items():
             self.set(key, endpoint)
 

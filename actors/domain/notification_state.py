@@ -55,7 +55,6 @@ class NotificationState:
 
 
 def ended_as(event: NotificationEvent) -> EndedAs:
-    """Return how a notification has ended that ends with this event."""
     if type(event) is NotificationSuppressed:
         return "cancelled" if event.reason == CANCELLED else "suppressed"
     return "discarded" if type(event) is DeadLetterDiscarded else "sent"
@@ -76,11 +75,7 @@ def state_by(event: NotificationEvent) -> State:
 
 
 async def recalled(store: Store, notification_id: str, now_ns: int) -> tuple[SendNotification, State] | None:
-    """Return the command of a notification without a history, and how it ended; None: it is unknown.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
+    """Return the command of a notification without a history, and how it ended; None: it is unknown."""
     command = await store.recall(notification_id, now_ns)
     if command is None:
         return None
@@ -88,11 +83,7 @@ async def recalled(store: Store, notification_id: str, now_ns: int) -> tuple[Sen
 
 
 async def state_of(store: Store, notification_id: str, now_ns: int) -> NotificationState | None:
-    """Return where a notification is; None: its id is unknown, or no longer known.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
+    """Return where a notification is; None: its id is unknown, or no longer known."""
     history = await store.past(notification_id)
     if history is None:
         remembered = await recalled(store, notification_id, now_ns)

@@ -58,7 +58,6 @@ class RememberedIds:
         return self._payloads.get(notification_id)
 
     def add(self, command: SendNotification, now_ns: int) -> None:
-        """Remember the id of a command from now on."""
         steady_ns = now_ns if self._ahead_ns is None else now_ns - self._ahead_ns()
         ended_ns = self._ended_ns
         if ended_ns and ended_ns[0] <= steady_ns - self.ttl_ns:
@@ -82,7 +81,6 @@ class RememberedIds:
             self._unsent[notification_id] = ended_as
 
     def ended_as(self, notification_id: str) -> EndedAs:
-        """Return how one has ended that is remembered here."""
         return self._unsent.get(notification_id, "sent")
 
     def keep(self, command: SendNotification) -> None:

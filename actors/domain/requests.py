@@ -45,7 +45,6 @@ class Requests:
         """Returns the request of a notification; None: nothing has fallen back in it, or it is forgotten."""
 
     def all(self) -> list[Request]:
-        """Return each request once."""
         return list({id(request): request for request in self._by_member.values()}.values())
 
     def join(self, notification_id: str, instead_of: str) -> Request:

@@ -119,7 +119,10 @@ News: TypeAlias = Takeover | LettersChanged | LeaseLost | LeaseRenewed | StoreWa
 
 
 class Store(Protocol):
-    """Keeps every notification that has not ended, dead letters, and the ids of those that ended lately."""
+    """Keeps every notification that has not ended, dead letters, and the ids of those that ended lately.
+
+    Its async methods raise StoreError where the store is closed, or cannot be read or written.
+    """
 
     outlives_process: bool
     """Whether another process finds its contents after this one has died."""
@@ -230,35 +233,21 @@ class Store(Protocol):
         """Tell whether another notification of the request of one that has just ended was delivered."""
 
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
-        """Return the command of a remembered id; None: the id is new, or has not ended. `now_ns` is since 1970.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
+        """Return the command of a remembered id; None: the id is new, or has not ended. `now_ns` is since 1970."""
 
     async def ended_as(self, notification_id: str, now_ns: int) -> EndedAs | None:
-        """Return how a remembered notification has ended; None: it has not, or is unknown. `now_ns` is since 1970.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
+        """Return how a remembered notification has ended; None: it has not, or is unknown. `now_ns` is since 1970."""
 
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return the history of a notification that has not ended, or is a dead letter; else None.
 
         For a while also of one that has ended since it was redriven or discarded, unless its id has come again since.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
         """
 
     async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
         """Erase for good the histories of notifications that have ended since they were redriven or discarded.
 
         `is_meant` chooses them by their commands; return how many they were.
-
-        Raises:
-            StoreError: the store is closed, or cannot be written.
         """
 
     def change(self, change: SettingsChange) -> Effect | None:
@@ -298,9 +287,6 @@ class Store(Protocol):
         Args:
             limit: how many at the most; None: all that are kept.
             notification_id: only those about this notification.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
         """
 
 

@@ -105,7 +105,6 @@ class Suppression(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> Key:
-        """The key of its look-up."""
         return self.channel, self.address
 
 
@@ -143,7 +142,6 @@ class Suppressions:
         return self._stored.values()
 
     def stored_at(self, key: Key) -> Suppression | None:
-        """Return the one that the store keeps of an address, or None."""
         return self._stored.get(key)
 
     def add(self, suppression: Suppression) -> None:

@@ -122,7 +122,7 @@ class BeforeProviders:
         return self.room.join(host, flow, attempt, attempt.expires_at_ns, now_ns)
 
     def wait_for(self, line: Line[Attempt], blocked: Mapping[int, Blocked], reasons: Reasons, now_ns: int) -> None:
-        """Record what the first of a line waits for, by lane; what has not been reported is."""
+        """Record why the first attempt of a line waits, by lane, and report the attempts that have not been."""
         asks_at_ns = slot_wait_ns = None
         for lane in self._lanes:
             reason, until_ns = blocked[lane.number]
@@ -173,7 +173,7 @@ class BeforeProviders:
                 self._report(attempt, cause, resumes_at_ns)
 
     def next_ns(self, now_ns: int) -> int | None:
-        """Return when time brings something to those that wait; None: never."""
+        """Return when a waiting attempt may go by time alone; None: never."""
         wake_ns = self.room.wake_ns
         for lane in self._lanes:
             if self.room.any_for_room(lane.number):

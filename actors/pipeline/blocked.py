@@ -119,7 +119,6 @@ def cause_of(reasons: Reasons) -> DeferralCause | None:
 
 
 def counted_as(reasons: Reasons, waiting: WaitingCounts) -> Waiting:
-    """Return what counts those that are blocked so."""
     if reasons <= WAITS_FOR_BREAKER:
         return waiting.breaker
     return waiting.slots if reasons <= _WAITS_FOR_SLOT else waiting.quota

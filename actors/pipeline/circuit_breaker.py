@@ -1,11 +1,10 @@
 """The circuit breaker of one channel, with bulkhead and quota: which attempt may go where now, and which waits.
 
 What stands in front of a provider is a :class:`~actors.pipeline.lane.Lane`, and a channel has one for each of its
-providers: an attempt goes to the first that takes it. Those that none takes wait in one line for the whole channel, or
-in one for each host of recipients where breakers are per host; who goes first is up to the channel's order. A line that
-waits for room at a provider is in the turns of that lane: the lines take turns for what they share, and none of their
-class that comes later goes before them. However many wait, it costs one timer; behind a breaker that has closed they
-resume at a pace, not as one herd.
+providers: an attempt goes to the first that takes it. If none does, it waits in the channel's one line, or in that of its
+recipient's host where breakers are per host; the channel's order says who goes first. A line that waits for room at a
+provider is in the turns of that lane, and no attempt of the same class that comes later goes before it. One timer does
+for all waiting attempts; behind a breaker that has closed they resume at a pace, not as one herd.
 """
 
 from __future__ import annotations
@@ -264,7 +263,7 @@ class CircuitBreakerActor(Stage):
         return blocked
 
     def _look_after(self, hosts: Collection[str]) -> None:
-        """Release those that may go now: those whose turn it is, and those at hosts whose breakers have changed."""
+        """Let waiting attempts go: those whose turn it is, and those at these hosts."""
         self._take_turns()
         ready = deque(hosts)
         while ready:
@@ -277,7 +276,7 @@ class CircuitBreakerActor(Stage):
         self.set_timer()
 
     def _take_turns(self) -> None:
-        """Release those for which there is room, by their turns."""
+        """Let attempts go for which there is room, by their turns."""
         now_ns = self.system.now_ns
         for lane in self._lanes:
             # A line that room alone does not help leaves these turns, so this loop ends.
@@ -286,12 +285,9 @@ class CircuitBreakerActor(Stage):
                 self._step(line, flow, lane.number)
 
     def _step(self, line: Line[Attempt], flow: Flow | None = None, at: int | None = None) -> bool:
-        """Deal with the one whose turn it is; return whether the next one is worth a look.
+        """Deal with the first attempt of a flow; return whether the next one is worth a look.
 
-        Args:
-            line: where it waits.
-            flow: of which it is the first, by the turns of a lane; None: by those of the line.
-            at: the number of that lane.
+        The turns of the lane `at` have chosen the flow; None: those of the line choose it.
         """
         now_ns, room = self.system.now_ns, self._before.room
         if self._before.bounds_waits and at is None:  # else there is room, which comes first
@@ -343,7 +339,6 @@ class CircuitBreakerActor(Stage):
             self.set_timer()
 
     def _wait_for(self, line: Line[Attempt], blocked: Mapping[int, Blocked], reasons: Reasons) -> None:
-        """Let the first of a line wait for what blocks it."""
         was_shut = bool(line.reasons) and line.reasons <= WAITS_FOR_BREAKER
         self._before.wait_for(line, blocked, reasons, self.system.now_ns)
         if self._tenants is not None and reasons <= WAITS_FOR_BREAKER and not was_shut:

@@ -79,7 +79,6 @@ class Commits:
         go_on: Callable[[Delivery], None] | None,
         sender: Answer | None,
     ) -> Commit:
-        """Return a new one."""
         opens = type(event) in _OPENING
         commit = self.under_way[event.notification_id] = Commit(event, delivery, go_on, sender, opens=opens)
         self.opening_count += opens

@@ -102,7 +102,6 @@ class InFlight:
         self._attempts.pop(id(attempt), None)
 
     def flush(self) -> None:
-        """Remove all that wait."""
         self._attempts = {key: entry for key, entry in self._attempts.items() if entry[1] is not None}
 
 

@@ -41,7 +41,6 @@ class Deliveries:
         return len(self.by_id) - self._commits.opening_count
 
     def count_by_channel(self) -> Counter[NotificationChannel]:
-        """Return how many of them each channel has."""
         opening = self._commits.opening
         return Counter(each.command.channel for name, each in self.by_id.items() if opening(name) is None)
 

@@ -64,7 +64,6 @@ class Endings:
         self._journal.commit(event, delivery, self._fall_back if falls_back else None)
 
     def cancel(self, delivery: Delivery, order: CancelNotification) -> None:
-        """End one that an operator cancels."""
         self._settle(delivery)
         event = self._journal.event(NotificationSuppressed, delivery.command, reason=CANCELLED)
         self._journal.commit(event, delivery, None, order.answer)

@@ -243,14 +243,7 @@ class EventBus:
         """Publish an event; awaiting it gives the outcomes of the commands that its subscribers returned, once each is
         durably accepted or refused.
 
-        Raises (at once):
-            WrongType: it is no event of the domain or of the system, and its type has no subscriber; or the trace is
-                no str.
-            Overloaded: as many notifications are pending as may be; no subscriber gets it.
-            StoreBusy: nothing can be made durable for now; no subscriber gets it.
-            NotifierClosed: the notifier is closed.
-
-        Raises (where it is awaited): as :meth:`publish`.
+        Raises as :meth:`publish`, at once and where it is awaited.
         """
         submissions: list[Submission] = []
         answer: Future[list[Submission]] = self._system.future_class()

@@ -43,7 +43,6 @@ class Journal:
         self._deliveries = deliveries.by_id
 
     def event(self, kind: type[E], command: SendNotification, /, **fields: Any) -> E:
-        """Return an event of a notification at this instant."""
         return kind(
             at_ns=self._system.now_ns,
             epoch_ns=self._system.epoch_ns,

@@ -19,7 +19,7 @@ class KeyedLines:
         fits: takes an attempt, its key and the instant. Counts the attempt if it fits now, and returns now, or else
             from when on it may fit; None: as soon as another one of the key has left.
         pass_on: takes an attempt that has waited and been counted, and its key.
-        drops: whether those that do not fit are dead-lettered.
+        drops: whether an attempt that does not fit is dead-lettered.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class KeyedLines:
             self._release(line)
 
     def advance(self) -> None:
-        """End those that have expired, and let those go that fit by now."""
+        """End the expired attempts, and let others go that fit by now."""
         now_ns = self._stage.now_ns
         for _, _, attempt in self.room.expired(now_ns):
             self._stage.reject(attempt, EXPIRED)
@@ -82,7 +82,6 @@ class KeyedLines:
                 self._release(line)
 
     def clear(self) -> None:
-        """Forget all that wait."""
         self.room.clear()
         self._waiting.reset()
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from actors.settings.breaker import CircuitBreakerConfig
 
 WHOLE_LANE = ""
-"""The key of what is counted for the whole lane."""
+"""The key of a count for the whole lane."""
 
 
 _NO_SLOT = Blocked(BlockReason.SLOT)
@@ -45,7 +45,6 @@ _TENANT = Blocked(BlockReason.TENANT)
 
 
 def _none_waits(_lane: int, _key: str) -> bool:
-    """Tell that none of other keys wait."""
     return False
 
 
@@ -155,7 +154,7 @@ class Lane:
         if tenant_is_full:
             return _TENANT
         permit = breaker.try_acquire(now_ns)
-        # Let through by a ramp or not: what resumes is the traffic of which a share goes.
+        # The pace counts an attempt whether the ramp lets it through or not.
         pace = paces.go(host, now_ns) if paces.running else None
         if permit is None:
             if pace is not None and breaker.ramping_until_ns is not None:
@@ -181,7 +180,7 @@ class Lane:
         return self.rates_allow_at_ns(now_ns) if self._rates else now_ns
 
     def next_turn(self, turns: Turns[Any]) -> Flow | None:
-        """Return which of those that wait for room gets the slot that is free; None: it is kept for others."""
+        """Return the flow that gets the free slot; None: the slot is kept for others."""
         if not self.slots.are_shared:
             return turns.next()
         return turns.next(lambda key: not self.slots.are_kept_from(key, self.in_flight, turns.has_others))
@@ -203,7 +202,7 @@ class Lane:
         return Blocked(BlockReason.QUOTA if is_over else BlockReason.RATE, room_at_ns)
 
     def ceiling_per_s(self, now_ns: int) -> float:
-        """Return how many of its channel may go a second at most while what was due at a restart resumes."""
+        """Return how many of its channel may go a second at most while a backlog resumes after a restart."""
         return self.paces.ceiling_per_s(self._arrivals.per_second(None, now_ns))
 
     def _arriving_per_s(self, host: str, now_ns: int) -> float:
@@ -351,7 +350,7 @@ _ORDERED = frozenset({BreakerState.FORCED_OPEN, BreakerState.DISABLED, BreakerSt
 
 
 _NO_NEWS = frozenset({BreakerEvent.OTHERS_OPEN, BreakerEvent.WAIT_OVER})
-"""What is not said to other nodes: what they have said, and the end of what they were told with its beginning."""
+"""Transitions that are no news to other nodes: they have caused them, or know since the opening when it ends."""
 
 
 def breaker_name(channel: str, number: int, provider: str | None) -> str:
@@ -400,7 +399,6 @@ def _override(breaker: Breaker, event: BreakerEvent, now_ns: int) -> bool:
 
 
 def _blocked_by(breaker: Breaker, now_ns: int) -> Blocked:
-    """Return what blocks an attempt that a breaker has refused."""
     ramping_until_ns = breaker.ramping_until_ns
     if ramping_until_ns is not None:
         return Blocked(BlockReason.RAMP, ramping_until_ns)

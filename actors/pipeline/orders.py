@@ -75,7 +75,6 @@ class CancelNotification(msgspec.Struct, frozen=True):
     """Gets whether it is cancelled, once that is durable, or StoreFailed; None: no one asks."""
 
     def reply(self, cancelled: bool) -> None:
-        """Answer."""
         if self.answer is not None:
             self.answer.set(cancelled)
 
@@ -134,7 +133,7 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
     """Gets whether it was a dead letter, once its redrive is durable; or LetterServed or StoreFailed."""
 
     place: int | None = None
-    """That among those that wait for room, where it has waited."""
+    """Its place among the redrives that wait for room, if it has waited."""
 
     without_operator: bool = False
     """Whether no operator asked for it."""

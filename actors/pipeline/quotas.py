@@ -66,7 +66,6 @@ class PartOfNodes:
 
     @property
     def active_keys(self) -> int:
-        """Keys for which something is remembered."""
         return self._limiter.active_keys
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
@@ -92,7 +91,6 @@ class Account:
         """How often one of them was let through."""
 
     def lane(self) -> LaneOfAccount:
-        """Return the part of one more lane."""
         self.lanes.append(LaneOfAccount(self))
         return self.lanes[-1]
 
@@ -118,7 +116,6 @@ class LaneOfAccount:
 
     @property
     def active_keys(self) -> int:
-        """Keys for which something is remembered."""
         return self._account.limiter.active_keys
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:

@@ -23,7 +23,6 @@ class RetryBudgets:
         }
 
     def of(self, channel: NotificationChannel) -> Budget | None:
-        """Return the budget of a channel, if it has one."""
         return self._budgets.get(channel)
 
     def set_out(self, delivery: Delivery, now_ns: int) -> None:

@@ -65,7 +65,6 @@ class SharedBreakers:
             tell_unless_dead(stage, VoteHeard(vote.node, lane.number, vote.host, until_ns))
 
     def count(self, nodes: Collection[int]) -> None:
-        """Pass on which nodes live."""
         for stage in dict.fromkeys(stage for stage, _ in self._shared.values()):
             assert stage is not None
             tell_unless_dead(stage, NodesCounted(frozenset(nodes)))

@@ -133,7 +133,6 @@ def log_unserved(channels: Collection[NotificationChannel], subscribers: Subscri
 
 
 def problems_of_subscribers(subscribers: object) -> list[str]:
-    """Return the problems of given subscribers."""
     if not isinstance(subscribers, Mapping):
         return [f"subscribers: wanted a mapping such as {{OrderPlaced: function}}, got {subscribers!r:.100}"]
     problems = []

@@ -58,7 +58,6 @@ class RenderBudget:
         self.steps = STEPS_MAX
 
     def spend(self, steps: int) -> None:
-        """Take steps from the rest."""
         self.steps -= steps
         if self.steps < 0:
             raise Unfit("takes too much work to fill in")

@@ -106,7 +106,6 @@ class Stages:
         self.fill_in, self.lease_holds = fill_in, lease_holds
 
     def wants(self, command: SendNotification) -> bool:
-        """Tell whether a user wants now what has waited."""
         return self.is_wanted is None or self.is_wanted(command)
 
     @property
@@ -121,7 +120,6 @@ class Stages:
 
     @property
     def entrance(self) -> ActorRef[Any]:
-        """The first stage."""
         entrance = self.rate_limiter or self.circuit_breaker
         assert entrance is not None
         return entrance
@@ -160,7 +158,7 @@ class Wiring:
     """Tells how many notifications may be pending."""
 
     redrives: Redrives = field(default_factory=Redrives)
-    """Those that wait at the handler until there is room."""
+    """The redrives that wait at the handler until there is room."""
 
     commits: Commits = field(default_factory=Commits)
     """The handler's commits that are under way; a restarted one waits for them too."""

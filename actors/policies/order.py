@@ -76,11 +76,9 @@ class Order:
         """That of the latest to join; the next one's is larger, and the instant but for a few nanoseconds."""
 
     def flow_of(self, command: SendNotification) -> Flow:
-        """Return the class and the key of a command."""
         return (RANKS[command.priority], self.key_of(command)) if self.has_keys else FLOWS[command.priority]
 
     def next_place(self, now_ns: int) -> int:
-        """Return the place of one that joins now."""
         self.last_place = place = now_ns if now_ns > self.last_place else self.last_place + 1
         return place
 
@@ -147,7 +145,6 @@ class Turns(Generic[V]):
         return self._classes[flow[0]].get(flow[1])
 
     def flows(self) -> list[Flow]:
-        """Return the flows that take part."""
         if self._classes is None:
             return [] if self._only is None else [self._only]
         return [(rank, key) for rank, keys in enumerate(self._classes) for key in keys]

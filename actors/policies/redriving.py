@@ -83,7 +83,6 @@ class Redriving:
         return None
 
     def charge(self, now_ns: int) -> None:
-        """Count one that is redriven now."""
         self._next_ns = now_ns + self._interval_ns
 
     def is_too_old(self, age_ns: int) -> bool:

@@ -219,7 +219,6 @@ class Line(Generic[W]):
         """By place, in order, when each joined and its flow; None: that is not kept."""
 
     def queue(self, flow: Flow) -> PlacedQueue[W]:
-        """Return those of a flow, of which some have to wait."""
         queue = self.turns.get(flow)
         assert queue is not None
         return queue
@@ -490,7 +489,6 @@ class WaitingRoom(Generic[W]):
         return self._first(hosts)[0]
 
     def _first(self, hosts: _Hosts) -> tuple[int, str]:
-        """Return the place of the one that joined first, and its host."""
         heap = hosts.heap
         while True:
             place, host = heap[0]

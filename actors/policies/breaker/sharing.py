@@ -57,7 +57,6 @@ class Votes:
         self._until_ns = {node: until_ns for node, until_ns in self._until_ns.items() if node in nodes}
 
     def clear(self) -> None:
-        """Forget what all say."""
         self._until_ns.clear()
 
     def open_until_ns(self, now_ns: int) -> int | None:

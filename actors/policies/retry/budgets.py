@@ -308,7 +308,6 @@ class TokenBudget(Budget):
 
 
 def make_budget(config: BudgetConfig) -> Budget:
-    """Return the budget that `config` asks for."""
     match config:
         case GrpcBudgetConfig():
             return GrpcBudget(config.max_tokens, config.token_ratio)
