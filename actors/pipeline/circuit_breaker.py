@@ -1,10 +1,10 @@
 """The circuit breaker of one channel, with bulkhead and quota: which attempt may go where now, and which waits.
 
 What stands in front of a provider is a :class:`~actors.pipeline.lane.Lane`, and a channel has one for each of its
-providers: an attempt goes to the first that takes it. If none does, it waits in the channel's one line, or where breakers
-are per host in that of its recipient's host; the channel's order says who goes first. A line that waits for room at a
-provider is in the turns of that lane, and no attempt of the same class that comes later goes before it. One timer does
-for all waiting attempts; behind a breaker that has closed they resume at a pace, not as one herd.
+providers: an attempt goes to the first that takes it. If none does, it waits in the channel's one line, or where
+breakers are per host in that of its recipient's host; the channel's order says who goes first. A line that waits for
+room at a provider is in the turns of that lane, and no attempt of the same class that comes later goes before it. One
+timer does for all waiting attempts; behind a breaker that has closed they resume at a pace, not as one herd.
 """
 
 from __future__ import annotations
