@@ -7,8 +7,9 @@ import time
 import pytest
 import trio
 
-from actors import Bulkhead, BulkheadFull, CircuitBreaker, RateLimited, RateLimiter, ServiceUnavailable
+from actors import Bulkhead, BulkheadFull, CircuitBreaker, Notifier, RateLimited, RateLimiter, ServiceUnavailable
 from actors.messages import BreakerState
+from actors.standalone.host import AsyncioHost, ThreadHost, TrioHost, current_host
 
 
 async def entered(host, guard, within=None):
@@ -248,3 +249,16 @@ def test_a_waiter_whose_loop_is_gone_holds_up_no_one():
     with bulkhead.guard():
         assert bulkhead.in_flight == 1
     assert (bulkhead.in_flight, bulkhead.waiting) == (0, 0)
+
+
+def test_each_caller_has_its_own_host_where_trio_is_a_guest_of_asyncio():
+    async def in_trio():
+        return current_host(), await trio.to_thread.run_sync(current_host), current_host()
+
+    async def main():
+        async with Notifier.open_asyncio({"channels": {"email": {}}}) as notifier:
+            return current_host(), await notifier.run(in_trio), await asyncio.to_thread(current_host), current_host()
+
+    seen = asyncio.run(main())
+    assert seen == (AsyncioHost, (TrioHost, ThreadHost, TrioHost), ThreadHost, AsyncioHost)
+    assert current_host() is ThreadHost
