@@ -263,3 +263,18 @@ def test_a_line_is_out_before_the_next_run_begins(monkeypatch):
 def test_one_list_and_lines_do_not_go_together():
     done = retrylab("run", STEADY, *SHORT, "--json", "--jsonl")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "--jsonl: wanted it without --json\n")
+
+
+def test_of_several_files_those_that_are_no_scenarios_are_named_and_passed_over(tmp_path):
+    other, service, broken = (tmp_path / f"{name}.yaml" for name in ("alerts", "service", "broken"))
+    other.write_text("groups: []\n")
+    service.write_text("channels: {email: {}}\n")
+    broken.write_text("duration: 1m: 2\n")
+    done = retrylab("run", STEADY, other, *SHORT)
+    assert done.returncode == 0
+    assert done.stderr == f"{other}: passed over: it has none of channels, duration, expect, workload\n"
+    assert done.stdout.count("digest ") == 1
+    for bad in ([other], [other, other], [STEADY, service], [STEADY, broken]):
+        done = retrylab("run", *bad, *SHORT)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "passed over" not in done.stderr

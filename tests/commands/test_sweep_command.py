@@ -84,6 +84,15 @@ def test_a_median_is_printed_with_its_interval_and_in_how_many_runs_it_is_never(
     assert re.fullmatch(rf"3 [\d.]+ s, [\d.]+ m?s to never \(never in {never} of 8\) \d of 8", row)
 
 
+def test_without_out_nothing_is_written(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    done = sweep(path, *VARY, "--workers", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "written" not in done.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_json_is_one_document_with_the_figures_asked_for(path, tmp_path):
     done = sweep(
         path, *VARY, "--out", tmp_path / "out", "--json", *ALONE, "--metric", "dlq.peak", "--metric", "attempts"
