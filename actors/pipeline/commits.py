@@ -15,7 +15,7 @@ from actors.messages import (
 
 if TYPE_CHECKING:
     from actors.domain.delivery import Delivery
-    from actors.pipeline.orders import Answer, CancelNotification
+    from actors.pipeline.orders import CancelNotification, ReplyTo
 
 _OPENING = frozenset({NotificationRequested, NotificationRedriven})
 
@@ -28,9 +28,9 @@ class Commit:
     delivery: Delivery
     go_on: Callable[[Delivery], None] | None
     """Called when it is done."""
-    sender: Answer | None = None
+    sender: ReplyTo | None = None
     """The answer to the caller that sent, redrives or cancels its notification and waits until that is durable."""
-    duplicates: list[Answer] = field(default_factory=list)
+    duplicates: list[ReplyTo] = field(default_factory=list)
     """The answers to callers that sent the same command while its acceptance was under way."""
     cancels: list[CancelNotification] = field(default_factory=list)
     """The orders to cancel it that have come meanwhile."""
@@ -40,7 +40,7 @@ class Commit:
     """Whether its notification is accepted or redriven by it, and so not in flight before it is done."""
 
     @property
-    def waiting(self) -> list[Answer]:
+    def waiting(self) -> list[ReplyTo]:
         """The answers of those waiting for its outcome, the sender's first."""
         return [answer for answer in (self.sender, *self.duplicates) if answer is not None]
 
@@ -77,7 +77,7 @@ class Commits:
         event: NotificationEvent,
         delivery: Delivery,
         go_on: Callable[[Delivery], None] | None,
-        sender: Answer | None,
+        sender: ReplyTo | None,
     ) -> Commit:
         opens = type(event) in _OPENING
         commit = self.under_way[event.notification_id] = Commit(event, delivery, go_on, sender, opens=opens)

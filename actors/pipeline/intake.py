@@ -28,7 +28,7 @@ from actors.pipeline.commits import Commit
 from actors.pipeline.deliveries import Deliveries
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.journal import Journal
-from actors.pipeline.orders import Acceptance, Answer, Redrive, Submit
+from actors.pipeline.orders import Acceptance, Redrive, ReplyTo, Submit
 from actors.pipeline.wiring import Wiring
 from actors.policies.admission import RETRY_AFTER
 from actors.policies.breaker.per_host import recipient_host
@@ -80,7 +80,7 @@ class Intake:
     def accept(
         self,
         command: SendNotification,
-        answer: Answer | None = None,
+        answer: ReplyTo | None = None,
         asks_for_room: bool = True,
         instead_of: Delivery | None = None,
         traceparent: str | None = None,

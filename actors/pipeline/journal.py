@@ -20,7 +20,7 @@ from actors.messages import (
 )
 from actors.pipeline.commits import Commit
 from actors.pipeline.deliveries import Deliveries
-from actors.pipeline.orders import Acceptance, Answer
+from actors.pipeline.orders import Acceptance, ReplyTo
 from actors.pipeline.wiring import Wiring
 
 E = TypeVar("E", bound=NotificationEvent)
@@ -56,7 +56,7 @@ class Journal:
         event: NotificationEvent,
         delivery: Delivery,
         go_on: Callable[[Delivery], None] | None,
-        answer: Answer | None = None,
+        answer: ReplyTo | None = None,
         is_durable: bool = False,
     ) -> None:
         """Make an event durable if it is not, record it, announce it, answer, and then go on.

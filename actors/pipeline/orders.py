@@ -39,7 +39,7 @@ class Acceptance(StrEnum):
     address there, no store could keep it, or as many are pending as may be."""
 
 
-class Answer(Protocol):
+class ReplyTo(Protocol):
     """Where the answer to a command goes: a future, or what only has to know that there is one."""
 
     @property
@@ -57,7 +57,7 @@ class Submit(msgspec.Struct, frozen=True):
     """A SendNotification whose sender wants to know when its acceptance is durable."""
 
     command: SendNotification
-    answer: Answer
+    answer: ReplyTo
     """Gets the acceptance, one of NOT_ACCEPTED, or StoreFailed. A future, unless it follows an event."""
 
     follows_event: bool = False

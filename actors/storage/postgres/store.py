@@ -44,6 +44,8 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import msgspec
+
 from actors.domain.caution import Caution
 from actors.domain.codec import decode_endpoint, decode_suppression
 from actors.domain.store import (
@@ -230,8 +232,7 @@ class PostgresStore(StoreOnDisk):
             keys += [setting_of_endpoint(key) for key in beside.endpoints.endpoints]
         if keys:
             self._under_way.update(keys)
-        change.keys, change.request_id, change.dead_since_ns = keys, request_id, dead_since_ns
-        return change
+        return msgspec.structs.replace(change, keys=keys, request_id=request_id, dead_since_ns=dead_since_ns)
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         return self._noted_as_served_by(notification_id) is not None or super().is_served(notification_id, is_under_way)

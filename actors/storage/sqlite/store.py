@@ -32,6 +32,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from actors.domain.store import SettingsChange
 from actors.domain.suppressions import Key, Suppression, normal_address
 from actors.errors import StoreError, Unstorable
@@ -159,10 +161,10 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         if (request := self._requests.of(notification_id)) is not None:
             change.joins(request)
         elif left is not None:
-            change.requests = dict.fromkeys(left.members)
+            change = msgspec.structs.replace(change, requests=dict.fromkeys(left.members))
         if kind is NotificationRedriven or change.beside.suppression is not None:
             key = event.channel, normal_address(event.channel, command.recipient)
-            change.suppressions = {key: self.suppressions.stored_at(key)}
+            change = msgspec.structs.replace(change, suppressions={key: self.suppressions.stored_at(key)})
         return change
 
     def change(self, change: SettingsChange) -> Effect:
