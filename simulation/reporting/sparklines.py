@@ -21,13 +21,11 @@ def sparkline(values: Iterable[float], top: float | None = None) -> str:
     """Return a block for each value of at least 0; the highest block is `top`, by default the largest of them."""
     values = list(values)
     top = max(values, default=0) if top is None else top
-    return "".join(_block(value / top) if top > 0 else " " for value in values)
+    return "".join(_block(value / top) if value > 0 and top > 0 else " " for value in values)
 
 
 def _block(share: float) -> str:
     """Return the lowest block for whatever is more than nothing, so that a single failure is seen."""
-    if share <= 0:
-        return " "
     return BLOCKS[min(len(BLOCKS) - 1, max(0, round(share * len(BLOCKS)) - 1))]
 
 
