@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from actors.formatting import plain_number
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, NotificationChannel
+from actors.optional_dependencies import needs
 from simulation.reporting.expectations import wording
 from simulation.reporting.fault_windows import windows
-from simulation.reporting.plots.breakers import Spans, spans_of
-from simulation.reporting.plots.time_axis import ticks_s, unit_of
 from simulation.reporting.sparklines import axis, in_cells, sparkline, windows_line
 from simulation.results.counters import by_type
 from simulation.results.formatting import duration_text
@@ -22,6 +21,8 @@ from simulation.scenario import Expectation
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from simulation.reporting.plots.breakers import Spans
 
 KEY = 13
 LABEL = 26
@@ -83,7 +84,11 @@ def failure_text(result: Result, expectation: Expectation, value: float | None) 
     times = f"{duration_text(summary['simulated_s'])} simulated"
     rows.append(("run", f"{summary['scenario']}, seed {summary['seed']}, {summary['runtime']}, {times}"))
     lines = [f"{expectation.text} does not hold", *(f"{name:{KEY}}{text}" for name, text in rows), ""]
-    return [line.rstrip() for line in [*lines, *_chart(result, expectation.path)]]
+    try:
+        chart = list(_chart(result, expectation.path))
+    except ModuleNotFoundError as error:
+        chart = [f"{'its course':{KEY}}{error}"]
+    return [line.rstrip() for line in [*lines, *chart]]
 
 
 def defaults_in_scope(result: Result, expectation: Expectation) -> list[str]:
@@ -104,6 +109,10 @@ def _number(value: float) -> str:
 
 
 def _chart(result: Result, path: Sequence[str]) -> Iterator[str]:
+    with needs("lab"):
+        from simulation.reporting.plots.breakers import spans_of
+        from simulation.reporting.plots.time_axis import ticks_s, unit_of
+
     channel, subject = _scope(path)
     series, of_all = _series(result, channel)
     width_s = bucket_width_ns(result.scenario.arrivals_end_ns) / NS_PER_S
