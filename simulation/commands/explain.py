@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from simulation.commands.shared import (
+    Workers,
     check_lab,
     exits_in_words,
     given_path,
@@ -40,6 +41,7 @@ def explain(
     ] = None,
     out: Annotated[Path | None, path_option("FILE", "Draw the picture here: a name that ends in .png or .svg.")] = None,
     as_json: Annotated[bool, json_option("all numbers, and how each was found, as ")] = False,
+    workers: Workers = None,
 ) -> None:
     """Say in words, tables and one picture what settings will do: when attempts are made, what an outage of a second to
     an hour does to a call and to a load, when the breaker opens. Exit code 0: done; 2: bad input.
@@ -54,7 +56,7 @@ def explain(
     with exits_in_words(file or Path("defaults"), out):
         if out is not None and out.suffix.lower() not in (".png", ".svg"):
             raise ConfigurationError([f"--out {out}: wanted a name that ends in .png or .svg"])
-        found = explain_settings(file, sets=sets or [], channel=channel, load=load)
+        found = explain_settings(file, sets=sets or [], channel=channel, load=load, workers=workers)
         if out is not None:
             from simulation.experiments.explaining.picture import picture
             from simulation.reporting.plots.canvas import write_picture

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, argument, exits_in_words, json_option
+from simulation.commands.shared import Exit, Workers, argument, exits_in_words, json_option
 
 
 def incidents(
@@ -20,6 +20,7 @@ def incidents(
         bool, typer.Option("--remedies", help="Look for the fewest changes with which what breaks would hold.")
     ] = False,
     as_json: Annotated[bool, json_option("the verdicts as ")] = False,
+    workers: Workers = None,
 ) -> None:
     """Run your channel settings through published incidents: what would have held, and what would have broken.
 
@@ -41,7 +42,7 @@ def incidents(
     with exits_in_words(file or Path("incidents"), None), watch_runs(quiet=as_json) as progress:
         settings = NotifierConfig() if file is None else settings_in(file)
         found, changes = [], {}
-        for verdict in verdicts(settings):
+        for verdict in verdicts(settings, workers):
             found.append(verdict)
             if remedies and not verdict.holds:
                 changes[verdict.incident.name] = remedy(settings, verdict)

@@ -349,16 +349,26 @@ def test_whatever_shows_it_says_the_same():
     assert bars == [pytest.approx((start.shortest, start.longest)) for start in starts]
 
 
+@pytest.mark.integration
+@pytest.mark.usefixtures("short")
+def test_one_process_or_two_explain_the_same():
+    sets = ["channels.email.circuit_breaker.timeout=2s"]
+    one, two = (simulation.explain(sets=sets, load=2.0, workers=workers) for workers in (1, 2))
+    assert one.document == two.document
+
+
 @pytest.mark.usefixtures("short")
 def test_the_command_fits_eighty_columns_and_draws(tmp_path):
     sets = ["--set", "channels.email.retry.jitter=full", "--set", "channels.email.circuit_breaker.timeout=2s"]
     done = CliRunner().invoke(
-        app, ["explain", *sets, "--load", "2", "--out", str(tmp_path / "a.png")], env={"COLUMNS": "80"}
+        app,
+        ["explain", "--workers", "1", *sets, "--load", "2", "--out", str(tmp_path / "a.png")],
+        env={"COLUMNS": "80"},
     )
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.count("  ") > 3 and len(line.rstrip()) > 80] == []
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    as_json = CliRunner().invoke(app, ["explain", *sets, "--load", "2", "--json"])
+    as_json = CliRunner().invoke(app, ["explain", "--workers", "1", *sets, "--load", "2", "--json"])
     assert json.loads(as_json.stdout)["channels"][0]["load"] == 2.0
     assert CliRunner().invoke(app, ["explain", "--out", str(tmp_path / "a.txt")]).exit_code == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from actors.formatting import plain_number
 from actors.messages import NotificationChannel
@@ -15,6 +16,7 @@ from simulation.experiments.explaining.outages import (
     OneCall,
     UnderLoad,
     besides,
+    has_closed_form,
     left_out,
     load_sheet,
     one_call,
@@ -22,6 +24,7 @@ from simulation.experiments.explaining.outages import (
     under_load,
 )
 from simulation.experiments.explaining.schedule import Schedule, schedule_in_words, schedule_sheet, schedules
+from simulation.running.executors import Executor
 from simulation.scenario import ChannelWorkload, ClosedWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.sheets import Sheet
@@ -65,7 +68,9 @@ class ChannelExplained:
     """Settings that are in nothing of this: all of it is of one node, which has the whole load."""
 
 
-def explained(scenario: Scenario, channel: NotificationChannel, load: float | None, has_load: bool) -> ChannelExplained:
+def explained(
+    scenario: Scenario, channel: NotificationChannel, load: float | None, has_load: bool, pool: Executor
+) -> ChannelExplained:
     """Return what the settings of a channel will do.
 
     Args:
@@ -73,6 +78,7 @@ def explained(scenario: Scenario, channel: NotificationChannel, load: float | No
         channel: which.
         load: calls a second; None: as many as the scenario has.
         has_load: whether its workload is one, and does not stand for any.
+        pool: does the runs.
     """
     config = scenario.channel_config(channel)
     mean = _mean_load(scenario, channel)
@@ -82,6 +88,8 @@ def explained(scenario: Scenario, channel: NotificationChannel, load: float | No
     entries = [entry for entry in scenario.workload if channel in entry.channels]
     like = next((entry for entry in entries if isinstance(entry, ChannelWorkload)), entries[0] if entries else None)
     found = schedules(config.retry)
+    outage = partial(under_load, scenario, channel, rate, like=like)
+    outages = dict(enumerate(map(outage, OUTAGES_S)) if has_closed_form(config) else pool.map(outage, OUTAGES_S))
     return ChannelExplained(
         channel.value,
         rate,
@@ -89,7 +97,7 @@ def explained(scenario: Scenario, channel: NotificationChannel, load: float | No
         found,
         schedule_in_words(found[0], config.retry, config.timeout),
         tuple(one_call(config, outage_s) for outage_s in OUTAGES_S),
-        tuple(under_load(scenario, channel, rate, outage_s, like) for outage_s in OUTAGES_S),
+        tuple(outages[number] for number in range(len(OUTAGES_S))),
         (*breaker_in_words(config, rate), *endpoints_in_words(config)),
         open_spells(config, rate),
         cost_in_words(config, rate, found[0]),

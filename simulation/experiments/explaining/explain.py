@@ -11,6 +11,7 @@ from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.experiments.explaining.channel import ChannelExplained, explained, sheets
 from simulation.results.formatting import line
+from simulation.running.executors import executor
 from simulation.scenario import Scenario, parse
 from simulation.scenario.loading import given, load_channels
 from simulation.sheets import Sheet, notebook
@@ -52,6 +53,7 @@ def explain(
     sets: Sequence[str] = (),
     channel: str | None = None,
     load: float | None = None,
+    workers: int | None = 1,
 ) -> Explanation:
     """Return what settings will do: when attempts are made, and what a total outage does to a call and to a load.
 
@@ -69,6 +71,7 @@ def explain(
         channel: explain this one alone; None: all that the scenario uses.
         load: calls a second in the outages, more than 0 and at most 10,000; None: as many as the scenario has on
             average, or 10.
+        workers: how many processes share the runs; as many as cores when None.
 
     Example:
         >>> explained = simulation.explain(sets=["channels.email.retry.max_attempts=4"])
@@ -93,7 +96,8 @@ def explain(
     if not used:
         known = ", ".join(one.value for one in loaded.channels_used)
         raise ConfigurationError([f"channel: wanted one of {known}, got {channel!r}"])
-    return Explanation(loaded, tuple(explained(loaded, one, load, has_load) for one in used))
+    with executor(workers) as pool:
+        return Explanation(loaded, tuple(explained(loaded, one, load, has_load, pool) for one in used))
 
 
 def _channel_of(sets: Sequence[str], channel: str | None) -> str:
