@@ -1,7 +1,7 @@
 """What all tests share: how Hypothesis looks for examples, and which tests start processes.
 
-The same examples in every run, so that a run says something about the change at hand. To look for new ones:
-``RETRYLAB_EXPLORE=1 python -m pytest``.
+The same examples in every run, so that a run says something about the change at hand, and a part of them, as `effort`
+says. To look for new ones: ``RETRYLAB_EXPLORE=1 python -m pytest``.
 
 A test that starts a process (a command, a worker, a browser, PostgreSQL, a notebook) has the mark `integration`. One
 that does so without it fails under ``-m 'not slow and not integration'``, so that this stays quick.
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from _pytest.assertion import rewrite
+from effort import examples
 from hypothesis import HealthCheck, settings
 
 # Two cores, often busy with something else: how long one example takes says nothing.
@@ -26,7 +28,7 @@ settings.register_profile(
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
-    max_examples=60,
+    max_examples=examples(60),
     derandomize="RETRYLAB_EXPLORE" not in os.environ,
 )
 settings.load_profile("retrylab")
@@ -39,6 +41,30 @@ gc.disable()  # until all is collected
 # Each of some 200 processes that tests start would compile the modules that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+WHOLE = "RETRYLAB_WHOLE_RUN"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have each worker of a whole run compile its part of the tests first; else each compiles all: 12 s of CPU."""
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
+        if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+            os.environ[WHOLE] = "1"
+    elif WHOLE in os.environ:
+        tests = sorted(Path(__file__).parent.rglob("test_*.py"))
+        for path in tests[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+            _compile(path, config)
+
+
+def _compile(path: Path, config: pytest.Config) -> None:
+    """Write what pytest reads in place of a test file, as it does itself when it imports one."""
+    folder = rewrite.get_cache_dir(path)
+    compiled = folder / f"{path.stem}{rewrite.PYC_TAIL}"
+    if rewrite._read_pyc(path, compiled) is None and rewrite.try_makedirs(folder):
+        stamp, code = rewrite._rewrite_test(path, config)
+        rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, stamp, compiled)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -78,8 +104,12 @@ FIXTURES_OF_INTEGRATION = {"postgres_server"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a fixture that starts a process."""
+    """Mark what uses a fixture that starts a process. What is thorough is slow; what is slow by itself is a soak."""
     for item in items:
+        if item.get_closest_marker("slow"):
+            item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "thorough"]
+        elif item.get_closest_marker("thorough"):
+            item.add_marker("slow")
         if FIXTURES_OF_INTEGRATION.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("integration")
 

@@ -150,7 +150,9 @@ for line in pathlib.Path(sys.argv[1]).read_text().splitlines():
             except ModuleNotFoundError as error:
                 said = names.missing_module(name, error)
     print(line.partition(" scenarios")[0], "->", said)
-result = simulation.run("scenarios/steady-state.yaml", sets=["duration=2s", "record=full"])
+result = simulation.run("scenarios/steady-state.yaml", sets=["duration=2s", "record=full", "expect=[sent < 1]"])
+from simulation.reporting.expectation_report import failure_text
+print(*failure_text(result, result.scenario.expect[0], 99.0)[::6], sep="\\n")
 for name in ("attempts", "series"):
     try:
         getattr(result, name)
@@ -169,12 +171,15 @@ run --check -> exit 0: s
 run --out out -> exit 2: retrylab run --out {LACKING}
 run --replicates 3 -> exit 2: retrylab run --replicates {LACKING}
 lint -> exit 0:
-explain -> exit 0: s
+explain --workers 1 -> exit 0: s
 explain --out a.png -> exit 2: retrylab explain --out {LACKING}
+run --annotate github --markdown - -> exit 0: #
 explore --seeds 1 -> exit 1: s
 schema -> exit 0: {{
 plot -> retrylab plot {LACKING}
 validate -> retrylab validate {LACKING}
+sent < 1 does not hold
+its course   wanted the extra lab: pip install 'retrylab[lab]', got no numpy
 wanted the extra lab: pip install 'retrylab[lab]', got no pandas
 wanted the extra lab: pip install 'retrylab[lab]', got no pandas
 wanted the extra lab: pip install 'retrylab[lab]', got no numpy
@@ -198,6 +203,7 @@ print(all(server._file_of(name) for name in server._STATIC))
 """
 
 
+@pytest.mark.thorough
 def test_studio_and_the_files_of_its_pages_need_its_own_extra_alone():
     of_the_extra = PACKAGES["optional-dependencies"]["studio"]
     assert sorted(line.split(">")[0] for line in of_the_extra) == [*OF_STUDIO[:1], "retrylab[lab]", *OF_STUDIO[1:]]

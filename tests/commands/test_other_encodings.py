@@ -8,6 +8,7 @@ from pathlib import Path
 
 import in_process
 import pytest
+from effort import sliced
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +35,7 @@ def retrylab_in(encoding, *arguments, cwd):
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("command", ["run", "compare", "sweep"])
+@pytest.mark.parametrize("command", sliced(["run", "compare", "sweep"], 3))
 def test_what_cannot_be_shown_is_replaced(command, encoding, tmp_path):
     done = retrylab_in(encoding, command, STEADY, *SHORT, *MANY.get(command, []), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")

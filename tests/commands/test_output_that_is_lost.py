@@ -10,6 +10,7 @@ from pathlib import Path
 
 import in_process
 import pytest
+from effort import sliced
 
 pytestmark = pytest.mark.integration
 
@@ -39,16 +40,19 @@ def ended(code, *arguments, stdout, stderr=subprocess.PIPE):
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["--help"],
-        ["run", "--help"],
-        ["--version"],
-        [],
-        ["run", STEADY, *SHORT],
-        ["lint", "scenarios/throttling-provider.yaml"],
-        ["schema"],
-        ["dlq", "--help"],
-    ],
+    sliced(
+        [
+            ["--help"],
+            ["run", "--help"],
+            ["--version"],
+            [],
+            ["run", STEADY, *SHORT],
+            ["lint", "scenarios/throttling-provider.yaml"],
+            ["schema"],
+            ["dlq", "--help"],
+        ],
+        4,
+    ),
     ids=lambda arguments: " ".join(arguments[:2]),
 )
 def test_every_command_says_that_no_one_reads(arguments, no_one_reads):
@@ -57,14 +61,17 @@ def test_every_command_says_that_no_one_reads(arguments, no_one_reads):
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["run", STEADY, *SHORT, "--json"],
-        ["compare", STEADY, *FEW, *TIMES],
-        ["sweep", STEADY, *FEW, *TIMES, "--out", "DIR"],
-        ["explore", STEADY, "--set", "duration=5s", "--seeds", "1", "--workers", "1"],
-        ["validate", "--list"],
-        ["validate", "--case", "grpc-throttling", "--case", "layers", "--workers", "1"],
-    ],
+    sliced(
+        [
+            ["run", STEADY, *SHORT, "--json"],
+            ["compare", STEADY, *FEW, *TIMES],
+            ["sweep", STEADY, *FEW, *TIMES, "--out", "DIR"],
+            ["explore", STEADY, "--set", "duration=5s", "--seeds", "1", "--workers", "1"],
+            ["validate", "--list"],
+            ["validate", "--case", "grpc-throttling", "--case", "layers", "--workers", "1"],
+        ],
+        3,
+    ),
     ids=lambda arguments: " ".join(arguments[:2]),
 )
 def test_those_that_take_long_to_start_say_so_too(arguments, no_one_reads, tmp_path):
@@ -117,7 +124,7 @@ def test_no_output_at_all_is_no_broken_pipe():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is wanted")
-@pytest.mark.parametrize("arguments", [["run", STEADY, *SHORT], ["--help"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", sliced([["run", STEADY, *SHORT], ["--help"]], 2), ids=" ".join)
 def test_a_disk_without_room_is_said_in_a_line(arguments):
     with open("/dev/full", "wb", buffering=0) as full:
         assert ended(MAIN, *arguments, stdout=full) == (2, "output: No space left on device\n")

@@ -10,6 +10,7 @@ from typing import get_args, get_type_hints
 import in_process
 import pytest
 from console_command import app
+from effort import sliced
 
 from simulation.commands.dlq import dlq
 from simulation.commands.shared import given_path
@@ -52,14 +53,18 @@ def place(request, tmp_path):
     return "locked/place", "Permission denied"
 
 
-@pytest.mark.parametrize("command", [["run", STEADY, *SHORT], ["sweep", STEADY, *FEW], ["compare", STEADY, *FEW]])
+@pytest.mark.parametrize(
+    "command", sliced([["run", STEADY, *SHORT], ["sweep", STEADY, *FEW], ["compare", STEADY, *FEW]], 3)
+)
 def test_out_of_which_no_one_can_tell_is_named(command, place, tmp_path):
     path, reason = place
     done = retrylab(*command, "--out", path, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"--out {path}: {reason}\n")
 
 
-@pytest.mark.parametrize("command", [["fit"], ["whatif", STEADY], ["plot"], ["run"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "command", sliced([["fit"], ["whatif", STEADY], ["plot"], ["run"]], 4, 3), ids=lambda words: words[0]
+)
 def test_input_of_which_no_one_can_tell_is_named_as_what_it_is(command, place, tmp_path):
     path, reason = place
     name, *others = command
@@ -69,7 +74,8 @@ def test_input_of_which_no_one_can_tell_is_named_as_what_it_is(command, place, t
     assert reason.lower() in done.stderr.lower()
 
 
-@pytest.mark.parametrize("command", ["fit", "plot"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("command", sliced(["fit", "plot"], 2))
 def test_a_folder_that_may_not_be_read_is_named_as_what_it_is(command, tmp_path):
     lock(tmp_path / "locked")
     done = retrylab(command, "locked", cwd=tmp_path)
@@ -139,7 +145,7 @@ def test_a_result_does_not_take_the_place_of_another_scenario(command, name, tmp
     assert {path.name for path in tmp_path.iterdir()} == {name, "mine.yaml"}
 
 
-@pytest.mark.parametrize("command", MANY)
+@pytest.mark.parametrize("command", sliced(MANY, 2, 1))
 def test_beside_a_scenario_of_another_name_there_is_room(command, tmp_path):
     """And what is written has the names by which a scenario in its place is found."""
     (tmp_path / "mine.yaml").write_bytes(STEADY.read_bytes())

@@ -62,6 +62,7 @@ def test_a_scenario_file_is_run_and_its_overview_is_written_here(here):
     assert (here / "small-overview.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.thorough
 def test_every_kind_of_picture_of_a_saved_run_goes_into_its_directory(saved):
     paths = written(plot(saved, "--kind", "all"))
     assert paths == [str(saved / f"{kind}.png") for kind in OF_A_RUN]
@@ -130,6 +131,7 @@ def test_the_former_name_of_an_option_still_works_and_says_what_to_use(swept):
     assert "nonsense" in refused.err[1]
 
 
+@pytest.mark.thorough
 def test_a_sweep_that_was_saved_is_opened_and_what_it_cannot_show_is_left_out_of_all(here):
     swept = sweep("small.yaml", {"channels.sms.retry.max_attempts": [1, 3]}, replicates=2)
     simulation.save(swept, here / "swept")
@@ -203,6 +205,7 @@ def test_what_is_drawn_of_a_saved_run_is_what_is_drawn_of_the_run(saved):
     assert (saved / "timeline.png").read_bytes() == picture_bytes(expected, "png")
 
 
+@pytest.mark.thorough
 def test_two_runs_are_drawn_side_by_side_into_one_picture(saved, here):
     assert written(plot(saved, "small.yaml", "--channel", "sms")) == ["run-and-small.png"]
     assert (here / "run-and-small.png").read_bytes().startswith(b"\x89PNG")

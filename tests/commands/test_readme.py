@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from console_command import app
 from documents import blocks, text_of
+from effort import examples, sliced
 from hypothesis import settings
 from typer.testing import CliRunner
 
@@ -67,6 +68,7 @@ def test_the_exploration_shown_is_that_of_the_command_but_for_its_counts():
     assert without_counts(printed) == without_counts(shown)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_sweep_shown_prints_what_it_says(tmp_path):
     (block,) = (block for block in blocks("experiments", "sh") if block.startswith("retrylab sweep"))
@@ -79,6 +81,7 @@ def test_the_sweep_shown_prints_what_it_says(tmp_path):
     assert (tmp_path / "out" / "push" / "cells.parquet").exists()
 
 
+@pytest.mark.thorough
 def test_the_log_shown_is_fitted_and_replayed_as_shown(tmp_path):
     (commands,) = (block.splitlines() for block in blocks("fitting", "sh") if "retrylab fit" in block)
     (shown,) = (block for block in blocks("fitting", "text") if "95% interval" in block)
@@ -101,7 +104,7 @@ def test_the_property_shown_holds():
     (code,) = (block for block in blocks("testing", "python") if "strategies.scenarios" in block)
     shown = {}
     exec(code, shown)
-    settings(max_examples=20, deadline=None)(shown["test_whatever_goes_wrong_few_are_dead_lettered"])()
+    settings(max_examples=examples(20), deadline=None)(shown["test_whatever_goes_wrong_few_are_dead_lettered"])()
 
 
 def test_the_scenario_shown_is_a_scenario():
@@ -111,11 +114,12 @@ def test_the_scenario_shown_is_a_scenario():
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize(("name", "number"), PYTHON)
+@pytest.mark.parametrize(("name", "number"), sliced(PYTHON, 11))
 def test_the_python_code_runs(name, number, tmp_path):
     in_a_process(blocks(name, "python")[number].replace('"scenarios/', f'"{ROOT}/scenarios/'), tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_saved_result_has_it_all_again(tmp_path):
     (code,) = (block for block in blocks("notebooks", "python") if "open_result" in block)
@@ -123,6 +127,7 @@ def test_a_saved_result_has_it_all_again(tmp_path):
     assert (tmp_path / "out" / "calm" / "report.html").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_case_of_ones_own_holds():
     (code,) = blocks("validation", "python")
@@ -135,6 +140,7 @@ def test_the_readme_can_be_read():
     assert any(line.startswith("![") for line in lines[:60])
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_critical_notifications_gain_and_the_others_pay_where_it_is_shown():
     (code,) = (block for block in blocks("notebooks", "python") if "critical_first" in block)

@@ -16,6 +16,7 @@ import jsonschema
 import pandas as pd
 import pytest
 import yaml
+from effort import sliced
 from malformed_scenarios import MALFORMED
 
 import simulation
@@ -29,6 +30,7 @@ SHORT = ("--set", "duration=10s", "--set", "expect=[]")
 retrylab = partial(in_process.retrylab, cwd=ROOT)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_expectations_that_hold_exit_0_and_are_shown():
     command = [sys.executable, "-c", "from simulation.commands.cli import main; main()", "run", OUTAGE]
@@ -85,6 +87,7 @@ def test_json_of_several_files_is_a_list_in_their_order():
     assert [summary["scenario"] for summary in json.loads(done.stdout)] == ["steady-state", "provider-outage"]
 
 
+@pytest.mark.thorough
 def test_of_several_files_no_result_is_kept_beyond_its_turn(monkeypatch):
     there = []
 
@@ -120,6 +123,7 @@ def test_out_holds_summary_tables_and_a_picture(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_the_report_says_how_to_run_it_again_and_the_console_where_it_is(tmp_path):
     folder = tmp_path / "a folder"
     done = retrylab(
@@ -200,7 +204,7 @@ def test_a_malformed_file_exits_2_without_a_traceback(each, tmp_path):
     assert done.stderr.strip()
 
 
-@pytest.mark.parametrize("columns", [40, 60])
+@pytest.mark.parametrize("columns", sliced([40, 60], 2))
 @pytest.mark.parametrize("command", ["run", "compare", "whatif", "sweep"])
 def test_a_narrow_terminal_cuts_off_no_figures(command, columns, tmp_path, monkeypatch):
     path = tmp_path / "slow.yaml"

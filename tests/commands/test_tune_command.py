@@ -81,6 +81,7 @@ def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(sce
     assert again.exit_code == 0, again.output
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_same_for_any_number_of_workers_and_any_hash_seed(scenario, tmp_path):
     arguments = ["tune", scenario, "--vary", f"{ATTEMPTS}=1..8", "--json", *QUICK, "--trials", 10,
@@ -153,6 +154,7 @@ def test_where_an_objective_or_a_bound_is_never_it_says_so(scenario):
     assert re.fullmatch(r"delivery_time_s.p99_9 <= 1h +\d of 4 +\S.* +never", done.output.splitlines()[-1])
 
 
+@pytest.mark.thorough
 def test_several_objectives_are_a_table_of_the_pareto_set(scenario, tmp_path):
     out = tmp_path / "out"
     done = printed(scenario, "--vary", f"{ATTEMPTS}=3..6", "--vary", "channels.email.retry.initial_delay=0.2s,1s,5s",

@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from provider_attempts import first_attempt
 
@@ -263,7 +264,7 @@ crashes = st.tuples(
 
 
 @given(shares, delays, emails, st.lists(crashes, max_size=3), st.integers(0, 99))
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 def test_whatever_is_repeated_or_late_everything_ends_once(share, delay, email, crashes, seed) -> None:
     found = run(
         {"at": "2s", "for": "7s", "duplicate_rate": share, "reorder": {"delay": delay}},

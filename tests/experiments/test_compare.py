@@ -81,6 +81,7 @@ def test_what_the_setting_leaves_alone_has_the_same_seeds(scenario):
         assert not compared.differences[metric][1].excludes_0
 
 
+@pytest.mark.thorough
 def test_common_random_numbers_give_narrower_intervals_than_independent_ones(scenario):
     metrics = ["sent", "attempts", "sent_time_s.mean"]
     compared = simulation.compare(scenario, {ATTEMPTS: "3,4"}, replicates=12, metrics=metrics)

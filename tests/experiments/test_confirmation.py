@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from effort import sliced
 from scipy.stats import binom
 
 from simulation.experiments.tuning.confirmation import REJECTED_MAX, compared, confirm, error_at, judge
@@ -73,7 +74,8 @@ def searched(count, objectives=("requests",)):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("common", [False, True])
+@pytest.mark.thorough
+@pytest.mark.parametrize("common", sliced([False, True], 2))
 @pytest.mark.parametrize("objectives", [("requests",), ("requests", "attempts")])
 def test_of_many_that_are_just_below_the_probability_hardly_any_is_confirmed(common, objectives):
     tries, confirmed = 300, 0

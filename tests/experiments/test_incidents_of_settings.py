@@ -107,6 +107,15 @@ def test_a_channel_of_a_fallback_is_there_too():
     assert scenario.channels.push.timeout == 3
 
 
+@pytest.mark.integration
+@pytest.mark.thorough
+def test_one_process_or_two_judge_the_same(monkeypatch):
+    monkeypatch.setattr(incidents, "INCIDENTS", [BY_NAME["vonage-2022"], BY_NAME["va-debt-2023"]])
+    one, two = ([each.document for each in verdicts(NotifierConfig(), workers)] for workers in (1, 2))
+    assert one == two
+
+
+@pytest.mark.thorough
 def test_the_defaults_lose_what_was_published_as_late():
     """Three attempts within some seconds outlive no trouble of an hour, but for what waits at an open breaker."""
     found = of_the_defaults()
@@ -124,7 +133,7 @@ def test_the_defaults_lose_what_was_published_as_late():
 
 @pytest.mark.slow
 def test_patient_settings_lose_nothing_in_any_of_them(file):
-    done = retrylab("incidents", file, "--json")
+    done = retrylab("incidents", "--workers", 1, file, "--json")
     assert (done.returncode, done.stderr) == (1, "")
     found = {each["incident"]: each for each in json.loads(done.stdout)}
     assert list(found) == list(BY_NAME)
@@ -141,7 +150,7 @@ def test_patient_settings_lose_nothing_in_any_of_them(file):
 
 def test_the_table_says_what_decides(monkeypatch, file):
     monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["vonage-2022"], BY_NAME["va-debt-2023"]))
-    done = retrylab("incidents", file)
+    done = retrylab("incidents", "--workers", 1, file)
     assert done.returncode == 0
     assert [" ".join(line.split()) for line in done.stdout.splitlines()] == [
         "service.yaml 2 of 2 incidents hold",
@@ -156,27 +165,27 @@ def test_only_incidents_of_which_the_file_has_the_channels_are_judged(tmp_path, 
     path.write_text("channels: {sms: {}}\n")
     monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["va-debt-2023"], BY_NAME["vonage-2022"]))
     monkeypatch.setattr(incidents_table, "INCIDENTS", incidents.INCIDENTS)
-    done = retrylab("incidents", path)
+    done = retrylab("incidents", "--workers", 1, path)
     assert done.stdout.splitlines()[0] == "a.yaml  0 of 1 incidents hold"
     assert "va-debt-2023: not judged, for the file has no email" in done.stdout.splitlines()
     path.write_text("channels: {push: {}}\n")
-    done = retrylab("incidents", path)
+    done = retrylab("incidents", "--workers", 1, path)
     assert (done.returncode, done.stderr) == (2, "channels: wanted those of an incident, of email, sms, got push\n")
 
 
 def test_what_would_have_held_is_found(monkeypatch):
     monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["vonage-2022"],))
-    done = retrylab("incidents")
+    done = retrylab("incidents", "--workers", 1)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith("--remedies looks for")
-    done = retrylab("incidents", "--remedies")
+    done = retrylab("incidents", "--workers", 1, "--remedies")
     assert done.returncode == 1
     assert [line.strip() for line in done.stdout.splitlines()[3:]] == [
         "",
         "vonage-2022 would hold with",
         "sms: {switch_after: 1, failover: {backup: {}}}",
     ]
-    done = retrylab("incidents", "--remedies", "--json")
+    done = retrylab("incidents", "--workers", 1, "--remedies", "--json")
     assert json.loads(done.stdout)[0]["remedy"] == {"sms": {"switch_after": 1, "failover": {"backup": {}}}}
 
 
@@ -217,7 +226,7 @@ def test_what_cannot_be_used_is_refused_with_its_place(tmp_path, text, problem):
     with pytest.raises(ConfigurationError) as error:
         settings_in(path)
     assert error.value.problems == [f"{path}{problem}"]
-    done = retrylab("incidents", path)
+    done = retrylab("incidents", "--workers", 1, path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{path}{problem}\n")
 
 

@@ -108,6 +108,7 @@ def test_what_is_learnt_leads_to_what_is_cheap_and_holds():
     assert statistics.mean(searched) < statistics.mean(at_random) - 0.7
 
 
+@pytest.mark.thorough
 def test_several_objectives_lead_to_more_than_chance_does():
     def judge(point):
         count, delay = int(point[0]), value(point[1])

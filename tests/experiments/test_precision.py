@@ -22,6 +22,7 @@ def test_looks_grow_and_end_with_the_most_there_may_be():
     assert list(Precision({"delivered": 1.0}).looks(4)) == [4]
 
 
+@pytest.mark.thorough
 def test_runs_are_added_until_the_differences_are_narrow():
     arguments = {"replicates": 40, "metrics": ["delivered"], "sets": SHORT}
     found = simulation.compare(FILE, {ATTEMPTS: [1, 8]}, within={"sent_fraction": "0.15%"}, **arguments)
@@ -39,6 +40,7 @@ def test_runs_are_added_until_the_differences_are_narrow():
         assert less.differences["sent_fraction"][1].half_width > 0.0015
 
 
+@pytest.mark.thorough
 def test_what_is_still_too_wide_is_said():
     found = simulation.sweep(
         FILE, {ATTEMPTS: [1, 8]}, within={"requests": 1, "delivered": 1e6}, replicates=12, sets=SHORT
@@ -49,6 +51,7 @@ def test_what_is_still_too_wide_is_said():
     assert found.document()["notes"] == [note]
 
 
+@pytest.mark.thorough
 def test_a_sweep_goes_on_from_what_is_kept(tmp_path):
     arguments = {"vary": {ATTEMPTS: [1, 8]}, "sets": SHORT, "out": tmp_path}
     simulation.sweep(FILE, replicates=10, **arguments)

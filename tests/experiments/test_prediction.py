@@ -160,6 +160,7 @@ async def test_or_the_faults_alone_or_nothing(path, autojump_clock):
     assert failed["start_s"].between(10, 20, inclusive="left").all()
 
 
+@pytest.mark.thorough
 async def test_a_provider_as_described_is_no_surprise_where_it_runs_live_as_the_guide_shows(path, autojump_clock):
     (shown,) = re.findall(r"`await (simulation\.run_live\([^`]*\))`", text_of("fitting"))
     described = simulation.load(path).channels.email.provider

@@ -25,6 +25,7 @@ def options(name):
     return [value for word, value in itertools.pairwise(WORDS) if word == name]
 
 
+@pytest.mark.thorough
 def test_the_setting_shown_meets_with_other_seeds_what_the_file_s_own_misses():
     path, sets = ROOT / WORDS[1], options("--set")
     found = dict(re.findall(r"^  (\S+) +(\S+) +was", SHOWN, re.M))
@@ -36,6 +37,7 @@ def test_the_setting_shown_meets_with_other_seeds_what_the_file_s_own_misses():
     assert [line.split("  ")[0] for line in SHOWN.splitlines() if re.match(r"[a-z_.0-9]+ <= ", line)] == expected
 
 
+@pytest.mark.thorough
 def test_the_command_shown_prints_what_has_the_shape_shown():
     # The same search of a far shorter run, in which nothing goes wrong: the file's own settings will do.
     shorter = ["--set", "duration=2s", "--set", "drain=10s", "--set", "faults=[]", "--set", "expect=[sent >= 1]"]

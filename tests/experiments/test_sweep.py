@@ -12,6 +12,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+from effort import sliced
 from scenario_tables import written
 from scipy import stats
 
@@ -273,6 +274,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_dask_cluster_of_two_processes_gives_the_same_bytes(path, tmp_path):
     script = tmp_path / "cluster.py"
@@ -326,7 +328,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", sliced([1, 2], 2))
 def test_one_that_was_killed_goes_on_where_it_was_and_is_the_same(path, tmp_path, workers):
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
@@ -401,6 +403,7 @@ def test_two_at_once_in_one_folder_are_kept_apart(path, tmp_path):
         simulation.sweep(path, out=tmp_path / "out")
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_folder_with_the_results_of_another_command_is_left_alone(path, tmp_path):
     simulation.save(simulation.run(path), tmp_path / "run")
@@ -544,7 +547,7 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.parametrize("line", DAMAGED)
+@pytest.mark.parametrize("line", sliced(DAMAGED, 3))
 def test_a_damaged_line_of_the_journal_is_as_good_as_none(tmp_path, line):
     path = tmp_path / "one.yaml"
     path.write_text("duration: 5s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n")

@@ -118,6 +118,7 @@ def test_all_runs_of_the_search_has_only_the_best(deterministic):
     assert not tuning.baseline.fresh
 
 
+@pytest.mark.thorough
 def test_a_delay_may_do_what_attempts_do(deterministic):
     # With two attempts the second one has to come 12 s after the first, and people are to wait no longer than 12.5 s.
     tuning = simulation.tune(
@@ -147,6 +148,7 @@ def test_where_nothing_can_meet_them_the_nearest_is_said(deterministic):
     assert tuning.document["nearest"]["setting"] == {ATTEMPTS: 3}
 
 
+@pytest.mark.thorough
 def test_what_is_found_is_what_the_run_command_shows_with_seeds_that_the_search_has_not_seen(random):
     tuning = simulation.tune(random, {ATTEMPTS: "1..8"}, minimize=["attempts"], **QUICK)
     best = tuning.best
@@ -164,6 +166,7 @@ def test_what_is_found_is_what_the_run_command_shows_with_seeds_that_the_search_
     assert [run.digest for run in tuning.baseline.searched] == [result.summary["digest"] for result in own]
 
 
+@pytest.mark.thorough
 def test_nothing_cheaper_would_have_done(random):
     tuning = simulation.tune(random, {ATTEMPTS: "1..6", "channels.email.retry.jitter": "none,full"}, **QUICK)
     best = tuning.best
@@ -226,6 +229,7 @@ def test_several_objectives_give_the_settings_that_none_is_better_than(determini
         assert tuple(entry["figures"].values()) == every[entry["setting"][DELAY]]
 
 
+@pytest.mark.thorough
 def test_a_setting_that_is_never_in_one_run_is_not_the_fastest(random, tmp_path):
     # One attempt loses 30%, two 9%, three 3%: p90 is never with one, in some runs with two, and in hardly any with
     # three. Where it is a time, it is the shorter the fewer attempts there are.

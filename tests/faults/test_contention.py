@@ -12,6 +12,7 @@ from math import sqrt
 from statistics import fmean, stdev
 
 import pytest
+from effort import sliced
 
 import simulation
 from actors.domain.attempts import Attempt
@@ -79,9 +80,14 @@ def test_one_client_needs_one_write_and_two_need_three(backoff):
     assert {writes(2, backoff, seed) for seed in range(5)} == {3}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("backoff", "mean", "error"),
-    [("none", 51.037, 0.125), ("exponential", 50.843, 0.134), ("equal", 42.391, 0.082), ("full", 39.136, 0.068)],
+    sliced(
+        [("none", 51.037, 0.125), ("exponential", 50.843, 0.134), ("equal", 42.391, 0.082), ("full", 39.136, 0.068)],
+        4,
+        3,
+    ),
 )
 def test_ten_clients_need_as_many_writes_as_in_the_simulator_of_the_blog(backoff, mean, error):
     samples = [writes(10, backoff, seed) for seed in range(150)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+from effort import sliced
 from provider_attempts import ATTEMPT, S, fault, first_attempt
 from worlds import Scripted, Sleeping, World, email, on_both_clocks
 
@@ -313,8 +314,10 @@ faults:
 """
 
 
-@pytest.mark.parametrize("discipline", ["critical_first", "processor_sharing"])
-@pytest.mark.parametrize(("hedging", "crash"), [("null", "channel"), ("{max_attempts: 3, delay: 1s}", "breaker")])
+@pytest.mark.parametrize("discipline", sliced(["critical_first", "processor_sharing"], 2))
+@pytest.mark.parametrize(
+    ("hedging", "crash"), sliced([("null", "channel"), ("{max_attempts: 3, delay: 1s}", "breaker")], 2)
+)
 def test_the_history_is_the_same_on_both_clocks_and_breaks_no_invariant(discipline, hedging, crash):
     scenario = parse(MIXED.format(discipline=discipline, hedging=hedging, crash=crash))
     simulated = simulation.run(scenario, invariants="all")

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from effort import sliced
 from hypothesis import given, strategies as st
 from provider_attempts import S, fault, first_attempt
 from worlds import email
@@ -116,7 +117,7 @@ def test_without_users_each_notification_goes_to_the_next_host():
     ]
 
 
-@pytest.mark.parametrize("per", ["host", "channel"])
+@pytest.mark.parametrize("per", sliced(["host", "channel"], 2))
 def test_one_dead_mail_server_among_twenty(per):
     result = run(
         {"host": "host-7.example", "at": "1m", "for": "3m", "outage": True},

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import simpy
 from confidence import check_mean
+from effort import sliced
 from hypothesis import given, strategies as st
 from provider_attempts import ATTEMPT, S, answered, fault
 from worlds import World, email, on_both_clocks
@@ -34,7 +35,8 @@ class Servers(simpy.Resource):
 
     def resize(self, capacity: int) -> None:
         self._capacity = capacity
-        self._trigger_put(None)
+        for _ in list(self.put_queue):  # it lets one go each time
+            self._trigger_put(None)
 
 
 def starts_of_naive_model(steps: list[tuple[int, int]], jobs: list[tuple[int, int]]) -> list[int]:
@@ -66,6 +68,7 @@ STEPS = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 4)), max_size=5, u
 )
 
 
+@pytest.mark.thorough
 @given(first=st.integers(1, 4), later=STEPS, jobs=JOBS)
 def test_the_queue_is_that_of_a_model_with_a_process_for_each(first, later, jobs):
     steps = [(0, first), *later]
@@ -111,16 +114,20 @@ def mean_sojourn(seed: int, per_s: float, servers: int, latency: dict[str, Any],
 
 @pytest.mark.parametrize(
     ("per_s", "servers", "latency", "expected"),
-    [
-        # M/M/c: W = C(c, a) / (c - a) + 1 for a mean service time of 1 s, and so an offered load a equal to the rate.
-        (0.5, 1, {"exponential": {"mean": 1}}, 2.0),
-        (1.2, 2, {"exponential": {"mean": 1}}, erlang_c(1.2, 2) / 0.8 + 1),
-        (8.0, 10, {"exponential": {"mean": 1}}, 1.20459008),
-        # M/D/1, by Pollaczek and Khinchine: half the wait of M/M/1.
-        (0.7, 1, {"constant": 1}, 0.7 / (2 * 0.3) + 1),
-        # M/G/1 with E[S²] = 4/3: U(0, 2).
-        (0.5, 1, {"uniform": {"low": 0, "high": 2}}, 0.5 * (4 / 3) / (2 * 0.5) + 1),
-    ],
+    sliced(
+        [
+            # M/M/c: W = C(c, a) / (c - a) + 1, for a mean service time of 1 s: the offered load a is the rate.
+            (0.5, 1, {"exponential": {"mean": 1}}, 2.0),
+            (1.2, 2, {"exponential": {"mean": 1}}, erlang_c(1.2, 2) / 0.8 + 1),
+            (8.0, 10, {"exponential": {"mean": 1}}, 1.20459008),
+            # M/D/1, by Pollaczek and Khinchine: half the wait of M/M/1.
+            (0.7, 1, {"constant": 1}, 0.7 / (2 * 0.3) + 1),
+            # M/G/1 with E[S²] = 4/3: U(0, 2).
+            (0.5, 1, {"uniform": {"low": 0, "high": 2}}, 0.5 * (4 / 3) / (2 * 0.5) + 1),
+        ],
+        5,
+        1,
+    ),
     ids=["M/M/1", "M/M/2", "M/M/10", "M/D/1", "M/U/1"],
 )
 def test_answers_take_as_long_as_queueing_theory_says(per_s, servers, latency, expected):

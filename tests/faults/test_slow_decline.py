@@ -107,6 +107,7 @@ def scenario(hit: str, sets: list[str] | None = None) -> Scenario:
     return parse(text, sets=sets or [])
 
 
+@pytest.mark.thorough
 def test_a_run_loses_what_the_line_says_and_the_same_live() -> None:
     declining = scenario(f"failure_rate: {DECLINE}, latency_factor: {{from: 1, to: 10, over: 10m}}")
     result = simulation.run(declining, invariants="all")

@@ -67,6 +67,7 @@ def test_too_little_to_make_bursts_of_is_none():
     assert candidate(np.arange(100) % 2 == 0, np.zeros(100)) is None
 
 
+@pytest.mark.thorough
 def test_one_outage_is_a_window_and_many_are_bursts():
     log = drawn_log(np.random.default_rng(5), 6000, 5.0)
     once = (log.time >= 300.0) & (log.time < 330.0)

@@ -4,6 +4,7 @@ import pytest
 from calibrated_logs import TROUBLES, compared
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("trouble", TROUBLES[2:3], ids=lambda trouble: trouble.name)
 def test_a_calibrated_scenario_meets_the_log(trouble):
     assert [each for each in compared(trouble, seeds=5, confidence=0.99) if not each.meets] == []

@@ -36,6 +36,7 @@ def outage(tmp_path_factory):
     return directory, simulation.fit(directory, resamples=50)
 
 
+@pytest.mark.thorough
 def test_the_scenario_is_like_the_one_that_the_log_came_from(outage, tmp_path):
     _, fit = outage
     written = simulation.save(fit, tmp_path / "calibrated.yaml")

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from effort import sliced
 from scipy import optimize, stats
 
 from simulation.fitting.estimate import rate, share
@@ -141,7 +142,7 @@ def test_a_mixture_is_a_maximum_of_its_likelihood(random):
     assert found.log_likelihood == pytest.approx(-optimize.minimize(cost, start, bounds=bounds).fun, abs=1e-3)
 
 
-@pytest.mark.parametrize("size", [200, 5000])
+@pytest.mark.parametrize("size", sliced([200, 5000], 2, 1))
 @pytest.mark.parametrize("limit", [math.inf, 0.6])
 @pytest.mark.parametrize(
     ("family", "draw"),
@@ -185,6 +186,7 @@ def test_what_no_family_fits_is_taken_as_measured(random):
     assert np.quantile(measured, 0.5) == pytest.approx(np.quantile(values, 0.5), abs=0.01)
 
 
+@pytest.mark.thorough
 def test_p_values_are_spread_evenly_where_the_family_is_the_right_one():
     values = []
     for seed in range(50):

@@ -184,6 +184,7 @@ def test_intervals_of_partial_outages_and_brownouts_hold_in_90_of_100_logs():
     assert not missed or max(missed.values()) <= tries / 10, missed
 
 
+@pytest.mark.thorough
 def test_half_that_hang_are_one_brownout_with_a_latency_of_its_own(half_hung):
     provider = half_hung[None].providers["sms"]
     (brownout,) = provider.brownouts

@@ -202,6 +202,7 @@ def test_first_attempts_are_known_by_number_or_by_notification(tmp_path):
     assert (by_id.knows_notifications, neither.knows_notifications) == (True, False)
 
 
+@pytest.mark.thorough
 def test_a_saved_run_is_read_with_its_arrivals_and_without_what_no_provider_was_asked(tmp_path):
     result = simulation.run(
         "scenarios/provider-outage.yaml", sets=["duration=90s", "faults.0.at=20s", "faults.0.for=40s"]

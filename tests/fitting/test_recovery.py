@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from effort import sliced
 from known_logs import SIMULATED, drawn_log, found_in, misses
 from scipy import stats
 
@@ -21,12 +22,15 @@ def most_misses(tries, parameters):
 
 @pytest.mark.parametrize(
     ("name", "tries"),
-    [
-        ("two hundred", 15),
-        ("timeouts", 4),
-        ("an outage behind a breaker", 3),
-        ("a brownout", 4),
-    ],
+    sliced(
+        [
+            ("two hundred", 15),
+            ("timeouts", 4),
+            ("an outage behind a breaker", 3),
+            ("a brownout", 4),
+        ],
+        4,
+    ),
 )
 def test_what_is_known_is_within_the_intervals(name, tries):
     number, known = next((number, known) for number, known in enumerate(SIMULATED) if known.name == name)
@@ -47,6 +51,7 @@ def test_each_parameter_is_within_its_interval_in_90_of_100_tries(known):
     assert not missed or max(missed.values()) <= 10, missed
 
 
+@pytest.mark.thorough
 def test_a_log_by_plain_draws_gives_back_its_bursts():
     truth = {"failure_rate": 0.02, "burst.failure_rate": 0.6, "burst.mean_good": 80.0, "burst.mean_bad": 8.0}
     tries, missed = 4, Counter()

@@ -21,24 +21,28 @@ def test_in_a_trio_service(tmp_path):
     Guide(GUIDES / "trio-example.md").run(tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @needs_a_shell
 def test_in_an_asgi_application(tmp_path):
     Guide(GUIDES / "asgi.md").run(tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @needs_a_shell
 def test_in_an_asyncio_application(tmp_path):
     Guide(GUIDES / "asyncio.md").run(tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @needs_a_shell
 def test_in_programs_that_block(tmp_path):
     Guide(GUIDES / "threads.md").run(tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @needs_a_shell
 @pytest.mark.parametrize("guide", ["several-nodes", pytest.param("celery", marks=pytest.mark.slow)])
@@ -52,6 +56,7 @@ def test_several_nodes(tmp_path, guide):
         pytest.skip(f"no PostgreSQL here: {error}")
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @needs_a_shell
 def test_a_process_of_its_own(tmp_path):

@@ -158,6 +158,7 @@ def test_a_backup_of_sqlite_is_restored_as_the_guide_says(tmp_path):
     Guide(GUIDES / "operating.md").run(tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 async def test_a_backup_of_postgresql_is_restored_as_the_guide_says(tmp_path, monkeypatch):
     sys.path.append(str(SUPPORT))

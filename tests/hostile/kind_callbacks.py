@@ -83,4 +83,4 @@ async def opened() -> AsyncIterator[Callable[[Callback], Awaitable[None]]]:
             yield feed
 
 
-KIND = Kind("callbacks", draw, opened=opened, short=15)
+KIND = Kind("callbacks", draw, opened=opened, short=6)

@@ -86,6 +86,6 @@ KIND = Kind(
     draw,
     feed,
     refuses=(ConfigurationError,),
-    short=5,
+    short=2,
     bounds=Bounds(steps=20_000_000, cpu_s=20.0, memory=150 * 10**6),
 )

@@ -141,4 +141,4 @@ def feed(mail: bytes) -> None:
         assert len(bounce.recipient) <= 320
 
 
-KIND = Kind("mails", draw, feed, short=25)
+KIND = Kind("mails", draw, feed, short=8)

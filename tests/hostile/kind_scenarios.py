@@ -220,7 +220,7 @@ KIND = Kind(
     draw,
     feed,
     refuses=(ConfigurationError, RunCancelled),
-    short=3,
+    short=1,
     long=400,
     bounds=Bounds(steps=30_000_000, cpu_s=20.0, memory=150 * 10**6),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bounds import Bounds, Kind, hold
+from effort import sliced
 from kind_mails import ATTACKS, feed
 
 QUICK = Bounds(steps=300_000, cpu_s=1.0, memory=10**7)
@@ -18,7 +19,7 @@ SHORT = (
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in SHORT else pytest.mark.slow) for name in ATTACKS]
+    "name", sliced([pytest.param(name, marks=() if name in SHORT else pytest.mark.slow) for name in ATTACKS], 2, 1)
 )
 def test_a_mail_of_a_megabyte_is_read_in_a_short_piece(name: str):
     mail = ATTACKS[name]()

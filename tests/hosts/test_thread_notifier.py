@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from effort import sliced
 from hosted import EMAIL_ONLY, Post, SlowStore, opened
 from worlds import PLACED, email
 
@@ -413,7 +414,9 @@ except StoreInUse:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"])
+@pytest.mark.parametrize(
+    "end", sliced(["", "raise SystemExit(3)", "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"], 3, 2)
+)
 def test_a_program_that_never_leaves_the_block_ends(tmp_path, end):
     program = f"""
 import os, signal, time

@@ -123,7 +123,7 @@ def started(directory, port, loop):
 @pytest.mark.parametrize(
     ("kills", "loop"),
     [
-        (2, "uvloop"),
+        (1, "uvloop"),
         pytest.param(20, "uvloop", marks=pytest.mark.slow),
         pytest.param(20, "asyncio", marks=pytest.mark.slow),
     ],

@@ -43,6 +43,7 @@ def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where / f"pykka-{PYKKA}"
 
 
+@pytest.mark.thorough
 def test_pykkas_own_tests_pass_on_both_systems(source_tree: Path) -> None:
     tests = source_tree / "tests"
     (tests / "conftest.py").rename(tests / "upstream_conftest.py")

@@ -6,6 +6,7 @@ from typing import Any
 import pykka
 import pytest
 import simpy
+from effort import examples
 from hypothesis import given, settings, strategies as st
 
 from actors.instants import ns
@@ -96,7 +97,7 @@ def test_timers_stay_exact_when_each_sets_the_next(run_on_both):
 
 
 @given(st.lists(st.floats(min_value=0, max_value=3 * DAY), max_size=20))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_any_timers_fire_in_order_of_their_nanosecond_then_of_setting(run_on_both, delays):
     def start(clock):
         for number, delay in enumerate(delays):

@@ -4,6 +4,7 @@ import random
 from itertools import islice
 
 import pytest
+from effort import sliced
 from hypothesis import given, strategies as st
 
 from actors.lint.retries import last_start, starts, waits
@@ -32,7 +33,7 @@ CONFIGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", CONFIGS, ids=str)
+@pytest.mark.parametrize("settings", sliced(CONFIGS, 3), ids=str)
 @given(seed=st.integers(0, 2**32))
 def test_every_drawn_wait_is_between_the_shortest_and_the_longest(settings, seed):
     config = RetryConfig.model_validate({"max_attempts": 8, **settings})

@@ -115,6 +115,7 @@ def test_the_route_has_every_seed_of_every_ground_once():
         assert seeds == list(range(50 if most is None else most))
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_command_finds_its_modules_by_itself():
     code = "import sys; sys.path.insert(0, 'tests/mutants'); import hunt; print(len(hunt.route(1, shipped=False)))"
@@ -154,6 +155,7 @@ def test_what_only_a_drawn_setting_reveals_is_found_within_200_seeds(each):
     assert kill.killer == each.expected
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_one_of_them_is_found_soon_and_not_without_drawn_settings():
     (each,) = [each for each in BY_SUBJECT["drawn-settings"] if each.name == "reserve-for-everyone"]
@@ -165,6 +167,7 @@ def test_one_of_them_is_found_soon_and_not_without_drawn_settings():
         assert stalk(copy, [("swarm", seed) for seed in range(8)]) is None
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_product_itself_is_not_found(monkeypatch):
     change = "-        simulated_s = simulated_ns / NS_PER_S\n+        simulated_s = (simulated_ns / NS_PER_S)\n"
@@ -176,6 +179,7 @@ def test_the_product_itself_is_not_found(monkeypatch):
 QUICK_GROUNDS = (stalking.LOCK_STEP, stalking.VARIED, "fallbacks", "ids-come-again", "many-retries", "pushback")
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_reference_model_is_asked_and_differs_nowhere_in_the_product():
     """Else nothing that is found there counts."""

@@ -16,6 +16,7 @@ import nbformat
 import pytest
 import yaml
 from documents import text_of
+from effort import sliced
 
 from simulation.reporting import plots
 from simulation.scenario import parse
@@ -28,17 +29,27 @@ NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
 SIZE_MAX = 1_000_000
 
 every_notebook = pytest.mark.parametrize("name", NAMES)
+each_that_is_run = pytest.mark.parametrize("name", sliced(NAMES, 6), scope="module")
+
+
+class Fresh(dict):
+    """The notebooks as they come out of a run now, by name."""
+
+    def __init__(self, out):
+        self._out = out
+
+    def __missing__(self, name):
+        text = HERE / "trio_in_a_kernel.py" if name == "trio_in_a_kernel" else NOTEBOOKS / f"{name}.py"
+        command = [sys.executable, HERE / "execute.py", "--out", self._out, text]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        self[name] = nbformat.read(self._out / f"{name}.ipynb", as_version=4)
+        return self[name]
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """The notebooks as they come out of a run now, by name."""
-    out = tmp_path_factory.mktemp("executed")
-    texts = [*(NOTEBOOKS / f"{name}.py" for name in NAMES), HERE / "trio_in_a_kernel.py"]
-    command = [sys.executable, HERE / "execute.py", "--out", out, *texts]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return {path.stem: nbformat.read(path, as_version=4) for path in out.glob("*.ipynb")}
+    return Fresh(tmp_path_factory.mktemp("executed"))
 
 
 def stored(name):
@@ -89,14 +100,14 @@ def test_the_six_questions_have_a_notebook_each():
 
 
 @pytest.mark.integration
-@every_notebook
+@each_that_is_run
 def test_it_runs_without_errors_and_warnings(name, fresh):
     assert problems(fresh[name]) == []
     assert problems(stored(name)) == []
 
 
 @pytest.mark.integration
-@every_notebook
+@each_that_is_run
 def test_its_file_holds_what_a_run_shows(name, fresh):
     kept = code_cells(stored(name))
     assert [cell.execution_count for cell in kept] == list(range(1, len(kept) + 1))
@@ -186,6 +197,7 @@ def test_a_figure_is_said_in_words_too():
     assert ". wait against retry. some, none, " in said["alt"]
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_trio_runs_in_a_kernel_as_the_notebook_says(fresh):
     notebook = fresh["trio_in_a_kernel"]

@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from effort import sliced
 from pipeline_invariants import Log, Logged
 from worlds import World, email, on_both_clocks, simulate
 
@@ -47,12 +48,15 @@ def is_throttled(entry: Logged) -> bool:
 
 @pytest.mark.parametrize(
     ("settings", "simulate"),
-    [
-        ({}, simulate),
-        ({"initial_rate": "2/s"}, simulate),
-        ({"kind": "cubic"}, on_both_clocks),
-        ({"increase": "2/s", "decrease": 0.7}, simulate),
-    ],
+    sliced(
+        [
+            ({}, simulate),
+            ({"initial_rate": "2/s"}, simulate),
+            ({"kind": "cubic"}, on_both_clocks),
+            ({"increase": "2/s", "decrease": 0.7}, simulate),
+        ],
+        2,
+    ),
 )
 def test_an_adaptive_rate_finds_what_a_throttling_provider_takes_and_its_breaker_never_opens(settings, simulate):
     channel = {"retry": PATIENT, "adaptive_rate": settings}
@@ -98,7 +102,7 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("kind", LIMITS)
+@pytest.mark.parametrize("kind", sliced(LIMITS, 2))
 def test_a_concurrency_limit_keeps_the_queue_at_the_provider_short_and_the_provider_busy(kind):
     """5 at once at 100 ms each make 50 a second, and 60 come: without a limit the provider's queue grows by 10/s."""
     channel = {"retry": PATIENT, "timeout": 60}
@@ -127,12 +131,16 @@ def test_the_smaller_of_both_bulkheads_holds():
 
 @pytest.mark.parametrize(
     ("settings", "share", "simulate"),
-    [
-        ({}, 1 - 2 / 4, on_both_clocks),
-        ({"k": 1.5}, 1 - 1.5 / 4, simulate),
-        ({"k": 4}, 0.0, simulate),
-        ({"max_rejection": 0.3}, 0.3, simulate),
-    ],
+    sliced(
+        [
+            ({}, 1 - 2 / 4, on_both_clocks),
+            ({"k": 1.5}, 1 - 1.5 / 4, simulate),
+            ({"k": 4}, 0.0, simulate),
+            ({"max_rejection": 0.3}, 0.3, simulate),
+        ],
+        2,
+        1,
+    ),
 )
 def test_in_an_overload_the_share_refused_at_the_sender_is_what_comes_over_k_times_what_is_accepted(
     settings, share, simulate

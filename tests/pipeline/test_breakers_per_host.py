@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, simulate
 
@@ -196,7 +197,7 @@ def test_when_open_fail_fails_at_once_though_others_wait_for_the_quota():
     ),
     st.sampled_from([None, {"over": 5}]),
 )
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 def test_first_attempts_to_a_host_go_in_the_order_in_which_they_came_and_all_arrive(program, outages, shared, ramp):
     def fate(this: Try) -> Any:
         host = recipient_host(this.command.recipient)
@@ -252,6 +253,7 @@ def count_timers(world: World, work: Counter[str]) -> None:
     world.system.set_timer = counting  # type: ignore[method-assign]
 
 
+@pytest.mark.thorough
 def test_ten_thousand_hosts_that_wait_for_a_quota_cost_a_few_questions_each(monkeypatch):
     work = count_work(monkeypatch)
 
@@ -269,6 +271,7 @@ def test_ten_thousand_hosts_that_wait_for_a_quota_cost_a_few_questions_each(monk
     assert world.provider.times[-1] == pytest.approx(HOSTS / 100, abs=1)
 
 
+@pytest.mark.thorough
 def test_ten_thousand_dead_hosts_and_a_slow_backup_cost_a_few_questions_each(monkeypatch):
     work = count_work(monkeypatch)
 

@@ -467,6 +467,7 @@ async def test_publishing_raises_where_a_subscriber_could_not_send_what_it_is_fo
             await notifier.publish(Recommended(user_id="ann"))
 
 
+@pytest.mark.thorough
 async def test_answers_that_were_given_are_not_kept(autojump_clock):
     async with Notifier.open() as notifier:
         given = [weakref.ref(notifier.send(email(str(number)))) for number in range(2000)]

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from pipeline_invariants import check_quota
 from pydantic import ValidationError
@@ -253,7 +254,7 @@ def test_figures_of_providers_add_up_to_those_of_the_channel():
     st.sampled_from([None, 1, 2]),
     st.sampled_from(["wait", "fail"]),
 )
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_each_attempt_goes_to_the_first_provider_whose_breaker_is_closed(outages, arrivals, threshold, switch, when):
     """With nothing but breakers in the way and no switching, that is the first which has not failed too often."""
     names = ["primary", "second", "third"]

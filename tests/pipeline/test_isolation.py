@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from worlds import EMAIL, SMS, Scripted, email, on_both_clocks, simulate
 
@@ -189,7 +190,7 @@ def test_a_copy_of_a_suspect_is_no_other_attempt():
     assert set(world.sent_ids()) == {"a", "new"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     left=st.lists(st.tuples(st.sampled_from([None, UNKNOWN, SUSPECT]), st.sampled_from([EMAIL, SMS])), max_size=8),
     new=st.lists(st.tuples(st.floats(0, 5), st.sampled_from([EMAIL, SMS])), max_size=5),

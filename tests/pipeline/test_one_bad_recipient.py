@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from effort import examples, sliced
 from hypothesis import given, settings, strategies as st
 from worlds import OK, PUSH, WEBHOOK, Scripted, Try, World, on_both_clocks, simulate
 
@@ -99,7 +100,7 @@ def latest_sent(channel: NotificationChannel, *, are_bad: bool) -> dict[str, flo
     return {event.notification_id: event.at_ns / 1e9 for event in world.events(NotificationSent)}
 
 
-@pytest.mark.parametrize("channel", [WEBHOOK, PUSH])
+@pytest.mark.parametrize("channel", sliced([WEBHOOK, PUSH], 2))
 def test_one_dead_one_hanging_and_one_refusing_host_of_a_thousand_hold_up_nobody(channel):
     usual, now = (latest_sent(channel, are_bad=are_bad) for are_bad in (False, True))
     others = [each for each in usual if HOSTS[int(each) % 1000] not in BAD]
@@ -177,7 +178,7 @@ def test_one_host_alone_has_all_slots_but_a_sixteenth():
     ),
     st.sampled_from([*range(1, 10), 16]),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_no_host_gets_more_than_a_quarter_while_another_waits(program, slots):
     def latency(this: Try) -> float:
         return float(this.command.metadata["takes"])
@@ -246,13 +247,16 @@ channels: {CHANNEL: {timeout: 6s, provider: {connections: MOST, latency: {consta
 
 @pytest.mark.parametrize(
     ("channel", "size", "most", "takes", "sets", "ends"),
-    [
-        ("email", 2000, 4, "50ms", [], 25.0),
-        ("email", 2000, 4, "50ms", ["channels.email.max_in_flight=50"], 25.0),
-        ("email", 2000, 4, "50ms", ["channels.email.max_in_flight=2"], 50.0),
-        ("email", 2000, 4, "50ms", ["channels.email.circuit_breaker.failure_threshold=1"], 25.0),
-        ("webhook", 2500, 100, "500ms", [], 12.5),
-    ],
+    sliced(
+        [
+            ("email", 2000, 4, "50ms", [], 25.0),
+            ("email", 2000, 4, "50ms", ["channels.email.max_in_flight=50"], 25.0),
+            ("email", 2000, 4, "50ms", ["channels.email.max_in_flight=2"], 50.0),
+            ("email", 2000, 4, "50ms", ["channels.email.circuit_breaker.failure_threshold=1"], 25.0),
+            ("webhook", 2500, 100, "500ms", [], 12.5),
+        ],
+        5,
+    ),
 )
 def test_a_burst_at_a_provider_with_so_many_connections(tmp_path, channel, size, most, takes, sets, ends):
     text = BURST

@@ -8,6 +8,7 @@ import pstats
 from collections import Counter
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from worlds import EMAIL, OK, Scripted, email, on_both_clocks, simulate
 
@@ -199,7 +200,7 @@ def test_in_a_restart_the_backlog_goes_by_class_and_by_turns():
     assert ids.index("c-y") <= 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.data())
 def test_no_other_starts_while_a_critical_one_could(data):
     """In strict order, with any mix of hosts and times; an attempt that joined before another class goes first."""
@@ -239,6 +240,7 @@ def test_one_whose_host_has_its_share_passes_no_other_that_has_less_however_urge
     assert on_both_clocks(scenario).provider.ids == ["c0", "b", "c1"]
 
 
+@pytest.mark.thorough
 def test_a_notification_costs_the_same_however_many_wait():
     """Counted in calls, with classes, weights and turns of tenants."""
 

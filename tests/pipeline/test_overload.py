@@ -5,6 +5,7 @@ import logging
 
 import msgspec
 import pytest
+from effort import THOROUGH
 from hypothesis import given, settings, strategies as st
 from worlds import EMAIL, PLACED, SMS, Scripted, email, on_both_clocks, simulate
 
@@ -207,7 +208,7 @@ channels:
 """
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5 if THOROUGH else 2, deadline=None)
 @given(most=st.integers(1, 200), seed=st.integers(0, 2**31))
 def test_the_law_of_room_holds_under_overload(most, seed):
     scenario = simulation.parse(OVERLOAD.format(most=most))

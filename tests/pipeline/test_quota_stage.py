@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from effort import examples, sliced
 from hypothesis import given, settings, strategies as st
 from pipeline_invariants import check_quota
 from worlds import EMAIL, OK, SMS, Scripted, Try, World, email, on_both_clocks, simulate
@@ -35,7 +36,7 @@ def check(provider: Scripted, quota: dict[str, Any]) -> None:
     check_quota([each.at_ns for each in provider.tries], RateLimitConfig.model_validate(quota))
 
 
-@pytest.mark.parametrize("kind", QUOTAS)
+@pytest.mark.parametrize("kind", sliced(QUOTAS, 3))
 def test_hundreds_who_waited_for_an_outage_of_minutes_meet_the_quota_all_the_same(kind):
     def scenario(world: World) -> None:
         breaker = {"timeout": 30, "resume_rate": "100/s"}
@@ -52,7 +53,7 @@ def test_hundreds_who_waited_for_an_outage_of_minutes_meet_the_quota_all_the_sam
     assert len(after) == pytest.approx(100 * rate, abs=25)
 
 
-@pytest.mark.parametrize("victim", ["breaker", "limiter", "handler"])
+@pytest.mark.parametrize("victim", sliced(["breaker", "limiter", "handler"], 3))
 @pytest.mark.parametrize("kind", QUOTAS)
 def test_a_stage_that_crashes_makes_no_more_of_a_quota(kind, victim):
     def scenario(world: World) -> None:
@@ -92,7 +93,7 @@ def test_a_stage_that_crashes_makes_no_more_of_a_quota(kind, victim):
     st.sampled_from(["channel", "host"]),
     st.sampled_from([None, 1, 3]),
 )
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_no_quota_is_ever_exceeded(first, second, arrivals, outages, per, slots):
     def fate(is_primary: bool) -> Any:
         def of(this: Try) -> Any:
@@ -135,7 +136,7 @@ def test_no_quota_is_ever_exceeded(first, second, arrivals, outages, per, slots)
     st.sampled_from([None, {"initial_rate": "4/s"}]),
     st.sampled_from([None, {"initial": 2, "maximum": 3}]),
 )
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_no_one_overtakes_in_a_line_whatever_it_waits_for(arrivals, first, second, slots, rate, concurrency):
     provider = Scripted(latency=lambda this: 0.1 + this.at_ns % 7 / 10)
 

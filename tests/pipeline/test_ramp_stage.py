@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from worlds import EMAIL, OK, Scripted, Try, World, email, most_in_a_window, on_both_clocks
 
@@ -32,7 +33,7 @@ def share(since_closing: float, over: float, start: float) -> float:
     st.sampled_from([10.0, 30.0]),
     st.sampled_from([0.0, 0.1, 0.5]),
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_where_it_is_to_fail_each_arrival_asks_once_and_a_share_goes_that_follows_the_ramp(tenths, over, start):
     """Of any that come from the closing on, as many go as the sum of their shares says, and the others fail at once."""
     tenths = sorted(tenths)

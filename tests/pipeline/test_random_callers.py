@@ -7,6 +7,7 @@ import logging
 import msgspec
 import pytest
 from drawn_calls import drawn_program
+from effort import sliced
 from random_callers import carry_out, difference, main
 
 from actors.kernel.actor import handles
@@ -24,7 +25,7 @@ def _log_nothing():
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("first", [0, 16])
+@pytest.mark.parametrize("first", sliced([0, 16], 2))
 def test_a_program_gets_answers_that_agree_with_the_recording(first):
     assert sum(carry_out(drawn_program(seed)) for seed in range(first, first + 16)) > 100
 

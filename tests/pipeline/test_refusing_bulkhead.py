@@ -4,6 +4,7 @@ import json
 
 import pytest
 import trio
+from effort import sliced
 from worlds import EMAIL, Sleeping, email
 
 import simulation
@@ -112,7 +113,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", sliced(SETTINGS, 3))
 def test_simulated_it_is_as_the_reference_model_says_and_as_live(name, tmp_path):
     faults = [{"channel": "email", "at": "500ms", "for": "700ms", "failure_rate": "60%"}]
     path = scenario_of(SETTINGS[name], tmp_path, faults=faults)

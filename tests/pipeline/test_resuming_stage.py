@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from effort import sliced
 from worlds import START, Scripted, World, email, most_in_a_window, on_both_clocks, simulate
 
 import simulation
@@ -177,7 +178,7 @@ def run(text: str) -> tuple[Any, int]:
     return result, max(Counter(int(start) for start in result.attempts["start_s"]).values())
 
 
-@pytest.mark.parametrize("faults", [OUTAGE, OUTAGE + MORE], ids=["one restart", "five restarts"])
+@pytest.mark.parametrize("faults", sliced([OUTAGE, OUTAGE + MORE], 2), ids=["one restart", "five restarts"])
 def test_a_restart_in_an_outage_is_no_stampede_and_uses_up_no_one(faults):
     result, busiest = run(faults)
     assert result.summary["dead_lettered"] == result.summary["in_flight"] == 0
@@ -188,7 +189,8 @@ def test_a_restart_in_an_outage_is_no_stampede_and_uses_up_no_one(faults):
 WITHOUT_A_RESTART = "\n".join(line for line in OUTAGE.splitlines() if "crash" not in line)
 
 
-@pytest.mark.parametrize(("resuming", "most"), [("4/s", 40), ("4/s, resume_rate_max: 20/s", 20)])
+@pytest.mark.thorough
+@pytest.mark.parametrize(("resuming", "most"), sliced([("4/s", 40), ("4/s, resume_rate_max: 20/s", 20)], 2, 1))
 def test_without_any_restart_the_pace_after_a_long_outage_is_under_the_same_ceiling(resuming, most):
     result, busiest = run(WITHOUT_A_RESTART.replace("4/s", resuming))
     assert result.summary["sent"] == result.summary["accepted"]

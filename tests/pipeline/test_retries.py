@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import pytest
+from effort import examples, sliced
 from hypothesis import given, settings, strategies as st
 from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 
@@ -355,14 +356,14 @@ RULES = {
 FULL = Transient(reason="mailbox full")
 
 
-@pytest.mark.parametrize("delay_s", [None, 0.001])
+@pytest.mark.parametrize("delay_s", sliced([None, 0.001], 2))
 @given(
     outcomes=st.lists(
         st.sampled_from([Transient(), THROTTLED, FULL, Ambiguous(), ChannelFault(), Permanent()]), max_size=12
     ),
     restarts=st.lists(st.integers(0, 120), max_size=3, unique=True),
 )
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_a_handler_that_starts_again_decides_as_if_it_had_not(delay_s, outcomes, restarts):
     def decided(instants: list[int]) -> list[tuple[Any, ...]]:
         def scenario(world: World) -> None:

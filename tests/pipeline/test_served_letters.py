@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from worlds import EMAIL, OK, PUSH, SMS, Scripted, World, email, on_both_clocks, simulate
 
@@ -177,7 +178,7 @@ def test_after_a_kill_a_letter_is_served_exactly_if_a_fallback_is_under_way_or_w
 
 
 @given(st.permutations(range(1, 6)), st.integers(0, 5), st.integers(0, 5))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_a_chain_is_one_request_in_whatever_order_its_links_become_known(order, delivered, asked):
     requests = Requests()
     for number in order:

@@ -156,6 +156,7 @@ def check_flat(taken: list[Sample], quarter: int, at_most: int) -> None:
     assert taken[3].rss <= 1.05 * taken[1].rss
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("silence")
 async def test_a_few_minutes_of_overload_leave_memory_as_it_was(lower_bounds, autojump_clock):
     check_flat(await samples(quarter=80, at_most=FEW), quarter=80, at_most=FEW)
@@ -199,6 +200,7 @@ def test_simulated_it_leaves_memory_as_it_was_too(quarter, at_most, tmp_path, lo
     assert growth(blocks, quarter) < GROWTH_MAX
 
 
+@pytest.mark.thorough
 def test_with_room_for_all_of_them_it_grows(tmp_path, lower_bounds):
     blocks, _ = simulated_samples(30, 10**6, tmp_path)
     assert growth(blocks, 30) > 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 from worlds import EMAIL, OK, Scripted, email, most_in_a_window, on_both_clocks, simulate
@@ -33,7 +34,7 @@ def most_at_once(tries, latency):
     return most
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 15), st.sampled_from(["", "a", "b"])), min_size=1, max_size=25),
     st.sampled_from([{"max_in_flight": 2}, {"rate": "2/5s"}, {"max_in_flight": 1, "rate": "3/10s"}]),
@@ -199,7 +200,7 @@ def test_what_resumes_keeps_to_its_tenant_s_bound_and_leaves_its_turn_to_others(
     assert not world.pipeline.wiring.stages[EMAIL].tenant_counts
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 15), st.sampled_from(["", "a", "b"])), min_size=1, max_size=25),
     st.integers(1, 3),

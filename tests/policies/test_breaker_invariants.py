@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -360,7 +361,7 @@ def whole(share: float) -> Fraction:
     return Fraction(share).limit_denominator(1000)
 
 
-BreakerInvariants.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+BreakerInvariants.TestCase.settings = settings(max_examples=examples(200), stateful_step_count=50, deadline=None)
 TestBreakerInvariants = BreakerInvariants.TestCase
 
 

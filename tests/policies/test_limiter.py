@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
@@ -423,7 +424,7 @@ arrivals = st.lists(
 )
 
 
-@settings(max_examples=700)
+@settings(max_examples=examples(700))
 @given(kinds, st.integers(1, 5), st.integers(1, 12), st.integers(1, 4), arrivals)
 def test_admits_whatever_fits_and_nothing_else_and_names_the_earliest_instant(
     kind: Any, limit: int, width: int, burst: int, requests: list[tuple[int, str, int, bool]]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from effort import sliced
 from hypothesis import given, strategies as st
 
 from actors.errors import ConfigurationError
@@ -74,7 +75,7 @@ CHANGES = [
 HOURS = [NIGHT, ("22:00", "02:30"), ("02:15", "02:45"), ("01:45", "09:00"), ("02:30", "01:30"), ("00:00", "23:59")]
 
 
-@pytest.mark.parametrize(("zone", "change"), CHANGES)
+@pytest.mark.parametrize(("zone", "change"), sliced(CHANGES, 4))
 @pytest.mark.parametrize(("start", "end"), HOURS)
 def test_the_end_is_the_first_minute_at_which_the_clock_shows_another_time(
     zone: str, change: str, start: str, end: str

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter, deque
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
@@ -115,7 +116,7 @@ def test_keys_of_a_class_take_turns(config, steps):
                 del since[of, first, second]
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(WEIGHTS, st.lists(st.integers(0, 2), min_size=20, max_size=300))
 def test_the_shares_of_classes_that_all_wait_differ_by_no_more_than_the_bound_of_deficit_round_robin(weights, first):
     line = Line({"kind": "weighted", "weights": weights})

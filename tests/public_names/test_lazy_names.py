@@ -15,12 +15,14 @@ def printed(code):
     return json.loads(done.stdout)
 
 
+@pytest.mark.thorough
 def test_every_name_is_the_same_the_second_time():
     # The first time imports modules, each of which becomes an attribute of its package: in the place of the name.
     code = "import json, simulation as s; print(json.dumps([n for n in dir(s) if getattr(s, n) is not getattr(s, n)]))"
     assert printed(code) == []
 
 
+@pytest.mark.thorough
 def test_modules_for_users_are_there_without_an_import_of_their_own():
     code = (
         "import json, simulation; print(json.dumps([simulation.plots.throughput.__name__, "

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from effort import thorough
 
 import actors
 
@@ -108,8 +109,9 @@ def test_all_patterns_are_found():
 
 
 @pytest.mark.integration
-def test_no_pattern_takes_time_by_the_square_of_the_length():
-    assert read(patterns(), 50_000) is None
+@pytest.mark.parametrize("length", [8_000, thorough(50_000)])
+def test_no_pattern_takes_time_by_the_square_of_the_length(length):
+    assert read(patterns(), length) is None
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import matplotlib
 import matplotlib.style
 import pytest
 from described import described
+from effort import sliced
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ def test_every_plot_is_tried_here():
     assert set(OF_A_SWEEP) == {"lines", "heatmap", "pareto"}
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", sliced(ALL, 3))
 def test_axes_that_are_given_are_drawn_on_and_returned_with_the_same_data_as_axes_of_its_own(name):
     figure = Figure(figsize=(12, 5))
     left, right = figure.subplots(1, 2)
@@ -70,7 +71,7 @@ def test_axes_that_are_given_are_drawn_on_and_returned_with_the_same_data_as_axe
     assert data(left) == data(ALL[name]())
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", sliced(ALL, 4, 1))
 def test_the_style_of_the_caller_holds_on_their_axes_and_nothing_of_it_is_changed(name):
     with matplotlib.rc_context({"axes.titlesize": 17.0, "xtick.labelsize": 5.0}):
         before = dict(matplotlib.rcParams)
@@ -109,7 +110,7 @@ DRAWN = [
 ]
 
 
-@pytest.mark.parametrize(("name", "kind"), DRAWN)
+@pytest.mark.parametrize(("name", "kind"), sliced(DRAWN, 4))
 def test_no_text_is_clipped_or_lies_on_another(name, kind):
     figure = OF_A_RUN[kind].draw(result_of(name), Options())
     found = list(boxes(figure))
@@ -171,6 +172,7 @@ assert plt.get_fignums() == [1]  # none of ours
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_notebook_shows_a_figure_without_pyplot_and_with_it_once():
     assert subprocess.run([sys.executable, "-c", IN_A_NOTEBOOK], check=False).returncode == 0

@@ -69,6 +69,7 @@ def test_what_is_no_result_of_an_experiment_is_not_drawn(scenario):
             plot(scenario)
 
 
+@pytest.mark.thorough
 def test_the_command_draws_a_comparison_and_a_search_that_were_saved(scenario, tmp_path):
     compared = simulation.compare(scenario, {ATTEMPTS: [5, 1]}, replicates=2, metrics=["attempts"], out=tmp_path / "c")
     tuning = simulation.tune(scenario, {ATTEMPTS: [1, 3]}, probability=0.5, confidence=0.5, replicates=3)

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from effort import sliced
 from in_process import without_minutes
 from screen import Screen
 
@@ -107,12 +108,12 @@ def in_a_pipe(*arguments):
 
 
 def test_a_run_is_seen_while_it_goes_on_and_then_only_its_result(tmp_path):
-    longer = ["--set", "duration=20m", "--set", "expect=[]"]
+    longer = ["--set", "duration=6m", "--set", "expect=[]"]
     with InTerminal(tmp_path, "run", OUTAGE, *longer) as command:
         code, out = command.end()
     assert code == 0
     shown = re.sub(r"\x1b\[[\d;]*m", "", command.text)
-    assert re.search(r"provider-outage · [\d.]+ min of 20 min", shown)
+    assert re.search(r"provider-outage · [\d.]+ (s|min) of 6 min", shown)
     assert re.search(r"channel +accepted +sent +dead +in flight +attempts +sent p50 +sent p99 +breaker", shown)
     assert "\x1b[3" in command.text  # colours
     assert (command.screen.text, command.screen.cursor_is_seen) == ("", True)
@@ -130,7 +131,7 @@ def test_without_colour_there_is_none(tmp_path):
     assert codes <= {"", "0", "1", "2", "22"}  # bold and dim are no colours
 
 
-@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "dumb"])
+@pytest.mark.parametrize("options", sliced([["--json"], []], 2, 1), ids=["json", "dumb"])
 def test_nothing_is_seen_with_json_or_where_the_cursor_cannot_move(tmp_path, options):
     env = {} if options else {"TERM": "dumb"}
     with InTerminal(tmp_path, "run", OUTAGE, *options, **env) as command:
@@ -139,6 +140,7 @@ def test_nothing_is_seen_with_json_or_where_the_cursor_cannot_move(tmp_path, opt
     assert "provider-outage" in out
 
 
+@pytest.mark.thorough
 def test_of_several_files_it_says_which_and_earlier_results_stay(tmp_path):
     with InTerminal(tmp_path, "run", ROOT / "scenarios" / "steady-state.yaml", OUTAGE) as command:
         code, out = command.end()
@@ -147,7 +149,7 @@ def test_of_several_files_it_says_which_and_earlier_results_stay(tmp_path):
     assert command.screen.text == ""
 
 
-@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+@pytest.mark.parametrize("runtime", sliced(["simpy", "trio"], 2))
 def test_ctrl_c_leaves_one_line_and_the_cursor(tmp_path, runtime):
     with InTerminal(tmp_path, "run", OUTAGE, OUTAGE, *ENDLESS, "--runtime", runtime) as command:
         command.read_until("now ")
@@ -158,6 +160,7 @@ def test_ctrl_c_leaves_one_line_and_the_cursor(tmp_path, runtime):
     assert (command.screen.text, command.screen.cursor_is_seen) == ("interrupted", True)
 
 
+@pytest.mark.thorough
 def test_ctrl_c_ends_a_comparison_too(tmp_path):
     vary = ["--vary", "channels.email.retry.max_attempts=1,2", "--replicates", "500", "--workers", "1"]
     with InTerminal(tmp_path, "compare", OUTAGE, *vary, "--set", "duration=1m") as command:
@@ -170,6 +173,7 @@ def test_ctrl_c_ends_a_comparison_too(tmp_path):
     assert command.screen.cursor_is_seen
 
 
+@pytest.mark.thorough
 def test_the_window_may_change_its_size(tmp_path):
     with InTerminal(tmp_path, "run", OUTAGE, *ENDLESS) as command:
         command.read_until("now ")
@@ -180,6 +184,7 @@ def test_the_window_may_change_its_size(tmp_path):
     assert code == 130
 
 
+@pytest.mark.thorough
 def test_an_error_in_the_middle_is_all_that_is_left(tmp_path):
     code = (
         "import simulation\n"
@@ -187,7 +192,6 @@ def test_an_error_in_the_middle_is_all_that_is_left(tmp_path):
         "from simulation.reporting.terminal import watch_run\n"
         f"scenario = load({str(OUTAGE)!r})\n"
         "with watch_run(scenario) as progress:\n"
-        "    simulation.run(scenario, progress=progress)\n"
         "    simulation.run(scenario, progress=progress)\n"
         "    raise LookupError('mine')\n"
     )

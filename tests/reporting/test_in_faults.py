@@ -46,6 +46,7 @@ def times_of(channel):
     return rows["time_s"].to_numpy()
 
 
+@pytest.mark.thorough
 def test_the_title_of_delivery_times_is_about_the_fault_and_what_came_in_it():
     half, most = (quantile_text(times_of("email"), share) for share in (0.5, 0.99))
     assert titles()["times email"] == f"Delivery time, email: in A half within {half}, 99% {most}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from effort import sliced
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
@@ -188,6 +189,7 @@ def test_the_panels_are_stacked_on_one_time_axis():
     assert panel(figure, "breakers").get_xlabel() == "time since the start (min)"
 
 
+@pytest.mark.thorough
 def test_what_would_be_empty_has_no_panel():
     assert result_of(QUIET).summary["accepted"] == 0
     assert names(figure_of(QUIET)) == ["rates"]
@@ -288,7 +290,7 @@ def replayed(result, breaker, begins):
     return spans
 
 
-@pytest.mark.parametrize("name", ["failover-on-outage", "flapping-provider", "wait-or-fail"])
+@pytest.mark.parametrize("name", sliced(["failover-on-outage", "flapping-provider", "wait-or-fail"], 3))
 def test_the_bands_are_the_transitions(name):
     result, figure = shipped(SHIPPED / f"{name}.yaml")
     expected = {}
@@ -391,6 +393,7 @@ def test_what_hits_one_channel_is_not_shaded_in_the_panels_of_others():
     assert "A" not in texts(panel(figure, "times sms"))
 
 
+@pytest.mark.thorough
 def test_more_windows_than_there_is_room_for_are_counted():
     windows = panel(figure_of(OVERFULL), "windows")
     assert len(windows.get_yticklabels()) == 12
@@ -454,7 +457,7 @@ OF_SHIPPED = [
 ]
 
 
-@pytest.fixture(params=[*(pytest.param(text, id=name) for name, text in FIGURES.items()), *OF_SHIPPED])
+@pytest.fixture(params=sliced([*(pytest.param(text, id=name) for name, text in FIGURES.items()), *OF_SHIPPED], 6))
 def figure(request):
     return shipped(request.param)[1] if isinstance(request.param, Path) else figure_of(request.param)
 
@@ -497,6 +500,7 @@ def test_a_character_that_the_font_does_not_have_is_replaced():
     assert "$x_1$ and ^ and \N{REPLACEMENT CHARACTER}" in " ".join(header_lines(figure_of(OVERFULL)))
 
 
+@pytest.mark.thorough
 def test_equal_runs_give_equal_bytes():
     def png():
         file = io.BytesIO()
@@ -516,12 +520,14 @@ def test_the_style_of_the_caller_is_neither_used_nor_changed():
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_pyplot_is_not_imported():
     code = "import sys, simulation; simulation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.thorough
 def test_the_result_of_a_run_can_be_saved_with_its_picture(tmp_path):
     scenario = load(SCENARIOS[0], sets=["duration=10s"])
     simulation.save(simulation.run(scenario), tmp_path)

@@ -212,6 +212,7 @@ def test_a_fallback_is_told_by_both():
     assert push in accepted.details[0]
 
 
+@pytest.mark.thorough
 def test_a_long_story_is_cut_in_the_middle_and_says_by_how_much():
     result, read = result_of(MILLISECONDS), page_of(MILLISECONDS)
     [article, *_] = read.html.css(".notification")

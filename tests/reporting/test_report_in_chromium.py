@@ -2,6 +2,7 @@
 
 import pytest
 from chromium import DESK, PHONE, chromium, needs_chromium
+from effort import thorough
 from report_pages import AGGREGATES, CRASH, FAILS, NOTHING, nasty_page, page_of
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -58,9 +59,10 @@ def reports(tmp_path_factory):
     return directory
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("width", "height", "schemes"),
-    [(*DESK, ["light", "dark"]), pytest.param(*PHONE, ["light"], marks=pytest.mark.slow)],
+    [(*DESK, ["light"]), thorough((*DESK, ["dark"])), pytest.param(*PHONE, ["light"], marks=pytest.mark.slow)],
 )
 def test_a_report_in_the_browser(reports, tmp_path, width, height, schemes):
     with chromium("file://", width, height, tmp_path) as browser:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import in_process
 import pytest
+from effort import sliced
 from report_pages import (
     AGGREGATES,
     CRASH,
@@ -58,7 +59,7 @@ def test_breakers_of_nodes_are_told_together_and_each():
     assert {("sms", "2 times"), ("sms@1", "once")} <= set(rows)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sliced(KINDS, 3))
 def test_a_page_is_complete_in_itself_and_well_formed(kind):
     read = page(kind)
     assert_nothing_is_fetched_or_run(read)
@@ -155,6 +156,7 @@ def test_what_a_file_or_a_provider_says_is_text():
     assert "evil.example" not in "".join(str(node.attributes) for node in read.html.css("*"))
 
 
+@pytest.mark.thorough
 def test_long_reasons_are_shortened_where_there_are_many():
     reasons = [f"no such user {number}: {'x' * 500}" for number in range(40)]
     rules = {"sms": [lambda *_: Permanent(reason=reasons.pop()) if reasons else None]}
@@ -214,6 +216,7 @@ faults: [{channel: all, outage: true, at: 10s, for: 1m}]
 """
 
 
+@pytest.mark.thorough
 def test_breakers_of_hosts_are_counted_together_and_are_no_share_of_the_run():
     result, read = result_of(PER_HOST), page_of(PER_HOST)
     assert result.summary["breaker"]["webhook"]["open_s"] > result.summary["simulated_s"]
@@ -271,6 +274,7 @@ def test_what_the_linter_finds_is_there_with_its_place(tmp_path):
     assert page_of(OUTAGE).html.css_first(".note") is None
 
 
+@pytest.mark.thorough
 def test_the_command_on_the_page_gives_the_same_run(tmp_path):
     file = tmp_path / "an outage; rm -rf.yaml"
     file.write_text(OUTAGE)
@@ -296,6 +300,7 @@ def test_what_was_given_in_python_is_no_command():
     assert "rules=rules" in call
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_the_same_run_has_the_same_page_in_another_process_too(tmp_path):
     file = tmp_path / "outage.yaml"
@@ -311,6 +316,7 @@ def test_the_same_run_has_the_same_page_in_another_process_too(tmp_path):
     assert done.stdout.decode() == simulation.report(simulation.run(file))
 
 
+@pytest.mark.thorough
 def test_reading_it_does_not_change_the_overview_that_it_was_given(tmp_path):
     from simulation.reporting.plots import overview
 
@@ -322,6 +328,7 @@ def test_reading_it_does_not_change_the_overview_that_it_was_given(tmp_path):
     assert (tmp_path / "before.png").read_bytes() == (tmp_path / "after.png").read_bytes()
 
 
+@pytest.mark.thorough
 def test_of_a_large_run_no_more_is_drawn_than_can_be_seen():
     scenario = parse(OUTAGE, sets=["workload.0.arrivals.poisson=20/s", "workload.1.arrivals.constant=20/s"])
     result = simulation.run(scenario)

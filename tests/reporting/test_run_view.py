@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from rich.console import Console
 
@@ -198,7 +199,7 @@ def test_breakers_of_hosts_are_counted(tmp_path):
     assert any("hosts not closed" in text for text in seen.values())
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(width=st.integers(1, 250), name=st.text(min_size=1, max_size=80))
 def test_no_line_is_longer_than_the_terminal_is_wide_and_what_matters_most_stays(width, name, snapshot):
     scenario, run = snapshot

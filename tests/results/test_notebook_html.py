@@ -61,6 +61,7 @@ def test_a_comparison_and_a_sweep_have_a_value_for_each_setting(tmp_path):
     assert len(rows) == 2
 
 
+@pytest.mark.thorough
 def test_a_scenario_that_was_parsed_is_compared_swept_and_tuned_as_its_file_is(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(TEXT)

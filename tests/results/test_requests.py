@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from effort import sliced
 from hypothesis import given, strategies as st
 
 import simulation
@@ -160,6 +161,7 @@ def test_counts_of_entries_classes_and_channels_add_up_to_those_of_the_run():
     assert summary["refused"]["down"] > 0
 
 
+@pytest.mark.thorough
 def test_aggregates_have_the_same_summary_as_a_full_recording():
     full, lean = ran().summary, ran("aggregates").summary
     assert lean == full
@@ -222,7 +224,7 @@ def test_every_copy_counts_in_the_second_of_the_attempt_beside_which_it_was_sent
     assert summary["peaks"]["requests_per_s"] == 100
 
 
-@pytest.mark.parametrize("kept", [1, 7, 100_000])
+@pytest.mark.parametrize("kept", sliced([1, 7, 100_000], 3, 1))
 def test_the_peaks_do_not_depend_on_how_many_attempts_are_kept(kept, monkeypatch):
     whole = ran().summary
     monkeypatch.setattr("simulation.results.peaks.KEPT", kept)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from described import described
+from effort import sliced
 from pandas.testing import assert_frame_equal
 from plot_samples import result_of
 
@@ -50,7 +51,9 @@ def test_the_seed_and_what_was_set_are_in_the_scenario_that_is_saved(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "plot", [plots.throughput, plots.breaker_states, plots.raster, plots.delivery_times], ids=lambda plot: plot.__name__
+    "plot",
+    sliced([plots.throughput, plots.breaker_states, plots.raster, plots.delivery_times], 2),
+    ids=lambda plot: plot.__name__,
 )
 def test_a_plot_of_an_opened_result_is_that_of_the_result(plot, directory):
     assert described(plot(simulation.open_result(directory))) == described(plot(result_of("all kinds of waits")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from effort import sliced
 
 import simulation
 
@@ -31,7 +32,7 @@ def peaks(channels: str, faults: str = "[]", record: str = "full") -> dict[str, 
     return summary["peaks"]["waiting"]
 
 
-@pytest.mark.parametrize("record", ["full", "aggregates"])
+@pytest.mark.parametrize("record", sliced(["full", "aggregates"], 3))
 @pytest.mark.parametrize(
     ("email", "waiting"),
     [

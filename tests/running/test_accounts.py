@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from worlds import EMAIL, SMS, email
 
@@ -86,7 +87,7 @@ def test_a_further_provider_may_be_of_an_account():
     assert summary["channels"]["sms"]["providers"]["b"]["sent"] + summary["channels"]["push"]["sent"] == 4
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     quota=st.sampled_from(
         ["rate: 3/s", "rate: 3/s, kind: token_bucket, burst: 5", "rates: [2/s, 9/5s]", "rate: 4/s, kind: leaky_bucket",
@@ -118,7 +119,7 @@ def test_the_turn_of_a_lane_that_does_not_ask_any_more_is_over_after_once():
     assert one.fits_at("", S + 2) == 2 * S + 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 400_000_000)), max_size=60))
 def test_lanes_together_get_what_one_alone_would(asked):
     """Whoever asks and however often: no token is lost by the turns, but for the instant of one."""

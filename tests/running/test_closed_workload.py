@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from confidence import check_mean
+from effort import sliced
 from hypothesis import given, strategies as st
 from worlds import Scripted, World, on_both_clocks
 
@@ -186,7 +187,8 @@ def machine_repair(clients: int, servers: int, think_s: float, service_s: float)
     return per_s, clients / per_s - think_s
 
 
-@pytest.mark.parametrize(("clients", "servers", "duration"), [(4, 1, 2000), (20, 4, 300), (3, inf, 2000)])
+@pytest.mark.thorough
+@pytest.mark.parametrize(("clients", "servers", "duration"), sliced([(4, 1, 2000), (20, 4, 300), (3, inf, 2000)], 3, 2))
 def test_a_closed_network_has_the_throughput_and_response_of_the_machine_repair_model(clients, servers, duration):
     bound = "" if servers == inf else f", capacity: {servers}"
     scenario = parse(f"""

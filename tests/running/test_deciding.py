@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 
 from simulation.results.result import Result
@@ -74,7 +75,7 @@ def first() -> Result:
     return run(fates(0.0, expect, seed=100))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     histories=st.lists(st.tuples(*[st.booleans()] * 3), min_size=1, max_size=150),
     seed=st.integers(0, 99),
@@ -172,6 +173,7 @@ def decisions(probability: float, count: int) -> tuple[int, int, int]:
     return holds, fails, runs
 
 
+@pytest.mark.thorough
 def test_decisions_about_what_holds_in_90_per_cent_of_runs() -> None:
     holds, fails, runs = decisions(0.9, 5)
     assert (holds, fails) == (0, 5)

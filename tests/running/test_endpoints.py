@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import sliced
 from runs import events_of, on_both_clocks
 
 from actors.endpoints import EndpointState
@@ -120,13 +121,16 @@ def test_each_endpoint_goes_by_its_own_attempts():
 
 @pytest.mark.parametrize(
     "more",
-    [
-        "  - {channel: webhook, at: 60s, crash: process, restart_after: 4s}\n",
-        "  - {channel: webhook, at: 100s, crash: process, restart_after: 4s}\n",
-        "  - {channel: webhook, at: 60s, crash: {actor: handler}}\ncommit_latency: 100ms\n",
-        "  - {channel: webhook, at: 60s, crash: process, restart_after: 1s}\ncommit_latency: 100ms\n",
-        "  - {channel: webhook, at: 60s, clock_step: 20s}\n",
-    ],
+    sliced(
+        [
+            "  - {channel: webhook, at: 60s, crash: process, restart_after: 4s}\n",
+            "  - {channel: webhook, at: 100s, crash: process, restart_after: 4s}\n",
+            "  - {channel: webhook, at: 60s, crash: {actor: handler}}\ncommit_latency: 100ms\n",
+            "  - {channel: webhook, at: 60s, crash: process, restart_after: 1s}\ncommit_latency: 100ms\n",
+            "  - {channel: webhook, at: 60s, clock_step: 20s}\n",
+        ],
+        3,
+    ),
 )
 def test_the_clock_and_what_is_disabled_outlive_crashes(more):
     result = on_both_clocks(DOWN + more)

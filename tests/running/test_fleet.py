@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 
 import simulation
@@ -245,7 +246,7 @@ _crashes = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.lists(_crashes, max_size=3), st.sampled_from(["round_robin", "random", "by_user"]), st.integers(0, 99))
 def test_nothing_is_lost_and_both_clocks_agree(crashes, routing, seed):
     outage = "{channel: email, at: 2s, for: 4s, failure_rate: 70%}"

@@ -6,6 +6,7 @@ import pickle
 
 import in_process
 import pytest
+from effort import sliced
 
 import simulation
 from actors.errors import ConfigurationError, RunTooLarge
@@ -38,7 +39,7 @@ def filling(monkeypatch):
 
 
 @pytest.mark.parametrize(("record", "less"), [("full", "record: aggregates"), ("aggregates", "a shorter remember_ids")])
-@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+@pytest.mark.parametrize("runtime", sliced(["simpy", "trio"], 2))
 def test_a_run_that_would_fill_the_memory_ends_before(filling, record, less, runtime):
     with pytest.raises(RunTooLarge) as ended:
         simulation.run(simulation.parse(SCENARIO.format(record=record)), runtime=runtime)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 
 import simulation
@@ -88,7 +89,7 @@ def test_what_waits_goes_sooner_when_the_part_becomes_larger():
 # ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     count=st.integers(1, 6),
     quota=st.sampled_from([LEAKY, TOKENS, "{rates: [6/s, 20/5s], kind: token_bucket, across: nodes}"]),
@@ -112,7 +113,7 @@ def test_all_nodes_together_never_exceed_it_while_there_are_as_many(count, quota
                     assert last - first + 1 <= allowed
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.sampled_from(["token_bucket", "leaky_bucket"]),
     st.lists(st.tuples(st.integers(0, 900_000_000), st.integers(1, 5) | st.none()), max_size=80),

@@ -11,6 +11,7 @@ import textwrap
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 
 import simulation
@@ -192,7 +193,7 @@ def test_both_clocks_have_the_same_history():
     assert live == {**simulated, "runtime": "trio"}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(
     shared=st.sampled_from(["any", "quorum"]),
     latency=st.sampled_from(["0s", "100ms", "3s"]),

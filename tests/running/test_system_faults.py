@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from worlds import START, Scripted, World, email, on_both_clocks
 
@@ -247,7 +248,7 @@ def test_a_dead_letter_is_redriven_by_the_calendar(step: float, requested_at: fl
     crash=st.tuples(st.integers(0, 80), st.sampled_from(["process", {"actor": "handler"}])),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_however_the_wall_clock_steps_over_a_crash_nothing_is_sent_before_it_was_requested(steps, crash, seed) -> None:
     result = run(
         *({"at": quarter / 4, "clock_step": step} for quarter, step in steps),
@@ -418,7 +419,7 @@ def test_a_change_that_is_not_durable_is_forgotten_and_what_it_said_is_done_agai
     max_in_flight=st.sampled_from([None, 2]),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_whenever_the_process_crashes_what_was_accepted_ends_once(
     crashes, commit_latency, latency, failure_rate, max_in_flight, seed
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from effort import sliced
 from scenario_tables import written
 
 import simulation
@@ -42,17 +43,18 @@ channels:
 small = written("small.yaml", SMALL)
 
 
-@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced(SCENARIOS, 4), ids=lambda path: path.stem)
 def test_a_case_of_every_scenario_that_ships_replays_exactly(path, tmp_path):
     small = tmp_path / "case.yaml"
     small.write_text(write(case(load(path), 1, schedule="normal", settings="given")), encoding="utf-8")
     check_replays_exactly(small, tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number % 8 else [])
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number % 16 else [])
         for number, path in enumerate(SCENARIOS)
     ],
 )

@@ -7,6 +7,7 @@ from math import sqrt
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 
 import simulation
@@ -171,7 +172,7 @@ def test_faults_there_may_be_of_a_host_and_of_a_node():
 # ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     attempts=st.integers(1, 4),
     requests_each=st.integers(1, 4),
@@ -221,6 +222,7 @@ def test_both_clocks_have_the_same_history():
     assert simulation.run(aggregates).summary["digest"] == simulated["digest"]
 
 
+@pytest.mark.thorough
 def test_the_frame_is_saved_where_there_is_one(tmp_path):
     result = simulation.run(scenario(DOWN))
     simulation.save(result, tmp_path / "with")

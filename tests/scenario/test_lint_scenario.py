@@ -13,6 +13,7 @@ import pytest
 import trio
 import yaml
 from documents import text_of
+from effort import sliced
 from hypothesis import given, strategies as st
 from scenario_tables import written
 from worlds import Scripted
@@ -81,7 +82,7 @@ def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
 # ── a true one ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("discipline", ["fifo", "critical_first", "processor_sharing"])
+@pytest.mark.parametrize("discipline", sliced(["fifo", "critical_first", "processor_sharing"], 3))
 def test_late_work_takes_up_the_provider_just_when_it_is_said_to(discipline):
     """A fifth takes 20 s, and 19 s of that in vain: a place takes 4.08 s for each, so 5/s need 20.4 of them."""
     text = """
@@ -270,13 +271,16 @@ def test_a_budget_that_does_not_last_is_found_in_the_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("budget", "too_many", "few"),
-    [
-        ("{share: 10%, min_rate: 1/s}", "18%", "10%"),
-        ("{kind: envoy, share: 20%}", "18%", "3%"),
-        ("{kind: grpc, token_ratio: 0.1}", "12%", "6%"),
-        ("{kind: aws}", "25%", "18%"),
-        ("{kind: token_bucket, share: 10%}", "18%", "8%"),
-    ],
+    sliced(
+        [
+            ("{share: 10%, min_rate: 1/s}", "18%", "10%"),
+            ("{kind: envoy, share: 20%}", "18%", "3%"),
+            ("{kind: grpc, token_ratio: 0.1}", "12%", "6%"),
+            ("{kind: aws}", "25%", "18%"),
+            ("{kind: token_bucket, share: 10%}", "18%", "8%"),
+        ],
+        3,
+    ),
 )
 def test_a_budget_that_is_warned_of_refuses_retries_and_one_that_is_not_hardly_does(budget, too_many, few):
     shares = []

@@ -154,6 +154,7 @@ async def test_an_operator_at_work(tmp_path, width, height):
         assert [sent.recipient for sent in service.gateway.sent] == ["ann@example.com"]
 
 
+@pytest.mark.thorough
 async def test_a_reader_is_refused(tmp_path):
     def read(url):
         with chromium(url, 1280, 800, tmp_path, Console) as browser:

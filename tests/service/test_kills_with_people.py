@@ -102,6 +102,7 @@ class Person(threading.Thread):
             connection.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 async def test_it_must_show_nothing_accepted_is_lost_and_nothing_erased_comes_back(kills, store, tmp_path, capsys):  # noqa: F811
     ledger, random, numbers = Ledger(), Random(kills), itertools.count()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import thorough
 from postgres_server import NoServer, Server, running_server
 from serve_processes import SERVE, WAIT_S, Process, hook, process, receiver, settings, until
 from served import OTTO, write
@@ -29,7 +30,7 @@ def server() -> Iterator[Server]:
         pytest.skip(f"no PostgreSQL here: {error}")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", thorough("postgres")])
 def store(request) -> dict[str, Any]:
     if request.param == "sqlite":
         return {"sqlite": "store.db"}
@@ -104,6 +105,7 @@ def test_point_4_a_signal_ends_a_service_that_waits_for_a_locked_store(tmp_path)
         sql.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_point_8_each_start_after_a_kill_serves(store, kills, tmp_path, capsys):
     """A lease of an hour is not waited for: two looks at it are."""

@@ -252,6 +252,7 @@ def test_a_header_that_changes_gives_no_further_guesses():
     assert answers == [401] * GUESSES_MAX + [429] * 100
 
 
+@pytest.mark.thorough
 def test_guesses_take_little_room_wherever_they_come_from():
     access = Access(TOKENS, proxies=behind("10.0.0.1"))
     for number in range(ADDRESSES_MAX + 500):

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import trio
 from console_command import app
+from effort import thorough
 from serve_processes import WAIT_S, Process, Receiver, hook, process, receiver, settings, until
 from served import OTTO, SHOP, write
 from typer.testing import CliRunner
@@ -157,7 +158,7 @@ class Load(threading.Thread):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, thorough(3), pytest.param(50, marks=pytest.mark.slow)])
 async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_in_flight(kills, tmp_path):
     accepted: set[str] = set()
     numbers, random = itertools.count(1), Random(kills)  # over all starts, and atomic for the threads

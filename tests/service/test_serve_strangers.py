@@ -103,6 +103,7 @@ async def slow_ones(port: int, release: trio.Event, *, task_status: trio.TaskSta
         stream.socket.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 async def test_slow_clients_of_a_service_with_few_descriptors_keep_out_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

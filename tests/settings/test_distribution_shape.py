@@ -4,6 +4,7 @@ import math
 import random
 
 import pytest
+from effort import sliced
 from hypothesis import given, strategies as st
 
 from actors.settings.distribution_moments import limited_mean, mean, median, share_above
@@ -28,7 +29,7 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", sliced(SHAPES, 3), ids=str)
 def test_they_are_those_of_what_is_drawn(shape):
     distribution = Distribution.model_validate(shape)
     draw = distribution.sampler(random.Random(1))
@@ -40,7 +41,7 @@ def test_they_are_those_of_what_is_drawn(shape):
     assert median(distribution) == pytest.approx(drawn[20_000], rel=0.03, abs=1e-6)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", sliced(SHAPES, 3), ids=str)
 @given(limit=st.floats(0.01, 5))
 def test_the_limited_mean_is_the_area_under_the_tail(shape, limit):
     distribution = Distribution.model_validate(shape)

@@ -43,6 +43,7 @@ def figures(result, channel):
 # ── jitter-under-contention ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 @few_or_many
 def test_any_jitter_spreads_a_herd_and_none_leaves_it_one(replicates):
     kinds = ("none", "full", "equal", "decorrelated")
@@ -75,6 +76,7 @@ def first_opening_s(result, channel):
     return opened["time_s"].min() if len(opened) else None
 
 
+@pytest.mark.thorough
 @few_or_many
 def test_failures_in_a_row_hardly_ever_see_a_brownout_that_a_rate_and_slow_calls_see_within_seconds(replicates):
     noticed_in_a_row = 0
@@ -132,6 +134,7 @@ def busiest_second_after(result, channel, instant_s):
     return asked["start_s"].astype(int).value_counts().max()
 
 
+@pytest.mark.thorough
 @few_or_many
 def test_who_waits_is_late_who_fails_is_lost_and_patience_costs_attempts(replicates):
     for result in results("wait-or-fail", replicates):
@@ -153,6 +156,7 @@ def test_who_waits_is_late_who_fails_is_lost_and_patience_costs_attempts(replica
 # ── budget-against-retry-storm ──────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 @few_or_many
 def test_without_a_budget_a_storm_outlives_its_cause_and_each_kind_of_budget_ends_it(replicates):
     runs = compared(
@@ -175,6 +179,7 @@ def test_without_a_budget_a_storm_outlives_its_cause_and_each_kind_of_budget_end
             assert attempts == pytest.approx(51_000, rel=0.03) if kind == "none" else attempts <= 20_000
 
 
+@pytest.mark.thorough
 @few_or_many
 def test_a_breaker_alone_loses_hardly_any_and_some_are_late_and_a_bulkhead_is_sooner(replicates):
     metrics = ["dead_lettered", "delivery_time_s.p50", "delivery_time_s.p99"]
@@ -219,6 +224,7 @@ def sent_fraction_of_those_who_came(result, channel, start_s, end_s):
     return (rows["outcome"] == "sent").mean()
 
 
+@pytest.mark.thorough
 @few_or_many
 def test_a_collapse_outlives_its_trigger_unless_a_budget_or_a_breaker_ends_it(replicates):
     for result in results("metastable-failure", replicates):
@@ -232,6 +238,7 @@ def test_a_collapse_outlives_its_trigger_unless_a_budget_or_a_breaker_ends_it(re
             assert sent_fraction_of_those_who_came(result, "sms", *window) == 1
 
 
+@pytest.mark.thorough
 @few_or_many
 def test_without_its_trigger_or_without_retries_nothing_stays_collapsed(replicates):
     for sets in (["faults=[]"], ["channels.webhook.retry.max_attempts=1"]):
@@ -242,6 +249,7 @@ def test_without_its_trigger_or_without_retries_nothing_stays_collapsed(replicat
 # ── failover-on-outage ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 @few_or_many
 def test_a_backup_is_worth_what_its_quota_is(replicates):
     path = "channels.email.failover"
@@ -294,6 +302,7 @@ def test_a_copy_cuts_the_tail_better_than_a_timeout_and_a_retry(replicates):
 # ── adaptive-rate-on-429 ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 @few_or_many
 def test_a_rate_that_listens_is_refused_a_hundredth_as_often_and_is_sooner(replicates):
     for result in results("adaptive-rate-on-429", replicates):
@@ -309,6 +318,7 @@ def test_a_rate_that_listens_is_refused_a_hundredth_as_often_and_is_sooner(repli
 # ── push-then-sms ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 @few_or_many
 def test_a_time_limit_is_what_makes_a_fallback_one_in_an_outage(replicates):
     runs = compared(

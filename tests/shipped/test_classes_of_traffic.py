@@ -48,6 +48,7 @@ def test_codes_wait_for_no_more_than_the_quota_alone_the_outage_and_one_open_tim
     assert codes["sent_time_s"]["max"] <= OUTAGE_S + OPEN_S + 60  # and until they have all gone at the pace of resuming
 
 
+@pytest.mark.thorough
 def test_what_the_codes_took_is_what_the_others_wait_for_and_nothing_is_lost():
     classes = simulation.run(simulation.parse(PRIORITY.format(seed=1, rest=9))).summary
     none = simulation.run(

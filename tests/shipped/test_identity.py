@@ -7,6 +7,7 @@ import sys
 from functools import cache
 
 import pytest
+from effort import sliced
 from shipped import SCENARIOS, result_of
 
 import simulation
@@ -18,22 +19,23 @@ import simulation
 print(json.dumps({path: simulation.run(path, sets=["record=aggregates"]).summary for path in sys.argv[1:]}))
 """
 
-each_scenario = pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-a_sixth_or_all = pytest.mark.parametrize(
+each_scenario = pytest.mark.parametrize("path", sliced(SCENARIOS, 4), ids=lambda path: path.stem, scope="module")
+"""Tests of one scenario stand beside one another, so that it is run by one worker."""
+a_twelfth_or_all = pytest.mark.parametrize(
     ("number", "path"),
     [
-        pytest.param(number, path, id=path.stem, marks=[pytest.mark.slow] if number % 6 else [])
+        pytest.param(number, path, id=path.stem, marks=[pytest.mark.slow] if number % 12 != 4 else [])
         for number, path in enumerate(SCENARIOS)
     ],
 )
-"""Every sixth scenario, and the others with `-m slow`."""
+"""Every twelfth scenario from the fifth on, and the others with `-m slow`."""
 
 
 @cache
 def figures_alone_in_a_process(remainder):
     """The summaries of runs that keep figures only; the digest is of the whole history all the same."""
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    command = [sys.executable, "-c", SUMMARIES, *map(str, SCENARIOS[remainder::6])]
+    command = [sys.executable, "-c", SUMMARIES, *map(str, SCENARIOS[remainder::12])]
     return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
@@ -42,17 +44,21 @@ def test_there_are_scenarios_to_test():
 
 
 @pytest.mark.integration
-@a_sixth_or_all
+@a_twelfth_or_all
 def test_a_process_with_another_hash_seed_has_equal_digests(number, path):
-    assert figures_alone_in_a_process(number % 6)[str(path)]["digest"] == result_of(path).summary["digest"]
+    assert figures_alone_in_a_process(number % 12)[str(path)]["digest"] == result_of(path).summary["digest"]
 
 
 @pytest.mark.parametrize(
     ("path", "share"),
-    [
-        *(pytest.param(path, 0.5, id=f"{path.stem}, half") for path in SCENARIOS[1::6]),
-        *(pytest.param(path, 1, id=path.stem, marks=pytest.mark.slow) for path in SCENARIOS),
-    ],
+    sliced(
+        [
+            *(pytest.param(path, 0.5, id=f"{path.stem}, half") for path in SCENARIOS[1::6]),
+            *(pytest.param(path, 1, id=path.stem, marks=pytest.mark.slow) for path in SCENARIOS),
+        ],
+        5,
+        2,
+    ),
 )
 def test_trio_under_mock_clock_has_the_history_of_the_simulated_run(path, share):
     """Some over half of their time, where most faults have come and gone; with `-m slow` all over all of it."""
@@ -71,9 +77,9 @@ def test_what_is_accepted_is_accounted_for(path):
 
 
 @pytest.mark.integration
-@a_sixth_or_all
+@a_twelfth_or_all
 def test_figures_alone_have_the_same_digest_and_counts(number, path):
-    figures_only = figures_alone_in_a_process(number % 6)[str(path)]
+    figures_only = figures_alone_in_a_process(number % 12)[str(path)]
     full = result_of(path).summary
     assert figures_only["digest"] == full["digest"]
     for key, value in full.items():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from effort import sliced
 from shipped import SCENARIOS, WITHOUT, broken, result_of, without
 
 import simulation
@@ -34,6 +35,7 @@ MEANT = {"github-webhooks-2024": ["breaker-shared-by-hosts"]}
 """What the linter finds in them, and is what they are about."""
 
 each_incident = pytest.mark.parametrize("name", INCIDENTS)
+each_that_is_run = pytest.mark.parametrize("name", sliced(INCIDENTS, 2))
 
 
 def test_there_are_eight():
@@ -59,7 +61,7 @@ def test_the_linter_finds_only_what_is_meant(name):
     assert [finding.rule for finding in lint_scenario(load(INCIDENTS[name]))] == MEANT.get(name, [])
 
 
-@each_incident
+@each_that_is_run
 def test_its_expectations_hold(name):
     summary = result_of(INCIDENTS[name]).summary
     assert broken(summary) == {}
@@ -81,6 +83,6 @@ def test_its_expectations_hold_with_other_seeds_too(name, seed):
     assert broken(simulation.run(INCIDENTS[name], seed=seed).summary) == {}
 
 
-@pytest.mark.parametrize(("name", "sets", "fails"), without(INCIDENTS))
+@pytest.mark.parametrize(("name", "sets", "fails"), sliced(without(INCIDENTS), 4))
 def test_an_expectation_fails_when_what_it_is_about_goes_away(name, sets, fails):
     assert fails <= broken(simulation.run(INCIDENTS[name], sets=sets).summary).keys()

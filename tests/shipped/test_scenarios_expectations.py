@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from effort import sliced
 from shipped import SCENARIOS as PATHS, broken, result_of, without
 
 import simulation
@@ -13,6 +14,7 @@ SCHEMA = SCENARIOS["steady-state"].with_name("scenario.schema.json")
 OTHER_SEEDS = (101, 102, 103)
 
 each_scenario = pytest.mark.parametrize("name", SCENARIOS)
+each_that_is_run = pytest.mark.parametrize("name", sliced(SCENARIOS, 2), scope="module")
 
 
 def summary_of(name):
@@ -28,12 +30,12 @@ def test_it_says_what_it_shows_and_expects_something(name):
     assert len(scenario.expect) >= 2
 
 
-@each_scenario
+@each_that_is_run
 def test_it_is_small_enough_to_be_run_again_and_again(name):
     assert 5_000 <= summary_of(name)["accepted"] <= 30_000
 
 
-@each_scenario
+@each_that_is_run
 def test_its_expectations_hold(name):
     assert broken(summary_of(name)) == {}
 
@@ -41,7 +43,7 @@ def test_its_expectations_hold(name):
 @pytest.mark.parametrize(
     ("name", "seed"),
     [
-        pytest.param(name, seed, marks=[pytest.mark.slow] if number % 4 or seed > OTHER_SEEDS[0] else [])
+        pytest.param(name, seed, marks=[pytest.mark.slow] if number % 12 or seed > OTHER_SEEDS[0] else [])
         for number, name in enumerate(SCENARIOS)
         for seed in OTHER_SEEDS
     ],
@@ -52,9 +54,9 @@ def test_its_expectations_hold_with_other_seeds_too(name, seed):
     assert summary["digest"] != summary_of(name)["digest"]
 
 
-@pytest.mark.parametrize(("name", "sets", "fails"), without(SCENARIOS, every=2))
+@pytest.mark.parametrize(("name", "sets", "fails"), without(SCENARIOS, every=9))
 def test_an_expectation_fails_when_what_it_is_about_goes_away(name, sets, fails):
-    """The first change of every other scenario, which is of what it is about; with `-m slow` all of them."""
+    """The first change of every ninth scenario, which is of what it is about; with `-m slow` all of them."""
     assert fails <= broken(simulation.run(SCENARIOS[name], sets=sets, invariants=[]).summary).keys()
 
 

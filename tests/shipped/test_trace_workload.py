@@ -34,6 +34,7 @@ def test_it_accepts_exactly_as_many_as_the_file_counts(counts_file):
     assert result.summary["channels"]["email"]["accepted"] == total
 
 
+@pytest.mark.thorough
 def test_it_is_replayed_whole_though_everything_else_stops_at_the_duration(counts_file):
     path, total = counts_file
     trace = f"workload.0.arrivals={{trace: {{file: {path}, column: value, every: 5m}}}}"
@@ -45,6 +46,7 @@ def test_it_is_replayed_whole_though_everything_else_stops_at_the_duration(count
     assert result.notifications.query("channel == 'email'")["requested_at_s"].max() > 13 * 86400
 
 
+@pytest.mark.thorough
 def test_the_flat_form_of_a_trace_is_the_same(counts_file):
     path, total = counts_file
     trace = f"workload.0.arrivals={{trace: {path}, column: value, every: 5m}}"

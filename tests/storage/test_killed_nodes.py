@@ -15,6 +15,7 @@ from random import Random
 
 import psycopg
 import pytest
+from effort import thorough
 
 from actors.storage.postgres.store import PostgresStore
 
@@ -114,7 +115,8 @@ def _wait_until_taken_over(database: str) -> None:
             time.sleep(0.1)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("kills", [1, thorough(2), pytest.param(50, marks=pytest.mark.slow)])
 async def test_what_a_killed_node_had_is_sent_by_the_other_and_nothing_else_comes_twice(kills, dsn):
     random, nodes = Random(kills), [Node(dsn, 0), Node(dsn, 1)]
     for node in nodes:

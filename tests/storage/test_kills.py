@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from effort import thorough
 
 from actors.storage.sqlite.store import SqliteStore
 
@@ -64,7 +65,7 @@ def live(store: Path, ledger: Ledger, process: int, lines: int | None, notificat
     ledger.process_ended()
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, thorough(3), pytest.param(50, marks=pytest.mark.slow)])
 async def test_nothing_accepted_is_lost_and_only_what_was_in_flight_comes_twice(kills, tmp_path):
     path, ledger, random = tmp_path / "store.db", Ledger(), Random(kills)
     for process in range(kills):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from effort import sliced
 from service_parts import opened_store
 
 from actors.domain.notification_state import state_of
@@ -64,6 +65,7 @@ async def check_redriven_once(path: str) -> None:
     assert {(entry.by, entry.why) for entry in trail} == {(None, "the circuit breaker has closed")}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", ONE, indirect=True)
 async def test_an_endpoint_is_disabled_over_kills_until_an_order_or_one_success(path):
     with killed("endpoint", path, "down") as said:
@@ -105,7 +107,7 @@ async def test_a_scheduled_one_survives_a_kill_and_goes_at_its_instant_and_a_can
     assert open_ids == ["later"]
 
 
-@pytest.mark.parametrize("path", BOTH, indirect=True)
+@pytest.mark.parametrize("path", sliced(BOTH, 2), indirect=True)
 async def test_letters_of_an_outage_are_redriven_by_the_processes_after_it(path):
     assert taken_until_dead(path, "down") == []
     first = taken_until_dead(path, "up-slowly")
@@ -114,6 +116,7 @@ async def test_letters_of_an_outage_are_redriven_by_the_processes_after_it(path)
     await check_redriven_once(path)
 
 
+@pytest.mark.thorough
 async def test_another_node_goes_on_where_one_has_died_in_the_midst_of_redriving(dsn):
     """What is redriven one after the other is at no node while it waits for its turn: nothing is taken over."""
     with subprocess.Popen(argv("redriving", dsn, "beside", "two"), stdout=subprocess.PIPE, text=True) as other:

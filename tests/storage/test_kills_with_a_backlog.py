@@ -95,6 +95,7 @@ async def check_ended(path: str, notification_ids: set[str]) -> None:
             assert await store.recall(notification_id, time.time_ns()) is not None, notification_id
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("nodes", "kills", "backlog"),
     [

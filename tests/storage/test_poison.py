@@ -33,6 +33,7 @@ def live(store: str, notifications: int, *poison: str) -> list[str]:
     return subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=120, check=False).stdout.splitlines()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("poisons", "poison"),
     [
@@ -137,6 +138,7 @@ async def die_twice(dsn):
         await two.mark("c", alone=True)()
 
 
+@pytest.mark.thorough
 async def test_a_process_that_ends_by_itself_leaves_nothing_to_be_careful_with(tmp_path):
     path = tmp_path / "store.db"
     assert live(str(path), 5)[-1] == "quiet"

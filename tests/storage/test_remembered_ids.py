@@ -383,6 +383,7 @@ def fill(path: Path, count: int) -> None:
     sql.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 async def test_many_remembered_ids_cost_little_at_the_start(count, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from effort import sliced
 from trio.testing import MockClock
 
 from actors import Foreseen, Notifier, SendNotification, Sent, SqliteStore, Transient
@@ -40,7 +41,7 @@ class Killed(Exception):
     """Ends a process without a drain."""
 
 
-@pytest.mark.parametrize("restarts", [0, 3])
+@pytest.mark.parametrize("restarts", sliced([0, 3], 2))
 def test_a_restart_in_an_outage_does_not_send_all_that_waits_at_once(tmp_path: Path, restarts: int) -> None:
     path = tmp_path / "notifications.sqlite"
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 import trio
+from effort import examples
 from hypothesis import HealthCheck, given, settings, strategies as st
 from shelves import change, command, event_of, suppression
 
@@ -204,7 +205,7 @@ async def test_a_fallback_that_a_node_of_the_release_before_has_accepted_serves_
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["change", "commit", "roll back", "look"])), max_size=25)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_every_change_is_seen_by_the_first_look_after_its_commit_and_by_no_other(dsn, steps):
     """However the transactions of several writers overlap, one of them a stranger's that stays open."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 from console_command import app
+from effort import examples
 from hypothesis import HealthCheck, given, settings, strategies as st
 from shelves import EPOCH_NS, command, event_of
 from typer.testing import CliRunner
@@ -390,7 +391,7 @@ def sound_or_nothing(path: Path) -> None:
         assert each == originals[notification_id]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=4))
 def test_bytes_that_are_others_are_told_in_a_line_or_change_nothing_that_is_sent(sound, changes, caplog):
     content = bytearray(sound.read_bytes())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+from effort import examples
 from hypothesis import HealthCheck, given, settings, strategies as st
 from shelves import (
     EPOCH_NS,
@@ -369,7 +370,7 @@ def on_disk(request) -> str:
     return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(history=histories())
 def test_a_store_on_disk_answers_as_one_in_memory_does(on_disk, history):
     async def compare() -> None:

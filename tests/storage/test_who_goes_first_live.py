@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from effort import sliced
 from smtp_servers import Script, mail_server
 
 pytestmark = pytest.mark.integration
@@ -48,8 +49,9 @@ def subjects(script: Script) -> list[str]:
     return [str(mail["Subject"]) for mail in list(script.mails)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("waiting", [300, pytest.param(10_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
+@pytest.mark.parametrize("kind", sliced(["SQLite", "PostgreSQL"], 2))
 def test_a_critical_one_overtakes_all_that_wait_and_a_kill_changes_no_order(kind, waiting, tmp_path, request):
     store = str(tmp_path / "waiting.db") if kind == "SQLite" else request.getfixturevalue("dsn")
     script = Script()

@@ -60,6 +60,7 @@ def test_what_is_found_meets_the_expectations_and_is_in_the_text():
     assert simulation.run(found).summary["expectations"][0]["holds"]
 
 
+@pytest.mark.thorough
 def test_the_best_so_far_is_there_when_it_is_stopped():
     told = []
     with pytest.raises(RunCancelled):
@@ -75,11 +76,13 @@ def test_the_best_so_far_is_there_when_it_is_stopped():
     assert re.search(r"the best so far has: attempts [\d.]+, not confirmed", page)
 
 
+@pytest.mark.thorough
 def test_settings_that_cannot_be_bettered_stay():
     *_, last = searched(TEXT.replace("failure_rate: 50%", "failure_rate: 0%"))
     assert (last["result"]["is_found"], last["rows"], last["tuned"]) == (True, [], None)
 
 
+@pytest.mark.thorough
 def test_what_is_better_by_less_than_a_hundredth_is_not_offered():
     text = TEXT.replace("failure_rate: 50%", "failure_rate: 5%").replace("dead_lettered == 0", "dead_lettered < 10")
     *progress, last = searched(text, "delivery_time_s.p50")
@@ -121,6 +124,7 @@ def test_a_search_is_cancelled_between_two_runs():
     assert len(told) == 3
 
 
+@pytest.mark.thorough
 def test_a_worker_tells_it_in_words():
     lines = []
     asked = {"do": "search", "text": TEXT, "filename": "x.yaml", "metric": "dead_lettered", "channel": "email"}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from shipped import SCENARIOS
 
@@ -84,7 +85,7 @@ def put(data, path, value):
         max_size=6,
     )
 )
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_edits_change_the_values_that_they_name_and_keep_all_comments(edits):
     text, wanted = TEXT, yaml.load(TEXT, yaml.BaseLoader)
     for path, value in edits:
@@ -95,7 +96,7 @@ def test_edits_change_the_values_that_they_name_and_keep_all_comments(edits):
 
 
 @given(st.permutations(sorted(VALUES)))
-@settings(max_examples=3)
+@settings(max_examples=examples(3))
 def test_a_text_that_is_edited_parses_to_the_changed_scenario(paths):
     text = TEXT
     for path in paths:
@@ -127,7 +128,7 @@ FAULT = "{channel: email, at: 7m, for: 1m, hang: true}"
 
 
 @given(st.lists(st.integers(min_value=-1, max_value=3), max_size=6))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_faults_come_and_go_and_all_else_stays(steps):
     """-1 adds one, another number takes that one out."""
     text, wanted = TEXT, yaml.load(TEXT, yaml.BaseLoader)

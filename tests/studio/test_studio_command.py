@@ -37,6 +37,7 @@ def test_it_serves_until_it_is_interrupted(tmp_path):
     assert url.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.thorough
 def test_a_port_that_is_taken_and_a_file_that_is_not_there_are_said(tmp_path):
     (tmp_path / "one.yaml").write_text(SCENARIO)
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -450,6 +450,7 @@ def compare_and_keep(browser: Studio, folder) -> None:
     browser.check()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "size", [pytest.param(DESK, id="desk"), pytest.param(PHONE, id="phone", marks=pytest.mark.slow)]
 )
@@ -468,6 +469,7 @@ async def test_a_scenario_is_changed_watched_compared_and_kept(folder, tmp_path,
         await trio.to_thread.run_sync(in_browser, address, tmp_path, size, use)
 
 
+@pytest.mark.thorough
 async def test_a_node_is_looked_at_alone(folder, tmp_path, monkeypatch):
     def use(browser):
         def waiting() -> int:
@@ -509,6 +511,7 @@ async def test_a_node_is_looked_at_alone(folder, tmp_path, monkeypatch):
         await trio.to_thread.run_sync(in_browser, address, tmp_path, DESK, use)
 
 
+@pytest.mark.thorough
 async def test_a_long_run_is_drawn_cancelled_and_survives_its_worker(folder, tmp_path, monkeypatch):
     def use(browser):
         browser.open("/edit?file=long.yaml")

@@ -330,13 +330,15 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body"), ODD, ids=[f"{number}{path}" for number, (path, _) in enumerate(ODD)])
-async def test_nothing_that_is_sent_is_a_fault_of_the_server(path, body, monkeypatch, folder):
+async def test_nothing_that_is_sent_is_a_fault_of_the_server(monkeypatch, folder):
+    faults = []
     async with serving(monkeypatch, folder) as client:
         await client.come_in()
-        status, _, text = await client.request("POST", path, body)
-        assert status in (200, 400)
-        assert "Traceback" not in text
+        for number, (path, body) in enumerate(ODD):
+            status, _, text = await client.request("POST", path, body)
+            if status not in (200, 400) or "Traceback" in text:
+                faults.append((number, path, status, text[-500:]))
+    assert faults == []
     assert not (folder / "new.yaml").exists()
 
 

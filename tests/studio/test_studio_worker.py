@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from effort import sliced
 from shipped import SCENARIOS
 
 import simulation
@@ -63,7 +64,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "duration", "most"), RUNS, ids=[f"{name}-{most}" for name, _, most in RUNS])
+@pytest.mark.parametrize(("name", "duration", "most"), sliced(RUNS, 3))
 def test_frames_come_to_what_the_summary_says(monkeypatch, name, duration, most):
     monkeypatch.setattr(series, "MOST", most)
     monkeypatch.setattr("simulation.studio.worker.FRAME_S", 0)  # a frame for every chunk
@@ -104,7 +105,7 @@ def test_what_breakers_do_is_said_without_words_from_inside():
     assert not any("(" in text for text in texts)
 
 
-@pytest.mark.parametrize("name", ["deploy-during-outage", "limit-on-twelve-nodes"])
+@pytest.mark.parametrize("name", sliced(["deploy-during-outage", "limit-on-twelve-nodes"], 2))
 def test_the_curves_of_nodes_add_up_to_those_of_their_channel(name):
     """Also where a node that goes hands over what waits at it, at the very end of a bucket too."""
     text, worker = text_of(name, "6m"), Worker(list, lambda: False)
@@ -138,6 +139,7 @@ def test_the_nodes_of_a_large_fleet_are_counted_together():
     assert check(text, "x.yaml")["nodes"] == 1
 
 
+@pytest.mark.thorough
 def test_who_is_behind_a_curve_is_as_many_as_it_shows():
     text, found = text_of("provider-outage", "3m"), []
     worker = Worker(found.append, lambda: False)
@@ -228,6 +230,7 @@ def test_an_expectation_has_one_panel():
     assert [tuple(shown_at(each).values()) for each in scenario.expect] == list(wanted.values())
 
 
+@pytest.mark.thorough
 def test_a_comparison_is_that_of_the_command():
     text = text_of("provider-outage", "1m")
     other = edited(text, ("channels", "push", "retry", "max_attempts"), "1")
@@ -295,6 +298,7 @@ def test_the_first_picture_comes_before_a_chunk_is_complete():
         assert sum(sum(rows["arrived"]) for channel, rows in line["rows"].items() if channel) > 0
 
 
+@pytest.mark.thorough
 def test_the_setting_that_matters_most_comes_first():
     text = """\
 duration: 20s

@@ -320,6 +320,7 @@ def test_scenarios_of_the_project_are_tests() -> None:
     assert files == {str(path.relative_to(ROOT)) for path in (ROOT / "scenarios").rglob("*.yaml")}
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pytester) -> None:
     pytester.makepyfile(
@@ -339,6 +340,7 @@ def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pyteste
 # ── what a chart shows of other metrics ─────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 def test_a_figure_of_a_channel_shows_the_series_and_faults_of_that_channel(pytester: Pytester) -> None:
     pytester.makefile(".yaml", two=TWO_CHANNELS)
     result = run(pytester)
@@ -359,6 +361,7 @@ def test_a_figure_of_a_channel_shows_the_series_and_faults_of_that_channel(pytes
     assert "wanted       other than 7,200" in shown(result, "accepted")
 
 
+@pytest.mark.thorough
 def test_a_run_that_keeps_no_rows_shows_all_channels_and_says_so(pytester: Pytester) -> None:
     pytester.makefile(".yaml", two=TWO_CHANNELS.replace("record: full", "record: aggregates"))
     result = run(pytester, "-k", "channels.sms")
@@ -391,6 +394,7 @@ def test_metrics_of_an_entry_or_a_class_and_of_a_fault_show_their_series(pyteste
     assert [line.split()[:2] for line in shown(result, paths[2])[7:9]] == [["in", "flight"], ["sent", "per"]]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     [

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from effort import sliced
 
 from simulation.testing import pytest_plugin
 
@@ -29,8 +30,10 @@ def packages(folder: Path, *names: str) -> None:
         (folder / name / "__init__.py").write_text("mine = 1\n")
 
 
-@pytest.mark.parametrize("names", [("simulation", "actors"), ("simulation",), ("actors",)], ids=" and ".join)
-def test_a_project_has_folders_of_these_names(tmp_path: Path, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "names", sliced([["simulation", "actors"], ["simulation"], ["actors"]], 3, 1), ids=" and ".join
+)
+def test_a_project_has_folders_of_these_names(tmp_path: Path, names: list[str]) -> None:
     packages(tmp_path, *names)
     aside = [f"retrylab: stands aside, {names[0]} is {tmp_path / names[0]}"]
     assert ended(tmp_path) == (pytest.ExitCode.NO_TESTS_COLLECTED, aside)
@@ -38,6 +41,7 @@ def test_a_project_has_folders_of_these_names(tmp_path: Path, names: tuple[str, 
     assert ended(tmp_path, "-p", "no:cacheprovider") == (pytest.ExitCode.OK, aside)
 
 
+@pytest.mark.thorough
 def test_it_stands_aside_in_every_process_of_xdist(tmp_path: Path) -> None:
     packages(tmp_path, "simulation")
     (tmp_path / "test_one.py").write_text(MINE)
@@ -45,12 +49,14 @@ def test_it_stands_aside_in_every_process_of_xdist(tmp_path: Path) -> None:
     assert ended(tmp_path, "-n", "2") == (pytest.ExitCode.OK, aside)
 
 
+@pytest.mark.thorough
 def test_a_module_of_that_name(tmp_path: Path) -> None:
     (tmp_path / "simulation.py").write_text("mine = 1\n")
     (tmp_path / "test_one.py").write_text(MINE)
     assert ended(tmp_path) == (0, [f"retrylab: stands aside, simulation is {tmp_path / 'simulation.py'}"])
 
 
+@pytest.mark.thorough
 def test_a_package_that_is_found_only_by_pytests_settings(tmp_path: Path) -> None:
     packages(tmp_path / "src", "simulation")
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = src\n")
@@ -58,12 +64,14 @@ def test_a_package_that_is_found_only_by_pytests_settings(tmp_path: Path) -> Non
     assert ended(tmp_path) == (0, [f"retrylab: stands aside, simulation is {tmp_path / 'src' / 'simulation'}"])
 
 
+@pytest.mark.thorough
 def test_a_package_of_tests_of_that_name(tmp_path: Path) -> None:
     packages(tmp_path / "tests", "simulation")
     (tmp_path / "tests" / "simulation" / "test_one.py").write_text(MINE)
     assert ended(tmp_path) == (0, [])
 
 
+@pytest.mark.thorough
 def test_folders_that_are_no_packages_hide_nothing(tmp_path: Path) -> None:
     for name in ("simulation", "actors"):
         (tmp_path / name).mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from effort import examples, sliced
 from hypothesis import HealthCheck, Phase, find, given, settings, strategies as st
 
 import simulation
@@ -26,7 +27,7 @@ channels: {email: {retry: {max_attempts: 2}}}
 SEARCH = settings(max_examples=400, deadline=None, database=None)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(scenarios(SWARM))
 def test_what_is_drawn_is_a_file_and_breaks_nothing(scenario):
     assert parse(write(scenario), str(SWARM)) == scenario
@@ -59,7 +60,7 @@ def test_a_schedule_shrinks_to_the_deviations_that_are_needed():
     assert found.deviations == ((7, 1),)
 
 
-@pytest.mark.parametrize("key", [key for key in FAULT_KEYS if key not in FLEET_FAULT_KEYS])
+@pytest.mark.parametrize("key", sliced([key for key in FAULT_KEYS if key not in FLEET_FAULT_KEYS], 4))
 def test_every_fault_is_drawn(key):
     assert key in first(faults(["sms"]), lambda fault: key in fault.injects).injects
 
@@ -79,11 +80,15 @@ def test_each_part_by_itself(data):
     assert orders[-1].breaker in (None, "close"), "no operation leaves a breaker forced open"
 
 
+@pytest.mark.thorough
 def test_a_failing_property_keeps_its_smallest_case(tmp_path):
     # As many as it takes to find one: which come first depends on the modules that other tests have imported, whose
     # constants Hypothesis tries.
     @settings(
-        phases=[Phase.generate, Phase.shrink], max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck)
+        phases=[Phase.generate, Phase.shrink],
+        max_examples=1000,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(scenarios(parse(PAIR)))
     def nothing_is_dead_lettered(scenario):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+from effort import sliced
 from http_servers import HANG, Reply, http_server
 from smtp_servers import Script, mail_server
 
@@ -69,12 +70,15 @@ async def burst(
 
 @pytest.mark.parametrize(
     ("size", "takes", "patience", "settings"),
-    [
-        (100, 0.1, 0.5, {}),
-        (100, 0.1, 0.5, {"max_in_flight": 40, "timeout": 2}),
-        (100, 0.1, 0.5, {"max_in_flight": None, "circuit_breaker": {"failure_threshold": 1}}),
-        pytest.param(2000, 0.05, 5, {}, marks=pytest.mark.slow),
-    ],
+    sliced(
+        [
+            (100, 0.1, 0.5, {}),
+            (100, 0.1, 0.5, {"max_in_flight": 40, "timeout": 2}),
+            (100, 0.1, 0.5, {"max_in_flight": None, "circuit_breaker": {"failure_threshold": 1}}),
+            pytest.param(2000, 0.05, 5, {}, marks=pytest.mark.slow),
+        ],
+        3,
+    ),
 )
 async def test_mails_at_once_to_a_server_with_four_connections(size, takes, patience, settings):
     """Each case has to wait for longer than the `connect_timeout`, which was a failure of the provider."""

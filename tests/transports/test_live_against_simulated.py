@@ -103,6 +103,7 @@ def prediction():
     return simulation.predict(SCENARIOS / "short.yaml", SHORT)
 
 
+@pytest.mark.thorough
 def test_a_live_run_is_as_predicted(prediction):
     summary = at_the_mock_clock()
     assert summary["runtime"] == "live"
@@ -110,6 +111,7 @@ def test_a_live_run_is_as_predicted(prediction):
     assert prediction.surprises(summary) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("sets", "figure"), [(NO_RETRIES, "sent_fraction"), (NO_BREAKER, "retry_amplification")])
 def test_a_live_run_with_another_setting_is_not(sets, figure, prediction):
     surprises = prediction.surprises(at_the_mock_clock(sets))

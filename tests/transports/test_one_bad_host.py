@@ -11,6 +11,7 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from effort import sliced
 from loopback_hosts import clock, hosts_on_loopback
 
 from actors import Notifier, SendNotification, WebhookProvider, WebPushProvider
@@ -95,7 +96,7 @@ def those_later(usual: dict[str, float], now: dict[str, float]) -> list[str]:
     return [name for name in usual if now[name] > 1.05 * usual[name] + TAKES]
 
 
-@pytest.mark.parametrize("size", [120, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", sliced([120, pytest.param(1000, marks=pytest.mark.slow)], 2))
 @pytest.mark.parametrize("channel", [WEBHOOK, PUSH])
 def test_nobody_else_is_later(channel, size):
     names = [f"host-{number}.example" for number in range(size)]
@@ -112,6 +113,7 @@ def test_nobody_else_is_later(channel, size):
     assert max(now.values()) <= 1.05 * max(usual.values()) + TAKES
 
 
+@pytest.mark.thorough
 def test_with_one_breaker_for_all_they_would_be():
     names = [f"host-{number}.example" for number in range(120)]
     usual, now = (sent_after(WEBHOOK, each, circuit_breaker={"per": "channel"})[0] for each in (names, [*BAD, *names]))

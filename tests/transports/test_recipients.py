@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+from effort import examples
 from hypothesis import example, given, settings, strategies as st
 from provider_attempts import first_attempt
 
@@ -257,7 +258,7 @@ EMAIL, WEBHOOK, SMS = EmailProvider(MAIL_SERVER), WebhookProvider(SIGNED), SmsPr
     [(EMAIL, "email", "ann@"), (WEBHOOK, "webhook", "https://"), (SMS, "sms", "+")],
     ids=["email", "webhook", "sms"],
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @example(text="example.com", begins=True)
 @given(text=PARTS, begins=st.booleans())
 def test_a_problem_is_known_before_exactly_where_the_transport_would_refuse(provider, channel, begin, text, begins):

@@ -92,6 +92,7 @@ async def pushed(subscription: dict[str, Any], **more: Any) -> Any:
         return await outcome_of(provider, command, wanted_for=60)
 
 
+@pytest.mark.thorough
 async def test_a_browser_shows_what_was_pushed(browsers: Browsers) -> None:
     subscription = browsers.subscribe(public(VAPID))
     assert type(await pushed(subscription, subject="Order 17")) is Sent

@@ -4,24 +4,28 @@ import subprocess
 import sys
 
 import pytest
+from effort import sliced
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize(
     ("module", "missing", "wanted"),
-    [
-        ("actors.transports.webhook", "httpcore2", "live"),
-        ("actors.transports.network_guard", "httpcore2", "live"),
-        ("actors.transports.sms", "httpx2", "live"),
-        ("actors.transports.sms", "phonenumbers", "live"),
-        ("actors.transports.push", "cryptography", "live"),
-        ("actors.transports.webpush", "http_ece", "live"),
-        ("actors.transports.webpush", "py_vapid", "live"),
-        ("actors.storage.postgres.store", "psycopg", "postgres"),
-        ("actors.service.observability.metrics", "prometheus_client", "service"),
-        ("simulation.testing.strategies", "hypothesis", None),
-    ],
+    sliced(
+        [
+            ("actors.transports.webhook", "httpcore2", "live"),
+            ("actors.transports.network_guard", "httpcore2", "live"),
+            ("actors.transports.sms", "httpx2", "live"),
+            ("actors.transports.sms", "phonenumbers", "live"),
+            ("actors.transports.push", "cryptography", "live"),
+            ("actors.transports.webpush", "http_ece", "live"),
+            ("actors.transports.webpush", "py_vapid", "live"),
+            ("actors.storage.postgres.store", "psycopg", "postgres"),
+            ("actors.service.observability.metrics", "prometheus_client", "service"),
+            ("simulation.testing.strategies", "hypothesis", None),
+        ],
+        4,
+    ),
 )
 def test_an_import_without_the_extra_says_which_one_to_install(module, missing, wanted):
     # None among the modules is one that cannot be imported.

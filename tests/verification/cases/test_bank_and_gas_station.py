@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 
 import simulation
@@ -27,7 +28,7 @@ CUSTOMERS = st.tuples(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(CUSTOMERS, min_size=1, max_size=8))
 def test_other_customers_of_the_bank_are_served_and_leave_as_they_should(customers):
     validation = simulation.validate([bank_renege(customers)])

@@ -48,6 +48,7 @@ LONG = ("metastable", "retry-growth", "token-bucket")
 """Cases whose exact experiments take some seconds; `test_formulas` has some of small sizes."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("cases", "at_least"),
     [
@@ -151,6 +152,7 @@ def test_disciplines():
         assert states == pytest.approx(published, rel=1e-12)
 
 
+@pytest.mark.thorough
 def test_the_square_of_the_sojourn_tells_sharing_from_waiting():
     """The means are the same, so that alone would not show which of the two a provider does."""
     experiment = processor_sharing([(3, 6)], []).experiments[0]

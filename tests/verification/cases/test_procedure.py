@@ -180,6 +180,7 @@ def test_neighbours_of_which_few_are_expected_are_taken_together():
     assert verdict(geometric, Frequencies(name="x", distribution="geometric", shares=shares)) is Verdict.HOLDS
 
 
+@pytest.mark.thorough
 def test_a_right_simulator_is_hardly_ever_found_to_be_wrong():
     """At 0.001 for each validation, 100 of them; and the intervals have been stopped where they looked narrow."""
     quantity = Mean(name="x", target=10.0, within=0.04)

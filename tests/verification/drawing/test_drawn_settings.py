@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
@@ -34,7 +35,7 @@ def paths(value, prefix=()):
             yield from paths(child, (*prefix, key))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 10**6))
 def test_what_is_drawn_is_a_scenario_that_can_be_read(seed):
     drawn = draw_settings(SWARM, Random(seed), Random(-seed))
@@ -64,6 +65,7 @@ def test_every_setting_of_a_channel_is_drawn_and_few_changes_are_refused():
         assert set(known_keys(model)) - {"shared", "share_latency"} <= set(seen), model  # which are drawn with nodes
 
 
+@pytest.mark.thorough
 def test_top_level_settings_are_drawn():
     drawn = [draw_settings(SWARM, Random(seed)).scenario for seed in range(60)]
     for key in ("remember_ids", "max_pending", "dead_letters", "quiet_hours", "channels"):
@@ -73,6 +75,7 @@ def test_top_level_settings_are_drawn():
     assert any(each.dead_letters != DeadLettersConfig() for each in drawn)
 
 
+@pytest.mark.thorough
 def test_classes_tenants_and_orders_are_drawn_in_half_of_the_cases_and_leave_all_else_as_it_is():
     plain = [draw_settings(SWARM, Random(seed)).scenario for seed in range(40)]
     drawn = [draw_settings(SWARM, Random(seed), Random(-seed)).scenario for seed in range(40)]
@@ -92,6 +95,7 @@ def test_classes_tenants_and_orders_are_drawn_in_half_of_the_cases_and_leave_all
         )
 
 
+@pytest.mark.thorough
 def test_settings_that_act_together_are_drawn_together():
     drawn = [draw_settings(SWARM, Random(seed), Random(seed + 1)).scenario for seed in range(40)]
     channels = [each.channel_config(channel) for each in drawn for channel in each.channels_used]
@@ -135,6 +139,7 @@ def test_values_are_at_the_edges():
     assert max(float(each.removesuffix("s")) for each in durations if each[-1] == "s" and "m" not in each) <= LONGEST_S
 
 
+@pytest.mark.thorough
 def test_half_of_the_cases_have_drawn_settings_and_the_others_stay_as_they_were():
     kinds = {seed: drawn_case(SWARM, seed).settings is not None for seed in range(60)}
     assert 15 <= sum(kinds.values()) <= 45

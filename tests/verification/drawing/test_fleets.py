@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from comparable import comparable
+from effort import sliced
 from fleets import as_fleet, at_odds, cut_off
 
 import simulation
@@ -38,7 +39,9 @@ def test_nodes_at_odds_see_different_outages_and_some_go_for_good():
     assert at_odds(fleet(7), 7) == at_odds(fleet(7), 7)
 
 
-@pytest.mark.parametrize(("change", "seed"), [*product([at_odds], [1, 7, 13, 175]), *product([cut_off], [1, 6, 12])])
+@pytest.mark.parametrize(
+    ("change", "seed"), sliced([*product([at_odds], [1, 7, 13, 175]), *product([cut_off], [1, 6, 12])], 3)
+)
 def test_nothing_breaks_where_nodes_are_at_odds_or_do_not_reach_the_store(change, seed):
     simulation.run(change(comparable(fleet(seed)), seed), invariants="all")
 
@@ -58,7 +61,7 @@ def test_breakers_are_shared_in_every_way():
     assert len({config.share_latency for config in configs if config.shared != "none"}) > 2
 
 
-@pytest.mark.parametrize("seed", [*range(9), 32, 37, 455])  # in the last three something broke once
+@pytest.mark.parametrize("seed", sliced([*range(9), 32, 37, 455], 4))  # in the last three something broke once
 def test_nothing_breaks(seed):
     simulation.run(fleet(seed), invariants="all")
 

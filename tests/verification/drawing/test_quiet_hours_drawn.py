@@ -24,6 +24,7 @@ def test_it_is_a_file_that_can_be_read(seed):
     assert parse(write(found)) == found
 
 
+@pytest.mark.thorough
 def test_some_come_back_from_the_bounds_of_their_tenant(monkeypatch):
     back = []
     requeue = Handler._requeue

@@ -27,6 +27,7 @@ def configs_of(scenarios):
     return [each.channel_config(channel) for each in scenarios for channel in each.channels_used]
 
 
+@pytest.mark.thorough
 def test_some_have_an_account_that_channels_share(cases):
     of_it = [
         [config.quota is not None and config.quota.account == ACCOUNT for config in configs_of([each])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from effort import thorough
 
 import simulation
 from actors.errors import InvariantBreach
@@ -20,13 +21,14 @@ from simulation.verification.laws.limits import Bulkhead
 DISCIPLINES = Path(__file__).with_name("disciplines.yaml")
 
 
-@pytest.mark.parametrize("seeds", [30, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seeds", [8, thorough(30), pytest.param(600, marks=pytest.mark.slow)])
 def test_no_case_breaks_an_invariant(seeds):
     exploration = explore(DISCIPLINES, seeds=seeds)
     assert exploration.failure is None
     assert exploration.cases == seeds
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seeds", [range(8), pytest.param(range(8, 150), marks=pytest.mark.slow)])
 def test_every_case_has_the_same_history_on_both_clocks(seeds):
     scenario = load(DISCIPLINES)

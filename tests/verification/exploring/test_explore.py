@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from console_command import app
+from effort import sliced, thorough
 from planted import AfterTwoCrashes, OpensOnce, nothing_is_redriven
 from scenario_tables import written
 from typer.testing import CliRunner
@@ -59,15 +60,17 @@ def explore_as_given(file, **how):
     return explore(file, **({"failures": folder_of(file), "settings": "given", "guided": False} | how))
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_one_process_or_two_say_the_same(small):
-    one = explore(small, seeds=40, workers=1, invariants=["all", nothing_is_redriven])
+    one = explore(small, seeds=40, workers=1, invariants=["all", nothing_is_redriven], shrink_runs=20)
     assert one.failure is not None
-    two = explore(small, seeds=40, workers=2, invariants=["all", nothing_is_redriven])
+    two = explore(small, seeds=40, workers=2, invariants=["all", nothing_is_redriven], shrink_runs=20)
     assert report(two) == report(one)
     assert (two.cases, two.notifications, two.coverage) == (one.cases, one.notifications, one.coverage)
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_one_process_or_two_vary_the_same_cases(small):
     one, two = (explore(small, seeds=ROUND + 12, workers=workers) for workers in (1, 2))
@@ -175,7 +178,7 @@ def everything_in(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("how", [{}, {"shrink_runs": 0}])
+@pytest.mark.parametrize("how", sliced([{}, {"shrink_runs": 0}], 2, 1))
 def test_nothing_is_written_unless_it_is_told_where(small, how):
     folder_of(small).mkdir(parents=True)
     (folder_of(small) / "seed-1.yaml").write_text(f"# A case; to see it again:{SMALL}")
@@ -193,6 +196,7 @@ def test_nothing_is_written_unless_it_is_told_where(small, how):
     assert again["file"] is None
 
 
+@pytest.mark.thorough
 def test_a_case_with_drawn_settings_is_tried_again_with_them(small):
     checked, folder = ["all", OpensOnce], folder_of(small)
     first = explore(small, seeds=60, invariants=checked, settings="drawn", failures=folder)
@@ -213,6 +217,7 @@ def test_a_kept_script_is_no_setting(small):
     assert (again.channels.sms.timeout, again.channels.sms.provider.latency.constant) == (10.0, 0.1)
 
 
+@pytest.mark.thorough
 def test_a_variation_is_replayed_by_the_seeds_that_led_to_it(small):
     exploration = explore(small, seeds=300, invariants=[AfterTwoCrashes], shrink_runs=50, settings="given")
     assert len(exploration.failure.lineage) > 1, "no case of the swarm itself has two crashes in a row"
@@ -245,6 +250,7 @@ def test_scenarios_in_the_folder_are_neither_tried_nor_removed(small):
     assert small.read_text() == other.read_text() == SMALL
 
 
+@pytest.mark.thorough
 def test_what_looks_like_a_kept_case_is_not_explored_into_its_own_folder(small):
     kept = explore_as_given(small, seeds=100, invariants=["all", OpensOnce]).failure.file
     renamed = kept.rename(kept.with_name("mine.yaml"))
@@ -315,6 +321,7 @@ def test_interrupted_while_it_shrinks_a_case_it_says_which_broke(small, monkeypa
     ]
 
 
+@pytest.mark.thorough
 def test_interrupted_it_says_of_cases_that_are_mended_and_gone(small, monkeypatch):
     kept = explore_as_given(small, seeds=100, invariants=["all", OpensOnce]).failure.file
     interrupt_at(monkeypatch, "_explore_one", 2)
@@ -373,8 +380,9 @@ def test_bad_input(small, tmp_path):
         explore(SWARM, seeds=0)
 
 
-def test_a_slice_of_the_swarm_breaks_nothing():
-    exploration = explore(SWARM, seeds=25, first_seed=10_000, workers=1, settings="given", guided=False)
+@pytest.mark.parametrize("seeds", [8, thorough(25)])
+def test_a_slice_of_the_swarm_breaks_nothing(seeds):
+    exploration = explore(SWARM, seeds=seeds, first_seed=10_000, workers=1, settings="given", guided=False)
     if exploration.failure is not None:
         pytest.fail(report(exploration), pytrace=False)
 

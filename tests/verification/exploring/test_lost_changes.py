@@ -58,6 +58,7 @@ def test_what_was_acknowledged_and_is_lost_is_found_within_few_cases(monkeypatch
     assert not failing_case.is_error
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cases", [6, pytest.param(60, marks=pytest.mark.slow)])
 def test_what_was_not_acknowledged_may_be_lost(monkeypatch, cases):
     found = broken_by(monkeypatch, LossyStore, islice(crashing(), cases))

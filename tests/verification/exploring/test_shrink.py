@@ -47,6 +47,7 @@ def test_minimal_of_what_needs_nothing_or_is_nothing():
     assert minimal([], lambda kept: True) == []
 
 
+@pytest.mark.thorough
 def test_a_breaker_that_opens_twice_takes_its_failures_and_an_outage():
     shrunk = shrink(parse(BUSY), invariants=["all", OpensOnce])
     data = as_data(shrunk.scenario)
@@ -63,6 +64,7 @@ def test_a_breaker_that_opens_twice_takes_its_failures_and_an_outage():
     assert again.failing_case == shrunk.failing_case
 
 
+@pytest.mark.thorough
 def test_it_is_the_same_each_time():
     first, second = (shrink(parse(BUSY), invariants=[nothing_is_redriven]) for _ in range(2))
     assert first == second

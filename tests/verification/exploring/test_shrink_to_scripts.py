@@ -54,6 +54,7 @@ class InThisOrder(Invariant):
         return "it has happened" if self._seen == LATE else None
 
 
+@pytest.mark.thorough
 def test_no_filler_stays_for_the_sake_of_the_draws():
     shrunk = shrink(parse(RANDOM), invariants=["all", InThisOrder], runs=200)
     assert shrunk.failing_case.kind == "in-this-order"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from console_command import app
+from effort import sliced
 from typer.testing import CliRunner
 
 import simulation
@@ -57,7 +58,7 @@ CRASHES = """\
 commit_latency: 5ms
 """
 
-each_scenario = pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+each_scenario = pytest.mark.parametrize("path", sliced(SCENARIOS, 5), ids=lambda path: path.stem)
 
 
 @pytest.fixture
@@ -90,6 +91,7 @@ def test_a_case_of_each_shipped_scenario_breaks_none(path):
     assert len(result.checked) >= 10
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", SCENARIOS[8::20], ids=lambda path: path.stem)
 def test_shipped_scenarios_break_none_as_they_are(path):
     result = simulation.run(path, seed=load(path).seed + 1000, invariants=ALL_BUT_THE_MODEL)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import sliced
 from histories import dead, redriven
 
 import simulation
@@ -114,9 +115,9 @@ def test_each_figure_is_counted_once_more_but_for_those_that_are_named(text):
 
 @pytest.mark.parametrize(
     "path",
-    ["offered", "sent_time_s.max", "delivered_within.10s", "workload.news.sent", "classes.bulk.sent",
+    sliced(["offered", "sent_time_s.max", "delivered_within.10s", "workload.news.sent", "classes.bulk.sent",
      "channels.email.handed_on", "retry_delay_s.mean", "faults.0.backlog_cleared_s", "breaker.push.opened",
-     "channels.email.providers.second.sent", "peaks.in_flight", "dlq.peak", "windows.30s,80s.in_flight"],
+     "channels.email.providers.second.sent", "peaks.in_flight", "dlq.peak", "windows.30s,80s.in_flight"], 3),
 )  # fmt: skip
 def test_one_that_is_wrong_is_found(path):
     checker, summary = checked(RICH)
@@ -143,7 +144,7 @@ def test_what_is_checked_has_all_that_there_may_be():
 
 @pytest.mark.parametrize(
     ("of", "name", "mistaken", "text"),
-    [
+    sliced([
         (Tally, "interrupt", lambda interrupt: lambda *args: None, "requests|interrupted|cost"),
         (Tally, "_charge", lambda charge: lambda tally, events: charge(tally, events[1:]), "cost"),
         (DeadLetters, "change", lambda change: lambda letters, by: change(letters, abs(by)), r"dlq\.final"),
@@ -152,7 +153,7 @@ def test_what_is_checked_has_all_that_there_may_be():
         (BreakerMetrics, "fold", lambda fold: lambda *args: None, r"breaker\."),
         (Peaks, "_extend", lambda extend: lambda peaks, of, own: extend(peaks, of, own[len(own) // 2 :]), r"peaks\."),
         (Backlog, "_is_younger", lambda is_younger: lambda *args: False, "backlog_cleared_s"),
-    ],
+    ], 3),
 )  # fmt: skip
 def test_a_mistake_is_found(of, name, mistaken, text, monkeypatch):
     monkeypatch.setattr(of, name, mistaken(getattr(of, name)))

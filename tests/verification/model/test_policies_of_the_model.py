@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, TypeVar
 
 import pytest
+from effort import examples
 from hypothesis import assume, given, settings, strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -176,7 +177,7 @@ def test_delays_without_jitter_are_the_same(config: RetryConfig, attempt: int) -
     assert backoff.delay_s(config, attempt) == config.calculate_delay(attempt)
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(retry_configs(), SEEDS)
 def test_retries_follow_after_the_same_waits(config: RetryConfig, seed: int) -> None:
     product = RetryPolicy(config, RandomStreams(seed).stream("email.backoff"))
@@ -216,7 +217,7 @@ def budget_settings(draw: st.DrawFn) -> dict[str, Any]:
     return {"kind": kind, **some(draw, keys[kind], often=2)}
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(budget_settings(), SEEDS)
 def test_budgets_allow_the_same_retries(chosen: dict[str, Any], seed: int) -> None:
     config = valid(RetryConfig, {"budget": chosen}).budget
@@ -276,7 +277,7 @@ def limit_configs(draw: st.DrawFn) -> RateLimitConfig:
     return valid(RateLimitConfig, chosen)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(limit_configs(), SEEDS)
 def test_limits_let_the_same_go_at_the_same_instants(config: RateLimitConfig, seed: int) -> None:
     product, model = make_limiter(config), limits.limit_of(config)
@@ -355,7 +356,7 @@ PACES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(PACES, SEEDS)
 def test_what_waited_resumes_at_the_same_pace(chosen: dict[str, Any], seed: int) -> None:
     config = valid(CircuitBreakerConfig, chosen)
@@ -539,19 +540,19 @@ class BreakerPair:
 STEPS_OF_BREAKERS_NS = (0, 0, 0, 1, 1, 2, 3, 5, 10, 10, 20, 30, 40, 99, 100, 101, 300, 350, 401)
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(breaker_configs(), SEEDS)
 def test_breakers_change_at_the_same_instants(config: CircuitBreakerConfig, seed: int) -> None:
     BreakerPair(config, per_host=False).play(Random(seed), 200, STEPS_OF_BREAKERS_NS)
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(breaker_configs(), SEEDS)
 def test_breakers_of_hosts_change_at_the_same_instants(config: CircuitBreakerConfig, seed: int) -> None:
     BreakerPair(config, per_host=True).play(Random(seed), 200, STEPS_OF_BREAKERS_NS)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.integers(10, 30), SEEDS)
 def test_long_windows_lay_the_same_instants_together(minimum_calls: int, seed: int) -> None:
     """So many instants are not reached in a test: both count with fewer."""
@@ -584,7 +585,7 @@ def adaptive_rates(draw: st.DrawFn) -> AdaptiveRateConfig:
     return valid(AdaptiveRateConfig, {"kind": kind, **chosen})
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(adaptive_rates(), SEEDS)
 def test_adaptive_rates_let_the_same_go_at_the_same_instants(config: AdaptiveRateConfig, seed: int) -> None:
     product, model = AdaptiveRate(config), adaptive.AdaptiveRate(config)
@@ -624,7 +625,7 @@ def concurrency_limits(draw: st.DrawFn) -> ConcurrencyLimitConfig:
     return config
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(concurrency_limits(), SEEDS)
 def test_adaptive_bounds_of_concurrency_are_the_same(config: ConcurrencyLimitConfig, seed: int) -> None:
     product = make_concurrency_limit(config, RandomStreams(seed).stream("email.concurrency"))
@@ -654,7 +655,7 @@ THROTTLES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(THROTTLES, SEEDS)
 def test_adaptive_throttles_refuse_the_same(chosen: dict[str, Any], seed: int) -> None:
     config = AdaptiveThrottleConfig(**chosen)
@@ -711,7 +712,7 @@ INSTANTS = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(TIMES, TIMES, st.sampled_from(ZONES), INSTANTS)
 def test_quiet_hours_end_at_the_same_instant(start: time, end: time, zone: str, at: datetime) -> None:
     assume(start != end)
