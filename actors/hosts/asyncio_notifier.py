@@ -14,7 +14,7 @@ import trio
 from actors.domain.notification_state import NotificationState
 from actors.errors import ActorSystemError, NotifierClosed
 from actors.hosts.guest import Guest, on_asyncio, running_loop, set_done, trio_guest
-from actors.hosts.opening import Answer, Hosted, N, Openers
+from actors.hosts.opening import Hosted, N, Openers, Reply
 from actors.kernel.async_handlers import is_async
 from actors.messages import NotificationChannel, Priority, SendNotification
 from actors.pipeline.event_bus import Subscriber
@@ -104,7 +104,7 @@ class AsyncioNotifier(Hosted[N]):
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         self._check_task()
         answered: asyncio.Future[None] = self._loop.create_future()
-        answer: Answer[T] = Answer(functools.partial(set_done, answered))
+        answer: Reply[T] = Reply(functools.partial(set_done, answered))
         answer.ask(question)
         await answered
         return answer.result()

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import trio
 
 from actors.errors import ActorSystemError, NotifierClosed
-from actors.hosts.opening import Answer
+from actors.hosts.opening import Reply
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
         raise ActorSystemError(f"wanted an event loop of asyncio's, got {got}") from None
 
 
-class GuestTask(Answer[T]):
+class GuestTask(Reply[T]):
     """A task of trio's that asyncio may wait for."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -80,7 +80,7 @@ class Hosted(Generic[N]):
             )
 
 
-class Answer(Generic[T]):
+class Reply(Generic[T]):
     """The outcome of a call in the notifier's trio, for a caller elsewhere, whom `wake` wakes up."""
 
     def __init__(self, wake: Callable[[], object]) -> None:

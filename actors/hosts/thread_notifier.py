@@ -16,7 +16,7 @@ import trio
 
 from actors.domain.notification_state import NotificationState
 from actors.errors import NotifierClosed, WouldDeadlock
-from actors.hosts.opening import Answer, Hosted, N, Openers
+from actors.hosts.opening import Hosted, N, Openers, Reply
 from actors.messages import NotificationChannel, Priority, SendNotification
 from actors.pipeline.event_bus import Subscriber, check_timeout
 from actors.pipeline.orders import Acceptance
@@ -32,7 +32,7 @@ _MAY_BE_CANCELLED = "it may be cancelled yet: its state tells"
 _MAY_GO_ON = "what was asked for may happen yet"
 
 
-class _Call(Answer[T]):
+class _Call(Reply[T]):
     def __init__(self, question: Callable[[], Awaitable[T]], late: str) -> None:
         self._answered = threading.Lock()
         self._answered.acquire()
