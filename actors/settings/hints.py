@@ -91,11 +91,7 @@ _SHOWN_MAX = 200
 def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = False) -> str | None:
     """Return where a key of ours belongs that stands at the wrong place; None where it is none of ours.
 
-    Args:
-        key: the key.
-        value: what was given for it; None where that is not to be shown.
-        place: where it stands.
-        only_fitting: return None also where it takes the value nowhere.
+    With `only_fitting` None also where it takes the value nowhere.
     """
     found: list[tuple[bool, str, str]] = []
     for path in place.own_paths(plain(key)):

@@ -229,21 +229,17 @@ class BlockMeaning:
 
     @property
     def decides(self) -> bool:
-        """Whether it says what to do with the mapping."""
         return bool(self.tree or self.remarks)
 
     @property
     def only_moves(self) -> bool:
-        """Whether it is settings of ours as they stand, at the wrong place."""
         return self.tree == {self.word: self.given}
 
     @property
     def is_settled(self) -> bool:
-        """Whether any of its keys is translated."""
         return bool(self.tree)
 
     def repeats(self, key: str) -> bool:
-        """Tell whether it only says that a key with the given value is what it is."""
         return False
 
     @property

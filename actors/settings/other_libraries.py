@@ -96,7 +96,8 @@ def _unwrapped(key: str, value: Any, place: WordPlace) -> Any:
     A duration of Protocol Buffers is one value, too: ``{seconds: 0, nanos: 250000000}``.
     """
     if isinstance(value, Mapping) and "nanos" in value and value.keys() <= {"seconds", "nanos"}:
-        return write_duration(float(value.get("seconds", 0)) + float(value["nanos"]) / 1e9)
+        seconds, nanos = foreign_number(value.get("seconds", 0)), foreign_number(value["nanos"])
+        return value if seconds is None or nanos is None else write_duration(seconds + nanos / 1e9)
     if not isinstance(value, Mapping) or len(value) != 1:
         return value
     name, inner = next(iter(value.items()))
@@ -190,7 +191,8 @@ def _also(row: Word, value: Any, place: WordPlace) -> dict[str, Any]:
     given = {f"{group}.{name}" for name in others} | {
         each.key for name in others for each in _rows(name, others[name], place)
     }
-    return {path: each for path, each in paths.items() if path not in given}
+    taken = (path for path, each in paths.items() if "<" not in row.also or place.refused(path, each) is None)
+    return {path: paths[path] for path in taken if path not in given}
 
 
 def _rows(key: str, value: Any, place: WordPlace) -> list[Word]:
@@ -238,7 +240,6 @@ def _in_unit(row: Word, unit: str) -> Word:
 
 
 def _applies(row: Word, value: Any) -> bool:
-    """Tell whether a value is what a row without a number is about."""
     return bool(AMOUNT.search(row.value)) or not row.example or is_like(value, row.example)
 
 
@@ -298,12 +299,7 @@ def _named(key: str) -> str:
 class _Block:
     """The settings that the keys of a mapping are here, and what there is to say of the keys.
 
-    Args:
-        prefix: the key here that the mapping is.
-        word: its key there.
-        mapping: the keys and their values.
-        place: where it stands.
-        row: of the word, if it has one.
+    The mapping has the key `prefix` here and `word` there, which may have a row.
     """
 
     def __init__(self, prefix: str, word: str, mapping: Mapping[str, Any], place: WordPlace, row: Word | None) -> None:
@@ -431,13 +427,11 @@ class _Block:
 
 
 def _leads(mapping: Mapping[str, Any], place: WordPlace) -> bool:
-    """Tell whether any key of a mapping, or in it, is known."""
     names = (str(key) for key, _ in islice(flat(mapping), KEYS_MAX))
     return any(is_word(name) or place.own_paths(plain(name)) for name in names)
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the paths to the values in settings."""
     if isinstance(value, Mapping) and value:
         for key, each in value.items():
             yield from _leaves(f"{path}.{key}" if path else str(key), each)
@@ -456,7 +450,6 @@ def _chosen(forms: list[str], value: Any) -> str:
 
 
 def _first_key(word: str) -> str:
-    """Return the group of settings of a word, empty where it is unknown."""
     keys = [row.key.partition(".")[0] for row in by_word().get(plain(str(word)[:KEY_MAX]), ()) if row.key]
     return next((key for key in keys if key in MODULES), "")
 

@@ -13,9 +13,11 @@ from hypothesis import example, given, strategies as st
 import simulation
 from actors.errors import ConfigurationError
 from actors.settings.base import _own_paths, _refused
+from actors.settings.hints import unknown_setting
 from actors.settings.library_table import words
 from actors.settings.meanings import PLACES, WordPlace
-from actors.settings.other_libraries import example_of, meaning
+from actors.settings.other_libraries import example_of, meaning, translate
+from actors.settings.quantities import parse_duration, parse_share
 from actors.settings.table_forms import plain, words_in
 from simulation.scenario.metrics import Outline, summary_shape
 
@@ -51,6 +53,7 @@ _NUMBER = re.compile(r"(?<![A-Za-z_0-9.])[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?")
 _EXAMPLES = re.compile(r"(?:such as|for example|by default|which takes| wants) .*?(?=; |$| \(as in)")
 _FACTS = re.compile(
     r"max_attempts: 1\b|jitter_share: (?:25|50)%|\b429\b|[45]xx|U\([^)]*\)|its 25 retries|true is 1s|1, 2, 4 times"
+    r"|n\^4 \+ 15 s|schedule: \[15s, .*?…\]"
     r"|backoff_multiplier: 2\b|more than 5|0, which is without end|retry_after_jitter: 50%|burst: 1\b|consecutive5xx\w*"
 )
 _UNITS = {"ns": 1e-9, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -84,7 +87,11 @@ VALUES = st.one_of(
 MODULES = ["retry", "breaker", "channel", "rate_limit", "bulkhead", "adaptive", "workload", "faults"]
 
 
-@given(st.sampled_from(words()), VALUES, VALUES, st.sampled_from(MODULES))
+COMPUTED = re.compile(r"<[^<>]*[-+*/][^<>]*>")
+PLAIN_ROWS = [row for row in words() if not COMPUTED.search(row.value + row.also)]
+
+
+@given(st.sampled_from(PLAIN_ROWS), VALUES, VALUES, st.sampled_from(MODULES))
 @example(next(row for row in words() if row.word == "sampling_duration"), "00:02:00", None, "breaker")
 def test_no_number_is_said_that_is_neither_given_nor_marked_as_an_example(row, value, other, module):
     others = [*words_in(row.value), *words_in(row.also)] + [
@@ -160,3 +167,40 @@ def test_of_two_words_of_one_key_none_vanishes():
     )
     assert "max_attempts: 4" in said
     assert "maximumAttempts is retry.max_attempts too, which has another value already" in said
+
+
+WORDS = st.sampled_from([row.word for row in words()])
+ANYTHING = st.recursive(
+    VALUES | st.text(max_size=12) | st.sampled_from(["wait_fixed(3)+stop_after_delay(x)", "a.b(1)", "-1", -1]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=6), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(WORDS | st.text(max_size=8) | st.lists(WORDS, max_size=4).map(".".join), ANYTHING, st.sampled_from(MODULES))
+@example("a.b.retry", {"seconds": "x", "nanos": []}, "channel")
+@example("per_try_timeout", {"seconds": [], "nanos": {}}, "retry")
+def test_whatever_is_given_for_a_word_is_no_error(word, value, module):
+    beside = {word: value, "retry": value}
+    place = WordPlace(module, ["retry"], beside, _refused, _own_paths)
+    assert isinstance(said_of(word, value, place), str)
+    unknown = unknown_setting("RetryConfig", {"retry": lambda _: True}, word, value, place, lambda *_: "a duration")
+    assert unknown.startswith("unknown key; ")
+
+
+@pytest.mark.parametrize(
+    ("word", "given", "low", "high"),
+    [
+        ("backoff", lambda low, high: {"delay": 1000 * high, "jitter": 1 - low / high}, 1, 2),
+        ("wait_random", lambda low, high: {"min": low, "max": high}, 1, 1),
+    ],
+)
+@given(st.integers(1, 500), st.integers(501, 10**4))
+def test_a_random_wait_is_drawn_from_the_range_of_the_library(word, given, low, high, shortest, longest):
+    shortest, longest = shortest * low, longest * high
+    place = WordPlace("channel", ["retry"], refused=_refused, own_paths=_own_paths)
+    retry = translate(word, given(shortest, longest), place).tree["retry"]
+    wait, share = parse_duration(retry["initial_delay"]), parse_share(retry["jitter_share"])
+    assert retry["jitter"] == "proportional"
+    assert wait * (1 - share) == pytest.approx(shortest, abs=1e-6 * longest)
+    assert wait * (1 + share) == pytest.approx(longest, rel=1e-6)
