@@ -78,7 +78,6 @@ class HandlerRun:
         return Resume(self)
 
     def end(self) -> None:
-        """Leave its outermost scope, which is cancelled no more."""
         self.whole.leave()
 
     @property

@@ -51,7 +51,6 @@ class Future(pykka.Future[T]):
         self._callbacks: list[Callable[[], Any]] = []
 
     def set(self, value: T | None = None) -> None:
-        """Give the answer."""
         self._settle((value, None))
 
     def set_exception(self, exc_info: Any = None) -> None:
@@ -96,7 +95,6 @@ class Future(pykka.Future[T]):
 
     @property
     def done(self) -> bool:
-        """Whether there is an answer."""
         return self._outcome is not None
 
     def when_done(self, callback: Callable[[], Any]) -> None:

@@ -103,7 +103,6 @@ class Intercepted:
     """An object whose methods can be replaced by hooks, which are handed the methods that they replace."""
 
     def _put_round(self, method: str, hook: Callable[..., Any]) -> None:
-        """Have `hook` called for a method, with the method itself as its first argument."""
         setattr(self, method, partial(hook, getattr(self, method)))
 
 

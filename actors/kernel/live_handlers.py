@@ -29,7 +29,6 @@ class HandlerWait:
         """Whether the handler gets the turn to be cancelled."""
 
     def give_turn(self) -> trio.Event:
-        """Let the handler go on."""
         self.turn = trio.Event()
         self.event.set()
         return self.turn

@@ -43,7 +43,6 @@ class LiveTimers:
         return len(self._heap)
 
     def add(self, instant_ns: int, place: int, actor: Any, message: Any) -> LiveTimer:
-        """Set a timer."""
         timer = LiveTimer(actor, message)
         heapq.heappush(self._heap, (instant_ns, place, next(self._sequence), timer))
         if len(self._heap) > self._size_max:
@@ -62,7 +61,6 @@ class LiveTimers:
         return heap[0][0] if heap else None
 
     def pop(self) -> LiveTimer:
-        """Take out the next timer."""
         return heapq.heappop(self._heap)[3]
 
 

@@ -105,9 +105,7 @@ class Inbox:
         self._actor.system._post(self._actor, envelope)
 
     def get(self) -> Any:
-        """Take the message that has waited longest."""
         return self.queue.popleft()
 
     def empty(self) -> bool:
-        """Tell whether nothing waits here."""
         return not self.queue

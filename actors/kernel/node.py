@@ -31,7 +31,6 @@ class Node:
         self._record: Callable[[Any], None] = system.record
 
     def record(self, event: RecordedEvent) -> None:
-        """Add an event of this node to the history of the run."""
         if type(event) is BreakerTransitioned:
             event = msgspec.structs.replace(event, breaker=at_node(event.breaker, self.number))
         # As the history alone is of several nodes, none of their actors need say which they are of. What is recorded is
@@ -40,7 +39,6 @@ class Node:
         self._record(event)
 
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
-        """Start an actor on this node, and return the reference to it."""
         return self._system._spawn(None, actor_class, args, kwargs, self)
 
 

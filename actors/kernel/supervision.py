@@ -93,7 +93,6 @@ class Lifecycle(Intercepted):
         self._system._take_up_deferred(actor)
 
     def watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
-        """See :meth:`Actor.watch`."""
         watched = self.actors.get(ref.actor_urn)
         if watched is None:
             self._system._enqueue(watcher, Terminated(ref, None))
@@ -171,7 +170,6 @@ class Lifecycle(Intercepted):
             self.failed(actor._incarnation.parent, None, error)
 
     def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
-        """Restart an actor after a while; until then its mailbox keeps the messages."""
         actor._take_no_messages()
         self._system.set_timer(self._system.now_ns + delay_ns, actor, actor._incarnation.renew())
         self._stop_children(actor)
@@ -194,7 +192,6 @@ class Lifecycle(Intercepted):
         self._notify_watchers(actor, Terminated(actor._actor_ref, error))
 
     def _stop_children(self, actor: Actor) -> None:
-        """Stop the children of an actor that has ended, behind the messages they have been sent."""
         for child in actor._incarnation.leave_children():
             self._system._enqueue(child, Stop())
 

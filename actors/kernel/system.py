@@ -184,7 +184,6 @@ class ActorSystem(Intercepted, ABC):
         self.epoch_ns += ns(by)
 
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
-        """Start an actor, and return the reference to it."""
         return self._spawn(None, actor_class, args, kwargs)
 
     def bind(self, actor_class: type[A]) -> type[A]:
@@ -192,11 +191,9 @@ class ActorSystem(Intercepted, ABC):
         return type(actor_class.__name__, (actor_class,), {"system": self})
 
     def crash(self, ref: ActorRef[Any], error: Exception, restart_after: float | None = None) -> None:
-        """See :meth:`Lifecycle.crash <actors.kernel.supervision.Lifecycle.crash>`."""
         self._lifecycle.crash(ref, error, restart_after)
 
     def kill(self, ref: ActorRef[Any]) -> None:
-        """See :meth:`Lifecycle.kill <actors.kernel.supervision.Lifecycle.kill>`."""
         self._lifecycle.kill(ref)
 
     def perform(
@@ -242,7 +239,6 @@ class ActorSystem(Intercepted, ABC):
     def _spawn(
         self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any, process: Process | None = None
     ) -> ActorRef[A]:
-        """Start an actor in a process on the system; None: the system is the only one."""
         token = _spawned_at.set((self, self if process is None else process, parent))
         try:
             actor = actor_class(*args, **kwargs)
@@ -286,7 +282,6 @@ class ActorSystem(Intercepted, ABC):
             self._not_delivered(actor, lost, "the mailbox was full")
 
     def route(self, ref: ActorRef[Any]) -> Callable[[Any], None]:
-        """See :meth:`Actor.route`."""
         actor, append = ref.actor, self._ready.append
         if actor.mailbox.capacity is not None:
             return ref.tell

@@ -46,7 +46,6 @@ class _Mark(NamedTuple):
     when_told: bool
 
     def key_of(self, actor: Any, *about: Any) -> Any:
-        """Return what the turn is about; None: it is none."""
         return about[0] if self.key is None else self.key(actor, *about)
 
 
@@ -68,7 +67,6 @@ def takes_turn(kind: str, key: Callable[..., Any] | None = None, *, when_told: b
 
 
 def called_turn(function: Callable[..., Any]) -> tuple[str, Any]:
-    """Return the turn of a function that the environment calls."""
     call = partial(function)  # flattens one that is partial already
     mark: _Mark | None = getattr(call.func, "__turn__", None)
     if mark is None:

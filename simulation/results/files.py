@@ -118,11 +118,8 @@ def is_same(one: Path, other: Path) -> bool:
 
 
 def _is_there(path: Path) -> bool:
-    """Return whether something is at a path.
-
-    Raises:
-        OSError: that cannot be found out, as `Path.exists` raises it too, but in some versions of Python only.
-    """
+    """Return whether something is at a path; an OSError says that this cannot be found out, as `Path.exists` raises it
+    in some versions of Python only."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
