@@ -83,10 +83,10 @@ def test_the_fewest_attempts_that_outlast_an_outage(deterministic):
 
 def test_of_settings_that_cost_the_same_the_least_change_is_found_and_the_range_said(deterministic):
     tuning = simulation.tune(deterministic, {ATTEMPTS: "1..8"}, **QUICK)
-    assert f"{ATTEMPTS}: 4 to 8 cost the same; this is the least change." in report(tuning).splitlines()
+    assert f"{ATTEMPTS}: 4 to 8 do the same; this is the least change." in report(tuning).splitlines()
     own = simulation.tune(deterministic, {ATTEMPTS: "1..8"}, sets=[f"{ATTEMPTS}=7"], **QUICK)
     assert own.best is own.baseline
-    assert f"{ATTEMPTS}: 4 to 8 cost the same; this is the least change." in report(own).splitlines()
+    assert f"{ATTEMPTS}: 4 to 8 do the same; this is the least change." in report(own).splitlines()
 
 
 def test_what_is_nearer_by_chance_alone_is_not_the_nearest(random):

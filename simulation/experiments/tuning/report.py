@@ -124,7 +124,7 @@ def _setting(tuning: Tuning, trial: Trial) -> Iterator[str]:
 
 
 def _same_costs(tuning: Tuning, trial: Trial) -> Iterator[str]:
-    """Yield which values of a setting cost the same, if all others stay; what was found changes least."""
+    """Yield which values of a setting do the same, if all others stay; what was found changes least."""
     own, ties = tuning.values(trial), [tuning.values(each) for each in tuning.ties(trial)]
     for path in own:
         same = [each[path] for each in ties if all(each[key] == own[key] for key in own if key != path)]
@@ -134,7 +134,7 @@ def _same_costs(tuning: Tuning, trial: Trial) -> Iterator[str]:
             within = [text for text in tried if _in_order(texts[0]) <= _in_order(text) <= _in_order(texts[-1])]
             is_range = len(within) == len(texts) > 2 and number_of(texts[0]) is not None
             shown = f"{texts[0]} to {texts[-1]}" if is_range else ", ".join(texts)
-            yield f"{path}: {shown} cost the same; this is the least change."
+            yield f"{path}: {shown} do the same; this is the least change."
 
 
 def _in_order(text: str) -> tuple[bool, float, str]:

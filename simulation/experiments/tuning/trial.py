@@ -319,8 +319,8 @@ class Reference:
 def best(trials: Iterable[Trial]) -> list[Trial]:
     """Return those that no other is better than, the Pareto set; with one objective the best one alone.
 
-    One is better than another when it costs no more in any objective; of two with equal costs, the one that changes
-    less, then the one with more to spare, and then the one that was tried first. Trials without a cost are left out.
+    One is better than another when it costs no more in any objective; of two with equal costs, the one with more to
+    spare, then the one that changes less, and then the one that was tried first. Trials without a cost are left out.
     """
     return _best(_ordered(trials))
 
@@ -359,7 +359,7 @@ def no_worse(costs: Costs | None, others: Costs | None) -> bool:
 def _ordered(trials: Iterable[Trial]) -> list[Trial]:
     """Return trials so that none is better than one before it."""
     known = [(trial.costs, trial) for trial in trials if trial.costs is not None]
-    known.sort(key=lambda each: (each[0], each[1].change, -each[1].spare, each[1].number))
+    known.sort(key=lambda each: (each[0], each[1].change.contradicts, -each[1].spare, each[1].change, each[1].number))
     return [trial for _, trial in known]
 
 

@@ -118,9 +118,10 @@ class Tuning:
         return apart is not None and apart.excludes_0 and (apart.value or 0.0) < 0
 
     def ties(self, trial: Trial) -> list[Trial]:
-        """Return the other trials with the same costs as one, and not given up."""
+        """Return the other trials that cost as much as one and have as much to spare."""
         others = [each for each in self.trials if each.in_space and each is not trial and not each.given_up]
-        return [each for each in others if each.costs == trial.costs and each.decision is not Decision.REJECTED]
+        same = [each for each in others if (each.costs, each.spare) == (trial.costs, trial.spare)]
+        return [each for each in same if each.decision is not Decision.REJECTED]
 
     def runs_of(self, trial: Trial) -> list[RunMetrics]:
         """Return the runs that say most of a trial: those with fresh seeds, or where there are none the others."""
