@@ -183,7 +183,6 @@ def _worst_party(result: Result, kind: str, preposition: str) -> Iterator[str]:
 
 
 def _other_ways(result: Result) -> Iterator[str]:
-    """Yield what went through further providers and over other channels."""
     for channel, figures in result.summary["channels"].items():
         config = result.scenario.channel_config(NotificationChannel(channel))
         providers = figures.get("providers", {})

@@ -118,7 +118,6 @@ def _found(head: str, middle: str, rest: str) -> _Here | None:
 
 
 def _missing(head: str) -> str:
-    """Return the brackets that would close those that are open in the last line."""
     closing: list[str] = []
     for character in head.rpartition("\n")[2]:
         if character in "{[":

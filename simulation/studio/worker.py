@@ -221,7 +221,6 @@ def _loaded(text: str, filename: str) -> tuple[Scenario, bool]:
 
 
 def _outline(scenario: Scenario) -> dict[str, Any]:
-    """Return what is known before the run begins."""
     duration_s = scenario.arrivals_end_ns / NS_PER_S
     shown = windows(scenario, duration_s)
     return {

@@ -348,7 +348,6 @@ def _over_runs_text(found: OverRuns, kind: MetricKind) -> str:
 
 
 def _column(path: str, dimension: Choices | Range, settings: Sequence[Setting], cells: Iterable[int]) -> pd.Series[Any]:
-    """Return the value of a path in each of these cells."""
     texts = [dict(setting.values)[path] for setting in settings]
     if not isinstance(dimension, Range):
         return setting_column(texts[cell] for cell in cells)

@@ -105,7 +105,6 @@ def _for(tuning: Tuning) -> str:
 
 
 def _shares(goal: Goal) -> str:
-    """Return in what share of runs the expectations are to hold."""
     of_all = f"{_percent(goal.probability)} of runs"
     if not any(expectation.share is not None for expectation in goal.expectations):
         return of_all
@@ -143,7 +142,6 @@ def _in_order(text: str) -> tuple[bool, float, str]:
 
 
 def _evidence(tuning: Tuning, trial: Trial) -> Iterator[str]:
-    """Yield in how many runs each part of the goal held."""
     parts, confidence = tuning.goal.parts, _percent(tuning.goal.confidence)
     for part in parts:
         held, runs = sum(map(part.holds, trial.fresh)), len(trial.fresh)
@@ -336,7 +334,6 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _short(path: str, width: int) -> str:
-    """Return as many of the last keys of a path as fit into so many columns."""
     keys = path.split(".")
     while len(keys) > 1 and len(".".join(keys)) > width:
         del keys[0]
@@ -358,7 +355,6 @@ def _written(value: Any) -> str:
 
 
 def _kind(tuning: Tuning, path: str) -> MetricKind:
-    """Return what kind of metric that is in the first setting that has it."""
     return kinds_of_metrics([path], [trial.scenario for trial in tuning.trials], "")[path]
 
 

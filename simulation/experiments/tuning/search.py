@@ -321,7 +321,6 @@ def _problems(tests: Sequence[str], loaded: Sequence[Scenario | ConfigurationErr
 
 
 def _ends(choices: Choices | Range) -> list[str]:
-    """Return the values that are looked at before the search."""
     if isinstance(choices, Range):
         return [choices.text(choices.low), choices.text(choices.high)]
     texts = choices.levels()
@@ -422,7 +421,6 @@ class Search:
         self.baseline.reference.trial = next(iter(longest), self.baseline)
 
     def _loaded(self, points: Sequence[Point]) -> list[Trial]:
-        """Return the trials of points that are not known yet."""
         path, sets, seed = self._source
         settings = settings_of(list(self.space), points)
         found = load_each(path, [[*sets, *setting.sets] for setting in settings], seed)
@@ -443,7 +441,6 @@ class Search:
         return new
 
     def _change(self, setting: Setting, scenario: Scenario) -> Change:
-        """Return how far a setting is from the file's own."""
         others = 0
         distance = 0.0
         for path, text in setting.values:

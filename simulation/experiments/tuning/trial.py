@@ -138,7 +138,6 @@ class Bench:
 
     @property
     def _left(self) -> int:
-        """How many of the runs that were asked for are still to be done."""
         return sum(len(runs.seeds) - len(runs.finished) for runs in self._open.values() if runs.wants_more)
 
     def _is_complete(self, trial: Trial) -> bool:

@@ -77,7 +77,6 @@ def _has_one_way(scenario: Scenario, channel: NotificationChannel) -> bool:
 
 
 def _arriving(scenario: Scenario, channel: NotificationChannel, from_s: float, until_s: float) -> float:
-    """Return about how many notifications come on a channel between two instants."""
     found = 0.0
     for entry in scenario.workload:
         if channel in entry.channels:

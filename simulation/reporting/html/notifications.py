@@ -82,7 +82,6 @@ def worst_notifications(result: Result, found: Sequence[Broken] = ()) -> list[De
 
 
 def _interrupted(result: Result, ids: Container[str]) -> Iterator[Interrupted]:
-    """Yield the requests of these notifications whose answers no one took."""
     for row in result.interrupted.to_dict("records"):
         if row["id"] in ids:
             has_several = len(result.scenario.providers_used[row["channel"]]) > 1
@@ -127,7 +126,6 @@ def _spending(spans: Sequence[Span]) -> Iterator[Spending]:
 
 
 def _sender(scenario: Scenario, notification_id: str, requested: NotificationRequested) -> str:
-    """Return the name of the lifeline that a notification comes from."""
     if requested.instead_of is not None:
         return "fallback"
     events = [_KEBAB.sub("-", entry.event).lower() for entry in scenario.workload if isinstance(entry, EventWorkload)]

@@ -73,7 +73,6 @@ def _choices(result: Result) -> Iterator[Chosen]:
 
 
 def _dead(result: Result, dead: pd.DataFrame) -> Iterator[Chosen]:
-    """Yield one dead letter of each of the most frequent reasons."""
     if dead.empty:
         return
     last_reasons = result.dlq.drop_duplicates("id", keep="last")[["id", "reason"]]

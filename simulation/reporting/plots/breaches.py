@@ -208,7 +208,6 @@ def _is_a_count(metric: Sequence[str]) -> bool:
 
 
 def _counts(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
-    """Return from when on there were more than expected."""
     at_s, ids = _events(run, scope)
     within = (at_s >= scope.from_s) & (at_s <= scope.to_s)
     at_s, ids = at_s[within], ids[within]
@@ -260,7 +259,6 @@ def _exceeds(values: npt.NDArray[Any], expectation: Expectation) -> npt.NDArray[
 
 
 def _dead_letters(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
-    """Return when there were more dead letters than expected."""
     rows = rows_where(run.dlq, scope.where)
     left = rows["left_at_s"].dropna().to_numpy(float)
     times = np.concatenate([rows["time_s"].to_numpy(float), left])
@@ -311,7 +309,6 @@ def _amplified(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breac
 
 
 def _open_times(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
-    """Return when the breaker was open for longer than expected."""
     rows = transitions_of(run.breaker, scope.where["breaker"])
     opened: dict[Any, float] = {}
     spans = []

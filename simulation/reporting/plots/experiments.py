@@ -210,7 +210,6 @@ def trials(tuning: Any, metric: str | None = None, ax: Axes | None = None) -> Ax
 
 
 def _points(search: SearchedSettings, metric: str) -> list[_Point]:
-    """Return the trials that have a value of a metric."""
     found = []
     for row in search.table.to_dict("records"):
         fresh = row["fresh_runs"] > 0

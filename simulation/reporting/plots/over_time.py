@@ -276,6 +276,5 @@ def _smoothed_ratio(attempts: Floats, firsts: Floats, width: float) -> tuple[Flo
 
 
 def _middles(marked: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return the middle of each run of cells that are marked."""
     changes = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(int)))
     return (changes[::2] + changes[1::2] - 1) // 2

@@ -110,7 +110,6 @@ def _drawn(named: Mapping[str, PlottedRun], channel: str | None, entry: str | No
 
 
 def _rows_of(pair: list[Taken | None]) -> list[tuple[Draw, str, list[Taken | None]]]:
-    """Return the rows of a part of both runs."""
     known = [part for part in pair if part is not None]
     rows: list[tuple[Draw, str, list[Taken | None]]] = [(draw_throughput, "per second", pair)]
     if all(part.run is not None and part.run.scenario.record == "full" for part in known):

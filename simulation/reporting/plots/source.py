@@ -181,7 +181,6 @@ def parts(
 
 
 def _values(found: Taken, column: str) -> list[str]:
-    """Return what a run or a table can be divided into by a column."""
     if found.scenario is None:
         return list(map(str, found.frame[column].dropna().unique())) if column in found.frame.columns else []
     outline = found.scenario.outline

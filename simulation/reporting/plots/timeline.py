@@ -193,7 +193,6 @@ def _bar(ax: Axes, place: int, start_s: float, took_s: float, look: Mark, height
 
 
 def _beside(ax: Axes, place: int, text: str, at_s: float, length_s: float) -> None:
-    """Write to the right of what ended then."""
     room = (1 - at_s / length_s) * size_in(ax)[0] - TEXT_APART
     ax.annotate(
         cut(drawable(text), max(room, 0.3), NOTE_SIZE),

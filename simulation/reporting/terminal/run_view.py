@@ -206,5 +206,4 @@ def _holds(spans: Sequence[tuple[float, float]], at_s: float) -> bool:
 
 
 def _figure(value: float) -> str:
-    """Return a number that is not negative with three significant digits."""
     return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
