@@ -18,23 +18,27 @@ Hypothesis: ``pip install hypothesis``.
 from __future__ import annotations
 
 import itertools
+import math
 import shlex
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from actors.messages import NotificationChannel
 from actors.optional_dependencies import needs_package
-from actors.settings.faults import FaultConfig, QuotaFault
+from actors.settings.faults import FaultConfig
+from actors.settings.quantities import Rate
 from simulation.scenario import ChannelWorkload, Operation, Scenario, ScheduleConfig, load
+from simulation.verification.drawing.fault_kinds import KINDS
+from simulation.verification.drawing.numbers import rounded
+from simulation.verification.drawing.shapes import Between, Either, Joined, Maybe, OneOf, Rates, Shape
 from simulation.verification.exploring.corpus import HOME, Corpus
 
 with needs_package("hypothesis", "hypothesis"):
     from hypothesis import strategies as st
     from hypothesis.strategies import SearchStrategy
-
-ACTORS = ("handler", "breaker", "channel", "dlq", "alert")
 
 Providers = Mapping[NotificationChannel, Sequence[str]]
 """Channels, and the names of each one's providers."""
@@ -56,6 +60,8 @@ def faults(
     @st.composite
     def fault(draw: Any) -> FaultConfig:
         strength = draw(_strengths)
+        if strength.get("crash") == {"actor": "limiter"}:  # which a channel may not have
+            strength["crash"] = {"actor": "handler"}
         hit = draw(st.sampled_from([[channel] for channel in used] + ([used] if len(used) > 1 else [])))
         written: dict[str, Any] = {"channel": hit, "at": draw(_tenths(within)), **strength}
         if not strength.keys() & {"crash", "clock_step"}:
@@ -225,47 +231,37 @@ def _tenths(most: float) -> SearchStrategy[float]:
     return st.integers(0, round(10 * most)).map(lambda tenths: tenths / 10)
 
 
-_shares = st.sampled_from([1.0, 0.5, 0.1, 0.02])
-_waits = st.sampled_from([1.0, 0.0, 0.1, 10.0])
+def _of(shape: Shape) -> SearchStrategy[Any]:
+    """Return a strategy of the values of a shape, the simplest first."""
+    match shape:
+        case Between():
+            return st.sampled_from(_simple(shape))
+        case OneOf():
+            return st.one_of(*map(_of, shape.shapes))
+        case Either():
+            return st.one_of(_of(shape.first), _of(shape.second))
+        case Rates():
+            return st.builds(Rate, _of(shape.count), _of(shape.period))
+        case Joined():
+            return st.tuples(*map(_of, shape.parts)).map(lambda parts: dict(ChainMap(*parts)))
+        case Mapping():
+            always = {key: _of(each) for key, each in shape.items() if not isinstance(each, Maybe)}
+            perhaps = {key: _of(each.shape) for key, each in shape.items() if isinstance(each, Maybe)}
+            return st.fixed_dictionaries(always, optional=perhaps)
+        case _:
+            return st.just(shape)
 
-_strengths: SearchStrategy[dict[str, Any]] = st.one_of(
-    st.just({"outage": True}),
-    _shares.map(lambda share: {"failure_rate": share}),
-    st.integers(1, 10).map(lambda count: {"fail_first": count}),
-    st.just({"hang": True}),
-    st.sampled_from([1.0, 10.0, 0.1]).map(lambda mean: {"latency": {"exponential": {"mean": mean}}}),
-    st.sampled_from([2.0, 20.0]).map(lambda factor: {"latency_factor": factor}),
-    st.sampled_from([(0.0, 1.0), (1.0, 0.0)]).map(
-        lambda ends: {"failure_rate": {"from": ends[0], "to": ends[1], "over": 10.0}}
-    ),
-    st.builds(
-        lambda rate, kind, wait: {
-            "throttle": {"rate": rate, "kind": kind, **({} if wait is None else {"retry_after": wait})}
-        },
-        st.sampled_from(["1/s", "1/10s", "5/s"]),
-        st.sampled_from(get_args(QuotaFault.model_fields["kind"].annotation)),
-        st.none() | _waits,
-    ),
-    _shares.map(lambda share: {"permanent_rate": share}),
-    _shares.map(lambda share: {"dead_destination_rate": share}),
-    _shares.map(lambda share: {"channel_fault_rate": share}),
-    _shares.map(lambda share: {"lost_reply_rate": share}),
-    st.builds(lambda up, down: {"flap": {"up": up, "down": down}}, st.just(2.0), st.sampled_from([1.0, 5.0])),
-    st.integers(1, 5).map(lambda count: {"capacity": count}),
-    st.sampled_from([0.0, 0.5, 0.1]).map(lambda speed: {"speed": speed}),
-    st.builds(
-        lambda good, bad: {"burst": {"mean_good": good, "mean_bad": bad}},
-        st.sampled_from([5.0, 20.0]),
-        st.sampled_from([1.0, 10.0]),
-    ),
-    st.builds(
-        lambda actor, after: {"crash": {"actor": actor}, "restart_after": after},
-        st.sampled_from(ACTORS),
-        st.none() | _waits,
-    ),
-    _waits.map(lambda after: {"crash": "process", "restart_after": after}),
-    _shares.map(lambda share: {"duplicate_rate": share}),
-    st.sampled_from([0.1, 5.0]).map(lambda mean: {"reorder": {"delay": {"exponential": {"mean": mean}}}}),
-    st.sampled_from([60.0, -60.0, 7200.0, -7200.0]).map(lambda step: {"clock_step": step}),
+
+def _simple(shape: Between) -> list[float]:
+    """Return a few of the numbers between two: 1, where that is one, the highest, and two of the higher half."""
+    middle = math.sqrt(shape.low * shape.high)
+    between = (1.0, shape.high, rounded(math.sqrt(middle * shape.high)), rounded(middle))
+    found = [each for each in between if shape.low <= each <= shape.high]
+    signs = (1.0, -1.0) if shape.is_signed else (1.0,)
+    return list(dict.fromkeys(shape.of(each, sign) for each in found for sign in signs))
+
+
+_SIMPLEST = "outage"
+_strengths = st.one_of(
+    *(_of(kind.strength) for _, kind in sorted(KINDS.items(), key=lambda named: named[0] != _SIMPLEST))
 )
-"""Kinds of faults with how strong they are, the simplest first."""

@@ -90,7 +90,7 @@ def test_a_failing_property_keeps_its_smallest_case(tmp_path):
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(scenarios(parse(PAIR)))
+    @given(scenarios(parse(PAIR), most_notifications=5, most_operations=0, most_deviations=0))
     def nothing_is_dead_lettered(scenario):
         with keeping(scenario, tmp_path):
             assert simulation.run(scenario).summary["dead_lettered"] == 0

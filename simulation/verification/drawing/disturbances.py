@@ -14,13 +14,14 @@ from actors.kernel.actor import Supervision
 from actors.messages import Priority
 from actors.settings.faults import Crash, FaultConfig
 from simulation.scenario import Operation, Scenario
-from simulation.verification.drawing.numbers import log_uniform
+from simulation.verification.drawing.shapes import Between, drawn
 
 TOO_MANY_CRASHES = 11
 """So often within a minute crashes, now and then, one that no failure of its own ends the run for: until its wait is
 the longest that there is."""
 
-_AT_ONCE_S = 0.02
+DOWN_TIME = Between(0.01, 30.0, zero_below=0.02)
+"""For how many seconds an actor is down, which now and then is not at all."""
 
 
 def bearable(faults: Sequence[FaultConfig]) -> tuple[FaultConfig, ...]:
@@ -60,8 +61,8 @@ def start_at_a_change(case: Scenario, random: Random) -> datetime:
 
 def down_time(random: Random) -> float:
     """Return for how many seconds an actor is down, which now and then is not at all."""
-    drawn = log_uniform(random, 0.01, 30.0)
-    return 0.0 if drawn < _AT_ONCE_S else drawn
+    down_s: float = drawn(DOWN_TIME, random)
+    return down_s
 
 
 def cancellation(channel: str, at: float, random: Random) -> Operation:

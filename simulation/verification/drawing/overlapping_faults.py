@@ -14,7 +14,7 @@ from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from simulation.scenario import ClosedWorkload, Scenario
 from simulation.verification.drawing.coincidence import coinciding
-from simulation.verification.drawing.fault_kinds import KINDS
+from simulation.verification.drawing.fault_kinds import drawn_strength
 from simulation.verification.drawing.numbers import log_uniform, rounded
 
 _OF_ATTEMPTS = (
@@ -66,7 +66,7 @@ def _overlapping(scenario: Scenario, channel: NotificationChannel, random: Rando
     for _ in range(random.randint(2, _MOST_FAULTS)):
         at = rounded(middle * random.random())
         lasts = rounded(middle - at + log_uniform(random, scenario.duration / 30, scenario.duration))
-        written = {"channel": channel, "at": at, "for": lasts, **KINDS[random.choice(kinds)](random)}
+        written = {"channel": channel, "at": at, "for": lasts, **drawn_strength(random.choice(kinds), random)}
         faults.append(FaultConfig.model_validate(written))
     return faults
 

@@ -23,15 +23,12 @@ from simulation.scenario import EventWorkload, Scenario
 from simulation.scenario.popularity import count_of
 from simulation.scenario.workload import HOST_OF_EVENTS, WorkloadEntry, host_name
 from simulation.verification.drawing.drawn_settings import SPARE
-from simulation.verification.drawing.fault_kinds import KINDS
+from simulation.verification.drawing.fault_kinds import KINDS, drawn_strength
 from simulation.verification.drawing.numbers import log_uniform, rounded
 from simulation.verification.drawing.rare_settings import changed
 from simulation.verification.drawing.whole_groups import GROUPS
 
-_OF_ATTEMPTS = (
-    "failure_rate", "fail_first", "outage", "latency", "latency_factor", "hang", "throttle", "permanent_rate",
-    "dead_destination_rate", "lost_reply_rate", "burst", "flap", "channel_fault_rate",
-)  # fmt: skip
+_OF_ATTEMPTS = tuple(name for name, kind in KINDS.items() if kind.hits == "attempts")
 """The kinds of faults that can hit some hosts and not others."""
 
 _MOST_FAULTS = 4
@@ -155,7 +152,7 @@ def _at_one_time(scenario: Scenario, channel: NotificationChannel, random: Rando
             written["host"] = random.sample(hosts, random.randint(1, min(2, len(hosts))))
         if random.random() < 0.3:
             written["provider"] = random.choice(scenario.providers_used[channel])
-        faults.append(FaultConfig.model_validate(written | KINDS[random.choice(_OF_ATTEMPTS)](random)))
+        faults.append(FaultConfig.model_validate(written | drawn_strength(random.choice(_OF_ATTEMPTS), random)))
     return faults
 
 

@@ -40,7 +40,7 @@ from simulation.verification.drawing.disturbances import (
     start_at_an_edge,
 )
 from simulation.verification.drawing.drawn_settings import DrawnSettings, draw_settings
-from simulation.verification.drawing.fault_kinds import KINDS
+from simulation.verification.drawing.fault_kinds import KINDS, drawn_strength
 from simulation.verification.drawing.late_messages import astray
 from simulation.verification.drawing.numbers import log_uniform, rounded
 from simulation.verification.drawing.overlapping_faults import overlapping
@@ -374,7 +374,7 @@ def _fault(scenario: Scenario, kinds: list[str], duration: float, random: Random
     if len(channels) == 1 and len(providers) > 1 and random.random() < 0.7:
         written["provider"] = random.choice(providers)
     kind = random.choice(kinds)
-    strength = KINDS[kind](random)
+    strength = drawn_strength(kind, random)
     if kind == "crash" and strength["crash"] == {"actor": "limiter"}:
         with_one = [channel for channel in used if scenario.channel_config(channel).rate_limit is not None]
         if with_one:
