@@ -12,7 +12,7 @@ A system with :func:`interceptors_for` an observer reports each. Any other syste
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from actors.kernel.actor import NOTHING, Actor
@@ -91,7 +91,7 @@ class _Told(Interceptor):
 
     def _teller(self, teller: Next, actor: Actor) -> Callable[[Any], None]:
         tell: Callable[[Any], None] = teller(actor)
-        marks = {kind: mark for kind, mark in _marks(actor).items() if mark.when_told}
+        marks = {kind: mark for kind, mark in _marks(type(actor)).items() if mark.when_told}
         if not marks:
             return tell
 
@@ -115,7 +115,7 @@ class _Turns(Interceptor):
         if actor._incarnation.number and (place := actor._place) is not None:
             self._observer.turn(RESTART, place, actor.process.node_number, self.system.now_ns)
         go_on(actor)
-        for kind, mark in _marks(actor).items():
+        for kind, mark in _marks(type(actor)).items():
             if kind in actor._plain:
                 actor._plain[kind] = partial(self._take_turn, mark, actor, actor._plain[kind])
 
@@ -133,7 +133,7 @@ class _Turns(Interceptor):
 
     def deliver(self, go_on: Next, actor: Actor, message: Any) -> Any:
         if actor._accepting is NOTHING and not actor.actor_stopped.is_set():  # else its process is gone
-            mark = _marks(actor).get(type(message))
+            mark = _marks(type(actor)).get(type(message))
             if mark is not None and mark.kind in self._observer.waiting_kinds:
                 key = mark.key_of(actor, message)
                 if key is not None:
@@ -141,17 +141,8 @@ class _Turns(Interceptor):
         return go_on(actor, message)
 
 
-def _marks(actor: Actor) -> dict[type, _Mark]:
-    """Return the marks of an actor's handlers, by kind of message."""
-    cls = type(actor)
-    found: dict[type, _Mark] | None = cls.__dict__.get("_turn_marks")
-    if found is None:
-        marks = {kind: _mark_of(cls, name) for kind, name in cls._routes.items()}
-        found = cls._turn_marks = {kind: mark for kind, mark in marks.items() if mark is not None}  # type: ignore[attr-defined]
-    return found
-
-
-def _mark_of(cls: type[Actor], name: str) -> _Mark | None:
-    """Return the mark of a handler: that of the nearest class that has one for it."""
-    marks = (getattr(base.__dict__.get(name), "__turn__", None) for base in cls.__mro__)
-    return next((mark for mark in marks if mark is not None), None)
+@cache
+def _marks(cls: type[Actor]) -> dict[type, _Mark]:
+    """Return the marks of the handlers of a class, by kind of message."""
+    handlers = {kind: getattr(cls, name) for kind, name in cls._routes.items()}
+    return {kind: handler.__turn__ for kind, handler in handlers.items() if hasattr(handler, "__turn__")}

@@ -2,8 +2,6 @@
 
 from functools import partial
 
-import pytest
-
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.turns import called_turn, interceptors_for, takes_turn
 from simulation.engine.system import SimulatedSystem
@@ -41,12 +39,6 @@ class Worker(Actor):
             raise ValueError(order)
 
 
-class Idler(Worker):
-    @handles(Wake)
-    def on_wake(self, wake):
-        super().on_wake(wake)
-
-
 class Log:
     waiting_kinds = frozenset({"wake"})
 
@@ -64,11 +56,11 @@ class Log:
         self.lines.append(f"told to {kind} {key}")
 
 
-def observed(program, worker=Worker):
+def observed(program):
     log = Log()
     first, last = interceptors_for(log)
     with SimulatedSystem(interceptors=[first, last]) as system:
-        program(system, system.spawn(worker, "a", log.lines))
+        program(system, system.spawn(Worker, "a", log.lines))
         system.run()
     return log.lines
 
@@ -88,13 +80,12 @@ def test_what_is_no_turn_is_handled_and_not_reported():
     assert lines == ["wakes unseen"]
 
 
-@pytest.mark.parametrize("worker", [Worker, Idler])
-def test_what_falls_due_for_an_actor_that_is_down_is_reported_then_and_as_it_comes(worker):
+def test_what_falls_due_for_an_actor_that_is_down_is_reported_then_and_as_it_comes():
     def program(system, worker):
         worker.tell(Order("fail"))
         system.set_timer(5, worker.actor, Wake("up"))
 
-    told, *lines = observed(program, worker)
+    told, *lines = observed(program)
     assert (told, lines[:3]) == ("told to order fail", ["order fail at 0", "does fail", "fail is done"])
     assert lines[3:] == [
         "wake (('worker', 'a'), 'up') waits at 5",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from actors.domain.attempts import Attempt
@@ -163,8 +163,15 @@ class Context:
 
     def entry_of(self, notification_id: str) -> int | None:
         """Return of which entry of the workload a notification is that goes out in place of none; None: of none."""
-        found = ARRIVAL.search(notification_id)
-        return int(found[1]) if found is not None and int(found[1]) < len(self.arrivals) else None
+        return self._entry_by_id(notification_id)
+
+    @cached_property
+    def _entry_by_id(self) -> Callable[[str], int | None]:
+        def entry(notification_id: str) -> int | None:
+            found = ARRIVAL.search(notification_id)
+            return int(found[1]) if found is not None and int(found[1]) < len(self.arrivals) else None
+
+        return cache(entry)
 
     def gained(self, takeover: NodeTookOver) -> int:
         """Return how many notifications this node has more after a takeover, or fewer when negative."""
@@ -231,7 +238,7 @@ class Context:
                     spans.append((began_ns, ends_ns))
         return merged
 
-    @property
+    @cached_property
     def providers(self) -> dict[tuple[NotificationChannel, str], ChannelConfig]:
         """The settings that hold for each provider, by its channel and its name."""
         return {

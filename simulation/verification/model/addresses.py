@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from actors.endpoints import EndpointMark, EndpointState
@@ -27,19 +28,24 @@ _ANY_URL = re.compile(
 def address(command: SendNotification) -> tuple[str, str]:
     """Return the address of a command as it is compared: emails in any case and without a name that is shown for them,
     phone numbers with or without spaces, URLs with scheme and host in any case and with or without the default port."""
-    text = command.recipient.strip()
-    if command.channel == "email":
+    return command.channel, _compared(command.channel, command.recipient)
+
+
+@lru_cache(maxsize=4096)
+def _compared(channel: str, recipient: str) -> str:
+    text = recipient.strip()
+    if channel == "email":
         _, begins, named = text.removesuffix(">").rpartition("<")
         is_named = text.endswith(">") and begins and ">" not in named and named.strip()
         text = (named.strip() if is_named else text).casefold()
-    elif command.channel == "sms" and text and all(mark in "+0123456789 ./()-\u00a0\u2011" for mark in text):
+    elif channel == "sms" and text and all(mark in "+0123456789 ./()-\u00a0\u2011" for mark in text):
         text = "".join(mark for mark in text if mark in "+0123456789")
-    elif command.channel != "sms" and (url := _ANY_URL.fullmatch(text)) is not None:
+    elif channel != "sms" and (url := _ANY_URL.fullmatch(text)) is not None:
         scheme, authority = url[1].lower(), url[2].lower().removesuffix(":")
         text = (
             f"{scheme}://{authority.removesuffix({'http': ':80', 'https': ':443'}[scheme])}/{url[3].removeprefix('/')}"
         )
-    return command.channel, text
+    return text
 
 
 def host_of(recipient: str) -> str:

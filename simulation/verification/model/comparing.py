@@ -83,7 +83,7 @@ class Comparison(Timeline):
 
         It is first where nothing else is under way at this instant.
         """
-        has_waited = any(_waits_for(step, loop, key) for step in self.handed_over)
+        has_waited = bool(self.handed_over) and any(_waits_for(step, loop, key) for step in self.handed_over)
         is_one_look_more = not has_waited and loop.TIMERS[key[0]].may_look and loop.due.get(key) != now_ns
         if now_ns > self.now_ns or (not has_waited and is_first):
             self.settle(now_ns)

@@ -117,8 +117,10 @@ class Lane:
     @property
     def slot_limit(self) -> int | None:
         """How many attempts may be at the provider at once: `max_in_flight`, or what adapts if that is less."""
-        limits = [self.config.slots, None if self._concurrency is None else self._concurrency.limit]
-        return min((limit for limit in limits if limit is not None), default=None)
+        slots = self.config.slots
+        if self._concurrency is None:
+            return slots
+        return self._concurrency.limit if slots is None else min(slots, self._concurrency.limit)
 
     def room_at(self, now_ns: int) -> int | None:
         """Return when one more fits, whatever its host; None: when a slot becomes free."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -54,11 +54,13 @@ class QuietHours(NamedTuple):
         return min(look for look in looks if look >= instant and not self.hold_at(look))
 
 
-def quiet_until_ns(hours: Iterable[QuietHours], now_ns: int, epoch_ns: int) -> int:
+def quiet_until_ns(hours: Sequence[QuietHours], now_ns: int, epoch_ns: int) -> int:
     """Return until when it is quiet by any rule, in ns since the start, or `now_ns`.
 
     The wall shows `epoch_ns` + `now_ns` since 1970, in whole microseconds; a step of the clock is one of `epoch_ns`.
     """
+    if not hours:
+        return now_ns
     instant = utc(epoch_ns + now_ns)
     ends_ns = [calendar_ns(each.end_after(instant)) - epoch_ns for each in hours if each.hold_at(instant)]
     return max([now_ns, *ends_ns])
