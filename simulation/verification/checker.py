@@ -16,8 +16,9 @@ from actors.kernel.node import without_node
 from actors.kernel.system import ActorSystem
 from actors.messages import BreakerTransitioned, NodeTookOver, NotificationChannel, RecordedEvent
 from simulation.running.checking import Choice
-from simulation.verification.known import KNOWN
+from simulation.verification.known import KNOWN, LEFT_TO_THE_MODEL
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection
+from simulation.verification.laws.observations import MessageSent
 from simulation.verification.laws.settings import named, place_of
 from simulation.verification.laws.text import history_lines
 from simulation.verification.laws.watching import MessageWatch, ObservedProvider, TimerWatch
@@ -53,15 +54,17 @@ class Checker:
         self._record = record
         self._invariants, functions = _chosen(choice, context)
         self._settings = {_name(invariant): invariant.settings for invariant in self._invariants}
-        self._nodes = [_AtNode(number, context, self._invariants) for number in _numbers(context)]
+        receivers: frozenset[type] = frozenset().union(*(invariant.receivers for invariant in self._invariants))
+        self._nodes = [_AtNode(number, context, self._invariants, receivers) for number in _numbers(context)]
         if self._nodes:
             self._invariants = [each for each in self._invariants if not each.of_one_process]
-        self._observers = _observers(self._invariants)
+        self._observers = _observers(self._invariants, receivers)
         self._of_any_event: list[tuple[str, Observer]] = []
         for function in functions:
             kinds = getattr(function, "__observes__", None)
             for kind in kinds or ():
-                self._observers.setdefault(kind, []).append((_name(function), function))
+                for key in receivers if kind is MessageSent else (kind,):
+                    self._observers.setdefault(key, []).append((_name(function), function))
             if kinds is None:
                 self._of_any_event.append((_name(function), function))
         self.lock_step = next((each for each in self._invariants if isinstance(each, LockStep)), None)
@@ -74,7 +77,6 @@ class Checker:
         everywhere = [*self._invariants, *(each for node in self._nodes for each in node.invariants)]
         watches_timers = any(invariant.watches_timers for invariant in everywhere)
         if watches_timers or any(invariant.watches_actors for invariant in everywhere):
-            receivers: frozenset[type] = frozenset().union(*(invariant.receivers for invariant in everywhere))
             watch = TimerWatch if watches_timers else MessageWatch
             self._message_watch = watch(self.note, receivers)
         self._system: ActorSystem | None = None
@@ -176,7 +178,7 @@ class Checker:
             raise self.breach
 
     def _look(self, event: Any) -> None:
-        observers = self._observers.get(type(event))
+        observers = self._observers.get(_key_of(event))
         if observers is not None:
             self._ask(observers, event)
         if self._nodes and event.node is not None:
@@ -192,7 +194,7 @@ class Checker:
             self._ask(gone.observers.get(NodeTookOver, ()), event)
         if type(event) is BreakerTransitioned:
             event = msgspec.structs.replace(event, breaker=without_node(event.breaker))
-        self._ask(node.observers.get(type(event), ()), event)
+        self._ask(node.observers.get(_key_of(event), ()), event)
         node.context.lifecycles.follow(event)
 
     def _ask(self, observers: Sequence[tuple[str, Observer]], event: Any) -> None:
@@ -234,13 +236,15 @@ class Checker:
 class _AtNode:
     """The invariants of one process of a fleet."""
 
-    def __init__(self, number: int, context: Context, invariants: Sequence[Invariant]) -> None:
+    def __init__(
+        self, number: int, context: Context, invariants: Sequence[Invariant], receivers: frozenset[type]
+    ) -> None:
         self.number = number
         self.context = context.at_node(number)
         self.invariants = [
             type(each)(self.context) for each in invariants if each.of_one_process and each.applies(self.context)
         ]
-        self.observers = _observers(self.invariants)
+        self.observers = _observers(self.invariants, receivers)
 
     def at_end(self, now_ns: int) -> Iterator[tuple[str, str | Finding]]:
         """Yield by name what is broken when the run has finished."""
@@ -254,13 +258,21 @@ def _numbers(context: Context) -> range:
     return range(1, context.nodes + 1) if context.nodes > 1 else range(0)
 
 
-def _observers(invariants: Sequence[Invariant]) -> dict[type, list[tuple[str, Observer]]]:
-    """Return who observes what, by type, each with its name."""
+def _observers(invariants: Sequence[Invariant], receivers: frozenset[type]) -> dict[type, list[tuple[str, Observer]]]:
+    """Return who observes what, each with its name: by type, and messages by the class of the actor that they are sent.
+
+    `receivers` are those of all: an invariant that names none observes them all.
+    """
     found: dict[type, list[tuple[str, Observer]]] = {}
     for invariant in invariants:
         for kind, observers in invariant.observers().items():
-            found.setdefault(kind, []).extend((_name(invariant), each) for each in observers)
+            for key in (invariant.receivers or receivers) if kind is MessageSent else (kind,):
+                found.setdefault(key, []).extend((_name(invariant), each) for each in observers)
     return found
+
+
+def _key_of(event: Any) -> type:
+    return event.receiver if type(event) is MessageSent else type(event)
 
 
 def _chosen(choice: Choice, context: Context) -> tuple[list[Invariant], list[Observer]]:
@@ -272,7 +284,8 @@ def _chosen(choice: Choice, context: Context) -> tuple[list[Invariant], list[Obs
     problems: list[str] = []
     for number, each in enumerate(choice):
         if each == "all":
-            classes.update(dict.fromkeys(KNOWN.values()))
+            left_out = LEFT_TO_THE_MODEL if LockStep.applies(context) else ()
+            classes.update(dict.fromkeys(law for name, law in KNOWN.items() if name not in left_out))
         elif isinstance(each, str) and each in KNOWN:
             classes[KNOWN[each]] = None
         elif isinstance(each, type) and issubclass(each, Invariant):

@@ -112,3 +112,25 @@ KNOWN: dict[str, type[Invariant]] = {
     )
 }
 """In the order in which they look at what happens."""
+
+LEFT_TO_THE_MODEL = frozenset(
+    {
+        "adaptive-rate",
+        "adaptive-throttle",
+        "concurrency-limit",
+        "ramp",
+        "hedges",
+        "restarts",
+        "disabled-endpoints",
+        "failover-order",
+        "fallback",
+        "gone-addresses",
+        "awaited",
+        "ids",
+        "room",
+        "refusals",
+    }
+)
+"""Laws that play a policy again: ``"all"`` leaves them to the model in a run that is compared with that. By its name, or
+in any other run, each is checked. Without them the model finds each mistake that one of these was the first to find
+(`tests/mutants/found.md`); a law whose mistakes have not been hunted so is not among them."""

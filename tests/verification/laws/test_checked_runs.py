@@ -1,6 +1,7 @@
 """Runs that are checked: the shipped scenarios, sabotaged pipelines, invariants of one's own, and what is reported."""
 
 from pathlib import Path
+from random import Random
 
 import pytest
 from console_command import app
@@ -19,6 +20,7 @@ from simulation.engine.schedules import RandomWalk
 from simulation.invariants import KNOWN, Invariant, observes
 from simulation.scenario import load, parse
 from simulation.verification.drawing.swarm import case
+from simulation.verification.known import LEFT_TO_THE_MODEL
 
 SCENARIOS = sorted((Path(__file__).parents[3] / "scenarios").glob("*.yaml"))
 SMALL = """\
@@ -119,9 +121,22 @@ def test_a_checked_run_is_the_same_on_both_clocks(small):
 
 
 def test_a_run_in_another_order_is_checked_too(small):
-    from random import Random
-
     simulation.run(small, invariants="all", schedule=RandomWalk(Random(3)))
+
+
+def test_what_plays_a_policy_again_is_left_to_the_model_where_that_is_compared(small):
+    """And to no one else: in an order of its own, with Jinja or choosy providers a run keeps these laws."""
+    assert set(KNOWN) >= LEFT_TO_THE_MODEL
+    compared = set(simulation.run(small, invariants="all").checked)
+    assert "reference-model" in compared
+    assert not compared & LEFT_TO_THE_MODEL
+    jinja = "templates={hello: {subject: Hi, body: '{{ name }}'}}"
+    walk = RandomWalk(Random(1))
+    for kept in (simulation.run(small, invariants="all", **how) for how in ({"schedule": walk}, {"sets": [jinja]})):
+        assert "reference-model" not in kept.checked
+        assert set(kept.checked) >= {"ids", "restarts", "concurrency-limit"}
+    assert simulation.run(small, invariants=["ids"]).checked == ("ids",)
+    assert set(simulation.run(small, invariants=["all", "ids"]).checked) == compared | {"ids"}
 
 
 def test_by_default_only_conservation_is_checked_which_is_not_counted(small):
