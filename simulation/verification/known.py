@@ -131,6 +131,6 @@ LEFT_TO_THE_MODEL = frozenset(
         "refusals",
     }
 )
-"""Laws that play a policy again: ``"all"`` leaves them to the model in a run that is compared with that. By its name, or
-in any other run, each is checked. Without them the model finds each mistake that one of these was the first to find
+"""Laws that play a policy again: ``"all"`` leaves them to the model in a run that is compared with that. By its name,
+or in any other run, each is checked. Without them the model finds each mistake that one of these was the first to find
 (`tests/mutants/found.md`); a law whose mistakes have not been hunted so is not among them."""
