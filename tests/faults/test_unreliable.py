@@ -54,7 +54,7 @@ def test_fail_count_is_the_first_attempts_of_all():
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"failure_rate": 3}, "failure_rate: wanted a share between 0% and 100%, got 3"),
+        ({"failure_rate": 3}, "failure_rate: wanted a share between 0% and 100% (3 is 3%), got 3"),
         ({"fail_count": -1}, "fail_count: wanted a whole number of at least 0, got -1"),
         ({"fail_count": 1.5}, "fail_count: wanted a whole number of at least 0, got 1.5"),
         (
