@@ -33,5 +33,5 @@ def thorough(case: Any) -> Any:
     """Return a case of `parametrize` with the mark `thorough`."""
     if hasattr(case, "marks"):
         return pytest.param(*case.values, id=case.id, marks=[*case.marks, pytest.mark.thorough])
-    values = case if isinstance(case, tuple) else (case,)
+    values = case if isinstance(case, tuple) and len(case) > 1 else (case,)
     return pytest.param(*values, marks=pytest.mark.thorough)
