@@ -185,6 +185,7 @@ def test_aggregates_have_no_timeline(here):
     assert done.err == ["timeline: wanted a run that kept its notifications, got one without any"]
 
 
+@pytest.mark.thorough
 def test_files_that_are_gone_are_warned_of(here):
     (here / "counts.csv").write_text("value\n5\n")
     text = "{workload: [{channel: sms, arrivals: {trace: counts.csv, column: value, every: 5s}}]}"

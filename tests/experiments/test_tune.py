@@ -81,6 +81,7 @@ def test_the_fewest_attempts_that_outlast_an_outage(deterministic):
     assert (apart.mean, apart.half_width) == (-(2 * 2 + 5), 0.0)  # with two attempts the others are lost
 
 
+@pytest.mark.thorough
 def test_of_settings_that_cost_the_same_the_least_change_is_found_and_the_range_said(deterministic):
     tuning = simulation.tune(deterministic, {ATTEMPTS: "1..8"}, **QUICK)
     assert f"{ATTEMPTS}: 4 to 8 do the same; this is the least change." in report(tuning).splitlines()
@@ -438,6 +439,7 @@ expect:
 fates = written("fates.yaml", FATES)
 
 
+@pytest.mark.thorough
 def test_the_cheapest_setting_that_meets_a_share_of_runs_is_found_and_no_cheaper_one(fates):
     # One attempt is sent in 90% of runs, two in 99%.
     tuning = simulation.tune(fates, {ATTEMPTS: "1..3"}, probability=0.5, replicates=10, sets=[f"{ATTEMPTS}=1"])

@@ -44,6 +44,7 @@ def page(kind):
     return nasty_page() if kind == "nasty" else page_of(KINDS[kind])
 
 
+@pytest.mark.thorough
 def test_breakers_of_nodes_are_told_together_and_each():
     page = simulation.report(
         simulation.run(
@@ -264,6 +265,7 @@ def test_the_scenario_is_there_as_it_was_run_and_folded_away():
     assert (again.seed, again.channels.email.retry.max_attempts) == (99, 7)
 
 
+@pytest.mark.thorough
 def test_what_the_linter_finds_is_there_with_its_place(tmp_path):
     file = tmp_path / "outage.yaml"
     file.write_text(OUTAGE)

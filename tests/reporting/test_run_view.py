@@ -164,6 +164,7 @@ def test_time_left_goes_by_what_is_still_to_arrive(tmp_path):
         assert left == pytest.approx(accepted / 1000 - at, abs=2)
 
 
+@pytest.mark.thorough
 def test_several_providers_have_a_line_each(tmp_path):
     provider = {"latency": {"constant": "50ms"}}
     failover = {

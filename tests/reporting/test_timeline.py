@@ -229,6 +229,7 @@ def test_what_a_raster_cannot_draw_is_refused_all_at_once():
 # ── interrupted requests ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 def test_a_request_that_was_interrupted_stands_before_the_attempt_that_follows_it_also_when_opened_again(tmp_path):
     scenario = """
 duration: 10s

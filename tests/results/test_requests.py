@@ -145,6 +145,7 @@ ADD_UP = (
 )
 
 
+@pytest.mark.thorough
 def test_counts_of_entries_classes_and_channels_add_up_to_those_of_the_run():
     summary = ran().summary
     assert list(summary["workload"]) == ["OrderPlaced", "codes", "push-1", "push-2", "UserRegistered"]

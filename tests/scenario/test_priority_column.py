@@ -1,6 +1,7 @@
 """The column `priority` of the notifications, against what the commands say that come to the provider."""
 
 import pandas as pd
+import pytest
 
 import simulation
 from simulation.scenario import parse
@@ -27,6 +28,7 @@ channels:
 """.replace("CRITICAL", CRITICAL)
 
 
+@pytest.mark.thorough
 def test_it_is_what_the_provider_is_told(tmp_path):
     is_critical = {}
 

@@ -42,6 +42,7 @@ def first(strategy, condition):
     return find(strategy, condition, settings=settings(SEARCH, phases=[Phase.generate]))
 
 
+@pytest.mark.thorough
 def test_a_case_that_fails_shrinks_to_what_is_needed():
     def two_in_a_fault(scenario):
         return sum(len(entry.arrivals.times) for entry in scenario.workload) >= 2 and scenario.faults

@@ -51,7 +51,7 @@ def compared(scenario, **arguments):
 # ── no difference ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("path", sliced(SHIPPED, 5), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced(SHIPPED, 10), ids=lambda path: path.stem)
 def test_a_case_of_each_shipped_scenario(path):
     compared(ordinary(load(path), 7))
 
@@ -67,7 +67,7 @@ def test_each_shipped_scenario_as_it_is(path):
 
 
 @pytest.mark.parametrize("seeds", [range(1), thorough(range(1, 3))], ids=["one", "more"])
-@pytest.mark.parametrize("path", sliced(SCENARIOS, 2), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced(SCENARIOS, 5), ids=lambda path: path.stem)
 def test_cases_of_the_swarm(path, seeds):
     scenario = load(path)
     assert {seed: found for seed in seeds if (found := difference(scenario, seed))} == {}

@@ -127,7 +127,7 @@ BREAK = (4, 12, 19, 21)
 """The first seeds that break `OpensOnce`."""
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.integration)])
+@pytest.mark.parametrize("workers", sliced([1, pytest.param(2, marks=pytest.mark.integration)], 2))
 def test_all_that_breaks_is_found_shrunk_and_kept(small, workers):
     how = {"seeds": BREAK[-1] + 1, "invariants": [OpensOnce], "workers": workers, "shrink_runs": 8}
     exploration = explore_as_given(small, keep_going=True, **how)
@@ -380,7 +380,7 @@ def test_bad_input(small, tmp_path):
         explore(SWARM, seeds=0)
 
 
-@pytest.mark.parametrize("seeds", [8, thorough(25)])
+@pytest.mark.parametrize("seeds", [4, thorough(25)])
 def test_a_slice_of_the_swarm_breaks_nothing(seeds):
     exploration = explore(SWARM, seeds=seeds, first_seed=10_000, workers=1, settings="given", guided=False)
     if exploration.failure is not None:
