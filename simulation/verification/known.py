@@ -118,6 +118,7 @@ LEFT_TO_THE_MODEL = frozenset(
         "adaptive-rate",
         "adaptive-throttle",
         "concurrency-limit",
+        "retry-budget",
         "ramp",
         "hedges",
         "restarts",
