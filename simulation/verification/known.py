@@ -119,6 +119,7 @@ LEFT_TO_THE_MODEL = frozenset(
         "adaptive-throttle",
         "concurrency-limit",
         "retry-budget",
+        "given-up",
         "ramp",
         "hedges",
         "restarts",
