@@ -193,7 +193,7 @@ def test_no_scenario_of_the_hunt_is_one_that_the_model_says_nothing_about():
 
 def test_where_the_product_breaks_itself_nothing_is_found_and_the_table_says_so(capsys, monkeypatch):
     found = iter([Kill("quota", "swarm", 0, "in both"), Kill("quota", "swarm", 0, "in both"), None])
-    monkeypatch.setattr("hunt.stalk", lambda copy, route: next(found))
+    monkeypatch.setattr("hunt.stalk", lambda copy, route, without: next(found))
     assert main([QUICK[0], "--seeds", "1", "--workers", "1"]) == 1
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "0 of 1 killed, 1 survived",
@@ -203,7 +203,7 @@ def test_where_the_product_breaks_itself_nothing_is_found_and_the_table_says_so(
 
 def test_the_table(capsys, monkeypatch):
     found = iter([Kill("quota", "swarm", 3, "too much"), None])
-    monkeypatch.setattr("hunt.stalk", lambda copy, route: next(found))
+    monkeypatch.setattr("hunt.stalk", lambda copy, route, without: next(found))
     assert main([AT_ONCE, "--seeds", "4", "--workers", "1"]) == 0
     header, line, total = capsys.readouterr().out.splitlines()
     assert header.split() == ["mutant", "killer", "scenario", "and", "seed", "s"]
