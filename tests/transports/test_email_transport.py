@@ -11,8 +11,10 @@ import pytest
 import trio
 from attempts import outcome_of
 from smtp_servers import DROP, HANG, Script, mail_server, raw_server
+from tables import tables
 from tls_certificate import Tls
 
+from actors import outcomes
 from actors.domain.attempts import UNSENT
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
@@ -27,6 +29,8 @@ from actors.transports.mail import mail_of, parse_mailbox
 from actors.transports.smtp_connections import Flight, SmtpPool
 from actors.transports.transport import tls_context
 
+TABLES = tables(__file__)
+
 
 def mail(**more: Any) -> SendNotification:
     given = {"notification_id": "order-17", "channel": "email", "recipient": "ann@example.com", "message": "Hello Ann"}
@@ -35,50 +39,7 @@ def mail(**more: Any) -> SendNotification:
 
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-REPLIES = [
-    ("DATA", "250 2.0.0 taken", Sent, ""),
-    ("DATA", "251 forwarded", Sent, ""),
-    ("MAIL", "451 4.3.0 later", Transient, "SMTP 451 4.3.0"),
-    ("RCPT", "450 4.2.0 greylisted", Transient, "SMTP 450 4.2.0"),
-    ("RCPT", "450 5.1.1 says both", Transient, "SMTP 450 5.1.1"),
-    ("DATA", "452 4.3.1 disk full", Transient, "SMTP 452 4.3.1"),
-    ("MAIL", "421 4.7.0 closing", Transient, "SMTP 421 4.7.0"),
-    ("DATA", "421 closing", Transient, "SMTP 421"),
-    ("RCPT", DROP, Transient, "connection lost before the end of the mail"),
-    ("RCPT", "550 5.1.1 no such user", DeadDestination, "SMTP 550 5.1.1"),
-    ("RCPT", "550-5.1.1 no such\r\n550 5.1.1 user", DeadDestination, "SMTP 550 5.1.1"),
-    ("RCPT", "550 5.1.2 no such host", DeadDestination, "SMTP 550 5.1.2"),
-    ("RCPT", "553 5.1.3 bad syntax", DeadDestination, "SMTP 553 5.1.3"),
-    ("DATA", "550 5.1.1 no such user after all", DeadDestination, "SMTP 550 5.1.1"),
-    ("MAIL", "550 5.1.1 this is not about the recipient", Permanent, "SMTP 550 5.1.1"),
-    ("MAIL", "530 5.7.0 login first", ChannelFault, "SMTP 530 5.7.0"),
-    ("MAIL", "535 5.7.8 wrong login", ChannelFault, "SMTP 535 5.7.8"),
-    ("MAIL", "534 5.7.9 stronger login needed", ChannelFault, "SMTP 534 5.7.9"),
-    ("RCPT", "538 5.7.11 login over TLS only", ChannelFault, "SMTP 538 5.7.11"),
-    ("DATA", "530 5.7.0 login first", ChannelFault, "SMTP 530 5.7.0"),
-    ("RCPT", "550 we do not like you", Permanent, "SMTP 550"),
-    ("RCPT", "551 5.1.6 moved", DeadDestination, "SMTP 551 5.1.6"),
-    ("RCPT", "550 5.1.10 null MX", DeadDestination, "SMTP 550 5.1.10"),
-    ("RCPT", "556 5.1.10 null MX", DeadDestination, "SMTP 556 5.1.10"),
-    ("RCPT", "556 no mail there", DeadDestination, "SMTP 556"),
-    ("DATA", "556 5.1.10 null MX", DeadDestination, "SMTP 556 5.1.10"),
-    ("MAIL", "556 this is not about the recipient", Permanent, "SMTP 556"),
-    ("MAIL", "553 5.7.1 sender not of this login", ChannelFault, "SMTP 553 5.7.1"),
-    ("MAIL", "550 5.7.1 sender not of this login", ChannelFault, "SMTP 550 5.7.1"),
-    ("MAIL", "550 5.1.8 no such domain of the sender", ChannelFault, "SMTP 550 5.1.8"),
-    ("MAIL", "553 5.1.7 no such form of sender", ChannelFault, "SMTP 553 5.1.7"),
-    ("MAIL", "550 5.7.27 sender has a null MX", ChannelFault, "SMTP 550 5.7.27"),
-    ("MAIL", "552 5.3.4 too large", Permanent, "SMTP 552 5.3.4"),
-    ("MAIL", "555 5.5.4 no such parameter", Permanent, "SMTP 555 5.5.4"),
-    ("RCPT", "550 5.1.8 said by another server, of one recipient", Permanent, "SMTP 550 5.1.8"),
-    ("RCPT", "550 5.7.1 relaying denied", Permanent, "SMTP 550 5.7.1"),
-    ("RCPT", "552 5.2.2 mailbox full", Permanent, "SMTP 552 5.2.2"),
-    ("DATA", "554 5.7.1 spam", Permanent, "SMTP 554 5.7.1"),
-    ("DATA", DROP, Ambiguous, "connection lost after the end of the mail"),
-    ("DATA", "gibberish", Ambiguous, "unintelligible reply"),
-    ("DATA", "354 go on", Ambiguous, "unintelligible reply"),
-    ("RCPT", "gibberish", Transient, "unintelligible reply"),
-]
+REPLIES = [(verb, reply, getattr(outcomes, kind), reason) for verb, reply, kind, reason in TABLES["replies"]]
 
 
 @pytest.mark.parametrize(("verb", "reply", "kind", "reason"), REPLIES)
@@ -159,28 +120,7 @@ async def test_a_server_that_falls_silent_after_the_end_is_ambiguous_also_withou
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"subject": "Hello\r\nBcc: eve@example.com"}, "control character in subject"),
-        ({"subject": "Hello\nBcc: eve@example.com"}, "control character in subject"),
-        ({"subject": "Hello\u2028Bcc: eve@example.com"}, "control character in subject"),
-        ({"recipient": "ann@example.com\r\nRCPT TO:<eve@example.com>"}, "control character in address"),
-        ({"recipient": "Ann\r\nBcc: eve@example.com <ann@example.com>"}, "control character in address"),
-        ({"recipient": "ann@example.com\0"}, "control character in address"),
-        ({"recipient": "ann@example.com> SIZE=1 <"}, "not a mailbox"),
-        ({"recipient": "<ann@example.com> SIZE=1"}, "not a mailbox"),
-        ({"recipient": "ann@example.com>"}, "not a mailbox"),
-        ({"recipient": "<ann@example.com>>"}, "not a mailbox"),
-        ({"recipient": "<ann@example.com"}, "not a mailbox"),
-        ({"recipient": "eve@example.com> <ann@example.com>"}, "not a mailbox"),
-        ({"recipient": "<eve@example.com> <ann@example.com>"}, "not a mailbox"),
-        ({"recipient": "ann@example.com, eve@example.com"}, "not a mailbox"),
-        ({"recipient": "Friends: ann@example.com, eve@example.com;"}, "not a mailbox"),
-        ({"recipient": "ann"}, "not a mailbox"),
-        ({"recipient": "@example.com"}, "not a mailbox"),
-        ({"recipient": '""@example.com'}, "not a mailbox"),
-        ({"recipient": "ann@"}, "not a mailbox"),
-        ({"recipient": "ann..b@example.com"}, "not a mailbox"),
-        ({"recipient": "ann@exa mple.com"}, "not a mailbox"),
-        ({"recipient": "ann@-example.com"}, "not a mailbox"),
+        *TABLES["no_mails"],
         ({"message": "half a pair \ud800"}, "text with half a surrogate pair"),
         ({"subject": "half a pair \ud800"}, "text with half a surrogate pair"),
         ({"recipient": "\udc80 <a@example.com>"}, "text with half a surrogate pair"),
@@ -601,26 +541,7 @@ async def test_a_mail_that_is_under_way_when_all_is_closed_leaves_no_connection_
 # ── settings ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("changed", "problem"),
-    [
-        ({"host": ""}, "host: wanted text that is not empty, got ''"),
-        ({"port": 70_000}, "port: wanted a port between 1 and 65535, got 70000"),
-        ({"security": "ssl"}, "security: wanted one of starttls, implicit, none, got 'ssl'"),
-        ({"sender": "shop"}, "sender: wanted a mailbox, got 'shop' (not a mailbox)"),
-        ({"username": "shop"}, "password: wanted username and password, or neither, got one of them"),
-        (
-            {"username": "a", "password": "hunter2"},
-            "security: wanted starttls or implicit, where a password is sent, got none",
-        ),
-        (
-            {"username": "a", "password": ["hunter2"]},
-            "password: wanted a secret that is not empty, got a value that is not shown",
-        ),
-        ({"passwort": "hunter2"}, "passwort: unknown key; did you mean password?"),
-        ({"connections": 0}, "connections: wanted a whole number of at least 1, got 0"),
-    ],
-)
+@pytest.mark.parametrize(("changed", "problem"), TABLES["unusable_settings"])
 def test_settings_that_cannot_be_used(changed, problem):
     settings = {"host": "mail.example.com", "sender": "shop@example.com", "security": "none"}
     with pytest.raises(ConfigurationError) as caught:

@@ -18,6 +18,7 @@ from attempts import NOW_NS, attempt_of, outcome_of
 from http_servers import DROP, HANG, HttpServer, Reply, http_server
 from hypothesis import given, strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
+from tables import tables
 from tls_certificate import Tls
 
 from actors.domain.attempts import UNSENT
@@ -28,6 +29,8 @@ from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transie
 from actors.transports import http_exchange
 from actors.transports.network_guard import GuardedNetwork, is_public
 from actors.transports.webhook import WebhookProvider
+
+TABLES = tables(__file__)
 
 NOW = 1_800_000_000.0
 OLD, NEW, OTHER = ("whsec_" + base64.b64encode(bytes([byte]) * 32).decode() for byte in (1, 2, 3))
@@ -242,20 +245,7 @@ async def test_what_is_no_event_is_refused_before_anything_is_sent(changed):
 # ── where none may go ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("no url", "not a URL"),
-        ("ftp://example.com/", "not a URL"),
-        ("https://", "not a URL"),
-        ("https://[::1", "not a URL"),
-        ("http://example.com/", "not an https URL"),
-        ("https://ann:secret@example.com/", "password in the URL"),
-        ("https://example.com:99999/", "not a URL"),
-        ("https://example.com:0/", "port 0 in the URL"),
-        (f"https://{'a' * 64}.example/", "a label of 64 characters in the host, of at most 63"),
-    ],
-)
+@pytest.mark.parametrize(("url", "reason"), TABLES["refused_urls"])
 async def test_urls_that_are_refused(url, reason):
     async with provider_of(allow_http=False) as provider:
         outcome = await outcome_of(provider, event(url))
@@ -286,19 +276,9 @@ NOT_PUBLIC = [
     "4000::1", "5f00::1", "::ffff:0:0", "64:ff9b::7f00:1", "198.51.100.1", "192.88.99.1", "250.0.0.1",
 ]  # fmt: skip
 PUBLIC = [
-    "1.1.1.1",
-    "8.8.8.8",
-    "172.32.0.1",
-    "168.63.129.15",
-    "168.63.129.17",
-    "192.0.1.1",
-    "223.255.255.255",
-    "2606:4700::1111",
-    "2a00:1450::1",
-    "::ffff:8.8.8.8",
-    "64:ff9b::8.8.8.8",
-    "2002:808:808::1",
-]
+    "1.1.1.1", "8.8.8.8", "172.32.0.1", "168.63.129.15", "168.63.129.17", "192.0.1.1", "223.255.255.255",
+    "2606:4700::1111", "2a00:1450::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1",
+]  # fmt: skip
 
 
 def test_which_addresses_are_public():
@@ -424,25 +404,7 @@ async def test_a_name_whose_server_does_not_answer_takes_few_of_the_lookups():
 # ── settings, and through the pipeline ──────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("changed", "problem"),
-    [
-        ({"signing_keys": []}, "signing_keys: wanted a list of at least one entry, got []"),
-        ({"signing_keys": NEW}, "signing_keys: wanted a list, got a value that is not shown"),
-        ({"endpoint_keys": NEW}, "endpoint_keys: wanted a mapping, got a value that is not shown"),
-        (
-            {"endpoint_keys": {"https://a.example": NEW}},
-            "endpoint_keys.https://a.example: wanted a list, got a value that is not shown",
-        ),
-        (
-            {"signing_keys": ["hunter2"]},
-            "signing_keys.0: wanted a signing key of whsec_ and 24 to 64 bytes in base64, "
-            "got a value that is not shown",
-        ),
-        ({"allow_networks": ["10.0.0.1/8"]}, "allow_networks.0: wanted a network such as 10.0.0.0/8, got '10.0.0.1/8'"),
-        ({"client_errors": "ignore"}, "client_errors: wanted one of permanent, transient, got 'ignore'"),
-    ],
-)
+@pytest.mark.parametrize(("changed", "problem"), TABLES["unusable_settings"])
 def test_settings_that_cannot_be_used(changed, problem):
     with pytest.raises(ConfigurationError) as caught:
         WebhookProvider({"signing_keys": [NEW]} | changed)
