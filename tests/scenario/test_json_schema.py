@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from malformed_scenarios import MALFORMED, Malformed
+from tables import tables
 
 from actors.errors import ConfigurationError
 from actors.settings.yaml_tree import Place, Unreadable, data, read
@@ -40,49 +41,7 @@ def test_good_files_are_valid(file: Path) -> None:
 SMALL = "duration: 10m\nworkload: [{channel: email, arrivals: {poisson: 20/s}}]\n"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "drain: 3",
-        "drain: 1 hour",
-        "drain: '٣s'",
-        "seed: -1",
-        "seed: 1.5",
-        "record: some",
-        "name: ''",
-        "zzz: 1",
-        "workload: []",
-        "workload: [{event: OrderPlaced}]",
-        "workload: [{channel: email, arrivals: {}}]",
-        "workload: [{channel: email, arrivals: {poisson: 20/s, constant: 5/s}}]",
-        "workload: [{channel: email, arrivals: {poisson: }}]",
-        "workload: [{channel: email, arrivals: {trace: counts.csv, every: 5m}}]",
-        "workload: [{channel: email, arrivals: {poisson: 20}}]",
-        "channels: {emial: {}}",
-        "channels: {email: {retry: {max_attempts: 0}}}",
-        "channels: {email: {retry: {schedule: []}}}",
-        "channels: {email: {timeout: 10}}",
-        "channels: {email: {provider: {latency: 80}}}",
-        "channels: {email: {provider: {latency: {mixture: [{constant: 1s}]}}}}",
-        "channels: {email: {provider: {failure_rate: 130%}}}",
-        "channels: {email: {provider: {failure_rate: 1.5}}}",
-        "faults: [{channel: fax, outage: true}]",
-        "faults: [{outage: true}]",
-        "faults: [{channel: email, outage: on}]",
-        "faults: [{channel: email, throttle: {retry_after: 3s}}]",
-        "faults: [{channel: [], outage: true}]",
-        "expect: [sent_fraction]",
-        "expect: [5]",
-        "sweep: {seed: []}",
-        "sweep: {replicates: 0}",
-        "quiet_hours: [{share: 30%, from: 25:00, to: 07:00}]",
-        "preferences: [{share: 30%, channel: sms}]",
-        "preferences: [{share: 30%, channel: sms, enabled: true}]",
-        "templates: {welcome: Hello}",
-        "workload: 5",
-        "channels: []",
-    ],
-)
+@pytest.mark.parametrize("change", tables(__file__)["invalid_to_both"])
 def test_bad_files_are_invalid_to_both(change: str) -> None:
     key = change.partition(":")[0]
     rest = "".join(line + "\n" for line in SMALL.splitlines() if not line.startswith(f"{key}:"))

@@ -16,6 +16,7 @@ from documents import text_of
 from effort import sliced
 from hypothesis import given, strategies as st
 from scenario_tables import written
+from tables import tables
 from worlds import Scripted
 
 import simulation
@@ -27,6 +28,8 @@ from simulation.scenario.arrivals import Arrivals, arrival_times_ns
 from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.scenario.lint import lint_scenario, lint_varied, located
 from simulation.scenario.unnamed import default_notes
+
+TABLES = tables(__file__)
 
 ROOT = Path(__file__).parents[2]
 TIMES = "duration: 10m\n"
@@ -45,37 +48,7 @@ def said(text):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
-    meant = {
-        # Its sender keeps to a quota that is too small for what arrives: the queue is what it shows.
-        "throttling-provider": [
-            "channels.sms.quota.rate: 8/s is below the 12/s that arrive: the queue grows by 240 a minute"
-        ],
-        # One breaker for all hosts is what it weighs against one for each.
-        "breaker-per-host": [
-            "channels.webhook.circuit_breaker.per: channel, where each recipient chooses a host: 5 failures in a row "
-            "at one of them stop all others for 30s"
-        ],
-        # The retry storm that it shows.
-        "metastable-failure": [
-            "channels.webhook.retry.max_attempts: 4 attempts of 20/s are up to 80/s, and the provider serves 40/s: "
-            "with no budget, no breaker and no slots, what has failed once may keep it overloaded"
-        ],
-        # Who is refused is what it shows.
-        "refused-first": [
-            "faults.0.for: 3,060 notifications arrive meanwhile, and at most 2,000 may be pending: what is more is "
-            "refused, of these from 1,600 on"
-        ],
-        # The same, of the defaults that have been replaced.
-        "aws-retries-2026": [
-            "channels.push.retry.max_attempts: 11 attempts of 20/s are up to 220/s, and the provider serves 40/s: "
-            "with no budget, no breaker and no slots, what has failed once may keep it overloaded"
-        ],
-        # What is lost so is what it weighs against waiting.
-        "wait-or-fail": [
-            "channels.sms.circuit_breaker.when_open: fail, and the last of 5 attempts starts at most 15s after the "
-            "first, before the breaker can be half-open after 20s: what meets it just opened is dead-lettered"
-        ],
-    }
+    meant = TABLES["meant"]
     assert [str(finding) for finding in lint_scenario(load(path))] == meant.get(path.stem, [])
 
 
@@ -133,27 +106,7 @@ def test_what_is_varied_where_nothing_arrives_has_no_effect():
     assert lint_varied(parse(TIMES + "workload: [{event: OrderPlaced, arrivals: {poisson: 20/s}}]"), [email, sms]) == []
 
 
-@pytest.mark.parametrize(
-    ("workload", "settings", "places"),
-    [
-        ("{channel: email, arrivals: {poisson: 1/s}}", "", ["email.provider", "email.failover.b.provider"]),
-        (
-            "{channel: email, arrivals: {poisson: 1/s}, critical: true}, {channel: sms, arrivals: {poisson: 1/s}}",
-            "",
-            ["email.provider", "email.failover.b.provider"],
-        ),
-        (
-            "{channel: email, arrivals: {poisson: 1/s}}, {channel: sms, arrivals: {poisson: 1/s}, critical: true}",
-            "sms: {fallback: {channel: email}}",
-            [],
-        ),
-        (
-            "{event: OrderPlaced, arrivals: {poisson: 1/s}}, {channel: email, clients: 2, think: 1s, critical: true}",
-            "",
-            [],
-        ),
-    ],
-)
+@pytest.mark.parametrize(("workload", "settings", "places"), TABLES["all_alike"])
 def test_where_all_are_alike_no_one_goes_first(workload, settings, places):
     first = "provider: {capacity: 9, discipline: critical_first}"
     text = f"{TIMES}workload: [{workload}]\nchannels: {{email: {{{first}, failover: {{b: {{{first}}}}}}}, {settings}}}"

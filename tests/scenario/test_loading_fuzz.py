@@ -9,10 +9,13 @@ from typing import Any
 
 from effort import examples
 from hypothesis import example, given, settings, strategies as st
+from tables import tables
 
 from actors.errors import ConfigurationError
 from actors.settings.yaml_tree import Place, data, read
 from simulation import scenario
+
+TABLES = tables(__file__)
 
 FILE = Path(__file__).parent / "data" / "everything.yaml"
 GOOD_TEXT = FILE.read_text()
@@ -70,57 +73,11 @@ scalars = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=8),
-    st.sampled_from(
-        [
-            "80ms",
-            "0s",
-            "1e308h",
-            "20/s",
-            "1e-300/s",
-            "1e300/s",
-            "30%",
-            "email",
-            "all",
-            "OrderPlaced",
-            "22:00",
-            "counts.csv",
-            "sent >= 1",
-            "a.b.c <= 3s",
-            "UTC",
-            "../..",
-            "/dev/null",
-            "process",
-            "2026-01-01T00:00:00Z",
-            "0001-01-01T00:00:00Z",
-        ]
-    ),
+    st.sampled_from(TABLES["scalars"]),
 )
 keys = st.one_of(
     st.text(max_size=6),
-    st.sampled_from(
-        [
-            "constant",
-            "poisson",
-            "trace",
-            "channel",
-            "event",
-            "clients",
-            "think",
-            "for",
-            "for_",
-            "from_",
-            "crash",
-            "<<",
-            "mixture",
-            "weight",
-            "duration",
-            "faults",
-            "share",
-            "[key]",
-            "replicates",
-            "vary",
-        ]
-    ),
+    st.sampled_from(TABLES["keys"]),
 )
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=6

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tables import tables
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel as Channel
@@ -190,49 +191,7 @@ def test_setting_through_an_alias_leaves_the_anchor_alone() -> None:
     assert (changed.channels.email.timeout, changed.channels.sms.timeout) == (5, 9)
 
 
-@pytest.mark.parametrize(
-    ("override", "problem"),
-    [
-        ("seed=x", "--set seed: wanted a whole number of at least 0, got 'x'"),
-        (
-            "workload.0.arrivals={poisson: 20}",
-            "--set workload.0.arrivals: poisson: wanted a rate of more than 0 such as 20/s or 100/min "
-            "(20 is 20/s if it is for each second, 20/min if for each minute), got 20",
-        ),
-        (
-            "channels.email.retry.max_atempts=5",
-            "--set channels.email.retry.max_atempts: unknown key; did you mean max_attempts?",
-        ),
-        (
-            "workload.1.users=5",
-            "--set workload.1.users: wanted an entry of workload, which has the entries 0 to 0, got '1'",
-        ),
-        (
-            "workload.-1.users=5",
-            "--set workload.-1.users: wanted an entry of workload, which has the entries 0 to 0, got '-1'",
-        ),
-        (
-            "duration.x=5",
-            "--set duration.x: wanted a path to a value; duration is a single value, without a 'x' in it",
-        ),
-        ("seed", "--set seed: wanted path=value such as seed=7, got 'seed'"),
-        ("=5", "--set : wanted path=value such as seed=7, got '=5'"),
-        (
-            "channels..timeout=5s",
-            "--set channels..timeout: wanted path=value such as seed=7, got 'channels..timeout=5s'",
-        ),
-        ("workload.0.arrivals={poisson: 20/s", "--set workload.0.arrivals: the text ends before a closing '}'"),
-        (
-            "channels.email={timeout: 1s, timeout: 2s}",
-            "--set channels.email: timeout: duplicate key; the first is at the same value",
-        ),
-        ("seed=99999999999999999999", "--set seed: wanted a number below 2^63, got 99999999999999999999"),
-        (
-            "expect=[sent >= many]",
-            "--set expect: 0: wanted an expectation such as sent_fraction >= 0.99, got 'sent >= many'",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("override", "problem"), tables(__file__)["unusable_sets"])
 def test_what_is_wrong_with_a_set(override: str, problem: str) -> None:
     assert problems(SMALL, override) == [problem]
 

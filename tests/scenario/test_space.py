@@ -7,12 +7,15 @@ from collections import Counter
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from tables import tables
 
 from actors.errors import ConfigurationError
 from actors.settings.base import validated
 from simulation.experiments.sweeping.design import cells
 from simulation.scenario.ranges import Range
 from simulation.scenario.space import Choices, number_of, parse_space, space, split_values
+
+TABLES = tables(__file__)
 
 MAPPING = (
     ": wanted a mapping from paths to their values such as {'channels.email.retry.jitter': ['none', 'full']}, got "
@@ -21,22 +24,7 @@ MAPPING = (
 FORM = "wanted path=a,b or path=low..high such as channels.email.retry.max_attempts=1..10"
 
 
-@pytest.mark.parametrize(
-    ("text", "values"),
-    [
-        ("none,full", ["none", "full"]),
-        (" 1 , 2 ", ["1", "2"]),
-        ("5s", ["5s"]),
-        ("80ms,{lognormal: {median: 80ms, p99: 1s}}", ["80ms", "{lognormal: {median: 80ms, p99: 1s}}"]),
-        ("[3/s, 100/min],[5/s, 100/min]", ["[3/s, 100/min]", "[5/s, 100/min]"]),
-        ("null,{a: [1, {b: 2}], c: 3}", ["null", "{a: [1, {b: 2}], c: 3}"]),
-        ("'a, b','c'", ["'a, b'", "'c'"]),
-        ('{name: "}, {"},x', ['{name: "}, {"}', "x"]),
-        ("it's,fine", ["it's", "fine"]),
-        ("a,,b", ["a", "", "b"]),
-        ("", [""]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "values"), TABLES["lists"])
 def test_a_list_is_split_at_its_outer_commas(text, values):
     assert split_values(text) == values
 
@@ -93,20 +81,7 @@ def test_what_are_no_values_of_paths_says_what_was_wanted(vary, problem):
     assert refused.value.problems == [f"--vary{problem}"]
 
 
-@pytest.mark.parametrize(
-    ("texts", "problem"),
-    [
-        (["nonsense"], f"--vary nonsense: {FORM}"),
-        (["=1,2"], f"--vary =1,2: {FORM}"),
-        (["a..b=1,2"], f"--vary a..b: {FORM}"),
-        (["drain=1s,"], "--vary drain: wanted values with a comma between them, got nothing in the place of one"),
-        (["drain="], "--vary drain: wanted values with a comma between them, got nothing in the place of one"),
-        ([], f"--vary: {FORM}, got none"),
-        (["a=1,2", "a=3"], "--vary a: wanted each path once; give all its values with commas between them"),
-        (["seed=1,2"], "--vary seed: wanted a setting of the run, got seed"),
-        (["expect.0=a,b"], "--vary expect.0: wanted a setting of the run, got expect"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("texts", "problem"), TABLES["invariable"])
 def test_what_cannot_be_varied(texts, problem):
     with pytest.raises(ConfigurationError) as refused:
         parse_space(texts)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import in_process
 import pytest
+from tables import tables
 
 from simulation.scenario import parse
 from simulation.scenario.unnamed import default_notes
@@ -23,27 +24,7 @@ ATTEMPTS = (
 DRAIN = "drain: is not in the file: by default the run ends 1h after the last arrivals, with what is in flight then"
 
 
-@pytest.mark.parametrize(
-    ("text", "notes"),
-    [
-        ("", []),
-        ("channels: {email: {provider: {failure_rate: 1%}}}", []),  # five in a row come once in ten billion
-        ("channels: {email: {provider: {failure_rate: 20%}}}", [BREAKER, ATTEMPTS]),
-        ("faults: [{channel: email, at: 1m, for: 1m, outage: true}]", [BREAKER, ATTEMPTS]),
-        ("faults: [{channel: sms, at: 1m, for: 1m, outage: true}]\nchannels: {sms: {}}", []),
-        ("faults: [{channel: email, at: 1m, outage: true}]\ndrain: 1m", [BREAKER, ATTEMPTS]),
-        ("faults: [{channel: email, at: 1m, outage: true}]", [BREAKER, ATTEMPTS, DRAIN]),
-        ("faults: [{channel: email, at: 1m, for: 1m, hang: true}]", [TIMEOUT, BREAKER, ATTEMPTS]),
-        ("faults: [{channel: email, at: 1m, for: 1m, latency: 20s}]", [TIMEOUT, BREAKER, ATTEMPTS]),
-        ("channels: {email: {provider: {latency: {constant: 1s}, capacity: 5}}}", [TIMEOUT, BREAKER, ATTEMPTS]),
-        ("channels: {email: {provider: {latency: {constant: 1s}, capacity: 50}}}", []),
-        ("channels: {email: {circuit_breaker: {timeout: 9s}, retry: {schedule: [1s]}, timeout: 5s}}\n"
-         "faults: [{channel: email, at: 1m, for: 1m, hang: true}]", []),
-        ("channels: {email: {provider: {connections: 5}}}",
-         ["channels.email.max_in_flight: is not in the file: by default 5 attempts at once, the provider's "
-          "connections"]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "notes"), tables(__file__)["notes"])
 def test_a_default_is_noted_where_the_file_says_that_it_will_decide(text, notes):
     assert sorted(map(str, default_notes(parse(HEAD + text)))) == sorted(notes)
 

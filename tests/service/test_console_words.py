@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, strategies as st
+from tables import tables
 
 from actors.messages import (
     DeadLetterDiscarded,
@@ -24,22 +25,7 @@ from actors.service.console.timeline import SHOWN_OF_A_CHANGE, steps_of
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (0.08, "80 ms"),
-        (1.25, "1.25 s"),
-        (9.99, "9.99 s"),
-        (12.4, "12 s"),
-        (59.6, "1 min"),
-        (192, "3 min 12 s"),
-        (3600, "1 h"),
-        (3661, "1 h 1 min"),
-        (90_000, "1 d 1 h"),
-        (-2, "−2 s"),
-    ],
-)
+@pytest.mark.parametrize(("seconds", "text"), tables(__file__)["durations"])
 def test_a_duration_has_two_units_at_the_most(seconds, text):
     assert words.duration(seconds) == text
 

@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 from desks import EMAIL, SMS, Desk, Provided, command, desk
+from tables import tables
 
 from actors import Notifier
 from actors.domain.attempts import Attempt, Provider
@@ -277,21 +278,7 @@ async def test_only_another_payload_has_another_idempotency_key(edit, key, autoj
     assert seen == ["n", key]
 
 
-@pytest.mark.parametrize(
-    ("edit", "problems"),
-    [
-        ({"recipient": " "}, {"recipient": "wanted an address, got ' '"}),
-        (
-            {"recipient": None, "message": 5},
-            {"recipient": "wanted an address, got None", "message": "wanted text, got 5"},
-        ),
-        ({"subject": 1}, {"subject": "wanted text or null, got 1"}),
-        ({"metadata": [1]}, {"metadata": "wanted a mapping with text for keys, got [1]"}),
-        ({"expires_after": -1}, {"expires_after": "wanted seconds of at least 0, or null, got -1"}),
-        ({"expires_after": True}, {"expires_after": "wanted seconds of at least 0, or null, got True"}),
-        ({"expires_after": float("nan")}, {"expires_after": "wanted seconds of at least 0, or null, got nan"}),
-    ],
-)
+@pytest.mark.parametrize(("edit", "problems"), tables(__file__)["refused_edits"])
 async def test_an_edit_that_cannot_be_is_refused_by_the_field_and_nothing_happens(edit, problems, autojump_clock):
     async with desk() as at:
         await at.die(command("n", message="bad: x"))

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from served import PLACED, Scripted, service, write
+from tables import tables
 
 from actors.errors import ConfigurationError
 from actors.outcomes import Sent
@@ -61,27 +62,7 @@ async def test_an_event_of_an_own_type_leads_to_what_the_settings_say(tmp_path, 
     assert (first.recipient, first.user, first.priority) == ("ann@example.com", "ann", "normal")
 
 
-@pytest.mark.parametrize(
-    ("changed", "problems"),
-    [
-        ({"request_id": None}, {"request_id": "wanted text or a whole number"}),
-        ({"request_id": True}, {"request_id": "wanted text or a whole number"}),
-        ({"request_id": "a\nb"}, {"request_id": "wanted an id without line breaks and other control characters"}),
-        ({"user": {}, "phone": " "}, {
-            "user.email": "wanted text, or null where there is none, got nothing",
-            "user.id": "wanted text, or null where there is none, got nothing",
-            "phone": "wanted text that is not empty",
-        }),
-        ({"user": "ann"}, {
-            "user.email": "wanted text, or null where there is none, got nothing",
-            "user.id": "wanted text, or null where there is none, got nothing",
-        }),
-        ({"type": "PasswordResetRequestd"}, {
-            "type": "wanted one of PasswordResetRequested, UserRegistered, OrderPlaced, OrderShipped, PaymentReceived; "
-            "did you mean PasswordResetRequested?"
-        }),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("changed", "problems"), tables(__file__)["lacking"])
 async def test_the_sender_of_an_event_that_lacks_something_is_told(
     tmp_path, autojump_clock, templates, changed, problems
 ):

@@ -4,6 +4,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tables import tables
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
@@ -82,90 +83,7 @@ faults:
     assert "hush" not in repr(config)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (
-            "channels: {}\n",
-            [
-                "service.yaml:1:1: store: wanted memory, or a store such as {sqlite: notifications.db} or "
-                "{postgres: DSN}, got nothing",
-                "service.yaml:1:1: tokens: wanted a list of at least one entry, got nothing",
-                "service.yaml:1:1: transports: wanted a mapping, got nothing",
-            ],
-        ),
-        (
-            LEAST + "channels: {email: {retry: {max_attempts: many}}}\ndrian: 5s\nlisten: 8080\n",
-            [
-                "service.yaml:6:42: channels.email.retry.max_attempts: wanted a whole number of at least 1, got 'many'",
-                "service.yaml:7:1: drian: unknown key; did you mean drain?",
-                "service.yaml:8:9: listen: wanted a host and a port such as 127.0.0.1:8080 or [::1]:8080, got 8080",
-            ],
-        ),
-        (
-            LEAST + "trusted_proxies: [10.0.0.1/8, localhost, 0.0.0.0/0]\n",
-            [
-                f"service.yaml:6:{column}: trusted_proxies.{number}: wanted a network such as 10.0.0.0/8, 127.0.0.1 or "
-                f"fd00::/8, not all there are, got {got}"
-                for number, column, got in ((0, 19, "'10.0.0.1/8'"), (1, 31, "'localhost'"), (2, 42, "'0.0.0.0/0'"))
-            ],
-        ),
-        (
-            LEAST + "drain: 5s\ndrain: 6s\n",
-            ["service.yaml:7:1: drain: duplicate key; the first is at line 6, column 1"],
-        ),
-        (
-            LEAST + "channels: {sms: {}, email: {fallback: {channel: push}}}\n",
-            [
-                "service.yaml:2:13: transports: wanted a transport for sms, got none",
-                "service.yaml:6:49: channels.email.fallback.channel: wanted a channel with settings of its own "
-                "(email, sms), got 'push'",
-            ],
-        ),
-        (
-            "store: {sqlite: a, postgres: dbname=b}\ntransports: {email: {simulated: true, smtp: {host: a}}}\n"
-            + TOKENS,
-            [
-                "service.yaml:1:8: store: wanted exactly one of sqlite, postgres, got sqlite and postgres",
-                "service.yaml:2:45: transports.email.smtp.sender: wanted text that is not empty, got nothing",
-            ],
-        ),
-        (
-            LEAST + "faults:\n  - {channel: sms, outage: true}\n  - {channel: email, crash: process}\n",
-            [
-                "service.yaml:7:15: faults.0.channel: wanted a channel that has a transport, got sms",
-                "service.yaml:8:5: faults.1: wanted a fault of a provider, as a service can inject it, got crash",
-            ],
-        ),
-        (
-            LEAST + "  - {name: x, role: boss, secret: hush}\n",
-            [
-                "service.yaml:6:21: tokens.1.role: wanted one of ingest, reader, operator, got 'boss'",
-                "service.yaml:6:35: tokens.1.secret: wanted a token of at least 16 letters, digits or -._~+/=, got "
-                "a value that is not shown",
-            ],
-        ),
-        (
-            LEAST + "  - {name: x, role: reader, secret: shop-0123456789abcdef}\n",
-            ["service.yaml:6:37: tokens.1.secret: wanted a token of its own, got the same twice"],
-        ),
-        (
-            "store: {sqlite: a, node: b}\ntransports: {sms: {simulated: true}}\n" + TOKENS,
-            ["service.yaml:1:26: store.node: wanted node only with postgres, got 'b'"],
-        ),
-        (
-            "store: {postgres: dbname=a, lease: 100ms}\ntransports: {sms: {simulated: true}}\n" + TOKENS,
-            ["service.yaml:1:36: store.lease: wanted a lease of at least 1s, got '100ms'"],
-        ),
-        (
-            "store: memory\ntransports: {push: {fcm: {service_account: none.json}}}\n" + TOKENS,
-            [
-                "service.yaml:2:26: transports.push.fcm: wanted the key file of a service account, in JSON, as "
-                "service_account, got {}/none.json: no such file or directory"
-            ],
-        ),
-    ],
-)
+@pytest.mark.parametrize(("text", "expected"), tables(__file__)["mistakes"])
 def test_all_that_is_wrong_is_said_at_once_with_its_place(tmp_path, text, expected):
     assert problems(tmp_path, text) == [line.replace("{}/", f"{tmp_path}/") for line in expected]
 

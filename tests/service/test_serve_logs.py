@@ -10,6 +10,7 @@ import pytest
 import trio
 from hypothesis import given, strategies as st
 from served import OTTO, PLACED, SHOP, Scripted, email, service
+from tables import tables
 
 from actors.errors import StoreFailed, TransientError
 from actors.messages import NotificationChannel, OrderPlaced, SendNotification
@@ -18,6 +19,8 @@ from actors.pipeline.alert import Alert
 from actors.service.config import LogsConfig, load
 from actors.service.observability import logs
 from actors.service.serve import serve
+
+TABLES = tables(__file__)
 
 PRIVATE = ["Ann's body", "The subject", "ann@example.com", "+4930123456", SHOP, OTTO, "whsec_", "device-token", "hush"]
 COMMAND = SendNotification(notification_id="n-1", channel=NotificationChannel.EMAIL, recipient="ann@example.com",
@@ -113,20 +116,7 @@ def test_an_error_is_shown_by_its_types_and_places_not_by_its_text(written):
     assert any("test_serve_logs.py" in place for place in line["error"]["at"])
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("to <Ann.Lee+x@mail.example.co.uk>: full", "to <…>: full"),
-        ("call +49 (30) 123-456 78 now", "call … now"),
-        ("0301234567", "…"),
-        ("see https://ann:pw@example.com/a?b=c for it", "see https://… for it"),
-        ("key whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "key …"),
-        ("token " + "aZ09_-" * 10, "token …"),
-        ("HTTP 503 after 3 attempts in 12.5 s on 2026-01-02", "HTTP 503 after 3 attempts in 12.5 s on 2026-01-02"),
-        ("DLQ: email-order-placed-7 failed after 3 attempts", "DLQ: email-order-placed-7 failed after 3 attempts"),
-        ("550 5.1.1 no such user", "550 5.1.1 no such user"),
-    ],
-)
+@pytest.mark.parametrize(("text", "shown"), TABLES["texts"])
 def test_what_looks_private_is_hidden_and_what_does_not_is_not(text, shown):
     assert logs.hide(text) == shown
 
@@ -154,26 +144,7 @@ def test_text_for_people_is_a_line_with_its_fields():
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("550 <ann@example.com> is full", "550 <…> is full"),
-        ("12 345 678/90-ann@example.com", "12 345 …"),
-        ("https://ann:hush@hooks.example.com/x timed out", "https://… timed out"),
-        ("no +49 30 123456 here, 2026-01-31", "no … here, 2026-01-31"),
-        ("2026-11-28 030 123456", "2026-11-28 …"),
-        ("2026-11-28 21:04:06 0301234567", "2026-11-28 21:04:06 …"),
-        ("0301234567 2026-11-28 21:04:06", "… 2026-11-28 21:04:06"),
-        ("2026-11-28-5551234 and 2026-11-285551234", "… and …"),
-        ("0171-2026-11-28 and 5551-02-03 04 and 030/2026-12-13", "… and … and …"),
-        ("2026-11-28:" + "k" * 30, "…"),
-        ("eyJ" + "k" * 40 + ".secret", "…"),
-        ("2026-13-28 21 and +2026-11-28 21", "… and …"),
-        ("key " + "k" * 40 + " of it", "key … of it"),
-        ("a b@c:d,e@f", "a …,…"),
-        ("1" * 33, "…"),
-    ],
-)
+@pytest.mark.parametrize(("text", "shown"), TABLES["private"])
 def test_what_looks_private_is_hidden(text, shown):
     assert logs.hide(text) == shown
 
