@@ -13,10 +13,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from actors.settings.foreign_quantities import (
-    foreign_number,
-    written_otherwise,
-)
+from actors.settings.foreign_quantities import foreign_number, written_otherwise
 from actors.settings.library_table import (
     DEPTH_MAX,
     DURATION_FORM,

@@ -226,12 +226,7 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
 
 _PLAIN = "plain"
 _CORE = "tag:yaml.org,2002:"
-_TAGGED: dict[str, type | tuple[type, ...]] = {
-    "null": type(None),
-    "bool": bool,
-    "int": int,
-    "float": (int, float),
-}
+_TAGGED: dict[str, type | tuple[type, ...]] = {"null": type(None), "bool": bool, "int": int, "float": (int, float)}
 
 
 class _Composer(yaml.BaseLoader):
