@@ -2,6 +2,10 @@
 
 A file gives one as a single key with its parameters, ``{lognormal: {median: 80ms, p99: 900ms}}``; a duration alone,
 ``80ms``, is a constant.
+
+Median, mean and tail follow from formulas, not from draws. Under a time limit, the mean is that of the time really
+spent: E[min(X, limit)], the *limited expected value* of actuaries (Klugman, Panjer and Willmot, *Loss Models*,
+appendix A). It is finite for every distribution, also for a Pareto without a mean.
 """
 
 from __future__ import annotations
@@ -48,6 +52,7 @@ _P99_OF_STANDARD_NORMAL = 2.3263478740408408
 
 _SMALLEST_DRAW = 2.0**-54
 """In place of a uniform draw of 0, which has no quantile."""
+
 _LOG_LONGEST = math.log(LONGEST_S)
 """A heavy tail ends at a hundred years: what is drawn stays a number, and the instant it leads to a date."""
 
@@ -71,6 +76,15 @@ class Uniform(Settings):
         low, width, uniform = self.low, self.high - self.low, random.random
         return lambda: low + width * uniform()
 
+    def share_above(self, seconds: float) -> float:
+        if self.low == self.high:
+            return float(self.high > seconds)
+        return min(1.0, max(0.0, (self.high - seconds) / (self.high - self.low)))
+
+    def limited_mean(self, limit: float) -> float:
+        above = self.share_above(limit)
+        return above * limit + (1.0 - above) * (self.low + min(limit, self.high)) / 2.0
+
 
 class Exponential(Settings):
     """Memoryless, with this mean."""
@@ -80,6 +94,12 @@ class Exponential(Settings):
 
     def sampler(self, random: Random) -> Draw:
         return partial(random.expovariate, 1.0 / self.mean)
+
+    def share_above(self, seconds: float) -> float:
+        return math.exp(-max(0.0, seconds) / self.mean)
+
+    def limited_mean(self, limit: float) -> float:
+        return -self.mean * math.expm1(-limit / self.mean)
 
 
 class Normal(Settings):
@@ -94,6 +114,24 @@ class Normal(Settings):
     def sampler(self, random: Random) -> Draw:
         mean, sd, normal = self.mean, self.sd, random.normalvariate
         return lambda: max(0.0, normal(mean, sd))
+
+    def share_above(self, seconds: float) -> float:
+        if seconds < 0.0:
+            return 1.0  # cut at 0
+        if self.sd == 0.0:
+            return float(self.mean > seconds)
+        return _standard_normal_above((seconds - self.mean) / self.sd)
+
+    def limited_mean(self, limit: float) -> float:
+        return self._excess(0.0) - self._excess(limit)
+
+    def _excess(self, over: float) -> float:
+        """Return E[max(0, X - over)]."""
+        if self.sd == 0.0:
+            return max(0.0, self.mean - over)
+        z = (over - self.mean) / self.sd
+        density = math.exp(-z * z / 2.0) / math.sqrt(2.0 * math.pi)
+        return self.sd * density + (self.mean - over) * _standard_normal_above(z)
 
 
 class Lognormal(Settings):
@@ -126,6 +164,26 @@ class Lognormal(Settings):
 
         return draw
 
+    @property
+    def _sigma(self) -> float:
+        return math.log(self.p99 / self.median) / _P99_OF_STANDARD_NORMAL
+
+    def share_above(self, seconds: float) -> float:
+        if seconds <= 0.0:
+            return 1.0
+        if self._sigma == 0.0:
+            return float(self.median > seconds)
+        return _standard_normal_above(math.log(seconds / self.median) / self._sigma)
+
+    def limited_mean(self, limit: float) -> float:
+        sigma = self._sigma
+        if sigma == 0.0:
+            return min(self.median, limit)
+        z = math.log(limit / self.median) / sigma
+        below = _standard_normal_above(sigma - z)
+        part = self.median * math.exp(sigma * sigma / 2.0) * below if below else 0.0
+        return part + limit * _standard_normal_above(z)
+
 
 class Gamma(Settings):
     """Gamma by its mean and shape: what takes `shape` exponential stages one after the other (Erlang's, where the shape
@@ -145,6 +203,16 @@ class Gamma(Settings):
         mean, shape, uniform, quantile = self.mean, self.shape, random.random, gammaincinv
         return lambda: min(mean * (float(quantile(shape, uniform())) / shape), LONGEST_S)
 
+    def share_above(self, seconds: float, more: int = 0) -> float:
+        """Return P(X > `seconds`), with `more` added to the shape at the same scale."""
+        with needs("lab"):
+            from scipy.special import gammaincc
+
+        return float(gammaincc(self.shape + more, max(0.0, seconds) * self.shape / self.mean))
+
+    def limited_mean(self, limit: float) -> float:
+        return self.mean * (1.0 - self.share_above(limit, 1)) + limit * self.share_above(limit)
+
 
 class Pareto(Settings):
     """Pareto: P(X > x) = (minimum / x)^alpha. With alpha at most 1 it has no mean."""
@@ -158,6 +226,21 @@ class Pareto(Settings):
     def sampler(self, random: Random) -> Draw:
         log_minimum, alpha, exponential, exp = math.log(self.minimum), self.alpha, random.expovariate, math.exp
         return lambda: exp(min(log_minimum + exponential(alpha), _LOG_LONGEST))
+
+    def share_above(self, seconds: float) -> float:
+        return 1.0 if seconds < self.minimum else math.pow(self.minimum / seconds, self.alpha)
+
+    def limited_mean(self, limit: float) -> float:
+        if limit <= self.minimum:
+            return limit
+        ratio, exponent = limit / self.minimum, 1.0 - self.alpha
+        # (ratio^exponent - 1) / exponent, which is the logarithm where the exponent is 0 and keeps its digits near it.
+        grown = math.log(ratio) if exponent == 0.0 else math.expm1(exponent * math.log(ratio)) / exponent
+        return self.minimum * (1.0 + grown)
+
+
+def _standard_normal_above(z: float) -> float:
+    return 0.5 * math.erfc(z / math.sqrt(2.0))
 
 
 class Distribution(Settings):
@@ -246,9 +329,59 @@ class Distribution(Settings):
             return lambda: draws[min(bisect(bounds, total * uniform()), last)]()
         if self.empirical is not None:
             return partial(random.choice, self._measured)
-        parametric = self.uniform or self.exponential or self.normal or self.lognormal or self.gamma or self.pareto
-        assert parametric is not None  # exactly one is given
-        return parametric.sampler(random)
+        return self._parametric.sampler(random)
+
+    @property
+    def _parametric(self) -> Uniform | Exponential | Normal | Lognormal | Gamma | Pareto:
+        given = self.uniform or self.exponential or self.normal or self.lognormal or self.gamma or self.pareto
+        assert given is not None  # exactly one is given
+        return given
+
+    def share_above(self, seconds: float) -> float:
+        """Return P(X > `seconds`), between 0 and 1; a duration of exactly `seconds` is not above."""
+        if self.constant is not None:
+            return float(self.constant > seconds)
+        if self.mixture is not None:
+            return _weighted(self.mixture, [component.share_above(seconds) for component in self.mixture])
+        if self.empirical is not None:
+            return sum(value > seconds for value in self._measured) / len(self._measured)
+        return self._parametric.share_above(seconds)
+
+    def limited_mean(self, limit: float) -> float:
+        """Return E[min(X, `limit`)] in seconds; `limit` is in seconds and more than 0."""
+        if self.constant is not None:
+            return min(self.constant, limit)
+        if self.mixture is not None:
+            return _weighted(self.mixture, [component.limited_mean(limit) for component in self.mixture])
+        if self.empirical is not None:
+            return math.fsum(min(value, limit) for value in self._measured) / len(self._measured)
+        return self._parametric.limited_mean(limit)
+
+    def mean(self) -> float:
+        """Return the mean of the draws in seconds; finite for all, as a heavy tail ends at a hundred years."""
+        return self.limited_mean(LONGEST_S)
+
+    def median(self) -> float:
+        """Return the least duration in seconds that at most half of all exceed, to twelve digits."""
+        return self.quantile(0.5)
+
+    def quantile(self, share: float) -> float:
+        """Return the least duration in seconds that at most all but this share exceed, to twelve digits.
+
+        `share` is more than 0 and less than 1; 0.99 for the 99th percentile.
+        """
+        more = 1.0 - share
+        low, high = 0.0, 1.0
+        if self.share_above(low) <= more:
+            return low
+        while self.share_above(high) > more:
+            low, high = high, 2.0 * high
+        while high - low > 1e-12 * high:
+            middle = (low + high) / 2.0
+            if not low < middle < high:
+                break
+            low, high = (middle, high) if self.share_above(middle) > more else (low, middle)
+        return high
 
 
 class Component(Distribution):
@@ -256,6 +389,11 @@ class Component(Distribution):
 
     weight: PositiveNumber
     """How often it is chosen, against the weights of the others."""
+
+
+def _weighted(components: tuple[Component, ...], values: list[float]) -> float:
+    weights = [component.weight for component in components]
+    return math.fsum(weight * value for weight, value in zip(weights, values, strict=True)) / math.fsum(weights)
 
 
 def _read_durations(file: str) -> tuple[float, ...]:

@@ -14,7 +14,6 @@ from hypothesis import given, strategies as st
 
 import simulation
 from actors.errors import ConfigurationError
-from actors.settings.distribution_moments import median, quantile, share_above
 from actors.settings.distributions import Distribution
 from simulation.scenario import Scenario, load, parse
 from simulation.scenario.lint import lint_scenario
@@ -131,5 +130,5 @@ def test_a_quantile_is_exceeded_by_the_rest(share: float, kind: str) -> None:
         "uniform": {"low": 2.0, "high": 5.0},
     }
     distribution = Distribution.model_validate({kind: given_as[kind]})
-    assert share_above(distribution, quantile(distribution, share)) == pytest.approx(1 - share, rel=1e-6)
-    assert median(distribution) == quantile(distribution, 0.5)
+    assert distribution.share_above(distribution.quantile(share)) == pytest.approx(1 - share, rel=1e-6)
+    assert distribution.median() == distribution.quantile(0.5)
