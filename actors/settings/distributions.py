@@ -281,6 +281,7 @@ class Distribution(Settings):
     replacement. A path is relative to the file it stands in."""
 
     _measured: tuple[float, ...] = PrivateAttr(())
+    """The durations in the file of an `empirical` distribution, in seconds."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -311,11 +312,6 @@ class Distribution(Settings):
             return reference
         alone = TypeAdapter(Duration).json_schema()
         return {"anyOf": [alone, reference]}
-
-    @property
-    def measured(self) -> tuple[float, ...]:
-        """What the file of an `empirical` distribution holds, in seconds; nothing for the others."""
-        return self._measured
 
     def sampler(self, random: Random) -> Draw:
         """Return a function that draws a duration in seconds from `random`; a constant one draws nothing."""

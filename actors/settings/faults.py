@@ -9,6 +9,7 @@ with messages that come twice or late (:mod:`simulation.engine.message_faults`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
@@ -34,6 +35,21 @@ from actors.settings.quantities import (
 )
 
 
+def _one_or_more(
+    text: str, accepts: Callable[[Any], bool], ordered: Callable[[list[Any]], Iterable[Any]], one: dict[str, Any]
+) -> Wanted:
+    """Return the marker of one value or a list of at least one, which is read as a tuple in order."""
+
+    def read(value: Any, _unit_required: bool) -> tuple[Any, ...] | None:
+        given = list(value) if isinstance(value, (list, tuple)) else [value]
+        return tuple(ordered(given)) if given and all(map(accepts, given)) else None
+
+    return Wanted(text, read, {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+
+
+_ONE_CHANNEL = {"enum": [channel.value for channel in NotificationChannel]}
+
+
 def _channels(value: Any, _unit_required: bool) -> tuple[NotificationChannel, ...] | None:
     names = tuple(NotificationChannel) if value == "all" else value if isinstance(value, (list, tuple)) else [value]
     try:
@@ -42,8 +58,6 @@ def _channels(value: Any, _unit_required: bool) -> tuple[NotificationChannel, ..
         return None
     return tuple(channel for channel in NotificationChannel if channel in chosen) or None
 
-
-_ONE_CHANNEL = {"enum": [channel.value for channel in NotificationChannel]}
 
 ChannelNames = Annotated[
     tuple[NotificationChannel, ...],
@@ -61,31 +75,16 @@ def is_host(text: str) -> bool:
     return bool(text) and not set(text) & set(" @/")
 
 
-def _hosts(value: Any, _unit_required: bool) -> tuple[str, ...] | None:
-    hosts = list(value) if isinstance(value, (list, tuple)) else [value]
-    if not hosts or not all(isinstance(host, str) and is_host(host) for host in hosts):
-        return None
-    return tuple(dict.fromkeys(host.lower() for host in hosts))
-
-
-_ONE_HOST = {"type": "string", "pattern": "^[^ @/]+$"}
-
 Hosts = Annotated[
     tuple[str, ...],
-    Wanted(
+    _one_or_more(
         "a host such as mail.example.org, or a list of them",
-        _hosts,
-        {"anyOf": [_ONE_HOST, {"type": "array", "items": _ONE_HOST, "minItems": 1}]},
+        lambda host: isinstance(host, str) and is_host(host),
+        lambda hosts: dict.fromkeys(map(str.lower, hosts)),
+        {"type": "string", "pattern": "^[^ @/]+$"},
     ),
 ]
 """One host of recipients, or a list of them; read, it is a tuple, in lower case."""
-
-
-def _nodes(value: Any, _unit_required: bool) -> tuple[int, ...] | None:
-    numbers = list(value) if isinstance(value, (list, tuple)) else [value]
-    if not numbers or not all(type(number) is int and 1 <= number <= NODES_MAX for number in numbers):
-        return None
-    return tuple(sorted(set(numbers)))
 
 
 NODES_MAX = 1_000
@@ -94,14 +93,13 @@ NODES_MAX = 1_000
 NodeCount = Annotated[int, whole_number(1, NODES_MAX)]
 """How many processes of a service there are."""
 
-_ONE_NODE = {"type": "integer", "minimum": 1, "maximum": NODES_MAX}
-
 Nodes = Annotated[
     tuple[int, ...],
-    Wanted(
+    _one_or_more(
         f"the number of a node, from 1 to {NODES_MAX:,}, or a list of them",
-        _nodes,
-        {"anyOf": [_ONE_NODE, {"type": "array", "items": _ONE_NODE, "minItems": 1}]},
+        lambda number: type(number) is int and 1 <= number <= NODES_MAX,
+        lambda numbers: sorted(set(numbers)),
+        {"type": "integer", "minimum": 1, "maximum": NODES_MAX},
     ),
 ]
 """One node of a fleet, or a list of them; read, it is a tuple in order."""
@@ -112,7 +110,9 @@ class Change(Settings):
 
     from_: float
     to: float
+
     over: PositiveDuration
+    """How long that takes."""
 
     def at(self, seconds: float) -> float:
         """Return the value so many seconds after its start."""
@@ -130,9 +130,6 @@ class ChangingShare(Change):
     to: Share
     """The share that it gets to."""
 
-    over: PositiveDuration
-    """How long that takes."""
-
 
 class ChangingFactor(Change):
     """A factor that goes in a straight line from one value to another, and stays there to the end of the window."""
@@ -144,9 +141,6 @@ class ChangingFactor(Change):
 
     to: PositiveNumber
     """The factor that it gets to."""
-
-    over: PositiveDuration
-    """How long that takes."""
 
 
 def value_at(value: float | Change, seconds: float) -> float:

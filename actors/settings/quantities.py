@@ -68,12 +68,7 @@ class Rate:
 
 
 def wanted(what: str, got: str | None = None) -> PydanticCustomError:
-    """Return the problem that says what was wanted, e.g. ``wanted a whole number of at least 1``.
-
-    Args:
-        what: What was wanted.
-        got: What was there, in words, where the value itself does not show it.
-    """
+    """Return the problem that says what was wanted, and in words what was there where the value does not show it."""
     context = {"what": what} if got is None else {"what": what, "got": got}
     return PydanticCustomError("wanted", "wanted {what}", context)
 
@@ -193,17 +188,16 @@ def _signed_duration(value: Any, unit_required: bool) -> float | None:
     return sign * result if result is not None and abs(result) <= LONGEST_S else None
 
 
-def _rate(value: Any, unit_required: bool) -> Rate | None:
-    result = parse_rate(value, unit_required=unit_required)
-    if result is not None and unit_required and result.per_second > FASTEST_PER_S:
-        raise wanted("a rate of at most 1000000000/s")
-    slowest = SLOWEST_PER_S if unit_required else 0.0
-    return result if result is not None and result.count > 0 and result.per_second >= slowest else None
+def _rate(text: str, *, from_0: bool = False) -> Wanted:
+    def read(value: Any, unit_required: bool) -> Rate | None:
+        result = parse_rate(value, unit_required=unit_required)
+        if result is None or result.count == 0:
+            return result if from_0 else None
+        if unit_required and result.per_second > FASTEST_PER_S:
+            raise wanted("a rate of at most 1000000000/s")
+        return result if result.count > 0 and result.per_second >= (SLOWEST_PER_S if unit_required else 0.0) else None
 
-
-def _rate_from_0(value: Any, unit_required: bool) -> Rate | None:
-    result = parse_rate(value, unit_required=unit_required)
-    return result if result is not None and result.count == 0 else _rate(value, unit_required)
+    return Wanted(text, read, {"type": "string", "pattern": f"^{_RATE_PATTERN}$"}, write_rate)
 
 
 def _share(text: str, accepts: Callable[[float], bool]) -> Wanted:
@@ -232,24 +226,15 @@ def whole_number(minimum: int, maximum: int | None = None) -> Wanted:
     return Wanted(f"a whole number of at least {minimum}", read, schema)
 
 
-def number(minimum: float) -> Wanted:
-    """Return the marker of a finite number of at least `minimum`."""
+def number(minimum: float, *, exclusive: bool = False) -> Wanted:
+    """Return the marker of a finite number of at least `minimum`, or of more than that."""
 
     def read(value: Any, _unit_required: bool) -> float | None:
         result = _plain_number(value)
-        return result if result is not None and result >= minimum else None
+        return result if result is not None and (result > minimum or (result == minimum and not exclusive)) else None
 
-    return Wanted(f"a number of at least {minimum:g}", read, {"type": "number", "minimum": minimum})
-
-
-def _more_than_0(value: Any, _unit_required: bool) -> float | None:
-    result = _plain_number(value)
-    return result if result is not None and result > 0 else None
-
-
-def _at_least_0(value: Any, _unit_required: bool) -> float | None:
-    result = _plain_number(value)
-    return result if result is not None and result >= 0 else None
+    text, key = ("more than", "exclusiveMinimum") if exclusive else ("at least", "minimum")
+    return Wanted(f"a number of {text} {minimum:g}", read, {"type": "number", key: minimum})
 
 
 def _text(value: Any, _unit_required: bool) -> str | None:
@@ -289,27 +274,8 @@ SignedDuration = Annotated[
 ]
 """Seconds, also less than 0."""
 
-PositiveRate = Annotated[
-    Rate,
-    Wanted(
-        "a rate of more than 0 such as 20/s or 100/min",
-        _rate,
-        {"type": "string", "pattern": f"^{_RATE_PATTERN}$"},
-        write_rate,
-    ),
-]
-"""A :class:`Rate` of more than 0."""
-
-RateFrom0 = Annotated[
-    Rate,
-    Wanted(
-        "a rate such as 20/s, 100/min or 0/s",
-        _rate_from_0,
-        {"type": "string", "pattern": f"^{_RATE_PATTERN}$"},
-        write_rate,
-    ),
-]
-"""A :class:`Rate` that may be 0."""
+PositiveRate = Annotated[Rate, _rate("a rate of more than 0 such as 20/s or 100/min")]
+RateFrom0 = Annotated[Rate, _rate("a rate such as 20/s, 100/min or 0/s", from_0=True)]
 
 Share = Annotated[float, _share("a share between 0% and 100%", lambda share: True)]
 """Between 0 and 1."""
@@ -320,13 +286,8 @@ PositiveShare = Annotated[float, _share("a share of more than 0% and at most 100
 WholeNumber = Annotated[int, whole_number(0)]
 PositiveWholeNumber = Annotated[int, whole_number(1)]
 
-PositiveNumber = Annotated[
-    float, Wanted("a number of more than 0", _more_than_0, {"type": "number", "exclusiveMinimum": 0})
-]
-"""Finite, more than 0."""
-
-NotNegative = Annotated[float, Wanted("a number of at least 0", _at_least_0, {"type": "number", "minimum": 0})]
-"""Finite, at least 0."""
+PositiveNumber = Annotated[float, number(0, exclusive=True)]
+NotNegative = Annotated[float, number(0)]
 
 Text = Annotated[str, Wanted("text that is not empty", _text, {"type": "string", "pattern": r"\S"})]
 
