@@ -46,7 +46,7 @@ def test_it_stops_when_it_is_decided_and_says_after_how_many_runs(retrylab: part
     assert "holds  sent == 1 in 80% of runs  is 1; held in 14 of 14 runs, so in 80.74% to 100% of all" in done.stdout
     done = retrylab("run", file, "--replicates", 100, "--workers", 1, *FAILING)
     assert done.returncode == 1
-    assert "FAILS  sent == 1 in 80% of runs  is 0; held in 0 of 3 runs" in done.stdout
+    assert "FAILS  sent == 1 in 80% of runs  is 0, 1 short; held in 0 of 3 runs" in done.stdout
     done = retrylab("run", file, "--replicates", 13, "--workers", 1)
     assert done.returncode == 0
     assert "undecided  sent == 1 in 80% of runs  is 1; held in 13 of 13 runs" in done.stdout
@@ -56,7 +56,7 @@ def test_an_expectation_of_every_run_fails_by_the_first_seed(retrylab: partial, 
     words = ("run", file, *FAILING, "--set", "expect=[sent == 1]", "--replicates", 4, "--workers", 1)
     done = retrylab(*words)
     assert done.returncode == 1
-    assert "FAILS  sent == 1  is 0; held in 0 of 4 runs, so in 0% to 52.71% of all" in done.stdout
+    assert "FAILS  sent == 1  is 0, 1 short; held in 0 of 4 runs, so in 0% to 52.71% of all" in done.stdout
 
 
 def test_json_and_the_saved_summary_and_report_have_the_decision(retrylab: partial, file: Path, tmp_path: Path) -> None:

@@ -61,15 +61,16 @@ def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(sce
     assert re.fullmatch(r"contended  seeds 3 to 6 · all 8 settings · \d+ runs", lines[0])
     assert re.fullmatch(r"requests [\d.]+, the smallest where all expectations hold in 80% of runs:", lines[1])
     assert re.fullmatch(rf"  {ATTEMPTS}  [45]  was 2", lines[2])
-    assert re.fullmatch(r"confirmed in \d\d of \d\d runs with fresh seeds \(at least 80%, 95% confidence\)", lines[3])
-    assert lines[4].split() == ["worst", "run", "80%", "of", "runs", "to", "spare"]
-    assert lines[5].startswith("dead_lettered <= 2  ")
-    assert lines[6] == "channels.email.delivery_time_s.p95 <= 20"  # long ones have their numbers below
-    assert re.fullmatch(r" {34} +[\d.]+ s +[\d.]+ s +[\d.]+ s, \d+%", lines[7])
-    assert lines[8].split() == ["what", "it", "beat", "holds", "in", "requests", "difference"]
-    assert re.fullmatch(r"the file's own +\d of \d+ +[\d.]+ +-[\d.]+ ± [\d.]+ \*", lines[9])
+    assert lines[3] == f"{ATTEMPTS}: 4 to 8 do the same; this is the least change."
+    assert re.fullmatch(r"confirmed in \d\d of \d\d runs with fresh seeds \(at least 80%, 95% confidence\)", lines[4])
+    assert lines[5].split() == ["worst", "run", "80%", "of", "runs", "to", "spare"]
+    assert lines[6].startswith("dead_lettered <= 2  ")
+    assert lines[7] == "channels.email.delivery_time_s.p95 <= 20"  # long ones have their numbers below
+    assert re.fullmatch(r" {34} +[\d.]+ s +[\d.]+ s +[\d.]+ s, \d+%", lines[8])
+    assert lines[9].split() == ["what", "it", "beat", "holds", "in", "requests", "difference"]
+    assert re.fullmatch(r"the file's own +\d of \d+ +[\d.]+ +-[\d.]+ ± [\d.]+ \*", lines[10])
     end = next(number for number, line in enumerate(lines) if line.startswith("± 95% confidence"))
-    assert [line.split("=")[0] for line in lines[10:end]][:-1] == ["max_attempts"] * (end - 11)
+    assert [line.split("=")[0] for line in lines[11:end]][:-1] == ["max_attempts"] * (end - 12)
     assert re.fullmatch(r"and \d others?, not compared", lines[end - 1])
     trials = pd.read_parquet(out / "trials.parquet")
     rejected = (trials.loc[trials["trial"] > 0, "status"] == "rejected").any()  # 0 is the file's own
@@ -130,10 +131,11 @@ def test_where_none_meets_them_it_says_which_fail_and_by_how_much(scenario, tmp_
     lines = done.output.splitlines()
     assert lines[1] == "No setting meets the expectations in 80% of runs. The nearest one:"
     assert lines[2] == f"  {ATTEMPTS}  3  was 2"
-    assert lines[3] == "all expectations held in 0 of 4 runs with fresh seeds"
-    assert re.fullmatch(r"dead_lettered <= 1 +\d of 4 +[\d.]+ +\d, \d+%", lines[5])
-    assert re.fullmatch(r"sent >= 10 +4 of 4 +\d+ +–", lines[6])
-    assert re.fullmatch(r"retry_delay_s.max > 9s +0 of 4 +2 s +7 s, 78%", lines[7])
+    assert lines[3] == "Nothing else was turned."
+    assert lines[4] == "all expectations held in 0 of 4 runs with fresh seeds"
+    assert re.fullmatch(r"dead_lettered <= 1 +\d of 4 +[\d.]+ +\d, \d+%", lines[6])
+    assert re.fullmatch(r"sent >= 10 +4 of 4 +\d+ +–", lines[7])
+    assert re.fullmatch(r"retry_delay_s.max > 9s +0 of 4 +2 s +7 s, 78%", lines[8])
     assert sorted(path.name for path in out.iterdir()) == [
         "runs.jsonl", "runs.parquet", "trials.parquet", "tuning.json",
     ]  # fmt: skip

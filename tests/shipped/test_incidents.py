@@ -16,11 +16,11 @@ INCIDENTS = {path.stem: path for path in sorted((Path(__file__).parents[2] / "sc
 SAID = {
     "github-notifications-2026": [
         "of 5,320 requests took over a minute, at most 84",
-        "latency ×10» at 110 min: ",
+        "latency ×10» at 1:50:00: ",
     ],
     "github-webhooks-2024": [
         "of 5,456 requests took over a minute, at most 89",
-        "outage» at 20 min: cleared",
+        "outage» at 20:00: cleared",
     ],
     "improvmx-2025": ["of 6,043 requests took over a minute", "others 3,563 of 4,351", "dead-host 1,484 of 1,692"],
     "onfido-2025": ["of 5,393 requests took over a minute", "680 throttled by the provider"],
