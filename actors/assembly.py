@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from actors.domain.attempts import Provider
 from actors.domain.store import BreakerVote, LettersChanged, News, NodesChanged, Store, StoreWaits, listen
@@ -70,9 +70,6 @@ from actors.settings.channel import (
     ChannelConfig,
     DeadLettersConfig,
 )
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 

@@ -48,8 +48,8 @@ _CALM = SYSTEM_FAULT_KEYS | {
     "latency", "latency_factor", "failure_rate", "permanent_rate", "dead_destination_rate", "channel_fault_rate",
     "lost_reply_rate", "capacity", "speed",
 }  # fmt: skip
-"""Faults under which nothing but the draw decides: the ladder and the latency hold them, or they are not looked at for
-each attempt; a capacity makes that no instant of the run is calm. A fault that is not named here is looked at."""
+"""Faults that the draw alone decides: the ladder and the latency have them, or no attempt asks for them. A capacity
+leaves no instant of the run calm. Any other fault is looked at for each attempt."""
 
 
 class EnforcedQuota:

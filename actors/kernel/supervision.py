@@ -199,8 +199,8 @@ class Lifecycle(Intercepted):
         """Remove an actor and its children at once and for good, as in a crash of their process.
 
         Unlike an actor that stops, it handles none of its waiting messages, no hook of it is called, and no watcher is
-        notified. What timers and effects bring later is undelivered. From the system's own
-        thread. A dead actor stays as it is.
+        notified. What timers and effects bring later is undelivered. A dead actor stays as
+        it is. Call it in the system's own thread.
         """
         actor = self.actors.pop(ref.actor_urn, None)
         if actor is None:

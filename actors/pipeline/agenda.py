@@ -1,9 +1,10 @@
-"""The agenda: where a notification waits at the handler, and for what. It has no attempt under way meanwhile.
+"""The agenda: the notifications that wait at the handler for a turn or the lease, with no attempt under way.
 
-- For its own instant, a retry or the end of quiet hours: by a timer of its own, which brings :class:`GoOn`.
-- For its turn, if it was due already when its node started, or took it over: such notifications resume at a pace and in
-  the order of their channel, not as one herd. New ones pass them, and those due later go at their time.
-- For the lease of a store that several nodes share: nothing is sent on a lease that is over.
+One that waits for its own instant, a retry or the end of quiet hours has a timer (`Handler._wait`). Here wait
+
+- notifications that were due already when their node started, or took them over: they resume at a pace and in the order
+  of their channel, not as one herd. New ones pass them, and those due later go at their time;
+- all, while the lease of a store that several nodes share is over: nothing is sent then.
 """
 
 from __future__ import annotations

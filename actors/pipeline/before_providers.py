@@ -146,8 +146,7 @@ class BeforeProviders:
         self.room.set_wake(line)
 
     def is_held_by_pace(self, line: Line[Attempt], now_ns: int) -> bool:
-        """Tell whether a line that waits for paces alone has to wait for all of them; it does so then, as another look
-        would find out at a higher cost."""
+        """Tell whether the paces of all lanes still hold a line that waits for nothing else; if so, have it wait on."""
         until_ns = None
         for lane in self._lanes:
             pace = lane.paces.running.get(line.host)

@@ -106,7 +106,7 @@ def full(attempt: Attempt) -> Refused:
 
 
 def is_up_to_time(blocked: Iterable[Blocked]) -> bool:
-    """Return whether nothing can bring room sooner than time does, where it is room that is missing."""
+    """Return whether every reason has an instant at which it ends: then nothing but time makes room."""
     return all(until_ns is not None for _, until_ns in blocked)
 
 

@@ -85,7 +85,7 @@ class Handler(Actor):
         fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._retries = Retries(channels, self.system, fallbacks, self.stream)
         self._budgets = self._retries.budgets
-        # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
+        # Loaded here and not in on_start: between the two, `in_flight` has to count them already.
         self.deliveries = Deliveries(self, store, wiring.commits, wiring.redrives)
         for channel, stages in wiring.stages.items():
             budget = None if self._budgets is None else self._budgets.of(channel)
@@ -333,7 +333,7 @@ class Handler(Actor):
         delivery.fail(event, event.next_retry_at_ns)
         self._commit(event, delivery, self._wait if event.given_up is None else self._dead_letter_as_decided)
 
-    # What follows a commit is a method of the handler, which stays itself when it is restarted; its parts are new then.
+    # Only methods of the handler may follow a commit: a restart keeps the handler, and makes its parts anew.
 
     def _wait(self, delivery: Delivery) -> None:
         assert delivery.due_ns is not None

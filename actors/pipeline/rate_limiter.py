@@ -17,8 +17,8 @@ class RateLimiterActor(Stage):
 
     A notification is counted once, when its first attempt passes here; so its retries pass at once, and one that then
     waits for an open breaker or the channel's quota has been counted already. It is counted once more if a stage
-    crashes while its first attempt is under way, as nothing tells whether this had passed. The attempts of one user go
-    in the order of the channel, by class and then as they came.
+    or the handler crashes while its first attempt is under way, as nothing tells whether this had passed. The attempts
+    of one user go in the order of the channel, by class and then as they came.
     """
 
     is_charged_here = False

@@ -65,7 +65,7 @@ class Readiness:
         self._system = system
         self._suppressions = suppressions
         self._endpoints = endpoints
-        self._disabled = endpoints.disabled  # likewise
+        self._disabled = endpoints.disabled  # bound once: it is asked for every attempt
         self._preferences = preferences
 
     def obstacle(self, command: SendNotification) -> Unwanted | Undeliverable | NotBefore | None:

@@ -10,8 +10,8 @@ Aging is an order by urgency numbers (Jackson, "Some problems in queueing with d
 Logistics Quarterly 7, 1960): whoever has the least instant of joining plus rank · aging goes first.
 
 Within a class the keys (users, hosts, tenants) take turns of one attempt; of one key the first to join goes first.
-Every step takes constant time, however many wait, but for the keys that are passed over as they have their share of the
-slots: of these there are at most seven (where there are seven slots, one each).
+Every step takes constant time, however many wait, except that keys which have their share of the slots are skipped: at
+most seven of them (where there are seven slots, one each).
 
 Most lines only ever have one flow, a class and a key. :class:`Turns` keeps no classes, turns and credits before a
 second flow waits beside the first: with them a line takes 1.2 kB more. So credits count from then on.
@@ -195,7 +195,7 @@ class Turns(Generic[V]):
         quanta: tuple[float, ...],
         may_go: Callable[[str], bool] | None,
     ) -> Flow | None:
-        # Nothing changes where none may go: who may is asked with one condition after the other, of the same turns.
+        # If no flow may go, turn and credits stay as they were: callers ask again with another condition.
         rank, credit = self._turn, list(self._credits)
         for _ in range(2 * len(credit)):  # twice, as the first one may have used up its credit
             if credit[rank] >= 1.0:

@@ -282,7 +282,7 @@ class Paces:
                 del self._ended[next(iter(self._ended))]
 
     def breaker_opens(self, host: str, now_ns: int) -> None:
-        """Note at which pace a line resumes whose breaker opens; what went last may have been under way until now."""
+        """Note at which pace a line resumes whose breaker opens; the cause may be attempts of a pace just ended."""
         pace = self.running.get(host)
         ended = self._ended.pop(host, None)
         if pace is None and ended is not None and now_ns - ended.latest_ns <= self._timeout_ns:

@@ -1,7 +1,7 @@
 """The slots before a provider: so many attempts may be there at once, and how keys share them.
 
-While others wait, no key gets more than a quarter of the slots. Nor does one that has a quarter ever get the last
-sixteenth, so that one that is slow cannot have all slots before any other comes.
+While others wait, no key gets more than a quarter of the slots. A key that has a quarter never gets the
+last sixteenth either, so a slow key cannot have all slots before any other key comes.
 """
 
 from __future__ import annotations

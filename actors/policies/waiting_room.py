@@ -202,7 +202,7 @@ class Line(Generic[W]):
         self.reasons: frozenset[Any] = _NO_REASONS
         """Why the first does not go now, at any of the lanes."""
         self.is_up_to_time = False
-        """Whether it waits for room that only time brings, so that it is known how soon the next one goes."""
+        """Whether time alone can make room: then it is known how soon the next attempt goes."""
         self.asks_at_ns: int | None = None
         """When it is worth asking again, as far as time decides; room comes by turns."""
         self.slot_wait_ns: int | None = None
@@ -299,9 +299,9 @@ class WaitingRoom(Generic[W]):
         self._turns: list[Turns[_Hosts]] = [Turns(order, self._since) for _ in range(lanes if by_host else 0)]
         """By lane, of the flows of the lines that wait for room there."""
         self._expiries: list[tuple[Any, ...]] = []
-        """When each expires, its place and flow, and where lines are by host its host; also of some that have left."""
+        """When each expires, its place, flow and host if lines are by host; for a while also of some that left."""
         self._wakes: list[tuple[int, str]] = []
-        """When a line is worth a look, and its host; also such as hold no more."""
+        """When a line is worth a look, and its host; entries that no longer hold stay for a while."""
 
     # ── joining and leaving ─────────────────────────────────────────────────────────────────────────────────────
 

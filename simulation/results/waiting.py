@@ -19,7 +19,7 @@ WAITS = (TURN, BACKOFF, *map(str, DeferralCause))
 """What a notification in flight waits for; `turn` is a slot, a quota, or the way there."""
 
 INTERRUPTED = "interrupted"
-"""The outcome, in a table of attempts, of a request whose answer no one took; :meth:`~simulation.results.result.Result.interrupted` has them."""
+"""The outcome, in a table of attempts, of a request whose answer no one took; `result.interrupted` has them."""
 
 INTERRUPTION, DEAD_LETTER_QUEUE = "interruption", "dead_letter_queue"
 """What it waits for besides: behind such a request, and in the queue."""

@@ -3,11 +3,11 @@
 A row is a mistake that people really make, as an exact change of one file of the product::
 
     - name: half-of-the-slots-for-one
-      file: actors/pipeline/lane.py
+      file: actors/policies/slots.py
       mistake: A share is a half.
       change: |
-        -        return self._held.get(key, 0) >= max(1, slots // 4)
-        +        return self._held.get(key, 0) >= max(1, slots // 2)
+        -KEYS_THAT_SHARE = 4
+        +KEYS_THAT_SHARE = 2
       expected: fair-turns
 
 ``change`` has whole lines, as a patch does: ``-`` is taken out, ``+`` put in, and a line that stays begins with a
