@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 from provider_attempts import ATTEMPT, S, fault, first_attempt
+from tables import tables
 from worlds import email
 
 import simulation
@@ -22,6 +23,8 @@ from simulation.scenario import Scenario, parse
 from simulation.scenario.lint import lint_scenario
 from simulation.scenario.writing import write
 from simulation.verification.drawing.swarm import case
+
+TABLES = tables(__file__)
 
 
 def attempts(provider: SimulatedProvider, *seconds: float) -> list[Any]:
@@ -123,42 +126,14 @@ def test_a_change_from_a_value_to_itself_is_that_value() -> None:
     assert simulation.run(steady).history == simulation.run(same).history
 
 
-@pytest.mark.parametrize(
-    ("hit", "problem"),
-    [
-        ("failure_rate: {from: 0%, to: 130%, over: 1m}", "failure_rate.to: wanted a share between 0% and 100%, got '1"),
-        ("failure_rate: {to: 30%, over: 1m}", "failure_rate.from: wanted a share between 0% and 100%, got nothing"),
-        ("failure_rate: {from: 0%, to: 60%}", "failure_rate.over: wanted a duration of more than 0"),
-        ("failure_rate: {from: 0%, to: 60%, ower: 1m}", "failure_rate.ower: unknown key; did you mean over?"),
-        ("failure_rate: [0%, 60%]", "failure_rate: wanted a share such as 30%, or one that changes such as {from: 0%"),
-        ("failure_rate: many", "failure_rate: wanted a share between 0% and 100%, got 'many'"),
-        ("latency_factor: {from: 0, to: 10, over: 1m}", "latency_factor.from: wanted a number of more than 0, got 0"),
-        ("latency_factor: {from: 1, to: 10, over: 60}", "latency_factor.over: wanted a duration of more than 0"),
-        ("permanent_rate: {from: 0%, to: 60%, over: 1m}", "permanent_rate: wanted a share between 0% and 100%"),
-    ],
-)
+@pytest.mark.parametrize(("hit", "problem"), TABLES["no_changes"])
 def test_what_is_no_change_is_said(hit: str, problem: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         scenario(hit)
     assert f"faults.0.{problem}" in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("hit", "said"),
-    [
-        (f"failure_rate: {DECLINE}", []),
-        ("failure_rate: {from: 0%, to: 0%, over: 1m}", ["faults.0.failure_rate: 0% injects nothing"]),
-        ("latency_factor: {from: 1, to: 1, over: 1m}", ["faults.0.latency_factor: 1 changes nothing"]),
-        (
-            f"for: 5m, failure_rate: {DECLINE}",
-            ["faults.0.failure_rate.over: 10m is longer than the 5m that it lasts: it does not get to its end"],
-        ),
-        (
-            "latency_factor: {from: 1, to: 9, over: 2h}",
-            ["faults.0.latency_factor.over: 2h is longer than the 75m that it lasts: it does not get to its end"],
-        ),
-    ],
-)
+@pytest.mark.parametrize(("hit", "said"), TABLES["linted"])
 def test_the_linter_says_what_it_does_not_get_to(hit: str, said: list[str]) -> None:
     assert [str(finding) for finding in lint_scenario(scenario(hit)) if finding.path[0] == "faults"] == said
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tables import tables
 
 import simulation
 from actors.errors import ConfigurationError
@@ -11,6 +12,8 @@ from simulation.fitting.reading import Columns, read_log
 from simulation.fitting.report import print_reading
 from simulation.fitting.words import kind_of, parse_map
 from simulation.scenario import parse
+
+TABLES = tables(__file__)
 
 
 def read(tmp_path, text, **columns):
@@ -43,19 +46,7 @@ def test_one_log_in_several_dresses(tmp_path, text):
     assert log.kind[1] in (OutcomeKind.TRANSIENT, OutcomeKind.AMBIGUOUS)
 
 
-@pytest.mark.parametrize(
-    "column",
-    [
-        "status_code",
-        "http_status",
-        "HTTP Status",
-        "httpStatusCode",
-        "response_code",
-        "response.status",
-        "sc-status",
-        "Code",
-    ],
-)
+@pytest.mark.parametrize("column", TABLES["columns"])
 def test_the_usual_names_of_columns_of_outcomes_are_known(tmp_path, column):
     log = read(tmp_path, f"time,latency_ms,{column},host\n0,80,200,a\n1,500,503,b\n")
     assert log.kind.tolist() == [OutcomeKind.SENT, OutcomeKind.TRANSIENT]
@@ -119,21 +110,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_line(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "an empty file"),
-        ("a,b\n1,2\n", "wanted a column such as start (or --time NAME), got a, b"),
-        ("time,latency\n1,2,3\n", "wanted a CSV file"),
-        (
-            "time\tlatency\n1\t2\n",
-            "wanted a CSV file with commas, or a Parquet file of a run, got: one with fields separated",
-        ),
-        ("time\tlatency\n1\t2\n", "separated by tabs"),
-        ("time;latency\n1;2.5\n", "separated by semicolons"),
-        ("time,latency\n-1,2\n3,4\n", "seconds from the start"),
-    ],
-)
+@pytest.mark.parametrize(("text", "said"), TABLES["no_logs"])
 def test_a_file_that_is_no_log_is_refused_in_a_line(tmp_path, text, said):
     assert said in "\n".join(problems(tmp_path, text))
 

@@ -6,31 +6,13 @@ from itertools import islice
 import pytest
 from effort import sliced
 from hypothesis import given, strategies as st
+from tables import tables
 
 from actors.lint.retries import last_start, starts, waits
 from actors.policies.retry.backoff import Backoff
 from actors.settings.channel import RetryConfig
 
-CONFIGS = [
-    {},
-    {"backoff": "linear", "increment": 2.0},
-    {"backoff": "fibonacci", "max_delay": 4.0},
-    {"schedule": [5, 60, 300], "max_attempts": 6},
-    {"schedule": [5, 60], "jitter": "proportional", "jitter_share": 0.5},
-    {"jitter": "full", "min_delay": 0.5},
-    {"jitter": "equal"},
-    {"jitter": "proportional", "max_delay": 3.0},
-    {"jitter": "proportional", "max_delay": 3.0, "cap_before_jitter": True},
-    {"jitter": "additive", "jitter_max": 2.0},
-    {"jitter": "decorrelated", "max_delay": 10.0},
-    {"jitter": "decorrelated", "max_delay": 10.0, "cap_after_draw": True},
-    {"jitter": "decorrelated", "max_delay": 20.0, "jitter_factor": 8},
-    {"jitter": "decorrelated", "max_delay": 20.0, "jitter_factor": 8, "cap_after_draw": True},
-    {"jitter": "decorrelated", "jitter_factor": 1},
-    {"jitter": "decorrelated", "max_delay": 1e9, "jitter_factor": 1e308, "cap_after_draw": True},
-    {"jitter": "decorrelated", "initial_delay": 90.0},
-    {"jitter": "soft"},
-]
+CONFIGS = tables(__file__)["configs"]
 
 
 @pytest.mark.parametrize("settings", sliced(CONFIGS, 3), ids=str)

@@ -5,6 +5,7 @@ import json
 import pytest
 import trio
 from effort import sliced
+from tables import tables
 from worlds import EMAIL, Sleeping, email
 
 import simulation
@@ -14,6 +15,8 @@ from actors.messages import BreakerState, NotificationFailed
 from actors.settings.base import validated
 from actors.settings.channel import ChannelConfig
 from actors.settings.defaults import Reach, filled_in
+
+TABLES = tables(__file__)
 
 REFUSES = {"limit": 2, "wait": "0s"}
 
@@ -74,43 +77,7 @@ def scenario_of(channel, tmp_path, **others):
     return path
 
 
-SETTINGS = {
-    "plain": {"max_in_flight": REFUSES},
-    "with a quota": {"max_in_flight": REFUSES, "quota": {"rate": "25/s", "kind": "token_bucket", "burst": 5}},
-    "with a further provider": {
-        "max_in_flight": REFUSES,
-        "failover": {
-            "backup": {"max_in_flight": {"limit": 1, "wait": "0s"}, "provider": {"latency": {"constant": "300ms"}}}
-        },
-    },
-    "that waits at the further provider": {
-        "max_in_flight": 2,
-        "failover": {
-            "backup": {"max_in_flight": {"limit": 1, "wait": "0s"}, "provider": {"latency": {"constant": "1s"}}}
-        },
-    },
-    "with a breaker": {"max_in_flight": REFUSES, "circuit_breaker": {"failure_threshold": 2, "timeout": "500ms"}},
-    "with hosts": {"max_in_flight": {"limit": 8, "wait": "0s"}, "circuit_breaker": {"per": "host"}},
-    "with a budget": {"max_in_flight": REFUSES, "retry": {"budget": {"share": "10%", "min_rate": "2/s"}}},
-    "after a wait": {"max_in_flight": {"limit": 2, "wait": "120ms"}},
-    "after a wait, by class and tenant": {
-        "max_in_flight": {"limit": 5, "wait": "150ms"},
-        "order": {"kind": "weighted", "fair_by": "user"},
-        "provider": {"latency": {"constant": "200ms"}},
-    },
-    "after a wait, beside a further provider": {
-        "max_in_flight": {"limit": 2, "wait": "90ms"},
-        "circuit_breaker": {"failure_threshold": 2, "timeout": "500ms"},
-        "failover": {"backup": {"max_in_flight": 1, "provider": {"latency": {"constant": "300ms"}}}},
-    },
-    "after a wait, with a breaker and a quota": {
-        "max_in_flight": {"limit": 2, "wait": "200ms"},
-        "circuit_breaker": {"failure_threshold": 2, "timeout": "500ms"},
-        "quota": {"rate": "25/s", "kind": "token_bucket", "burst": 5},
-    },
-    "after a wait, with hosts": {"max_in_flight": {"limit": 2, "wait": "50ms"}, "circuit_breaker": {"per": "host"}},
-    "adaptive": {"max_in_flight": {"limit": 6, "wait": "0s"}, "concurrency_limit": {"initial": 3}},
-}
+SETTINGS = TABLES["settings"]
 
 
 @pytest.mark.parametrize("name", sliced(SETTINGS, 3))
@@ -136,20 +103,7 @@ def test_nothing_waits_for_a_slot(tmp_path):
     assert result.summary["peaks"]["waiting"]["slots"] == 0
 
 
-@pytest.mark.parametrize(
-    ("given", "problem"),
-    [
-        ({"limit": 2, "wait": "-5s"}, "max_in_flight.wait: wanted a duration"),
-        ({"limit": 0}, "max_in_flight.limit: wanted a whole number of at least 1, got 0"),
-        ({"wait": "0s"}, "max_in_flight.limit: wanted a whole number of at least 1"),
-        ({"limit": 1, "weight": 1}, "max_in_flight.weight: unknown key; known are limit, wait"),
-        ("many", "max_in_flight: wanted a whole number of at least 1, got 'many'"),
-        (
-            [1],
-            "wanted a whole number of at least 1, or a mapping such as {limit: 10, wait: 500ms}, got [1]",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("given", "problem"), TABLES["unusable"])
 def test_what_cannot_be_is_said_in_plain_words(given, problem):
     with pytest.raises(ConfigurationError) as raised:
         validated(ChannelConfig, {"max_in_flight": given})

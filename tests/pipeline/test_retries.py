@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from effort import examples, sliced
 from hypothesis import given, settings, strategies as st
+from tables import tables
 from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.domain.delivery import Delivery, dead_letter, redriven
@@ -29,6 +30,8 @@ from actors.pipeline.dead_letter_queue import RedriveDeadLetter
 from actors.pipeline.retries import RETRY_TIME_UP
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
+
+TABLES = tables(__file__)
 
 QUIET_BREAKER = {"enabled": False}
 
@@ -131,20 +134,7 @@ def test_success_says_how_often_it_was_tried_and_since_when():
 # ── the provider's own hint ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("hint", "second_attempt"),
-    [
-        (None, 1.0),
-        (0.2, 1.0),
-        (30.0, 30.0),
-        (300.0, 300.0),
-        (-5.0, 1.0),
-        (math.nan, 1.0),
-        (math.inf, 1.0),
-        ("30", 30.0),
-        ("soon", 1.0),
-    ],
-)
+@pytest.mark.parametrize(("hint", "second_attempt"), TABLES["hints"])
 def test_retry_after_is_a_lower_bound_also_beyond_the_maximum_and_nonsense_is_ignored(hint, second_attempt):
     world = on_both_clocks(one([Transient(retry_after=hint)]))
     assert world.provider.times == [0.0, second_attempt]
@@ -303,21 +293,7 @@ def test_a_channel_fault_ends_with_the_time_for_retries():
     assert world.letters[0].attempts == 0
 
 
-@pytest.mark.parametrize(
-    ("settings", "hint", "times"),
-    [
-        ({}, 30, [0.0, 30.0, 32.0]),
-        ({"retry_after": "ignore"}, 30, [0.0, 1.0, 3.0]),
-        ({"retry_after": "pushback"}, 0.25, [0.0, 0.25, 1.25]),
-        ({"retry_after_excess": 5}, 30, [0.0, 6.0, 8.0]),
-        ({"retry_after_excess": 5}, 3, [0.0, 3.0, 5.0]),
-        ({"retry_after": "pushback", "retry_after_excess": 5}, 30, [0.0, 5.0, 6.0]),
-        ({}, 30 * 365 * 86400, [0.0, 86401.0, 86403.0]),
-        ({"retry_after": "pushback"}, 30 * 365 * 86400, [0.0, 86400.0, 86401.0]),
-        ({"retry_after_excess": None}, 90000, [0.0, 90000.0, 90002.0]),
-        ({}, 80000, [0.0, 80000.0, 80002.0]),
-    ],
-)
+@pytest.mark.parametrize(("settings", "hint", "times"), TABLES["meanings"])
 def test_what_a_hint_means_can_be_set(settings, hint, times):
     world = on_both_clocks(one([Transient(retry_after=hint), Transient()], retry=settings), until=2 * 86400)
     assert world.provider.times == times

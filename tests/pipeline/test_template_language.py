@@ -11,6 +11,7 @@ from documents import text_of
 from hypothesis import given, strategies as st
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
+from tables import tables
 from worlds import World, email, on_both_clocks
 
 from actors.errors import REASON_LENGTH_MAX, TemplateError, TemplateRefused
@@ -18,12 +19,13 @@ from actors.messages import FrozenDict
 from actors.pipeline import template_language as language
 from actors.pipeline.templates import Template, Templates
 
+TABLES = tables(__file__)
+
 WORK = "takes too much work to fill in"
 LENGTH = "makes a text of more than 1,000,000 characters"
 NUMBER = r"wanted a number below 1e\+15, got "
 FORMATS = "use decimals(2), money('EUR') or date('%d.%m.%Y')"
 OF_NUMBERS = f"{FORMATS}; send a number with zeros or blanks in front ready-made, as a variable"
-TOTAL = "write a total as {{ items|sum(attribute='price') }}"
 
 
 def filled(body: str, *, html: bool = False, **metadata: object) -> str:
@@ -41,61 +43,7 @@ def cannot(what: str, instead: str) -> str:
 
 # ── what is refused when it is read ─────────────────────────────────────────────────────────────────────────────────
 
-IN_PLACE, SEND = "write its text where it is used", "send it ready-made, as a variable"
-REFUSED = {
-    "{% macro m(x) %}{{ x }}{% endmacro %}": cannot("'macro'", IN_PLACE),
-    "{% call m() %}x{% endcall %}": cannot("'call'", IN_PLACE),
-    "{% block a %}x{% endblock %}": cannot("'block'", IN_PLACE),
-    "{% extends 'a' %}": cannot("'extends'", IN_PLACE),
-    "{% include '/etc/passwd' %}": cannot("'include'", IN_PLACE),
-    "{% import 'os' as os %}": cannot("'import'", IN_PLACE),
-    "{% from 'os' import path %}": cannot("'from'", IN_PLACE),
-    "{% filter upper %}x{% endfilter %}": cannot("'filter'", "apply the filter to each value"),
-    "{% with a = 1 %}{{ a }}{% endwith %}": cannot("'with'", "use set, outside of loops"),
-    "{% autoescape true %}x{% endautoescape %}": cannot(
-        "'autoescape'", "name the file .html, or use the filter safe"),
-    "{% for a in x recursive %}{{ a }}{% endfor %}": cannot("a recursive loop", "send a list without levels"),
-    "{% for a in x %}{% set b = a %}{% endfor %}": cannot(
-        "set in a loop", f"write the value where it is used; {TOTAL}"),
-    "{% for a in x %}{% for b in a %}{% for c in b %}{{ c }}{% endfor %}{% endfor %}{% endfor %}":
-        "wanted at most 2 loops in each other",
-    "{% set ns = namespace(sum=0) %}{% for a in x %}{% set ns.sum = ns.sum + a %}{% endfor %}{{ ns.sum }}":
-        cannot("a call of namespace()", TOTAL),
-    "{{ '%05d' % 7 }}": cannot("the format '%05d'", OF_NUMBERS),
-    "{{ 10 ** 9 }}": cannot("'**'", "multiply"),
-    "{{ 'a' * 1000000000 }}": cannot("* beside what is no number", SEND),
-    "{{ [1] * 1000000000 }}": cannot("* beside what is no number", SEND),
-    "{{ '%1000000000d' % 1 }}": cannot("the format '%1000000000d'", OF_NUMBERS),
-    "{{ '%s%s' % (x, x) }}": cannot("the format '%s%s'", OF_NUMBERS),
-    "{{ '%.1000000000f' % 1 }}": cannot("the format '%.1000000000f'", OF_NUMBERS),
-    "{{ '%1000000000d'|format(1) }}": cannot("the filter format", OF_NUMBERS),
-    "{{ '{:1000000000}'.format(1) }}": cannot("a call of format()", OF_NUMBERS),
-    "{{ placed.strftime('%1000000000d') }}": cannot("a call of strftime()", FORMATS),
-    "{{ name.upper() }}": cannot("a call of upper()", "use the filter upper"),
-    "{{ name.ljust(1000000000) }}": cannot("a call of ljust()", SEND),
-    "{{ order.items() }}": cannot("a call of items()", "use the filter items"),
-    "{{ range(999999999) }}": cannot("a call of range()", "send a list"),
-    "{{ loop.cycle('a', 'b') }}": cannot("a call of cycle()", SEND),
-    "{{ cycler.__init__.__globals__.os.popen('id') }}": cannot("a call of popen()", SEND),
-    "{{ x|batch(1000000000, 'x') }}": cannot("the filter batch", "send the rows as lists"),
-    "{{ x|attr('__class__') }}": cannot("the filter attr", "use a dot"),
-    "{{ x|map('center', 1000000000) }}": cannot("the filter center", SEND),
-    "{{ x|map('map', 'upper') }}": cannot("map in map", "use a loop"),
-    "{{ x|select('callable') }}": cannot("the test callable", SEND),
-    "{% for a in x %}{{ loop.cycle(*x) }}{% endfor %}": cannot("* before an argument", "write each argument"),
-    "{{ x|map(*x)|join }}": cannot("* before an argument", "write each argument"),
-    "{{ x|truncate(**x) }}": cannot("* before an argument", "write each argument"),
-    "{{ x is eq(*x) }}": cannot("* before an argument", "write each argument"),
-    "{{ x|truncate(lenght=3) }}": "truncate: got an unexpected keyword argument 'lenght'",
-    "{{ x|tojson(indent=2) }}": "tojson: got an unexpected keyword argument 'indent'",
-    "{{ x|money }}": "money: missing a required argument: 'currency'",
-    "{{ x|round(-2) }}": "round: wanted 0 to 15 decimals",
-    "{{ x|nosuch }}": "No filter named 'nosuch'.",
-    "{{ x is nosuch }}": "No test named 'nosuch'.",
-    "{{ 10000000000000000 }}": "wanted a number below 1e+15",
-    "{{ x|decimals(1000000000) }}": "decimals: wanted 0 to 15 decimals",
-    "{{ x|date('%1000000000d') }}": "date: wanted a pattern such as '%d.%m.%Y %H:%M', got '%1000000000d'",
-    "{{ x|money('euro') }}": "money: wanted a currency and perhaps its decimal point, such as 'EUR' or 'EUR', ','",
+REFUSED = TABLES["refused"] | {
     "{{ " + "(" * 500 + "1" + ")" * 500 + " }}": "nested too deep: wanted at most 30 levels",
     "{{ x" + "|upper" * 40 + " }}": "nested too deep: wanted at most 30 levels",
     "{{ " + "not " * 3_000 + "x }}": "nested too deep: wanted at most 30 levels",
@@ -123,34 +71,7 @@ def test_all_that_is_refused_is_named_by_its_line():
 
 # ── what is allowed ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-SAFE = [
-    "{{ name }}", "{{ name|upper }}|{{ name|length }}|{{ name|e }}", "{{ name ~ number ~ items }}", "{name|title}",
-    "{% for each in items %}{{ loop.index }}/{{ loop.length }}:{{ each }}{% if not loop.last %}, {% endif %}"
-    "{% endfor %}",
-    "{% for each in items if each is string %}{{ each }}{{ loop.revindex }}{% else %}none{% endfor %}",
-    "{% for each in items %}{{ loop.cycle('odd', name) }}{{ loop.changed(each) }}{{ loop.first }}{% endfor %}",
-    "{% for one in items %}{% for other in items %}{{ one == other }}{{ loop.index0 }}{% endfor %}{% endfor %}",
-    "{% for key, value in order|items %}{{ key }}={{ value }};{% endfor %}{{ order.name }}{{ order['name'] }}",
-    "{{ items|map('string')|join(', ') }} {{ items|list|length }} {{ name|replace('a', 'bb') }}",
-    "{{ rows|map(attribute='a')|sum }} {{ rows|sum(attribute='a') }} {{ rows|map(attribute='b', default=1)|join }}",
-    "{{ rows|selectattr('a', 'gt', 0)|list|length }} {{ rows|rejectattr('a')|map(attribute='a')|join('-') }}",
-    "{{ items|select('number')|join }}{{ items|reject('string')|list|length }}{{ items|reverse|list|length }}",
-    "{{ rows|sort(attribute='a', reverse=true)|map(attribute='a')|unique|join }}{{ rows|max(attribute='a')|length }}",
-    "{% set x = name ~ '!' %}{{ x }}{% if number %}{% set x = 'n' %}{% endif %}{{ x }}",
-    "{% set x %}{{ name }}!{% endset %}{{ x }}{{ x|length }}",
-    "{{ number + 1 }} {{ number * 2 }} {{ -number }} {{ number // 3 }} {{ number % 3 }} {{ number / 4 - 1 }}",
-    "{{ 'yes' if name == 'a' else 'no' }} {{ number < 5 }} {{ 'a' in name }} {{ 'a' if number }} {{ 1 < number <= 9 }}",
-    "{{ name in ('a', 'b') and number not in [1, 2] or not name }} {{ {'a': 1, 'b': number}['b'] }}",
-    "{{ missing|default('-') }} {{ missing is defined }} {{ none|d('x', true) }} {{ number is divisibleby 3 }}",
-    "{% if number > 5 %}a{% elif number is even %}b{% else %}c{% endif %}{# a remark #}{% raw %}{{ }}{% endraw %}",
-    "{{ name|truncate(7) }}{{ name|trim }}{{ name|capitalize }}{{ name|urlencode }}{{ name|tojson }}{{ name|string }}",
-    "{{ items|first|default('') }} {{ name[1:3] }}{{ name[0] if name }}{{ items[::-1]|length }}{{ name + '!' }}",
-    "{{ '%.2f' % number }} {{ number|abs }} {{ '12'|int + 1 }} {{ 'x'|int(3) }} {{ '1.5'|float }} {{ 2.555|round(1) }}",
-    "{% for key, value in [('a', 1), ('b', name)] %}{{ key }}{{ value }}{% endfor %}{% set t = {'a': {'b': number}} %}"
-    "{{ t.a.b }}",
-    "{{ rows|sort(attribute='a', case_sensitive=true)|length }}{{ name|truncate(length=4, killwords=true, leeway=0) }}",
-    "{{ name|safe }}{{ '<' ~ name|e }}{% if items %}{{ items|last }}{% endif %}{{ order|dictsort|length }}",
-]  # fmt: skip
+SAFE = TABLES["safe"]
 
 
 @given(

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
+from tables import tables
 
 from actors.instants import LONGEST_WAIT_NS, NS_PER_S, ns, wait_ns
 from actors.policies.retry.backoff import Backoff, retry_after_ns
 from actors.settings.channel import RetryConfig
+
+TABLES = tables(__file__)
 
 LARGEST_DRAW = 1 - 2**-53
 
@@ -50,36 +53,7 @@ def test_the_delays_of_the_specification() -> None:
     assert RetryConfig().calculate_delay(3) == 4.0
 
 
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        pytest.param({"max_delay": 40}, [1, 2, 4, 8, 16, 32, 40, 40], id="V02"),
-        pytest.param({"initial_delay": 1e300, "max_delay": 1e-100}, [1e-100], id="V06"),
-        pytest.param({"schedule": [1, 2, 3]}, [1, 2, 3, 3], id="V08"),
-        pytest.param({}, [1, 2, 4], id="V12"),
-        pytest.param({"initial_delay": 0}, [0, 0, 0], id="V12-zero"),
-        pytest.param({"initial_delay": 2, "max_delay": 30}, [2, 4, 8, 16, 30], id="V16"),
-        pytest.param({"max_delay": 20}, [1, 2, 4, 8, 16, 20, 20, 20, 20], id="V18"),
-        pytest.param({"backoff": "constant", "initial_delay": 3}, [3, 3, 3], id="constant"),
-        pytest.param({"backoff": "constant", "initial_delay": 90}, [60, 60], id="constant-capped"),
-        pytest.param({"backoff": "linear", "initial_delay": 9, "max_delay": 30}, [9, 18, 27, 30, 30], id="linear"),
-        pytest.param(
-            {"backoff": "linear", "initial_delay": 0.009, "increment": 0.03, "max_delay": 0.099},
-            [0.009, 0.039, 0.069, 0.099, 0.099],
-            id="V10",
-        ),
-        pytest.param({"backoff": "linear", "initial_delay": 4, "increment": 0}, [4, 4, 4], id="linear-level"),
-        pytest.param({"backoff": "linear", "initial_delay": 0, "increment": 2}, [0, 2, 4], id="linear-from-zero"),
-        pytest.param(
-            {"initial_delay": 2, "min_delay": 20, "max_delay": 1e9}, [20, 20, 20, 20, 32, 64, 128, 256], id="V04"
-        ),
-        pytest.param({"initial_delay": 0, "min_delay": 3}, [3, 3], id="minimum-of-nothing"),
-        pytest.param({"schedule": [1, 9], "min_delay": 5}, [1, 9, 9], id="schedule-without-minimum"),
-        pytest.param({"backoff": "fibonacci"}, [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 60, 60], id="fibonacci"),
-        pytest.param({"backoff_multiplier": 1, "initial_delay": 7}, [7, 7, 7], id="multiplier-1"),
-        pytest.param({"schedule": [5, 300, 7200], "max_delay": 60}, [5, 300, 7200, 7200], id="schedule-uncapped"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "expected"), TABLES["delays"].values(), ids=TABLES["delays"])
 def test_delays_without_jitter(settings: dict[str, Any], expected: list[float]) -> None:
     attempts = range(1, len(expected) + 1)
     assert delays(attempts, **settings) == pytest.approx(expected, rel=1e-15)
@@ -332,19 +306,7 @@ def test_a_minimum_bounds_the_range_of_full_jitter() -> None:
     assert jittered_s([0, 0.5, 1], [1, 1, 1], jitter="full", min_delay=4) == [4, 4, 4]
 
 
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"jitter": "decorrelated", "schedule": (1, 2)}, "no schedule with jitter: decorrelated"),
-        ({"jitter": "soft", "schedule": (1, 2)}, "no schedule with jitter: soft"),
-        ({"jitter": "soft", "backoff": "linear"}, "backoff: exponential"),
-        ({"jitter": "soft", "backoff_multiplier": 3}, "backoff_multiplier: 2"),
-        ({"min_delay": 61}, "min_delay of at most max_delay"),
-        ({"increment": 1}, "only with backoff: linear"),
-        ({"cap_before_jitter": True, "jitter": "full"}, "proportional or additive"),
-        ({"cap_after_draw": True, "jitter": "full"}, "cap_after_draw only with jitter: decorrelated"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "problem"), TABLES["without_effect"])
 def test_settings_that_would_do_nothing_are_refused(settings: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         RetryConfig(**settings)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tables import tables
 
 from actors.policies.breaker.breaker import Breaker
 from actors.policies.breaker.tripping import ConsecutiveFailures, FailureRate, make_tripping
@@ -77,43 +78,7 @@ def test_how_many_calls_it_takes_to_judge(settings: dict[str, Any], calls: int) 
     assert [rule.failure(0) for _ in range(calls)] == [False] * (calls - 1) + [True]
 
 
-@pytest.mark.parametrize(
-    ("settings", "key", "message"),
-    [
-        (
-            {"failure_threshold": 5, "window": {"calls": 100}},
-            "failure_threshold",
-            "wanted a failure_threshold or a window, not both",
-        ),
-        (
-            {"failure_rate": "50%"},
-            "failure_rate",
-            "wanted failure_rate only with a window, or with decide: when_decided or when_all_used",
-        ),
-        ({"minimum_calls": 5}, "minimum_calls", "wanted minimum_calls only with a window"),
-        (
-            {"window": {"calls": 5}, "minimum_calls": 6},
-            "minimum_calls",
-            "wanted minimum_calls of at most 5, all that the window holds",
-        ),
-        ({"slow_call": {"duration": "2s"}}, "slow_call", "wanted slow_call only with a window"),
-        ({"timeout": "11m", "open_growth": {}}, "open_growth", "wanted a max of at least the timeout"),
-        ({"half_open_then": "closed"}, "half_open_then", "wanted half_open_then only with half_open_max"),
-        (
-            {"enabled": False, "initial_state": "forced-open"},
-            "enabled",
-            "wanted enabled: true with an initial_state other than disabled",
-        ),
-        ({"window": {}}, "window", "wanted exactly one of calls, time, ema"),
-        ({"window": {"calls": 5, "time": "5s"}}, "window", "wanted exactly one of calls, time, ema"),
-        ({"window": "20s"}, "window", "wanted a window such as {calls: 100} or {time: 20s}"),
-        ({"window": {"calls": 5}, "failure_rate": "0%"}, "failure_rate", "wanted a share of more than 0% and at most"),
-        ({"ramp": {}}, "ramp.over", "wanted a duration of more than 0"),
-        ({"ramp": {"over": "30s", "start": "100%"}}, "ramp", "wanted a start of less than 100%"),
-        ({"initial_state": "open"}, "initial_state", "wanted one of closed, disabled, forced-open, metrics-only"),
-        ({"open_growth": {"multiplier": 0.5}}, "open_growth.multiplier", "wanted a number of at least 1"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "key", "message"), tables(__file__)["refused"])
 def test_what_does_not_go_together_is_refused_at_its_key(settings: dict[str, Any], key: str, message: str) -> None:
     found = problems(**settings)
     assert list(found) == [key]

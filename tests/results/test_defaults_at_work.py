@@ -7,6 +7,7 @@ from pathlib import Path
 
 import in_process
 import pytest
+from tables import tables
 
 import simulation
 from actors.messages import DeferralCause, NotificationDeferred
@@ -58,46 +59,7 @@ def test_the_same_breaker_by_name_has_the_same_history_and_is_not_told_of():
     assert without.summary["defaults"] == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "setting", "counts", "text"),
-    [
-        (
-            {"timeout: 2s": "circuit_breaker: {enabled: false}", "outage: true": "hang: true"},
-            "channels.email.timeout",
-            {"timed_out": "attempts at the hanging provider"},
-            "email's timeout, which the file does not name (default: 10s), ended {timed_out:,} attempts",
-        ),
-        (
-            {"max_attempts: 5, ": "", "timeout: 2s": "timeout: 2s, circuit_breaker: {enabled: false}"},
-            "channels.email.retry.max_attempts",
-            {"dead_lettered": "dead_lettered"},
-            "email's max_attempts, which the file does not name (default: 3), left no further attempt to "
-            "{dead_lettered:,}",
-        ),
-        (
-            {"latency: {constant: 100ms}": "latency: {constant: 1500ms}, connections: 5", "outage: true": "speed: 1",
-             "timeout: 2s": "timeout: 2s, circuit_breaker: {enabled: false}"},
-            "channels.email.max_in_flight",
-            {"waited": "peaks"},
-            "email's max_in_flight, which the file does not name (default: 5, the provider's connections), had up to "
-            "{waited:,} wait at once",
-        ),
-        (
-            {"for: 1m, ": "", "max_attempts: 5, initial_delay: 2s": "max_attempts: 900, initial_delay: 2s",
-             "constant: 10/s": "times: [70s]"},
-            "drain",
-            {"in_flight": "in_flight"},
-            "the drain of 1h, which the file does not name, ended the run with {in_flight:,} in flight",
-        ),
-        (
-            {"email": "webhook", "channel: webhook, arrivals": "channel: webhook, hosts: 2, arrivals"},
-            "channels.webhook.circuit_breaker",
-            {"opened": "opened", "kept_back": "deferred", "refused": "none"},
-            "webhook's circuit breaker, which the file does not name (default: 5 failures in a row open it for each "
-            "host, for 60s), opened {opened} times and kept back {kept_back:,}",
-        ),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("changes", "setting", "counts", "text"), tables(__file__)["told"])
 def test_each_default_that_decides_is_told_of(changes, setting, counts, text):
     written = TEXT
     for before, after in changes.items():

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import in_process
 import pytest
+from tables import tables
 
 import simulation.testing.scenario_items
 from simulation.running.runner import run as plain_run
@@ -25,53 +26,7 @@ for needed in ("pandas.core.arrays.arrow.extension_types", "scipy.special"):
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 SHIPPED = sorted([*SCENARIOS.glob("*.yaml"), *(SCENARIOS / "incidents").glob("*.yaml")])
 
-SMALL = {
-    "windows-classes-and-tenants": """
-workload:
-  - {channel: email, arrivals: {poisson: 6/s}, users: 30, tenants: 3, priority: bulk}
-  - {channel: email, arrivals: {constant: 1/s}, users: 30, critical: true}
-  - {channel: sms, arrivals: {burst: {size: 40, every: 20s}}, users: 20, expires_after: 20s, repeats: 10%}
-channels:
-  email: {order: {kind: weighted}, max_in_flight: 4, circuit_breaker: {timeout: 10s},
-          provider: {latency: {exponential: {mean: 400ms}}, failure_rate: 5%}}
-  sms: {rate_limit: {rate: 4/20s}, quota: {rate: 3/s}}
-faults: [{channel: email, at: 40s, for: 15s, outage: true}]
-expect:
-  - delivery_time_s.p99 <= 15s
-  - classes.critical.delivered_within(10s) >= 99%
-  - channels.sms.delivered_within(10s) >= 50%
-  - retry_amplification <= 1.1
-  - dlq.peak <= 3
-  - faults.0.backlog_cleared_s <= 20s
-""",
-    "never-and-nothing": """
-workload: [{channel: push, arrivals: {constant: 5/s}}]
-channels: {push: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}, provider: {failure_rate: 8%}}}
-expect:
-  - delivery_time_s.p50 <= 1s
-  - delivery_time_s.p95 <= 1h
-  - retry_delay_s.p99 <= 1s
-  - {that: sent_fraction >= 92%, in: 99% of runs}
-""",
-    "nodes-and-copies": """
-nodes: 3
-workload:
-  - {channel: webhook, arrivals: {poisson: 8/s}, hosts: 4, users: 40}
-  - {channel: webhook, clients: 6, think: 2s}
-channels:
-  webhook:
-    hedging: {delay: 500ms, max_attempts: 2}
-    circuit_breaker: {per: host, failure_threshold: 3, timeout: 8s}
-    provider: {latency: {lognormal: {median: 200ms, p99: 2s}}, failure_rate: 4%}
-    failover: {backup: {provider: {latency: 1s}}}
-faults: [{channel: webhook, host: host-1.example, at: 30s, for: 30s, outage: true}]
-expect:
-  - delivery_time_s.p99_9 <= 4s
-  - sent_time_s.max <= 30s
-  - hedges <= 120
-  - channels.webhook.providers.backup.sent >= 1
-""",
-}
+SMALL = tables(__file__)["small"]
 
 LARGE = """
 name: large

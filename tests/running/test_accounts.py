@@ -9,6 +9,7 @@ import pytest
 import trio
 from effort import examples
 from hypothesis import given, settings, strategies as st
+from tables import tables
 from worlds import EMAIL, SMS, email
 
 import simulation
@@ -21,6 +22,8 @@ from actors.settings.base import validated
 from actors.settings.channel import NotifierConfig
 from simulation.scenario import parse
 from simulation.scenario.lint import lint_scenario
+
+TABLES = tables(__file__)
 
 S = 1_000_000_000
 BOTH = "{quota: {account: twilio}, provider: {account: twilio}}"
@@ -170,44 +173,13 @@ def test_a_live_channel_names_an_account_that_there_is():
 # ── what is refused, and said ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("account", "channels", "problem"),
-    [
-        ("{throttle: {rate: 1/s}}", "sms: {quota: {account: other}}",
-         "3:35: channels.sms.quota.account: wanted the name of an account, of which there are: twilio, got 'other'"),
-        ("{throttle: {rate: 1/s}}", "sms: {failover: {b: {provider: {account: x}}}}",
-         "3:53: channels.sms.failover.b.provider.account: wanted the name of an account, of which there are: twilio, "
-         "got 'x'"),
-        ("{}", "sms: {}", "2:20: accounts.twilio: wanted a throttle or a quota, got neither"),
-        ("{throttle: {rate: 1/s}}", "sms: {quota: {account: twilio, rate: 2/s}}",
-         "3:25: channels.sms.quota: wanted account alone, since the account says how much it allows, got rate"),
-        ("{throttle: {rate: 1/s}}", "sms: {rate_limit: {account: twilio}}",
-         "3:31: channels.sms.rate_limit.account: unknown key; account belongs under quota of the channel: "
-         "account: twilio, or under provider of the channel: account: twilio"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("account", "channels", "problem"), TABLES["mismatches"])
 def test_what_does_not_fit_together_is_said(account, channels, problem):
     with pytest.raises(ConfigurationError) as error:
         scenario(account, channels)
     assert [each.removeprefix("accounts.yaml:") for each in error.value.problems] == [problem]
 
 
-@pytest.mark.parametrize(
-    ("account", "channels", "said"),
-    [
-        ("{throttle: {rate: 30/s}}", f"sms: {BOTH}, push: {BOTH}", []),
-        ("{throttle: {rate: 15/s}}", f"sms: {BOTH}, push: {BOTH}",
-         ["accounts.twilio.throttle.rate: 15/s is below the 20/s that arrive on sms and push together: what waits "
-          "grows by 5/s"]),
-        ("{throttle: {rate: 30/s}}", "sms: {}",
-         ["accounts.twilio.throttle: is no provider's: none has `account: twilio`"]),
-        ("{quota: {rate: 30/s}}", "sms: {provider: {account: twilio}}",
-         ["accounts.twilio: has no throttle: `provider: {account: twilio}` has no effect",
-          "accounts.twilio.quota: is no channel's: none has `quota: {account: twilio}`"]),
-        ("{quota: {rate: 40/s}, throttle: {rate: 30/s}}", f"sms: {BOTH}, push: {BOTH}",
-         ["accounts.twilio.quota.rate: 40/s is more than the 30/s that the provider takes: what exceeds that is "
-          "throttled"]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("account", "channels", "said"), TABLES["linted"])
 def test_the_linter_says_what_has_no_effect_and_what_is_too_much(account, channels, said):
     assert [str(finding) for finding in lint_scenario(scenario(account, channels, more=""))] == said

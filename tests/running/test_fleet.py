@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
+from tables import tables
 
 import simulation
 from actors.errors import ConfigurationError
@@ -311,27 +312,7 @@ def test_the_other_nodes_know_a_letter_as_it_was_accepted():
     assert [(letter.command, letter.accepted) for letter in letters] == [(accepted, None), (edited, accepted)]
 
 
-@pytest.mark.parametrize(
-    ("nodes", "fault", "text"),
-    [
-        ("3", "{channel: email, node: 4, outage: true}", "faults.0.node: wanted the number of a node (1 to 3), got 4"),
-        ("1", "{channel: email, node: 1, outage: true}", None),
-        ("1", "{at: 1s, deploy: {each_down: 1s, every: 1s}}", "faults.0.deploy: wanted several nodes"),
-        ("1", "{at: 1s, partition: store}", "faults.0.partition: wanted several nodes that share a store"),
-        ("3", "{channel: email, node: 2, capacity: 3}", "faults.0: wanted a node only for a crash"),
-        ("3", "{channel: all, at: 1s, partition: store}", None),
-        ("3", "{channel: email, at: 1s, partition: store, outage: true}", None),
-        ("3", "{channel: email, at: 1s, partition: store}", "got partition"),
-        ("3", "{provider: primary, at: 1s, scale: {to: 2}}", "faults.0: wanted no channel and no provider for what"),
-        ("3", "{channel: [sms, email], deploy: {each_down: 1s, every: 1s}}", "got deploy"),
-        (
-            "3",
-            "{at: 1s, outage: true}",
-            "faults.0.channel: wanted email, sms, push, webhook, a list of them, or all, got nothing",
-        ),
-        ("{count: 3, routing: sticky}", OUTAGE, "nodes.routing: wanted one of round_robin, random, by_user, by_host"),
-    ],
-)
+@pytest.mark.parametrize(("nodes", "fault", "text"), tables(__file__)["no_such_nodes"])
 def test_what_is_said_of_nodes_that_there_are_not(nodes, fault, text):
     if text is None:
         scenario(nodes, fault)

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from effort import sliced
 from runs import events_of, on_both_clocks
+from tables import tables
 
 import simulation
 from actors.errors import ConfigurationError
@@ -14,6 +15,8 @@ from actors.messages import BreakerTransitioned, DeadLetterDiscarded, Notificati
 from simulation.engine.schedules import RandomWalk
 from simulation.reporting.console import print_result
 from simulation.scenario import Operation, parse
+
+TABLES = tables(__file__)
 
 OUTAGE = """
 duration: 1m
@@ -124,32 +127,7 @@ operations:
     ]
 
 
-@pytest.mark.parametrize(
-    ("order", "problem"),
-    [
-        ("{at: 1s}", "operations.0: wanted exactly one of redrive, discard, cancel, breaker, got none"),
-        ("{redrive: all}", "operations.0.at: wanted a duration such as 80ms, 10s, 5m or 2h, got nothing"),
-        (
-            "{at: 1s, redrive: all, discard: all}",
-            "wanted exactly one of redrive, discard, cancel, breaker, got redrive and",
-        ),
-        ("{at: 1s, redrive: some}", "operations.0.redrive: wanted all, or some of them such as {reason: expired}, got"),
-        ("{at: 1s, redrive: {raeson: x}}", "operations.0.redrive.raeson: unknown key; did you mean reason?"),
-        ("{at: 1s, breaker: close}", "operations.0: wanted a channel beside breaker, got none"),
-        ("{at: 1s, breaker: open, channel: sms}", "operations.0.breaker: wanted one of force-open, disable, close, me"),
-        ("{at: 1s, redrive: all, provider: x}", "operations.0: wanted provider only with breaker, got"),
-        ("{at: 1s, discard: all, served: include}", "operations.0: wanted served only with redrive, got"),
-        ("{at: 1s, redrive: all, served: too}", "operations.0.served: wanted one of exclude, include, got 'too'"),
-        (
-            "{at: 1s, redrive: all, channel: push}",
-            "operations.0.channel: wanted a channel that this file uses (em",
-        ),
-        (
-            "{at: 1s, breaker: close, channel: sms, provider: x}",
-            "operations.0.provider: wanted a provider of sms",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("order", "problem"), TABLES["orders"])
 def test_orders_that_cannot_be_carried_out(order, problem):
     with pytest.raises(ConfigurationError) as caught:
         parse(f"{OUTAGE}operations: [{order}]")
@@ -193,23 +171,7 @@ def test_trio_has_an_order_of_its_own():
         run(f"{OUTAGE}schedule: {{random_walk: true}}", "trio")
 
 
-@pytest.mark.parametrize(
-    ("schedule", "problem"),
-    [
-        ("{}", "schedule: wanted exactly one of random_walk, pct, deviations, got none"),
-        (
-            "random_walk",
-            "schedule: wanted a schedule such as {random_walk: true} or {deviations: [[12, 1]]}, got",
-        ),
-        ("{random_walk: false}", "schedule.random_walk: wanted true, got false"),
-        (
-            "{deviations: [[1, 0]]}",
-            "schedule.deviations.0: wanted a decision, from 0, and a choice of at least 1",
-        ),
-        ("{deviations: [[3, 1], [3, 2]]}", "schedule.deviations: wanted rising decisions, got 3 after 3"),
-        ("{pct: {depth: 0, steps: 5}}", "schedule.pct.depth: wanted a whole number of at least 1, got 0"),
-    ],
-)
+@pytest.mark.parametrize(("schedule", "problem"), TABLES["schedules"])
 def test_schedules_that_there_are_not(schedule, problem):
     with pytest.raises(ConfigurationError) as caught:
         parse(f"{OUTAGE}schedule: {schedule}")

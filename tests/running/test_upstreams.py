@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
+from tables import tables
 
 import simulation
 from actors import ConfigurationError, FaultConfig, SimulatedProvider
@@ -248,29 +249,7 @@ def test_a_fault_of_what_is_behind_no_provider_is_refused():
         scenario("{channel: email, upstream: true, crash: process}")
 
 
-@pytest.mark.parametrize(
-    ("upstream", "faults", "said"),
-    [
-        (
-            "failure_rate: 1%, retry: {max_attempts: 4, initial_delay: 100ms, backoff: constant}",
-            (),
-            ["layers-multiply-retries"],
-        ),
-        ("failure_rate: 1%, latency: 4s, retry: {max_attempts: 2, budget: {}}", (), []),
-        (
-            "failure_rate: 1%, latency: 4s, retry: {max_attempts: 4, budget: {}}",
-            (),
-            ["retries-behind-timeout"],
-        ),
-        (
-            "latency: 1s, timeout: 2s, failure_rate: 1%, retry: {max_attempts: 1}",
-            (),
-            ["upstream-timeout-without-effect"],
-        ),
-        ("latency: 1s, retry: {max_attempts: 2, budget: {}}", (), ["upstream-retry-without-effect"]),
-        ("latency: 1s, timeout: 2s, retry: {max_attempts: 2, budget: {}}", (DOWN,), []),
-    ],
-)
+@pytest.mark.parametrize(("upstream", "faults", "said"), tables(__file__)["linted"])
 def test_the_linter_says_what_it_leads_to(upstream, faults, said):
     of = scenario(*faults, upstream=upstream, entry="arrivals: {constant: 1/s}", email="timeout: 10s,")
     assert [finding.rule for finding in lint_scenario(of)] == said

@@ -6,26 +6,11 @@ import random
 import pytest
 from effort import sliced
 from hypothesis import given, strategies as st
+from tables import tables
 
 from actors.settings.distributions import Distribution
 
-SHAPES = [
-    {"constant": 0.2},
-    {"uniform": {"low": 0.1, "high": 0.5}},
-    {"uniform": {"low": 0.3, "high": 0.3}},
-    {"exponential": {"mean": 0.2}},
-    {"normal": {"mean": 0.2, "sd": 0.1}},
-    {"normal": {"mean": 0.1, "sd": 0.3}},
-    {"normal": {"mean": 0.1, "sd": 0}},
-    {"lognormal": {"median": 0.08, "p99": 0.9}},
-    {"lognormal": {"median": 0.08, "p99": 0.08}},
-    {"gamma": {"mean": 0.2, "shape": 4}},
-    {"gamma": {"mean": 0.2, "shape": 0.5}},
-    {"pareto": {"minimum": 0.05, "alpha": 1.5}},
-    {"pareto": {"minimum": 0.05, "alpha": 1}},
-    {"pareto": {"minimum": 0.05, "alpha": 0.5}},
-    {"mixture": [{"weight": 3, "constant": 0.1}, {"weight": 1, "exponential": {"mean": 1}}]},
-]
+SHAPES = tables(__file__)["shapes"]
 
 
 @pytest.mark.parametrize("shape", sliced(SHAPES, 3), ids=str)

@@ -7,11 +7,14 @@ import yaml
 from effort import examples
 from hypothesis import given, settings, strategies as st
 from shipped import SCENARIOS
+from tables import tables
 
 from simulation.scenario import parse
 from simulation.studio.checking import check
 from simulation.studio.knobs import OF_A_CHANNEL, OF_A_FAULT, OF_AN_ENTRY, knobs
 from simulation.studio.splicing import CannotEdit, Splices, edited, with_entry, without_entry
+
+TABLES = tables(__file__)
 
 TEXT = """\
 # at the top
@@ -47,28 +50,7 @@ def comments(text):
     return [line.partition("#")[2] for line in text.splitlines() if "#" in line]
 
 
-VALUES = {
-    "duration": ["5m", "90s"],
-    "seed": ["0", "12"],
-    "max_pending": ["500"],
-    "channels.email.timeout": ["9s", "500ms"],
-    "channels.email.retry.max_attempts": ["1", "12"],
-    "channels.email.retry.jitter": ["full"],
-    "channels.email.circuit_breaker.timeout": ["20s", "2.5m"],
-    "channels.email.circuit_breaker.enabled": ["false"],
-    "channels.sms.provider.failure_rate": ["3%"],
-    "channels.sms.retry.max_delay": ["30s"],
-    "channels.push.timeout": ["3s"],
-    "workload.0.arrivals.poisson": ["20/s"],
-    "workload.1.arrivals.constant": ["0.5/s"],
-    "workload.1.users": ["20"],
-    "workload.1.hosts": ["3"],
-    "faults.0.at": ["0s", "90s"],
-    "faults.0.for": ["1h"],
-    "faults.1.for": ["10s"],
-    "faults.1.latency_factor": ["3"],
-    "faults.1.failure_rate": ["80%"],
-}
+VALUES = TABLES["values"]
 
 
 def put(data, path, value):
@@ -150,37 +132,13 @@ def test_a_scenario_without_faults_gets_its_first_one():
     assert comments(changed) == comments(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "path", "why"),
-    [
-        ("a: &x 5s\nb: *x\n", "b", "several places"),
-        ("a: &x {t: 5s}\nb: *x\n", "b.t", "several places"),
-        ("a: 5s\n", "a.b", "single value"),
-        ("a: {b: 1}\n", "a", "more than a single value"),
-        ("a: [1, 2]\n", "a.5", "has no entry"),
-        ("a: [1, 2\n", "a.0", "cannot be read"),
-        ("a: {b: *y}\n", "a.b", "cannot be read"),
-    ],
-)
+@pytest.mark.parametrize(("text", "path", "why"), TABLES["not_in_place"])
 def test_what_cannot_be_changed_in_place_says_why(text, path, why):
     with pytest.raises(CannotEdit, match=why):
         edited(text, tuple(path.split(".")), "7")
 
 
-@pytest.mark.parametrize(
-    ("text", "path", "wanted"),
-    [
-        ("a:\n", "a", "a: 7\n"),
-        ("a:\nb: 1\n", "a.c", "a: {c: 7}\nb: 1\n"),
-        ("a: {}\n", "a.b", "a: {b: 7}\n"),
-        ("a: {b: 1, }", "a.c", "a: {b: 1, c: 7, }"),
-        ("a:\n- b: 1\n", "a.0.c", "a:\n- b: 1\n  c: 7\n"),
-        ("a: 1", "b", "a: 1\nb: 7"),
-        ("t: |\n  text\n\n# end\n", "b", "t: |\n  text\nb: 7\n\n# end\n"),
-        ("a: 'x'  # y\n", "a", "a: 7  # y\n"),
-        ("😀: 1\na: 2\n", "a", "😀: 1\na: 7\n"),
-    ],
-)
+@pytest.mark.parametrize(("text", "path", "wanted"), TABLES["forms"])
 def test_each_form_of_yaml_keeps_its_form(text, path, wanted):
     assert edited(text, tuple(path.split(".")), "7") == wanted
 

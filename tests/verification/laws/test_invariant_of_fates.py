@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from histories import EMAIL, S, breach_of, check_breach, made
 from provider_attempts import first_attempt
+from tables import tables
 
 from actors.domain.attempts import Attempt
 from actors.faults.provider import SimulatedProvider
@@ -21,24 +22,7 @@ from simulation.invariants import Context
 from simulation.verification.model import providers
 from simulation.verification.model.world import World
 
-FAULTS: dict[str, list[dict[str, Any]]] = {
-    "rates": [
-        {"failure_rate": {"from": 0.1, "to": 0.9, "over": "30s"}},
-        {"lost_reply_rate": 0.2, "permanent_rate": 0.2},
-    ],
-    "the first ones": [{"fail_first": 3}, {"at": "10s", "for": "20s", "fail_first": 2, "channel_fault_rate": 0.3}],
-    "up and down": [{"at": "7s", "flap": {"up": "3s", "down": "2s"}}, {"at": "20s", "for": "2s", "outage": True}],
-    "bad spells": [{"burst": {"mean_good": "3s", "mean_bad": "4s", "failure_rate": 0.7}}],
-    "a quota": [{"throttle": {"rate": "2/3s", "retry_after": "1s"}}, {"at": "9s", "throttle": {"rate": "0.1/s"}}],
-    "slower": [{"latency": "2s"}, {"latency_factor": {"from": 1, "to": 9, "over": "20s"}}, {"latency_factor": 3}],
-    "fewer at once": [{"capacity": 5, "for": "9s"}, {"at": "5s", "for": "20s", "capacity": 1}],
-    "frozen": [
-        {"at": "3s", "for": "9s", "speed": 0},
-        {"at": "8s", "for": "9s", "speed": 0.3},
-        {"at": "50s", "speed": 0},
-    ],
-    "of some": [{"host": "b.org", "hang": True, "at": "9s"}, {"node": 2, "outage": True, "for": "12s"}],
-}
+FAULTS: dict[str, list[dict[str, Any]]] = tables(__file__)["faults"]
 PROVIDERS: dict[str, dict[str, Any]] = {
     "plain": {"latency": {"exponential": {"mean": 0.5}}, "failure_rate": 0.1},
     "small": {"latency": {"exponential": {"mean": 0.5}}, "capacity": 2},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from tables import tables
 
 from actors.settings.channel import ChannelConfig
 from simulation.invariants import Context
@@ -46,24 +47,7 @@ def with_providers_of(given: ChannelConfig, taken: ChannelConfig) -> ChannelConf
     return taken.model_copy(update={"provider": given.provider, "failover": others})
 
 
-CASES = [
-    (BOTH, "", "providers of email are primary, and given are primary, b"),
-    (f"max_in_flight: 9, {BOTH}", "max_in_flight: 5, failover: {b: {}}", "slots of the b .* is 5, and wanted is 3"),
-    (BOTH, "failover: {b: {max_in_flight: 3}}", "slots of the primary .* is None, and wanted is 5"),
-    ("max_in_flight: null, provider: {connections: 5}", "max_in_flight: 5", "is 5, and wanted is None"),
-    (
-        "max_in_flight: {limit: 2, wait: 1s}, failover: {b: {max_in_flight: 2}}",
-        "max_in_flight: 2, failover: {b: {max_in_flight: {limit: 2, wait: 1s}}}",
-        "the wait for a slot of the primary provider of email is None, and wanted is 1",
-    ),
-    ("quota: {rate: 2/s}, failover: {b: {quota: null}}", "quota: {rate: 2/s}, failover: {b: {}}", "quota of the b "),
-    ("timeout: 3s, failover: {b: {timeout: null}}", "timeout: 3s, failover: {b: {timeout: 9s}}", "wanted is 3"),
-    ("quota: {account: shared}", "quota: {rate: 2/s, kind: token_bucket}", r"wanted is .*\(2.0, 0.8\)"),
-    ("quota: {account: kept}", "quota: {account: shared}", r"wanted is .*\(4.0, 1.0\)"),
-    ("order: {fair_by: user}", "order: {fair_by: tenant}", "order of the primary"),
-    ("rate_limit: {max_per_minute: 4}", "rate_limit: {max_per_minute: 5}", "rate_limit of the primary"),
-    ("retry: {max_attempts: 7}", "", "retry of the primary"),
-]
+CASES = tables(__file__)["cases"]
 OF_WEBHOOKS = [
     ("", "circuit_breaker: {per: channel}", "circuit_breaker of the primary .* wanted is .*'per': 'host'"),
     ("circuit_breaker: {per: channel}", "", "circuit_breaker of the primary .* wanted is .*'per': 'channel'"),
