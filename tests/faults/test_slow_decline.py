@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import pytest
+from beside import tables
 from hypothesis import given, strategies as st
 from provider_attempts import ATTEMPT, S, fault, first_attempt
-from tables import tables
 from worlds import email
 
 import simulation

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tables import tables
+from beside import tables
 
 import simulation
 from actors.errors import ConfigurationError

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from beside import tables
 from hypothesis import given, strategies as st
-from tables import tables
 
 from actors.lint.channel import lint
 from actors.lint.findings import Finding, Said

@@ -4,9 +4,9 @@ import random
 from itertools import islice
 
 import pytest
+from beside import tables
 from effort import sliced
 from hypothesis import given, strategies as st
-from tables import tables
 
 from actors.lint.retries import last_start, starts, waits
 from actors.policies.retry.backoff import Backoff

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import trio
+from beside import tables
 from effort import sliced
-from tables import tables
 from worlds import EMAIL, Sleeping, email
 
 import simulation

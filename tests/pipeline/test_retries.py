@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 import pytest
+from beside import tables
 from effort import examples, sliced
 from hypothesis import given, settings, strategies as st
-from tables import tables
 from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.domain.delivery import Delivery, dead_letter, redriven

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from beside import tables
 from documents import text_of
 from hypothesis import given, strategies as st
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
-from tables import tables
 from worlds import World, email, on_both_clocks
 
 from actors.errors import REASON_LENGTH_MAX, TemplateError, TemplateRefused

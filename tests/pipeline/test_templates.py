@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from beside import tables
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
-from tables import tables
 from worlds import World, email, on_both_clocks
 
 from actors.errors import TemplateError

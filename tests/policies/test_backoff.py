@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from beside import tables
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
-from tables import tables
 
 from actors.instants import LONGEST_WAIT_NS, NS_PER_S, ns, wait_ns
 from actors.policies.retry.backoff import Backoff, retry_after_ns

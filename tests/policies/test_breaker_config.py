@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from beside import tables
 from pydantic import ValidationError
-from tables import tables
 
 from actors.policies.breaker.breaker import Breaker
 from actors.policies.breaker.tripping import ConsecutiveFailures, FailureRate, make_tripping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tables import tables
+from beside import tables
 
 from actors.instants import ns
 from actors.messages import BreakerState

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import in_process
 import pytest
-from tables import tables
+from beside import tables
 
 import simulation
 from actors.messages import DeferralCause, NotificationDeferred

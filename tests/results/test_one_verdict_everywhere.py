@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import in_process
 import pytest
-from tables import tables
+from beside import tables
 
 import simulation.testing.scenario_items
 from simulation.running.runner import run as plain_run

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+from beside import tables
 from effort import examples
 from hypothesis import given, settings, strategies as st
-from tables import tables
 from worlds import EMAIL, SMS, email
 
 import simulation

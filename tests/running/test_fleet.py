@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from beside import tables
 from effort import examples
 from hypothesis import given, settings, strategies as st
-from tables import tables
 
 import simulation
 from actors.errors import ConfigurationError

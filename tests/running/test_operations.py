@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from beside import tables
 from effort import sliced
 from runs import events_of, on_both_clocks
-from tables import tables
 
 import simulation
 from actors.errors import ConfigurationError

@@ -5,7 +5,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from tables import tables
+from beside import tables
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel

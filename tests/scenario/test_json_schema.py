@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from beside import tables
 from malformed_scenarios import MALFORMED, Malformed
-from tables import tables
 
 from actors.errors import ConfigurationError
 from actors.settings.yaml_tree import Place, Unreadable, data, read

@@ -12,11 +12,11 @@ import in_process
 import pytest
 import trio
 import yaml
+from beside import tables
 from documents import text_of
 from effort import sliced
 from hypothesis import given, strategies as st
 from scenario_tables import written
-from tables import tables
 from worlds import Scripted
 
 import simulation

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from beside import tables
 from effort import examples
 from hypothesis import example, given, settings, strategies as st
-from tables import tables
 
 from actors.errors import ConfigurationError
 from actors.settings.yaml_tree import Place, data, read

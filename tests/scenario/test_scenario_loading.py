@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tables import tables
+from beside import tables
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel as Channel

@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from beside import tables
 from hypothesis import given, strategies as st
-from tables import tables
 
 from actors.errors import ConfigurationError
 from actors.settings.base import validated

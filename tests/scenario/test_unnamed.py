@@ -6,7 +6,7 @@ from pathlib import Path
 
 import in_process
 import pytest
-from tables import tables
+from beside import tables
 
 from simulation.scenario import parse
 from simulation.scenario.unnamed import default_notes

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from beside import tables
 from hypothesis import given, strategies as st
-from tables import tables
 
 from actors.messages import (
     DeadLetterDiscarded,

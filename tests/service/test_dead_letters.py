@@ -13,8 +13,8 @@ import msgspec
 import pytest
 import trio
 import trio.testing
+from beside import tables
 from desks import EMAIL, SMS, Desk, Provided, command, desk
-from tables import tables
 
 from actors import Notifier
 from actors.domain.attempts import Attempt, Provider

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from beside import tables
 from served import PLACED, Scripted, service, write
-from tables import tables
 
 from actors.errors import ConfigurationError
 from actors.outcomes import Sent

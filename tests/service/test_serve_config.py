@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tables import tables
+from beside import tables
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel

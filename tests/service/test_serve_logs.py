@@ -8,9 +8,9 @@ from datetime import datetime
 
 import pytest
 import trio
+from beside import tables
 from hypothesis import given, strategies as st
 from served import OTTO, PLACED, SHOP, Scripted, email, service
-from tables import tables
 
 from actors.errors import StoreFailed, TransientError
 from actors.messages import NotificationChannel, OrderPlaced, SendNotification

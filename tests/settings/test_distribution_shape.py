@@ -4,9 +4,9 @@ import math
 import random
 
 import pytest
+from beside import tables
 from effort import sliced
 from hypothesis import given, strategies as st
-from tables import tables
 
 from actors.settings.distributions import Distribution
 

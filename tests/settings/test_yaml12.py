@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from beside import tables
 from hypothesis import given, strategies as st
-from tables import tables
 
 from actors.settings.yaml_tree import Place, ScalarNode, Unreadable, data, plain_scalar, read, show
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tables import tables
+from beside import tables
 
 
 @pytest.fixture(scope="module")

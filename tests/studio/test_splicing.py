@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from beside import tables
 from effort import examples
 from hypothesis import given, settings, strategies as st
 from shipped import SCENARIOS
-from tables import tables
 
 from simulation.scenario import parse
 from simulation.studio.checking import check

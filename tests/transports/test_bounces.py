@@ -7,9 +7,9 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+from beside import tables
 from bounce_mails import failed, report
 from hypothesis import example, given, strategies as st
-from tables import tables
 
 from actors.outcomes import DeadDestination, Permanent, Sent, Transient
 from actors.transports.bounces import BYTES_MAX, FIELD_LINES_MAX, LEVELS_MAX, PARAMETERS_MAX, PARTS_MAX, bounces_in

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import trio
 from attempts import outcome_of
+from beside import tables
 from smtp_servers import DROP, HANG, Script, mail_server, raw_server
-from tables import tables
 from tls_certificate import Tls
 
 from actors import outcomes

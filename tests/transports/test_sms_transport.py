@@ -10,9 +10,9 @@ import phonenumbers
 import pytest
 import trio
 from attempts import outcome_of
+from beside import tables
 from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
 from hypothesis import given, strategies as st
-from tables import tables
 from tls_certificate import Tls
 
 from actors.errors import ConfigurationError

@@ -15,10 +15,10 @@ import pytest
 import trio
 import trio.testing
 from attempts import NOW_NS, attempt_of, outcome_of
+from beside import tables
 from http_servers import DROP, HANG, HttpServer, Reply, http_server
 from hypothesis import given, strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
-from tables import tables
 from tls_certificate import Tls
 
 from actors.domain.attempts import UNSENT

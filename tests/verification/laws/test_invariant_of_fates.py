@@ -6,9 +6,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from beside import tables
 from histories import EMAIL, S, breach_of, check_breach, made
 from provider_attempts import first_attempt
-from tables import tables
 
 from actors.domain.attempts import Attempt
 from actors.faults.provider import SimulatedProvider

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from tables import tables
+from beside import tables
 
 from actors.settings.channel import ChannelConfig
 from simulation.invariants import Context
@@ -14,7 +14,6 @@ from simulation.verification.laws.as_given import SettingsAsGiven
 from simulation.verification.model.world import World
 
 ACCOUNTS = "{shared: {throttle: {rate: 2.5/s}}, kept: {quota: {rate: 4/s}, throttle: {rate: 9/s}}}"
-BOTH = "provider: {connections: 5}, failover: {b: {provider: {connections: 3}}}"
 
 
 def scenario(config: str, channel: str = "email") -> Scenario:
