@@ -1,37 +1,34 @@
-"""Durations and rates as other libraries write them: ``00:00:30``, ``PT30S``, ``1m30s``, ``30 seconds``, ``100/m``."""
+"""Values as other libraries write them, and the forms that the table of their words gives them.
+
+Durations and rates are ``00:00:30``, ``PT30S``, ``1m30s``, ``30 seconds``, ``100/m``; forms of the table are ``N``,
+``100N%``, ``N/<window s>``, ``<(max+min)/2 s>``.
+"""
 
 from __future__ import annotations
 
+import ast
 import math
+import operator
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors.formatting import plain_number
-from actors.settings.quantities import Rate, parse_duration, parse_rate, write_duration
+from actors.settings.meanings import KEY_MAX
+from actors.settings.quantities import Rate, parse_duration, parse_rate, parse_share, write_duration
 
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _SECONDS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-    "w": 604800.0,
+    "ns|nanos?|nanoseconds?": 1e-9,
+    "us|µs|micros?|microseconds?": 1e-6,
+    "ms|msecs?|millis?|milliseconds?": 1e-3,
+    "s|secs?|seconds?": 1.0,
+    "m|mins?|minutes?": 60.0,
+    "h|hrs?|hours?": 3600.0,
+    "d|days?": 86400.0,
+    "w|weeks?": 604800.0,
 }
-_NAMES = {
-    "ns": "ns|nanos?|nanoseconds?",
-    "us": "us|µs|micros?|microseconds?",
-    "ms": "ms|msecs?|millis?|milliseconds?",
-    "s": "s|secs?|seconds?",
-    "m": "m|mins?|minutes?",
-    "h": "h|hrs?|hours?",
-    "d": "d|days?",
-    "w": "w|weeks?",
-}
-_UNIT = rf"({'|'.join(_NAMES.values())})"
+_UNIT = rf"({'|'.join(_SECONDS)})"
 _ANY_CASE = re.IGNORECASE
 _TIME_SPAN = re.compile(r"(?:([0-9]+)\.)?([0-9]+):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)")
 _ISO_8601 = re.compile(
@@ -41,27 +38,35 @@ _PART = re.compile(rf"{_NUMBER}\s*\.?{_UNIT}(?![a-z])\s*(?:(?:,|and)\s*)?", _ANY
 _PRODUCT = re.compile(rf"{_NUMBER}\s*\*\s*(?:time|\w*duration)\.{_UNIT}", _ANY_CASE)
 _CALL = re.compile(rf"(?:[a-z_.]*\.)?(?:timedelta\(|of_?|from_?)?{_UNIT}\s*[(=]\s*{_NUMBER}\s*\)*", _ANY_CASE)
 _RATE = re.compile(rf"{_NUMBER}\s*(?:r?/|r?\s*per\s)\s*{_NUMBER}?\s*{_UNIT}", _ANY_CASE)
+_DIGITS = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[-+]?[0-9]+)?", _ANY_CASE)
 _PERIODS = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "d"}
+
+LIST_MAX = 50
+"""Entries of a list that are translated."""
+
+UNIT_SUFFIX = re.compile(r"(.+?)(?:in)?(milliseconds|millis|ms|seconds|secs|sec)")
+"""A word with its unit in it, without its capitals and underscores."""
+
+AMOUNT = re.compile(
+    r"(?<!\w)N/<(?P<period>\w+) (?P<each>ms|s)>|<(?P<sum>[\w+*/(),.-]+)(?: (?P<of>ms|s|%))?>"
+    r"|(?<!\w)(?P<hundred>100)?N(?P<more>\+1)?(?P<unit>%|ms|s|/s|/min)?(?!\w)"
+)
 
 
 def foreign_duration(value: Any, unit: float | None = None) -> float | None:
-    """Return a duration in seconds, or None when it is none.
+    """Return a duration in seconds, or None when it is none; `unit` is the seconds that a plain number counts.
 
-    Args:
-        value: .NET's ``[d.]hh:mm:ss``, ISO 8601, Go's ``1m30s``, words (``30 seconds``), or a call or product such as
-            ``Duration.ofSeconds(30)`` and ``30 * time.Second``; with `unit` also a number.
-        unit: the seconds that a plain number counts.
+    It may be .NET's ``[d.]hh:mm:ss``, ISO 8601, Go's ``1m30s``, words (``30 seconds``), or a call or product such as
+    ``Duration.ofSeconds(30)`` and ``30 * time.Second``.
     """
     if (number := foreign_number(value)) is not None:
         return None if unit is None else number * unit
     text = value.strip() if isinstance(value, str) else ""
     if not text or len(text) > 100:
         return None
-    if match := _TIME_SPAN.fullmatch(text):
-        return sum(float(part or 0) * each for part, each in zip(match.groups(), (86400, 3600, 60, 1), strict=True))
-    if match := _ISO_8601.fullmatch(text):
-        units = (604800, 86400, 3600, 60, 1)
-        return sum(float(part or 0) * each for part, each in zip(match.groups(), units, strict=True))
+    if match := _TIME_SPAN.fullmatch(text) or _ISO_8601.fullmatch(text):
+        parts = reversed(match.groups())
+        return sum(float(part or 0) * each for part, each in zip(parts, (1, 60, 3600, 86400, 604800), strict=False))
     if match := _PRODUCT.fullmatch(text):
         return float(match[1]) * _seconds(match[2])
     if match := _CALL.fullmatch(text):
@@ -82,39 +87,24 @@ def foreign_rate(value: Any) -> Rate | None:
 
 
 def written_otherwise(value: Any, wants: str) -> list[str]:
-    """Return how a value may be written where a setting wants another form of it.
+    """Return how a value may be written where a setting wants another form, such as ``a duration such as 80ms``.
 
-    Args:
-        value: what was given.
-        wants: what is wanted, such as ``a duration of more than 0 such as 80ms``.
-
-    Returns:
-        One text, or two where a plain number may count milliseconds or seconds, or be a rate a second or a minute.
+    There are two texts where a plain number may count milliseconds or seconds, or be a rate a second or a minute.
     """
     number = foreign_number(value)
-    if wants.startswith("a duration"):
-        if number:
-            return [f"{write_number(number)}ms", f"{write_number(number)}s"]
-        seconds = foreign_duration(value, 1)
-        return (
-            []
-            if seconds is None or parse_duration(value, unit_required=True) is not None
-            else [write_duration(round(seconds, 9))]
-        )
-    if wants.startswith("a rate"):
-        if number:
-            return [f"{write_number(number)}/s", f"{write_number(number)}/min"]
-        rate = foreign_rate(value)
-        return [] if rate is None or parse_rate(value, unit_required=True) is not None else [write_rate(rate)]
+    for kind, units in (("a duration", ("ms", "s")), ("a rate", ("/s", "/min"))):
+        if number and wants.startswith(kind):
+            return [write_number(number) + unit for unit in units]
+    if wants.startswith("a duration") and parse_duration(value, unit_required=True) is None:
+        return [] if (seconds := foreign_duration(value, 1)) is None else [write_duration(round(seconds, 9))]
+    if wants.startswith("a rate") and parse_rate(value, unit_required=True) is None:
+        return [] if (rate := foreign_rate(value)) is None else [write_rate(rate)]
     if wants.startswith("a share"):
         number = foreign_number(value.removesuffix("percent").strip()) if isinstance(value, str) else number
-        return (
-            []
-            if number is None or 1 < number < 2 or number > 100
-            else [f"{write_number(number * (100 if number <= 1 else 1))}%"]
-        )
-    if wants.startswith("a whole number"):
-        return [write_number(number)] if number and number.is_integer() and not isinstance(value, int) else []
+        if number is not None and number <= 100 and not 1 < number < 2:
+            return [f"{write_number(number * (100 if number <= 1 else 1))}%"]
+    if wants.startswith("a whole number") and number and number.is_integer() and not isinstance(value, int):
+        return [write_number(number)]
     return []
 
 
@@ -135,9 +125,7 @@ def foreign_number(value: Any) -> float | None:
     """Return a number of at least 0, also where it stands in quotes; None when it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    if isinstance(value, str) and not re.fullmatch(
-        r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[-+]?[0-9]+)?", value.strip()[:100], _ANY_CASE
-    ):
+    if isinstance(value, str) and not _DIGITS.fullmatch(value.strip()[:100]):
         return None
     try:
         number = float(value)
@@ -147,4 +135,107 @@ def foreign_number(value: Any) -> float | None:
 
 
 def _seconds(name: str) -> float:
-    return next(_SECONDS[unit] for unit, names in _NAMES.items() if re.fullmatch(names, name, _ANY_CASE))
+    return next(seconds for names, seconds in _SECONDS.items() if re.fullmatch(names, name, _ANY_CASE))
+
+
+def words_in(form: str) -> set[str]:
+    """Return the words beside its own whose values a form of the table takes."""
+    found = {match["period"] for match in AMOUNT.finditer(form) if match["period"]}
+    for match in AMOUNT.finditer(form):
+        nodes = list(ast.walk(ast.parse(match["sum"] or "N", mode="eval")))
+        calls = {node.func for node in nodes if isinstance(node, ast.Call)}
+        found |= {node.id for node in nodes if isinstance(node, ast.Name) and node not in calls} - {"N"}
+    return found
+
+
+def filled(form: str, value: Any, others: Mapping[str, Any], *, plain_ms: bool = False) -> str | None:
+    """Return a text of the table with the value in it; None where the value or one beside it does not fit.
+
+    With `plain_ms`, a plain number is written with its own digits as milliseconds.
+    """
+    if form.startswith("[") and isinstance(value, (list, tuple)):
+        each = [filled(form[1:-1], one, others, plain_ms=plain_ms) for one in value[:LIST_MAX]]
+        return None if None in each else f"[{', '.join(map(str, each))}]"
+    written = [_amount(match, value, others, plain_ms) for match in AMOUNT.finditer(form)]
+    if any(each is None for each in written):
+        return None
+    following = iter(written)
+    return AMOUNT.sub(lambda _: str(next(following)), form)
+
+
+def _amount(match: re.Match[str], value: Any, others: Mapping[str, Any], plain_ms: bool) -> str | None:
+    if match["sum"]:
+        return _computed(match["sum"], match["of"] or "", value, others)
+    number, unit = foreign_number(value), match["unit"]
+    if unit in ("ms", "s"):
+        if isinstance(value, str) and parse_duration(value, unit_required=True) is not None:
+            return value.strip()
+        if number is not None and (unit == "s" or plain_ms):
+            return f"{write_number(number)}{unit}"
+        seconds = foreign_duration(value, 0.001)
+        return None if seconds is None else write_duration(round(seconds, 9))
+    if unit in ("/s", "/min") and (rate := foreign_rate(value)) is not None:
+        return write_rate(rate)
+    if unit == "%" and isinstance(value, str) and number is None:
+        return value.strip() if parse_share(value) is not None else None
+    if number is None:
+        return None
+    if match["period"]:
+        given, own_unit = beside_of(others, match["period"])
+        period = foreign_duration(given, 0.001 if (own_unit or match["each"]) == "ms" else 1)
+        return write_rate(Rate(number, round(period, 9))) if period else None
+    if match["hundred"] and number <= 1:
+        number *= 100
+    return write_number(number + bool(match["more"])) + (unit or "")
+
+
+_OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def _computed(form: str, unit: str, value: Any, others: Mapping[str, Any]) -> str | None:
+    """Return what a form of the table such as ``(max+min)/2`` comes to; None where a part of it is no number."""
+    with_units = False
+
+    def number_of(name: str) -> float:
+        nonlocal with_units
+        given = value if name == "N" else beside_of(others, name)[0]
+        with_units |= foreign_number(given) is None
+        if (number := foreign_duration(given, 1)) is None:
+            raise ValueError(name)
+        return number
+
+    def result_of(node: ast.expr) -> float:
+        if isinstance(node, ast.BinOp):
+            return _OPERATORS[type(node.op)](result_of(node.left), result_of(node.right))
+        if isinstance(node, ast.Call):
+            return min(map(result_of, node.args))
+        return number_of(node.id) if isinstance(node, ast.Name) else float(ast.literal_eval(node))
+
+    try:
+        result = result_of(ast.parse(form, mode="eval").body)
+    except (ValueError, ZeroDivisionError):
+        return None
+    if unit in ("ms", "s"):
+        return write_duration(round(result * (0.001 if unit == "ms" and not with_units else 1), 9))
+    return write_number(round(100 * result, 6)) + "%" if unit else write_number(result)
+
+
+def plain(word: str) -> str:
+    """Return a word without what tells camelCase, kebab-case and snake_case apart."""
+    return re.sub(r"[^a-z0-9]", "", word.lower())
+
+
+def beside_of(mapping: Mapping[str, Any], word: str) -> tuple[Any, str]:
+    """Return the value of a word in a mapping and the unit that its key has, None and empty where it is not there."""
+    for key, value in mapping.items():
+        name = plain(str(key)[:KEY_MAX])
+        if name == plain(word):
+            return value, ""
+        if (stem := UNIT_SUFFIX.fullmatch(name)) and stem[1] == plain(word):
+            return value, "ms" if stem[2].startswith("m") else "s"
+    return None, ""

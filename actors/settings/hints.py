@@ -12,11 +12,10 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-from actors.settings.foreign_quantities import written_otherwise
+from actors.settings.foreign_quantities import plain, written_otherwise
 from actors.settings.library_table import is_word, near_word, rows_of, units_of
 from actors.settings.meanings import KEY_MAX, MODULES, PLACES, WordPlace, either, flow
 from actors.settings.other_libraries import meaning, means_else
-from actors.settings.table_forms import plain
 
 _SHORT = 4
 """No other key is near to one that has fewer characters than this, as p75 to p95."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,10 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from actors.settings.foreign_quantities import foreign_duration, foreign_number
+from actors.settings.foreign_quantities import foreign_duration, foreign_number, plain
 from actors.settings.meanings import KEY_MAX, NO_NAMES, Word
 from actors.settings.quantities import parse_share
-from actors.settings.table_forms import calls_in, plain
 
 KEYS_MAX = 50
 """Keys of another library's mapping that are looked at."""
@@ -22,7 +22,6 @@ DEPTH_MAX = 6
 """Levels of mappings that are looked into."""
 
 DURATION_FORM = re.compile(r"N(ms|s)\b")
-_PLAIN_UNIT = re.compile(r"N(ms|s)")
 
 _CLEAR = 1.0
 """The score from which the words beside a word tell its library: that of a word that no other library has."""
@@ -75,22 +74,16 @@ def units_of(key: str) -> dict[str, list[str]]:
     """Return the libraries whose key of this name counts milliseconds, and those whose counts seconds."""
     found: dict[str, list[str]] = {"ms": [], "s": []}
     for row in by_word().get(plain(key), ()):
-        if row.peer in NO_NAMES or not has_plain_numbers(row.peer):
-            continue
-        if (unit := _PLAIN_UNIT.fullmatch(row.value)) and row.key.rpartition(".")[2] == key:
+        unit = DURATION_FORM.fullmatch(row.value) if row.peer not in (*NO_NAMES, *names_of("with units")) else None
+        if unit and row.key.rpartition(".")[2] == key:
             found[unit[1]] += [row.peer] * (row.peer not in found[unit[1]])
     return found
-
-
-def has_plain_numbers(library: str) -> bool:
-    """Tell whether a library has durations that are numbers without a unit."""
-    return library not in _WITH_UNITS
 
 
 def block_of(value: Any) -> Mapping[str, Any] | None:
     """Return a mapping, the keys of all mappings of a list, or the calls of a text; None where there is none."""
     if isinstance(value, str):
-        return calls_in(value, is_word)
+        return _calls_in(value)
     if isinstance(value, Mapping):
         return value
     if not isinstance(value, (list, tuple)) or not value or not all(isinstance(each, Mapping) for each in value):
@@ -101,9 +94,32 @@ def block_of(value: Any) -> Mapping[str, Any] | None:
     return merged
 
 
-def is_about(row: Word, value: Any) -> bool:
-    """Tell whether a row that is about some values only is about this one."""
-    return all(is_like(value, each[1:]) for each in row.at.split() if each.startswith("="))
+def _calls_in(text: str) -> dict[str, Any] | None:
+    """Return the arguments of calls such as ``wait_fixed(3) + wait_random(0, 2)``, by the names of both.
+
+    None where a part of the text is no call of a word.
+    """
+    if not re.fullmatch(r"[\w\s.,=|+&()'\"-]{1,200}\)", text):
+        return None
+    try:
+        return _calls(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _calls(node: ast.expr) -> dict[str, Any] | None:
+    if isinstance(node, ast.BinOp):
+        left, right = _calls(node.left), _calls(node.right)
+        return None if left is None or right is None else left | right
+    if not isinstance(node, ast.Call) or not is_word(name := ast.unparse(node.func).rpartition(".")[2]):
+        return None
+    if name == "wait_chain":
+        return {name: [next(iter(inner.values()), None) for each in node.args if (inner := _calls(each))]}
+    arguments = [(keyword.arg or "", keyword.value) for keyword in node.keywords]
+    arguments += zip(names_of(name), node.args, strict=False)
+    if not arguments:
+        return {name: ast.unparse(node.args[0]) if node.args else None}
+    return {name: {word: ast.unparse(argument) for word, argument in arguments}}
 
 
 KINDS = ("*", "list", "number", "share", "many", "percent", "duration")
@@ -130,21 +146,14 @@ def is_like(given: Any, wanted: str) -> bool:
     return plain(text.rpartition(".")[2]) == plain(wanted)
 
 
-_SPELLINGS = {
-    "PascalCase": "Polly, gobreaker, MassTransit, Hangfire",
-    "snake_case": "Celery, Sidekiq, tenacity, stamina, pybreaker, circuitbreaker, Envoy, backoff, urllib3, Dramatiq, "
-    "Laravel, nginx, Azure",
-}
-"""The libraries that spell their words so; all others have camelCase."""
-
-
-_WITH_UNITS = ["Polly", "gobreaker", "MassTransit", "Hangfire", "gRPC", "Envoy", "Istio", "Temporal", "Linkerd", "Akka"]
-"""The libraries whose durations have units."""
+@cache
+def names_of(what: str) -> list[str]:
+    """Return the names in a row of ``libraries.txt``; none where there is no such row."""
+    return dict(rows_of("libraries.txt")).get(what, "").split(", ")
 
 
 def spelling_of(library: str) -> str:
-    """Return how a library spells its words."""
-    return next((each for each, libraries in _SPELLINGS.items() if library in libraries.split(", ")), "camelCase")
+    return next((each for each in ("PascalCase", "snake_case") if library in names_of(each)), "camelCase")
 
 
 def is_spelt_by(library: str, key: str) -> bool:
@@ -166,7 +175,8 @@ def _scores(mapping: Mapping[str, Any]) -> defaultdict[str, float]:
     score: defaultdict[str, float] = defaultdict(float)
     for key, value in islice(flat(mapping), KEYS_MAX):
         rows = by_word().get(plain(str(key)[:KEY_MAX]), ())
-        peers = {row.peer for row in rows if is_about(row, value)}.difference(NO_NAMES)
+        fits = [row for row in rows if all(is_like(value, each[1:]) for each in row.at.split() if each[0] == "=")]
+        peers = {row.peer for row in fits}.difference(NO_NAMES)
         for peer in sorted(peers):
             score[peer] += 1 / len(peers) + 0.2 + 0.1 * is_spelt_by(peer, str(key))
     return score
@@ -188,7 +198,6 @@ def is_clear(peer: str, beside: Mapping[str, Any]) -> bool:
 @cache
 def unit_of(library: str) -> str:
     """Return what a library's plain numbers count, ``ms`` or ``s``; empty where that differs or is not known."""
-    units = [
-        unit for row in words() if row.peer == library not in NO_NAMES for unit in DURATION_FORM.findall(row.value)
-    ]
+    rows = [row for row in words() if row.peer == library not in NO_NAMES]
+    units = [unit for row in rows for unit in DURATION_FORM.findall(row.value)]
     return next((unit for unit in ("ms", "s") if units and units.count(unit) >= 0.75 * len(units)), "")

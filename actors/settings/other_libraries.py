@@ -10,10 +10,21 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import reduce
 from itertools import islice
+from operator import getitem
 from typing import Any
 
-from actors.settings.foreign_quantities import foreign_number, written_otherwise
+from actors.settings.foreign_quantities import (
+    AMOUNT,
+    UNIT_SUFFIX,
+    beside_of,
+    filled,
+    foreign_number,
+    plain,
+    words_in,
+    written_otherwise,
+)
 from actors.settings.library_table import (
     DEPTH_MAX,
     DURATION_FORM,
@@ -22,13 +33,13 @@ from actors.settings.library_table import (
     block_of,
     by_word,
     flat,
-    has_plain_numbers,
     is_clear,
     is_like,
     is_spelt_by,
     is_word,
     keys_of,
     library_of,
+    names_of,
     unit_of,
     words,
 )
@@ -48,7 +59,6 @@ from actors.settings.meanings import (
     tree_of,
 )
 from actors.settings.quantities import write_duration
-from actors.settings.table_forms import AMOUNT, UNIT_SUFFIX, beside_of, filled, plain, words_in
 from actors.settings.yaml_tree import Place as Source, data, read
 
 
@@ -57,17 +67,8 @@ def means_else(key: str, value: Any, place: WordPlace) -> bool:
     return any("=" in row.at for row in _rows(key, value, place))
 
 
-# ── meanings ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
-    """Return what a word of other libraries is here; None when it is no such word.
-
-    Args:
-        key: the word, in camelCase, kebab-case or snake_case.
-        value: what was given for it; what cannot be translated is not shown.
-        place: where it stands.
-    """
+    """Return the meaning of a word of other libraries, in camelCase, kebab-case or snake_case; None when it is none."""
     key = key[:KEY_MAX]
     first, *inner = key.split(".")
     if inner and (not isinstance(value, (str, int, float)) or not _rows(key, value, place)):
@@ -88,11 +89,8 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
 
 
 def _unwrapped(key: str, value: Any, place: WordPlace) -> Any:
-    """Return the only value of a mapping such as ``{Timeout: 3s}`` where the word takes a value itself.
-
-    A duration of Protocol Buffers is one value, too: ``{seconds: 0, nanos: 250000000}``.
-    """
-    if isinstance(value, Mapping) and "nanos" in value and value.keys() <= {"seconds", "nanos"}:
+    """Return the only value of a mapping such as ``{Timeout: 3s}`` where the word takes a value itself."""
+    if isinstance(value, Mapping) and "nanos" in value and value.keys() <= {"seconds", "nanos"}:  # Protocol Buffers
         seconds, nanos = foreign_number(value.get("seconds", 0)), foreign_number(value["nanos"])
         return value if seconds is None or nanos is None else write_duration(seconds + nanos / 1e9)
     if not isinstance(value, Mapping) or len(value) != 1:
@@ -116,7 +114,8 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
     peer = place.peer or library_of(others)
     of_peer = [row for row in rows if row.peer == peer]
     if foreign_number(value) is not None:
-        rows = [row for row in rows if has_plain_numbers(row.peer) or not DURATION_FORM.search(row.value)] or rows
+        with_units = names_of("with units")
+        rows = [row for row in rows if row.peer not in with_units or not DURATION_FORM.search(row.value)] or rows
     tells = not place.peer and is_clear(peer, others)
     is_told_apart = tells and 0 < len(of_peer) < len(rows)
     rows = of_peer if is_told_apart else rows
@@ -151,7 +150,8 @@ def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
 
 
 def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
-    written = filled(row.value, value, place.beside) if row.value and _applies(row, value) else None
+    applies = row.value and (AMOUNT.search(row.value) or not row.example or is_like(value, row.example))
+    written = filled(row.value, value, place.beside) if applies else None
     if written and row.key in MODULES and written.startswith("{"):
         tree = {key: each for key, each in _read(written).items() if key not in place.beside}
         written = flow(tree)
@@ -236,10 +236,6 @@ def _in_unit(row: Word, unit: str) -> Word:
     return row._replace(peer="a unit", value=DURATION_FORM.sub(ours, row.value))
 
 
-def _applies(row: Word, value: Any) -> bool:
-    return bool(AMOUNT.search(row.value)) or not row.example or is_like(value, row.example)
-
-
 def _read(written: str) -> Any:
     return data(read(written, Source("", 1, 1)))
 
@@ -250,9 +246,7 @@ def example_of(row: Word) -> tuple[str | None, str]:
     value = given.pop("it")
     if (block := block_of(value)) is not None:
         tree: Any = translate(row.word, block, WordPlace(row.at.partition(" ")[0], peer=row.peer)).tree
-        for part in row.key.split("."):
-            tree = tree[part]
-        return flow(tree), row.note
+        return flow(reduce(getitem, row.key.split("."), tree)), row.note
     written = filled(row.value, value, given) if row.value else None
     return written, filled(row.note, value, given) or row.note
 

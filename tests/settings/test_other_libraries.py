@@ -13,12 +13,12 @@ from hypothesis import example, given, strategies as st
 import simulation
 from actors.errors import ConfigurationError
 from actors.settings.base import _own_paths, _refused
+from actors.settings.foreign_quantities import plain, words_in
 from actors.settings.hints import unknown_setting
 from actors.settings.library_table import words
 from actors.settings.meanings import PLACES, WordPlace
 from actors.settings.other_libraries import example_of, meaning, translate
 from actors.settings.quantities import parse_duration, parse_share
-from actors.settings.table_forms import plain, words_in
 from simulation.scenario.metrics import Outline, summary_shape
 
 CASES = yaml.safe_load((Path(__file__).parent / "other_libraries.yaml").read_text(encoding="utf-8"))
