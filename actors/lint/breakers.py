@@ -11,6 +11,7 @@ from actors.lint.findings import Finding, Rules, Said, said
 from actors.lint.retries import last_start
 from actors.lint.traffic import NEARLY, Traffic, failing, shortest_open_s, trips
 from actors.policies.resuming import Ceiling
+from actors.settings.distributions import mean, median, share_above
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, RetryConfig
@@ -170,7 +171,7 @@ def _slow_calls(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
     slow = config.circuit_breaker.slow_call
     if slow is None:
         return
-    slower = config.provider.latency.share_above(slow.duration)
+    slower = share_above(config.provider.latency, slow.duration)
     if slow.duration >= config.timeout:
         yield _RULES.found("slow-call-above-timeout", slow=slow.duration, timeout=config.timeout)
     elif slower >= slow.rate:
@@ -180,7 +181,7 @@ def _slow_calls(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
 def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     """The breaker opens although the provider is as it always is."""
     breaker, healthy = config.circuit_breaker, failing(config)
-    if config.timeout < config.provider.latency.median():
+    if config.timeout < median(config.provider.latency):
         return  # which is said of the timeout, and is the cause
     fails: dict[str, Any] = {"failing": healthy.all, "timing_out": healthy.timing_out}
     if breaker.window is not None:
@@ -252,7 +253,7 @@ def _calls_until_run(p: float, k: int) -> float:
 def _resumes_too_fast(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     """What waits resumes at more than the provider serves, and so the breaker opens again."""
     breaker, provider, flow = config.circuit_breaker, config.provider, traffic.flow(config)
-    takes, nodes = provider.latency.mean(), traffic.nodes
+    takes, nodes = mean(provider.latency), traffic.nodes
     if provider.capacity is None or not flow or not takes or breaker.when_open == "fail":
         return
     serves, most = provider.capacity / takes, nodes * _fastest(breaker, flow / nodes)
@@ -306,8 +307,8 @@ def _never_closes(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     longest, permits = breaker.half_open_max, breaker.half_open_permits
     if longest is None or breaker.half_open_then != "open":
         return
-    if (middle := latency.median()) > longest:
-        late = latency.share_above(longest)
+    if (middle := median(latency)) > longest:
+        late = share_above(latency, longest)
         yield _RULES.found("probes-longer-than-half-open", longest=longest, median=middle, late=late)
         return
     calls = traffic.calls_in(longest, config)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from actors.lint.findings import Finding, Rules, said
 from actors.lint.retries import floor_is_above_share, last_start
 from actors.lint.traffic import NEARLY, Traffic, as_written, excess, failing, growth, key_of, refusals, trips
+from actors.settings.distributions import limited_mean, mean, median, share_above
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, RateLimitConfig
@@ -75,8 +76,8 @@ providers-below-arrivals  failover
 
 def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
     latency, timeout_s = config.provider.latency, config.timeout
-    if timeout_s < (middle := latency.median()):
-        late = latency.share_above(timeout_s)
+    if timeout_s < (middle := median(latency)):
+        late = share_above(latency, timeout_s)
         yield _RULES.found("timeout-below-median-latency", timeout=timeout_s, median=middle, late=late)
 
 
@@ -90,8 +91,8 @@ def hedging_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]
         yield _RULES.found("hedging-attempts-capped", attempts=hedging.max_attempts, most=MOST_SENDS)
     if hedging.delay >= config.timeout:
         yield _RULES.found("hedging-delay-above-timeout", delay=hedging.delay, timeout=config.timeout)
-    elif hedging.delay < (middle := latency.median()):
-        late = latency.share_above(hedging.delay)
+    elif hedging.delay < (middle := median(latency)):
+        late = share_above(latency, hedging.delay)
         yield _RULES.found("hedging-delay-below-median-latency", delay=hedging.delay, median=middle, late=late)
 
 
@@ -127,8 +128,8 @@ def upstream_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding
     requests, attempts = upstream.retry.max_attempts, config.retry.max_attempts
     if attempts > 1 and upstream.retry.budget is None and config.retry.budget is None:
         yield _RULES.found("layers-multiply-retries", requests=requests, attempts=attempts, all=requests * attempts)
-    each = upstream.latency.median() if upstream.timeout is None else min(upstream.latency.median(), upstream.timeout)
-    last = config.provider.latency.median() + last_start(upstream.retry, "shortest") + (requests - 1) * each
+    each = median(upstream.latency) if upstream.timeout is None else min(median(upstream.latency), upstream.timeout)
+    last = median(config.provider.latency) + last_start(upstream.retry, "shortest") + (requests - 1) * each
     if last >= config.timeout:
         yield _RULES.found("retries-behind-timeout", requests=requests, last=last, timeout=config.timeout)
 
@@ -198,7 +199,7 @@ def _slots(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Fin
     out is worked on to its end, whatever the discipline.
     """
     latency, limit, nodes, lasts_s = config.provider.latency, config.concurrency_limit, traffic.nodes, traffic.lasts_s
-    arriving, takes = traffic.arriving(flow, config), latency.limited_mean(config.timeout)
+    arriving, takes = traffic.arriving(flow, config), limited_mean(latency, config.timeout)
     too_many = refusals if config.slot_wait == 0 else growth
     for path, slots in (
         (("max_in_flight",), config.slots),
@@ -211,9 +212,9 @@ def _slots(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Fin
                 at=path, slots=slots, nodes=traffic.at_each_node, latency=takes, let_through=let_through, most=most,
                 arriving=arriving, excess=too_many(flow - most),
             )  # fmt: skip
-    whole, places = latency.mean(), config.provider.capacity
+    whole, places = mean(latency), config.provider.capacity
     # In an hour, no attempt takes up more of a place than an hour.
-    takes = whole if lasts_s is None else latency.limited_mean(lasts_s)
+    takes = whole if lasts_s is None else limited_mean(latency, lasts_s)
     if places is not None and places < takes * flow * NEARLY:
         is_cut = lasts_s and takes < 0.999 * whole
         counted = said(", counted up to the {lasts:duration} of arrivals,", lasts=lasts_s) if is_cut else ""
@@ -227,7 +228,7 @@ def _slots(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Fin
 
 def _retry_storm(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Finding]:
     """All attempts of all that arrive are more than the provider takes, and nothing at the sender holds them back."""
-    provider, retry, takes = config.provider, config.retry, config.provider.latency.mean()
+    provider, retry, takes = config.provider, config.retry, mean(config.provider.latency)
     if provider.capacity is None or not takes:
         return
     serves, most = provider.capacity / takes, flow * retry.max_attempts
@@ -271,8 +272,8 @@ def failover_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]
     if after is not None and after >= most:
         comes = "comes" if after == 1 else "come"
         yield _RULES.found("switch-after-never-reached", after=after, comes=comes, most=most)
-    if fallback is not None and fallback.after is not None and fallback.after < (middle := latency.median()):
-        late = latency.share_above(fallback.after)
+    if fallback is not None and fallback.after is not None and fallback.after < (middle := median(latency)):
+        late = share_above(latency, fallback.after)
         yield _RULES.found("fallback-below-median-latency", after=fallback.after, median=middle, late=late)
     if config.failover and (arriving := traffic.behind_limits) is not None:
         yield from _together(config, traffic, arriving)
@@ -304,7 +305,7 @@ def _together(config: ChannelConfig, traffic: Traffic, arriving: float) -> Itera
 
 def _most_through(config: ChannelConfig) -> float:
     """Return the most attempts a second that come through to a provider in the long run."""
-    mean_s = config.provider.latency.limited_mean(config.timeout)
+    mean_s = limited_mean(config.provider.latency, config.timeout)
     slots = [config.slots, None if config.concurrency_limit is None else config.concurrency_limit.maximum]
     bounds = [places / mean_s for places in slots if places is not None and mean_s > 0]
     if config.quota is not None:

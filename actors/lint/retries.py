@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from actors.instants import ns
 from actors.lint.findings import Finding, Rules, Said, said
 from actors.lint.traffic import NEARLY, Failing, Traffic, failing, shortest_open_s
+from actors.settings.distributions import limited_mean, median
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, RetryConfig
@@ -335,7 +336,7 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     if has_rules or retry.max_elapsed is not None or hedges:
         return
     healthy = failing(config)
-    if healthy.all and config.timeout >= config.provider.latency.median():  # else that is said of the timeout
+    if healthy.all and config.timeout >= median(config.provider.latency):  # else that is said of the timeout
         yield from _runs_out(config, healthy, traffic)
 
 
@@ -401,7 +402,7 @@ def _runs_out(config: ChannelConfig, healthy: Failing, traffic: Traffic) -> Iter
                     "budget-runs-out/share", share=share, allowed=100 * share, needed=100 * needed, **fails
                 )
         case kinds.EnvoyBudgetConfig() if flow is not None:
-            latency_s = config.provider.latency.limited_mean(config.timeout)
+            latency_s = limited_mean(config.provider.latency, config.timeout)
             under_way = flow * latency_s * (1 + needed)
             means = islice(waits(retry, "mean"), min(attempts - 1, _WAITS_SUMMED_MAX))
             waiting = sum(p**number * wait for number, wait in enumerate(means, start=1))

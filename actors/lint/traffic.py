@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from actors.formatting import plain_number
 from actors.lint.findings import Number, Said, duration, said
+from actors.settings.distributions import share_above
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, RateLimitConfig
@@ -120,7 +121,7 @@ class Failing(NamedTuple):
 
 def failing(config: ChannelConfig) -> Failing:
     """Return the shares of the attempts that fail although the provider is as it always is."""
-    too_slow = config.provider.latency.share_above(config.timeout)
+    too_slow = share_above(config.provider.latency, config.timeout)
     return Failing(too_slow + (1 - too_slow) * config.provider.failure_rate, too_slow)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -36,15 +35,10 @@ def unknown_setting(
     place: WordPlace,
     refused: Callable[[str, Any], str | None],
 ) -> str:
-    """Return the text of the problem of an unknown `key` in settings.
+    """Return the text of the problem of an unknown `key` in the group of settings `model`.
 
-    Args:
-        model: the name of the group of settings.
-        known: its keys, each with a function that tells whether a value could be one of it.
-        key: the unknown one.
-        value: what was given for it; None where that is not to be shown.
-        place: where it stands.
-        refused: returns what one of the known keys wants when it does not take a value from a file.
+    Each of the `known` keys has a function that tells whether a value could be one of its own; `refused` returns what
+    a known key wants when it does not take a value from a file. A `value` of None is not shown.
     """
     near = nearest(key, known)
     same = near is not None and plain(near) == plain(key)
@@ -85,6 +79,7 @@ def said_otherwise(key: str, value: Any, wants: str) -> str:
 
 
 _SHOWN_MAX = 200
+_NO_DIGIT = re.compile(r"[^0-9]")
 
 
 def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = False) -> str | None:
@@ -109,7 +104,7 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
         return None
     refused, path, _ = found[0]
     module = MODULES.get(path.partition(".")[0], "channel").split()[0] if "." in path else "channel"
-    there = replace(place, module=module, origin=place.origin or place.module)
+    there = place._replace(module=module, origin=place.origin or place.module)
     if refused and value is not None and (meant := meaning(key, value, there)) and meant.is_settled:
         return meant.text
     alike = [text for each, other, text in found if (each, other.count(".")) == (refused, path.count("."))]
@@ -124,13 +119,13 @@ def _in_group(key: str, value: Any, place: WordPlace) -> str | None:
     whole, groups = plain(key), [group for group in MODULES if group not in PLACES]
     parts = [(group, whole.removeprefix(plain(group))) for group in groups]
     for group, word in [part for part in parts if part[1] not in ("", whole)] + [(group, whole) for group in groups]:
-        there = replace(place, module=MODULES[group].split()[0], origin=place.origin or place.module)
+        there = place._replace(module=MODULES[group].split()[0], origin=place.origin or place.module)
         own = [path for path in place.own_paths(word) if path.rpartition(".")[0] == group and word != whole]
-        if own and (text := _belongs(word, value, replace(there, own_paths=partial(_only, own)))):
+        if own and (text := _belongs(word, value, there._replace(own_paths=partial(_only, own)))):
             return text.replace(word, key, 1)
         meant = meaning(word, value, there)
         if meant is not None and meant.is_settled and not meant.keys & set(place.own_paths(whole)):
-            return replace(meant, word=key).text
+            return meant._replace(word=key).text
     return None
 
 
@@ -144,9 +139,9 @@ def nearest(key: str, known: Iterable[str]) -> str | None:
     candidates = []
     for each in map(str, known):
         shorter, longer = sorted((len(key), len(each)))
-        if plain(key) == plain(each) or (longer > _SHORT and _tokens(key) == _tokens(each)):
+        if plain(key) == plain(each) or (longer > _SHORT and sorted(key.split("_")) == sorted(each.split("_"))):
             candidates.append((0, each))
-        elif longer >= _SHORT and _digits(key) == _digits(each):
+        elif longer >= _SHORT and _NO_DIGIT.sub("", key) == _NO_DIGIT.sub("", each):
             most = max(1, shorter // 5)
             if (far := distance(key, each, most)) <= most:
                 candidates.append((far, each))
@@ -173,22 +168,12 @@ def distance(one: str, other: str, most: int = KEY_MAX) -> int:
 
 def listed(known: Iterable[str], subjects: str = "") -> str:
     """Return all keys, by subjects where the group of settings of this name has some."""
-    left = dict.fromkeys(known)
-    groups = [
-        f"{subject} ({', '.join(there)})"
-        for subject, keys in _subjects().get(subjects, ())
-        if (there := [key for key in keys if key in left])
-    ]
-    named = {key for _, keys in _subjects().get(subjects, ()) for key in keys}
-    return ", ".join([*groups, *(key for key in left if key not in named)])
-
-
-def _tokens(key: str) -> list[str]:
-    return sorted(key.split("_"))
-
-
-def _digits(key: str) -> str:
-    return re.sub(r"[^0-9]", "", key)
+    left, groups = list(known), []
+    for subject, keys in _subjects().get(subjects, ()):
+        if there := [key for key in keys if key in left]:
+            groups.append(f"{subject} ({', '.join(there)})")
+            left = [key for key in left if key not in there]
+    return ", ".join([*groups, *left])
 
 
 @cache

@@ -149,7 +149,8 @@ def is_like(given: Any, wanted: str) -> bool:
 @cache
 def names_of(what: str) -> list[str]:
     """Return the names in a row of ``libraries.txt``; none where there is no such row."""
-    return dict(rows_of("libraries.txt")).get(what, "").split(", ")
+    names = dict(rows_of("libraries.txt")).get(what)
+    return names.split(", ") if names else []
 
 
 def spelling_of(library: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 MODULES = {
     "retry": "retry",
@@ -47,34 +47,25 @@ class Word(NamedTuple):
     note: str
 
 
-@dataclass(frozen=True)
-class WordPlace:
+class WordPlace(NamedTuple):
     """Where a word stands."""
 
     module: str
     """The module of the settings; ``expect`` for a metric."""
-
     known: Collection[str] = ()
     """The keys that there are."""
-
-    beside: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Any] = MappingProxyType({})
     """All that was given there."""
-
     refused: Callable[[str, Any], str | None] = lambda key, value: None
-    """Returns what is wanted for a key, from the channel on, when it does not take a value."""
-
+    """Returns the form that a key, from the channel on, wants when it does not take a value."""
     own_paths: Callable[[str], Iterable[str]] = lambda key: ()
     """Returns where a key of ours stands, from the channel on or from one of `PLACES`."""
-
     group: str = ""
     """The key of the settings, when something was given in place of their mapping."""
-
     origin: str = ""
     """The module that has the `known` keys, where that is another one."""
-
     inside: str = ""
     """The word of another library whose mapping it is in."""
-
     peer: str = ""
     """The library of that mapping."""
 
@@ -105,8 +96,7 @@ class WordPlace:
         return ", ".join(parts + elsewhere)
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """What a word with its value is here as some libraries mean it."""
 
     row: Word
@@ -117,17 +107,17 @@ class Reading:
     """The value if its plain number counts milliseconds, where `value` has seconds and nothing tells which."""
     is_example: bool = False
     """Whether the value is that of the row's example."""
-    also: Mapping[str, Any] = field(default_factory=dict)
+    also: Mapping[str, Any] = MappingProxyType({})
     """Further settings, by their keys from the channel on."""
     wanted: str | None = None
     """What the key wants, when it refuses that value."""
     note: str = ""
-    tree: Mapping[str, Any] = field(default_factory=dict)
+    tree: Mapping[str, Any] = MappingProxyType({})
     """The key with its value, from the channel on."""
 
     @property
     def is_settled(self) -> bool:
-        """Whether it says what the given value is here."""
+        """Whether the reading gives a value here for the given one."""
         return bool(self.row.key) and self.value is not None and not self.is_example and self.wanted is None
 
     def says(self, other: Reading) -> bool:
@@ -156,8 +146,7 @@ class Reading:
         return f"{path}: {self.value}{elsewhere}{after}"
 
 
-@dataclass(frozen=True)
-class WordMeaning:
+class WordMeaning(NamedTuple):
     """What a word is here, by each reading of it."""
 
     word: str
@@ -171,17 +160,16 @@ class WordMeaning:
 
     @property
     def is_settled(self) -> bool:
-        """Whether it says what the given value is here."""
         return any(reading.is_settled for reading in self.readings)
 
     @property
     def keys(self) -> set[str]:
-        """The keys that it may be, from the channel on."""
+        """The keys, from the channel on, that the word may mean."""
         return {reading.row.key for reading in self.readings}
 
     @property
     def decides(self) -> bool:
-        """Whether it says what to do with the given value."""
+        """Whether the sentence says what to do with the given value."""
         return any(reading.is_settled or not reading.row.key for reading in self.readings)
 
     @property
@@ -197,7 +185,6 @@ class WordMeaning:
 
     @property
     def text(self) -> str:
-        """The sentence."""
         as_in = len(self.readings) > 1 or self.is_told_apart or bool(self.place.group)
         texts, has_head = [], False
         for reading in self.readings:
@@ -212,8 +199,7 @@ class WordMeaning:
         return "; ".join(["; or ".join(texts), *self.remarks])
 
 
-@dataclass(frozen=True)
-class BlockMeaning:
+class BlockMeaning(NamedTuple):
     """What a mapping of another library is here: settings from the channel on, and remarks on some of its keys."""
 
     word: str
@@ -222,10 +208,9 @@ class BlockMeaning:
     tree: Mapping[str, Any]
     note: str
     remarks: tuple[str, ...]
-
     given: Mapping[str, Any]
-    is_told_apart = True
-    keys: ClassVar[set[str]] = set()
+    is_told_apart: bool = True
+    keys: frozenset[str] = frozenset()
 
     @property
     def decides(self) -> bool:
@@ -244,7 +229,6 @@ class BlockMeaning:
 
     @property
     def text(self) -> str:
-        """The sentence."""
         problems = [
             f"{top} wants {problem}"
             for top, part in self.tree.items()
@@ -273,14 +257,9 @@ def remark(row: Word, note: str, *, is_short: bool = True) -> str:
     """Return a note as it goes on after the key and the value of its word, or after a list of further settings."""
     if not note or note.startswith(";"):
         return note
-    stop = (
-        ","
-        if _GOES_ON.match(note) or (row.value and is_short)
-        else ";"
-        if row.value or " is " in note.partition(";")[0]
-        else ":"
-    )
-    return f"{stop} {note}"
+    if _GOES_ON.match(note) or (row.value and is_short):
+        return f", {note}"
+    return f"; {note}" if row.value or " is " in note.partition(";")[0] else f": {note}"
 
 
 def with_also(also: Mapping[str, Any], row: Word, place: WordPlace) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import reduce
 from itertools import islice
 from operator import getitem
@@ -75,7 +74,7 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
         for name in reversed(inner):
             value = {name: value}
         meant = meaning(first, value, place)
-        return None if meant is None else replace(meant, word=key)
+        return None if meant is None else meant._replace(word=key)
     if (block := block_of(given := _unwrapped(key, value, place))) is not None:
         translated = translate(key, block, place)
         found, _ = _readings(key, NO_VALUE, place)
@@ -131,7 +130,7 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
             found.append(reading)
         else:
             first = reading if same.row.peer in NO_NAMES else same
-            found[found.index(same)] = replace(first, libraries=(*same.libraries, *reading.libraries))
+            found[found.index(same)] = first._replace(libraries=(*same.libraries, *reading.libraries))
     named = {reading.row.key for reading in found if reading.row.peer not in NO_NAMES and reading.is_settled}
     shown = [each for each in found if each.row.peer not in NO_NAMES or each.row.key not in named]
     is_told_apart = is_told_apart or any(each.milliseconds for each in found if each not in shown)
@@ -145,7 +144,7 @@ def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
         for row in _rows(str(name)[:KEY_MAX], value, place) if plain(str(name)) != plain(key) else ():
             parts = words_in(row.value) | {each.partition("=")[0] for each in row.at.split()}
             if plain(key) in map(plain, parts) and (reading := _reading(row, value, place, "")).is_settled:
-                return (replace(reading, note=f"together with {name}"),)
+                return (reading._replace(note=f"together with {name}"),)
     return ()
 
 
@@ -266,7 +265,7 @@ def translate(key: str, mapping: Mapping[str, Any], place: WordPlace) -> BlockMe
     The library is the one that has most of the keys, and the word around them.
     """
     outer = [row for row in _rows(key, mapping, place) if row.key and not AMOUNT.search(row.value)]
-    place = replace(place, peer=place.peer or _named(key) or library_of(mapping, {row.peer for row in outer}))
+    place = place._replace(peer=place.peer or _named(key) or library_of(mapping, {row.peer for row in outer}))
     row = min(outer, key=lambda row: row.peer != place.peer, default=None)
     prefix = row.key if row else next((each for each in place.known if plain(each) == plain(key)), "")
     starts = [prefix]
@@ -331,12 +330,11 @@ class _Block:
         if row and row.peer in (place.peer, *NO_NAMES):
             if row.value and not AMOUNT.search(row.value):
                 self._fixed |= dict(_leaves(row.key, _read(row.value)))
-            self._further |= _also(row, mapping, replace(place, beside=mapping))
+            self._further |= _also(row, mapping, place._replace(beside=mapping))
         if len(mapping) > KEYS_MAX:
             self._remarks[f"{len(mapping) - KEYS_MAX:,} further keys of {word} are not translated"] = []
         mapping = dict(islice(mapping.items(), KEYS_MAX))
-        place = replace(
-            place,
+        place = place._replace(
             origin=place.origin or place.module,
             module=MODULES.get(prefix.partition(".")[0], "").partition(" ")[0] or place.module,
             beside={**(place.beside if depth else {}), **mapping},

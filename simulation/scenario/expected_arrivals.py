@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate, islice
 
 from actors.instants import ns, seconds
+from actors.settings.distributions import limited_mean
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario, WorkloadEntry
 from simulation.scenario.arrivals import (
     HOURS_A_WEEK,
@@ -68,7 +69,7 @@ def expected_notifications(scenario: Scenario, entry: WorkloadEntry, until_s: fl
     if not isinstance(entry, ClosedWorkload):
         return expected_in_window(scenario, entry, until_s=until_s) * len(entry.channels)
     end_s = seconds(scenario.arrivals_end_of(entry))
-    return entry.clients * max(0.0, min(until_s, end_s) - entry.at) / max(entry.think.limited_mean(end_s), 0.1)
+    return entry.clients * max(0.0, min(until_s, end_s) - entry.at) / max(limited_mean(entry.think, end_s), 0.1)
 
 
 def expected_in_window(

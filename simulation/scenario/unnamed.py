@@ -11,6 +11,7 @@ from actors.lint.findings import Finding, Rules, Said, said
 from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.settings.channel import PRIMARY, ChannelConfig
+from actors.settings.distributions import mean, share_above
 from actors.settings.faults import Change, FaultConfig
 from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.scenario.model import Scenario
@@ -144,8 +145,8 @@ def _share_late(config: ChannelConfig, faults: list[FaultConfig], timeout_s: flo
         bounds = [
             bound for bound in (lane.provider.capacity, *(fault.capacity for fault in faults)) if bound is not None
         ]
-        is_full = bool(bounds) and any(per_s * slower * each.mean() >= _NEARLY_FULL * min(bounds) for each in latencies)
+        is_full = bool(bounds) and any(per_s * slower * mean(each) >= _NEARLY_FULL * min(bounds) for each in latencies)
         if is_full or lane.provider.latency_by_load or any(fault.injects & _SLOW for fault in faults):
             return 1.0
-        late = max(late, *(each.share_above(timeout_s / slower) for each in latencies))
+        late = max(late, *(share_above(each, timeout_s / slower) for each in latencies))
     return late

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 
 import simulation
 from actors.errors import ConfigurationError
-from actors.settings.distributions import Distribution
+from actors.settings.distributions import Distribution, median, quantile, share_above
 from simulation.scenario import Scenario, load, parse
 from simulation.scenario.lint import lint_scenario
 from simulation.scenario.writing import write
@@ -130,5 +130,5 @@ def test_a_quantile_is_exceeded_by_the_rest(share: float, kind: str) -> None:
         "uniform": {"low": 2.0, "high": 5.0},
     }
     distribution = Distribution.model_validate({kind: given_as[kind]})
-    assert distribution.share_above(distribution.quantile(share)) == pytest.approx(1 - share, rel=1e-6)
-    assert distribution.median() == distribution.quantile(0.5)
+    assert share_above(distribution, quantile(distribution, share)) == pytest.approx(1 - share, rel=1e-6)
+    assert median(distribution) == quantile(distribution, 0.5)

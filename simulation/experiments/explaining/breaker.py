@@ -13,6 +13,7 @@ from actors.policies.breaker.tripping import make_tripping
 from actors.policies.failing_endpoints import APART_SHARE, SPAN_SHARE
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
+from actors.settings.distributions import limited_mean
 from simulation.experiments.explaining.evidence import Sentence
 from simulation.results.formatting import duration_text
 
@@ -70,7 +71,7 @@ def opens_s(config: ChannelConfig, rate: float) -> float | None:
     breaker = config.circuit_breaker
     if breaker.begins.value != "closed" or (calls := calls_until_open(breaker, rate)) is None:
         return None
-    return (calls - 1) / rate + config.provider.latency.limited_mean(config.timeout)
+    return (calls - 1) / rate + limited_mean(config.provider.latency, config.timeout)
 
 
 def open_spells(config: ChannelConfig, rate: float) -> tuple[OpenSpell, ...]:
@@ -82,7 +83,7 @@ def open_spells(config: ChannelConfig, rate: float) -> tuple[OpenSpell, ...]:
     breaker = config.circuit_breaker
     if start_s is None or (breaker.open_growth is not None and breaker.open_growth.jitter):
         return ()
-    takes_s = config.provider.latency.limited_mean(config.timeout)
+    takes_s = limited_mean(config.provider.latency, config.timeout)
     open_time = OpenTime(breaker, None)
     spells = []
     for opened_before in range(SPELLS_MAX):

@@ -23,6 +23,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.settings.channel import ChannelConfig
+from actors.settings.distributions import limited_mean
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import FROM_FILE
 from simulation.experiments.explaining.evidence import By, Reach, marked
@@ -156,15 +157,15 @@ def has_closed_form(config: ChannelConfig) -> bool:
 def _answer_s(config: ChannelConfig) -> float:
     """Return how long a delivery takes on average, with the first answer of the provider's upstream."""
     provider, upstream = config.provider, config.provider.upstream
-    takes_s = provider.latency.limited_mean(config.timeout)
+    takes_s = limited_mean(provider.latency, config.timeout)
     if upstream is not None:
-        takes_s += upstream.latency.limited_mean(upstream.timeout or config.timeout)
+        takes_s += limited_mean(upstream.latency, upstream.timeout or config.timeout)
     return min(takes_s, config.timeout)
 
 
 def one_call(config: ChannelConfig, outage_s: float) -> OneCall:
     """Return what an outage does to a call that is first tried as it begins."""
-    starts = drawn_starts(config.retry, config.provider.latency.limited_mean(config.timeout), _SEED, outage_s)
+    starts = drawn_starts(config.retry, limited_mean(config.provider.latency, config.timeout), _SEED, outage_s)
     takes_s = _answer_s(config)
     met = [bisect_left(row, outage_s) for row in starts]
     after = [row[count] for row, count in zip(starts, met, strict=True) if row[count:] and row[count] < math.inf]

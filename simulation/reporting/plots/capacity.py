@@ -14,6 +14,7 @@ from actors.formatting import plain_number
 from actors.instants import seconds
 from actors.messages import NotificationChannel
 from actors.settings.channel import PRIMARY
+from actors.settings.distributions import mean
 from simulation.reporting.plots.naming import name_line
 from simulation.reporting.plots.source import Taken
 
@@ -29,7 +30,7 @@ def served_per_s(part: Taken, end_s: float) -> list[tuple[float, float]]:
         return []
     channel = NotificationChannel(part.channel)
     provider = part.run.scenario.channel_config(channel).provider
-    takes_s = provider.latency.mean()
+    takes_s = mean(provider.latency)
     if provider.capacity is None or not takes_s:
         return []
     faults, _ = parted(faults_of(part.run.scenario.faults, channel, PRIMARY))

@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from actors.formatting import instant_text
 from actors.messages import NotificationChannel
+from actors.settings.distributions import quantile
 from simulation.reporting.plots import findings
 from simulation.reporting.plots.bounds import bounds_of, draw_bounds
 from simulation.reporting.plots.canvas import say, size_in
@@ -197,7 +198,7 @@ def alone_of(part: Taken) -> float | None:
     if part.run is None or part.channel is None:
         return None
     config = part.run.scenario.channel_config(NotificationChannel(part.channel))
-    return None if config.hedging is None else config.provider.latency.quantile(0.99)
+    return None if config.hedging is None else quantile(config.provider.latency, 0.99)
 
 
 def draw_alone(ax: Axes, part: Taken) -> None:

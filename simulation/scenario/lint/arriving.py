@@ -10,7 +10,7 @@ from operator import mul
 from actors.instants import seconds
 from actors.lint.traffic import Traffic, most_under
 from actors.messages import NotificationChannel
-from actors.settings.distributions import Distribution
+from actors.settings.distributions import Distribution, share_above
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_in_window
 from simulation.scenario.popularity import ZipfSpread, count_of, share_of_the_first
@@ -116,7 +116,7 @@ def all_expire(scenario: Scenario, channel: NotificationChannel, within_s: float
     """Return whether each notification on a channel expires within so many seconds."""
     ages = [getattr(entry, "expires_after", None) for entry in entries_on(scenario, channel)]
     return all(
-        age is not None and (age.share_above(within_s) == 0 if isinstance(age, Distribution) else age <= within_s)
+        age is not None and (share_above(age, within_s) == 0 if isinstance(age, Distribution) else age <= within_s)
         for age in ages
     )
 

@@ -22,6 +22,7 @@ from actors.messages import NotificationChannel
 from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig, keys_of_provider
+from actors.settings.distributions import share_above
 from actors.settings.hints import nearest
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import most_in_windows
@@ -248,7 +249,7 @@ def upstream_rules(scenario: Scenario) -> Iterator[Finding]:
             if upstream is None or any(fault.upstream for fault in faults_of(scenario.faults, channel, name)):
                 continue
             at = ("channels", channel, *keys_of_provider(name))
-            too_slow = 0.0 if upstream.timeout is None else upstream.latency.share_above(upstream.timeout)
+            too_slow = 0.0 if upstream.timeout is None else share_above(upstream.latency, upstream.timeout)
             if upstream.timeout is not None and too_slow == 0:
                 yield _RULES.found("upstream-timeout-without-effect", at=at, timeout=upstream.timeout)
             if upstream.failure_rate == 0 and too_slow == 0 and "retry" in upstream.model_fields_set:

@@ -14,6 +14,7 @@ from actors.lint.findings import Finding, Rules, Said, said
 from actors.messages import NotificationChannel, Priority
 from actors.policies.admission import Admission
 from actors.settings.channel import ChannelConfig, NotifierConfig
+from actors.settings.distributions import limited_mean
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
@@ -168,7 +169,7 @@ def _narrowest(config: ChannelConfig, nodes: int) -> tuple[str, list[_Bound]]:
             for limit in quota.limits:
                 keys.append((times * limit.per_second, "quota"))
                 bounds.append(partial(_under, quota, limit, times))
-        takes_s = config.provider.latency.limited_mean(config.timeout)
+        takes_s = limited_mean(config.provider.latency, config.timeout)
         if config.slots is not None and config.slot_wait is None and takes_s:
             per_s = nodes * config.slots / takes_s
             keys.append((per_s, "max_in_flight"))

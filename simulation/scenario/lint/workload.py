@@ -10,7 +10,7 @@ from actors.lint.findings import Finding, Rules
 from actors.lint.retries import ends_too_soon, expiry_rules
 from actors.lint.traffic import Traffic
 from actors.messages import NotificationChannel
-from actors.settings.distributions import Distribution
+from actors.settings.distributions import Distribution, quantile, share_above
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.lint.arriving import way_from
 from simulation.scenario.popularity import count_of
@@ -39,7 +39,7 @@ def expiry_findings(scenario: Scenario) -> Iterator[Finding]:
             continue
         age, of_most = entry.expires_after, ""
         if isinstance(age, Distribution):
-            age, of_most = age.quantile(0.99), "99 in 100 are at most this: "
+            age, of_most = quantile(age, 0.99), "99 in 100 are at most this: "
         if age <= 0:
             continue
         if ends := ends_too_soon(scenario.channel_config(entry.channel).retry, age, included=True):
@@ -64,7 +64,7 @@ def thinking_rules(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, ClosedWorkload):
             lasts_s = seconds(scenario.arrivals_end_of(entry) - ns(entry.at))
-            if lasts_s > 0 and entry.think.share_above(math.nextafter(lasts_s, 0)) == 1:
+            if lasts_s > 0 and share_above(entry.think, math.nextafter(lasts_s, 0)) == 1:
                 yield _RULES.found("nothing-is-sent", number=number, lasts=lasts_s)
 
 

@@ -21,6 +21,7 @@ from actors.messages import (
 )
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig, RetryConfig
+from actors.settings.distributions import share_above
 from actors.settings.faults import FaultConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, breaker_of, observes
 from simulation.verification.laws.steps import most_attempts
@@ -195,7 +196,7 @@ def _at_provider(config: ChannelConfig) -> tuple[float, float]:
     open_s = breaker.timeout if breaker.open_growth is None else breaker.open_growth.max
     open_s += (breaker.half_open_max or 0.0) + timeout
     own = timeout + open_s + (0.0 if breaker.ramp is None else breaker.ramp.over)
-    late = provider.latency.share_above(timeout)
+    late = share_above(provider.latency, timeout)
     is_unforeseen = bool(provider.script) or provider.capacity is not None or provider.latency_by_load is not None
     fails = 1.0 if is_unforeseen else min(1.0, provider.failure_rate + late)
     for_each = fails * open_s + 1.0 / breaker.resume_rate.per_second
