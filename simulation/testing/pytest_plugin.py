@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SCENARIOS = "retrylab_scenarios"
 REPLICATES = "retrylab_replicates"
+CHECK = "retrylab_check"
 SEED_MARKER = "retrylab_seed"
 BYTES_MAX = 4 * 2**20
 """A longer file is no scenario."""
@@ -68,6 +69,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="simpy",
         help="the clock to run scenarios on: SimPy's, or trio's MockClock (default: simpy)",
     )
+    group.addoption(
+        "--retrylab-check",
+        action="store_true",
+        help="check all invariants that apply, as retrylab run --check does; a run then takes 6 to 9 times as long "
+        f"(default: {CHECK} of the configuration, or no)",
+    )
     parser.addini(
         SCENARIOS,
         "patterns of the files that are scenarios, relative to the root, such as scenarios/*.yaml "
@@ -78,6 +85,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
         REPLICATES, "how many seeds expectations 'in: 99% of runs' may take, as --retrylab-replicates", default="1"
     )
+    parser.addini(CHECK, "whether to check all invariants, as --retrylab-check", type="bool", default=False)
 
 
 def _at_least_1(text: str) -> int:
@@ -116,6 +124,7 @@ def pytest_configure(config: pytest.Config) -> None:
             config.option.retrylab_replicates = _at_least_1(config.getini(REPLICATES))
         except argparse.ArgumentTypeError as error:
             raise pytest.UsageError(f"{REPLICATES}: {error}") from None
+    config.option.retrylab_check = config.getoption("--retrylab-check") or config.getini(CHECK)
     config.addinivalue_line("markers", "retrylab_scenario: a test made from a scenario file")
     config.addinivalue_line(
         "markers",

@@ -129,7 +129,7 @@ def test_several_seeds_are_several_tests_of_one_run_each(pytester: Pytester, mon
     result = run(pytester, "-v", "--retrylab-seeds=3")
     result.assert_outcomes(passed=9, failed=3)
     result.stdout.fnmatch_lines(["outage.yaml::runs[[]seed 3[]] PASSED*", "outage.yaml::runs[[]seed 5[]] PASSED*"])
-    assert runs == [{"seed": seed, "runtime": "simpy", "invariants": "all"} for seed in (3, 4, 5)]
+    assert runs == [{"seed": seed, "runtime": "simpy", "invariants": "default"} for seed in (3, 4, 5)]
     assert run(pytester, "--retrylab-seeds=0").ret == pytest.ExitCode.USAGE_ERROR
     run(pytester, "--retrylab-seeds=x").stderr.fnmatch_lines(["*wanted a whole number of at least 1, got 'x'"])
 
@@ -199,7 +199,7 @@ def test_a_breach_shows_what_had_happened_to_the_notification(pytester: Pytester
 
     monkeypatch.setattr(simulation.testing.scenario_items, "run", strict)
     pytester.makefile(".yaml", outage=OUTAGE)
-    report = shown(run(pytester, "outage.yaml::runs"), "an invariant broke")
+    report = shown(run(pytester, "outage.yaml::runs", "--retrylab-check"), "an invariant broke")
     assert report[1].endswith("(seed 3):")
     assert report[2].endswith(" is dead-lettered")
     assert report[3] == "what had happened until then:"
@@ -335,6 +335,27 @@ def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pyteste
     )
     pytester.makefile(".yaml", **STRANGERS)
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(("option", "ini"), [(False, False), (True, False), (False, True)])
+def test_only_a_run_that_is_to_check_all_invariants_loads_them(pytester: Pytester, option: bool, ini: bool) -> None:
+    pytester.makefile(".yaml", outage=OUTAGE)
+    pytester.makepyfile(
+        test_z=f"""
+        import sys
+
+        def test_what_is_there():
+            assert "simulation.running.runner" in sys.modules
+            assert ("simulation.verification" in sys.modules) is {option or ini}
+        """
+    )
+    if ini:
+        pytester.makeini("[pytest]\nretrylab_check = true")
+    args = ["--retrylab-check"] * option + ["outage.yaml::runs", "outage.yaml::sent_fraction >= 0.9", "test_z.py"]
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *args)
+    result.assert_outcomes(passed=2, failed=1)
+    again = " --retrylab-check" if option or ini else ""
+    assert f"run again    pytest 'outage.yaml::sent_fraction >= 0.9'{again}" in result.outlines
 
 
 # ── what a chart shows of other metrics ─────────────────────────────────────────────────────────────────────────────
@@ -578,6 +599,9 @@ def test_replicates_of_a_file_are_shared_by_its_expectations(pytester: Pytester,
     monkeypatch.setattr("simulation.running.deciding.held_in_run", noted)
     pytester.makefile(".yaml", fates=FATES)
     run(pytester, "--retrylab-replicates=20").assert_outcomes(passed=3, failed=1)
+    assert seeds == [(seed, "default") for seed in range(6, 19)]
+    seeds.clear()
+    run(pytester, "--retrylab-replicates=20", "--retrylab-check").assert_outcomes(passed=3, failed=1)
     assert seeds == [(seed, "all") for seed in range(6, 19)]
 
 
