@@ -8,6 +8,7 @@ from typing import Any
 import pykka
 import pytest
 import trio
+from two_clocks import Do, DoSlowly
 
 from actors.errors import ForeignAwait, InvariantBreach, WouldDeadlock
 from actors.instants import ns
@@ -36,16 +37,6 @@ class Fail:
 class FailSlowly:
     error: BaseException
     delay: float = 1.0
-
-
-@dataclass(frozen=True)
-class Do:
-    what: Any
-
-
-@dataclass(frozen=True)
-class DoSlowly:
-    what: Any
 
 
 class Doubler(Actor):

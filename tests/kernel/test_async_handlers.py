@@ -8,7 +8,7 @@ from typing import Any
 import pykka
 import pytest
 import trio
-from two_clocks import run_on
+from two_clocks import Do, DoSlowly, run_on
 
 from actors.errors import ActorSystemError, ForeignAwait
 from actors.instants import ns
@@ -16,16 +16,6 @@ from actors.kernel.actor import Actor, handles
 from actors.kernel.live import LiveSystem
 from actors.messages import ActorFailed
 from simulation.engine.system import SimulatedSystem
-
-
-@dataclass(frozen=True)
-class Do:
-    what: Any
-
-
-@dataclass(frozen=True)
-class DoSlowly:
-    what: Any
 
 
 @dataclass(frozen=True)

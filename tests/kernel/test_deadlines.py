@@ -2,19 +2,14 @@
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import trio
+from two_clocks import DoSlowly
 
 from actors.instants import ns
 from actors.kernel.actor import Actor, handles
 from actors.kernel.live import LiveSystem
-
-
-@dataclass(frozen=True)
-class DoSlowly:
-    what: Any
 
 
 @dataclass(frozen=True)

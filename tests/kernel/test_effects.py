@@ -2,12 +2,10 @@
 
 import gc
 import weakref
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import trio
-from two_clocks import run_on
+from two_clocks import Do, run_on
 
 from actors.errors import ForeignAwait
 from actors.instants import ns
@@ -16,11 +14,6 @@ from actors.kernel.effects import Foreseen, Performed, Promise
 from actors.kernel.live import LiveSystem
 from actors.messages import ActorFailed
 from simulation.engine.system import SimulatedSystem
-
-
-@dataclass(frozen=True)
-class Do:
-    what: Any
 
 
 class Doer(Actor):

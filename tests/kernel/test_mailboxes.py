@@ -7,7 +7,7 @@ from typing import Any
 import pykka
 import pytest
 import trio
-from two_clocks import run_on
+from two_clocks import Do, run_on
 
 from actors.errors import ActorSystemError, MailboxFull
 from actors.instants import ns
@@ -16,11 +16,6 @@ from actors.kernel.live import LiveSystem
 from actors.kernel.mailbox import Envelope, Mailbox, Stop
 
 POLICIES = ["refuse", "drop_newest", "drop_oldest"]
-
-
-@dataclass(frozen=True)
-class Do:
-    what: Any
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from two_clocks import Do
 
 from actors.errors import WrongType
 from actors.instants import NS_PER_S, ns
@@ -16,13 +17,6 @@ class Note:
     """Write this down."""
 
     text: Any
-
-
-@dataclass(frozen=True)
-class Do:
-    """Call this with the actor."""
-
-    what: Any
 
 
 class Scribe(Actor):

@@ -1,12 +1,11 @@
 """Failures: restarts and their waits, supervisors, death watch, and what ends a run."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import pykka
 import pytest
 import trio
+from two_clocks import Do, DoSlowly
 
 from actors.errors import ActorSystemError, InvariantBreach
 from actors.instants import ns
@@ -16,16 +15,6 @@ from actors.kernel.live import LiveSystem
 from actors.kernel.system import Restarted, Terminated
 from actors.messages import ActorFailed
 from simulation.engine.system import SimulatedSystem
-
-
-@dataclass(frozen=True)
-class Do:
-    what: Any
-
-
-@dataclass(frozen=True)
-class DoSlowly:
-    what: Any
 
 
 def fail(_):

@@ -8,7 +8,21 @@ from actors.kernel.system import ActorSystem
 from simulation.testing import testkit
 from simulation.testing.testkit.clocks import A_WHILE, CLOCKS, Clock
 
-__all__ = ["CLOCKS", "Program", "Run", "run_on"]
+__all__ = ["CLOCKS", "Do", "DoSlowly", "Program", "Run", "run_on"]
+
+
+@dataclass(frozen=True)
+class Do:
+    """Call this with the actor."""
+
+    what: Any
+
+
+@dataclass(frozen=True)
+class DoSlowly:
+    """Await this, called with the actor."""
+
+    what: Any
 
 
 @dataclass

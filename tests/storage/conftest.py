@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 from postgres_server import NoServer, running_server
+from shelves import KINDS, Shelf
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,19 @@ def dsn(postgres_url) -> str:
     with psycopg.connect(postgres_url) as sql:
         sql.execute("DROP SCHEMA IF EXISTS retrylab CASCADE")
     return postgres_url
+
+
+@pytest.fixture(params=KINDS)
+def kind(request) -> str:
+    return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
+
+
+@pytest.fixture(params=["as it happened", "opened again"])
+def settle(request):
+    """Return what is done before the store is looked at."""
+
+    async def settle(shelf: Shelf) -> None:
+        if request.param == "opened again":
+            await shelf.open()
+
+    return settle

@@ -15,6 +15,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Notifier
+from actors.domain.attempts import Attempt, Provider
 from actors.domain.audit import AuditEntry
 from actors.domain.delivery import Delivery
 from actors.domain.endpoints import Endpoint
@@ -37,6 +38,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.outcomes import Outcome, Sent
 from actors.pipeline.orders import Acceptance
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
@@ -54,6 +56,44 @@ def command(notification_id: str = "n", **fields: Any) -> SendNotification:
     """Return a command to send an email; every field has a default."""
     given = {"channel": NotificationChannel.EMAIL, "recipient": "ann@example.org", "message": "Hello"}
     return SendNotification(notification_id=notification_id, **{**given, **fields})
+
+
+class Receiver(Provider):
+    """Gives the outcomes of a list, one after the other, and then succeeds."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self._outcomes = list(outcomes)
+        self.taken: list[str] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        outcome = self._outcomes.pop(0) if self._outcomes else Sent()
+        if isinstance(outcome, Sent):
+            self.taken.append(attempt.command.notification_id)
+        return Foreseen(0, outcome)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait until something holds that another thread brings about, for as long as a busy machine may take."""
+    with trio.fail_after(60):
+        while not holds():
+            await trio.sleep(0.01)
+
+
+async def happens(store: Any, kind: type, command: SendNotification, at_s: float = 0, /, **fields: Any) -> None:
+    """Have something happen to a notification, durably."""
+    await store.commit(event_of(kind, command, at_s, **fields), command)()
+
+
+def dead_ids(store: Store) -> list[str]:
+    """Return the dead letters that a node knows."""
+    return [letter.notification_id for letter in store.dead_letters()]
+
+
+def execute(dsn: str, statement: str, *values: Any) -> list[tuple]:
+    """Do something by hand, and return its rows."""
+    with psycopg.connect(dsn, autocommit=True) as sql:
+        done = sql.execute(statement, values)
+        return done.fetchall() if done.description else []
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from shelves import EPOCH_NS, KINDS, REMEMBER_S, S, Shelf, command, event_of, shelf
+from shelves import EPOCH_NS, REMEMBER_S, S, Shelf, command, event_of, shelf
 
 from actors.domain.audit import AuditEntry
 from actors.domain.notification_state import state_of
@@ -27,22 +27,6 @@ from actors.storage.sqlite.store import SqliteStore
 A, B = command("a"), command("b", metadata={"lang": "sv"})
 EDIT = {"recipient": "bob@example.org", "metadata": {"lang": "en"}}
 EDITED = msgspec.structs.replace(A, **EDIT)
-
-
-@pytest.fixture(params=KINDS)
-def kind(request) -> str:
-    return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
-
-
-@pytest.fixture(params=["as it happened", "opened again"])
-def settle(request):
-    """Return what is done before the store is looked at."""
-
-    async def settle(shelf: Shelf) -> None:
-        if request.param == "opened again":
-            await shelf.open()
-
-    return settle
 
 
 async def note(made: Shelf, **fields: Any) -> None:

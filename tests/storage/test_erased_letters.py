@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 from desks import Provided
-from shelves import KINDS, command, shelf
+from shelves import command, shelf
 
 from actors import Notifier
 from actors.domain.attempts import Attempt, Provider
@@ -24,11 +24,6 @@ MANY = 400
 """More than the loop takes in one piece, after which it lets others in."""
 
 MOMENTS = {"at once": 0, "the first has died": 1, "half have died": MANY // 2, "all have died": MANY}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request) -> str:
-    return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
 
 
 class Deaths:

@@ -3,11 +3,9 @@ one had."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import psycopg
 import trio
-from shelves import EPOCH_NS, command, event_of
+from shelves import EPOCH_NS, command, event_of, until
 
 from actors import NotificationService, Notifier
 from actors.messages import NotificationRequested
@@ -15,12 +13,6 @@ from actors.storage.postgres.store import PostgresStore
 
 QUOTA = {"rate": "12/h", "kind": "token_bucket", "across": "nodes"}
 SETTINGS = {"channels": {"email": {"quota": QUOTA}}, "drain": 0}
-
-
-async def until(holds: Callable[[], object]) -> None:
-    with trio.fail_after(60):
-        while not holds():
-            await trio.sleep(0.01)
 
 
 async def test_each_node_knows_how_many_there_are(dsn):

@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import psycopg
 import pytest
 import trio
-from shelves import command, event_of
+from shelves import Receiver, command, event_of, execute, until
 
-from actors import Foreseen, Notifier, SendNotification
-from actors.domain.attempts import Attempt, Provider
+from actors import Notifier, SendNotification
 from actors.errors import StoreBusy, StoreFailed
 from actors.messages import NotificationRequested
-from actors.outcomes import Sent
 from actors.pipeline.orders import Acceptance
 from actors.storage.postgres import worker as postgres_worker
 from actors.storage.postgres.store import PostgresStore
 
 PATIENCE_S = 60
 A, B = command("a"), command("b")
-
-
-class Receiver(Provider):
-    """Takes everything."""
-
-    def __init__(self) -> None:
-        self.taken: list[str] = []
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        self.taken.append(attempt.command.notification_id)
-        return Foreseen(0, Sent())
-
-
-async def until(holds: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE_S):
-        while not holds():
-            await trio.sleep(0.01)
 
 
 async def send(notifier: Notifier, command: SendNotification, answers: list[Acceptance] | None = None) -> None:
@@ -52,12 +33,6 @@ async def send(notifier: Notifier, command: SendNotification, answers: list[Acce
             break
     if answers is not None:
         answers.append(answer)
-
-
-def execute(dsn: str, statement: str, *values) -> list[tuple]:
-    with psycopg.connect(dsn, autocommit=True) as sql:
-        done = sql.execute(statement, values)
-        return done.fetchall() if done.description else []
 
 
 @contextmanager

@@ -10,10 +10,20 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 import trio
-from shelves import EPOCH_NS, REMEMBER_S, check_that_many_share_a_transaction, command, event_of
+from shelves import (
+    EPOCH_NS,
+    REMEMBER_S,
+    Receiver,
+    check_that_many_share_a_transaction,
+    command,
+    dead_ids,
+    event_of,
+    execute,
+    happens,
+    until,
+)
 
-from actors import Foreseen, Notifier, SendNotification
-from actors.domain.attempts import Attempt, Provider
+from actors import Notifier
 from actors.errors import IdempotencyConflict, Overtaken, StoreError, StoreFailed, Unstorable
 from actors.messages import (
     DeadLetterDiscarded,
@@ -23,7 +33,7 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
 )
-from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.outcomes import DeadDestination, Permanent, Transient
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance
 from actors.storage.on_disk import Reads
@@ -46,47 +56,9 @@ QUICK = {"channels": {"email": {"retry": {"max_attempts": 2, "initial_delay": "1
 SLOW = {"drain": "0s", "channels": {"email": {"retry": {"initial_delay": "300s"}}}}
 
 
-class Receiver(Provider):
-    """Gives the outcomes of a list, one after the other, and then succeeds."""
-
-    def __init__(self, *outcomes: Outcome) -> None:
-        self._outcomes = list(outcomes)
-        self.taken: list[str] = []
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        outcome = self._outcomes.pop(0) if self._outcomes else Sent()
-        if isinstance(outcome, Sent):
-            self.taken.append(attempt.command.notification_id)
-        return Foreseen(0, outcome)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Wait until something holds that another thread brings about."""
-    with trio.fail_after(PATIENCE_S):
-        while not holds():
-            await trio.sleep(0.01)
-
-
-async def happens(store, kind, command: SendNotification, at_s: float = 0, /, **fields) -> None:
-    """Have something happen to a notification, durably."""
-    await store.commit(event_of(kind, command, at_s, **fields), command)()
-
-
 def open_ids(store) -> list[str]:
     """Return what a node has to see to."""
     return [delivery.command.notification_id for delivery in store.open_deliveries(EPOCH_NS)]
-
-
-def dead_ids(store) -> list[str]:
-    """Return the dead letters that a node knows."""
-    return [letter.notification_id for letter in store.dead_letters()]
-
-
-def execute(dsn: str, statement: str, *values) -> list[tuple]:
-    """Do something by hand, and return its rows."""
-    with psycopg.connect(dsn, autocommit=True) as sql:
-        done = sql.execute(statement, values)
-        return done.fetchall() if done.description else []
 
 
 def lose_connections(dsn: str) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from shelves import command, event_of
-from test_locks import execute, until
+from shelves import command, event_of, execute, until
 
 from actors import PostgresStore
 from actors.errors import StoreError, StoreFailed, StoreInUse

@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from shelves import KINDS, REMEMBER_S, Shelf, command, shelf
+from shelves import REMEMBER_S, Shelf, command, shelf
 
 from actors.messages import (
     DeadLetterDiscarded,
@@ -21,22 +21,6 @@ from actors.storage.sqlite.reading import reading
 from actors.storage.sqlite.store import SqliteStore
 
 FIRST, SECOND, THIRD = command("n"), command("n/sms"), command("n/sms/push")
-
-
-@pytest.fixture(params=KINDS)
-def kind(request) -> str:
-    return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
-
-
-@pytest.fixture(params=["as it happened", "opened again"])
-def settle(request):
-    """Return what is done before the store is looked at."""
-
-    async def settle(shelf: Shelf) -> None:
-        if request.param == "opened again":
-            await shelf.open()
-
-    return settle
 
 
 async def dies(made: Shelf, which: Any) -> None:

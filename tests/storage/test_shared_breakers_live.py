@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
 import trio
+from shelves import until
 from worlds import email
 
 from actors import BreakerTransitioned, NotificationService, Notifier
@@ -19,12 +20,6 @@ from actors.storage.postgres.votes import forget
 pytestmark = pytest.mark.integration
 
 BREAKER = {"failure_threshold": 2, "timeout": 30, "shared": "any"}
-
-
-async def until(holds: Callable[[], object]) -> None:
-    with trio.fail_after(60):
-        while not holds():
-            await trio.sleep(0.01)
 
 
 class Node:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
 import psycopg
 import pytest
-import trio
 from effort import examples
 from hypothesis import HealthCheck, given, settings, strategies as st
-from shelves import change, command, event_of, suppression
+from shelves import change, command, dead_ids, happens, suppression, until
 
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import Overtaken
@@ -26,22 +25,7 @@ from actors.storage.postgres.reading import Shared
 from actors.storage.postgres.schema import connected, migrate
 from actors.storage.postgres.store import PostgresStore
 
-PATIENCE_S = 60
 A, B = command("a"), command("b")
-
-
-async def until(holds: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE_S):
-        while not holds():
-            await trio.sleep(0.01)
-
-
-async def happens(store, kind, command, at_s: float = 0, **fields) -> None:
-    await store.commit(event_of(kind, command, at_s, **fields), command)()
-
-
-def dead_ids(store) -> list[str]:
-    return [letter.notification_id for letter in store.dead_letters()]
 
 
 def rows_of_changes(dsn: str) -> int:

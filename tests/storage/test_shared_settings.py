@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import trio
-from shelves import change, command, event_of, mark, suppression
+from shelves import change, command, event_of, mark, suppression, until
 
 from actors.domain.user_preferences import UserPreferences
 from actors.messages import (
@@ -21,12 +18,6 @@ from actors.storage.postgres.store import PostgresStore
 EMAIL = NotificationChannel.EMAIL
 A = command("a")
 GONE = {"reason": "no such mailbox", "kind": "DeadDestination", "next_retry_at_ns": None}
-
-
-async def until(holds: Callable[[], object]) -> None:
-    with trio.fail_after(60):
-        while not holds():
-            await trio.sleep(0.01)
 
 
 async def happens(store: PostgresStore, kind: type, at_s: float = 0, /, **fields: object) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from shelves import EPOCH_NS, Shelf, check_that_many_share_a_transaction, command, event_of, shelf
+from shelves import EPOCH_NS, Receiver, Shelf, check_that_many_share_a_transaction, command, event_of, shelf
 from trio.testing import MockClock
 
-from actors import Foreseen, Notifier
-from actors.domain.attempts import Attempt, Provider
+from actors import Notifier
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import encode_command, encode_event
 from actors.errors import IdempotencyConflict, StoreError, StoreFailed, StoreInUse, Unstorable
@@ -26,7 +25,7 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
 )
-from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.outcomes import DeadDestination, Permanent, Transient
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, ListDeadLetters, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance
 from actors.storage.sqlite import file as sqlite_file
@@ -34,20 +33,6 @@ from actors.storage.sqlite.reading import reading
 from actors.storage.sqlite.store import SqliteStore
 
 A, B = command("a"), command("b")
-
-
-class Receiver(Provider):
-    """Gives the outcomes of a list, one after the other, and then succeeds."""
-
-    def __init__(self, *outcomes: Outcome) -> None:
-        self._outcomes = list(outcomes)
-        self.taken: list[str] = []
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        outcome = self._outcomes.pop(0) if self._outcomes else Sent()
-        if isinstance(outcome, Sent):
-            self.taken.append(attempt.command.notification_id)
-        return Foreseen(0, outcome)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import trio
 from console_command import app
 from effort import examples
 from hypothesis import HealthCheck, given, settings, strategies as st
-from shelves import EPOCH_NS, command, event_of
+from shelves import EPOCH_NS, command, event_of, happens
 from typer.testing import CliRunner
 
 from actors import Foreseen, Notifier
@@ -59,10 +59,6 @@ class Receiver(Provider):
 @pytest.fixture
 def path(tmp_path) -> Path:
     return tmp_path / "store.db"
-
-
-async def happens(store: SqliteStore, kind, each: SendNotification, at_s: float = 0, **fields) -> None:
-    await store.commit(event_of(kind, each, at_s, **fields), each)()
 
 
 async def sent_from(path: Path) -> list[SendNotification]:

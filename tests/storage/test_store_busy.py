@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Generator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 import trio
-from shelves import EPOCH_NS, change, command, event_of, suppression
+from shelves import EPOCH_NS, change, command, event_of, suppression, until
 
 from actors import AsyncioNotifier, Notifier, OrderPlaced, PostgresStore, SendNotification, SqliteStore
 from actors.domain.attempts import Attempt, Provider
@@ -85,12 +85,6 @@ class Receiver(Provider):
             return self._outcomes.pop(0) if self._outcomes else Sent()
 
         return call
-
-
-async def until(holds: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE_S):
-        while not holds():
-            await trio.sleep(0.01)
 
 
 async def is_refused(answer: Awaitable[object]) -> None:

@@ -12,7 +12,6 @@ from effort import examples
 from hypothesis import HealthCheck, given, settings, strategies as st
 from shelves import (
     EPOCH_NS,
-    KINDS,
     POSTGRES,
     REMEMBER_S,
     S,
@@ -45,22 +44,6 @@ from actors.messages import (
 from actors.storage.memory import MemoryStore
 
 A, B, C = command("a"), command("b", recipient="bob@example.org"), command("c", metadata={"lang": "sv"})
-
-
-@pytest.fixture(params=KINDS)
-def kind(request) -> str:
-    return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
-
-
-@pytest.fixture(params=["as it happened", "opened again"])
-def settle(request):
-    """Return what is done before the store is looked at."""
-
-    async def settle(shelf: Shelf) -> None:
-        if request.param == "opened again":
-            await shelf.open()
-
-    return settle
 
 
 async def test_what_has_not_ended_is_open_in_the_order_of_acceptance(kind, settle, tmp_path):
