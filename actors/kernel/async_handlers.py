@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
+from actors.errors import ForeignAwait
 from actors.kernel.effects import Cancellable
 from actors.kernel.runtime import Runtime
 
@@ -114,17 +115,19 @@ class HandlerCancelled(BaseException):
 
 
 def _no_failures() -> tuple[type[BaseException], ...]:
-    """Return the classes of cancellations and interrupts; trio's among them where anything has imported it."""
+    """Return the classes of cancellations, interrupts and awaits that a simulated clock cannot answer; trio's
+    cancellation among them where anything has imported it."""
     trio = sys.modules.get("trio")  # a simulated run does without it
     trios = () if trio is None else (trio.Cancelled,)
-    return (HandlerCancelled, *trios, KeyboardInterrupt, GeneratorExit)
+    return (HandlerCancelled, ForeignAwait, *trios, KeyboardInterrupt, GeneratorExit)
 
 
 def failure(error: BaseException) -> BaseException:
     """Return an error that foreign code has raised, as the failure of the work that it was called for.
 
     That is so for a SystemExit, too: a library in a provider ends its attempt with it and not the service. A
-    cancellation or an interrupt is no failure: it is raised here, also out of a group.
+    cancellation or an interrupt is no failure: it is raised here, also out of a group. Nor is a foreign await in a
+    simulation, which ends the run.
     """
     if isinstance(error, BaseExceptionGroup):
         passed_on, rest = error.split(_no_failures())

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import msgspec
 import pykka
 
-from actors.errors import ActorSystemError, InvariantBreach, StoreFailed
+from actors.errors import ActorSystemError, ForeignAwait, InvariantBreach, StoreFailed
 from actors.instants import ns
 from actors.kernel.actor import Actor, Decision
 from actors.kernel.interceptors import Intercepted
@@ -117,7 +117,7 @@ class Lifecycle(Intercepted):
 
     def failed(self, actor: Actor, message: Any, error: Exception, restart_after_ns: int | None = None) -> None:
         """Decide about an actor that raised: restart it after a while, or leave it to its supervisor."""
-        if isinstance(error, (InvariantBreach, StoreFailed)):
+        if isinstance(error, (ForeignAwait, InvariantBreach, StoreFailed)):
             raise error  # not the actor's failure: the run is broken
         rule, now_ns = actor.supervision, self._system.now_ns
         failures = actor._incarnation.restarts_since(now_ns - ns(rule.window) if rule.window < math.inf else -1)

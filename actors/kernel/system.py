@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 import pykka
 
-from actors.errors import ActorSystemError, InvariantBreach, MailboxFull
+from actors.errors import ActorSystemError, ForeignAwait, InvariantBreach, MailboxFull
 from actors.instants import ns, since_1970_ns
 from actors.kernel.actor import NOTHING, Actor, StartIncarnation, _spawned_at
 from actors.kernel.async_handlers import Cancel, HandlerRun, Parked, Resume, Scope
@@ -41,6 +41,7 @@ from actors.kernel.supervision import FailNow, Lifecycle, Restarted, Terminated
 logger = logging.getLogger(__name__)
 
 A = TypeVar("A", bound=Actor)
+E = TypeVar("E", bound=BaseException)
 
 UNDELIVERED_KEPT = 1000
 START_OF_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -426,7 +427,7 @@ class ActorSystem(Intercepted, ABC):
             _answer(run.reply_to, None, error)
         self._enqueue(actor, Cancel(run.whole))
 
-    def _explained(self, error: Exception) -> Exception:
+    def _explained(self, error: E) -> E | ForeignAwait:
         """Return a clearer error in place of an async handler's, where there is one."""
         return error
 

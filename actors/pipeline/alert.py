@@ -79,12 +79,24 @@ class TemplateUnusable(Message, frozen=True, kw_only=True, gc=False):
         return f"Notifications on channel {self.channel} wait for a template that cannot be used: {self.reason}"
 
 
+class PreferencesUnusable(Message, frozen=True, kw_only=True, gc=False):
+    """Preferences raise, and notifications wait until they answer."""
+
+    channel: NotificationChannel
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """What the administrator reads."""
+        return f"Notifications on channel {self.channel} wait for preferences: {self.reason}"
+
+
 def _without_secrets(address: str) -> str:
     """Return an address as an alert shows it: of a subscription to Web Push the host, and no query of a URL."""
     return recipient_host(address) if address.lstrip().startswith("{") else address.partition("?")[0]
 
 
-_AnyAlert: TypeAlias = Alert | ChannelBroken | EndpointDisabled | TemplateUnusable
+_AnyAlert: TypeAlias = Alert | ChannelBroken | EndpointDisabled | PreferencesUnusable | TemplateUnusable
 
 
 class AdminAlert(Actor):
@@ -108,7 +120,7 @@ class AdminAlert(Actor):
         self.repeated = 0
         """How many were only counted."""
 
-    @handles(Alert, ChannelBroken, EndpointDisabled, TemplateUnusable)
+    @handles(Alert, ChannelBroken, EndpointDisabled, PreferencesUnusable, TemplateUnusable)
     def on_alert(self, alert: _AnyAlert) -> None:
         latest_ns, now_ns = self._latest_ns, self.now_ns
         while latest_ns and now_ns - latest_ns[oldest := next(iter(latest_ns))] >= self._quiet_for_ns:
@@ -134,7 +146,7 @@ def _log(alert: _AnyAlert) -> None:
     match alert:
         case Alert():  # the queue has logged it, with the reason
             logger.debug("%s", alert.text)
-        case ChannelBroken() | TemplateUnusable():
+        case ChannelBroken() | PreferencesUnusable() | TemplateUnusable():
             logger.warning("%s", alert.text)
         case EndpointDisabled():  # the log of the service hides URLs, whose paths may be secrets, but no hosts
             told = {"host": recipient_host(alert.address)}
@@ -159,5 +171,6 @@ class _Messenger(Actor):
         try:
             await self._notify(bring.text)
         except BaseException as error:
-            logger.error("could not raise the alert %r", bring.text, exc_info=failure(error))
+            raised = failure(self.system._explained(error))
+            logger.error("could not raise the alert %r", bring.text, exc_info=raised)
         self.stop()

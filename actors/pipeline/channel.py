@@ -127,6 +127,7 @@ def ending_in_an_outcome(effect: Effect, lease_holds: Callable[[], bool] | None)
         except BaseException as error:
             return outcome_of(failure(error))
 
+    attempt.__wrapped__ = call  # type: ignore[attr-defined]  # by which an error names the provider's own effect
     return attempt
 
 

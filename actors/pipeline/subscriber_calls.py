@@ -166,7 +166,7 @@ class AsyncSubscriber(PlainSubscriber):
                 for command in commands_of(result):
                     self._submit(command, call)
         except BaseException as error:
-            raised = failure(error)
+            raised = failure(self.system._explained(error))
             if run.is_over:
                 logger.error("subscriber %r raised when it was cancelled", self._function, exc_info=raised)
             else:

@@ -28,6 +28,7 @@ from actors.kernel.promises import Awaited
 from actors.kernel.system import START_OF_TIME, ActorSystem
 
 A = TypeVar("A", bound=Actor)
+E = TypeVar("E", bound=BaseException)
 
 BEHIND = NORMAL + 1
 """The priority, to SimPy, of what comes behind all else that is due at its instant."""
@@ -325,7 +326,7 @@ class SimulatedSystem(ActorSystem):
                 self._park(run, yielded)
                 return
 
-    def _explained(self, error: Exception) -> Exception:
+    def _explained(self, error: E) -> E | ForeignAwait:
         if isinstance(error, RuntimeError) and str(error) in _SAID_WITHOUT_A_LOOP:
             explained = _foreign_await(error)
             explained.__cause__ = error
@@ -356,4 +357,5 @@ class SimulatedSystem(ActorSystem):
     def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
         if isinstance(effect, Promise):
             return Awaited(self, actor, effect, request, timeout_ns, on_timeout)
-        raise ForeignAwait(f"{actor} wants real I/O ({effect!r}) in simulated time: give it a simulated provider")
+        wanted = getattr(effect, "__wrapped__", effect)
+        raise ForeignAwait(f"{actor} wants real I/O ({wanted!r}) in simulated time: give it a simulated provider")

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import trio
-from worlds import OK, PLACED, Scripted, World, email, on_both_clocks
+from worlds import OK, PLACED, Scripted, World, email, on_both_clocks, simulate
 
 from actors import Notifier
+from actors.errors import ForeignAwait
 from actors.kernel.async_handlers import HandlerCancelled, failure
 from actors.messages import ActorFailed, OrderPlaced
 from actors.outcomes import Permanent, Sent
@@ -100,6 +101,48 @@ async def test_a_subscriber_that_keeps_cancellations_out_holds_no_one_either(aut
         released.set()
         await notifier.wait_until_quiet()
         assert [event.notification_id for event in notifier.sent_notifications] == ["email-order-placed-7"]
+
+
+# ── what only a real event loop can do, in a simulation ─────────────────────────────────────────────────────────────
+
+
+async def sleeps(*_: Any) -> Any:
+    await trio.sleep(1)
+
+
+class Real(Scripted):
+    """Its effect is real I/O."""
+
+    def attempt(self, attempt: Any, now_ns: int) -> Any:
+        return sleeps
+
+
+@pytest.mark.parametrize("hedged", [False, True])
+def test_an_async_effect_of_a_provider_ends_a_simulation_with_an_error_that_names_it(hedged):
+    def scenario(world: World) -> None:
+        world.open(Real(), email={"hedging": {"delay": 60.0, "max_attempts": 2}} if hedged else {})
+        world.send(email("a"))
+
+    with pytest.raises(ForeignAwait, match=r"wants real I/O \(<function sleeps at .* simulated provider"):
+        simulate(scenario)
+
+
+def test_an_async_subscriber_that_needs_a_loop_ends_a_simulation():
+    def scenario(world: World) -> None:
+        world.open().bus.subscribe(OrderPlaced)(sleeps)
+        world.at(1, lambda: world.pipeline.bus.publish(PLACED))
+
+    with pytest.raises(ForeignAwait, match="only a real event loop could answer"):
+        simulate(scenario)
+
+
+def test_an_async_alert_that_needs_a_loop_ends_a_simulation():
+    def scenario(world: World) -> None:
+        world.open(Scripted([Permanent(reason="no")]), notify=sleeps)
+        world.send(email("a"))
+
+    with pytest.raises(ForeignAwait, match="only a real event loop could answer"):
+        simulate(scenario)
 
 
 # ── what is no Exception ────────────────────────────────────────────────────────────────────────────────────────────
