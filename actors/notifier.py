@@ -442,6 +442,9 @@ def _check_arguments(**arguments: Any) -> None:
     if arguments["subscribers"] is not None:
         problems += problems_of_subscribers(arguments["subscribers"])
     on_event = arguments["on_event"]
+    for method in ("is_enabled", "quiet_until"):
+        if is_async(getattr(arguments["preferences"], method, None)):
+            problems.append(f"preferences: wanted a plain function {method}, as nothing awaits it, got an async one")
     if is_async(on_event):
         problems.append("on_event: wanted a plain function, as nothing awaits it, got an async one")
     if problems:

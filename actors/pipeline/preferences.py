@@ -41,8 +41,9 @@ class Preferences:
 
     Whether a user belongs to the share of a rule follows from the user's id alone, so it is the same in every run.
 
-    A class of your own may raise, as when its database is not reachable: that is logged, and they are
-    asked again ten seconds later, until the notification expires. It uses up no attempt.
+    A class of your own may raise, as when its database is not reachable: that is logged, the admin gets an alert, and
+    they are asked again every ten seconds until the notification expires. After an hour it is a dead letter, whose
+    reason says what was raised. It uses up no attempt. Its methods are plain functions.
     """
 
     def __init__(self, *, switched_off: Iterable[SwitchedOff] = (), quiet: Iterable[Quiet] = ()) -> None:

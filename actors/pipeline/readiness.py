@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from actors.domain.suppressions import Suppressions, SuppressionSource
+from actors.errors import described, shortened
 from actors.instants import NS_PER_S, since_1970_ns, utc
 from actors.kernel.async_handlers import failure
 from actors.kernel.runtime import Runtime
@@ -21,6 +22,9 @@ ENDPOINT_DISABLED = "the endpoint is disabled"
 
 ASK_AGAIN_NS = 10 * NS_PER_S
 """After so long, preferences that raised are asked again."""
+
+UNDECIDED_MAX_NS = 3600 * NS_PER_S
+"""A notification whose preferences have raised for so long is a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +42,24 @@ class Undeliverable:
 
 
 @dataclass(frozen=True, slots=True)
+class Undecided:
+    """Its preferences raised, and are to be asked again."""
+
+    reason: str
+
+
+class _Raised(Exception):
+    """Preferences raised; the text says which method, and what."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotBefore:
     """It is not to be sent before an instant."""
 
     instant_ns: int
 
     is_quiet: bool
-    """Whether that is the end of quiet hours; else it is scheduled, or preferences raised and are asked again then."""
+    """Whether that is the end of quiet hours; else it is scheduled, or what raised is asked again then."""
 
 
 class Readiness:
@@ -68,7 +83,7 @@ class Readiness:
         self._disabled = endpoints.disabled  # bound once: it is asked for every attempt
         self._preferences = preferences
 
-    def obstacle(self, command: SendNotification) -> Unwanted | Undeliverable | NotBefore | None:
+    def obstacle(self, command: SendNotification) -> Unwanted | Undeliverable | Undecided | NotBefore | None:
         """Return what keeps a command from being sent now; None: nothing."""
         if command.not_before is not None:
             due_ns = since_1970_ns(command.not_before) - self._system.epoch_ns
@@ -84,9 +99,9 @@ class Readiness:
         now_ns = self._system.now_ns
         try:
             wanted_at_ns = self._wanted_at_ns(self._preferences, command)
-        except BaseException as error:
-            logger.error("preferences raised on notification %r", command.notification_id, exc_info=failure(error))
-            return NotBefore(now_ns + ASK_AGAIN_NS, is_quiet=False)
+        except _Raised as error:
+            logger.error("preferences raised on notification %r", command.notification_id, exc_info=error.__cause__)
+            return Undecided(str(error))
         if wanted_at_ns is None:
             return Unwanted(SWITCHED_OFF)
         if wanted_at_ns > now_ns:
@@ -106,19 +121,23 @@ class Readiness:
             return True
         try:
             return self._wanted_at_ns(self._preferences, command) == self._system.now_ns
-        except BaseException as error:
-            failure(error)
+        except _Raised:
             return False  # it is requeued then, and `obstacle` asks again and logs what is raised
 
     def _wanted_at_ns(self, preferences: Preferences, command: SendNotification) -> int | None:
         """Return from when on its user wants a command, now or when quiet hours are over; None: it is switched off.
 
-        Raises whatever custom preferences raise.
+        Raises:
+            _Raised: custom preferences raise, or give no instant.
         """
-        user, channel = command.user, command.channel
-        if not preferences.is_enabled(user, channel):
-            return None
-        now_ns, epoch_ns = self._system.now_ns, self._system.epoch_ns
-        quiet_until = preferences.quiet_until(user, channel, utc(epoch_ns + now_ns))
-        # Quiet hours that have ended would defer it without end, at this instant.
-        return now_ns if quiet_until is None else max(now_ns, since_1970_ns(quiet_until) - epoch_ns)
+        user, channel, asked = command.user, command.channel, "is_enabled"
+        try:
+            if not preferences.is_enabled(user, channel):
+                return None
+            asked, now_ns, epoch_ns = "quiet_until", self._system.now_ns, self._system.epoch_ns
+            quiet_until = preferences.quiet_until(user, channel, utc(epoch_ns + now_ns))
+            # Quiet hours that have ended would defer it without end, at this instant.
+            return now_ns if quiet_until is None else max(now_ns, since_1970_ns(quiet_until) - epoch_ns)
+        except BaseException as error:
+            said = f"{type(preferences).__name__}.{asked} raised {described(failure(error))}"
+            raise _Raised(shortened(said)) from error

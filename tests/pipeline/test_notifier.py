@@ -251,6 +251,14 @@ class Awaited:
         raise NotImplementedError
 
 
+class AsyncPreferences(Preferences):
+    async def is_enabled(self, user_id, channel):
+        raise NotImplementedError
+
+    async def quiet_until(self, user_id, channel, at):
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("arguments", "problems"),
     [
@@ -259,6 +267,13 @@ class Awaited:
         ({"preferences": {}, "templates": {"a": "b"}}, ["preferences: wanted Preferences", "templates: wanted Templ"]),
         ({"notify": "pager", "on_event": []}, ["notify: wanted a function of the t", "on_event: wanted a function of"]),
         ({"on_event": trio.sleep}, ["on_event: wanted a plain function, as nothing awaits it, got an async one"]),
+        (
+            {"preferences": AsyncPreferences()},
+            [
+                f"preferences: wanted a plain function {name}, as nothing awaits it, got an async one"
+                for name in ("is_enabled", "quiet_until")
+            ],
+        ),
         ({"on_event": Awaited()}, ["on_event: wanted a plain function, as nothing awaits it, got an async one"]),
     ],
 )

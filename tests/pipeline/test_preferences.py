@@ -224,6 +224,39 @@ def test_preferences_that_raise_are_asked_again_and_no_actor_fails(method, caplo
     assert "ConnectionError: no database" in caplog.text
 
 
+@pytest.mark.parametrize("method", ["is_enabled", "quiet_until"])
+def test_preferences_that_raise_for_an_hour_make_a_dead_letter_and_an_alert_says_so_at_once(method):
+    def scenario(world: World) -> None:
+        world.open(Scripted(), preferences=Away(world, 0, 3606, method))
+        world.send(email("a"), email("critical", critical=True))
+        world.send(email("b"), at=7.0)  # its hour is not over when they are back
+        world.at(1.0, lambda: world.notes.append(world.alerts[:]))
+
+    world = on_both_clocks(scenario)
+    reason = f"Away.{method} raised ConnectionError: no database"
+    assert [f"Notifications on channel email wait for preferences: {reason}"] in world.notes
+    assert world.times(NotificationMovedToDeadLetter) == [3600.0]
+    assert world.reasons == [reason]
+    assert world.sent_ids() == ["critical", "b"]
+    assert world.pipeline.in_flight == 0
+
+
+def test_preferences_that_raise_now_and_then_make_no_dead_letter():
+    def scenario(world: World) -> None:
+        away = Away(world, 0, 3595, "is_enabled")
+        world.open(Scripted([Transient()]), preferences=away, email={"retry": {"initial_delay": 20.0}})
+        world.send(email("a"))
+
+        def gone_again() -> None:
+            away._until_ns = 4000 * S
+
+        world.at(3605.0, gone_again)
+
+    world = on_both_clocks(scenario)
+    assert world.letters == []
+    assert world.sent_ids() == ["a"]
+
+
 def test_preferences_that_raise_before_a_retry_and_are_back_only_when_it_is_expired():
     def scenario(world: World) -> None:
         world.open(Scripted([Transient()]), preferences=Away(world, 1, 3600, "is_enabled"))
