@@ -11,7 +11,7 @@ from actors.lint.findings import Finding, Rules, Said, said
 from actors.lint.retries import last_start
 from actors.lint.traffic import NEARLY, Traffic, failing, shortest_open_s, trips
 from actors.policies.resuming import Ceiling
-from actors.settings.distributions import mean, median, share_above
+from actors.settings.distribution_moments import mean, median, share_above
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, RetryConfig

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from actors.lint.findings import Finding, Rules, said
 from actors.lint.retries import floor_is_above_share, last_start
 from actors.lint.traffic import NEARLY, Traffic, as_written, excess, failing, growth, key_of, refusals, trips
-from actors.settings.distributions import limited_mean, mean, median, share_above
+from actors.settings.distribution_moments import limited_mean, mean, median, share_above
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, RateLimitConfig

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from actors.instants import ns
 from actors.lint.findings import Finding, Rules, Said, said
 from actors.lint.traffic import NEARLY, Failing, Traffic, failing, shortest_open_s
-from actors.settings.distributions import limited_mean, median
+from actors.settings.distribution_moments import limited_mean, median
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, RetryConfig

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from actors.formatting import plain_number
 from actors.lint.findings import Number, Said, duration, said
-from actors.settings.distributions import share_above
+from actors.settings.distribution_moments import share_above
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, RateLimitConfig

@@ -324,7 +324,13 @@ class Distribution(Settings):
             return lambda: draws[min(bisect(bounds, total * uniform()), last)]()
         if self.empirical is not None:
             return partial(random.choice, self._measured)
-        return _parametric(self).sampler(random)
+        return self._parametric.sampler(random)
+
+    @property
+    def _parametric(self) -> Uniform | Exponential | Normal | Lognormal | Gamma | Pareto:
+        given = self.uniform or self.exponential or self.normal or self.lognormal or self.gamma or self.pareto
+        assert given is not None  # exactly one key is given, and the other kinds have been asked for before
+        return given
 
     @property
     def measured(self) -> tuple[float, ...]:
@@ -337,69 +343,6 @@ class Component(Distribution):
 
     weight: PositiveNumber
     """How often it is chosen, against the weights of the others."""
-
-
-def _parametric(distribution: Distribution) -> Uniform | Exponential | Normal | Lognormal | Gamma | Pareto:
-    each = distribution
-    given = each.uniform or each.exponential or each.normal or each.lognormal or each.gamma or each.pareto
-    assert given is not None  # exactly one key is given, and the other kinds have been asked for before
-    return given
-
-
-def share_above(distribution: Distribution, seconds: float) -> float:
-    """Return P(X > `seconds`), between 0 and 1; a duration of exactly `seconds` is not above."""
-    if distribution.constant is not None:
-        return float(distribution.constant > seconds)
-    if distribution.mixture is not None:
-        return _weighted(distribution.mixture, [share_above(each, seconds) for each in distribution.mixture])
-    if distribution.empirical is not None:
-        return sum(value > seconds for value in distribution.measured) / len(distribution.measured)
-    return _parametric(distribution).share_above(seconds)
-
-
-def limited_mean(distribution: Distribution, limit: float) -> float:
-    """Return E[min(X, `limit`)] in seconds; `limit` is in seconds and more than 0."""
-    if distribution.constant is not None:
-        return min(distribution.constant, limit)
-    if distribution.mixture is not None:
-        return _weighted(distribution.mixture, [limited_mean(each, limit) for each in distribution.mixture])
-    if distribution.empirical is not None:
-        return math.fsum(min(value, limit) for value in distribution.measured) / len(distribution.measured)
-    return _parametric(distribution).limited_mean(limit)
-
-
-def mean(distribution: Distribution) -> float:
-    """Return the mean of the draws in seconds; finite for all, as a heavy tail ends at a hundred years."""
-    return limited_mean(distribution, LONGEST_S)
-
-
-def median(distribution: Distribution) -> float:
-    """Return the least duration in seconds that at most half of all exceed, to twelve digits."""
-    return quantile(distribution, 0.5)
-
-
-def quantile(distribution: Distribution, share: float) -> float:
-    """Return the least duration in seconds that at most all but this share exceed, to twelve digits.
-
-    `share` is more than 0 and less than 1; 0.99 for the 99th percentile.
-    """
-    more = 1.0 - share
-    low, high = 0.0, 1.0
-    if share_above(distribution, low) <= more:
-        return low
-    while share_above(distribution, high) > more:
-        low, high = high, 2.0 * high
-    while high - low > 1e-12 * high:
-        middle = (low + high) / 2.0
-        if not low < middle < high:
-            break
-        low, high = (middle, high) if share_above(distribution, middle) > more else (low, middle)
-    return high
-
-
-def _weighted(components: tuple[Component, ...], values: list[float]) -> float:
-    weights = [component.weight for component in components]
-    return math.fsum(weight * value for weight, value in zip(weights, values, strict=True)) / math.fsum(weights)
 
 
 def _read_durations(file: str) -> tuple[float, ...]:

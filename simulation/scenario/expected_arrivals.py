@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate, islice
 
 from actors.instants import ns, seconds
-from actors.settings.distributions import limited_mean
+from actors.settings.distribution_moments import limited_mean
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario, WorkloadEntry
 from simulation.scenario.arrivals import (
     HOURS_A_WEEK,

@@ -11,7 +11,7 @@ from actors.lint.findings import Finding, Rules, Said, said
 from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.settings.channel import PRIMARY, ChannelConfig
-from actors.settings.distributions import mean, share_above
+from actors.settings.distribution_moments import mean, share_above
 from actors.settings.faults import Change, FaultConfig
 from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.scenario.model import Scenario

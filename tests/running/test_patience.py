@@ -14,7 +14,8 @@ from hypothesis import given, strategies as st
 
 import simulation
 from actors.errors import ConfigurationError
-from actors.settings.distributions import Distribution, median, quantile, share_above
+from actors.settings.distribution_moments import median, quantile, share_above
+from actors.settings.distributions import Distribution
 from simulation.scenario import Scenario, load, parse
 from simulation.scenario.lint import lint_scenario
 from simulation.scenario.writing import write

@@ -8,7 +8,8 @@ from beside import tables
 from effort import sliced
 from hypothesis import given, strategies as st
 
-from actors.settings.distributions import Distribution, limited_mean, mean, median, share_above
+from actors.settings.distribution_moments import limited_mean, mean, median, share_above
+from actors.settings.distributions import Distribution
 
 SHAPES = tables(__file__)["shapes"]
 

@@ -13,7 +13,7 @@ from actors.policies.breaker.tripping import make_tripping
 from actors.policies.failing_endpoints import APART_SHARE, SPAN_SHARE
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
-from actors.settings.distributions import limited_mean
+from actors.settings.distribution_moments import limited_mean
 from simulation.experiments.explaining.evidence import Sentence
 from simulation.results.formatting import duration_text
 

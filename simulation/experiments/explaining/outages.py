@@ -23,7 +23,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.settings.channel import ChannelConfig
-from actors.settings.distributions import limited_mean
+from actors.settings.distribution_moments import limited_mean
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import FROM_FILE
 from simulation.experiments.explaining.evidence import By, Reach, marked

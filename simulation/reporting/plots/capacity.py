@@ -14,7 +14,7 @@ from actors.formatting import plain_number
 from actors.instants import seconds
 from actors.messages import NotificationChannel
 from actors.settings.channel import PRIMARY
-from actors.settings.distributions import mean
+from actors.settings.distribution_moments import mean
 from simulation.reporting.plots.naming import name_line
 from simulation.reporting.plots.source import Taken
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from actors.formatting import instant_text
 from actors.messages import NotificationChannel
-from actors.settings.distributions import quantile
+from actors.settings.distribution_moments import quantile
 from simulation.reporting.plots import findings
 from simulation.reporting.plots.bounds import bounds_of, draw_bounds
 from simulation.reporting.plots.canvas import say, size_in

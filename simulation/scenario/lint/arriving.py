@@ -10,7 +10,8 @@ from operator import mul
 from actors.instants import seconds
 from actors.lint.traffic import Traffic, most_under
 from actors.messages import NotificationChannel
-from actors.settings.distributions import Distribution, share_above
+from actors.settings.distribution_moments import share_above
+from actors.settings.distributions import Distribution
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_in_window
 from simulation.scenario.popularity import ZipfSpread, count_of, share_of_the_first

@@ -22,7 +22,7 @@ from actors.messages import NotificationChannel
 from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig, keys_of_provider
-from actors.settings.distributions import share_above
+from actors.settings.distribution_moments import share_above
 from actors.settings.hints import nearest
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import most_in_windows

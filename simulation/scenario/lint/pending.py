@@ -14,7 +14,7 @@ from actors.lint.findings import Finding, Rules, Said, said
 from actors.messages import NotificationChannel, Priority
 from actors.policies.admission import Admission
 from actors.settings.channel import ChannelConfig, NotifierConfig
-from actors.settings.distributions import limited_mean
+from actors.settings.distribution_moments import limited_mean
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario

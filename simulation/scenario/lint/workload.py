@@ -10,7 +10,8 @@ from actors.lint.findings import Finding, Rules
 from actors.lint.retries import ends_too_soon, expiry_rules
 from actors.lint.traffic import Traffic
 from actors.messages import NotificationChannel
-from actors.settings.distributions import Distribution, quantile, share_above
+from actors.settings.distribution_moments import quantile, share_above
+from actors.settings.distributions import Distribution
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.lint.arriving import way_from
 from simulation.scenario.popularity import count_of

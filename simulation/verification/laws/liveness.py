@@ -21,7 +21,7 @@ from actors.messages import (
 )
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig, RetryConfig
-from actors.settings.distributions import share_above
+from actors.settings.distribution_moments import share_above
 from actors.settings.faults import FaultConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, breaker_of, observes
 from simulation.verification.laws.steps import most_attempts
