@@ -57,38 +57,39 @@ _TRIED = {**FROM_FILE, "tried": True}
 """The context of a value that is only tried, for a hint: its problems come without hints of their own."""
 
 
-class NotEmpty:
-    """The marker of a list of at least one entry. (pydantic's own counts only those entries that are valid.)"""
+class AtMost:
+    """The marker of a list of at most so many entries, where each is compared with each other one.
 
-    text = "a list of at least one entry"
+    pydantic's own markers count only those entries that are valid.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.text = f"a list of at most {count:,} entries"
+        self._bound = {"maxItems": count}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_before_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(core), "minItems": 1}
+        return {**handler(core), **self._bound}
+
+    def _check(self, value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and len(value) > self._bound["maxItems"]:
+            raise wanted(self.text, f"{len(value):,}")
+        return value
+
+
+class NotEmpty(AtMost):
+    """The marker of a list of at least one entry."""
+
+    text = "a list of at least one entry"
+
+    def __init__(self) -> None:
+        self._bound = {"minItems": 1}
 
     def _check(self, value: Any) -> Any:
         if isinstance(value, (list, tuple)) and not value:
             raise wanted(self.text)
-        return value
-
-
-class AtMost:
-    """The marker of a list of at most so many entries, where each is looked at beside each other one."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_before_validator_function(self._check, handler(source))
-
-    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(core), "maxItems": self._count}
-
-    def _check(self, value: Any) -> Any:
-        if isinstance(value, (list, tuple)) and len(value) > self._count:
-            raise wanted(f"a list of at most {self._count:,} entries", f"{len(value):,}")
         return value
 
 
@@ -187,7 +188,13 @@ def _line(problem: ErrorDetails) -> str:
 
 def at_key(key: str, problem: PydanticCustomError, value: Any) -> ValidationError:
     """Return `problem` as one of the `value` of `key`, for a model validator that sees several keys to raise."""
-    return ValidationError.from_exception_data(key, [InitErrorDetails(type=problem, loc=(key,), input=value)])
+    return at_places([((key,), problem, value)])
+
+
+def at_places(problems: Iterable[tuple[tuple[str | int, ...], PydanticCustomError, Any]]) -> ValidationError:
+    """Return problems with their places and the values there."""
+    details = [InitErrorDetails(type=problem, loc=place, input=value) for place, problem, value in problems]
+    return ValidationError.from_exception_data("settings", details)
 
 
 def known_keys(model: type[BaseModel]) -> dict[str, Any]:
@@ -408,10 +415,7 @@ def _plain(
 
 
 def by_kind(kinds: Mapping[str, type[Settings]], default: str) -> WrapValidator:
-    """Return the validator that takes a mapping as the one of `kinds` that it names, or else as the default one.
-
-    So the problems of a mapping are those of one model alone, and not of all that it could have been.
-    """
+    """Return the validator that takes a mapping as the one of `kinds` that it names, and reports its problems alone."""
 
     def read(value: Any, _handler: Any, info: ValidationInfo) -> Any:
         if isinstance(value, tuple(kinds.values())):
@@ -427,10 +431,7 @@ def by_kind(kinds: Mapping[str, type[Settings]], default: str) -> WrapValidator:
 
 
 def plain_or(plain: Any, model: type[Settings]) -> WrapValidator:
-    """Return the validator that takes a mapping as `model`, and a number or text as a value of the type `plain`.
-
-    So the problems of a value are those of one of the two alone.
-    """
+    """Return the validator that takes a mapping as `model`, and a number or text as a value of the type `plain`."""
     adapter = TypeAdapter[Any](plain)
 
     def read(value: Any, _handler: Any, info: ValidationInfo) -> Any:

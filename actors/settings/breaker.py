@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import StrictBool, ValidationError, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic import StrictBool, model_validator
 
 from actors.messages import BreakerState
-from actors.settings.base import OneOf, Settings
+from actors.settings.base import OneOf, Settings, at_places
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -218,13 +217,7 @@ class CircuitBreakerConfig(Settings):
         if not self.enabled and "initial_state" in given and self.initial_state != "disabled":
             problems["enabled"] = "enabled: true with an initial_state other than disabled"
         if problems:
-            raise ValidationError.from_exception_data(
-                type(self).__name__,
-                [
-                    InitErrorDetails(type=wanted(text), loc=(key,), input=getattr(self, key))
-                    for key, text in problems.items()
-                ],
-            )
+            raise at_places(((key,), wanted(text), getattr(self, key)) for key, text in problems.items())
         return self
 
     @property

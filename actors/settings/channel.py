@@ -6,17 +6,15 @@ out takes the default written here. Models are frozen and refuse unknown keys.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic import Field, model_validator
 
 from actors.messages import NotificationChannel
 from actors.settings.accounts import AccountConfig
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, ConcurrencyLimitConfig, HedgingConfig
-from actors.settings.base import Settings
+from actors.settings.base import Settings, at_places
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.settings.bulkhead import BulkheadConfig, MaxInFlight, slots_of
 from actors.settings.distributions import Distribution
@@ -29,7 +27,7 @@ from actors.settings.quantities import (
     PositiveWholeNumber,
     Share,
     Text,
-    Wanted,
+    matching,
     wanted,
 )
 from actors.settings.rate_limit import QuotaConfig as QuotaConfig, RateLimitConfig as RateLimitConfig
@@ -46,22 +44,14 @@ def keys_of_provider(name: str) -> tuple[str, ...]:
     return () if name == PRIMARY else ("failover", name)
 
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-
-
-def _provider_name(value: Any, _unit_required: bool) -> str | None:
-    return value if isinstance(value, str) and _NAME.fullmatch(value) and value != PRIMARY else None
-
-
 ProviderName = Annotated[
     str,
-    Wanted(
+    matching(
         f"the name of a provider, of letters, digits, - and _, and other than {PRIMARY}",
-        _provider_name,
-        {"type": "string", "pattern": r"^[A-Za-z0-9_-]+$", "not": {"const": PRIMARY}},
+        r"[A-Za-z0-9_-]+",
+        but=PRIMARY,
     ),
 ]
-
 
 Discipline: TypeAlias = Literal["fifo", "critical_first", "processor_sharing"]
 
@@ -139,9 +129,8 @@ class ProviderConfig(Settings):
     @model_validator(mode="after")
     def _has_something_to_share(self) -> Self:
         if self.discipline != "fifo" and self.capacity is None:
-            raise wanted(
-                f"a capacity with the discipline {self.discipline}, without which it works on all at once", "none"
-            )
+            what = f"a capacity with the discipline {self.discipline}, without which it works on all at once"
+            raise wanted(what, "none")
         return self
 
 
@@ -188,11 +177,9 @@ class FailoverConfig(Settings):
 
     def differences(self) -> dict[str, Any]:
         """Return what is not as the channel has it; a key that is given as null means that there is none of it."""
+        given = {key: getattr(self, key) for key in ("provider", *self.model_fields_set)}
         needed = ("circuit_breaker", "timeout")
-        given = {key: getattr(self, key) for key in self.model_fields_set}
-        return {"provider": self.provider} | {
-            key: value for key, value in given.items() if value is not None or key not in needed
-        }
+        return {key: value for key, value in given.items() if value is not None or key not in needed}
 
 
 class FallbackConfig(Settings):
@@ -303,22 +290,19 @@ class ChannelConfig(Settings):
 
     def accounts_named(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield the paths at which it names accounts, with the names."""
-        for path, quota, provider in (
-            ((), self.quota, self.provider),
-            *((("failover", name), other.quota, other.provider) for name, other in self.failover.items()),
-        ):
-            if quota is not None and quota.account is not None:
-                yield (*path, "quota", "account"), quota.account
-            if provider.account is not None:
-                yield (*path, "provider", "account"), provider.account
+        providers: dict[tuple[str, ...], ChannelConfig | FailoverConfig] = {(): self}
+        providers |= {("failover", name): other for name, other in self.failover.items()}
+        for path, each in providers.items():
+            if each.quota is not None and each.quota.account is not None:
+                yield (*path, "quota", "account"), each.quota.account
+            if each.provider.account is not None:
+                yield (*path, "provider", "account"), each.provider.account
 
     def by_provider(self) -> dict[str, ChannelConfig]:
         """Return the settings that hold for each provider, by its name, in the order in which they are tried."""
         alone = self.model_copy(update={"failover": {}}) if self.failover else self
-        return {
-            PRIMARY: alone,
-            **{name: alone.model_copy(update=other.differences()) for name, other in self.failover.items()},
-        }
+        others = {name: alone.model_copy(update=other.differences()) for name, other in self.failover.items()}
+        return {PRIMARY: alone, **others}
 
 
 class DeadLettersConfig(Settings):
@@ -332,7 +316,6 @@ class DeadLettersConfig(Settings):
 
 
 KEEP_ALL_LETTERS = DeadLettersConfig()
-
 
 SUBSCRIBER_TIMEOUT = 60.0
 """Seconds that an async subscriber may take where nothing else is said."""
@@ -370,13 +353,13 @@ class NotifierConfig(Settings):
     def _names_accounts_that_there_are(self) -> Self:
         there = an_account_of(self.accounts)
         problems = [
-            InitErrorDetails(type=wanted(there, repr(name)), loc=("channels", channel, *path), input=name)
+            (("channels", channel, *path), wanted(there, repr(name)), name)
             for channel, config in self.channels.items()
             for path, name in config.accounts_named()
             if name not in self.accounts
         ]
         if problems:
-            raise ValidationError.from_exception_data("NotifierConfig", problems)
+            raise at_places(problems)
         return self
 
 

@@ -40,15 +40,10 @@ def read_numbers(path: Path, choose: Callable[[list[str]], int | None], what: st
     """Return the finite numbers of one column, each with the number of its line in the file.
 
     Blank lines are passed over. The first line is the header, unless the file has a single column and starts with a
-    number.
-
-    Args:
-        path: A UTF-8 file.
-        choose: Picks the column's index from the header; None when it is not there.
-        what: What `choose` looks for, to be said when it is not there.
+    number. `choose` picks the column's index from the header; where it returns None, the problem names `what`.
 
     Raises:
-        PydanticCustomError: The file cannot be read or has no such numbers; it says what was wanted, and where.
+        PydanticCustomError: the file cannot be read or has no such numbers; it says what was wanted, and where.
     """
     reader = csv.reader(bounded_lines(io.StringIO(_read.get()(path), newline="")))
     numbers: list[tuple[int, float]] = []
@@ -78,11 +73,7 @@ def read_numbers(path: Path, choose: Callable[[list[str]], int | None], what: st
 
 
 def bounded_lines(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a CSV file.
-
-    Raises:
-        csv.Error: one has more than COLUMNS_MAX columns.
-    """
+    """Yield the lines of a CSV file; one of more than COLUMNS_MAX columns raises a csv.Error."""
     for line in lines:
         if line.count(",") >= COLUMNS_MAX:
             raise csv.Error(f"more than {COLUMNS_MAX:,} columns")
@@ -90,11 +81,7 @@ def bounded_lines(lines: Iterable[str]) -> Iterator[str]:
 
 
 def read_file(path: Path) -> str:
-    """Return the text in a data file.
-
-    Raises:
-        PydanticCustomError: it cannot be read, is too long or not in UTF-8.
-    """
+    """Return the text in a data file, or raise the problem: it cannot be read, is too long or not in UTF-8."""
     try:
         content = read_whole(path, BYTES_MAX)
     except FileNotFoundError:

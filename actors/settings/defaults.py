@@ -37,12 +37,7 @@ NO_BOUNDS = Reach()
 def filled_in(channel: NotificationChannel, config: ChannelConfig, reaches: Mapping[str, Reach]) -> ChannelConfig:
     """Return the settings of a channel with the defaults that depend on the channel and on its transports.
 
-    Settings that are filled in already come back as they are.
-
-    Args:
-        channel: which channel they are of.
-        config: the settings as they were given.
-        reaches: those of its transports, by the name of the provider; one that is not there has no bound.
+    `reaches` are those of its transports, by the name of the provider; a transport that is not there has no bound.
     """
     changes: dict[str, Any] = {}
     others: dict[str, dict[str, Any]] = {name: {} for name in config.failover}
@@ -58,10 +53,7 @@ def filled_in(channel: NotificationChannel, config: ChannelConfig, reaches: Mapp
 
 
 def with_accounts(config: ChannelConfig, accounts: Mapping[str, AccountConfig]) -> ChannelConfig:
-    """Return the settings of a channel in which each quota that names an account says how much that is.
-
-    A name that there is no account of stays as it is.
-    """
+    """Return the settings of a channel in which each quota that names one of the accounts has its amount."""
     changes: dict[str, Any] = {}
     if (own := _filled(config.quota, accounts)) is not config.quota:
         changes["quota"] = own

@@ -32,17 +32,14 @@ M = TypeVar("M", bound=Settings)
 def load_settings(
     model: type[M], path: Path, *, context: Mapping[str, Any] | None = None, private: str | None = None
 ) -> M:
-    """Return the settings in a file; every quantity in it has its unit.
+    """Return the settings in a file of YAML, of which JSON is a part; every quantity in it has its unit.
 
-    Args:
-        model: of the settings.
-        path: of the file; JSON is YAML, too.
-        context: for the model's validators, beside that this is a file.
-        private: a key at the top, below which no key may be logged: a problem there has ``*`` in their place.
+    The `context` is for the model's validators. Below `private`, a key at the top, a problem has ``*`` in place of keys
+    that no log may have.
 
     Raises:
-        ConfigurationError: the file cannot be used. `problems` has one line for each thing that is wrong, in the order
-            of the file: ``file.yaml:8:7: users.ann.channels.email: wanted …, got …``.
+        ConfigurationError: the file cannot be used. Each problem has a line, in the order of the file:
+            ``file.yaml:8:7: users.ann.channels.email: wanted …, got …``.
     """
     return settings_of_tree(model, tree_of(text_of(path), str(path)), context=context, private=private)
 
@@ -59,11 +56,7 @@ def settings_of_tree(
 
 
 def tree_of(text: str, filename: str) -> Node:
-    """Return the tree of a file's text.
-
-    Raises:
-        ConfigurationError: it is no YAML; all that is wrong, with its place.
-    """
+    """Return the tree of a file's text, or raise a ConfigurationError with all that is wrong and its place."""
     try:
         return read(text, Place(filename, 1, 1))
     except Unreadable as unreadable:
@@ -71,11 +64,7 @@ def tree_of(text: str, filename: str) -> Node:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a file.
-
-    Raises:
-        ConfigurationError: it cannot be read, is too long or not in UTF-8.
-    """
+    """Return the text of a file, or raise a ConfigurationError: it cannot be read, is too long or not in UTF-8."""
     bytes_max = 4 * CHARACTERS_MAX
     try:
         content = read_whole(path, bytes_max)
@@ -93,9 +82,8 @@ def text_of(path: Path) -> str:
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8-sig", errors="replace")
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        raise ConfigurationError(
-            [f"{path}:{line}:{column}: wanted UTF-8 text, got the byte 0x{content[error.start]:02x}"]
-        ) from None
+        byte = f"0x{content[error.start]:02x}"
+        raise ConfigurationError([f"{path}:{line}:{column}: wanted UTF-8 text, got the byte {byte}"]) from None
 
 
 def _without_keys(problem: Problem, private: str | None) -> Problem:

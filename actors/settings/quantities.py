@@ -112,13 +112,10 @@ def _plain_number(value: Any) -> float | None:
 
 
 class Wanted:
-    """The marker of an annotated type: reads a value, and says what was wanted when it does not fit.
+    """The marker of an annotated type: reads a value, and says `text` was wanted when it does not fit.
 
-    Args:
-        text: What is wanted, for people.
-        read: Takes the value and whether a unit is required; returns what it means, or None when it does not fit.
-        schema: What may stand in a file, as JSON Schema.
-        write: The opposite of `read`: gives the value as it can stand in a file. None: it stands there as it is.
+    `read` takes the value and whether a unit is required; it returns None for a value that does not fit. `schema` is
+    the JSON Schema of the value in a file, and `write` turns it back into that form, where it is another.
     """
 
     def __init__(
@@ -134,9 +131,7 @@ class Wanted:
         self._write = write
 
     def _validate(self, value: Any, info: ValidationInfo) -> Any:
-        unit_required = (info.context or {}).get("units") == "required"
-        result = self._read(value, unit_required)
-        if result is None:
+        if (result := self._read(value, (info.context or {}).get("units") == "required")) is None:
             raise wanted(self.text)
         return result
 
@@ -210,12 +205,7 @@ def _share(text: str, accepts: Callable[[float], bool]) -> Wanted:
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Wanted:
-    """Return the marker of a whole number of at least `minimum`.
-
-    Args:
-        minimum: the lowest.
-        maximum: the highest, where each one of so many takes memory or time. None: what tables can hold.
-    """
+    """Return the marker of a whole number from `minimum` to `maximum`, or to the largest that tables can hold."""
 
     def read(value: Any, _unit_required: bool) -> int | None:
         if type(value) is int and value > (maximum or WHOLE_NUMBER_MAX):
@@ -224,6 +214,17 @@ def whole_number(minimum: int, maximum: int | None = None) -> Wanted:
 
     schema = {"type": "integer", "minimum": minimum} | ({} if maximum is None else {"maximum": maximum})
     return Wanted(f"a whole number of at least {minimum}", read, schema)
+
+
+def matching(text: str, pattern: str, *, but: str | None = None) -> Wanted:
+    """Return the marker of a text of ASCII that matches a pattern as a whole and is not `but`."""
+
+    def read(value: Any, _unit_required: bool) -> str | None:
+        fits = isinstance(value, str) and value != but and re.fullmatch(pattern, value, re.ASCII)
+        return value if fits else None
+
+    schema = {"type": "string", "pattern": f"^{pattern}$"} | ({} if but is None else {"not": {"const": but}})
+    return Wanted(text, read, schema)
 
 
 def number(minimum: float, *, exclusive: bool = False) -> Wanted:
@@ -263,14 +264,10 @@ DurationOr0 = Annotated[float, _duration("", lambda seconds: seconds >= 0, plain
 PositiveDuration = Annotated[float, _duration(" of more than 0", lambda seconds: seconds >= 1e-9)]
 """Seconds, at least a nanosecond."""
 
+_SIGNED_DURATION = {"type": "string", "pattern": f"^[+-]?{_DURATION_PATTERN}$"}
+
 SignedDuration = Annotated[
-    float,
-    Wanted(
-        "a duration such as 90s or -5m",
-        _signed_duration,
-        {"type": "string", "pattern": f"^[+-]?{_DURATION_PATTERN}$"},
-        write_duration,
-    ),
+    float, Wanted("a duration such as 90s or -5m", _signed_duration, _SIGNED_DURATION, write_duration)
 ]
 """Seconds, also less than 0."""
 
@@ -313,15 +310,9 @@ def _time_of_day(value: Any, _unit_required: bool) -> time | None:
         return None
 
 
-TimeOfDay = Annotated[
-    time,
-    Wanted(
-        "a time of day such as 22:00",
-        _time_of_day,
-        {"type": "string", "pattern": r"^([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"},
-        time.isoformat,
-    ),
-]
+_TIME_OF_DAY = {"type": "string", "pattern": r"^([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"}
+
+TimeOfDay = Annotated[time, Wanted("a time of day such as 22:00", _time_of_day, _TIME_OF_DAY, time.isoformat)]
 
 
 def _zone(value: Any, _unit_required: bool) -> str | None:

@@ -73,11 +73,10 @@ class RateLimitConfig(Settings):
 
     def _check_counts(self) -> None:
         """A window has no half of a notification to let through, and rounding would be another limit."""
+        what = f"a whole number in each window of a {self.kind} (kind: token_bucket takes any)"
         for rate in self.limits:
             if not float(rate.count).is_integer():
-                raise wanted(
-                    f"a whole number in each window of a {self.kind} (kind: token_bucket takes any)", write_rate(rate)
-                )
+                raise wanted(what, write_rate(rate))
 
     @staticmethod
     def _check_order(shorter: Rate, longer: Rate) -> None:

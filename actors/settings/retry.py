@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, StrictBool, ValidationError, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic import Field, StrictBool, model_validator
 
-from actors.settings.base import NotEmpty, Settings, by_kind
+from actors.settings.base import NotEmpty, Settings, at_places, by_kind
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -154,7 +153,6 @@ BudgetConfig: TypeAlias = (
     ShareBudgetConfig | GrpcBudgetConfig | EnvoyBudgetConfig | FinagleBudgetConfig | AwsBudgetConfig | TokenBudgetConfig
 )
 
-
 _BUDGETS: dict[str, type[Settings]] = {
     "share": ShareBudgetConfig,
     "finagle": FinagleBudgetConfig,
@@ -262,16 +260,15 @@ class RetryConfig(Settings):
         outcomes = [(("per_outcome", name), rule) for name, rule in self.per_outcome]
         reasons = [(("per_reason", reason), rule) for reason, rule in self.per_reason.items()]
         problems = [
-            InitErrorDetails(type=wanted(problem), loc=place, input=rule.model_dump(exclude_unset=True))
+            (place, wanted(problem), rule.model_dump(exclude_unset=True))
             for place, rule in outcomes + reasons
             if rule is not None and (problem := self.with_rule(rule)._problem())
         ]
         if problems:
-            raise ValidationError.from_exception_data("RetryConfig", problems)
+            raise at_places(problems)
         return self
 
     def _problem(self) -> str | None:
-        """Return what would have to be otherwise, or None."""
         own_shape = self.jitter in ("decorrelated", "soft")
         if own_shape and self.schedule is not None:
             return f"no schedule with jitter: {self.jitter}, which makes its own waits; try full, equal or proportional"

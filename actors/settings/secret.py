@@ -64,10 +64,9 @@ class Secret:
     def _read(cls, value: Any, info: ValidationInfo) -> Self:
         if isinstance(value, cls):
             return value
+        place = ""
         if isinstance(value, Mapping):
             place, value = _from_elsewhere(cls.wanted_text, value, str((info.context or {}).get("directory", "")))
-        else:
-            place = ""
         if not isinstance(value, str):
             raise wanted(cls.wanted_text, NOT_SHOWN)
         if not value.strip():
@@ -89,29 +88,16 @@ class Secret:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        name = {"type": "string"}
         elsewhere = [
-            {
-                "type": "object",
-                "properties": {key: {"type": "string"}},
-                "required": [key],
-                "additionalProperties": False,
-            }
+            {"type": "object", "properties": {key: name}, "required": [key], "additionalProperties": False}
             for key in ("env", "file")
         ]
         return {"anyOf": [{"type": "string", "pattern": r"\S", "writeOnly": True}, *elsewhere]}
 
 
 def _from_elsewhere(what: str, source: Mapping[Any, Any], directory: str) -> tuple[str, str]:
-    """Return where ``{env: NAME}`` or ``{file: path}`` says that a secret is, for people, and what is there.
-
-    Args:
-        what: what is wanted there.
-        source: such a mapping, perhaps.
-        directory: what the path of a file is relative to.
-
-    Raises:
-        PydanticCustomError: it is no such mapping, or there is no such variable or file.
-    """
+    """Return the place that ``{env: NAME}`` or ``{file: path}`` names, for people, and the secret there."""
     match dict(source):
         case {"env": str(name), **others} if not others:
             text = os.environ.get(name)
@@ -124,9 +110,8 @@ def _from_elsewhere(what: str, source: Mapping[Any, Any], directory: str) -> tup
                 text = read_whole(path, _LENGTH_MAX)[:_LENGTH_MAX].decode("utf-8-sig")
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "no UTF-8 text"
-                raise wanted(
-                    what, f"nothing: the file {path} cannot be read: {reason[:1].lower()}{reason[1:]}"
-                ) from None
+                reason = f"{reason[:1].lower()}{reason[1:]}"
+                raise wanted(what, f"nothing: the file {path} cannot be read: {reason}") from None
             return f"the file {path}", text.removesuffix("\n").removesuffix("\r")
         case _:
             raise wanted(what, "a mapping that is neither {env: NAME} nor {file: path}")

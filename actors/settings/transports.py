@@ -26,6 +26,7 @@ from actors.settings.quantities import (
     PositiveWholeNumber,
     Text,
     Wanted,
+    matching,
     wanted,
     whole_number,
 )
@@ -46,16 +47,9 @@ Connections = Annotated[int, whole_number(1, 10_000)]
 Port = Annotated[int, Wanted("a port between 1 and 65535", _port, {"type": "integer", "minimum": 1, "maximum": 65535})]
 
 
-def _matching(text: str, pattern: str) -> Wanted:
-    def read(value: Any, _unit_required: bool) -> str | None:
-        return value if isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) else None
+HeaderName = Annotated[str, matching("the name of a header", r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")]
 
-    return Wanted(text, read, {"type": "string", "pattern": f"^{pattern}$"})
-
-
-HeaderName = Annotated[str, _matching("the name of a header", r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")]
-
-CountryCode = Annotated[str, _matching("a country calling code such as '+49'", r"\+[1-9][0-9]{0,2}")]
+CountryCode = Annotated[str, matching("a country calling code such as '+49'", r"\+[1-9][0-9]{0,2}")]
 
 
 HOST_LENGTH_MAX, LABEL_LENGTH_MAX = 253, 63
@@ -299,7 +293,7 @@ class WebhookConfig(TargetSettings):
 class FcmConfig(HttpSettings):
     """A Firebase project, and the service account that sends for it. Its key file holds most of these settings."""
 
-    project_id: Annotated[str, _matching("the id of a project", r"[A-Za-z0-9:._-]+")]
+    project_id: Annotated[str, matching("the id of a project", r"[A-Za-z0-9:._-]+")]
 
     client_email: Text
     """The service account."""
@@ -320,11 +314,7 @@ class FcmConfig(HttpSettings):
 
     @classmethod
     def from_service_account(cls, path: Path, **settings: Any) -> Self:
-        """Return the settings that the key file of a service account holds, and these.
-
-        Raises:
-            ConfigurationError: it is no such file.
-        """
+        """Return the settings in the key file of a service account, and these; a ConfigurationError if it is none."""
         try:
             held = json.loads(read_whole(path, KEY_FILE_BYTES_MAX))
         except (OSError, ValueError, RecursionError):
@@ -341,7 +331,7 @@ class WebPushConfig(TargetSettings):
     vapid_key: Secret
     """The private key, whose public one the browsers subscribed with: in PEM, or its 32 bytes in base64url."""
 
-    subject: Annotated[str, _matching("a mailto: or https: URL", r"(mailto:[^\s@]+@[^\s@]+|https://\S+)")]
+    subject: Annotated[str, matching("a mailto: or https: URL", r"(mailto:[^\s@]+@[^\s@]+|https://\S+)")]
     """Where the people of a push service reach us."""
 
     ttl: Duration = 86400.0

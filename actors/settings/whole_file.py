@@ -14,12 +14,7 @@ PIPE_PATIENCE_S: Final = 5.0
 
 
 def check_is_file(path: Path) -> None:
-    """Check that a path is one of a regular file, which can be opened without a wait, and more than once.
-
-    Raises:
-        OSError: it is none.
-        ValueError: there is a NUL in the path.
-    """
+    """Raise an OSError unless a path is one of a regular file, which can be opened without a wait, more than once."""
     _check_mode(os.stat(path).st_mode)
 
 
@@ -33,12 +28,8 @@ def _check_mode(mode: int) -> None:
 def read_whole(path: Path, bytes_max: int) -> bytes:
     """Return what is in a file or a pipe, and not more than a byte more than `bytes_max`.
 
-    A pipe, such as a shell makes of ``<(…)``, is read until its writers have closed it. One that nobody writes to would
-    be waited for for ever when it is opened in the usual way; a device may have no end.
-
-    Args:
-        path: of the file.
-        bytes_max: at which reading stops; more than that is there when the result is longer.
+    A pipe, such as a shell makes of ``<(…)``, is read until its writers have closed it. Opened in the usual way, a pipe
+    that nobody writes to would never be ready; a device may have no end.
 
     Raises:
         OSError: there is none, it cannot be read, it is neither a file nor a pipe, or the pipe says nothing for

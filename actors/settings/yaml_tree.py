@@ -83,8 +83,6 @@ class ScalarNode:
 
 @dataclass(slots=True)
 class ListNode:
-    """A list."""
-
     place: Place
     items: list[Node] = field(default_factory=list)
 
@@ -110,12 +108,7 @@ class Unreadable(Exception):
 
 
 def read(text: str, place: Place) -> Node:
-    """Return the one document in `text`.
-
-    Args:
-        text: YAML.
-        place: Names the source; every place in the tree is this one with its own line and column, or exactly this
-            one when it has no lines (an override).
+    """Return the one document in `text`; each place in it is `place` with a line and a column, if that has lines.
 
     Raises:
         Unreadable: `text` is not a single well-formed document of bounded size.
@@ -142,13 +135,10 @@ def read(text: str, place: Place) -> Node:
 
 
 def composed(text: str) -> yaml.Node | None:
-    """Return PyYAML's node of the one document in a text, with where it ends, within the bounds of :func:`read`.
+    """Return PyYAML's node of the one document in a text, within the bounds of :func:`read`.
 
-    Aliases are not written out: a node may be in several places, and in itself.
-
-    Raises:
-        yaml.YAMLError: it is none.
-        OverflowError: an escape is beyond Unicode; and a ValueError, or a RecursionError.
+    Aliases are not written out: a node may be in several places, and in itself. A text that is no YAML raises a
+    YAMLError; an escape beyond Unicode raises an OverflowError, a ValueError, or a RecursionError.
     """
     composer = _Composer(text)
     try:
@@ -216,11 +206,7 @@ _CORE_RULES: list[tuple[re.Pattern[str], Callable[[str], int | float | bool | No
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:
-    """Return what an unquoted scalar means by the core rules of YAML 1.2.
-
-    Raises:
-        OverflowError: A whole number of more than 63 bits, which tables and JSON readers could not hold.
-    """
+    """Return the value of an unquoted scalar by the core rules of YAML 1.2; beyond 63 bits, an OverflowError."""
     return next((read(text) for pattern, read in _CORE_RULES if pattern.fullmatch(text)), text)
 
 
@@ -230,11 +216,7 @@ _TAGGED: dict[str, type | tuple[type, ...]] = {"null": type(None), "bool": bool,
 
 
 class _Composer(yaml.BaseLoader):
-    """PyYAML's composer without its resolver of scalars, and with bounds on the depth and on the values.
-
-    The values are counted as they are composed: to find out afterwards that there are too many would take PyYAML 20 µs
-    for each of them.
-    """
+    """PyYAML's composer without its resolver of scalars, and with bounds on the depth and, at once, on the values."""
 
     _depth = 0
     _values = 0
@@ -245,13 +227,13 @@ class _Composer(yaml.BaseLoader):
         return _CORE + ("seq" if kind is yaml.SequenceNode else "map")
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
-        if self._depth > DEPTH_MAX:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem=f"wanted at most {DEPTH_MAX} levels", problem_mark=mark)
+        problem = f"wanted at most {DEPTH_MAX} levels" if self._depth > DEPTH_MAX else ""
         self._values += not (index is None and isinstance(parent, yaml.MappingNode))  # a key is no value
         if self._values > VALUES_MAX:
+            problem = problem or f"too large: wanted at most {VALUES_MAX:,} values"
+        if problem:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem=f"too large: wanted at most {VALUES_MAX:,} values", problem_mark=mark)
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -285,8 +267,7 @@ class _Reading:
         self._only_core_tags(node, place, path, "seq" if isinstance(node, yaml.SequenceNode) else "map")
         inside = (*inside, id(node))
         if isinstance(node, yaml.SequenceNode):
-            items = [self.node(item, (*path, str(i)), inside) for i, item in enumerate(node.value)]
-            return ListNode(place, items)
+            return ListNode(place, [self.node(each, (*path, str(i)), inside) for i, each in enumerate(node.value)])
         assert isinstance(node, yaml.MappingNode)
         mapping = MappingNode(place)
         for key_node, value_node in node.value:
