@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import ConfigDict, Field, StrictBool, WrapValidator, model_validator
+from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, WrapValidator, model_validator
 
 from actors.messages import NotificationChannel
 from actors.settings.base import Settings, plain_or
@@ -225,6 +225,10 @@ class Crash(Settings):
     """Which one. ``channel`` is the actor that asks the provider: where there are several, those of `provider`."""
 
 
+def _crash(value: Any, _handler: Any, info: ValidationInfo) -> Any:
+    return value if value == "process" else Crash.model_validate(value, context=info.context)
+
+
 class Deploy(Settings):
     """All nodes of a fleet are stopped and started again, one after the other, as a rolling deploy does it."""
 
@@ -339,9 +343,7 @@ class FaultConfig(Settings):
     reorder: Reorder | None = None
     """Messages between actors that come late, and so out of order."""
 
-    crash: Annotated[Crash | Literal["process"], WrapValidator(lambda value, _, info: _crash(value, info))] | None = (
-        None
-    )
+    crash: Annotated[Crash | Literal["process"], WrapValidator(_crash)] | None = None
     """An actor raises at the window's start; or the whole process is gone then, whatever the `channel`, and all that is
     not in its store."""
 
@@ -427,7 +429,3 @@ _OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity", "speed"}
 
 NO_NODE_FAULT_KEYS = _OF_NO_HOST - {"crash", "partition"}
 """Those that cannot hit some nodes of a fleet and not others."""
-
-
-def _crash(value: Any, info: Any) -> Any:
-    return value if value == "process" else Crash.model_validate(value, context=info.context)

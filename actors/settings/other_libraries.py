@@ -108,7 +108,7 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
     """Return the readings of a word, and whether the words beside it have told its library apart."""
     rows = _rows(key, value, place)
     if not rows and (stem := UNIT_SUFFIX.fullmatch(plain(key))) is not None:
-        rows = [_in_unit(row, stem[2]) for row in _rows(stem[1], value, place) or _own_rows(stem[1], place)]
+        rows = _rows_in_unit(stem[1], stem[2], value, place)
     others = {name: each for name, each in place.beside.items() if plain(str(name)) != plain(key)}
     peer = place.peer or library_of(others)
     of_peer = [row for row in rows if row.peer == peer]
@@ -223,16 +223,13 @@ _EXAMPLE_BLOCK = re.compile(r"{|\w+\(")
 _PLAIN_SECONDS = re.compile(r"\bNs\b")
 
 
-def _own_rows(key: str, place: WordPlace) -> list[Word]:
-    """Return a row for a key of ours: where it stands here, or else where it stands at all."""
+def _rows_in_unit(key: str, unit: str, value: Any, place: WordPlace) -> list[Word]:
+    """Return the rows for a word, or for a key of ours, with a unit in it, as ``reset_timeout_ms``."""
     paths = sorted(place.own_paths(key), key=lambda path: len(place.path(path)[0]))
-    return [Word("many", key, "", path, "Ns", "", "1", "") for path in paths[:1]]
-
-
-def _in_unit(row: Word, unit: str) -> Word:
-    """Return a row for its word with the unit in it, as ``reset_timeout_ms``."""
-    ours = "Nms" if unit.startswith("m") else "Ns"
-    return row._replace(peer="a unit", value=DURATION_FORM.sub(ours, row.value))
+    own = [Word("many", key, "", path, "Ns", "", "1", "") for path in paths[:1]]
+    form = "Nms" if unit.startswith("m") else "Ns"
+    rows = _rows(key, value, place) or own
+    return [row._replace(peer="a unit", value=DURATION_FORM.sub(form, row.value)) for row in rows]
 
 
 def _read(written: str) -> Any:
@@ -293,15 +290,14 @@ class _Block:
     """
 
     def __init__(self, prefix: str, word: str, mapping: Mapping[str, Any], place: WordPlace, row: Word | None) -> None:
-        self.known = 0
-        self.unknown = 0
-        # By paths: what words bring along before and after what is given.
+        self.known = self.unknown = 0
+        # By paths: the settings that words bring along, before and after those given.
         self._fixed: dict[str, Any] = {}
         self._given: dict[str, Any] = {}
         self._further: dict[str, Any] = {}
         self._remarks: defaultdict[str, list[str]] = defaultdict(list)
         self._open: list[tuple[str, str]] = []
-        """The keys that words lead to without a value, and what to say of them if no other word gives one."""
+        """The keys that words lead to without a value, and the sentence if no other word gives one."""
         self._add(prefix, word, mapping, place, row, 0)
 
     def tree(self) -> dict[str, Any]:
@@ -342,12 +338,16 @@ class _Block:
             group="",
         )
         used = set[str]()
-        for key, value in sorted(mapping.items(), key=lambda item: not _takes_others(str(item[0]))):
+        made_of_others = [key for key in mapping if any("<" in row.value for row in by_word().get(plain(str(key)), ()))]
+        for key, value in ({key: mapping[key] for key in made_of_others} | mapping).items():
             name = str(key)[:KEY_MAX]
             if plain(name) in used:
                 continue
             value = _unwrapped(name, value, place)
-            if (inner := block_of(value)) is not None and depth < DEPTH_MAX and _leads(inner, place):
+            inner = block_of(value)
+            names = (str(each) for each, _ in islice(flat(inner or {}), KEYS_MAX))
+            leads = any(is_word(each) or place.own_paths(plain(each)) for each in names)
+            if inner is not None and leads and depth < DEPTH_MAX:
                 rows = _rows(name, inner, place)
                 if not any(row.at and not row.key for row in rows):
                     rows = [row for row in rows if row.key and not AMOUNT.search(row.value)]
@@ -385,11 +385,11 @@ class _Block:
             return set()
         good = next((each for each in readings if each.is_settled and each.row.value), None)
         if good is None or good.value is None:
-            self.known += not readings[0].row.key
-            self.unknown += bool(readings[0].row.key)
-            if readings[0].row.key:
-                self._open.append((readings[0].row.key, WordMeaning(name, value, place, readings).text))
+            if key := readings[0].row.key:
+                self.unknown += 1
+                self._open.append((key, WordMeaning(name, value, place, readings).text))
             else:
+                self.known += 1
                 self._remarks[f"leave * out: {readings[0].note}"].append(name)
             return set()
         self.known += 1
@@ -415,11 +415,6 @@ class _Block:
                 self._given[leaf] = each
 
 
-def _leads(mapping: Mapping[str, Any], place: WordPlace) -> bool:
-    names = (str(key) for key, _ in islice(flat(mapping), KEYS_MAX))
-    return any(is_word(name) or place.own_paths(plain(name)) for name in names)
-
-
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
         for key, each in value.items():
@@ -441,11 +436,6 @@ def _chosen(forms: list[str], value: Any) -> str:
 def _first_key(word: str) -> str:
     keys = [row.key.partition(".")[0] for row in by_word().get(plain(str(word)[:KEY_MAX]), ()) if row.key]
     return next((key for key in keys if key in MODULES), "")
-
-
-def _takes_others(key: str) -> bool:
-    """Tell whether a word's value is made of others beside it, which are then spoken for."""
-    return any("<" in row.value for row in by_word().get(plain(key), ()))
 
 
 NO_SUCH_KEY = "a key that there is"

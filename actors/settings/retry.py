@@ -315,37 +315,21 @@ class RetryConfig(Settings):
 def _by_formula(config: RetryConfig, attempt: int) -> float:
     initial, longest = config.initial_delay, config.max_delay
     match config.backoff:
-        case "constant":
-            return min(initial, longest)
         case "linear":
-            return _linear(initial, initial if config.increment is None else config.increment, longest, attempt)
+            increment = initial if config.increment is None else config.increment
+            return min(initial + increment * min(attempt - 1, 2**1000), longest)  # a larger number is no float
         case "fibonacci":
-            return _fibonacci(initial, longest, attempt)
-        case "exponential":
-            return _exponential(initial, config.backoff_multiplier, longest, attempt)
-
-
-def _linear(initial: float, increment: float, longest: float, attempt: int) -> float:
-    try:
-        return min(initial + increment * (attempt - 1), longest)
-    except OverflowError:  # An attempt beyond the floats.
-        return longest if increment else min(initial, longest)
-
-
-def _exponential(initial: float, multiplier: float, longest: float, attempt: int) -> float:
-    if multiplier == 1 or initial == 0:
-        return min(initial, longest)
-    try:
-        # A power of floats: it costs the same for any exponent, and says so when it leaves their range.
-        return min(initial * math.pow(multiplier, attempt - 1), longest)
-    except OverflowError:
-        return longest
-
-
-def _fibonacci(initial: float, longest: float, attempt: int) -> float:
-    term, following = 1.0, 1.0
-    for _ in range(attempt - 1 if initial else 0):
-        if initial * term >= longest:
-            break
-        term, following = following, term + following
-    return min(initial * term, longest)
+            term, following = 1.0, 1.0
+            for _ in range(attempt - 1 if initial else 0):
+                if initial * term >= longest:
+                    break
+                term, following = following, term + following
+            return min(initial * term, longest)
+        case "exponential" if initial and config.backoff_multiplier > 1:
+            try:
+                # A power of floats: it costs the same for any exponent, and says so when it leaves their range.
+                return min(initial * math.pow(config.backoff_multiplier, attempt - 1), longest)
+            except OverflowError:
+                return longest
+        case _:
+            return min(initial, longest)

@@ -9,13 +9,12 @@ import json
 import re
 import socket
 from base64 import b64decode
-from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, StrictBool, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
 
 from actors.errors import ConfigurationError
 from actors.settings.base import NotEmpty, Settings, at_key, validated
@@ -175,21 +174,18 @@ def _url(value: Any, _unit_required: bool) -> str | None:
     return value if host and is_private and (":" in host or problem_of_host(host) is None) else None
 
 
-def _api_url(value: Any, _unit_required: bool) -> str | None:
-    url = _url(value, _unit_required)
-    return None if url is None else url.rstrip("/")
+CallbackUrl = Annotated[
+    str,
+    Wanted(
+        "a URL such as https://api.example.com, and https unless it is on this machine",
+        _url,
+        {"type": "string", "pattern": r"^https?://\S+$"},
+    ),
+]
+"""A URL that stays as it is: a slash at its end, an empty query and a fragment mean something to its server."""
 
-
-def _wanted_url(read: Callable[[Any, bool], str | None]) -> Wanted:
-    text = "a URL such as https://api.example.com, and https unless it is on this machine"
-    return Wanted(text, read, {"type": "string", "pattern": r"^https?://\S+$"})
-
-
-ApiUrl = Annotated[str, _wanted_url(_api_url)]
-"""What paths are added to."""
-
-CallbackUrl = Annotated[str, _wanted_url(_url)]
-"""What stays as it is: a slash at its end, an empty query and a fragment mean something to whoever serves it."""
+ApiUrl = Annotated[CallbackUrl, AfterValidator(lambda url: url.rstrip("/"))]
+"""A URL that paths are added to."""
 
 
 class TwilioConfig(HttpSettings):
