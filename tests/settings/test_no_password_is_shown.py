@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from beside import tables
 from hypothesis import example, given, strategies as st
 
 from actors.errors import ConfigurationError, StoreError
@@ -18,6 +19,8 @@ from actors.settings.channel import NotifierConfig
 from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.store import PostgresStore
 
+TABLES = tables(__file__)
+
 DSN = "postgresql://shop:hunter2@db.example.com/shop"
 REST = """
 listen: 127.0.0.1:8080
@@ -27,26 +30,7 @@ tokens:
 """
 
 
-@pytest.mark.parametrize(
-    "store",
-    [
-        DSN,
-        "host=db password=hunter2",
-        "host=db password='hunter2",
-        f"[{DSN}]",
-        f"{{sqlite: {DSN}}}",
-        "{sqlite: host=db password=hunter2}",
-        f"{{postgress: {DSN}}}",
-        f"{{{DSN}: 1}}",
-        f"{{postgres: [{DSN}]}}",
-        f"{{postgres: {{env: {DSN}}}}}",
-        f"{{postgres: {{file: {DSN}}}}}",
-        f"{{postgres: {DSN}, lease: {DSN}}}",
-        f"{{postgres: {DSN}, node: [{DSN}]}}",
-        f"{{postgres: {DSN}, keep_audit: {{a: {DSN}}}}}",
-        f"postgresql://shop:{'x' * 300}hunter2@db/shop",
-    ],
-)
+@pytest.mark.parametrize("store", TABLES["stores"])
 def test_point_10_settings_with_a_dsn_at_the_wrong_place_do_not_show_its_password(tmp_path: Path, store: str) -> None:
     file = tmp_path / "service.yaml"
     file.write_text(f"store: {store}{REST}", encoding="utf-8")
@@ -64,25 +48,7 @@ def test_point_10_nor_do_settings_from_a_mapping() -> None:
     assert "got 'postgresql://shop:**********@db.example.com/shop'" in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    "dsn",
-    [
-        "postgresql//shop:hunter2@db/shop",
-        "postgresql://shop:hunter2@x@localhost:1/shop",
-        "postgresql://shop:x@hunter2@localhost:1/shop",
-        "postgresql://shop:x/hunter2@localhost:1/shop",
-        "postgresql://shop:hunter2/x@localhost:1/shop",
-        "postgresql://shop:hunter2%2@localhost:1/shop",
-        "postgresql://hunter2@@localhost:1/shop",
-        "postgresql://shop:hunter2@[::1/shop",
-        "host=localhost port=1 password=x hunter2",
-        "host=localhost port=1 password='hunter2",
-        "host=localhost port=hunter2",
-        "postgresql://shop:hunter2@localhost:1/shop",
-        "postgresql://shop@localhost:1/shop?password=hunter2",
-        "host=/nonexistent password=hunter2",
-    ],
-)
+@pytest.mark.parametrize("dsn", TABLES["unusable_dsns"])
 def test_point_10_a_dsn_that_cannot_be_used_is_not_shown(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
 

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from beside import tables
 from shipped import SCENARIOS
 
 from simulation.scenario import parse
@@ -33,32 +34,11 @@ def offered(typed, at=None, text=TEXT):
     return {each["text"]: each["insert"] for each in answer["offered"]}
 
 
-@pytest.mark.parametrize(
-    ("typed", "at", "some", "none"),
-    [
-        ("", "name: an-example", {"seed", "expect", "name"}, {"channels", "max_attempts"}),
-        ("    retry: {max_attempts: 5, init", "    retry: {max_attempts: 5, }", {"initial_delay"}, {"max_attempts"}),
-        ("      wind", "      when_open: wait", {"window"}, {"timeout"}),
-        ("      when_open: ", "      when_open: wait", {"wait", "fail"}, {"timeout"}),
-        ("    retry: {jitter: ", "    retry: {max_attempts: 5, }", {"full", "none"}, {"max_attempts"}),
-        ("  - {channel: email, at: 2m, ", "  - {channel: email, at: 2m, for: 3m, ", {"for", "failure_rate"}, {"at"}),
-        ("  - {channel: [ema", "  - {channel: email, at: 2m, for: 3m, outage: true}", {"email"}, {"sms", "at"}),
-        ("  - ", "  - {channel: email, arrivals: {poisson: 2/s}}", {"channel", "event", "arrivals"}, {"outage"}),
-        ("  em", "  email:", {"email"}, {"sms"}),
-        ("  sms:\n    ", "  email:", {"quota", "timeout"}, {"email", "retry"}),
-        (
-            "  - {channel: email, arrivals: {po",
-            "  - {channel: email, arrivals: {poisson: 2/s}}",
-            {"poisson"},
-            {"channel"},
-        ),
-        ("      enabled: ", "      when_open: wait", {"true", "false"}, {"timeout"}),
-    ],
-)
+@pytest.mark.parametrize(("typed", "at", "some", "none"), tables(__file__)["offered"])
 def test_what_is_offered_belongs_there(typed, at, some, none):
     found = offered(typed, at)
-    assert some <= set(found)
-    assert not none & set(found)
+    assert set(some) <= set(found)
+    assert not set(none) & set(found)
 
 
 def test_a_key_comes_with_its_colon_unless_it_has_one():
