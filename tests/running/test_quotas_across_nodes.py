@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from beside import tables
 from effort import examples
 from hypothesis import given, settings, strategies as st
 
@@ -168,23 +169,7 @@ def test_only_a_bucket_can_be_divided():
     ]
 
 
-@pytest.mark.parametrize(
-    ("channel", "nodes", "said"),
-    [
-        ("quota: {rate: 50/s, kind: token_bucket, across: nodes}", "{count: 12}", []),
-        ("quota: {rate: 50/s, kind: token_bucket, across: nodes}", "1",
-         ["channels.email.quota.across: nodes, and there is one alone: it has all of it"]),
-        ("quota: {rate: 50/s, kind: token_bucket, burst: 5, across: nodes}", "12",
-         ["channels.email.quota: a burst of 5 is less than the 12 nodes, each of which needs 1: up to 12 go at once"]),
-        ("quota: {rate: 4/s}", "12", []),
-        ("quota: {rate: 4/s}", "5",
-         ["channels.email.quota.rate: 4/s at each of 5 nodes is below the 40/s that arrive: the queues grow by 20/s"]),
-        ("rate_limit: {max_per_minute: 60}", "4",
-         ["channels.email.rate_limit.max_per_minute: 60 for each user is counted by each of 4 nodes: one user may get "
-          "up to 4/s (with routing: by_user it holds as it is)"]),
-        ("rate_limit: {max_per_minute: 60}", "{count: 4, routing: by_user}", []),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("channel", "nodes", "said"), tables(__file__)["linted"])
 def test_the_linter_says_what_nodes_come_to(channel, nodes, said):
     of = parse(
         f"duration: 10m\nnodes: {nodes}\nchannels: {{email: {{{channel}}}}}\n"

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from beside import tables
 from hypothesis import given, strategies as st
 
 import simulation
@@ -125,24 +126,7 @@ def test_a_run_follows_its_stages() -> None:
     assert result.notifications["requested_at_s"].median() == pytest.approx(300, abs=15)
 
 
-@pytest.mark.parametrize(
-    ("stages", "problem"),
-    [
-        ("[]", "arrivals.stages: wanted a list of at least one entry"),
-        ("[{to: 5/s}]", "arrivals.stages.0.over: wanted a duration such as 80ms"),
-        ("[{over: 5s}]", "arrivals.stages.0.to: wanted a rate such as 20/s, 100/min or 0/s, got nothing"),
-        (
-            "[{to: 5, over: 5s}]",
-            "arrivals.stages.0.to: wanted a rate such as 20/s, 100/min or 0/s "
-            "(5 is 5/s if it is for each second, 5/min if for each minute), got 5",
-        ),
-        ("[{hold: 0s}]", "arrivals.stages.0.hold: wanted a duration of more than 0"),
-        ("[{hold: 5s, to: 5/s}]", "arrivals.stages.0: wanted either hold, or to and over, got both"),
-        ("[{to: 1/s, over: 1s}, 5s]", "arrivals.stages.1: wanted a stage such as {to: 100/s, over: 10m} or {hold: 1h}"),
-        ("[{to: 1/s, ovr: 1s}]", "arrivals.stages.0.ovr: unknown key; did you mean over?"),
-        ("[{to: -1/s, over: 1s}]", "arrivals.stages.0.to: wanted a rate such as 20/s"),
-    ],
-)
+@pytest.mark.parametrize(("stages", "problem"), tables(__file__)["no_stages"])
 def test_what_is_no_stage_is_said(stages: str, problem: str) -> None:
     assert problem in problems(f"stages: {stages}")
 

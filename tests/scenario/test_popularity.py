@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from beside import tables
 from hypothesis import given, strategies as st
 
 import simulation
@@ -154,20 +155,7 @@ def test_a_fault_names_a_host_that_there_is() -> None:
 
 
 @pytest.mark.parametrize("key", ["users", "hosts"])
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        ("many", "wanted a whole number of at least 1, got 'many'"),
-        ("[5]", "wanted a whole number of at least 1, or a mapping such as {count: 10000, zipf: 1.1}, got"),
-        ("0", "wanted a whole number of at least 1, got 0"),
-        ("1.5", "wanted a whole number of at least 1, got 1.5"),
-        ("{count: 5}", ".zipf: wanted a number of at least 0, got nothing"),
-        ("{count: 0, zipf: 1}", ".count: wanted a whole number of at least 1, got 0"),
-        ("{count: 5, zipf: -1}", ".zipf: wanted a number of at least 0, got -1"),
-        ("{count: 5, zip: 1}", ".zip: unknown key; did you mean zipf?"),
-        ("{count: 1000001, zipf: 1}", ".count: wanted a whole number from 1 to 1,000,000, got 1000001"),
-    ],
-)
+@pytest.mark.parametrize(("value", "problem"), tables(__file__)["no_spreads"])
 def test_what_is_no_spread_is_said(key: str, value: str, problem: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         of(f"arrivals: {{constant: 1/s}}, {key}: {value}")
