@@ -48,7 +48,7 @@ UNIT_SUFFIX = re.compile(r"(.+?)(?:in)?(milliseconds|millis|ms|seconds|secs|sec)
 """A word with its unit in it, without its capitals and underscores."""
 
 AMOUNT = re.compile(
-    r"(?<!\w)N/<(?P<period>\w+) (?P<each>ms|s)>|<(?P<sum>[\w+*/(),.-]+)(?: (?P<of>ms|s|%))?>"
+    r"(?<!\w)N/<(?P<period>\w+) (?P<each>ms|s)>|<(?P<sum>[\w+*/(),.-]+)(?: (?P<of>ms|s|%)(?: over (?P<over>\w+))?)?>"
     r"|(?<!\w)(?P<hundred>100)?N(?P<more>\+1)?(?P<unit>%|ms|s|/s|/min)?(?!\w)"
 )
 
@@ -138,6 +138,9 @@ def _seconds(name: str) -> float:
     return next(seconds for names, seconds in _SECONDS.items() if re.fullmatch(names, name, _ANY_CASE))
 
 
+_FIRST_N = re.compile(r"\[([^]]*)\]:N")
+
+
 def words_in(form: str) -> set[str]:
     """Return the words beside its own whose values a form of the table takes."""
     found = {match["period"] for match in AMOUNT.finditer(form) if match["period"]}
@@ -156,6 +159,8 @@ def filled(form: str, value: Any, others: Mapping[str, Any], *, plain_ms: bool =
     if form.startswith("[") and isinstance(value, (list, tuple)):
         each = [filled(form[1:-1], one, others, plain_ms=plain_ms) for one in value[:LIST_MAX]]
         return None if None in each else f"[{', '.join(map(str, each))}]"
+    if (number := foreign_number(value)) is not None:
+        form = _FIRST_N.sub(lambda match: f"[{', '.join(match[1].split(', ')[: int(number)])}]", form)
     written = [_amount(match, value, others, plain_ms) for match in AMOUNT.finditer(form)]
     if any(each is None for each in written):
         return None
@@ -165,7 +170,7 @@ def filled(form: str, value: Any, others: Mapping[str, Any], *, plain_ms: bool =
 
 def _amount(match: re.Match[str], value: Any, others: Mapping[str, Any], plain_ms: bool) -> str | None:
     if match["sum"]:
-        return _computed(match["sum"], match["of"] or "", value, others)
+        return _computed(match["sum"], match["of"] or "", value, others, parse_duration(match["over"] or "0s") or 0)
     number, unit = foreign_number(value), match["unit"]
     if unit in ("ms", "s"):
         if isinstance(value, str) and parse_duration(value, unit_required=True) is not None:
@@ -194,11 +199,15 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
 }
 
 
-def _computed(form: str, unit: str, value: Any, others: Mapping[str, Any]) -> str | None:
-    """Return what a form of the table such as ``(max+min)/2`` comes to; None where a part of it is no number."""
+def _computed(form: str, unit: str, value: Any, others: Mapping[str, Any], over: float) -> str | None:
+    """Return the result of a form of the table such as ``(max+min)/2``; None where a part of it is no number.
+
+    It is ``null`` for a duration of no more than `over`.
+    """
     with_units = False
 
     def number_of(name: str) -> float:
@@ -213,15 +222,18 @@ def _computed(form: str, unit: str, value: Any, others: Mapping[str, Any]) -> st
         if isinstance(node, ast.BinOp):
             return _OPERATORS[type(node.op)](result_of(node.left), result_of(node.right))
         if isinstance(node, ast.Call):
-            return min(map(result_of, node.args))
+            return (max if ast.unparse(node.func) == "max" else min)(map(result_of, node.args))
         return number_of(node.id) if isinstance(node, ast.Name) else float(ast.literal_eval(node))
 
     try:
         result = result_of(ast.parse(form, mode="eval").body)
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):
+        return None
+    if not math.isfinite(result):
         return None
     if unit in ("ms", "s"):
-        return write_duration(round(result * (0.001 if unit == "ms" and not with_units else 1), 9))
+        seconds = round(result * (0.001 if unit == "ms" and not with_units else 1), 3 if over else 9)
+        return write_duration(seconds) if seconds > over or not over else "null"
     return write_number(round(100 * result, 6)) + "%" if unit else write_number(result)
 
 

@@ -74,8 +74,8 @@ def said_otherwise(key: str, value: Any, wants: str) -> str:
         return "".join(forms)
     if wants.startswith("a rate"):
         return f"{forms[0]} if it is for each second, {forms[1]} if for each minute"
-    libraries = {unit: f" (as in {', '.join(names)})" if names else "" for unit, names in units_of(key).items()}
-    return either(forms[0] + libraries["ms"], forms[1] + libraries["s"])
+    libraries = units_of(key)
+    return either(forms[0], forms[1], libraries["ms"], libraries["s"])
 
 
 _SHOWN_MAX = 200
@@ -90,7 +90,7 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
     found: list[tuple[bool, str, str]] = []
     for path in place.own_paths(plain(key)):
         group, _, name = path.rpartition(".")
-        if group == place.module:
+        if group == place.module and (name in place.known or group in PLACES):
             continue
         wants = place.refused(path, value)
         shown = "" if value is None else flow(value) if wants is None else said_otherwise(name, value, wants)

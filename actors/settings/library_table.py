@@ -131,6 +131,10 @@ def is_like(given: Any, wanted: str) -> bool:
         return (given is None) == (wanted == "null")
     if wanted == "list":
         return isinstance(given, (list, tuple))
+    if wanted[:1] in ("~", "!"):
+        parts = given if isinstance(given, (list, tuple)) else given.split(",") if isinstance(given, str) else ()
+        names = {_last(each) for each in parts}
+        return bool(names) and (wanted[0] == "!") == names.isdisjoint(map(plain, wanted[1:].split("/")))
     if wanted == "percent":
         return isinstance(given, str) and "%" in given and parse_share(given) is not None
     number = foreign_number(given)
@@ -140,10 +144,15 @@ def is_like(given: Any, wanted: str) -> bool:
         return foreign_duration(given) is not None
     if number is not None and (other := foreign_number(wanted)) is not None:
         return number == other
-    text = str(given)[:KEY_MAX]
-    if isinstance(given, (Mapping, list, tuple)) or (text.startswith("-") != wanted.startswith("-")):
+    if isinstance(given, (list, tuple)) and len(given) == 1:
+        given = given[0]
+    if isinstance(given, (Mapping, list, tuple)) or (str(given).startswith("-") != wanted.startswith("-")):
         return False
-    return plain(text.rpartition(".")[2]) == plain(wanted)
+    return _last(given) == plain(wanted)
+
+
+def _last(given: Any) -> str:
+    return plain(str(given)[:KEY_MAX].rpartition(".")[2])
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from copy import deepcopy
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ MODULES = {
 PLACES = {"workload": "in an entry of the workload", "faults": "in a fault", "scenario": "at the top of the file"}
 """Where a key stands that is not one of a channel."""
 
+_FIRST = re.compile(r"{|\w+")
 _GOES_ON = re.compile(r"(?:which|whose|where|how|with|for|of|or|after|below|since|beside|over|such|as|so)\b")
 """Words with which a note goes on with the sentence that says the key."""
 
@@ -71,17 +73,22 @@ class WordPlace(NamedTuple):
 
     def path(self, key: str) -> tuple[str, str]:
         """Return a key as it is written where the word stands, and where it belongs if that is elsewhere."""
-        parts, module = key.split("."), self.origin or self.module
+        parts = key.split(".")
         for number, part in enumerate(parts):
-            if part in self.known and (number == 0 or module in MODULES.get(parts[0], "").split()) and not self.group:
+            if part in self.known and (number == 0 or self._is_in(parts[0])) and not self.group:
                 return ".".join(parts[number:]), ""
         if parts[0] in PLACES:
             return ".".join(parts[1:]), f" {PLACES[parts[0]]}"
-        return key, "" if module == "expect" else " of the channel"
+        return key, "" if (self.origin or self.module) == "expect" else " of the channel"
+
+    def _is_in(self, group: str) -> bool:
+        """Tell whether the settings there are of this group; those of a quota have an account."""
+        is_quota = group != "quota" or "account" in self.known
+        return (self.origin or self.module) in MODULES.get(group, "").split() and is_quota
 
     def tree_text(self, tree: Mapping[str, Any]) -> str:
         """Return settings from the channel on as they are written where the word stands."""
-        module, parts, elsewhere = self.origin or self.module, [], []
+        parts, elsewhere = [], []
         for key, value in tree.items():
             if key == self.group:
                 parts.append(flow(value))
@@ -89,7 +96,7 @@ class WordPlace(NamedTuple):
                 elsewhere.append(f"{flow(value)[1:-1]} {PLACES[key]}")
             elif key in self.known and not self.group:
                 parts.append(f"{key}: {flow(value)}")
-            elif module in MODULES.get(key, "").split() and isinstance(value, dict) and not self.group:
+            elif self._is_in(key) and isinstance(value, dict) and not self.group:
                 parts.append(flow(value)[1:-1])
             else:
                 elsewhere.append(f"{key}: {flow(value)} of the channel")
@@ -127,20 +134,21 @@ class Reading(NamedTuple):
         )
         return mine == its and (not other.also or not self.also or other.also == self.also)
 
-    def text(self, place: WordPlace, *, as_in: bool) -> str:
+    def text(self, place: WordPlace) -> str:
         """Return what comes after ``word is``."""
-        row, named = self.row, _as_in(self.libraries) if as_in else ""
-        if not row.key:
-            return f"leave it out: {self.note}{named}"
+        row = self.row
         path, elsewhere = place.path(row.key)
         if self.wanted is not None:
-            return f"{path}{elsewhere}, which takes {self.wanted}{named}"
-        after = ", which counts the first attempt too" if "N+1" in row.value else ""
-        after += with_also(self.also, row, place) + remark(row, self.note, is_short=not self.also) + named
+            return f"{path}{elsewhere}, which takes {self.wanted}"
+        after = ""
+        if "N+1" in row.value:
+            after = f"{'; max_attempts' if row.value.startswith('{') else ', which'} counts the first attempt too"
+        also = {} if place.group and self.tree else self.also
+        after += with_also(also, row, place) + remark(row, self.note, is_short=not also)
         if self.value is None:
             return f"{path}{elsewhere}{after}"
         if place.group or (self.value.startswith("{") and "." not in row.key):
-            return f"{place.tree_text(self.tree)}{after}"
+            return f"{place.tree_text(grown(self.tree, self.also if place.group else {}))}{after}"
         if self.milliseconds is not None:
             return f"{path}{elsewhere}: {either(self.milliseconds, self.value)}{after}"
         return f"{path}: {self.value}{elsewhere}{after}"
@@ -185,17 +193,22 @@ class WordMeaning(NamedTuple):
 
     @property
     def text(self) -> str:
-        as_in = len(self.readings) > 1 or self.is_told_apart or bool(self.place.group)
+        is_named = len(self.readings) > 1 or self.is_told_apart or bool(self.place.group)
         texts, has_head = [], False
         for reading in self.readings:
-            row, head = reading.row, ""
+            row, whose = reading.row, owners(reading.libraries, self.word) if is_named else ""
+            if not row.key:
+                texts.append(f"leave {whose + self.word if whose else 'it'} out: {reading.note}")
+                continue
+            word, text = self.word, reading.text(self.place)
             if reading.is_example:
-                head = f"for example {self.word}: {row.example} is "
-            elif row.key and not has_head:
-                has_head = True
+                word = f"for example {whose}{word}: {row.example}"
+            else:
                 shown = reading.value is not None and self.given is not NO_VALUE
-                head = f"{self.word}: {flow(self.given)} is " if shown else f"{self.word} is "
-            texts.append(head + reading.text(self.place, as_in=as_in))
+                word = f"{whose}{word}: {flow(self.given)}" if shown else f"{whose}{word}"
+                word, has_head = whose.strip() if has_head else word, True
+            here = " here" * (_FIRST.findall(text)[0].lower() in ("{", self.word.lower()))
+            texts.append(f"{word} is{here} {text}" if word else text)
         return "; ".join(["; or ".join(texts), *self.remarks])
 
 
@@ -235,8 +248,9 @@ class BlockMeaning(NamedTuple):
             if top not in PLACES and (problem := self.place.refused(top, part))
         ]
         said = [self.note] * bool(self.note) + [*self.remarks, *problems]
-        head = f"{self.word} is {self.place.tree_text(self.tree)}" if self.tree else "leave it out"
-        return "; ".join([head + _as_in((self.library,)), *dict.fromkeys(said)])
+        word = owners((self.library,), self.word) + self.word
+        head = f"{word} is here {self.place.tree_text(self.tree)}" if self.tree else f"leave {word} out"
+        return "; ".join([head, *dict.fromkeys(said)])
 
 
 Meaning = WordMeaning | BlockMeaning
@@ -248,18 +262,19 @@ NO_NAMES = ("many", "a unit")
 """What stands for a library in the table and is none."""
 
 
-def either(milliseconds: str, seconds: str) -> str:
-    """Return the two values that a plain number of an unknown unit may be."""
-    return f"{milliseconds} if milliseconds were meant, {seconds} if seconds"
+def either(milliseconds: str, seconds: str, ms_of: Collection[str] = (), s_of: Collection[str] = ()) -> str:
+    """Return the two values that a plain number of an unknown unit may be; `ms_of` and `s_of` are libraries."""
+    return f"{milliseconds} if {owners(ms_of)}milliseconds were meant, {seconds} if {owners(s_of)}seconds"
 
 
 def remark(row: Word, note: str, *, is_short: bool = True) -> str:
     """Return a note as it goes on after the key and the value of its word, or after a list of further settings."""
     if not note or note.startswith(";"):
         return note
-    if _GOES_ON.match(note) or (row.value and is_short):
-        return f", {note}"
-    return f"; {note}" if row.value or " is " in note.partition(";")[0] else f": {note}"
+    is_sentence = " is " in note.partition(";")[0]
+    goes_on = _GOES_ON.match(note) or (row.value and is_short and not is_sentence)
+    stop = "," if goes_on else ";" if row.value or is_sentence else ":"
+    return f"{stop} {note}"
 
 
 def with_also(also: Mapping[str, Any], row: Word, place: WordPlace) -> str:
@@ -276,9 +291,10 @@ def _listed(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1])] * (len(parts) > 1) + parts[-1:])
 
 
-def _as_in(libraries: tuple[str, ...]) -> str:
-    named = [each for each in libraries if each not in NO_NAMES]
-    return f" (as in {_listed(named)})" if named else ""
+def owners(libraries: Collection[str], word: str = "") -> str:
+    """Return whose a word is, such as ``Polly's`` and a space; empty for a word that has the name of its library."""
+    named = [each for each in libraries if each not in NO_NAMES and each.lower() not in word.lower()]
+    return _listed([f"{each}'s" for each in named]) + " " if named else ""
 
 
 def tree_of(key: str, value: Any) -> dict[str, Any]:
@@ -286,6 +302,18 @@ def tree_of(key: str, value: Any) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return dict(value)
+
+
+def grown(tree: Mapping[str, Any], paths: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with values at further paths from the channel on."""
+    whole = deepcopy(dict(tree))
+    for path, value in paths.items():
+        *groups, last = path.split(".")
+        group = whole
+        for each in groups:
+            group = group.setdefault(each, {})
+        group[last] = value
+    return whole
 
 
 def flow(value: Any) -> str:

@@ -55,6 +55,7 @@ from actors.settings.meanings import (
     WordPlace,
     either,
     flow,
+    grown,
     tree_of,
 )
 from actors.settings.quantities import write_duration
@@ -144,12 +145,13 @@ def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
         for row in _rows(str(name)[:KEY_MAX], value, place) if plain(str(name)) != plain(key) else ():
             parts = words_in(row.value) | {each.partition("=")[0] for each in row.at.split()}
             if plain(key) in map(plain, parts) and (reading := _reading(row, value, place, "")).is_settled:
-                return (reading._replace(note=f"together with {name}"),)
+                return (reading._replace(note=f"which is one key for both {key} and {name}"),)
     return ()
 
 
 def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
-    applies = row.value and (AMOUNT.search(row.value) or not row.example or is_like(value, row.example))
+    is_told = not row.example or " =" in f" {row.at}" or is_like(value, row.example)
+    applies = row.value and (AMOUNT.search(row.value) or is_told)
     written = filled(row.value, value, place.beside) if applies else None
     if written and row.key in MODULES and written.startswith("{"):
         tree = {key: each for key, each in _read(written).items() if key not in place.beside}
@@ -188,7 +190,7 @@ def _also(row: Word, value: Any, place: WordPlace) -> dict[str, Any]:
         each.key for name in others for each in _rows(name, others[name], place)
     }
     taken = (path for path, each in paths.items() if "<" not in row.also or place.refused(path, each) is None)
-    return {path: paths[path] for path in taken if path not in given}
+    return {path: paths[path] for path in taken if path not in given and paths[path] is not None}
 
 
 def _rows(key: str, value: Any, place: WordPlace) -> list[Word]:
@@ -304,14 +306,7 @@ class _Block:
         """Return the settings from the channel on."""
         paths = self._fixed | self._given
         paths |= {path: value for path, value in self._further.items() if not _conflicts(path, paths)}
-        tree: dict[str, Any] = {}
-        for path, value in paths.items():
-            *groups, last = path.split(".")
-            group = tree
-            for each in groups:
-                group = group.setdefault(each, {})
-            group[last] = value
-        return tree
+        return grown({}, paths)
 
     def said(self) -> Iterator[str]:
         """Yield what there is to say of the keys, the same of several at once."""
@@ -333,7 +328,7 @@ class _Block:
         place = place._replace(
             origin=place.origin or place.module,
             module=MODULES.get(prefix.partition(".")[0], "").partition(" ")[0] or place.module,
-            beside={**(place.beside if depth else {}), **mapping},
+            beside={**place.beside, **mapping},
             inside=plain(word),
             group="",
         )
@@ -401,7 +396,7 @@ class _Block:
         if good.row.peer in (place.peer, *NO_NAMES) or place.peer in NO_NAMES:
             self._further |= good.also
         if "N+1" in good.row.value:
-            self._remarks[f"{good.row.key.rpartition('.')[2]} counts the first attempt too"] = []
+            self._remarks["max_attempts counts the first attempt too"] = []
         if good.note:
             self._remarks[f"*: {good.note.lstrip('; ')}"].append(name)
         others = words_in(good.row.value) | words_in(good.row.also)

@@ -17,7 +17,7 @@ from actors.settings.foreign_quantities import plain, words_in
 from actors.settings.hints import unknown_setting
 from actors.settings.library_table import words
 from actors.settings.meanings import PLACES, WordPlace
-from actors.settings.other_libraries import example_of, meaning, translate
+from actors.settings.other_libraries import NO_SUCH_KEY, example_of, meaning, translate
 from actors.settings.quantities import parse_duration, parse_share
 from simulation.scenario.metrics import Outline, summary_shape
 
@@ -50,10 +50,10 @@ def test_a_word_leads_to_the_key_here_with_the_number_that_was_given(at, line, s
 # ── the law of numbers ──────────────────────────────────────────────────────────────────────────────────────────
 
 _NUMBER = re.compile(r"(?<![A-Za-z_0-9.])[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?")
-_EXAMPLES = re.compile(r"(?:such as|for example|by default|which takes| wants) .*?(?=; |$| \(as in)")
+_EXAMPLES = re.compile(r"(?:such as|for example|by default|which takes| wants) .*?(?=; |$)")
 _FACTS = re.compile(
     r"max_attempts: 1\b|jitter_share: (?:25|50)%|\b429\b|[45]xx|U\([^)]*\)|its 25 retries|true is 1s|1, 2, 4 times"
-    r"|n\^4 \+ 15 s|schedule: \[15s, .*?…\]"
+    r"|n\^4 \+ 15 s|up to 10 s times n \+ 1"
     r"|backoff_multiplier: 2\b|more than 5|0, which is without end|retry_after_jitter: 50%|burst: 1\b|consecutive5xx\w*"
 )
 _UNITS = {"ns": 1e-9, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -71,6 +71,73 @@ def derived(given: set[float]) -> set[float]:
     """All that may become of numbers: counted with the first attempt, in per cent, in seconds, minutes and hours."""
     further = {each * factor for each in given for factor in (1, 100, 0.001, 1000)} | {each + 1 for each in given}
     return further | {each / unit for each in further for unit in (60, 3600)} | {60.0, 3600.0}
+
+
+_ITEM = re.compile(r"(?:, with |, | and |)(?:([a-z_][a-z_.]*)( of the channel| in an entry of the workload)?: |(?={))")
+_PLACE = re.compile(" of the channel| in an entry of the workload| in a fault| at the top of the file|")
+_ROOTS = {" of the channel": "", " in an entry of the workload": "workload", " in a fault": "faults"}
+
+
+def offered(text: str, at: str) -> list[list[tuple[str, Any]]]:
+    """The settings that each reading of a text offers, by their paths from the channel on."""
+    text = _EXAMPLES.sub("", re.sub(r"^wanted .*? \((?=[^()]* is )", "", text))
+    readings = []
+    for part in text.split("; "):
+        head = re.search(r"\bis (?:here )?|\bbelongs [^:]*: |did you mean ", part)
+        found: list[tuple[str, Any]] = []
+        under = re.search(r"under ([a-z_.]+)", head[0]) if head else None
+        groups = [under[1] if under else at, at.rpartition(".")[0], "", "scenario", "workload", "faults"]
+        where = head.end() if head else len(part)
+        while (item := _ITEM.match(part, where)) and (end := _end_of_value(part, item.end())) > item.end():
+            place = _PLACE.match(part, end)
+            where, said = place.end(), item[2] or place[0]
+            paths = [f"{each}.{item[1]}".strip(".") for each in ([_ROOTS[said]] if said in _ROOTS else groups)]
+            path = next(each for each in paths if _refused(each, None) != NO_SUCH_KEY) if item[1] else at
+            groups.insert(1, path.rpartition(".")[0])
+            found.append((path, yaml.safe_load(part[item.end() : end])))
+        readings += [found] if found else []
+    return readings
+
+
+def _end_of_value(text: str, start: int) -> int:
+    depth = 0
+    for at, letter in enumerate(text[start:], start):
+        if depth <= 0 and letter in " ,;?)}":
+            return at
+        depth += (letter in "{[") - (letter in "}]")
+    return len(text)
+
+
+@pytest.mark.parametrize(("at", "line", "said"), [(at, *case) for at, cases in CASES.items() for case in cases.items()])
+def test_what_a_text_offers_is_taken_where_it_is_pasted(at, line, said):
+    key, value = next(iter((given := yaml.safe_load(line if line[0] == "{" else f"{{{line}}}")).items()))
+    inner = f"{at}.{key}".removeprefix("channel.")
+    at = inner if len(given) == 1 and _refused(inner, None) != NO_SUCH_KEY else at
+    given = value if at == inner else given
+    file: dict[str, Any] = {
+        "duration": "1m",
+        "workload": [{"channel": "email", "arrivals": {"constant": "1/s"}}],
+        "channels": {"email": {}},
+    }
+    own = given.items() if isinstance(given, dict) else ()
+    pasted = [(f"{at}.{key}".removeprefix("channel."), value) for key, value in own]
+    pasted = [each for each in pasted if _refused(*each) is None]
+    for text in said:
+        readings = offered(text, "" if at == "channel" else at)
+        for path, value in [item for reading in readings for item in reading]:
+            is_checked = not path.startswith("retry.budget.") and "with a window" not in text
+            assert not is_checked or _refused(path, value) is None, text
+        pasted += readings[0] if readings else []
+    for path, value in pasted:
+        root, *groups = path.split(".")
+        part = {"scenario": file, "workload": file["workload"][0], "faults": {}}.get(root, file["channels"]["email"])
+        groups = groups if root in PLACES else [root, *groups]
+        for group in groups[:-1]:
+            part = part.setdefault(group, {})
+        part[groups[-1]] = value
+    is_whole = all(offered(text, at) or text.startswith("leave") for text in said)
+    if is_whole and "with a window" not in "".join(said):
+        simulation.parse(yaml.safe_dump(file))
 
 
 def near(number: float, allowed: set[float]) -> bool:
