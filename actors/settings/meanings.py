@@ -140,9 +140,8 @@ class Reading(NamedTuple):
         path, elsewhere = place.path(row.key)
         if self.wanted is not None:
             return f"{path}{elsewhere}, which takes {self.wanted}"
-        after = ""
-        if "N+1" in row.value:
-            after = f"{'; max_attempts' if row.value.startswith('{') else ', which'} counts the first attempt too"
+        subject = "; max_attempts" if row.value.startswith("{") else ", which"
+        after = f"{subject} counts the first attempt too" * ("N+1" in row.value)
         also = {} if place.group and self.tree else self.also
         after += with_also(also, row, place) + remark(row, self.note, is_short=not also)
         if self.value is None:
@@ -295,13 +294,6 @@ def owners(libraries: Collection[str], word: str = "") -> str:
     """Return whose a word is, such as ``Polly's`` and a space; empty for a word that has the name of its library."""
     named = [each for each in libraries if each not in NO_NAMES and each.lower() not in word.lower()]
     return _listed([f"{each}'s" for each in named]) + " " if named else ""
-
-
-def tree_of(key: str, value: Any) -> dict[str, Any]:
-    """Return settings in which one key, from the channel on, has a value."""
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return dict(value)
 
 
 def grown(tree: Mapping[str, Any], paths: Mapping[str, Any]) -> dict[str, Any]:

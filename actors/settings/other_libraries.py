@@ -56,7 +56,6 @@ from actors.settings.meanings import (
     either,
     flow,
     grown,
-    tree_of,
 )
 from actors.settings.quantities import write_duration
 from actors.settings.yaml_tree import Place as Source, data, read
@@ -145,7 +144,7 @@ def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
         for row in _rows(str(name)[:KEY_MAX], value, place) if plain(str(name)) != plain(key) else ():
             parts = words_in(row.value) | {each.partition("=")[0] for each in row.at.split()}
             if plain(key) in map(plain, parts) and (reading := _reading(row, value, place, "")).is_settled:
-                return (reading._replace(note=f"which is one key for both {key} and {name}"),)
+                return (reading._replace(note=f"; it is one key for both {key} and {name}"),)
     return ()
 
 
@@ -174,7 +173,7 @@ def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
         {} if is_example else _also(row, value, place),
         wanted,
         example_note if note is None else note,
-        tree_of(row.key, _read(shown)) if row.key and (shown := example if is_example else written) else {},
+        grown({}, {row.key: _read(shown)}) if row.key and (shown := example if is_example else written) else {},
     )
 
 
