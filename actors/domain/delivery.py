@@ -73,9 +73,6 @@ class Delivery(msgspec.Struct, gc=False):
     due_ns: int | None = None
     """When it goes on, while it waits for its instant, for a retry or for the end of quiet hours."""
 
-    undecided_since_ns: int | None = None
-    """Since when its user's preferences have raised each time that they were asked; None: they have not."""
-
     progress: Progress | None = None
     """What its retry policy has to know of it. None until it has failed, and when it comes from a store."""
 

@@ -47,15 +47,7 @@ from actors.pipeline.intake import Intake
 from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
-from actors.pipeline.readiness import (
-    ASK_AGAIN_NS,
-    UNDECIDED_MAX_NS,
-    NotBefore,
-    Readiness,
-    Undecided,
-    Undeliverable,
-    Unwanted,
-)
+from actors.pipeline.readiness import NotBefore, Readiness, Undeliverable, Unwanted
 from actors.pipeline.retries import Retries, succeeded
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Wiring
@@ -204,10 +196,6 @@ class Handler(Actor):
     def _prepare(self, delivery: Delivery) -> None:
         """Ask for preferences and quiet hours, then send the next attempt on its way."""
         obstacle = self._readiness.obstacle(delivery.command)
-        if isinstance(obstacle, Undecided):
-            self._ask_again(delivery, obstacle.reason)
-            return
-        delivery.undecided_since_ns = None
         if obstacle is None:
             self._send(delivery)
         elif isinstance(obstacle, Unwanted):
@@ -217,19 +205,11 @@ class Handler(Actor):
         else:
             self._defer(delivery, obstacle)
 
-    def _ask_again(self, delivery: Delivery, reason: str) -> None:
-        now_ns = self.system.now_ns
-        if delivery.undecided_since_ns is None:
-            delivery.undecided_since_ns = now_ns
-        if now_ns - delivery.undecided_since_ns >= UNDECIDED_MAX_NS:
-            self._endings.dead_letter(delivery, reason)
-            return
-        self._to_alert(PreferencesUnusable(channel=delivery.command.channel, reason=reason))
-        self._defer(delivery, NotBefore(now_ns + ASK_AGAIN_NS, is_quiet=False))
-
     def _defer(self, delivery: Delivery, obstacle: NotBefore) -> None:
         """Wait for the end of quiet hours; or for preferences that raised, which is no event of a notification."""
         due_ns = obstacle.instant_ns
+        if obstacle.raised is not None:
+            self._to_alert(PreferencesUnusable(channel=delivery.command.channel, reason=obstacle.raised))
         if delivery.expires_at_ns is not None and due_ns > delivery.expires_at_ns:
             self._endings.dead_letter(delivery, EXPIRED)
             return

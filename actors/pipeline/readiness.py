@@ -41,13 +41,6 @@ class Undeliverable:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Undecided:
-    """Its preferences raised, and are to be asked again."""
-
-    reason: str
-
-
 class _Raised(Exception):
     """Preferences raised; the text says which method, and what."""
 
@@ -59,7 +52,10 @@ class NotBefore:
     instant_ns: int
 
     is_quiet: bool
-    """Whether that is the end of quiet hours; else it is scheduled, or what raised is asked again then."""
+    """Whether that is the end of quiet hours; else it is scheduled, or preferences are asked again then."""
+
+    raised: str | None = None
+    """What those preferences raised."""
 
 
 class Readiness:
@@ -82,8 +78,10 @@ class Readiness:
         self._endpoints = endpoints
         self._disabled = endpoints.disabled  # bound once: it is asked for every attempt
         self._preferences = preferences
+        self._undecided_since: dict[str, int] = {}
+        """By id, since when a notification's preferences have raised each time; in that order."""
 
-    def obstacle(self, command: SendNotification) -> Unwanted | Undeliverable | Undecided | NotBefore | None:
+    def obstacle(self, command: SendNotification) -> Unwanted | Undeliverable | NotBefore | None:
         """Return what keeps a command from being sent now; None: nothing."""
         if command.not_before is not None:
             due_ns = since_1970_ns(command.not_before) - self._system.epoch_ns
@@ -101,12 +99,24 @@ class Readiness:
             wanted_at_ns = self._wanted_at_ns(self._preferences, command)
         except _Raised as error:
             logger.error("preferences raised on notification %r", command.notification_id, exc_info=error.__cause__)
-            return Undecided(str(error))
+            return self._undecided(command.notification_id, now_ns, str(error))
+        if self._undecided_since:
+            self._undecided_since.pop(command.notification_id, None)
         if wanted_at_ns is None:
             return Unwanted(SWITCHED_OFF)
         if wanted_at_ns > now_ns:
             return NotBefore(wanted_at_ns, is_quiet=True)
         return self._undeliverable(command) if self._disabled else None
+
+    def _undecided(self, notification_id: str, now_ns: int, raised: str) -> NotBefore | Undeliverable:
+        since = self._undecided_since
+        since_ns = since.setdefault(notification_id, now_ns)
+        if now_ns - since_ns >= UNDECIDED_MAX_NS:
+            del since[notification_id]
+            return Undeliverable(raised)
+        while now_ns - since[oldest := next(iter(since))] > 2 * UNDECIDED_MAX_NS:  # it ended, or nobody asks any more
+            del since[oldest]
+        return NotBefore(now_ns + ASK_AGAIN_NS, is_quiet=False, raised=raised)
 
     def _undeliverable(self, command: SendNotification) -> Undeliverable | None:
         return Undeliverable(ENDPOINT_DISABLED) if self._endpoints.is_disabled(command) else None
