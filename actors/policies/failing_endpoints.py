@@ -15,7 +15,7 @@ import msgspec
 
 from actors.endpoints import EndpointMark, EndpointState
 from actors.instants import wait_ns
-from actors.settings.endpoints import EndpointsConfig
+from actors.settings.redrive import EndpointsConfig
 
 SPAN_SHARE, APART_SHARE = 5, 10
 """What part of `disable_after` two failures may be apart at most, and at least, for the clock to start."""

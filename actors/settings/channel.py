@@ -18,7 +18,6 @@ from actors.settings.base import Settings, at_places
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.settings.bulkhead import BulkheadConfig, MaxInFlight, slots_of
 from actors.settings.distributions import Distribution
-from actors.settings.endpoints import EndpointsConfig as EndpointsConfig
 from actors.settings.order import FairBy, OrderConfig, TenantConfig as TenantConfig
 from actors.settings.quantities import (
     Duration,
@@ -31,7 +30,7 @@ from actors.settings.quantities import (
     wanted,
 )
 from actors.settings.rate_limit import QuotaConfig as QuotaConfig, RateLimitConfig as RateLimitConfig
-from actors.settings.redrive import RedriveConfig as RedriveConfig
+from actors.settings.redrive import EndpointsConfig as EndpointsConfig, RedriveConfig as RedriveConfig
 from actors.settings.retry import RetryConfig as RetryConfig
 from actors.settings.script import ScriptedAnswer
 

@@ -83,10 +83,7 @@ _NO_DIGIT = re.compile(r"[^0-9]")
 
 
 def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = False) -> str | None:
-    """Return where a key of ours belongs that stands at the wrong place; None where it is none of ours.
-
-    With `only_fitting` None also where it takes the value nowhere.
-    """
+    """Return the right place of a key of ours; None for other keys, and with `only_fitting` if none takes the value."""
     found: list[tuple[bool, str, str]] = []
     for path in place.own_paths(plain(key)):
         group, _, name = path.rpartition(".")
@@ -112,10 +109,7 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
 
 
 def _in_group(key: str, value: Any, place: WordPlace) -> str | None:
-    """Return the meaning of a word in a group of settings in which it does not stand.
-
-    Its group may be a part of it, such as ``circuit_breaker_threshold``.
-    """
+    """Return the meaning of a word of another group, whose name may be a part of it: ``circuit_breaker_threshold``."""
     whole, groups = plain(key), [group for group in MODULES if group not in PLACES]
     parts = [(group, whole.removeprefix(plain(group))) for group in groups]
     for group, word in [part for part in parts if part[1] not in ("", whole)] + [(group, whole) for group in groups]:

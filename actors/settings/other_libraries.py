@@ -1,7 +1,7 @@
 """The words of other libraries and what they are called here; ``other_libraries.txt`` is the table.
 
-A row turns a word into a key and a fragment of settings, with the user's own number in it. No other number is ever said
-without "for example" but those of a row, and no fragment is offered that the settings would refuse.
+A row turns a word into a key and a fragment of settings, with the user's own number in it. Any other number is one of
+the row or follows "for example", and no fragment is offered that the settings would refuse.
 """
 
 from __future__ import annotations
@@ -258,10 +258,7 @@ def also_of(row: Word) -> dict[str, Any]:
 
 
 def translate(key: str, mapping: Mapping[str, Any], place: WordPlace) -> BlockMeaning:
-    """Return what a mapping of another library is here, key by key; its tree is empty where none of them is known.
-
-    The library is the one that has most of the keys, and the word around them.
-    """
+    """Return the meaning of a mapping of the library that has most of its keys; its tree is empty if none is known."""
     outer = [row for row in _rows(key, mapping, place) if row.key and not AMOUNT.search(row.value)]
     place = place._replace(peer=place.peer or _named(key) or library_of(mapping, {row.peer for row in outer}))
     row = min(outer, key=lambda row: row.peer != place.peer, default=None)
@@ -285,10 +282,7 @@ def _named(key: str) -> str:
 
 
 class _Block:
-    """The settings that the keys of a mapping are here, and what there is to say of the keys.
-
-    The mapping has the key `prefix` here and `word` there, which may have a row.
-    """
+    """The settings that a mapping becomes, and the remarks on its keys; it is `prefix` here and `word` there."""
 
     def __init__(self, prefix: str, word: str, mapping: Mapping[str, Any], place: WordPlace, row: Word | None) -> None:
         self.known = self.unknown = 0
@@ -428,7 +422,7 @@ def _chosen(forms: list[str], value: Any) -> str:
 
 
 def _first_key(word: str) -> str:
-    keys = [row.key.partition(".")[0] for row in by_word().get(plain(str(word)[:KEY_MAX]), ()) if row.key]
+    keys = [row.key.partition(".")[0] for row in by_word().get(plain(str(word)[:KEY_MAX]), ())]
     return next((key for key in keys if key in MODULES), "")
 
 

@@ -1,4 +1,4 @@
-"""Settings of redrives without an operator: which dead letters go again by themselves, when, and how often."""
+"""Settings of what happens after failures without an operator: redrives of dead letters, and disabled endpoints."""
 
 from __future__ import annotations
 
@@ -33,3 +33,13 @@ class RedriveConfig(Settings):
 
     max_age: PositiveDuration = 86_400.0
     """One that has been dead for longer is left to a person."""
+
+
+class EndpointsConfig(Settings):
+    """When an endpoint is disabled, which is an address of the channel that has its own host, as webhooks have."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {disable_after: 5d}"
+
+    disable_after: PositiveDuration = 5 * 86_400.0
+    """For how long all attempts at it have to fail. The clock starts once two have failed that are at least a tenth of
+    that apart, and at most a fifth; from the first of them on. One that succeeds stops it."""

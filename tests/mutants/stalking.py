@@ -26,7 +26,7 @@ import simulation.running.runner as runner
 from actors.messages import NotificationChannel, NotificationMovedToDeadLetter, NotificationSent
 from actors.notifier import Pipeline
 from actors.outcomes import Ambiguous
-from actors.settings.endpoints import EndpointsConfig
+from actors.settings.redrive import EndpointsConfig
 from simulation.scenario import Scenario, load
 from simulation.verification.drawing.swarm import case
 from simulation.verification.exploring.trial import attempt

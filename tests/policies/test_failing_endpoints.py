@@ -9,7 +9,7 @@ from actors.endpoints import EndpointMark, EndpointState
 from actors.errors import ConfigurationError
 from actors.policies.failing_endpoints import after_failure
 from actors.settings.base import validated
-from actors.settings.endpoints import EndpointsConfig
+from actors.settings.redrive import EndpointsConfig
 
 H = 3600 * 10**9
 FIVE_DAYS = EndpointsConfig()
