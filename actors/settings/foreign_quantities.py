@@ -204,7 +204,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
 
 
 def _computed(form: str, unit: str, value: Any, others: Mapping[str, Any], over: float) -> str | None:
-    """Return the result of a form such as ``(max+min)/2``; None where a part is no number, null up to `over`."""
+    """Return the result of a form as ``(max+min)/2``: None where a part is no number, null up to `over` seconds."""
     with_units = False
 
     def number_of(name: str) -> float:

@@ -143,6 +143,7 @@ def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
     for name, value in place.beside.items():
         for row in _rows(str(name)[:KEY_MAX], value, place) if plain(str(name)) != plain(key) else ():
             parts = words_in(row.value) | {each.partition("=")[0] for each in row.at.split()}
+            parts = parts if row.key.rpartition(".")[2] in keys_of(key) else set()
             if plain(key) in map(plain, parts) and (reading := _reading(row, value, place, "")).is_settled:
                 return (reading._replace(note=f"; it is one key for both {key} and {name}"),)
     return ()
@@ -251,7 +252,7 @@ def example_of(row: Word) -> tuple[str | None, str]:
 def also_of(row: Word) -> dict[str, Any]:
     """Return the further settings of a row's example."""
     given = _read(f"{{it: {row.example}}}")
-    return _also(row, given.pop("it"), WordPlace(row.at.partition(" ")[0], given))
+    return _also(row, given.pop("it"), WordPlace(row.at.partition(" ")[0], beside=given))
 
 
 # ── mappings of other libraries ─────────────────────────────────────────────────────────────────────────────────
