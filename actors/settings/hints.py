@@ -89,6 +89,8 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
         group, _, name = path.rpartition(".")
         if group == place.module and (name in place.known or group in PLACES):
             continue
+        if "." in group and any(f"{group}.{each}" in place.own_paths(plain(each)) for each in place.known):
+            continue  # it stands there, beside another kind
         wants = place.refused(path, value)
         shown = "" if value is None else flow(value) if wants is None else said_otherwise(name, value, wants)
         above, elsewhere = place.path(group) if group else ("", "")
