@@ -127,19 +127,13 @@ def test_an_async_effect_of_a_provider_ends_a_simulation_with_an_error_that_name
         simulate(scenario)
 
 
-def test_an_async_subscriber_that_needs_a_loop_ends_a_simulation():
+@pytest.mark.parametrize("subscribed", [False, True])
+def test_an_async_alert_or_subscriber_that_needs_a_loop_ends_a_simulation(subscribed):
     def scenario(world: World) -> None:
-        world.open().bus.subscribe(OrderPlaced)(sleeps)
-        world.at(1, lambda: world.pipeline.bus.publish(PLACED))
-
-    with pytest.raises(ForeignAwait, match="only a real event loop could answer"):
-        simulate(scenario)
-
-
-def test_an_async_alert_that_needs_a_loop_ends_a_simulation():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Permanent(reason="no")]), notify=sleeps)
-        world.send(email("a"))
+        world.open(Scripted([OK if subscribed else Permanent(reason="no")]), notify=sleeps)
+        if subscribed:
+            world.pipeline.bus.subscribe(OrderPlaced)(sleeps)
+        world.at(1, lambda: world.pipeline.bus.publish(PLACED) if subscribed else world.send(email("a"), at=1))
 
     with pytest.raises(ForeignAwait, match="only a real event loop could answer"):
         simulate(scenario)

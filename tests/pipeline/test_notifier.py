@@ -252,11 +252,7 @@ class Awaited:
 
 
 class AsyncPreferences(Preferences):
-    async def is_enabled(self, user_id, channel):
-        raise NotImplementedError
-
-    async def quiet_until(self, user_id, channel, at):
-        raise NotImplementedError
+    is_enabled = quiet_until = trio.sleep
 
 
 @pytest.mark.parametrize(

@@ -246,11 +246,7 @@ def test_preferences_that_raise_now_and_then_make_no_dead_letter():
         away = Away(world, 0, 3595, "is_enabled")
         world.open(Scripted([Transient()]), preferences=away, email={"retry": {"initial_delay": 20.0}})
         world.send(email("a"))
-
-        def gone_again() -> None:
-            away._until_ns = 4000 * S
-
-        world.at(3605.0, gone_again)
+        world.at(3605.0, setattr, away, "_until_ns", 4000 * S)
 
     world = on_both_clocks(scenario)
     assert world.letters == []
