@@ -241,7 +241,7 @@ def _meant(model: type[Settings], known: Mapping[str, Any], given: Any, key: str
     if text := said_otherwise(key, value, describe(known[key])):
         return f" ({value} is {text})" if text != str(value) else f" ({value} without quotes)"
     if (short := _as_mapping(known[key], value)) is not None:
-        return "" if short in describe(known[key]) else f" ({value} is {short})"
+        return f" ({value} is {short})"
     return "" if key in PLACES else _in_brackets(meaning(key, value, place), key)
 
 

@@ -40,6 +40,9 @@ def unknown_setting(
     Each of the `known` keys has a function that tells whether a value could be one of its own; `refused` returns what
     a known key wants when it does not take a value from a file. A `value` of None is not shown.
     """
+    group, _, inner = key.partition(".")
+    if group in known and known[group]({inner: value}):
+        return f"unknown key; write it nested: {group}: {flow({inner: value})}"
     near = nearest(key, known)
     same = near is not None and plain(near) == plain(key)
     if near is not None and distance(key, near) > 1 and not same and value is not None and not known[near](value):

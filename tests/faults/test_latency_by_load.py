@@ -118,7 +118,7 @@ def test_of_whom_it_is_asked_it_does_not_change_the_draws() -> None:
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("10ms", "latency_by_load: wanted a mapping such as {per_in_flight: 10ms}, got '10ms'"),
+        ("30ms", "wanted a mapping such as {per_in_flight: 10ms} (30ms is {per_in_flight: 30ms}), got '30ms'"),
         ("{}", "latency_by_load.per_in_flight: wanted a duration of more than 0 such as 80ms, 10s, 5m or 2h"),
         ("{per_in_flight: 0s}", "latency_by_load.per_in_flight: wanted a duration of more than 0"),
         ("{per_inflight: 1s}", "latency_by_load.per_inflight: unknown key; did you mean per_in_flight?"),

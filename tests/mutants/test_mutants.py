@@ -161,7 +161,7 @@ def test_one_of_them_is_found_soon_and_not_without_drawn_settings():
     (each,) = [each for each in BY_SUBJECT["drawn-settings"] if each.name == "reserve-for-everyone"]
     kill = found_by_drawn_settings(each, range(40))
     assert kill is not None
-    assert kill.killer == "room"
+    assert kill.killer == each.expected
     with copy_of_the_product() as copy:
         each.plant(copy)
         assert stalk(copy, [("swarm", seed) for seed in range(8)]) is None

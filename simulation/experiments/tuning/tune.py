@@ -90,7 +90,7 @@ def tune(
         ...     sets=["duration=2m", "expect=[dead_lettered == 0]"],
         ... )
         >>> tuning.best.setting.label
-        'max_attempts=3'
+        'max_attempts=5'
 
     Raises:
         ConfigurationError: the file, a path, a value, a metric or the cluster cannot be used; all problems.
