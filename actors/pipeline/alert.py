@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from actors.instants import ns
 from actors.kernel.actor import STOP_ON_FAILURE, Actor, Supervision, handles
@@ -35,8 +35,11 @@ class Alert(Message, frozen=True, kw_only=True, gc=False):
         return f"Notification {self.notification_id} moved to DLQ: {self.reason}"
 
 
-class ChannelBroken(Message, frozen=True, kw_only=True, gc=False):
-    """A provider said that the channel itself is broken: credentials, configuration."""
+class AlertOfChannel(Message, frozen=True, kw_only=True, gc=False):
+    """An alert that a channel and a reason say; each kind has its own words."""
+
+    says: ClassVar[str]
+    """The text, with places for the channel and the reason."""
 
     channel: NotificationChannel
     reason: str
@@ -44,7 +47,13 @@ class ChannelBroken(Message, frozen=True, kw_only=True, gc=False):
     @property
     def text(self) -> str:
         """What the administrator reads."""
-        return f"Channel {self.channel} is broken: {self.reason}"
+        return self.says.format(channel=self.channel, reason=self.reason)
+
+
+class ChannelBroken(AlertOfChannel, frozen=True, kw_only=True, gc=False):
+    """A provider said that the channel itself is broken: credentials, configuration."""
+
+    says = "Channel {channel} is broken: {reason}"
 
 
 class EndpointDisabled(Message, frozen=True, kw_only=True, gc=False):
@@ -67,28 +76,16 @@ class EndpointDisabled(Message, frozen=True, kw_only=True, gc=False):
         return f"Endpoint {_without_secrets(self.address)} of channel {self.channel} is disabled: {since}"
 
 
-class TemplateUnusable(Message, frozen=True, kw_only=True, gc=False):
+class TemplateUnusable(AlertOfChannel, frozen=True, kw_only=True, gc=False):
     """A template cannot be used, and notifications that name it wait until it can."""
 
-    channel: NotificationChannel
-    reason: str
-
-    @property
-    def text(self) -> str:
-        """What the administrator reads."""
-        return f"Notifications on channel {self.channel} wait for a template that cannot be used: {self.reason}"
+    says = "Notifications on channel {channel} wait for a template that cannot be used: {reason}"
 
 
-class PreferencesUnusable(Message, frozen=True, kw_only=True, gc=False):
+class PreferencesUnusable(AlertOfChannel, frozen=True, kw_only=True, gc=False):
     """Preferences raise, and notifications wait until they answer."""
 
-    channel: NotificationChannel
-    reason: str
-
-    @property
-    def text(self) -> str:
-        """What the administrator reads."""
-        return f"Notifications on channel {self.channel} wait for preferences: {self.reason}"
+    says = "Notifications on channel {channel} wait for preferences: {reason}"
 
 
 def _without_secrets(address: str) -> str:
@@ -96,7 +93,7 @@ def _without_secrets(address: str) -> str:
     return recipient_host(address) if address.lstrip().startswith("{") else address.partition("?")[0]
 
 
-_AnyAlert: TypeAlias = Alert | ChannelBroken | EndpointDisabled | PreferencesUnusable | TemplateUnusable
+_AnyAlert: TypeAlias = Alert | EndpointDisabled | AlertOfChannel
 
 
 class AdminAlert(Actor):
@@ -146,7 +143,7 @@ def _log(alert: _AnyAlert) -> None:
     match alert:
         case Alert():  # the queue has logged it, with the reason
             logger.debug("%s", alert.text)
-        case ChannelBroken() | PreferencesUnusable() | TemplateUnusable():
+        case AlertOfChannel():
             logger.warning("%s", alert.text)
         case EndpointDisabled():  # the log of the service hides URLs, whose paths may be secrets, but no hosts
             told = {"host": recipient_host(alert.address)}
