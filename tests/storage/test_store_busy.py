@@ -152,6 +152,7 @@ async def test_point_4_no_attempt_starts_and_what_was_at_a_provider_is_recorded_
             await until(lambda: not store.lease_holds())  # it finds out though nothing is written
             receiver.gate.set()
             await until(lambda: len(notifier.pipeline.wiring.commits.under_way) == 2)
+            await until(lambda: store.is_busy)  # before it is known, one that comes becomes durable later
             with pytest.raises(StoreBusy):
                 await notifier.send(command("refused"))
             assert notifier.in_flight == 2
