@@ -13,7 +13,7 @@ from typing import Any
 
 from actors.settings.foreign_quantities import plain, written_otherwise
 from actors.settings.library_table import is_word, near_word, rows_of, units_of
-from actors.settings.meanings import KEY_MAX, MODULES, PLACES, WordPlace, either, flow
+from actors.settings.meanings import KEY_MAX, MODULES, PLACES, WordPlace, either, flow, grown
 from actors.settings.other_libraries import meaning, means_else
 
 _SHORT = 4
@@ -40,9 +40,11 @@ def unknown_setting(
     Each of the `known` keys has a function that tells whether a value could be one of its own; `refused` returns what
     a known key wants when it does not take a value from a file. A `value` of None is not shown.
     """
-    group, _, inner = key.partition(".")
-    if group in known and known[group]({inner: value}):
-        return f"unknown key; write it nested: {group}: {flow({inner: value})}"
+    if value is not None and "." in key and len(key) <= KEY_MAX and all(key.split(".")):
+        ((group, nested),) = grown({}, {key: value}).items()
+        if group in known and known[group](nested):
+            shown = flow(nested)
+            return f"unknown key; write it nested: {group}: {shown if len(shown) <= _SHOWN_MAX else '{…}'}"
     near = nearest(key, known)
     same = near is not None and plain(near) == plain(key)
     if near is not None and distance(key, near) > 1 and not same and value is not None and not known[near](value):

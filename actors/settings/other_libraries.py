@@ -71,9 +71,7 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
     key = key[:KEY_MAX]
     first, *inner = key.split(".")
     if inner and (not isinstance(value, (str, int, float)) or not _rows(key, value, place)):
-        for name in reversed(inner):
-            value = {name: value}
-        meant = meaning(first, value, place)
+        meant = meaning(first, grown({}, {".".join(inner): value}), place)
         return None if meant is None else meant._replace(word=key)
     if (block := block_of(given := _unwrapped(key, value, place))) is not None:
         translated = translate(key, block, place)

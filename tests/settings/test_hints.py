@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import pytest
 from hypothesis import given, strategies as st
+from pydantic import ValidationError
 
 import simulation
 from actors.errors import ConfigurationError
@@ -85,3 +86,23 @@ def test_a_key_with_one_slip_is_found(key, data):
 )  # fmt: skip
 def test_what_only_looks_alike_is_not_near(key, known):
     assert nearest(key, [known]) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("retry.max_attempts", 5, "write it nested: retry: {max_attempts: 5}"),
+        ("retry.budget.kind", "grpc", "write it nested: retry: {budget: {kind: grpc}}"),
+        ("retry.budget", {"kind": "grpc"}, "write it nested: retry: {budget: {kind: grpc}}"),
+        ("retry.per_reason", {"busy" * 100: {}}, "write it nested: retry: {…}"),
+        ("retry." + "a." * 5_000 + "b", 1, "unknown key; "),
+        ("retry..", 1, "unknown key; "),
+    ],
+    ids=["one", "deep", "mapping", "long", "too-deep", "empty"],
+)  # fmt: skip
+def test_a_key_with_dots_is_written_nested(key, value, said):
+    with pytest.raises(ValidationError) as raised:
+        ChannelConfig.model_validate({key: value})
+    text = raised.value.errors()[0]["msg"]
+    assert said in text
+    assert len(text) < 2_000
