@@ -170,8 +170,7 @@ class Delivery(msgspec.Struct, gc=False):
             node=node,
             traceparent=self.traceparent,
         )
-        if not self.charged:
-            self.charged = True
+        self.charged = True
         return attempt
 
     def note_charged(self, charged: bool) -> None:

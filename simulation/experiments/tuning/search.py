@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actors.errors import ConfigurationError
 from actors.kernel.randomness import RandomStreams
-from actors.settings.yaml_tree import Place, Unreadable, data, read
 from simulation.experiments.tuning.goal import Goal
 from simulation.experiments.tuning.trial import COMMON_RUNS, Bench, Change, Trial, best
 from simulation.scenario import Scenario, load, load_each
 from simulation.scenario.lint import lint_scenario
 from simulation.scenario.ranges import Range, quantity
-from simulation.scenario.space import Choices, Setting, Space, settings_of, space
+from simulation.scenario.space import Choices, Setting, Space, number_of, settings_of, space
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -226,10 +225,7 @@ def _whole_numbers(choices: Range) -> tuple[str, ...]:
 
 def _number(value: Any) -> float | None:
     """Return a value of a file, or the text of one, as a number of seconds, events a second or the like."""
-    try:
-        return quantity(data(read(value, Place("value", 1, 1))) if isinstance(value, str) else value)
-    except Unreadable:
-        return None
+    return number_of(value) if isinstance(value, str) else quantity(value)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def _problems(scenario: Scenario, expectation: Expectation) -> Iterator[str]:
         for fault in scenario.faults
         if _is_total(fault) and (fault.for_ or 0.0) > within_s
         for channel in channels
-        if channel in fault.channel and _has_one_way(scenario, channel)
+        if channel in fault.channel and scenario.channel_config(channel).fallback is None
     }
     if not offered or sum(late.values()) / offered <= 1.0 - share + 0.01:  # a hundredth is left to chance
         return
@@ -71,16 +71,10 @@ def _is_total(fault: FaultConfig) -> bool:
     return bool(fault.outage) and whole and not fault.upstream
 
 
-def _has_one_way(scenario: Scenario, channel: NotificationChannel) -> bool:
-    config = scenario.channel_config(channel)
-    return config.fallback is None
-
-
 def _arriving(scenario: Scenario, channel: NotificationChannel, from_s: float, until_s: float) -> float:
     found = 0.0
     for entry in scenario.workload:
         if channel in entry.channels:
-            ends = (expected_notifications(scenario, entry, at_s) for at_s in (until_s, from_s))
-            until, before = ends
-            found += (until - before) / (1 if isinstance(entry, ClosedWorkload) else len(entry.channels))
+            count = expected_notifications(scenario, entry, until_s) - expected_notifications(scenario, entry, from_s)
+            found += count / (1 if isinstance(entry, ClosedWorkload) else len(entry.channels))
     return found
