@@ -63,15 +63,13 @@ class NothingLost(Invariant):
         """When all that has crashed runs again; None while nothing has."""
 
     @observes(ActorFailed)
-    def on_crash(self, crash: ActorFailed) -> Objection:
+    def on_crash(self, crash: ActorFailed) -> None:
         self._looks_at_ns = crash.at_ns + self.context.restarted_within_ns
-        return None
 
     @observes(NodeTookOver)
-    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+    def on_takeover(self, takeover: NodeTookOver) -> None:
         if self._looks_at_ns is not None:  # what is taken over lies in the mailbox of the handler at this instant
             self._looks_at_ns = max(self._looks_at_ns, takeover.at_ns + 1)
-        return None
 
     @observes(*CHANGE_OF_IN_FLIGHT, NotificationDeferred, NotificationFailed)
     def on_event(self, event: NotificationEvent) -> Objection:

@@ -63,10 +63,9 @@ class AsksSettle(Invariant):
         self._crashed_ns = -1
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._crashed_ns = event.at_ns
-        return None
 
     @observes(Unanswered)
     def on_unanswered(self, question: Unanswered) -> Objection:

@@ -27,24 +27,21 @@ class GoneAddresses(Invariant):
         """Until when each address that was reported gone is taken for gone: a redrive lifts it when it is durable."""
 
     @observes(NotificationFailed)
-    def on_failed(self, failed: NotificationFailed) -> Objection:
+    def on_failed(self, failed: NotificationFailed) -> None:
         address = self.context.address_of(failed.notification_id)
         if failed.kind == DeadDestination.__name__ and address is not None:
             self._gone_until_ns[address] = NEVER_NS
-        return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Objection:
+    def on_attempt(self, made: AttemptMade) -> None:
         if self.context.has_partitions and (made.outcome is None or type(made.outcome) is DeadDestination):
             self._gone_until_ns[made.channel, normal_address(made.channel, made.attempt.command.recipient)] = NEVER_NS
-        return None
 
     @observes(NotificationRedriven)
-    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+    def on_redriven(self, redriven: NotificationRedriven) -> None:
         address = self.context.address_after(redriven)
         if address is not None and address in self._gone_until_ns and not self.context.has_partitions:
             self._gone_until_ns[address] = redriven.at_ns + self.context.learnt_after_ns
-        return None
 
     @observes(NotificationSuppressed)
     def on_suppressed(self, suppressed: NotificationSuppressed) -> Objection:

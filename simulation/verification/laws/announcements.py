@@ -30,12 +30,11 @@ class RecordedFirst(Invariant):
         """Kept, so that no other event has the identity of one of them."""
 
     @observes(*STEPS)
-    def on_recorded(self, event: NotificationEvent) -> Objection:
+    def on_recorded(self, event: NotificationEvent) -> None:
         self._latest.append(event)
         self._recorded.add(id(event))
         if len(self._latest) > _KEPT:
             self._recorded.discard(id(self._latest.popleft()))
-        return None
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:

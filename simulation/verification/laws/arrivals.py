@@ -59,19 +59,17 @@ class Arrivals(Invariant):
         return bool(context.arrivals)
 
     @observes(NotificationRequested)
-    def on_requested(self, requested: NotificationRequested) -> Objection:
+    def on_requested(self, requested: NotificationRequested) -> None:
         if requested.instead_of is not None or (arrival := self._arrival(requested.notification_id)) is None:
-            return None
+            return
         key = arrival, requested.channel
         self._accepted_ns.setdefault(key, requested.at_ns)
         self._taken[key] += 1
-        return None
 
     @observes(DuplicateIgnored)
-    def on_duplicate(self, duplicate: DuplicateIgnored) -> Objection:
+    def on_duplicate(self, duplicate: DuplicateIgnored) -> None:
         if (arrival := self._arrival(duplicate.notification_id)) is not None:
             self._taken[arrival, duplicate.channel] += 1
-        return None
 
     @observes(Offered)
     def on_offered(self, offered: Offered) -> Objection:
@@ -85,11 +83,10 @@ class Arrivals(Invariant):
         return None
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Objection:
+    def on_message(self, sent: MessageSent) -> None:
         command = getattr(sent.message, "command", sent.message)
         if type(command) is SendNotification and (arrival := self._arrival(command.notification_id)) is not None:
             self._offered.add(arrival)
-        return None
 
     def _arrival(self, key: str) -> _Arrival | None:
         """Return what arrival something is of; None: of none, as what goes out in place of another."""

@@ -78,26 +78,24 @@ class InTime(Invariant):
         """Those whose expiry has been edited since an attempt of them came to a provider last."""
 
     @observes(NotificationRequested)
-    def on_requested(self, requested: NotificationRequested) -> Objection:
+    def on_requested(self, requested: NotificationRequested) -> None:
         if requested.instead_of is None:
-            return None
+            return
         first = self.context.lifecycles.get(requested.instead_of)
         expires_ns = self._of_fallbacks_ns.pop(requested.instead_of, None)
         self._of_fallbacks_ns.pop(requested.notification_id, None)  # of the last time that it went in its place
         if first is not None and (requested.instead_of in self._edited or self.context.is_by_the_calendar(first)):
-            return None
+            return
         if first is not None and first.attempt is not None and expires_ns is None:
             expires_ns = _expires_ns(first, first.attempt.command.expires_after)
         if expires_ns is not None:
             self._of_fallbacks_ns[requested.notification_id] = expires_ns + _ROUNDING_NS
-        return None
 
     @observes(NotificationRedriven)
-    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+    def on_redriven(self, redriven: NotificationRedriven) -> None:
         self._of_fallbacks_ns.pop(redriven.notification_id, None)
         if "expires_after" in redriven.edit:
             self._edited.add(redriven.notification_id)
-        return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:

@@ -117,10 +117,9 @@ class BreakerTransitions(Breakers):
         """When the process crashed last."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._crashed_ns = event.at_ns
-        return None
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Objection:
@@ -222,20 +221,18 @@ class OpenBreaker(Breakers):
         """By the identity of an attempt whose outcome is not there: itself, and what let it through, as it was then."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._forced.clear()
             self._let_through.clear()
-        return None
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Objection:
+    def on_transition(self, event: BreakerTransitioned) -> None:
         if event.to_state == BreakerState.FORCED_OPEN:
             self._forced.add(event.breaker)
         elif event.cause in _ORDERS:
             self._forced.discard(event.breaker)
         self._follow(event)
-        return None
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:

@@ -91,13 +91,13 @@ class RetryBudgets(Invariant):
         }
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor not in (PROCESS, Handler.__name__):
             if event.actor in ON_THE_WAY:
                 self._unknown |= self._hedging  # copies of what is sent anew are charged until they have ended
                 for channel in self._hedging & self._accounts.keys():
                     self._accounts[channel].stage_has_crashed()
-            return None
+            return
         self._unknown = set(self._always_unknown)
         self._counted = {}
         for _ in self._newly_decided():
@@ -105,7 +105,6 @@ class RetryBudgets(Invariant):
         self._accounts = self._new_accounts()
         self._orphaned |= self._under_way
         self._under_way.clear()
-        return None
 
     def _newly_decided(self) -> Iterator[NotificationEvent]:
         """Yield what has been decided since the last look and is not durable yet, in the order of the decisions."""
@@ -130,21 +129,19 @@ class RetryBudgets(Invariant):
         return objection
 
     @observes(NotificationRequested, NotificationRedriven)
-    def on_opening(self, event: NotificationEvent) -> Objection:
+    def on_opening(self, event: NotificationEvent) -> None:
         self._in_flight[event.channel].add(event.notification_id)
-        return None
 
     @observes(NodeTookOver)
-    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+    def on_takeover(self, takeover: NodeTookOver) -> None:
         if takeover.node != self.context.node:
             for ids in self._in_flight.values():
                 ids.difference_update(takeover.notification_ids)
-            return None
+            return
         for notification_id in takeover.notification_ids:
             lifecycle = self.context.lifecycles.get(notification_id)
             if lifecycle is not None and lifecycle.history:
                 self._in_flight[lifecycle.history[0].channel].add(notification_id)
-        return None
 
     @observes(*_DECISIONS)
     def on_decided(self, event: NotificationEvent) -> Objection:
@@ -184,10 +181,9 @@ class RetryBudgets(Invariant):
         return None
 
     @observes(NotificationDeferred)
-    def on_deferred(self, deferred: NotificationDeferred) -> Objection:
+    def on_deferred(self, deferred: NotificationDeferred) -> None:
         if deferred.cause is DeferralCause.QUIET_HOURS:
             self._take_back(deferred.notification_id, deferred.channel)
-        return None
 
     def _take_back(self, notification_id: str, channel: NotificationChannel) -> None:
         self._under_way.discard(notification_id)

@@ -72,13 +72,12 @@ class ClientsGoOn(Invariant):
         return None
 
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
-    def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> Objection:
+    def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> None:
         for entry in self._entries:
             if event.notification_id in entry.pending:
                 if not entry.has_thinkers:
                     entry.idle_since_ns = max(entry.idle_since_ns, event.at_ns)
                 entry.pending.discard(event.notification_id)
-        return None
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:

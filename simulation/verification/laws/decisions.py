@@ -164,12 +164,11 @@ class BreakerDecisions(Invariant):
         """What a breaker has just done, of which the reason comes next."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._books.clear()
             self._permits.clear()
             self._decided.clear()
-        return None
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Objection:

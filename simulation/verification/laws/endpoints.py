@@ -80,20 +80,18 @@ class DisabledEndpoints(Invariant):
         return None
 
     @observes(NotificationSent)
-    def on_sent(self, sent: NotificationSent) -> Objection:
+    def on_sent(self, sent: NotificationSent) -> None:
         self._know_nothing_of(self.context.address_of(sent.notification_id))
-        return None
 
     @observes(NotificationRedriven)
-    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+    def on_redriven(self, redriven: NotificationRedriven) -> None:
         if redriven.without_operator:
-            return None
+            return
         address = self.context.address_after(redriven)
         if address is None:
             self._disabled_ns.clear()  # it has not been tried, so it may be for any of them
         elif address in self._disabled_ns:
             self._know_nothing_of(address)
-        return None
 
     @observes(NotificationMovedToDeadLetter)
     def on_dead_letter(self, moved: NotificationMovedToDeadLetter) -> Objection:

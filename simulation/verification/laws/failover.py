@@ -39,9 +39,8 @@ class FailoverOrder(Breakers):
         return super().applies(context) and any(config.failover for config in context.channels.values())
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Objection:
+    def on_transition(self, event: BreakerTransitioned) -> None:
         self._follow(event)
-        return None
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
@@ -95,10 +94,9 @@ class Fallbacks(Invariant):
         """Those that operators have given, by notification."""
 
     @observes(NotificationRedriven)
-    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+    def on_redriven(self, redriven: NotificationRedriven) -> None:
         if (recipient := redriven.edit.get("recipient")) is not None:
             self._recipients[redriven.notification_id] = recipient
-        return None
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Objection:

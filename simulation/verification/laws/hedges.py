@@ -95,14 +95,13 @@ class Hedges(Invariant):
         self._looks_on = not context.mixes_messages_up
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor in ON_THE_WAY:
             for flights in self._flights.values():
                 if event.actor == PROCESS:
                     flights[:] = [each for each in flights if each.node != event.node]
                 for flight in flights:
                     flight.gets_more &= flight.node != event.node
-        return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:

@@ -67,22 +67,20 @@ class UserLimit(Invariant):
         """By channel and user: those in this line; none is empty."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:  # with all that it had counted
             self._meters.clear()
             self._at_limiter.clear()
             self._counted.clear()
             self._in_line.clear()
             self._waiting.clear()
-        return None
 
     @observes(NotificationRequested, NotificationSent, NotificationSuppressed, DeadLetterDiscarded)
-    def on_begin_or_end(self, event: NotificationEvent) -> Objection:
+    def on_begin_or_end(self, event: NotificationEvent) -> None:
         """Forget that it counts; the end of what had its id before may have been at another node."""
         self._counted.discard(event.notification_id)
         if (attempt := self._at_limiter.get(event.notification_id)) is not None:
             self._leave(attempt)
-        return None
 
     @observes(NotificationDeferred)
     def on_deferred(self, deferred: NotificationDeferred) -> Objection:
@@ -222,10 +220,9 @@ class Quota(Invariant):
         """By provider, and by the name of an account for those that share it."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._meters.clear()
-        return None
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
@@ -280,11 +277,10 @@ class Bulkhead(Invariant):
         """By the identity of each attempt: its sends; one that has ended may be left there for a while."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             for under_way in self._under_way.values():
                 under_way.clear()
-        return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
@@ -329,15 +325,13 @@ class SlotsGivenBack(Invariant):
         return super().applies(context) and all(fault.reorder is None for fault in context.faults)
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._gone = self.context.pipeline()
-        return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Objection:
+    def on_attempt(self, made: AttemptMade) -> None:
         self._ended_ns = max(self._ended_ns, made.ends_at_ns)
-        return None
 
     def at_end(self, now_ns: int) -> Objection:
         pipeline = self.context.pipeline()

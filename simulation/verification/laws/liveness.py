@@ -90,25 +90,22 @@ class Liveness(Invariant):
         return self._oldest(event.channel, event.at_ns)
 
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
-    def on_end(self, event: NotificationEvent) -> Objection:
+    def on_end(self, event: NotificationEvent) -> None:
         self._waiting[event.channel].pop(event.notification_id, None)
-        return None
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         for channel, calm_ns in self._calm_ns.items():
             self._calm_ns[channel] = max(calm_ns, event.at_ns + self.context.restarted_within_ns)
-        return None
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Objection:
+    def on_transition(self, event: BreakerTransitioned) -> None:
         if event.to_state == BreakerState.FORCED_OPEN:
             self._forced_open.add(event.breaker)
         elif event.breaker in self._forced_open:
             self._forced_open.discard(event.breaker)
             channel = self._channel_of[event.breaker]
             self._calm_ns[channel] = max(self._calm_ns[channel], event.at_ns)
-        return None
 
     def at_end(self, now_ns: int) -> Objection:
         return next(filter(None, (self._oldest(channel, now_ns) for channel in self._waiting)), None)

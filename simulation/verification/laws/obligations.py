@@ -54,18 +54,17 @@ class FallbackDue(Invariant):
         """By fallback, what it is in place of."""
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Objection:
+    def on_message(self, sent: MessageSent) -> None:
         letter, lifecycles = sent.message, self.context.lifecycles
         if sent.receiver is not DeadLetterQueue or type(letter) is not DeadLetterMessage:
-            return None
+            return
         fallback = self.context.channels[letter.channel].fallback
         if fallback is None or fallback.channel not in letter.command.addresses or lifecycles.forgotten:
-            return None
+            return
         notification_id = f"{letter.notification_id}/{fallback.channel}"
         if lifecycles.get(notification_id) is None and not self._is_late(letter, sent.at_ns):
             due_ns = sent.at_ns + self.context.commit_latency_ns
             self._due[notification_id] = letter.notification_id, fallback.channel, due_ns
-        return None
 
     def _is_late(self, letter: DeadLetterMessage, now_ns: int) -> bool:
         """Tell whether it may be wanted no longer."""
@@ -77,17 +76,15 @@ class FallbackDue(Invariant):
         return now_ns >= lifecycle.fresh_since_ns + wait_ns(expires_after) - _ROUNDING_NS
 
     @observes(NotificationRequested)
-    def on_requested(self, requested: NotificationRequested) -> Objection:
+    def on_requested(self, requested: NotificationRequested) -> None:
         self._due.pop(requested.notification_id, None)
         if requested.instead_of is not None:
             self._instead_of[requested.notification_id] = requested.instead_of
-        return None
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._due.clear()
-        return None
 
     @observes(*STEPS)
     def on_event(self, event: NotificationEvent) -> Objection:
@@ -152,7 +149,7 @@ class Alerts(Invariant):
         self._is_certain = True
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._due.clear()
             self._unrecorded.clear()
@@ -160,7 +157,6 @@ class Alerts(Invariant):
             self._repeated, self._latest_ns, self._text, self._is_certain = 0, -1, "", True
         elif event.actor == AdminAlert.__name__:
             self._is_certain = False
-        return None
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:

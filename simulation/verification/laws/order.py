@@ -107,20 +107,18 @@ class _Line(Invariant):
         """By channel, when a breaker has changed last."""
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor in ON_THE_WAY:
             self._flush()
         if event.actor == PROCESS:
             self._seats.clear()
             self.held.clear()
-        return None
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Objection:
+    def on_transition(self, event: BreakerTransitioned) -> None:
         channel = event.breaker.partition("/")[0]
         self.opened[channel].add(event.host)
         self.changed_ns[channel] = event.at_ns
-        return None
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
@@ -474,9 +472,8 @@ class LimitOrder(Invariant):
         self._waiting: dict[tuple[NotificationChannel, str], dict[int, tuple[Attempt, int]]] = {}
 
     @observes(ActorFailed)
-    def on_crash(self, _: ActorFailed) -> Objection:
+    def on_crash(self, _: ActorFailed) -> None:
         self._waiting.clear()
-        return None
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:

@@ -53,20 +53,18 @@ class QuietKept(Invariant):
         return f"{made.notification_id} is sent at {at}, in the quiet hours of {command.user}"
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Objection:
+    def on_message(self, sent: MessageSent) -> None:
         message = sent.message
         command = message.command if type(message) is Submit else message
         if type(command) is SendNotification:
             name, expires_after = command.notification_id, command.expires_after
             if self._expires_after.setdefault(name, expires_after) != expires_after:
                 self._expires_after[name] = None
-        return None
 
     @observes(NotificationRedriven)
-    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+    def on_redriven(self, redriven: NotificationRedriven) -> None:
         if redriven.edit:
             self._expires_after.pop(redriven.notification_id, None)  # perhaps it has another one now
-        return None
 
     @observes(NotificationDeferred)
     def on_deferred(self, deferred: NotificationDeferred) -> Objection:

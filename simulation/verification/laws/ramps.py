@@ -58,18 +58,16 @@ class Ramps(Invariant):
         return super().applies(context) and bool(_ramps(context))
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._ramps.clear()
-        return None
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Objection:
+    def on_transition(self, event: BreakerTransitioned) -> None:
         self._ramps.pop(event.breaker, None)
         is_ramp = event.to_state == BreakerState.CLOSED and event.from_state in _FROM and event.cause != "restart"
         if event.breaker in self._configs and is_ramp and self._configs[event.breaker].half_open_then != "closed":
             self._ramps[event.breaker] = _Ramp(event.at_ns, event.at_ns)
-        return None
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
@@ -83,14 +81,13 @@ class Ramps(Invariant):
         return self._look(name, ramp, admitted, sent.at_ns)
 
     @observes(NotificationDeferred)
-    def on_deferred(self, deferred: NotificationDeferred) -> Objection:
+    def on_deferred(self, deferred: NotificationDeferred) -> None:
         pipeline = self.context.pipeline()
         for name, ramp in list(self._ramps.items()) if pipeline is not None else ():
             assert pipeline is not None
             for lane in pipeline.wiring.stages[deferred.channel].lanes:
                 if lane.name == name and lane.breaker is not None:
                     self._sum_up(name, ramp, lane.breaker.refused, deferred.at_ns)
-        return None
 
     def _look(self, name: str, ramp: _Ramp, admitted: Admitted, now_ns: int) -> Objection:
         config = self._configs[name].ramp

@@ -145,10 +145,9 @@ class AdaptiveRates(Invariant):
         return self._rates[key]
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._rates.clear()
-        return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:

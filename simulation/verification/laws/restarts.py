@@ -67,9 +67,9 @@ class Restarts(Invariant):
         return f"the process is back at {seconds_text(started.at_ns)}, and was to be at {due}"
 
     @observes(ActorFailed)
-    def on_failure(self, event: ActorFailed) -> Objection:
+    def on_failure(self, event: ActorFailed) -> None:
         if event.actor != PROCESS:
-            return None
+            return
         self._due.clear()  # with all that was to be restarted in it
         faults = self.context.faults
         crashes = [fault for fault in faults if fault.crash == PROCESS and ns(fault.at) == event.at_ns]
@@ -79,7 +79,6 @@ class Restarts(Invariant):
         self._back_ns = frozenset(event.at_ns + ns(each) for each in down_s)
         if self.context.has_partitions or any(fault.scale is not None for fault in faults):
             self._back_ns = frozenset()  # by then the store may be out of reach, or the fleet too small for it
-        return None
 
     @observes(*STEPS)
     def on_event(self, event: NotificationEvent) -> Objection:

@@ -117,25 +117,22 @@ class ResumePace(Invariant):
         self._ceilings = _Ceilings()
 
     @observes(NotificationRequested)
-    def on_requested(self, event: NotificationRequested) -> Objection:
+    def on_requested(self, event: NotificationRequested) -> None:
         self._ceilings.arrive(event)
-        return None
 
     @observes(NodeTookOver)
-    def on_takeover(self, event: NodeTookOver) -> Objection:
+    def on_takeover(self, event: NodeTookOver) -> None:
         self._taken_over_ns.update(dict.fromkeys(event.notification_ids, event.at_ns))
-        return None
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor in ON_THE_WAY:
             self._crashed_ns = event.at_ns
             self._closed.clear()
             self._relapses.clear()
-        return None
 
     @observes(BreakerTransitioned)
-    def on_transition(self, event: BreakerTransitioned) -> Objection:
+    def on_transition(self, event: BreakerTransitioned) -> None:
         key = event.breaker, event.host
         closed = self._closed.pop(key, None)
         if closed is not None and event.cause == BreakerEvent.TRIP:
@@ -144,7 +141,6 @@ class ResumePace(Invariant):
                 self._relapses[key] = relapse
         if event.from_state in NOT_CLOSED and event.to_state not in NOT_CLOSED:
             self._closed[key] = _Closed(event.at_ns)
-        return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
@@ -267,24 +263,22 @@ class RestartPace(Invariant):
         return super().applies(context) and not context.steps_the_clock
 
     @observes(NotificationRequested)
-    def on_requested(self, event: NotificationRequested) -> Objection:
+    def on_requested(self, event: NotificationRequested) -> None:
         self._ceilings.arrive(event)
         if event.channel in self._restarted:
             self._look_up(event.channel, event.at_ns)
-        return None
 
     @observes(NotificationRedriven)
-    def on_redriven(self, event: NotificationRedriven) -> Objection:
+    def on_redriven(self, event: NotificationRedriven) -> None:
         for restarted in self._restarted.values():
             restarted.overdue.discard(event.notification_id)  # it has ended since, and this is another beginning
-        return None
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == Handler.__name__:
             self._restarted.clear()
         if event.actor != PROCESS:
-            return None
+            return
         back_ns = event.at_ns + self._down_ns(event.at_ns)
         self._restarted = {channel: _Restarted(back_ns) for channel in self.context.channels}
         lifecycles = self.context.lifecycles
@@ -295,7 +289,6 @@ class RestartPace(Invariant):
                 self._restarted[lifecycle.history[0].channel].overdue.add(notification_id)
         for channel in self._restarted:
             self._look_up(channel, event.at_ns)
-        return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:

@@ -50,20 +50,18 @@ class Room(Invariant):
         return context.max_pending is not None
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Objection:
+    def on_message(self, sent: MessageSent) -> None:
         submit = sent.message
         if type(submit) is SendNotification:
             self._at_the_door.add(submit.notification_id)
         elif type(submit) is Submit and not submit.follows_event:
             self._at_the_door.add(submit.command.notification_id)
-        return None
 
     @observes(NodeTookOver)
-    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+    def on_takeover(self, takeover: NodeTookOver) -> None:
         self._pending += self.context.gained(takeover)
         if takeover.node == self.context.node:
             self._gained_ns = takeover.at_ns
-        return None
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Objection:
@@ -87,9 +85,8 @@ class Room(Invariant):
         return f"{redriven.notification_id} is redriven while as many are pending as may be"
 
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
-    def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> Objection:
+    def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> None:
         self._pending -= 1
-        return None
 
 
 class Refusals(Invariant):
@@ -131,9 +128,8 @@ class Refusals(Invariant):
         return self._said()
 
     @observes(NodeTookOver)
-    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+    def on_takeover(self, takeover: NodeTookOver) -> None:
         self._pending += self.context.gained(takeover)
-        return None
 
     def _on_answer(self, submit: Submit, answer: Future[Acceptance]) -> None:
         del self._at_the_door[id(submit)]

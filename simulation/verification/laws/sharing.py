@@ -75,24 +75,21 @@ class SharedBreakers(Invariant):
         return context.nodes > 1 and is_shared and super().applies(context)
 
     @observes(ActorStarted)
-    def on_start(self, event: ActorStarted) -> Objection:
+    def on_start(self, event: ActorStarted) -> None:
         self._leases.take_in(event)
-        return None
 
     @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Objection:
+    def on_message(self, sent: MessageSent) -> None:
         if type(sent.message) is NodesCounted:
             self._counted_ns = sent.at_ns
-        return None
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         self._leases.take_in(event)
         if event.actor == PROCESS:
             for vote in (vote for votes in self._votes.values() for vote in votes if vote.node == event.node):
                 vote.stands_until_ns = min(vote.stands_until_ns, event.at_ns)
                 vote.is_orphaned = True
-        return None
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Objection:

@@ -72,10 +72,9 @@ class ConcurrencyLimits(Invariant):
         return slots
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._slots.clear()
-        return None
 
     def _let_through(self, admitted: Admitted) -> Objection:
         key = channel, provider = provider_of(admitted)

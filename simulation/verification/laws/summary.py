@@ -116,31 +116,27 @@ class Summary(Invariant):
         return None
 
     @observes(BreakerTransitioned)
-    def on_transition(self, transition: BreakerTransitioned) -> Objection:
+    def on_transition(self, transition: BreakerTransitioned) -> None:
         self._transitions.append(transition)
-        return None
 
     @observes(NodeTookOver)
-    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+    def on_takeover(self, takeover: NodeTookOver) -> None:
         self._takeovers.append(takeover)
-        return None
 
     @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Objection:
+    def on_attempt(self, made: AttemptMade) -> None:
         if self._is_too_long:
-            return None
+            return
         if made.delivered:
             self._delivered.setdefault(made.notification_id, []).append(made)
         self._open.setdefault(made.notification_id, []).append(made)
-        return None
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             for notification_id, asked in list(self._open.items()):
                 self._asked += [_Asked(made, True) for made in asked if made.node == event.node]
                 self._open[notification_id] = [made for made in asked if made.node != event.node]
-        return None
 
     def at_end(self, now_ns: int) -> Objection:
         may_be_lost = self.context.mixes_messages_up or self.context.lifecycles.crashes > 0

@@ -68,9 +68,8 @@ class Takeovers(Invariant):
         return context.nodes > 1 and super().applies(context)
 
     @observes(ActorFailed, ActorStarted)
-    def on_life(self, event: ActorFailed | ActorStarted) -> Objection:
+    def on_life(self, event: ActorFailed | ActorStarted) -> None:
         self._leases.take_in(event)
-        return None
 
     @observes(NodeTookOver)
     def on_takeover(self, takeover: NodeTookOver) -> Objection:

@@ -72,10 +72,9 @@ class AdaptiveThrottles(Invariant):
         return super().applies(context) and bool(_throttles(context))
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._requests.clear()
-        return None
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:

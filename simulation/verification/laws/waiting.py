@@ -92,7 +92,7 @@ class Waiting(Invariant):
         self._now_ns = 0
 
     @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> Objection:
+    def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             for stage in self._stages.values():
                 stage.there.clear()
@@ -100,7 +100,6 @@ class Waiting(Invariant):
         elif event.actor in ON_THE_WAY:
             for stage in self._stages.values():
                 stage.doubt()
-        return None
 
     @observes(NotificationDeferred)
     def on_deferred(self, event: NotificationDeferred) -> Objection:
