@@ -50,7 +50,6 @@ class Checker:
         """
         self.context = context
         self.breach: InvariantBreach | None = None
-        """The first one."""
         self._record = record
         self._invariants, functions = _chosen(choice, context)
         self._settings = {_name(invariant): invariant.settings for invariant in self._invariants}
@@ -72,7 +71,6 @@ class Checker:
         if self.lock_step is not None:
             self.lock_step.broken = self._break_outside
         self.names = [*self._settings, *map(_name, functions)]
-        """What is checked."""
         self._message_watch: MessageWatch | None = None
         everywhere = [*self._invariants, *(each for node in self._nodes for each in node.invariants)]
         watches_timers = any(invariant.watches_timers for invariant in everywhere)
@@ -87,7 +85,6 @@ class Checker:
 
     @property
     def interceptors(self) -> list[Interceptor]:
-        """What the system that is checked needs."""
         watches: list[Interceptor] = [] if self._message_watch is None else [self._message_watch]
         return watches if self.lock_step is None else self.lock_step.round(watches)
 
@@ -187,7 +184,6 @@ class Checker:
         self._latest.append(event)
 
     def _look_at_node(self, node: _AtNode, event: Any) -> None:
-        """Show to the invariants of one process what happens there."""
         if type(event) is NodeTookOver:
             gone = self._nodes[event.from_node - 1]
             node.context.lifecycles.take_over(event.notification_ids, gone.context.lifecycles)
@@ -234,8 +230,6 @@ class Checker:
 
 
 class _AtNode:
-    """The invariants of one process of a fleet."""
-
     def __init__(
         self, number: int, context: Context, invariants: Sequence[Invariant], receivers: frozenset[type]
     ) -> None:
@@ -247,7 +241,6 @@ class _AtNode:
         self.observers = _observers(self.invariants, receivers)
 
     def at_end(self, now_ns: int) -> Iterator[tuple[str, str | Finding]]:
-        """Yield by name what is broken when the run has finished."""
         for each in self.invariants:
             if (objection := each.at_end(now_ns)) is not None:
                 yield _name(each), objection
@@ -276,7 +269,6 @@ def _key_of(event: Any) -> type:
 
 
 def _chosen(choice: Choice, context: Context) -> tuple[list[Invariant], list[Observer]]:
-    """Return the invariants of a choice that apply, and its functions."""
     if isinstance(choice, str):
         choice = ["conservation"] if choice == "default" else [choice]
     classes: dict[type[Invariant], None] = {}

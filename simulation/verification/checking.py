@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 
 class RunChecker(Checker):
-    """The checker of a run of a scenario."""
-
     def notify(self, text: str) -> None:
         """Compare an alert with the reference model, if that is checked."""
         if self.lock_step is not None:
@@ -142,7 +140,6 @@ def _arrivals_of(scenario: Scenario) -> list[ArrivalsOf]:
 
 
 def _windows_of(scenario: Scenario) -> dict[str, tuple[int, int]]:
-    """Return the windows that have figures of their own, by name."""
     return {
         window.name: (ns(window.from_s), NEVER_NS if window.to_s is None else ns(window.to_s))
         for window in scenario.outline.windows
@@ -170,7 +167,6 @@ def _partitioned_s(scenario: Scenario) -> float:
 
 
 def _key_of(message: Any) -> str:
-    """Return what tells a command, or a domain event, from all others."""
     names = ("notification_id", "order_id", "payment_id", "user_id")
     return next(str(getattr(message, name)) for name in names if hasattr(message, name))
 

@@ -119,14 +119,12 @@ class LockStep(Invariant):
             self.note(self.model.answers_now, made.node, number, outcome, now_ns)
 
     def on_alert(self, text: str) -> None:
-        """Take note of an alert that is raised."""
         self.note(self.model.compare, Alerted(self._system.now_ns, text))
 
     def at_end(self, now_ns: int) -> Objection:
         return self._asked(self.model.settle, now_ns)
 
     def watch_routes(self, service: Any) -> None:
-        """Compare which of several nodes each arrival goes to."""
         if len(service.processes) > 1:
             service.routed = partial(self.note, self.model.fleet.check_route)
 
@@ -295,7 +293,6 @@ class LockStep(Invariant):
         return min(numbers, key=lambda number: (model.ends_at(number), model.outcome_of(number) != answer))
 
     def answer_of(self, performed: Performed) -> int | None:
-        """Return the number of what is answered."""
         request = performed.request
         number = self.number_of(request, performed.result)
         if number is not None:

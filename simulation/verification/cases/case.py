@@ -57,7 +57,6 @@ class Experiment:
 
     @property
     def stochastic(self) -> int:
-        """How many of its quantities are stochastic."""
         return sum(quantity.stochastic for quantity in self.quantities)
 
 
@@ -70,7 +69,6 @@ class Case:
 
     title: str
     source: str
-    """The publication."""
 
     url: str = ""
     model: str

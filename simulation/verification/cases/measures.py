@@ -38,7 +38,6 @@ class Ended:
 
 
 def ended(result: Result) -> Ended:
-    """Return the notifications of a run that have ended."""
     rows = []
     for event in result.history:
         if type(event) is NotificationSent:
@@ -54,7 +53,6 @@ class Attempts:
     """The attempts that have ended, in the order of their ends."""
 
     requested: Array
-    """When the notification was accepted."""
 
     ready: Array
     """When the attempt was due: it may have waited for a slot since."""
@@ -70,7 +68,6 @@ class Attempts:
 
 
 def attempts(result: Result) -> Attempts:
-    """Return the attempts of a run that have ended."""
     due_ns: dict[str, int] = {}
     requested_ns: dict[str, int] = {}
     rows = []

@@ -16,7 +16,6 @@ _SIGN = {Verdict.HOLDS: "holds", Verdict.DIFFERS: "DIFFERS", Verdict.TOO_WIDE: "
 
 
 def text(validation: Validation) -> str:
-    """Return the whole report."""
     return "\n\n".join([*map(case_text, validation.results), summary(validation)])
 
 
@@ -56,7 +55,6 @@ def summary(validation: Validation) -> str:
 
 
 def listing(cases: list[Case]) -> str:
-    """Return a line for each case."""
     width = max(len(case.name) for case in cases)
     return "\n".join(f"{case.name.ljust(width)}  {case.title} ({case.source})" for case in cases)
 
@@ -100,7 +98,6 @@ def _some(result: CaseResult, rows: int | None) -> list[Measured]:
 
 
 def document(validation: Validation) -> dict[str, Any]:
-    """Return all of it as a plain dict."""
     return {
         "holds": validation.holds,
         "seed": validation.seed,

@@ -29,8 +29,6 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """The result of a case."""
-
     case: Case
     measured: tuple[Measured, ...]
 
@@ -43,8 +41,6 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Validation:
-    """The result of a validation."""
-
     results: tuple[CaseResult, ...]
     seed: int
     full: bool
@@ -56,7 +52,6 @@ class Validation:
 
     @property
     def holds(self) -> bool:
-        """Whether every quantity holds."""
         return all(result.verdict is Verdict.HOLDS for result in self.results)
 
     @property
@@ -209,7 +204,6 @@ def _measure(case: Case, experiment: Experiment, seed: int, rigor: Rigor, runs: 
 def _replications(
     case: Case, experiment: Experiment, seed: int, rigor: Rigor, runs: Executor
 ) -> list[Mapping[str, Any]]:
-    """Return the results of the pilot, and of as many more replications as all quantities want."""
     samples: list[Mapping[str, Any]] = []
     count = experiment.pilot if experiment.stochastic else 1
     if not experiment.stochastic:

@@ -47,8 +47,6 @@ RARE = 1e-3
 
 
 class Verdict(StrEnum):
-    """What the comparison says."""
-
     HOLDS = "holds"
     DIFFERS = "differs"
     """The target is outside of the interval."""
@@ -58,8 +56,6 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rigor:
-    """How strictly to test."""
-
     alpha: float
     """How often each stochastic quantity may be found to differ by chance alone."""
 
@@ -157,7 +153,6 @@ class AtMost(Quantity):
         return 10
 
     def judge(self, samples: Sequence[float], rigor: Rigor) -> Finding:
-        """See whether the largest keeps to the bound."""
         largest = max(samples)
         verdict = Verdict.HOLDS if largest <= self.bound else Verdict.DIFFERS
         measured = f"{written(largest)} at most"
@@ -194,7 +189,6 @@ class Mean(Quantity):
         return max(count + 1, math.ceil(_A_LITTLE_MORE * (_z(rigor.alpha) * spread / aim) ** 2))
 
     def judge(self, samples: Sequence[float], rigor: Rigor) -> Finding:
-        """Compare the mean with the target."""
         count, mean = len(samples), _mean(samples)
         own = _spread(samples) / math.sqrt(count)
         t = _t(rigor.alpha, count)
@@ -234,7 +228,6 @@ class Between(Quantity):
         return max(count + 1, math.ceil(_A_LITTLE_MORE * (_z(rigor.alpha) * spread / room) ** 2)) if room else count + 1
 
     def judge(self, samples: Sequence[float], rigor: Rigor) -> Finding:
-        """Compare the interval with the bounds."""
         count, mean = len(samples), _mean(samples)
         own = _spread(samples) / math.sqrt(count)
         reach = _t(rigor.alpha, count) * own
@@ -256,7 +249,6 @@ class _OfDraws(Quantity):
     """One for which a replication returns a number, or a list of independent ones."""
 
     def complaint(self, figure: Any) -> str | None:
-        """See :class:`Quantity`."""
         return None if _is_number(figure) or _are_numbers(figure) else "a finite number, or a list of some"
 
 
@@ -282,7 +274,6 @@ class Variance(_OfDraws):
         return max(2, math.ceil(_A_LITTLE_MORE * 2 * (_z(rigor.alpha) / aim) ** 2 / each))
 
     def judge(self, samples: Sequence[Any], rigor: Rigor) -> Finding:
-        """Compare the variance with the target."""
         pooled = _pooled(samples)
         measured = _spread(pooled) ** 2
         low, high = _variance_interval(measured, len(pooled), rigor.alpha)
@@ -311,7 +302,6 @@ class Spread(Quantity):
 
     @property
     def key(self) -> str:
-        """What a replication returns it under."""
         return self.of
 
     def wanted(self, samples: Sequence[float], rigor: Rigor) -> int:
@@ -324,7 +314,6 @@ class Spread(Quantity):
         return math.ceil(1 / (2 * left))
 
     def judge(self, samples: Sequence[float], rigor: Rigor) -> Finding:
-        """Compare the standard deviations."""
         measured = _spread(samples)
         own = 1 / math.sqrt(2 * len(samples))
         differs = abs(measured / self.target - 1) > rigor.within(self.within)
@@ -338,10 +327,8 @@ class Follows(_OfDraws):
     """A whole distribution, by Kolmogorov and Smirnov: replications return lists of independent draws from it."""
 
     distribution: str
-    """What it is, in words."""
 
     cdf: Callable[[Any], Any]
-    """Its distribution function, over a numpy array."""
 
     within: float = 0.01
     """The largest difference of the distribution functions that may go unnoticed."""
@@ -355,7 +342,6 @@ class Follows(_OfDraws):
         return max(1, math.ceil(math.log(2 / rigor.alpha) / 2 / rigor.within(self.within) ** 2 / each))
 
     def judge(self, samples: Sequence[Any], rigor: Rigor) -> Finding:
-        """Compare the distribution functions."""
         from scipy.stats import kstest
 
         pooled = _pooled(samples)
@@ -370,7 +356,6 @@ class Frequencies(Quantity):
     """How often each of some values comes, by the chi-square test: replications return lists of counts."""
 
     distribution: str
-    """What it is, in words."""
 
     shares: tuple[float, ...]
     """Of each value; they sum to 1."""
@@ -384,7 +369,6 @@ class Frequencies(Quantity):
         _check(self.name, "observations of at least 1", self.observations >= 1, self.observations)
 
     def complaint(self, figure: Any) -> str | None:
-        """See :class:`Quantity`."""
         are_counts = _are_numbers(figure) and len(figure) == len(self.shares) and sum(figure) > 0
         return None if are_counts else f"a list of {len(self.shares)} counts, not all of them 0"
 
@@ -428,7 +412,6 @@ def _are_numbers(figure: Any) -> bool:
 
 
 def _found(expected: str, verdict: Verdict, value: float, half_width: float, replications: int) -> Finding:
-    """Return the finding for a number with a symmetric interval."""
     measured = interval(value, half_width)
     return Finding(expected, measured, verdict, value, (value - half_width, value + half_width), replications)
 

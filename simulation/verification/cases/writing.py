@@ -28,7 +28,6 @@ def bounds(value: float, low: float, high: float) -> str:
 
 
 def written(value: Any) -> str:
-    """Return a value as text; a long list by its ends."""
     if isinstance(value, (list, tuple)):
         shown = [written(each) for each in value]
         return ", ".join(shown if len(shown) <= 7 else [*shown[:3], "…", *shown[-3:]])

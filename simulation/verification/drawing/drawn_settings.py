@@ -127,7 +127,6 @@ class DrawnSettings:
 
     scenario: Scenario
     changed: int
-    """How many settings were changed."""
 
     repaired: int
     """In how many of these something else had to be left out."""
@@ -472,14 +471,12 @@ class Values:
         return float(max(least, drawn))
 
     def whole_number(self, least: int) -> int:
-        """Return a whole number of at least `least`."""
         near = [number + by for number in self._numbers for by in (-1, 0, 1)]
         drawn = self._edge(near, [least, least + 1, least + 2], lambda: log_uniform(self._random, 1, MOST))
         found: int = round(drawn)
         return max(least, min(MOST, found))
 
     def duration(self, key: str = "", *, least: float = 0.0) -> str:
-        """Return a duration of at least `least` seconds."""
         least, most = max(least, LEAST_S.get(key, 0.0)), MOST_S.get(key, LONGEST_S)
         near = [length + by for length in self._durations for by in (-1e-9, 0.0, 0.0, 1e-9)]
         near += [length * by for length in self._durations for by in (0.5, 2.0)]
@@ -487,7 +484,6 @@ class Values:
         return write_duration(round(max(least, min(most, drawn)), 9))
 
     def rate(self) -> str:
-        """Return a rate of more than 0."""
         near = [rate for rate in self._rates for _ in range(2)]
         near += [Rate(rate.count * by, rate.period) for rate in self._rates for by in (0.5, 2.0)]
         edges = [Rate(1.0, 1.0), Rate(1.0, 10.0), Rate(2.0, 1.0)]
@@ -498,14 +494,12 @@ class Values:
         return write_rate(self._edge(near, edges, any_rate))
 
     def share(self, *, least: float = 0.0) -> float:
-        """Return a share of at least `least`."""
         drawn = self._edge(
             [share for share in self._shares if share <= 1], [least, 1.0, 0.5], lambda: round(self._random.random(), 2)
         )
         return float(min(1.0, max(least, drawn)))
 
     def channels(self) -> list[str]:
-        """Return the names of some channels, in their order."""
         names = [channel.value for channel in NotificationChannel if self._random.random() < 0.6]
         return names or [self._random.choice(list(NotificationChannel)).value]
 
@@ -517,7 +511,6 @@ class Values:
 
 
 def _marker(annotation: Any) -> Any:
-    """Return what marks an annotated type."""
     return annotation.__metadata__[0]
 
 
@@ -547,7 +540,6 @@ def _keys(model: type[Settings]) -> dict[str, Any]:
 
 
 def _is_needed(model: type[Settings], key: str) -> bool:
-    """Tell whether a group is not valid without a key."""
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     return fields[key].is_required()
 

@@ -16,8 +16,6 @@ from simulation.verification.drawing.shapes import Between, Either, Joined, Mayb
 
 
 class FaultKind(NamedTuple):
-    """A kind of faults."""
-
     hits: Literal["attempts", "work", "messages", "actors", "clock"]
     """What goes wrong: attempts at a provider, one by one, so perhaps at some of its hosts alone; the work of a
     provider; or a part of the service itself."""
@@ -74,7 +72,6 @@ KINDS: Mapping[str, FaultKind] = {
 
 
 def drawn_strength(kind: str, random: Random) -> dict[str, Any]:
-    """Return what a fault of a kind says, by its keys."""
     found: dict[str, Any] = drawn(KINDS[kind].strength, random)
     return found
 

@@ -12,5 +12,4 @@ def log_uniform(random: Random, low: float, high: float) -> float:
 
 
 def rounded(value: float) -> float:
-    """Return a number with three digits."""
     return float(f"{value:.3g}")

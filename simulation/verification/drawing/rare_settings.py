@@ -93,7 +93,6 @@ def _with_account(scenario: Scenario, random: Random) -> Scenario:
 
 
 def _with_gap(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario whose template has a variable that nobody gives a value."""
     if random.random() >= _SHARE_WITH_GAPS:
         return scenario
     gap = TemplateText(body="Dear {name}, {nobody_gives_this}", html=random.random() < 0.5)

@@ -61,8 +61,6 @@ class Maybe:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """A rate."""
-
     count: Shape
     period: Shape
 
@@ -75,7 +73,6 @@ class Joined:
 
 
 def drawn(shape: Shape, random: Random) -> Any:
-    """Return a value of a shape."""
     match shape:
         case Between():
             sign = random.choice((-1.0, 1.0)) if shape.is_signed else 1.0

@@ -246,7 +246,6 @@ def _scaled(
 
 
 def _scheduled(workload: tuple[WorkloadEntry, ...], duration: float, random: Random) -> tuple[WorkloadEntry, ...]:
-    """Return the workload, in some cases with entries that are scheduled for instants to come."""
     if random.random() >= _SHARE_SCHEDULED:
         return workload
     ahead = Distribution.model_validate({"uniform": {"high": log_uniform(random, 1.0, 2.0 * max(1.0, duration))}})
@@ -336,7 +335,6 @@ def _shorter(stage: Stage, scaled: Callable[[Rate], Rate], time_factor: float) -
 
 
 def _thinned(scenario: Scenario, entry: Any, share: float, time_factor: float, random: Random) -> Arrivals:
-    """Return a share of arrivals that are given as instants, brought closer together."""
     times_ns = scenario.arrival_times_ns(entry.model_copy(update={"at": 0.0}), random)
     kept = [at_ns for at_ns in times_ns if random.random() < share]
     return Arrivals.model_validate({"times": [round(seconds(at_ns) * time_factor, 3) for at_ns in kept] or [0.0]})
@@ -420,7 +418,6 @@ def _again_and_again(faults: tuple[FaultConfig, ...], random: Random) -> tuple[F
 
 
 def _repeated(fault: FaultConfig, apart: float) -> Iterator[FaultConfig]:
-    """Yield a crash again and again, so many seconds apart."""
     for number in range(1, TOO_MANY_CRASHES):
         yield fault.model_copy(update={"at": rounded(fault.at + apart * number)})
 
@@ -498,7 +495,6 @@ def _orders(scenario: Scenario, duration: float, random: Random) -> list[Operati
 
 
 def _with_edits(scenario: Scenario, operations: tuple[Operation, ...], random: Random) -> tuple[Operation, ...]:
-    """Return the operations, with edits of what some of them redrive."""
     return tuple(
         operation.model_copy(update={"edit": EditConfig.model_validate(edit(scenario, random))})
         if operation.redrive is not None and operation.edit is None and random.random() < 0.3
@@ -508,7 +504,6 @@ def _with_edits(scenario: Scenario, operations: tuple[Operation, ...], random: R
 
 
 def _with_served(operations: tuple[Operation, ...], random: Random) -> tuple[Operation, ...]:
-    """Return the operations, some of which redrive what is served too."""
     return tuple(
         operation.model_copy(update={"served": "include"})
         if operation.redrive is not None and random.random() < _SHARE_SERVED

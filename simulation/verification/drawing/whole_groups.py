@@ -32,7 +32,6 @@ _SHARE_OF_GROUP = 0.5
 _SHARE_SCRIPTED = 0.3
 _SHARE_THROTTLED = 0.6
 _KINDS: Mapping[str, str] = {"injected failure": "transient", "throttled": "throttled", "timed out": "ambiguous"}
-"""By the reason of a failure, what kind it is of."""
 
 
 def with_whole_groups(scenario: Scenario, random: Random) -> Scenario:
@@ -238,7 +237,6 @@ GROUPS: Mapping[str, Callable[[Random], Any]] = {
     "adaptive_rate": _adaptive_rate,
     "adaptive_throttle": _adaptive_throttle,
 }
-"""What draws each group."""
 
 
 def _provider(config: ChannelConfig, breaker: CircuitBreakerConfig, random: Random) -> ProviderConfig:

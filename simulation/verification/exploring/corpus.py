@@ -27,8 +27,6 @@ _IGNORE_ALL = "# Failing cases of explorations, found again by their seeds.\n*\n
 
 
 class Corpus:
-    """Failing cases of one scenario, in a folder of their own."""
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 

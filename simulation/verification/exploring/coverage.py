@@ -43,8 +43,6 @@ Events: TypeAlias = Mapping[type, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Sometimes:
-    """Something that should happen in some run."""
-
     text: str
     """What, as a clause: ``a breaker opens``."""
 
@@ -52,7 +50,6 @@ class Sometimes:
     """Whether the settings of a scenario and what a swarm draws make it possible."""
 
     happened: Callable[[Events], bool]
-    """Whether it happened in a history."""
 
     where: Callable[[ChannelConfig], bool] | None = None
     """Only what happened at providers with such settings is looked at. None: all."""
@@ -94,7 +91,6 @@ def _only_at(events: Events, scenario: Scenario, where: Callable[[ChannelConfig]
 
 
 def _lanes(scenario: Scenario) -> Iterator[ChannelConfig]:
-    """Yield the settings of every provider of every channel."""
     for channel in scenario.channels_used:
         yield from scenario.channel_config(channel).by_provider().values()
 

@@ -33,13 +33,10 @@ if TYPE_CHECKING:
     from simulation.running.checking import Choice
 
 SEEDS_AT_ONCE = 8
-"""How many seeds a process gets at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one case."""
-
     seed: int
     notifications: int
     """How many were accepted; 0 where the run broke."""
@@ -53,18 +50,14 @@ class Outcome:
     case: Scenario
 
     seen: Seen
-    """Its events, states and pairs of them."""
 
     settings: DrawnSettings | None
-    """Its settings, where they were drawn."""
 
     failing_case: FailingCase | None
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A case that broke."""
-
     seed: int
     case: Scenario
     failing_case: FailingCase
@@ -78,14 +71,12 @@ class Failure:
     """The file that it was read from, where it is one that broke before."""
 
     shrunk: Shrunk | None = None
-    """A small case that breaks in the same way."""
 
     file: Path | None = None
     """Where the small case is kept; None: nowhere."""
 
     @property
     def smallest(self) -> Scenario:
-        """The smallest case that is known to break so."""
         return self.case if self.shrunk is None else self.shrunk.scenario
 
 
@@ -135,7 +126,6 @@ class Exploration:
     """Kept cases that broke before and do not break now; their files are gone."""
 
     failure: Failure | None = None
-    """The first case that broke."""
 
     keeps_going: bool = False
     """Whether the exploration goes on after a case that broke."""
@@ -288,8 +278,6 @@ def explore(
 
 
 class ExplorationInterrupted(KeyboardInterrupt):
-    """An exploration was interrupted."""
-
     def __init__(self, so_far: Exploration) -> None:
         super().__init__("interrupted")
         self.so_far = so_far
@@ -318,7 +306,6 @@ def _try_seeds(
 
 
 def _given_parent(exploration: Exploration) -> Parent | None:
-    """Return the case that all are variations of; None if there is none such."""
     lineage = exploration.varies
     if not lineage:
         return None
@@ -328,7 +315,6 @@ def _given_parent(exploration: Exploration) -> Parent | None:
 
 
 def _count(exploration: Exploration, outcome: Outcome, guide: Guide) -> None:
-    """Take the outcome of the next case in."""
     if outcome.failing_case is not None:  # before it counts as a case: an interrupted run reports both
         # A variation may have the settings of a case with drawn ones.
         own_settings = outcome.settings is not None or len(outcome.lineage) > 1
@@ -346,7 +332,6 @@ def _count(exploration: Exploration, outcome: Outcome, guide: Guide) -> None:
 
 
 def _kept(failure: Failure, folder: Corpus | None, exploration: Exploration, shrink_runs: int) -> Failure:
-    """Shrink a failing case, and keep the result if there is a folder for it."""
     shrunk = None
     if shrink_runs:
         with suppress(DoesNotBreak):  # what depends on more than the case is shown as it was found

@@ -19,7 +19,6 @@ from simulation.verification.exploring.pairs import Seen
 from simulation.verification.exploring.variation import varied
 
 ROUND = 48
-"""How many cases a round has."""
 
 KEPT = 200
 """How many cases are kept to be varied at most: the latest."""
@@ -37,8 +36,6 @@ Lineage = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A case that is worth varying."""
-
     lineage: Lineage
     case: Scenario
     seen: Seen
@@ -56,8 +53,6 @@ def case_of(
 
 
 class Guide:
-    """Chooses what is varied."""
-
     def __init__(self) -> None:
         self._parents: list[Parent] = []
 

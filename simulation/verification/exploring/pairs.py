@@ -157,8 +157,6 @@ def seen_in(history: Iterable[RecordedEvent], scenario: Scenario) -> Seen:
 
 @dataclass
 class _Found:
-    """What happened in a run, and what went on in it."""
-
     scenario: Scenario
     end_ns: int
     instants: dict[tuple[str, Channel], list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -180,7 +178,6 @@ class _Found:
                 self.spans[name, None].append((at_ns, at_ns + ns(fault.restart_after or 0.0)))
 
     def add(self, event: RecordedEvent) -> None:
-        """Take the next event in."""
         channel: Channel = None
         if isinstance(event, NotificationEvent):
             channel = event.channel.value
@@ -255,7 +252,6 @@ class _Found:
             self.spans[state, begun[1]].append((begun[0], at_ns))
 
     def seen(self) -> Seen:
-        """Return what is seen, once all has been taken in."""
         for (state, _), (since_ns, channel) in self._begun.items():
             self.spans[state, channel].append((since_ns, self.end_ns))
         for since_ns, _ in self._left:
@@ -288,5 +284,4 @@ def _joined(spans: list[tuple[int, int]]) -> list[int]:
 
 
 def _any_within(instants: Sequence[int], edges: Sequence[int]) -> bool:
-    """Tell whether one of the instants is in a span: after its beginning, and no later than its end."""
     return any(bisect_left(edges, at_ns) % 2 == 1 for at_ns in instants)

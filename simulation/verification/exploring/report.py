@@ -94,7 +94,6 @@ def _coverage(exploration: Exploration) -> Iterator[str]:
 
 
 def _drawn(exploration: Exploration) -> Iterator[str]:
-    """Yield how many cases were variations, and how many had settings that were drawn."""
     if exploration.variations:
         yield f"{counted(exploration.variations, 'case')} varied an earlier one that had seen something new"
     if exploration.with_drawn_settings:

@@ -40,11 +40,8 @@ _ARRIVAL = re.compile(r"(\d+)-(\d+)(?:/[a-z]+)*$")
 
 @dataclass
 class Answer:
-    """What a provider answered to one attempt."""
-
     notification_id: str
     written: Data
-    """As it stands in a script."""
 
     @property
     def arrival(self) -> Arrival | None:
@@ -59,8 +56,6 @@ Answers: TypeAlias = Mapping[tuple[NotificationChannel, str], list[Answer]]
 
 @dataclass
 class NotingProvider(WrappedProvider):
-    """A simulated provider whose answers are noted."""
-
     _provider: SimulatedProvider
     answers: list[Answer] = field(default_factory=list)
 
@@ -69,16 +64,13 @@ class NotingProvider(WrappedProvider):
 
     @property
     def delivered(self) -> int:
-        """How many notifications it has delivered."""
         return self._provider.delivered
 
     def on_wired(self, system: ActorSystem) -> None:
-        """Go by the clock of this system."""
         self._system = system
         super().on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen | Promise:
-        """Return what the provider answers, and note it."""
         before = self._provider.delivered
         effect = self._provider.attempt(attempt, now_ns)
         unanswered: Data = {"outcome": "lost" if self._provider.delivered > before else "hang"}
@@ -110,7 +102,6 @@ def noting_providers(scenario: Scenario) -> dict[NotificationChannel, dict[str, 
 
 
 def answers_of(providers: Mapping[NotificationChannel, Mapping[str, NotingProvider]]) -> Answers:
-    """Return what they have answered in a run."""
     return {
         (channel, name): provider.answers
         for channel, of_channel in providers.items()
@@ -144,7 +135,6 @@ def scripted(data: Data, answers: Answers, *, without: Collection[Arrival] = (),
 
 
 def _written(outcome: Outcome, after_ns: int) -> Data:
-    """Return an answer as it stands in a script."""
     throttled = isinstance(outcome, Transient) and outcome.throttled
     kind = next(
         name for name, usual in SCRIPTED.items() if type(usual) is type(outcome) and throttled == (name == "throttled")

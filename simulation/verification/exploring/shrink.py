@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from simulation.running.checking import Choice
 
 RUNS = 800
-"""So many candidates are run at most."""
 
 _WALKS = 4
 """Where a schedule matters, other decisions come up as soon as anything is left out: so many walks are tried then."""
@@ -53,8 +52,6 @@ Path: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a case is."""
-
     notifications: int
     """Arrivals given as instants, and clients."""
 
@@ -66,7 +63,6 @@ class Size:
 
     @property
     def total(self) -> int:
-        """How many things it is made of."""
         return self.notifications + self.faults + self.operations + self.deviations + self.answers
 
     def __str__(self) -> str:
@@ -82,14 +78,11 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Shrunk:
-    """A small case that breaks."""
-
     scenario: Scenario
     failing_case: FailingCase
     before: Size
     after: Size
     runs: int
-    """How many candidates were run."""
 
 
 def shrink(scenario: Scenario, kind: str | None = None, *, invariants: Choice = "all", runs: int = RUNS) -> Shrunk:
@@ -202,7 +195,6 @@ class _Shrinking:
         return trial, schedule
 
     def _noted(self, scenario: Scenario, schedule: Schedule | None) -> tuple[Trial, Answers]:
-        """Return the outcome of a run, and what its providers answered."""
         providers = noting_providers(scenario) if self._notes_answers else None
         try:
             trial = attempt(scenario, schedule, self._invariants, providers=providers)
@@ -313,7 +305,6 @@ class _Shrinking:
         minimal(times, still)
 
     def _fewer_settings(self, path: Path) -> None:
-        """Remove settings, whole groups before what is in them, and entries of lists."""
         group = _at(self._data, path)
         if isinstance(group, list):
             if path[-1] != "times" and len(group) > 1:
@@ -416,7 +407,6 @@ def _digits(value: float) -> int:
 
 
 def _arrivals_ns(scenario: Scenario, number: int) -> Iterator[int]:
-    """Yield the instants at which an open entry of the workload arrives in the run of a scenario."""
     entry = scenario.workload[number]
     assert not isinstance(entry, ClosedWorkload)
     return scenario.arrival_times_ns(entry, RandomStreams(scenario.seed).stream(f"workload.{number}.arrivals"))

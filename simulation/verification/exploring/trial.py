@@ -23,8 +23,6 @@ UNNAMED = "conservation"
 
 @dataclass(frozen=True, slots=True)
 class FailingCase:
-    """How a run broke."""
-
     kind: str
     """The name of the invariant, or the class of the exception that ended the run."""
 
@@ -32,7 +30,6 @@ class FailingCase:
     """What happened, in one line or several."""
 
     at_ns: int | None = None
-    """When, if that is known."""
 
     is_error: bool = False
     """Whether it is an exception, and no invariant that was broken."""

@@ -94,7 +94,6 @@ class NothingLost(Invariant):
 
 
 def not_conserved(by_history: int, in_flight: int) -> str:
-    """Return what is to be said where the two counts differ."""
     return (
         f"accepted - sent - dead-lettered - suppressed is {by_history} by the history, but {in_flight} are in flight "
         "in the pipeline"

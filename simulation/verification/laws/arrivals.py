@@ -48,7 +48,6 @@ class Arrivals(Invariant):
         self._accepted_ns: dict[tuple[_Arrival, NotificationChannel], int] = {}
         """When each was accepted first."""
         self._offered: set[_Arrival] = set()
-        """What has come to the door, or to the handler."""
         self._refusals: dict[_Arrival, list[Offered]] = {}
         self._taken: Counter[tuple[_Arrival, NotificationChannel]] = Counter()
         """How often each was accepted, or a duplicate."""

@@ -127,7 +127,6 @@ def _as_read(limit: RateLimitConfig) -> dict[str, Any]:
 
 
 def _allowed(limit: RateLimitConfig | None) -> dict[str, Any] | None:
-    """Return what a limit allows, by the one of three keys that is given."""
     if limit is None:
         return None
     if limit.max_per_minute is not None:

@@ -195,7 +195,6 @@ def attempts_of(event: NotificationSent | NotificationFailed, lifecycle: Lifecyc
 
 
 def _said(made: AttemptMade) -> str | None:
-    """Return the name of the outcome of an attempt for its sender; None where it is unknown."""
     if not made.answered:
         return Ambiguous.__name__ if made.outcome is not None or made.is_promised else None
     return None if made.outcome is None else type(made.outcome).__name__

@@ -39,11 +39,8 @@ _ORDERS = frozenset({BreakerEvent.DISABLE, BreakerEvent.METRICS_ONLY, BreakerEve
 
 @dataclass(slots=True)
 class _Breaker:
-    """What the history says of one breaker."""
-
     state: BreakerState
     since_ns: int = -1
-    """When it was said to be so."""
     began_ns: int = -1
     """From when on its time runs: before that, where the stage was down when time alone changed it."""
     is_told: bool = False
@@ -63,7 +60,6 @@ class Breakers(Invariant):
         """With more of them, some may have been forgotten."""
 
     def _breaker(self, key: BreakerKey) -> _Breaker:
-        """Return what is known of a breaker."""
         known = self._breakers.get(key)
         if known is None:
             known = self._breakers[key] = _Breaker(self._configs[key[0]].begins)
@@ -112,9 +108,7 @@ class BreakerTransitions(Breakers):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._openings: dict[BreakerKey, int] = {}
-        """How often each has opened since it was last closed."""
         self._crashed_ns = -1
-        """When the process crashed last."""
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> None:

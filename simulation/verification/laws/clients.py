@@ -19,8 +19,6 @@ there was nobody to accept it."""
 
 
 class _Entry:
-    """What is known of one entry."""
-
     def __init__(self, of: ClientsOf) -> None:
         self.of = of
         self.pending: set[str] = set()
@@ -32,7 +30,6 @@ class _Entry:
 
     @property
     def has_thinkers(self) -> bool:
-        """Whether not all of its clients wait."""
         return len(self.pending) < len(self.of.thinks)
 
     def longest_ns(self, sent: int) -> int:

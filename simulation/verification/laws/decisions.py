@@ -38,7 +38,6 @@ class _Book:
         self.config = config
         self.state = config.begins
         self.generation = 0
-        """How often it has changed its state."""
         self.is_certain = True
         """Whether nothing but the outcomes of its permits decides, and they do so clearly."""
         self.used_ns = 0
@@ -49,7 +48,6 @@ class _Book:
         self.probes: list[tuple[bool, bool]] = []
 
     def begin(self, state: BreakerState) -> None:
-        """Be in a state, with nothing counted."""
         self.state = state
         self.generation += 1
         self.failures_in_a_row = 0

@@ -36,7 +36,6 @@ class DisabledEndpoints(Invariant):
         self._marks: dict[Key, EndpointMark] = {}
         """What failures have made of the endpoints of which none has succeeded since."""
         self._disabled_ns: dict[Key, int] = {}
-        """When each was disabled that is."""
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:

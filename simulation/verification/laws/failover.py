@@ -127,6 +127,5 @@ class Fallbacks(Invariant):
 
 
 def _is_unbounded(config: ChannelConfig) -> bool:
-    """Tell whether there is nothing before a provider but its breaker."""
     bounds = (config.quota, config.slots, config.concurrency_limit, config.adaptive_rate)
     return all(bound is None for bound in bounds)

@@ -15,7 +15,6 @@ from simulation.verification.laws.base import Context
 from simulation.verification.laws.observations import MessageSent
 
 Key: TypeAlias = tuple[NotificationChannel, str]
-"""Channel and provider."""
 
 
 def is_answer(outcome: Outcome) -> bool:
@@ -29,7 +28,6 @@ def is_throttled(outcome: Outcome) -> bool:
 
 
 def provider_of(admitted: Admitted) -> Key:
-    """Return the provider that an attempt is let through to."""
     return admitted.attempt.command.channel, admitted.provider or PRIMARY
 
 

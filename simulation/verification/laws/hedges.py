@@ -27,7 +27,6 @@ class _Answer(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The name of the outcome that it is."""
         return Ambiguous.__name__ if self.outcome is None else type(self.outcome).__name__
 
     @property
@@ -42,8 +41,6 @@ class _Answer(NamedTuple):
 
 
 class _Flight:
-    """One attempt and its copies."""
-
     def __init__(self, made: AttemptMade, timeout_ns: int) -> None:
         self.attempt = made.attempt
         self.node = made.node
@@ -151,7 +148,6 @@ class Hedges(Invariant):
 
 
 def _wrong_time(config: HedgingConfig, flight: _Flight, now_ns: int) -> str | None:
-    """Return what is wrong with sending another copy now."""
     if now_ns >= flight.deadline_ns:
         return f"after its timeout at {seconds_text(flight.deadline_ns)}"
     answers = flight.answers()

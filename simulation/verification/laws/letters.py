@@ -92,7 +92,6 @@ class Letters(Invariant):
         return self.context.commit_latency_ns > 0 and (is_full or is_over)
 
     def _reason(self, letter: DeadLetterMessage, lifecycle: Lifecycle) -> str | None:
-        """Return what is wrong with its reason."""
         config = self.context.channels[letter.channel]
         latest, reason = lifecycle.failures[-1] if lifecycle.failures else None, letter.failure_reason
         if latest is not None and latest.given_up is not None:
@@ -161,7 +160,6 @@ class Letters(Invariant):
         )
 
     def _contents(self, letter: DeadLetterMessage, lifecycle: Lifecycle) -> str | None:
-        """Return what is wrong with the history that it tells."""
         failures = [each for each in lifecycle.history if type(each) is NotificationFailed]
         if list(letter.history) != failures:
             return f"has {len(letter.history)} failures, and not the {len(failures)} that there were"

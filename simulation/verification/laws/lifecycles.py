@@ -36,8 +36,6 @@ ENDED_KEPT = 20_000
 
 
 class State(StrEnum):
-    """Where a notification is."""
-
     UNKNOWN = "not accepted"
     IN_FLIGHT = "in flight"
     SENT = "sent"
@@ -82,8 +80,6 @@ STEPS = frozenset(kind for steps in NEXT.values() for kind in steps)
 
 
 class Lifecycle:
-    """What has happened to one notification since it was accepted."""
-
     __slots__ = (
         "attempt", "copies", "crashes_before", "delivered", "failures", "fresh_since_ns", "history", "owes_death",
         "state", "state_since_ns", "undelivered_answers", "user_id",
@@ -92,25 +88,20 @@ class Lifecycle:
     def __init__(self, crashes_before: int) -> None:
         self.state = State.UNKNOWN
         self.state_since_ns = 0
-        """When it came into this state."""
         self.fresh_since_ns = 0
         """When it was accepted or last redriven, or what it is scheduled for: its age counts from here."""
         self.history: list[Any] = []
-        """All events and attempts."""
         self.owes_death = False
         """Whether its node has to record its death yet, as its handler is down; another node has taken the letter."""
         self.failures: tuple[NotificationFailed, ...] = ()
-        """Since it was accepted or last redriven."""
         self.crashes_before = crashes_before
         """How many actors had failed, and were surely running again, when it was accepted."""
         self.user_id = ""
-        """Whose it is."""
         self.attempt: Attempt | None = None
         """The latest attempt that came to a provider, with what has been edited since."""
         self.copies = 0
         """Further copies of attempts, made by a channel that hedges."""
         self.delivered = 0
-        """How often it has been delivered by a provider."""
         self.undelivered_answers = 0
         """How many of the answers that it was delivered never came back, or came too late."""
 
@@ -136,19 +127,16 @@ class Lifecycles:
         self._recent_crashes_ns: deque[int] = deque()
         """When those failed that may not have been settled yet."""
         self.forgotten = 0
-        """How many lifecycles are no longer remembered."""
         self._lifecycles: dict[str, Lifecycle] = {}
         self._ended: deque[tuple[str, Lifecycle, int]] = deque()
         self._ended_kept = ended_kept
         self.get = self._lifecycles.get
-        """Return the lifecycle of a notification id, or None."""
 
     def is_settled(self, now_ns: int) -> bool:
         """Tell whether nothing that a crash has held up can still be late, or be sent beside what replaced it."""
         return now_ns > self.settled_at_ns
 
     def in_flight(self) -> list[str]:
-        """Return the ids of what is accepted and has not ended."""
         return self.in_state(State.IN_FLIGHT)
 
     def in_state(self, state: State) -> list[str]:
@@ -163,7 +151,6 @@ class Lifecycles:
                 self._lifecycles[notification_id] = lifecycle
 
     def follow(self, event: Any) -> None:
-        """Take note of something that has happened."""
         kind = type(event)
         if kind is AttemptMade:
             self._attempted(event)

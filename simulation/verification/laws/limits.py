@@ -94,7 +94,6 @@ class UserLimit(Invariant):
         return breach
 
     def _undue_wait(self, attempt: Attempt, deferred: NotificationDeferred) -> Objection:
-        """Return what is to be said of an attempt that a limiter has wait."""
         until_ns, expires_ns = deferred.resumes_at_ns, attempt.expires_at_ns
         if until_ns is not None and expires_ns is not None and until_ns > expires_ns:
             return (
@@ -123,7 +122,6 @@ class UserLimit(Invariant):
         return None if attempt.charged else self._count(attempt, sent)
 
     def _leave(self, attempt: Attempt) -> None:
-        """Note that an attempt is not at the limiter any more, and does not wait there."""
         notification_id, key = attempt.command.notification_id, (attempt.command.channel, attempt.command.user)
         self._at_limiter.pop(notification_id, None)
         waiting = self._waiting.get(key)
@@ -133,7 +131,6 @@ class UserLimit(Invariant):
                 del self._waiting[key]
 
     def _undue(self, attempt: Attempt, now_ns: int, what: str) -> Objection:
-        """Return what is to be said of an attempt that a limiter has not let through, where it should have been."""
         command = attempt.command
         notification_id, key = command.notification_id, (command.channel, command.user)
         if self._is_counted(notification_id):

@@ -52,7 +52,6 @@ class Liveness(Invariant):
         self._waiting: dict[NotificationChannel, dict[str, int]] = {channel: {} for channel in context.channels}
         """What is in flight, in the order of acceptance, with the instant of each, or what it is scheduled for."""
         self._most = dict.fromkeys(context.channels, 0)
-        """How many were in flight at most."""
         self._look_ns = dict.fromkeys(context.channels, _SHORTEST_NS)
         """When it is worth to look again at those in flight."""
         self._calm_ns = {channel: faults_end_ns(channel, context.faults) for channel in context.channels}
@@ -111,7 +110,6 @@ class Liveness(Invariant):
         return next(filter(None, (self._oldest(channel, now_ns) for channel in self._waiting)), None)
 
     def _oldest(self, channel: NotificationChannel, now_ns: int) -> Finding | None:
-        """Look at the one that has been in flight for longest."""
         for notification_id, since_ns in self._waiting[channel].items():
             if since_ns > now_ns:
                 continue  # it is scheduled
@@ -147,7 +145,6 @@ class Liveness(Invariant):
 
 
 def quiet_ns_a_day(hours: QuietHours) -> int:
-    """Return how long it is quiet each day in nanoseconds."""
     start, end = (3600 * each.hour + 60 * each.minute + each.second for each in (hours.start, hours.end))
     return ns((end - start) % 86_400)
 

@@ -21,8 +21,6 @@ from actors.settings.rate_limit import RateLimitConfig
 
 
 class Meter(Protocol):
-    """Counts for one key."""
-
     def add(self, now_ns: int) -> str | None:
         """Count one; return what is too much, or None. `now_ns` never goes back."""
 

@@ -67,7 +67,6 @@ class FallbackDue(Invariant):
             self._due[notification_id] = letter.notification_id, fallback.channel, due_ns
 
     def _is_late(self, letter: DeadLetterMessage, now_ns: int) -> bool:
-        """Tell whether it may be wanted no longer."""
         lifecycle, expires_after = self.context.lifecycles.get(letter.notification_id), letter.command.expires_after
         if expires_after is None:
             return False
@@ -116,8 +115,6 @@ class FallbackDue(Invariant):
 
 
 class _AlertDue(NamedTuple):
-    """An alert that a dead letter has to raise."""
-
     letter: DeadLetterMessage
     at_ns: int
 
@@ -143,9 +140,7 @@ class Alerts(Invariant):
         self._called_ns: dict[tuple[type, NotificationChannel, str], int] = {}
         self._repeated = 0
         self._latest_ns = -1
-        """When it was told of anything last."""
         self._text = ""
-        """The text of the latest call."""
         self._is_certain = True
 
     @observes(ActorFailed)
@@ -176,7 +171,6 @@ class Alerts(Invariant):
         return None
 
     def _told(self, alert: Alert | ChannelBroken | EndpointDisabled) -> Objection:
-        """Return what is wrong with telling this next."""
         if not isinstance(alert, Alert):
             return None
         letter = self._due.popleft().letter if self._due else None

@@ -46,7 +46,6 @@ class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
     """Whether the notification reaches its recipient, whatever happens to the answer."""
 
     answered: bool
-    """Whether the answer comes before the sender's timeout."""
 
     ends_at_ns: int
     """When the answer comes, or the timeout strikes."""
@@ -97,7 +96,6 @@ class ActorCrashed(Observation, frozen=True, kw_only=True, gc=False):
     """Which one: the same for all of its lives, and no other's."""
 
     kind: type
-    """Its class."""
 
     supervision: Supervision
     restart_after_ns: int | None

@@ -38,8 +38,6 @@ CLASSES = list(Priority)
 
 
 class _Waiter(NamedTuple):
-    """An attempt that waits, or that goes now."""
-
     attempt: Attempt
     sent_ns: int
     joined_ns: int
@@ -62,7 +60,6 @@ class _Waiter(NamedTuple):
 
 
 _Alike: TypeAlias = tuple[int, str, str]
-"""A class, a key and a host."""
 
 
 def key_of(config: ChannelConfig, attempt: Attempt) -> str:
@@ -104,7 +101,6 @@ class _Line(Invariant):
         self.opened: dict[str, set[str | None]] = defaultdict(set)
         """By channel, the hosts of the breakers that have ever left the state in which they began."""
         self.changed_ns: dict[str, int] = {}
-        """By channel, when a breaker has changed last."""
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> None:
@@ -361,8 +357,6 @@ class ClassShares(_Line):
 
 @dataclass
 class _Starts:
-    """When the keys of a channel had their turns."""
-
     number: int = 0
     latest: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     """By class and key, the number and the instant of its latest start."""

@@ -24,8 +24,6 @@ _FROM = frozenset({BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCE
 
 @dataclass(slots=True)
 class _Ramp:
-    """A ramp that has begun."""
-
     start_ns: int
     looked_ns: int
     let_through: int = 0
@@ -114,7 +112,6 @@ class Ramps(Invariant):
 
 
 def _share(config: RampConfig, after_ns: int) -> Fraction:
-    """Return the share that goes through so long after the beginning."""
     start = as_fraction(config.start)
     return start + (1 - start) * min(Fraction(1), Fraction(after_ns, max(1, wait_ns(config.over))))
 

@@ -40,7 +40,6 @@ class _Rate:
         self._grew_ns = 0
         self._cut_ns: int | None = None
         self._cut_at = self.rate or 0.0
-        """The rate at the latest cut."""
         self._measured = 0.0
         self._half_second = 0
         self._answers = 0
@@ -49,10 +48,8 @@ class _Rate:
         """The part of a send that has to pass before the next one, at an instant."""
         self._due_at_ns = 0
         self._limited_at_ns = -1
-        """When there first was a limit."""
 
     def hear(self, outcome: Outcome, now_ns: int) -> None:
-        """Take note of an outcome."""
         throttled = is_throttled(outcome)
         if not throttled and not is_answer(outcome):
             return
@@ -106,7 +103,6 @@ class _Rate:
         self._due_at_ns = now_ns
 
     def send(self, now_ns: int) -> bool:
-        """Count a send; return whether it keeps to the rate."""
         if self.rate is None:
             return True
         self._pass_until(now_ns)

@@ -92,7 +92,6 @@ def of_events(events: Sequence[NotificationEvent], before: Sequence[Notification
 
 
 def refused_here(events: Iterable[NotificationEvent]) -> int:
-    """Return how many attempts did not get to any provider."""
     return sum(isinstance(event, NotificationFailed) and event.refused for event in events)
 
 
@@ -141,8 +140,6 @@ class Request:
 
 
 class Requests:
-    """Follows what becomes of requests."""
-
     def __init__(self) -> None:
         self.of: dict[str, Request] = {}
         """By the id of each of their notifications."""
@@ -150,11 +147,9 @@ class Requests:
         """Since when the user of each notification waits."""
 
     def all(self) -> list[Request]:
-        """Return each of them once."""
         return list({id(request): request for request in self.of.values()}.values())
 
     def follow(self, event: NotificationEvent) -> None:
-        """Take in an event."""
         request = self.of.get(event.notification_id)
         if isinstance(event, NotificationRequested):
             since_ns = event.at_ns if event.waited_since_ns is None else event.waited_since_ns

@@ -63,7 +63,6 @@ class ReachedOnce(Invariant):
         return None
 
     def _others(self, notification_id: str) -> list[tuple[str, State]]:
-        """Return the other notifications of a request with their states, as far as they are remembered."""
         others = [each for each in self._requests.get(notification_id, ()) if each != notification_id]
         known = [(each, self.context.lifecycles.get(each)) for each in others]
         return [(each, lifecycle.state) for each, lifecycle in known if lifecycle is not None]

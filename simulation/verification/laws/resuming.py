@@ -46,7 +46,6 @@ class _Ceilings:
         self._arrived: dict[NotificationChannel, deque[int]] = {}
 
     def arrive(self, event: NotificationRequested) -> None:
-        """Count a new one."""
         self._arrived.setdefault(event.channel, deque()).append(event.at_ns)
 
     def per_second(self, channel: NotificationChannel, config: CircuitBreakerConfig, now_ns: int) -> float:
@@ -65,17 +64,12 @@ class _Ceilings:
 
 @dataclass(slots=True)
 class _Closed:
-    """A breaker that has closed."""
-
     since_ns: int
     latest_ns: int | None = None
-    """When the latest of its waiters went."""
     ceiling: float = 0.0
     """How many might go a second then."""
     gone: int = 0
-    """How many of its waiters have gone."""
     made: list[AttemptMade] = field(default_factory=list)
-    """The first attempts since."""
 
 
 @dataclass(slots=True)
@@ -234,9 +228,7 @@ class _Restarted:
     overdue: set[str] = field(default_factory=set)
     """What was due by then, and has not gone since."""
     ceiling: float = 0.0
-    """The highest since."""
     gone: int = 0
-    """How many of the overdue have gone."""
     due_s: float = 0.0
     """How many seconds after it was back the latest of them might go."""
 

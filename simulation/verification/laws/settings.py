@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from simulation.verification.laws.base import Context
 
 Place = tuple[NotificationChannel, str]
-"""A channel and one of its providers."""
 
 
 def named(context: Context, paths: Iterable[str], place: Place | None) -> list[str]:

@@ -25,12 +25,9 @@ _ACTS = (BreakerState.CLOSED, BreakerState.FORCED_OPEN)
 
 @dataclass(slots=True)
 class _Vote:
-    """What a node says of its breaker."""
-
     node: int
     said_ns: int
     known_ns: int
-    """When the others know."""
     stands_until_ns: int
     """Until when that counts, for certain."""
     lapses_ns: int
@@ -63,7 +60,6 @@ class SharedBreakers(Invariant):
         self._openings: dict[tuple[int, BreakerKey], int] = {}
         """How often the calls of a node have opened its breaker since that was last closed."""
         self._ordered_ns: dict[tuple[int, BreakerKey], int] = {}
-        """When an operator has decided last."""
         self._leases = Leases(context)
         self._counted_ns = -1
         """When the nodes were counted last: at that instant it depends on who has heard of it."""

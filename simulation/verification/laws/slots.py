@@ -32,8 +32,6 @@ from simulation.verification.laws.observations import MessageSent
 
 
 class _Slots:
-    """What is known of the slots before one provider whose number follows its latency."""
-
     def __init__(self) -> None:
         self.now: int | None = None
         """Their number, once it has been seen."""
@@ -125,7 +123,6 @@ class ConcurrencyLimits(Invariant):
 def _wrong_step(
     config: ConcurrencyLimitConfig, slots: _Slots, before: int, after: int, admitted: Admitted, performed: Performed
 ) -> str | None:
-    """Return what is wrong with a change of the limit by an outcome."""
     outcome: Any = performed.result
     by = f"by the outcome {type(outcome).__name__}"
     answered = is_answer(outcome)

@@ -130,7 +130,6 @@ def rule_of(failed: NotificationFailed, retry: RetryConfig) -> tuple[str, str] |
 
 
 def config_of(rule: tuple[str, str] | None, retry: RetryConfig) -> RetryConfig:
-    """Return the settings that hold under a rule."""
     if rule is None:
         return retry
     group, key = rule

@@ -35,7 +35,6 @@ from simulation.verification.laws.observations import AttemptMade
 from simulation.verification.laws.recount import Request
 
 Path: TypeAlias = tuple[str, ...]
-"""Of a figure in a summary."""
 
 MOST = 1_000_000
 """A run of more events is not counted once more: all of them are kept for that."""
@@ -45,8 +44,6 @@ _ENDS = NotificationSent, NotificationFailed, NotificationMovedToDeadLetter, Not
 
 
 class _Asked(NamedTuple):
-    """A request to a provider."""
-
     made: AttemptMade
     is_sure: bool
     """Whether it has had an outcome, or no one waits for it; else it may be under way as the run ends."""
@@ -56,7 +53,6 @@ class _Part(NamedTuple):
     """What some of the figures of a summary are of."""
 
     path: Path
-    """Where they are in it."""
     figures: Mapping[str, Any]
     channel: NotificationChannel | None = None
     entries: frozenset[int] | None = None
@@ -258,7 +254,6 @@ class Summary(Invariant):
         return found
 
     def _of_providers(self, part: _Part, events: Sequence[NotificationEvent]) -> dict[Path, tuple[Any, Any]]:
-        """Return how much providers were asked for, and what that costs."""
         asked = [each for each in self._asked if self._is_in(part, each.made.notification_id, each.made.channel)]
         sure = [each.made for each in asked if each.is_sure]
         attempts = [event for event in events if isinstance(event, (NotificationSent, NotificationFailed))]
@@ -307,7 +302,6 @@ class Summary(Invariant):
         return found
 
     def _peaks_of(self, path: Path, channel: str | None, provider: str | None) -> dict[Path, tuple[Any, Any]]:
-        """Return the peaks of a provider, of all those of a channel, or of all."""
         own = [event for event in self._events if isinstance(event, (NotificationSent, NotificationFailed))]
         own = [event for event in own if channel in (None, event.channel)]
         own = [event for event in own if provider in (None, event.provider or PRIMARY)]

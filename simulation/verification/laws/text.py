@@ -99,7 +99,6 @@ def what_happened(event: Any) -> str:
 
 
 def message_text(message: Any) -> str:
-    """Return in words what an actor is sent."""
     request = getattr(message, "request", message)
     attempt = request if isinstance(request, Attempt) else getattr(request, "attempt", None)
     words = _class(type(message))
@@ -117,7 +116,6 @@ def message_text(message: Any) -> str:
 
 
 def _plain_fields(message: Any) -> Iterator[tuple[str, str | int | float]]:
-    """Yield those fields of a message that are short to say."""
     for field in msgspec.structs.fields(message) if isinstance(message, msgspec.Struct) else ():
         value = getattr(message, field.name)
         if isinstance(value, (str, int, float)):

@@ -30,18 +30,15 @@ class _Requests:
         self.config = config
         self._bucket_ns = max(1, wait_ns(config.window) // _BUCKETS)
         self._counts: deque[tuple[int, int, int]] = deque()
-        """Bucket, request or not, accept or not."""
         self.refused = 0
         self.expected = 0.0
         """How many refusals there should have been on average."""
         self.variance = 0.0
 
     def count(self, requests: int, accepts: int, now_ns: int) -> None:
-        """Count."""
         self._counts.append((now_ns // self._bucket_ns, requests, accepts))
 
     def rejection(self, now_ns: int) -> float:
-        """Return the probability with which a request is refused."""
         while self._counts and self._counts[0][0] <= now_ns // self._bucket_ns - _BUCKETS:
             self._counts.popleft()
         requests = sum(each[1] for each in self._counts)

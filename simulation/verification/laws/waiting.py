@@ -26,18 +26,13 @@ _NAMES: dict[type[Actor], str] = {
     RateLimiterActor: "users' limits",
     CircuitBreakerActor: "room at the providers",
 }
-"""What is waited for there."""
 
 _Place: TypeAlias = tuple[NotificationChannel, type]
-"""A channel and a stage of it."""
 
 
 class _Stage:
-    """What is known of one stage of a channel."""
-
     def __init__(self) -> None:
         self.there: dict[str, Attempt] = {}
-        """By notification, what has come and not gone."""
         self.doubted: set[str] = set()
         """What was there before some stage forgot all it had: of this channel, or of another one."""
         self.most = 0
@@ -58,7 +53,6 @@ class _Stage:
             self.doubted.add(notification_id)
 
     def leave(self, attempt: Attempt) -> None:
-        """Take note that one goes, if it is there."""
         notification_id = attempt.command.notification_id
         self.doubted.discard(notification_id)
         if self.there.get(notification_id) is attempt:
@@ -152,7 +146,6 @@ class Waiting(Invariant):
         return self._look()
 
     def _look(self) -> Objection:
-        """Compare what is there with what is counted."""
         pipeline = self.context.pipeline()
         if pipeline is None or not self.context.lifecycles.is_settled(self._now_ns):
             return None

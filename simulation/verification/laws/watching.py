@@ -39,7 +39,6 @@ from simulation.verification.laws.observations import (
 )
 
 Note = Callable[[Any], None]
-"""Takes an observation."""
 
 QUESTIONS_BEFORE_A_LOOK = 1024
 TIMERS_BEFORE_A_LOOK = 4096
@@ -111,7 +110,6 @@ class ObservedProvider(WrappedProvider):
                 effect.when_kept(lambda result: self._kept(made, lifecycle, result))
 
     def _kept(self, made: AttemptMade, lifecycle: Lifecycle | None, result: Any) -> None:
-        """Take note of the answer to an attempt that was promised."""
         self._system.look_at_the_clock()
         now_ns, outcome = self._system.now_ns, outcome_of(result)
         if self._tell_kept is not None:
@@ -182,7 +180,6 @@ class MessageWatch(Interceptor):
         self._look_at = QUESTIONS_BEFORE_A_LOOK
 
     def unanswered(self) -> list[Unanswered]:
-        """Return the questions that have not been settled."""
         self._questions = [entry for entry in self._questions if not entry[0].done]
         return [msgspec.structs.replace(question, at_ns=self.system.now_ns) for _, question in self._questions]
 
@@ -239,7 +236,6 @@ class MessageWatch(Interceptor):
             actor._plain[_Sending] = partial(self._open, actor, handlers)
 
     def _come(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
-        """Have an actor handle what nobody sent."""
         return self._at_work_on(actor, handler, message)
 
     def _at_work_on(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:

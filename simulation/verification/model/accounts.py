@@ -12,7 +12,6 @@ class Account:
         self.limit = limit
         self.lanes: list[PartOfAccount] = []
         self.gone = 0
-        """How many it has let go."""
 
 
 class PartOfAccount(Limit):

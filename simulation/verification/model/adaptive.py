@@ -17,7 +17,6 @@ def is_answer(outcome: Outcome) -> bool:
 
 
 def is_throttled(outcome: Outcome) -> bool:
-    """Return whether the provider said that we send too fast."""
     return isinstance(outcome, Transient) and outcome.throttled
 
 
@@ -114,7 +113,6 @@ class Concurrency:
 
     @property
     def limit(self) -> int:
-        """The bound now."""
         return int(self._estimate)
 
     def after(self, outcome: Outcome, duration_ns: int, in_flight: int) -> None:
@@ -210,7 +208,6 @@ class AdaptiveThrottle:
         self._requests, self._accepts = (Latest(max(1, wait_ns(config.window) // 60)) for _ in range(2))
 
     def admits(self, now_ns: int) -> bool:
-        """Count a request, and return whether it is let through."""
         config, requests, accepts = self._config, self._requests.total(now_ns), self._accepts.total(now_ns)
         refusal = min(config.max_rejection, max(0.0, (requests - config.k * accepts) / (requests + config.padding)))
         admitted = refusal == 0 or self._stream.draw() >= refusal
@@ -218,5 +215,4 @@ class AdaptiveThrottle:
         return admitted
 
     def after(self, outcome: Outcome, now_ns: int) -> None:
-        """Count what the provider took."""
         self._accepts.add(now_ns, is_answer(outcome))

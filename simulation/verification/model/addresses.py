@@ -86,7 +86,6 @@ def mark_after(
 
 
 def disabled_text(command: SendNotification, mark: EndpointMark, reason: str) -> str:
-    """Return what people are told."""
     since = f"all attempts have failed since {utc(mark.since_ns):%Y-%m-%d %H:%M:%S} UTC, the latest: {reason}"
     shown = command.recipient.partition("?")[0]  # what follows there may be a secret, and so is a subscription
     if shown.lstrip().startswith("{"):

@@ -18,7 +18,6 @@ class Backlog:
         self.lines: dict[NotificationChannel, tuple[Queue[Notification], Pace]] = {}
 
     def add(self, notification: Notification, until_ns: int | None) -> None:
-        """Let one wait for its turn."""
         channel = notification.command.channel
         if channel not in self.lines:
             config = self.process.world.channels[channel]

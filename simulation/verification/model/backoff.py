@@ -96,7 +96,6 @@ class Used:
     memory_ns: int | None = None
 
     def count(self) -> None:
-        """Count an attempt that failed."""
         self.attempts += 1
         self.step += 1
 
@@ -184,7 +183,6 @@ class Retrying:
 
 
 def kind_of(outcome: Transient | Ambiguous) -> str:
-    """Return the kind of a failure, as settings name it."""
     if isinstance(outcome, Ambiguous):
         return "ambiguous"
     return "throttled" if outcome.throttled else "transient"

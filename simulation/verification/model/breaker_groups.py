@@ -98,7 +98,6 @@ class BreakersByHost:
         self._idle_ns = max(3600 * NS_PER_S, 2 * wait_ns(longest))
 
     def of(self, host: str, now_ns: int) -> Breaker:
-        """Return the breaker of a host."""
         if (kept := self._breakers.pop(host, None)) is not None:
             self._breakers[host] = kept[0], now_ns
             return kept[0]
@@ -114,11 +113,9 @@ class BreakersByHost:
         return new
 
     def all(self) -> list[tuple[str, Breaker]]:
-        """Return those there are, the longest unused first."""
         return [(host, breaker) for host, (breaker, _) in self._breakers.items()]
 
     def override(self, order: str, now_ns: int) -> None:
-        """Apply an operator's override to all."""
         self._order = order
         for _, breaker in self.all():
             breaker.override(order, now_ns)

@@ -186,7 +186,6 @@ class Breaker:
             self.advance(now_ns)
 
     def override(self, order: str, now_ns: int) -> None:
-        """Apply an operator's override."""
         self.advance(now_ns)
         if self.state != OVERRIDES[order]:
             self._change(now_ns, order, OVERRIDES[order])
@@ -290,7 +289,6 @@ class Calls:
         self.bad_since = 0
         """How many there were before the failures that may trip: those in a row, or in the window."""
         self.in_a_row = 0
-        """Failures without a success between them."""
         self.has_tripped = False
         self._calls = 0
         self._bad: list[float] = [0, 0]

@@ -43,8 +43,6 @@ class Budget:
 
 
 class Tokens(Budget):
-    """A bucket of tokens, full to begin with."""
-
     def __init__(self, most: Fraction) -> None:
         self._most = self._tokens = most
 
@@ -186,7 +184,6 @@ class Finagle(Budget):
 
 
 def budget_of(config: BudgetConfig | None) -> Budget:
-    """Return the budget that a channel's settings ask for."""
     match config:
         case None:
             return Budget()

@@ -39,7 +39,6 @@ class Way(Waiting):
         super().__init__(process, channel, config, lanes)
         self.users = UserLimits(self)
         self.first: Stage = self if config.rate_limit is None else self.users
-        """The first stage."""
 
     # ── before the providers ────────────────────────────────────────────────────────────────────────────────────
 

@@ -30,7 +30,6 @@ class Comparison(Timeline):
     """What is expected next, as the product has its turns."""
 
     def compare(self, event: Any) -> None:
-        """Compare what has happened with what is expected."""
         self._run()
         if not self.expected:
             raise Difference(f"nothing is expected now, and this has happened: {shown(event)}")
@@ -135,7 +134,6 @@ def timer_that_waits(_key: Key) -> None:
 
 
 def _waits_for(step: Step, loop: Loop, key: Key) -> bool:
-    """Tell whether it stands in a mailbox for something that fell due while its actor was down."""
     return (step.loop, step.rule, step.args) == (loop, timer_that_waits, (key,))
 
 

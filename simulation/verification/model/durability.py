@@ -64,8 +64,6 @@ class LateNode(Node):
 
 
 class Change(NamedTuple):
-    """What a node has handed over."""
-
     durable_ns: int
     event: NotificationEvent
     command: SendNotification
@@ -121,13 +119,11 @@ class Side:
             news()
 
     def hand_over(self, event: NotificationEvent, command: SendNotification) -> None:
-        """Take a change."""
         letter = self._store.letter(event.notification_id)
         self._waiting.append(Change(event.at_ns + self._latency_ns, event, command, letter))
         self.set_wake()
 
     def set_wake(self) -> None:
-        """Set when something is durable next."""
         is_due = self._waiting and not self.is_cut_off
         self._surroundings.wake("settle", self._node, self._waiting[0].durable_ns if is_due else None)
 

@@ -21,8 +21,6 @@ LEASE_LOST = "LostLease: another node has taken over what it had"
 
 
 class Fleet(Processes[SharingNode]):
-    """All nodes that there may be, in the order of their numbers."""
-
     def __init__(self, surroundings: Loop) -> None:
         """Start those that are there from the beginning."""
         self._surroundings = surroundings
@@ -37,7 +35,6 @@ class Fleet(Processes[SharingNode]):
         self._to_tell: deque[tuple[int, News]] = deque()
         """What others are to know of letters, and by which node."""
         self.number_told = 0
-        """How often they were told."""
         self._said: dict[tuple[int, str, str], int] = {}
         """By node, breaker and host, until when a node says that it is open, as all know."""
         nodes = [SharingNode(timeline, number, surroundings) for number in range(1, world.nodes_at_most + 1)]
@@ -230,7 +227,6 @@ class Fleet(Processes[SharingNode]):
     # ── a node that does not reach the store ────────────────────────────────────────────────────────────────────
 
     def cut_off(self, nodes: Sequence[SharingNode]) -> None:
-        """Have nodes not reach the store."""
         now_ns = self._timeline.now_ns
         for node in nodes:
             node.side.partitions += 1
@@ -273,7 +269,6 @@ class Fleet(Processes[SharingNode]):
                 node.starts_when_reached = True
 
     def check_route(self, user: str, recipient: str, number: int) -> None:
-        """Compare which node gets an arrival."""
         expected = self.route(user, recipient).number
         if expected != number:
             raise Difference(

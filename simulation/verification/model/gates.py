@@ -23,7 +23,6 @@ class Gate(Stage):
     why: ClassVar[str]
     """Why they wait, in words."""
     settings: Any
-    """By which settings."""
     drops = False
     """Whether those are dead-lettered that do not fit."""
 
@@ -100,7 +99,6 @@ class Gate(Stage):
             del self.lines[line.key]
 
     def clear(self) -> None:
-        """Drop all that wait."""
         self.lines.clear()
         self.set_wake()
 

@@ -75,8 +75,6 @@ def _at_breaker(handler: Handler, number: int) -> Place:
 
 
 class Handler(Process):
-    """What happens to a notification."""
-
     ways: dict[str, Way]
     """By channel, that of its attempts to its providers."""
     hedging: Hedging
@@ -149,7 +147,6 @@ class Handler(Process):
         self.make_durable("commit", event, notification.command)
 
     def on_durable(self, name: str) -> None:
-        """Record what is durable, and go on."""
         commit = self.commits.pop(name)
         if isinstance(commit.event, _ENDS):
             self.pending.pop(name, None)
@@ -210,12 +207,10 @@ class Handler(Process):
         self.happens(self.event(NotificationSuppressed, notification.command, reason=reason), notification, then, why)
 
     def wait(self, notification: Notification) -> None:
-        """Have it go on when it is due."""
         assert notification.due_ns is not None
         self.at(notification.due_ns, "go-on", notification.command.notification_id)
 
     def go_on(self, name: str) -> None:
-        """Go on with one whose wait is over."""
         self.pending[name].due_ns = None
         self.prepare(self.pending[name])
 
@@ -276,7 +271,6 @@ class Handler(Process):
     # ── at its provider ─────────────────────────────────────────────────────────────────────────────────────────
 
     def way_of(self, attempt: Attempt) -> Way:
-        """Return the way of the channel that an attempt is of."""
         return self.ways[attempt.command.channel]
 
     def lane_of(self, admitted: Admitted) -> Lane:
@@ -284,7 +278,6 @@ class Handler(Process):
         return self.way_of(admitted.attempt).lanes[admitted.lane]
 
     def make(self, admitted: Admitted) -> None:
-        """Make an attempt that has been let through."""
         lane = self.lane_of(admitted)
         if lane.config.hedging is None:
             self.ask(Send(admitted, self.now_ns))
@@ -489,7 +482,6 @@ class Handler(Process):
     # ── dead letters, fallbacks, redrives ───────────────────────────────────────────────────────────────────────
 
     def dead_letter_as_decided(self, notification: Notification) -> None:
-        """Dead-letter it for the reason for which there is no retry."""
         assert notification.given_up is not None
         self._dead_letter(notification, notification.given_up, "its latest attempt was the last one")
 

@@ -37,7 +37,6 @@ class Flight:
     """By number, those whose answers are awaited: the budget that each was charged to, and how much. The first is
     charged by the handler."""
     planned_ns: int | None = None
-    """When the next copy is to go."""
     not_before_ns: int = 0
     """The provider wants no copy before."""
     gets_more: bool = True
@@ -60,12 +59,10 @@ class Hedging:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.flights: dict[int, Flight] = {}
-        """By the number of the first send."""
         self._of: dict[int, Flight] = {}
         """By the number of each send whose answer is awaited."""
 
     def begin(self, lane: Lane, config: HedgingConfig, admitted: Admitted) -> None:
-        """Send an attempt for the first time."""
         number = self.process.timeline.number_of_asked + 1
         flight = Flight(lane, config, admitted, number, self.process.now_ns)
         self.flights[number] = flight

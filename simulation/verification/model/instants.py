@@ -16,7 +16,6 @@ LONGEST_WAIT_NS = 2**62
 """No wait is longer, about 146 years, so that every instant it leads to fits into 64 bits."""
 
 NEVER_NS = LONGEST_WAIT_NS
-"""Later than anything."""
 
 _DAY_NS = 86_400 * NS_PER_S
 
@@ -62,5 +61,4 @@ class Window:
         self.end_ns = NEVER_NS if fault.for_ is None else self.start_ns + ns(fault.for_)
 
     def is_open(self, now_ns: int) -> bool:
-        """Tell whether it lasts at an instant."""
         return self.start_ns <= now_ns < self.end_ns

@@ -140,7 +140,6 @@ class Lane:
         return [limit for limit in (self.quota, self._rate) if limit is not None]
 
     def charge_rates(self) -> None:
-        """Count one that goes now."""
         for limit in self._rates():
             limit.charge("", self.process.now_ns)
 

@@ -75,15 +75,12 @@ class Letters:
         self.look_at_bounds()
 
     def names(self) -> list[str]:
-        """Return whose letters are in the queue, the oldest first."""
         return [name for name in self.process.store.dead if self.is_one(name)]
 
     def is_one(self, name: str) -> bool:
-        """Return whether the letter of a notification is in the queue."""
         return name not in self.taken and name not in self.process.commits and self.process.has_letter(name)
 
     def letter(self, name: str) -> DeadLetterMessage:
-        """Return a letter that is in the queue."""
         letter = self.process.store.letter(name)
         assert letter is not None
         return letter
@@ -103,7 +100,6 @@ class Letters:
         self.look()
 
     def take(self, name: str) -> DeadLetterMessage:
-        """Take a letter out of the queue for a redrive."""
         letter = self.letter(name)
         self.taken.add(name)
         self.told.pop(name, None)
@@ -157,7 +153,6 @@ class Letters:
         loop.make_durable("discarded", event, letter.command)
 
     def on_discarded(self, name: str) -> None:
-        """Record a discard that is durable."""
         event, why, about = self.discarding.pop(name)
         self.process.expect(event, why, *about)
 

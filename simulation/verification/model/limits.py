@@ -59,7 +59,6 @@ class SlidingWindow(Limit):
         self._count = count
         self._width_ns = width_ns
         self._went: dict[str, list[int]] = defaultdict(list)
-        """When all that went did."""
 
     def fits_at(self, key: str, now_ns: int) -> int:
         went = self._went[key]
@@ -229,10 +228,8 @@ class Latest:
         """By the number of the part."""
 
     def add(self, now_ns: int, count: int = 1) -> None:
-        """Count so many that are now."""
         self._count[now_ns // self._part_ns] += count
 
     def total(self, now_ns: int) -> int:
-        """Return how many there were."""
         now = now_ns // self._part_ns
         return sum(self._count[part] for part in range(now - 59, now + 1))

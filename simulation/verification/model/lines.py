@@ -24,7 +24,6 @@ class HostLine(Line):
         self.blocked: dict[int, Blocked] = {}
         """By lane, what is in the way of the first."""
         self.asks_at_ns: int | None = None
-        """When it asks again."""
 
     @property
     def reasons(self) -> set[str]:

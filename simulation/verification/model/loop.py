@@ -102,11 +102,9 @@ class Loop:
         self.due: dict[Key, int] = {}
         self.is_down = True
         self.starts = 0
-        """How often it has started."""
 
     @property
     def now_ns(self) -> int:
-        """The instant."""
         return self.timeline.now_ns
 
     @property
@@ -149,7 +147,6 @@ class Loop:
         return breaker if self.node is None else f"{breaker}@{self.node}"
 
     def fire(self, kind: str, what: Any) -> None:
-        """Apply the rule for something that is due."""
         self.TIMERS[kind].rule(self, what)
 
     def place_of(self, key: Key) -> Place:

@@ -52,7 +52,6 @@ class Attempt:
 
     @property
     def name(self) -> str:
-        """How it is called in a report."""
         return f"attempt {self.number} of {self.command.notification_id}"
 
 
@@ -86,7 +85,6 @@ class Blocked(NamedTuple):
 ROOM = {"slot", "rate", "quota"}
 """What is in the way of all alike, whatever the host of the recipient."""
 SHUT = {"breaker", "ramp"}
-"""The breaker is."""
 
 
 @dataclass(eq=False, slots=True)
@@ -101,7 +99,6 @@ class Send:
     outcome: Outcome | None = None
     """None: not known yet; at its end: it was not made, as the node had no lease."""
     hedges: int = 0
-    """Copies of it that were sent."""
 
 
 class Ended(NamedTuple):
@@ -130,7 +127,6 @@ class Notification:
     counted_for_user: bool = False
     """Whether it was counted against the limit of its user, which is once."""
     under_way: Attempt | None = None
-    """Its attempt that is on the way."""
     due_ns: int | None = None
     """Until when it waits at the handler, or is to wait when that starts."""
     progress: Any = None
@@ -139,7 +135,6 @@ class Notification:
     """What its retry was charged to the channel's budget."""
     failures: tuple[NotificationFailed, ...] = ()
     first_failed_ns: int | None = None
-    """By the calendar."""
     given_up: str | None = None
     """Why there is no retry after its latest failure."""
     falls_back_ns: int | None = None
@@ -178,7 +173,6 @@ class Notification:
             self.waited_since_ns = max(self.waited_since_ns, until_ns)
 
     def fail(self, event: NotificationFailed) -> None:
-        """Take down a failed attempt."""
         self.failures += (event,)
         self.given_up = event.given_up
         self.first_failed_ns = self.first_failed_ns or event.at_ns + event.epoch_ns

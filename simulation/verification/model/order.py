@@ -40,8 +40,6 @@ KEYS: dict[FairBy, Callable[[SendNotification], str]] = {
 
 
 class Order:
-    """The order at one place of a channel."""
-
     def __init__(self, config: ChannelConfig) -> None:
         self.config = config.order
         self.has_keys = config.fair_by != "none"
@@ -94,11 +92,9 @@ class Classes(Generic[V]):
         return [(rank, key) for rank, keys in enumerate(self.keys) for key in keys]
 
     def has_others(self, key: str) -> bool:
-        """Tell whether any of other keys wait."""
         return any(other != key for keys in self.keys for other in keys)
 
     def discard(self, flow: Flow) -> None:
-        """Remove a key of a class."""
         rank, key = flow
         self.keys[rank].pop(key, None)
         if not self.keys[rank]:
@@ -221,7 +217,6 @@ class Line(Queue[Attempt]):
     def __init__(self, key: str, order: Order) -> None:
         super().__init__(order)
         self.key = key
-        """Whose line it is."""
         self.fits_at_ns: int | None = 0
         """At a limit: when the next one fits; None: when one that is on its way has left."""
 
@@ -230,7 +225,6 @@ class Line(Queue[Attempt]):
         return self.add(attempt, attempt.command, attempt.until_ns, now_ns)
 
     def attempts(self) -> list[Attempt]:
-        """Return those that wait."""
         return [self.classes.keys[rank][key][place] for place, (rank, key) in self.waiting.items()]
 
     def take_out(self, attempts: Collection[Attempt]) -> list[Attempt]:

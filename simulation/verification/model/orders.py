@@ -14,8 +14,6 @@ CANCELLED = "cancelled"
 
 
 class Orders(Handler):
-    """The handler's part in that."""
-
     redriving: Redriving
     redrives: dict[int, Redrive]
     """Those that wait for room, by their places: the order in which they came."""

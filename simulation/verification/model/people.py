@@ -27,7 +27,6 @@ class QuietHours(NamedTuple):
     zone: str
 
     def hold_at(self, instant: datetime) -> bool:
-        """Return whether it is quiet."""
         shown = instant.astimezone(ZoneInfo(self.zone)).time()
         if self.start < self.end:
             return self.start <= shown < self.end

@@ -24,9 +24,7 @@ class Process(Loop):
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
         super().__init__(timeline, node)
         self.pending: dict[str, Notification] = {}
-        """What is accepted and has not ended, by id."""
         self.asked: dict[int, Send] = {}
-        """What is at a provider, by number."""
         self.timed_out: set[tuple[int, int]] = set()
         """The latest instant at which sends have timed out, with the number of each."""
         self.commits: dict[str, Commit] = {}
@@ -35,7 +33,6 @@ class Process(Loop):
         self.accounts: dict[str, Account] = {}
         """By name, those of which providers have their quotas."""
         self.arrivals: dict[str, Arrivals] = {}
-        """By channel, how many have come."""
 
     # What its parts have its rules do. In handler:
     is_wanted: Callable[[SendNotification], bool]

@@ -22,12 +22,10 @@ class Processes(Generic[N]):
         self.start(self.nodes)
 
     def of(self, numbers: Sequence[int] | None) -> list[N]:
-        """Return the nodes with these numbers, or all."""
         return self.nodes if numbers is None else [self.nodes[number - 1] for number in numbers]
 
     @property
     def living(self) -> list[N]:
-        """Those that are there."""
         return [node for node in self.nodes if not node.is_down]
 
     def crash(self, error: str, nodes: Sequence[N], *, is_parked: bool = False) -> None:
@@ -38,12 +36,10 @@ class Processes(Generic[N]):
             node.record_death(error)
 
     def start(self, nodes: Sequence[N]) -> None:
-        """Start those that are down."""
         for node in nodes:
             if node.is_down:
                 node.start_process()
 
 
 def alone(timeline: Timeline) -> Processes[Node]:
-    """Start one process alone."""
     return Processes([LateNode(timeline) if timeline.world.commit_latency else Node(timeline)], 1)

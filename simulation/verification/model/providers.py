@@ -39,8 +39,6 @@ _WRITTEN: Mapping[str, Outcome] = {
 
 
 class Fate(NamedTuple):
-    """What becomes of an attempt."""
-
     outcome: Outcome | None
     """None: no answer ever comes."""
     takes_ns: int | None
@@ -124,8 +122,6 @@ def _bad_spells(burst: Burst, start_ns: int, seed: int, stream: str) -> Iterator
 
 
 class SimulatedProvider:
-    """One provider."""
-
     def __init__(
         self, config: ProviderConfig, faults: Sequence[FaultConfig], seed: int, stream: str, account: Quota | None
     ) -> None:
@@ -155,7 +151,6 @@ class SimulatedProvider:
         return not self._has_capacity or self._config.discipline == "fifo"
 
     def judge(self, recipient: str, node: int | None, now_ns: int) -> Fate:
-        """Return the fate of an attempt that comes now."""
         if self._script:
             return _as_written(self._script.popleft())
         host = host_of(recipient)

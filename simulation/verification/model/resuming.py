@@ -18,7 +18,6 @@ class Arrivals:
         self._came: dict[str | None, Latest] = defaultdict(lambda: Latest(NS_PER_S))
 
     def add(self, host: str | None, now_ns: int) -> None:
-        """Count one."""
         self._came[host].add(now_ns)
 
     def per_second(self, host: str | None, now_ns: int) -> float:
@@ -72,7 +71,6 @@ class Pace:
         self._ceiling_from_ns = now_ns
         self._ceiling_until_ns = now_ns
         self.latest_ns: int | None = None
-        """When the latest one went."""
         self.next_ns = now_ns
         """When the next one may go."""
 

@@ -34,8 +34,6 @@ _BEGINS = (NotificationRequested, NotificationRedriven)
 
 
 class SharingNode(Node):
-    """A node of a fleet."""
-
     say: Callable[[int, str, str, int, int], None]
     """Tells the others of a breaker at a host of recipients until when it is open, which takes so many nanoseconds."""
     tell_others: Callable[[int, News], None]
@@ -166,7 +164,6 @@ class SharingNode(Node):
         way.tenants.let_in()
 
     def recount(self, way: Way, nodes: Collection[int]) -> None:
-        """Take in which nodes live."""
         for lane in way.lanes:
             lane.breakers.recount(nodes, self.now_ns)
         way.look_after(list(way.lines))

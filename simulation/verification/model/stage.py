@@ -27,7 +27,6 @@ class Stage:
         self.config = config
 
     def follow(self, rule: Callable[..., None], *args: Any) -> None:
-        """Have a rule of this stage applied."""
         self.process.follow(self._actor, self.channel, rule, *args)
 
     def enter(self, attempt: Attempt) -> None:

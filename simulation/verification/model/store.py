@@ -76,7 +76,6 @@ class History:
     """What has happened to a notification, as the store has it."""
 
     command: SendNotification
-    """As it was accepted."""
     events: list[NotificationEvent]
     node: int | None
     """Which of several has it under way, or had it last."""
@@ -93,7 +92,6 @@ class Store:
         self.begin_empty()
 
     def begin_empty(self) -> None:
-        """Begin without anything."""
         self.open: dict[str, History] = {}
         self.dead: dict[str, History] = {}
         self.gone: set[tuple[str, str]] = set()
@@ -109,7 +107,6 @@ class Store:
         """Of these, those that were sent."""
 
     def keep(self, event: NotificationEvent, command: SendNotification, node: int | None) -> None:
-        """Take a change by a node."""
         name, calendar_ns = event.notification_id, event.epoch_ns + event.at_ns
         match event:
             case NotificationRequested():
@@ -198,7 +195,6 @@ class Store:
             self.ids.pop(self._ended.popleft()[1], None)
 
     def is_disabled(self, command: SendNotification) -> bool:
-        """Tell whether the endpoint of a command is disabled."""
         mark = self.endpoints.get(address(command))
         return mark is not None and mark.state is DISABLED
 
@@ -234,7 +230,6 @@ class Store:
         return any(member in self._delivered for member in self._requests.get(name, []))
 
     def letter(self, name: str) -> DeadLetterMessage | None:
-        """Return the dead letter of a notification, if it is one."""
         entry = self.dead.get(name)
         if entry is None:
             return None

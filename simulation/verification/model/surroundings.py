@@ -39,7 +39,6 @@ class Surroundings(Loop):
             self.astray = Astray(self)
             timeline.goes_astray = self.astray.takes
         self.fleet: Any = Fleet(self) if self.world.nodes_at_most > 1 else alone(timeline)
-        """The processes: a fleet, or one."""
         for number, fault in enumerate(self.world.faults):
             if fault.injects & {"crash", "clock_step", "deploy", "scale", "partition"}:
                 self.at(ns(fault.at), "inject", number)

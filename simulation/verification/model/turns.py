@@ -38,14 +38,12 @@ class Turns:
         self.update(line)
 
     def discard(self, host: str) -> None:
-        """Let a line take part no more."""
         if host in self._hosts:
             del self._hosts[host]
             for flow in self._classes.flows():
                 self._remove(flow, host)
 
     def clear(self) -> None:
-        """Let no line take part any more."""
         for host in list(self._hosts):
             self.discard(host)
 

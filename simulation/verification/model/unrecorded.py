@@ -8,8 +8,6 @@ from actors.messages import SendNotification
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A provider is asked to deliver."""
-
     at_ns: int
     node: int | None
     """Which of several asks."""
@@ -19,18 +17,13 @@ class Asked(msgspec.Struct, frozen=True):
     """The idempotency key: another one after an edit."""
     command: SendNotification
     wanted_until_ns: int | None
-    """When it expires."""
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """An arrival is not accepted."""
-
     at_ns: int
     why: str
 
 
 class Alerted(msgspec.Struct, frozen=True):
-    """An administrator is told."""
-
     at_ns: int
     text: str

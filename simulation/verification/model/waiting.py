@@ -44,13 +44,11 @@ class Waiting(Stage):
     # ── joining ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def begin_line(self, attempt: Attempt, blocked: dict[int, Blocked]) -> None:
-        """Let one wait as the first at its host."""
         line = self.lines[attempt.host] = HostLine(attempt.host, self.order)
         line.join(attempt, self.process.now_ns)
         self._note(line, blocked)
 
     def join(self, line: HostLine, attempt: Attempt) -> None:
-        """Let one wait behind others at its host."""
         if line.needs_only_time and is_too_late(attempt, self._resumes_at(line)):
             self.turn_away(attempt, ENDED_AS_EXPIRED)
             return

@@ -14,8 +14,6 @@ from actors.settings.faults import FaultConfig
 
 @dataclass
 class World:
-    """The settings of a run."""
-
     seed: int
     epoch_ns: int
     channels: Mapping[NotificationChannel, ChannelConfig]

@@ -33,5 +33,4 @@ FAMILIES = (
 
 
 def all_cases() -> tuple[Case, ...]:
-    """Return every case that there is."""
     return tuple(case for family in FAMILIES for case in import_module(f"{__name__}.{family}").CASES)

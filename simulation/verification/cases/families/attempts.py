@@ -103,7 +103,6 @@ def _always(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
 
 
 def _shares(p: float, n: int) -> list[float]:
-    """Return how likely 1, 2, … attempts are."""
     return [p ** (k - 1) * (1 - p) for k in range(1, n)] + [p ** (n - 1)]
 
 
@@ -179,7 +178,6 @@ def delays(
 
 
 def moments_of_wait(jitter: str, wait: float) -> tuple[float, float]:
-    """Return mean and variance of one wait."""
     match jitter:
         case "none":
             return wait, 0.0

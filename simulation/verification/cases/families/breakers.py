@@ -63,7 +63,6 @@ def _calls_to_a_trip(p: float, n: int) -> float:
 
 
 def _cycle(p: float, n: int, rate: float, open_s: float) -> float:
-    """Return how long it is on average from one trip to the next, in seconds."""
     return _calls_to_a_trip(p, n) / rate + 1 / (1 - p) * (open_s + 1 / rate)
 
 

@@ -217,7 +217,6 @@ def limited_sharing(
 
 
 def states_of_mm_c(rate: float, mu: float, servers: int, count: int) -> list[float]:
-    """Return the probabilities of 0, 1, … in the system."""
     load = rate / mu
     weight, weights = 1.0, [1.0]
     for n in range(1, max(count, servers + 1)):

@@ -24,7 +24,6 @@ MOTORCYCLES = "host-0.example"
 """Where the recipients are that stand for motorcycles; cars' have no host."""
 
 CARS = "sms-0-"
-"""How the ids of the first entry of the workload begin."""
 
 
 class Station:

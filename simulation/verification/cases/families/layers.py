@@ -90,7 +90,6 @@ def layered(
 
 
 def _calls(depth: int, n: int, p: float) -> float:
-    """Return how many calls there are at the bottom for each at the top."""
     failing = [p]
     for _ in range(depth - 1):
         failing.append(failing[-1] ** n)

@@ -144,7 +144,6 @@ channels:
 
 
 def _text(rates: tuple[float, ...], law: str, order: str) -> tuple[str, float]:
-    """Return a scenario, and how long arrivals last in it."""
     latency, mean, _ = LAWS[law]
     rho = sum(rates) * mean
     customers = _CUSTOMERS if rho <= 0.7 else _CUSTOMERS_IF_BUSY
@@ -171,7 +170,6 @@ channels:
 
 
 def _by_class(duration: float, result: Result) -> list[float]:
-    """Return the mean sojourn of each class, in seconds."""
     rows = [
         (int(event.notification_id.split("-")[1]), event.requested_at_ns, event.at_ns)
         for event in result.history

@@ -170,7 +170,6 @@ CYCLES_OF_FIXED = 50
 
 
 def _visitors(length: float) -> float:
-    """Return how many come in a second."""
     return max(0.05, 0.2 / length)
 
 

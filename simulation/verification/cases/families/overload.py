@@ -217,7 +217,6 @@ def retrial_queue(
 
 
 def _mean_retries(rho: float, returns: float) -> float:
-    """Return how many retries there are of each, with so many returns in the time of a service."""
     return rho / (1 - rho) * (1 + returns)
 
 

@@ -54,7 +54,6 @@ def erlang_c(servers: int, load: float) -> float:
 
 
 def erlang_b(servers: int, load: float) -> float:
-    """Return the probability of being refused in M/G/c/c."""
     blocked = 1.0
     for number in range(1, servers + 1):
         blocked = load * blocked / (number + load * blocked)

@@ -45,14 +45,12 @@ class Step:
     """The step after a success, by its place in the list."""
 
     failure: int
-    """The step after a failure."""
 
     open_s: float = 0.0
     """How long the breaker is open between a failure and the step after it: fixed."""
 
 
 def plain() -> list[Step]:
-    """Return the steps of a client that thinks and asks."""
     return [Step(wait_s=THINK_S, success=0, failure=0)]
 
 
@@ -99,7 +97,6 @@ def expected_times(server: Server, steps: Sequence[Step], responses: int) -> tup
 
 
 def _attempt(server: Server, step: Step, phase: int, failing: Array, succeeding: Array, reward: Array) -> None:
-    """Add what may come of one attempt, and what it takes, to the row of a state."""
     phases = server.requests_to_failure + 1
     repair, repair_s = phases - 1, server.repair_s
     down = 0.0

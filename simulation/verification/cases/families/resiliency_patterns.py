@@ -84,17 +84,12 @@ _BREAKER = "failure_threshold: 2, half_open_permits: 2, when_open: fail, timeout
 
 @dataclass(frozen=True, kw_only=True)
 class Pattern:
-    """What the client does about failures."""
-
     steps: list[Step]
-    """As the chain has it."""
 
     retry: str = ONCE
-    """As a scenario writes it."""
 
     breaker: str = NO_BREAKER
     longest_backoff_s: float = 0.0
-    """The mean of the longest backoff in seconds."""
 
 
 def _retries(longest_backoff_s: float) -> Pattern:
@@ -255,7 +250,6 @@ def _times_solved(config: str, availability: float, connect_timeout_s: float) ->
 
 
 def server(availability: float, connect_timeout_s: float) -> Server:
-    """Return the server of the paper, as the chain has it."""
     return Server(
         service_s=SERVICE_S,
         repair_s=(1 / availability - 1) * UP_S,

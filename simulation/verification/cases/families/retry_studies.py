@@ -30,7 +30,6 @@ REQUESTS = 1000
 """In one replication."""
 
 SERVICE_S = 0.02
-"""How long an attempt takes on average."""
 
 EVENTS = 100
 """What is rare is so skewed that it misleads Student's t: there are so many of them, on average, to begin with."""
