@@ -278,7 +278,6 @@ def _window_ns(fault: FaultConfig) -> tuple[int, int]:
 
 
 def _edges_ns(windows: Iterable[tuple[int, int, object]]) -> list[int]:
-    """Return 0, and when windows begin and end, in order."""
     edges_ns = {edge_ns for start_ns, end_ns, _ in windows for edge_ns in (start_ns, end_ns) if edge_ns < NEVER_NS}
     return sorted({0, *edges_ns})
 

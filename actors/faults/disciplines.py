@@ -53,12 +53,10 @@ class Station(ABC, Generic[T]):
 
     @property
     def queued(self) -> int:
-        """How many were waiting to be served then."""
         return 0
 
     @property
     def _step_ns(self) -> int:
-        """When the number of servers changes next."""
         return self._steps[-1][0] if self._steps else NEVER_NS
 
 
@@ -210,5 +208,4 @@ class ProcessorSharing(Station[T]):
 
 
 def _whole_ns(at: int) -> int:
-    """Return the first whole nanosecond that is not before an instant."""
     return -((SLACK - at) // GRAIN)

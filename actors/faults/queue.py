@@ -86,7 +86,6 @@ class LoadMeter:
 
     def __init__(self) -> None:
         self._starts_ns: deque[int] = deque()
-        """When the waiting ones start, in order."""
         self._under_way: list[tuple[int, bool]] = []
         """A heap of the attempts that wait or are served: when each ends, and whether it is delivered then."""
         self._delivered = 0

@@ -86,10 +86,7 @@ OUTAGE = Transient(reason="provider outage")
 
 
 class Fate(msgspec.Struct, frozen=True, gc=False):
-    """The fate of one attempt."""
-
     outcome: Outcome | None
-    """How it ends; None: no answer ever comes."""
 
     delay_ns: int
     """After how long it ends, where an answer comes and it is known; the latency, and the wait in the queue of a
@@ -143,7 +140,6 @@ class FaultRules:
         """The random draw of the next attempt, between 0 and 1; drawn also where nothing depends on it, so that the
         k-th attempt has the same draw whatever went wrong before."""
         self.conditions = self._forecast.at(0)
-        """The conditions at the latest attempt."""
         self._script = deque(config.script)
         self._rules = tuple(rules)
         self._failed: set[int] = set()

@@ -48,7 +48,6 @@ class GuestTask(Reply[T]):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.ended: asyncio.Future[None] = loop.create_future()
-        """Set at its end, however it ends."""
         super().__init__(functools.partial(set_done, self.ended))
         self._scope = trio.CancelScope()
 
@@ -63,7 +62,6 @@ class GuestTask(Reply[T]):
         await super().run(call)
 
     def cancel(self) -> None:
-        """Cancel it; from the loop's thread."""
         self._scope.cancel()
 
     @property

@@ -106,7 +106,6 @@ class Reply(Generic[T]):
         self._wake()
 
     async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> None:
-        """Call a function, as a task of trio's."""
         try:
             self._value = await function(*args)
         except trio.Cancelled:  # trio ends; no one has cancelled the caller
@@ -116,12 +115,10 @@ class Reply(Generic[T]):
         self._wake()
 
     def fail(self, error: BaseException) -> None:
-        """Give an error as the outcome."""
         self._error = error
         self._wake()
 
     def result(self) -> T:
-        """Return the outcome, or raise it if it is an error."""
         if self._error is not None:
             raise self._error
         return self._value

@@ -191,7 +191,6 @@ class _Host(Generic[N]):
         """Set when it is open, or will not be."""
         self.has_ended = threading.Event()
         self.is_running = threading.Event()
-        """Set when it takes calls."""
         self._hold = hold
         # A daemon: a program that ends without leaving the block is not kept from that.
         self.thread = threading.Thread(target=self._run, name="notifier", daemon=True)

@@ -224,7 +224,6 @@ def _lost_by_chance(breaker: CircuitBreakerConfig, p: float, flow: float, calls:
 
 
 def _resumes_in(breaker: CircuitBreakerConfig, flow: float, calls: float) -> float:
-    """Return in how many seconds so many go at the pace of what resumes, which doubles up to its ceiling."""
     rate_s, of_each = breaker.resume_rate.per_second, math.log(2.0) / breaker.resume_doubling
     until = (Ceiling(breaker).per_s(flow) - rate_s) / of_each
     grown_s = math.log2(1.0 + min(calls, until) * of_each / rate_s) * breaker.resume_doubling

@@ -75,7 +75,6 @@ class Number(NamedTuple):
     """``s``, ``1/s``, or ``share`` between 0 and 1; None of a bare number."""
 
     name: str = ""
-    """Its name in the template: ``timeout``."""
 
 
 @dataclass(frozen=True, slots=True)

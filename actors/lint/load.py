@@ -280,7 +280,6 @@ def failover_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]
 
 
 def _together(config: ChannelConfig, traffic: Traffic, arriving: float) -> Iterator[Finding]:
-    """Yield what all providers together cannot keep up with; what one does not take, the next one takes."""
     lanes, arriving_said = config.by_provider(), traffic.arriving(arriving, config)
     quotas = [own.quota for own in lanes.values() if own.quota is not None]
     allowed = sum(quota.limit.per_second for quota in quotas)
@@ -304,7 +303,6 @@ def _together(config: ChannelConfig, traffic: Traffic, arriving: float) -> Itera
 
 
 def _most_through(config: ChannelConfig) -> float:
-    """Return the most attempts a second that come through to a provider in the long run."""
     mean_s = limited_mean(config.provider.latency, config.timeout)
     slots = [config.slots, None if config.concurrency_limit is None else config.concurrency_limit.maximum]
     bounds = [places / mean_s for places in slots if places is not None and mean_s > 0]

@@ -158,7 +158,6 @@ def _decorrelated(retry: RetryConfig, bound: Bound) -> Iterator[float]:
 
 
 def _mean_of_uniform(low: float, high: float, cap: float) -> float:
-    """Return the mean of min(U(low, high), cap)."""
     if high <= cap or high == low:
         return (low + high) / 2
     above = min(1.0, (high - cap) / (high - low))
@@ -214,7 +213,6 @@ def _rules(retry: RetryConfig) -> dict[tuple[str, ...], Any]:
 
 
 def _without_effect(retry: RetryConfig) -> Iterator[tuple[str, str]]:
-    """Yield the keys that nothing asks for, with why."""
     if retry.schedule is not None and not _rules(retry):
         for key in _OF_A_FORMULA:
             yield key, "beside a schedule, which says every wait itself"
@@ -376,7 +374,6 @@ def _allows_nothing(retry: RetryConfig, wanted: str) -> Finding | None:
 
 
 def _retries(p: float, max_attempts: int) -> float:
-    """Return the mean number of retries of a notification, p + p² + … , if each attempt fails with probability p."""
     return max_attempts - 1 if p == 1 else p * (1 - p ** (max_attempts - 1)) / (1 - p)
 
 

@@ -48,8 +48,6 @@ class Service:
 
 
 class Application(Starlette):
-    """The routes, and the service behind them: the one that was given to `use` last."""
-
     service: Service
 
     def use(self, service: Service) -> None:

@@ -59,7 +59,6 @@ DISCARDED_MAX: Final = 100
 """Parts of a body that nobody wanted, and that has come already, which are passed over to keep a connection."""
 
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
-"""What a stream raises when its client has gone."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,6 @@ class Limits:
     head_bytes: int = 2**14
     """Bytes of a request line and its headers, or of the trailers of a body."""
     headers: int = 100
-    """Headers of a request, or trailers."""
     bodies_bytes: int = 64 * 2**20
     """Bytes of all bodies whose requests are not answered yet; each may be held several times while it is read."""
 
@@ -91,11 +89,9 @@ class Waits(Enum):
     """What a connection waits for its client to do."""
 
     BEGIN = auto()
-    """Begin a request."""
     FINISH = auto()
     """Finish what it has begun: a head, or a body."""
     TAKE = auto()
-    """Take an answer."""
 
 
 class Room(Protocol):
@@ -149,7 +145,6 @@ class Connection:
         self.is_sent_away = False
         """Whether it is to end as soon as it would wait for its client."""
         self._is_broken = False
-        """Whether the client has gone."""
         self._begin_request()
 
     def _begin_request(self) -> None:
@@ -351,7 +346,6 @@ class Connection:
         return {"type": "http.request", "body": bytes(event.data), "more_body": True}
 
     async def _until_gone(self) -> None:
-        """Wait until the client leaves; what it sends meanwhile is its next request."""
         while len(self._h11.trailing_data[0]) < READ_BYTES:
             data = await self._stream.receive_some(READ_BYTES)
             if not data:

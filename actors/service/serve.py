@@ -86,7 +86,6 @@ AT_ONCE = frozenset({"tokens", "trusted_proxies", "logs", "drain"})
 """Settings that are the service's and not the pipeline's."""
 
 BY_RESTART = frozenset({"store", "remember_ids", "listen"})
-"""Settings that cannot change while it runs."""
 
 
 OLDEST_PYTHON = {(3, 11): 15, (3, 12): 13, (3, 13): 12, (3, 14): 3}
@@ -105,8 +104,6 @@ def problem_of_python(version: tuple[int, int, int]) -> str | None:
 
 
 class _Incarnation:
-    """One pipeline, from its preparation to its end."""
-
     def __init__(self, config: ServiceConfig) -> None:
         self.config = config
         self.gate = ProviderGate()
@@ -220,7 +217,6 @@ class Server:
         return await self._http.listen(self.config.listen, self._nursery)
 
     async def _live(self, config: ServiceConfig, task_status: trio.TaskStatus[_Incarnation]) -> None:
-        """Prepare a pipeline, and let it run when it may, until it is to end."""
         incarnation = _Incarnation(config)
         async with AsyncExitStack() as stack:
             tracing = None if config.tracing is None else Tracing.to_collector(config.tracing)

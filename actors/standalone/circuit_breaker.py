@@ -143,7 +143,6 @@ class BreakerGuard(Guard):
     __slots__ = ("_breaker", "_clock", "_lock", "began_ns", "host", "permit")
 
     host: type[Host]
-    """The host in which the block runs."""
     began_ns: int
     permit: int
 

@@ -148,7 +148,6 @@ class MonotonicClock:
 
 
 def block(wait: Wait) -> None:
-    """Wait in this thread."""
     try:
         wait(ThreadHost).send(None)
     except StopIteration:

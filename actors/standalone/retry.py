@@ -141,7 +141,6 @@ class Attempts:
 
     @property
     def number(self) -> int:
-        """The number of the current attempt, from 1."""
         return self._number
 
     def __enter__(self) -> Attempts:

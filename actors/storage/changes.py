@@ -103,20 +103,17 @@ class Batch(Promise):
         super().__init__()
         self._numbers = numbers
         self.last = 0
-        """The number of the last change in it."""
         self.ahead_ns = ahead_ns
         """By how much the wall clock was ahead of the one that nobody sets when it began."""
         self.latest_ns = 0
         """The latest instant of a change in it, by that clock, since 1970."""
         self.turns = [Turn()]
         self.beside: list[Any] = []
-        """The events that change something beside their notifications."""
         self.notes: list[tuple[int, AuditEntry]] = []
         """Entries of the audit trail that are of no event, with their numbers."""
         self.marks: dict[str, Mark | None] = {}
         """Those that are so in the end; None: it has none."""
         self.conditional: list[Any] = []
-        """The changes that may be overtaken."""
         self.overtaken: dict[Any, Overtaken] = {}
         """Those whose ids are known, or that another node was faster with."""
 
@@ -167,7 +164,6 @@ class Batch(Promise):
         return self
 
     def mark(self, notification_id: str, mark: Mark) -> Promise:
-        """Take in the mark of an attempt of a notification."""
         self.marks[notification_id] = mark
         return self
 

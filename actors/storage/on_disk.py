@@ -62,7 +62,6 @@ class StoreOnDisk(MemoryStore):
         self._marked: dict[str, Caution] = {}
         """The caution for each notification that has a mark on the disk, or gets one before its next attempt."""
         self.transactions = 0
-        """How many transactions of changes have been committed since it was opened."""
         self._name = name
         self._token = trio_token()
         self._to_do: ToDo[Any] = self._queue(self._new_batch)
@@ -75,7 +74,6 @@ class StoreOnDisk(MemoryStore):
 
     @asynccontextmanager
     async def _running(self) -> AsyncGenerator[Self, None]:
-        """Run the thread for as long as the block lasts; what was handed over is written at its end."""
         self._thread.start()
         try:
             await self._opened.wait()
@@ -112,7 +110,6 @@ class StoreOnDisk(MemoryStore):
         raise NotImplementedError
 
     def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Have a function called in the thread of the system, if that is still there."""
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(function, *arguments)
 
@@ -171,7 +168,6 @@ class StoreOnDisk(MemoryStore):
                     self._open[notification_id] = change.before
 
     def _lose(self, failure: str) -> None:
-        """Record, in whichever thread, that nothing can be made durable any more."""
         self._failure = failure
         self._tell(self._is_lost, failure)
 
@@ -183,7 +179,6 @@ class StoreOnDisk(MemoryStore):
 
     @property
     def _kept(self) -> Any:
-        """How long ids are remembered on the disk, as `_reads` take it."""
         return self.remembered.ttl_ns
 
     @property
@@ -201,7 +196,6 @@ class StoreOnDisk(MemoryStore):
             await super().wait_for(effect)
 
     def _be_careful(self, cautions: Mapping[str, Caution]) -> None:
-        """Know this of notifications that had not ended when a process died."""
         self.cautions.update(cautions)
         self._marked.update(cautions)
 
@@ -239,7 +233,6 @@ class StoreOnDisk(MemoryStore):
         return await self._ask(lambda sql: self._reads.audit_entries(sql, limit, notification_id))
 
     async def _ask(self, read: Callable[[Any], A]) -> A:
-        """Return what a function reads in the thread of the store, behind the changes that were handed over before."""
         self._check_open()
         if self.is_busy:
             raise StoreBusy

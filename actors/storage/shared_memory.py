@@ -81,7 +81,6 @@ class SharedMemory:
         whole = MemoryStore(remember_ids_ns=remember_ids_ns)
         self.commit_delay_ns = commit_delay_ns
         self.living: frozenset[int] = frozenset({1})
-        """The nodes that have a lease, by number."""
         self.nodes = {number: NodeStore(self, whole, number, has_leases=has_leases) for number in numbers}
 
     @takes_turn("told")
@@ -179,11 +178,9 @@ class NodeStore(MemoryStore):
         self._audit = whole._audit
         self._is_cut_off = False
         self._lease_ends_ns = 0
-        """Until when it may start attempts, while it is cut off."""
         self._was_refused = False
         """Whether one who asked has to be told that the lease holds again."""
         self._waiting: deque[_Change] = deque()
-        """What it has handed over and is not durable yet."""
         self._unsaid: dict[tuple[str, str], int] = {}
         """By breaker and host, until when it is open: what it has said of them last, meanwhile."""
         self._unheard: list[News] = []

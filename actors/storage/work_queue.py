@@ -45,7 +45,6 @@ class ToDo(Generic[B]):
         self._news = threading.Condition()
         """Guards the work, and notifies the thread when there is some."""
         self._batch: B | None = None
-        """The last batch, while more may go into it."""
         self._in_hand: B | Query | None = None
 
     def __len__(self) -> int:

@@ -102,7 +102,6 @@ class EmailProvider(Transport):
         return send
 
     def _deliver(self, attempt: Attempt, flight: Flight) -> Outcome:
-        """Write the mail, which takes its time when it is a large one, and send it; blocks."""
         try:
             mail = mail_of(attempt.command, self._sender, self._clock(), key=attempt.idempotency_key)
         except Unsendable as error:

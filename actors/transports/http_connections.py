@@ -41,8 +41,6 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
 
 
 class CheckedStream(httpcore2.AsyncNetworkStream):
-    """One connection."""
-
     def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
         self._stream = stream
         self._is_answered = False
@@ -67,7 +65,6 @@ class CheckedStream(httpcore2.AsyncNetworkStream):
         await self._stream.write(buffer, timeout)
 
     def _has_unread(self) -> bool:
-        """Tell whether the server has sent something, or its end."""
         if self._stream.get_extra_info("is_readable"):
             return True
         tls = self._stream.get_extra_info("ssl_object")
@@ -120,7 +117,6 @@ class HostShares:
         self._waiting: dict[bytes, deque[trio.Event]] = {}
 
     async def acquire(self, host: bytes) -> None:
-        """Wait for a connection to this host; first come, first served."""
         if host not in self._waiting and self._has_room(host):
             self._take(host)
             return

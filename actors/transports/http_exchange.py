@@ -80,8 +80,6 @@ class TargetRefused(Exception):
 
 
 class HttpAnswer(msgspec.Struct, frozen=True):
-    """What came back."""
-
     status: int
     headers: Mapping[str, str]
     """By name in lower case."""

@@ -89,7 +89,6 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
         """By host, while it is being looked up."""
 
     def permits(self, address: Address) -> bool:
-        """Tell whether requests may go to this address."""
         if any(address in network for network in self._allowed):
             return True
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
@@ -147,7 +146,6 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
 
 
 async def _resolve(host: str, port: int) -> list[Address]:
-    """Return the addresses of a host, without repetitions, in the order in which they are to be tried."""
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # no such name, or one that cannot be a name

@@ -62,7 +62,6 @@ class SmtpConnection:
         self._lock = threading.Lock()
         self._is_cut = False
         self.is_usable = False
-        """Whether another mail may be sent over it."""
         self.mails_sent = 0
         self.idle_since = 0.0
 

@@ -239,7 +239,6 @@ def origin_of(url: str) -> str:
 
 
 def topic_of(notification_id: str) -> str:
-    """Return the topic of a notification: 32 characters, the same in every attempt."""
     digest = hashlib.sha256(notification_id.encode(errors="surrogatepass")).digest()
     return base64.urlsafe_b64encode(digest[:24]).decode()
 

@@ -178,7 +178,6 @@ def run_settings(
 
 
 def _on_from(progress: Callable[[int, int], None] | None, before: int, most: int) -> Callable[[int, int], None] | None:
-    """Return what tells of further runs, of which so many were done before."""
     return None if progress is None else lambda done, _: progress(before + done, most)
 
 
@@ -199,7 +198,6 @@ class Comparison:
         notes: Sequence[str] = (),
     ) -> None:
         self.scenario = scenario
-        """The baseline."""
         self.settings = settings
         self.seeds = seeds
         self.values = values
@@ -326,7 +324,6 @@ class Comparison:
         }
 
     def figure(self, metric: str) -> MetricKind:
-        """Return what kind of metric it is."""
         return metric_kind(self.scenario.outline, metric)
 
 
@@ -365,7 +362,6 @@ def _difference_cells(found: Difference | None, kind: MetricKind, replicates: in
 
 
 def _typed(frame: pd.DataFrame, settings: Sequence[Setting]) -> pd.DataFrame:
-    """Return a table with what was varied as numbers, where it is written as such."""
     return frame.assign(**{path: setting_column(frame[path]) for path, _ in settings[0].values})
 
 

@@ -37,7 +37,6 @@ class Incident:
     """What one of the incidents asks of settings."""
 
     name: str
-    """Of its file."""
 
     happened: str
     """What is published of how it went, in a few words."""
@@ -53,7 +52,6 @@ class Incident:
 
     @property
     def path(self) -> Path:
-        """Where its file is."""
         return _folder() / f"{self.name}.yaml"
 
     def with_settings(self, settings: NotifierConfig) -> Scenario:
@@ -157,13 +155,10 @@ INCIDENTS = (
         ("sent_fraction == 1", "sent_time_s.max <= 20s"),
     ),
 )
-"""In the order of their names."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How settings fared in an incident."""
-
     incident: Incident
     result: Result
 
@@ -180,7 +175,6 @@ class Verdict:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The verdict as a plain dict."""
         summary = self.result.summary
         return {
             "incident": self.incident.name,

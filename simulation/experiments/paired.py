@@ -52,7 +52,6 @@ class Difference:
 
     @property
     def value(self) -> float | None:
-        """The mean, or the median."""
         return self.median if self.mean is None else self.mean
 
     @property

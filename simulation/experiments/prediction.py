@@ -93,7 +93,6 @@ class Prediction:
         """By metric, in each replicate; infinite where it is never."""
         self.confidence = confidence
         self.intervals = {metric: prediction_interval(of, confidence, len(values)) for metric, of in values.items()}
-        """By metric."""
 
     def __repr__(self) -> str:
         count = len(next(iter(self.values.values())))
@@ -169,7 +168,6 @@ def predict(
 
 
 def _columns(paths: Sequence[str], rows: Sequence[Sequence[float | None]], first: int) -> dict[str, list[float]]:
-    """Return the values of each metric, none of which may be null."""
     columns = {}
     problems = []
     for column, path in enumerate(paths):

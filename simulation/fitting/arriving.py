@@ -21,8 +21,6 @@ _NICE_S = (0.001, 0.01, 0.1, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 
 
 @dataclass(frozen=True, eq=False)
 class Arriving:
-    """What arrived on one channel."""
-
     channel: str
     count: int
     rate: Estimate
@@ -33,7 +31,6 @@ class Arriving:
     """Width of a bucket of the trace."""
 
     counts: Whole
-    """How many arrived in each bucket."""
 
 
 def fit_arriving(log: AttemptLog, channel: str, priority: str | None = None) -> Arriving | None:

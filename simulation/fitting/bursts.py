@@ -36,8 +36,6 @@ _LOGIT_MAX = 9.0
 
 @dataclass(frozen=True, kw_only=True)
 class Bursts:
-    """A burst model, fitted."""
-
     base_rate: Estimate
     """Share that fails in good spells."""
 
@@ -203,7 +201,6 @@ def _product(matrices: list[Floats]) -> tuple[float, tuple[float, float, float, 
 
 
 def _begin(chain: _Chain, usual: float, duration: float, size: int) -> list[Floats]:
-    """Return two places to begin at: the best of a grid of how bad, how long and how often."""
     tried = []
     gap = duration / size
     for bad in (0.97, 0.6, 0.3):

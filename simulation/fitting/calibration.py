@@ -57,7 +57,6 @@ class Fit:
     """By channel, or ``channel/provider``."""
 
     arriving: dict[str, Arriving | None]
-    """By channel."""
 
     notes: tuple[str, ...]
 
@@ -227,7 +226,6 @@ def _apart(windows: Sequence[Window]) -> list[Window]:
 
 
 def _overlaps(one: Window, other: Window) -> bool:
-    """Return whether more than half of the shorter of two windows is in both."""
     both = min(one.end_s.value, other.end_s.value) - max(one.start_s.value, other.start_s.value)
     return both > 0.5 * min(one.duration_s, other.duration_s)
 
@@ -268,7 +266,6 @@ def _brownout(
 
 
 def _unsaid(failing: Failing | None, brownouts: Sequence[Brownout], lost: Estimate | None) -> list[str]:
-    """Return what a log cannot tell, and what was seen and is not explained."""
     notes = []
     if failing is not None and failing.is_unexplained:
         notes.append(

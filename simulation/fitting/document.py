@@ -25,7 +25,6 @@ _THROUGHOUT = 0.8
 
 
 def document(fit: Fit) -> dict[str, Any]:
-    """Return all figures of a fit as plain data."""
     log = fit.log
     return {
         "log": {
@@ -230,7 +229,6 @@ HUNG_S = 3600.0
 
 
 def _hanging(share: float, latency: dict[str, Any]) -> dict[str, Any]:
-    """Return the latency of a provider at which a share hangs."""
     if share >= 1.0:
         return {"latency": {"constant": duration(HUNG_S)}}
     parts = [{"weight": 1.0 - share, **latency}] if "mixture" not in latency else []
@@ -303,7 +301,6 @@ def _of_brownout(
 
 
 def what_happens(outage: Outage, timeouts: Timeouts | None = None) -> dict[str, Any]:
-    """Return the fault of an outage."""
     if outage.is_partial:
         return {name: percent(each.value) for name, each in outage.rates.items()}
     if outage.kind == "hang" and timeouts == "lost_reply":

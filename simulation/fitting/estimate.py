@@ -28,11 +28,9 @@ class Estimate:
     high: float
 
     def contains(self, truth: float) -> bool:
-        """Return whether a value is in the interval, its ends included."""
         return self.low <= truth <= self.high
 
     def times(self, factor: float) -> Estimate:
-        """Return the estimate of so many times the number."""
         return Estimate(self.value * factor, self.low * factor, self.high * factor)
 
 

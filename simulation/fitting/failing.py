@@ -63,8 +63,6 @@ class Outage:
 
 @dataclass(frozen=True, kw_only=True)
 class Failing:
-    """What was found about the failures of one provider."""
-
     rates: dict[str, Estimate]
     """Shares of the attempts outside of windows, by the key of a scenario; `failure_rate` is that of good spells where
     there are bursts."""
@@ -95,7 +93,6 @@ class Failing:
 
 
 def fit_failing(log: AttemptLog) -> Failing:
-    """Return what failures there are in the attempts at one provider."""
     asked = log.where(log.kind != OutcomeKind.THROTTLED)
     windows = find_windows(np.isin(asked.kind, _FAILED), asked.start_s, levels=LEVELS)
     taken_out, chosen, evidence, clustered = _chosen(asked, windows)
@@ -195,7 +192,6 @@ def _windows_bic(windows: Sequence[Window], price: float) -> float:
 
 
 def _outside(asked: AttemptLog, windows: Sequence[Window]) -> tuple[Flags, Flags, Floats]:
-    """Return which attempts are outside of windows and answered, which of these failed, and when they started."""
     chosen = ~_in_windows(len(asked), windows) & (asked.kind != OutcomeKind.AMBIGUOUS)
     return chosen, asked.kind[chosen] == OutcomeKind.TRANSIENT, asked.start_s[chosen]
 

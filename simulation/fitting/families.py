@@ -29,15 +29,12 @@ _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyFit:
-    """One family, fitted."""
-
     family: str
     parameters: dict[str, Estimate]
     """As a scenario has them: durations in seconds, weights and exponents as they are."""
 
     log_likelihood: float
     free: int
-    """How many parameters were fitted."""
 
     size: int
     """To how many attempts."""
@@ -55,11 +52,9 @@ class LatencyFit:
     """Share of the attempts that timed out for another reason than their latency."""
 
     def cdf(self, x: Floats) -> Floats:
-        """Return the share up to each of some latencies."""
         return LAWS[self.family][0](x, *self.law)
 
     def draw(self, random: np.random.Generator, size: int) -> Floats:
-        """Return latencies drawn from it."""
         return LAWS[self.family][1](random, size, *self.law)  # type: ignore[no-any-return]
 
     @property
@@ -79,8 +74,6 @@ class LatencyFit:
 
 
 class _Found(NamedTuple):
-    """What is found of one family: its parameters, and how well they are known."""
-
     law: tuple[float, ...]
     parameters: dict[str, Estimate]
     intervals: str

@@ -33,8 +33,6 @@ SIGNIFICANT = 0.01
 
 @dataclass(frozen=True)
 class Goodness:
-    """How well a family fits."""
-
     distance: float
     """Kolmogorov and Smirnov's: the most by which the share below some latency is off; between 0 and 1."""
 
@@ -84,10 +82,7 @@ class Goodness:
 
 @dataclass(frozen=True, eq=False)
 class Latency:
-    """What was found about the latencies of one provider."""
-
     fit: LatencyFit
-    """The family that was chosen."""
 
     others: tuple[LatencyFit, ...]
     """The other ones, the best first."""

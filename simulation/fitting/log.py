@@ -77,10 +77,8 @@ class AttemptLog:
     """The columns of the file that were read, by name: what each was read as."""
 
     unread: tuple[str, ...] = ()
-    """The other columns."""
 
     source: str = "attempts"
-    """What to call it."""
 
     origin: str | None = field(default=None)
     """The instant from which its seconds count, as ISO 8601; None where it counts from 0 itself."""
@@ -94,7 +92,6 @@ class AttemptLog:
 
     @property
     def has_outcomes(self) -> bool:
-        """Whether the log says how attempts ended."""
         return len(self) == 0 or bool((self.kind != OutcomeKind.UNKNOWN).any())
 
     def classes(self, channel: str) -> list[str]:
@@ -116,7 +113,6 @@ class AttemptLog:
         return float(self.start_s[-1]) if len(self) else 0.0
 
     def where(self, chosen: Flags) -> AttemptLog:
-        """Return the log of some of its attempts."""
         names = [each.name for each in fields(self) if isinstance(getattr(self, each.name), np.ndarray)]
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
@@ -126,6 +122,5 @@ class AttemptLog:
         return sorted(pairs, key=lambda pair: list(dict.fromkeys(c for c, _ in pairs)).index(pair[0]))
 
     def of(self, channel: str, provider: str | None) -> AttemptLog:
-        """Return the attempts at one provider of a channel."""
         same = np.array([name == provider for name in self.provider.tolist()], dtype=bool)
         return self.where((self.channel == channel) & same)

@@ -13,8 +13,6 @@ from simulation.fitting.throttling import Throttling
 
 @dataclass(frozen=True, eq=False)
 class ProviderFit:
-    """What was found about one provider of a channel."""
-
     channel: str
     provider: str | None
     """Its name, where the log has several."""

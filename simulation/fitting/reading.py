@@ -171,7 +171,6 @@ def _check_width(path: Path) -> None:
 
 
 def _with_arrivals(frame: pd.DataFrame, notifications: Path) -> pd.DataFrame:
-    """Return the attempts of a saved run with the time at which each one's notification was requested."""
     known = {"requested_at", "requested_at_s"}
     if "id" not in frame or known & set(frame.columns) or not notifications.is_file():
         return frame
@@ -180,7 +179,6 @@ def _with_arrivals(frame: pd.DataFrame, notifications: Path) -> pd.DataFrame:
 
 
 def _span(frame: pd.DataFrame) -> tuple[str, str] | None:
-    """Return the columns in which a frame has when attempts began and ended; None: it has no such."""
     return next((span for span in _SPANS if set(span) <= set(frame.columns)), None)
 
 
@@ -231,8 +229,6 @@ def _classes(frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], str | None]:
 
 
 class _Reader:
-    """Turns the columns of one frame into arrays, and collects what is wrong with them."""
-
     def __init__(self, frame: pd.DataFrame, name: str, columns: Columns, first_line: int) -> None:
         frame = frame.rename(columns=lambda column: str(column).strip())
         if first_line and len(frame):
@@ -322,7 +318,6 @@ class _Reader:
         return None
 
     def _unread(self) -> tuple[str, ...]:
-        """Return the columns that nothing is read from."""
         others = {"channel", "provider", "priority", "throttled", "refused", "hedges", *self._used}
         span = _span(self._frame) if self._columns.latency is None else None
         return tuple(column for column in self._frame.columns if column not in others.union(span or ()))
@@ -529,7 +524,6 @@ def _numbers(values: pd.Series[Any]) -> Floats:
 
 
 def _tells_outcomes(values: pd.Series[Any]) -> bool:
-    """Tell whether all values are words for outcomes, or codes of HTTP."""
     words = values.astype("str").unique()
     return 0 < len(words) <= _DIFFERENT_OUTCOMES and all(kind_of(str(word), {}) is not None for word in words)
 

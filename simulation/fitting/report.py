@@ -23,7 +23,6 @@ NOT_LOOKED_FOR = (
 
 
 def not_found(found: ProviderFit) -> str:
-    """Return what was looked for and not found."""
     missing = []
     failing = found.failing
     if failing is not None and not failing.outages:
@@ -52,7 +51,6 @@ def print_reading(log: AttemptLog) -> None:
 
 
 def print_fit(fit: Fit, written: list[str]) -> None:
-    """Print a fit on stdout."""
     from rich.markup import escape
     from rich.table import Table
 

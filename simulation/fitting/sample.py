@@ -19,8 +19,6 @@ BINS = 2000
 
 
 class Sample:
-    """Latencies in seconds."""
-
     def __init__(self, seen: Floats, censored: Floats | None = None) -> None:
         """Take a sample.
 
@@ -49,12 +47,10 @@ class Sample:
 
     @property
     def last_limit(self) -> float:
-        """The longest of the waits that timed out."""
         return float(self.limits[-1])
 
     @cached_property
     def logs(self) -> Floats:
-        """Natural logarithms of those that were seen."""
         return np.log(self.seen)
 
     @cached_property

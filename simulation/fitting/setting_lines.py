@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 class Line(NamedTuple):
-    """One setting of a provider."""
-
     setting: str
     value: str
     interval: str
@@ -26,7 +24,6 @@ class Line(NamedTuple):
 
 
 def lines_of(found: ProviderFit) -> Iterator[Line]:
-    """Yield the settings that were found for a provider."""
     if found.latency is not None:
         yield from _latency_lines(found.latency)
     if found.lost_reply_rate is not None:

@@ -28,10 +28,8 @@ class Throttling:
     """Attempts a second; its interval is a bound."""
 
     start_s: float
-    """When an attempt was first refused."""
 
     end_s: float
-    """When an attempt was last refused."""
 
     refusals: int
 

@@ -53,11 +53,9 @@ class Replayed:
     """None: there is no value, such as a time of what was never sent."""
 
     values: tuple[float, ...]
-    """Of each replay that has it."""
 
     @property
     def mean(self) -> float | None:
-        """The mean of the replays."""
         return math.fsum(self.values) / len(self.values) if self.values else None
 
     @property
@@ -70,15 +68,12 @@ class Replayed:
 
     @property
     def difference(self) -> float | None:
-        """The mean of the replays less the record."""
         mean = self.mean
         return None if mean is None or self.recorded is None else mean - self.recorded
 
 
 @dataclass(frozen=True, eq=False)
 class WhatIf:
-    """The result of the replays."""
-
     scenario: Scenario
     """What was run: the policies of the file, the arrivals of the record."""
 
@@ -245,7 +240,6 @@ def _reachable(policies: Scenario, log: AttemptLog) -> set[NotificationChannel]:
 
 
 def _scenario(policies: Scenario, log: AttemptLog) -> Scenario:
-    """Return what is run: the policies, with the recorded first attempts for arrivals."""
     workload = []
     for name in dict.fromkeys(log.channel.tolist()):
         for priority in log.classes(name):

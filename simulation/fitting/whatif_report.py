@@ -34,7 +34,6 @@ _LABELS = {
 
 
 def print_whatif(found: WhatIf) -> None:
-    """Print the metrics on stdout."""
     console = stdout()
     seeds = found.seeds
     runs = seeds_text(seeds)

@@ -51,7 +51,6 @@ class Window:
     start_s: Estimate
     end_s: Estimate
     hits: int
-    """How many failed in it."""
 
     log10_chance: float
     """The decimal logarithm of the bound on the chance that there is any such stretch, of all that were looked at."""
@@ -61,12 +60,10 @@ class Window:
 
     @property
     def attempts(self) -> int:
-        """How many attempts it is of."""
         return self.last - self.first + 1
 
     @property
     def duration_s(self) -> float:
-        """How long it lasts, in seconds."""
         return self.end_s.value - self.start_s.value
 
     def holds(self, start_s: Floats) -> Flags:
@@ -109,7 +106,6 @@ def _starts(hit: Flags, *, several: bool) -> list[float]:
 
 
 def _settled(hit: Flags, levels: Sequence[float], usual: float, price: float, usual_max: float) -> list[Stretch]:
-    """Return the stretches at which the search comes to rest, with the share outside of them for the usual one."""
     found: list[Stretch] | None = None
     for _ in range(_ROUNDS):
         odds = LEVEL_ODDS * usual / (1.0 - usual)
@@ -131,7 +127,6 @@ def _settled(hit: Flags, levels: Sequence[float], usual: float, price: float, us
 
 
 def _usual(hit: Flags, stretches: Sequence[Stretch]) -> float:
-    """Return the share that is hit outside of some stretches; never none or all."""
     hits, size = int(np.count_nonzero(hit)), len(hit)
     for first, last, _level in stretches:
         hits -= int(np.count_nonzero(hit[first : last + 1]))
@@ -260,11 +255,6 @@ _EDGE_REACH = 30.0
 
 
 def _edge(hit: Flags, start_s: Floats, way: range, gain: float, loss: float) -> Estimate:
-    """Return where a window ends in the direction of `way`, and between which attempts it does for sure.
-
-    Each gap between neighbours is as likely as it is long, times the likelihood of all outcomes if the edge is there;
-    the interval is of whole gaps, those that hold the middle 95% of it, and the value the middle of the likeliest gap.
-    """
     positions: list[tuple[float, float]] = []
     logs: list[float] = []
     score = best = 0.0

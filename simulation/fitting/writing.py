@@ -14,7 +14,6 @@ def duration(seconds: float, digits: int = 6) -> str:
 
 
 def instant(seconds: float) -> str:
-    """Return an instant from the start, to the millisecond."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 

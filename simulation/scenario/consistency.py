@@ -206,7 +206,6 @@ def _is_among(host: str, count: int | None) -> bool:
 
 
 def _channels_named(fault: Any) -> list[NotificationChannel]:
-    """Return the channels that a fault names, as far as they are any."""
     named = _within(fault, "channel")
     names = list(NotificationChannel) if named == "all" else named if isinstance(named, list) else [named]
     return [channel for channel in map(_channel, names) if channel is not None]
@@ -301,7 +300,6 @@ def _expectations(expect: Any, outline: Outline) -> Iterator[Finding]:
 
 
 def _bounds(expect: Any) -> Iterator[tuple[tuple[str | int, ...], Any, Window | None]]:
-    """Yield where each bound of `expect` stands, as it is written, and the window that it is of."""
     for index, entry in enumerate(expect if isinstance(expect, list) else ()):
         if not isinstance(entry, dict):
             yield ("expect", index), entry, None

@@ -304,7 +304,6 @@ def _when(window: Window) -> str:
 
 
 def _written(expectation: Expectation) -> str | dict[str, Any]:
-    """Return an expectation as a file has it."""
     if (window := expectation.window) is not None:
         to = {} if window.to_s is None else {"to": write_duration(window.to_s)}
         return {"from": write_duration(window.from_s), **to, "that": [expectation.bound]}

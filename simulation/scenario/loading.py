@@ -141,7 +141,6 @@ def text_at(path: str | Path) -> str:
 
 
 def _completed(root: Node, filename: str, sets: Sequence[str], seed: int | None) -> Scenario:
-    """Return the scenario of a tree with these overrides in it."""
     root, problems = overrides.apply(root, sets)
     if isinstance(root, MappingNode) and "name" not in root.entries:
         stem = printable(Path(filename).stem.strip()) or "scenario"

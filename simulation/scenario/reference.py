@@ -91,7 +91,6 @@ def _places(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _models() -> dict[str, type[BaseModel]]:
-    """Return the models of a scenario file by name, those inside others included."""
     found: dict[str, type[BaseModel]] = {}
     todo: list[Any] = [Scenario, RunsExpectation, WindowExpectation]  # which are read into what is no model
     while todo:
@@ -190,7 +189,6 @@ def _in_a_cell(text: str) -> str:
 
 
 def _metrics() -> str:
-    """Return tables of every metric of the summary of a run: of the run, of its breakers, of its channels."""
     run: Shape = {"simulated_s": MetricKind.SECONDS, **METRICS, **UPSTREAM, **ENDPOINTS, "peaks": PEAKS}
     channel: Shape = {f"channels.<channel>.providers.<provider>.{key}": kind for key, kind in PROVIDER.items()}
     fault: Shape = {f"faults.<n>.{key}": kind for key, kind in FAULT.items()}

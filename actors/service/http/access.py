@@ -30,7 +30,6 @@ from actors.service.tokens import Role as Role, TokenConfig as TokenConfig
 logger = logging.getLogger("retrylab.service")
 
 SESSION_COOKIE = "retrylab_session"
-"""The name of the cookie that holds a session."""
 
 SESSION_PATH = "/console"
 """Where a session counts. Nothing else takes one, so nothing else needs tokens against forged forms."""
@@ -51,8 +50,6 @@ ENDED_MAX = 1_000
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks."""
-
     name: str
     role: Role
 

@@ -59,7 +59,6 @@ def named(schema: str) -> Document:
 
 
 def one_or_several(schema: str) -> Document:
-    """Return the schema of one of these, or of a list of them."""
     return {"oneOf": [named(schema), {"type": "array", "items": named(schema), "maxItems": 1_000}]}
 
 
@@ -105,7 +104,6 @@ class HttpEndpoint:
     path: str
     """With ``{id:text}`` where an id stands, and nothing or the word of an action behind it."""
     does: str
-    """A sentence."""
     roles: tuple[Role, ...]
     """Who may: one of these roles suffices. (): anyone, without a token."""
     success: int = 200

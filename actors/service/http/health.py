@@ -24,8 +24,6 @@ ENDPOINTS = HttpEndpoints()
 
 @dataclass
 class Status:
-    """How far the service is."""
-
     started_at: datetime
     draining: bool = False
     """Whether it is shutting down, and accepts nothing more."""

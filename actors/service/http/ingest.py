@@ -64,7 +64,6 @@ from actors.service.own_events import OwnEvent, OwnEvents
 from actors.settings.hints import nearest, unknown
 
 ITEMS_MAX = 1_000
-"""Items of a list."""
 
 ITEMS_AT_ONCE = 10
 """Items of a list after which others may go on: a piece of a few milliseconds."""

@@ -47,7 +47,6 @@ with needs("service"):
     from prometheus_client.registry import Collector
 
 ATTEMPTS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
-"""The buckets of attempts."""
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 """The buckets of delivery times: an answer at once, a retry or two, an outage, a night."""

@@ -32,8 +32,6 @@ NAME = "retrylab"
 
 
 class Tracing:
-    """Makes spans of events."""
-
     def __init__(self, provider: TracerProvider, close: Callable[[], None] | None = None) -> None:
         """Give spans to a provider; `close` hands over the spans that are still on their way."""
         from opentelemetry import trace

@@ -40,7 +40,6 @@ class DryRun:
     groups: Sequence[Group]
     """By reason, the largest first."""
     sample: list[DeadLetterMessage]
-    """The oldest few."""
 
 
 @dataclass
@@ -51,7 +50,6 @@ class Bulk:
     action: Action
     filter: Filter
     by: str | None
-    """Who started it."""
     why: str | None
     rate_per_s: float
     """How many are started a second at the most."""

@@ -61,7 +61,6 @@ class Erased(NamedTuple):
     cancelled: int
     """Notifications that waited."""
     discarded: int
-    """Dead letters."""
     histories: int
     """Histories of notifications that have ended."""
     preferences: bool

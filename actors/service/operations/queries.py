@@ -33,12 +33,10 @@ class Filter:
     reason: str | None = None
     """Part of the reason for which they were dead-lettered; upper and lower case are the same."""
     reason_is: str | None = None
-    """The whole reason, to the letter."""
     channel: NotificationChannel | None = None
     recipient: str | None = None
     """Part of the address; upper and lower case are the same."""
     id_prefix: str | None = None
-    """How the notification's id begins."""
     since: datetime | None = None
     """They were dead-lettered at this instant or later. With a time zone."""
     until: datetime | None = None

@@ -24,15 +24,12 @@ class Timeline:
     state: State
     """Where it is now; `ended` where it is only remembered that it has come to an end."""
     letter: DeadLetterMessage | None
-    """Its dead letter, if it is one now."""
     command: SendNotification
     """As it is tried now, with its edits."""
     accepted: SendNotification
-    """As it was accepted."""
     events: tuple[NotificationEvent, ...]
     """What happened to it, in order, but for its waits in the lines of its channel; none where it is not kept."""
     audit: tuple[AuditEntry, ...]
-    """What operators did to it, in order."""
 
     @property
     def attempts(self) -> list[NotificationFailed | NotificationSent]:

@@ -73,7 +73,6 @@ class LiveSettings:
         self.templates = Templates(variables=variables)
         """For :meth:`Notifier.open`."""
         self.suppressions = store.suppressions
-        """Those in force."""
         self.files: dict[str, WatchedFile[Any]] = {}
         """The watched files: `preferences`, `templates`, `suppressions`, as far as they are given."""
         self._store = store

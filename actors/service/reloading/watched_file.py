@@ -29,8 +29,6 @@ T = TypeVar("T")
 
 
 class WatchedFile(Generic[T]):
-    """Reads `path` by `read`, and hands the content to `use`."""
-
     def __init__(
         self,
         path: Path,

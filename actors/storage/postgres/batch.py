@@ -81,9 +81,7 @@ class SharedBatch(Batch):
         self.served_by: dict[str, Serving | None] = {}
         """What the dead letters of the requests that it is about are served by; None: by nothing."""
         self.votes: dict[votes.Named, int] = {}
-        """By breaker and host, until when it is open."""
         self._told: list[tuple[Any, ...]] = []
-        """Rows that tell other nodes of the changes."""
 
     @property
     def is_full(self) -> bool:
@@ -222,7 +220,6 @@ class SharedBatch(Batch):
             left = [change for change in left if change.event.notification_id not in known]
 
     def _conditional(self, sql: Sql, update: str, changes: list[SharedChange], token: int) -> list[SharedChange]:
-        """Change dead letters that are still as they are known here; return the changes that are made."""
         if not changes:
             return []
         changes = sorted(changes, key=lambda change: change.event.notification_id)
@@ -341,12 +338,10 @@ def _told(setting: Setting) -> tuple[str | None, bytes, str | None]:
 
 
 def _is_unserved_only(event: NotificationEvent) -> bool:
-    """Tell whether this is a redrive that nobody has asked for if the letter is served."""
     return isinstance(event, NotificationRedriven) and not event.include_served
 
 
 def _all_ours(done: psycopg.Cursor[Any], ids: Sequence[str]) -> None:
-    """Raise Fenced unless every one of them was this node's."""
     if done.rowcount != len(ids):
         raise Fenced
 

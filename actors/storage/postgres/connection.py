@@ -41,8 +41,6 @@ def in_one_line(error: psycopg.Error) -> str:
 
 
 class Link:
-    """The connection, which may be lost and made again."""
-
     def __init__(self, dsn: str, schema: str, lease_s: float) -> None:
         self.since = 0.0
         """Since when there is one, without a break; by the clock of leases."""
@@ -53,7 +51,6 @@ class Link:
         self.why = ""
         """Why the latest work could not be done, for people; empty where it could."""
         self._is_away = False
-        """Whether the database cannot be reached."""
         self._dsn, self._schema, self._lease_s = dsn, schema, lease_s
         self._sql: Sql | None = None
         self._hinted = False

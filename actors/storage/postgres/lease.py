@@ -45,7 +45,6 @@ class Lease:
         self._ends = 0.0
         """When it is over, by the node's own clock and at the earliest."""
         self._was_refused = False
-        """Whether a caller was refused since the last renewal."""
         self._lock = threading.Lock()
         """Guards both: a caller that is refused at the instant of the renewal would never hear of it."""
         self._watcher = threading.Thread(target=self._watch, name=f"lease of {node}", daemon=True)

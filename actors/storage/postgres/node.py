@@ -44,7 +44,6 @@ class State(NamedTuple):
     changes: list[tuple[NotificationEvent, SendNotification]]
     """All that happened to what it has taken over, and to all dead letters, in order; with their commands."""
     settings: dict[Setting, bytes | None]
-    """All settings, in writing."""
     requests: list[tuple[str, str | None, Serving | None]]
     """Of notifications that are fallbacks, or served: of which request each is, and what it is served by."""
     cautions: dict[str, Caution]
@@ -58,12 +57,9 @@ class State(NamedTuple):
 
 
 class Round(NamedTuple):
-    """The result of looking round."""
-
     expired: tuple[str, ...]
     """The names of nodes whose lease had ended, as was noticed now."""
     taken: int
-    """How many deliveries have been taken over."""
     living: frozenset[int]
     """The nodes that have a lease, by token; this one is one of them."""
     has_more: bool

@@ -43,12 +43,9 @@ class Claim(NamedTuple):
 
 
 class NodeSettings(NamedTuple):
-    """How a node works."""
-
     name: str
     dsn: str
     schema: str
-    """In which the tables are."""
     lease_s: float
     remember_ids_ns: int
     keep_audit_ns: int
@@ -57,8 +54,6 @@ class NodeSettings(NamedTuple):
 
 
 class Opening:
-    """Enters a node, in the thread that has the connection."""
-
     def __init__(
         self, link: Link, node: NodeSettings, patience: Patience, dead_after: float, may_wait: Callable[[float], bool]
     ) -> None:

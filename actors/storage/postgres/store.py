@@ -126,7 +126,6 @@ class PostgresStore(StoreOnDisk):
     ) -> None:
         super().__init__(f"the store of node {node!r}", remember_ids_ns=remember_ids_ns)
         self.node = node
-        """The name of this node."""
         self._under_way: Counter[str | Setting] = Counter()
         """Letters and settings with changes under way: news of them meanwhile is outdated."""
         self._votes: dict[tuple[int, str, str], int] = {}
@@ -245,7 +244,6 @@ class PostgresStore(StoreOnDisk):
         return None if entry is None or entry.noted is None else entry.noted.served_by
 
     def _request_id(self, entry: Entry) -> str | None:
-        """Return the request of a notification; None: it cannot serve any other one."""
         notification_id = entry.command.notification_id
         request = self._requests.of(notification_id)
         if request is not None:

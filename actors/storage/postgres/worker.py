@@ -120,9 +120,7 @@ class Worker:
         self._steady_since = 0.0
         """Since when it has been renewed without a long break."""
         self._lock = threading.Lock()
-        """Guards that it fails once."""
         self._failed = threading.Event()
-        """Set when nothing can be made durable any more."""
         self._fencing_token, self._seen = 0, ""
         self._latest_ns = 0
         """The latest instant since 1970 at which anything has happened here, as far as it is written."""
@@ -265,7 +263,6 @@ class Worker:
         return found.has_more
 
     def _repeat(self, work: Callable[[Sql], A]) -> A:
-        """Do some work, again and again while the database cannot be reached, or something in it is locked."""
         pause, longest = RECONNECT_PAUSES
         since = time.monotonic()
         while True:

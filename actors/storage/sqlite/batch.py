@@ -150,7 +150,6 @@ class SqliteBatch(Batch):
     def _leave_out_what_is_known(
         self, sql: sqlite3.Connection, requested: Sequence[StoredChange], remembered: RememberedRows
     ) -> None:
-        """Do not accept what has an id that is remembered."""
         changes = {change.event.notification_id: change for change in requested}
         ids = list(changes)
         for start, rows in _slices(len(ids)):

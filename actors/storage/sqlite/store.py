@@ -102,7 +102,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._file: SqliteFile | None = None
         self.lease_holds = lambda: not self._patience.is_locked
         self._numbers: Iterator[int] = count(1)
-        """Those of the changes of the file."""
 
     @classmethod
     @asynccontextmanager
@@ -196,7 +195,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 file.close()
 
     def _serve(self, file: SqliteFile) -> None:
-        """Do the queued work, in order, until the store closes and none is left, or it fails as a whole."""
         while not self._to_do.is_over:
             work = self._to_do.take()
             if work is None:
@@ -219,7 +217,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 self._to_do.put_down()
 
     def _patiently(self, do: Callable[[], A]) -> A:
-        """Do something that writes, again and again while another process has the file locked, and it may wait."""
         since = time.monotonic()
         while True:
             try:
@@ -276,7 +273,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             raise
 
     def _load(self, sql: sqlite3.Connection) -> None:
-        """Read what has not ended, and dead letters, into memory; and find out how old remembered ids are."""
         try:
             self._patiently(lambda: sql.execute("BEGIN IMMEDIATE"))
             rewrite_addresses(sql)

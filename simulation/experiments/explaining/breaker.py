@@ -33,7 +33,6 @@ class OpenSpell:
     """From the beginning of the outage."""
 
     end_s: float
-    """When a probe is let through."""
 
 
 @lru_cache(64)  # several texts and pictures of a channel say it, and a window of a minute takes thousands of steps

@@ -35,11 +35,8 @@ ASSUMED_LOAD = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ChannelExplained:
-    """What the settings of a channel will do."""
-
     channel: str
     load: float
-    """Calls a second."""
 
     load_is: str
     """Where that comes from: ``given``, ``of the scenario`` or ``assumed``."""
@@ -48,12 +45,10 @@ class ChannelExplained:
     """The first is that of failures without a rule of their own."""
 
     in_words: tuple[Sentence, ...]
-    """When attempts are made."""
 
     one_call: tuple[OneCall, ...]
     under_load: tuple[UnderLoad, ...]
     breaker: tuple[Sentence, ...]
-    """When it opens and closes."""
 
     open_spells: tuple[OpenSpell, ...]
     """The first of an outage without an end; none where it does not open."""
@@ -139,6 +134,5 @@ def sheets(name: str, channels: Sequence[ChannelExplained]) -> list[Sheet]:
 
 
 def load_text(channel: ChannelExplained) -> str:
-    """Return the load of a channel in words."""
     rate = f"{plain_number(channel.load)}/s"
     return {"of the scenario": f"{rate}, the scenario's mean"}.get(channel.load_is, f"{rate}, {channel.load_is}")

@@ -9,8 +9,6 @@ from simulation.results.formatting import duration_text
 
 
 class By(StrEnum):
-    """How a number was found."""
-
     FORMULA = "formula"
     """By a closed form, or by the policy itself where nothing is left to chance."""
 
@@ -25,7 +23,6 @@ LEGEND = "≈ by drawn schedules   * by a run with seed 0   all else by closed f
 
 
 def marked(number: str, by: By) -> str:
-    """Return a number with the mark of how it was found."""
     return {By.FORMULA: number, By.DRAWS: f"≈{number}", By.RUN: f"{number} *"}[by]
 
 
@@ -34,13 +31,11 @@ class Reach:
     """Where a time lies that jitter spreads, in seconds."""
 
     shortest: float
-    """It is never shorter."""
 
     median: float | None
     """None where none was drawn."""
 
     longest: float
-    """It is never longer."""
 
     @property
     def is_certain(self) -> bool:

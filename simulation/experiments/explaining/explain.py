@@ -37,7 +37,6 @@ class Explanation:
 
     @property
     def sheets(self) -> list[Sheet]:
-        """Everything as tables and sentences."""
         return sheets(self.scenario.name, self.channels)
 
     @property
@@ -101,7 +100,6 @@ def explain(
 
 
 def _channel_of(sets: Sequence[str], channel: str | None) -> str:
-    """Return the channel of the defaults: the first one that an override names."""
     names = {one.value for one in NotificationChannel}
     named = [
         parts[1] for text in sets if len(parts := text.partition("=")[0].split(".")) > 1 and parts[0] == "channels"

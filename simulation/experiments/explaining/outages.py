@@ -79,7 +79,6 @@ class OneCall:
     """When it is then delivered, in seconds; None where it never is."""
 
     attempts: float
-    """How many it makes, on average."""
 
     by: By
 
@@ -93,13 +92,11 @@ class UnderLoad:
     """Calls a second. A run is made with less than was asked for where it would take too long."""
 
     calls: int
-    """How many came in the outage."""
 
     lost: float
     """How many of them were never delivered; a mean where schedules were drawn."""
 
     requests: float
-    """How many reached the provider in the outage."""
 
     peak_per_s: float
     """The most requests in one second once it was over."""
@@ -155,7 +152,6 @@ def has_closed_form(config: ChannelConfig) -> bool:
 
 
 def _answer_s(config: ChannelConfig) -> float:
-    """Return how long a delivery takes on average, with the first answer of the provider's upstream."""
     provider, upstream = config.provider, config.provider.upstream
     takes_s = limited_mean(provider.latency, config.timeout)
     if upstream is not None:
@@ -307,7 +303,6 @@ def _breaker(result: Result, channel: NotificationChannel, outage_s: float) -> t
 def _with_outage(
     scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry | None
 ) -> Scenario:
-    """Return a scenario with the same channels, a steady load on one, and nothing wrong but one outage."""
     written = f"{rate!r}/s"
     entry = ChannelWorkload.model_validate(
         {"channel": channel.value, "arrivals": {"constant": written}}, context=FROM_FILE
@@ -339,7 +334,6 @@ def _with_outage(
 
 
 def one_call_sheet(calls: Sequence[OneCall]) -> Sheet:
-    """Return what outages do to one call."""
     rows = []
     for call in calls:
         after = None if call.after is None else call.after.text

@@ -108,7 +108,6 @@ def _draw_attempts(ax: Axes, schedule: Schedule, low: float) -> None:
 
 
 def _draw_outages(ax: Axes, channel: ChannelExplained) -> None:
-    """Draw where outages end, and above what becomes of the calls of each."""
     ax.annotate(
         f"outage of\nat {plain_number(channel.load)}/s",
         (0.0, 1.0),

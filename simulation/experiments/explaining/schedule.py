@@ -33,7 +33,6 @@ class Attempt:
     """One attempt of a call of which all before it failed at once."""
 
     number: int
-    """From 1."""
 
     wait: Reach | None
     """The wait before it; None before the first."""
@@ -47,13 +46,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The attempts of a call that never succeeds."""
-
     failures: str
     """The failures that count by it: ``any``, or a kind or a reason with a rule of its own."""
 
     policy: str
-    """The policy in words."""
 
     attempts: tuple[Attempt, ...]
     """The first ones, at most :data:`SHOWN`, and the last one."""
@@ -196,7 +192,6 @@ def schedule_in_words(schedule: Schedule, retry: RetryConfig, timeout: float) ->
 
 
 def schedule_sheet(schedule: Schedule) -> Sheet:
-    """Return when each attempt is made."""
     failures = "" if schedule.failures == "any" else f" after {schedule.failures} failures"
     rows = []
     before = 0

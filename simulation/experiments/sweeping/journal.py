@@ -26,8 +26,6 @@ NAME = "runs.jsonl"
 
 
 class Journal:
-    """The finished runs of a folder."""
-
     def __init__(self, path: Path, runs: dict[tuple[str, int], RunMetrics], file: TextIO) -> None:
         self.path = path
         self._runs = runs

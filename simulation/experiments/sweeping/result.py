@@ -63,9 +63,7 @@ class SweepResult:
         self.scenario = scenario
         """As the file has it, with what was set for all cells."""
         self.varied = varied
-        """The paths that were varied."""
         self.settings = settings
-        """What was set in each cell."""
         self.runs = runs
         """One row a run: `cell`, a column for each varied path, `replicate`, `seed`, a column for each metric of the
         summary by its path, `expectations_hold` if there are any, and `digest`. What is never is infinite, and what

@@ -104,14 +104,12 @@ class Plan:
     """Which runs a sweep is made of: known, and in order, before any of them is done."""
 
     path: str | Path
-    """Of the scenario's file."""
 
     scenario: Scenario
     space: Space
     settings: list[Setting]
     seeds: range
     scenarios: list[Scenario]
-    """Of each cell."""
     precision: Precision
     """After which of the seeds it may end."""
 
@@ -172,8 +170,6 @@ class Plan:
 
 
 class _Done:
-    """The runs that have finished, and those that have not."""
-
     def __init__(self, plan: Plan, journal: Journal | None, progress: RunsProgress | None) -> None:
         self._plan = plan
         self._journal = journal
@@ -233,7 +229,6 @@ class _Done:
         return [self._runs[cell, seed] for seed in self.seeds]
 
     def over_runs(self, metrics: Iterable[str]) -> dict[str, list[OverRuns]]:
-        """Return what each metric comes to in each cell."""
         return {
             path: [over_runs(path, [run.figures.get(path) for run in runs]) for runs in self.by_cell()]
             for path in metrics

@@ -127,7 +127,6 @@ class Objective:
         return run.figures.get(self.metric) == math.inf
 
     def value(self, cost: float) -> float:
-        """Return the metric of a cost."""
         return -cost if self.maximize else cost
 
 
@@ -146,8 +145,6 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is searched for."""
-
     objectives: tuple[Objective, ...]
     expectations: tuple[Expectation, ...]
     probability: float

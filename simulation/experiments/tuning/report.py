@@ -319,7 +319,6 @@ def _row(label: str, cells: Sequence[str]) -> str:
 
 
 def _rows(label: str, cells: Sequence[str]) -> Iterator[str]:
-    """Yield a row, or two where the label is too long for one."""
     if len(label) > LABEL:
         yield label
         label = ""

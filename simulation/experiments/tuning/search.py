@@ -47,8 +47,6 @@ STARTUP = 8
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What is known of a point."""
-
     costs: tuple[float, ...]
     """Of each objective, less is better; finite."""
 
@@ -58,8 +56,6 @@ class Learnt:
 
 
 class Points:
-    """The points of a space."""
-
     def __init__(self, space: Space) -> None:
         self._dimensions = [_Dimension(path, choices) for path, choices in space.items()]
 
@@ -69,7 +65,6 @@ class Points:
         return math.prod(dimension.count for dimension in self._dimensions)
 
     def all(self) -> list[Point]:
-        """Return every point, where they are few."""
         return list(product(*(dimension.levels for dimension in self._dimensions)))
 
     def point(self, values: Sequence[Any]) -> Point | None:
@@ -134,7 +129,6 @@ class Points:
         return found
 
     def _drawn(self, seen: Collection[Point], seed: int) -> list[Point]:
-        """Return a point drawn at random that is not known, or nothing after many that are."""
         random = RandomStreams(seed).stream("tune.points")
         for _ in range(DRAWN_MAX):
             point = tuple(dimension.choices.at(random.random()) for dimension in self._dimensions)
@@ -166,7 +160,6 @@ class _Dimension:
 
     @property
     def count(self) -> float:
-        """How many values there are."""
         if self._range is not None:
             return self._range.high - self._range.low + 1 if self._range.is_whole else math.inf
         return len(self.levels)
@@ -199,7 +192,6 @@ class _Dimension:
         return None
 
     def text(self, parameter: Any) -> str:
-        """Return the value as it is written in a file."""
         if self._range is None:
             return self.levels[parameter] if self._is_ordered else str(parameter)
         text = self._range.text(parameter)
@@ -337,8 +329,6 @@ RUNS_EXPECTED = 3
 
 
 class Search:
-    """The settings that are tried of a space, and what is known of them."""
-
     def __init__(
         self, path: str | Path, sets: Sequence[str], seed: int | None, scenario: Scenario, space: Space, goal: Goal
     ) -> None:
@@ -349,7 +339,6 @@ class Search:
         self._own_rules = _contradictions(scenario)
         own = self._points.point(list(self._own.values()))
         self.baseline = Trial(0, Setting((), ""), scenario, goal, in_space=own is not None)
-        """The file's own settings."""
         self.trials = [self.baseline]
         """Those that were tried, in this order."""
         self.invalid: dict[Point, ConfigurationError] = {}

@@ -31,11 +31,9 @@ class Bench:
         progress: RunsProgress | None,
     ) -> None:
         self.first_seed = first_seed
-        """Of the search."""
         self.first_fresh_seed = first_seed + replicates
         """Of those that the search does not see."""
         self.finished = 0
-        """How many runs have finished."""
         self.ahead = 0
         """How many runs there will be besides those that have been asked for, by the current estimate."""
         self._open: dict[Trial, _InOrder] = {}
@@ -184,7 +182,6 @@ class Change(NamedTuple):
     """Whether a setting has no effect beside another, as in the file it has."""
 
     others: int
-    """How many settings are others."""
 
     distance: float
     """The sum of the logarithms of how many times a number is larger or smaller; 1 for what is no number above 0."""
@@ -233,12 +230,10 @@ class Trial:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is the file's own settings."""
         return self.number == 0
 
     @property
     def label(self) -> str:
-        """As it is displayed."""
         return "the file's own" if self.is_baseline else self.setting.label
 
     def add(self, runs: Sequence[RunMetrics]) -> None:
@@ -302,7 +297,6 @@ def _mean_cost(objective: Objective, runs: Sequence[RunMetrics]) -> float | None
 
 
 def _known(costs: Sequence[float | None]) -> Costs | None:
-    """Return costs if all of them are known, else None."""
     known = tuple(cost for cost in costs if cost is not None)
     return known if len(known) == len(costs) else None
 
@@ -356,7 +350,6 @@ def no_worse(costs: Costs | None, others: Costs | None) -> bool:
 
 
 def _ordered(trials: Iterable[Trial]) -> list[Trial]:
-    """Return trials so that none is better than one before it."""
     known = [(trial.costs, trial) for trial in trials if trial.costs is not None]
     known.sort(key=lambda each: (each[0], each[1].change.contradicts, -each[1].spare, each[1].change, each[1].number))
     return [trial for _, trial in known]

@@ -47,13 +47,10 @@ class Tuning:
         finished_runs: int,
     ) -> None:
         self.path = Path(path)
-        """Of the scenario."""
         self.goal = search.goal
-        """What was searched for."""
         self.space = search.space
         """What was searched: the values of each path."""
         self.baseline = search.baseline
-        """The file's own settings."""
         self.trials = search.trials
         """All that was tried, in this order; the file's own settings first."""
         self.invalid = len(search.invalid)
@@ -68,7 +65,6 @@ class Tuning:
         self.sets = tuple(sets)
         """What was changed in the file for all of them."""
         self.exhaustive = exhaustive
-        """Whether every combination was tried."""
         self.is_finished = is_finished
         """Whether the search came to its end, and was not interrupted."""
         self.finished_runs = finished_runs
@@ -188,7 +184,6 @@ class Tuning:
         return dict(trial.setting.values) or self.own_values()
 
     def status(self, trial: Trial) -> str:
-        """Return the outcome of a trial in a word."""
         if trial.decision is not None:
             return trial.decision.value
         if not trial.searched:
@@ -312,9 +307,6 @@ def _choices(choices: Any) -> Any:
 
 
 class TuningInterrupted(KeyboardInterrupt):
-    """A search was interrupted."""
-
     def __init__(self, so_far: Tuning) -> None:
         super().__init__("interrupted")
         self.so_far = so_far
-        """The result so far."""

@@ -56,7 +56,6 @@ def _problems(scenario: Scenario, expectation: Expectation) -> Iterator[str]:
 
 
 def _wanted(expectation: Expectation) -> tuple[float, float, tuple[str, ...]] | None:
-    """Return which share is to be delivered within how many seconds, and the path; None where it is of another kind."""
     path = tuple(expectation.path)
     if expectation.within_s is not None and expectation.op in (">=", ">"):
         return expectation.value, expectation.within_s, path

@@ -153,7 +153,6 @@ def swallowing_rules(scenario: Scenario) -> Iterator[Finding]:
 
 
 def _covers(scenario: Scenario, outer: FaultConfig, fault: FaultConfig) -> bool:
-    """Tell whether a fault hits all that another one hits, for as long as that lasts."""
     ends = [math.inf if each.for_ is None else each.at + each.for_ for each in (fault, outer)]
     return (
         outer.at <= fault.at

@@ -151,7 +151,6 @@ def _through(
 
 
 def _in_steps(scenario: Scenario, channel: NotificationChannel, entry: _Opened, step_s: float) -> list[float]:
-    """Return how many of an entry come on a channel in each step."""
     share = share_wanted(scenario, entry, channel)
     until = [expected_in_window(scenario, entry, until_s=step * step_s) for step in range(_STEPS + 1)]
     return [(after - before) * share for before, after in pairwise(until)]
@@ -210,6 +209,5 @@ def _refused(scenario: Scenario, first: int) -> Said:
 
 
 def _within(scenario: Scenario, entry: ChannelWorkload | EventWorkload, start_s: float, end_s: float) -> float:
-    """Return how many of an entry are expected between two instants."""
     before, until = (expected_in_window(scenario, entry, until_s=at_s) for at_s in (start_s, end_s))
     return until - before
