@@ -19,8 +19,7 @@ from simulation.running.checking import Choice
 from simulation.verification.known import KNOWN, LEFT_TO_THE_MODEL
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection
 from simulation.verification.laws.observations import MessageSent
-from simulation.verification.laws.settings import named, place_of
-from simulation.verification.laws.text import history_lines
+from simulation.verification.laws.text import history_lines, named, place_of
 from simulation.verification.laws.watching import MessageWatch, ObservedProvider, TimerWatch
 from simulation.verification.lockstep import LockStep
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from simulation.verification.laws.accounts import Conservation, NothingLost
-from simulation.verification.laws.actors import AsksSettle, Order, TimersInOrder
-from simulation.verification.laws.addresses import GoneAddresses
-from simulation.verification.laws.announcements import NoErrors, RecordedFirst
+from simulation.verification.laws.accounts import Conservation, Ids, NothingLost
+from simulation.verification.laws.actors import AsksSettle, NoErrors, Order, RecordedFirst, Restarts, TimersInOrder
 from simulation.verification.laws.arrivals import Arrivals
 from simulation.verification.laws.as_given import SettingsAsGiven
-from simulation.verification.laws.attempts import Answers, AttemptNumbers, InTime
-from simulation.verification.laws.awaited import Awaited
+from simulation.verification.laws.attempts import Answers, AttemptNumbers, Fates, InTime
 from simulation.verification.laws.backoff import Backoff
 from simulation.verification.laws.base import Invariant
 from simulation.verification.laws.breakers import BreakerTransitions, OpenBreaker
 from simulation.verification.laws.budgets import RetryBudgets
 from simulation.verification.laws.clients import ClientsGoOn
 from simulation.verification.laws.decisions import BreakerDecisions
-from simulation.verification.laws.deliveries import NothingAfterTheEnd, OneSuccess, Wanted
-from simulation.verification.laws.endpoints import DisabledEndpoints
-from simulation.verification.laws.failover import FailoverOrder, Fallbacks
-from simulation.verification.laws.fates import Fates
+from simulation.verification.laws.deliveries import Awaited, NothingAfterTheEnd, OneSuccess, Wanted
+from simulation.verification.laws.endpoints import DisabledEndpoints, GoneAddresses
+from simulation.verification.laws.failover import FailoverOrder, Fallbacks, ReachedOnce
 from simulation.verification.laws.hedges import Hedges
-from simulation.verification.laws.ids import Ids
 from simulation.verification.laws.letters import Letters, Reasons
 from simulation.verification.laws.limits import Bulkhead, Quota, SlotsGivenBack, UserLimit
 from simulation.verification.laws.liveness import Liveness
@@ -30,8 +25,6 @@ from simulation.verification.laws.order import ClassOrder, ClassShares, FairTurn
 from simulation.verification.laws.quiet import QuietKept
 from simulation.verification.laws.ramps import Ramps
 from simulation.verification.laws.rates import AdaptiveRates
-from simulation.verification.laws.requests import ReachedOnce
-from simulation.verification.laws.restarts import Restarts
 from simulation.verification.laws.resuming import RestartPace, ResumePace
 from simulation.verification.laws.room import Refusals, Room
 from simulation.verification.laws.sharing import SharedBreakers

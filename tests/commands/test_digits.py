@@ -14,7 +14,7 @@ from simulation.fitting import writing as fit_words
 from simulation.reporting.plots.sweep_table import value_text
 from simulation.results.formatting import duration_text, metric_text
 from simulation.scenario.metrics import MetricKind
-from simulation.verification.cases import writing as validation_words
+from simulation.verification.cases import quantities as validation_words
 
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 LONGEST_S = 36_525 * 86_400

@@ -1,4 +1,5 @@
-"""What is compared with theory, and when it agrees: numbers that are exact, means, variances, whole distributions.
+"""What is compared with theory, when it agrees, and how it is written: numbers that are exact, means, variances, whole
+distributions.
 
 How much chance may blur. A test that holds with any width of its interval proves nothing, so each stochastic quantity
 says how narrow the interval has to be (`within`), and so many replications are run as that takes. Every one of the m
@@ -24,8 +25,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from actors.errors import ConfigurationError
+from actors.formatting import plain_number
 from simulation.results.statistics import student_t
-from simulation.verification.cases.writing import bounds, interval, rounded, written
 
 FALSE_ALARMS = 0.001
 """How often a validation of a simulator that is right may fail."""
@@ -472,3 +473,33 @@ def _equal(sample: Any, target: Any) -> bool:
     if isinstance(target, float) and isinstance(sample, (int, float)):
         return math.isclose(sample, target, rel_tol=_DETERMINISTIC)
     return bool(sample == target)
+
+
+def rounded(value: float, digits: int = 2) -> str:
+    """Return a number with so many digits that count."""
+    return plain_number(value, digits)
+
+
+def interval(mean: float, half_width: float) -> str:
+    """Return a mean and half its interval, both to the second digit of the latter that counts."""
+    if half_width <= 1e-12 * abs(mean):  # what is left of equal floats
+        return written(mean)
+    decimals = max(0, 1 - math.floor(math.log10(half_width)))
+    return f"{mean:,.{decimals}f} ± {half_width:,.{decimals}f}"
+
+
+def bounds(value: float, low: float, high: float) -> str:
+    """Return a number and its interval, which is not symmetric, all to the second digit of the width that counts."""
+    decimals = max(0, 1 - math.floor(math.log10((high - low) / 2))) if high > low else 0
+    return f"{value:,.{decimals}f} ({low:,.{decimals}f} … {high:,.{decimals}f})"
+
+
+def written(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        shown = [written(each) for each in value]
+        return ", ".join(shown if len(shown) <= 7 else [*shown[:3], "…", *shown[-3:]])
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return plain_number(value, 7)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,21 +1,60 @@
-"""The nodes of a fleet: which of them gets what arrives, what they tell each other, and who takes over (section 17)."""
+"""The processes of a run: one, or the nodes of a fleet: which of them gets what arrives, what they tell each other, and
+who takes over (section 17).
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from typing import Generic, TypeVar
 from zlib import crc32
 
 from actors.messages import DeadLetterDiscarded, NodeTookOver
 from simulation.verification.model.addresses import host_of
 from simulation.verification.model.comparing import Difference
-from simulation.verification.model.durability import News, news_of
+from simulation.verification.model.durability import LateNode, News, news_of
 from simulation.verification.model.instants import ns
-from simulation.verification.model.loop import Loop
-from simulation.verification.model.processes import Processes
+from simulation.verification.model.loop import Loop, Timeline
+from simulation.verification.model.node import Node
 from simulation.verification.model.randomness import Stream
 from simulation.verification.model.sharing import SharingNode
+
+N = TypeVar("N", bound=Node)
+
+
+class Processes(Generic[N]):
+    """Those that there may be, in the order of their numbers, of which those start that are not too many."""
+
+    def __init__(self, nodes: Sequence[N], count: int) -> None:
+        self.nodes = list(nodes)
+        self.surplus = set(self.nodes[count:])
+        """Those that there are too many."""
+        self.start(self.nodes)
+
+    def of(self, numbers: Sequence[int] | None) -> list[N]:
+        return self.nodes if numbers is None else [self.nodes[number - 1] for number in numbers]
+
+    @property
+    def living(self) -> list[N]:
+        return [node for node in self.nodes if not node.is_down]
+
+    def crash(self, error: str, nodes: Sequence[N], *, is_parked: bool = False) -> None:
+        """Kill those that are there; one that is stopped in order has parked what it had."""
+        for node in nodes:
+            node.kill()
+        for node in nodes:
+            node.record_death(error)
+
+    def start(self, nodes: Sequence[N]) -> None:
+        for node in nodes:
+            if node.is_down:
+                node.start_process()
+
+
+def alone(timeline: Timeline) -> Processes[Node]:
+    return Processes([LateNode(timeline) if timeline.world.commit_latency else Node(timeline)], 1)
+
 
 LEASE_LOST = "LostLease: another node has taken over what it had"
 

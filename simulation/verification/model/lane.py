@@ -17,11 +17,11 @@ from simulation.verification.model.breaker_groups import BreakersByHost
 from simulation.verification.model.breakers import REFUSING, Breaker, Change
 from simulation.verification.model.instants import wait_ns
 from simulation.verification.model.limits import Limit, Slots
+from simulation.verification.model.lines import Turns
 from simulation.verification.model.notifications import Admitted, Attempt, Blocked, Send
 from simulation.verification.model.order import Flow
 from simulation.verification.model.process import Process
 from simulation.verification.model.resuming import Learned, Pace, ceiling_per_s
-from simulation.verification.model.turns import Turns
 
 
 class Lane:

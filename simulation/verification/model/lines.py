@@ -1,12 +1,13 @@
-"""The lines before the providers of a channel, and what those in them wait for."""
+"""The lines before the providers of a channel, what those in them wait for, and whose turn it is to get room."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from simulation.verification.model.instants import sooner
+from simulation.verification.model.limits import Slots
 from simulation.verification.model.notifications import SHUT, Attempt, Blocked
-from simulation.verification.model.order import Line, Order
+from simulation.verification.model.order import Classes, Flow, Line, Order
 
 
 class HostLine(Line):
@@ -76,3 +77,88 @@ class HostLine(Line):
         self.unreported.pop(place, None)
         del self.joined_ns[place]
         return super()._take(place)
+
+
+class Turns:
+    """Whose turn it is to get room at a lane, among the lines that wait for it: one, or one for each host.
+
+    One line has its own order. Of several, classes and keys take turns; of one class and key, who joined first goes.
+    """
+
+    def __init__(self, lines: dict[str, HostLine], order: Order, *, is_per_host: bool) -> None:
+        self._lines = lines
+        self._order = order
+        self._is_per_host = is_per_host
+        self._classes: Classes[set[str]] = Classes(order, lambda flow: self._first(flow)[0])
+        """By class and key, the hosts in whose lines any wait."""
+        self._hosts: dict[str, None] = {}
+
+    def __contains__(self, host: str) -> bool:
+        return host in self._hosts
+
+    def __bool__(self) -> bool:
+        return bool(self._hosts)
+
+    def _first(self, flow: Flow) -> tuple[int, str]:
+        """Return the place of the first of a class and key, and its host."""
+        rank, key = flow
+        return min((self._lines[host].place(flow), host) for host in self._classes.keys[rank][key])
+
+    def add(self, line: HostLine) -> None:
+        """Let a line take part with all that wait there."""
+        self._hosts[line.key] = None
+        self.update(line)
+
+    def discard(self, host: str) -> None:
+        if host in self._hosts:
+            del self._hosts[host]
+            for flow in self._classes.flows():
+                self._remove(flow, host)
+
+    def clear(self) -> None:
+        for host in list(self._hosts):
+            self.discard(host)
+
+    def update(self, line: HostLine) -> None:
+        """Take note of who waits in a line now."""
+        if not self._is_per_host or line.key not in self._hosts:
+            return
+        for flow in self._classes.flows():
+            if flow not in line.classes:
+                self._remove(flow, line.key)
+        for flow in line.classes.flows():
+            self._classes.of(flow, set()).add(line.key)
+
+    def _remove(self, flow: Flow, host: str) -> None:
+        rank, key = flow
+        self._classes.keys[rank][key].discard(host)
+        if not self._classes.keys[rank][key]:
+            self._classes.discard(flow)
+
+    def has_gone(self, host: str, flow: Flow, *, is_here: bool) -> None:
+        """Take note that one has gone, by a turn here or elsewhere."""
+        if self._is_per_host and host in self._hosts:
+            self._classes.take(flow, is_here=is_here)
+
+    def next(self, slots: Slots, limit: int | None) -> tuple[str, Flow | None] | None:
+        """Return which line gets the free slot, and which class and key there (None: as it has it); None: no line."""
+        if self._is_per_host:
+            flow = self._classes.next_for_slot(slots, limit)
+            return None if flow is None else (self._first(flow)[1], flow)
+        if not self._order.has_keys:
+            return "", None
+        flow = self._lines[""].classes.next_for_slot(slots, limit)
+        return None if flow is None else ("", flow)
+
+    def has_others(self, key: str) -> bool:
+        """Tell whether any of other keys wait for a slot."""
+        if self._is_per_host:
+            return self._classes.has_others(key)
+        return "" in self._lines and self._lines[""].classes.has_others(key)
+
+    def are_before(self, rank: int) -> bool:
+        """Tell whether any may wait that goes before one of a class that comes now."""
+        config = self._order.config
+        if config.kind != "strict" or config.aging is not None:
+            return bool(self._hosts)
+        return any(self._classes.keys[: rank + 1])

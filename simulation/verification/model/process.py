@@ -10,9 +10,8 @@ from typing import Any
 
 from actors.messages import DeadLetterMessage, NotificationEvent, SendNotification
 from actors.settings.rate_limit import QuotaConfig
-from simulation.verification.model.accounts import Account, PartOfAccount
 from simulation.verification.model.budgets import Budget
-from simulation.verification.model.limits import Limit, limit_of
+from simulation.verification.model.limits import Account, Limit, PartOfAccount, limit_of
 from simulation.verification.model.loop import Loop, Timeline
 from simulation.verification.model.notifications import TIMED_OUT, Admitted, Attempt, Commit, Ended, Notification, Send
 from simulation.verification.model.resuming import Arrivals

@@ -13,13 +13,12 @@ from actors.settings.channel import ChannelConfig
 from simulation.verification.model.gates import wake_of
 from simulation.verification.model.instants import sooner
 from simulation.verification.model.lane import Lane
-from simulation.verification.model.lines import HostLine
+from simulation.verification.model.lines import HostLine, Turns
 from simulation.verification.model.notifications import ENDED_AS_EXPIRED, ROOM, Admitted, Attempt, Blocked, Ended
 from simulation.verification.model.order import Flow, Order
 from simulation.verification.model.process import Process
 from simulation.verification.model.stage import Stage, is_too_late
 from simulation.verification.model.tenants import TenantBounds
-from simulation.verification.model.turns import Turns
 
 BULKHEAD_IS_FULL = Ended(Transient(reason="bulkhead is full"))
 

@@ -27,8 +27,7 @@ from actors.messages import RecordedEvent
 from actors.pipeline.channel import Channel
 from actors.pipeline.handler import Handler
 from simulation.invariants import Context
-from simulation.verification.laws.settings import named
-from simulation.verification.laws.text import history_lines, line, message_text
+from simulation.verification.laws.text import history_lines, line, message_text, named
 
 OPENED = [breaker(10, "closed", "open", "trip"), breaker(69, "open", "half-open", "wait-over")]
 
