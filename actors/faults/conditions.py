@@ -17,15 +17,45 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 import msgspec
 
-from actors.faults.bursts import BurstChain
-from actors.instants import ns, seconds
+from actors.instants import NS_PER_S, ns, seconds
 from actors.kernel.randomness import RandomStreams
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.policies.breaker.per_host import recipient_host
 from actors.policies.exact import as_fraction
 from actors.policies.rate_limit.limiter import FixedWindow, Limiter, SlidingWindow, TokenBucket
 from actors.settings.distributions import Draw
-from actors.settings.faults import SYSTEM_FAULT_KEYS, Change, FaultConfig, Flap, QuotaFault, value_at
+from actors.settings.faults import SYSTEM_FAULT_KEYS, Burst, Change, FaultConfig, Flap, QuotaFault, value_at
+
+
+class BurstChain:
+    """Good and bad spells in turn, good first, each exponentially long (Gilbert's chain, 1960, in continuous time).
+
+    The spells are drawn from its own stream as time passes, one draw each, so they are the same whenever and however
+    often it is asked: attempts see the chain and do not move it. In the long run it is bad for
+    ``mean_bad / (mean_good + mean_bad)`` of the time.
+    """
+
+    __slots__ = ("_draw", "_is_bad", "_means_ns", "_until_ns", "failure_rate")
+
+    def __init__(self, burst: Burst, start_ns: int, random: Random) -> None:
+        self.failure_rate = burst.failure_rate
+        """Share of attempts that fail in a bad spell."""
+        self._draw = random.expovariate
+        self._means_ns = {False: burst.mean_good * NS_PER_S, True: burst.mean_bad * NS_PER_S}
+        self._is_bad = True
+        self._until_ns = start_ns
+        self._turn()
+
+    def is_bad(self, now_ns: int) -> bool:
+        """Tell whether it is a bad spell. A spell is [start, end); `now_ns` never goes back."""
+        while now_ns >= self._until_ns:
+            self._turn()
+        return self._is_bad
+
+    def _turn(self) -> None:
+        self._is_bad = not self._is_bad
+        self._until_ns += max(1, round(self._draw(1.0) * self._means_ns[self._is_bad]))
+
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt

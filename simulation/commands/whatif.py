@@ -74,6 +74,6 @@ def whatif(
     if as_json:
         typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
     else:
-        from simulation.fitting.whatif_report import print_whatif
+        from simulation.fitting.report import print_whatif
 
         print_whatif(found)

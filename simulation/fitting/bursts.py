@@ -22,8 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-from simulation.fitting.estimate import Estimate, Z, of_log, of_logit
-from simulation.fitting.information import covariance_at
+from simulation.fitting.estimate import Estimate, Z, covariance_at, of_log, of_logit
 from simulation.fitting.log import Flags, Floats
 
 CLUSTERED = 3.0

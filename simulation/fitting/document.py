@@ -10,8 +10,7 @@ from typing import Any
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from simulation.fitting.arriving import Arriving
-from simulation.fitting.calibration import Fit, Timeouts
+from simulation.fitting.calibration import Arriving, Fit, Timeouts
 from simulation.fitting.failing import Outage
 from simulation.fitting.latency import Latency
 from simulation.fitting.provider_fit import ProviderFit

@@ -13,9 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import optimize, special
 
-from simulation.fitting.estimate import of_log, of_logit
+from simulation.fitting.estimate import covariance_at, of_log, of_logit
 from simulation.fitting.families import P99, LatencyFit
-from simulation.fitting.information import covariance_at
 from simulation.fitting.log import Floats
 from simulation.fitting.sample import Sample
 from simulation.fitting.writing import duration

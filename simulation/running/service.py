@@ -41,7 +41,7 @@ from actors.storage.postgres.lease import SHARE
 from actors.storage.shared_memory import NodeStore, SharedMemory
 from simulation.results.recorder import Recorder
 from simulation.running.workload import ENDS, Clients, Forgotten, Refuse, RunEnds, Source
-from simulation.scenario.nodes import ONE_PROCESS, NodesConfig
+from simulation.scenario.model import ONE_PROCESS, NodesConfig
 
 logger = logging.getLogger(__name__)
 

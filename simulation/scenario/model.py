@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import takewhile
 from random import Random
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -25,10 +25,10 @@ from actors.kernel.node import names_at_nodes
 from actors.messages import BreakerState, NotificationChannel, Priority
 from actors.pipeline.lane import breaker_name
 from actors.settings.accounts import AccountConfig
-from actors.settings.base import AtMost, NotEmpty, Settings
+from actors.settings.base import AtMost, NotEmpty, Settings, plain_or
 from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
 from actors.settings.defaults import filled_in, simulated_reaches, with_accounts
-from actors.settings.faults import ChannelNames, Crash, FaultConfig
+from actors.settings.faults import ChannelNames, Crash, FaultConfig, NodeCount
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -46,7 +46,6 @@ from actors.settings.quantities import (
 from simulation.scenario.arrivals import DAY_NS, arrival_times_ns
 from simulation.scenario.expectations import Entry as ExpectEntry, flattened
 from simulation.scenario.metrics import Outline, entry_names
-from simulation.scenario.nodes import Nodes, NodesConfig
 from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig
 from simulation.scenario.sweep import Sweep
@@ -59,6 +58,35 @@ from simulation.scenario.workload import (
     class_of,
 )
 from simulation.sheets import Column, Row, Sheet, notebook
+
+Routing: TypeAlias = Literal["round_robin", "random", "by_user", "by_host"]
+"""Which of the living nodes gets an arrival: each in turn, any, always the same for a user, or for a host of
+recipients."""
+
+
+class NodesConfig(Settings):
+    """The processes of the service. Each has a handler, breakers, limiters, budgets, adaptive state and random streams
+    of its own; they share the providers and the store."""
+
+    wanted_text: ClassVar[str] = "how many, such as 12, or a mapping such as {count: 12, routing: by_user}"
+
+    count: NodeCount = 1
+    """How many there are, at most 1,000."""
+
+    routing: Routing = "round_robin"
+    """Which of the living ones gets an arrival: each in turn, any of them, or always the same for a user or for a host
+    of recipients, while that lives."""
+
+    takeover_after: PositiveDuration = 30.0
+    """How long after the death of a node the others take over what it had not brought to an end, unless it is back
+    before: its lease on the store."""
+
+
+ONE_PROCESS = NodesConfig()
+
+Nodes: TypeAlias = Annotated[NodeCount | NodesConfig, plain_or(NodeCount, NodesConfig)]
+"""A count, or a mapping."""
+
 
 _MONDAY_TO_1970_NS = 3 * DAY_NS
 """1970 began on a Thursday."""

@@ -13,8 +13,7 @@ from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.experiments.explaining import channel as explaining
 from simulation.experiments.explaining.breaker import HORIZON_S, endpoints_in_words, open_spells, opens_s
-from simulation.experiments.explaining.channel import sheets
-from simulation.experiments.explaining.cost import cost_in_words
+from simulation.experiments.explaining.channel import cost_in_words, sheets
 from simulation.experiments.explaining.evidence import By
 from simulation.experiments.explaining.outages import (
     UnderLoad,

@@ -4,7 +4,7 @@ import pytest
 
 import simulation
 from actors.errors import ConfigurationError
-from simulation.experiments.tuning.unreachable import unreachable
+from simulation.experiments.tuning.tune import unreachable
 
 OUTAGE = """
 duration: 20m

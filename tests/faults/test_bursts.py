@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 from provider_attempts import ATTEMPT, S
 from worlds import World, email, on_both_clocks
 
-from actors.faults.bursts import BurstChain
+from actors.faults.conditions import BurstChain
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.randomness import RandomStreams

@@ -15,7 +15,7 @@ from actors.errors import ConfigurationError
 from actors.outcomes import Sent, Transient
 from simulation.fitting.log import OutcomeKind
 from simulation.fitting.reading import read_log
-from simulation.fitting.record import RecordedProvider
+from simulation.fitting.whatif import RecordedProvider
 from simulation.results.statistics import student_t
 from simulation.scenario import parse
 

@@ -9,7 +9,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.settings.channel import ChannelConfig
 from actors.settings.faults import NO_NODE_FAULT_KEYS, Deploy, FaultConfig, Scale
 from simulation.scenario import Scenario
-from simulation.scenario.nodes import NodesConfig, Routing
+from simulation.scenario.model import NodesConfig, Routing
 from simulation.verification.drawing.numbers import log_uniform
 from simulation.verification.drawing.rare_settings import divided
 from simulation.verification.laws.lifecycles import PROCESS
