@@ -33,10 +33,9 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from actors.errors import ConfigurationError
 from actors.formatting import without_passwords
-from actors.settings.foreign_quantities import plain
 from actors.settings.hints import nearest, said_otherwise, unknown_setting
 from actors.settings.library_table import keys_of
-from actors.settings.meanings import PLACES, Meaning, WordPlace, flow
+from actors.settings.meanings import PLACES, Meaning, WordPlace, flow, plain
 from actors.settings.other_libraries import NO_SUCH_KEY, meaning
 from actors.settings.quantities import FROM_FILE, Wanted, wanted
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors.formatting import plain_number
-from actors.settings.meanings import KEY_MAX
+from actors.settings.meanings import KEY_MAX, plain
 from actors.settings.quantities import Rate, parse_duration, parse_rate, parse_share, write_duration
 
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
@@ -232,11 +232,6 @@ def _computed(form: str, unit: str, value: Any, others: Mapping[str, Any], over:
         seconds = round(result * (0.001 if unit == "ms" and not with_units else 1), 3 if over else 9)
         return write_duration(seconds) if seconds > over or not over else "null"
     return write_number(round(100 * result, 6)) + "%" if unit else write_number(result)
-
-
-def plain(word: str) -> str:
-    """Return a word without what tells camelCase, kebab-case and snake_case apart."""
-    return re.sub(r"[^a-z0-9]", "", word.lower())
 
 
 def beside_of(mapping: Mapping[str, Any], word: str) -> tuple[Any, str]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any
 
-from actors.settings.foreign_quantities import plain, written_otherwise
+from actors.settings.foreign_quantities import written_otherwise
 from actors.settings.library_table import is_word, near_word, rows_of, units_of
-from actors.settings.meanings import KEY_MAX, MODULES, PLACES, WordPlace, either, flow, grown
+from actors.settings.meanings import KEY_MAX, MODULES, PLACES, WordPlace, either, flow, grown, plain
 from actors.settings.other_libraries import meaning, means_else
 
 _SHORT = 4
@@ -44,7 +44,9 @@ def unknown_setting(
         ((group, nested),) = grown({}, {key: value}).items()
         if group in known and known[group](nested):
             shown = flow(nested)
-            return f"unknown key; write it nested: {group}: {shown if len(shown) <= _SHOWN_MAX else '{…}'}"
+            return f"unknown key; write it nested: `{group}: {shown if len(shown) <= _SHOWN_MAX else '{…}'}`"
+    if of_kind := _of_another_kind(key, value, place):
+        return f"unknown key; {of_kind}"
     near = nearest(key, known)
     same = near is not None and plain(near) == plain(key)
     if near is not None and distance(key, near) > 1 and not same and value is not None and not known[near](value):
@@ -59,7 +61,7 @@ def unknown_setting(
             places.insert(0, _in_group(key, value, place))
         if any(places):
             return f"unknown key; {'; or '.join(filter(None, places))}"
-    instead = said_otherwise(near, value, wants) if near and wants else ""
+    instead = said_otherwise(near, value, wants, f"`{near}: {{}}`".format) if near and wants else ""
     if meant is not None and (not same or (meant.is_settled and (not instead or meant.is_told_apart))):
         return f"unknown key; {meant.text}"
     if near is None and (elsewhere := _belongs(key, value, place)):
@@ -69,12 +71,15 @@ def unknown_setting(
         return f"unknown key; {meant.text if meant else 'known are ' + listed(known, model)}"
     if near is None:
         return f"unknown key; known are {listed(known, model)}"
-    return f"unknown key; did you mean {near}{': ' * bool(instead)}{instead}?"
+    return f"unknown key; did you mean {instead or near}?"
 
 
-def said_otherwise(key: str, value: Any, wants: str) -> str:
-    """Return how a value is written that a key does not take as it is; empty where it cannot be told."""
-    forms = written_otherwise(value, wants)
+def said_otherwise(key: str, value: Any, wants: str, show: Callable[[str], str] = str) -> str:
+    """Return how a value is written that a key does not take as it is; empty where it cannot be told.
+
+    `show` returns what to say of each way to write it.
+    """
+    forms = [*map(show, written_otherwise(value, wants))]
     if len(forms) < 2:
         return "".join(forms)
     if wants.startswith("a rate"):
@@ -83,36 +88,69 @@ def said_otherwise(key: str, value: Any, wants: str) -> str:
     return either(forms[0], forms[1], libraries["ms"], libraries["s"])
 
 
+_REFUSED = 2
 _SHOWN_MAX = 200
 _NO_DIGIT = re.compile(r"[^0-9]")
 
 
 def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = False) -> str | None:
     """Return the right place of a key of ours; None for other keys, and with `only_fitting` if none takes the value."""
-    found: list[tuple[bool, str, str]] = []
+    found: list[tuple[int, str, str]] = []
+    itself = "a channel" if place.module == "model" else "the channel itself"
     for path in place.own_paths(plain(key)):
         group, _, name = path.rpartition(".")
         if group == place.module and (name in place.known or group in PLACES):
             continue
-        if "." in group and any(f"{group}.{each}" in place.own_paths(plain(each)) for each in place.known):
+        if place.stands_in(group):
             continue  # it stands there, beside another kind
         wants = place.refused(path, value)
-        shown = "" if value is None else flow(value) if wants is None else said_otherwise(name, value, wants)
-        above, elsewhere = place.path(group) if group else ("", "")
-        itself = "to a channel, not here" if place.module == "model" else "to the channel itself, not here"
-        where = PLACES.get(group) or (f"under {above}{elsewhere}" if group else itself)
-        instead = f": {name}: {shown}" if 0 < len(shown) <= _SHOWN_MAX else ""
-        found.append((wants is not None and not (shown and not only_fitting), path, f"{where}{instead}"))
+
+        def line(value: Any, path: str = path) -> str:
+            return place.offered(grown({}, {path: value}))
+
+        shown = "" if value is None else line(value) if wants is None else said_otherwise(name, value, wants, line)
+        where = place.name(path)[1] if group else f"to {itself}, not here"
+        for each in (" of the channel", *map(" {}".format, PLACES.values())):  # which `where` says already
+            shown = shown.replace(each, "")
+        instead = f": {shown}" if 0 < len(shown) <= _SHOWN_MAX else ""
+        needs_more = bool(group) and wants is None and place.refused(group, {name: value}) is not None
+        found.append(
+            (
+                _REFUSED if wants is not None and (only_fitting or not shown) else needs_more,
+                path,
+                f"{where.strip()}{instead}",
+            )
+        )
     found.sort(key=lambda each: (each[0], each[1].count(".")))
-    if not found or (only_fitting and found[0][0]):
+    if not found or (only_fitting and found[0][0] == _REFUSED):
         return None
-    refused, path, _ = found[0]
+    rank, path, _ = found[0]
     module = MODULES.get(path.partition(".")[0], "channel").split()[0] if "." in path else "channel"
     there = place._replace(module=module, origin=place.origin or place.module)
-    if refused and value is not None and (meant := meaning(key, value, there)) and meant.is_settled:
+    if rank == _REFUSED and value is not None and (meant := meaning(key, value, there)) and meant.is_settled:
         return meant.text
-    alike = [text for each, other, text in found if (each, other.count(".")) == (refused, path.count("."))]
+    alike = [text for each, other, text in found if (each, other.count(".")) == (rank, path.count("."))]
     return f"{key} belongs {', or '.join(alike[:2])}"
+
+
+def _of_another_kind(key: str, value: Any, place: WordPlace) -> str:
+    """Return which kinds of these settings have a key that their own kind has not; empty for other keys."""
+    for path in place.own_paths(plain(key)):
+        group, _, name = path.rpartition(".")
+        if name in place.known or not place.stands_in(group):
+            continue
+        kinds = (place.refused(group, {"kind": ""}) or "").removeprefix("one of ").split(", ")
+        having = [kind for kind in kinds if place.refused(group, {"kind": kind, name: value}) is None]
+        others = {each: given for each, given in place.beside.items() if each in place.known and each != "kind"}
+        lost = (
+            [each for each, given in others.items() if place.refused(group, {"kind": having[0], each: given})]
+            if having
+            else []
+        )
+        if having:
+            without = f", which has no {' and no '.join(lost)}" if lost else ""
+            return f"{key} is a key of {' or '.join(f'`kind: {kind}`' for kind in having)}{without}"
+    return ""
 
 
 def _in_group(key: str, value: Any, place: WordPlace) -> str | None:

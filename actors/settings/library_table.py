@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from actors.settings.foreign_quantities import foreign_duration, foreign_number, plain
-from actors.settings.meanings import KEY_MAX, NO_NAMES, Word
+from actors.settings.foreign_quantities import foreign_duration, foreign_number
+from actors.settings.meanings import KEY_MAX, NO_NAMES, Word, plain
 from actors.settings.quantities import parse_share
 
 KEYS_MAX = 50

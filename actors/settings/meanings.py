@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -27,8 +27,6 @@ PLACES = {"workload": "in an entry of the workload", "faults": "in a fault", "sc
 """Where a key stands that is not one of a channel."""
 
 _FIRST = re.compile(r"{|\w+")
-_GOES_ON = re.compile(r"(?:which|whose|where|how|with|for|of|or|after|below|since|beside|over|such|as|so)\b")
-"""Words with which a note goes on with the sentence that says the key."""
 
 
 class Word(NamedTuple):
@@ -71,36 +69,64 @@ class WordPlace(NamedTuple):
     peer: str = ""
     """The library of that mapping."""
 
-    def path(self, key: str) -> tuple[str, str]:
-        """Return a key as it is written where the word stands, and where it belongs if that is elsewhere."""
-        parts = key.split(".")
-        for number, part in enumerate(parts):
-            if part in self.known and (number == 0 or self._is_in(parts[0])) and not self.group:
-                return ".".join(parts[number:]), ""
-        if parts[0] in PLACES:
-            return ".".join(parts[1:]), f" {PLACES[parts[0]]}"
-        return key, "" if (self.origin or self.module) == "expect" else " of the channel"
+    @property
+    def is_channel(self) -> bool:
+        """Whether these are the settings of a channel themselves."""
+        return self.module == "channel" and not self.origin and ("retry" in self.known or not self.known)
 
-    def _is_in(self, group: str) -> bool:
-        """Tell whether the settings there are of this group; those of a quota have an account."""
-        is_quota = group != "quota" or "account" in self.known
-        return (self.origin or self.module) in MODULES.get(group, "").split() and is_quota
+    def name(self, key: str) -> tuple[str, str]:
+        """Return the last part of a key, and where it belongs if that is elsewhere."""
+        *groups, last = key.split(".")
+        if (self.origin or self.module) == "expect":
+            return key, ""
+        here = next((number for number in range(len(groups) + 1) if self._has([*groups, last][: number + 1])), None)
+        under = groups[here or 0 :]
+        root = under.pop(0) if under and under[0] in PLACES else ""
+        is_here = here is not None or self.is_channel
+        where = f" {PLACES[root]}" if root and here is None else "" if is_here else " of the channel"
+        return last, (f" under {'.'.join(under)}" if under else "") + where
 
-    def tree_text(self, tree: Mapping[str, Any]) -> str:
-        """Return settings from the channel on as they are written where the word stands."""
-        parts, elsewhere = [], []
-        for key, value in tree.items():
-            if key == self.group:
-                parts.append(flow(value))
-            elif key in PLACES:
-                elsewhere.append(f"{flow(value)[1:-1]} {PLACES[key]}")
-            elif key in self.known and not self.group:
-                parts.append(f"{key}: {flow(value)}")
-            elif self._is_in(key) and isinstance(value, dict) and not self.group:
-                parts.append(flow(value)[1:-1])
-            else:
-                elsewhere.append(f"{key}: {flow(value)} of the channel")
-        return ", ".join(parts + elsewhere)
+    def _has(self, path: Sequence[str]) -> bool:
+        """Tell whether the last part of a path is a key where the word stands."""
+        *groups, last = path
+        if self.group:
+            return last == self.group
+        if not groups:
+            return self.is_channel and last not in PLACES
+        if last in self.known:
+            is_quota = groups[0] != "quota" or "account" in self.known
+            return (self.origin or self.module) in MODULES.get(groups[0], "").split() and is_quota
+        return self.stands_in(".".join(groups))
+
+    def stands_in(self, group: str) -> bool:
+        """Tell whether the settings there are of this group, maybe of another kind than the one that has the key."""
+        return "." in group and any(f"{group}.{each}" in self.own_paths(plain(each)) for each in self.known)
+
+    def offered(self, tree: Mapping[str, Any]) -> str:
+        """Return settings from the channel on as lines to paste, those elsewhere with their place."""
+        found: dict[str, dict[str, Any]] = {"": {}}
+
+        def sort(part: Mapping[str, Any], path: tuple[str, ...]) -> None:
+            for key, value in part.items():
+                full = (*path, key)
+                if self._has(full):
+                    is_there = not self.group and isinstance(value, dict) and isinstance(self.beside.get(key), dict)
+                    lines = found.setdefault(f" under {key}" * is_there, {})
+                    lines.update(value if is_there else {key: value})
+                elif isinstance(value, dict) and value:
+                    sort(value, full)
+                else:
+                    root = full[0] if full[0] in PLACES else ""
+                    where = f" {PLACES[root] if root else 'of the channel'}"
+                    rest = ".".join(full[bool(root) :])
+                    found[where] = grown(found.get(where, {}), {rest: value})
+
+        sort(tree, ())
+        return ", with ".join(
+            joined([f"`{key}: {flow(value)}`" for key, value in lines.items()]) + where
+            for where, lines in found.items()
+            if lines
+        )
 
 
 class Reading(NamedTuple):
@@ -120,7 +146,8 @@ class Reading(NamedTuple):
     """What the key wants, when it refuses that value."""
     note: str = ""
     tree: Mapping[str, Any] = MappingProxyType({})
-    """The key with its value, from the channel on."""
+    """The key with its value and the further settings, from the channel on."""
+    tree_of_milliseconds: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def is_settled(self) -> bool:
@@ -136,21 +163,17 @@ class Reading(NamedTuple):
 
     def text(self, place: WordPlace) -> str:
         """Return what comes after ``word is``."""
-        row = self.row
-        path, elsewhere = place.path(row.key)
+        name, where = place.name(self.row.key)
         if self.wanted is not None:
-            return f"{path}{elsewhere}, which takes {self.wanted}"
-        subject = "; max_attempts" if row.value.startswith("{") else ", which"
-        after = f"{subject} counts the first attempt too" * ("N+1" in row.value)
-        also = {} if place.group and self.tree else self.also
-        after += with_also(also, row, place) + remark(row, self.note, is_short=not also)
-        if self.value is None:
-            return f"{path}{elsewhere}{after}"
-        if place.group or (self.value.startswith("{") and "." not in row.key):
-            return f"{place.tree_text(grown(self.tree, self.also if place.group else {}))}{after}"
+            return f"{name}{where}, which takes {self.wanted}"
+        head = name + where if self.value is None else place.offered(self.tree)
         if self.milliseconds is not None:
-            return f"{path}{elsewhere}: {either(self.milliseconds, self.value)}{after}"
-        return f"{path}: {self.value}{elsewhere}{after}"
+            head = either(place.offered(self.tree_of_milliseconds), head)
+        said = [FIRST_COUNTS] * ("N+1" in self.row.value and "max_attempts" in head) + [self.note] * bool(self.note)
+        if self.row.also.startswith("?") and (names := [path.rpartition(".")[2] for path in self.also]):
+            are = "they are defaults" if len(names) > 1 else "it is a default"
+            said.append(f"write {joined(names)} too: {are} of {self.row.peer}, not of retrylab")
+        return "; ".join([head, *said])
 
 
 class WordMeaning(NamedTuple):
@@ -188,7 +211,7 @@ class WordMeaning(NamedTuple):
     def repeats(self, key: str) -> bool:
         """Tell whether it only says that a key with the given value is what it is."""
         first = self.readings[0]
-        return self.place.path(first.row.key) == (key, "") and first.value == flow(self.given)
+        return self.place.name(first.row.key) == (key, "") and first.value == flow(self.given)
 
     @property
     def text(self) -> str:
@@ -246,9 +269,10 @@ class BlockMeaning(NamedTuple):
             for top, part in self.tree.items()
             if top not in PLACES and (problem := self.place.refused(top, part))
         ]
-        said = [self.note] * bool(self.note) + [*self.remarks, *problems]
+        remarks = [each for each in self.remarks if not self.note or not each.endswith(f": {self.note}")]
+        said = [self.note] * bool(self.note) + [*remarks, *problems]
         word = owners((self.library,), self.word) + self.word
-        head = f"{word} is here {self.place.tree_text(self.tree)}" if self.tree else f"leave {word} out"
+        head = f"{word} is here {self.place.offered(self.tree)}" if self.tree else f"leave {word} out"
         return "; ".join([head, *dict.fromkeys(said)])
 
 
@@ -256,6 +280,8 @@ Meaning = WordMeaning | BlockMeaning
 
 NO_VALUE = object()
 """What stands for a value that is not shown."""
+
+FIRST_COUNTS = "max_attempts counts the first attempt too"
 
 NO_NAMES = ("many", "a unit")
 """What stands for a library in the table and is none."""
@@ -266,34 +292,14 @@ def either(milliseconds: str, seconds: str, ms_of: Collection[str] = (), s_of: C
     return f"{milliseconds} if {owners(ms_of)}milliseconds were meant, {seconds} if {owners(s_of)}seconds"
 
 
-def remark(row: Word, note: str, *, is_short: bool = True) -> str:
-    """Return a note as it goes on after the key and the value of its word, or after a list of further settings."""
-    if not note or note.startswith(";"):
-        return note
-    is_sentence = " is " in note.partition(";")[0]
-    goes_on = _GOES_ON.match(note) or (row.value and is_short and not is_sentence)
-    stop = "," if goes_on else ";" if row.value or is_sentence else ":"
-    return f"{stop} {note}"
-
-
-def with_also(also: Mapping[str, Any], row: Word, place: WordPlace) -> str:
-    """Return the further settings of a row as they go on after its key."""
-    group, parts = row.key.rpartition(".")[0], []
-    for name, value in also.items():
-        path, elsewhere = (name.removeprefix(f"{group}."), "") if name.startswith(f"{group}.") else place.path(name)
-        parts.append(f"{path}: {flow(value)}{elsewhere}")
-    there = " by default there" if row.also.startswith("?") else ""
-    return f", with {_listed(parts)}{there}" if parts else ""
-
-
-def _listed(parts: list[str]) -> str:
+def joined(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1])] * (len(parts) > 1) + parts[-1:])
 
 
 def owners(libraries: Collection[str], word: str = "") -> str:
     """Return whose a word is, such as ``Polly's`` and a space; empty for a word that has the name of its library."""
     named = [each for each in libraries if each not in NO_NAMES and each.lower() not in word.lower()]
-    return _listed([f"{each}'s" for each in named]) + " " if named else ""
+    return joined([f"{each}'" if each.endswith("ns") else f"{each}'s" for each in named]) + " " if named else ""
 
 
 def grown(tree: Mapping[str, Any], paths: Mapping[str, Any]) -> dict[str, Any]:
@@ -317,6 +323,11 @@ def flow(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)[:KEY_MAX]
+
+
+def plain(word: str) -> str:
+    """Return a word without what tells camelCase, kebab-case and snake_case apart."""
+    return re.sub(r"[^a-z0-9]", "", word.lower())
 
 
 KEY_MAX = 100

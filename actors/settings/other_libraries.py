@@ -20,7 +20,6 @@ from actors.settings.foreign_quantities import (
     beside_of,
     filled,
     foreign_number,
-    plain,
     words_in,
     written_otherwise,
 )
@@ -39,10 +38,12 @@ from actors.settings.library_table import (
     keys_of,
     library_of,
     names_of,
+    spelling_of,
     unit_of,
     words,
 )
 from actors.settings.meanings import (
+    FIRST_COUNTS,
     KEY_MAX,
     MODULES,
     NO_NAMES,
@@ -56,6 +57,8 @@ from actors.settings.meanings import (
     either,
     flow,
     grown,
+    joined,
+    plain,
 )
 from actors.settings.quantities import write_duration
 from actors.settings.yaml_tree import Place as Source, data, read
@@ -63,7 +66,7 @@ from actors.settings.yaml_tree import Place as Source, data, read
 
 def means_else(key: str, value: Any, place: WordPlace) -> bool:
     """Tell whether a key of ours with its value means another thing in the library whose words are beside it."""
-    return any("=" in row.at for row in _rows(key, value, place))
+    return any("=" in row.at or row.word[:1].isupper() for row in _rows(key, value, place))
 
 
 def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
@@ -82,6 +85,7 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
     readings, is_told_apart = _readings(key, given, place)
     if readings and readings[0].row.key and not any(each.is_settled for each in readings):
         readings = _of_sibling(key, place) or readings
+    readings = tuple(_in_one_mapping(key, each, place) for each in readings)
     return WordMeaning(key, value, place, readings, is_told_apart) if readings else None
 
 
@@ -109,6 +113,8 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
         rows = _rows_in_unit(stem[1], stem[2], value, place)
     others = {name: each for name, each in place.beside.items() if plain(str(name)) != plain(key)}
     peer = place.peer or library_of(others)
+    if key[:1].isupper() and not place.peer:
+        rows = [row for row in rows if row.word[0].isupper() or spelling_of(row.peer) == "PascalCase"] or rows
     of_peer = [row for row in rows if row.peer == peer]
     if foreign_number(value) is not None:
         with_units = names_of("with units")
@@ -143,8 +149,30 @@ def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
             parts = words_in(row.value) | {each.partition("=")[0] for each in row.at.split()}
             parts = parts if row.key.rpartition(".")[2] in keys_of(key) else set()
             if plain(key) in map(plain, parts) and (reading := _reading(row, value, place, "")).is_settled:
-                return (reading._replace(note=f"; it is one key for both {key} and {name}"),)
+                return (reading._replace(note=f"one key stands for both {key} and {name}"),)
     return ()
+
+
+def _in_one_mapping(key: str, reading: Reading, place: WordPlace) -> Reading:
+    """Return a reading with what words beside it give in the same mapping, where that is not the one they stand in."""
+    group = reading.row.key.rpartition(".")[0]
+    if not reading.is_settled or not group or not place.name(reading.row.key)[1] or place.group:
+        return reading
+    own, found, names = dict(_leaves("", reading.tree)), dict[str, Any](), []
+    for name, value in islice(place.beside.items(), _SIBLINGS_MAX):
+        if plain(str(name)) == plain(key):
+            found |= own
+            names.append(key)
+        elif is_word(name := str(name)):
+            others = (each for each in _readings(name, value, place)[0] if each.row.key.startswith(f"{group}."))
+            good = next((each for each in others if each.is_settled), None)
+            if good is not None and good.value is not None and not _conflicts(good.row.key, {**own, **found}):
+                found |= {good.row.key: _read(good.value), **good.also}
+                names.append(name)
+    if len(names) < 2:
+        return reading
+    said = f"{joined(names)} stand in one mapping"
+    return reading._replace(tree=grown({}, found), note="; ".join([reading.note] * bool(reading.note) + [said]))
 
 
 def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
@@ -154,25 +182,33 @@ def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
     if written and row.key in MODULES and written.startswith("{"):
         tree = {key: each for key, each in _read(written).items() if key not in place.beside}
         written = flow(tree)
-    milliseconds = None
+    milliseconds, of_milliseconds = None, row
     if written and row.peer == "many" and foreign_number(value):
+        of_milliseconds = row._replace(also=_SECONDS_IN_ALSO.sub(" ms", row.also))
         milliseconds = filled(_PLAIN_SECONDS.sub("Nms", row.value), value, place.beside, plain_ms=True)
-        written, milliseconds = (milliseconds, None) if unit == "ms" else (written, milliseconds if not unit else None)
-        milliseconds = None if milliseconds == written else milliseconds
+        if unit == "ms":
+            row, written = of_milliseconds, milliseconds
+        milliseconds = None if unit or milliseconds == written else milliseconds
     wanted = place.refused(row.key, _read(written)) if written and row.key else None
     note = row.note if row.value and written is None else filled(row.note, value, place.beside)
     is_example = written is None and bool(row.key) and (bool(row.value) or bool(_EXAMPLE_BLOCK.match(row.example)))
     example, example_note = example_of(row) if is_example or note is None else (None, "")
+    shown, also = example if is_example else written, also_of(row) if is_example else _also(row, value, place)
+
+    def tree_of(written: str | None, also: Mapping[str, Any]) -> Mapping[str, Any]:
+        return grown({}, {row.key: _read(written), **also}) if row.key and written else {}
+
     return Reading(
         row,
         (row.peer,),
-        example if is_example else written,
+        shown,
         milliseconds,
         is_example,
-        {} if is_example else _also(row, value, place),
+        also,
         wanted,
         example_note if note is None else note,
-        grown({}, {row.key: _read(shown)}) if row.key and (shown := example if is_example else written) else {},
+        tree_of(shown, also),
+        tree_of(milliseconds, _also(of_milliseconds, value, place)),
     )
 
 
@@ -193,6 +229,7 @@ def _also(row: Word, value: Any, place: WordPlace) -> dict[str, Any]:
 
 def _rows(key: str, value: Any, place: WordPlace) -> list[Word]:
     found = by_word().get(plain(key)) or by_word().get(plain(key.rpartition(".")[2]), [])
+    found = [row for row in found if not row.word[:1].isupper() or key[:1].isupper()]
     fits = [(score, row) for row in found if (score := _fits(row, value, place)) is not None]
     at_place = max((score[0] for score, _ in fits), default=0)
     fits = [(score, row) for score, row in fits if score[0] == at_place]
@@ -221,11 +258,15 @@ def _fits(row: Word, value: Any, place: WordPlace) -> tuple[int, int] | None:
 
 _EXAMPLE_BLOCK = re.compile(r"{|\w+\(")
 _PLAIN_SECONDS = re.compile(r"\bNs\b")
+_SIBLINGS_MAX = 20
+"""Words beside a word that are put into one mapping with it."""
+
+_SECONDS_IN_ALSO = re.compile(r" s(?= over|>)")
 
 
 def _rows_in_unit(key: str, unit: str, value: Any, place: WordPlace) -> list[Word]:
     """Return the rows for a word, or for a key of ours, with a unit in it, as ``reset_timeout_ms``."""
-    paths = sorted(place.own_paths(key), key=lambda path: len(place.path(path)[0]))
+    paths = sorted(place.own_paths(key), key=lambda path: len("".join(place.name(path))))
     own = [Word("many", key, "", path, "Ns", "", "1", "") for path in paths[:1]]
     form = "Nms" if unit.startswith("m") else "Ns"
     rows = _rows(key, value, place) or own
@@ -269,7 +310,7 @@ def translate(key: str, mapping: Mapping[str, Any], place: WordPlace) -> BlockMe
         starts = [(here or [""])[0], max(firsts, key=firsts.count, default="")]
     block = min([_Block(start, key, mapping, place, row) for start in starts], key=lambda each: each.unknown)
     found = block.known >= (1 if prefix else max(1, block.unknown))
-    note = row.note if row and not row.note.startswith("a mapping") else ""
+    note = row.note if row and not row.note.startswith("write") else ""
     remarks = tuple(block.said()) if found or prefix else ()
     return BlockMeaning(key, place, place.peer, block.tree() if found else {}, note, remarks, mapping)
 
@@ -342,8 +383,8 @@ class _Block:
                     own = [path for path in place.own_paths(plain(name)) if path.rpartition(".")[0] == prefix]
                     start = row.key if row else next(iter(own), prefix)
                     self._add(start, name, inner, place, row, depth + 1)
-                    if row and row.note and row.peer in (place.peer, *NO_NAMES) and not row.note.startswith("a map"):
-                        self._remarks[f"*: {row.note.lstrip('; ')}"].append(name)
+                    if row and row.note and row.peer in (place.peer, *NO_NAMES) and not row.note.startswith("write"):
+                        self._remarks[f"*: {row.note}"].append(name)
                     continue
             if not self._add_own(prefix, name, value, place):
                 used |= set(map(plain, self._add_word(name, value if inner is None else NO_VALUE, place)))
@@ -388,9 +429,9 @@ class _Block:
         if good.row.peer in (place.peer, *NO_NAMES) or place.peer in NO_NAMES:
             self._further |= good.also
         if "N+1" in good.row.value:
-            self._remarks["max_attempts counts the first attempt too"] = []
+            self._remarks[FIRST_COUNTS] = []
         if good.note:
-            self._remarks[f"*: {good.note.lstrip('; ')}"].append(name)
+            self._remarks[f"*: {good.note}"].append(name)
         others = words_in(good.row.value) | words_in(good.row.also)
         return {word for word in others if good.row.key.rpartition(".")[2] in keys_of(word)}
 

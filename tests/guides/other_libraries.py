@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
+import yaml
+
 from actors.settings.library_table import spelling_of, words
-from actors.settings.meanings import NO_NAMES, Word, WordPlace, remark, with_also
+from actors.settings.meanings import FIRST_COUNTS, NO_NAMES, Word, WordPlace, grown
 from actors.settings.other_libraries import also_of, example_of
 
 GUIDE = Path(__file__).parents[2] / "notebooks" / "guides" / "other-libraries.md"
@@ -29,17 +31,17 @@ def _order(shown: list[Word], row: Word) -> int:
 
 def _line(row: Word) -> str:
     there = f"{_spelt(row)}: {row.example}" if row.example else _spelt(row)
-    here = example_of(row)[0]
-    note = example_of(row)[1]
-    also = with_also(also_of(row), row, WordPlace("channel"))
-    what = f"`{row.key}{f': {here}' if here else ''}`{also}{remark(row, note)}" if row.key else f"leave it out: {note}"
-    return f"| `{there}` | {what} |\n".replace("||", r"\|\|")
+    here, note = example_of(row)
+    tree = grown({}, {row.key: yaml.safe_load(here), **also_of(row)}) if row.key and here else {}
+    said = [FIRST_COUNTS] * ("N+1" in row.value) + [note] * bool(note)
+    what = WordPlace("channel").offered(tree) if tree else f"`{row.key}`" if row.key else f"leave it out: {said.pop()}"
+    return f"| `{there}` | {'; '.join([what, *said])} |\n".replace("||", r"\|\|")
 
 
 def _spelt(row: Word) -> str:
     """Return a word as its library spells it."""
     spelling = spelling_of(row.peer)
-    if spelling == "snake_case":
+    if spelling == "snake_case" or row.word != row.word.lower():
         return row.word
     parts = row.word.split("_")
     first = parts[0].capitalize() if spelling == "PascalCase" else parts[0]

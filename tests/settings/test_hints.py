@@ -30,7 +30,7 @@ TEXT = "duration: 1m\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n"
          "delivered_within(10s) >= 98%"),
         ("delivery_time_s.p999", "did you mean delivery_time_s.p99_9?"),
         ("p99", "p99 is delivery_time_s.p99"),
-        ("errorRate", "errorRate is sent_fraction, whose rest it is: for example an error_rate <= 1% is "
+        ("errorRate", "errorRate is sent_fraction; for example an error_rate <= 1% is "
          "sent_fraction >= 99%"),
     ],
 )  # fmt: skip
@@ -91,10 +91,10 @@ def test_what_only_looks_alike_is_not_near(key, known):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("retry.max_attempts", 5, "write it nested: retry: {max_attempts: 5}"),
-        ("retry.budget.kind", "grpc", "write it nested: retry: {budget: {kind: grpc}}"),
-        ("retry.budget", {"kind": "grpc"}, "write it nested: retry: {budget: {kind: grpc}}"),
-        ("retry.per_reason", {"busy" * 100: {}}, "write it nested: retry: {…}"),
+        ("retry.max_attempts", 5, "write it nested: `retry: {max_attempts: 5}`"),
+        ("retry.budget.kind", "grpc", "write it nested: `retry: {budget: {kind: grpc}}`"),
+        ("retry.budget", {"kind": "grpc"}, "write it nested: `retry: {budget: {kind: grpc}}`"),
+        ("retry.per_reason", {"busy" * 100: {}}, "write it nested: `retry: {…}`"),
         ("retry." + "a." * 5_000 + "b", 1, "unknown key; "),
         ("retry..", 1, "unknown key; "),
     ],

@@ -13,10 +13,10 @@ from hypothesis import example, given, strategies as st
 import simulation
 from actors.errors import ConfigurationError
 from actors.settings.base import _own_paths, _refused
-from actors.settings.foreign_quantities import plain, words_in
+from actors.settings.foreign_quantities import words_in
 from actors.settings.hints import unknown_setting
 from actors.settings.library_table import words
-from actors.settings.meanings import PLACES, WordPlace
+from actors.settings.meanings import PLACES, WordPlace, plain
 from actors.settings.other_libraries import NO_SUCH_KEY, example_of, meaning, translate
 from actors.settings.quantities import parse_duration, parse_share
 from simulation.scenario.metrics import Outline, summary_shape
@@ -73,70 +73,78 @@ def derived(given: set[float]) -> set[float]:
     return further | {each / unit for each in further for unit in (60, 3600)} | {60.0, 3600.0}
 
 
-_ITEM = re.compile(r"(?:, with |, | and |)(?:([a-z_][a-z_.]*)( of the channel| in an entry of the workload)?: |(?={))")
-_PLACE = re.compile(" of the channel| in an entry of the workload| in a fault| at the top of the file|")
-_ROOTS = {" of the channel": "", " in an entry of the workload": "workload", " in a fault": "faults"}
+_FRAGMENT = re.compile(r"`([^`]*)`")
+_ROOTS = {
+    "of the channel": "",
+    "to the channel itself": "",
+    "in an entry of the workload": "workload",
+    "in a fault": "faults",
+    "at the top of the file": "scenario",
+}
 
 
-def offered(text: str, at: str) -> list[list[tuple[str, Any]]]:
-    """The settings that each reading of a text offers, by their paths from the channel on."""
-    text = _EXAMPLES.sub("", re.sub(r"^wanted .*? \((?=[^()]* is )", "", text))
+def offered(text: str, at: str) -> list[list[tuple[str, dict[str, Any]]]]:
+    """The lines that each reading of a text offers, as they are printed, with their places from the channel on."""
+    text = re.sub(r"^wanted .*? \((?=[^()]* is )", "", text)
     readings = []
-    for part in text.split("; "):
-        head = re.search(r"\bis (?:here )?|\bbelongs [^:]*: |did you mean ", part)
-        found: list[tuple[str, Any]] = []
-        under = re.search(r"under ([a-z_.]+)", head[0]) if head else None
-        groups = [under[1] if under else at, at.rpartition(".")[0], "", "scenario", "workload", "faults"]
-        where = head.end() if head else len(part)
-        while (item := _ITEM.match(part, where)) and (end := _end_of_value(part, item.end())) > item.end():
-            place = _PLACE.match(part, end)
-            where, said = place.end(), item[2] or place[0]
-            paths = [f"{each}.{item[1]}".strip(".") for each in ([_ROOTS[said]] if said in _ROOTS else groups)]
-            path = next(each for each in paths if _refused(each, None) != NO_SUCH_KEY) if item[1] else at
-            groups.insert(1, path.rpartition(".")[0])
-            found.append((path, yaml.safe_load(part[item.end() : end])))
+    for reading in re.split(r"; or ", text):
+        found = []
+        for part in reading.partition("; ")[0].rpartition(" meant, ")[2].split(", with "):
+            said = part if "belongs" in part else part.rpartition("`")[2]
+            under = re.match(r" under (\w+)", said)
+            here = f"{at}.{under[1]}".strip(".") if under else at
+            place = next((root for words, root in _ROOTS.items() if words in said), here)
+            found += [(place, yaml.safe_load(line)) for line in _FRAGMENT.findall(part)]
         readings += [found] if found else []
     return readings
 
 
-def _end_of_value(text: str, start: int) -> int:
-    depth = 0
-    for at, letter in enumerate(text[start:], start):
-        if depth <= 0 and letter in " ,;?)}":
-            return at
-        depth += (letter in "{[") - (letter in "}]")
-    return len(text)
+def paste(file: dict[str, Any], place: str, lines: dict[str, Any]) -> None:
+    """Put lines where a text says."""
+    if not lines:
+        return
+    root, *groups = place.split(".") if place else [""]
+    part = {"scenario": file, "workload": file["workload"][0], "faults": {}}.get(root, file["channels"]["email"])
+    for group in groups if root in PLACES or not root else [root, *groups]:
+        part = part.setdefault(group, {})
+    for key, value in lines.items():
+        if isinstance(value, dict) and isinstance(part.get(key), dict):
+            paste({"channels": {"email": part[key]}, "workload": [{}]}, "", value)
+        else:
+            part[key] = value
 
 
 @pytest.mark.parametrize(("at", "line", "said"), [(at, *case) for at, cases in CASES.items() for case in cases.items()])
-def test_what_a_text_offers_is_taken_where_it_is_pasted(at, line, said):
-    key, value = next(iter((given := yaml.safe_load(line if line[0] == "{" else f"{{{line}}}")).items()))
-    inner = f"{at}.{key}".removeprefix("channel.")
-    at = inner if len(given) == 1 and _refused(inner, None) != NO_SUCH_KEY else at
-    given = value if at == inner else given
-    file: dict[str, Any] = {
-        "duration": "1m",
-        "workload": [{"channel": "email", "arrivals": {"constant": "1/s"}}],
-        "channels": {"email": {}},
-    }
-    own = given.items() if isinstance(given, dict) else ()
-    pasted = [(f"{at}.{key}".removeprefix("channel."), value) for key, value in own]
-    pasted = [each for each in pasted if _refused(*each) is None]
-    for text in said:
-        readings = offered(text, "" if at == "channel" else at)
-        for path, value in [item for reading in readings for item in reading]:
-            is_checked = not path.startswith("retry.budget.") and "with a window" not in text
-            assert not is_checked or _refused(path, value) is None, text
-        pasted += readings[0] if readings else []
-    for path, value in pasted:
-        root, *groups = path.split(".")
-        part = {"scenario": file, "workload": file["workload"][0], "faults": {}}.get(root, file["channels"]["email"])
-        groups = groups if root in PLACES else [root, *groups]
-        for group in groups[:-1]:
-            part = part.setdefault(group, {})
-        part[groups[-1]] = value
-    is_whole = all(offered(text, at) or text.startswith("leave") for text in said)
-    if is_whole and "with a window" not in "".join(said):
+def test_what_a_text_offers_is_taken_where_it_is_pasted_as_it_is_printed(at, line, said):
+    at = "" if at == "channel" else at
+    given = yaml.safe_load(line if line[0] == "{" else f"{{{line}}}")
+    key, value = next(iter(given.items()))
+    inner = f"{at}.{key}".strip(".")
+    if (
+        len(given) == 1
+        and isinstance(value, dict)
+        and not said[0].startswith("wanted")
+        and _refused(inner, None) != NO_SUCH_KEY
+    ):
+        at, given = inner, value
+    kept = {key: value for key, value in given.items() if _refused(f"{at}.{key}".strip("."), value) is None}
+    readings = [offered(text, at) for text in said]
+    for text, found in zip(said, readings, strict=True):
+        assert found or "`" not in text.partition(";")[0], text
+        assert all(isinstance(lines, dict) and len(lines) == 1 for reading in found for _, lines in reading), text
+    choices = [[found[0] for found in readings if found]]
+    choices += [[reading] for found in readings for reading in found[1:] if len(given) == 1]
+    if not all(found or text.startswith("leave") for text, found in zip(said, readings, strict=True)):
+        choices = [each for each in choices if each and not kept]
+    for choice in choices:
+        file: dict[str, Any] = {
+            "duration": "1m",
+            "workload": [{"channel": "email", "arrivals": {"constant": "1/s"}}],
+            "channels": {"email": {}},
+        }
+        paste(file, at, kept)
+        for place, lines in [item for reading in choice for item in reading]:
+            paste(file, place, lines)
         simulation.parse(yaml.safe_dump(file))
 
 
