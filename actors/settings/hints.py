@@ -148,8 +148,11 @@ def _of_another_kind(key: str, value: Any, place: WordPlace) -> str:
             else []
         )
         if having:
-            without = f", which has no {' and no '.join(lost)}" if lost else ""
-            return f"{key} is a key of {' or '.join(f'`kind: {kind}`' for kind in having)}{without}"
+            kinds = [f"`kind: {kind}`" for kind in having]
+            text = f"{key} is {'a key' if key == name else f'{name}, a key'} of {' or '.join(kinds)}"
+            if "kind" in place.beside:
+                return f"{text}; known here are {listed(place.known)}"
+            return text + (f", which has no {' and no '.join(lost)}" if lost else "")
     return ""
 
 

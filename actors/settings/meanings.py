@@ -98,6 +98,12 @@ class WordPlace(NamedTuple):
             return (self.origin or self.module) in MODULES.get(groups[0], "").split() and is_quota
         return self.stands_in(".".join(groups))
 
+    def line(self, path: str) -> str:
+        """Return the part of a path whose last key begins a line to paste."""
+        parts = path.split(".")
+        first = next((end for end in range(1, len(parts) + 1) if self._has(parts[:end])), 1 + (parts[0] in PLACES))
+        return ".".join(parts[:first])
+
     def stands_in(self, group: str) -> bool:
         """Tell whether the settings there are of this group, maybe of another kind than the one that has the key."""
         return "." in group and any(f"{group}.{each}" in self.own_paths(plain(each)) for each in self.known)

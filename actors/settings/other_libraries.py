@@ -66,7 +66,7 @@ from actors.settings.yaml_tree import Place as Source, data, read
 
 def means_else(key: str, value: Any, place: WordPlace) -> bool:
     """Tell whether a key of ours with its value means another thing in the library whose words are beside it."""
-    return any("=" in row.at or row.word[:1].isupper() for row in _rows(key, value, place))
+    return any("=" in row.at or row.word == key != key.lower() for row in _rows(key, value, place))
 
 
 def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
@@ -80,12 +80,14 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
         translated = translate(key, block, place)
         found, _ = _readings(key, NO_VALUE, place)
         if translated.tree or isinstance(given, str) or all(each.row.key and not each.is_example for each in found):
+            tree, said = _in_one_mapping(key, translated.tree, place)
+            translated = translated._replace(tree=tree, remarks=(*translated.remarks, *filter(None, [said])))
             return translated if translated.tree or translated.remarks else None
         return WordMeaning(key, NO_VALUE, place, found, remarks=translated.remarks if found[0].row.key else ())
     readings, is_told_apart = _readings(key, given, place)
     if readings and readings[0].row.key and not any(each.is_settled for each in readings):
         readings = _of_sibling(key, place) or readings
-    readings = tuple(_in_one_mapping(key, each, place) for each in readings)
+    readings = tuple(_joined(key, each, place) if each.is_settled else each for each in readings)
     return WordMeaning(key, value, place, readings, is_told_apart) if readings else None
 
 
@@ -114,7 +116,7 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
     others = {name: each for name, each in place.beside.items() if plain(str(name)) != plain(key)}
     peer = place.peer or library_of(others)
     if key[:1].isupper() and not place.peer:
-        rows = [row for row in rows if row.word[0].isupper() or spelling_of(row.peer) == "PascalCase"] or rows
+        rows = [row for row in rows if row.word == key or spelling_of(row.peer) == "PascalCase"] or rows
     of_peer = [row for row in rows if row.peer == peer]
     if foreign_number(value) is not None:
         with_units = names_of("with units")
@@ -153,26 +155,36 @@ def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
     return ()
 
 
-def _in_one_mapping(key: str, reading: Reading, place: WordPlace) -> Reading:
-    """Return a reading with what words beside it give in the same mapping, where that is not the one they stand in."""
-    group = reading.row.key.rpartition(".")[0]
-    if not reading.is_settled or not group or not place.name(reading.row.key)[1] or place.group:
-        return reading
-    own, found, names = dict(_leaves("", reading.tree)), dict[str, Any](), []
-    for name, value in islice(place.beside.items(), _SIBLINGS_MAX):
-        if plain(str(name)) == plain(key):
+def _joined(key: str, reading: Reading, place: WordPlace) -> Reading:
+    tree, said = _in_one_mapping(key, reading.tree, place)
+    return reading._replace(tree=tree, note="; ".join(filter(None, [reading.note, said])))
+
+
+def _in_one_mapping(key: str, tree: Mapping[str, Any], place: WordPlace) -> tuple[Mapping[str, Any], str]:
+    """Return settings with those that words beside the word give in the same mapping, and a sentence that says so."""
+    own, found, names = dict(_leaves("", tree)), dict[str, Any](), []
+    lines = {place.line(path) for path in own} - own.keys()
+    if not lines or place.group or len(place.beside) > _SIBLINGS_MAX:
+        return tree, ""
+    for name, value in place.beside.items():
+        if plain(name := str(name)) == plain(key):
             found |= own
             names.append(key)
-        elif is_word(name := str(name)):
-            others = (each for each in _readings(name, value, place)[0] if each.row.key.startswith(f"{group}."))
-            good = next((each for each in others if each.is_settled), None)
-            if good is not None and good.value is not None and not _conflicts(good.row.key, {**own, **found}):
-                found |= {good.row.key: _read(good.value), **good.also}
-                names.append(name)
-    if len(names) < 2:
-        return reading
-    said = f"{joined(names)} stand in one mapping"
-    return reading._replace(tree=grown({}, found), note="; ".join([reading.note] * bool(reading.note) + [said]))
+            continue
+        theirs = _leaves("", _tree_of(name, value, place)) if is_word(name) else ()
+        more = [(path, each) for path, each in theirs if place.line(path) in lines]
+        if more := [(path, each) for path, each in more if not _conflicts(path, {**own, **found})]:
+            found |= dict(more)
+            names.append(name)
+    return (grown({}, found), f"{joined(names)} stand in one mapping") if len(names) > 1 else (tree, "")
+
+
+def _tree_of(name: str, value: Any, place: WordPlace) -> Mapping[str, Any]:
+    """Return the settings of a word; none for a large mapping."""
+    if (block := block_of(_unwrapped(name, value, place))) is not None:
+        is_small = sum(1 for _ in islice(flat(block), KEYS_MAX + 1)) <= KEYS_MAX
+        return translate(name, block, place).tree if is_small else {}
+    return next((each.tree for each in _readings(name, value, place)[0] if each.is_settled), {})
 
 
 def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
@@ -224,12 +236,14 @@ def _also(row: Word, value: Any, place: WordPlace) -> dict[str, Any]:
         each.key for name in others for each in _rows(name, others[name], place)
     }
     taken = (path for path, each in paths.items() if "<" not in row.also or place.refused(path, each) is None)
+    above = {path: {path[:at] for at, letter in enumerate(path) if letter == "."} for path in paths}
+    given |= {path for path in paths if given & above[path] - {group, row.key}}
     return {path: paths[path] for path in taken if path not in given and paths[path] is not None}
 
 
 def _rows(key: str, value: Any, place: WordPlace) -> list[Word]:
     found = by_word().get(plain(key)) or by_word().get(plain(key.rpartition(".")[2]), [])
-    found = [row for row in found if not row.word[:1].isupper() or key[:1].isupper()]
+    found = [row for row in found if row.word in (row.word.lower(), key)]
     fits = [(score, row) for row in found if (score := _fits(row, value, place)) is not None]
     at_place = max((score[0] for score, _ in fits), default=0)
     fits = [(score, row) for score, row in fits if score[0] == at_place]
@@ -258,8 +272,8 @@ def _fits(row: Word, value: Any, place: WordPlace) -> tuple[int, int] | None:
 
 _EXAMPLE_BLOCK = re.compile(r"{|\w+\(")
 _PLAIN_SECONDS = re.compile(r"\bNs\b")
-_SIBLINGS_MAX = 20
-"""Words beside a word that are put into one mapping with it."""
+_SIBLINGS_MAX = 12
+"""Keys up to which those that belong into one mapping are put into one."""
 
 _SECONDS_IN_ALSO = re.compile(r" s(?= over|>)")
 
@@ -399,6 +413,8 @@ class _Block:
         if any(row.peer == place.peer not in NO_NAMES for row in _rows(name, value, place) if row.at or wants):
             return False
         self.known += 1
+        if len(forms) > 1 and forms[0].endswith("ms") and (unit := unit_of(place.peer)):
+            forms = [forms[unit == "s"]]
         self._put(path, _read(_chosen(forms, value)) if forms else value, name)
         if len(forms) > 1:
             self._remarks[f"*: {either(*forms)}"].append(name)
