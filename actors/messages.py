@@ -399,7 +399,7 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
     """When it will be tried again; None when it will not."""
 
     answer: str | None = None
-    """The provider's answer as it came."""
+    """The provider's answer as it came; where a breaker has refused the attempt, the provider's latest failure."""
 
     throttled: bool = False
     """Whether the provider said that we send too fast."""

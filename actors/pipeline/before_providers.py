@@ -125,7 +125,7 @@ class BeforeProviders:
         """Record why the first attempt of a line waits, by lane, and report the attempts that have not been."""
         asks_at_ns = slot_wait_ns = None
         for lane in self._lanes:
-            reason, until_ns = blocked[lane.number]
+            reason, until_ns, _ = blocked[lane.number]
             if reason in NO_ROOM:
                 self.room.wait_for_room(line, lane.number)
                 if reason is BlockReason.SLOT:

@@ -55,6 +55,9 @@ class Blocked(NamedTuple):
     until_ns: int | None = None
     """The earliest instant at which it may, as far as time alone decides; None where something has to happen first."""
 
+    latest_failure: str | None = None
+    """What the provider failed with last, where a breaker that its failures have opened blocks the attempt."""
+
 
 Reasons: TypeAlias = frozenset[BlockReason]
 """All that blocks an attempt at any of its providers."""
@@ -76,7 +79,7 @@ _KNOWN: dict[Reasons, Reasons] = {}
 
 def reasons_of(blocked: Iterable[Blocked]) -> Reasons:
     """Return all that blocks an attempt at any of its providers, of which there is at least one."""
-    reasons = frozenset([reason for reason, _ in blocked])
+    reasons = frozenset([each.reason for each in blocked])
     return _KNOWN.setdefault(reasons, reasons)
 
 
@@ -89,14 +92,17 @@ def end_of(
     if BlockReason.FULL in reasons:
         return full(attempt)
     if reasons <= _SHUT:
-        return Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN)) if fails_when_open else None
+        if not fails_when_open:
+            return None
+        said = next((each.latest_failure for each in blocked if each.latest_failure is not None), None)
+        return Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN, answer=said))
     if reasons <= WAITS_FOR_BREAKER:
         return None
     if BlockReason.QUOTA in reasons and reasons <= _SHUT_OR_OVER_QUOTA:
         return Rejected(attempt=attempt, reason=RATE_LIMIT_EXCEEDED)
     if attempt.expires_at_ns is None or not is_up_to_time(blocked):
         return None
-    expires_first = all(is_too_late(attempt, until_ns) for _, until_ns in blocked)
+    expires_first = all(is_too_late(attempt, each.until_ns) for each in blocked)
     return Rejected(attempt=attempt, reason=EXPIRED) if expires_first else None
 
 
@@ -107,7 +113,7 @@ def full(attempt: Attempt) -> Refused:
 
 def is_up_to_time(blocked: Iterable[Blocked]) -> bool:
     """Return whether every reason has an instant at which it ends: then nothing but time makes room."""
-    return all(until_ns is not None for _, until_ns in blocked)
+    return all(each.until_ns is not None for each in blocked)
 
 
 def cause_of(reasons: Reasons) -> DeferralCause | None:

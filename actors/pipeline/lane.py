@@ -402,7 +402,8 @@ def _blocked_by(breaker: Breaker, now_ns: int) -> Blocked:
     ramping_until_ns = breaker.ramping_until_ns
     if ramping_until_ns is not None:
         return Blocked(BlockReason.RAMP, ramping_until_ns)
-    return Blocked(BlockReason.BREAKER, breaker.admits_at_ns(now_ns))
+    failure = None if breaker.state is BreakerState.FORCED_OPEN else breaker.latest_failure
+    return Blocked(BlockReason.BREAKER, breaker.admits_at_ns(now_ns), failure)
 
 
 def _record_failure_with_breaker(
@@ -412,11 +413,11 @@ def _record_failure_with_breaker(
         case Transient() if outcome.throttled:
             breaker.record_neutral(permit, now_ns)
         case Transient() | Ambiguous():
-            breaker.record_failure(permit, now_ns, duration_ns)
+            breaker.record_failure(permit, now_ns, duration_ns, outcome.reason)
         case Permanent() | DeadDestination():
             breaker.record_reachable(permit, now_ns, duration_ns)
         case ChannelFault():
-            breaker.trip(permit, now_ns)
+            breaker.trip(permit, now_ns, outcome.reason)
         case Sent():
             raise AssertionError("a success is no trouble")
         case _:

@@ -62,7 +62,15 @@ from actors.service.observability import logs
 from actors.service.observability.metrics import Metrics
 from actors.service.observability.overload import OverloadLog
 from actors.service.observability.tracing import Tracing
-from actors.service.operations.breakers import BreakerWatch, Overrides, overrides_of, with_overrides
+from actors.service.operations.breakers import (
+    BreakerWatch,
+    Overrides,
+    States,
+    overrides_of,
+    reloaded,
+    states_of,
+    with_overrides,
+)
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.operations.delivery_reports import DeliveryReports
 from actors.service.own_events import OwnEvents, built_in_beside
@@ -108,6 +116,7 @@ class _Incarnation:
         self.config = config
         self.gate = ProviderGate()
         self.overrides: Overrides = {}
+        self.states_before: States = {}
         self.notifier: Notifier
         self.may_start = trio.Event()
         self.started = trio.Event()
@@ -235,6 +244,7 @@ class Server:
             live_settings = await stack.enter_async_context(_open_live_settings(config, self._store))
             task_status.started(incarnation)
             await incarnation.may_start.wait()
+            observe = self._hearing(tracing)
             with incarnation.scope:
                 self.metrics.start_from(self._store, channels)
                 async with (
@@ -245,11 +255,13 @@ class Server:
                         preferences=live_settings.preferences,
                         templates=live_settings.templates,
                         subscribers=built_in_beside(config.events),
-                        on_event=self._hearing(tracing),
+                        on_event=observe,
                     ) as notifier,
                     trio.open_nursery() as nursery,
                 ):
                     incarnation.notifier = notifier
+                    for transition in reloaded(notifier.pipeline, incarnation.states_before):
+                        observe(transition)
                     self._use(config, notifier, live_settings, nursery)
                     incarnation.started.set()
                     await trio.sleep_forever()
@@ -373,6 +385,7 @@ class Server:
                 while old.notifier.pipeline.wiring.commits.under_way:
                     await trio.sleep(0.005)
             new.overrides = overrides_of(old.notifier.pipeline, old.config)
+            new.states_before = states_of(old.notifier.pipeline)
             await old.end()
             await self._start(new)
             self._incarnation = new

@@ -62,9 +62,16 @@ SETTINGS = {
 
 
 @asynccontextmanager
-async def running(commands=(), *, settings=SETTINGS, faults=(), tokens=TOKENS):
-    """Run a service that has been sent these commands, and has nothing in flight any more."""
-    metrics, watch, gateway, store = Metrics(), BreakerWatch(), Gateway(), MemoryStore()
+async def running(commands=(), *, settings=SETTINGS, faults=(), tokens=TOKENS, takes=None):
+    """Run a service that has been sent these commands, and has nothing in flight any more.
+
+    `takes` are the providers of its channels: the first of each, and that which is called backup.
+    """
+    metrics, watch, store = Metrics(), BreakerWatch(), MemoryStore()
+    gateway, backup = (Gateway(), None) if takes is None else takes
+    failing_over = [name for name, own in settings["channels"].items() if "failover" in own and backup is not None]
+    providers = {name: {"primary": gateway, "backup": backup} for name in failing_over}
+    providers |= {name: gateway for name in settings["channels"] if name not in providers}
 
     def on_event(event):
         metrics.record(event)
@@ -72,7 +79,7 @@ async def running(commands=(), *, settings=SETTINGS, faults=(), tokens=TOKENS):
 
     async with (
         trio.open_nursery() as nursery,
-        Notifier.open(settings, providers=gateway, store=store, on_event=on_event, seed=1) as notifier,
+        Notifier.open(settings, providers=providers, store=store, on_event=on_event, seed=1) as notifier,
     ):
         metrics.start_from(store, notifier.pipeline.wiring.stages)
         service = SimpleNamespace(notifier=notifier, dead_letters=DeadLetters(notifier, nursery), access=Access(tokens),
@@ -159,6 +166,16 @@ class Browser:
     async def sign_in(self, token):
         page = await self.get("/console/sign-in")
         return await self.post("/console/sign-in", page.form("/console/sign-in") | {"token": token})
+
+    async def choose(self, page, button, **filled_in):
+        """Send the form that a button of a page belongs to, which asks for another page, as it is filled in."""
+        [node] = [node for node in page.html.css("button[form]") if node.text() == button]
+        form = page.html.css_first(f"form#{node.attributes['form']}")
+        fields = {field.attributes["name"]: field.attributes.get("value") or "" for field in form.css("input")}
+        for select in form.css("select"):
+            fields[select.attributes["name"]] = getattr(select.css_first("option[selected]"), "text", str)()
+        fields[node.attributes["name"]] = node.attributes["value"]
+        return await self.get(form.attributes["action"], **fields | filled_in)
 
     async def send(self, page, action, **filled_in):
         """Send a form of a page."""

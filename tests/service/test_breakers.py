@@ -77,3 +77,16 @@ async def test_the_present_goes_on_while_no_message_is_handled(autojump_clock, i
         before = live.system.present
         await trio.sleep(idle_s)
         assert (live.system.present - before).total_seconds() == idle_s
+
+
+async def test_a_breaker_is_as_it_is_since_its_latest_transition_however_many_others_there_were(autojump_clock):
+    watch = BreakerWatch(kept=3)
+    config = {"channels": {"email": SETTINGS, "sms": SETTINGS}, "drain": 0}
+    async with Notifier.open(config, providers=Down(), on_event=watch.record, seed=1) as live:
+        await live.operate_breaker("email", "force-open")
+        opened = live.system.present
+        await trio.sleep(10)
+        for order in ("force-open", "close", "disable", "close"):
+            await live.operate_breaker("sms", order)
+        assert [event.breaker for event in watch.history()] == ["sms"] * 3
+        assert watch.now(live.pipeline)[0].since == opened

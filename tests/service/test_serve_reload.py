@@ -305,3 +305,25 @@ async def test_a_service_that_shuts_down_reads_no_settings(tmp_path, autojump_cl
         await served.server.shut_down()
         write(served.path, drain="1s")
         assert not await served.server.reload()
+
+
+async def test_a_breaker_that_other_settings_have_closed_says_so_and_since_when(tmp_path, provider, autojump_clock):
+    async def deliver(attempt):
+        return Transient(reason="busy")
+
+    provider.deliver = deliver
+    own = {"circuit_breaker": {"failure_threshold": 1}, "retry": {"max_attempts": 1}}
+    async with service(tmp_path, channels=channels(**own)) as served:
+        await served.post("/notifications", email(1))
+        await served.server.notifier.wait_until_quiet()
+        watch = served.server.breakers
+        assert [event.to_state for event in watch.history()] == ["open"]
+        assert await served.change(channels=channels(timeout="5s", **own))
+        latest = watch.history()[0]
+        assert (latest.from_state, latest.to_state, latest.cause) == ("open", "closed", "reload")
+        assert latest.at > watch.history()[1].at
+        breaker, *_ = watch.now(served.server.notifier.pipeline)
+        assert (breaker.state, breaker.since) == ("closed", latest.at)
+        assert await served.metric('breaker_transitions_total{breaker="email",to="closed"}') == 1
+        assert await served.change(channels=channels(timeout="6s", **own))
+        assert len(watch.history()) == 2  # it was closed before

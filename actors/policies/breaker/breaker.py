@@ -45,8 +45,10 @@ class BreakerView:
         "_generation",
         "_late",
         "_late_failed",
+        "_latest_failure",
         "_opened_at_ns",
         "_openings",
+        "_probes",
         "_refused",
         "_state",
         "_trip",
@@ -60,6 +62,7 @@ class BreakerView:
     _changes_at_ns: int | None
     _exceeded_at_ns: int | None
     _openings: int
+    _probes: Probes
     _refused: int
 
     _trip: Trip | None
@@ -68,6 +71,8 @@ class BreakerView:
     """How many of the calls under way then have had a result since."""
     _late_failed: int
     """How many of these results were failures."""
+
+    _latest_failure: str | None
 
     @property
     def state(self) -> BreakerState:
@@ -129,6 +134,16 @@ class BreakerView:
         """Requests refused since the last transition."""
         return self._refused
 
+    @property
+    def latest_failure(self) -> str | None:
+        """The reason of the latest failed call since it was last neither open nor half-open, as far as it was given."""
+        return self._latest_failure
+
+    def probes_left(self, now_ns: int) -> int:
+        """Return how many of the next calls it lets through as probes: all of them where its open time has passed."""
+        is_due = self.reopen_at_ns is not None and now_ns >= self.reopen_at_ns
+        return self._probes.left if is_due or self._state is _HALF_OPEN else 0
+
     def failure_rate(self, now_ns: int) -> float | None:
         """Return the share of failures in the window; None below the minimum of calls, and without a window.
 
@@ -174,7 +189,6 @@ class Breaker(BreakerView):
         "_on_transition",
         "_open_time",
         "_own_until_ns",
-        "_probes",
         "_ramp",
         "_reopen_after_ns",
         "_votes",
@@ -215,6 +229,7 @@ class Breaker(BreakerView):
         self._openings = self._refused = 0
         self._trip = None
         self._late_permit = self._late = self._late_failed = 0
+        self._latest_failure = None
         """The first is the permit of the calls that were under way when it was closed last."""
 
     def try_acquire(self, now_ns: int) -> int | None:
@@ -294,8 +309,9 @@ class Breaker(BreakerView):
             return True
         return self._record_elsewhere(permit, now_ns, False, duration_ns)
 
-    def record_failure(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
+    def record_failure(self, permit: int, now_ns: int, duration_ns: int = 0, reason: str | None = None) -> bool:
         """Settle a permit: the provider failed, or did not answer in time. False if the permit is stale."""
+        self._latest_failure = reason
         if permit != self._generation:
             return self._record_late(permit, now_ns, True)
         if self._state is _CLOSED:
@@ -305,10 +321,7 @@ class Breaker(BreakerView):
         return self._record_elsewhere(permit, now_ns, True, duration_ns)
 
     def record_neutral(self, permit: int, now_ns: int) -> bool:
-        """Settle a permit that says nothing about the provider (throttled, cancelled). False if it is stale.
-
-        A probe's permit can be had again.
-        """
+        """Settle a permit that says nothing about the provider; a probe's can be had again. False if it is stale."""
         self.advance(now_ns)
         if permit != self._generation:
             return False
@@ -325,8 +338,9 @@ class Breaker(BreakerView):
             return permit == self._generation
         return self.record_success(permit, now_ns, duration_ns)
 
-    def trip(self, permit: int, now_ns: int) -> bool:
+    def trip(self, permit: int, now_ns: int, reason: str | None = None) -> bool:
         """Settle a permit: the channel itself is broken, so open at once. False if the permit is stale."""
+        self._latest_failure = reason
         self.advance(now_ns)
         if permit != self._generation:
             return False
@@ -439,6 +453,7 @@ class Breaker(BreakerView):
                     self._changes_at_ns = now_ns + self._half_open_ns
             else:
                 self._openings = 0
+                self._latest_failure = None
                 if after is _CLOSED and self._ramp is not None and before in (_OPEN, _HALF_OPEN, _FORCED_OPEN):
                     self._ramp.start(now_ns)
                     self.admits_all, self._changes_at_ns = False, self._ramp.end_ns

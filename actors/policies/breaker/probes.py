@@ -56,7 +56,12 @@ class Probes:
 
     def has_left(self) -> bool:
         """Return whether another probe may go out."""
-        return self.under_way + self._results < self._permits
+        return self.left > 0
+
+    @property
+    def left(self) -> int:
+        """How many more probes may go out."""
+        return self._permits - self.under_way - self._results
 
     def take(self) -> None:
         """Count a probe that goes out."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from actors.service.console.words import sentence
 from actors.service.operations.queries import Filter, readable
+from actors.settings.quantities import parse_duration
 
 NAMES = ("reason", "reason_is", "channel", "recipient", "id", "since", "until")
 """The parts of a filter, as they are called in addresses."""
@@ -47,7 +48,12 @@ class Asked:
         return Asked({**self.texts, "until": written(end)}, replace(self.filter, until=end), self.problems)
 
 
-def read_asked(said: Mapping[str, str]) -> Asked:
+def read_asked(said: Mapping[str, str], now: datetime) -> Asked:
+    """Return the filter that an address or a form names; its `window` is a time up to `now`, in place of others."""
+    if (window := parse_duration(said.get("window", ""))) is not None:
+        # In whole seconds: a field for times shows nothing finer.
+        since = written((now - timedelta(seconds=window)).replace(microsecond=0))
+        said = {**said, "since": since, "until": ""}
     texts = {name: said.get(name, "").strip() for name in NAMES} | {"reason_is": said.get("reason_is", "")}
     asked, wrong = readable({name: text for name, text in texts.items() if text and name != "reason_is"})
     asked = replace(asked, reason_is=texts["reason_is"] or None)  # to the letter

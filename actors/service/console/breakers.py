@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from actors.messages import BreakerState, NotificationChannel
-from actors.notifier import BreakerOverride
+from actors.service.console.breaker_words import ORDERS, arriving, because, meaning
 from actors.service.console.gate import Visit
 from actors.service.console.letters import Done, done_of
 from actors.service.console.rendering import redirect, render
@@ -19,33 +20,10 @@ TRANSITIONS_SHOWN = 200
 BREAKERS_SHOWN = 200
 """Where each host has its own there may be thousands; then those that are closed come last."""
 
-ORDERS: tuple[tuple[BreakerOverride, str, str], ...] = (
-    ("force-open", "Force open", "Nothing is sent; what arrives waits, until an operator closes it."),
-    ("close", "Close", "Start again with all counts at zero; what waits resumes at a limited rate."),
-    ("disable", "Disable", "Let everything through, and count nothing."),
-    ("metrics-only", "Metrics only", "Let everything through and count, but never open."),
-)
-"""The overrides: the word for it, its label, and what it means."""
-
-CAUSES = {
-    "trip": "too many failures",
-    "wait-over": "its open time has passed: a probe may go",
-    "recover": "the probe succeeded",
-    "others-open": "other nodes say that theirs is open",
-    "probes-overdue": "the probe gave no result in time",
-    "benefit-of-the-doubt": "the probe gave no result in time",
-    "force-open": "an operator's override",
-    "disable": "an operator's override",
-    "close": "an operator's override",
-    "metrics-only": "an operator's override",
-}
-"""What the causes of transitions mean."""
-
 CHANGES_NOTHING_BY_ITSELF = frozenset({BreakerState.FORCED_OPEN, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
 """The states in which a breaker stays until an operator overrides it."""
 
 _DONE = {
-    "ordered": Done("The breaker is overridden."),
     "same": Done("The override changed nothing: it was in this state already.", "care"),
     "enabled": Done("The endpoint is enabled. Its dead letters stay until they are retried."),
     "not-disabled": Done("That endpoint is not disabled.", "care"),
@@ -58,7 +36,7 @@ async def breakers_page(visit: Visit) -> Response:
 
 async def order(visit: Visit) -> Response:
     texts = {name: visit.said(name) for name in ("breaker", "order", "why")}
-    override = next((name for name, *_ in ORDERS if name == texts["order"]), None)
+    override = next((name for name in ORDERS if name == texts["order"]), None)
     problems = {}
     if texts["breaker"] not in dict(_choices(visit)):
         problems["breaker"] = "Choose a breaker."
@@ -72,7 +50,7 @@ async def order(visit: Visit) -> Response:
     changed = await visit.letters.operate_breaker(
         channel, override, provider or None, by=visit.who.name, why=texts["why"]
     )
-    return redirect("/breakers", done="ordered" if changed else "same")
+    return redirect("/breakers", done="ordered" if changed else "same", breaker=texts["breaker"])
 
 
 async def enable(visit: Visit) -> Response:
@@ -88,6 +66,9 @@ def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Resp
     service = visit.service
     started = service.status.started_at
     breakers = service.breakers.now(service.notifier.pipeline, service.config.notifier)
+    done = done_of(visit, _DONE)
+    if done is None and visit.query.get("done") == "ordered":
+        done = _ordered(visit, breakers)
     disabled = visit.letters.endpoints.disabled
     if len(breakers) > BREAKERS_SHOWN:
         breakers.sort(key=lambda breaker: breaker.state == BreakerState.CLOSED)
@@ -100,13 +81,24 @@ def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Resp
         endpoints=list(islice(disabled.values(), BREAKERS_SHOWN)),
         endpoints_left=max(0, len(disabled) - BREAKERS_SHOWN),
         choices=_choices(visit),
-        orders=ORDERS,
+        orders=[(name, label, meaning(name, breakers)) for name, label in ORDERS.items()],
         texts={"breaker": "", "order": "", "why": ""} | texts,
         problems={"breaker": "", "order": "", "why": ""} | problems,
         transitions=service.breakers.history(limit=TRANSITIONS_SHOWN),
-        causes=CAUSES,
-        done=done_of(visit, _DONE),
+        because=because,
+        done=done,
     )
+
+
+def _ordered(visit: Visit, breakers: Sequence[BreakerNow]) -> Done | None:
+    """Return the states that an override has led to, as they are now; None: the address names no breaker."""
+    chosen = visit.query.get("breaker", "")
+    channel, _, provider = chosen.partition("/")
+    own = [each for each in breakers if each.channel == channel and provider in ("", each.provider)]
+    now = dict.fromkeys(f"{each.name} is {each.state}: what arrives {arriving(each)}." for each in own)
+    if chosen not in dict(_choices(visit)):
+        return None
+    return Done(" ".join(now) or f"{chosen} is overridden: so will be the breaker of each host.")
 
 
 def _row(breaker: BreakerNow, started: datetime) -> dict[str, Any]:
@@ -117,7 +109,7 @@ def _row(breaker: BreakerNow, started: datetime) -> dict[str, Any]:
         case BreakerState.HALF_OPEN:
             what = "the probe's answer decides"
         case BreakerState.CLOSED if breaker.ramping_until is not None:
-            what, next_at = "lets a growing share through, all", breaker.ramping_until
+            what, next_at = "all is let through", breaker.ramping_until
         case BreakerState.CLOSED:
             what = "by an operator's override; the settings say otherwise" if breaker.overridden else ""
         case _ if breaker.overridden:
@@ -125,7 +117,7 @@ def _row(breaker: BreakerNow, started: datetime) -> dict[str, Any]:
         case _:
             what = "so in the settings; an operator may override it"
     known = {"name": breaker.name, "host": breaker.host, "state": breaker.state, "since": breaker.since or started}
-    return known | {"next": what, "next_at": next_at}
+    return known | {"arriving": arriving(breaker), "next": what, "next_at": next_at}
 
 
 def _choices(visit: Visit) -> list[tuple[str, str]]:

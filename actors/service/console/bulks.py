@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import get_args
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from actors.messages import NotificationChannel
 from actors.pipeline.orders import Served
 from actors.service.console.asked import Asked, read_asked, said_of
+from actors.service.console.breaker_words import retried
 from actors.service.console.gate import Visit
 from actors.service.console.letters import Done, done_of, served_of
 from actors.service.console.rendering import now_of, redirect, render
@@ -26,13 +29,14 @@ _DONE = {
 
 
 async def new_page(visit: Visit) -> Response:
-    action, asked = _action(visit.query.get("action", "")), _sound(read_asked(visit.query))
+    action, asked = _action(visit.query.get("action", "")), _sound(read_asked(visit.query, now_of(visit.request)))
     return await _dry_run(visit, action, asked, served_of(visit.query), {}, {})
 
 
 async def start(visit: Visit) -> Response:
     form = visit.form
-    action, asked, served = _action(form.get("action", "")), _sound(read_asked(form)), served_of(form)
+    action, served = _action(form.get("action", "")), served_of(form)
+    asked = _sound(read_asked(form, now_of(visit.request)))
     texts = {"rate": visit.said("rate"), "why": visit.said("why")}
     rate_per_s = _rate(texts["rate"])
     problems = {}
@@ -63,8 +67,34 @@ async def bulk_page(visit: Visit) -> Response:
     bulk = _bulk(visit, visit.request.path_params["id"])
     left_s = (bulk.total - bulk.handled) / bulk.rate_per_s if bulk.state == "running" else None
     progress = {"handled": bulk.handled, "share": bulk.handled / bulk.total if bulk.total else 1.0, "left_s": left_s}
-    done = done_of(visit, _DONE)
-    return render(visit, "bulk_run.html", bulk=bulk, said=said_of(bulk.filter), progress=progress, done=done)
+    is_retry = bulk.action == "retry" and (bulk.state == "running" or bulk.under_way > 0)
+    channels = set(NotificationChannel) if bulk.filter.channel is None else {bulk.filter.channel}
+    return render(
+        visit,
+        "bulk_run.html",
+        bulk=bulk,
+        said=said_of(bulk.filter),
+        progress=progress,
+        result=_result(bulk),
+        kept_back=_kept_back(visit, channels) if is_retry else [],
+        done=done_of(visit, _DONE),
+    )
+
+
+def _result(bulk: Bulk) -> tuple[str, str]:
+    """Return what has come of a bulk run in a sentence, and its tone; nothing while there is nothing to say."""
+    if bulk.action == "discard":
+        return "", ""
+    counts = {"delivered": bulk.delivered, "still under way": bulk.under_way, "dead again": bulk.dead_again}
+    counts |= {"suppressed or cancelled": bulk.not_wanted}
+    said = [f"{count:,} {'are' if count != 1 else 'is'} {what}" for what, count in counts.items() if count]
+    tone = "bad" if bulk.dead_again else "fine" if bulk.delivered == bulk.done == bulk.total else "care"
+    return f"Of {bulk.done:,} retried, {', '.join(said)}." if said else "", tone
+
+
+def _kept_back(visit: Visit, channels: Container[str]) -> list[str]:
+    service = visit.service
+    return retried(service.breakers.now(service.notifier.pipeline), channels)
 
 
 async def bulks_page(visit: Visit) -> Response:
@@ -89,6 +119,7 @@ async def _dry_run(
         said=said_of(asked.filter),
         dry=dry,
         served=served,
+        kept_back=_kept_back(visit, {letter.channel for letter in found}) if action == "retry" else [],
         groups=dry.groups[:GROUPS_SHOWN],
         groups_left=max(0, len(dry.groups) - GROUPS_SHOWN),
         texts={"rate": USUAL_RATE_PER_S, "why": ""} | texts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,15 +12,23 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from actors.errors import EditRefused, LetterServed
-from actors.messages import DeadLetterMessage, NotificationChannel, Priority, SendNotification
+from actors.messages import (
+    DeadLetterMessage,
+    NotificationChannel,
+    NotificationEvent,
+    NotificationFailed,
+    Priority,
+    SendNotification,
+)
 from actors.pipeline.orders import Served
-from actors.policies.breaker.states import NOT_CLOSED
-from actors.service.console.asked import WINDOWS, read_asked, written
+from actors.service.console.asked import WINDOWS, read_asked
+from actors.service.console.breaker_words import retried
 from actors.service.console.gate import Visit
 from actors.service.console.rendering import now_of, redirect, render
 from actors.service.console.timeline import steps_of
 from actors.service.console.words import sentence
 from actors.service.http.bodies import problem_of_shape
+from actors.service.operations.breakers import BreakerNow, deciding
 from actors.service.operations.queries import By, grouped, worked_out
 from actors.settings.quantities import parse_duration, write_duration
 
@@ -52,9 +60,14 @@ def done_of(visit: Visit, texts: Mapping[str, Done] = _DONE) -> Done | None:
     return texts.get(visit.query.get("done", ""))
 
 
+_RETRIED = {
+    "retried": "It was tried again with a fresh set of attempts, and is {} now.",
+    "edited": "Your changes are recorded. It was tried again with them, and is {} now.",
+}
+"""The result of a retry that has ended already."""
+
 _STATES = {
     "dead letter": "",
-    "in flight": "It is in flight: it is being tried, or waits for its next attempt.",
     "sent": "It is sent.",
     "suppressed": "It is suppressed: nothing is sent to this address, or this user does not want it.",
     "cancelled": "It is cancelled: its sender has taken it back before it was sent.",
@@ -65,14 +78,13 @@ _STATES = {
 
 async def list_page(visit: Visit) -> Response:
     letters = visit.letters
-    asked = read_asked(visit.query)
+    asked = read_asked(visit.query, now_of(visit.request))
     by = _by(visit.query.get("by", ""))
     after = visit.query.get("after") or None
     newest_first = visit.query.get("order") != "oldest"
     found = await letters.find(asked.filter)
     groups = [] if by is None else await worked_out(found, lambda: grouped(found, by))
     page = await letters.page(asked.filter, limit=PAGE_SIZE, after=after, newest_first=newest_first)
-    now = now_of(visit.request)
     return render(
         visit,
         "dead_letters.html",
@@ -89,11 +101,7 @@ async def list_page(visit: Visit) -> Response:
         key_of={"reason": "reason_is"}.get(by or "", by),
         page_size=PAGE_SIZE,
         channels=list(NotificationChannel),
-        windows=[
-            # In whole seconds: a field for times shows nothing finer.
-            (name, {**asked.texts, "since": written((now - window).replace(microsecond=0)), "until": ""})
-            for name, window in WINDOWS
-        ],
+        windows=[(name, write_duration(window.total_seconds())) for name, window in WINDOWS],
         done=done_of(visit),
     )
 
@@ -269,9 +277,14 @@ async def _notification(
         facts.append(("Priority", command.priority))
     if command.expires_after is not None:
         facts.append(("Expires after", write_duration(command.expires_after)))
-    state = _STATES[timeline.state]
-    if timeline.state == "in flight" and _is_kept_back(visit, command.channel):
-        state += f" The circuit breaker of {command.channel} keeps notifications back."
+    done = done_of(visit)
+    if done is not None and timeline.state != "in flight" and visit.query.get("done") in _RETRIED:
+        said = _RETRIED[visit.query["done"]].format(timeline.state.replace("dead", "a dead"))
+        done = Done(said, "fine" if timeline.state == "sent" else "care")
+    breakers = visit.service.breakers.now(visit.service.notifier.pipeline)
+    breaker = deciding(breakers, command.channel, command.recipient)
+    if timeline.state not in ("in flight", "dead letter"):
+        breaker = None
     return render(
         visit,
         "notification.html",
@@ -282,16 +295,25 @@ async def _notification(
         metadata=texts_of(command)["metadata"],
         facts=facts,
         edited=edited,
-        state=state,
+        state=_in_flight(timeline.events, breaker) if timeline.state == "in flight" else _STATES[timeline.state],
+        kept_back=[] if letter is None or breaker is None else retried([breaker], (command.channel,)),
         steps=steps_of(timeline.events),
         problems={"why": "", **(problems or {})},
-        done=done_of(visit),
+        done=done,
     )
 
 
-def _is_kept_back(visit: Visit, channel: NotificationChannel) -> bool:
-    breakers = visit.service.breakers.now(visit.service.notifier.pipeline)
-    return any(breaker.channel == channel and breaker.state in NOT_CLOSED for breaker in breakers)
+def _in_flight(events: Sequence[NotificationEvent], breaker: BreakerNow | None) -> str:
+    """Return what a notification in flight does or waits for; `breaker`: that which keeps it back, if one does."""
+    if breaker is None:
+        return "It is in flight: it is being tried, or waits for its next attempt."
+    is_retried = bool(events) and isinstance(events[-1], NotificationFailed)
+    name = f"the circuit breaker of {breaker.name}"
+    if breaker.when_open == "wait":
+        what = "Its next attempt waits" if is_retried else "It waits, unless it is at its provider,"
+        return f"It is in flight. {what} until {name}, which is {breaker.state}, lets it go."
+    what = "Its next attempt" if is_retried else "An attempt that starts now"
+    return f"It is in flight. {what} fails at once while {name} is {breaker.state}."
 
 
 def _id(visit: Visit) -> str:

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from actors.domain.audit import AuditEntry
 from actors.formatting import counted
 from actors.messages import NotificationChannel
-from actors.policies.breaker.states import NOT_CLOSED
-from actors.service.console.breakers import CAUSES, CHANGES_NOTHING_BY_ITSELF
+from actors.service.console.breaker_words import because, keeping_back
+from actors.service.console.breakers import CHANGES_NOTHING_BY_ITSELF
 from actors.service.console.gate import Visit
 from actors.service.console.rendering import address, render
 from actors.service.observability.metrics import Metrics
@@ -59,7 +59,7 @@ async def overview_page(visit: Visit) -> Response:
         started=started,
         troubles=[*_troubles(total, breakers, len(visit.letters.endpoints.disabled))],
         transitions=service.breakers.history(limit=TRANSITIONS_SHOWN),
-        causes=CAUSES,
+        because=because,
     )
 
 
@@ -121,10 +121,7 @@ def _worst(channel: NotificationChannel, breakers: list[BreakerNow], started: da
 
 def _troubles(total: Counter[str], breakers: list[BreakerNow], disabled: int) -> Iterator[tuple[str, str, str]]:
     """Return what needs an operator's attention: what it is, where to look, and what that link says."""
-    shut = [breaker for breaker in breakers if breaker.state in NOT_CLOSED]
-    if shut:
-        names = ", ".join(dict.fromkeys(breaker.name for breaker in shut))
-        what = f"{counted(len(shut), 'circuit breaker keeps', 'circuit breakers keep')} notifications back: {names}."
+    for what in keeping_back(breakers):
         yield what, address("/breakers"), "Look at the breakers"
     stays = [breaker for breaker in breakers if breaker.state in CHANGES_NOTHING_BY_ITSELF]
     for overridden, text in ((True, "Overridden, until an operator changes it"), (False, "So in the settings")):

@@ -41,7 +41,8 @@ class Step:
     lines: tuple[str, ...] = ()
     """Further details."""
     answer: str | None = None
-    """The provider's answer as it came."""
+    """The provider's answer as it came, or its latest failure before a refusal."""
+    answer_is: str = "The provider's answer"
     after_s: float | None = None
     """How long after the step before, in seconds; None for the first."""
 
@@ -101,7 +102,9 @@ def _failed(event: NotificationFailed) -> Step:
     if event.next_retry_at is not None:
         wait = (event.next_retry_at - event.at).total_seconds()
         lines.append(f"Next attempt {duration(wait)} later, at {event.next_retry_at:%H:%M:%S}.")
-    return Step(event.at, what_happened(event), "care" if event.given_up is None else "bad", tuple(lines), event.answer)
+    kind: Tone = "care" if event.given_up is None else "bad"
+    answer_is = "The provider's latest failure" if event.refused else Step.answer_is
+    return Step(event.at, what_happened(event), kind, tuple(lines), event.answer, answer_is)
 
 
 def _provider(event: NotificationSent | NotificationFailed) -> tuple[str, ...]:

@@ -3,21 +3,32 @@ how operators' overrides stay in force when another pipeline takes over."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias, cast
 
-from actors.instants import utc
+from actors.instants import since_1970_ns, utc
+from actors.kernel.live import LiveSystem
 from actors.messages import BreakerState, BreakerTransitioned, NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
 from actors.pipeline.lane import Lane
+from actors.policies.breaker.breaker import Breaker
+from actors.policies.breaker.per_host import recipient_host
+from actors.policies.breaker.states import KEYS_MAX
 from actors.service.config import ServiceConfig
 from actors.settings.channel import PRIMARY, NotifierConfig
 
 HISTORY_KEPT = 500
 """How many transitions are remembered; the log has more."""
+
+RELOAD = "reload"
+"""The cause of a transition that the settings made, as they were read again."""
+
+Admits: TypeAlias = Literal["all", "paced", "share", "probe", "none"]
+"""Which attempts a breaker lets through now: all of them; all of them behind those that have waited, at a limited rate;
+a growing share; the next one, as a probe; or none."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,13 @@ class BreakerNow:
     overridden: bool
     """Whether an operator has put it into another state than its settings say. False: it is as they have it, also where
     that is disabled, forced-open or metrics-only."""
+    admits: Admits
+    probes_left: int
+    """How many of the next attempts it lets through as probes."""
+    when_open: Literal["wait", "fail"]
+    """The fate of an attempt that no provider of the channel takes because of its breaker: it waits, or has failed."""
+    instead: str | None = None
+    """Another provider of the channel that takes an attempt which this breaker does not let through; None: no other."""
 
 
 class BreakerWatch:
@@ -52,10 +70,16 @@ class BreakerWatch:
 
     def __init__(self, kept: int = HISTORY_KEPT) -> None:
         self._history: deque[BreakerTransitioned] = deque(maxlen=kept)
+        self._latest: OrderedDict[tuple[str, str | None], BreakerTransitioned] = OrderedDict()
+        """The latest transition of each breaker and host, also of those that the history has dropped."""
 
     def record(self, event: RecordedEvent) -> None:
         if type(event) is BreakerTransitioned:
             self._history.append(event)
+            self._latest[event.breaker, event.host] = event
+            self._latest.move_to_end((event.breaker, event.host))
+            if len(self._latest) > KEYS_MAX:
+                self._latest.popitem(last=False)
 
     def history(
         self, *, limit: int | None = None, channel: NotificationChannel | None = None
@@ -71,28 +95,96 @@ class BreakerWatch:
         known yet has no breaker here. `settings` are those in the file; those that the pipeline began with when None,
         which differ in operators' overrides that were in force then.
         """
-        epoch_ns = pipeline.handler.actor.system.epoch_ns
-        since = {(event.breaker, event.host): event.at for event in self._history}
+        now_ns, epoch_ns = _present(pipeline)
         found = []
         for channel, lane in _lanes(pipeline):
             for host, breaker in lane.breakers():
                 retry_ns, ramping_ns = breaker.reopen_at_ns, breaker.ramping_until_ns
                 own_host = None if lane.breaker is not None else host
+                latest = self._latest.get((lane.name, own_host))
                 now = BreakerNow(
                     name=lane.name,
                     channel=channel,
                     provider=lane.provider_name,
                     host=own_host,
                     state=breaker.state,
-                    since=since.get((lane.name, own_host)),
+                    since=None if latest is None else latest.at,
                     retry_at=None if retry_ns is None else utc(epoch_ns + retry_ns),
                     ramping_until=None if ramping_ns is None else utc(epoch_ns + ramping_ns),
                     consecutive_failures=breaker.consecutive_failures,
                     refused=breaker.refused,
                     overridden=_is_overridden(channel, lane, settings),
+                    admits=_admits(breaker, lane, host, now_ns),
+                    probes_left=breaker.probes_left(now_ns),
+                    when_open=pipeline.wiring.stages[channel].lanes[0].config.circuit_breaker.when_open,
                 )
                 found.append(now)
-        return found
+        taking: dict[tuple[NotificationChannel, str | None], list[str]] = {}
+        for now in found:
+            if now.admits != "none":
+                taking.setdefault((now.channel, now.host), []).append(now.provider)
+        return [replace(now, instead=_other(taking.get((now.channel, now.host), ()), now.provider)) for now in found]
+
+
+States: TypeAlias = Mapping[tuple[str, str | None], BreakerState]
+"""The state of each breaker, by its name and its host."""
+
+
+def states_of(pipeline: Pipeline) -> States:
+    return {
+        (lane.name, None if lane.breaker is not None else host): breaker.state
+        for _, lane in _lanes(pipeline)
+        for host, breaker in lane.breakers()
+    }
+
+
+def reloaded(pipeline: Pipeline, before: States) -> list[BreakerTransitioned]:
+    """Return the transitions from the states of one pipeline to those in which the next begins: no breaker records
+    them."""
+    lanes = {lane.name: lane for _, lane in _lanes(pipeline)}
+    at_ns, epoch_ns = _present(pipeline)
+    return [
+        BreakerTransitioned(
+            at_ns=at_ns,
+            epoch_ns=epoch_ns,
+            breaker=name,
+            host=host,
+            from_state=state,
+            to_state=lanes[name].begins,
+            cause=RELOAD,
+        )
+        for (name, host), state in before.items()
+        if name in lanes and state is not lanes[name].begins
+    ]
+
+
+def deciding(breakers: list[BreakerNow], channel: NotificationChannel, recipient: str) -> BreakerNow | None:
+    """Return the breaker that decides now about an attempt to a recipient; None: no provider's keeps it back."""
+    host = recipient_host(recipient)
+    own = [each for each in breakers if each.channel == channel and each.host in (None, host)]
+    return own[0] if own and all(each.admits == "none" for each in own) else None
+
+
+def _present(pipeline: Pipeline) -> tuple[int, int]:
+    """Return the present instant of a pipeline's clock, and where on the calendar that clock started."""
+    system = cast(LiveSystem, pipeline.handler.actor.system)
+    return since_1970_ns(system.present) - system.epoch_ns, system.epoch_ns
+
+
+def _admits(breaker: Breaker, lane: Lane, host: str, now_ns: int) -> Admits:
+    match breaker.state:
+        case BreakerState.CLOSED if breaker.ramping_until_ns is not None and breaker.ramping_until_ns > now_ns:
+            return "share"
+        case BreakerState.OPEN | BreakerState.HALF_OPEN if breaker.probes_left(now_ns) > 0:
+            return "probe"
+        case BreakerState.OPEN | BreakerState.HALF_OPEN | BreakerState.FORCED_OPEN:
+            return "none"
+        case _:
+            return "paced" if host in lane.paces.running else "all"
+
+
+def _other(providers: Sequence[str], than: str) -> str | None:
+    return next((each for each in providers if each != than), None)
 
 
 def _lanes(pipeline: Pipeline) -> Iterator[tuple[NotificationChannel, Lane]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
@@ -12,7 +12,14 @@ from typing import Any, Literal, TypeAlias, get_args
 import trio
 
 from actors.errors import LetterServed, RetrylabError, StoreBusy
-from actors.messages import DeadLetterMessage
+from actors.messages import (
+    DeadLetterMessage,
+    NotificationEvent,
+    NotificationMovedToDeadLetter,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.pipeline.event_bus import EventBus
 from actors.pipeline.orders import Served
 from actors.service.operations.queries import Filter, Group
 
@@ -28,6 +35,13 @@ CATCH_UP_S = 0.02
 
 AT_ONCE = 100
 """How many changes of a bulk run may wait for the store at once."""
+
+_ENDS: dict[type[NotificationEvent], str] = {
+    NotificationSent: "delivered",
+    NotificationMovedToDeadLetter: "dead_again",
+    NotificationSuppressed: "not_wanted",
+}
+"""The events that end a retry, and the counts of a bulk run that they add to."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,18 @@ class Bulk:
     _waits: trio.CancelScope = field(default_factory=trio.CancelScope, repr=False)
     """Round its waits between one letter and the next."""
     done: int = 0
+    """How many it has retried or discarded."""
+    delivered: int = 0
+    """How many of those that it has retried were delivered since."""
+    dead_again: int = 0
+    """How many of those that it has retried are dead letters again."""
+    not_wanted: int = 0
+    """How many of those that it has retried were suppressed or cancelled since."""
+    _ends: dict[str, type[NotificationEvent] | None] = field(default_factory=dict, repr=False)
+    """The notifications that it retries and whose end is not counted; with the end, where that came before the answer
+    to the order."""
+    _asked: set[str] = field(default_factory=set, repr=False)
+    """The notifications whose order is not answered yet."""
     skipped: int = 0
     """How many were dead letters no more when their turn came."""
     served: Served = "exclude"
@@ -83,6 +109,29 @@ class Bulk:
     @property
     def handled(self) -> int:
         return self.done + self.skipped + self.left_out + self.failed
+
+    @property
+    def under_way(self) -> int:
+        """How many of those that it has retried have not ended."""
+        ended = self.delivered + self.dead_again + self.not_wanted
+        return self.done - ended if self.action == "retry" else 0
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether the events of its notifications still change its counts."""
+        return self.action == "retry" and (self.state == "running" or bool(self._ends))
+
+    def follow(self, event: NotificationEvent) -> None:
+        """Count the end of a notification, if the run has retried it."""
+        if event.notification_id in self._ends:
+            self._ends[event.notification_id] = type(event)
+            if event.notification_id not in self._asked:
+                self._count_end(event.notification_id)
+
+    def _count_end(self, notification_id: str) -> None:
+        if (end := self._ends[notification_id]) is not None:
+            del self._ends[notification_id]
+            setattr(self, _ENDS[end], getattr(self, _ENDS[end]) + 1)
 
     def cancel(self, by: str | None) -> bool:
         """Let it end before its time; what it has not started stays. Tell whether it was still running."""
@@ -122,6 +171,10 @@ class Bulk:
     async def _do_one(
         self, do: Callable[[str], Awaitable[bool]], notification_id: str, at_once: trio.Semaphore
     ) -> None:
+        if self.action == "retry":
+            self._asked.add(notification_id)
+            self._ends[notification_id] = None
+        was_one = False
         try:
             was_one = await _once_written(do, notification_id)
         except LetterServed:  # since the run began
@@ -137,7 +190,36 @@ class Bulk:
             self.done += was_one
             self.skipped += not was_one
         finally:
+            self._asked.discard(notification_id)
+            if was_one and self.action == "retry":
+                self._count_end(notification_id)
+            else:
+                self._ends.pop(notification_id, None)
             at_once.release()
+
+
+class Ends:
+    """Has bulk runs hear of the ends of notifications, for as long as one of them retries any or waits for an end."""
+
+    def __init__(self, bulks: Mapping[str, Bulk]) -> None:
+        self._bulks = bulks
+        self._bus: EventBus | None = None
+
+    def listen(self, bus: EventBus) -> None:
+        if bus is not self._bus and self._are_wanted:
+            bus.subscribe(*_ENDS)(self._hear)
+            self._bus = bus
+
+    def _hear(self, event: NotificationEvent) -> None:
+        for bulk in self._bulks.values():
+            bulk.follow(event)
+        if self._bus is not None and not self._are_wanted:
+            self._bus.unsubscribe(self._hear)
+            self._bus = None
+
+    @property
+    def _are_wanted(self) -> bool:
+        return any(bulk.is_followed for bulk in self._bulks.values())
 
 
 async def _once_written(do: Callable[[str], Awaitable[bool]], notification_id: str) -> bool:

@@ -42,7 +42,7 @@ from actors.pipeline.dead_letter_queue import (
     SubmitRedrive,
 )
 from actors.pipeline.orders import Served
-from actors.service.operations.bulk import Action, Bulk, DryRun
+from actors.service.operations.bulk import Action, Bulk, DryRun, Ends
 from actors.service.operations.queries import ALL, By, Filter, Group, Page, grouped, page_of, paged, slices
 from actors.service.operations.timeline import Timeline, timeline
 
@@ -80,12 +80,14 @@ class DeadLetters:
     def __init__(self, notifier: Notifier, nursery: trio.Nursery) -> None:
         """Work with this notifier; bulk runs are tasks of this nursery."""
         self._bulks: dict[str, Bulk] = {}
+        self._ends = Ends(self._bulks)
         self.use(notifier, nursery)
 
     def use(self, notifier: Notifier, nursery: trio.Nursery) -> None:
         """Go on with another notifier over the same store; bulk runs that were cut off go on as tasks of `nursery`."""
         self._notifier = notifier
         self._nursery = nursery
+        self._ends.listen(notifier.bus)
         for bulk in self._bulks.values():
             if bulk.ended_at is None:
                 nursery.start_soon(self._run, bulk)
@@ -109,10 +111,8 @@ class DeadLetters:
     async def find(
         self, filter: Filter = ALL, *, most: float = math.inf, after: str | None = None, newest_first: bool = False
     ) -> Found:
-        """Return the dead letters that fit, or the first of them: at least `most`, where there are as many.
-
-        Other tasks run meanwhile, however many letters there are; what they take from the queue may be among them.
-        """
+        """Return the dead letters that fit, or the first of them: at least `most`, where there are as many; other tasks
+        run meanwhile, and what they take from the queue may be among them."""
         found: Found = []
         for letters in slices(self._queue, filter, after=after, newest_first=newest_first):
             found += letters
@@ -326,6 +326,7 @@ class DeadLetters:
         for old in [each for each in self._bulks.values() if each.ended_at is not None][:-BULKS_KEPT]:
             del self._bulks[old.id]
         self._bulks[bulk.id] = bulk
+        self._ends.listen(self._notifier.bus)
         return bulk
 
     def bulks(self) -> Sequence[Bulk]:

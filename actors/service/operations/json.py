@@ -14,7 +14,7 @@ from actors.domain.endpoints import Endpoint
 from actors.messages import DeadLetterMessage, RecordedEvent, SendNotification
 from actors.service.operations.breakers import BreakerNow
 from actors.service.operations.bulk import Bulk, DryRun
-from actors.service.operations.queries import Filter, Group
+from actors.service.operations.queries import Filter, Group, underlying_reason
 from actors.service.operations.timeline import Timeline
 
 Document = dict[str, Any]
@@ -32,6 +32,7 @@ def of_letter(letter: DeadLetterMessage) -> Document:
         "channel": letter.channel,
         **parts_of(letter.command, "recipient", "user", "subject"),
         "reason": letter.failure_reason,
+        "underlying_reason": underlying_reason(letter),
         **parts_of(letter, "attempts", "requested_at", "first_failure", "last_failure", "moved_at", "edits", "served"),
     }
 
@@ -98,6 +99,8 @@ def of_dry_run(dry_run: DryRun, filter: Filter) -> Document:
 def of_bulk(bulk: Bulk) -> Document:
     named = {"bulk": bulk.id, "action": bulk.action, "filter": of_filter(bulk.filter)}
     counts = parts_of(bulk, "by", "why", "rate_per_s", "served", "total", "done", "skipped", "left_out", "failed")
+    if bulk.action == "retry":
+        counts |= parts_of(bulk, "delivered", "under_way", "dead_again", "not_wanted")
     return named | counts | parts_of(bulk, "state", "cancelled_by", "started_at", "ended_at")
 
 

@@ -31,7 +31,7 @@ class Filter:
     """Which dead letters; all that is given has to fit, and all of them fit a filter in which nothing is."""
 
     reason: str | None = None
-    """Part of the reason for which they were dead-lettered; upper and lower case are the same."""
+    """Part of the reason for which they were dead-lettered, or of the underlying one; upper and lower case are the same."""
     reason_is: str | None = None
     channel: NotificationChannel | None = None
     recipient: str | None = None
@@ -61,7 +61,11 @@ class Filter:
             yield lambda letter: _moved_ns(letter) < until_ns
         if self.reason is not None:
             reason = self.reason.casefold()
-            yield lambda letter: reason in letter.failure_reason.casefold()
+            yield (
+                lambda letter: (
+                    reason in letter.failure_reason.casefold() or reason in (underlying_reason(letter) or "").casefold()
+                )
+            )
         if self.recipient is not None:
             recipient = self.recipient.casefold()
             yield lambda letter: recipient in letter.command.recipient.casefold()
@@ -69,6 +73,14 @@ class Filter:
     def __str__(self) -> str:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None) or "all"
+
+
+def underlying_reason(letter: DeadLetterMessage) -> str | None:
+    """Return the provider's latest failure, where a dead letter's reason is another one, such as an open breaker or an
+    expiry; None: it is the reason, or is not known."""
+    said = (failed.answer if failed.refused else failed.reason for failed in reversed(letter.history))
+    latest = next(filter(None, said), None)
+    return None if latest == letter.failure_reason else latest
 
 
 def read_instant(text: Any, now: datetime) -> datetime | None:

@@ -68,6 +68,8 @@ class Breaker:
         """When time alone makes a difference: the end of the open time, of `half_open_max`, of the ramp."""
         self._openings = 0
         """How many times it has opened since it was last closed."""
+        self.latest_failure: str | None = None
+        """Why a call failed last, since it was last closed or overridden."""
         self._calls = Calls(config)
         self._ramp: Ramp | None = None
         self._probes_out = 0
@@ -108,6 +110,8 @@ class Breaker:
         about the provider and don't count" (or as a success, by a setting); "as a probe's answer they prove
         it reachable".
         """
+        if isinstance(outcome, (Transient, Ambiguous, ChannelFault)) and not getattr(outcome, "throttled", False):
+            self.latest_failure = outcome.reason
         self.advance(now_ns)
         failed = isinstance(outcome, (Transient, Ambiguous))
         ignored = isinstance(outcome, (Permanent, DeadDestination)) and self._config.ignored_counts_as == "neutral"
@@ -221,7 +225,7 @@ class Breaker:
         elif after == HALF_OPEN and config.half_open_max is not None:
             self.changes_at_ns = now_ns + wait_ns(config.half_open_max)
         elif after != HALF_OPEN:
-            self._openings = 0
+            self._openings, self.latest_failure = 0, None
         if after == CLOSED and before in REFUSING and config.ramp is not None:
             self._ramp = Ramp(config.ramp, now_ns)
             self.changes_at_ns = self._ramp.end_ns

@@ -136,7 +136,8 @@ class Way(Waiting):
             return BULKHEAD_IS_FULL
         if reasons <= SHUT:
             fails = self.config.circuit_breaker.when_open == "fail"
-            return Ended(Transient(reason=BREAKER_OPEN)) if fails else None
+            said = [each.latest_failure for each in blocked.values() if each.latest_failure is not None]
+            return Ended(Transient(reason=BREAKER_OPEN, answer=said[0] if said else None)) if fails else None
         if reasons <= SHUT | {"pace"}:
             return None
         if "quota" in reasons and reasons <= SHUT | {"quota"}:

@@ -161,7 +161,8 @@ class Lane:
         until_ns = breaker.admits_at_ns(now_ns)
         if breaker.ramping_until_ns is not None:
             return Blocked("ramp", breaker.ramping_until_ns)
-        return Blocked("breaker", until_ns)
+        by_failures = breaker.state in (BreakerState.OPEN, BreakerState.HALF_OPEN)
+        return Blocked("breaker", until_ns, breaker.latest_failure if by_failures else None)
 
     # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
 

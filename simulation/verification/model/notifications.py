@@ -80,6 +80,8 @@ class Blocked(NamedTuple):
     """
     until_ns: int | None
     """When it may, as far as time alone decides; None: something has to happen first."""
+    latest_failure: str | None = None
+    """What the provider failed with last, where its failures have opened the breaker in the way."""
 
 
 ROOM = {"slot", "rate", "quota"}

@@ -74,7 +74,7 @@ class Waiting(Stage):
         was_shut, line.blocked = line.is_shut, blocked
         line.asks_at_ns = wait_ns = None
         for lane in self.lanes:
-            reason, until_ns = blocked[lane.number]
+            reason, until_ns, _ = blocked[lane.number]
             if reason in ROOM:
                 lane.turns.add(line)
                 if reason == "slot":

@@ -1,0 +1,240 @@
+"""What the console says of circuit breakers, beside what then happens."""
+
+import re
+from itertools import product
+
+import pytest
+import trio
+from console_kit import notification, signed_in
+
+from actors import Provider
+from actors.outcomes import Sent, Transient
+
+BREAKERS, BULK, LETTERS = "/console/breakers", "/console/bulks/new", "/console/dead-letters"
+CHANNELS = ("email", "sms", "push")
+"""At an open breaker attempts of the first wait, of the second fail, and of the third go to another provider."""
+
+
+class Gateway(Provider):
+    """Fails at once while it is down; else it takes so long to send."""
+
+    def __init__(self, takes_s=5.0):
+        self.is_down = False
+        self.takes_s = takes_s
+        self.asked = []
+
+    def attempt(self, attempt, now_ns):
+        async def deliver():
+            self.asked.append(attempt.command.channel)
+            if self.is_down:
+                return Transient(reason="503 outage")
+            await trio.sleep(self.takes_s)
+            return Sent()
+
+        return deliver
+
+
+def settings(*, enabled=True, permits=1, attempts=1):
+    breaker = {"failure_threshold": 2, "timeout": 60, "half_open_permits": permits, "enabled": enabled}
+    retry = {"max_attempts": attempts, "jitter": "none", "initial_delay": 1}
+    return {
+        "channels": {
+            "email": {"retry": retry, "circuit_breaker": breaker},
+            "sms": {"retry": retry, "circuit_breaker": breaker | {"when_open": "fail"}},
+            "push": {"retry": retry, "circuit_breaker": breaker, "failover": {"backup": {}}},
+        },
+        "drain": 0,
+    }
+
+
+async def bring(notifier, gateway, backup, state):
+    """Bring the first breaker of each channel into a state: open, due for a probe, or half-open with a probe out."""
+    if state == "closed":
+        return
+    gateway.is_down = backup.is_down = True
+    for number, channel in product(range(2), CHANNELS):
+        await notifier.send(notification(f"{channel}-{number}", "ann", channel))
+    await notifier.wait_until_quiet()
+    gateway.is_down = backup.is_down = False
+    if state == "open":
+        return
+    await trio.sleep(60)
+    if state == "half-open":
+        for channel in CHANNELS:
+            await notifier.send(notification(f"{channel}-probe", "ann", channel))
+        await trio.sleep(0.1)
+
+
+def foretold(sentence):
+    """Return how many of ten that arrive go to the provider, to the backup, wait, and fail, as a sentence says."""
+    goes, _, rest = sentence.partition("; the rest ")
+    through = 10 if goes == "is let through" else 0
+    if times := re.fullmatch(r"is let through (?:once|(\d+) times), as (?:a probe|probes)", goes):
+        through = int(times[1] or 1)
+    else:
+        rest = rest or goes
+    left = 10 - through
+    return {"first": through, "backup": left * ("goes to backup" in rest), "wait": left * (rest == "waits"),
+        "fail": left * (rest == "fails at once, and uses up an attempt")}  # fmt: skip
+
+
+ORDERS = (None, "force-open", "close", "disable", "metrics-only")
+CASES = [(True, *case) for case in product(("closed", "open", "due", "half-open"), ORDERS)]
+CASES += [(False, "closed", order) for order in ORDERS]
+
+
+@pytest.mark.parametrize(("enabled", "state", "order"), CASES)
+async def test_ten_that_arrive_fare_as_the_console_has_said(autojump_clock, enabled, state, order):
+    gateway, backup = Gateway(), Gateway()
+    given = {"settings": settings(enabled=enabled, permits=3 if order is None else 1), "takes": (gateway, backup)}
+    async with signed_in(**given) as (service, browser):
+        notifier = service.notifier
+        await bring(notifier, gateway, backup, state)
+        if order is not None:
+            for channel in CHANNELS:
+                await notifier.operate_breaker(channel, order, "primary")
+        page = await browser.get(BREAKERS)
+        rows = {row[0]: (row[1], row[3]) for row in page.rows("Now")}
+        overview = (await browser.get("/console")).text()
+        before = {}
+        for channel in CHANNELS:
+            shown, sentence = rows[channel]
+            if shown in ("open", "half-open", "forced-open"):
+                assert f"The circuit breaker of {channel} is {shown}: what arrives {sentence}." in overview
+            else:
+                assert f"The circuit breaker of {channel} " not in overview
+            before[channel] = gateway.asked.count(channel), backup.asked.count(channel)
+        for number, channel in product(range(10), CHANNELS):
+            await notifier.send(notification(f"{channel}-then-{number}", "ann", channel))
+        await trio.sleep(1)
+        queue = list(notifier.dead_letter_queue)
+        for channel in CHANNELS:
+            failed = sum(letter.notification_id.startswith(f"n-{channel}-then-") for letter in queue)
+            went = gateway.asked.count(channel) - before[channel][0], backup.asked.count(channel) - before[channel][1]
+            fared = {"first": went[0], "backup": went[1], "wait": 10 - sum(went) - failed, "fail": failed}
+            assert fared == foretold(rows[channel][1]), rows[channel]
+
+
+async def test_the_meaning_of_an_override_is_that_of_the_settings(autojump_clock):
+    async with signed_in(settings=settings(), takes=(Gateway(), Gateway())) as (_, browser):
+        hints = (await browser.get(BREAKERS)).texts(".choice .quiet")
+        assert hints[0] == (
+            "Nothing is sent; what arrives waits (email, push) or fails at once, and uses up an attempt (sms), unless "
+            "another provider takes it, until an operator closes it."
+        )
+        assert hints[1] == "Start again with all counts at zero; what waits resumes at a limited rate."
+    fails = {"channels": {"sms": {"circuit_breaker": {"when_open": "fail"}}}, "drain": 0}
+    async with signed_in(settings=fails) as (_, browser):
+        page = await browser.get(BREAKERS)
+        assert page.texts(".choice .quiet")[:2] == [
+            "Nothing is sent; what arrives fails at once, and uses up an attempt, until an operator closes it.",
+            "Start again with all counts at zero.",
+        ]
+        page = await browser.send(page, BREAKERS, breaker="sms", order="force-open", why="x")
+        assert page.text("[role=status]") == ("sms is forced-open: what arrives fails at once, and uses up an attempt.")
+
+
+async def killed(service, channel="sms", count=79):
+    """Have an outage kill notifications: all but the first ones meet an open breaker at each attempt."""
+    service.gateway.is_down = True
+    for number in range(count):
+        await service.notifier.send(notification(number, f"u{number}", channel))
+        if number < 2:
+            await service.notifier.wait_until_quiet()
+    await service.notifier.wait_until_quiet()
+
+
+async def test_the_filter_finds_what_an_outage_killed_though_the_breaker_refused_it(autojump_clock):
+    async with signed_in(settings=settings(), takes=(Gateway(), Gateway())) as (service, browser):
+        await killed(service)
+        reasons = [row[:2] for row in (await browser.get(LETTERS, by="reason")).rows("By reason")]
+        assert reasons == [["circuit breaker is open", "77"], ["503 outage", "2"]]
+        page = await browser.get(LETTERS, reason="OUTAGE")
+        assert "79 dead letters fit" in page.text(".title")
+        assert page.rows("Dead letters")[0][3] == "circuit breaker is open after 503 outage"
+        page = await browser.get(LETTERS + "/notification", id="n-50")
+        assert "Dead-lettered: circuit breaker is open after 503 outage" in page.text()
+        assert page.texts(".timeline figcaption") == ["The provider's latest failure"]
+        assert page.texts(".timeline pre") == ["503 outage"]
+
+
+async def test_what_an_operator_keeps_shut_is_not_said_to_be_of_the_provider(autojump_clock):
+    async with signed_in(settings=settings(), takes=(Gateway(), Gateway())) as (service, browser):
+        await killed(service, count=2)
+        await service.notifier.operate_breaker("sms", "force-open")
+        await service.notifier.send(notification(3, "u3", "sms"))
+        await service.notifier.wait_until_quiet()
+        page = await browser.get(LETTERS, id="n-3")
+        assert page.rows("Dead letters")[0][3] == "circuit breaker is open"
+
+
+async def test_a_bulk_retry_says_what_came_of_it_and_that_the_breaker_is_open(autojump_clock):
+    async with signed_in(settings=settings(), takes=(Gateway(), Gateway())) as (service, browser):
+        await killed(service)
+        note = "The circuit breaker of sms is open: what arrives fails at once, and uses up an attempt."
+        one = await browser.get(LETTERS + "/notification", id="n-50")
+        assert note in one.text()
+        dry = await browser.get(BULK, action="retry", reason="outage")
+        assert note in dry.text()
+        run = await browser.send(dry, "/console/bulks", rate="100")
+        assert note in run.text()
+        await trio.sleep(10)
+        run = await browser.get(run.path)
+        assert "Of 79 retried, 79 are dead again." in run.text(".note.bad")
+        figures = dict(zip(run.texts(".figures dt"), run.texts(".figures dd"), strict=True))
+        assert (figures["delivered"], figures["dead again"], figures["under way"]) == ("0", "79", "0")
+        assert run.html.css(".state.fine") == []
+        assert run.html.css("meta[http-equiv=refresh]") == []
+        [row] = (await browser.get("/console/bulks")).rows("Bulk runs")
+        assert row == ["Retry 79", "finished", "79", "0", "79", "0", "0", "79", "otto"]
+        page = await browser.send(one, LETTERS + "/retry")
+        await service.notifier.wait_until_quiet()
+        page = await browser.get(LETTERS + "/notification", id="n-50", done="retried")
+        assert "It was tried again with a fresh set of attempts, and is a dead letter now." in page.text(
+            "[role=status]"
+        )
+
+        service.gateway.is_down = False
+        await service.notifier.operate_breaker("sms", "close")
+        dry = await browser.get(BULK, action="retry")
+        assert "circuit breaker" not in " ".join(dry.texts("main > .note"))
+        run = await browser.send(dry, "/console/bulks", rate="100")
+        await trio.sleep(3)
+        run = await browser.get(run.path)
+        assert "Of 79 retried, 79 are still under way." in run.text(".note.care")
+        assert run.html.css_first("meta[http-equiv=refresh]").attributes["content"].startswith("10;")
+        await trio.sleep(10)
+        run = await browser.get(run.path)
+        assert "Of 79 retried, 79 are delivered." in run.text(".note.fine")
+        assert run.texts(".state.fine") == ["all retried"]
+
+
+async def test_of_a_bulk_retry_only_what_it_has_retried_is_counted(autojump_clock):
+    async with signed_in(settings=settings(), takes=(Gateway(1.0), Gateway(1.0))) as (service, browser):
+        await killed(service, "email", 2)
+        service.gateway.is_down = False
+        await service.notifier.operate_breaker("email", "close")
+        run = await browser.send(await browser.get(BULK, action="retry"), "/console/bulks", rate="0.1")
+        await service.dead_letters.retry("n-1", by="ann")  # before its turn in the bulk run
+        await trio.sleep(30)
+        [bulk] = service.dead_letters.bulks()
+        assert (bulk.done, bulk.skipped, bulk.delivered, bulk.under_way) == (1, 1, 1, 0)
+        assert "Of 1 retried, 1 is delivered." in (await browser.get(run.path)).text(".note.care")
+
+
+async def test_a_page_about_one_that_waits_goes_by_the_breaker_of_its_own_host(autojump_clock):
+    one_down = {"email": {"retry": {"max_attempts": 1}, "circuit_breaker": {"per": "host", "failure_threshold": 1}}}
+    given = {"settings": {"channels": one_down, "drain": 0}, "takes": (Gateway(5.0), None)}
+    async with signed_in(**given) as (service, browser):
+        service.gateway.is_down = True
+        await service.notifier.send(notification(1, "ann@down.example"))
+        await service.notifier.wait_until_quiet()
+        service.gateway.is_down = False
+        for number, host in ((2, "down.example"), (3, "up.example")):
+            await service.notifier.send(notification(number, f"ann@{host}"))
+        await trio.sleep(0.1)
+        said = [(await browser.get(LETTERS + "/notification", id=f"n-{number}")).text() for number in (2, 3)]
+        assert "until the circuit breaker of email, which is open, lets it go" in said[0]
+        assert "circuit breaker" not in said[1]
+        overview = (await browser.get("/console")).text()
+        assert "The circuit breaker of email for 1 of 2 hosts is open: what arrives waits." in overview
