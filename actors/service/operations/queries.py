@@ -31,7 +31,7 @@ class Filter:
     """Which dead letters; all that is given has to fit, and all of them fit a filter in which nothing is."""
 
     reason: str | None = None
-    """Part of the reason for which they were dead-lettered, or of the underlying one; upper and lower case are the same."""
+    """Part of the reason of the dead letter, or of the underlying one; upper and lower case are the same."""
     reason_is: str | None = None
     channel: NotificationChannel | None = None
     recipient: str | None = None
