@@ -67,7 +67,8 @@ budget-runs-out/aws  retry.budget.retry_cost
 
 _OF_A_FORMULA = ("initial_delay", "backoff_multiplier", "max_delay", "min_delay", "backoff", "increment")
 _OF_RETRIES = (
-    "schedule", *_OF_A_FORMULA, "jitter", "jitter_share", "jitter_max", "jitter_factor", "max_elapsed", "budget",
+    "schedule", *_OF_A_FORMULA, "jitter", "jitter_share", "jitter_side", "jitter_max", "jitter_factor", "max_elapsed",
+    "budget",
     "retry_after", "retry_after_jitter", "retry_after_excess",
 )  # fmt: skip
 
@@ -129,7 +130,7 @@ def total_wait(retry: RetryConfig) -> float:
 
 def _wait(retry: RetryConfig, attempt: int, bound: Bound) -> float:
     low = high = base = retry.calculate_delay(attempt)
-    least, most = (0.0, math.inf) if retry.schedule is not None else (retry.min_delay, retry.max_delay)
+    least, most = 0.0 if retry.schedule is not None else retry.min_delay, retry.longest_delay
     if retry.cap_before_jitter:
         most = math.inf
     match retry.jitter:
@@ -138,9 +139,10 @@ def _wait(retry: RetryConfig, attempt: int, bound: Bound) -> float:
         case "equal":
             low = base / 2
         case "proportional":
-            low, high = base * (1 - retry.jitter_share), base * (1 + retry.jitter_share)
-        case "additive":
-            high = base + retry.jitter_max
+            low = base if retry.jitter_side == "above" else base * (1 - retry.jitter_share)
+            high = base * (1 + retry.jitter_share)
+        case "additive" | "by_count":
+            high = base + retry.jitter_max * (attempt if retry.jitter == "by_count" else 1)
         case "soft":
             return _soft(retry, attempt, bound)
     wait = {"shortest": low, "mean": (low + high) / 2, "longest": high}[bound]
@@ -151,9 +153,9 @@ def _decorrelated(retry: RetryConfig, bound: Bound) -> Iterator[float]:
     previous = low = max(retry.initial_delay, retry.min_delay)
     while True:
         reach = min(retry.jitter_factor * previous, _BEYOND_MEASURE)
-        high = max(low, reach if retry.cap_after_draw else min(reach, retry.max_delay))
-        wait = {"shortest": low, "mean": _mean_of_uniform(low, high, retry.max_delay), "longest": high}[bound]
-        previous = min(retry.max_delay, wait)
+        high = max(low, reach if retry.cap_after_draw else min(reach, retry.longest_delay))
+        wait = {"shortest": low, "mean": _mean_of_uniform(low, high, retry.longest_delay), "longest": high}[bound]
+        previous = min(retry.longest_delay, wait)
         yield previous
 
 
@@ -196,7 +198,7 @@ def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
             yield _RULES.found("setting-without-effect/key", key=key, why=why)
     rules = {path: retry.with_rule(rule) for path, rule in _rules(retry).items()}
     for path, own in [((), retry), *rules.items()]:
-        if own.schedule is None and own.max_attempts > 1 and own.max_delay < own.initial_delay:
+        if own.max_attempts > 1 and own.longest_delay < own.initial_delay:
             waits = "no wait is longer" if own.jitter != "none" else "every wait is cut to it"
             yield _RULES.found(
                 "max-delay-below-initial-delay",
@@ -219,11 +221,13 @@ def _without_effect(retry: RetryConfig) -> Iterator[tuple[str, str]]:
     if retry.jitter == "decorrelated":
         for key in ("backoff", "backoff_multiplier", "increment"):
             yield key, "with jitter: decorrelated, which draws each wait from the one before it"
-    elif retry.schedule is None and retry.backoff != "exponential":
-        yield "backoff_multiplier", f"with backoff: {retry.backoff}"
-    for key, kind in (("jitter_share", "proportional"), ("jitter_max", "additive"), ("jitter_factor", "decorrelated")):
-        if retry.jitter != kind:
-            yield key, f"with jitter: {retry.jitter}; it is for {kind}"
+    elif retry.schedule is None and retry.growth != "exponential":
+        yield "backoff_multiplier", f"with backoff: {retry.growth}"
+    for key, *kinds in (
+        ("jitter_share", "proportional"), ("jitter_max", "additive", "by_count"), ("jitter_factor", "decorrelated"),
+    ):  # fmt: skip
+        if retry.jitter not in kinds:
+            yield key, f"with jitter: {retry.jitter}; it is for {' and '.join(kinds)}"
     if retry.retry_after == "ignore":
         for key in ("retry_after_jitter", "retry_after_excess"):
             yield key, "with retry_after: ignore"
@@ -251,7 +255,7 @@ def ends_too_soon(retry: RetryConfig, limit: float, *, included: bool) -> Said |
             retries=retry.max_attempts - 1,
         )
     # Jitter that draws from 0 makes any number of attempts possible: what counts is how it is on average.
-    is_narrow = retry.jitter in ("none", "proportional", "additive")
+    is_narrow = retry.jitter in ("none", "proportional", "additive", "by_count")
     for finished, start in enumerate(starts(retry, "shortest" if is_narrow else "mean")):
         if _is_behind(start, limit, included):
             return said(

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, TypeAdapter, ValidationInfo, WrapValidator, model_validator
 
-from actors.settings.base import NotEmpty, Settings, at_places, by_kind
+from actors.settings.base import NotEmpty, OneOf, Settings, at_places, by_kind
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -163,14 +163,60 @@ _BUDGETS: dict[str, type[Settings]] = {
 }
 
 
+class ExponentialConfig(Settings):
+    """Waits that are multiplied, and something besides."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {plus: 15s}"
+
+    plus: Duration = 0.0
+    """Added to each wait: 15s is Oban's, with an `initial_delay` of 2s."""
+
+
+class PolynomialConfig(Settings):
+    """Waits that grow as a power of the attempts before them."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {power: 4, plus: 15s}"
+
+    power: Annotated[float, number(0)]
+    """The p of (n - 1)^p times the `initial_delay`, which is the wait after the n-th attempt."""
+
+    plus: Duration = 0.0
+    """Added to each wait."""
+
+
+class BackoffConfig(OneOf):
+    """A formula with numbers of its own."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {polynomial: {power: 4, plus: 15s}}"
+
+    exponential: ExponentialConfig | None = None
+    """As the word alone, and `plus` besides."""
+
+    polynomial: PolynomialConfig | None = None
+    """As Sidekiq's waits."""
+
+
+_Growth: TypeAlias = Literal["exponential", "constant", "linear", "fibonacci"]
+
+
+def _growth(value: Any, _handler: Any, info: ValidationInfo) -> Any:
+    """Read a mapping with none of the keys of a formula as a word that is none: it may be another library's."""
+    is_formula = isinstance(value, dict) and value.keys() & BackoffConfig.model_fields.keys()
+    if is_formula or isinstance(value, BackoffConfig):
+        return BackoffConfig.model_validate(value, context=info.context)
+    return TypeAdapter[Any](_Growth).validate_python(value)
+
+
 class RetryConfig(Settings):
     """When to try again after a failed attempt, and when to stop."""
 
     wanted_text: ClassVar[str] = "a mapping such as {max_attempts: 3, initial_delay: 1s}"
 
     _choices: ClassVar[Mapping[str, str]] = {
+        "backoff": "exponential, constant, linear, fibonacci, {polynomial: {power: 4, plus: 15s}}",
         "jitter": "none, full (0 to w, the wait), equal (w/2 to w), decorrelated (initial_delay to jitter_factor times "
-        "the wait before), proportional (w ± jitter_share), additive (w + up to jitter_max), soft (Polly's)"
+        "the wait before), proportional (w ± jitter_share), additive (w + up to jitter_max), by_count "
+        "(w + up to jitter_max times the number of attempts), soft (Polly's)",
     }
 
     max_attempts: PositiveWholeNumber = 3
@@ -187,14 +233,17 @@ class RetryConfig(Settings):
     """Exponential only: how many times the wait before it each wait is."""
 
     max_delay: Duration = 60.0
-    """No wait is longer than this, jitter included; does not apply to a `schedule`."""
+    """No wait is longer than this, jitter included; does not apply to a `schedule`, and to a `polynomial` backoff only
+    where it is given."""
 
     min_delay: Duration = 0.0
     """No wait is shorter than this, jitter included; does not apply to a `schedule`."""
 
-    backoff: Literal["exponential", "constant", "linear", "fibonacci"] = "exponential"
+    backoff: Annotated[_Growth | BackoffConfig, WrapValidator(_growth)] = "exponential"
     """How the waits grow. `exponential`: each is `backoff_multiplier` times the one before. `constant`: all are the
-    `initial_delay`. `linear`: each is `increment` longer. `fibonacci`: 1, 1, 2, 3, 5, … times the `initial_delay`."""
+    `initial_delay`. `linear`: each is `increment` longer. `fibonacci`: 1, 1, 2, 3, 5, … times the `initial_delay`.
+    `{polynomial: {power: 4, plus: 15s}}`: (n - 1)^power times the `initial_delay` after the n-th attempt, and `plus`;
+    `{exponential: {plus: 15s}}`."""
 
     increment: Duration | None = None
     """Linear only: what each wait is longer than the one before. None: the `initial_delay`."""
@@ -203,16 +252,19 @@ class RetryConfig(Settings):
     """The waits one by one, in place of a formula; `max_attempts` then defaults to its length + 1, and the last
     wait repeats when there are more attempts than that."""
 
-    jitter: Literal["none", "full", "equal", "decorrelated", "proportional", "additive", "soft"] = "none"
+    jitter: Literal["none", "full", "equal", "decorrelated", "proportional", "additive", "by_count", "soft"] = "none"
     """How a wait w is drawn. `none`: it is w. `full`: U(0, w). `equal`: U(w/2, w). `decorrelated`: from
     `initial_delay` to `jitter_factor` times the wait before. `proportional`: w · U(1 - x, 1 + x). `additive`:
-    w + U(0, x). `soft`: Polly's, smooth and without peaks."""
+    w + U(0, x). `by_count`: w + U(0, x · n) after the n-th attempt. `soft`: Polly's, smooth and without peaks."""
 
     jitter_share: PositiveShare = 0.2
     """The x of `proportional` jitter: the wait is multiplied by U(1 - x, 1 + x)."""
 
+    jitter_side: Literal["both", "above"] = "both"
+    """Proportional jitter only. `above`: the wait is multiplied by U(1, 1 + x)."""
+
     jitter_max: PositiveDuration = 1.0
-    """The x of `additive` jitter: U(0, x) is added to the wait."""
+    """The x of `additive` and `by_count` jitter: U(0, x), or of the latter U(0, x · n), is added to the wait."""
 
     jitter_factor: Annotated[float, number(1)] = 3.0
     """Decorrelated jitter only: how many times the wait before a wait may be at most."""
@@ -222,8 +274,8 @@ class RetryConfig(Settings):
     the range that is drawn from."""
 
     cap_before_jitter: StrictBool = False
-    """Proportional and additive jitter only: cap the wait and then add jitter, as gRPC does; it may then exceed
-    `max_delay`."""
+    """Proportional, additive and by_count jitter only: cap the wait and then add jitter, as gRPC does; it may then
+    exceed `max_delay`."""
 
     retry_after: Literal["lower_bound", "pushback", "ignore"] = "lower_bound"
     """What a provider's hint means. `lower_bound`: no retry before it. `pushback`, as in gRPC: retry exactly then
@@ -270,18 +322,21 @@ class RetryConfig(Settings):
 
     def _problem(self) -> str | None:
         own_shape = self.jitter in ("decorrelated", "soft")
-        if own_shape and self.schedule is not None:
-            return f"no schedule with jitter: {self.jitter}, which makes its own waits; try full, equal or proportional"
+        if own_shape and (self.schedule is not None or self.growth == "polynomial"):
+            shape = "schedule" if self.schedule is not None else "polynomial backoff"
+            return f"no {shape} with jitter: {self.jitter}, which makes its own waits; try full, equal or proportional"
         if self.jitter == "soft" and (self.backoff, self.backoff_multiplier) != ("exponential", 2.0):
             return "backoff: exponential and backoff_multiplier: 2 with jitter: soft"
-        if self.schedule is None and self.min_delay > self.max_delay:
+        if self.schedule is None and self.min_delay > self.longest_delay:
             return "min_delay of at most max_delay"
         if self.increment is not None and self.backoff != "linear":
             return "increment only with backoff: linear"
         if self.cap_after_draw and self.jitter != "decorrelated":
             return "cap_after_draw only with jitter: decorrelated"
-        if self.cap_before_jitter and self.jitter not in ("proportional", "additive"):
-            return "cap_before_jitter only with jitter: proportional or additive"
+        if self.cap_before_jitter and self.jitter not in ("proportional", "additive", "by_count"):
+            return "cap_before_jitter only with jitter: proportional, additive or by_count"
+        if self.jitter_side != "both" and self.jitter != "proportional":
+            return "jitter_side only with jitter: proportional"
         return None
 
     def with_rule(self, rule: OutcomeRetryConfig) -> RetryConfig:
@@ -295,6 +350,19 @@ class RetryConfig(Settings):
             if (value := getattr(rule, key)) is not None:
                 changes[key] = value
         return self.model_copy(update=changes)
+
+    @property
+    def growth(self) -> str:
+        """How the waits grow, in a word."""
+        if isinstance(self.backoff, str):
+            return self.backoff
+        return "exponential" if self.backoff.polynomial is None else "polynomial"
+
+    @property
+    def longest_delay(self) -> float:
+        """The bound of waits by the formula, in seconds; infinite where `max_delay` does not apply."""
+        is_bounded = self.growth != "polynomial" or "max_delay" in self.model_fields_set
+        return self.max_delay if self.schedule is None and is_bounded else math.inf
 
     def calculate_delay(self, attempt: int) -> float:
         """Return the wait in seconds after the `attempt`-th attempt failed, without jitter.
@@ -313,11 +381,16 @@ class RetryConfig(Settings):
 
 
 def _by_formula(config: RetryConfig, attempt: int) -> float:
-    initial, longest = config.initial_delay, config.max_delay
+    initial, longest = config.initial_delay, config.longest_delay
+    attempt = min(attempt, 2**1000)  # a larger number is no float
     match config.backoff:
+        case BackoffConfig(polynomial=PolynomialConfig() as grows):
+            return min(_times_power(initial, attempt - 1, grows.power) + grows.plus, longest)
+        case BackoffConfig(exponential=ExponentialConfig() as grows):
+            return min(_times_power(initial, config.backoff_multiplier, attempt - 1) + grows.plus, longest)
         case "linear":
             increment = initial if config.increment is None else config.increment
-            return min(initial + increment * min(attempt - 1, 2**1000), longest)  # a larger number is no float
+            return min(initial + increment * (attempt - 1), longest)
         case "fibonacci":
             term, following = 1.0, 1.0
             for _ in range(attempt - 1 if initial else 0):
@@ -325,11 +398,15 @@ def _by_formula(config: RetryConfig, attempt: int) -> float:
                     break
                 term, following = following, term + following
             return min(initial * term, longest)
-        case "exponential" if initial and config.backoff_multiplier > 1:
-            try:
-                # A power of floats: it costs the same for any exponent, and says so when it leaves their range.
-                return min(initial * math.pow(config.backoff_multiplier, attempt - 1), longest)
-            except OverflowError:
-                return longest
+        case "exponential":
+            return min(_times_power(initial, config.backoff_multiplier, attempt - 1), longest)
         case _:
             return min(initial, longest)
+
+
+def _times_power(factor: float, base: float, exponent: float) -> float:
+    try:
+        # A power of floats: it costs the same for any exponent, and says so when it leaves their range.
+        return factor * math.pow(base, exponent) if factor else 0.0
+    except OverflowError:
+        return math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from random import Random
 from statistics import quantiles
@@ -9,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from actors.instants import NS_PER_S
 from actors.policies.retry.backoff import Backoff
-from actors.settings.retry import RetryConfig
+from actors.settings.retry import PolynomialConfig, RetryConfig
 from simulation.results.formatting import duration_text
 
 DRAWS = 4000
@@ -110,17 +111,24 @@ def _soft_reach(config: RetryConfig, retries: int) -> tuple[list[float], list[fl
 
 def policy_text(config: RetryConfig) -> str:
     """Return a policy in a few words: ``exponential ×2 from 1 s to 60 s, full jitter``."""
-    initial, longest = duration_text(config.initial_delay), duration_text(config.max_delay)
+    initial, longest = duration_text(config.initial_delay), f" to {duration_text(config.longest_delay)}"
+    if config.longest_delay == math.inf:
+        longest = " on"
     if config.schedule is not None:
         text = "schedule"
     elif config.jitter in ("decorrelated", "soft"):
-        text = f"from {initial} to {longest}"
+        text = f"from {initial}{longest}"
     elif config.backoff == "constant":
         text = f"constant {initial}"
     else:
-        times = f" ×{config.backoff_multiplier:g}" if config.backoff == "exponential" else ""
-        text = f"{config.backoff}{times} from {initial} to {longest}"
+        grows = None if isinstance(config.backoff, str) else config.backoff.polynomial or config.backoff.exponential
+        times = f" ×{config.backoff_multiplier:g}" if config.growth == "exponential" else ""
+        if isinstance(grows, PolynomialConfig):
+            times = f" of power {grows.power:g}"
+        plus = f", plus {duration_text(grows.plus)}" if grows is not None and grows.plus else ""
+        text = f"{config.growth}{times} from {initial}{longest}{plus}"
     if config.jitter == "none":
         return f"{text}, no jitter"
-    share = f" ±{config.jitter_share * 100:g}%" if config.jitter == "proportional" else ""
-    return f"{text}, {config.jitter}{share} jitter"
+    side = "±" if config.jitter_side == "both" else "+"
+    share = f" {side}{config.jitter_share * 100:g}%" if config.jitter == "proportional" else ""
+    return f"{text}, {config.jitter.replace('_', ' ')}{share} jitter"

@@ -166,7 +166,7 @@ def _has_effect(turn: Turn, config: Any) -> bool:
         return breaker.window is None
     if turn.key in ("retry.initial_delay", "retry.backoff_multiplier", "retry.max_delay"):
         return config.retry.schedule is None and (
-            turn.key != "retry.backoff_multiplier" or config.retry.backoff == "exponential"
+            turn.key != "retry.backoff_multiplier" or config.retry.growth == "exponential"
         )
     return True
 

@@ -167,7 +167,8 @@ def test_problems_of_all_settings_and_metrics_in_plain_words(scenario):
     assert refused.value.problems == [
         "--vary channels.email.retry.jitter: wanted one of none, full (0 to w, the wait), equal (w/2 to w), "
         "decorrelated (initial_delay to jitter_factor times the wait before), proportional (w ± jitter_share), "
-        "additive (w + up to jitter_max), soft (Polly's), got 'ful'",
+        "additive (w + up to jitter_max), by_count (w + up to jitter_max times the number of attempts), "
+        "soft (Polly's), got 'ful'",
         f"--vary {ATTEMPTS}: wanted a whole number of at least 1, got 'many'",
     ]
     with pytest.raises(ConfigurationError) as refused:

@@ -5,11 +5,11 @@ single sender. `full` spreads a herd the most and loads the provider the least; 
 for a provider that must be left alone for a while; `decorrelated` grows with its own last draw and knows no attempt
 number; `soft` is the like of it without peaks at the attempts' boundaries; `proportional` blurs a schedule that people
 agreed on without changing its shape; `additive` spreads short waits by far more than their length and long ones
-hardly at all, so take it only where the first retries are what matters.
+hardly at all, so take it only where the first retries are what matters; `by_count` spreads the later ones more.
 
 The first four are after Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015; `soft` is
 Grant Dickinson's formula for Polly (DecorrelatedJitterBackoffV2, 2019); `proportional` is that of gRPC (proposal A6)
-and `additive` the truncated exponential backoff of Google Cloud's documents and tenacity.
+and `additive` the truncated exponential backoff of Google Cloud's documents and tenacity; `by_count` is Sidekiq's.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Backoff:
         self._config = config
         self._draw = random.random
         self._initial_ns = wait_ns(config.initial_delay)
-        self._longest_ns = LONGEST_WAIT_NS if config.schedule is not None else wait_ns(config.max_delay)
+        self._longest_ns = wait_ns(config.longest_delay)
         self._shortest_ns = 0 if config.schedule is not None else wait_ns(config.min_delay)
         self._table: dict[int, int] = {}
         """By attempt, those waits without jitter that were asked for."""
@@ -68,6 +68,7 @@ class Backoff:
             "decorrelated": self._decorrelated,
             "proportional": self._proportional,
             "additive": self._additive,
+            "by_count": self._by_count,
             "soft": None,
         }[config.jitter]
 
@@ -108,33 +109,37 @@ class Backoff:
                 self._table[attempt] = base_ns
         if self._jitter is None:
             return base_ns
-        return self._jitter(base_ns, previous_ns)
+        return self._jitter(base_ns, previous_ns, attempt)
 
     # Every draw ends in a comparison of whole numbers, so that no rounding of a float lifts a wait above its bound.
     # U(a, b) is cut off and not rounded, so that b itself is drawn as little as `random()` draws 1.
 
-    def _full(self, base_ns: int, _previous_ns: int | None) -> int:
+    def _full(self, base_ns: int, _previous_ns: int | None, _attempt: int) -> int:
         # A minimum bounds the range, as in tenacity: cutting the draw would send all short waits off together.
         low = min(self._shortest_ns, base_ns)
         return min(base_ns, low + int((base_ns - low) * self._draw()))
 
-    def _equal(self, base_ns: int, _previous_ns: int | None) -> int:
+    def _equal(self, base_ns: int, _previous_ns: int | None, _attempt: int) -> int:
         half = base_ns / 2
         return max(self._shortest_ns, min(base_ns, int(half + half * self._draw())))
 
-    def _proportional(self, base_ns: int, _previous_ns: int | None) -> int:
+    def _proportional(self, base_ns: int, _previous_ns: int | None, _attempt: int) -> int:
         share = self._config.jitter_share
-        jittered = round(base_ns * (1 - share + 2 * share * self._draw()))
+        least, width = (1 - share, 2 * share) if self._config.jitter_side == "both" else (1, share)
+        jittered = round(base_ns * (least + width * self._draw()))
         return max(self._shortest_ns, min(self._longest_ns_with(jittered), jittered))
 
-    def _additive(self, base_ns: int, _previous_ns: int | None) -> int:
-        jittered = base_ns + int(wait_ns(self._config.jitter_max) * self._draw())
+    def _additive(self, base_ns: int, _previous_ns: int | None, _attempt: int) -> int:
+        return self._by_count(base_ns, None, 1)
+
+    def _by_count(self, base_ns: int, _previous_ns: int | None, attempt: int) -> int:
+        jittered = base_ns + int(wait_ns(self._config.jitter_max * min(attempt, 2**1000)) * self._draw())
         return min(self._longest_ns_with(jittered), jittered)
 
     def _longest_ns_with(self, jittered: int) -> int:
         return min(jittered, LONGEST_WAIT_NS) if self._config.cap_before_jitter else self._longest_ns
 
-    def _decorrelated(self, _base_ns: int, previous_ns: int | None) -> int:
+    def _decorrelated(self, _base_ns: int, previous_ns: int | None, _attempt: int) -> int:
         longest = self._longest_ns
         low = max(self._initial_ns, self._shortest_ns)
         high = int(min(_OUT_OF_REACH, self._factor * (low if previous_ns is None else previous_ns)))

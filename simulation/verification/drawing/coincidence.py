@@ -30,7 +30,7 @@ come."""
 _NOT_IN_STEP: Mapping[str, Any] = {"jitter": "none", "retry_after_jitter": 0.0, "retry_after_excess": "0s"}
 """What keeps times apart, and what it is where it does not."""
 
-_ONLY_WITH_JITTER = frozenset({"cap_before_jitter", "cap_after_draw"})
+_ONLY_WITH_JITTER = frozenset({"cap_before_jitter", "cap_after_draw", "jitter_side"})
 
 _FACTORS = frozenset({"latency_factor", "speed", "backoff_multiplier", "multiplier"})
 """Keys of numbers by which times are multiplied or divided."""

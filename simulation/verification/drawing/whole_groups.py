@@ -72,8 +72,14 @@ def _retry(random: Random) -> RetryConfig:
     if not own_shape and random.random() < 0.3:
         written["schedule"] = [log_uniform(random, 0.05, 10.0) for _ in range(random.randint(1, 4))]
     elif jitter != "soft":
-        backoff = random.choice(get_args(RetryConfig.model_fields["backoff"].annotation))
+        plus = {"plus": log_uniform(random, 0.05, 3.0)}
+        shapes: list[Data] = [{"exponential": plus}]
+        if jitter != "decorrelated":
+            shapes.append({"polynomial": {"power": random.choice([0.5, 1.0, 2.0, 4.0]), **plus}})
+        backoff = random.choice(["exponential", "constant", "linear", "fibonacci", *shapes])
         written |= {"backoff": backoff, "backoff_multiplier": random.choice([1.0, 1.5, 2.0, 3.0])}
+        if backoff in shapes and random.random() < 0.5 and written["initial_delay"] <= 1.0:
+            del written["max_delay"]
         if backoff == "linear":
             written["increment"] = random.choice([None, 0.0, log_uniform(random, 0.05, 3.0)])
     if random.random() < 0.5:
@@ -82,8 +88,10 @@ def _retry(random: Random) -> RetryConfig:
     written["jitter_factor"] = random.choice([1.0, 1.5, 2.5, 3.0])
     if jitter == "decorrelated":
         written["cap_after_draw"] = random.random() < 0.5
-    elif jitter in ("proportional", "additive"):
+    elif jitter in ("proportional", "additive", "by_count"):
         written["cap_before_jitter"] = random.random() < 0.5
+    if jitter == "proportional":
+        written["jitter_side"] = random.choice(["both", "above"])
     written["retry_after"] = random.choice(get_args(RetryConfig.model_fields["retry_after"].annotation))
     written["retry_after_jitter"] = random.choice([0.0, 0.0, 0.5, 1.0])
     written["retry_after_excess"] = random.choice([None, 0.0, 86_400.0, log_uniform(random, 0.1, 5.0)])

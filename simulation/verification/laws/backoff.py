@@ -8,7 +8,7 @@ from actors.formatting import seconds_text
 from actors.instants import NS_PER_S, wait_ns
 from actors.messages import NotificationFailed, NotificationRedriven
 from actors.outcomes import ChannelFault, Transient
-from actors.settings.channel import RetryConfig
+from actors.settings.retry import BackoffConfig, PolynomialConfig, RetryConfig
 from simulation.verification.laws.attempts import attempts_of
 from simulation.verification.laws.base import Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import Lifecycle
@@ -122,7 +122,7 @@ def bounds_ns(config: RetryConfig, number: int, before_ns: int | None) -> tuple[
     """
     base = _base(config, number) * NS_PER_S
     has_schedule = config.schedule is not None
-    longest = math.inf if has_schedule else config.max_delay * NS_PER_S
+    longest = math.inf if has_schedule or _is_unbounded(config) else config.max_delay * NS_PER_S
     shortest = 0.0 if has_schedule else config.min_delay * NS_PER_S
     capped = math.inf if config.cap_before_jitter else longest
     match config.jitter:
@@ -133,10 +133,11 @@ def bounds_ns(config: RetryConfig, number: int, before_ns: int | None) -> tuple[
         case "equal":
             return max(shortest, base / 2), max(shortest, base)
         case "proportional":
-            share = config.jitter_share
-            return max(shortest, min(capped, base * (1 - share))), max(shortest, min(capped, base * (1 + share)))
-        case "additive":
-            return min(capped, base), min(capped, base + config.jitter_max * NS_PER_S)
+            share, below = config.jitter_share, 0.0 if config.jitter_side == "above" else config.jitter_share
+            return max(shortest, min(capped, base * (1 - below))), max(shortest, min(capped, base * (1 + share)))
+        case "additive" | "by_count":
+            times = number if config.jitter == "by_count" else 1
+            return min(capped, base), min(capped, base + times * config.jitter_max * NS_PER_S)
         case "decorrelated":
             low = max(config.initial_delay * NS_PER_S, shortest)
             return min(longest, low), min(longest, max(low, config.jitter_factor * (before_ns or low)))
@@ -144,12 +145,21 @@ def bounds_ns(config: RetryConfig, number: int, before_ns: int | None) -> tuple[
             return shortest, longest
 
 
+def _is_unbounded(config: RetryConfig) -> bool:
+    """Tell whether waits are polynomial and no one has said how long they may be."""
+    polynomial = isinstance(config.backoff, BackoffConfig) and config.backoff.polynomial is not None
+    return polynomial and "max_delay" not in config.model_fields_set
+
+
 def _base(config: RetryConfig, number: int) -> float:
     """Return the wait in seconds without jitter."""
     if config.schedule is not None:
         return config.schedule[min(number, len(config.schedule)) - 1]
     initial = config.initial_delay
+    plus = 0.0
     match config.backoff:
+        case BackoffConfig(polynomial=PolynomialConfig(power=power, plus=plus)):
+            wait = initial * math.pow(number - 1, power)
         case "constant":
             wait = initial
         case "linear":
@@ -159,7 +169,10 @@ def _base(config: RetryConfig, number: int) -> float:
             for _ in range(number - 1):
                 one, two = two, one + two
             wait = initial * one
-        case _:
+        case grown:
+            if isinstance(grown, BackoffConfig) and grown.exponential is not None:
+                plus = grown.exponential.plus
             exponent = (number - 1) * math.log2(config.backoff_multiplier)
             wait = math.inf if exponent > 1000 and initial else initial * config.backoff_multiplier ** (number - 1)
-    return max(config.min_delay, min(wait, config.max_delay))
+    longest = math.inf if _is_unbounded(config) else config.max_delay
+    return max(config.min_delay, min(wait + plus, longest))

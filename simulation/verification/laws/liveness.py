@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.formatting import seconds_text
-from actors.instants import NEVER_NS, ns, wait_ns
+from actors.instants import NEVER_NS, NS_PER_S, ns, wait_ns
 from actors.kernel.node import names_at_nodes
 from actors.messages import (
     ActorFailed,
@@ -20,9 +20,11 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.policies.quiet_hours import QuietHours
-from actors.settings.channel import ChannelConfig, RetryConfig
+from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import share_above
 from actors.settings.faults import FaultConfig
+from actors.settings.retry import BackoffConfig, RetryConfig
+from simulation.verification.laws.backoff import bounds_ns
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, breaker_of, observes
 from simulation.verification.laws.steps import most_attempts
 
@@ -226,10 +228,14 @@ def longest_backoff(retry: RetryConfig, hint: float = 0.0) -> float:
     rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
     longest = max(hint, 0.0)
     for config in [retry, *(retry.with_rule(rule) for rule in rules)]:
-        wait = config.max_delay if config.schedule is None else max(config.schedule)
+        wait = max(config.schedule or (config.max_delay,))
+        if config.schedule is None and isinstance(config.backoff, BackoffConfig) and config.backoff.polynomial:
+            wait = bounds_ns(config, config.max_attempts, None)[1] / NS_PER_S  # no bound but that of the last wait
         if config.jitter == "proportional":
             wait *= 1.0 + config.jitter_share
         elif config.jitter == "additive":
             wait += config.jitter_max
+        elif config.jitter == "by_count":
+            wait += config.jitter_max * config.max_attempts
         longest = max(longest, wait)
     return longest * (1.0 + retry.retry_after_jitter)

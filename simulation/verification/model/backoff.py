@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from actors.messages import NotificationFailed
 from actors.outcomes import Ambiguous, ChannelFault, Transient
-from actors.settings.retry import OutcomeRetryConfig, RetryConfig
+from actors.settings.retry import BackoffConfig, ExponentialConfig, OutcomeRetryConfig, RetryConfig
 from simulation.verification.model.instants import LONGEST_WAIT_NS, NS_PER_S, wait_ns
 from simulation.verification.model.randomness import Stream
 
@@ -17,24 +17,37 @@ def delay_s(config: RetryConfig, attempt: int) -> float:
     """Return the wait in seconds after the `attempt`-th attempt failed, without jitter.
 
     "min(initial·multiplier^(n-1), max) after the n-th attempt failed; it saturates for any n, never overflows." Other
-    kinds: constant, linear, fibonacci, a schedule, whose last wait repeats and to which no minimum or maximum applies.
+    kinds: constant, linear, fibonacci, a schedule, whose last wait repeats and to which no minimum or maximum applies;
+    "`initial_delay`·(n-1)^power + plus (23); with `polynomial`, `max_delay` applies only where given".
     """
     initial = grown = config.initial_delay
+    word = shape = config.backoff
+    plus = 0.0
+    if isinstance(shape, BackoffConfig):
+        word, plus = "exponential", (shape.polynomial or shape.exponential or ExponentialConfig()).plus
     if config.schedule is not None:
         return config.schedule[min(attempt, len(config.schedule)) - 1]
-    if config.backoff == "linear":
+    if word == "linear":
         grown = initial + (initial if config.increment is None else config.increment) * (attempt - 1)
-    elif config.backoff == "fibonacci" and initial:
+    elif word == "fibonacci" and initial:
         term, following = 1.0, 1.0
         for _ in range(attempt - 1):
             term, following = following, term + following
         grown = initial * term
-    elif config.backoff == "exponential" and initial:
+    elif word == "exponential" and initial:
         try:
-            grown = initial * math.pow(config.backoff_multiplier, attempt - 1)
+            if isinstance(shape, BackoffConfig) and shape.polynomial is not None:
+                grown = initial * math.pow(attempt - 1, shape.polynomial.power)
+            else:
+                grown = initial * math.pow(config.backoff_multiplier, attempt - 1)
         except OverflowError:
             grown = math.inf
-    return max(config.min_delay, min(config.max_delay, grown))
+    return max(config.min_delay, min(_longest_s(config), grown + plus))
+
+
+def _longest_s(config: RetryConfig) -> float:
+    is_polynomial = isinstance(config.backoff, BackoffConfig) and config.backoff.polynomial is not None
+    return math.inf if is_polynomial and "max_delay" not in config.model_fields_set else config.max_delay
 
 
 def jittered(config: RetryConfig, attempt: int, memory_ns: int | None, stream: Stream) -> tuple[int, int]:
@@ -45,7 +58,7 @@ def jittered(config: RetryConfig, attempt: int, memory_ns: int | None, stream: S
     """
     scheduled = config.schedule is not None
     shortest = 0 if scheduled else wait_ns(config.min_delay)
-    longest = LONGEST_WAIT_NS if scheduled else wait_ns(config.max_delay)
+    longest = LONGEST_WAIT_NS if scheduled else wait_ns(_longest_s(config))
     plain = wait_ns(delay_s(config, attempt))
     if config.jitter == "none":
         return plain, plain
@@ -59,9 +72,12 @@ def jittered(config: RetryConfig, attempt: int, memory_ns: int | None, stream: S
             wait = max(shortest, min(plain, int(plain / 2 + plain / 2 * u)))
         case "proportional":
             x = config.jitter_share
-            wait = max(shortest, min(cap, round(plain * (1 - x + 2 * x * u))))
+            factor = 1 + x * u if config.jitter_side == "above" else 1 - x + 2 * x * u
+            wait = max(shortest, min(cap, round(plain * factor)))
         case "additive":
             wait = min(cap, plain + int(wait_ns(config.jitter_max) * u))
+        case "by_count":
+            wait = min(cap, plain + int(wait_ns(config.jitter_max * attempt) * u))
         case "decorrelated":
             # "Draws U(initial_delay, min(max_delay, 3 · previous)); capping after the draw, as AWS does, is a setting."
             low = max(wait_ns(config.initial_delay), shortest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from random import Random
 from typing import get_args
@@ -34,11 +35,17 @@ def test_what_is_drawn_is_a_file_that_can_be_read(drawn):
         assert parse(write(each)) == each
 
 
-@pytest.mark.parametrize("key", ["jitter", "backoff", "retry_after", "cap_after_draw", "cap_before_jitter"])
+@pytest.mark.parametrize("key", ["jitter", "retry_after", "cap_after_draw", "cap_before_jitter"])
 def test_retries_are_drawn_in_each_way(configs, key):
     annotation = RetryConfig.model_fields[key].annotation
     wanted = set(get_args(annotation)) if get_args(annotation) else {True, False}
     assert {getattr(config.retry, key) for config in configs} >= wanted
+
+
+def test_waits_grow_in_each_way(configs):
+    words = {"exponential", "constant", "linear", "fibonacci", "polynomial"}
+    assert {config.retry.growth for config in configs} == words
+    assert {math.inf} < {config.retry.longest_delay for config in configs if config.retry.schedule is None}
 
 
 def test_hints_are_heeded_as_they_are_and_in_part_and_budgets_are_of_each_kind(configs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pytest
 from effort import examples
@@ -132,7 +132,7 @@ def outcome_rules(*, schedules: bool) -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def retry_configs(draw: st.DrawFn) -> RetryConfig:
-    jitter = draw(st.sampled_from(["none", "full", "equal", "proportional", "additive", "decorrelated", "soft"]))
+    jitter = draw(st.sampled_from(get_args(RetryConfig.model_fields["jitter"].annotation)))
     rules = outcome_rules(schedules=jitter not in ("decorrelated", "soft"))
     chosen = {
         "jitter": jitter,
@@ -160,10 +160,17 @@ def retry_configs(draw: st.DrawFn) -> RetryConfig:
     chosen["min_delay"] = min(chosen.get("min_delay", 0.0), chosen.get("max_delay", 60.0))
     if jitter == "decorrelated":
         chosen["cap_after_draw"] = draw(st.booleans())
-    elif jitter in ("proportional", "additive"):
+    elif jitter in ("proportional", "additive", "by_count"):
         chosen["cap_before_jitter"] = draw(st.booleans())
+    if jitter == "proportional":
+        chosen["jitter_side"] = draw(st.sampled_from(["both", "above"]))
     if jitter != "soft":
-        chosen["backoff"] = draw(st.sampled_from(["exponential", "fibonacci", "linear", "constant"]))
+        plus = st.fixed_dictionaries({"plus": DURATIONS_FROM_0})
+        power = st.fixed_dictionaries({"power": st.sampled_from([0, 0.5, 1, 4]), "plus": DURATIONS_FROM_0})
+        shapes = [st.builds(lambda of: {"exponential": of}, plus)]
+        shapes += [st.builds(lambda of: {"polynomial": of}, power)] * (jitter != "decorrelated")
+        words = st.sampled_from(["exponential", "fibonacci", "linear", "constant"])
+        chosen["backoff"] = draw(st.one_of(words, *shapes))
         chosen["backoff_multiplier"] = draw(FACTORS)
         if chosen["backoff"] == "linear" and draw(st.booleans()):
             chosen["increment"] = draw(DURATIONS_FROM_0)
