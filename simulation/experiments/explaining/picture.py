@@ -64,7 +64,8 @@ def _draw(ax: Axes, name: str, channel: ChannelExplained) -> None:
     ax.set_ylabel("attempt")
     ax.set_xlabel("time since the first attempt, and since the beginning of the outage")
     title = drawable(f"{name}, {channel.channel}: {_finding(channel)}")
-    ax.set_title(cut(title, WIDTH - 0.9, 10, "bold"), pad=30)
+    slower = any(each.rate < channel.load for each in channel.under_load)  # its label has a third line
+    ax.set_title(cut(title, WIDTH - 0.9, 10, "bold"), pad=40 if slower else 30)
     handles: list[Artist] = [
         Line2D([], [], color=BLUE, marker="o", linestyle="", markersize=5, label="attempt; half of all calls by then")
     ]
