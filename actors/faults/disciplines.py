@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Generic, TypeVar
@@ -66,9 +66,16 @@ class CriticalFirst(Station[T]):
     A queue with non-preemptive priority (Cobham 1954). Servers that are taken away finish what they are at.
     """
 
-    def __init__(self, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
+    def __init__(
+        self,
+        steps: Sequence[tuple[int, int]],
+        speed: Speed | None = None,
+        when_begun: Callable[[T, int], None] | None = None,
+    ) -> None:
+        """Make an empty station; `when_begun` is called with each job as its service begins, and the instant."""
         super().__init__(steps, speed)
         self._speed = speed
+        self._when_begun = when_begun
         self._serving: list[tuple[int, int, T]] = []
         """A heap: when each ends, and the order in which they were let in."""
         self._critical: deque[tuple[int, T]] = deque()
@@ -97,6 +104,8 @@ class CriticalFirst(Station[T]):
             work_ns, who = line.popleft()
             end_ns = now_ns + work_ns if self._speed is None else self._speed.end_ns(now_ns, work_ns)
             heappush(self._serving, (end_ns, self._number(), who))
+            if self._when_begun is not None:
+                self._when_begun(who, now_ns)
 
     @property
     def next_ns(self) -> int:

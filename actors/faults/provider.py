@@ -19,7 +19,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.outcomes import Outcome
 from actors.settings.base import validated
-from actors.settings.channel import Discipline, ProviderConfig, UpstreamConfig
+from actors.settings.channel import Discipline, ProviderConfig, QueueConfig, UpstreamConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.settings.script import ScriptedAnswer
@@ -51,6 +51,7 @@ class SimulatedProvider(Provider):
         *,
         capacity: int | None = None,
         discipline: Discipline = "fifo",
+        queue: QueueConfig | Mapping[str, Any] | None = None,
         connections: int | None = None,
         per_in_flight: float = 0.0,
         upstream: UpstreamConfig | Mapping[str, Any] | None = None,
@@ -70,6 +71,7 @@ class SimulatedProvider(Provider):
             latency: seconds, or a distribution of durations. With a capacity: how long it works on each.
             capacity: how many attempts it works on at once, at least 1; the others queue. No bound when None.
             discipline: which is next, or how they share, where there are more than that.
+            queue: how many may wait, where there is a capacity, and what becomes of the others; no bound when None.
             connections: how many attempts there are at once at most, at least 1; a channel holds the others back. No
                 bound when None.
             per_in_flight: seconds that an attempt takes longer for each other one that is under way when it starts.
@@ -91,6 +93,7 @@ class SimulatedProvider(Provider):
             "latency": latency,
             "capacity": capacity,
             "discipline": discipline,
+            "queue": queue,
             "connections": connections,
             "latency_by_load": {"per_in_flight": per_in_flight} if per_in_flight else None,
             "upstream": upstream,
@@ -130,6 +133,7 @@ class SimulatedProvider(Provider):
             latency=config.latency,
             capacity=config.capacity,
             discipline=config.discipline,
+            queue=config.queue,
             connections=config.connections,
             per_in_flight=0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight,
             upstream=config.upstream,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from typing import Protocol
 
 import msgspec
 
@@ -77,6 +78,20 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def under_way(self) -> int:
         return self.in_service + self.queued
+
+
+class QueueObserver(Protocol):
+    """Learns who waits at one provider. `now_ns` never goes back from one call to the next."""
+
+    def turned_away(self, now_ns: int) -> None:
+        """Take note of an attempt that comes when as many wait as may."""
+
+    def waits(self, now_ns: int) -> None:
+        """Take note of an attempt that begins to wait."""
+
+    def begins(self, came_ns: int, begins_ns: int) -> None:
+        """Take note of when the work begins on an attempt that waits since `came_ns`: now, or later where that is
+        known beforehand. In the order of these instants."""
 
 
 class LoadMeter:

@@ -22,10 +22,11 @@ below it is as if there had been none of them. Then in this order:
 
 With a `capacity` (the provider's own or a fault's) an attempt that comes to step 5 and is not refused there is worked
 on for its latency, however it ends, or waits until so many others are done with: first come, first served, unless the
-provider's `discipline` says otherwise. The answer comes when the work is done. A `speed` slows what is under way and
-queued: it is of the provider, where a latency is of those who come. That the sender has stopped waiting does not cancel
-it: late work costs as much as any other, which is how retries can keep a provider overloaded long after its trigger has
-ended (Bronson et al., HotOS 2021).
+provider's `discipline` says otherwise. Where as many wait as its `queue` has room for, the attempt is refused at once,
+or dropped: steps 6 and 7 do not look at it. The answer comes when the work is done. A `speed` slows what is under way
+and queued: it is of the provider, where a latency is of those who come. That the sender has stopped waiting does not
+cancel it: late work costs as much as any other, which is how retries can keep a provider overloaded long after its
+trigger has ended (Bronson et al., HotOS 2021).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from actors.faults.conditions import (
     capacity_steps,
     speed_steps,
 )
-from actors.faults.queue import Load, LoadMeter, ServiceQueue
+from actors.faults.queue import Load, LoadMeter, QueueObserver, ServiceQueue
 from actors.faults.speed import Speed
 from actors.faults.station import RunningStation
 from actors.instants import ns
@@ -83,6 +84,7 @@ _ANSWER = Outcome | None
 
 SENT = Sent()
 OUTAGE = Transient(reason="provider outage")
+QUEUE_FULL = Transient(reason="queue full")
 
 
 class Fate(msgspec.Struct, frozen=True, gc=False):
@@ -160,7 +162,9 @@ class FaultRules:
         elif steps:
             self._station = RunningStation(config.discipline, steps, speed)
         self._per_in_flight = 0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight
-        needs_load = bool(rules or self._per_in_flight)
+        self._bound = config.queue
+        self._queue_observer: QueueObserver | None = None
+        needs_load = bool(rules or self._per_in_flight or self._bound)
         self._meter = LoadMeter() if needs_load and self._station is None else None
         meter = self._meter or self._station  # a station knows its own load
         self._load = meter.load if needs_load and meter is not None else None
@@ -168,6 +172,17 @@ class FaultRules:
     def watch_late(self, after_ns: int, report: Callable[[Attempt, int], None]) -> None:
         """Report from now on each delivered attempt that takes longer than so many nanoseconds."""
         self.late_after_ns, self.report_late = after_ns, report
+
+    @property
+    def has_bound(self) -> bool:
+        """Whether no more than so many may wait."""
+        return self._bound is not None
+
+    def watch_queue(self, observer: QueueObserver) -> None:
+        """Tell an observer from now on who waits for the capacity; only with a bound of these."""
+        self._queue_observer = observer
+        if self._station is not None:
+            self._station.watch(observer)
 
     @property
     def foresees(self) -> bool:
@@ -208,10 +223,15 @@ class FaultRules:
         if refusal is not None:
             return Fate(refusal, latency_ns, False, conditions.latency_factor)
         outcome = None if load is None else self._ruled(attempt, now_ns, load)
+        if isinstance(outcome, Transient) and outcome.throttled:
+            return Fate(outcome, latency_ns, False, conditions.latency_factor)
+        if self._bound is not None and load is not None and load.queued >= self._bound.limit:
+            if self._queue_observer is not None:
+                self._queue_observer.turned_away(now_ns)
+            answer = QUEUE_FULL if self._bound.when_full == "refuse" else None
+            return Fate(answer, 0, False, conditions.latency_factor)
         if outcome is None:
             outcome = _fate(conditions, now_ns, drawn)
-        elif isinstance(outcome, Transient) and outcome.throttled:
-            return Fate(outcome, latency_ns, False, conditions.latency_factor)
         if self._station is not None:
             return self._work_at(
                 self._station, conditions, now_ns, latency_ns, outcome, attempt.command.priority is Priority.CRITICAL
@@ -247,6 +267,9 @@ class FaultRules:
         start_ns, end_ns = now_ns, now_ns + latency_ns
         if self._queue is not None:
             start_ns, end_ns = self._queue.join(now_ns, latency_ns)
+            if self._queue_observer is not None and start_ns > now_ns:
+                self._queue_observer.waits(now_ns)
+                self._queue_observer.begins(now_ns, start_ns)
         if end_ns >= NEVER_NS:  # it is frozen to the end of the run
             outcome = None
         delivers = end_ns < NEVER_NS and (outcome is None or type(outcome) is Sent)

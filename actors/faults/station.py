@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from actors.errors import ActorSystemError
 from actors.faults.conditions import NEVER_NS
 from actors.faults.disciplines import CriticalFirst, ProcessorSharing, Station
-from actors.faults.queue import Load
+from actors.faults.queue import Load, QueueObserver
 from actors.faults.speed import Speed
 from actors.kernel.effects import Cancellable, Promise
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Job(NamedTuple):
+    came_ns: int
     promise: Promise
     result: Any
     delivers: bool
@@ -52,13 +53,21 @@ class RunningStation(Clocked):
     def __init__(self, discipline: Discipline, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
         """Make an empty station, of any discipline but ``fifo``, which needs no clock."""
         super().__init__(f"the discipline {discipline}")
-        kind = CriticalFirst if discipline == "critical_first" else ProcessorSharing
-        self._station: Station[_Job] = kind(steps, speed)
+        self._station: Station[_Job] = (
+            CriticalFirst(steps, speed, self._begun)
+            if discipline == "critical_first"
+            else ProcessorSharing(steps, speed)
+        )
+        self._observer: QueueObserver | None = None
         self._timer: Cancellable | None = None
         self._timer_ns = NEVER_NS
         self._over: list[_Job] = []
         """Those that have ended at the instant of the timer, which has not fired yet."""
         self._delivered = 0
+
+    def watch(self, observer: QueueObserver) -> None:
+        """Tell an observer from now on who waits."""
+        self._observer = observer
 
     def work(self, now_ns: int, work_ns: int, result: Any, *, critical: bool, delivers: bool) -> Promise:
         """Take in an attempt with so much work, and return the promise that is kept with its result when it is done.
@@ -67,8 +76,11 @@ class RunningStation(Clocked):
             ActorSystemError: there is no clock that it could go by.
         """
         _ = self.system  # which raises where there is none
-        job = _Job(Promise(), result, delivers)
+        job = _Job(now_ns, Promise(), result, delivers)
+        waiting = self._station.queued  # as of now, where there is an observer: with a bound its load was just asked
         self._note(self._station.join(now_ns, work_ns, job, critical=critical))
+        if self._observer is not None and self._station.queued > waiting:
+            self._observer.waits(now_ns)
         self._plan()
         return job.promise
 
@@ -77,6 +89,10 @@ class RunningStation(Clocked):
         self._note(self._station.advance(now_ns))
         station = self._station
         return Load(in_service=station.in_service, queued=station.queued, delivered=self._delivered)
+
+    def _begun(self, job: _Job, now_ns: int) -> None:
+        if self._observer is not None and now_ns > job.came_ns:
+            self._observer.begins(job.came_ns, now_ns)
 
     def _note(self, ended: list[_Job]) -> None:
         self._over += ended

@@ -66,6 +66,19 @@ class LatencyByLoadConfig(Settings):
     and longer where r · per_in_flight is 1 or more."""
 
 
+class QueueConfig(Settings):
+    """The bound of what waits at a provider with a capacity. Without one all of it waits, for as long as it takes."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {limit: 256, when_full: refuse}"
+
+    limit: PositiveWholeNumber
+    """How many wait at most, beside those that the provider works on."""
+
+    when_full: Literal["refuse", "drop"] = "refuse"
+    """What becomes of an attempt that comes when so many wait. `refuse`: it fails at once, transiently, with the reason
+    `queue full`. `drop`: no answer ever comes."""
+
+
 class UpstreamConfig(Settings):
     """What a provider asks behind its API for each attempt, such as a carrier, and how it retries there."""
 
@@ -99,6 +112,10 @@ class ProviderConfig(Settings):
     capacity: PositiveWholeNumber | None = None
     """How many it works on at once; the rest queue. None: no bound."""
 
+    queue: QueueConfig | None = None
+    """How many may wait for its capacity, and that of a fault. With it the summary counts those that wait, and those
+    that are worked on though their sender has stopped waiting. None: no bound, and neither is counted."""
+
     connections: PositiveWholeNumber | None = None
     """How many connections to it there are at most; stands for a transport's: it is the `max_in_flight` of a channel
     that is given none, or more. What waits for one is no attempt and no failure. None: no bound."""
@@ -130,6 +147,9 @@ class ProviderConfig(Settings):
         if self.discipline != "fifo" and self.capacity is None:
             what = f"a capacity with the discipline {self.discipline}, without which it works on all at once"
             raise wanted(what, "none")
+        if self.queue is not None and (self.capacity is None or self.discipline == "processor_sharing"):
+            why = "none" if self.capacity is None else "processor_sharing, under which none waits"
+            raise wanted("queue only with a capacity, and the discipline fifo or critical_first", why)
         return self
 
 

@@ -61,6 +61,7 @@ def _facts(result: Result) -> Iterator[str]:
     yield from _worst_parties(result)
     yield from _other_ways(result)
     yield from _copies(result)
+    yield from _queues(result)
     yield from _backlogs(result)
     yield from _herd(result)
     yield from _served(result)
@@ -198,6 +199,22 @@ def _copies(result: Result) -> Iterator[str]:
     for channel, figures in result.summary["channels"].items():
         if copies := figures["hedges"]:
             yield f"{channel}: {copies:,} of {figures['requests']:,} requests to the provider were hedged copies"
+
+
+def _queues(result: Result) -> Iterator[str]:
+    """Yield of the providers whose queue has a bound what they did for nothing, or turned away."""
+    for channel, figures in result.summary["channels"].items():
+        whole = {"": figures} if "queue" in figures and "providers" not in figures else {}
+        parts = {f" {name}": each for name, each in figures.get("providers", {}).items() if "queue" in each}
+        for name, each in (whole | parts).items():
+            queue, requests = each["queue"], each.get("requests", each["attempts"])
+            if queue["abandoned"] + queue["turned_away"] <= FAILURES_WORTH_SAYING * requests:
+                continue
+            yield (
+                f"{channel}: at most {queue['peak']:,} waited at the provider{name}; of {requests:,} requests "
+                f"{queue['abandoned']:,} were begun when their sender had stopped waiting, and "
+                f"{queue['turned_away']:,} found the queue full"
+            )
 
 
 def _backlogs(result: Result) -> Iterator[str]:

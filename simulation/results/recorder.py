@@ -37,6 +37,7 @@ from simulation.results.history import History
 from simulation.results.interruptions import Interruptions, Request
 from simulation.results.ledger import WHOLE, Group, Ledger, Refused
 from simulation.results.peaks import Peaks
+from simulation.results.provider_queues import ProviderQueues
 from simulation.results.series import SeriesCounter
 from simulation.results.windows import WindowMetrics
 
@@ -64,6 +65,7 @@ class Recorder:
         shares_breakers: bool = False,
         is_in_order: bool = True,
         defaults: DefaultsAtWork | None = None,
+        queues: ProviderQueues | None = None,
     ) -> None:
         """Make a recorder; `providers` are the names of each channel's providers in order.
 
@@ -76,8 +78,10 @@ class Recorder:
             windows: those that have metrics of their own.
             nodes: the number of processes, which may share breakers.
             is_in_order: whether events are recorded in the order of their instants.
-            defaults: counts what settings do that the scenario does not name; None: nothing does."""
+            defaults: counts what settings do that the scenario does not name; None: nothing does.
+            queues: counts who waits at providers; None: at none with a bound."""
         self.ledger = ledger
+        self.queues = queues or ProviderQueues({}, series_bucket_ns)
         self.defaults = defaults
         self.windows = windows
         self.history = History() if keep_history else None

@@ -78,6 +78,7 @@ class Result:
                     **told_apart["channels"][channel.value],
                     "peaks": recorder.peaks.summary(channel),
                     "breaker": breakers[channel.value],
+                    **recorder.queues.summary(channel, simulated_ns),
                     **self._providers(channel),
                 }
                 for channel in self.scenario.channels_used
@@ -109,7 +110,11 @@ class Result:
     def _providers(self, channel: NotificationChannel) -> dict[str, Any]:
         recorder = self._recorder
         found = {
-            name: {**metrics, "peaks": recorder.peaks.of_provider(channel, name)}
+            name: {
+                **metrics,
+                "peaks": recorder.peaks.of_provider(channel, name),
+                **recorder.queues.summary(channel, self._simulated_ns, name),
+            }
             for name, metrics in recorder.provider_metrics.summary(channel).items()
         }
         return {"providers": found} if found else {}
@@ -212,5 +217,7 @@ class Result:
 
     @cached_property
     def series(self) -> pd.DataFrame:
-        """One row a bucket of time: arrivals, sent, failed, in flight, DLQ size, the state of each breaker."""
-        return self._recorder.series.frame(self.scenario.breakers, self._simulated_ns)
+        """One row a bucket of time: arrivals, sent, failed, in flight, DLQ size, the state of each breaker, and how
+        many wait at each provider whose queue has a bound."""
+        frame = self._recorder.series.frame(self.scenario.breakers, self._simulated_ns)
+        return frame.assign(**dict(self._recorder.queues.columns(len(frame))))

@@ -42,6 +42,7 @@ from simulation.results.defaults import DefaultsAtWork
 from simulation.results.interruptions import LateAnswers
 from simulation.results.ledger import Entry, Ledger, Refused
 from simulation.results.progress import RunSnapshot
+from simulation.results.provider_queues import ProviderQueues
 from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
 from simulation.results.result import Result
@@ -326,6 +327,7 @@ def recorder_of(scenario: Scenario) -> Recorder:
         shares_breakers=scenario.shares_breakers,
         is_in_order=not (_interrupts(scenario) or scenario.commit_latency),
         defaults=DefaultsAtWork(scenario),
+        queues=ProviderQueues(channels_of(scenario), bucket_width_ns(scenario.arrivals_end_ns)),
         longest_ns=max(
             ns(lane.timeout) for config in channels_of(scenario).values() for lane in config.by_provider().values()
         ),
@@ -398,6 +400,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     for by_name in providers.values():
         for rules in (rules for provider in by_name.values() for rules in fault_rules_of(provider)):
             rules.when_rule_fails = plan.fail
+    recorder.queues.watch(providers)
     if checker is not None:
         checker.watch(system)
         providers = checker.observed(providers)

@@ -7,6 +7,7 @@ problems, and both are to be said at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -150,9 +151,9 @@ def _shared_breakers(
                 yield path, shared
 
 
-def has_upstream(channels: Any, channel: NotificationChannel, provider: str) -> bool:
-    """Tell whether a provider of a channel asks what is behind it, as a file says it."""
-    return _within(channels, channel.value, *keys_of_provider(provider), "provider", "upstream") is not None
+def _of_provider(channels: Any, channel: NotificationChannel, provider: str, key: str) -> Any:
+    """Return a setting of a provider of a channel, as a file has it; None: there is none."""
+    return _within(channels, channel.value, *keys_of_provider(provider), "provider", key)
 
 
 def _of_missing_upstreams(
@@ -163,7 +164,9 @@ def _of_missing_upstreams(
         hit = [channel for channel in _channels_named(fault) if channel in used]
         named = _within(fault, "provider")
         asked = [(channel, name) for channel in hit for name in used[channel] if named in (None, name)]
-        if _within(fault, "upstream") is True and not any(has_upstream(channels, *each) for each in asked):
+        if _within(fault, "upstream") is True and not all(
+            _of_provider(channels, *each, "upstream") is None for each in asked
+        ):
             text = "wanted a provider with an `upstream` there, got none on " + ", ".join(hit or used)
             yield ("faults", index, "upstream"), text
 
@@ -257,6 +260,11 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
         except PydanticCustomError:
             continue  # the model says so
         within |= set() if within_s is None else {within_s}
+    all_of = [(channel, name) for channel, names in used.items() for name in names]
+    found = partial(_of_provider, scenario.get("channels"))
+    queues = {
+        channel: tuple(name for name in names if found(channel, name, "queue")) for channel, names in used.items()
+    }
     return Outline(
         providers=tuple((channel, tuple(names)) for channel, names in used.items()),
         entries=entry_names((given if isinstance(given, str) else None, called) for given, called in named),
@@ -270,11 +278,10 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
         within_s=tuple(within),
         windows=tuple(windows),
         nodes=nodes_at_most(scenario),
-        has_upstreams=any(
-            has_upstream(scenario.get("channels"), channel, name) for channel, names in used.items() for name in names
-        ),
+        has_upstreams=any(found(*each, "upstream") is not None for each in all_of),
         shares_breakers=any(_shared_breakers(scenario, used)),
         has_endpoints=any(_within(scenario, "channels", channel, "endpoints") is not None for channel in used),
+        queues=tuple((channel, names) for channel, names in queues.items() if names),
     )
 
 

@@ -135,6 +135,9 @@ PEAKS: Shape = {
 }
 """Of the whole run, and of each channel."""
 
+QUEUE: Shape = {"queue": dict.fromkeys(("peak", "abandoned", "turned_away"), MetricKind.COUNT)}
+"""Of each provider whose queue has a bound, and of its channel."""
+
 BREAKER: Shape = {"opened": MetricKind.COUNT, "open_s": MetricKind.SECONDS}
 
 SHARED_BREAKER: Shape = {"opened_by_others": MetricKind.COUNT}
@@ -203,6 +206,9 @@ MEANINGS = {
     "waiting.backoff": "the most notifications that waited for their retry to be due",
     "faults.backlog_cleared_s": "from the end of a fault until no more of what was accepted before that end is pending "
     "on all channels than was when the fault began; null if that never comes",
+    "queue.peak": "the most attempts that waited at any instant for the capacity of the provider",
+    "queue.abandoned": "attempts on which the work began when their sender had stopped waiting for the answer",
+    "queue.turned_away": "attempts that came when as many waited as may: refused or dropped",
     "breaker.opened": "how often it opened, from half-open too",
     "breaker.opened_by_others": "how often of these other nodes opened it, by what they said of theirs",
     "breaker.open_s": "how long it was open, half-open not included",
@@ -274,6 +280,9 @@ class Outline:
     has_endpoints: bool = False
     """Whether endpoints are disabled of which every attempt fails."""
 
+    queues: tuple[tuple[NotificationChannel, tuple[str, ...]], ...] = ()
+    """The channels that have providers whose queue has a bound, and the names of these."""
+
     @property
     def all_within_s(self) -> dict[str, float]:
         """The times within which deliveries are counted, by name."""
@@ -307,9 +316,13 @@ def summary_shape(outline: Outline) -> Shape:
     figures = {**METRICS, **within, **upstream, **endpoints}
     breaker: Shape = {**BREAKER, **(SHARED_BREAKER if outline.shares_breakers else {})}
     channels: Shape = {}
+    queues = dict(outline.queues)
     for channel, names in outline.providers:
-        several: Shape = {"providers": dict.fromkeys(names, PROVIDER)} if len(names) > 1 else {}
-        channels[channel.value] = {**figures, "peaks": PEAKS, "breaker": breaker, **several}
+        bounded = queues.get(channel, ())
+        each: Shape = {name: PROVIDER | QUEUE if name in bounded else PROVIDER for name in names}
+        several: Shape = {"providers": each} if len(names) > 1 else {}
+        queue = QUEUE if bounded else {}
+        channels[channel.value] = {**figures, "peaks": PEAKS, "breaker": breaker, **queue, **several}
     breakers: Shape = {
         each: breaker
         for channel, names in outline.providers

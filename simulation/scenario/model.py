@@ -350,7 +350,12 @@ class Scenario(Settings):
             has_upstreams=self.has_upstreams,
             shares_breakers=self.shares_breakers,
             has_endpoints=self.has_endpoints,
+            queues=tuple((channel, names) for channel in self.channels_used if (names := self._bounded_at(channel))),
         )
+
+    def _bounded_at(self, channel: NotificationChannel) -> tuple[str, ...]:
+        lanes = self.channel_config(channel).by_provider()
+        return tuple(name for name, lane in lanes.items() if lane.provider.queue is not None)
 
     @property
     def has_upstreams(self) -> bool:

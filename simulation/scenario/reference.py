@@ -29,6 +29,7 @@ from simulation.scenario.metrics import (
     NODE,
     PEAKS,
     PROVIDER,
+    QUEUE,
     SHARED_BREAKER,
     UPSTREAM,
     WITHIN,
@@ -195,7 +196,8 @@ def _metrics() -> str:
     breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in (BREAKER | SHARED_BREAKER).items()}
     lines = ["| metric | value | |", "|---|---|---|"]
     node: Shape = {f"nodes.<node>.{key}": kind for key, kind in NODE.items()}
-    for path, kind in _flat({**run, **breaker, **node, **fault, **channel}):
+    queue: Shape = {f"channels.<channel>.{key}": kind for key, kind in QUEUE.items()}
+    for path, kind in _flat({**run, **breaker, **node, **fault, **channel, **queue}):
         lines.append(f"| `{path}` | {_UNIT_OF[kind]} | {meaning_of(path)} |")
     return "\n".join(lines)
 
@@ -238,6 +240,7 @@ _GROUPS = (
     "nodes",
     "faults",
     "providers",
+    "queue",
 )
 
 _STATISTIC = {

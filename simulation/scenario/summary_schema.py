@@ -14,6 +14,7 @@ from simulation.scenario.metrics import (
     NODE,
     PEAKS,
     PROVIDER,
+    QUEUE,
     SHARED_BREAKER,
     UPSTREAM,
     VERSION,
@@ -79,9 +80,9 @@ def summary_schema() -> dict[str, Any]:
     metrics = {**_properties(METRICS), **_properties(UPSTREAM), **_properties(ENDPOINTS)}
     part = {**metrics, "breaker": _by_name(breaker), **_told_apart(metrics, breaker)}
     channel = {
-        **_properties({**CHANNEL, **UPSTREAM, **ENDPOINTS}),
+        **_properties({**CHANNEL, **UPSTREAM, **ENDPOINTS, **QUEUE}),
         "breaker": breaker,
-        "providers": _by_name(_object(_properties(PROVIDER, "providers"))),
+        "providers": _by_name(_object({**_properties(PROVIDER, "providers"), **_properties(QUEUE)})),
     }
     properties = {
         **{key: _TYPES[kind] for key, kind in shape.items() if isinstance(kind, MetricKind) and kind in _TYPES},
@@ -131,7 +132,7 @@ def _properties(shape: Shape, *above: str) -> dict[str, Any]:
     return found
 
 
-_NOT_OF_EACH_RUN = frozenset({*UPSTREAM, *ENDPOINTS, *SHARED_BREAKER})
+_NOT_OF_EACH_RUN = frozenset({*UPSTREAM, *ENDPOINTS, *SHARED_BREAKER, *QUEUE})
 """Metrics that only runs have in which there is something to count."""
 
 

@@ -36,8 +36,12 @@ def bins(series: pd.DataFrame, end_s: float, bins_max: int = BINS_MAX) -> tuple[
     if factor == 1:
         return series, width_s
     how = {column: fold for column, fold in _FOLDS.items() if column in series.columns}
+    how |= {column: "max" for column in series.columns if column.startswith(QUEUE)}
     return series.groupby(series.index // factor).agg(how), width_s * factor
 
+
+QUEUE = "queue_"
+"""How the columns of those that wait at a provider begin."""
 
 _FOLDS = {"time_s": "first", "arrivals": "sum", "sent": "sum", "failed": "sum", "in_flight": "max", "dlq_size": "max"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import matplotlib.style
@@ -50,6 +51,7 @@ from simulation.reporting.plots.layout import (
 from simulation.reporting.plots.legend import legend_above, legend_width
 from simulation.reporting.plots.notes import breaker_notes, delivery_note, dlq_note, in_flight_note, note, rates_note
 from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, count_axis, draw_level, draw_rates, peak
+from simulation.reporting.plots.provider_queues import draw_queue, queues_in
 from simulation.reporting.plots.set_apart import set_apart
 from simulation.reporting.plots.shading import (
     WINDOWS_MAX,
@@ -286,6 +288,8 @@ def _levels(result: PlottedRun, bounds: Sequence[Bound]) -> Iterator[_Panel]:
     binned, bin_s = bins(result.series, end_s)
     if result.series["in_flight"].any() or result.scenario.record != "full":
         yield _Panel("in flight", LEVEL, lambda axes: _draw_in_flight(axes, whole, binned, bin_s))
+    for column in queues_in(result):
+        yield _Panel(column, LEVEL, partial(draw_queue, run=result, column=column, binned=binned, bin_s=bin_s))
     if result.summary["dlq"]["peak"]:
         yield _Panel("dlq", DLQ, lambda axes: _draw_dead_letters(axes, whole, bounds, binned, bin_s))
 

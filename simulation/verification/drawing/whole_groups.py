@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, get_args
 
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, GradientConfig, VegasConfig
 from actors.settings.breaker import CircuitBreakerConfig
-from actors.settings.channel import ChannelConfig, ProviderConfig, QuotaConfig
+from actors.settings.channel import ChannelConfig, ProviderConfig, QueueConfig, QuotaConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
@@ -262,6 +262,8 @@ def _provider(config: ChannelConfig, breaker: CircuitBreakerConfig, random: Rand
     if random.random() < 0.3:
         written["capacity"] = random.randint(1, 4)
         written["discipline"] = random.choice(["fifo", "critical_first", "processor_sharing"])
+        if written["discipline"] != "processor_sharing" and random.random() < 0.5:
+            written["queue"] = QueueConfig(limit=random.randint(1, 6), when_full=random.choice(["refuse", "drop"]))
     if random.random() < _SHARE_SCRIPTED:
         written["script"] = tuple(_answer(random) for _ in range(random.randint(1, 25)))
     return config.provider.model_copy(update=written)

@@ -12,6 +12,7 @@ from actors.messages import (
     NotificationRedriven,
     NotificationRequested,
     NotificationSent,
+    Priority,
 )
 from actors.outcomes import Ambiguous, ChannelFault
 from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
@@ -231,7 +232,9 @@ class Fates(Invariant):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
         provider = self._providers[made.channel, made.provider]
-        fate = provider.judge(made.attempt.command.recipient, made.node, made.at_ns)
+        command = made.attempt.command
+        is_critical = command.priority is Priority.CRITICAL
+        fate = provider.judge(command.recipient, made.node, made.at_ns, is_critical=is_critical)
         if made.is_promised:
             if fate.takes_ns is not None:
                 return _objection(made, fate, "it has promised an answer")

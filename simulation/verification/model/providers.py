@@ -26,6 +26,7 @@ THROTTLED = Transient(reason="throttled", throttled=True)
 DEAD = DeadDestination(reason="injected dead destination")
 CHANNEL_FAULT = ChannelFault(reason="injected channel fault")
 OUTAGE = Transient(reason="provider outage")
+QUEUE_FULL = Transient(reason="queue full")
 
 _WRITTEN: Mapping[str, Outcome] = {
     "sent": SENT,
@@ -144,13 +145,22 @@ class SimulatedProvider:
         self._per_in_flight = 0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight
         self._ends_ns: list[int] = []
         """When the work on each ends that is under way or waits, where that is known as it comes."""
+        self._starts_ns: list[int] = []
+        """When the work on each that waits begins, likewise."""
+        self._waiting: list[tuple[bool, int]] = []
+        """Of which it is not known: whether each is ordinary, and the work on it, in the order in which they came."""
         self._latest_start_ns = 0
 
     @property
     def _is_in_order(self) -> bool:
         return not self._has_capacity or self._config.discipline == "fifo"
 
-    def judge(self, recipient: str, node: int | None, now_ns: int) -> Fate:
+    @property
+    def _is_critical_first(self) -> bool:
+        """Whether it has to be followed who waits, as critical ones go first."""
+        return self._config.queue is not None and self._config.discipline == "critical_first"
+
+    def judge(self, recipient: str, node: int | None, now_ns: int, *, is_critical: bool = False) -> Fate:
         if self._script:
             return _as_written(self._script.popleft())
         host = host_of(recipient)
@@ -159,9 +169,10 @@ class SimulatedProvider:
         for fault in open_:
             latency = fault.latency or latency
             factor *= fault.value("latency_factor", now_ns, 1.0)
+        self._begin_until(now_ns)
         self._ends_ns = [end_ns for end_ns in self._ends_ns if end_ns > now_ns]
-        work_ns = ns((latency() + self._per_in_flight * len(self._ends_ns)) * factor)
-        knows_load = self._is_in_order or not self._per_in_flight
+        work_ns = ns((latency() + self._per_in_flight * (len(self._ends_ns) + len(self._waiting))) * factor)
+        knows_load = self._is_in_order or self._is_critical_first or not self._per_in_flight
         drawn = self._draw()
         if any(fault.config.hang for fault in open_):
             return Fate(None, NEVER_NS, False, "it hangs")
@@ -169,9 +180,18 @@ class SimulatedProvider:
         if at_the_gate is not None:
             outcome, why = at_the_gate
             return Fate(outcome, work_ns if knows_load else None, False, why)
+        bound = self._config.queue
+        self._starts_ns = [start_ns for start_ns in self._starts_ns if start_ns > now_ns]
+        if bound is not None and len(self._starts_ns) + len(self._waiting) >= bound.limit:
+            refused = bound.when_full == "refuse"
+            return Fate(QUEUE_FULL if refused else None, 0 if refused else NEVER_NS, False, "as many wait as may")
         done, why = self._drawn(open_, now_ns, drawn)
         delivers = done is None or isinstance(done, Sent)
         asks = self._config.upstream is not None and delivers
+        if self._is_critical_first:
+            self._waiting.append((not is_critical, work_ns))
+            self._latest_start_ns = max(self._latest_start_ns, now_ns)  # before now there was no room, or nobody
+            self._begin_until(now_ns)
         if not self._is_in_order:
             takes = NEVER_NS if done is None and not asks else None
             return Fate(done, takes, delivers, why, is_known=not asks)
@@ -218,17 +238,33 @@ class SimulatedProvider:
         """Return when the work on one that comes now ends: first come, first served."""
         if not self._has_capacity:
             return now_ns + work_ns
-        start_ns = max(now_ns, self._latest_start_ns)
-        edges_ns = sorted(edge_ns for fault in self._faults for edge_ns in fault.edges_ns)
+        self._latest_start_ns = start_ns = self._free_ns(max(now_ns, self._latest_start_ns))
+        self._starts_ns.append(start_ns)
+        return self._done_ns(start_ns, work_ns)
+
+    def _begin_until(self, now_ns: int) -> None:
+        """Begin the work on those that wait, as far as there is room by now: critical ones first."""
+        while self._waiting and (start_ns := self._free_ns(self._latest_start_ns)) <= now_ns:
+            ordinary, work_ns = min(self._waiting, key=lambda each: each[0])
+            self._waiting.remove((ordinary, work_ns))
+            self._latest_start_ns = start_ns
+            self._ends_ns.append(self._done_ns(start_ns, work_ns))
+
+    def _edges_after(self, now_ns: int) -> list[int]:
+        return sorted(edge_ns for fault in self._faults for edge_ns in fault.edges_ns if edge_ns > now_ns)
+
+    def _free_ns(self, start_ns: int) -> int:
+        """Return the first instant, from this one on, at which it can begin to work on one more."""
         while True:
             under_way = [end_ns for end_ns in self._ends_ns if end_ns > start_ns]
             servers = self._servers(start_ns)
             if servers is None or len(under_way) < servers:
-                break
-            start_ns = min(*under_way, *(edge_ns for edge_ns in edges_ns if edge_ns > start_ns), NEVER_NS)
-        self._latest_start_ns = start_ns
+                return start_ns
+            start_ns = min(*under_way, *self._edges_after(start_ns), NEVER_NS)
+
+    def _done_ns(self, start_ns: int, work_ns: int) -> int:
         left, at_ns = Fraction(work_ns), start_ns
-        for until_ns in [*(edge_ns for edge_ns in edges_ns if edge_ns > start_ns), NEVER_NS]:
+        for until_ns in [*self._edges_after(start_ns), NEVER_NS]:
             speed = self._speed(at_ns)
             if speed and left <= (until_ns - at_ns) * speed:
                 return at_ns + -(-left // speed)

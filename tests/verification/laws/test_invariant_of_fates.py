@@ -26,6 +26,7 @@ FAULTS: dict[str, list[dict[str, Any]]] = tables(__file__)["faults"]
 PROVIDERS: dict[str, dict[str, Any]] = {
     "plain": {"latency": {"exponential": {"mean": 0.5}}, "failure_rate": 0.1},
     "small": {"latency": {"exponential": {"mean": 0.5}}, "capacity": 2},
+    "bounded": {"latency": {"exponential": {"mean": 0.9}}, "capacity": 2, "queue": {"limit": 3, "when_full": "drop"}},
     "by load": {"latency": 0.3, "latency_by_load": {"per_in_flight": 0.1}},
     "written": {"script": [{"outcome": "lost"}, {"outcome": "throttled", "latency": "1s", "retry_after": "3s"}]},
 }
