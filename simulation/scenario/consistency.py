@@ -164,7 +164,7 @@ def _of_missing_upstreams(
         hit = [channel for channel in _channels_named(fault) if channel in used]
         named = _within(fault, "provider")
         asked = [(channel, name) for channel in hit for name in used[channel] if named in (None, name)]
-        if _within(fault, "upstream") is True and not all(
+        if _within(fault, "upstream") is True and all(
             _of_provider(channels, *each, "upstream") is None for each in asked
         ):
             text = "wanted a provider with an `upstream` there, got none on " + ", ".join(hit or used)

@@ -22,7 +22,7 @@ HARMLESS = {
     **dict.fromkeys(("TenantConfig", "TokenBudgetConfig", "VegasConfig", "FailoverConfig", "ProviderConfig"), COUNTED),
     **dict.fromkeys(("ChannelConfig", "PctConfig.steps", "ScheduleConfig.deviations"), COUNTED),
     **dict.fromkeys(("FaultConfig.fail_first", "FaultConfig.capacity", ".max_pending"), COUNTED),
-    **dict.fromkeys(("QuotaFault", "SmtpConfig.mails_per_connection"), COUNTED),
+    **dict.fromkeys(("QuotaFault", "QueueConfig", "SmtpConfig.mails_per_connection"), COUNTED),
     "HedgingConfig.max_attempts": "more than 5 are taken as 5",
     "BurstArrivals.size": EXPECTED,
     **dict.fromkeys(("ChannelWorkload", "ClosedWorkload.users", "ClosedWorkload.hosts"), ON_DEMAND),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from console_command import app
@@ -56,7 +57,8 @@ def leaves(shape: Shape, above: tuple[str, ...] = ()) -> list[str]:
 
 def test_every_metric_says_what_it_is() -> None:
     channels = tuple((channel, ("primary", "backup")) for channel in NotificationChannel)
-    outline = Outline(channels, faults=(0,), nodes=2, has_upstreams=True, shares_breakers=True, has_endpoints=True)
+    told_apart: dict[str, Any] = {"has_upstreams": True, "shares_breakers": True, "has_endpoints": True}
+    outline = Outline(channels, faults=(0,), nodes=2, queues=channels, **told_apart)
     said = [meaning_of(path) for path in leaves(summary_shape(outline))]
     assert [text for text in MEANINGS.values() if not any(one.endswith(text) for one in said)] == []
 
@@ -68,7 +70,7 @@ def test_the_metrics_in_it_are_those_that_can_be_expected(tmp_path: Path) -> Non
     paths = [re.sub("<.*?>", lambda name: names[name[0]], path) for path in listed]
     fault = "nodes: 2\nfaults: [{channel: email, for: 1m, outage: true}]\n"
     expected = "".join(f"  - {path} >= 0\n" for path in paths)
-    email = "{provider: {upstream: {}}, failover: {backup: {}}, circuit_breaker: {shared: any}, endpoints: {}}"
+    email = "{provider: {upstream: {}, capacity: 1, queue: {limit: 9}}, failover: {backup: {}}, circuit_breaker: {shared: any}, endpoints: {}}"
     scenario = load(complete(f"channels: {{email: {email}}}\n{fault}expect:\n{expected}", tmp_path))
     assert [path_of(expectation.path) for expectation in scenario.expect] == paths
     shape = summary_shape(Outline(((NotificationChannel.EMAIL, ("primary", "backup")),), faults=(0,)))
