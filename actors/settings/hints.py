@@ -134,25 +134,13 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
 
 
 def _of_another_kind(key: str, value: Any, place: WordPlace) -> str:
-    """Return which kinds of these settings have a key that their own kind has not; empty for other keys."""
     for path in place.own_paths(plain(key)):
         group, _, name = path.rpartition(".")
-        if name in place.known or not place.stands_in(group):
-            continue
-        kinds = (place.refused(group, {"kind": ""}) or "").removeprefix("one of ").split(", ")
-        having = [kind for kind in kinds if place.refused(group, {"kind": kind, name: value}) is None]
-        others = {each: given for each, given in place.beside.items() if each in place.known and each != "kind"}
-        lost = (
-            [each for each, given in others.items() if place.refused(group, {"kind": having[0], each: given})]
-            if having
-            else []
-        )
-        if having:
-            kinds = [f"`kind: {kind}`" for kind in having]
-            text = f"{key} is {'a key' if key == name else f'{name}, a key'} of {' or '.join(kinds)}"
-            if "kind" in place.beside:
-                return f"{text}; known here are {listed(place.known)}"
-            return text + (f", which has no {' and no '.join(lost)}" if lost else "")
+        if name not in place.known and place.stands_in(group):
+            kinds = (place.refused(group, {"kind": ""}) or "").removeprefix("one of ").split(", ")
+            if having := [f"`kind: {each}`" for each in kinds if not place.refused(group, {"kind": each, name: value})]:
+                its_name = "a key" if key == name else f"{name}, a key"
+                return f"{key} is {its_name} of {' or '.join(having)}; the kind here has {', '.join(place.known)}"
     return ""
 
 

@@ -71,23 +71,19 @@ class WordPlace(NamedTuple):
 
     @property
     def is_channel(self) -> bool:
-        """Whether these are the settings of a channel themselves."""
         return self.module == "channel" and not self.origin and ("retry" in self.known or not self.known)
 
     def name(self, key: str) -> tuple[str, str]:
         """Return the last part of a key, and where it belongs if that is elsewhere."""
-        *groups, last = key.split(".")
         if (self.origin or self.module) == "expect":
             return key, ""
-        here = next((number for number in range(len(groups) + 1) if self._has([*groups, last][: number + 1])), None)
-        under = groups[here or 0 :]
-        root = under.pop(0) if under and under[0] in PLACES else ""
-        is_here = here is not None or self.is_channel
-        where = f" {PLACES[root]}" if root and here is None else "" if is_here else " of the channel"
+        line = self.line(key).split(".")
+        *under, last = key.split(".")[len(line) - 1 :]
+        is_here = self._has(line) or (self.is_channel and line[0] not in PLACES)
+        where = "" if is_here else f" {PLACES.get(line[0], 'of the channel')}"
         return last, (f" under {'.'.join(under)}" if under else "") + where
 
     def _has(self, path: Sequence[str]) -> bool:
-        """Tell whether the last part of a path is a key where the word stands."""
         *groups, last = path
         if self.group:
             return last == self.group
@@ -122,9 +118,8 @@ class WordPlace(NamedTuple):
                 elif isinstance(value, dict) and value:
                     sort(value, full)
                 else:
-                    root = full[0] if full[0] in PLACES else ""
-                    where = f" {PLACES[root] if root else 'of the channel'}"
-                    rest = ".".join(full[bool(root) :])
+                    where = f" {PLACES.get(full[0], 'of the channel')}"
+                    rest = ".".join(full[full[0] in PLACES :])
                     found[where] = grown(found.get(where, {}), {rest: value})
 
         sort(tree, ())
@@ -206,7 +201,7 @@ class WordMeaning(NamedTuple):
     @property
     def decides(self) -> bool:
         """Whether the sentence says what to do with the given value."""
-        return any(reading.is_settled or not reading.row.key for reading in self.readings)
+        return self.is_settled or not all(self.keys)
 
     @property
     def only_moves(self) -> bool:

@@ -109,7 +109,6 @@ def _unwrapped(key: str, value: Any, place: WordPlace) -> Any:
 
 
 def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ...], bool]:
-    """Return the readings of a word, and whether the words beside it have told its library apart."""
     rows = _rows(key, value, place)
     if not rows and (stem := UNIT_SUFFIX.fullmatch(plain(key))) is not None:
         rows = _rows_in_unit(stem[1], stem[2], value, place)
@@ -157,7 +156,9 @@ def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
 
 def _joined(key: str, reading: Reading, place: WordPlace) -> Reading:
     tree, said = _in_one_mapping(key, reading.tree, place)
-    return reading._replace(tree=tree, note="; ".join(filter(None, [reading.note, said])))
+    of_milliseconds, _ = _in_one_mapping(key, reading.tree_of_milliseconds, place)
+    note = "; ".join(filter(None, [reading.note, said]))
+    return reading._replace(tree=tree, tree_of_milliseconds=of_milliseconds, note=note)
 
 
 def _in_one_mapping(key: str, tree: Mapping[str, Any], place: WordPlace) -> tuple[Mapping[str, Any], str]:
@@ -171,20 +172,27 @@ def _in_one_mapping(key: str, tree: Mapping[str, Any], place: WordPlace) -> tupl
             found |= own
             names.append(key)
             continue
-        theirs = _leaves("", _tree_of(name, value, place)) if is_word(name) else ()
-        more = [(path, each) for path, each in theirs if place.line(path) in lines]
-        if more := [(path, each) for path, each in more if not _conflicts(path, {**own, **found})]:
-            found |= dict(more)
+        theirs = dict(_leaves("", _tree_of(name, value, place))) if is_word(name) else {}
+        taken = [path for path in theirs if place.line(path) in lines and not _conflicts(path, {**own, **found})]
+        more = {path: theirs[path] for path in taken}
+        if taken and (_is_taken({**own, **found, **more}, lines, place) or not _is_taken(own, lines, place)):
+            found |= more
             names.append(name)
     return (grown({}, found), f"{joined(names)} stand in one mapping") if len(names) > 1 else (tree, "")
 
 
+def _is_taken(paths: Mapping[str, Any], lines: Iterable[str], place: WordPlace) -> bool:
+    tree: Any = grown({}, paths)
+    return all(place.refused(line, reduce(getitem, line.split("."), tree)) is None for line in lines)
+
+
 def _tree_of(name: str, value: Any, place: WordPlace) -> Mapping[str, Any]:
-    """Return the settings of a word; none for a large mapping."""
+    """Return the settings of a word; none where there are several readings or its mapping is large."""
     if (block := block_of(_unwrapped(name, value, place))) is not None:
         is_small = sum(1 for _ in islice(flat(block), KEYS_MAX + 1)) <= KEYS_MAX
         return translate(name, block, place).tree if is_small else {}
-    return next((each.tree for each in _readings(name, value, place)[0] if each.is_settled), {})
+    settled = [each for each in _readings(name, value, place)[0] if each.is_settled]
+    return settled[0].tree if len(settled) == 1 and settled[0].milliseconds is None else {}
 
 
 def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
@@ -225,7 +233,6 @@ def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
 
 
 def _also(row: Word, value: Any, place: WordPlace) -> dict[str, Any]:
-    """Return the further settings of a row that neither a key nor a word beside gives."""
     if not (written := filled(row.also, value, place.beside)):
         return {}
     group = row.key.rpartition(".")[0]
@@ -259,7 +266,6 @@ def _rows(key: str, value: Any, place: WordPlace) -> list[Word]:
 
 
 def _fits(row: Word, value: Any, place: WordPlace) -> tuple[int, int] | None:
-    """Return how exactly a row is about this place, and about what stands there; None where it is not."""
     names = [plain(each) for each in row.at.split() if "=" not in each]
     conditions = [each.partition("=") for each in row.at.split() if "=" in each]
     inside = bool(place.inside) and place.inside in names
@@ -273,13 +279,10 @@ def _fits(row: Word, value: Any, place: WordPlace) -> tuple[int, int] | None:
 _EXAMPLE_BLOCK = re.compile(r"{|\w+\(")
 _PLAIN_SECONDS = re.compile(r"\bNs\b")
 _SIBLINGS_MAX = 12
-"""Keys up to which those that belong into one mapping are put into one."""
-
 _SECONDS_IN_ALSO = re.compile(r" s(?= over|>)")
 
 
 def _rows_in_unit(key: str, unit: str, value: Any, place: WordPlace) -> list[Word]:
-    """Return the rows for a word, or for a key of ours, with a unit in it, as ``reset_timeout_ms``."""
     paths = sorted(place.own_paths(key), key=lambda path: len("".join(place.name(path))))
     own = [Word("many", key, "", path, "Ns", "", "1", "") for path in paths[:1]]
     form = "Nms" if unit.startswith("m") else "Ns"
@@ -330,7 +333,6 @@ def translate(key: str, mapping: Mapping[str, Any], place: WordPlace) -> BlockMe
 
 
 def _named(key: str) -> str:
-    """Return the library whose name is a part of a key, such as ``stamina.retry``; empty where there is none."""
     parts = set(map(plain, key.split("."))) - by_word().keys()
     return next((row.peer for row in words() if plain(row.peer) in parts), "")
 
@@ -404,7 +406,6 @@ class _Block:
                 used |= set(map(plain, self._add_word(name, value if inner is None else NO_VALUE, place)))
 
     def _add_own(self, prefix: str, name: str, value: Any, place: WordPlace) -> bool:
-        """Add a key that is one of ours, unless the library means another thing by it."""
         path = next((path for path in place.own_paths(plain(name)) if path.rpartition(".")[0] == prefix), "")
         wants = place.refused(path, value) if path else NO_SUCH_KEY
         forms = [] if wants is None else written_otherwise(value, wants)

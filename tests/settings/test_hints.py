@@ -11,7 +11,7 @@ from pydantic import ValidationError
 import simulation
 from actors.errors import ConfigurationError
 from actors.service.config import ServiceConfig
-from actors.settings.base import Settings, known_keys
+from actors.settings.base import Settings, known_keys, validated
 from actors.settings.channel import ChannelConfig
 from actors.settings.faults import FaultConfig
 from actors.settings.hints import distance, listed, nearest
@@ -106,3 +106,20 @@ def test_a_key_with_dots_is_written_nested(key, value, said):
     text = raised.value.errors()[0]["msg"]
     assert said in text
     assert len(text) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ({"share": "20%", "max_tokens": 30}, "max_tokens is a key of `kind: grpc`; the kind here has kind, share,"),
+        (
+            {"minConcurrency": 4},
+            "minConcurrency is min_concurrency, a key of `kind: envoy`; the kind here has kind, share,",
+        ),
+        ({"max_tokens": "many"}, "for example max_tokens: 10 is here `max_tokens: 10` and `kind: grpc`"),
+    ],
+)
+def test_a_key_of_another_kind_is_told_with_the_kinds_that_have_it(budget, said):
+    with pytest.raises(ConfigurationError) as caught:
+        validated(ChannelConfig, {"retry": {"budget": budget}})
+    assert said in caught.value.problems[0]

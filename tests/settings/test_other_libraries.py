@@ -131,6 +131,7 @@ def test_what_a_text_offers_is_taken_where_it_is_pasted_as_it_is_printed(at, lin
     readings = [offered(text, at) for text in said]
     for text, found in zip(said, readings, strict=True):
         assert found or "`" not in text.partition(";")[0], text
+        assert text.startswith("wanted") or not re.search(r"\bis (?:here )?[a-z_.]+: ", text.partition(";")[0]), text
         assert all(isinstance(lines, dict) and len(lines) == 1 for reading in found for _, lines in reading), text
     choices = [[found[0] for found in readings if found]]
     choices += [[reading] for found in readings for reading in found[1:] if len(given) == 1]
