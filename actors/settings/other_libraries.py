@@ -189,7 +189,7 @@ def _is_taken(paths: Mapping[str, Any], lines: Iterable[str], place: WordPlace) 
 def _tree_of(name: str, value: Any, place: WordPlace) -> Mapping[str, Any]:
     """Return the settings of a word; none where there are several readings or its mapping is large."""
     if (block := block_of(_unwrapped(name, value, place))) is not None:
-        is_small = sum(1 for _ in islice(flat(block), KEYS_MAX + 1)) <= KEYS_MAX
+        is_small = sum(1 for _ in islice(flat(block), _SIBLINGS_MAX + 1)) <= _SIBLINGS_MAX
         return translate(name, block, place).tree if is_small else {}
     settled = [each for each in _readings(name, value, place)[0] if each.is_settled]
     return settled[0].tree if len(settled) == 1 and settled[0].milliseconds is None else {}
