@@ -138,9 +138,6 @@ def _seconds(name: str) -> float:
     return next(seconds for names, seconds in _SECONDS.items() if re.fullmatch(names, name, _ANY_CASE))
 
 
-_FIRST_N = re.compile(r"\[([^]]*)\]:N")
-
-
 def words_in(form: str) -> set[str]:
     """Return the words beside its own whose values a form of the table takes."""
     found = {match["period"] for match in AMOUNT.finditer(form) if match["period"]}
@@ -159,8 +156,6 @@ def filled(form: str, value: Any, others: Mapping[str, Any], *, plain_ms: bool =
     if form.startswith("[") and isinstance(value, (list, tuple)):
         each = [filled(form[1:-1], one, others, plain_ms=plain_ms) for one in value[:LIST_MAX]]
         return None if None in each else f"[{', '.join(map(str, each))}]"
-    if (number := foreign_number(value)) is not None:
-        form = _FIRST_N.sub(lambda match: f"[{', '.join(match[1].split(', ')[: int(number)])}]", form)
     written = [_amount(match, value, others, plain_ms) for match in AMOUNT.finditer(form)]
     if any(each is None for each in written):
         return None
