@@ -46,6 +46,9 @@ class Transient(_Outcome, frozen=True, kw_only=True, gc=False):
     throttled: bool = False
     """The provider is healthy and says that we are too fast; never counts for the breaker."""
 
+    connection: bool = False
+    """There was no connection, so that no byte of the notification was sent."""
+
 
 class Permanent(_Outcome, frozen=True, kw_only=True, gc=False):
     """The notification itself cannot be delivered."""

@@ -69,14 +69,15 @@ NEVER_NS = 2**62
 """A latency no timeout outlasts (146 years)."""
 
 FAILED = Transient(reason="injected failure")
+REFUSED = Transient(reason="connection refused", connection=True)
 PERMANENT = Permanent(reason="injected permanent failure")
 THROTTLED = "throttled"
 DEAD = DeadDestination(reason="injected dead destination")
 CHANNEL_FAULT = ChannelFault(reason="injected channel fault")
 
 _CALM = SYSTEM_FAULT_KEYS | {
-    "latency", "latency_factor", "failure_rate", "permanent_rate", "dead_destination_rate", "channel_fault_rate",
-    "lost_reply_rate", "capacity", "speed",
+    "latency", "latency_factor", "failure_rate", "refused_rate", "permanent_rate", "dead_destination_rate",
+    "channel_fault_rate", "lost_reply_rate", "capacity", "speed",
 }  # fmt: skip
 """Faults that the draw alone decides: the ladder and the latency have them, or no attempt asks for them. A capacity
 leaves no instant of the run calm. Any other fault is looked at for each attempt."""
@@ -242,6 +243,7 @@ class Forecast:
         for timed in open_:
             factor *= timed.latency_factor(now_ns)
         ladder = _ladder(
+            (sum(timed.fault.refused_rate or 0.0 for timed in open_), REFUSED),
             (sum(timed.fault.dead_destination_rate or 0.0 for timed in open_), DEAD),
             (sum(timed.fault.permanent_rate or 0.0 for timed in open_), PERMANENT),
             (sum(timed.fault.channel_fault_rate or 0.0 for timed in open_), CHANNEL_FAULT),

@@ -12,13 +12,15 @@ below it is as if there had been none of them. Then in this order:
    and takes up no capacity.
 4. `outage`, and the down phase of `flap`: a transient failure after the latency, which takes up no capacity either;
    what was queued before is worked on as if nothing were wrong.
-5. Failure rules (:data:`FailureRule`), in the order given: the first that returns an outcome decides. A `throttled` one
-   is a refusal at the gate, as that of 3; any other, a success too, is what the work on the attempt comes to.
+5. Failure rules (:data:`FailureRule`), in the order given: the first that returns an outcome decides. A `throttled`
+   one, or one of no `connection`, is a refusal at the gate, as that of 3; any other, a success too, is what the work on
+   the attempt comes to.
 6. `fail_first`: a transient failure, until so many attempts have met it.
 7. One draw decides about all rates together, so each is a share of the attempts that come this far and not of what
    another one left: with a `dead_destination_rate` of 2% and a `failure_rate` of 50%, 2% find the address gone and 50%
-   fail, not 49%. The order is: dead destination, permanent, channel fault, lost reply, transient; rates of windows that
-   overlap, the provider's own, and those of each `burst` that is in a bad spell, add up (to 100% at most).
+   fail, not 49%. The order is: no connection, which takes up no capacity, dead destination, permanent, channel fault,
+   lost reply, transient; rates of windows that overlap, the provider's own, and those of each `burst` that is in a bad
+   spell, add up (to 100% at most).
 
 With a `capacity` (the provider's own or a fault's) an attempt that comes to step 5 and is not refused there is worked
 on for its latency, however it ends, or waits until so many others are done with: first come, first served, unless the
@@ -48,6 +50,7 @@ from actors.faults.conditions import (
     FAILED,
     NEVER_NS,
     PERMANENT,
+    REFUSED,
     THROTTLED,
     Conditions,
     EnforcedQuota,
@@ -223,7 +226,7 @@ class FaultRules:
         if refusal is not None:
             return Fate(refusal, latency_ns, False, conditions.latency_factor)
         outcome = None if load is None else self._ruled(attempt, now_ns, load)
-        if isinstance(outcome, Transient) and outcome.throttled:
+        if isinstance(outcome, Transient) and (outcome.throttled or outcome.connection):
             return Fate(outcome, latency_ns, False, conditions.latency_factor)
         if self._bound is not None and load is not None and load.queued >= self._bound.limit:
             if self._queue_observer is not None:
@@ -232,6 +235,8 @@ class FaultRules:
             return Fate(answer, 0, False, conditions.latency_factor)
         if outcome is None:
             outcome = _fate(conditions, now_ns, drawn)
+            if outcome is REFUSED:
+                return Fate(outcome, latency_ns, False, conditions.latency_factor)
         if self._station is not None:
             return self._work_at(
                 self._station, conditions, now_ns, latency_ns, outcome, attempt.command.priority is Priority.CRITICAL

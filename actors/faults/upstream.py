@@ -128,6 +128,8 @@ class Upstream(Clocked):
     def _retry_at_ns(self, errand: _Errand, outcome: Outcome, now_ns: int) -> int | None:
         if not isinstance(outcome, Transient | Ambiguous):
             return None
+        if self._policy.gives_up(outcome, timed_out=outcome is UPSTREAM_TIMED_OUT):
+            return None
         wait_ns = self._policy.next_wait_ns(outcome, errand.progress)
         if wait_ns is None:
             return None

@@ -297,8 +297,8 @@ def _retries_end_before(config: ChannelConfig, _traffic: Traffic) -> Iterator[Fi
 
 
 def _rule_of_refusals(retry: RetryConfig) -> RetryConfig:
-    rule = retry.per_reason.get(BREAKER_OPEN) or retry.per_outcome.transient
-    return retry if rule is None else retry.with_rule(rule)
+    rules = retry.rules()
+    return rules.get(("per_reason", BREAKER_OPEN)) or rules.get(("per_outcome", "transient"), retry)
 
 
 def _never_closes(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:

@@ -266,9 +266,7 @@ def _never_settles(config: ChannelConfig, traffic: Traffic, flow: float) -> Iter
 
 def failover_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     retry, after, fallback, latency = config.retry, config.switch_after, config.fallback, config.provider.latency
-    # Each rule counts on its own, and the notification is dead-lettered when the first of them is exhausted.
-    rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
-    most = 1 + sum(own.max_attempts - 1 for own in (retry, *(retry.with_rule(rule) for rule in rules)))
+    most = retry.attempts_most
     if after is not None and after >= most:
         comes = "comes" if after == 1 else "come"
         yield _RULES.found("switch-after-never-reached", after=after, comes=comes, most=most)

@@ -69,7 +69,7 @@ _OF_A_FORMULA = ("initial_delay", "backoff_multiplier", "max_delay", "min_delay"
 _OF_RETRIES = (
     "schedule", *_OF_A_FORMULA, "jitter", "jitter_share", "jitter_side", "jitter_max", "jitter_factor", "max_elapsed",
     "budget",
-    "retry_after", "retry_after_jitter", "retry_after_excess",
+    "on", "retry_after", "retry_after_jitter", "retry_after_excess",
 )  # fmt: skip
 
 Bound: TypeAlias = Literal["shortest", "mean", "longest"]
@@ -187,7 +187,7 @@ def _reach(retry: RetryConfig, t: float) -> float:
 
 def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
     retry = config.retry
-    if retry.max_attempts == 1 and not _rules(retry):
+    if retry.max_attempts == 1 and not retry.rules():
         hedges = any(own.hedging is not None for own in config.by_provider().values())
         given = retry.model_fields_set - ({"budget"} if hedges else set[str]())
         if unused := [key for key in _OF_RETRIES if key in given]:
@@ -196,8 +196,7 @@ def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
     for key, why in _without_effect(retry):
         if key in retry.model_fields_set:
             yield _RULES.found("setting-without-effect/key", key=key, why=why)
-    rules = {path: retry.with_rule(rule) for path, rule in _rules(retry).items()}
-    for path, own in [((), retry), *rules.items()]:
+    for path, own in [((), retry), *retry.rules().items()]:
         if own.max_attempts > 1 and own.longest_delay < own.initial_delay:
             waits = "no wait is longer" if own.jitter != "none" else "every wait is cut to it"
             yield _RULES.found(
@@ -208,14 +207,8 @@ def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
         yield _RULES.found("attempts-end-early/elapsed", ends=ends)
 
 
-def _rules(retry: RetryConfig) -> dict[tuple[str, ...], Any]:
-    """Return the settings of kinds of failure that have their own, by their paths."""
-    outcomes = [(("per_outcome", name), rule) for name, rule in retry.per_outcome if rule is not None]
-    return dict([*outcomes, *((("per_reason", reason), rule) for reason, rule in retry.per_reason.items())])
-
-
 def _without_effect(retry: RetryConfig) -> Iterator[tuple[str, str]]:
-    if retry.schedule is not None and not _rules(retry):
+    if retry.schedule is not None and not retry.rules():
         for key in _OF_A_FORMULA:
             yield key, "beside a schedule, which says every wait itself"
     if retry.jitter == "decorrelated":
@@ -293,7 +286,7 @@ def expiry_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
         is_further = name in config.failover
         if is_further and "timeout" not in config.failover[name].model_fields_set:
             continue  # the channel's, of which it is said
-        if own.timeout > age and (retry.max_attempts > 1 or _rules(retry)):
+        if own.timeout > age and (retry.max_attempts > 1 or retry.rules()):
             at = ("failover", name) if is_further else ()
             yield _RULES.found("timeout-above-expiry", at=at, timeout=own.timeout, age=age)
     waits = breaker.enabled and breaker.initial_state == "closed" and breaker.when_open == "wait"
@@ -319,7 +312,7 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     same settings, retries are not bounded by time, and no copies of hedged attempts are charged too.
     """
     retry, hedges = config.retry, config.hedging is not None
-    has_rules = bool(_rules(retry))
+    has_rules = bool(retry.rules())
     retries = retry.max_attempts > 1 or has_rules
     if retry.budget is None or not (retries or hedges):
         return

@@ -175,6 +175,7 @@ def _plain(given: Outcome) -> Outcome:
         fields["reason"] = _in_words(given.reason)
     if isinstance(given, Transient):
         fields |= {"retry_after": _seconds(given.retry_after), "throttled": bool(given.throttled)}
+        fields["connection"] = bool(given.connection)
     if isinstance(given, Permanent):
         fields["unwritten"] = bool(given.unwritten)
     outcome: Outcome = kind(**fields)

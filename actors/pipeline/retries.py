@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
-from actors.domain.attempts import EXPIRED, Admitted
+from actors.domain.attempts import EXPIRED, TIMED_OUT, Admitted
 from actors.domain.delivery import Delivery
 from actors.instants import sooner
 from actors.kernel.runtime import Runtime
@@ -53,7 +53,7 @@ class Retries:
         retry_at_ns: int | None = None
         given_up: str | None = outcome.reason
         if not isinstance(outcome, (Permanent, DeadDestination)):
-            retry_at_ns, given_up = self._retry(outcome, delivery, now_ns)
+            retry_at_ns, given_up = self._retry(outcome, delivery, now_ns, was_asked=admitted is not None)
         return NotificationFailed(
             at_ns=now_ns,
             epoch_ns=self._system.epoch_ns,
@@ -73,9 +73,11 @@ class Retries:
         )
 
     def _retry(
-        self, outcome: Transient | Ambiguous | ChannelFault, delivery: Delivery, now_ns: int
+        self, outcome: Transient | Ambiguous | ChannelFault, delivery: Delivery, now_ns: int, *, was_asked: bool
     ) -> tuple[int | None, str | None]:
         policy = self._policy_of(delivery.command.channel)
+        if was_asked and policy.gives_up(outcome, timed_out=outcome is TIMED_OUT):
+            return None, outcome.reason
         wait_ns = policy.next_wait_ns(outcome, delivery.progress_under(policy))
         if wait_ns is None:
             return None, outcome.reason

@@ -318,6 +318,9 @@ class FaultConfig(Settings):
     dead_destination_rate: Share | None = None
     """Share of attempts that find the address gone."""
 
+    refused_rate: Share | None = None
+    """Share of attempts that get no connection: nothing is sent, and none of a capacity is taken up."""
+
     channel_fault_rate: Share | None = None
     """Share of attempts that find the channel itself broken, as where its credentials are not good any more."""
 

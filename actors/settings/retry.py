@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, StrictBool, TypeAdapter, ValidationInfo, WrapValidator, model_validator
 
@@ -54,6 +54,9 @@ class PerOutcomeConfig(Settings):
 
     ambiguous: OutcomeRetryConfig | None = None
     """Perhaps sent: the reply was lost, or did not come in time. Where a duplicate hurts, `max_attempts: 1`."""
+
+    shares_attempts: StrictBool = False
+    """Each kind has only waits of its own: all attempts together count as one, which `max_attempts` around bounds."""
 
 
 class GrpcBudgetConfig(Settings):
@@ -196,6 +199,16 @@ class BackoffConfig(OneOf):
     """As Sidekiq's waits."""
 
 
+RetriedKind: TypeAlias = Literal["transient", "throttled", "timeout", "lost_reply", "connection"]
+
+_KINDS_OF_RULES: Mapping[str, tuple[str, ...]] = {
+    "transient": ("transient", "connection"),
+    "throttled": ("throttled",),
+    "ambiguous": ("timeout", "lost_reply"),
+}
+"""By the kind that a rule of `per_outcome` is of, the words of `on` for it."""
+
+
 _Growth: TypeAlias = Literal["exponential", "constant", "linear", "fibonacci"]
 
 
@@ -289,6 +302,12 @@ class RetryConfig(Settings):
     """Heed a hint only up to so much beyond the wait that there would be without it (5s in the AWS SDKs); with
     `pushback`, which replaces that wait, only up to so much. A hint may be of years; null heeds it as it is."""
 
+    on: Annotated[tuple[RetriedKind, ...], NotEmpty()] = get_args(RetriedKind)
+    """Which failures are tried again; all others are final, with their reason. `transient`: the provider failed.
+    `throttled`: it says that we send too fast. `timeout`: no answer came within `timeout`. `lost_reply`: the connection
+    broke before the answer. `connection`: there was none, so nothing was sent. A fault of the channel, and what our own
+    breaker or bulkhead refuses, is always tried again."""
+
     per_outcome: PerOutcomeConfig = PerOutcomeConfig()
     """Own settings for some kinds of failure: retry these so often, those not at all."""
 
@@ -309,16 +328,22 @@ class RetryConfig(Settings):
     def _fits_together(self) -> Self:
         if problem := self._problem():
             raise wanted(problem)
-        outcomes = [(("per_outcome", name), rule) for name, rule in self.per_outcome]
-        reasons = [(("per_reason", reason), rule) for reason, rule in self.per_reason.items()]
         problems = [
-            (place, wanted(problem), rule.model_dump(exclude_unset=True))
-            for place, rule in outcomes + reasons
-            if rule is not None and (problem := self.with_rule(rule)._problem())
+            (path, wanted(problem), rule.model_dump(exclude_unset=True))
+            for path, rule in self._rules().items()
+            if (problem := self._problem_of_rule(path, rule))
         ]
         if problems:
             raise at_places(problems)
         return self
+
+    def _problem_of_rule(self, path: tuple[str, str], rule: OutcomeRetryConfig) -> str | None:
+        group, kind = path
+        if group == "per_outcome" and not set(words := _KINDS_OF_RULES[kind]) & set(self.on):
+            return f"a rule only for what is tried again: {' or '.join(words)} in retry.on"
+        if self._shares_attempts(path) and rule.max_attempts is not None:
+            return "no max_attempts of its own beside shares_attempts: true"
+        return self.with_rule(rule)._problem()
 
     def _problem(self) -> str | None:
         own_shape = self.jitter in ("decorrelated", "soft")
@@ -350,6 +375,28 @@ class RetryConfig(Settings):
             if (value := getattr(rule, key)) is not None:
                 changes[key] = value
         return self.model_copy(update=changes)
+
+    def _rules(self) -> dict[tuple[str, str], OutcomeRetryConfig]:
+        kinds = {("per_outcome", kind): getattr(self.per_outcome, kind) for kind in _KINDS_OF_RULES}
+        reasons = {("per_reason", reason): rule for reason, rule in self.per_reason.items()}
+        return {path: rule for path, rule in (kinds | reasons).items() if rule is not None}
+
+    def _shares_attempts(self, path: tuple[str, str]) -> bool:
+        return self.per_outcome.shares_attempts and path[0] == "per_outcome"
+
+    def rules(self) -> dict[tuple[str, str], RetryConfig]:
+        """Return the settings of failures with a rule of their own, by its path: ``("per_outcome", "throttled")``."""
+        found = {}
+        for path, rule in self._rules().items():
+            shared = {"max_attempts": self.max_attempts} if self._shares_attempts(path) else {}
+            found[path] = self.with_rule(rule).model_copy(update=shared)
+        return found
+
+    @property
+    def attempts_most(self) -> int:
+        """How many attempts there may be at most, as those under each rule with a count of its own are besides."""
+        counted = [own for path, own in self.rules().items() if not self._shares_attempts(path)]
+        return 1 + sum(own.max_attempts - 1 for own in (self, *counted))
 
     @property
     def growth(self) -> str:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
+import trio
+
 from actors.errors import (
     BulkheadFull,
     Overloaded,
@@ -184,7 +186,7 @@ class Attempts:
             if retry.budget is not None:
                 retry.budget.end(self._charge, False if isinstance(outcome, (Transient, Ambiguous)) else None, now_ns)
                 self._charge = 0
-            wait_ns, why = self._next_wait_ns(outcome, now_ns)
+            wait_ns, why = self._next_wait_ns(outcome, isinstance(alone, (TimeoutError, trio.TooSlowError)), now_ns)
         if wait_ns is None:
             if why:
                 error.add_note(f"{why}, after attempt {self._number}")
@@ -194,10 +196,12 @@ class Attempts:
             retry.on_retry(self._number, alone, wait_ns / NS_PER_S)
         return wait_ns / NS_PER_S
 
-    def _next_wait_ns(self, outcome: Outcome, now_ns: int) -> tuple[int | None, str]:
+    def _next_wait_ns(self, outcome: Outcome, timed_out: bool, now_ns: int) -> tuple[int | None, str]:
         if isinstance(outcome, (Permanent, DeadDestination, Sent)):
             return None, ""
         retry = self._retry
+        if retry.policy.gives_up(outcome, timed_out):
+            return None, ""
         wait_ns = retry.policy.next_wait_ns(outcome, self._progress)
         if wait_ns is None:
             return None, "no attempt is left"

@@ -149,9 +149,11 @@ class GoogleToken:
         except Failed as failed:
             outcome = failed.outcome
             if not isinstance(outcome, ChannelFault):
-                wait = outcome.retry_after if isinstance(outcome, Transient) else None
+                wait, unconnected = None, False
+                if isinstance(outcome, Transient):
+                    wait, unconnected = outcome.retry_after, outcome.connection
                 reason = f"no access token: {outcome.reason}"
-                outcome = Transient(reason=reason, answer=outcome.answer, retry_after=wait)
+                outcome = Transient(reason=reason, answer=outcome.answer, retry_after=wait, connection=unconnected)
             raise Failed(outcome) from None
         if answer.cut_off and answer.status < 300:
             raise Failed(Transient(reason="no access token: answer cut off"))

@@ -268,10 +268,12 @@ class HttpExchange:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
-                outcome = ChannelFault if self._is_ours else Transient
-                return outcome(reason="certificate of the server does not verify", answer=cause.verify_message)
+                reason, answer = "certificate of the server does not verify", cause.verify_message
+                if self._is_ours:
+                    return ChannelFault(reason=reason, answer=answer)
+                return Transient(reason=reason, answer=answer, connection=True)
             cause = cause.__cause__ or cause.__context__
-        return Transient(reason="no connection", answer=_described(error))
+        return Transient(reason="no connection", answer=_described(error), connection=True)
 
     async def aclose(self) -> None:
         await self._pool.aclose()

@@ -90,7 +90,8 @@ class SmtpConnection:
         except smtplib.SMTPResponseException as error:  # a reply that is no reply
             raise Unreachable(Transient(reason="unintelligible reply", answer=_text(error.smtp_error))) from None
         except (OSError, smtplib.SMTPException) as error:  # also socket.gaierror and TimeoutError
-            raise Unreachable(Transient(reason="no connection", answer=f"{type(error).__name__}: {error}")) from None
+            answer = f"{type(error).__name__}: {error}"
+            raise Unreachable(Transient(reason="no connection", answer=answer, connection=True)) from None
         self.is_usable = True
 
     def _adopt(self, sock: socket.socket) -> None:

@@ -135,6 +135,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "channel_fault_rate": lambda share: f"{_share(share)} find the channel broken",
     "dead_destination_rate": lambda share: f"{_share(share)} of addresses gone",
     "lost_reply_rate": lambda share: f"{_share(share)} of replies lost",
+    "refused_rate": lambda share: f"{_share(share)} of connections refused",
     "throttle": lambda throttle: (
         f"throttled to {_rate(throttle.rate)}"
         + ("" if throttle.retry_after is None else f", Retry-After {_duration(throttle.retry_after)}")

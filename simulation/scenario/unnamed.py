@@ -131,7 +131,8 @@ def _share_failing(config: ChannelConfig, faults: list[FaultConfig]) -> float:
         lane.provider.failure_rate + (lane.provider.upstream.failure_rate if lane.provider.upstream else 0.0)
         for lane in config.by_provider().values()
     )
-    rates = [rate for fault in faults for rate in (fault.failure_rate, fault.lost_reply_rate) if rate is not None]
+    shares = [(fault.failure_rate, fault.lost_reply_rate, fault.refused_rate) for fault in faults]
+    rates = [rate for of_fault in shares for rate in of_fault if rate is not None]
     return own + sum(max(rate.from_, rate.to) if isinstance(rate, Change) else rate for rate in rates)
 
 

@@ -35,6 +35,8 @@ def short(effect: Any) -> str:
         return "never"
     outcome: Outcome = effect.result
     if isinstance(outcome, Transient):
+        if outcome.connection:
+            return "refused"
         return "throttled" if outcome.throttled else "outage" if "outage" in outcome.reason else "failed"
     return type(outcome).__name__
 
@@ -172,6 +174,7 @@ def test_a_slow_quota_is_not_rounded_away():
         {"dead_destination_rate": 0.02, "failure_rate": 0.5},
         {"dead_destination_rate": 0.1, "permanent_rate": 0.2, "lost_reply_rate": 0.3, "failure_rate": 0.15},
         {"permanent_rate": 0.1, "channel_fault_rate": 0.3, "lost_reply_rate": 0.2},
+        {"refused_rate": 0.4, "dead_destination_rate": 0.2, "failure_rate": 0.3},
         {"permanent_rate": 0.6, "failure_rate": 0.7},  # 130%: what does not fit is cut
     ],
 )
@@ -184,6 +187,7 @@ def test_rates_are_shares_of_the_total(rates):
         "permanent_rate": "Permanent",
         "channel_fault_rate": "ChannelFault",
         "lost_reply_rate": "never",
+        "refused_rate": "refused",
     }
     left = 1.0
     for key, rate in rates.items():
@@ -191,6 +195,13 @@ def test_rates_are_shares_of_the_total(rates):
         assert share == pytest.approx(min(rate, left), abs=0.012)
         left -= min(rate, left)
     assert outcomes["Sent"] / count == pytest.approx(left, abs=0.012)
+
+
+def test_a_refused_connection_takes_up_no_capacity():
+    provider = service(fault(**{"for": 1}, refused_rate=1.0), latency=Distribution(constant=10.0), capacity=1)
+    ends = [provider.attempt(ATTEMPT, round(at * S)) for at in (0, 0, 2, 2)]
+    assert [end.delay_ns for end in ends] == [10 * S, 10 * S, 10 * S, 20 * S]
+    assert [short(end) for end in ends] == ["refused", "refused", "Sent", "Sent"]
 
 
 def test_rates_of_windows_that_overlap_add_up_with_the_providers_own():

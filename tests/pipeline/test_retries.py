@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -36,7 +37,9 @@ TABLES = tables(__file__)
 QUIET_BREAKER = {"enabled": False}
 
 
-def one(outcomes: Any, *, latency: float = 0.0, expires_after: float | None = None, **settings: Any):
+def one(
+    outcomes: Any, *, latency: float | Callable[[Try], float] = 0.0, expires_after: float | None = None, **settings: Any
+):
     """Return a scenario of one email that meets these outcomes."""
 
     def scenario(world: World) -> None:
@@ -248,6 +251,44 @@ def test_a_kind_of_failure_may_never_be_retried():
     assert world.provider.times == [0.0, 1.0]
     assert world.reasons == ["reply lost"]
     assert [failure.given_up for failure in world.failures] == [None, "reply lost"]
+
+
+ENDS = {
+    "transient": Transient(),
+    "throttled": THROTTLED,
+    "connection": Transient(connection=True),
+    "timeout": OK,
+    "lost_reply": Ambiguous(),
+}
+
+
+@pytest.mark.parametrize("word", ENDS)
+def test_what_is_not_named_is_final_with_its_reason(word):
+    def latency(attempt: Try) -> float:
+        return 20.0 if word == "timeout" and attempt.number == 1 else 0.0
+
+    others = [each for each in ENDS if each != word]
+    named = on_both_clocks(one([ENDS[word], OK], retry={"on": [word]}, latency=latency))
+    assert len(named.provider.times) == 2
+    final = on_both_clocks(one([ENDS[word], OK], retry={"on": others}, latency=latency))
+    assert len(final.provider.times) == 1
+    assert final.reasons == [failure.given_up for failure in final.failures] == [final.failures[0].reason]
+
+
+def test_a_broken_channel_and_a_refusal_of_our_own_are_always_tried_again():
+    world = on_both_clocks(one([ChannelFault(), OK], retry={"on": ["timeout"]}))
+    assert [failure.given_up for failure in world.failures] == [None]
+    world = on_both_clocks(
+        one([OK], retry={"on": ["timeout"]}, circuit_breaker={"initial_state": "forced-open", "when_open": "fail"})
+    )
+    assert [failure.refused for failure in world.failures] == [True] * 3
+
+
+def test_kinds_may_share_the_attempts_and_wait_in_their_own_way():
+    retry = {"max_attempts": 4, "per_outcome": {"shares_attempts": True, "throttled": {"initial_delay": 10}}}
+    world = on_both_clocks(one([THROTTLED, Transient(), THROTTLED, THROTTLED], retry=retry))
+    assert world.provider.times == [0.0, 10.0, 12.0, 52.0]
+    assert world.letters[0].attempts == 4
 
 
 def test_a_reason_goes_before_its_kind():

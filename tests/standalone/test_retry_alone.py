@@ -99,6 +99,12 @@ def test_only_what_is_named_is_retried(host):
     assert isinstance(ended, KeyError)
 
 
+def test_only_what_is_named_is_tried_again(host):
+    retry = Retry(config={"on": ["timeout", "throttled"]})
+    assert call_with(host, retry, TimeoutError(), OSError())[0] == [1.0]
+    assert call_with(host, retry, OSError())[0] == []
+
+
 def test_no_retry_starts_after_its_time(host):
     retry = Retry(config={"max_attempts": 10, "max_elapsed": 4})
     waits, ended = call_with(host, retry, *[OSError()] * 10)

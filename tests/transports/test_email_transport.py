@@ -97,14 +97,14 @@ async def test_no_one_listens():
         pass
     async with EmailProvider(server.settings()) as provider:
         outcome = await outcome_of(provider, mail())
-    assert (type(outcome), outcome.reason) == (Transient, "no connection")
+    assert (type(outcome), outcome.reason, outcome.connection) == (Transient, "no connection", True)
 
 
 async def test_a_server_that_says_nothing_is_no_connection():
     with raw_server(None, None, closes=False) as server:
         async with EmailProvider(server.settings(connect_timeout=0.05)) as provider:
             outcome = await outcome_of(provider, mail())
-    assert (type(outcome), outcome.reason) == (Transient, "no connection")
+    assert (type(outcome), outcome.reason, outcome.connection) == (Transient, "no connection", True)
 
 
 async def test_a_server_that_falls_silent_after_the_end_is_ambiguous_also_without_the_channels_timeout():
@@ -419,7 +419,7 @@ async def test_what_was_said_in_the_clear_is_not_taken_for_said_over_tls(tls: Tl
     with raw_server(b"220 hello\r\n", b"250-hello\r\n250 STARTTLS\r\n", injected, None) as server:
         async with EmailProvider(server.settings(security="starttls", ca_file=tls.ca_file)) as provider:
             outcome = await outcome_of(provider, mail())
-    assert (type(outcome), outcome.reason) == (Transient, "no connection")
+    assert (type(outcome), outcome.reason, outcome.connection) == (Transient, "no connection", True)
 
 
 # ── the pool ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -84,7 +84,7 @@ async def test_no_connection_in_time():
     # Its handshake never ends: the server waits for one, too.
     async with http_server([Reply(200)]) as server:
         outcome = await failure(exchange_of(connect_timeout=0.05), server.url.replace("http:", "https:"))
-    assert (type(outcome), outcome.reason) == (Transient, "no connection")
+    assert (type(outcome), outcome.reason, outcome.connection) == (Transient, "no connection", True)
 
 
 async def test_no_free_connection_in_time():

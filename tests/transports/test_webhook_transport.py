@@ -110,7 +110,7 @@ async def test_an_endpoint_that_is_down_or_being_set_up(tls: Tls):
         pass
     async with provider_of() as provider:
         outcome = await outcome_of(provider, event(server.url))
-    assert (type(outcome), outcome.reason) == (Transient, "no connection")
+    assert (type(outcome), outcome.reason, outcome.connection) == (Transient, "no connection", True)
     async with http_server([Reply(200)], tls=tls.server) as server, provider_of() as provider:
         outcome = await outcome_of(provider, event(server.url))
     assert (type(outcome), outcome.reason) == (Transient, "certificate of the server does not verify")

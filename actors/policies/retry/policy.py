@@ -5,7 +5,8 @@ How attempts are counted. An attempt counts under one rule: that of its reason i
 `max_attempts` and its own backoff, and the notification is dead-lettered when the rule under which its latest attempt
 counts is spent. So ten throttled attempts use up none of three others, and all in all there are never more than the
 sum of the limits. This is how urllib3's Retry counts connect, read and status errors, and Spring Retry's
-ExceptionClassifierRetryPolicy exceptions.
+ExceptionClassifierRetryPolicy exceptions. With `shares_attempts` a kind has a backoff of its own alone, and all count
+under the settings of the channel, as in the AWS SDKs.
 """
 
 from __future__ import annotations
@@ -66,17 +67,18 @@ class RetryPolicy:
         "_hint_jitter",
         "_hint_means",
         "_longest_elapsed_ns",
+        "_on",
     )
 
     def __init__(self, config: RetryConfig, random: Random) -> None:
         self._general = _Rule("", config, random)
-        self._by_kind = {
-            name: _Rule(name, config.with_rule(rule), random) for name, rule in config.per_outcome if rule is not None
-        }
-        self._by_reason = {
-            reason: _Rule(f"reason {reason}", config.with_rule(rule), random)
-            for reason, rule in config.per_reason.items()
-        }
+        self._by_kind: dict[str, _Rule] = {}
+        self._by_reason: dict[str, _Rule] = {}
+        for (group, name), rule in config.rules().items():
+            if group == "per_reason":
+                self._by_reason[name] = _Rule(f"reason {name}", rule, random)
+            else:  # the count of a rule without a name is the general one
+                self._by_kind[name] = _Rule("" if config.per_outcome.shares_attempts else name, rule, random)
         self._has_rules = bool(self._by_kind or self._by_reason)
         self._first_delay_ns = wait_ns(config.calculate_delay(1))
         self._longest_elapsed_ns = None if config.max_elapsed is None else wait_ns(config.max_elapsed)
@@ -84,6 +86,22 @@ class RetryPolicy:
         self._hint_jitter = config.retry_after_jitter
         self._excess_ns = None if config.retry_after_excess is None else wait_ns(config.retry_after_excess)
         self._draw = random.random
+        self._on = frozenset(config.on)
+
+    def gives_up(self, outcome: Transient | Ambiguous | ChannelFault, timed_out: bool) -> bool:
+        """Tell whether a failure is none of those that are tried again, by the words of the settings.
+
+        Args:
+            outcome: that of an attempt which a provider was asked for; a refusal of our own is always tried again.
+            timed_out: whether no answer came in time.
+        """
+        if isinstance(outcome, ChannelFault):
+            return False
+        if isinstance(outcome, Ambiguous):
+            word = "timeout" if timed_out else "lost_reply"
+        else:
+            word = "throttled" if outcome.throttled else "connection" if outcome.connection else "transient"
+        return word not in self._on
 
     def next_wait_ns(self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress) -> int | None:
         """Count an attempt that failed, and return how many nanoseconds to wait before the next; None if there is none.

@@ -76,8 +76,7 @@ class Schedule:
 def schedules(config: RetryConfig, seed: int = 0) -> tuple[Schedule, ...]:
     """Return the schedule of a policy, and that of each kind of failure or reason with a rule of its own."""
     found = [_schedule("any", config, seed)]
-    rules = [*config.per_outcome, *config.per_reason.items()]
-    return (*found, *(_schedule(name, config.with_rule(rule), seed) for name, rule in rules if rule is not None))
+    return (*found, *(_schedule(name, rule, seed) for (_, name), rule in config.rules().items()))
 
 
 def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0, until_s: float = 0.0) -> list[list[float]]:

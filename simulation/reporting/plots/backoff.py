@@ -87,6 +87,7 @@ NO_WAITS = {
     "retry_after",
     "retry_after_jitter",
     "retry_after_excess",
+    "on",
     "per_outcome",
     "per_reason",
 }

@@ -55,7 +55,7 @@ _WITHOUT_EFFECT_AT_0 = tuple(key for key in FAULT_KEYS if key.endswith("_rate"))
 _RATES = frozenset(
     {
         "failure_rate", "fail_first", "permanent_rate", "dead_destination_rate", "channel_fault_rate", "burst",
-        "lost_reply_rate", "flap",
+        "lost_reply_rate", "refused_rate", "flap",
     }
 )  # fmt: skip
 _NOTHING_LEFT_TO = {

@@ -57,6 +57,7 @@ KINDS: Mapping[str, FaultKind] = {
     "permanent_rate": FaultKind("attempts", {"permanent_rate": _SHARE}),
     "dead_destination_rate": FaultKind("attempts", {"dead_destination_rate": _SHARE}),
     "lost_reply_rate": FaultKind("attempts", {"lost_reply_rate": _SHARE}),
+    "refused_rate": FaultKind("attempts", {"refused_rate": _SHARE}),
     "burst": FaultKind("attempts", {"burst": _BURST}),
     "flap": FaultKind("attempts", {"flap": {"up": Between(0.2, 30.0), "down": Between(0.2, 30.0)}}),
     "capacity": FaultKind("work", {"capacity": Between(1, 8, is_whole=True)}),

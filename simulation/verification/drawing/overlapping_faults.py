@@ -19,7 +19,7 @@ from simulation.verification.drawing.numbers import log_uniform, rounded
 
 _OF_ATTEMPTS = (
     "failure_rate", "fail_first", "latency", "latency_factor", "throttle", "permanent_rate", "lost_reply_rate", "burst",
-    "flap", "outage",
+    "refused_rate", "flap", "outage",
 )  # fmt: skip
 _OF_WORK = ("capacity", "speed")
 _MOST_FAULTS = 5

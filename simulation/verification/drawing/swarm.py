@@ -74,7 +74,9 @@ _SHARE_PAUSING = 0.1
 _SHARE_OF_MANY = 0.15
 _SHARE_COMMITTING = 0.2
 _SHARE_ASTRAY = 0.08
-_MIXED = ("failure_rate", "lost_reply_rate", "channel_fault_rate", "permanent_rate", "dead_destination_rate")
+_MIXED = (
+    "failure_rate", "lost_reply_rate", "refused_rate", "channel_fault_rate", "permanent_rate", "dead_destination_rate",
+)  # fmt: skip
 """Failures of several kinds, of which a mixture has some."""
 
 _LONGEST_WINDOW = 1.5

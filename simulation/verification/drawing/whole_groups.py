@@ -18,7 +18,7 @@ from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
-from actors.settings.retry import RetryConfig
+from actors.settings.retry import RetriedKind, RetryConfig
 from actors.settings.script import ScriptedAnswer
 from simulation.scenario import Scenario
 from simulation.verification.drawing.fault_kinds import drawn_quota
@@ -31,6 +31,8 @@ _SHARE_WITH_GROUPS = 0.4
 _SHARE_OF_GROUP = 0.5
 _SHARE_SCRIPTED = 0.3
 _SHARE_THROTTLED = 0.6
+_WORDS: Mapping[str, str] = {"ambiguous": "timeout"}
+"""By the kind of a rule, the word of `on` for it, where that is another one."""
 _KINDS: Mapping[str, str] = {"injected failure": "transient", "throttled": "throttled", "timed out": "ambiguous"}
 
 
@@ -105,6 +107,14 @@ def _retry(random: Random) -> RetryConfig:
         written["per_reason"] = {reason: {"max_attempts": 6}}
         if random.random() < 0.6:  # a failure of that reason is of that kind, too, which has another rule
             written["per_outcome"] = {kind: {"max_attempts": random.randint(1, 5)}}
+    if "per_outcome" in written and random.random() < 0.3:
+        written["per_outcome"]["shares_attempts"] = True
+        for rule in written["per_outcome"].values():
+            if isinstance(rule, dict):
+                del rule["max_attempts"]
+    if random.random() < 0.3:
+        words, ruled = get_args(RetriedKind), {_WORDS.get(kind, kind) for kind in written.get("per_outcome", {})}
+        written["on"] = [word for word in words if word in ruled or random.random() < 0.6] or ["transient"]
     if random.random() < 0.3:
         written["max_elapsed"] = log_uniform(random, 1.0, 60.0)
     if random.random() < 0.6:

@@ -13,7 +13,7 @@ from simulation.verification.laws.attempts import attempts_of
 from simulation.verification.laws.base import Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import Lifecycle
 from simulation.verification.laws.observations import AttemptMade
-from simulation.verification.laws.steps import config_of, rule_of
+from simulation.verification.laws.steps import all_rules, config_of, count_of, rule_of
 
 _ROUNDING_NS = 4
 """How far the formulas and what is counted in whole nanoseconds may be apart."""
@@ -54,7 +54,8 @@ class Backoff(Invariant):
             if since is None or self.context.lifecycles.crashes > lifecycle.crashes_before:
                 return None  # that a hint has had the backoff begin anew is not in the store
             earlier = since
-        earlier = [each for each in earlier if rule_of(each, retry) == rule]
+        count = count_of(rule, retry)
+        earlier = [each for each in earlier if count_of(rule_of(each, retry), retry) == count]
         before = None
         if earlier and earlier[-1].next_retry_at_ns is not None:
             before = earlier[-1].next_retry_at_ns - earlier[-1].at_ns
@@ -88,7 +89,7 @@ def _attempt_of(failed: NotificationFailed, lifecycle: Lifecycle) -> AttemptMade
 
 def _is_special(retry: RetryConfig) -> bool:
     """Tell whether some failures are counted on their own."""
-    return bool(retry.per_reason) or any(rule is not None for _, rule in retry.per_outcome)
+    return bool(all_rules(retry))
 
 
 def _since_pushback(lifecycle: Lifecycle) -> list[NotificationFailed] | None:

@@ -25,7 +25,7 @@ from simulation.verification.laws.lifecycles import Lifecycle, State
 from simulation.verification.laws.liveness import longest_backoff, longest_hint
 from simulation.verification.laws.meters import longest_window_ns
 from simulation.verification.laws.observations import MessageSent
-from simulation.verification.laws.steps import is_spent
+from simulation.verification.laws.steps import are_tried_again, is_spent
 
 _FOR_GOOD = frozenset({Permanent.__name__, DeadDestination.__name__})
 
@@ -199,7 +199,7 @@ class Reasons(Invariant):
             if not possible.get(reason, True) or spent:
                 return f"{_id(failed)} cannot be exhausted: {reason}"
             return self._too_early(failed, lifecycle, retry) if reason != BUDGET_SPENT else None
-        if spent or (retry.retry_after == "pushback" and failed.throttled):
+        if spent or False in are_tried_again(failed, retry) or (retry.retry_after == "pushback" and failed.throttled):
             return None
         return f"{_id(failed)} is exhausted after attempt {failed.attempt}, and has attempts left"
 

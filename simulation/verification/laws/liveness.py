@@ -26,7 +26,7 @@ from actors.settings.faults import FaultConfig
 from actors.settings.retry import BackoffConfig, RetryConfig
 from simulation.verification.laws.backoff import bounds_ns
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, breaker_of, observes
-from simulation.verification.laws.steps import most_attempts
+from simulation.verification.laws.steps import all_rules, most_attempts
 
 _SLACK = 60.0
 """Seconds for whatever else a notification has to wait for, such as a store's commits."""
@@ -225,7 +225,7 @@ def longest_hint(channel: NotificationChannel, context: Context) -> float:
 
 def longest_backoff(retry: RetryConfig, hint: float = 0.0) -> float:
     """Return in seconds the longest wait before a retry, where providers ask for at most `hint` seconds."""
-    rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
+    rules = all_rules(retry)
     longest = max(hint, 0.0)
     for config in [retry, *(retry.with_rule(rule) for rule in rules)]:
         wait = max(config.schedule or (config.max_delay,))

@@ -15,7 +15,7 @@ from actors.messages import (
     NotificationRedriven,
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
-from actors.settings.channel import RetryConfig
+from actors.settings.retry import OutcomeRetryConfig, RetryConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import NEXT, STEPS, Lifecycle, State
 
@@ -95,6 +95,9 @@ class RetryLimits(Invariant):
             return f"{failed.notification_id} is to be tried again at {seconds_text(retry_at_ns)}, which has passed"
         if failed.kind in _FOR_GOOD:
             return f"{failed.notification_id} failed for good ({failed.kind}) and is to be tried again"
+        if are_tried_again(failed, retry) == {False}:
+            text = f"{failed.notification_id} failed in a way that is final here ({failed.reason}) and is tried again"
+            return Finding(text, failed.notification_id, ("retry.on",))
         if is_spent(failed, lifecycle.failures, retry):
             text = f"{failed.notification_id} has used up its attempts and is to be tried again"
             return Finding(text, failed.notification_id, ("retry.max_attempts",))
@@ -117,8 +120,20 @@ def is_spent(failed: NotificationFailed, earlier: Sequence[NotificationFailed], 
     if failed.kind == ChannelFault.__name__:
         return False
     rule = rule_of(failed, retry)
+    count = count_of(rule, retry)
     counted = [each for each in earlier if each is not failed and each.kind != ChannelFault.__name__]
-    return 1 + sum(rule_of(each, retry) == rule for each in counted) >= config_of(rule, retry).max_attempts
+    most = retry.max_attempts if count is None else config_of(rule, retry).max_attempts
+    return 1 + sum(count_of(rule_of(each, retry), retry) == count for each in counted) >= most
+
+
+_WORDS = {"ambiguous": {"timeout", "lost_reply"}, "throttled": {"throttled"}, "transient": {"transient", "connection"}}
+"""By the kind of a failure, which of the words of `on` may be its own."""
+
+
+def are_tried_again(failed: NotificationFailed, retry: RetryConfig) -> set[bool]:
+    """Return whether failures such as this one are tried again, both where that depends on more than it says."""
+    words = _WORDS.get("throttled" if failed.throttled else failed.kind.lower(), set[str]())
+    return {True} if failed.refused or not words else {word in retry.on for word in words}
 
 
 def rule_of(failed: NotificationFailed, retry: RetryConfig) -> tuple[str, str] | None:
@@ -127,6 +142,18 @@ def rule_of(failed: NotificationFailed, retry: RetryConfig) -> tuple[str, str] |
         return "reason", failed.reason
     kind = "throttled" if failed.throttled else failed.kind.lower()
     return ("outcome", kind) if getattr(retry.per_outcome, kind, None) is not None else None
+
+
+def count_of(rule: tuple[str, str] | None, retry: RetryConfig) -> tuple[str, str] | None:
+    """Return the rule in whose count an attempt under a rule is; None for that of the channel."""
+    is_shared = rule is not None and rule[0] == "outcome" and retry.per_outcome.shares_attempts
+    return None if is_shared else rule
+
+
+def all_rules(retry: RetryConfig) -> list[OutcomeRetryConfig]:
+    """Return the rules of kinds of failure, and those of reasons."""
+    kinds = (retry.per_outcome.transient, retry.per_outcome.throttled, retry.per_outcome.ambiguous)
+    return [rule for rule in kinds if rule is not None] + list(retry.per_reason.values())
 
 
 def config_of(rule: tuple[str, str] | None, retry: RetryConfig) -> RetryConfig:
@@ -138,5 +165,5 @@ def config_of(rule: tuple[str, str] | None, retry: RetryConfig) -> RetryConfig:
 
 def most_attempts(retry: RetryConfig) -> int:
     """Return the most attempts that a notification may have: one, and the retries under each of the rules."""
-    rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
+    rules = list(retry.per_reason.values()) if retry.per_outcome.shares_attempts else all_rules(retry)
     return 1 + sum(own.max_attempts - 1 for own in [retry, *(retry.with_rule(rule) for rule in rules)])

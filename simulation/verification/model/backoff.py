@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actors.messages import NotificationFailed
-from actors.outcomes import Ambiguous, ChannelFault, Transient
+from actors.outcomes import Ambiguous, ChannelFault, Outcome, Transient
 from actors.settings.retry import BackoffConfig, ExponentialConfig, OutcomeRetryConfig, RetryConfig
 from simulation.verification.model.instants import LONGEST_WAIT_NS, NS_PER_S, wait_ns
 from simulation.verification.model.randomness import Stream
@@ -127,6 +127,19 @@ class Retrying:
         self.config = config
         self._stream = stream
 
+    def is_final(self, outcome: Outcome, timed_out: bool) -> bool:
+        """Tell whether an attempt at a provider that ended so is the last one: "`retry.on`: which outcomes are tried
+        again. Others are final with their reason. ChannelFault is always tried again" (23)."""
+        kinds = {
+            "throttled": isinstance(outcome, Transient) and outcome.throttled,
+            "connection": isinstance(outcome, Transient) and outcome.connection and not outcome.throttled,
+            "transient": isinstance(outcome, Transient) and not outcome.connection and not outcome.throttled,
+            "timeout": isinstance(outcome, Ambiguous) and timed_out,
+            "lost_reply": isinstance(outcome, Ambiguous) and not timed_out,
+        }
+        is_retried = any(is_of_kind and kind in self.config.on for kind, is_of_kind in kinds.items())
+        return not is_retried and not isinstance(outcome, ChannelFault)
+
     def next_wait_ns(self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress) -> int | None:
         """Count a failed attempt and return the wait before the next, or None: the attempts are spent.
 
@@ -141,9 +154,9 @@ class Retrying:
             wait, _ = jittered(self.config, max(used.step, 1), memory_ns, self._stream)
             return max(wait, wait_ns(delay_s(self.config, 1)))
         name, config = self._rule(outcome)
-        used = progress.setdefault(name, Used())
+        used = progress.setdefault(self._count(name), Used())
         used.count()
-        if used.attempts >= config.max_attempts:
+        if used.attempts >= (config if self._count(name) else self.config).max_attempts:
             return None
         hint = outcome.retry_after if isinstance(outcome, Transient) else None
         if hint is not None and config.retry_after == "pushback":
@@ -166,9 +179,13 @@ class Retrying:
     def recall(self, outcome: Transient | Ambiguous, waited_ns: int, progress: Progress) -> None:
         """Count one such attempt."""
         name, config = self._rule(outcome)
-        used = progress.setdefault(name, Used())
+        used = progress.setdefault(self._count(name), Used())
         used.count()
         used.memory_ns = None if config.jitter == "soft" else waited_ns
+
+    def _count(self, name: str) -> str:
+        """Return the rule whose count it is: "own waits by kind, one count of attempts" (23)."""
+        return "" if self.config.per_outcome.shares_attempts and not name.startswith("reason ") else name
 
     def last_start_ns(self, since_ns: int) -> int | None:
         """Return the last instant for a retry of what was accepted or redriven at `since_ns`; None: any."""

@@ -418,7 +418,7 @@ class Handler(Process):
         if isinstance(outcome, ChannelFault):
             text = f"Channel {command.channel} is broken: {outcome.reason}"
             self.follow("alert", "", self.letters.alert, ("broken", command.channel, outcome.reason), text)
-        retry_ns, given_up, why = self._retry(notification, outcome)
+        retry_ns, given_up, why = self._retry(notification, outcome, was_asked=made is not None)
         known, config = self.store.endpoints.get(address(command)), self.world.channels[command.channel]
         mark = None if lane is None else mark_after(outcome, known, config, self.epoch_ns + self.now_ns)
         if mark is not None and mark.state is DISABLED:
@@ -444,8 +444,11 @@ class Handler(Process):
         then = self.wait if given_up is None else self.dead_letter_as_decided
         self.happens(event, notification, then, why + " (retry: {})", config.retry)
 
-    def _retry(self, notification: Notification, outcome: Outcome) -> tuple[int | None, str | None, str]:
-        """Count a failure; return when it is tried again or why not, and the rule in words."""
+    def _retry(
+        self, notification: Notification, outcome: Outcome, *, was_asked: bool
+    ) -> tuple[int | None, str | None, str]:
+        """Count a failure; return when it is tried again or why not, and the rule in words. `was_asked`: a provider,
+        for what this service refuses by itself is always tried again."""
         if isinstance(outcome, (Permanent, DeadDestination)):
             notification.attempts += 1
             return None, outcome.reason, "a permanent failure is not tried again"
@@ -455,6 +458,8 @@ class Handler(Process):
         if notification.progress is None:
             notification.progress = retrying.recalled(notification.failures, notification.attempts)
         notification.attempts += not isinstance(outcome, ChannelFault)
+        if was_asked and retrying.is_final(outcome, outcome is TIMED_OUT):
+            return None, outcome.reason, "a failure of this kind is not tried again (retry.on)"
         wait = retrying.next_wait_ns(outcome, notification.progress)
         if wait is None:
             return None, outcome.reason, "max_attempts are spent, or the provider forbids a retry"

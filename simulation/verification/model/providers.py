@@ -21,6 +21,7 @@ from simulation.verification.model.randomness import Stream
 
 SENT = Sent()
 FAILED = Transient(reason="injected failure")
+UNCONNECTED = Transient(reason="connection refused", connection=True)
 PERMANENT = Permanent(reason="injected permanent failure")
 THROTTLED = Transient(reason="throttled", throttled=True)
 DEAD = DeadDestination(reason="injected dead destination")
@@ -186,6 +187,8 @@ class SimulatedProvider:
             refused = bound.when_full == "refuse"
             return Fate(QUEUE_FULL if refused else None, 0 if refused else NEVER_NS, False, "as many wait as may")
         done, why = self._drawn(open_, now_ns, drawn)
+        if done is UNCONNECTED:
+            return Fate(done, work_ns if knows_load else None, False, why)
         delivers = done is None or isinstance(done, Sent)
         asks = self._config.upstream is not None and delivers
         if self._is_critical_first:
@@ -218,6 +221,7 @@ class SimulatedProvider:
                 return FAILED, "so many fail first"
         top = 0.0
         for name, outcome in (
+            ("refused_rate", UNCONNECTED),
             ("dead_destination_rate", DEAD),
             ("permanent_rate", PERMANENT),
             ("channel_fault_rate", CHANNEL_FAULT),
