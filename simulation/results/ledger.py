@@ -261,7 +261,7 @@ class Ledger:
     def _suppress(self, suppressed: Sequence[NotificationSuppressed]) -> None:
         """Note which requests turn out not to be wanted."""
         for event in suppressed:
-            if _is_unwanted(event) and (self._chains is None or self._chains.do_not_want(event.notification_id)):
+            if is_unwanted(event) and (self._chains is None or self._chains.do_not_want(event.notification_id)):
                 self.tally(self.place_of(event)).unwanted += 1
 
     def _delivered_by(self, event: NotificationSent) -> Place | None:
@@ -446,7 +446,7 @@ class PartyCounts:
                     self._handed_on.discard(first)
                     if delivered is not None:
                         delivered.add(first)
-            elif instead or first in self._handed_on or not _is_unwanted(event):
+            elif instead or first in self._handed_on or not is_unwanted(event):
                 continue
             elif (ended := under_way.pop(first, None)) is not None:
                 self.offered[ended] -= 1
@@ -541,7 +541,7 @@ def _is_another(request: Request, started_ns: int) -> bool:
     return request.reached_ns is not None and (not request.is_late or request.started_ns < started_ns)
 
 
-def _is_unwanted(event: NotificationSuppressed) -> bool:
+def is_unwanted(event: NotificationSuppressed) -> bool:
     """Tell whether a user or an operator did not want it; that its address is gone is no wish."""
     return event.reason != ADDRESS_GONE
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from actors.errors import ConfigurationError
+from actors.instants import NS_PER_S
 from actors.settings.faults import FaultConfig
 from actors.settings.yaml_tree import place_in
-from simulation.reporting.fault_windows import AT_THE_START, fault_label, lasting_s
+from simulation.reporting.fault_windows import AT_THE_START, fault_label, lasting_s, windows
 from simulation.scenario import Scenario, parse
 from simulation.studio.knobs import groups_hit, knobs, splice_document
 from simulation.studio.rendering import rendered
@@ -20,8 +21,8 @@ def check(text: str, filename: str) -> dict[str, Any]:
     """Return what there is to say of a text, as plain data.
 
     With `problems` (each has `line` and `column` from 1, or 0 where there are none, and `text`) there is nothing else;
-    without, the `knobs` and the `html` that shows them, the `faults` that can be dragged, `name`, `channels`,
-    the same as `searched` with those first that faults are about, and how many `nodes` there are.
+    without, the `knobs` and the `html` that shows them, the `faults` that can be dragged and the `quiet` hours, `name`,
+    `channels`, the same as `searched` with those first that faults are about, and how many `nodes` there are.
 
     Args:
         text: YAML.
@@ -72,6 +73,11 @@ def _drawn(splices: Splices, scenario: Scenario) -> dict[str, Any]:
         "channels": [channel.value for channel in used],
         "searched": sorted((channel.value for channel in used), key=lambda each: f"Channel {each}" not in hit),
         "nodes": nodes_shown(scenario),
+        "quiet": [
+            {"text": each.text, "spans": each.spans}
+            for each in windows(scenario, scenario.arrivals_end_ns / NS_PER_S)
+            if each.quiet
+        ],
         "faults": [
             {"text": fault_label(fault, used), **_band(fault, scenario, splices, ("faults", str(number)))}
             for number, fault in enumerate(scenario.faults)
@@ -85,6 +91,7 @@ def _band(fault: FaultConfig, scenario: Scenario, splices: Splices, path: Path) 
     return {
         "at_s": fault.at,
         "for_s": lasting_s(fault, scenario),
+        "flap": None if fault.flap is None else [fault.flap.up, fault.flap.down],
         "at": splice_document(splices, (*path, "at"))["splice"],
         "for": None if once else splice_document(splices, (*path, "for"))["splice"],
     }

@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from actors.instants import NS_PER_S
-from actors.settings.breaker import CircuitBreakerConfig
+from actors.messages import BreakerState
+from actors.settings.channel import ChannelConfig
 from actors.settings.quantities import write_duration
 from simulation.reporting.fault_windows import AT_THE_START
 from simulation.scenario import Scenario
@@ -160,15 +161,34 @@ def _turned(scenario: Scenario) -> Iterator[tuple[Path, str, Turn, Any]]:
                 yield ("channels", channel.value, *turn.key.split(".")), f"Channel {channel}", turn, value
 
 
-def _has_effect(turn: Turn, config: Any) -> bool:
-    breaker: CircuitBreakerConfig = config.circuit_breaker
-    if turn.key == "circuit_breaker.failure_threshold":
-        return breaker.window is None
-    if turn.key in ("retry.initial_delay", "retry.backoff_multiplier", "retry.max_delay"):
-        return config.retry.schedule is None and (
-            turn.key != "retry.backoff_multiplier" or config.retry.growth == "exponential"
-        )
-    return True
+def _has_effect(turn: Turn, config: ChannelConfig) -> bool:
+    """Return whether turning a setting of a channel changes anything while its other settings are as they are."""
+    breaker, retry, keys = config.circuit_breaker, config.retry, turn.key.split(".")
+    match keys:
+        case ["circuit_breaker", "enabled"]:
+            return breaker.initial_state != "disabled"
+        case ["circuit_breaker", "when_open"]:
+            return breaker.begins not in _NEVER_OPEN
+        case ["circuit_breaker", "failure_threshold"]:
+            return breaker.begins is BreakerState.CLOSED and breaker.window is None
+        case ["circuit_breaker", _]:
+            return breaker.begins is BreakerState.CLOSED
+        case ["retry", "backoff_multiplier"]:
+            return retry.max_attempts != 1 and retry.schedule is None and retry.growth == "exponential"
+        case ["retry", "initial_delay" | "max_delay"]:
+            return retry.max_attempts != 1 and retry.schedule is None
+        case ["retry", "jitter"]:
+            return retry.max_attempts != 1
+        case _:
+            return True
+
+
+_NEVER_OPEN = (BreakerState.DISABLED, BreakerState.METRICS_ONLY)
+
+
+def is_own(path: str) -> bool:
+    """Return whether a sender decides a setting: how much arrives, and what a provider is like, it does not."""
+    return path.startswith("channels.") and ".provider." not in path
 
 
 def _at(settings: Any, key: str) -> Any:

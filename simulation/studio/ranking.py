@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from actors.errors import ConfigurationError
-from simulation.experiments.paired import difference
+from simulation.experiments.paired import Difference, difference
 from simulation.running.executors import Task, figure_at, summary_of
 from simulation.scenario import Scenario, parse
 from simulation.scenario.metrics import metric_kind
 from simulation.studio.comparing import row
-from simulation.studio.knobs import groups_hit, knobs
+from simulation.studio.knobs import groups_hit, is_own, knobs
 from simulation.studio.splicing import CannotEdit, Splices, edited
 
 SEEDS = 2
@@ -32,11 +33,12 @@ LABELS = {
 def rank(text: str, filename: str, metric: str, is_cancelled: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     """Turn each setting of a scenario alone; yield how far it is, and the `rows`, those that matter most first.
 
-    The settings of channels that faults are about are turned first, those of what comes from outside last.
+    Only settings that the sender decides are turned, those of the channels that faults are about first.
 
-    Each has the setting's `label` and `group`, what it was turned `down` and `up` to, what
-    :func:`simulation.studio.comparing.row` says of the metric with one and the other, and as `share` how much it
-    matters beside the first, from 0 to 1; beside the difference between never and a time no other counts.
+    Each row has the setting's `label` and `group`, what it was turned `down` and `up` to, what
+    :func:`simulation.studio.comparing.row` says of the metric with one and the other, whether that `is_never` with one
+    of them and a time with the other, and as `share` from 0 to 1 how far it moves the metric beside the setting that
+    moves it most; beside never, which is farther than any, the share is 1.
 
     Args:
         text: of the scenario.
@@ -53,10 +55,15 @@ def rank(text: str, filename: str, metric: str, is_cancelled: Callable[[], bool]
         metric_kind(scenario.outline, metric)
     except KeyError:
         raise ConfigurationError([f"metric: there is no {metric} in this scenario"]) from None
-    turned = [knob for knob in knobs(Splices(text), scenario) if knob["splice"] and knob["path"] != "seed"]
-    turned = [knob for knob in turned if knob["kind"] != "choice"]
+    turned = [
+        knob
+        for knob in knobs(Splices(text), scenario)
+        if knob["splice"] and knob["kind"] != "choice" and is_own(knob["path"])
+    ]
+    if not turned:
+        raise ConfigurationError(["There are no settings of a channel here that can be turned in the text."])
     hit = groups_hit(scenario)
-    turned.sort(key=lambda knob: (knob["group"] not in hit, not knob["group"].startswith("Channel")))
+    turned.sort(key=lambda knob: knob["group"] not in hit)
     found: list[tuple[float, dict[str, Any]]] = []
     for done, knob in enumerate(turned, 1):
         down, up = _ends(knob)
@@ -67,12 +74,18 @@ def rank(text: str, filename: str, metric: str, is_cancelled: Callable[[], bool]
             continue
         low, high = ([_figure(each, seed, metric, is_cancelled) for seed in _seeds(scenario)] for each in scenarios)
         effect = difference(high, low)
-        value = 0.0 if effect is None or effect.value is None else abs(effect.value)
-        found.append((value, {**row(scenario, metric, low, high), **_named(knob, down, up)}))
+        found.append((_moves(effect), {**row(scenario, metric, low, high), **_named(knob, down, up)}))
         found.sort(key=lambda each: -each[0])
-        most = found[0][0]
-        rows = [{**each, "share": most and (1 if value == most else value / most)} for value, each in found]
+        most = max((value for value, _ in found if value < math.inf), default=0.0) or 1.0
+        rows = [{**each, "share": min(1.0, value / most), "is_never": value == math.inf} for value, each in found]
         yield {"done": done, "of": len(turned), "metric": LABELS.get(metric, metric), "rows": rows}
+
+
+def _moves(effect: Difference | None) -> float:
+    """Return how far a metric moves; infinitely far between a time and never, with whichever seed."""
+    if effect is None:
+        return 0.0
+    return math.inf if effect.mean is None and effect.more + effect.less else abs(effect.value or 0.0)
 
 
 def _seeds(scenario: Scenario) -> range:

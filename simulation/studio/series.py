@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 from actors.event_words import what_happened
 from actors.instants import NS_PER_S
@@ -23,8 +23,10 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
+from simulation.results.ledger import is_unwanted
 from simulation.results.waiting import WAITS
 from simulation.scenario import Scenario
+from simulation.scenario.expected_arrivals import expected_notifications
 
 WANTED = 480
 """Buckets for the time in which notifications arrive, where that is short."""
@@ -41,9 +43,15 @@ COUNTS = ("arrived", "sent", "failed", "dead", "suppressed")
 LEVELS = (*WAITS, "under_way", "dead_letters")
 """How many there are at the end of each bucket, and what they wait for."""
 
+NEVER = -1
+"""Stands in a frame for a delivery time that is infinite: JSON has no word for it."""
+
+IN_A_STEP, STEPS_MIN = 200, 24
+"""So many requests the quantiles of delivery times are taken over, as of 100 a single one is the 99th percentile; but a
+run that is long enough has so many steps."""
+
 TRANSITIONS_MAX = 5_000
 """Changes of breakers that are sent: a breaker for each host can have any number."""
-
 
 NODES_MAX = 48
 """Nodes that are shown one by one; more are shown together."""
@@ -54,16 +62,39 @@ def nodes_shown(scenario: Scenario) -> int:
     return scenario.nodes_at_most if scenario.nodes_at_most <= NODES_MAX else 1
 
 
+_FOLLOWED = {
+    *(NotificationRequested, NotificationSent, NotificationFailed, NotificationDeferred, NotificationSuppressed),
+    *(NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded),
+}
+
+
 class _Counter:
     """What is counted of one channel, at one node where there are several."""
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
-        self.times: list[array[float] | None] = [None]
-        """The delivery times in seconds, by the bucket in which they ended."""
-        self.rows: dict[str, list[int]] = defaultdict(lambda: [0] * len(self.times))
+        self.length = 1
+        self.rows: dict[str, list[int]] = defaultdict(lambda: [0] * self.length)
         """By the names in :data:`COUNTS` and :data:`LEVELS`, of levels the changes in each bucket; without those that
         nothing has been counted of."""
+        self.requests: dict[int, _Requests] = defaultdict(_Requests)
+        """By the bucket in which they were accepted."""
+        self.changed: set[int] = set()
+        """The buckets of those of which something has changed since the last frame."""
+
+
+class _Requests:
+    """The requests that were accepted in a bucket."""
+
+    __slots__ = ("dead", "number", "times")
+
+    def __init__(self) -> None:
+        self.number = 0
+        """How many are wanted, and were not handed on to another channel."""
+        self.dead = 0
+        """How many of these are dead-lettered."""
+        self.times = array("d")
+        """How many seconds those that are delivered took."""
 
 
 class Series:
@@ -88,6 +119,7 @@ class Series:
                 self._groups |= {f"{channel}@{node}": (counter,) for channel, counter in of_node.items()}
                 self._groups[f"@{node}"] = tuple(of_node.values())
         self._groups[""] = self._all
+        self._steps_s = _steps_s(scenario, self._groups)
         self._length = 1
         self._changed = 0
         """The first bucket that has changed since the last frame."""
@@ -95,6 +127,9 @@ class Series:
         """Where each notification that has not ended waits, and for what, and since when or from when on (ns)."""
         self._dead: dict[str, _Counter] = {}
         """Where each dead letter was counted."""
+        self._undelivered: dict[str, tuple[_Counter, int, bool]] = {}
+        """Where each request was accepted that is not delivered so far, since when its user waits (ns), and whether it
+        is dead-lettered."""
         self._transitions: list[dict[str, Any]] = []
         self._transitions_sent = 0
 
@@ -109,52 +144,54 @@ class Series:
             kind = type(event)
             at_ns = event.at_ns
             bucket = at_ns // width
+            if kind is BreakerTransitioned:
+                self._transition(event)
+                continue
+            if kind is NodeTookOver:
+                earliest = min(earliest, self._take_over(event))
+                continue
+            if kind not in _FOLLOWED:
+                continue
+            counter, id_ = at_node[event.node][event.channel], event.notification_id
             if kind is NotificationSent:
-                counter = at_node[event.node][event.channel]
-                earliest = min(earliest, self._attempted(counter, event.notification_id, event.started_ns, at_ns))
+                earliest = min(earliest, self._attempted(counter, id_, event.started_ns, at_ns))
                 counter.rows["sent"][bucket] += 1
-                times = counter.times[bucket]
-                if times is None:
-                    times = counter.times[bucket] = array("d")
-                times.append((at_ns - event.requested_at_ns) / NS_PER_S)
+                self._deliver(id_, at_ns)
             elif kind is NotificationRequested:
-                counter = at_node[event.node][event.channel]
                 counter.rows["arrived"][bucket] += 1
                 counter.rows["turn"][bucket] += 1
-                places[event.notification_id] = (counter, "turn", at_ns)
+                places[id_] = (counter, "turn", at_ns)
+                self._accept(counter, event)
             elif kind is NotificationFailed:
-                counter = at_node[event.node][event.channel]
-                earliest = min(earliest, self._attempted(counter, event.notification_id, event.started_ns, at_ns))
+                earliest = min(earliest, self._attempted(counter, id_, event.started_ns, at_ns))
                 counter.rows["failed"][bucket] += 1
                 retry_ns = event.next_retry_at_ns
                 if retry_ns is not None:
                     counter.rows["backoff"][bucket] += 1
-                    places[event.notification_id] = (counter, "backoff", max(retry_ns, at_ns))
+                    places[id_] = (counter, "backoff", max(retry_ns, at_ns))
             elif kind is NotificationDeferred:
-                counter = at_node[event.node][event.channel]
-                earliest = min(earliest, self._leave(event.notification_id, at_ns))
+                earliest = min(earliest, self._leave(id_, at_ns))
                 counter.rows[event.cause][bucket] += 1
-                places[event.notification_id] = (counter, event.cause, at_ns)
+                places[id_] = (counter, event.cause, at_ns)
             elif kind is NotificationMovedToDeadLetter:
-                counter = at_node[event.node][event.channel]
-                earliest = min(earliest, self._leave(event.notification_id, at_ns))
+                earliest = min(earliest, self._leave(id_, at_ns))
                 counter.rows["dead"][bucket] += 1
                 counter.rows["dead_letters"][bucket] += 1
-                self._dead[event.notification_id] = counter
+                self._dead[id_] = counter
+                self._bury(id_, 1)
             elif kind is NotificationSuppressed:
-                earliest = min(earliest, self._leave(event.notification_id, at_ns))
-                at_node[event.node][event.channel].rows["suppressed"][bucket] += 1
-            elif kind is NotificationRedriven:
-                counter = at_node[event.node][event.channel]
-                self._take_out(event.notification_id, bucket)
-                counter.rows["turn"][bucket] += 1
-                places[event.notification_id] = (counter, "turn", at_ns)
-            elif kind is DeadLetterDiscarded:
-                self._take_out(event.notification_id, bucket)
-            elif kind is BreakerTransitioned:
-                self._transition(event)
-            elif kind is NodeTookOver:
-                earliest = min(earliest, self._take_over(event))
+                earliest = min(earliest, self._leave(id_, at_ns))
+                counter.rows["suppressed"][bucket] += 1
+                if is_unwanted(event):
+                    self._withdraw(id_)
+                else:
+                    self._bury(id_, 1)
+            else:
+                self._take_out(id_, bucket)
+                if kind is NotificationRedriven:
+                    counter.rows["turn"][bucket] += 1
+                    places[id_] = (counter, "turn", at_ns)
+                    self._bury(id_, -1)
         self._changed = min(self._changed, earliest // width)
         self.latest_ns = events[-1].at_ns
 
@@ -171,6 +208,51 @@ class Series:
             for notification_id, (counter, place, since_ns) in self._places.items()
             if counter in counters
         }
+
+    # ── delivery times ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _accept(self, counter: _Counter, event: NotificationRequested) -> None:
+        """Note a request that waits from now on, or on another channel."""
+        since_ns = event.at_ns if event.waited_since_ns is None else event.waited_since_ns
+        if event.instead_of is not None:
+            since_ns = self._withdraw(event.instead_of, since_ns)
+        elif event.notification_id in self._undelivered:
+            return  # accepted again
+        self._undelivered[event.notification_id] = (counter, since_ns, False)
+        self._requests(counter, since_ns).number += 1
+
+    def _requests(self, counter: _Counter, since_ns: int) -> _Requests:
+        counter.changed.add(since_ns // self.width_ns)
+        return counter.requests[since_ns // self.width_ns]
+
+    def _deliver(self, notification_id: str, at_ns: int) -> None:
+        found = self._undelivered.pop(notification_id, None)
+        if found is not None:  # else it had been delivered before
+            counter, since_ns, is_dead = found
+            requests = self._requests(counter, since_ns)
+            requests.times.append((at_ns - since_ns) / NS_PER_S)
+            requests.dead -= is_dead
+
+    def _withdraw(self, notification_id: str, since_ns: int = 0) -> int:
+        """Note that a request is not one of its channel any more; return since when its user has waited."""
+        found = self._undelivered.pop(notification_id, None)
+        if found is None:
+            return since_ns
+        counter, since_ns, is_dead = found
+        requests = self._requests(counter, since_ns)
+        requests.number -= 1
+        requests.dead -= is_dead
+        return since_ns
+
+    def _bury(self, notification_id: str, by: Literal[1, -1]) -> None:
+        """Note that a request is dead-lettered, or is no longer."""
+        found = self._undelivered.get(notification_id)
+        if found is not None and found[2] is not (by == 1):
+            counter, since_ns, _ = found
+            self._undelivered[notification_id] = (counter, since_ns, by == 1)
+            self._requests(counter, since_ns).dead += by
+
+    # ── waits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _attempted(self, counter: _Counter, notification_id: str, started_ns: int, at_ns: int) -> int:
         """Note an attempt from its start to its end; return the earliest instant that this changes."""
@@ -235,7 +317,7 @@ class Series:
             for counter in self._all:
                 for row in counter.rows.values():
                     row.extend([0] * more)
-                counter.times.extend([None] * more)
+                counter.length += more
             self._length += more
 
     def _halve(self) -> None:
@@ -243,8 +325,13 @@ class Series:
         for counter in self._all:
             for name, row in counter.rows.items():
                 counter.rows[name] = [sum(row[at : at + 2]) for at in range(0, self._length, 2)]
-            pairs = (counter.times[at : at + 2] for at in range(0, self._length, 2))
-            counter.times = [array("d", chain.from_iterable(filter(None, pair))) or None for pair in pairs]
+            halves, counter.requests = counter.requests, defaultdict(_Requests)
+            for bucket, half in halves.items():
+                whole = counter.requests[bucket // 2]
+                whole.number, whole.dead = whole.number + half.number, whole.dead + half.dead
+                whole.times.extend(half.times)
+            counter.changed = set(counter.requests)
+            counter.length = (self._length + 1) // 2
         self.width_ns *= 2
         self._length = (self._length + 1) // 2
         self._changed = 0
@@ -252,28 +339,36 @@ class Series:
     def frame(self, *, end_ns: int | None = None) -> dict[str, Any]:
         """Return what has changed since the last frame, of the buckets that are over, as plain data.
 
-        `from` is the first bucket of the rows, of `width_s` each. `rows` has by name the values of a channel; of one at
-        a node, as ``email@3``; under an empty name those of all channels together, and as ``@3`` of all at a node. Of
-        levels they are those at the end of each bucket, ``p50`` and ``p99`` are quantiles of delivery times (null where
-        none ended). Rows of what has not happened yet are left out; so are all but the quantiles of what is together,
-        which a page can add up. `transitions` are the changes of breakers since the last frame.
+        `from` is the first bucket of the rows, of `width_s` each. `rows` has by name the values of a channel, and of
+        one at a node, as ``email@3``; of levels those at the end of each bucket. Rows of what has not happened yet are
+        left out. `times` has by the same names, and under an empty one of all channels and as ``@3`` of all at a node,
+        of how many buckets a `step` is, and as `found` each that has changed: its number, and the median and the 99th
+        percentile of the delivery times of what was accepted in it, :data:`NEVER` where that is never, and None while
+        it is not known. `transitions` are the changes of breakers since the last frame.
 
         Args:
             end_ns: when the run has ended, of which the last bucket is then one too; None: it goes on.
         """
+        is_over = end_ns is not None
         if end_ns is not None:
             self._reach(end_ns)
+            for counter in self._all:  # what is not delivered now never is
+                counter.changed.update(counter.requests)
         start = self._changed
-        is_over = self.latest_ns // self.width_ns or 1  # of the first one, which may be long, there is something to see
-        stop = self._length if end_ns is not None else max(start, is_over)
-        quantiles = {  # some groups are the same
-            counters: _quantiles([counter.times[start:stop] for counter in counters])
-            for counters in set(self._groups.values())
-        }
-        rows = {
-            name: self._rows_of(name, counters, start, stop) | quantiles[counters]
+        # Of the first bucket, which may be long, there is something to see before it is over.
+        stop = self._length if is_over else max(start, self.latest_ns // self.width_ns or 1)
+        steps = {name: max(1, round(step_s * NS_PER_S / self.width_ns)) for name, step_s in self._steps_s.items()}
+        times = {
+            name: {"step": steps[name], "found": _found(counters, steps[name], is_over)}
             for name, counters in self._groups.items()
         }
+        rows = {
+            name: self._rows_of(counters, start, stop)
+            for name, counters in self._groups.items()
+            if name and not name.startswith("@")  # a page can add those up
+        }
+        for counter in self._all:
+            counter.changed.clear()
         self._changed = stop
         news = self._transitions[self._transitions_sent :]
         self._transitions_sent = len(self._transitions)
@@ -283,13 +378,13 @@ class Series:
             "from": start,
             "to": stop,
             "rows": rows,
+            "times": times,
             "transitions": news,
         }
 
-    def _rows_of(self, name: str, counters: Sequence[_Counter], start: int, stop: int) -> dict[str, list[Any]]:
-        found: dict[str, list[Any]] = {}
-        is_together = not name or name.startswith("@")
-        for kind in () if is_together else (*COUNTS, *LEVELS):
+    def _rows_of(self, counters: Sequence[_Counter], start: int, stop: int) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for kind in (*COUNTS, *LEVELS):
             rows = [counter.rows[kind] for counter in counters if kind in counter.rows]
             if not rows:
                 continue
@@ -314,13 +409,47 @@ _KINDS = {"open": "opens", "forced-open": "opens", "closed": "closes", "half-ope
 """What a breaker does that goes into a state."""
 
 
-def _quantiles(times: Sequence[Sequence[array[float] | None]]) -> dict[str, list[float | None]]:
-    """Return the quantiles of delivery times, of which several counters have some in each of some buckets."""
-    in_buckets: Iterable[Iterable[float] | None] = times[0]
-    if len(times) > 1:
-        in_buckets = (chain.from_iterable(filter(None, each)) for each in zip(*times, strict=True))
-    ordered = [None if each is None else sorted(each) for each in in_buckets]
+def _steps_s(scenario: Scenario, groups: Mapping[str, Sequence[_Counter]]) -> dict[str, float]:
+    """Return for each group how long a step is in which there are enough requests for its quantiles."""
+    lasts_s, counts = scenario.arrivals_end_ns / NS_PER_S, Counter[str]()
+    for entry in scenario.workload:
+        for channel in entry.channels:
+            counts[channel.value] += expected_notifications(scenario, entry)
+    nodes = nodes_shown(scenario)
     return {
-        name: [round(each[ceil(len(each) * share) - 1], 4) if each else None for each in ordered]
-        for name, share in (("p50", 0.5), ("p99", 0.99))
+        name: lasts_s * min(1 / STEPS_MIN, IN_A_STEP / (sum(counts[each.channel] for each in counters) / nodes or 1))
+        for name, counters in groups.items()
     }
+
+
+def _found(counters: Sequence[_Counter], step: int, is_over: bool) -> list[list[float | None]]:
+    """Return the quantiles of the steps in which something has changed, each behind its number."""
+    changed = sorted({bucket // step for each in counters for bucket in each.changed})
+    return [
+        [
+            number,
+            *_quantiles(
+                [
+                    each.requests[bucket]
+                    for each in counters
+                    for bucket in range(number * step, (number + 1) * step)
+                    if bucket in each.requests
+                ],
+                is_over,
+            ),
+        ]
+        for number in changed
+    ]
+
+
+def _quantiles(requests: Sequence[_Requests], is_over: bool) -> list[float | None]:
+    """Return the median and the 99th percentile of the delivery times of some requests; what is under way takes longer
+    than all that is delivered."""
+    number = sum(each.number for each in requests)
+    times = sorted(chain.from_iterable(each.times for each in requests))
+    never_from = len(times) if is_over else number - sum(each.dead for each in requests)
+    found: list[float | None] = []
+    for share in (0.5, 0.99):
+        place = ceil(number * share) - 1
+        found.append(round(times[place], 4) if 0 <= place < len(times) else NEVER if place >= never_from else None)
+    return found if number else [None, None]

@@ -31,6 +31,7 @@ from simulation.studio.panels import shown_at
 from simulation.studio.rendering import rendered
 from simulation.studio.saved import digest_kept, read_as
 from simulation.studio.series import Series
+from simulation.studio.settings import about
 
 SAME = " This is the run that was saved."
 OTHER = " This is not the run that was saved: retrylab, or a file that the scenario refers to, has changed since."
@@ -226,8 +227,9 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
     return {
         "duration_s": duration_s,
         "channels": [channel.value for channel in scenario.channels_used],
+        "about": {channel.value: about(scenario, channel) for channel in scenario.channels_used},
         "breakers": {str(name): str(state) for name, state in islice(scenario.breakers.items(), BREAKERS_MAX)},
-        "faults": [{"text": window.text, "spans": window.spans} for window in shown],
+        "faults": [{"text": each.text, "spans": each.spans, "dips": each.dips} for each in shown],
         "expectations": [shown_at(each) for each in scenario.expect],
         "events": [
             {"at": at, "kind": "fault", "text": f"{window.text}: {word}"}
@@ -270,15 +272,15 @@ _STATES = {None: ("off", "undecided by one run"), True: ("fine", "holds"), False
 
 def _held(result: Result) -> list[dict[str, Any]]:
     """Return each expectation, and whether it holds."""
-    from simulation.reporting.expectations import wording
+    from simulation.reporting.expectations import in_words
 
     return [
         {
-            "text": expectation.text,
-            **dict(zip(("tone", "state"), _STATES[found["holds"]], strict=True)),
-            "value": wording(result, expectation, found["value"]).value,
+            "text": each.text,
+            **dict(zip(("tone", "state"), _STATES[each.holds], strict=True)),
+            "value": f"{each.words}",
         }
-        for expectation, found in zip(result.scenario.expect, result.summary["expectations"], strict=True)
+        for each in in_words(result)
     ]
 
 

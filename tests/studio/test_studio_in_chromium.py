@@ -98,6 +98,9 @@ class Studio(Chromium):
         label = self.find(f"[data-key={panel}] canvas").get_attribute("aria-label")
         return float(re.search(r"from 0 to ([\d.,]+)$", label)[1].replace(",", ""))
 
+    def all(self, selector: str):
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
     def figures(self) -> str:
         return self.text("#figures")
 
@@ -467,6 +470,83 @@ async def test_a_scenario_is_changed_watched_compared_and_kept(folder, tmp_path,
 
     async with studio(folder, monkeypatch) as (address, _):
         await trio.to_thread.run_sync(in_browser, address, tmp_path, size, use)
+
+
+FLAPPING = (
+    OUTAGE.replace("outage: true}   # the outage", "flap: {up: 4s, down: 4s}}")
+    .replace("timeout: 10s}   # short", "timeout: 10s, enabled: false}")
+    .replace(
+        "seed: 7\n", "seed: 7\nstart: 2026-01-01T21:59:30Z\nquiet_hours:\n  - {share: 50%, from: 22:00, to: 07:00}\n"
+    )
+)
+
+
+def looks_without_colour(browser: Studio, panel: str) -> list[str]:
+    """How the keys of a panel's curves look to somebody who sees no colours."""
+    return browser.driver.execute_script(
+        """
+        return [...document.querySelectorAll(`[data-key=${arguments[0]}] .key`)].map((key) => {
+          const { clipPath, height, backgroundImage } = getComputedStyle(key, "::before");
+          return [clipPath, height, backgroundImage.replace(/(rgb|color)\\([^)]*\\)/g, "")].join(" ");
+        });
+        """,
+        panel,
+    )
+
+
+@pytest.mark.thorough
+async def test_what_a_page_shows_is_so(folder, tmp_path, monkeypatch):
+    def use(browser):
+        browser.see("flapping.yaml")
+        assert {each.get_attribute("aria-valuemax") for each in browser.all("[role=slider]")} == {"60"}
+
+        # a breaker that is off, a fault that flaps, quiet hours, and what never comes
+        browser.wait(lambda: browser.text(".actor.circuit_breaker em") == "off")
+        assert browser.find("[data-key=breakers] canvas").get_attribute("aria-label").endswith("email: off")
+        assert "flaps" in browser.find(".fault").get_attribute("class")
+        assert "50% of users quiet 22:00–07:00" in browser.text(".quiet-row")
+        browser.wait(lambda: "and never" in browser.find("[data-key=times] canvas").get_attribute("aria-label"))
+        for panel in ("rates", "waiting", "times"):
+            looks = looks_without_colour(browser, panel)
+            assert len(looks) == len(set(looks)) > 1, panel
+
+        # beside a text that cannot be run no expectation is green
+        assert not browser.find(".of-old").is_displayed()
+        browser.type("max_attempts: 5", "max_attempts: many")
+        browser.wait(lambda: "of the last text that could be run" in browser.text("#expect-title"))
+        assert "grayscale" in browser.driver.execute_script(
+            "return getComputedStyle(document.getElementById('expectations')).filter"
+        )
+        browser.click("#undo")
+        browser.wait_for_the_run()
+        assert not browser.find(".of-old").is_displayed()
+
+        # edits that are not in the file say so, after a visit elsewhere too
+        assert not browser.find("#unsaved").is_displayed()
+        browser.find("[data-part=move]").send_keys(Keys.ARROW_RIGHT)
+        browser.wait(lambda: "not saved" in browser.text("#unsaved"))
+        browser.wait_for_the_run()
+        browser.driver.refresh()
+        browser.wait_for_the_run()
+        assert "of an earlier visit, not saved" in browser.text("#unsaved")
+        browser.click("#discard")
+        browser.wait_for_the_run()
+        assert not browser.find("#unsaved").is_displayed()
+        assert browser.text_of_scenario() == FLAPPING
+
+        # who takes out a fault by its keys stays among the faults, and after the last one where another can be added
+        browser.find("#add-fault button").click()
+        browser.wait(lambda: len(browser.all(".fault")) == 2)
+        for left, focused in ((1, "time of email: "), (0, "new-what")):
+            browser.find(".fault-row [data-part=move]").send_keys(Keys.DELETE)
+            browser.wait(lambda left=left: len(browser.all(".fault")) == left)
+            active = browser.driver.switch_to.active_element
+            assert (active.get_attribute("aria-label") or active.get_attribute("id")).startswith(focused)
+        browser.check()
+
+    (folder / "flapping.yaml").write_text(FLAPPING)
+    async with studio(folder, monkeypatch) as (address, _):
+        await trio.to_thread.run_sync(in_browser, address, tmp_path, DESK, use)
 
 
 @pytest.mark.thorough

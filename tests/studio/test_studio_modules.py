@@ -28,7 +28,7 @@ def test_a_module_does_what_its_tests_say(name):
 
 
 def test_there_is_little_javascript():
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in STATIC.glob("*.js")) < 1320
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in STATIC.glob("*.js")) < 1450
 
 
 @pytest.mark.parametrize("path", sorted(STATIC.iterdir()), ids=lambda path: path.name)

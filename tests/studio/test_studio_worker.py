@@ -1,5 +1,6 @@
 """What a worker of studio tells of a run is what the run's own summary and history say."""
 
+import math
 import re
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from effort import sliced
 from shipped import SCENARIOS
 
 import simulation
+from simulation.reporting.plots.delivery_over_time import course_of, requests_in
+from simulation.reporting.plots.source import parts
 from simulation.studio import series
 from simulation.studio.behind import behind
 from simulation.studio.checking import check
@@ -36,7 +39,8 @@ def told(text, filename="x.yaml", do="run", is_cancelled=lambda: False, worker=N
 
 
 def together(lines):
-    """The rows of all frames put together, as a page does it; and the width of a bucket."""
+    """The rows of all frames put together, as a page does it, with quantiles of delivery times; and the width of a
+    bucket."""
     rows, width, length = {}, None, 0
     for frame in [line for line in lines if line["type"] == "frame"]:
         if frame["width_s"] != width:
@@ -44,11 +48,19 @@ def together(lines):
         for channel, of in frame["rows"].items():
             for name, values in of.items():
                 rows.setdefault(channel, {}).setdefault(name, {}).update(enumerate(values, frame["from"]))
+        for place, times in frame["times"].items():
+            for step, *found in times["found"]:
+                for name, value in zip(("p50", "p99"), found, strict=True):
+                    steps = range(step * times["step"], (step + 1) * times["step"])
+                    rows.setdefault(place, {}).setdefault(name, {}).update(dict.fromkeys(steps, value))
         length = max(length, frame["to"])
     return {
         place: {
-            name: [row.get(at, 0) for row in (of.get(name, {}),) for at in range(length)]
-            for name in ((*series.COUNTS, *series.LEVELS) if place.strip("@0123456789") else ()) + ("p50", "p99")
+            **{name: of.get(name, {}) for name in ("p50", "p99")},
+            **{
+                name: [of.get(name, {}).get(at, 0) for at in range(length)]
+                for name in ((*series.COUNTS, *series.LEVELS) if place.strip("@0123456789") else ())
+            },
         }
         for place, of in rows.items()
     }, width
@@ -87,8 +99,43 @@ def test_frames_come_to_what_the_summary_says(monkeypatch, name, duration, most)
         assert own["dead_letters"][-1] == of["dlq"]["final"]
         assert min(min(own[level]) for level in series.LEVELS) == 0
         assert sum(own[wait][-1] for wait in (*series.WAITS, "under_way")) == of["in_flight"]
-    longest = max(filter(None, rows[""]["p99"]))
-    assert longest <= summary["sent_time_s"]["max"] + 1e-3 or summary["fallbacks"]
+    last = next(line for line in reversed(lines) if line["type"] == "frame")
+    steps = {place: times["step"] for place, times in last["times"].items()}
+    assert_delivery_times(rows, steps, width, worker._last[1])
+
+
+def assert_delivery_times(rows, steps, width, result):
+    """Quantiles of what arrived in a step are those of the requests in it, by the tables of the run."""
+    for place, channel in (("", None), *((each, each) for each in result.summary["channels"])):
+        step_ns = round(width * 1e9) * steps[place]
+        [part] = parts(result, "notifications", "channel", "waited_since_s", channel=channel)
+        found = course_of(requests_in(part), result.summary["simulated_s"])
+        expected = {}
+        for accepted_s, took_s in zip(found.accepted_s, found.times_s, strict=True):
+            expected.setdefault(int(round(accepted_s * 1e9) // step_ns), []).append(took_s)
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            shown = {at // steps[place]: value for at, value in rows[place][name].items() if value is not None}
+            assert shown.keys() == expected.keys()
+            for at, times in expected.items():
+                value = sorted(times)[math.ceil(len(times) * share) - 1]
+                assert shown[at] == (series.NEVER if value == math.inf else pytest.approx(value, abs=1e-4))
+
+
+def test_a_channel_that_delivers_nothing_has_times_that_are_never():
+    """Though others deliver within a second: what is not delivered yet is not known, and at the end it is never."""
+    text = edited(text_of("provider-outage", "3m"), ("drain",), "1s")
+    text = text.replace("for: 3m", "for: 10m")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simulation.studio.worker.FRAME_S", 0)  # a frame for every chunk
+        lines = told(text)
+    rows, width = together(lines[:-3])  # but for the last frame
+    assert [rows["email"]["p99"][int(at / width)] for at in (130, 150)] == [None, None]
+    rows, width = together(lines)
+    for at in (130, 150, 170):
+        assert rows["email"]["p50"][int(at / width)] == series.NEVER
+        assert rows[""]["p99"][int(at / width)] == series.NEVER
+        assert 0 < rows["sms"]["p50"][int(at / width)] < 2
+    assert rows["email"]["p99"][int(60 / width)] > 0
 
 
 def test_studio_changes_nothing_of_a_run():
@@ -263,6 +310,7 @@ def test_nothing_is_sent_that_no_page_reads():
     lines += told(text, worker=worker, do="notifications", from_s=0, to_s=60, kind="failed", place="")
     lines += told(text, worker=worker, do="compare", pinned=text, replicates=2)
     keys = set()
+    lines[0]["about"] = list(lines[0]["about"].values())
 
     def take(document):
         for each in document.values() if isinstance(document, dict) else document:
@@ -271,7 +319,7 @@ def test_nothing_is_sent_that_no_page_reads():
         keys.update(document if isinstance(document, dict) else ())
 
     for line in lines:
-        take({name: value for name, value in line.items() if name not in ("rows", "breakers")})
+        take({name: value for name, value in line.items() if name not in ("rows", "times", "breakers")})
     take(check(text, "x.yaml"))
     scripts = " ".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.js"))
     assert {key for key in keys if not re.search(rf"\b{key}\b", scripts)} == set()

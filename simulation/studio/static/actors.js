@@ -1,6 +1,6 @@
 // The way of a notification as a graph of actors, with what waits at each.
 
-import { shut } from "./run.js";
+import { breakerWords, stateWords } from "./run.js";
 import { count, digits } from "./units.js";
 
 export class Actors {
@@ -18,9 +18,10 @@ export class Actors {
       number.textContent = "rate" in item.dataset ? `${digits(value / run.width)}/s` : count(value);
       bar.style.width = `${most ? 100 * value / most : 0}%`;
       item.classList.toggle("idle", !value);
+      if (name === "rate_limit") words.textContent = `wait for ${run.limit(own)}`;
       if (name !== "circuit_breaker") continue;
-      state.textContent = item.dataset.state = shut(run, own, at);
-      words.textContent = value && state.textContent === "closed" ? "drain behind it" : "wait";
+      const breaker = breakerWords(run, own, at);
+      [state.textContent, item.dataset.state, words.textContent] = [stateWords(breaker.state), breaker.state, breaker.words];
     }
   }
 

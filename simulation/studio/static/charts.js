@@ -1,6 +1,7 @@
 // The curves: some panels over one axis of time, with a crosshair over all of them.
 
-import { breakersAt, pieces } from "./run.js";
+import { make } from "./dom.js";
+import { breakersAt, pieces, stateWords } from "./run.js";
 import { clock, count, digits, span, ticks, timeTicks } from "./units.js";
 
 const LEFT = 58, RIGHT = 8, TOP = 6, BOTTOM = 4;
@@ -11,7 +12,13 @@ const PANELS = { // how high each is, and how its values are shown; its curves a
 };
 
 /** What the notifications behind a curve are, as the server calls it. */
-export const BEHIND = { p50: "sent", p99: "sent", dead_letters: "dead" };
+export const BEHIND = { p50: "arrived", p99: "arrived", dead_letters: "dead" };
+
+/** What tells curves apart that have the same grey: marks on lines, hatching of areas; their keys have the same in the style sheet. */
+const MARKS = { sent: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z", failed: "M-5,4H5L0,-5Z", p99: "M0,-5.5L5.5,0L0,5.5L-5.5,0Z" };
+const HATCHES = { rate_limit: "M-1,9L9,-1", backoff: "M-1,-1L9,9", turn: "M4,0V8", quiet_hours: "M0,4H8" };
+const AREAS = ["arrived"]; // under lines
+const MARK_EVERY = 72, LANE = 17; // pixels
 
 const STATES = { closed: "fine", open: "bad", "forced-open": "bad", "half-open": "care" };
 const STRIP = 18;
@@ -121,7 +128,7 @@ export class Charts {
     this.#place(hover, this.hover);
     this.#place(selection, ...(this.selected ?? [null]));
     for (const panel of this.panels) this.#values(panel);
-    const said = this.names.map((name) => `${name}: ${this.run.states(name).findLast((each) => each.from <= this.cursor)?.state ?? ""}`);
+    const said = this.names.map((name) => `${name}: ${stateWords(this.run.stateAt(name, this.cursor))}`);
     this.breakers.canvas.setAttribute("aria-label", `Circuit breakers at the cursor: ${said.join(", ")}`);
   }
 
@@ -150,10 +157,11 @@ export class Charts {
     const behind = this.pinned?.width ? this.#heights(panel, this.pinned, this.pinned.bucket(from), this.pinned.bucket(to)) : [];
     const most = Math.max(...[...own, ...behind].map((line) => line.most), panel.least);
     const limit = panel.limit = this.isHeld ? Math.max(most, panel.limit) : most;
-    const scale = panel.scale = (value) => height - BOTTOM - value / limit * (height - TOP - BOTTOM);
-    panel.canvas.setAttribute("aria-label", `${panel.title}, from 0 to ${panel.show(limit)}`);
+    const lane = panel.lane = [...own, ...behind].some((line) => line.never) || (this.isHeld && panel.lane) ? LANE : 0;
+    panel.scale = (value) => (value === Infinity ? TOP + LANE / 2 : height - BOTTOM - value / limit * (height - TOP - BOTTOM - lane));
+    panel.canvas.setAttribute("aria-label", `${panel.title}, from 0 to ${panel.show(limit)}${lane ? ", and never" : ""}`);
     this.#grid(panel, limit, axis);
-    if (panel.stacked) own.toReversed().forEach((line) => this.#area(panel, line));
+    for (const line of panel.stacked ? own.toReversed() : own.filter(({ name }) => AREAS.includes(name))) this.#area(panel, line);
     if (panel.stacked) own.forEach(({ some }, number) => { panel.lines[number].entry.hidden = !some; });
     for (const line of behind) this.#line(panel, line, this.pinned, true);
     for (const line of own) this.#line(panel, line, this.run, false);
@@ -166,24 +174,29 @@ export class Charts {
     const wait = new Float64Array(run.length);
     return panel.lines.map(({ name }) => {
       const values = run.values(name, this.place), heights = new Array(values.length), below = wait.slice();
-      let most = 0, some = false;
+      let most = 0, some = false, never = false;
       for (let at = 0; at < values.length; at++) {
         let value = values[at] !== null && panel.rate ? values[at] / run.width : values[at];
         if (value > 0) some = true;
         if (panel.stacked) value = wait[at] += value;
         heights[at] = value;
-        if (at >= first && at <= last && value > most) most = value;
+        if (at < first || at > last) continue;
+        if (value === Infinity) never = true; else if (value > most) most = value;
       }
-      return { name, heights, below, most, some };
+      return { name, heights, below, most, some, never };
     });
   }
 
-  #grid({ context, height, show, scale, gaps }, limit, axis) {
+  #grid({ context, height, show, scale, gaps, lane }, limit, axis) {
     Object.assign(context, { fillStyle: this.colour("quiet"), strokeStyle: this.colour("line"), lineWidth: 1, textAlign: "right" });
     for (const tick of gaps ? timeTicks(0, limit, 3) : ticks(limit, 3)) {
       const y = Math.round(scale(tick)) + 0.5;
       this.#stroke(context, [LEFT, y], [this.width - RIGHT, y]);
       context.fillText(show(tick), LEFT - 6, Math.min(Math.max(y + 4, 10), height - 1));
+    }
+    if (lane) { // above all times, as never is longer than any
+      context.fillText("never", LEFT - 6, scale(Infinity) + 4);
+      this.#pen(context, "quiet", { dash: [1, 3] }, () => this.#stroke(context, [LEFT, TOP + LANE], [this.width - RIGHT, TOP + LANE]));
     }
     if (!axis) return;
     context.textAlign = "center";
@@ -226,8 +239,31 @@ export class Charts {
 
   #line({ context, height, scale, stacked }, line, run, isPinned) {
     const seen = stacked ? line.heights.map((top, at) => (scale(line.below[at]) - scale(top) < 1 ? null : top)) : line.heights; // bands that are too thin have no edge
-    const look = isPinned ? { dash: [2, 3], globalAlpha: 0.55, lineWidth: 1.25 } : { lineWidth: 1.75 };
-    this.#pen(context, `c-${line.name}`, { height, ...look }, () => { this.#path(context, seen, run, scale); context.stroke(); });
+    const look = AREAS.includes(line.name) && !isPinned ? { lineWidth: 0.75 } : isPinned ? { dash: [2, 3], globalAlpha: 0.55, lineWidth: 1.25 } : { lineWidth: 1.75 };
+    this.#pen(context, `c-${line.name}`, { height, ...look }, () => {
+      this.#path(context, seen, run, scale);
+      context.stroke();
+      if (!isPinned && MARKS[line.name]) this.#marks(context, new Path2D(MARKS[line.name]), seen, run, (value) => Math.min(scale(value), height - 9)); // above the foot, where it is red
+    });
+  }
+
+  #marks(context, mark, heights, run, scale) {
+    for (let at = run.bucket(this.range[0]), next = LEFT + 8; at <= run.bucket(this.range[1]); at++) {
+      const x = this.x((at + 0.5) * run.width);
+      if (x < next || heights[at] === null || heights[at] === undefined) continue;
+      next = x + MARK_EVERY;
+      context.save();
+      context.translate(x, scale(heights[at]));
+      Object.assign(context, { lineWidth: 3, strokeStyle: this.colour("raised") }).stroke(mark);
+      context.fill(mark);
+      context.restore();
+    }
+  }
+
+  #hatch(context, name) {
+    const tile = make("canvas", { width: 8, height: 8 }), pen = tile.getContext("2d");
+    Object.assign(pen, { strokeStyle: this.colour(`c-${name}`), lineWidth: 1.5 }).stroke(new Path2D(HATCHES[name]));
+    return context.createPattern(tile, "repeat");
   }
 
   #area({ context, height, scale }, line) {
@@ -238,21 +274,29 @@ export class Charts {
       context.fill();
       Object.assign(context, { globalAlpha: 0.35, fillStyle: this.colour(`c-${line.name}`) });
       context.fill();
+      if (HATCHES[line.name]) { Object.assign(context, { globalAlpha: 0.7, fillStyle: this.#hatch(context, line.name) }).fill(); }
     });
   }
 
   /** Draw what is expected of a curve: a line, which is red if it broke. */
-  #bounds({ key, context, show, scale }, limit) {
+  #bounds({ key, context, show, scale, lane }, limit) {
     this.run.begin.expectations.forEach(({ panel, channel, bound }, number) => {
       if (panel !== key || channel !== this.place || bound === null) return;
       const holds = this.run.done?.holds[number], y = Math.max(scale(bound), TOP);
       const isAbove = bound > limit, text = `at most ${show(bound)}`;
       this.#pen(context, holds === false ? "bad" : "quiet", { dash: [6, 4], lineWidth: 1.5, textAlign: isAbove ? "left" : "right" }, () => {
-        if (isAbove) { context.fillText(`${text} ↑`, LEFT + 6, 14); return; }
+        if (isAbove) { this.#label(context, `${text} ↑`, LEFT + 6, 14 + lane); return; }
         this.#stroke(context, [LEFT, y], [this.width - RIGHT, y]);
         context.fillText(text, this.width - RIGHT - 4, y < 16 ? y + 12 : y - 3);
       });
     });
+  }
+
+  /** Write over curves. */
+  #label(context, text, x, y) {
+    const colour = context.fillStyle;
+    Object.assign(context, { globalAlpha: 0.85, fillStyle: this.colour("raised") }).fillRect(x - 2, y - 11, context.measureText(text).width + 4, 14);
+    Object.assign(context, { globalAlpha: 1, fillStyle: colour }).fillText(text, x, y);
   }
 
   /** Draw red at the foot of a panel where expectations of it broke. */
@@ -269,7 +313,8 @@ export class Charts {
   }
 
   #values({ lines, show, rate }) {
-    for (const { name, value } of lines) {
+    for (const { entry, name, value } of lines) {
+      if (name === "rate_limit") entry.firstChild.data = `${this.run.limit(this.place).replace(/^the /, "")} `;
       const now = this.run.value(name, this.place, this.hover ?? this.cursor);
       value.textContent = now === null ? "–" : show(rate ? now / this.run.width : now);
     }
@@ -287,9 +332,16 @@ export class Charts {
           const left = this.x(from), width = Math.max(1.5, this.x(to) - left), tone = STATES[state] ?? "quiet";
           const tall = tone === "bad" ? 14 : tone === "care" ? 10 : 4;
           Object.assign(context, { fillStyle: this.colour(tone), globalAlpha: tone === "fine" ? 0.6 : 1 });
+          const said = stateWords(state), room = width - context.measureText(said).width - 8;
+          if (tone === "quiet") { // nothing is watched, or nothing comes of it
+            context.fillText(said, Math.max(left, LEFT) + 4, top + 11);
+            context.setLineDash([2, 4]);
+            if (room > 0) this.#stroke(context, [left + width - room, top + 7], [left + width, top + 7]);
+            continue;
+          }
           context.fillRect(left, top + (14 - tall) / 2, width, tall);
           context.fillStyle = this.colour("on-bad");
-          if (tone === "bad" && width >= 34) context.fillText("open", Math.max(left, LEFT) + 4, top + 11);
+          if (tone === "bad" && room > 0) context.fillText(said, Math.max(left, LEFT) + 4, top + 11);
         }
       });
     });

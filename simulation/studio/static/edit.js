@@ -15,7 +15,7 @@ import { clock, roundSeconds, writeDuration } from "./units.js";
 const file = new URLSearchParams(location.search).get("file") ?? "";
 const kept = `retrylab:${file}`;
 const runs = new Latest(), others = new Latest(), comparing = new Latest();
-let version = null, undo, checking = 0, beginning = 0, run = null, cursor = 0, checked = null, session = null;
+let version = null, filed = "", undo, checking = 0, beginning = 0, run = null, cursor = 0, checked = null, session = null;
 let pinned = null, tuned = null, playing = 0, leapt = 0;
 
 const PAUSE_MS = 400; // in typing, for the text to be run: 3 on the way to 30s is no setting
@@ -37,6 +37,8 @@ const actors = new Actors(byId("actors"), byId("way"), (name, place) => behind(c
 function changed(text, source) {
   undo.note(text, source, performance.now());
   editor.text = text;
+  byId("unsaved").hidden = text === filed;
+  if (source !== "opened") byId("unsaved-words").textContent = "not saved";
   byId("undo").disabled = undo.at === 0;
   byId("redo").disabled = undo.at === undo.texts.length - 1;
   stop(); // a comparison or a search would be of another text
@@ -67,13 +69,14 @@ async function check(text) {
     options("node", ["", ...Array.from({ length: found.nodes }, (_, at) => String(at + 1))], "all nodes", "node ");
     byId("node").hidden = found.nodes === 1;
     for (const each of ["channel", "node"]) charts[each] = byId(each).value; // what was shown may be gone
-    faults.show(found.faults);
+    faults.show(found.faults, found.quiet);
   } catch (error) { message(error); } finally { byId("settings").ariaBusy = text !== editor.text; } // then another goes on
 }
 
 /** Say what is wrong with the text where people look, without most of the path; the editor has all of it. */
 function wrong([{ line, text }, ...more]) {
   say("bad", `${line ? `Line ${line}: ` : ""}${text.replace(/^\S+\.(?=[^.\s]+: )/, "")}${more.length ? `, and ${more.length} more` : ""}`);
+  byId("expect").classList.add("is-old"); // as the picture
   byId("figures").replaceChildren(run ? make("em", {}, "The picture is of the last text that could be run.") : "");
 }
 
@@ -109,7 +112,7 @@ function begin(text, anyway = false) {
   say("off", "runs…");
   const take = (line) => {
     if (line.type === "problems") wrong(line.problems);
-    else if (line.type === "begin") { next = new Run(line); byId("message").hidden = true; }
+    else if (line.type === "begin") { next = Object.assign(new Run(line), { text }); byId("message").hidden = true; }
     else if (next) {
       next.take(line);
       show(next);
@@ -125,7 +128,7 @@ function begin(text, anyway = false) {
 function show(newest) {
   const isNew = run !== newest;
   run = charts.run = newest;
-  if (isNew) byId("figures").textContent = "";
+  if (isNew && newest.text === editor.text) { byId("figures").textContent = ""; byId("expect").classList.remove("is-old"); }
   if (!run.done) say("off", `runs… ${clock(run.length * run.width)} of ${clock(run.begin.duration_s)}`);
   faults.place();
   if (isNew || run.done) byId("expectations").replaceChildren(...rendered(run.list));
@@ -263,6 +266,8 @@ async function save() {
     const found = await get("/save", { file: name.value, text: editor.text, version: over });
     if (name.value !== file) { location.assign(`/edit?${new URLSearchParams({ file: name.value })}`); return; }
     version = found.version;
+    filed = editor.text;
+    byId("unsaved").hidden = true;
     message(new Error(`${file} is saved.`), null, "fine");
   } catch (error) {
     problem.textContent = error.message;
@@ -305,6 +310,7 @@ function message(error, again = null, tone = "bad") {
 const on = (id, kind, what) => byId(id).addEventListener(kind, what);
 on("undo", "click", () => back(-1));
 on("redo", "click", () => back(1));
+on("discard", "click", () => changed(filed, "discard"));
 on("link", "click", () => link().catch(message));
 on("report", "click", report);
 on("save", "click", () => { byId("name").value = file.replace(/\.trace(\.gz)?$/, ".yaml"); byId("save-problem").hidden = true; byId("save-as").showModal(); });
@@ -350,11 +356,13 @@ async function open() {
     const state = JSON.parse(sessionStorage.getItem(kept) ?? "{}");
     version = (code ? null : state.version) ?? found.version; // of the file as it was when this text was taken from it
     undo = new Undo(found.text);
+    filed = found.text;
     let text = state.text ?? found.text;
     if (code) { ({ text } = await get("/link", { code })); history.replaceState(null, "", location.pathname + location.search); }
     else Object.assign(charts, { view: state.view ?? null, channel: state.channel ?? "", node: state.node ?? "" });
     cursor = state.cursor ?? 0;
     byId("whole").hidden = !charts.view;
+    byId("unsaved-words").textContent = code ? "from a link, not saved" : "of an earlier visit, not saved";
     changed(text, "opened");
     if (state.pinned && !code) {
       pin(state.pinned, null);

@@ -7,9 +7,10 @@ const QUANTILES = ["p50", "p99"]; // they do not add up
 export const WAITS = ["turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours"];
 
 const WORDS = {
-  turn: "for a slot or a quota", backoff: "between retries", rate_limit: "for the rate limit",
-  circuit_breaker: "behind the breaker", quiet_hours: "for the end of quiet hours",
+  turn: "for a turn or a free slot", backoff: "between retries", circuit_breaker: "behind the breaker", quiet_hours: "for the end of quiet hours",
 };
+
+const NEVER = -1; // how a frame writes a delivery time that is infinite
 
 export class Run {
   constructor(begin) {
@@ -31,6 +32,12 @@ export class Run {
       for (const [name, values] of Object.entries(rows)) {
         const row = (own[name] ??= []);
         for (let at = 0; at < values.length; at++) row[frame.from + at] = values[at];
+      }
+    }
+    for (const [place, { step, found }] of Object.entries(frame.times)) {
+      const own = (this.rows[place] ??= {});
+      for (const [at, ...values] of found) {
+        QUANTILES.forEach((name, number) => { for (let one = 0; one < step; one++) (own[name] ??= [])[at * step + one] = values[number] === NEVER ? Infinity : values[number]; });
       }
     }
     this.length = Math.max(this.length, frame.to);
@@ -60,6 +67,21 @@ export class Run {
 
   /** Return the spans of a breaker: state, from, to. Of several hosts or nodes the most shut counts. */
   states(breaker) { return (this.spans[breaker] ??= this.#states(breaker)); }
+
+  /** Return the state of a breaker at an instant. */
+  stateAt(breaker, at) { return this.states(breaker).findLast((each) => each.from <= at)?.state; }
+
+  /** Return the hosts of recipients whose own breaker is not closed at an instant; null where there is one breaker for all of them. */
+  hosts(breaker, at) {
+    const own = this.transitions.filter((each) => each.breaker === breaker && each.at <= at), last = new Map(own.map((each) => [each.host, each.to]));
+    return !last.size || last.has(null) ? null : [...last.keys()].filter((host) => SHUT_FIRST.includes(last.get(host)));
+  }
+
+  /** Return what notifications wait for at the limits of a place. */
+  limit(place) {
+    const waiting = this.places(place).filter((each) => this.values("rate_limit", each).some((value) => value > 0));
+    return [...new Set((waiting.length ? waiting : this.places(place)).map((each) => this.begin.about[each.split("@")[0]].limit))].join(" or ");
+  }
 
   #states(breaker) {
     const spans = [], places = new Map();
@@ -110,35 +132,61 @@ export function breakersAt(run, place) {
   return Object.keys(run.begin.breakers).filter((name) => (!channel || name.split(/[/@]/)[0] === channel) && (!node || name.endsWith(`@${node}`)));
 }
 
-/** Return how the breakers at a place stand when a bucket ends, as what waits is counted then: as the most shut of them. */
-export function shut(run, place, at) {
-  const end = (run.bucket(at) + 1) * run.width;
-  const states = breakersAt(run, place).map((each) => run.states(each).findLast((span) => span.from < end)?.state);
-  return SHUT_FIRST.find((state) => states.includes(state)) ?? "closed";
+/** Return the breaker at a place that is the most shut of them when a bucket ends, as what waits is counted then, and its state. */
+function shuttest(run, place, at) {
+  const end = (run.bucket(at) + 1) * run.width - 1e-9, order = [...SHUT_FIRST, "closed", "metrics-only", "disabled"];
+  const found = breakersAt(run, place).map((name) => ({ name, state: run.stateAt(name, end), at: end }));
+  return found.sort((one, other) => order.indexOf(one.state) - order.indexOf(other.state))[0];
+}
+
+const STATES = { disabled: "off", "metrics-only": "watches only", "forced-open": "forced open" };
+
+/** Return the state of a breaker in words. */
+export const stateWords = (state) => STATES[state] ?? state ?? "";
+
+/** Return what becomes of attempts that meet a breaker at an instant at which it is not closed. */
+function fate(run, name, at) {
+  const [, channel, node = ""] = name.match(/^([^/@]*)[^@]*(@.*)?$/);
+  const open = breakersAt(run, channel + node).filter((each) => each !== name && !SHUT_FIRST.includes(run.stateAt(each, at)));
+  const others = open.map((each) => each.match(/\/([^@]*)/)?.[1] ?? "primary");
+  const rest = others.length ? `go to ${others.join(" or ")}` : run.begin.about[channel].fails ? "fail at once" : "wait";
+  return run.stateAt(name, at) === "half-open" ? `probes go out, other attempts ${rest}` : `attempts ${rest}`;
+}
+
+/** Return how the breakers of a place stand when a bucket ends, and what happens there, in words. */
+export function breakerWords(run, place, at) {
+  const found = shuttest(run, place, at);
+  const isShut = SHUT_FIRST.includes(found?.state), waits = run.value("circuit_breaker", place, at) > 0;
+  const words = !isShut ? (waits ? "drain behind it" : "wait") : `wait; ${fate(run, found.name, found.at)}`;
+  return { state: found?.state ?? "", words: words.replace(/; attempts wait$/, "") };
 }
 
 /** Return what happens at a place and an instant, in sentences. */
 export function story(run, place, at) {
   const said = [], breakers = breakersAt(run, place);
-  for (const fault of run.begin.faults) {
-    const now = fault.spans.find(([from, to]) => from <= at && at < to);
+  for (const { text, spans, dips } of run.begin.faults) {
+    const isIn = ([from, to]) => from <= at && at < to, now = spans.find(isIn);
     if (!now) continue;
     const end = now[1] < run.begin.duration_s ? `until ${clock(now[1], true)}` : "to the end";
-    said.push(`${fault.text}, ${end}.`);
+    said.push(`${text}${dips.length ? (dips.some(isIn) ? ", down now" : ", up now") : ""}, ${end}.`);
   }
   const notClosed = breakers.map((name) => ({ name, ...run.states(name).find((each) => each.from <= at && at < each.to) }))
     .filter(({ state }) => SHUT_FIRST.includes(state));
-  const states = [...new Set(notClosed.map(({ state }) => state))].join(" or ");
+  const states = [...new Set(notClosed.map(({ state }) => stateWords(state)))].join(" or ");
   if (notClosed.length > 1) said.push(`${notClosed.length} of ${breakers.length} breakers are ${states}.`);
   else for (const { name, state, from, to } of notClosed) {
-    said.push(`The breaker of ${name} is ${state}, since ${clock(from, true)}${to < run.length * run.width ? ` until ${clock(to, true)}` : ""}.`);
+    const hosts = run.hosts(name, at), where = !hosts ? "" : hosts.length === 1 ? ` for ${hosts[0] || "recipients without a host"}` : ` for ${hosts.length} hosts`;
+    said.push(`The breaker of ${name}${where} is ${stateWords(state)}, since ${clock(from, true)}${to < run.length * run.width ? ` until ${clock(to, true)}` : ""}: ${fate(run, name, at)}.`);
   }
-  const drains = run.places(place).every((each) => !run.value("circuit_breaker", each, at) || shut(run, each, at) === "closed");
-  const verb = (name) => (name === "circuit_breaker" && drains ? "drain" : "wait"); // behind one that has closed again nothing waits for it
-  const waits = WAITS.map((name) => [run.value(name, place, at), verb(name), WORDS[name]]).filter(([many]) => many > 0);
+  const waits = WAITS.map((name) => [run.value(name, place, at), "wait", WORDS[name] ?? `for ${run.limit(place)}`]);
+  const drain = run.places(place).filter((each) => !SHUT_FIRST.includes(shuttest(run, each, at)?.state)).reduce((sum, each) => sum + run.value("circuit_breaker", each, at), 0);
+  waits[WAITS.indexOf("circuit_breaker")][0] -= drain; // behind one that has closed again nothing waits for it
+  waits.push([drain, "drain", WORDS.circuit_breaker]);
   waits.sort(([one], [other]) => other - one);
-  if (waits.length) said.push(`${waits.map(([many, does, where]) => `${count(many)} ${does}${many === 1 ? "s" : ""} ${where}`).join(", ")}.`);
+  const words = waits.filter(([many]) => many > 0).map(([many, does, where]) => `${count(many)} ${does}${many === 1 ? "s" : ""} ${where}`);
+  if (words.length) said.push(`${words.join(", ")}.`);
   const letters = run.value("dead_letters", place, at);
   if (letters > 0) said.push(`${count(letters)} dead letter${letters === 1 ? "" : "s"}.`);
-  return said.length ? said.join(" ") : "All goes well: nothing waits.";
+  if (said.length) return said.join(" ");
+  return run.value("failed", place, at) > 0 ? "Nothing waits, though attempts fail." : "All goes well: nothing waits.";
 }

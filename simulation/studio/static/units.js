@@ -6,10 +6,11 @@ export const digits = (value, most = 3) => String(Number(value.toPrecision(most)
 /** Return a duration as a scenario writes it: 2m, 90s, 0.25s. */
 export const writeDuration = (seconds) => (seconds >= 120 && seconds % 60 === 0 ? `${seconds / 60}m` : `${digits(seconds, 9)}s`);
 
-/** Return a duration to be read: 412 ms, 3.2 s, 4 min. */
+/** Return a duration to be read: 412 ms, 3.2 s, 4 min, never. */
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds === 0) return "0 s";
+  if (seconds === Infinity) return "never";
   const sizes = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1], ["ms", 0.001]];
   const [name, of] = sizes.find(([, size]) => Math.abs(seconds) >= size * 0.9995) ?? sizes.at(-1);
   return `${digits(seconds / of)} ${name}`;

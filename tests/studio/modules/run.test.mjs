@@ -1,19 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-const { breakersAt, jump, pieces, Run, shut, story } = await import(`${process.env.STATIC}/run.js`);
+const { breakersAt, breakerWords, jump, pieces, Run, story } = await import(`${process.env.STATIC}/run.js`);
+const { span } = await import(`${process.env.STATIC}/units.js`);
 
 const NAMES = ["arrived", "sent", "failed", "dead", "suppressed", "turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours", "under_way", "dead_letters"];
 const rows = (more) => ({ ...Object.fromEntries(NAMES.map((name) => [name, [0, 0, 0, 0]])), ...more });
+const times = (place, ...found) => ({ [place]: { step: 1, found } });
 const open = { at: 2.5, kind: "opens", breaker: "email", host: null, to: "open", text: "Breaker email: closed to open" };
 
 function run() {
   const made = new Run({
     duration_s: 4, channels: ["email", "sms"], breakers: { email: "closed", sms: "closed" },
-    faults: [{ text: "email: outage", spans: [[1, 3]] }], events: [{ at: 1, kind: "fault" }, { at: 3, kind: "fault" }], expectations: [],
+    about: { email: { fails: false, limit: "the quota" }, sms: { fails: true, limit: "the rate limit" } },
+    faults: [{ text: "email: outage", spans: [[1, 3]], dips: [] }], events: [{ at: 1, kind: "fault" }, { at: 3, kind: "fault" }], expectations: [],
   });
-  made.frame({ width_s: 1, from: 0, to: 2, rows: { "": { p50: [1, 2] }, email: rows({ sent: [1, 2] }), sms: rows({ sent: [3, 4] }) }, transitions: [] });
-  made.frame({ width_s: 1, from: 1, to: 4, rows: { "": { p50: [5, null, 7] }, email: rows({ sent: [9, 0, 1], circuit_breaker: [0, 3, 2], dead: [0, 1, 0], dead_letters: [0, 1, 1] }), sms: rows({ sent: [4, 4, 4] }) }, transitions: [open] });
+  made.frame({ width_s: 1, from: 0, to: 2, times: times("", [0, 1, 1], [1, 2, -1]), rows: { email: rows({ sent: [1, 2] }), sms: rows({ sent: [3, 4] }) }, transitions: [] });
+  made.frame({ width_s: 1, from: 1, to: 4, times: times("", [1, 5, 9], [2, null, null], [3, 7, 7]), rows: { email: rows({ sent: [9, 0, 1], circuit_breaker: [0, 3, 2], dead: [0, 1, 0], dead_letters: [0, 1, 1] }), sms: rows({ sent: [4, 4, 4] }) }, transitions: [open] });
   return made;
 }
 
@@ -26,7 +29,7 @@ test("later frames take the place of what they bring again", () => {
 
 test("other widths begin anew", () => {
   const made = run();
-  made.frame({ width_s: 2, from: 0, to: 2, rows: { email: rows({ sent: [11, 12] }), sms: rows({}) }, transitions: [] });
+  made.frame({ width_s: 2, from: 0, to: 2, times: {}, rows: { email: rows({ sent: [11, 12] }), sms: rows({}) }, transitions: [] });
   assert.deepEqual([...made.values("sent", "")], [11, 12]);
 });
 
@@ -49,11 +52,43 @@ test("events come in order, and one jumps to those of a kind", () => {
 test("a sentence says what happens", () => {
   const made = run();
   assert.equal(story(made, "", 0.5), "All goes well: nothing waits.");
-  assert.equal(story(made, "", 2.6), "email: outage, until 0:03. The breaker of email is open, since 0:02.5. 3 wait behind the breaker. 1 dead letter.");
-  made.frame({ width_s: 1, from: 4, to: 5, rows: { email: rows({ circuit_breaker: [2] }) }, transitions: [{ ...open, at: 3.5, to: "closed" }] });
+  assert.equal(story(made, "", 2.6), "email: outage, until 0:03. The breaker of email is open, since 0:02.5: attempts wait. 3 wait behind the breaker. 1 dead letter.");
+  made.frame({ width_s: 1, from: 4, to: 5, times: {}, rows: { email: rows({ circuit_breaker: [2] }) }, transitions: [{ ...open, at: 3.5, to: "closed" }] });
   assert.match(story(made, "", 4.2), /2 drain behind the breaker/);
-  made.frame({ width_s: 1, from: 5, to: 6, rows: { email: rows({ backoff: [1], turn: [2] }) }, transitions: [] });
-  assert.match(story(made, "", 5.2), /2 wait for a slot or a quota, 1 waits between retries/);
+  made.frame({ width_s: 1, from: 5, to: 6, times: {}, rows: { email: rows({ backoff: [1], turn: [2] }) }, transitions: [] });
+  assert.match(story(made, "", 5.2), /2 wait for a turn or a free slot, 1 waits between retries/);
+});
+
+test("what is never is longer than any time, and what is not known yet is nothing", () => {
+  const made = run();
+  assert.deepEqual(made.values("p99", ""), [1, 9, null, 7]);
+  made.frame({ width_s: 1, from: 4, to: 4, times: times("", [2, 3, -1]), rows: {}, transitions: [] });
+  assert.deepEqual([made.value("p50", "", 2), made.value("p99", "", 2)], [3, Infinity]);
+  assert.equal(span(Infinity), "never");
+});
+
+test("a flapping fault says whether it is down, and a limit what it is", () => {
+  const made = run();
+  Object.assign(made.begin.faults[0], { text: "email: flaps", dips: [[2, 3]] });
+  assert.match(story(made, "", 1.5), /^email: flaps, up now, until 0:03\./);
+  assert.match(story(made, "", 2.2), /^email: flaps, down now, until 0:03\./);
+  made.frame({ width_s: 1, from: 3, to: 4, times: {}, rows: { email: rows({ rate_limit: [2] }) }, transitions: [] });
+  assert.match(story(made, "", 3.2), /2 wait for the quota/);
+  assert.equal(made.limit("sms"), "the rate limit");
+});
+
+test("a breaker of each host is open for those hosts alone", () => {
+  const made = run();
+  made.transitions = [{ ...open, host: "a.example" }];
+  assert.match(story(made, "", 2.6), /The breaker of email for a\.example is open/);
+  made.transitions.push({ ...open, host: "b.example", at: 2.7 });
+  assert.match(story(made, "", 2.8), /The breaker of email for 2 hosts is open/);
+});
+
+test("nothing is well where attempts fail", () => {
+  const made = run();
+  made.frame({ width_s: 1, from: 0, to: 1, times: {}, rows: { email: rows({ failed: [2] }) }, transitions: [] });
+  assert.equal(story(made, "", 0.5), "Nothing waits, though attempts fail.");
 });
 
 test("a curve breaks where it has no values", () => {
@@ -64,7 +99,7 @@ test("a curve breaks where it has no values", () => {
 
 test("a node has curves of its own, of a channel and of all; what is left out is 0", () => {
   const made = run();
-  made.frame({ width_s: 1, from: 0, to: 4, rows: { "@2": { p50: [3, 3, 3, 3] }, "email@2": { sent: [1, 0, 0, 1] }, "sms@2": { sent: [2, 2, 2, 2] } }, transitions: [] });
+  made.frame({ width_s: 1, from: 0, to: 4, times: { "@2": { step: 2, found: [[0, 3, 3], [1, 3, 3]] } }, rows: { "email@2": { sent: [1, 0, 0, 1] }, "sms@2": { sent: [2, 2, 2, 2] } }, transitions: [] });
   assert.deepEqual(made.places("@2"), ["email@2", "sms@2"]);
   assert.deepEqual([...made.values("sent", "@2")], [3, 2, 2, 3]);
   assert.deepEqual([...made.values("dead", "email@2")], [0, 0, 0, 0]);
@@ -76,7 +111,7 @@ test("a place has the breakers of its channel and node", () => {
   made.begin.breakers = { "email@1": "closed", "email/backup@1": "open", "email@11": "half-open", "sms@1": "closed" };
   assert.deepEqual(breakersAt(made, "email@1"), ["email@1", "email/backup@1"]);
   assert.deepEqual(breakersAt(made, "@1"), ["email@1", "email/backup@1", "sms@1"]);
-  assert.deepEqual([shut(made, "email", 1), shut(made, "email@11", 1), shut(made, "sms", 1)], ["open", "half-open", "closed"]);
+  assert.deepEqual(["email", "email@11", "sms"].map((place) => breakerWords(made, place, 1).state), ["open", "half-open", "closed"]);
 });
 
 test("of many breakers a sentence says how many", () => {
@@ -86,6 +121,6 @@ test("of many breakers a sentence says how many", () => {
   made.begin.breakers = { "email@1": "open", "email@2": "half-open", "email@3": "closed" };
   Object.assign(made, { spans: {} });
   assert.equal(story(made, "", 0.5), "2 of 3 breakers are open or half-open.");
-  assert.match(story(made, "@1", 2.6), /The breaker of email@1 is open, since 0:00\./);
+  assert.match(story(made, "@1", 2.6), /The breaker of email@1 is open, since 0:00: attempts wait\./);
   assert.doesNotMatch(story(made, "email@5", 2.6), /breaker/);
 });
