@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from math import ceil
@@ -411,7 +411,7 @@ _KINDS = {"open": "opens", "forced-open": "opens", "closed": "closes", "half-ope
 
 def _steps_s(scenario: Scenario, groups: Mapping[str, Sequence[_Counter]]) -> dict[str, float]:
     """Return for each group how long a step is in which there are enough requests for its quantiles."""
-    lasts_s, counts = scenario.arrivals_end_ns / NS_PER_S, Counter[str]()
+    lasts_s, counts = scenario.arrivals_end_ns / NS_PER_S, defaultdict[str, float](float)
     for entry in scenario.workload:
         for channel in entry.channels:
             counts[channel.value] += expected_notifications(scenario, entry)

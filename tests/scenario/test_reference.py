@@ -70,7 +70,9 @@ def test_the_metrics_in_it_are_those_that_can_be_expected(tmp_path: Path) -> Non
     paths = [re.sub("<.*?>", lambda name: names[name[0]], path) for path in listed]
     fault = "nodes: 2\nfaults: [{channel: email, for: 1m, outage: true}]\n"
     expected = "".join(f"  - {path} >= 0\n" for path in paths)
-    email = "{provider: {upstream: {}, capacity: 1, queue: {limit: 9}}, failover: {backup: {}}, circuit_breaker: {shared: any}, endpoints: {}}"
+    provider = "{upstream: {}, capacity: 1, queue: {limit: 9}}"
+    others = "failover: {backup: {}}, circuit_breaker: {shared: any}, endpoints: {}"
+    email = f"{{provider: {provider}, {others}}}"
     scenario = load(complete(f"channels: {{email: {email}}}\n{fault}expect:\n{expected}", tmp_path))
     assert [path_of(expectation.path) for expectation in scenario.expect] == paths
     shape = summary_shape(Outline(((NotificationChannel.EMAIL, ("primary", "backup")),), faults=(0,)))
