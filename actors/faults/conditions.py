@@ -8,8 +8,10 @@ hold for one instant.
 from __future__ import annotations
 
 import sys
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import product
 from math import prod
 from random import Random
@@ -83,13 +85,32 @@ _CALM = SYSTEM_FAULT_KEYS | {
 leaves no instant of the run calm. Any other fault is looked at for each attempt."""
 
 
+class StrictWindow:
+    """Lets through so many in any window, where those that it refuses count too."""
+
+    def __init__(self, count: int, window_ns: int) -> None:
+        self._window_ns = window_ns
+        self._latest: defaultdict[str, deque[int]] = defaultdict(partial(deque, maxlen=count))
+        """The latest instants of each key, as many as it lets through in a window."""
+
+    def try_acquire(self, key: str, now_ns: int) -> int:
+        """Return `now_ns` if it is let through, and else a later instant; it is counted in any case."""
+        latest = self._latest[key]
+        is_full = len(latest) == latest.maxlen and latest[0] > now_ns - self._window_ns
+        latest.append(now_ns)
+        return now_ns + self._window_ns if is_full else now_ns
+
+
 class EnforcedQuota:
-    """The quota that one window, or an account, enforces."""
+    """The quota that one window, a provider or an account enforces."""
 
     def __init__(self, throttle: QuotaFault) -> None:
         count, window_ns = int(throttle.whole.count), ns(throttle.whole.period)
-        self._limit: Limiter
+        self._is_per_host = throttle.per == "host"
+        self._limit: Limiter | StrictWindow
         match throttle.kind:
+            case "sliding_window" if throttle.counts == "all":
+                self._limit = StrictWindow(count, window_ns)
             case "fixed_window":
                 self._limit = FixedWindow(count, window_ns)
             case "sliding_window":
@@ -100,8 +121,9 @@ class EnforcedQuota:
                 assert_never(throttle.kind)
         self.answer = Transient(reason=THROTTLED, retry_after=throttle.retry_after, throttled=True)
 
-    def lets_through(self, now_ns: int) -> bool:
-        return self._limit.try_acquire("", now_ns) == now_ns
+    def lets_through(self, attempt: Attempt, now_ns: int) -> bool:
+        host = recipient_host(attempt.command.recipient) if self._is_per_host else ""
+        return self._limit.try_acquire(host, now_ns) == now_ns
 
 
 class Countdown:
@@ -206,13 +228,13 @@ class Forecast:
         name: str,
         *,
         is_ever_calm: bool,
-        account: EnforcedQuota | None = None,
+        throttles: Sequence[EnforcedQuota] = (),
     ) -> None:
         """`name` begins the names of the streams. `is_ever_calm`: nothing beside the faults decides about attempts."""
         self._latency = latency
         self._failure_rate = failure_rate
-        self._is_ever_calm = is_ever_calm and account is None
-        self._throttles = [] if account is None else [account]
+        self._is_ever_calm = is_ever_calm and not throttles
+        self._throttles = list(throttles)
         self._timed = [
             TimedFault(
                 fault,

@@ -19,9 +19,9 @@ from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.outcomes import Outcome
 from actors.settings.base import validated
-from actors.settings.channel import Discipline, ProviderConfig, QueueConfig, UpstreamConfig
+from actors.settings.channel import Discipline, OneAtATimeConfig, ProviderConfig, QueueConfig, UpstreamConfig
 from actors.settings.distributions import Distribution
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import FaultConfig, QuotaFault
 from actors.settings.script import ScriptedAnswer
 
 
@@ -52,6 +52,8 @@ class SimulatedProvider(Provider):
         capacity: int | None = None,
         discipline: Discipline = "fifo",
         queue: QueueConfig | Mapping[str, Any] | None = None,
+        throttle: QuotaFault | Mapping[str, Any] | None = None,
+        one_at_a_time: OneAtATimeConfig | Mapping[str, Any] | None = None,
         connections: int | None = None,
         per_in_flight: float = 0.0,
         upstream: UpstreamConfig | Mapping[str, Any] | None = None,
@@ -72,6 +74,8 @@ class SimulatedProvider(Provider):
             capacity: how many attempts it works on at once, at least 1; the others queue. No bound when None.
             discipline: which is next, or how they share, where there are more than that.
             queue: how many may wait, where there is a capacity, and what becomes of the others; no bound when None.
+            throttle: the quota that it enforces; none when None.
+            one_at_a_time: the hosts or users of whom it works on one attempt at a time; of none when None.
             connections: how many attempts there are at once at most, at least 1; a channel holds the others back. No
                 bound when None.
             per_in_flight: seconds that an attempt takes longer for each other one that is under way when it starts.
@@ -94,6 +98,8 @@ class SimulatedProvider(Provider):
             "capacity": capacity,
             "discipline": discipline,
             "queue": queue,
+            "throttle": throttle,
+            "one_at_a_time": one_at_a_time,
             "connections": connections,
             "latency_by_load": {"per_in_flight": per_in_flight} if per_in_flight else None,
             "upstream": upstream,
@@ -134,6 +140,8 @@ class SimulatedProvider(Provider):
             capacity=config.capacity,
             discipline=config.discipline,
             queue=config.queue,
+            throttle=config.throttle,
+            one_at_a_time=config.one_at_a_time,
             connections=config.connections,
             per_in_flight=0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight,
             upstream=config.upstream,

@@ -59,6 +59,27 @@ class ServiceQueue:
         return start_ns, end_ns
 
 
+class Locks:
+    """The keys that are worked on, and until when: one attempt at a time for each."""
+
+    __slots__ = ("_ends_ns", "_room")
+
+    def __init__(self) -> None:
+        self._ends_ns: dict[str, int] = {}
+        self._room = 1_000
+
+    def free_at(self, key: str, now_ns: int) -> int:
+        """Return the instant from which a key is not worked on any more: `now_ns`, or a later one."""
+        return max(now_ns, self._ends_ns.get(key, now_ns))
+
+    def hold(self, key: str, now_ns: int, end_ns: int) -> None:
+        """Work on a key until an instant."""
+        self._ends_ns[key] = end_ns
+        if len(self._ends_ns) > self._room:
+            self._ends_ns = {each: until_ns for each, until_ns in self._ends_ns.items() if until_ns > now_ns}
+            self._room = max(1_000, 2 * len(self._ends_ns))
+
+
 class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The work of a provider at one instant, as a failure rule sees it: without the attempt that it is asked about.
 

@@ -8,8 +8,8 @@ below it is as if there had been none of them. Then in this order:
    would be until its sender's timeout, which the provider does not know.
 2. `latency` (the last window that gives one) in place of the provider's own, and what `latency_by_load` adds for each
    attempt that is under way; all of it times every `latency_factor`.
-3. The `throttle` of its account, and of windows: over the quota, the answer is `throttled`. It comes after the latency
-   and takes up no capacity.
+3. The `throttle` of its account, its own, and those of windows: over the quota, the answer is `throttled`. It comes
+   after the latency and takes up no capacity.
 4. `outage`, and the down phase of `flap`: a transient failure after the latency, which takes up no capacity either;
    what was queued before is worked on as if nothing were wrong.
 5. Failure rules (:data:`FailureRule`), in the order given: the first that returns an outcome decides. A `throttled`
@@ -25,7 +25,8 @@ below it is as if there had been none of them. Then in this order:
 With a `capacity` (the provider's own or a fault's) an attempt that comes to step 5 and is not refused there is worked
 on for its latency, however it ends, or waits until so many others are done with: first come, first served, unless the
 provider's `discipline` says otherwise. Where as many wait as its `queue` has room for, the attempt is refused at once,
-or dropped: steps 6 and 7 do not look at it. The answer comes when the work is done. A `speed` slows what is under way
+or dropped: steps 6 and 7 do not look at it. Nor do they at one that finds its host or user busy, where `one_at_a_time`
+has such fail. The answer comes when the work is done. A `speed` slows what is under way
 and queued: it is of the provider, where a latency is of those who come. That the sender has stopped waiting does not
 cancel it: late work costs as much as any other, which is how retries can keep a provider overloaded long after its
 trigger has ended (Bronson et al., HotOS 2021).
@@ -58,7 +59,7 @@ from actors.faults.conditions import (
     capacity_steps,
     speed_steps,
 )
-from actors.faults.queue import Load, LoadMeter, QueueObserver, ServiceQueue
+from actors.faults.queue import Load, LoadMeter, Locks, QueueObserver, ServiceQueue
 from actors.faults.speed import Speed
 from actors.faults.station import RunningStation
 from actors.instants import ns
@@ -67,7 +68,8 @@ from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.messages import Priority
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
-from actors.settings.channel import ProviderConfig
+from actors.policies.breaker.per_host import recipient_host
+from actors.settings.channel import OneAtATimeConfig, ProviderConfig
 from actors.settings.faults import FaultConfig
 from actors.settings.script import ScriptedAnswer
 
@@ -88,6 +90,7 @@ _ANSWER = Outcome | None
 SENT = Sent()
 OUTAGE = Transient(reason="provider outage")
 QUEUE_FULL = Transient(reason="queue full")
+BUSY = Transient(reason="busy")
 
 
 class Fate(msgspec.Struct, frozen=True, gc=False):
@@ -132,14 +135,17 @@ class FaultRules:
             if not callable(rule):
                 raise ConfigurationError([f"rules.{number}: wanted a function (attempt, now_ns, load), got {rule!r}"])
         steps = capacity_steps(config.capacity, faults)
+        own = None if config.throttle is None else EnforcedQuota(config.throttle)
         self._forecast = Forecast(
             config.latency.sampler(streams.stream(f"{name}.latency")),
             config.failure_rate,
             faults,
             streams,
             name,
-            is_ever_calm=not (steps or rules or config.latency_by_load or config.script or config.upstream),
-            account=account,
+            is_ever_calm=not (
+                steps or rules or config.latency_by_load or config.script or config.upstream or config.one_at_a_time
+            ),
+            throttles=[quota for quota in (account, own) if quota is not None],
         )
         self.draw = streams.stream(f"{name}.fate").random
         """The random draw of the next attempt, between 0 and 1; drawn also where nothing depends on it, so that the
@@ -166,6 +172,8 @@ class FaultRules:
             self._station = RunningStation(config.discipline, steps, speed)
         self._per_in_flight = 0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight
         self._bound = config.queue
+        self._one_at_a_time = config.one_at_a_time
+        self._locks = Locks()
         self._queue_observer: QueueObserver | None = None
         needs_load = bool(rules or self._per_in_flight or self._bound)
         self._meter = LoadMeter() if needs_load and self._station is None else None
@@ -175,11 +183,6 @@ class FaultRules:
     def watch_late(self, after_ns: int, report: Callable[[Attempt, int], None]) -> None:
         """Report from now on each delivered attempt that takes longer than so many nanoseconds."""
         self.late_after_ns, self.report_late = after_ns, report
-
-    @property
-    def has_bound(self) -> bool:
-        """Whether no more than so many may wait."""
-        return self._bound is not None
 
     def watch_queue(self, observer: QueueObserver) -> None:
         """Tell an observer from now on who waits for the capacity; only with a bound of these."""
@@ -222,7 +225,7 @@ class FaultRules:
         drawn = self.draw()
         if conditions.hangs:
             return Fate(None, latency_ns, False, conditions.latency_factor)
-        refusal = _refusal(conditions, now_ns)
+        refusal = _refusal(conditions, attempt, now_ns)
         if refusal is not None:
             return Fate(refusal, latency_ns, False, conditions.latency_factor)
         outcome = None if load is None else self._ruled(attempt, now_ns, load)
@@ -233,6 +236,10 @@ class FaultRules:
                 self._queue_observer.turned_away(now_ns)
             answer = QUEUE_FULL if self._bound.when_full == "refuse" else None
             return Fate(answer, 0, False, conditions.latency_factor)
+        locked = None if self._one_at_a_time is None else _locked(self._one_at_a_time, attempt)
+        begins_ns = now_ns if locked is None else self._locks.free_at(locked, now_ns)
+        if begins_ns > now_ns and self._one_at_a_time is not None and self._one_at_a_time.when_busy == "fail":
+            return Fate(BUSY, 0, False, conditions.latency_factor)
         if outcome is None:
             outcome = _fate(conditions, now_ns, drawn)
             if outcome is REFUSED:
@@ -241,7 +248,10 @@ class FaultRules:
             return self._work_at(
                 self._station, conditions, now_ns, latency_ns, outcome, attempt.command.priority is Priority.CRITICAL
             )
-        return self._work(conditions, now_ns, latency_ns, outcome)
+        fate = self._work(conditions, now_ns, begins_ns - now_ns + latency_ns, outcome)
+        if locked is not None:
+            self._locks.hold(locked, now_ns, now_ns + fate.delay_ns)
+        return fate
 
     def _ruled(self, attempt: Attempt, now_ns: int, load: Load) -> Outcome | None:
         for number, rule in enumerate(self._rules):
@@ -324,9 +334,14 @@ SCRIPTED: dict[str, Outcome] = {
 """The outcomes of a script, where it gives no reason of its own."""
 
 
-def _refusal(conditions: Conditions, now_ns: int) -> Outcome | None:
+def _locked(one: OneAtATimeConfig, attempt: Attempt) -> str:
+    command = attempt.command
+    return recipient_host(command.recipient) if one.per == "host" else command.user_id or ""
+
+
+def _refusal(conditions: Conditions, attempt: Attempt, now_ns: int) -> Outcome | None:
     for throttle in conditions.throttles:
-        if not throttle.lets_through(now_ns):
+        if not throttle.lets_through(attempt, now_ns):
             return throttle.answer
     if conditions.outage or any(flapping.is_down(now_ns) for flapping in conditions.flapping):
         return OUTAGE

@@ -18,6 +18,7 @@ from actors.settings.base import Settings, at_places
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.settings.bulkhead import BulkheadConfig, MaxInFlight, slots_of
 from actors.settings.distributions import Distribution
+from actors.settings.faults import QuotaFault
 from actors.settings.order import FairBy, OrderConfig, TenantConfig as TenantConfig
 from actors.settings.quantities import (
     Duration,
@@ -79,6 +80,21 @@ class QueueConfig(Settings):
     `queue full`. `drop`: no answer ever comes."""
 
 
+class OneAtATimeConfig(Settings):
+    """A provider, or endpoints behind it, that works on one attempt at a time: a lock for each host or user."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {per: host, when_busy: fail}"
+
+    per: Literal["host", "user"] = "host"
+    """Whose attempts exclude each other: those to one host of recipients, or to one user. Recipients without a host
+    exclude each other, and so do notifications without a user."""
+
+    when_busy: Literal["fail", "wait"] = "fail"
+    """What becomes of an attempt that comes meanwhile. `fail`: it fails at once, transiently, with the reason `busy`.
+    `wait`: it begins when those before it have ended, in the order in which they came; where a fault gives a capacity,
+    it takes up a place meanwhile."""
+
+
 class UpstreamConfig(Settings):
     """What a provider asks behind its API for each attempt, such as a carrier, and how it retries there."""
 
@@ -116,6 +132,13 @@ class ProviderConfig(Settings):
     """How many may wait for its capacity, and that of a fault. With it the summary counts those that wait, and those
     that are worked on though their sender has stopped waiting. None: no bound, and neither is counted."""
 
+    throttle: QuotaFault | None = None
+    """The quota that it enforces: what exceeds it is answered with `throttled`. None: none but those of its `account`
+    and of faults."""
+
+    one_at_a_time: OneAtATimeConfig | None = None
+    """Whether it works on one attempt at a time for each host or user. None: on as many as come."""
+
     connections: PositiveWholeNumber | None = None
     """How many connections to it there are at most; stands for a transport's: it is the `max_in_flight` of a channel
     that is given none, or more. What waits for one is no attempt and no failure. None: no bound."""
@@ -150,6 +173,9 @@ class ProviderConfig(Settings):
         if self.queue is not None and (self.capacity is None or self.discipline == "processor_sharing"):
             why = "none" if self.capacity is None else "processor_sharing, under which none waits"
             raise wanted("queue only with a capacity, and the discipline fifo or critical_first", why)
+        one = self.one_at_a_time
+        if one is not None and (self.discipline != "fifo" or (one.when_busy == "wait" and self.capacity is not None)):
+            raise wanted("one_at_a_time only with the discipline fifo, and when_busy: wait only without a capacity")
         return self
 
 

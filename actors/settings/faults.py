@@ -167,10 +167,20 @@ class QuotaFault(Settings):
     burst: PositiveWholeNumber | None = None
     """Token bucket only: how many it takes at once. None: as many as the count of the rate."""
 
+    per: Literal["provider", "host"] = "provider"
+    """Of whom it takes so much: of all together, or for each host of recipients. Recipients without a host, such as
+    phone numbers, have one quota together."""
+
+    counts: Literal["accepted", "all"] = "accepted"
+    """What is counted in a window. `all`: refused attempts too, so that who goes on asking too often gets nothing more;
+    in fixed windows that makes no difference, as the first ones are taken in any case."""
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.burst is not None and self.kind != "token_bucket":
             raise wanted("burst only with kind: token_bucket")
+        if self.counts == "all" and self.kind == "token_bucket":
+            raise wanted("counts: all only with windows, as a bucket gives what is in it")
         return self
 
     @property

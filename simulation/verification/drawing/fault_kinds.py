@@ -30,9 +30,11 @@ def _steady_or_changing(strength: Shape) -> Shape:
 
 _SHARE = Between(0.01, 1.0)
 _BURSTS = {"burst": Maybe(0.5, OneOf(tuple(range(1, 11))))}
+_COUNTS = {"counts": OneOf(get_args(QuotaFault.model_fields["counts"].annotation))}
+_PER = {"per": OneOf(get_args(QuotaFault.model_fields["per"].annotation))}
 _QUOTA = OneOf(
     tuple(
-        {"kind": kind, **(_BURSTS if kind == "token_bucket" else {})}
+        {"kind": kind, **_PER, **(_BURSTS if kind == "token_bucket" else _COUNTS)}
         for kind in get_args(QuotaFault.model_fields["kind"].annotation)
     )
 )

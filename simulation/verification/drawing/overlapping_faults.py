@@ -41,7 +41,7 @@ def overlapping(scenario: Scenario, random: Random) -> Scenario:
         own: dict[str, Any] = {"failure_rate": random.choice([0.0, 0.05])}
         if random.random() < 0.7:  # and so much work on each that some wait
             takes = {"exponential": {"mean": log_uniform(random, 0.3, max(0.6, scenario.duration / 5))}}
-            own |= {"capacity": random.randint(1, 4), "discipline": "fifo", "queue": None}
+            own |= {"capacity": random.randint(1, 4), "discipline": "fifo", "queue": None, "one_at_a_time": None}
             own["latency"] = Distribution.model_validate(takes)
         channels[channel.value] = config.model_copy(update={"provider": config.provider.model_copy(update=own)})
         faults += _overlapping(scenario, channel, random)

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias, get_args
 
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, GradientConfig, VegasConfig
 from actors.settings.breaker import CircuitBreakerConfig
-from actors.settings.channel import ChannelConfig, ProviderConfig, QueueConfig, QuotaConfig
+from actors.settings.channel import ChannelConfig, OneAtATimeConfig, ProviderConfig, QueueConfig, QuotaConfig
 from actors.settings.distributions import Distribution
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import FaultConfig, QuotaFault
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import RetriedKind, RetryConfig
@@ -274,6 +274,14 @@ def _provider(config: ChannelConfig, breaker: CircuitBreakerConfig, random: Rand
         written["discipline"] = random.choice(["fifo", "critical_first", "processor_sharing"])
         if written["discipline"] != "processor_sharing" and random.random() < 0.5:
             written["queue"] = QueueConfig(limit=random.randint(1, 6), when_full=random.choice(["refuse", "drop"]))
+    works = config.provider.model_copy(update=written)
+    if works.discipline == "fifo" and random.random() < 0.2:
+        one = {"per": random.choice(["host", "user"])}
+        one["when_busy"] = "fail" if works.capacity is not None else random.choice(["fail", "wait"])
+        written["one_at_a_time"] = OneAtATimeConfig.model_validate(one)
+    if random.random() < 0.2:
+        quota = drawn_quota(random, Rate(log_uniform(random, 0.5, 10.0), 1.0))
+        written["throttle"] = QuotaFault.model_validate(quota)
     if random.random() < _SHARE_SCRIPTED:
         written["script"] = tuple(_answer(random) for _ in range(random.randint(1, 25)))
     return config.provider.model_copy(update=written)

@@ -234,7 +234,7 @@ class Fates(Invariant):
         provider = self._providers[made.channel, made.provider]
         command = made.attempt.command
         is_critical = command.priority is Priority.CRITICAL
-        fate = provider.judge(command.recipient, made.node, made.at_ns, is_critical=is_critical)
+        fate = provider.judge(command.recipient, made.node, made.at_ns, user=command.user_id, is_critical=is_critical)
         if made.is_promised:
             if fate.takes_ns is not None:
                 return _objection(made, fate, "it has promised an answer")

@@ -28,6 +28,7 @@ DEAD = DeadDestination(reason="injected dead destination")
 CHANNEL_FAULT = ChannelFault(reason="injected channel fault")
 OUTAGE = Transient(reason="provider outage")
 QUEUE_FULL = Transient(reason="queue full")
+BUSY = Transient(reason="busy")
 
 _WRITTEN: Mapping[str, Outcome] = {
     "sent": SENT,
@@ -58,15 +59,24 @@ class Quota:
         count = max(1, round(quota.rate.count))  # a whole number, in as much more time as that is more
         width_ns = ns(quota.rate.period * count / quota.rate.count)
         self._limit: Limit
+        self._config, self._width_ns, self._count = quota, width_ns, count
+        self._asked_ns: list[tuple[str, int]] = []
+        """By whom and when, where those that are refused count too."""
         if quota.kind == "token_bucket":
             self._limit = TokenBucket(Fraction(width_ns, count), quota.burst or count)
         else:
             self._limit = {"fixed_window": FixedWindow, "sliding_window": SlidingWindow}[quota.kind](count, width_ns)
         self.answer = Transient(reason=THROTTLED.reason, retry_after=quota.retry_after, throttled=True)
 
-    def takes(self, now_ns: int) -> bool:
+    def takes(self, host: str, now_ns: int) -> bool:
         """Tell whether it takes one more now, and count it then."""
-        return self._limit.take("", now_ns) == now_ns
+        key = host if self._config.per == "host" else ""
+        if self._config.counts == "accepted" or self._config.kind != "sliding_window":
+            return self._limit.take(key, now_ns) == now_ns
+        self._asked_ns = [each for each in self._asked_ns if each[1] > now_ns - self._width_ns]
+        asked = [each for each in self._asked_ns if each[0] == key]
+        self._asked_ns.append((key, now_ns))
+        return len(asked) < self._count
 
 
 class _Fault(Window):
@@ -142,6 +152,9 @@ class SimulatedProvider:
         self._draw = Stream(seed, f"{stream}.fate").draw
         self._script = deque(config.script)
         self._account = account
+        self._throttle = None if config.throttle is None else Quota(config.throttle)
+        self._busy_until_ns: dict[str, int] = {}
+        """By host or user, where one attempt is worked on at a time."""
         self._has_capacity = config.capacity is not None or any(fault.capacity is not None for fault in faults)
         self._per_in_flight = 0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight
         self._ends_ns: list[int] = []
@@ -161,7 +174,9 @@ class SimulatedProvider:
         """Whether it has to be followed who waits, as critical ones go first."""
         return self._config.queue is not None and self._config.discipline == "critical_first"
 
-    def judge(self, recipient: str, node: int | None, now_ns: int, *, is_critical: bool = False) -> Fate:
+    def judge(
+        self, recipient: str, node: int | None, now_ns: int, *, user: str | None = None, is_critical: bool = False
+    ) -> Fate:
         if self._script:
             return _as_written(self._script.popleft())
         host = host_of(recipient)
@@ -177,7 +192,7 @@ class SimulatedProvider:
         drawn = self._draw()
         if any(fault.config.hang for fault in open_):
             return Fate(None, NEVER_NS, False, "it hangs")
-        at_the_gate = self._refused(open_, now_ns)
+        at_the_gate = self._refused(open_, host, now_ns)
         if at_the_gate is not None:
             outcome, why = at_the_gate
             return Fate(outcome, work_ns if knows_load else None, False, why)
@@ -186,6 +201,13 @@ class SimulatedProvider:
         if bound is not None and len(self._starts_ns) + len(self._waiting) >= bound.limit:
             refused = bound.when_full == "refuse"
             return Fate(QUEUE_FULL if refused else None, 0 if refused else NEVER_NS, False, "as many wait as may")
+        one, key = self._config.one_at_a_time, ""
+        if one is not None:
+            key = host if one.per == "host" else user or ""
+            until_ns = max(self._busy_until_ns.get(key, 0), now_ns)
+            if until_ns > now_ns and one.when_busy == "fail":
+                return Fate(BUSY, 0, False, "another one is worked on")
+            work_ns += until_ns - now_ns
         done, why = self._drawn(open_, now_ns, drawn)
         if done is UNCONNECTED:
             return Fate(done, work_ns if knows_load else None, False, why)
@@ -198,7 +220,7 @@ class SimulatedProvider:
         if not self._is_in_order:
             takes = NEVER_NS if done is None and not asks else None
             return Fate(done, takes, delivers, why, is_known=not asks)
-        end_ns = self._worked_on(now_ns, work_ns)
+        end_ns = self._busy_until_ns[key] = self._worked_on(now_ns, work_ns)
         self._ends_ns.append(end_ns)
         if end_ns >= NEVER_NS:
             return Fate(None, NEVER_NS, False, "it is frozen to the end")
@@ -207,10 +229,10 @@ class SimulatedProvider:
         takes_ns = NEVER_NS if done is None else end_ns - now_ns
         return Fate(done, takes_ns, delivers, f"{why}, after the work of {work_ns} ns")
 
-    def _refused(self, open_: Sequence[_Fault], now_ns: int) -> tuple[Outcome, str] | None:
-        quotas = [self._account, *(fault.quota for fault in open_)]
+    def _refused(self, open_: Sequence[_Fault], host: str, now_ns: int) -> tuple[Outcome, str] | None:
+        quotas = [self._account, self._throttle, *(fault.quota for fault in open_)]
         for quota in quotas:
-            if quota is not None and not quota.takes(now_ns):
+            if quota is not None and not quota.takes(host, now_ns):
                 return quota.answer, "its quota is used up"
         return (OUTAGE, "it is down") if any(fault.is_down(now_ns) for fault in open_) else None
 
