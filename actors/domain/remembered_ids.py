@@ -34,17 +34,18 @@ class RememberedIds:
         """When the latest id was added: on the clock of :meth:`steady_ns`, and never set back."""
         self._most = most
         self._ahead_ns = ahead_ns
-        self._payloads: dict[str, SendNotification] = {}
-        self.may_know = self._payloads.__contains__
-        """Tells whether an id is remembered, or was until it was time to forget it; :meth:`get` tells which."""
+        self.commands: dict[str, SendNotification] = {}
+        """By id, as far as they are here, also of those that it is time to forget, as :meth:`get` does; to be read."""
         self._unsent: dict[str, EndedAs] = {}
         """How the ids that were not sent have ended: mostly they are few."""
         # Two lines and not one of pairs: millions of tuples would keep Python's garbage collector busy.
         self._ended: deque[str] = deque()
         self._ended_ns: deque[int] = deque()
+        self._due_ns = 0
+        """Before this instant none is to be forgotten."""
 
     def __len__(self) -> int:
-        return len(self._payloads)
+        return len(self.commands)
 
     def steady_ns(self, now_ns: int) -> int:
         """Return the instant that the clock of `now_ns` would show if it had not been set."""
@@ -52,22 +53,21 @@ class RememberedIds:
 
     def get(self, notification_id: str, now_ns: int) -> SendNotification | None:
         """Return the command that an id came with, or None when it is new, or not known here."""
-        if notification_id not in self._payloads:
+        if notification_id not in self.commands:
             return None
         self._forget_old(self.steady_ns(now_ns) - self.ttl_ns)
-        return self._payloads.get(notification_id)
+        return self.commands.get(notification_id)
 
     def add(self, command: SendNotification, now_ns: int) -> None:
         steady_ns = now_ns if self._ahead_ns is None else now_ns - self._ahead_ns()
-        ended_ns = self._ended_ns
-        if ended_ns and ended_ns[0] <= steady_ns - self.ttl_ns:
+        if steady_ns >= self._due_ns:
             self._forget_old(steady_ns - self.ttl_ns)
         if steady_ns > self.latest_ns:
             self.latest_ns = steady_ns
         notification_id = command.notification_id
-        self._payloads[notification_id] = command
+        self.commands[notification_id] = command
         self._ended.append(notification_id)
-        ended_ns.append(self.latest_ns)
+        self._ended_ns.append(self.latest_ns)
         if self._most is not None and len(self._ended) > self._most:
             self._drop_oldest()
 
@@ -77,7 +77,7 @@ class RememberedIds:
 
     def note_end(self, notification_id: str, ended_as: EndedAs) -> None:
         """Record how one has ended that is remembered and was not sent."""
-        if notification_id in self._payloads:
+        if notification_id in self.commands:
             self._unsent[notification_id] = ended_as
 
     def ended_as(self, notification_id: str) -> EndedAs:
@@ -85,19 +85,20 @@ class RememberedIds:
 
     def keep(self, command: SendNotification) -> None:
         """Remember the id of a command until it is forgotten, or added with a term."""
-        self._payloads[command.notification_id] = command
+        self.commands[command.notification_id] = command
 
     def forget(self, notification_id: str) -> None:
         """Drop an id that was kept, as of a dead letter that is redriven: it is in flight again."""
-        self._payloads.pop(notification_id, None)
+        self.commands.pop(notification_id, None)
 
     def _forget_old(self, oldest_ns: int) -> None:
         ended_ns = self._ended_ns
         while ended_ns and ended_ns[0] <= oldest_ns:
             self._drop_oldest()
+        self._due_ns = (ended_ns[0] if ended_ns else self.latest_ns) + self.ttl_ns
 
     def _drop_oldest(self) -> None:
         self._ended_ns.popleft()
         notification_id = self._ended.popleft()
-        self._payloads.pop(notification_id, None)
+        self.commands.pop(notification_id, None)
         self._unsent.pop(notification_id, None)

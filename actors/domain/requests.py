@@ -40,38 +40,37 @@ class Requests:
     """The requests in which something has fallen back, by the id of each notification in them."""
 
     def __init__(self) -> None:
-        self._by_member: dict[str, Request] = {}
-        self.of: Callable[[str], Request | None] = self._by_member.get
-        """Returns the request of a notification; None: nothing has fallen back in it, or it is forgotten."""
+        self.by_member: dict[str, Request] = {}
+        """The request of each notification in which something has fallen back, until it is forgotten; to be read."""
 
     def all(self) -> list[Request]:
-        return list({id(request): request for request in self._by_member.values()}.values())
+        return list({id(request): request for request in self.by_member.values()}.values())
 
     def join(self, notification_id: str, instead_of: str) -> Request:
         """Add a notification to the request of another one, the first of it or any; return that."""
-        request = self._by_member.get(instead_of)
+        request = self.by_member.get(instead_of)
         if request is None:
-            request = self._by_member[instead_of] = Request(instead_of, [instead_of])
-        own = self._by_member.get(notification_id)
+            request = self.by_member[instead_of] = Request(instead_of, [instead_of])
+        own = self.by_member.get(notification_id)
         if own is None:
             request.members.append(notification_id)
-            self._by_member[notification_id] = request
+            self.by_member[notification_id] = request
         elif own is not request:  # what is in between was not known until now
             request.members += own.members
             request.delivered |= own.delivered
-            self._by_member.update(dict.fromkeys(own.members, request))
+            self.by_member.update(dict.fromkeys(own.members, request))
         return request
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool]) -> bool:
         """Tell whether another notification of the same request is under way, or one was delivered."""
-        request = self._by_member.get(notification_id)
+        request = self.by_member.get(notification_id)
         if request is None:
             return False
         return request.delivered or any(is_under_way(member) for member in request.members if member != notification_id)
 
     def is_delivered(self, notification_id: str) -> bool:
         """Tell whether one of the same request was delivered."""
-        request = self._by_member.get(notification_id)
+        request = self.by_member.get(notification_id)
         return request is not None and request.delivered
 
     def forget_unless(self, request: Request, *kept: Container[str]) -> bool:
@@ -79,5 +78,5 @@ class Requests:
         if any(member in ids for member in request.members for ids in kept):
             return False
         for member in request.members:
-            del self._by_member[member]
+            del self.by_member[member]
         return True

@@ -30,6 +30,8 @@ _DEFAULT_PORT = {"http": "80", "https": "443"}
 REASON_MAX = 500
 """How many characters of a provider's answer are kept."""
 
+_DEAD = DeadDestination.__name__
+
 
 def normal_address(channel: NotificationChannel, address: str) -> str:
     """Return the form of an address in which it is compared.
@@ -197,7 +199,7 @@ def printable_reason(text: str) -> str:
 
 def suppression_from(event: NotificationEvent, address: str) -> Suppression | None:
     """Return the suppression of a notification's address that a provider's answer causes, or None."""
-    if type(event) is not NotificationFailed or event.kind != DeadDestination.__name__:
+    if type(event) is not NotificationFailed or event.kind != _DEAD:
         return None
     return Suppression(
         channel=event.channel,

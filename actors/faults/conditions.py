@@ -201,8 +201,8 @@ class Conditions(msgspec.Struct, frozen=True):
     top: float
     """The upper end of the last range: a draw from here on is a success, where no burst says otherwise."""
 
-    is_calm: bool
-    """Whether nothing but the draw decides, for every recipient. Then the provider does not ask the rules."""
+    calm_until_ns: int
+    """Until when nothing but the draw decides, for every recipient: so long the provider does not ask the rules."""
 
     by_place: Mapping[Place, Conditions]
     """What holds for recipients at hosts, and for nodes, that a window names; for all others it is this."""
@@ -273,6 +273,7 @@ class Forecast:
             (self._failure_rate + sum(timed.failure_rate(now_ns) for timed in open_), FAILED),
         )
         latencies = [timed.latency for timed in open_ if timed.latency is not None]
+        is_calm = self._is_ever_calm and not by_place and all(timed.fault.injects <= _CALM for timed in open_)
         return Conditions(
             until_ns=until_ns,
             latency=latencies[-1] if latencies else self._latency,
@@ -285,7 +286,7 @@ class Forecast:
             bursts=[timed.burst for timed in open_ if timed.burst is not None],
             ladder=ladder,
             top=ladder[-1][0] if ladder else 0.0,
-            is_calm=self._is_ever_calm and not by_place and all(timed.fault.injects <= _CALM for timed in open_),
+            calm_until_ns=until_ns if is_calm else 0,
             by_place=by_place,
         )
 

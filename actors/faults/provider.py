@@ -167,7 +167,7 @@ class SimulatedProvider(Provider):
         """Return the fate of an attempt that starts now, and after how long; a promise where it is not known yet."""
         conditions = self.fault_rules.conditions
         outcome: Outcome | None
-        if conditions.is_calm and now_ns < conditions.until_ns:
+        if now_ns < conditions.calm_until_ns:
             # What judge() would come to, with fewer calls: the way of nearly every attempt.
             delay_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
             drawn = self._draw()

@@ -32,7 +32,7 @@ class Channel(Actor):
 
     def __init__(self, provider: Provider, lane: Lane, stages: Stages) -> None:
         super().__init__()
-        self._attempt = provider.attempt
+        self._provider = provider
         self._are_plain = provider.outcomes_are_plain
         """Whether what it foresees needs no check."""
         self._timeout_ns = ns(lane.config.timeout)
@@ -88,7 +88,7 @@ class Channel(Actor):
             system.perform(self._breaker, _NOT_MADE, admitted)
             return
         try:
-            effect: Effect = self._attempt(admitted.attempt, system.now_ns)
+            effect: Effect = self._provider.attempt(admitted.attempt, system.now_ns)
         except BaseException as error:
             effect = Foreseen(0, failure(error))
         if type(effect) is not Foreseen or not (self._are_plain or type(effect.result) is Sent):

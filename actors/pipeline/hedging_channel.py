@@ -132,7 +132,7 @@ class HedgingChannel(Channel):
             return Foreseen(0, UNSENT)
         effect: Effect
         try:
-            effect = self._attempt(flight.admitted.attempt, self.system.now_ns)
+            effect = self._provider.attempt(flight.admitted.attempt, self.system.now_ns)
         except BaseException as error:
             effect = Foreseen(0, failure(error))
         return ending_in_an_outcome(effect, self._lease_holds)

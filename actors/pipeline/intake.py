@@ -64,7 +64,7 @@ class Intake:
         self._fallbacks = fallbacks
         self._prepare = prepare
         self._take_up = take_up
-        self._may_know = store.remembered.may_know
+        self._remembered = store.remembered.commands
         self._commits = wiring.commits
         self._redrives = wiring.redrives
         self._stages = wiring.stages
@@ -107,7 +107,7 @@ class Intake:
         notification_id = command.notification_id
         if instead_of is None:
             check_id(notification_id)
-        may_be_known = notification_id in self._deliveries or self._may_know(notification_id)
+        may_be_known = notification_id in self._deliveries or notification_id in self._remembered
         if may_be_known and (known := self.known(notification_id)) is not None:
             return self.repeated(command, known)
         stages = self._stages.get(command.channel)
@@ -123,7 +123,8 @@ class Intake:
                 raise Overloaded(RETRY_AFTER)
             if self._store.is_busy:
                 raise StoreBusy
-        now_ns, epoch_ns = self._system.now_ns, self._system.epoch_ns
+        system = self._system
+        now_ns, epoch_ns = system.now_ns, system.epoch_ns
         stages.arrivals.note(now_ns)
         if stages.lanes[0].breaker is None:  # it has one for each host
             stages.arrivals.note_host(recipient_host(command.recipient), now_ns)

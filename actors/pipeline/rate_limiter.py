@@ -46,7 +46,10 @@ class RateLimiterActor(Stage):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        if attempt.charged or self._lines.enter(attempt, attempt.command.user, self.system.now_ns):
+        command = attempt.command
+        # As `command.user`, which is a property and takes half a per cent of a run.
+        user = command.recipient if command.user_id is None else command.user_id
+        if attempt.charged or self._lines.enter(attempt, user, self.system.now_ns):
             self._to_next(attempt)
 
     @handles(FlushQueue)

@@ -35,12 +35,12 @@ class Retries:
         self._stream = stream
         self._policies: dict[NotificationChannel, RetryPolicy] = {}
         """Each made when the first of its attempts fails: of many nodes most have few failures, or none."""
-        self._bound_time = any(config.retry.max_elapsed is not None for config in channels.values())
         has_budgets = any(config.retry.budget is not None for config in channels.values())
         self.budgets = RetryBudgets(channels) if has_budgets else None
         """Charged with retries; None where no channel has a budget."""
         self._fallbacks = fallbacks
-        self.bound_starts = self._bound_time or fallbacks is not None
+        bounds_time = any(config.retry.max_elapsed is not None for config in channels.values())
+        self.bound_starts = bounds_time or fallbacks is not None
         """Whether anything but the expiry of a command says until when an attempt may start."""
 
     def failure(
@@ -82,11 +82,10 @@ class Retries:
         if wait_ns is None:
             return None, outcome.reason
         retry_at_ns = now_ns + wait_ns
-        until_ns = delivery.sent_until_ns
-        if until_ns is not None and retry_at_ns > until_ns:
-            return None, EXPIRED
-        if self._bound_time:
-            last_ns = policy.last_start_ns(delivery.fresh_since_ns)
+        if self.bound_starts or delivery.command.expires_after is not None:
+            until_ns, last_ns = delivery.sent_until_ns, policy.last_start_ns(delivery.fresh_since_ns)
+            if until_ns is not None and retry_at_ns > until_ns:
+                return None, EXPIRED
             if last_ns is not None and retry_at_ns > last_ns:
                 return None, RETRY_TIME_UP
         # Asked last, so that nothing is charged in vain.

@@ -108,27 +108,25 @@ class _Minute:
         while self.seconds and self.seconds[0][0] <= second - _MINUTE:
             self.before -= self.seconds.popleft()[1]
 
-    def per_second(self, second: int) -> float:
+    def average(self, second: int) -> float:
         """Return how many have arrived a second, on average over the minute that this second is the last of."""
         self._forget(second)
         return (self.before + self.latest) / _MINUTE if self.second > second - _MINUTE else 0.0
 
 
-class Arrivals:
+class Arrivals(_Minute):
     """How many new ones have arrived in the last minute, all together and by host; none counts again.
 
     Counts by whole seconds, so a minute is one of 59 to 60 seconds. Keeps nothing of a host with no arrivals in it. The
     instants that it is given and asked about never go back.
     """
 
-    __slots__ = ("_all", "_hosts", "note")
+    __slots__ = ("_hosts",)
 
     def __init__(self) -> None:
-        self._all = _Minute()
+        super().__init__()
         self._hosts: OrderedDict[str, _Minute] = OrderedDict()
         """The one with the earliest latest arrival first."""
-        self.note = self._all.note
-        """Counts one that arrived at an instant."""
 
     def note_host(self, host: str, at_ns: int) -> None:
         """Count one for this host among those of hosts alone."""
@@ -142,8 +140,8 @@ class Arrivals:
 
     def per_second(self, host: str | None, now_ns: int) -> float:
         """Return how many have arrived a second for a host, on average over the last minute; None: all together."""
-        minute = self._all if host is None else self._hosts.get(host)
-        return 0.0 if minute is None else minute.per_second(now_ns // NS_PER_S)
+        minute = self if host is None else self._hosts.get(host)
+        return 0.0 if minute is None else minute.average(now_ns // NS_PER_S)
 
     def _forget_before(self, last: int) -> None:
         """Forget the hosts whose latest arrival was in this second, or earlier, but for the one that comes now."""

@@ -67,18 +67,6 @@ class Entry(msgspec.Struct, gc=False):
     noted: RequestNote | None = None
     """What the store has beside its history, where others share it. None: nothing."""
 
-    @staticmethod
-    def of(command: SendNotification, event: NotificationRequested) -> Entry:
-        """Return the entry of a notification to which nothing has happened but that it was accepted."""
-        says_more = (
-            event.instead_of is not None
-            or event.waited_since_ns is not None
-            or event.traceparent is not None
-            or event.node is not None
-            or event.priority is not command.priority  # which an earlier release has not written
-        )
-        return Entry(command, event.at_ns, event.epoch_ns, event if says_more else None)
-
     @property
     def requested(self) -> NotificationRequested:
         """Its first event."""
@@ -109,6 +97,19 @@ class Entry(msgspec.Struct, gc=False):
     def note_request(self, request_id: str | None, served_by: Serving | None) -> None:
         """Take what others have noted, which share the store, of its request; see :class:`RequestNote`."""
         self.noted = RequestNote(request_id, served_by)
+
+
+def entry_of_accepted(command: SendNotification, event: NotificationRequested) -> Entry:
+    """Return the entry of a notification to which nothing has happened but that it was accepted."""
+    if (  # it says more than the command and when that was accepted
+        event.instead_of is not None
+        or event.waited_since_ns is not None
+        or event.traceparent is not None
+        or event.node is not None
+        or event.priority is not command.priority  # which an earlier release has not written
+    ):
+        return Entry(command, event.at_ns, event.epoch_ns, event)
+    return Entry(command, event.at_ns, event.epoch_ns)
 
 
 class DeadEntry(Entry, gc=False):
@@ -193,7 +194,7 @@ class MemoryStore:
             NotificationDeferred: self._add,
             NotificationFailed: self._add_failure,
             NotificationSent: self._end,
-            NotificationSuppressed: self._end,
+            NotificationSuppressed: self._suppress,
             NotificationMovedToDeadLetter: self._bury,
             NotificationRedriven: self._redrive,
             DeadLetterDiscarded: self._discard,
@@ -217,7 +218,7 @@ class MemoryStore:
 
     def _open_one(self, event: NotificationRequested, command: SendNotification) -> Beside:
         notification_id = event.notification_id
-        entry = self._open[notification_id] = Entry.of(command, event)
+        entry = self._open[notification_id] = entry_of_accepted(command, event)
         if entry.first is not None:
             self._join_request(entry)
         if self._closed:
@@ -243,13 +244,16 @@ class MemoryStore:
         change = self._change_of_endpoints(event, command) if self.endpoints.any else None
         entry = self._open.pop(notification_id)
         self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
-        if type(event) is NotificationSuppressed:
-            self.remembered.note_end(notification_id, ended_as(event))
-        if self._requests.of(notification_id) is not None:
+        if self._requests.by_member:
             self._end_in_request(event)
         if change is None and (entry.later is None or not entry.was_redriven):
             return NOTHING
         return Beside(change, closed=_closed_by(entry, event), audit=change and change.audit)
+
+    def _suppress(self, event: NotificationSuppressed, command: SendNotification) -> Beside:
+        beside = self._end(event, command)
+        self.remembered.note_end(event.notification_id, ended_as(event))
+        return beside
 
     def _bury(self, event: NotificationMovedToDeadLetter, _: SendNotification) -> Beside:
         entry = self._open.pop(event.notification_id)
@@ -397,7 +401,7 @@ class MemoryStore:
 
     def _end_in_request(self, event: NotificationEvent) -> None:
         """Note what the end of a notification means for the others of its request, while there are any."""
-        request = self._requests.of(event.notification_id)
+        request = self._requests.by_member.get(event.notification_id)
         if request is not None:
             if type(event) is NotificationSent:
                 request.note_delivery()

@@ -102,7 +102,7 @@ class Ledger:
             for kind, of in (("hosts", "host_of"), ("tenants", "tenant_of"))
         }
         """Of hosts and of tenants, by entry of the workload, of those that have any."""
-        self._counted = counted
+        self.counted = counted
         self._make = partial(Tally, counted=counted)
         self._prices = prices or {}
         self._tallies: dict[Place, Tally] = {}
@@ -254,7 +254,7 @@ class Ledger:
                 tally.accepted_again += 1
             else:
                 self.tally((place[0], last)).handed_on += 1
-        elif self._counted.forgotten_ids and self._chains.is_known(event.notification_id):
+        elif self.counted.forgotten_ids and self._chains.is_known(event.notification_id):
             tally.accepted_again += 1
             tally.unwanted -= self._chains.want(event.notification_id)
 
@@ -303,7 +303,7 @@ class Ledger:
 
     def refuse(self, refused: Refused) -> None:
         """Note that an arrival is refused; what of the same id was accepted already was offered once, and is not."""
-        if self._counted.refused_repeats and refused.notification_id is not None:
+        if self.counted.refused_repeats and refused.notification_id is not None:
             if refused.notification_id in self._accepted:
                 return
             self._refused[refused.notification_id] = refused
@@ -311,7 +311,7 @@ class Ledger:
 
     def accept(self, requested: Sequence[NotificationRequested]) -> None:
         """Note what is accepted: nothing of the same id that came before was refused for good."""
-        if not self._counted.refused_repeats:
+        if not self.counted.refused_repeats:
             return
         ids = [event.notification_id for event in requested]
         self._accepted.update(ids)

@@ -94,9 +94,13 @@ class Rate:
 class Peaks:
     """The peaks of a run, of its channels, and of the providers of channels that have several."""
 
-    def __init__(self, providers: Mapping[NotificationChannel, Sequence[str]], longest_ns: int) -> None:
-        """Begin with none, of the providers of each channel; no attempt takes more than `longest_ns`."""
+    def __init__(
+        self, providers: Mapping[NotificationChannel, Sequence[str]], longest_ns: int, *, hedges: bool = True
+    ) -> None:
+        """Begin with none, of the providers of each channel; no attempt takes more than `longest_ns`. `hedges`: there
+        may be copies of attempts."""
         self._longest_ns = longest_ns
+        self._counts_hedges = hedges
         self._of_channel = {channel: tuple((channel, name) for name in names) for channel, names in providers.items()}
         self._all = tuple(chain.from_iterable(self._of_channel.values()))
         self._attempts: dict[Provider, Spans] = {provider: Spans([], []) for provider in self._all}
@@ -132,8 +136,9 @@ class Peaks:
     def _extend(self, provider: Provider, attempts: Sequence[NotificationSent | NotificationFailed]) -> None:
         self._attempts[provider].begins_ns.extend([event.started_ns for event in attempts])
         self._attempts[provider].ends_ns.extend([event.at_ns for event in attempts])
-        for event in [event for event in attempts if event.hedges]:
-            self._hedges[provider][event.started_ns // NS_PER_S] += event.hedges
+        if self._counts_hedges:
+            for event in [event for event in attempts if event.hedges]:
+                self._hedges[provider][event.started_ns // NS_PER_S] += event.hedges
         self._kept += len(attempts)
 
     def interrupt(self, provider: Provider, made_ns: int, lost_ns: int) -> None:

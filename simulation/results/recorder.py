@@ -8,6 +8,7 @@ at any time.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -97,7 +98,7 @@ class Recorder:
         self.shares_breakers = shares_breakers
         self.node_metrics = NodeMetrics(nodes)
         self.provider_metrics = ProviderMetrics(providers)
-        self.peaks = Peaks(providers, longest_ns)
+        self.peaks = Peaks(providers, longest_ns, hedges=ledger.counted.hedges)
         self.backlogs = Backlogs(faults, is_in_order=is_in_order)
         self.series = SeriesCounter(series_bucket_ns, is_in_order=is_in_order)
         self.interrupted: list[Request] = []
@@ -208,8 +209,8 @@ class Recorder:
     @property
     def in_flight(self) -> int:
         """How many are accepted and have not ended, by the history."""
-        new = self._chunk[self._counted :]
-        return self._in_flight + sum([CHANGES_OF_PENDING.get(type(event), 0) for event in new])
+        new = Counter(map(type, self._chunk[self._counted :]))
+        return self._in_flight + sum(change * new[kind] for kind, change in CHANGES_OF_PENDING.items())
 
     def end(self) -> None:
         """Work up what is left when the run has finished, and let go of its actors.

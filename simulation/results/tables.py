@@ -369,7 +369,7 @@ def dead_letters_table(history: Iterable[RecordedEvent], scenario: Scenario) -> 
                     served.append(None)
                     yield event
                 under_way.discard(event.notification_id)
-                request = requests.of(event.notification_id)
+                request = requests.by_member.get(event.notification_id)
                 if request is not None and kind is NotificationSent:
                     request.delivered = True
         if has_all:

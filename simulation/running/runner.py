@@ -445,13 +445,13 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if checker is not None:
         offer, offer_event = (checker.at_the_door(way, system) for way in (offer, offer_event))
     for number, entry in enumerate(scenario.workload):
-        lose, grown = partial(_refuse, recorder, system, number, entry.channels), recorder.when_grown
+        lose = partial(_refuse, recorder, system, number, entry.channels)
         if isinstance(entry, ClosedWorkload):
-            service.answer(system.spawn(Clients, number, scenario, entry, send, offer, lose, grown))
+            service.answer(system.spawn(Clients, number, scenario, entry, send, offer, lose))
         elif isinstance(entry, EventWorkload):
-            service.serve(system.spawn(Source, number, scenario, entry, announce, offer_event, lose, grown))
+            service.serve(system.spawn(Source, number, scenario, entry, announce, offer_event, lose))
         else:
-            service.serve(system.spawn(Source, number, scenario, entry, send, offer, lose, grown))
+            service.serve(system.spawn(Source, number, scenario, entry, send, offer, lose))
     if scenario.operations:
         system.spawn(Operator, scenario.operations, lambda: service.pipelines, system.future_class)
     system.spawn(RunController, scenario, recorder, service)

@@ -53,6 +53,9 @@ class LostLease(RetrylabError):
     """What a node ends with of which others have taken over what it had."""
 
 
+LOOK_AFTER = 4096
+"""How many arrivals there are between one look at the memory and the next."""
+
 DOWN, OVERLOADED = "down", "overloaded"
 """Why an arrival is refused: the process is down, or as many notifications are pending as may be."""
 
@@ -283,7 +286,7 @@ class Service:
         """Those that may offer once more what was refused, or have something on its way as the run ends."""
         self._ready: list[Process] = []
         """Those that arrivals go to."""
-        self._arrived = 0
+        self._arrived = self._routed_count = 0
         self._overdue: list[Process] = []
         """Those whose lease had ended when there was none that could take over what they had."""
         self._leases: set[Process] = set()
@@ -404,6 +407,9 @@ class Service:
         self._route(event.user_id, address).announce(event, refuse)
 
     def _route(self, user: str, recipient: str) -> Process:
+        self._routed_count += 1
+        if self._routed_count % LOOK_AFTER == 0:
+            self._recorder.when_grown()  # an arrival that is not accepted may wait too, and is in no history
         process = self._process_for(user, recipient)
         if self.routed is not None:
             self.routed(user, recipient, process.number)

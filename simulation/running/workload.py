@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from random import Random
 from typing import Any, assert_never
 
@@ -40,7 +39,7 @@ from simulation.scenario.popularity import ZipfSpread
 from simulation.scenario.workload import HOST_OF_EVENTS, class_of
 
 TEXT = "simulated"
-GROWN_AFTER = 4096
+USERS_KEPT = 4096
 REPEATED = 100
 """What comes once more is one of so many, the latest."""
 ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
@@ -110,16 +109,13 @@ class Source(Actor):
         send: Callable[[Any], None] | None,
         offer: Send,
         lose: Lose,
-        grown: Callable[[], None] = lambda: None,
     ) -> None:
         """Send the arrivals of an entry: by `send`, the shortest way, where none is ever refused, else by `offer`.
 
-        `lose` is told of each arrival that is refused for good; `grown` is called after each GROWN_AFTER arrivals,
-        accepted or not: what waits takes memory too."""
+        `lose` is told of each arrival that is refused for good."""
         super().__init__()
         self._offer_to = offer
         self._lose = lose
-        self._grown = grown
         self._resend = entry.resend
         self._to_send_again: deque[_TurnedAway] = deque()
         """What waits to be offered once more."""
@@ -141,8 +137,6 @@ class Source(Actor):
     def on_arrive(self, _: _Arrive) -> None:
         self._send(self._make(self._arrived))
         self._arrived += 1
-        if self._arrived % GROWN_AFTER == 0:
-            self._grown()
         next_ns = next(self._times, None)
         if next_ns is not None:
             self.system.set_timer(next_ns, self, _ARRIVE)
@@ -207,14 +201,12 @@ class Clients(Actor):
         send: Callable[[Any], None] | None,
         offer: Send,
         lose: Lose,
-        grown: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self._path = f"workload.{number}.think"
         self._send = send if send is not None else self._offer
         self._offer_to = offer
         self._lose = lose
-        self._grown = grown
         self._make = _maker(number, scenario, entry, self)
         self._think = [
             entry.think.sampler(self.stream(f"workload.{number}.client.{client}.think"))
@@ -242,8 +234,6 @@ class Clients(Actor):
         self._look_out_for_standstill()
         notification = self._make(self._count)
         self._count += 1
-        if self._count % GROWN_AFTER == 0:
-            self._grown()
         self._waiting[notification.notification_id] = message.client
         self._send(notification)
 
@@ -380,16 +370,21 @@ def _fallbacks_of(channel: NotificationChannel, scenario: Scenario) -> list[Noti
 def _user_chooser(number: int, users: int | ZipfSpread | None, source: Actor) -> Callable[[int], str]:
     if users is None:
         return lambda k: f"user-{number}-{k}"
-    draw = source.stream(f"workload.{number}.users").random
+    draw, named = source.stream(f"workload.{number}.users").random, _Users()
     if isinstance(users, ZipfSpread):
         at = users.at
-        return lambda _: _user(at(draw()))
-    return lambda _: _user(int(draw() * users))
+        return lambda _: named[at(draw())]
+    return lambda _: named[int(draw() * users)]
 
 
-@lru_cache(4096)
-def _user(number: int) -> str:
-    return f"user-{number}"  # one text for all that are in flight to a user, where these are not many thousands
+class _Users(dict[int, str]):
+    """The users by number: one text for all that are in flight to a user, where these are not many thousands."""
+
+    def __missing__(self, number: int) -> str:
+        user = f"user-{number}"
+        if len(self) < USERS_KEPT:
+            self[number] = user
+        return user
 
 
 def _age_chooser(stream: str, age: float | Distribution, source: Actor) -> Callable[[], float]:

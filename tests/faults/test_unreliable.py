@@ -123,7 +123,7 @@ class NewerFault(FaultConfig):
 def test_a_new_fault_is_looked_at_for_each_attempt():
     newer = NewerFault.model_validate({"channel": "all", "at": 10, "for": 10, "brownout": True, "failure_rate": 0.1})
     forecast = Forecast(lambda: 0.1, 0.0, [newer], RandomStreams(0), "provider", is_ever_calm=True)
-    assert [forecast.at(at * S).is_calm for at in (9, 10, 19, 20)] == [True, False, False, True]
+    assert [forecast.at(at * S).calm_until_ns > at * S for at in (9, 10, 19, 20)] == [True, False, False, True]
 
 
 def test_the_last_latency_counts_and_all_factors_multiply():

@@ -186,7 +186,7 @@ def test_a_chain_is_one_request_in_whatever_order_its_links_become_known(order, 
     assert len(requests.all()) == 1
     assert sorted(requests.all()[0].members) == [*"012345"]
     assert requests.is_served(str(asked), str(delivered).__eq__) is (asked != delivered)
-    request = requests.of(str(delivered))
+    request = requests.by_member.get(str(delivered))
     assert request is not None
     request.delivered = True
     assert all(requests.is_served(str(number), lambda _: False) for number in range(6))

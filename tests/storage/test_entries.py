@@ -7,7 +7,7 @@ import pytest
 
 from actors.domain.delivery import requested
 from actors.messages import NotificationChannel, NotificationRequested, Priority, SendNotification
-from actors.storage.memory import Entry
+from actors.storage.memory import entry_of_accepted
 
 COMMAND = SendNotification(
     notification_id="n-1", channel=NotificationChannel.EMAIL, recipient="ann@example.com", user_id="ann", message="Hi"
@@ -26,7 +26,7 @@ OF_THE_COMMAND = {"notification_id", "channel", "user_id"}
 
 
 def test_the_usual_event_takes_no_room():
-    entry = Entry.of(COMMAND, USUAL)
+    entry = entry_of_accepted(COMMAND, USUAL)
     assert entry.first is None
     assert entry.requested == entry.latest == USUAL
     assert entry.events == (USUAL,)
@@ -36,4 +36,4 @@ def test_the_usual_event_takes_no_room():
 def test_an_event_comes_back_with_whatever_it_says(field):
     event = msgspec.structs.replace(USUAL, **{field: OTHERS[field]})
     assert event != USUAL
-    assert Entry.of(COMMAND, event).requested == event
+    assert entry_of_accepted(COMMAND, event).requested == event

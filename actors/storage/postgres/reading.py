@@ -11,7 +11,7 @@ from actors.domain.notification_state import known_end
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import BreakerVote, StoredHistory
 from actors.messages import NotificationRequested, SendNotification
-from actors.storage.memory import Entry
+from actors.storage.memory import Entry, entry_of_accepted
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting, read_settings
 
@@ -57,7 +57,7 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
     for notification_id, command, requested, request_id, served_by in rows:
         event = decode_event(requested)
         assert isinstance(event, NotificationRequested)
-        entry = found[notification_id] = Entry.of(decode_command(command), event)
+        entry = found[notification_id] = entry_of_accepted(decode_command(command), event)
         if request_id is not None or served_by is not None:
             entry.note_request(request_id, served_by)
     if found:

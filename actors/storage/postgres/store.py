@@ -245,7 +245,7 @@ class PostgresStore(StoreOnDisk):
 
     def _request_id(self, entry: Entry) -> str | None:
         notification_id = entry.command.notification_id
-        request = self._requests.of(notification_id)
+        request = self._requests.by_member.get(notification_id)
         if request is not None:
             return request.request_id
         return notification_id if entry.was_redriven else None  # others of it may be at other nodes
@@ -326,7 +326,7 @@ class PostgresStore(StoreOnDisk):
                 self.remembered.keep(letter.command)
                 found.append(letter.as_letter)
             elif self._dead.pop(notification_id, None) is not None:
-                if (request := self._requests.of(notification_id)) is not None:
+                if (request := self._requests.by_member.get(notification_id)) is not None:
                     self._requests.forget_unless(request, self._open, self._dead)
                 self.remembered.forget(notification_id)
                 gone.append(notification_id)

@@ -155,9 +155,9 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         kind, notification_id = type(event), event.notification_id
         if kind is NotificationRequested and (why := self.damaged.get(notification_id)) is not None:
             raise Unstorable(f"notification {notification_id!r} is in the store already, and cannot be sent: {why}")
-        left = self._requests.of(notification_id)
+        left = self._requests.by_member.get(notification_id)
         change: SqliteChange = super()._changed(event, command, before)
-        if (request := self._requests.of(notification_id)) is not None:
+        if (request := self._requests.by_member.get(notification_id)) is not None:
             change.joins(request)
         elif left is not None:
             change = msgspec.structs.replace(change, requests=dict.fromkeys(left.members))
@@ -277,7 +277,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             self._patiently(lambda: sql.execute("BEGIN IMMEDIATE"))
             rewrite_addresses(sql)
             self._numbers = count(self.replay(sql) + 1)
-            stale = [member for member, *_ in requests_in(sql) if self._requests.of(member) is None]
+            stale = [member for member, *_ in requests_in(sql) if member not in self._requests.by_member]
             sql.executemany("DELETE FROM requests WHERE notification_id = ?", [(member,) for member in stale])
             self._be_careful(marks.begin(sql, self._open))
             self._resume_clock(sql)
