@@ -180,7 +180,7 @@ def _slow_calls(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
 
 def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     """The breaker opens although the provider is as it always is."""
-    breaker, healthy = config.circuit_breaker, failing(config)
+    breaker, healthy = config.circuit_breaker, failing(config, config.circuit_breaker.counts)
     if config.timeout < median(config.provider.latency):
         return  # which is said of the timeout, and is the cause
     fails: dict[str, Any] = {"failing": healthy.all, "timing_out": healthy.timing_out}

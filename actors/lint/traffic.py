@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,10 +119,12 @@ class Failing(NamedTuple):
         return said(", {too_slow:percent} by their timeout", too_slow=self.too_slow) if self.too_slow else Said("")
 
 
-def failing(config: ChannelConfig) -> Failing:
-    """Return the shares of the attempts that fail although the provider is as it always is."""
+def failing(config: ChannelConfig, counted: Collection[str] = ("transient", "ambiguous")) -> Failing:
+    """Return the shares of the attempts that fail although the provider is as it always is, of the kinds that count."""
     too_slow = share_above(config.provider.latency, config.timeout)
-    return Failing(too_slow + (1 - too_slow) * config.provider.failure_rate, too_slow)
+    failed = (1 - too_slow) * config.provider.failure_rate if "transient" in counted else 0.0
+    too_slow = too_slow if "ambiguous" in counted else 0.0
+    return Failing(too_slow + failed, too_slow)
 
 
 def trips(breaker: CircuitBreakerConfig) -> bool:

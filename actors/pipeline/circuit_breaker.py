@@ -14,7 +14,17 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
-from actors.domain.attempts import EXPIRED, Admitted, Attempt, FlushQueue, Requeued, Unsent, is_too_late
+from actors.domain.attempts import (
+    EXPIRED,
+    Admitted,
+    Attempt,
+    FlushQueue,
+    Refused,
+    Rejected,
+    Requeued,
+    Unsent,
+    is_too_late,
+)
 from actors.instants import sooner
 from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
@@ -22,6 +32,7 @@ from actors.kernel.turns import takes_turn
 from actors.messages import BreakerState, BreakerTransitioned, Message, NotificationChannel
 from actors.pipeline.before_providers import BeforeProviders
 from actors.pipeline.blocked import (
+    BULKHEAD_FULL,
     ONLY_PACED,
     WAITS_FOR_BREAKER,
     Blocked,
@@ -292,7 +303,7 @@ class CircuitBreakerActor(Stage):
         now_ns, room = self.system.now_ns, self._before.room
         if self._before.bounds_waits and at is None:  # else there is room, which comes first
             while (refuses_at_ns := line.refuses_at_ns) is not None and refuses_at_ns <= now_ns:
-                self.tell_handler(full(room.take_longest(line)))
+                self._refuse(full(room.take_longest(line)), line.host)
             if not line.size:
                 return False
         if flow is None:
@@ -305,19 +316,25 @@ class CircuitBreakerActor(Stage):
             if self._tenants is not None and BlockReason.TENANT in reasons:
                 self._tenants.hand_back(first)
             elif end := end_of(first, blocked.values(), reasons, fails_when_open=self._fails_when_open):
-                self.tell_handler(end)
+                self._refuse(end, line.host)
             else:
                 self._wait_for(line, blocked, reasons)
                 return False
         room.take(line, flow, goes=not is_sent_back and not blocked, at=at)
         return line.size > 0 and not (line.reasons == ONLY_PACED and self._before.is_held_by_pace(line, now_ns))
 
+    def _refuse(self, end: Refused | Rejected, host: str) -> None:
+        if type(end) is Refused and end.outcome.reason == BULKHEAD_FULL:
+            for lane in self._lanes:
+                lane.refused_by_bulkhead(host, self.system.now_ns)
+        self.tell_handler(end)
+
     # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _wait_or_end(self, attempt: Attempt, host: str, blocked: Mapping[int, Blocked]) -> None:
         reasons = reasons_of(blocked.values())
         if end := end_of(attempt, blocked.values(), reasons, fails_when_open=self._fails_when_open):
-            self.tell_handler(end)
+            self._refuse(end, host)
             return
         self._wait_for(self._before.join(attempt, host, self.system.now_ns), blocked, reasons)
         self.set_timer()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from actors.instants import ns, wait_ns
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.blocked import Blocked, BlockReason
+from actors.pipeline.blocked import BULKHEAD_FULL, Blocked, BlockReason
 from actors.pipeline.quotas import Quotas
 from actors.policies.adaptive.concurrency import make_concurrency_limit
 from actors.policies.adaptive.rate import AdaptiveRate
@@ -27,6 +27,7 @@ from actors.policies.breaker.states import NOT_CLOSED
 from actors.policies.order import Flow, Turns
 from actors.policies.rate_limit.limiter import Limiter
 from actors.policies.resuming import Arrivals, Paces
+from actors.policies.retry.policy import failure_kind
 from actors.policies.slots import Slots
 from actors.settings.channel import PRIMARY, ChannelConfig
 
@@ -79,6 +80,8 @@ class Lane:
         self._sharing = None if breaker.shared == "none" else Sharing(breaker.shared)
         random = stream(f"{self.name}.breaker") if breaker.draws else None
         self.breaker, self._group = _breakers(breaker, self.name, self._transition, random, self._sharing)
+        self._counts = frozenset(breaker.counts)
+        """What of outcomes is a failure to the breaker."""
         self._arrivals = arrivals
         self.paces = Paces(
             breaker,
@@ -257,7 +260,7 @@ class Lane:
         if type(outcome) is Sent:
             breaker.record_success(permit, now_ns, duration_ns)
         else:
-            _record_failure_with_breaker(breaker, outcome, permit, now_ns, duration_ns)
+            _record_failure_with_breaker(breaker, self._counts, outcome, permit, now_ns, duration_ns)
         if self.adapts:
             throttled = isinstance(outcome, Transient) and outcome.throttled
             answered = isinstance(outcome, (Sent, Permanent, DeadDestination))
@@ -270,6 +273,14 @@ class Lane:
             if self._concurrency is not None and (answered or throttled or isinstance(outcome, Ambiguous)):
                 # How soon a provider refuses says nothing about how much it can do.
                 self._concurrency.on_result(max(1, duration_ns), in_flight, dropped=not answered)
+
+    def refused_by_bulkhead(self, host: str, now_ns: int) -> None:
+        """Have the breaker count, where it is to, an attempt that got no slot."""
+        if "refused_by_bulkhead" not in self._counts or self.slot_wait_ns is None:
+            return
+        breaker = self.breaker_of(host, now_ns)
+        if (permit := breaker.try_acquire(now_ns)) is not None:
+            breaker.record_failure(permit, now_ns, reason=BULKHEAD_FULL)
 
     def take_back(self, permit: int, host: str, now_ns: int, key: str = WHOLE_LANE) -> None:
         """Record that an attempt that was admitted is not made: that says nothing about the provider."""
@@ -407,15 +418,15 @@ def _blocked_by(breaker: Breaker, now_ns: int) -> Blocked:
 
 
 def _record_failure_with_breaker(
-    breaker: Breaker, outcome: Outcome, permit: int, now_ns: int, duration_ns: int
+    breaker: Breaker, counts: Collection[str], outcome: Outcome, permit: int, now_ns: int, duration_ns: int
 ) -> None:
     match outcome:
-        case Transient() if outcome.throttled:
+        case Transient() | Ambiguous() if failure_kind(outcome) not in counts:
             breaker.record_neutral(permit, now_ns)
-        case Transient() | Ambiguous():
-            breaker.record_failure(permit, now_ns, duration_ns, outcome.reason)
-        case Permanent() | DeadDestination():
+        case Permanent() | DeadDestination() if "permanent" not in counts:
             breaker.record_reachable(permit, now_ns, duration_ns)
+        case Transient() | Ambiguous() | Permanent() | DeadDestination():
+            breaker.record_failure(permit, now_ns, duration_ns, outcome.reason)
         case ChannelFault():
             breaker.trip(permit, now_ns, outcome.reason)
         case Sent():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import StrictBool, model_validator
 
 from actors.messages import BreakerState
-from actors.settings.base import OneOf, Settings, at_places
+from actors.settings.base import NotEmpty, OneOf, Settings, at_places
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -90,6 +90,9 @@ class RampConfig(Settings):
         return self
 
 
+CountedKind: TypeAlias = Literal["transient", "ambiguous", "throttled", "refused_by_bulkhead", "permanent"]
+
+
 class CircuitBreakerConfig(Settings):
     """When to stop sending to a provider that fails, and how to find out that it is back.
 
@@ -119,6 +122,11 @@ class CircuitBreakerConfig(Settings):
     success_may_trip: StrictBool = True
     """Whether a good call opens it when the rate is reached with it (as resilience4j), as when it is the one that
     completes `minimum_calls`; or only one that failed or was slow (as Polly)."""
+
+    counts: Annotated[tuple[CountedKind, ...], NotEmpty()] = ("transient", "ambiguous")
+    """Which outcomes are failures; besides these `throttled`, `permanent` (as a bad address) and `refused_by_bulkhead`,
+    where no slot was free. A probe with such an outcome has failed. A kind that is not named counts as no call; a fault
+    of the channel opens the breaker in any case."""
 
     ignored_counts_as: Literal["neutral", "success"] = "neutral"
     """What a permanent failure (a bad address) counts as while closed: as no call at all (as resilience4j), or as a
@@ -204,6 +212,8 @@ class CircuitBreakerConfig(Settings):
             problems["minimum_calls"] = "minimum_calls only with a window"
         if window is not None and window.calls is not None and (self.minimum_calls or 0) > window.calls:
             problems["minimum_calls"] = f"minimum_calls of at most {window.calls}, all that the window holds"
+        if "permanent" in self.counts and self.ignored_counts_as == "success":
+            problems["ignored_counts_as"] = "neutral where counts has permanent, which is a failure then"
         if window is None and self.slow_call is not None:
             problems["slow_call"] = "slow_call only with a window"
         if self.open_growth is not None and self.open_growth.max < self.timeout:

@@ -16,15 +16,19 @@ import inspect
 import secrets
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from actors.errors import ConfigurationError, PermanentError, ServiceUnavailable, WrongType, unwrapped
+from actors.errors import BulkheadFull, ConfigurationError, ServiceUnavailable, WrongType, unwrapped
 from actors.instants import NS_PER_S
 from actors.kernel.randomness import RandomStreams
 from actors.messages import BreakerState
+from actors.outcomes import Ambiguous, Transient
 from actors.policies.breaker.breaker import Breaker, Transition
+from actors.policies.retry.policy import failure_kind
+from actors.settings.breaker import CountedKind
 from actors.settings.channel import CircuitBreakerConfig
 from actors.standalone.host import Guard, Host, MonotonicClock, current_host, guarded
+from actors.standalone.retry import outcome_of_error
 from actors.standalone.settings import given_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,6 +85,9 @@ class CircuitBreaker:
             raise ConfigurationError(problems)
         streams = RandomStreams(seed if seed is not None else secrets.randbits(64))
         self._breaker = Breaker(config, name=name, on_transition=on_transition, random=streams.stream(name))
+        usual = set(get_args(CountedKind)) - {"permanent"}
+        self._counts = set(config.counts) if "counts" in config.model_fields_set else usual
+        """The kinds of errors that are failures: where it is not said, all errors but a PermanentError."""
         self._clock = MonotonicClock()
         self._lock = threading.RLock()  # `on_transition` may look at the state
 
@@ -140,7 +147,7 @@ class CircuitBreaker:
 class BreakerGuard(Guard):
     """One block, and its permit."""
 
-    __slots__ = ("_breaker", "_clock", "_lock", "began_ns", "host", "permit")
+    __slots__ = ("_breaker", "_clock", "_counts", "_lock", "began_ns", "host", "permit")
 
     host: type[Host]
     began_ns: int
@@ -149,6 +156,7 @@ class BreakerGuard(Guard):
     def __init__(self, breaker: CircuitBreaker) -> None:
         self._breaker = breaker._breaker
         self._clock = breaker._clock
+        self._counts = breaker._counts
         self._lock = breaker._lock
 
     def begin(self) -> None:
@@ -170,13 +178,25 @@ class BreakerGuard(Guard):
             if error is None:
                 self._breaker.record_success(self.permit, now_ns, now_ns - self.began_ns)
                 return
-            match unwrapped(error):
-                case PermanentError():
-                    self._breaker.record_reachable(self.permit, now_ns, now_ns - self.began_ns)
-                case Exception() as failure if not isinstance(failure, WrongType):
-                    self._breaker.record_failure(self.permit, now_ns, now_ns - self.began_ns)
-                case _:
-                    self._breaker.record_neutral(self.permit, now_ns)
+            failure = unwrapped(error)
+            if not isinstance(failure, Exception) or isinstance(failure, WrongType):
+                self._breaker.record_neutral(self.permit, now_ns)
+                return
+            kind = _kind(failure)
+            if kind in self._counts:
+                self._breaker.record_failure(self.permit, now_ns, now_ns - self.began_ns)
+            elif kind == "permanent":
+                self._breaker.record_reachable(self.permit, now_ns, now_ns - self.began_ns)
+            else:
+                self._breaker.record_neutral(self.permit, now_ns)
+
+
+def _kind(error: Exception) -> str:
+    """Return the word of `counts` that an error is of."""
+    if isinstance(error, BulkheadFull):
+        return "refused_by_bulkhead"
+    outcome = outcome_of_error(error)
+    return failure_kind(outcome) if isinstance(outcome, (Transient, Ambiguous)) else "permanent"
 
 
 def _problems_alone(config: CircuitBreakerConfig) -> Iterator[str]:

@@ -357,6 +357,65 @@ def test_growing_open_time_with_jitter_is_drawn_from_the_systems_stream():
     assert transitions(first) == transitions(simulate(scenario, seed=1, until=3600))
 
 
+COUNTED = {
+    "transient": DOWN,
+    "ambiguous": Ambiguous(),
+    "throttled": Transient(throttled=True, retry_after=0.0),
+    "permanent": Permanent(),
+}
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_what_is_named_opens_it_and_nothing_else_does(kind):
+    def run(counts: list[str]) -> list[tuple[float, str, str]]:
+        def scenario(world: World) -> None:
+            world.open(Scripted(lambda _: COUNTED[kind]), email={"circuit_breaker": {"counts": counts}})
+            for number in range(5):
+                world.send(email(f"n{number}"), at=float(number))
+            world.send(email("probe"), at=70.0)
+
+        return transitions(on_both_clocks(scenario))
+
+    # Those that are tried again fail as often meanwhile, and one of them is the probe.
+    opened_s, again_s = (4.0, 70.0) if kind == "permanent" else (2.0, 62.0)
+    assert run([kind])[:3] == [
+        (opened_s, "open", "trip"), (again_s, "half-open", "wait-over"), (again_s, "open", "trip")
+    ]  # fmt: skip
+    assert run([each for each in COUNTED if each != kind]) == []
+
+
+def test_a_broken_channel_opens_it_whatever_counts():
+    def scenario(world: World) -> None:
+        world.open(Scripted([ChannelFault()]), email={"circuit_breaker": {"counts": ["permanent"]}})
+        world.send(email("n"))
+
+    assert transitions(on_both_clocks(scenario))[0] == (0.0, "open", "trip")
+
+
+@pytest.mark.parametrize("wait", [0, 3])
+def test_refusals_of_a_full_bulkhead_count_where_they_are_named(wait):
+    def run(counts: list[str]) -> list[tuple[float, str, str]]:
+        def scenario(world: World) -> None:
+            world.open(
+                Scripted(latency=9.0),
+                email={
+                    "circuit_breaker": {"counts": counts, "failure_threshold": 3, "timeout": 1.0},
+                    "max_in_flight": {"limit": 1, "wait": wait},
+                    "retry": {"max_attempts": 1},
+                },
+            )
+            world.send(*(email(f"n{number}") for number in range(4)))
+            world.send(email("probe"), at=wait + 1.5)
+
+        return transitions(on_both_clocks(scenario))
+
+    again_s = wait + 1.5 + wait
+    assert run(["refused_by_bulkhead"])[:3] == [
+        (wait, "open", "trip"), (again_s, "half-open", "wait-over"), (again_s, "open", "trip")
+    ]  # fmt: skip
+    assert run(["transient"]) == []
+
+
 # ── fail at once ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

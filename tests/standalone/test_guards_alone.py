@@ -7,7 +7,16 @@ import time
 import pytest
 import trio
 
-from actors import Bulkhead, BulkheadFull, CircuitBreaker, Notifier, RateLimited, RateLimiter, ServiceUnavailable
+from actors import (
+    Bulkhead,
+    BulkheadFull,
+    CircuitBreaker,
+    Notifier,
+    PermanentError,
+    RateLimited,
+    RateLimiter,
+    ServiceUnavailable,
+)
 from actors.messages import BreakerState
 from actors.standalone.host import AsyncioHost, ThreadHost, TrioHost, current_host
 
@@ -43,6 +52,30 @@ def test_a_breaker_guards_a_block_and_says_when_it_opens(host):
         return breaker.state
 
     assert host.run(program) is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("counts", "error", "state"),
+    [
+        (["throttled"], OSError(), "closed"),
+        (["ambiguous"], OSError(), "open"),
+        (["refused_by_bulkhead"], BulkheadFull(1), "open"),
+        (["transient"], BulkheadFull(1), "closed"),
+        (["permanent"], PermanentError("no"), "open"),
+    ],
+)
+def test_a_breaker_counts_what_it_is_told_to(host, counts, error, state):
+    breaker = CircuitBreaker(config={"failure_threshold": 1, "counts": counts})
+
+    async def program(host):
+        async def raising():
+            raise error
+
+        with pytest.raises(type(error)):
+            await entered(host, breaker.guard(), raising)
+        return breaker.state
+
+    assert host.run(program) == state
 
 
 def test_a_limiter_has_a_block_wait_until_it_fits(host):

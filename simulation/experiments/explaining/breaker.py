@@ -139,6 +139,8 @@ def _opens(config: ChannelConfig, rate: float) -> str:
         if breaker.slow_call is not None:
             slow = breaker.slow_call
             rule += f", or {100 * slow.rate:g}% took over {duration_text(slow.duration)}"
+    if "counts" in breaker.model_fields_set:
+        rule += f", of what is {', '.join(breaker.counts)}"
     per = ", one for each host of recipients" if breaker.per == "host" else ""
     after_s = opens_s(config, rate)
     if after_s is None:

@@ -26,8 +26,8 @@ from simulation.reporting.plots.source import PlottedRun, Taken, check_run, part
 from simulation.reporting.plots.stacked import over_time
 from simulation.results.series import nanoseconds
 
-COUNTED = ("transient", "ambiguous", "channel_fault")
-"""The outcomes that a breaker takes for failures of the provider."""
+FAILURES = ("transient", "throttled", "ambiguous")
+"""The outcomes that are no call to a breaker that does not count them as failures."""
 
 IGNORED = ("permanent", "dead_destination")
 """Those that say nothing of it, or that it is well, as `ignored_counts_as` has it."""
@@ -175,17 +175,21 @@ def counted_by(
         closes_s: when it closed, which it begins anew with.
     """
     found = Counted([], [], [], [])
+    counted = {*config.counts, "channel_fault"}
     tripping, pending = make_tripping(config), deque(closes_s)
     for attempt in attempts:
-        is_ignored = attempt["outcome"] in IGNORED and config.ignored_counts_as == "neutral"
-        if is_ignored or attempt["throttled"]:
+        kind = "permanent" if attempt["outcome"] in IGNORED else attempt["outcome"]
+        kind = "throttled" if attempt["throttled"] else kind
+        failed = kind in counted
+        is_ignored = kind in FAILURES or (kind == "permanent" and config.ignored_counts_as == "neutral")
+        if is_ignored and not failed:
             continue  # no call to the breaker
         end_s = float(attempt["end_s"])
         while pending and pending[0] < end_s:
             pending.popleft()
             tripping.reset()
         start_ns, end_ns = nanoseconds([attempt["start_s"], end_s]).tolist()
-        count = tripping.failure if attempt["outcome"] in COUNTED else tripping.success
+        count = tripping.failure if failed else tripping.success
         count(end_ns, end_ns - start_ns)
         found.at_s.append(end_s)
         if isinstance(tripping, FailureRate):

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, TypeAlias, get_args
 
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, GradientConfig, VegasConfig
-from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.breaker import CircuitBreakerConfig, CountedKind
 from actors.settings.channel import ChannelConfig, OneAtATimeConfig, ProviderConfig, QueueConfig, QuotaConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig, QuotaFault
@@ -172,6 +172,11 @@ def _breaker(random: Random) -> CircuitBreakerConfig:
             }
     written |= {"success_may_trip": random.random() < 0.5, "reopen": random.choice(["at", "after"])}
     written["ignored_counts_as"] = random.choice(["neutral", "success"])
+    if random.random() < 0.4:
+        kinds = [kind for kind in get_args(CountedKind) if kind != "permanent" or random.random() < 0.5]
+        written["counts"] = random.sample(kinds, random.randint(1, len(kinds)))
+        if "permanent" in written["counts"]:
+            del written["ignored_counts_as"]
     written["decide"] = random.choice(["first_failure", "when_decided", "when_all_used"])
     if random.random() < 0.5:
         growth = {"multiplier": random.choice([1.0, 2.0, 4.0]), "jitter": random.choice([0.0, 0.1, 1.0])}

@@ -10,6 +10,7 @@ from actors.formatting import seconds_text
 from actors.instants import wait_ns
 from actors.kernel.effects import Performed
 from actors.messages import ActorFailed, BreakerState, BreakerTransitioned, DeferralCause, NotificationDeferred
+from actors.outcomes import Ambiguous, Transient
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
@@ -19,7 +20,7 @@ from actors.policies.breaker.states import KEYS_MAX, NOT_CLOSED, TRANSITIONS, Br
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
 from simulation.verification.laws.base import BreakerKey, Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.feedback import is_throttled, let_through_in
+from simulation.verification.laws.feedback import failure_word, let_through_in
 from simulation.verification.laws.lifecycles import PROCESS
 from simulation.verification.laws.observations import AttemptMade, MessageSent
 
@@ -236,7 +237,11 @@ class OpenBreaker(Breakers):
         if sent.sender is not CircuitBreakerActor:
             return None
         if type(message) is Performed and type(message.request) is Admitted:
-            self._ended(message.request.attempt, says_nothing=is_throttled(message.result))
+            attempt, outcome = message.request.attempt, message.result
+            name, _ = self.context.breaker_before(attempt.command.channel, message.request.provider or PRIMARY, attempt)
+            says_nothing = isinstance(outcome, (Transient, Ambiguous))
+            says_nothing = says_nothing and failure_word(outcome) not in self._configs[name].counts
+            self._ended(attempt, says_nothing=says_nothing)
         elif type(message) is Requeued:
             self._ended(message.attempt, says_nothing=True)
         return None

@@ -22,6 +22,7 @@ from actors.policies.breaker.states import BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
 from simulation.verification.laws.base import BreakerKey, Context, Finding, Invariant, Objection, observes
+from simulation.verification.laws.feedback import failure_word
 from simulation.verification.laws.lifecycles import PROCESS
 from simulation.verification.laws.observations import MessageSent
 
@@ -62,15 +63,20 @@ class _Book:
         match outcome:
             case ChannelFault():
                 return BreakerEvent.TRIP
-            case Transient() if outcome.throttled:
+            case Transient() | Ambiguous() if failure_word(outcome) not in self.config.counts:
                 return None
-            case Permanent() | DeadDestination():
+            case Permanent() | DeadDestination() if "permanent" not in self.config.counts:
                 ignored = self.state is BreakerState.CLOSED and self.config.ignored_counts_as != "success"
                 return None if ignored else self._count(False, duration_ns, now_ns)
             case Sent():
                 return self._count(False, duration_ns, now_ns)
-            case Transient() | Ambiguous():
+            case Transient() | Ambiguous() | Permanent() | DeadDestination():
                 return self._count(True, duration_ns, now_ns)
+
+    @property
+    def counts_refusals(self) -> bool:
+        """Whether attempts that it has not let through have it open, too."""
+        return "refused_by_bulkhead" in self.config.counts
 
     def _count(self, failed: bool, duration_ns: int, now_ns: int) -> BreakerEvent | None:
         slow_call = self.config.slow_call
@@ -173,7 +179,7 @@ class BreakerDecisions(Invariant):
         key = event.breaker, event.host
         if (earlier := self._decided.pop(key, None)) is not None:
             return f"breaker {event.breaker} is {earlier.to_state} by {earlier.cause}, and nothing has had it do so"
-        if event.cause in _BY_OUTCOMES:
+        if event.cause in _BY_OUTCOMES and not self._book(key).counts_refusals:
             self._decided[key] = event
         elif event.breaker in self._configs:
             self._book(key).begin(BreakerState(event.to_state))
@@ -223,7 +229,7 @@ class BreakerDecisions(Invariant):
         expected = None
         if generation == book.generation:
             expected = book.take(outcome, performed.ended_ns - performed.started_ns, now_ns)
-        is_certain, state = book.is_certain, book.state
+        is_certain, state = book.is_certain and not book.counts_refusals, book.state
         if decided is not None:
             book.begin(BreakerState(decided.to_state))
         did = None if decided is None else decided.cause

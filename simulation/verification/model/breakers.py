@@ -110,16 +110,17 @@ class Breaker:
         about the provider and don't count" (or as a success, by a setting); "as a probe's answer they prove
         it reachable".
         """
-        if isinstance(outcome, (Transient, Ambiguous, ChannelFault)) and not getattr(outcome, "throttled", False):
+        failed = self._is_failure(outcome)
+        if outcome is not None and (failed or isinstance(outcome, ChannelFault)):
             self.latest_failure = outcome.reason
         self.advance(now_ns)
-        failed = isinstance(outcome, (Transient, Ambiguous))
-        ignored = isinstance(outcome, (Permanent, DeadDestination)) and self._config.ignored_counts_as == "neutral"
+        is_permanent = isinstance(outcome, (Permanent, DeadDestination))
+        ignored = is_permanent and not failed and self._config.ignored_counts_as == "neutral"
         if permit != self.generation:
             if permit == self._closed_generation and self._says_something(outcome, ignored=ignored):
                 self._late.append(failed)
             return
-        if outcome is None or (isinstance(outcome, Transient) and outcome.throttled):
+        if outcome is None or (isinstance(outcome, (Transient, Ambiguous)) and not failed):
             self._probes_out = max(0, self._probes_out - 1)
         elif isinstance(outcome, ChannelFault):
             if self.state in (CLOSED, HALF_OPEN):
@@ -129,11 +130,30 @@ class Breaker:
         elif self.state == CLOSED and not ignored and self._calls.trip(failed, now_ns, duration_ns):
             self._change(now_ns, "trip", OPEN)
 
+    def refused_by_bulkhead(self, permit: int, now_ns: int) -> None:
+        """Count a call that has failed before it was made."""
+        self.latest_failure = "bulkhead is full"
+        if self.state == HALF_OPEN:
+            self._after_probe(True, now_ns, 0)
+        elif self.state == CLOSED and self._calls.trip(True, now_ns, 0):
+            self._change(now_ns, "trip", OPEN)
+
+    def _is_failure(self, outcome: Outcome | None) -> bool:
+        """ "What a breaker counts" (23); a channel fault opens it whatever that is."""
+        match outcome:
+            case Transient():
+                return ("throttled" if outcome.throttled else "transient") in self._config.counts
+            case Ambiguous():
+                return "ambiguous" in self._config.counts
+            case Permanent() | DeadDestination():
+                return "permanent" in self._config.counts
+        return False
+
     def _says_something(self, outcome: Outcome | None, *, ignored: bool) -> bool:
         """Tell whether the outcome of a late call says whether the provider was overloaded."""
         if outcome is None or isinstance(outcome, ChannelFault) or (ignored and self.state == CLOSED):
             return False
-        return not (isinstance(outcome, Transient) and outcome.throttled)
+        return not isinstance(outcome, (Transient, Ambiguous)) or self._is_failure(outcome)
 
     @property
     def tripped_abruptly(self) -> bool:

@@ -69,7 +69,7 @@ class Way(Waiting):
         if blocked:
             end = self.end_of(attempt, blocked)
             if end is not None:
-                self.turn_away(attempt, end)
+                self.refuse(attempt, end)
             else:
                 self.begin_line(attempt, blocked)
         self.set_wake()

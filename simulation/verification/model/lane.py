@@ -181,6 +181,14 @@ class Lane:
         if self._concurrency is not None:
             self._concurrency.after(outcome, duration_ns, admitted.in_flight)
 
+    def refused_by_bulkhead(self, host: str) -> None:
+        """Count one that got no slot as a failed call: "`counts`: also `refused_by_bulkhead`" (23)."""
+        now_ns, counts = self.process.now_ns, self.config.circuit_breaker.counts
+        if self.slot_wait_ns is not None and "refused_by_bulkhead" in counts:
+            permit = self.breaker(host).take_permit(now_ns)
+            if permit is not None:
+                self.breaker(host).refused_by_bulkhead(permit, now_ns)
+
     # ── breakers, and the pace of what waited for them ──────────────────────────────────────────────────────────
 
     def breaker(self, host: str) -> Breaker:

@@ -149,12 +149,19 @@ class Waiting(Stage):
                 host, flow = turn
                 self._step(self.lines[host], flow, lane)
 
+    def refuse(self, attempt: Attempt, end: Ended) -> None:
+        """Turn one away, after the breakers have counted it where no slot was free for it."""
+        if end is BULKHEAD_IS_FULL:
+            for lane in self.lanes:
+                lane.refused_by_bulkhead(attempt.host)
+        self.turn_away(attempt, end)
+
     def _step(self, line: HostLine, flow: Flow | None = None, taken_at: Lane | None = None) -> bool:
         """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
         now_ns = self.process.now_ns
         if taken_at is None:  # else there is room, which comes first
             for attempt in line.take_impatient(now_ns):
-                self.turn_away(attempt, BULKHEAD_IS_FULL)
+                self.refuse(attempt, BULKHEAD_IS_FULL)
         self._update_turns(line)
         if line.waiting:
             if flow is None:
