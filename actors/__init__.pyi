@@ -50,6 +50,8 @@ from actors.kernel.system import ActorSystem as ActorSystem
 from actors.messages import (
     BreakerState as BreakerState,
     BreakerTransitioned as BreakerTransitioned,
+    ChannelKind as ChannelKind,
+    ChannelName as ChannelName,
     DeadLetterMessage as DeadLetterMessage,
     NotificationChannel as NotificationChannel,
     NotificationDeferred as NotificationDeferred,

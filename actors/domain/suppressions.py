@@ -40,9 +40,12 @@ def normal_address(channel: NotificationChannel, address: str) -> str:
     section 2.4, has the receiver decide), and with and without the name that is shown for them. Phone numbers are the
     same with and without spaces, dashes, dots, slashes and brackets. Scheme and host of a URL are the same in upper and
     lower case, with and without the default port, and so are no path and ``/``; the rest of it is as it stands (RFC
-    3986, sections 6.2.2.1 and 6.2.3). A Web Push subscription is as a browser writes it, in this form already.
+    3986, sections 6.2.2.1 and 6.2.3). A Web Push subscription is as a browser writes it, in this form already. On a
+    channel beside the four the address itself shows which of these it is.
     """
     address = address.strip()
+    if channel.is_own and _URL.match(address) is None:
+        channel = NotificationChannel.EMAIL if "@" in address else NotificationChannel.SMS
     if channel is NotificationChannel.EMAIL:
         return _without_name(address).casefold()
     if channel is NotificationChannel.SMS:
@@ -199,7 +202,7 @@ def printable_reason(text: str) -> str:
 
 def suppression_from(event: NotificationEvent, address: str) -> Suppression | None:
     """Return the suppression of a notification's address that a provider's answer causes, or None."""
-    if type(event) is not NotificationFailed or event.kind != _DEAD:
+    if type(event) is not NotificationFailed or event.kind != _DEAD or not address:
         return None
     return Suppression(
         channel=event.channel,

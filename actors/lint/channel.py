@@ -30,7 +30,7 @@ def lint(channel: str, config: ChannelConfig, traffic: Traffic | None = None) ->
             webhooks always choose their hosts.
     """
     traffic = traffic or Traffic()
-    traffic = replace(traffic, chooses_hosts=traffic.chooses_hosts or channel == "webhook")
+    traffic = replace(traffic, chooses_hosts=traffic.chooses_hosts or (config.kind or channel) == "webhook")
     rules = (
         retry_rules, budget_rules, _provider_rules, channel_fault_rules, load_rules, failover_rules, host_rules,
         endpoint_rules, expiry_rules, early_end_rules,

@@ -41,7 +41,7 @@ class EndpointWatch:
         gone for good says nothing of it.
         """
         config = self._configs.get(command.channel)
-        if config is None or not _tells_of_endpoint(outcome):
+        if config is None or not command.recipient or not _tells_of_endpoint(outcome):
             return None
         known = self._endpoints.find(command.channel, command.recipient)
         mark = after_failure(None if known is None else known.mark, config, now_ns)

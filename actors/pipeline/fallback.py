@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 
 from actors.instants import NS_PER_S, wait_ns
-from actors.messages import NotificationChannel, SendNotification
+from actors.messages import ChannelKind, NotificationChannel, SendNotification
 from actors.settings.channel import ChannelConfig, FallbackConfig
 
 logger = logging.getLogger(__name__)
@@ -19,21 +19,26 @@ class Fallbacks:
         self._by_channel: dict[NotificationChannel, FallbackConfig] = {
             channel: config.fallback for channel, config in channels.items() if config.fallback is not None
         }
+        self._calls = {channel for channel, config in channels.items() if config.kind is ChannelKind.CALL}
+        """Those that need no address."""
 
     def time_limit_ns(self, command: SendNotification, now_ns: int) -> int | None:
         """Return the last instant at which what sets out now on its channel may be sent there; None: there is no limit,
         also where the fallback would have no address."""
         fallback = self._by_channel.get(command.channel)
-        if fallback is None or fallback.after is None or fallback.channel not in command.addresses:
+        if fallback is None or fallback.after is None or self._address_of(command, fallback.channel) is None:
             return None
         return now_ns + wait_ns(fallback.after)
+
+    def _address_of(self, command: SendNotification, channel: NotificationChannel) -> str | None:
+        return command.addresses.get(channel, "" if channel in self._calls else None)
 
     def instead_of(self, command: SendNotification, now_ns: int, expires_at_ns: int | None) -> SendNotification | None:
         """Return the fallback for a command that its channel has dead-lettered; None when there is none."""
         fallback = self._by_channel.get(command.channel)
         if fallback is None:
             return None
-        recipient = command.addresses.get(fallback.channel)
+        recipient = self._address_of(command, fallback.channel)
         if recipient is None:
             logger.warning("%s: no address for a fallback to %s", command.notification_id, fallback.channel)
             return None
@@ -47,7 +52,7 @@ class Fallbacks:
             message=command.message,
             subject=command.subject,
             metadata=command.metadata,
-            user_id=command.user,
+            user_id=command.user or None,
             critical=command.critical,
             priority=command.priority,
             expires_after=left_s,

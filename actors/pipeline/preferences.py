@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
 
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import WrongType
-from actors.messages import NotificationChannel
+from actors.messages import A_CHANNEL_NAME, EVERY_CHANNEL, ChannelName, NotificationChannel, channel_named
 from actors.policies.quiet_hours import QuietHours
-
-ALL_CHANNELS = frozenset(NotificationChannel)
-_CHANNELS = tuple(NotificationChannel)
 
 
 class SwitchedOff(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +20,7 @@ class SwitchedOff(msgspec.Struct, frozen=True, kw_only=True):
     share: float
     """Between 0 and 1."""
 
-    channels: frozenset[NotificationChannel] = ALL_CHANNELS
+    channels: Container[str] = EVERY_CHANNEL
 
 
 class Quiet(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +30,7 @@ class Quiet(msgspec.Struct, frozen=True, kw_only=True):
     """Between 0 and 1."""
 
     hours: QuietHours
-    channels: frozenset[NotificationChannel] = ALL_CHANNELS
+    channels: Container[str] = EVERY_CHANNEL
 
 
 class Preferences:
@@ -52,15 +49,16 @@ class Preferences:
         self._enabled: dict[tuple[str, NotificationChannel], bool] = {}
         self._hours: dict[str, QuietHours | None] = {}
 
-    def set_channel(self, user_id: str, channel: NotificationChannel, enabled: bool) -> None:
+    def set_channel(self, user_id: str, channel: ChannelName, enabled: bool) -> None:
         """Switch a channel on or off for a user.
 
         Raises:
-            WrongType: there is no such channel, or the value is not on or off.
+            WrongType: there can be no such channel, or the value is not on or off.
         """
-        if channel not in _CHANNELS or not isinstance(enabled, bool):
-            raise WrongType(f"wanted one of {', '.join(_CHANNELS)} and True or False, got {channel!r} and {enabled!r}")
-        self._enabled[user_id, channel] = enabled
+        named = channel_named(channel)
+        if named is None or not isinstance(enabled, bool):
+            raise WrongType(f"wanted {A_CHANNEL_NAME}; and True or False; got {channel!r} and {enabled!r}")
+        self._enabled[user_id, named] = enabled
 
     def set_quiet_hours(self, user_id: str, hours: QuietHours | None) -> None:
         """Set a user's quiet hours on any channel; None: never quiet.

@@ -49,7 +49,7 @@ class RateLimiterActor(Stage):
         command = attempt.command
         # As `command.user`, which is a property and takes half a per cent of a run.
         user = command.recipient if command.user_id is None else command.user_id
-        if attempt.charged or self._lines.enter(attempt, user, self.system.now_ns):
+        if attempt.charged or not user or self._lines.enter(attempt, user, self.system.now_ns):
             self._to_next(attempt)
 
     @handles(FlushQueue)

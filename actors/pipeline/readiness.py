@@ -92,7 +92,7 @@ class Readiness:
             if suppression is not None:
                 is_gone = suppression.source is SuppressionSource.PROVIDER
                 return Unwanted(ADDRESS_GONE if is_gone else f"suppressed: {suppression.reason}")
-        if self._preferences is None or command.critical:
+        if self._preferences is None or command.critical or not command.user:
             return self._undeliverable(command) if self._disabled else None
         now_ns = self._system.now_ns
         try:
@@ -127,7 +127,7 @@ class Readiness:
             return False
         if self._suppressions.any and self._suppressions.find(command.channel, command.recipient) is not None:
             return False
-        if self._preferences is None or command.critical:
+        if self._preferences is None or command.critical or not command.user:
             return True
         try:
             return self._wanted_at_ns(self._preferences, command) == self._system.now_ns

@@ -33,6 +33,7 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from actors.errors import ConfigurationError
 from actors.formatting import without_passwords
+from actors.messages import A_CHANNEL_NAME, NotificationChannel
 from actors.settings.hints import nearest, said_otherwise, unknown_setting
 from actors.settings.library_table import keys_of
 from actors.settings.meanings import PLACES, Meaning, WordPlace, flow, plain
@@ -218,6 +219,8 @@ def describe(annotation: Any) -> str:
     if isinstance(kind, type):
         if (text := getattr(kind, "wanted_text", None)) is not None:
             return str(text)
+        if issubclass(kind, NotificationChannel):
+            return A_CHANNEL_NAME
         if issubclass(kind, Enum):
             return "one of " + ", ".join(str(member.value) for member in kind)
         if issubclass(kind, bool):

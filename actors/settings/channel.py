@@ -6,19 +6,21 @@ out takes the default written here. Models are frozen and refuse unknown keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from actors.messages import NotificationChannel
+from actors.messages import ChannelKind, NotificationChannel, in_order
 from actors.settings.accounts import AccountConfig
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, ConcurrencyLimitConfig, HedgingConfig
-from actors.settings.base import Settings, at_places
+from actors.settings.base import Settings, at_key, at_places
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.settings.bulkhead import BulkheadConfig, MaxInFlight, slots_of
 from actors.settings.distributions import Distribution
 from actors.settings.faults import QuotaFault
+from actors.settings.hints import nearest
 from actors.settings.order import FairBy, OrderConfig, TenantConfig as TenantConfig
 from actors.settings.quantities import (
     Duration,
@@ -244,6 +246,10 @@ class FallbackConfig(Settings):
 class ChannelConfig(Settings):
     """All settings of one channel."""
 
+    kind: ChannelKind | None = None
+    """What it reaches, and so what its recipients are: required of a channel that is not email, sms, push or webhook,
+    which are their own kinds. `call` is a request to a service: it needs no recipient, and then it has no user."""
+
     retry: RetryConfig = RetryConfig()
     """When to try again, and when to stop."""
 
@@ -350,6 +356,35 @@ class ChannelConfig(Settings):
         return {PRIMARY: alone, **others}
 
 
+def kind_of(channel: str, config: ChannelConfig) -> ChannelKind:
+    """Return what a channel of this name reaches: one of the four is its own kind, another says it."""
+    return config.kind or ChannelKind(channel)
+
+
+def named_and_in_order(
+    channels: Mapping[NotificationChannel, ChannelConfig],
+) -> dict[NotificationChannel, ChannelConfig]:
+    """Return the settings in order: those of the four first, then the others as they are written.
+
+    Raises:
+        ValidationError: a channel beside the four does not say its kind, or one of the four does.
+    """
+    problems: list[tuple[tuple[str | int, ...], PydanticCustomError, Any]] = []
+    for channel, config in channels.items():
+        if channel.is_own and config.kind is None:
+            near = nearest(channel, NotificationChannel)
+            asks = f" (did you mean {near}?)" if near else ""
+            four = ", ".join(NotificationChannel)
+            text = f"the kind of a channel that is none of {four}: one of these or call{asks}"
+            problems.append(((channel.value, "kind"), wanted(text, "nothing"), None))
+        elif not channel.is_own and config.kind is not None:
+            text = f"no kind, as {channel} is one itself"
+            problems.append(((channel.value, "kind"), wanted(text), config.kind.value))
+    if problems:
+        raise at_places(problems)
+    return {channel: channels[channel] for channel in in_order(channels)}
+
+
 class DeadLettersConfig(Settings):
     """How much the dead letter queue keeps. What exceeds its bounds is discarded, the oldest first."""
 
@@ -362,6 +397,9 @@ class DeadLettersConfig(Settings):
 
 KEEP_ALL_LETTERS = DeadLettersConfig()
 
+CHANNELS_MAX = 100
+"""How many channels a live service may have."""
+
 SUBSCRIBER_TIMEOUT = 60.0
 """Seconds that an async subscriber may take where nothing else is said."""
 
@@ -369,8 +407,10 @@ SUBSCRIBER_TIMEOUT = 60.0
 class NotifierConfig(Settings):
     """All settings of a live notifier."""
 
-    channels: dict[NotificationChannel, ChannelConfig] = Field(default_factory=dict)
-    """The channels there are; all four with their defaults when empty."""
+    channels: Annotated[dict[NotificationChannel, ChannelConfig], AfterValidator(named_and_in_order)] = Field(
+        default_factory=dict
+    )
+    """The channels there are, at most 100; all four with their defaults when empty."""
 
     accounts: dict[Text, AccountConfig] = Field(default_factory=dict)
     """What channels have together at a provider, by the name by which they refer to it."""
@@ -393,6 +433,20 @@ class NotifierConfig(Settings):
 
     platform: str = "our platform"
     """What templates call the service."""
+
+    @model_validator(mode="after")
+    def _has_so_many_channels(self) -> Self:
+        if len(self.channels) > CHANNELS_MAX:
+            raise at_key("channels", wanted(f"at most {CHANNELS_MAX} channels", f"{len(self.channels)}"), None)
+        if others := [channel for channel in self.channels if channel.is_own]:
+            four = ", ".join(NotificationChannel)
+            raise at_key("channels", wanted(f"{four} in a live service", ", ".join(others)), None)
+        for channel, config in self.channels.items():
+            fallback = config.fallback
+            if fallback is not None and fallback.channel.is_own and fallback.channel not in self.channels:
+                text = wanted(f"a channel that there is: {', '.join(self.channels)}")
+                raise at_places([(("channels", channel, "fallback", "channel"), text, fallback.channel.value)])
+        return self
 
     @model_validator(mode="after")
     def _names_accounts_that_there_are(self) -> Self:

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from actors.messages import NotificationChannel
+from actors.messages import ChannelKind, NotificationChannel
 from actors.settings.accounts import AccountConfig
-from actors.settings.channel import PRIMARY, ChannelConfig
+from actors.settings.channel import PRIMARY, ChannelConfig, kind_of
 from actors.settings.rate_limit import QuotaConfig
 
 
@@ -42,7 +42,8 @@ def filled_in(channel: NotificationChannel, config: ChannelConfig, reaches: Mapp
     changes: dict[str, Any] = {}
     others: dict[str, dict[str, Any]] = {name: {} for name in config.failover}
     _fill_slots(config, reaches, changes, others)
-    if channel is NotificationChannel.WEBHOOK or any(reach.recipients_choose_hosts for reach in reaches.values()):
+    choose_hosts = any(reach.recipients_choose_hosts for reach in reaches.values())
+    if choose_hosts or kind_of(channel, config) is ChannelKind.WEBHOOK:
         _fill_hosts(config, changes, others)
     if any(others.values()):
         changes["failover"] = {

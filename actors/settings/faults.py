@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, WrapValidator, model_validator
 
-from actors.messages import NotificationChannel
+from actors.messages import CHANNEL_NAME_SCHEMA, EVERY_CHANNEL, EveryChannel, NotificationChannel, in_order
 from actors.settings.base import Settings, plain_or
 from actors.settings.distributions import Distribution
 from actors.settings.quantities import (
@@ -47,27 +47,36 @@ def _one_or_more(
     return Wanted(text, read, {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
 
 
-_ONE_CHANNEL = {"enum": [channel.value for channel in NotificationChannel]}
-
-
 def _channels(value: Any, _unit_required: bool) -> tuple[NotificationChannel, ...] | None:
-    names = tuple(NotificationChannel) if value == "all" else value if isinstance(value, (list, tuple)) else [value]
+    if isinstance(value, EveryChannel) or value == "all":
+        return EVERY_CHANNEL
     try:
-        chosen = {NotificationChannel(name) for name in names}
+        return tuple(in_order(map(NotificationChannel, value if isinstance(value, (list, tuple)) else [value]))) or None
     except (ValueError, TypeError):
         return None
-    return tuple(channel for channel in NotificationChannel if channel in chosen) or None
+
+
+def _written(channels: tuple[NotificationChannel, ...]) -> str | list[str]:
+    names = [str(channel) for channel in channels]
+    return "all" if isinstance(channels, EveryChannel) else names[0] if len(names) == 1 else names
 
 
 ChannelNames = Annotated[
     tuple[NotificationChannel, ...],
     Wanted(
-        "email, sms, push, webhook, a list of them, or all",
+        "a channel such as email, a list of channels, or all",
         _channels,
-        {"anyOf": [_ONE_CHANNEL, {"const": "all"}, {"type": "array", "items": _ONE_CHANNEL, "minItems": 1}]},
+        {
+            "anyOf": [
+                CHANNEL_NAME_SCHEMA,
+                {"const": "all"},
+                {"type": "array", "items": CHANNEL_NAME_SCHEMA, "minItems": 1},
+            ]
+        },
+        _written,
     ),
 ]
-"""One channel, a list of them, or ``all``; read, it is a tuple in the order of the enum."""
+"""One channel, a list of them, or ``all``; read, it is a tuple in order. One is hit if it is ``in`` it."""
 
 
 def is_host(text: str) -> bool:
@@ -276,7 +285,7 @@ class FaultConfig(Settings):
         json_schema_extra={"anyOf": [{"required": [key]} for key in ("channel", "deploy", "scale", "partition")]}
     )
 
-    channel: ChannelNames = tuple(NotificationChannel)
+    channel: ChannelNames = EVERY_CHANNEL
     """The channels whose provider is hit: one, a list, or `all`. Required, but for `deploy`, `scale` and `partition`,
     which have none: it is an error beside these alone."""
 
@@ -415,7 +424,7 @@ class FaultConfig(Settings):
             raise wanted(
                 "a node only for a crash, a partition, and what can go wrong with some attempts", ", ".join(others)
             )
-        is_of_one = self.provider is not None or set(self.channel) != set(NotificationChannel)
+        is_of_one = self.provider is not None or not isinstance(self.channel, EveryChannel)
         if is_of_one and self.injects <= FLEET_FAULT_KEYS:
             raise wanted(
                 "no channel and no provider for what hits all that a node does", ", ".join(sorted(self.injects))

@@ -57,18 +57,21 @@ class _MessageFaultRules:
     """What happens to the messages of each channel."""
 
     def __init__(self, faults: Sequence[FaultConfig], streams: RandomStreams) -> None:
-        self._windows = {
-            channel: [
-                _Window(fault, streams, f"{channel}.messages.fault.{number}")
-                for number, fault in enumerate(faults)
+        self._faults, self._streams = faults, streams
+        self._windows: dict[NotificationChannel, list[_Window]] = {}
+
+    def _windows_on(self, channel: NotificationChannel) -> list[_Window]:
+        if channel not in self._windows:
+            self._windows[channel] = [
+                _Window(fault, self._streams, f"{channel}.messages.fault.{number}")
+                for number, fault in enumerate(self._faults)
                 if channel in fault.channel and is_message_fault(fault)
             ]
-            for channel in NotificationChannel
-        }
+        return self._windows[channel]
 
     def delays_ns(self, channel: NotificationChannel, now_ns: int) -> list[int]:
         """Return by how much a message that is sent now is late, and each of its copies."""
-        open_ = [window for window in self._windows[channel] if window.holds(now_ns)]
+        open_ = [window for window in self._windows_on(channel) if window.holds(now_ns)]
         copies = sum(window.draw() < window.duplicate_rate for window in open_ if window.duplicate_rate is not None)
         return [sum(ns(window.delay()) for window in open_ if window.delay is not None) for _ in range(1 + copies)]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
+from actors.messages import ChannelKind, NotificationChannel
 from simulation.fitting.calibration import Arriving, Fit, Timeouts
 from simulation.fitting.failing import Outage
 from simulation.fitting.latency import Latency
@@ -173,7 +174,9 @@ def scenario_data(fit: Fit, stem: str) -> tuple[dict[str, Any], dict[str, str]]:
             workload.append(_workload(each, channel, priority, stem, files))
         if channel not in fit.classes:
             workload.append(_workload(arriving, channel, None, stem, files))
-    channels: dict[str, Any] = {}
+    # A log has no recipients, so what is none of the four is a request to a service.
+    own = [channel for channel in fit.arriving if channel not in set(NotificationChannel)]
+    channels: dict[str, Any] = {channel: {"kind": ChannelKind.CALL.value} for channel in own}
     faults: list[dict[str, Any]] = []
     for found in fit.providers.values():
         provider = _provider_settings(found, stem, files)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from actors.errors import ConfigurationError
 from actors.formatting import plain_number
-from actors.messages import NotificationChannel, Priority
+from actors.messages import A_CHANNEL_NAME, NotificationChannel, Priority, channel_named
 from actors.settings.channel import PRIMARY
 from actors.settings.csv_column import COLUMNS_MAX
 from actors.settings.quantities import LONGEST_S
@@ -456,17 +456,16 @@ class _Reader:
         return kind
 
     def _channels(self) -> np.ndarray[Any, Any]:
-        known = [str(channel) for channel in NotificationChannel]
         wanted = self._columns.channel
-        if wanted is not None and wanted not in known:
-            self._problems.append(f"--channel {wanted}: wanted one of {', '.join(known)}")
+        if wanted is not None and channel_named(wanted) is None:
+            self._problems.append(f"--channel {wanted}: wanted {A_CHANNEL_NAME}")
         if "channel" not in self._frame or not len(self._frame):
             if wanted is None:
                 self._notes.append("the file names no channel: taken as email (--channel says otherwise)")
             return np.full(len(self._frame), wanted or "email", dtype=object)
         there = self._frame["channel"].astype("str")
         counts = there.value_counts()
-        if wanted is not None and not any(name in known for name in counts.index):
+        if wanted is not None and not any(name in set(NotificationChannel) for name in counts.index):
             return np.full(len(self._frame), wanted, dtype=object)
         if wanted is not None:
             if wanted not in counts.index:
@@ -474,9 +473,10 @@ class _Reader:
                     f"--channel {wanted}: wanted one in {self._name}, which has {_names(counts.index)}"
                 )
             return there.to_numpy(dtype=object)
-        if unknown := [f"{name!r} ({count:,})" for name, count in counts.items() if name not in known]:
+        if unknown := [f"{name!r} ({count:,})" for name, count in counts.items() if channel_named(name) is None]:
             self._problems.append(
-                f"{self._name}: channel: wanted one of {', '.join(known)}, got {', '.join(unknown[:PROBLEMS_SHOWN])}; "
+                f"{self._name}: channel: wanted {A_CHANNEL_NAME}; got "
+                f"{', '.join(unknown[:PROBLEMS_SHOWN])}; "
                 "--channel NAME says what all of them are"
             )
         return there.to_numpy(dtype=object)

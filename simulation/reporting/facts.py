@@ -57,7 +57,7 @@ def _facts(result: Result) -> Iterator[str]:
     yield from _reasons(result)
     yield from _late_ones(groups, summary)
     if summary["reached_twice"]:
-        yield _whom(groups, summary, lambda each: int(each["reached_twice"]), "reached their recipient twice or more")
+        yield _whom(groups, summary, lambda each: int(each["reached_twice"]), "were delivered twice or more")
     yield from _worst_parties(result)
     yield from _other_ways(result)
     yield from _copies(result)
@@ -230,7 +230,8 @@ def _backlogs(result: Result) -> Iterator[str]:
         fault, cleared_s = result.scenario.faults[number], times[number]
         when = "not cleared by the end" if cleared_s is None else f"cleared {duration_text(cleared_s)} after its end"
         label = fault_label(fault, result.scenario.channels_used)
-        where = ", on all channels" if set(result.scenario.channels_used) - set(fault.channel) else ""
+        is_of_some = any(channel not in fault.channel for channel in result.scenario.channels_used)
+        where = ", on all channels" if is_of_some else ""
         yield f"backlog of «{label}» at {instant_text(fault.at)}{where}: {when}"
     if rest := len(times) - len(longest):
         yield f"backlogs of {counted(rest, 'other fault')} cleared sooner"
@@ -239,12 +240,11 @@ def _backlogs(result: Result) -> Iterator[str]:
 def _herd(result: Result) -> Iterator[str]:
     """Yield on which channel that a fault hits the requests of one second are many times the usual."""
     scenario = result.scenario
-    hit = {channel.value for fault in scenario.faults for channel in fault.channel}
     lasts_s = max(scenario.duration, 1.0)
     most = [
         (figures["peaks"]["requests_per_s"] * lasts_s / figures["requests"], name, figures)
         for name, figures in result.summary["channels"].items()
-        if name in hit and figures["peaks"]["requests_per_s"] >= HERD_MIN
+        if any(name in fault.channel for fault in scenario.faults) and figures["peaks"]["requests_per_s"] >= HERD_MIN
     ]
     if most and (herd := max(most, key=lambda each: each[0]))[0] >= HERD:
         times, name, figures = herd

@@ -7,7 +7,7 @@ an event is counted once.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from actors.pipeline.readiness import ADDRESS_GONE
 from simulation.results.backlogs import CHANGES, instant_of
 from simulation.results.interruptions import Request
 from simulation.results.tallies import COUNTED_ALWAYS, Counted, DeadLetters, Figures, Tally
-from simulation.scenario.identity import channel_of, entry_number
+from simulation.scenario.identity import entry_number
 from simulation.scenario.metrics import Outline
 
 Place = tuple[int | None, NotificationChannel]
@@ -92,10 +92,11 @@ class Ledger:
         happen, and `prices` what a request costs, by channel and provider."""
         self.within_s = outline.all_within_s
         self._outline = outline
+        self._channels = channels = frozenset(channel for channel, _ in outline.providers)
         self._classes = [entry.priority for entry in of_entries]
         self._parties: dict[str, dict[int | None, PartyCounts]] = {
             kind: {
-                number: PartyCounts(party_of, counted.forgotten_ids)
+                number: PartyCounts(party_of, counted.forgotten_ids, channels)
                 for number, entry in enumerate(of_entries)
                 if (party_of := getattr(entry, of)) is not None
             }
@@ -117,9 +118,10 @@ class Ledger:
         """Likewise what was accepted."""
         self._reached_twice: set[str] = set()
         """Of these, whom one had reached to whom another was sent."""
-        self._chains = Chains() if counted.fallbacks or counted.forgotten_ids else None
-        channels = [channel for channel, _ in outline.providers]
-        self._entries = {str(number): number for number in range(len(outline.entries))}
+        self._chains = Chains(of_entries) if counted.fallbacks or counted.forgotten_ids else None
+        has_dashes = any("-" in channel for channel in channels)
+        self._entries = {} if has_dashes else {str(number): number for number in range(len(outline.entries))}
+        """By its text, the number of an entry, where it stands behind the first dash of an id: no channel has one."""
         self._of_channel = {} if counted.fallbacks else _of_one_entry(of_entries)
         """The place of each channel, where each is used by one entry alone."""
         self._only = next(iter(self._of_channel.values())) if len(self._of_channel) == len(channels) == 1 else None
@@ -272,7 +274,7 @@ class Ledger:
             self.tally(place).reached_twice += reached_before
             return place
         number, holder = self._chains.deliver(event)
-        first = _first_of(event.notification_id)
+        first = _first_of(event.notification_id, self._channels)
         self.tally(place).reached_twice += reached_before or (number == 2 and first not in self._reached_twice)
         if number > 1:
             self._reached_twice.add(first)
@@ -286,7 +288,7 @@ class Ledger:
     def _was_reached(self, event: NotificationSent) -> bool:
         """Tell whether a request whose answer no one took had reached whom a notification is sent to, and note it; once
         only for each person and request."""
-        first = _first_of(event.notification_id)
+        first = _first_of(event.notification_id, self._channels)
         lost = self._lost.get(first, ())
         if first in self._reached_twice or not any(
             _is_another(request, event.started_ns) and (request.reached_ns or 0) <= event.at_ns for request in lost
@@ -325,7 +327,8 @@ class Ledger:
     def interrupt(self, request: Request, *, counts: bool = True) -> None:
         """Note that the answer of a provider to a request is lost; where it does not count as one, it matters only whom
         the request reached."""
-        place, first = (entry_number(request.notification_id), request.channel), _first_of(request.notification_id)
+        place = entry_number(request.notification_id), request.channel
+        first = _first_of(request.notification_id, self._channels)
         if counts:
             self.tally(place).interrupt(request.provider)
         others = [each for each in self._lost[first] if not _is_the_same(each, request)]
@@ -414,8 +417,9 @@ def _worst(counts: Iterable[PartyCounts]) -> list[dict[str, Any]]:
 class PartyCounts:
     """How many requests of an entry were offered for each host, or of each tenant, and how many are not in time."""
 
-    def __init__(self, party_of: Callable[[str], str], forgotten_ids: bool) -> None:
+    def __init__(self, party_of: Callable[[str], str], forgotten_ids: bool, channels: Container[str]) -> None:
         self._party_of = party_of
+        self._channels = channels
         self._under_way: dict[str, str] = {}
         """The hosts or tenants of what has not been sent, by id."""
         self._handed_on: set[str] = set()
@@ -430,7 +434,7 @@ class PartyCounts:
         """Note which requests come in, and what becomes of them, in order."""
         under_way, delivered = self._under_way, self._delivered
         for event in events:
-            first = _first_of(event.notification_id)
+            first = _first_of(event.notification_id, self._channels)
             instead = first != event.notification_id
             if isinstance(event, NotificationRequested):
                 if instead:
@@ -456,7 +460,8 @@ class PartyCounts:
 class Chains:
     """Which notifications are of one request, where these are not one and the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
         self._first: dict[str, str] = {}
         """The notification at the beginning, by the id of each in its place."""
         self._holders: dict[str, NotificationChannel] = {}
@@ -476,10 +481,16 @@ class Chains:
         """
         assert event.instead_of is not None
         first = self._first[event.notification_id] = self._first.get(event.instead_of, event.instead_of)
-        last = self._holders.get(first) or channel_of(first)
+        last = self._holders.get(first) or self._channel_of(first)
         is_delivered = first in self._deliveries
         self._holders[first] = last if is_delivered else event.channel
         return None if is_delivered or last is event.channel else last
+
+    def _channel_of(self, notification_id: str) -> NotificationChannel:
+        """Return the channel of a notification that goes out in place of none."""
+        number = entry_number(notification_id)
+        channels = self._entries[number].channels if number is not None and number < len(self._entries) else ()
+        return channels[0] if len(channels) == 1 else NotificationChannel(notification_id.partition("-")[0])
 
     def want(self, notification_id: str) -> bool:
         """Note that a request comes again; return whether it was not wanted the time before."""
@@ -515,13 +526,10 @@ class Chains:
         return number, holder or event.channel
 
 
-def _first_of(notification_id: str) -> str:
+def _first_of(notification_id: str, channels: Container[str]) -> str:
     """Return the notification at the beginning of its chain of fallbacks, whose ids are ``n``, ``n/sms``, ..."""
     head, _, tail = notification_id.rpartition("/")
-    return _first_of(head) if head and tail in _CHANNELS else notification_id
-
-
-_CHANNELS = frozenset(channel.value for channel in NotificationChannel)
+    return _first_of(head, channels) if head and tail in channels else notification_id
 
 
 def _is_the_same(one: Request, other: Request) -> bool:

@@ -24,7 +24,7 @@ def preferences_of(scenario: Scenario) -> Preferences | None:
             SwitchedOff(share=rule.share, channels=frozenset({rule.channel})) for rule in scenario.preferences
         ],
         quiet=[
-            Quiet(share=rule.share, hours=QuietHours(rule.from_, rule.to, rule.zone), channels=frozenset(rule.channels))
+            Quiet(share=rule.share, hours=QuietHours(rule.from_, rule.to, rule.zone), channels=rule.channels)
             for rule in scenario.quiet_hours
         ],
     )

@@ -398,8 +398,8 @@ class Service:
 
     def send(self, command: SendNotification, refuse: Refuse) -> None:
         """Send a command to a process; `refuse` is told if it is not accepted."""
-        user = command.user_id
-        self._route(command.recipient if user is None else user, command.recipient).send(command, refuse)
+        key = command.user or command.notification_id  # a call may have no user
+        self._route(key, command.recipient).send(command, refuse)
 
     def announce(self, event: Any, refuse: Refuse) -> None:
         """Publish a domain event on the bus of a process; `refuse` is told if it is not."""

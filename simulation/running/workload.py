@@ -34,7 +34,7 @@ from actors.messages import (
 )
 from actors.settings.distributions import Distribution
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
-from simulation.scenario.identity import host_of_user, id_prefix, tenant_of_user
+from simulation.scenario.identity import has_recipients, host_of_user, id_prefix, is_call, tenant_of_user
 from simulation.scenario.popularity import ZipfSpread
 from simulation.scenario.workload import HOST_OF_EVENTS, class_of
 
@@ -292,10 +292,11 @@ def _maker(
             priority = Priority(class_of(entry))
             prefix = id_prefix(number, channel)
             further = _further_fields(number, scenario, entry, source)
+            has_recipient = has_recipients(entry, scenario)
             alike = SendNotification(
                 notification_id=prefix,
                 channel=channel,
-                recipient=prefix,
+                recipient=prefix if has_recipient else "",
                 message=TEXT,
                 critical=critical,
                 priority=priority,
@@ -305,11 +306,13 @@ def _maker(
             def notification(k: int) -> SendNotification:
                 user = user_of(k)
                 if further:
-                    fields = {"recipient": user, **{name: of(user) for name, of in further.items()}}
+                    recipient = user if has_recipient else ""
+                    fields = {"recipient": recipient, **{name: of(user) for name, of in further.items()}}
                     return replace(alike, notification_id=f"{prefix}{k}", **fields)
                 made = copy()  # as `alike` has been checked; to check each command takes 2% of a run
                 force_setattr(made, "notification_id", f"{prefix}{k}")
-                force_setattr(made, "recipient", user)
+                if has_recipient:
+                    force_setattr(made, "recipient", user)
                 return made
 
             if isinstance(entry, ChannelWorkload) and entry.repeats:
@@ -335,7 +338,8 @@ def _further_fields(
     if entry.expires_after is not None:
         age_of = _age_chooser(f"workload.{number}.ages", entry.expires_after, source)
         further["expires_after"] = lambda _: age_of()
-    if others := _fallbacks_of(entry.channel, scenario):
+    others = [other for other in _fallbacks_of(entry.channel, scenario) if not is_call(scenario, other)]
+    if others:
         further["addresses"] = lambda user: {other: f"{other} of {user}" for other in others}
     if isinstance(entry, ChannelWorkload) and entry.not_before is not None:
         wait_of = _age_chooser(f"workload.{number}.not_before", entry.not_before, source)

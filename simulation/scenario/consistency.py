@@ -6,13 +6,13 @@ problems, and both are to be said at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from actors.messages import NotificationChannel, Priority, usual_priority
+from actors.messages import NotificationChannel, Priority, channel_named, in_order, usual_priority
 from actors.settings.channel import PRIMARY, an_account_of, keys_of_provider
 from actors.settings.faults import NODES_MAX, is_host
 from actors.settings.quantities import parse_duration
@@ -32,14 +32,15 @@ def findings(scenario: Any) -> Iterator[Finding]:
     if used is not None:
         yield from _elsewhere("faults", scenario.get("faults"), used)
         yield from _elsewhere("operations", scenario.get("operations"), used)
-        yield from _hosts_without_recipients(scenario.get("faults"), scenario["workload"])
+        yield from _hosts_without_recipients(scenario.get("faults"), scenario["workload"], used)
         yield from _of_missing_nodes(scenario)
         yield from _shared_with_nobody(scenario, used)
         yield from _of_missing_upstreams(scenario.get("faults"), scenario.get("channels"), used)
-        yield from _crashes_of_missing_actors(scenario.get("faults"), scenario.get("channels"))
+        yield from _crashes_of_missing_actors(scenario.get("faults"), scenario.get("channels"), used)
         outline = _outline(scenario, used)
         yield from _names_twice(outline.entries)
         yield from _expectations(scenario.get("expect"), outline)
+    yield from _not_there(scenario)
     yield from _fallbacks_in_a_circle(scenario.get("channels"))
     yield from _missing_accounts(scenario.get("channels"), scenario.get("accounts", {}))
 
@@ -49,7 +50,7 @@ def _providers_used(scenario: dict[str, Any]) -> dict[NotificationChannel, list[
 
     None when what it says of them is wrong, and so they are not known.
     """
-    used: set[NotificationChannel] = set()
+    used: dict[NotificationChannel, None] = {}
     workload, channels = scenario.get("workload"), scenario.get("channels", {})
     if not isinstance(workload, list) or not isinstance(channels, dict):
         return None
@@ -58,23 +59,47 @@ def _providers_used(scenario: dict[str, Any]) -> dict[NotificationChannel, list[
             return None
         event, name = entry.get("event"), entry.get("channel")
         if isinstance(event, str) and event in CHANNELS_OF_EVENT:
-            used.update(CHANNELS_OF_EVENT[event])
-        elif (channel := _channel(name)) is not None:
-            used.add(channel)
-        else:
+            used |= dict.fromkeys(CHANNELS_OF_EVENT[event])
+        elif (channel := channel_named(name)) is None:
             return None
+        elif not channel.is_own:
+            used[channel] = None
     for name, settings in channels.items():
-        if (channel := _channel(name)) is None:
+        if (channel := channel_named(name)) is None:
             return None
-        used.add(channel)
-        if (fallback := _channel(_within(settings, "fallback", "channel"))) is not None:
-            used.add(fallback)
-    others = {channel: _within(channels, channel.value, "failover") for channel in NotificationChannel}
+        used[channel] = None
+        fallback = channel_named(_within(settings, "fallback", "channel"))
+        if fallback is not None and not fallback.is_own:
+            used[fallback] = None
+    others = {channel: _within(channels, channel.value, "failover") for channel in used}
     return {
         channel: [PRIMARY, *(map(str, others[channel]) if isinstance(others[channel], dict) else ())]
-        for channel in NotificationChannel
-        if channel in used
+        for channel in in_order(used)
     }
+
+
+def _not_there(scenario: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield the channels beside the four that the workload, fallbacks or people's settings name and no one has set."""
+    channels = scenario.get("channels", {})
+    if not isinstance(channels, dict):
+        return
+    places: list[tuple[tuple[str | int, ...], Any]] = [
+        (("channels", name, "fallback", "channel"), _within(settings, "fallback", "channel"))
+        for name, settings in channels.items()
+    ]
+    for key, inner in (("workload", "channel"), ("preferences", "channel"), ("quiet_hours", "channels")):
+        entries = scenario.get(key)
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            named = _within(entry, inner)
+            alone = not isinstance(named, list)
+            places += [
+                ((key, index, inner) if alone else (key, index, inner, place), name)
+                for place, name in enumerate([named] if alone else named)
+            ]
+    there = ", ".join(in_order([*NotificationChannel, *filter(None, map(channel_named, channels))]))
+    for path, name in places:
+        if (channel := channel_named(name)) is not None and channel.is_own and name not in channels:
+            yield path, f"wanted a channel that there is ({there}; `channels` may have more), got {name!r}"
 
 
 def _within(value: Any, *path: str) -> Any:
@@ -84,17 +109,13 @@ def _within(value: Any, *path: str) -> Any:
     return value
 
 
-def _channel(name: Any) -> NotificationChannel | None:
-    return NotificationChannel(name) if isinstance(name, str) and name in set(NotificationChannel) else None
-
-
 def _elsewhere(key: str, entries: Any, used: Mapping[NotificationChannel, Sequence[str]]) -> Iterator[Finding]:
     """Yield the channels and providers of faults or operations that are none of this file."""
     for index, entry in enumerate(entries if isinstance(entries, list) else ()):
         named = _within(entry, "channel")
         provider = _within(entry, "provider")
         for place, name in enumerate(named) if isinstance(named, list) else [(None, named)]:
-            channel = _channel(name)
+            channel = channel_named(name)
             if channel is not None and channel not in used:
                 path: tuple[str | int, ...] = (key, index, "channel")
                 text = f"wanted a channel that this file uses ({', '.join(used)}), got {name!r}"
@@ -161,7 +182,7 @@ def _of_missing_upstreams(
 ) -> Iterator[Finding]:
     """Yield the faults of what is behind a provider, where all there are deliver by themselves."""
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
-        hit = [channel for channel in _channels_named(fault) if channel in used]
+        hit = [channel for channel in _channels_named(fault, used) if channel in used]
         named = _within(fault, "provider")
         asked = [(channel, name) for channel in hit for name in used[channel] if named in (None, name)]
         if _within(fault, "upstream") is True and all(
@@ -171,12 +192,14 @@ def _of_missing_upstreams(
             yield ("faults", index, "upstream"), text
 
 
-def _hosts_without_recipients(faults: Any, workload: Sequence[Any]) -> Iterator[Finding]:
+def _hosts_without_recipients(
+    faults: Any, workload: Sequence[Any], used: Iterable[NotificationChannel]
+) -> Iterator[Finding]:
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
         named = _within(fault, "host")
         if named is None:
             continue
-        there = [span for channel in _channels_named(fault) for span in _hosts_on(channel, workload)]
+        there = [span for channel in _channels_named(fault, used) for span in _hosts_on(channel, workload)]
         for place, host in enumerate(named) if isinstance(named, list) else [(None, named)]:
             if isinstance(host, str) and is_host(host) and not any(_is_among(host.lower(), count) for count in there):
                 path: tuple[str | int, ...] = ("faults", index, "host")
@@ -208,17 +231,17 @@ def _is_among(host: str, count: int | None) -> bool:
     return number.isascii() and number.isdigit() and host_name(int(number[:10])) == host and int(number[:10]) < count
 
 
-def _channels_named(fault: Any) -> list[NotificationChannel]:
+def _channels_named(fault: Any, used: Iterable[NotificationChannel]) -> list[NotificationChannel]:
     named = _within(fault, "channel")
-    names = list(NotificationChannel) if named == "all" else named if isinstance(named, list) else [named]
-    return [channel for channel in map(_channel, names) if channel is not None]
+    names = used if named == "all" else named if isinstance(named, list) else [named]
+    return [channel for channel in map(channel_named, names) if channel is not None]
 
 
-def _crashes_of_missing_actors(faults: Any, channels: Any) -> Iterator[Finding]:
+def _crashes_of_missing_actors(faults: Any, channels: Any, used: Iterable[NotificationChannel]) -> Iterator[Finding]:
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
         if _within(fault, "crash", "actor") != "limiter":
             continue
-        hit = _channels_named(fault)
+        hit = _channels_named(fault, used)
         if hit and all(_within(channels, channel.value, "rate_limit") is None for channel in hit):
             text = f"wanted an actor that there is: without a rate_limit no limiter on {', '.join(hit)}"
             yield ("faults", index, "crash", "actor"), text

@@ -7,10 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from actors.messages import NotificationChannel
+from actors.messages import ChannelKind, NotificationChannel
 from simulation.scenario.model import Scenario
 from simulation.scenario.popularity import ZipfSpread, host_of
-from simulation.scenario.workload import NORMAL, EventWorkload, WorkloadEntry, class_of, host_name, tenant_name
+from simulation.scenario.workload import (
+    NORMAL,
+    ChannelWorkload,
+    ClosedWorkload,
+    EventWorkload,
+    WorkloadEntry,
+    class_of,
+    host_name,
+    tenant_name,
+)
 
 _KEY_OF_EVENT = re.compile(r"(?:-placed-|-shipped-|-received-|/)(\d+)-\d+")
 
@@ -18,6 +27,17 @@ _KEY_OF_EVENT = re.compile(r"(?:-placed-|-shipped-|-received-|/)(\d+)-\d+")
 def id_prefix(number: int, channel: NotificationChannel) -> str:
     """Return how the ids of the notifications of an entry of the workload begin."""
     return f"{channel}-{number}-"
+
+
+def is_call(scenario: Scenario, channel: NotificationChannel) -> bool:
+    """Tell whether a channel takes requests to a service, which need no recipient."""
+    return scenario.channel_as_given(channel).kind is ChannelKind.CALL
+
+
+def has_recipients(entry: ChannelWorkload | ClosedWorkload, scenario: Scenario) -> bool:
+    """Tell whether what arrives is for users, as it always is but for calls of which nothing is said of any."""
+    is_said = any(spread is not None for spread in (entry.users, entry.hosts, entry.tenants))
+    return is_said or not is_call(scenario, entry.channel)
 
 
 def host_of_user(entry: WorkloadEntry) -> Callable[[str], str] | None:
@@ -50,17 +70,11 @@ def entry_number(notification_id: str) -> int | None:
 
     What goes out in place of one is from the same entry.
     """
-    _, _, rest = notification_id.partition("-")
-    number, _, _ = rest.partition("-")
-    if number.isdecimal():
-        return int(number)
+    parts = notification_id.partition("/")[0].rsplit("-", 2)  # the channel's name may have dashes and digits in it
+    if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal():
+        return int(parts[1])
     found = _KEY_OF_EVENT.search(notification_id)
     return None if found is None else int(found[1])
-
-
-def channel_of(notification_id: str) -> NotificationChannel:
-    """Return the channel of a notification that goes out in place of none."""
-    return NotificationChannel(notification_id.partition("-")[0])
 
 
 class Origins:

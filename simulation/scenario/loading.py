@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from actors.messages import NotificationChannel
+from actors.messages import channel_named
 from actors.settings.file import located, problem_of, refusal, text_of, tree_of
 from actors.settings.quantities import FROM_FILE
 from actors.settings.yaml_tree import (
@@ -65,7 +65,7 @@ def load_channels(path: str | Path, sets: Sequence[str] = ()) -> tuple[Scenario,
     is_scenario = not isinstance(root, MappingNode) or "workload" in root.entries or "duration" in root.entries
     if is_scenario or not isinstance(root, MappingNode) or not isinstance(channels, MappingNode):
         return _completed(root, str(path), sets, None), False
-    entries = ", ".join(_ENTRY.format(name) for name in channels.entries if name in set(NotificationChannel))
+    entries = ", ".join(_ENTRY.format(name) for name in channels.entries if channel_named(name))
     steady = tree_of(_STEADY.format(entries or _ENTRY.format("email")), str(path))
     assert isinstance(steady, MappingNode)
     own = {key: root.entries[key] for key in ("channels", "accounts") if key in root.entries}

@@ -376,7 +376,7 @@ def kind_of(path: str) -> MetricKind | None:
 
     None: it is a metric of peaks, breakers or providers, or none of this version.
     """
-    keys = keys_of(path)
+    keys = metric_keys(path)
     if keys[-2:-1] == [WITHIN]:
         return MetricKind.SHARE
     group = METRICS.get(keys[-2]) if len(keys) > 1 else None
@@ -430,6 +430,19 @@ def keys_of(path: str) -> list[str]:
             keys.append(key)
         rest = rest.removeprefix(".")
     return keys
+
+
+def metric_keys(path: str) -> list[str]:
+    """Return the keys of a metric without names: of a channel, class, entry, window, breaker, provider, node, fault."""
+    keys, found = keys_of(path), []
+    while keys:
+        key, *keys = keys
+        apart = key in (WINDOWS, "workload", "classes", "channels")
+        if not apart:
+            found.append(key)
+        if apart or (key in ("breaker", "providers", "nodes", "faults") and len(keys) > 1):
+            keys = keys[1:]
+    return found
 
 
 _IN_BRACKETS = (WITHIN, WINDOWS)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import takewhile
 from random import Random
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     StrictBool,
@@ -19,16 +20,25 @@ from pydantic import (
     model_validator,
 )
 
+from actors.errors import ConfigurationError
 from actors.formatting import duration_text
 from actors.instants import ns, since_1970_ns
 from actors.kernel.node import names_at_nodes
-from actors.messages import BreakerState, NotificationChannel, Priority
+from actors.messages import (
+    A_CHANNEL_NAME,
+    CHANNEL_NAME_SCHEMA,
+    EVERY_CHANNEL,
+    BreakerState,
+    NotificationChannel,
+    Priority,
+)
 from actors.pipeline.lane import breaker_name
 from actors.settings.accounts import AccountConfig
-from actors.settings.base import AtMost, NotEmpty, Settings, plain_or
-from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
+from actors.settings.base import AtMost, NotEmpty, Settings, at_places, plain_or
+from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig, named_and_in_order
 from actors.settings.defaults import filled_in, simulated_reaches, with_accounts
 from actors.settings.faults import ChannelNames, Crash, FaultConfig, NodeCount
+from actors.settings.hints import nearest
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -129,7 +139,7 @@ class QuietHoursShare(Settings):
     zone: ZoneName = "UTC"
     """The users' time zone."""
 
-    channels: ChannelNames = tuple(NotificationChannel)
+    channels: ChannelNames = EVERY_CHANNEL
     """Where they apply: one, a list, or `all`."""
 
     @model_validator(mode="after")
@@ -167,8 +177,18 @@ class TemplateText(Settings):
 # ── the whole ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _of_others(schema: dict[str, Any]) -> None:
+    schema["additionalProperties"] = {"allOf": [schema["additionalProperties"], {"required": ["kind"]}]}
+    schema["propertyNames"] = CHANNEL_NAME_SCHEMA
+
+
 class Channels(Settings):
-    """Settings of each channel; one left out has the defaults."""
+    """Settings of each channel. One of email, sms, push and webhook that is left out has the defaults; there may be any
+    other, by a name of its own, that says its `kind`."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_of_others)
+    if not TYPE_CHECKING:  # which takes it for an argument
+        __pydantic_extra__: dict[str, ChannelConfig]
 
     email: ChannelConfig = ChannelConfig()
     """Of email."""
@@ -181,6 +201,38 @@ class Channels(Settings):
 
     webhook: ChannelConfig = ChannelConfig()
     """Of webhooks."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        problems = []
+        for name in self.model_extra or ():
+            try:
+                NotificationChannel(name)
+            except ValueError:
+                near = nearest(name, type(self).model_fields)
+                text = A_CHANNEL_NAME + (f"; did you mean {near}?" if near else "")
+                problems.append(((name,), wanted(text, repr(name)), None))
+        if problems:
+            raise at_places(problems)
+        named_and_in_order({channel: self.of(channel) for channel in self.there if channel in self.model_fields_set})
+        return self
+
+    @property
+    def there(self) -> list[NotificationChannel]:
+        """The four, and then the others in the order of the file."""
+        return [*NotificationChannel, *map(NotificationChannel, self.model_extra or ())]
+
+    def of(self, channel: NotificationChannel) -> ChannelConfig:
+        """Return the settings of a channel.
+
+        Raises:
+            ConfigurationError: it is none of the four, and there are no settings of it.
+        """
+        others: Mapping[str, ChannelConfig] = (self.model_extra or {}) if channel.is_own else self.__dict__
+        if channel not in others:
+            text = f"wanted a channel that there is ({', '.join(self.there)}), got {channel.value!r}"
+            raise ConfigurationError([text])
+        return others[channel]
 
 
 def _instant(value: Any, _unit_required: bool) -> datetime | None:
@@ -304,12 +356,12 @@ class Scenario(Settings):
 
     @cached_property
     def channels_used(self) -> tuple[NotificationChannel, ...]:
-        """The channels of the workload and those with settings of their own, in the order of the enum."""
+        """The channels of the workload and those with settings: the four first, then the others in the file's order."""
         used = {channel for entry in self.workload for channel in entry.channels}
         used |= {NotificationChannel(name) for name in self.channels.model_fields_set}
         fallbacks = [self.channel_as_given(channel).fallback for channel in used]
         used |= {fallback.channel for fallback in fallbacks if fallback is not None}
-        return tuple(channel for channel in NotificationChannel if channel in used)
+        return tuple(channel for channel in self.channels.there if channel in used)
 
     def channel_config(self, channel: NotificationChannel) -> ChannelConfig:
         """Return the settings of `channel`: the defaults when the file has none, and those that depend on the channel,
@@ -318,9 +370,12 @@ class Scenario(Settings):
         return with_accounts(filled_in(channel, config, simulated_reaches(config)), self.accounts)
 
     def channel_as_given(self, channel: NotificationChannel) -> ChannelConfig:
-        """Return the settings of `channel` as the file has them."""
-        config: ChannelConfig = getattr(self.channels, channel.value)
-        return config
+        """Return the settings of `channel` as the file has them.
+
+        Raises:
+            ConfigurationError: it is none of the four, and the file has no such channel.
+        """
+        return self.channels.of(channel)
 
     def _repr_html_(self) -> str:
         called = [(entry.called, entry.name) for entry in self.workload]

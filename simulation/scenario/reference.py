@@ -35,7 +35,7 @@ from simulation.scenario.metrics import (
     WITHIN,
     MetricKind,
     Shape,
-    keys_of,
+    metric_keys,
 )
 from simulation.scenario.model import Scenario
 from simulation.scenario.ranges import Range
@@ -136,7 +136,7 @@ def _default(about: Mapping[str, Any], left_out: str) -> str:
     if default == "":
         return "empty"
     if isinstance(default, list):
-        return "all" if default == [channel.value for channel in NotificationChannel] else "none"
+        return "none"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, float):
@@ -165,12 +165,16 @@ def _value(annotation: Any, places: Mapping[str, str]) -> str:
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         heading = places[annotation.__name__]
         return f"[{heading.replace('`', '')}](#{_anchor(heading)})"
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
+    if isinstance(annotation, type) and issubclass(annotation, Enum) and annotation not in _PLAIN:
         return ", ".join(f"`{member.value}`" for member in annotation)
     return _PLAIN.get(annotation, "text")
 
 
-_PLAIN: dict[Any, str] = {bool: "`true`, `false`", Expectation: "[expectations](#expect)"}
+_PLAIN: dict[Any, str] = {
+    bool: "`true`, `false`",
+    NotificationChannel: "the name of a channel, such as `email`",
+    Expectation: "[expectations](#expect)",
+}
 
 
 def _anchor(heading: str) -> str:
@@ -218,7 +222,7 @@ def meaning_of(path: str) -> str:
     Raises:
         KeyError: there is none.
     """
-    *above, key = keys_of(path)
+    *above, key = metric_keys(path)
     group = next((name for name in reversed(above) if name in _GROUPS), None)
     if group == WITHIN:
         return MEANINGS[group]

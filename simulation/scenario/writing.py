@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from actors.messages import NotificationChannel
 from actors.settings.yaml_tree import plain_scalar
 from simulation.scenario.model import Scenario
 
@@ -38,13 +37,6 @@ def as_data(scenario: Scenario) -> dict[str, Any]:
     """Return a scenario as the plain data of a file: mappings, lists, texts and numbers, with what was given and no
     defaults. Paths of data files in it are absolute."""
     data = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    for key in ("faults", "operations"):
-        for entry in data.get(key, []):
-            channels = entry.get("channel") or []
-            if len(channels) == 1:
-                entry["channel"] = channels[0]
-            elif len(channels) == len(NotificationChannel):
-                entry["channel"] = "all"  # also of a file that does not use each of them
     return {
         key: value
         for key, value in data.items()

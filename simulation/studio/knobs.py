@@ -129,7 +129,8 @@ def knobs(splices: Splices, scenario: Scenario) -> list[dict[str, Any]]:
 
 def groups_hit(scenario: Scenario) -> set[str]:
     """Return the groups of the channels that faults are about."""
-    return {f"Channel {channel}" for fault in scenario.faults for channel in fault.channel}
+    hit = (channel for channel in scenario.channels_used if any(channel in fault.channel for fault in scenario.faults))
+    return {f"Channel {channel}" for channel in hit}
 
 
 def _turned(scenario: Scenario) -> Iterator[tuple[Path, str, Turn, Any]]:

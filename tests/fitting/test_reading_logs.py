@@ -7,6 +7,7 @@ from beside import tables
 
 import simulation
 from actors.errors import ConfigurationError
+from actors.messages import A_CHANNEL_NAME
 from simulation.fitting.log import OutcomeKind
 from simulation.fitting.reading import Columns, read_log
 from simulation.fitting.report import print_reading
@@ -97,7 +98,7 @@ def test_columns_can_be_named_and_units_given(tmp_path):
 def test_everything_that_is_wrong_is_said_at_once_with_its_line(tmp_path):
     text = (
         "time,latency_ms,outcome,channel\n2026-01-01T00:00:00Z,80,ok,email\nyesterday,90,ok,email\n\n"
-        "2026-01-01T00:00:02Z,-5,weird,pigeon\n2026-01-01T00:00:03Z,abc,weird,email\n"
+        "2026-01-01T00:00:02Z,-5,weird,Pigeon\n2026-01-01T00:00:03Z,abc,weird,email\n"
     )
     assert problems(tmp_path, text) == [
         "/attempts.csv:3: time: wanted an instant from 1970 to 2200 such as 2026-01-01T12:00:00Z, got 'yesterday'",
@@ -105,8 +106,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_line(tmp_path):
         "/attempts.csv:6: latency_ms: wanted a latency, a number of at least 0, got 'abc'",
         "/attempts.csv: outcome: unknown outcomes 'weird' (2); say what they mean with --outcome-map weird=…, one of "
         "sent, transient, throttled, permanent, dead_destination, channel_fault, ambiguous",
-        "/attempts.csv: channel: wanted one of email, sms, push, webhook, got 'pigeon' (1); --channel NAME says what "
-        "all of them are",
+        f"/attempts.csv: channel: wanted {A_CHANNEL_NAME}; got 'Pigeon' (1); --channel NAME says what all of them are",
     ]
 
 
@@ -121,10 +121,10 @@ def test_a_missing_file_a_binary_and_a_named_column_that_is_not_there(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(ConfigurationError, match="UTF-8"):
         read_log(tmp_path / "binary")
-    said = problems(tmp_path, "time,latency\n1,2\n", outcome="answer", channel="pigeon")
+    said = problems(tmp_path, "time,latency\n1,2\n", outcome="answer", channel="Pigeon")
     assert said == [
         "--outcome answer: wanted a column of /attempts.csv, which has time, latency",
-        "--channel pigeon: wanted one of email, sms, push, webhook",
+        f"--channel Pigeon: wanted {A_CHANNEL_NAME}",
     ]
 
 

@@ -271,7 +271,7 @@ def test_a_channel_that_is_given_by_its_name_is_that_channel(channel):
     assert type(msgspec.structs.replace(by_name, channel="sms").channel) is messages.NotificationChannel
 
 
-@pytest.mark.parametrize("channel", ["Email", "pigeon", "", None, ["email"]])
+@pytest.mark.parametrize("channel", ["Email", "a pigeon", "all", "", None, ["email"]])
 def test_a_channel_that_there_is_not_is_left_to_the_receiver(channel):
     assert email("a", channel=channel).channel is channel
 
@@ -307,7 +307,7 @@ def test_a_command_needs_its_fields():
         ("metadata", ["x"], "metadata: wanted a mapping, got list"),
         ("addresses", ["x"], "addresses: wanted a mapping, got list"),
         ("addresses", {"sms": 49}, "addresses: an item in it has the wrong type: Expected `str`, got `int`"),
-        ("addresses", {"pigeon": "x"}, "addresses: an item in it has the wrong type: Invalid enum value"),
+        ("addresses", {"a pigeon": "x"}, "addresses: an item in it has the wrong type: Invalid enum value"),
     ],
 )
 def test_a_field_of_another_type_is_refused_where_the_command_is_made(field, value, problem):

@@ -38,10 +38,10 @@ def quiet(hours: QuietHours = NIGHT, user: str = "ann@example.org") -> Preferenc
     ("change", "said"),
     [
         (
-            lambda preferences: preferences.set_channel("ann", "fax", True),
-            "wanted one of email, sms, push, webhook and",
+            lambda preferences: preferences.set_channel("ann", "Fax", True),
+            "True or False; got",
         ),
-        (lambda preferences: preferences.set_channel("ann", EMAIL, "off"), "True or False, got .* and 'off'$"),
+        (lambda preferences: preferences.set_channel("ann", EMAIL, "off"), "True or False; got .* and 'off'$"),
         (
             lambda preferences: preferences.set_quiet_hours("ann", ("22:00", "07:00")),
             "^wanted QuietHours or None, got ",

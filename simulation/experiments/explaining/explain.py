@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
-from actors.messages import NotificationChannel
+from actors.messages import NotificationChannel, channel_named
 from simulation.experiments.explaining.channel import ChannelExplained, explained, sheets
 from simulation.results.formatting import line
 from simulation.running.executors import executor
@@ -100,8 +100,8 @@ def explain(
 
 
 def _channel_of(sets: Sequence[str], channel: str | None) -> str:
-    names = {one.value for one in NotificationChannel}
     named = [
         parts[1] for text in sets if len(parts := text.partition("=")[0].split(".")) > 1 and parts[0] == "channels"
     ]
-    return channel if channel in names else next((name for name in named if name in names), "email")
+    asked = [channel] if channel is not None and channel in (*NotificationChannel, *named) else []
+    return next((name for name in (*asked, *named) if channel_named(name)), "email")

@@ -21,7 +21,7 @@ REASONS_MAX = 3
 RULES = (
     f"of each of the {REASONS_MAX} most frequent reasons in the dead letter queue, the notification with the most "
     "attempts; of those still in flight at the end, the oldest; of each channel, the one that was delivered latest "
-    "after its user began to wait; and of each expectation that broke, the worst that it broke by"
+    "after it was first accepted; and of each expectation that broke, the worst that it broke by"
 )
 """By which rules they are chosen; among equals, the one that took longest, and then the first."""
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from actors.errors import ConfigurationError
 from actors.lint.findings import Finding
-from actors.messages import NotificationChannel
 from actors.settings.file import located as placed, text_of
 from actors.settings.yaml_tree import Node, Place, Problem, ScalarNode, Unreadable, read
 from simulation.scenario import Expectation, Scenario, overrides
@@ -39,6 +38,7 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
     found += fleets.account_rules(scenario, behind)
     found += fleets.fleet_rules(scenario, behind)
     for rules in (
+        channels.rules_of_users,
         channels.quiet_rules,
         workload.listed_time_rules,
         faults.fault_rules,
@@ -60,7 +60,7 @@ def lint_varied(scenario: Scenario, paths: Collection[str]) -> list[str]:
     """
     if any(path.startswith("workload") or ".fallback" in path for path in paths):
         return []
-    idle = {str(channel) for channel in NotificationChannel} - {str(channel) for channel in with_arrivals(scenario)}
+    idle = {channel.value for channel in scenario.channels.there} - {each.value for each in with_arrivals(scenario)}
     keys = {path: path.split(".") for path in paths}
     return [
         f"{path}: nothing arrives on {channel}: it has no effect"

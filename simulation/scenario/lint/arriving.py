@@ -14,11 +14,20 @@ from actors.settings.distribution_moments import share_above
 from actors.settings.distributions import Distribution
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_in_window
+from simulation.scenario.identity import has_recipients, is_call
 from simulation.scenario.popularity import ZipfSpread, count_of, share_of_the_first
 from simulation.scenario.workload import WorkloadEntry
 
 _RANKS = sorted({round(1.25**power) for power in range(62)})
 """Where groups of users end who get the more, the lower their number is: within a group, at most a quarter more."""
+
+
+def has_users(scenario: Scenario, channel: NotificationChannel) -> bool:
+    """Tell whether anything that comes to a channel, by itself or by a fallback, is for a user."""
+    if not is_call(scenario, channel):
+        return True
+    entries = [entry for entry in scenario.workload if any(channel in way_from(scenario, of) for of in entry.channels)]
+    return any(isinstance(entry, EventWorkload) or has_recipients(entry, scenario) for entry in entries)
 
 
 def entries_on(scenario: Scenario, channel: NotificationChannel) -> list[WorkloadEntry]:

@@ -21,7 +21,7 @@ from actors.lint.traffic import Traffic
 from actors.messages import NotificationChannel
 from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.policies.quiet_hours import QuietHours
-from actors.settings.channel import ChannelConfig, keys_of_provider
+from actors.settings.channel import ChannelConfig, keys_of_provider, kind_of
 from actors.settings.distribution_moments import share_above
 from actors.settings.hints import nearest
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
@@ -29,6 +29,7 @@ from simulation.scenario.expected_arrivals import most_in_windows
 from simulation.scenario.lint.arriving import (
     all_expire,
     entries_on,
+    has_users,
     of_the_busiest_user,
     open_entries,
     per_s,
@@ -49,6 +50,9 @@ breaker-per-host-of-one-host  channels.{channel}.circuit_breaker.per
 rate-limit-without-effect  channels.{channel}.rate_limit
     is for each user, and each {arrivals} has one of its own: nothing is held back (users in the workload shares them;
     quota is for all together)
+of-users-without-users  {key}
+    is about users, and what arrives on {channels} has none: calls without a recipient (users in the workload gives them
+    some)
 failure-settings-without-effect  channels.{channel}
     has no provider and meets no fault before the last arrivals: each attempt succeeds after {after:duration}, and
     {keys} and {last} have nothing to do
@@ -92,7 +96,14 @@ def channel_rules(
     yield from _hosts(scenario, channel, config)
     yield from _reasons(channel, config)
     if channel in with_arrivals(scenario):
-        yield from _limit_of_nobody(scenario, channel, config)
+        if has_users(scenario, channel):
+            yield from _limit_of_nobody(scenario, channel, config)
+        else:
+            about = {("rate_limit",): config.rate_limit is not None, ("order", "fair_by"): config.fair_by == "user"}
+            for (*above, key), is_given in about.items():
+                if is_given:
+                    at = ("channels", channel, *above)
+                    yield _RULES.found("of-users-without-users", at=at, key=key, channels=channel)
         yield from _without_a_provider(scenario, channel, config)
     yield from _disciplines(scenario, channel, config)
     if scenario.nodes_at_most > 1 and config.quota is not None and config.quota.across == "each":
@@ -105,7 +116,7 @@ def channel_rules(
 def _traffic(
     scenario: Scenario, channel: NotificationChannel, arriving: Mapping[NotificationChannel, float]
 ) -> Traffic:
-    entries = entries_on(scenario, channel)
+    entries, config = entries_on(scenario, channel), scenario.channel_as_given(channel)
     opened = open_entries(scenario, channel)
     known = Traffic(
         is_operated=any(
@@ -115,7 +126,7 @@ def _traffic(
         meets_channel_faults=not all_expire(scenario, channel, math.inf)
         and any(fault.channel_fault_rate and channel in fault.channel for fault in scenario.faults),
         # A push to a host is one by Web Push.
-        chooses_hosts=channel is NotificationChannel.PUSH and any(getattr(entry, "hosts", None) for entry in entries),
+        chooses_hosts=kind_of(channel, config) == "push" and any(getattr(entry, "hosts", None) for entry in entries),
     )
     if len(opened) < len(entries):
         return known  # how often clients that wait for their answers send is what a run has to show
@@ -254,6 +265,19 @@ def upstream_rules(scenario: Scenario) -> Iterator[Finding]:
                 yield _RULES.found("upstream-timeout-without-effect", at=at, timeout=upstream.timeout)
             if upstream.failure_rate == 0 and too_slow == 0 and "retry" in upstream.model_fields_set:
                 yield _RULES.found("upstream-retry-without-effect", at=at)
+
+
+def rules_of_users(scenario: Scenario) -> Iterator[Finding]:
+    """Yield the preferences and quiet hours on channels to which nothing comes for a user."""
+    about: list[tuple[str, int, tuple[NotificationChannel, ...]]] = [
+        *(("preferences", number, (rule.channel,)) for number, rule in enumerate(scenario.preferences)),
+        *(("quiet_hours", number, rule.channels) for number, rule in enumerate(scenario.quiet_hours)),
+    ]
+    coming = with_arrivals(scenario)
+    for key, number, channels in about:
+        hit = [channel for channel in scenario.channels_used if channel in channels and channel in coming]
+        if hit and not any(has_users(scenario, channel) for channel in hit):
+            yield _RULES.found("of-users-without-users", at=(key,), key=str(number), channels=" and ".join(hit))
 
 
 def quiet_rules(scenario: Scenario) -> Iterator[Finding]:

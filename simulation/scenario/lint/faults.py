@@ -85,7 +85,7 @@ def fault_rules(scenario: Scenario) -> Iterator[Finding]:
             yield _RULES.found("fault-without-effect/factor", number=number, key="latency_factor", factor=1)
         if fault.burst is not None and fault.burst.failure_rate == 0:
             yield _RULES.found("fault-without-effect/burst", number=number, nothing=0)
-        hit = [channel for channel in fault.channel if channel in scenario.channels_used]
+        hit = [channel for channel in scenario.channels_used if channel in fault.channel]
         if fault.capacity is not None and all(_changes_no_capacity(scenario, fault, channel) for channel in hit):
             yield _RULES.found("fault-without-effect/capacity", number=number)
         yield from _of_what_queues(number, fault, any(_has_a_capacity(scenario, fault, channel) for channel in hit))
@@ -96,8 +96,8 @@ def fault_rules(scenario: Scenario) -> Iterator[Finding]:
         lasts = run_s if fault.for_ is None else fault.for_
         if fault.flap is not None and fault.flap.up >= lasts:
             yield _RULES.found("flap-never-down", number=number, up=fault.flap.up, lasts=lasts)
-        if all(channel in quiet for channel in fault.channel):
-            yield _RULES.found("nothing-arrives/fault", number=number, channels=" and ".join(fault.channel))
+        if hit and all(channel in quiet for channel in hit):
+            yield _RULES.found("nothing-arrives/fault", number=number, channels=" and ".join(hit))
 
 
 def _is_always(value: Any, number: float) -> bool:
@@ -157,7 +157,7 @@ def _covers(scenario: Scenario, outer: FaultConfig, fault: FaultConfig) -> bool:
     return (
         outer.at <= fault.at
         and ends[0] <= ends[1]
-        and set(fault.channel).intersection(scenario.channels_used) <= set(outer.channel)
+        and all(channel in outer.channel for channel in scenario.channels_used if channel in fault.channel)
         and outer.provider in (None, fault.provider)
         and _is_part(fault.host, outer.host)
         and _is_part(fault.node, outer.node)

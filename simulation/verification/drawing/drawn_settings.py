@@ -97,7 +97,8 @@ _NOT_DRAWN: Mapping[type[Settings], frozenset[str]] = {
     ProviderConfig: frozenset({"script", "price", "upstream", "account"}),
     QuotaConfig: frozenset({"account", "across"}),
     CircuitBreakerConfig: frozenset({"shared", "share_latency"}),  # drawn together with nodes
-    ChannelConfig: frozenset({"order", "tenant"}),  # drawn together with the classes and tenants of the workload
+    # Drawn together with the classes and tenants of the workload, and with names of channels.
+    ChannelConfig: frozenset({"order", "tenant", "kind"}),
 }
 _REASONS = ("injected failure", "provider outage", "throttled", "timed out")
 _ZONES = ("UTC", "Europe/Berlin", "Pacific/Apia", "America/St_Johns")

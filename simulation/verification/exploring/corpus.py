@@ -55,8 +55,8 @@ class Corpus:
         if not named <= used or any(
             fault.provider is not None and fault.provider not in scenario.providers_used[channel]
             for fault in kept.faults
-            for channel in fault.channel
-            if channel in used
+            for channel in used
+            if channel in fault.channel
         ):
             return None
         if _OWN_SETTINGS in file.read_text(encoding="utf-8").partition(_MARK)[0]:
@@ -91,8 +91,10 @@ class Corpus:
 def _with_scripts(channels: Channels, kept: Channels) -> Channels:
     """Return the settings of channels, with the scripts that a case was kept with: they are no settings under test."""
     changes: dict[str, ChannelConfig] = {}
-    for name in kept.model_fields_set:
-        config, scripted = getattr(channels, name), getattr(kept, name)
+    for name in kept.there:
+        if name not in kept.model_fields_set:
+            continue
+        config, scripted = channels.of(name), kept.of(name)
         if scripted.provider.script:
             config = config.model_copy(update={"provider": _with_script(config.provider, scripted.provider)})
         others = {

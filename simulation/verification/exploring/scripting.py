@@ -35,7 +35,7 @@ Arrival: TypeAlias = tuple[int, int]
 _KEPT_OF_A_PROVIDER = ("connections", "price")
 """What is no part of its answers."""
 
-_ARRIVAL = re.compile(r"(\d+)-(\d+)(?:/[a-z]+)*$")
+_ARRIVAL = re.compile(r"(\d+)-(\d+)(?:/[a-z][a-z0-9_-]*)*$")
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.messages import NotificationChannel
 from actors.settings.bulkhead import BulkheadConfig
-from actors.settings.channel import PRIMARY, ChannelConfig, FailoverConfig
+from actors.settings.channel import PRIMARY, ChannelConfig, FailoverConfig, kind_of
 from actors.settings.rate_limit import QuotaConfig, RateLimitConfig
 from simulation.verification.laws.base import Context, Invariant, Objection
 
@@ -58,7 +58,7 @@ class SettingsAsGiven(Invariant):
         own = {key: _own(key, given, other) for key in _OF_PROVIDERS}
         breakers = [given.circuit_breaker, *(each.circuit_breaker for each in given.failover.values())]
         is_said = any(breaker is not None and "per" in breaker.model_fields_set for breaker in breakers)
-        per = given.circuit_breaker.per if is_said or channel is not NotificationChannel.WEBHOOK else "host"
+        per = given.circuit_breaker.per if is_said or kind_of(channel, given) != "webhook" else "host"
         provider = given.provider if other is None else other.provider
         bulkhead = own["max_in_flight"]
         wait = bulkhead.wait if isinstance(bulkhead, BulkheadConfig) else None

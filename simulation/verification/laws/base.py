@@ -23,7 +23,7 @@ from actors.settings.faults import FaultConfig
 from simulation.verification.laws.lifecycles import Lifecycle, Lifecycles
 from simulation.verification.model.world import World
 
-ARRIVAL = re.compile(r"(?:^|[-/])(\d+)-(\d+)$")
+ARRIVAL = re.compile(r"^(?!.*/[a-z])(?:.*[-/])?(\d+)-(\d+)$")
 """In the id of a notification, or of a domain event: the number of the entry of the workload, and its own there."""
 
 F = TypeVar("F", bound=Callable[..., Any])

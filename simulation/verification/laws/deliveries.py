@@ -80,7 +80,9 @@ class Wanted(Invariant):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
         command, preferences = made.attempt.command, self.context.preferences
-        if preferences is None or command.critical or made.is_copy:  # the attempt had set out before
+        if preferences is None or command.critical or not command.user:
+            return None
+        if made.is_copy:  # the attempt had set out before
             return None
         if not preferences.is_enabled(command.user, made.channel):
             return f"{made.notification_id} is sent, though {command.user} has switched {made.channel} off"

@@ -113,7 +113,7 @@ class Fallbacks(Invariant):
         has_ended = first.state in (State.DEAD, State.SUPPRESSED, State.DISCARDED)
         if not has_ended and not self._have_crossed(first, requested):
             return f"{place}, which is {first.state}"
-        if requested.user_id not in (first.user_id, self._recipients.get(first_id)):
+        if first.user_id and requested.user_id not in (first.user_id, self._recipients.get(first_id)):
             return f"{place}, for {requested.user_id} and not for {first.user_id}"
         accepted = next(each for each in first.history if type(each) is NotificationRequested)
         fallback = self.context.channels[accepted.channel].fallback

@@ -170,6 +170,8 @@ class UserLimit(Invariant):
             return Finding(
                 f"{command.notification_id} counts for the limit of {command.user} once more", command.notification_id
             )
+        if not command.user:
+            return None  # a call, which no limit of a user is for
         self._counted.add(command.notification_id)
         key = command.channel, command.user
         known = self._meters.get(key)

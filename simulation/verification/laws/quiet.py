@@ -96,7 +96,7 @@ class QuietKept(Invariant):
     def _is_quiet(self, user: str, channel: NotificationChannel, at: datetime) -> bool:
         preferences = self.context.preferences
         assert preferences is not None
-        return any(shows_quiet(hours, at) for hours in preferences.quiet_hours_of(user, channel))
+        return bool(user) and any(shows_quiet(hours, at) for hours in preferences.quiet_hours_of(user, channel))
 
 
 def _end_between(hours: QuietHours, begun: datetime, until: datetime) -> bool:

@@ -34,6 +34,8 @@ def address(command: SendNotification) -> tuple[str, str]:
 @lru_cache(maxsize=4096)
 def _compared(channel: str, recipient: str) -> str:
     text = recipient.strip()
+    if channel not in ("email", "sms", "push", "webhook") and _ANY_URL.fullmatch(text) is None:
+        channel = "email" if "@" in text else "sms"
     if channel == "email":
         _, begins, named = text.removesuffix(">").rpartition("<")
         is_named = text.endswith(">") and begins and ">" not in named and named.strip()

@@ -138,7 +138,7 @@ class UserLimits(Gate):
         self._come[attempt] = None
         if len(self._come) > REMEMBERED_MAX:
             self._come.popitem(last=False)
-        if attempt.counted_for_user:
+        if attempt.counted_for_user or not attempt.command.user:
             self.pass_on(attempt)
         else:
             self.join(attempt, attempt.command.user)

@@ -14,6 +14,7 @@ import msgspec
 from actors.messages import (
     DeferralCause,
     DuplicateIgnored,
+    NotificationChannel,
     NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
@@ -256,12 +257,13 @@ class Handler(Process):
 
     def starts_until_ns(self, notification: Notification) -> int | None:
         """Return the last instant for the next attempt; `fallback.after` runs from the first one, or a restart."""
-        channel, addresses = notification.command.channel, notification.command.addresses
-        fallback = self.world.channels[channel].fallback
-        after_s = None if fallback is None or fallback.channel not in addresses else fallback.after
+        command = notification.command
+        fallback = self.world.channels[command.channel].fallback
+        after_s = None if fallback is None or self._address_on(fallback.channel, command) is None else fallback.after
         if after_s is not None and notification.falls_back_ns is None:
             notification.falls_back_ns = self.now_ns + wait_ns(after_s)
-        last_ns = self.retrying[channel].last_start_ns(notification.fresh_since_ns) if notification.attempts else None
+        retrying = self.retrying[command.channel]
+        last_ns = retrying.last_start_ns(notification.fresh_since_ns) if notification.attempts else None
         return sooner(notification.sent_until_ns, last_ns)
 
     def _reason_of_expiry(self, notification: Notification) -> str:
@@ -420,7 +422,8 @@ class Handler(Process):
             self.follow("alert", "", self.letters.alert, ("broken", command.channel, outcome.reason), text)
         retry_ns, given_up, why = self._retry(notification, outcome, was_asked=made is not None)
         known, config = self.store.endpoints.get(address(command)), self.world.channels[command.channel]
-        mark = None if lane is None else mark_after(outcome, known, config, self.epoch_ns + self.now_ns)
+        has_endpoint = lane is not None and command.recipient != ""
+        mark = mark_after(outcome, known, config, self.epoch_ns + self.now_ns) if has_endpoint else None
         if mark is not None and mark.state is DISABLED:
             self.follow("alert", "", self.letters.alert, address(command), disabled_text(command, mark, outcome.reason))
         event = self.event(
@@ -509,11 +512,15 @@ class Handler(Process):
 
         self.happens(event, notification, bury, why, *about)
 
+    def _address_on(self, channel: NotificationChannel, command: SendNotification) -> str | None:
+        """Return where a command goes on another channel; None: it has no address there. A call (22) needs none."""
+        return command.addresses.get(channel, "" if self.world.channels[channel].kind == "call" else None)
+
     def _fall_back(self, notification: Notification) -> None:
         """What a channel has dead-lettered goes out on its `fallback`, once, with the id ``<id>/<channel>``."""
         command = notification.command
         fallback, expires_ns = self.world.channels[command.channel].fallback, notification.expires_at_ns
-        recipient = None if fallback is None else command.addresses.get(fallback.channel)
+        recipient = None if fallback is None else self._address_on(fallback.channel, command)
         left_s = None if expires_ns is None else (expires_ns - self.now_ns) / NS_PER_S
         if fallback is None or recipient is None or (left_s is not None and left_s < 0):
             return
@@ -525,7 +532,7 @@ class Handler(Process):
             notification_id=name,
             channel=fallback.channel,
             recipient=recipient,
-            user_id=command.user,
+            user_id=command.user or None,
             expires_after=left_s,
             not_before=None,
         )

@@ -66,9 +66,10 @@ def quiet_until_ns(hours: Sequence[QuietHours], now_ns: int, epoch_ns: int) -> i
 
 
 def wanted_from_ns(world: World, command: SendNotification, now_ns: int, epoch_ns: int) -> int | None:
-    """Return from when on its user wants a command; None: never. "`critical` bypasses" both (1)."""
+    """Return from when on its user wants a command; None: never. "`critical` bypasses" both (1),
+    and what has no user (22) has no preferences."""
     user, channel = command.user, command.channel
-    if command.critical:
+    if command.critical or not user:
         return now_ns
     chosen = world.chosen.get((user, channel))
     if chosen is False:

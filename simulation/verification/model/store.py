@@ -135,7 +135,7 @@ class Store:
                 self._end(name, delivered=False)
             case _:
                 self.open[name].events.append(event)
-                if isinstance(event, NotificationFailed) and event.kind == "DeadDestination":
+                if isinstance(event, NotificationFailed) and event.kind == "DeadDestination" and command.recipient:
                     self.gone.add(address(command))
                 if isinstance(event, NotificationFailed) and event.endpoint is not None:
                     self._mark(address(command), event.endpoint, calendar_ns)

@@ -43,7 +43,8 @@ class Astray:
         self._surroundings = surroundings
         self._windows: dict[str, list[_Straying]] = {}
         for number, fault in enumerate(surroundings.world.faults):
-            for channel in fault.channel if fault.injects & _OF_MESSAGES else ():
+            hit = [channel for channel in surroundings.world.channels if channel in fault.channel]
+            for channel in hit if fault.injects & _OF_MESSAGES else ():
                 window = _Straying(fault, surroundings.world.seed, f"{channel}.messages.fault.{number}")
                 self._windows.setdefault(channel, []).append(window)
         self._late: dict[int, tuple[Step, int]] = {}
