@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from actors.formatting import plain_number
 from actors.instants import NS_PER_S
-from actors.messages import BreakerState, NotificationChannel
+from actors.messages import BreakerState
 from actors.optional_dependencies import needs
 from simulation.reporting.expectations import wording
 from simulation.reporting.fault_windows import windows
 from simulation.reporting.sparklines import axis, in_cells, sparkline, windows_line
-from simulation.results.counters import by_type
 from simulation.results.formatting import duration_text
 from simulation.results.result import Result
-from simulation.results.series import SeriesCounter, bucket_width_ns
+from simulation.results.series import bucket_width_ns
 from simulation.scenario import Expectation
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def failure_text(result: Result, expectation: Expectation, value: float | None) 
     rows.append(("run", f"{summary['scenario']}, seed {summary['seed']}, {summary['runtime']}, {times}"))
     lines = [f"{expectation.text} does not hold", *(f"{name:{KEY}}{text}" for name, text in rows), ""]
     try:
-        chart = list(_chart(result, expectation.path))
+        chart = list(_chart(result, expectation))
     except ModuleNotFoundError as error:
         chart = [f"{'its course':{KEY}}{error}"]
     return [line.rstrip() for line in [*lines, *chart]]
@@ -93,7 +92,7 @@ def failure_text(result: Result, expectation: Expectation, value: float | None) 
 
 def defaults_in_scope(result: Result, expectation: Expectation) -> list[str]:
     """Return what settings did that the file does not name, on the channel that an expectation is about, or on all."""
-    channel, _ = _scope(expectation.path if expectation.window is None else expectation.path[2:])
+    channel, _ = _scope(_path(expectation))
     return [
         each["text"]
         for each in result.summary["defaults"]
@@ -108,18 +107,19 @@ def _number(value: float) -> str:
 # ── the chart ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _chart(result: Result, path: Sequence[str]) -> Iterator[str]:
+def _chart(result: Result, expectation: Expectation) -> Iterator[str]:
     with needs("lab"):
         from simulation.reporting.plots.breakers import spans_of
         from simulation.reporting.plots.time_axis import ticks_s, unit_of
 
+    path = _path(expectation)
     channel, subject = _scope(path)
-    series, of_all = _series(result, channel)
+    series, of_what = _series(result, path, channel)
     width_s = bucket_width_ns(result.scenario.arrivals_end_ns) / NS_PER_S
     size = ceil(len(series) / CELLS_MAX)
     cell_s, cells = size * width_s, ceil(len(series) / size)
     end_s = cell_s * cells
-    yield _row("", " " * cells, "most") if not of_all else _row("", "all channels".ljust(cells), "most")
+    yield _row("", of_what.ljust(cells), "most")
     for name in SERIES_OF.get(subject, ("arrivals",)):
         if name in SIZES:
             folded = in_cells(series[name].to_list(), size, max)
@@ -136,6 +136,9 @@ def _chart(result: Result, path: Sequence[str]) -> Iterator[str]:
         opened = sum(len(spans.get(state, ())) for state in (BreakerState.OPEN, BreakerState.FORCED_OPEN))
         drawn_blocks += band
         yield _row(f"breaker {breaker}", band, f"{opened}× open")
+    if (part := expectation.window) is not None:
+        span = part.from_s, simulated_s if part.to_s is None else part.to_s
+        yield _row("what is looked at", windows_line([span], cell_s, cells), "")
     found = windows(result.scenario, simulated_s, channel)
     for window in found[:WINDOWS_MAX]:
         yield _row(window.text, windows_line(window.dips or window.spans, cell_s, cells), "")
@@ -165,26 +168,38 @@ def _row(label: str, line: str, most: str) -> str:
     return f"{label:{LABEL}}{line}  {most}"
 
 
+def _path(expectation: Expectation) -> Sequence[str]:
+    """Return the path of the metric of an expectation, within the part of the run that it is about."""
+    return expectation.path if expectation.window is None else expectation.path[2:]
+
+
 def _scope(path: Sequence[str]) -> tuple[str | None, str]:
     """Return the channel that a path is about, if it is one, and the metric of it."""
     if path[0] == "channels":
-        return path[1], path[2]
-    if path[0] in ("workload", "classes"):
+        return path[1], path[4 if path[2] == "providers" else 2]
+    if path[0] in ("workload", "classes", "nodes"):
         return None, path[2]
-    return (path[1].split("/")[0] if path[0] == "breaker" else None), path[0]
+    return (path[1].partition("@")[0].split("/")[0] if path[0] == "breaker" else None), path[0]
 
 
-def _series(result: Result, channel: str | None) -> tuple[pd.DataFrame, bool]:
-    """Return the series of a channel, where the run kept its history, and whether they are of all channels instead."""
-    scenario = result.scenario
-    if channel is None or len(scenario.channels_used) == 1:
-        return result.series, False
-    if scenario.record != "full":
-        return result.series, True
-    wanted = NotificationChannel(channel)
-    counter = SeriesCounter(bucket_width_ns(scenario.arrivals_end_ns))
-    counter.fold(by_type([event for event in result.history if getattr(event, "channel", None) is wanted]))
-    return counter.frame({}, round(result.summary["simulated_s"] * NS_PER_S)), False
+_PARTS = {"channels": "channel", "workload": "entry", "classes": "priority"}
+"""By the first key of a path, what tells the part of the run apart that it is about."""
+
+
+def _series(result: Result, path: Sequence[str], channel: str | None) -> tuple[pd.DataFrame, str]:
+    """Return the series of the part of a run that a path is about, and what they are of where that is another one."""
+    from simulation.reporting.plots.source import parts
+
+    by, wanted = ("channel", channel) if channel is not None else (_PARTS.get(path[0]), path[min(1, len(path) - 1)])
+    whole = f"the whole channel {channel}" if "providers" in path else "all nodes" if path[0] == "nodes" else ""
+    if by is None:
+        return result.series, whole
+    if result.scenario.record != "full":
+        outline = result.scenario.outline
+        one = {"channel": result.scenario.channels_used, "entry": outline.entries, "priority": outline.classes}[by]
+        return result.series, whole if len(one) == 1 else "the whole run"
+    found = {part.label: part for part in parts(result, "series", "time_s", by=by)}  # type: ignore[arg-type]
+    return found[str(wanted)].frame, whole
 
 
 def _breakers(result: Result, channel: str | None, path: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from actors.formatting import plain_number
 from actors.messages import NotificationChannel
 from actors.policies.quiet_hours import QuietHours
+from actors.settings.channel import PRIMARY
 from actors.settings.faults import Change, ChannelNames, Crash, FaultConfig
 from actors.settings.quantities import Rate
 from simulation.results.formatting import duration_text
@@ -35,6 +36,17 @@ class Window(NamedTuple):
     quiet: bool = False
     """Quiet hours, not a fault."""
 
+    channels: tuple[str, ...] = ()
+    """The channels that a fault hits."""
+
+    provider: str | None = None
+    """The one provider of them that it hits; None: all of them."""
+
+    def hits(self, breaker: str) -> bool:
+        """Return whether it is a fault of what a breaker is before, by its name: ``email``, ``email/backup@2``."""
+        channel, _, provider = breaker.partition("@")[0].partition("/")
+        return not self.quiet and channel in self.channels and self.provider in (None, provider or PRIMARY)
+
 
 def windows(scenario: Scenario, end_s: float, channel: str | None = None) -> list[Window]:
     """Return the faults of `scenario`, then its quiet hours, as far as they lie within a run of this length.
@@ -53,7 +65,8 @@ def _fault_window(fault: FaultConfig, scenario: Scenario, end_s: float) -> Windo
     lasts_s = lasting_s(fault, scenario)
     until_s = end_s if lasts_s is None else min(end_s, fault.at + lasts_s)
     spans = ((fault.at, until_s),) if fault.at < end_s else ()
-    return Window(fault_label(fault, scenario.channels_used), spans, _dips(fault, until_s))
+    label, dips = fault_label(fault, scenario.channels_used), _dips(fault, until_s)
+    return Window(label, spans, dips, channels=tuple(map(str, fault.channel)), provider=fault.provider)
 
 
 def lasting_s(fault: FaultConfig, scenario: Scenario) -> float | None:

@@ -3,11 +3,14 @@
 import textwrap
 from functools import cache
 
+import numpy as np
 import pytest
+from matplotlib.patches import StepPatch
 
 import simulation
 from simulation.reporting.html.happenings import broken, happenings
 from simulation.reporting.plots import overview
+from simulation.reporting.plots.bounds import bounds_of
 from simulation.reporting.plots.breaches import breach_of
 from simulation.scenario import parse
 
@@ -146,3 +149,55 @@ def test_happenings_are_in_order_and_say_when_it_broke():
     assert any(text.startswith("email: outage: begins") for text in texts)
     assert sum(text.startswith("Expectation ") for text in texts) == 9
     assert any(text.startswith("Breaker email opens: ") for text in texts)
+
+
+PROVIDERS = """
+    duration: 4m
+    seed: 2
+    workload: [{channel: email, arrivals: {poisson: 20/s}}]
+    channels: {email: {failover: {backup: {quota: {rate: 15/s}}}, circuit_breaker: {timeout: 30s}}}
+    faults:
+      - {channel: email, provider: primary, at: 1m, for: 1m, outage: true}
+      - {channel: all, at: 150s, crash: process}
+    expect:
+      - channels.email.providers.primary.peaks.requests_per_s <= 20
+      - channels.email.providers.backup.peaks.requests_per_s <= 10
+      - channels.email.providers.backup.attempts <= 100
+      - channels.email.peaks.requests_per_s <= 25
+"""
+
+
+@cache
+def two_providers():
+    return simulation.run(parse(textwrap.dedent(PROVIDERS), "a.yaml"))
+
+
+def test_what_is_said_of_a_provider_is_its_own():
+    run = two_providers()
+    for number in (0, 1, 3):
+        found = breach_of(run, number)
+        assert found.text.endswith(f": {run.summary['expectations'][number]['value']:,}")
+    rows = run.attempts[run.attempts["provider"] == "backup"]
+    found = breach_of(run, 2)
+    assert found.spans[0][0] == np.sort(rows["start_s"])[100]
+    assert set(found.ids) <= set(rows["id"])
+
+
+def test_the_bound_of_a_provider_stands_beside_the_curve_of_that_provider():
+    run = two_providers()
+    axes = next(axes for axes in overview(run).axes if axes.get_label().startswith("rates"))
+    curves = {patch.get_label(): patch.get_data().values for patch in axes.patches if isinstance(patch, StepPatch)}
+    assert {name: values.max() for name, values in curves.items() if name.startswith("busiest")} == {
+        f"busiest second{of}": run.summary["expectations"][number]["value"]
+        for of, number in ((" of primary", 0), (" of backup", 1), ("", 3))
+    }
+    written = [text.get_text() for text in axes.texts]
+    assert sum("requests_per_s of backup" in text for text in written) == 1
+    assert axes.get_yticks()[-1] >= max(values.max() for values in curves.values())
+
+
+def test_a_count_of_a_part_of_the_run_is_no_height_of_the_level():
+    text = TEXT.partition("expect:")[0] + "expect: [{from: 2m, that: [dead_lettered <= 4]}, dead_lettered <= 5]\n"
+    run = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    windowed, whole = bounds_of(run)
+    assert (windowed.value, whole.value) == (0.0, 5.0)

@@ -1,5 +1,7 @@
 """The plots of comparisons and of searches show what their tables have."""
 
+import textwrap
+
 import numpy as np
 import pytest
 from console_command import app
@@ -8,6 +10,7 @@ from typer.testing import CliRunner
 
 import simulation
 from actors.errors import ConfigurationError, WrongType
+from actors.formatting import plain_number
 from simulation.reporting import plots
 from simulation.reporting.plots.saved_experiments import saved_comparison, saved_search
 from simulation.scenario import parse
@@ -27,7 +30,7 @@ def scenario():
 
 
 def test_a_comparison_is_the_differences_in_per_cent_of_the_baseline_with_their_intervals(scenario):
-    metrics = ["attempts", "sent_fraction", "delivery_time_s.p50", "offered", "dead_lettered"]
+    metrics = ["attempts", "sent_fraction", "delivery_time_s.p50", "offered"]
     compared = simulation.compare(scenario, {ATTEMPTS: [5, 1, 2]}, replicates=4, metrics=metrics)
     ax = plots.differences(compared)
     table = compared.table.set_index(["metric", "setting"])
@@ -45,6 +48,32 @@ def test_a_comparison_is_the_differences_in_per_cent_of_the_baseline_with_their_
         assert (point.get_color() == "#999999") is not bool(row["excludes_0"])
     sure = int(table.loc[names]["excludes_0"].sum())
     assert f"{sure} of {len(points)} differ" in ax.get_title("left")
+
+
+def test_what_has_no_per_cent_of_the_baseline_is_at_the_edge_with_both_values():
+    text = """
+        duration: 60s
+        workload: [{channel: sms, arrivals: {poisson: 5/s}}]
+        channels: {sms: {retry: {max_attempts: 5, initial_delay: 1s, jitter: none}}}
+        faults: [{channel: sms, at: 20s, for: 5s, outage: true}]
+    """
+    metrics = ["dead_lettered", "delivery_time_s.p99", "attempts"]
+    compared = simulation.compare(
+        parse(textwrap.dedent(text), "a.yaml"), {ATTEMPTS: [5, 1]}, replicates=6, metrics=metrics
+    )
+    table = compared.table.set_index(["metric", "setting"])
+    now = table.loc["dead_lettered", "max_attempts=1"]
+    assert (table.loc["dead_lettered", "max_attempts=5"]["mean"], now["mean"] > 0) == (0, True)
+    assert table.loc["delivery_time_s.p99", "max_attempts=1"]["median"] == np.inf
+    ax = plots.differences(compared)
+    assert [label.get_text() for label in ax.get_yticklabels()] == metrics
+    said = [text.get_text() for text in ax.texts]
+    assert said[0] == f"0 → {plain_number(now['mean'])}"
+    assert said[1].endswith(" → never")
+    edges = [line.get_xdata()[0] for line in ax.get_lines() if line.get_marker() == ">"]
+    assert len(edges) == 2
+    assert all(edge == ax.get_xlim()[1] > 0 for edge in edges)
+    assert "not drawn" not in ax.get_title("left")
 
 
 def test_a_search_is_what_each_setting_costs_against_how_often_it_is_as_expected(scenario):

@@ -1,5 +1,6 @@
 """Titles say what is found in the fault; lines of expectations have ticks where they fail, and texts hide nothing."""
 
+import re
 import textwrap
 from functools import cache
 
@@ -134,3 +135,35 @@ def test_a_text_stays_within_the_time_that_its_line_is_about():
     left, right, _, _ = box_of(axes)
     assert left >= 20
     assert right <= 50
+
+
+def test_a_breaker_opens_in_the_fault_that_did_it():
+    text = """
+        duration: 6m
+        workload: [{channel: push, arrivals: {poisson: 5/s}}, {channel: sms, arrivals: {poisson: 5/s}}]
+        faults:
+          - {channel: push, dead_destination_rate: 1%}
+          - {channel: sms, at: 115s, for: 1m, latency_factor: 2}
+          - {channel: push, at: 2m, for: 1m, outage: true}
+    """
+    run = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    figure = plots.overview(run)
+    (panel,) = (axes for axes in figure.axes if axes.get_label() == "breakers")
+    assert re.search(r"^Breakers: push opens first, [\d.]+ m?s into C;", panel.get_title(loc="left"))
+    assert sum("into C, " in text.get_text() for text in panel.texts) == 1
+    alone = plots.breaker_states(run).get_title(loc="left")
+    assert "into the fault at 2:00" in alone
+
+
+def test_what_a_fault_did_before_another_began_within_it_is_not_the_work_of_that():
+    text = """
+        duration: 8m
+        nodes: 3
+        workload: [{channel: email, arrivals: {poisson: 10/s}}]
+        faults:
+          - {channel: email, at: 2m, for: 4m, outage: true}
+          - {at: 150s, deploy: {every: 15s, each_down: 5s}}
+    """
+    run = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    (panel,) = (axes for axes in plots.overview(run).axes if axes.get_label() == "times")
+    assert panel.get_title(loc="left").startswith("Delivery time: in A half within")

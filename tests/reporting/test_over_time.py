@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from effort import sliced
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 from plot_samples import result_of
 
@@ -17,8 +18,9 @@ from actors.messages import NotificationChannel
 from simulation.reporting import plots
 from simulation.reporting.fault_windows import windows
 from simulation.reporting.plots import over_time as drawn_over_time
-from simulation.reporting.plots.delivery_over_time import course_of, requests_in
+from simulation.reporting.plots.delivery_over_time import course_of, draw_course, requests_in, scale_of
 from simulation.reporting.plots.findings import quantile
+from simulation.reporting.plots.panels import count_axis
 from simulation.reporting.plots.source import parts
 from simulation.reporting.plots.tripping import counted_by
 from simulation.results.waiting import waiting_of
@@ -266,6 +268,60 @@ def test_each_that_was_never_delivered_has_a_mark_at_its_acceptance():
     np.testing.assert_allclose(np.sort(marks), np.sort(result.notifications["waited_since_s"]))
     assert ax.get_title("left") == f"None of {len(marks)} delivered"
     assert "never" in [tick.get_text() for tick in ax.get_yticklabels()]
+
+
+def course(accepted, times, end_s=600.0):
+    return course_of(pd.DataFrame({"requested_at_s": accepted, "time_s": times}), end_s)
+
+
+def test_a_few_deliveries_are_dots_and_no_quantiles():
+    few = course(np.linspace(0, 590, 8), np.linspace(0.1, 20, 8))
+    assert np.isnan(few.p50_s).all()
+    assert few.is_single.all()
+    burst = np.concatenate([np.linspace(0, 200, 10), np.linspace(300, 310, 2000)])
+    found = course(burst, np.ones(len(burst)))
+    assert found.is_single.sum() == 10
+    known = np.diff(found.edges_s)[~np.isnan(found.p50_s)]
+    assert known.max() < 12
+
+
+def test_what_was_accepted_at_one_instant_is_wide_enough_to_be_seen():
+    found = course(np.zeros(3000), np.linspace(1, 300, 3000), 360.0)
+    assert len(found.p50_s) == 1
+    assert found.edges_s[1] - found.edges_s[0] >= 360 / 150
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rare_slow_delivery_makes_no_comb(seed):
+    random = np.random.default_rng(seed)
+    accepted = np.sort(random.uniform(0, 600, 6000))
+    slow = random.uniform(size=6000) < 0.03
+    found = course(accepted, np.where(slow, 20.0, 0.3))
+    changes = np.diff(np.log(found.p99_s))
+    assert (np.abs(changes) > 1).sum() <= 0.15 * len(changes)
+    flapping = course(accepted, np.where((accepted // 20).astype(int) % 2, 20.0, 0.3))
+    assert len(flapping.p50_s) >= 40  # every second of them is as slow as the other is not
+
+
+def test_there_is_a_tick_as_high_as_the_data():
+    ax = Figure().subplots()
+    for highest in np.geomspace(0.01, 1e6, 200):
+        for whole in (True, False):
+            value = max(1.0, round(highest)) if whole else highest
+            count_axis(ax, value, whole=whole)
+            assert value <= max(ax.get_yticks()) <= ax.get_ylim()[1] <= 2.5 * value, value
+
+
+@pytest.mark.parametrize("longest_s", [0.2, 3.0, 45.0, 250.0, 5000.0, 30_000.0])
+def test_the_ticks_of_delivery_times_reach_the_data(longest_s):
+    accepted = np.linspace(0, 600, 3000)
+    times = np.where(accepted < 300, 0.1, longest_s)
+    rows = pd.DataFrame({"requested_at_s": accepted, "time_s": times})
+    ax = Figure(figsize=(8, 1.0)).subplots()
+    draw_course(ax, course_of(rows, 600.0), scale_of([course_of(rows, 600.0)]))
+    ticks = list(ax.get_yticks())
+    assert ticks == sorted(ticks)
+    assert longest_s / 3 <= ticks[-1] <= ax.get_ylim()[1]
 
 
 # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import StepPatch
 from matplotlib.patheffects import AbstractPathEffect, withTickedStroke
 
 from actors.formatting import plain_number
-from simulation.reporting.plots.breaches import Breach, Scope, breach_of, scope_of
+from simulation.reporting.plots.breaches import Breach, Scope, breach_of, requests_by_second, scope_of
 from simulation.reporting.plots.layout import FAILS, GREY, HOLDS
 from simulation.reporting.plots.naming import FOOT, name_line
+from simulation.reporting.plots.panels import HEADROOM, rate_axis, stairs
 from simulation.reporting.plots.source import PlottedRun, Taken, end_of
 from simulation.results.formatting import duration_text, value_text
-from simulation.scenario.metrics import WINDOWS, WITHIN, path_of
+from simulation.scenario.metrics import WITHIN, path_of
 
 Panel: TypeAlias = Literal["times", "rates", "dlq", "amplification", ""]
 
 TEXTS_MAX = 3
 """Of more bounds in a panel only so many are named; all are drawn."""
+
+INK = "#222222"
+BUSIEST = "busiest second"
+_LINES = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)))
 
 TICKS, TICK = 11.0, 0.35
 """The ticks on the side of a line on which an expectation fails: how far apart, in points, and how long in that."""
@@ -65,7 +72,7 @@ def _bounds_of(run: PlottedRun) -> list[Bound]:
     found = []
     for number, (expectation, outcome) in enumerate(zip(run.scenario.expect, run.summary["expectations"], strict=True)):
         scope = scope_of(expectation, end_of(run))
-        panel, value = _place(scope, expectation.value, expectation.within_s)
+        panel, value = _place(scope, expectation.value, expectation.within_s, expectation.window is None)
         sign = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}.get(expectation.op, expectation.op)
         measured = value_text(outcome, lambda number, scope=scope: _number(scope, number))  # type: ignore[misc]
         text = f"{_short(scope)} {measured}, wanted {sign} {expectation.bound.split()[-1]}"
@@ -82,7 +89,7 @@ def _number(scope: Scope, value: float) -> str:
     return duration_text(value) if scope.metric[0] in ("delivery_time_s", "sent_time_s") else plain_number(value)
 
 
-def _place(scope: Scope, value: float, within_s: float | None) -> tuple[Panel, float]:
+def _place(scope: Scope, value: float, within_s: float | None, is_whole: bool) -> tuple[Panel, float]:
     first = scope.metric[0]
     if first in ("delivery_time_s", "sent_time_s"):
         return "times", value
@@ -90,18 +97,44 @@ def _place(scope: Scope, value: float, within_s: float | None) -> tuple[Panel, f
         return "times", within_s or 0.0
     if first == "sent_fraction":
         return "times", 0.0
-    if first in ("dlq", "dead_lettered") and scope.metric[-1] != "growth_per_min":
+    if first == "dlq" and scope.metric[-1] != "growth_per_min":
         return "dlq", value
+    if first == "dead_lettered":  # a count of those of a window is not a height of the level
+        return "dlq", value if is_whole else 0.0
     if scope.metric[-1] == "requests_per_s":
         return "rates", value
     return ("amplification", value) if first == "retry_amplification" else ("", 0.0)
 
 
 def _short(scope: Scope) -> str:
-    metric = [key for key in scope.metric if key not in (WINDOWS,)]
-    if metric[0] == "delivery_time_s" or metric[0] == "dlq":
+    metric = scope.metric
+    if metric[0] in ("delivery_time_s", "dlq"):
         return metric[-1]
-    return path_of(metric).replace("delivered_within", "within").replace("sent_time_s.", "sent time ")
+    text = path_of(metric).replace("delivered_within", "within").replace("sent_time_s.", "sent time ")
+    of = f" of {scope.where['provider']}" if "provider" in scope.where else ""
+    return text.removeprefix("peaks.") + of
+
+
+def draw_requests(axes: Axes, bounds: Sequence[Bound], part: Taken, bin_s: float) -> None:
+    """Draw, for each bound on the busiest second, the curve that it is about: of each step of `bin_s` seconds the
+    second with the most requests to the provider, for which the axis has room. :func:`draw_bounds` names it."""
+    if part.run is None or part.run.scenario.record != "full":
+        return
+    wheres = [bound.scope.where for bound in bounds if bound.panel == "rates" and _is_about(bound, part)]
+    for number, where in enumerate(each for place, each in enumerate(wheres) if each not in wheres[:place]):
+        counts = requests_by_second(part.run, where)
+        size = max(1, round(bin_s))
+        most = np.pad(counts, (0, -len(counts) % size)).reshape(-1, size).max(axis=1)
+        label = f"{BUSIEST}{' of ' + where['provider'] if 'provider' in where else ''}"
+        look: dict[str, Any] = {
+            "color": INK,
+            "linewidth": 0.9,
+            "linestyle": _LINES[number % len(_LINES)],
+            "zorder": 3.2,
+        }
+        stairs(axes, most, np.arange(len(most) + 1) * size, baseline=None, label=label, **look)
+        if most.max() > axes.get_ylim()[1] / HEADROOM:
+            rate_axis(axes, float(most.max()))
 
 
 def draw_bounds(axes: Axes, bounds: Sequence[Bound], panel: Panel, part: Taken) -> None:
@@ -127,6 +160,9 @@ def draw_bounds(axes: Axes, bounds: Sequence[Bound], panel: Panel, part: Taken) 
         mark, color = {True: ("✓", HOLDS), False: ("✗", FAILS)}.get(bound.holds, ("–", GREY))  # type: ignore[arg-type]
         span = (bound.scope.from_s, bound.scope.to_s)
         name_line(axes, f"{mark} {bound.text}", bound.value if seen else None, color, span=span)
+    for curve in axes.patches:
+        if isinstance(curve, StepPatch) and (name := str(curve.get_label())).startswith(BUSIEST):
+            name_line(axes, f"thin line: {name}", float(np.max(curve.get_data()[0])), INK)
 
 
 def _ticks(bound: Bound) -> list[AbstractPathEffect]:
@@ -138,6 +174,5 @@ def _ticks(bound: Bound) -> list[AbstractPathEffect]:
 
 
 def _is_about(bound: Bound, part: Taken) -> bool:
-    if not bound.scope.where:
-        return not part.where
-    return bound.scope.where == dict(part.where) or bound.scope.where == {"channel": part.channel}
+    where = {column: value for column, value in bound.scope.where.items() if column != "provider"}
+    return where == dict(part.where) or (bool(where) and where == {"channel": part.channel})

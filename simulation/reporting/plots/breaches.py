@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,6 +81,8 @@ def scope_of(expectation: Expectation, end_s: float) -> Scope:
         where, metric = {"breaker": metric[1]}, ("breaker", *metric[2:])
     elif metric[0] == "breaker":
         where = {"breaker": path[1]}
+    elif metric[0] == "providers":
+        where, metric = {**where, "provider": metric[1]}, metric[2:]
     return Scope(where, metric, from_s, to_s)
 
 
@@ -274,13 +276,18 @@ def _dead_letters(run: PlottedRun, expectation: Expectation, scope: Scope) -> Br
     return Breach(text, spans, tuple(map(str, first)))
 
 
+def requests_by_second(run: PlottedRun, where: Mapping[str, str]) -> Times:
+    """Return how many requests to providers started in each whole second, with hedged copies and interrupted ones."""
+    rows, lost = rows_where(run.attempts, where), rows_where(run.interrupted, where)
+    rows = rows[~rows["refused"]]
+    starts_s = np.concatenate([rows["start_s"].to_numpy(float), lost["start_s"].to_numpy(float)])
+    weights = np.concatenate([rows["hedges"].to_numpy(float) + 1, np.ones(len(lost))])
+    return np.bincount(starts_s.astype(int), weights, minlength=1).astype(float)
+
+
 def _busy_seconds(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
     """Return in which whole seconds more requests started than expected."""
-    rows = rows_where(run.attempts, scope.where)
-    rows = rows[~rows["refused"]]
-    if rows.empty:
-        return None
-    counts = np.bincount(rows["start_s"].to_numpy(float).astype(int), rows["hedges"].to_numpy(float) + 1)
+    counts = requests_by_second(run, scope.where)
     above = _exceeds(counts, expectation)
     if not above.any():
         return None

@@ -149,7 +149,7 @@ def first_openings(transitions: pd.DataFrame) -> dict[str, float]:
 def found_of_breakers(
     transitions: pd.DataFrame, breakers: Mapping[str, BreakerState], faults: Sequence[tuple[str, Window]] = ()
 ) -> str:
-    """Return which breakers opened, and when first; how far into the first of the faults in which any did.
+    """Return which breakers opened, and when first; how far into the fault in which it did.
 
     Args:
         transitions: as ``result.breaker``.
@@ -161,7 +161,7 @@ def found_of_breakers(
     if not moved:
         return "none opened"
     first, at_s = moved[0], firsts[moved[0]]
-    if (fault := opened_in(at_s, faults)) is not None:
+    if (fault := opened_in(first, at_s, faults)) is not None:
         opens = "opens" if len(breakers) == 1 else "opens first,"
         never = [name for name in breakers if name not in moved]
         rest = f"; {findings.listed(never, 3)} never" if never else ""
@@ -171,15 +171,19 @@ def found_of_breakers(
     return f"{of_all}{first} {how}at {instant_text(at_s)}"
 
 
-def opened_in(at_s: float, faults: Sequence[tuple[str, Window]]) -> tuple[str, float] | None:
-    """Return what the first fault is called in which a breaker opened then, and how far into it; None: it did in none.
+def opened_in(breaker: str, at_s: float, faults: Sequence[tuple[str, Window]]) -> tuple[str, float] | None:
+    """Return the name of the fault in which a breaker opened then, and how far into it; None: it did in none.
+
+    Of several that held there, it is the one that began last: with the others the breaker had not opened.
 
     Args:
+        breaker: its name.
         at_s: when it opened.
         faults: with what each is called.
     """
-    spans = ((called, span) for called, window in faults if not window.quiet for span in window.spans)
-    return next(((called, at_s - from_s) for called, (from_s, to_s) in spans if from_s <= at_s < to_s), None)
+    spans = [(called, span) for called, window in faults if window.hits(breaker) for span in window.spans]
+    found = [(called, at_s - from_s) for called, (from_s, to_s) in spans if from_s <= at_s < to_s]
+    return min(found, key=lambda each: each[1], default=None)
 
 
 def draw_breakers(

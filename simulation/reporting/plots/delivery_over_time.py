@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,14 +36,24 @@ from simulation.scenario.metrics import NEVER
 STEPS_MAX, IN_A_STEP = 120, 30
 """A step has some so many requests, for a 99th percentile of fewer is their longest; there are no more than so many."""
 
+FEW, JOINED_MAX = 10, 8
+"""A step of fewer is joined with others, at most so many; if they are still fewer, each of them is a dot."""
+
+ENOUGH, TOOTH, TEETH = 240, float(np.log(5.0)), 0.05
+"""Steps are wider, of up to so many requests, where the 99th percentile of too large a share of them stands out: from
+both sides by more than this factor."""
+
+MANY_S = 1e9
+"""What is never is no less, for that."""
+
 WAITING_STEPS = 300
 
 RUG_MAX = 2000
 """More marks than that cannot be distinguished across a picture."""
 
-TICKS_MAX = 5
+LOG_TICKS_MAX, TICKS_MAX = 60, 6
 TICKS_IN = 0.15
-"""How far apart their texts are at least, in inches."""
+"""How far apart the texts of ticks are at least, in inches."""
 
 ABOVE_NEVER_IN = 0.23
 """How much room there is above what is never, in inches."""
@@ -70,7 +81,10 @@ class Course(NamedTuple):
 
     p50_s: Floats
     p99_s: Floats
-    """Of each step; NaN where nothing was accepted."""
+    """Of each step; NaN where few were accepted, or none."""
+
+    is_single: npt.NDArray[np.bool_]
+    """For each request whether it is one of the few of its step."""
 
 
 def delivery_over_time(
@@ -123,20 +137,48 @@ def course_of(requests: pd.DataFrame, end_s: float) -> Course:
     ordered = requests.sort_values("requested_at_s", kind="stable")
     accepted, times = ordered["requested_at_s"].to_numpy(float), ordered["time_s"].to_numpy(float)
     last_s = float(accepted[-1]) if len(accepted) else end_s
-    steps = int(np.clip(len(accepted) // IN_A_STEP, 1, STEPS_MAX))
-    edges = np.linspace(0.0, np.nextafter(last_s, np.inf) or end_s, steps + 1)
-    of_step = [times[low:high] for low, high in zip(*_bounds(accepted, edges), strict=True)]
-    p50, p99 = (np.array([_quantile(each, share) for each in of_step]) for share in (0.5, 0.99))
-    return Course(accepted, times, edges, p50, p99)
+    wanted = IN_A_STEP
+    while True:
+        course = _in_steps(accepted, times, _edges(accepted, last_s, end_s, wanted))
+        if wanted >= ENOUGH or not _is_a_comb(course):
+            return course
+        wanted *= 2
 
 
-def _bounds(accepted_s: Floats, edges_s: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    places = np.searchsorted(accepted_s, edges_s)
-    return places[:-1], places[1:]
+def _in_steps(accepted: Floats, times: Floats, edges: Floats) -> Course:
+    places = np.searchsorted(accepted, edges)
+    counts = np.diff(places)
+    of_step = [times[low:high] if high - low >= FEW else times[:0] for low, high in pairwise(places)]
+    p50, p99 = (
+        np.array([findings.quantile(each, share) if len(each) else np.nan for each in of_step]) for share in (0.5, 0.99)
+    )
+    return Course(accepted, times, edges, p50, p99, np.repeat(counts < FEW, counts))
 
 
-def _quantile(times_s: Floats, share: float) -> float:
-    return findings.quantile(times_s, share) if len(times_s) else np.nan
+def _is_a_comb(course: Course) -> bool:
+    """Return whether the 99th percentile stands out in many steps, and the median in none: as few of each are slow."""
+    p99, p50 = (np.diff(np.log(np.clip(each, SHORTEST_S, MANY_S))) for each in (course.p99_s, course.p50_s))
+    turns = (np.abs(p99[:-1]) > TOOTH) & (np.abs(p99[1:]) > TOOTH) & (p99[:-1] * p99[1:] < 0)
+    teeth = turns & (np.abs(p50[:-1]) < TOOTH) & (np.abs(p50[1:]) < TOOTH)
+    return int(teeth.sum()) > max(2, TEETH * len(course.p50_s))
+
+
+def _edges(accepted_s: Floats, last_s: float, end_s: float, wanted: int) -> Floats:
+    """Return the edges of steps, none too narrow to be seen; those of too few are joined with some that follow."""
+    stop_s = max(float(np.nextafter(last_s, np.inf)), end_s / STEPS_MAX)
+    steps = int(np.clip(len(accepted_s) // wanted, 1, min(STEPS_MAX, np.ceil(stop_s / end_s * STEPS_MAX))))
+    edges = np.linspace(0.0, stop_s, steps + 1)
+    counts = np.histogram(accepted_s, edges)[0].tolist()
+    kept, joined, together = [0], 0, 0
+    for number, count in enumerate(counts):
+        if joined and (count >= FEW or joined == JOINED_MAX):
+            kept.append(number)
+            joined = together = 0
+        joined, together = joined + 1, together + count
+        if together >= FEW:
+            kept.append(number + 1)
+            joined = together = 0
+    return edges[[*kept, steps] if kept[-1] < steps else kept]
 
 
 def draw_delivery(ax: Axes, part: Taken, scale: Scale) -> tuple[str, Sequence[Artist]]:
@@ -175,6 +217,10 @@ def draw_course(ax: Axes, course: Course, scale: Scale) -> list[Artist]:
         stairs(ax, p99, course.edges_s, baseline=None, color=BLUE, linewidth=0.9, label="99% within", zorder=3),
         stairs(ax, p50, course.edges_s, baseline=None, color="#222222", linewidth=1.6, label="half within", zorder=3),
     ]
+    single = course.is_single & np.isfinite(course.times_s)
+    if single.any():
+        look: dict[str, Any] = {"color": BLUE, "markersize": 2.5, "label": "each of a few", "zorder": 3}
+        handles += ax.plot(course.accepted_s[single], np.maximum(course.times_s[single], low_s), "o", **look)
     never = course.accepted_s[np.isposinf(course.times_s)]
     if scale.has_never:
         ax.axhline(never_s, color=VERMILION, linewidth=0.6, linestyle=":", label="_never")
@@ -224,7 +270,8 @@ class Scale(NamedTuple):
 
 def scale_of(courses: Sequence[Course], also_s: Sequence[float] = ()) -> Scale:
     """Return the scale on which the percentiles of all courses have room, and other times too."""
-    known = np.concatenate([*(np.concatenate([each.p50_s, each.p99_s]) for each in courses), [np.nan], also_s])
+    drawn = [part for each in courses for part in (each.p50_s, each.p99_s, each.times_s[each.is_single])]
+    known = np.concatenate([*drawn, [np.nan], also_s])
     known = np.maximum(known[np.isfinite(known)], SHORTEST_S)
     low_s, high_s = (float(known.min()), float(known.max())) if len(known) else (0.1, 1.0)
     low_s = max(low_s, high_s / DECADES)
@@ -239,15 +286,15 @@ def _time_axis(ax: Axes, scale: Scale) -> None:
         never_s, above = never_level(high_s), min(ABOVE_NEVER_IN / size_in(ax)[1], 0.4)
         top = float(never_s * (never_s / bottom) ** (above / (1 - above)))
     ax.set_ylim(bottom, top)
-    apart = float(np.exp(np.log(top / bottom) * TICKS_IN / size_in(ax)[1]))
+    apart = float(np.exp(np.log(top / bottom) * max(TICKS_IN / size_in(ax)[1], 1 / TICKS_MAX)))
     below = never_level(high_s) / apart if has_never else high_s * 1.2
     texts: dict[float, str] = {}
-    for tick in log_durations(low_s / 1.5, below, TICKS_MAX):
-        if not texts or tick >= max(texts) * apart:
+    for tick in reversed(log_durations(low_s / 1.5, below, LOG_TICKS_MAX)):  # the highest first, which data comes near
+        if not texts or tick <= min(texts) / apart:
             texts[tick] = duration_text(tick)
     if has_never:
         texts[never_level(high_s)] = NEVER
-    ax.yaxis.set_major_locator(FixedLocator(list(texts)))
+    ax.yaxis.set_major_locator(FixedLocator(sorted(texts)))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda at_s, _position: texts.get(at_s, duration_text(at_s))))
     ax.set_axisbelow(True)

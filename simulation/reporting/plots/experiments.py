@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from actors.errors import ConfigurationError, WrongType
-from actors.formatting import plain_number
+from actors.formatting import counted, plain_number
 from simulation.reporting.plots.canvas import canvas, say
 from simulation.reporting.plots.layout import SMALL_SIZE
 from simulation.reporting.plots.legend import legend_above, set_title
 from simulation.reporting.plots.looks import BLUE, GREEN, VERMILION, series_look
 from simulation.reporting.plots.text import cut, drawable
+from simulation.scenario.metrics import NEVER
 
 WIDTH, ROW, AROUND = 8.6, 0.24, 1.2
 """In inches: a figure, a row of it, and what is above and below the rows."""
@@ -39,7 +41,9 @@ def differences(comparison: ComparedSettings, ax: Axes | None = None) -> Axes:
     """Draw by how much each metric of a comparison differs from the baseline, in per cent of it, with its 95%
     interval, seed by seed. What the interval leaves undecided is pale.
 
-    A metric that is 0 or never in the baseline has no row, as there are no per cent of it.
+    A metric that is 0 or never in the baseline, or never now, has no per cent: where it differs it is at the edge, more
+    to the right and less to the left, with both values. Of more rows than there is room for, those are drawn that
+    differ by more than chance, and of these the largest.
 
     Args:
         comparison: what :func:`simulation.compare` returned.
@@ -56,20 +60,33 @@ def differences(comparison: ComparedSettings, ax: Axes | None = None) -> Axes:
     metrics, settings = list(dict.fromkeys(rows["metric"])), list(dict.fromkeys(rows["setting"]))
     baseline = str(table["setting"].iloc[0])
     left_out = table["metric"].nunique() - len(metrics)
+    sizes = rows[["difference", "low", "high"]].abs().to_numpy(float)
+    edge = 1.15 * max(float(sizes[np.isfinite(sizes)].max(initial=0.0)), 10.0)
     with canvas(ax, WIDTH, AROUND + ROW * max(len(rows), 2)) as ax:
         if rows.empty:
             ax.set_title(f"Against {drawable(baseline)}")
-            say(ax, "every metric is 0 or never in the baseline")
+            say(ax, "no metric differs from the baseline")
             return ax
         step = 0.7 / len(settings)
-        for metric, setting, value, low, high, sure in rows.itertuples(index=False):
+        for metric, setting, value, low, high, sure, values in rows.itertuples(index=False):
             place = metrics.index(metric) + (settings.index(setting) - (len(settings) - 1) / 2) * step
             look = series_look(settings.index(setting))
             color = look.color if sure else PALE
+            if math.isinf(value):
+                side = math.copysign(edge, value)
+                ax.plot([side], [place], marker=">" if value > 0 else "<", color=color, markersize=6, clip_on=False)
+                ax.annotate(
+                    values, (side, place), xytext=(-8 if value > 0 else 8, 0), textcoords="offset points",
+                    ha="right" if value > 0 else "left", va="center", size=SMALL_SIZE, color=color,
+                )  # fmt: skip
+                continue
             ax.plot([low, high], [place, place], color=color, linewidth=1.4)
             ax.plot([value], [place], marker=look.marker, color=color, markersize=5, linestyle="")
         ax.axvline(0.0, color="#222222", linewidth=0.9)
         ax.set_ylim(len(metrics) - 0.5, -0.5)
+        if np.isinf(rows["difference"]).any():
+            drawn = rows[["difference", "low", "high"]].clip(-edge, edge)
+            ax.set_xlim(min(drawn.min().min(), -0.1 * edge), max(drawn.max().max(), 0.1 * edge))
         ax.yaxis.set_major_locator(FixedLocator(range(len(metrics))))
         ax.set_yticklabels([cut(drawable(metric), NAMES, SMALL_SIZE) for metric in metrics])
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:+,.4g}%" if value else "0"))
@@ -77,24 +94,33 @@ def differences(comparison: ComparedSettings, ax: Axes | None = None) -> Axes:
         ax.grid(axis="x")
         ax.set_axisbelow(True)
         decided = int(rows["sure"].sum())
-        more = f"; {left_out} metrics not drawn" if left_out else ""
+        more = f"; {counted(left_out, 'metric')} not drawn" if left_out else ""
         set_title(ax, drawable(f"Against {baseline}: {decided} of {len(rows)} differ by more than chance{more}"))
         legend_above(ax, [_sign(series_look(number), setting) for number, setting in enumerate(settings)])
     return ax
 
 
 def _relative(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the differences to the baseline in per cent of it, where there are any."""
-    middles = table.assign(middle=table["mean"].fillna(table["median"]))
-    firsts = middles.drop_duplicates("metric").set_index("metric")["middle"]
-    base = table["metric"].map(firsts).abs()
-    rows = pd.DataFrame({"metric": table["metric"], "setting": table["setting"]})
-    for name in ("difference", "low", "high"):
-        rows[name] = 100 * table[name] / base.where(base > 0)
-    rows["sure"] = table["excludes_0"]
-    finite = rows["difference"].abs() < math.inf
-    rows = rows[finite].head(ROWS_MAX)
+    """Return the differences to the baseline in per cent of it; infinite where it is 0, or one of both is never."""
+    middles = table["mean"].fillna(table["median"])
+    base = table["metric"].map(table.assign(middle=middles).drop_duplicates("metric").set_index("metric")["middle"])
+    has_share = (base != 0) & np.isfinite(base) & np.isfinite(middles)
+    rows = table[["metric", "setting"]].assign(
+        **{name: 100 * table[name] / base.abs().where(has_share) for name in ("difference", "low", "high")},
+        sure=table["excludes_0"],
+        values=[f"{_value(one)} → {_value(other)}" for one, other in zip(base, middles, strict=True)],
+    )
+    edges = np.sign(table["difference"]).replace(0.0, math.nan) * math.inf
+    rows["difference"] = rows["difference"].where(has_share, edges)
+    rows = rows[rows["difference"].notna()]
+    if len(rows) > ROWS_MAX:
+        order = rows.assign(size=rows["difference"].abs()).sort_values(["sure", "size"], ascending=False, kind="stable")
+        rows = rows.loc[sorted(order.index[:ROWS_MAX])]
     return rows.assign(low=rows["low"].fillna(rows["difference"]), high=rows["high"].fillna(rows["difference"]))
+
+
+def _value(value: float) -> str:
+    return NEVER if math.isinf(value) else plain_number(value)
 
 
 def _sign(look: Any, setting: str) -> Line2D:

@@ -70,7 +70,23 @@ def worst_fault(part: Taken, accepted_s: Floats, times_s: Floats) -> Fault | Non
             fault = Fault(window, times_s[inside], times_s[after], times_s[before])
             rank = _half(fault.inside_s), findings.quantile(fault.inside_s, 0.99)
             found.append((rank, fault))
-    return max(found, key=lambda each: each[0])[1] if found else None
+    if not found:
+        return None
+    worst = max(found, key=lambda each: each[0])[1]
+    return _to_blame(worst, [fault for _, fault in found], accepted_s, times_s)
+
+
+def _to_blame(worst: Fault, faults: Sequence[Fault], accepted_s: Floats, times_s: Floats) -> Fault:
+    """Return the fault that did what was worst in one: another that held before it began, and in which deliveries had
+    been late or lost already, goes on doing that."""
+    from_s = worst.window.spans[0][0]
+    for fault in faults:
+        start_s, stop_s = fault.window.spans[0]
+        alone = times_s[(accepted_s >= start_s) & (accepted_s < from_s)]
+        before = times_s[accepted_s < start_s]
+        if start_s < from_s < stop_s and len(alone) and len(before) and _half(alone) > WORSE * _half(before):
+            return fault
+    return worst
 
 
 def found_in(fault: Fault, name: str) -> str:

@@ -26,8 +26,14 @@ STEP = 0.15
 ON_A_TEXT = 100.0
 """To lie on another text is so many times as bad as to lie on as much of a curve."""
 
+ON_A_FILL = 0.3
+"""And to lie on as much of an area."""
+
 ASIDE = 0.1
 """And so many times as bad to be that far from the side where it is wanted."""
+
+OFF_ITS_LINE = 0.6
+"""And so many times as bad to be that far from its line."""
 
 FOOT = 0.045
 """How high what is said at the bottom stands, of the height of the axes."""
@@ -40,7 +46,7 @@ Box = tuple[float, float, float, float]
 def name_line(
     axes: Axes, text: str, at: float | None, color: str, *, span: tuple[float, float] | None = None, right: bool = True
 ) -> None:
-    """Write a text at a horizontal line, above or below it, where it hides least of what is drawn by now.
+    """Write a text near a horizontal line, where it hides least of what is drawn by now.
 
     The limits of the axes must be known.
 
@@ -64,23 +70,27 @@ def name_line(
     boxes = [
         (left, bottom, left + takes, bottom + HEIGHT)
         for left in (places[::-1] if right else places)
-        for bottom in (line_in + GAP, line_in - GAP - HEIGHT)
+        for bottom in (line_in + GAP, line_in - GAP - HEIGHT, *np.arange(APART, height - HEIGHT - APART, STEP))
         if bottom >= 0 and bottom + HEIGHT <= height
     ] or [(float(places[-1]), line_in, float(places[-1]) + takes, line_in + HEIGHT)]
-    curves, texts = _curves(axes), _texts(axes)
+    curves, fills, texts = _curves(axes), _fills(axes), _texts(axes)
     wanted_in = boxes[0][0]
     hidden = [
-        _on_curves(box, curves) + ON_A_TEXT * _on_texts(box, texts) + ASIDE * abs(box[0] - wanted_in) for box in boxes
+        _on_curves(box, curves)
+        + ON_A_FILL * _on_fills(box, fills)
+        + ON_A_TEXT * _on_texts(box, texts)
+        + ASIDE * abs(box[0] - wanted_in)
+        + OFF_ITS_LINE * max(0.0, min(abs(box[1] - line_in), abs(box[3] - line_in)) - 2 * GAP)
+        for box in boxes
     ]
     left, bottom, _, _ = boxes[int(np.argmin(hidden))]
-    below = bottom < line_in
     axes.annotate(
         text,
         (left / width, FOOT if at is None else at),
         xycoords=axes.transAxes if at is None else blended_transform_factory(axes.transAxes, axes.transData),
-        xytext=(0, (-GAP if below else GAP) * POINTS_PER_INCH),
+        xytext=(0, (bottom - line_in) * POINTS_PER_INCH),
         textcoords="offset points",
-        va="top" if below else "bottom",
+        va="bottom",
         size=SMALL_SIZE,
         color=color,
         bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
@@ -111,6 +121,25 @@ def _curves(axes: Axes) -> Floats:
         pairs = np.hstack([np.minimum(inches[:-1], inches[1:]), np.maximum(inches[:-1], inches[1:])])
         segments.append(pairs[np.isfinite(pairs).all(axis=1)])
     return np.concatenate(segments)
+
+
+def _fills(axes: Axes) -> Floats:
+    """Return the steps of areas as boxes, a row each, as the segments of curves are."""
+    found = [np.empty((0, 4))]
+    for artist in axes.patches:
+        if isinstance(artist, StepPatch) and artist.get_fill():
+            values, edges, baseline = artist.get_data()
+            low = _inches(axes, np.column_stack([edges[:-1], np.broadcast_to(baseline, len(values))]))
+            high = _inches(axes, np.column_stack([edges[1:], values]))
+            boxes = np.hstack([np.minimum(low, high), np.maximum(low, high)])
+            found.append(boxes[np.isfinite(boxes).all(axis=1)])
+    return np.concatenate(found)
+
+
+def _on_fills(box: Box, fills: Floats) -> float:
+    """Return how much of a box is on areas, in inches of its width."""
+    sides = np.minimum(fills[:, 2:], box[2:]) - np.maximum(fills[:, :2], box[:2])
+    return float(np.prod(sides.clip(0.0), axis=1).sum()) / HEIGHT
 
 
 def _texts(axes: Axes) -> list[Box]:

@@ -105,6 +105,6 @@ def breaker_notes(
             longest = open_times(run.breaker, name, end_s)
             count = sum(open_s > 0 for open_s in longest.values())
             text = f"{count:,} of {counted(hosts[name], 'host')}, longest {duration_text(max(longest.values()))}"
-        elif name in opened and (fault := opened_in(opened[name], faults)) is not None:
+        elif name in opened and (fault := opened_in(name, opened[name], faults)) is not None:
             text = f"{duration_text(fault[1])} into {fault[0]}, {times}, open {duration_text(breaker['open_s'])}"
         axes.text(NOTES_AT, lane, text, transform=axes.get_yaxis_transform(), size=NOTE_SIZE, va="center")

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from actors.formatting import instant_text, plain_number
 from simulation.reporting.plots import findings
-from simulation.reporting.plots.bounds import bounds_of, draw_bounds
+from simulation.reporting.plots.bounds import bounds_of, draw_bounds, draw_requests
 from simulation.reporting.plots.breakers import breakers_in, draw_breakers, found_of_breakers, host_counts
 from simulation.reporting.plots.canvas import canvas, say, size_in
 from simulation.reporting.plots.findings import titled
@@ -81,6 +81,7 @@ def draw_throughput(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     steps = draw_rates(ax, binned, bin_s)
     handles = ax.get_legend_handles_labels()[0]
     if part.run is not None:
+        draw_requests(ax, bounds_of(part.run), part, bin_s)
         draw_bounds(ax, bounds_of(part.run), "rates", part)
     return titled(part.label, findings.of_the_rates(part.frame, part.refused), steps), handles
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import StepPatch
+from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from simulation.results.formatting import duration_text
@@ -72,15 +73,28 @@ def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float) -> str:
     if highest > SPIKE * usual > 0:
         steps += f", logarithmic above {usual:,.9g}"
         axes.set_yscale("symlog", linthresh=usual, linscale=1.0)
-        decades = [10.0**power for power in range(-9, 10) if usual * 2 < 10.0**power <= highest * 1.3]
-        axes.set_ylim(0, highest * 1.3)
-        axes.yaxis.set_major_locator(FixedLocator([0, usual, *decades]))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(number_text))
-        axes.grid(axis="y")
-    else:
-        count_axis(axes, highest, whole=False)
+    rate_axis(axes, highest)
     return steps
+
+
+def rate_axis(axes: Axes, highest: float) -> None:
+    """Let the axis of rates, linear or logarithmic from some rate on, go up to the highest, and a tick as far."""
+    scale = axes.yaxis.get_transform()
+    if not isinstance(scale, SymmetricalLogTransform):
+        count_axis(axes, highest, whole=False)
+        return
+    last = _round_up(highest)
+    decades = [10.0**power for power in range(-9, 10) if scale.linthresh * 2 < 10.0**power <= last / 5]
+    axes.set_ylim(0, max(highest * 1.3, last))
+    axes.yaxis.set_major_locator(FixedLocator([0, scale.linthresh, *decades, last]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(number_text))
+    axes.grid(axis="y")
+
+
+def _round_up(value: float) -> float:
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if value <= step * power * (1 + 1e-9))
 
 
 def _usual(rates: npt.NDArray[np.float64]) -> float:
@@ -88,9 +102,7 @@ def _usual(rates: npt.NDArray[np.float64]) -> float:
     rates = rates[rates > 0]
     if not rates.size:
         return 0.0
-    ninth = float(np.quantile(rates, 0.9))
-    power = 10.0 ** math.floor(math.log10(ninth))
-    return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if ninth <= step * power * (1 + 1e-9))
+    return _round_up(float(np.quantile(rates, 0.9)))
 
 
 def draw_level(axes: Axes, binned: pd.DataFrame, width_s: float, end_s: float, column: str, color: str) -> None:
@@ -112,6 +124,7 @@ def count_axis(axes: Axes, highest: float, *, whole: bool) -> None:
     """Let the axis go from 0 to somewhat more than the highest value, with few ticks."""
     top = highest * HEADROOM or 1.0
     ticks = MaxNLocator(4, integer=whole).tick_values(0, top) if highest else [0.0]
+    top = max(top, min((float(tick) for tick in ticks if tick >= highest), default=top))  # no data above all ticks
     axes.set_ylim(0, top)
     axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick <= top]))
     axes.yaxis.set_major_formatter(FuncFormatter(number_text))

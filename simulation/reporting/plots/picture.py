@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from actors.messages import BreakerState
 from simulation.reporting.fault_windows import Window, windows
 from simulation.reporting.plots import findings
-from simulation.reporting.plots.bounds import Bound, bounds_of, draw_bounds
+from simulation.reporting.plots.bounds import Bound, bounds_of, draw_bounds, draw_requests
 from simulation.reporting.plots.breakers import HEADROOM, draw_breakers, found_of_breakers, host_counts
 from simulation.reporting.plots.canvas import DPI, STYLE, Picture, make_ticks, size_in
 from simulation.reporting.plots.capacity import draw_capacity
@@ -139,8 +139,9 @@ def _draw(result: PlottedRun) -> Figure:
         each.draw(panels[each.name])
     shown = {name: axes for name, axes in panels.items() if name != "windows"}
     on_one_scale([axes for name, axes in shown.items() if name.startswith("rates")])
-    for part in channels:
+    for part in channels:  # on the scale of all, so that texts are where the curves are not
         draw_capacity(panels[_rates_name(part)], part)
+        draw_bounds(panels[_rates_name(part)], bounds, "rates", part)
     if arrivals_end_s is not None and arrivals_end_s < end_s * (1 - DRAIN_SEEN):
         _mark_the_drain(panels, arrivals_end_s, end_s, scenario)
     lowest = panels[wanted[-1].name]
@@ -206,7 +207,7 @@ def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool, a
     fails = part.run.summary["attempts"] and part.run.series["failed"].any()
     named = ("arrivals", "delivered", *(["failed attempts"] if fails else []))
     handles = [each for each in axes.get_legend_handles_labels()[0] if first and each.get_label() in named]
-    draw_bounds(axes, bounds, "rates", part)
+    draw_requests(axes, bounds, part, bin_s)
     set_apart_in = wrap(apart, NOTE_ROOM, NOTE_SIZE, 2)
     note(axes, rates_note(part, ["per second", *steps.split(", ")] if first or "," in steps else []), set_apart_in)
     _set_title(axes, titled(part.label, findings.of_the_rates(part.frame, part.refused), _copies(part)), handles)

@@ -1,0 +1,92 @@
+"""The chart under an expectation that failed is of the metric, the part of the run and the window that it is about."""
+
+import textwrap
+from functools import cache
+from itertools import pairwise
+
+import pytest
+
+import simulation
+from simulation.reporting.expectation_report import failure_text
+from simulation.reporting.sparklines import in_cells, sparkline
+from simulation.scenario import parse
+
+TEXT = """
+    duration: 4m
+    seed: 4
+    workload:
+      - {name: codes, channel: email, arrivals: {constant: 1/s}, priority: critical}
+      - {name: digests, channel: email, arrivals: {constant: 4/s}}
+      - {channel: sms, arrivals: {constant: 2/s}}
+    channels: {email: {failover: {backup: {}}, retry: {max_attempts: 1}}}
+    faults: [{channel: email, at: 1m, for: 1m, failure_rate: 50%}]
+    expect:
+      - sent_fraction >= 100%
+      - workload.codes.sent_fraction >= 100%
+      - classes.critical.sent_fraction >= 100%
+      - channels.email.providers.backup.sent >= 10000
+      - from: 90s
+        to: 3m
+        that:
+          - channels.email.sent_fraction >= 100%
+          - workload.digests.sent_fraction >= 100%
+"""
+
+
+@cache
+def result():
+    return simulation.run(parse(textwrap.dedent(TEXT), "a.yaml"))
+
+
+def rows(number):
+    """Return the lines of the chart by their labels."""
+    expectation = result().scenario.expect[number]
+    lines = failure_text(result(), expectation, result().summary["expectations"][number]["value"])
+    chart = lines[lines.index("") + 1 :]
+    return {line[:26].strip(): line[26:] for line in chart}
+
+
+def drawn(**where):
+    """Return the dead letters of a part of the run in as many cells as the run has steps."""
+    run = result()
+    letters = run.dlq
+    for column, value in where.items():
+        letters = letters[letters[column] == value]
+    series = run.series
+    edges = [*series["time_s"], run.summary["simulated_s"] + 1]
+    counts = [int(letters["time_s"].between(low, high, inclusive="left").sum()) for low, high in pairwise(edges)]
+    size = -(-len(series) // 62)
+    return sparkline(in_cells(counts, size, sum))
+
+
+@pytest.mark.parametrize(
+    ("number", "where"),
+    [
+        (0, {}),
+        (1, {"entry": "codes"}),
+        (2, {"priority": "critical"}),
+        (4, {"channel": "email"}),
+        (5, {"entry": "digests"}),
+    ],
+)
+def test_the_series_are_those_of_the_part_that_it_is_about(number, where):
+    found = rows(number)
+    (label,) = (label for label in found if label.startswith("dead-lettered per"))
+    assert found[label].startswith(drawn(**where))
+    assert any(label.startswith("sent per") for label in found)
+
+
+@pytest.mark.parametrize("number", [4, 5])
+def test_of_a_window_the_metric_is_drawn_and_the_window(number):
+    found = rows(number)
+    assert not any(label.startswith("arrivals") for label in found)
+    window = found["what is looked at"].rstrip()
+    cell_s = result().summary["simulated_s"] / 60
+    assert abs((len(window) - len(window.lstrip())) * cell_s - 90) < 2 * cell_s
+    assert abs(len(window) * cell_s - 180) < 2 * cell_s
+
+
+def test_the_whole_is_said_where_the_part_has_no_series_of_its_own():
+    expectation = result().scenario.expect[3]
+    text = failure_text(result(), expectation, result().summary["expectations"][3]["value"])
+    assert any("the whole channel email" in line for line in text)
