@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 from actors.formatting import NOTHING, duration_text, instant_text
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
     from rich.text import Text
 
 S = TypeVar("S")
@@ -165,24 +165,83 @@ def _cells(sheet: Sheet, write: Callable[[Cell, Column], S]) -> Iterator[tuple[R
 _STYLES = {"fine": "green", "bad": "bold red", "unsure": "yellow"}
 
 
-def terminal(sheet: Sheet) -> Table:
-    """Return the table of a sheet for Rich. No text of a cell is markup, or does anything to the terminal."""
+GAP = 2
+"""Characters between the columns of a terminal."""
+
+
+def terminal(sheet: Sheet, width: int | None = None) -> RenderableType:
+    """Return the table of a sheet for Rich. No text of a cell is markup, or does anything to the terminal.
+
+    Args:
+        sheet: the table.
+        width: where that is too narrow for the table, its texts are broken at words; and where no word has room, each
+            row is a block of lines. None: it is as wide as it has to be.
+    """
     from rich.table import Table
 
+    widths = [None] * len(sheet.columns) if width is None else _widths(sheet, width)
+    if widths is None:
+        return _blocks(sheet)
     headings = any(column.heading for column in sheet.columns)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=headings)
-    for column in sheet.columns:
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold", show_header=headings)
+    for column, wide in zip(sheet.columns, widths, strict=True):
         table.add_column(
             printable(column.heading),
             justify="right" if column.is_number else "left",
-            overflow="fold" if column.folds else "ellipsis",
-            no_wrap=not column.folds,
+            overflow="ellipsis" if wide is None and not column.folds else "fold",
+            no_wrap=wide is None and not column.folds,
+            width=wide,
         )
     for row, cells in _cells(sheet, _in_terminal):
         if row.rank == "part":
             cells[0].pad_left(2)
         table.add_row(*cells, style="bold" if row.rank in ("total", "heading") else "")
     return table
+
+
+def _widths(sheet: Sheet, width: int) -> list[int | None] | None:
+    """Return how wide each column is in a terminal, the wider ones as narrow as need be; None: it is too narrow."""
+    from rich.cells import cell_len
+
+    drawn = [cells for _, cells in _cells(sheet, _in_terminal)]
+    indent = 2 * any(row.rank == "part" for row in sheet.rows)
+    fewest, most = [], []
+    for number, column in enumerate(sheet.columns):
+        texts = [printable(column.heading).plain, *(cells[number].plain for cells in drawn if number < len(cells))]
+        lines = [line for text in texts for line in text.splitlines()]
+        parts = lines if column.is_number and not column.folds else [part for line in lines for part in line.split()]
+        fewest.append(indent * (not number) + max(map(cell_len, parts), default=0))
+        most.append(indent * (not number) + max(map(cell_len, lines), default=0))
+    for cap in range(width, 0, -1):
+        found: list[int | None] = [min(wide, max(narrow, cap)) for narrow, wide in zip(fewest, most, strict=True)]
+        if sum(filter(None, found)) + GAP * len(found) <= width + GAP:
+            return found
+    return None
+
+
+def _blocks(sheet: Sheet) -> RenderableType:
+    """Return the rows of a sheet one below the other, each with a line for each of its columns that has a heading."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    found: list[RenderableType] = []
+    for row, (name, *cells) in _cells(sheet, _in_terminal):
+        block = Table.grid(padding=(0, GAP, 0, 0))
+        block.add_column(style="dim", no_wrap=True)
+        block.add_column(overflow="fold")
+        for column, cell in zip(sheet.columns[1:], cells, strict=False):
+            if column.heading and cell.plain:
+                block.add_row(printable(column.heading), cell)
+        unnamed = [cell for column, cell in zip(sheet.columns[1:], cells, strict=False) if not column.heading]
+        found += [
+            Text("  ").join(
+                [Text("").append_text(name) if row.rank == "part" else Text.assemble(name, style="bold"), *unnamed]
+            )
+        ]
+        found += [Padding(block, (0, 0, 0, GAP))] if block.row_count else []
+    return Group(*found)
 
 
 def _in_terminal(cell: Cell, column: Column) -> Text:

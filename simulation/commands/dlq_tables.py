@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from simulation.reporting.console import stdout
+from simulation.reporting.console import print_table, stdout
 from simulation.results.formatting import NOTHING
-from simulation.sheets import Column, Kind, Lines, Row, Sheet, printable, terminal
+from simulation.sheets import Column, Kind, Lines, Row, Sheet, printable
 
 Document = Mapping[str, Any]
 
@@ -174,4 +174,4 @@ def _print(console: Console, headings: Sequence[str], rows: Sequence[Sequence[An
         console.print(nothing, style="dim")
         return
     columns = [Column(each.removeprefix(">"), Kind.NUMBER if each[:1] == ">" else Kind.TEXT, True) for each in headings]
-    console.print(terminal(Sheet(columns=columns, rows=list(map(Row, rows)))))
+    print_table(Sheet(columns=columns, rows=list(map(Row, rows))))

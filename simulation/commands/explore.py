@@ -8,7 +8,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from simulation.commands.shared import Exit, File, SetsAsForRun, announce, json_option, option, path_option, refuse, say
+from simulation.commands.shared import (
+    Exit,
+    File,
+    SetsAsForRun,
+    announce,
+    columns,
+    json_option,
+    option,
+    path_option,
+    refuse,
+    say,
+)
 
 ScheduleName = Literal["mixed", "normal", "random-walk", "pct"]
 """How the order of ready messages is drawn."""
@@ -57,10 +68,11 @@ def explore(
     from actors.errors import ConfigurationError
     from simulation.reporting.terminal import watch_runs
     from simulation.results.files import check_writable
+    from simulation.results.progress import Interrupted
     from simulation.scenario import load
     from simulation.verification.drawing.swarm import drawn_case
-    from simulation.verification.exploring.explore import ExplorationInterrupted, explore as explore_cases
-    from simulation.verification.exploring.report import document, interrupted, report
+    from simulation.verification.exploring.explore import explore as explore_cases
+    from simulation.verification.exploring.report import WIDE, document, interrupted, report
 
     try:
         if out is not None:
@@ -90,10 +102,10 @@ def explore(
         refuse(error.problems)
     except OSError as error:
         refuse([f"--out {error.filename or out}: {error.strerror or error}"])
-    except ExplorationInterrupted as stopped:
+    except Interrupted as stopped:
         say(interrupted(stopped.so_far, seeds))
         raise typer.Exit(Exit.INTERRUPTED) from None
-    typer.echo(json.dumps(document(exploration), indent=2) if as_json else report(exploration))
+    typer.echo(json.dumps(document(exploration), indent=2) if as_json else report(exploration, columns(WIDE)))
     if not exploration.holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 

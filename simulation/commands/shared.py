@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -13,7 +18,7 @@ import typer
 from simulation.commands.names import Exit as Exit, missing_for_option
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from simulation.experiments.comparison import Comparison
     from simulation.results.progress import FinishedCell, RunsProgress
@@ -22,8 +27,21 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr."""
+    """Print lines on stderr. A terminal gets them broken at words, but commands, which are there to be copied."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        text = "\n".join(_wrapped(line) for line in text.splitlines())
     typer.echo(text, err=True)
+
+
+def columns(in_a_file: int) -> int:
+    """Return how many characters a line on stdout has room for; so many where it is no terminal."""
+    return get_terminal_size().columns if sys.stdout.isatty() else in_a_file
+
+
+def _wrapped(line: str) -> str:
+    if line.startswith(("retrylab ", "::")):
+        return line
+    return fill(line, get_terminal_size().columns, break_long_words=False, break_on_hyphens=False) or line
 
 
 def print_line(document: Any) -> None:
@@ -178,14 +196,16 @@ class FinishedRuns:
 
 
 @contextmanager
-def exits_in_words(file: Path, out: Path | None) -> Iterator[FinishedRuns]:
+def exits_in_words(file: Path, out: Path | None, show: Callable[[Any], None] | None = None) -> Iterator[FinishedRuns]:
     """End the command with a text and an exit code when the block raises; gives what counts its runs.
 
     Args:
         file: the scenario's file.
         out: the folder that keeps finished runs, if there is one.
+        show: prints the result so far of what is interrupted.
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
+    from simulation.results.progress import Interrupted
 
     finished = FinishedRuns(out)
     try:
@@ -200,9 +220,32 @@ def exits_in_words(file: Path, out: Path | None) -> Iterator[FinishedRuns]:
         raise typer.Exit(Exit.WORKER_LOST) from None
     except OSError as error:
         refuse([f"--out {error.filename or out}: {error.strerror or error}"])
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
+        if show is not None and isinstance(stopped, Interrupted):
+            show(stopped.so_far)
         say(f"interrupted{finished.kept}")
         raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Give what says whether the block is interrupted. It may then end where it can; a second interrupt ends it."""
+    came: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, _: Any) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # an interrupt goes elsewhere
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def warn_of_varied(file: Path, sets: Sequence[str] | None, varied: Collection[str] | None) -> Scenario | None:

@@ -16,6 +16,8 @@ from simulation.results.formatting import NOTHING, duration_text, seeds_text
 from simulation.sheets import Column, Kind, Row, Sheet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from simulation.fitting.calibration import Arriving, Fit
     from simulation.fitting.log import AttemptLog
     from simulation.fitting.provider_fit import ProviderFit
@@ -55,7 +57,6 @@ def print_reading(log: AttemptLog) -> None:
 
 def print_fit(fit: Fit, written: list[str]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     console, log = stdout(), fit.log
     console.print(
@@ -65,30 +66,26 @@ def print_fit(fit: Fit, written: list[str]) -> None:
     for note in fit.notes:
         console.print(f"note: {escape(note)}", style="dim")
     for found in fit.providers.values():
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        table.add_column(escape(found.name), no_wrap=True)
-        table.add_column("value", no_wrap=True)
-        table.add_column("95% interval", no_wrap=True)
-        table.add_column("evidence", style="dim")
-        came: list[tuple[str, Arriving | None]] = [("arrivals", fit.arriving[found.channel])]
-        came += [(f"  {priority}", each) for priority, each in fit.classes.get(found.channel, {}).items()]
-        for name, arriving in came if found.provider in (None, "primary") else ():
-            if arriving is None:
-                continue
-            low, high, unit = in_unit_of(arriving.rate.value, arriving.rate.low, arriving.rate.high)
-            # That of a Poisson process: what comes at even distances is not left to chance.
-            ends = "" if arriving.process == "constant" else f"[{low}, {high}]/{unit}"
-            evidence = f"{arriving.count:,} first attempts, as {arriving.process}"
-            table.add_row(name, per_second(arriving.rate.value), escape(ends), evidence)
-        for line in lines_of(found):
-            table.add_row(*(escape(cell) for cell in line))
-        console.print(table)
-        for text in (*(f"note: {note}" for note in found.notes), not_found(found)):
-            if text:
-                console.print(escape(text), style="dim")
+        columns = [*map(Column, (found.name, "value", "95% interval")), Column("evidence", folds=True)]
+        notes = [*(f"note: {note}" for note in found.notes), not_found(found)]
+        print_sheets(Sheet(columns=columns, rows=list(_rows(fit, found)), notes=list(filter(None, notes))))
     console.print(NOT_LOOKED_FOR, style="dim")
     if written:
         console.print(f"written to {escape(', '.join(written))}", soft_wrap=True)
+
+
+def _rows(fit: Fit, found: ProviderFit) -> Iterator[Row]:
+    came: list[tuple[str, Arriving | None]] = [("arrivals", fit.arriving[found.channel])]
+    came += [(f"  {priority}", each) for priority, each in fit.classes.get(found.channel, {}).items()]
+    for name, arriving in came if found.provider in (None, "primary") else ():
+        if arriving is None:
+            continue
+        low, high, unit = in_unit_of(arriving.rate.value, arriving.rate.low, arriving.rate.high)
+        # That of a Poisson process: what comes at even distances is not left to chance.
+        ends = "" if arriving.process == "constant" else f"[{low}, {high}]/{unit}"
+        evidence = f"{arriving.count:,} first attempts, as {arriving.process}"
+        yield Row((name, per_second(arriving.rate.value), ends, evidence))
+    yield from map(Row, lines_of(found))
 
 
 CANNOT_KNOW = (

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 
+from actors.formatting import instant_text
+from actors.instants import NS_PER_S
 from simulation.reporting.expectations import in_words
 from simulation.reporting.facts import facts
 from simulation.results.formatting import NOTHING, duration_text
+from simulation.results.progress import RunSnapshot
 from simulation.results.result import REPORT_FILE, Result
-from simulation.results.sheet import IN_SHORT, channels_sheet
+from simulation.results.sheet import COUNTED, IN_SHORT, channels_sheet
+from simulation.scenario import Scenario
 from simulation.scenario.identity import entries_apart
 from simulation.sheets import Column, Kind, Sheet, terminal
 
@@ -42,7 +46,7 @@ def print_result(result: Result, directory: Path | None, comparison: str = "") -
     print_sheets(_figures_sheet(result))
     for each in in_words(result):
         told = f"{each.words}; {each.decided}" if each.decided else str(each.words)
-        console.print(f"{_MARKS[each.holds]}  {escape(each.text)}  [dim]{escape(told)}[/dim]")
+        console.print(f"{_MARKS[each.holds]}  [dim]{escape(each.text)}[/dim]  {escape(told)}")
     if result.checked:
         names = ", ".join(result.checked)
         console.print(f"[dim]checked: {len(result.checked)} invariants: {escape(names)}[/dim]")
@@ -52,6 +56,15 @@ def print_result(result: Result, directory: Path | None, comparison: str = "") -
         console.print(f"report {escape(str(directory / REPORT_FILE))}, its tables beside it", soft_wrap=True)
 
 
+def print_interrupted(scenario: Scenario, so_far: RunSnapshot, summary: Mapping[str, Any]) -> None:
+    """Print on stdout what came of the requests of a run until it was interrupted."""
+    sheet = channels_sheet(summary).only(*COUNTED)
+    at, of = instant_text(so_far.seconds), duration_text(scenario.arrivals_end_ns / NS_PER_S)
+    about = f"seed {scenario.seed} · interrupted at {at} of {of}"
+    notes = ["expectations are not decided by a part of a run"] if scenario.expect else []
+    print_sheets(sheet._replace(title=scenario.name, about=about, notes=notes))
+
+
 def stdout() -> Console:
     """Return the console on stdout; where that is no terminal, with a width that suits a file."""
     console = Console(highlight=False)
@@ -59,7 +72,7 @@ def stdout() -> Console:
 
 
 def print_sheets(*sheets: Sheet) -> None:
-    """Print sheets on stdout with an empty line between two; a table is as wide as it has to be, unless it folds."""
+    """Print sheets on stdout with an empty line between two; a table fits the terminal."""
     console = stdout()
     for number, sheet in enumerate(sheets):
         if number:
@@ -68,13 +81,13 @@ def print_sheets(*sheets: Sheet) -> None:
             about = f"  {escape(sheet.about)}" if sheet.about else ""
             console.print(f"[bold]{escape(sheet.title)}[/bold]{about}", soft_wrap=True)
         if sheet.rows:
-            _print_table(sheet)
+            print_table(sheet)
         for note in sheet.notes:
             console.print(f"[dim]{escape(note)}[/dim]")
         for sentence in sheet.said:
             console.print(escape(sentence))
         for warning in sheet.warnings:
-            console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True)
+            console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=not console.is_terminal)
 
 
 def print_written(where: str) -> None:
@@ -82,11 +95,15 @@ def print_written(where: str) -> None:
     stdout().print(f"written to {escape(where)}", soft_wrap=True)
 
 
-def _print_table(sheet: Sheet) -> None:
-    console, table = stdout(), terminal(sheet)
-    width = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
-    fits = width <= console.width or any(column.folds for column in sheet.columns)
-    (console if fits else Console(width=width)).print(table)
+def print_table(sheet: Sheet) -> None:
+    """Print the table of a sheet on stdout. In a file each row is a line, however long, unless a column folds."""
+    console = stdout()
+    if console.is_terminal:
+        console.print(terminal(sheet, console.width))
+        return
+    if not any(column.folds for column in sheet.columns):
+        console.width = WIDEST
+    console.print(terminal(sheet), soft_wrap=False)
 
 
 def _figures_sheet(result: Result) -> Sheet:

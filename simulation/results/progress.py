@@ -108,6 +108,15 @@ class Listener(Generic[P, T]):
             raise self._error
 
 
+class Interrupted(KeyboardInterrupt, Generic[T]):
+    """Something long was interrupted."""
+
+    def __init__(self, so_far: T) -> None:
+        super().__init__("interrupted")
+        self.so_far = so_far
+        """The result so far."""
+
+
 class FinishedCell(NamedTuple):
     """Settings all of whose runs have finished, or a trial, and their results."""
 

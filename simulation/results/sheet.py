@@ -22,8 +22,11 @@ _COUNTS = {
 _ALWAYS = {"offered", "delivered", "dead"}
 TIMES = ("p50", "p90", "p99")
 
-IN_SHORT = ("channel", "offered", "delivered", "dead", "unwanted", "in flight", "attempts", "p50", "p99")
-"""The columns that tell most."""
+COUNTED = ("channel", "offered", "delivered", "dead", "unwanted", "in flight", "attempts")
+"""The columns that tell most, also before a run has ended."""
+
+IN_SHORT = (*COUNTED, "p50", "p99")
+"""Those that tell most of a run."""
 
 _COLUMNS = (
     Column("attempts in all", Kind.COUNT),

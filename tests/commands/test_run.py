@@ -5,9 +5,11 @@ import gc
 import html
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from unittest import mock
 
@@ -20,6 +22,7 @@ from effort import sliced
 from malformed_scenarios import MALFORMED
 
 import simulation
+from simulation.commands.shared import say
 
 ROOT = Path(__file__).parents[2]
 OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
@@ -228,6 +231,31 @@ def test_a_narrow_terminal_cuts_off_no_figures(command, columns, tmp_path, monke
     for figure in ("11,100", "123 ms") if command != "whatif" else ("50", "123 ms", "time until sent, p99"):
         assert figure in done.stdout
     assert "…" not in done.stdout
+
+
+def test_in_a_terminal_the_name_of_an_expectation_is_dim_and_its_value_bright(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    done = retrylab("run", STEADY, *SHORT, "--set", "expect=[sent_fraction >= 50%]")
+    assert re.search(r"holds\S+  \x1b\[2msent_fraction >= 50%\x1b\[0m  is 100%", done.stdout), done.stdout
+
+
+def test_what_is_said_on_a_terminal_breaks_at_words_but_a_command_does_not(monkeypatch):
+    class Terminal(StringIO):
+        def isatty(self):
+            return True
+
+    command = f"retrylab run {'x' * 60} --seed 3"
+    warning = "warning: a.yaml:3:5: channels.email.retry.max_attempts: " + "no attempt is made after the first " * 3
+    monkeypatch.setattr("simulation.commands.shared.get_terminal_size", lambda: os.terminal_size((50, 9)))
+    for stderr, lines in ((Terminal(), 4), (StringIO(), 1)):
+        monkeypatch.setattr(sys, "stderr", stderr)
+        say(f"{warning}\n{command}")
+        *said, last = stderr.getvalue().splitlines()
+        assert last == command
+        assert len(said) == lines
+        assert " ".join(said).split() == warning.split()
+        assert lines == 1 or max(map(len, said)) <= 50
 
 
 # ── a line for each file ────────────────────────────────────────────────────────────────────────────────────────

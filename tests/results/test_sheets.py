@@ -2,9 +2,11 @@
 
 import math
 import re
+from io import StringIO
 
 import pytest
 from hypothesis import given, strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 from selectolax.lexbor import LexborHTMLParser
 
@@ -95,3 +97,49 @@ def test_no_text_is_markup_or_does_anything_to_a_terminal(first, second):
     assert len(re.split(r"(?<!\\)(?:\\\\)*\|", row.strip())) == 4
     tree = LexborHTMLParser(notebook(sheet))
     assert {node.tag for node in tree.css("div *")} <= {"p", "b", "table", "thead", "tbody", "tr", "th", "td"}
+
+
+# ── narrow terminals ────────────────────────────────────────────────────────────────────────────────────────────────
+
+VERDICTS = Sheet(
+    columns=[Column(each) for each in ("incident", "", "what decides", "as it happened")],
+    rows=[
+        Row(
+            ("github-webhooks-2024", Word("breaks", "bad"), "sent_fraction == 1", "71 min late, none lost, and a herd")
+        ),
+        Row(("vonage-2022", Word("holds", "fine"), "others.delivered_within(1m) >= 99%", "20 to 23 s late for 3 days")),
+    ],
+)
+
+
+@pytest.mark.parametrize("width", [200, 120, 100, 80, 60])
+def test_a_table_fits_a_terminal_without_a_broken_word(width):
+    shown = drawn(terminal(VERDICTS, width), width)
+    assert max(map(cell_len, shown.splitlines())) <= width
+    words = [word for row in VERDICTS.rows for cell in row.cells for word in cell_text(cell, Kind.TEXT).split()]
+    assert sorted(word for word in words if word in shown.split()) == sorted(words)
+
+
+def test_a_table_that_fits_is_as_it_is_and_one_with_no_room_for_words_is_in_blocks():
+    assert drawn(terminal(VERDICTS, 200), 200) == in_terminal(VERDICTS)
+    lines = [line.rstrip() for line in drawn(terminal(VERDICTS, 60), 60).splitlines()]
+    assert lines[:3] == [
+        "github-webhooks-2024  breaks",
+        "  what decides    sent_fraction == 1",
+        "  as it happened  71 min late, none lost, and a herd",
+    ]
+
+
+@given(
+    rows=st.lists(st.lists(st.text("ab \n\x1bä漢", max_size=30), min_size=3, max_size=3), min_size=1, max_size=4),
+    width=st.integers(12, 90),
+)
+def test_whatever_stands_in_a_table_no_line_is_longer_than_the_terminal(rows, width):
+    sheet = Sheet(columns=[Column("a"), Column("of all"), Column("")], rows=[Row(tuple(row)) for row in rows])
+    assert max((cell_len(line) for line in drawn(terminal(sheet, width), width).splitlines()), default=0) <= width
+
+
+def drawn(table, width):
+    file = StringIO()
+    Console(file=file, width=width, color_system=None).print(table)
+    return file.getvalue()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 from actors.errors import RunTooLarge
 from actors.formatting import counted
 from simulation.results.formatting import line
+from simulation.results.progress import Interrupted
 from simulation.running.process_pool import processes
 from simulation.scenario import Scenario, load
 from simulation.scenario.arguments import check_counts, check_word
@@ -246,7 +247,7 @@ def explore(
 
     Raises:
         ConfigurationError: the file, the schedule, the kind of settings or a seed cannot be used.
-        ExplorationInterrupted: a `KeyboardInterrupt` came; it has the result so far.
+        Interrupted: a `KeyboardInterrupt` came; it has the result so far.
         OSError: a failing case cannot be kept.
         ValueError: `seeds` or `workers` is less than 1.
     """
@@ -273,15 +274,8 @@ def explore(
         for number, failure in enumerate(exploration.later_failures):
             exploration.later_failures[number] = _kept(failure, folder, exploration, shrink_runs)
     except KeyboardInterrupt:
-        raise ExplorationInterrupted(exploration) from None
+        raise Interrupted(exploration) from None
     return exploration
-
-
-class ExplorationInterrupted(KeyboardInterrupt):
-    def __init__(self, so_far: Exploration) -> None:
-        super().__init__("interrupted")
-        self.so_far = so_far
-        """The result so far; a case that broke may not be shrunk, nor kept."""
 
 
 def _try_seeds(

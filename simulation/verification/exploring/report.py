@@ -13,14 +13,20 @@ from simulation.verification.exploring.explore import Exploration, Failure
 from simulation.verification.exploring.interleaving import interleaving
 from simulation.verification.exploring.pairs import EVENTS, PAIRS, STATES
 
-_COLUMNS = 2
+WIDE = 125
+"""Characters of a line in which two columns have room, and the widest table of pairs."""
 _COLUMN_WIDTH = 58
 _LINES_OF_A_CASE = 40
 
 
-def report(exploration: Exploration) -> str:
-    """Return the report. The first two lines of a failed one are the seed, and the command that shows it again."""
-    return "\n".join(line.rstrip() for line in _lines(exploration))
+def report(exploration: Exploration, width: int = WIDE) -> str:
+    """Return the report. The first two lines of a failed one are the seed, and the command that shows it again.
+
+    Args:
+        exploration: it.
+        width: characters that a line of a table may have.
+    """
+    return "\n".join(line.rstrip() for line in _lines(exploration, width))
 
 
 def interrupted(exploration: Exploration, seeds: int) -> str:
@@ -41,7 +47,7 @@ def interrupted(exploration: Exploration, seeds: int) -> str:
     return "\n".join(lines)
 
 
-def _lines(exploration: Exploration) -> Iterator[str]:
+def _lines(exploration: Exploration, width: int) -> Iterator[str]:
     failures = exploration.failures
     if exploration.keeps_going and failures:
         yield f"{len(failures):,} of {counted(exploration.cases, 'case')} broke, {_seeds(exploration)}"
@@ -69,9 +75,9 @@ def _lines(exploration: Exploration) -> Iterator[str]:
     yield from _mended(exploration)
     yield from _drawn(exploration)
     yield f"reached, in how many of {counted(exploration.cases, 'case')}"
-    yield from _coverage(exploration)
+    yield from _coverage(exploration, width)
     yield ""
-    yield from _pairs(exploration)
+    yield from _pairs(exploration, width)
 
 
 def _mended(exploration: Exploration) -> Iterator[str]:
@@ -84,11 +90,11 @@ def _seeds(exploration: Exploration) -> str:
     return f"seed {first}" if first == last else f"seeds {first:,} to {last:,}"
 
 
-def _coverage(exploration: Exploration) -> Iterator[str]:
+def _coverage(exploration: Exploration, width: int) -> Iterator[str]:
     counts = exploration.coverage
     known = {each.text for each in demanded(exploration.scenario)}
     cells = [f"{counts[each.text]:7,}  {each.text}" for each in SOMETIMES if each.text in known or counts[each.text]]
-    rows = -(-len(cells) // _COLUMNS)
+    rows = -(-len(cells) // max(1, width // _COLUMN_WIDTH))
     for row in range(rows):
         yield "".join(cell.ljust(_COLUMN_WIDTH) for cell in cells[row::rows])
 
@@ -104,8 +110,8 @@ def _drawn(exploration: Exploration) -> Iterator[str]:
         )
 
 
-def _pairs(exploration: Exploration) -> Iterator[str]:
-    """Yield a table: in how many cases each event happened while each state went on."""
+def _pairs(exploration: Exploration, width: int) -> Iterator[str]:
+    """Yield in how many cases each event happened while each state went on: a table, or several where it is wide."""
     seen = exploration.seen
     states = [state for state in STATES if seen[state]]
     events = [event for event in EVENTS if seen[event]]
@@ -114,11 +120,14 @@ def _pairs(exploration: Exploration) -> Iterator[str]:
     reached = sum(seen[f"{event} while {state}"] > 0 for event in events for state in states)
     yield f"pairs of an event and a state, in how many cases; {reached:,} of {len(states) * len(events):,} were seen"
     letters = [chr(ord("A") + number) for number in range(len(states))]
-    width = max(map(len, events))
-    yield " " * width + "".join(f"{letter:>6}" for letter in letters)
-    for event in events:
-        counts = [seen[f"{event} while {state}"] for state in states]
-        yield f"{event:<{width}}" + "".join(f"{count or '·':>6}" for count in counts)
+    label = max(map(len, events))
+    gap = max(4, min(6, (width - label) // len(states)))
+    in_one = max(1, (width - label) // gap)
+    for first in range(0, len(states), in_one):
+        yield " " * label + "".join(f"{letter:>{gap}}" for letter in letters[first : first + in_one])
+        for event in events:
+            counts = [seen[f"{event} while {state}"] for state in states[first : first + in_one]]
+            yield f"{event:<{label}}" + "".join(f"{count or '·':>{gap}}" for count in counts)
     for letter, state in zip(letters, states, strict=True):
         yield f"{letter:>4}  while {state}"
 

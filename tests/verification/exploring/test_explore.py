@@ -15,11 +15,12 @@ from scenario_tables import written
 from typer.testing import CliRunner
 
 from actors.errors import ConfigurationError
+from simulation.results.progress import Interrupted
 from simulation.scenario import load, parse
 from simulation.verification.exploring import explore as exploring
 from simulation.verification.exploring.corpus import Corpus
 from simulation.verification.exploring.coverage import SOMETIMES, demanded, reached
-from simulation.verification.exploring.explore import ExplorationInterrupted, explore
+from simulation.verification.exploring.explore import explore
 from simulation.verification.exploring.guide import ROUND
 from simulation.verification.exploring.report import document, interrupted, report
 from simulation.verification.exploring.shrink import DoesNotBreak
@@ -307,12 +308,12 @@ def test_interrupted_while_it_shrinks_a_case_it_says_which_broke(small, monkeypa
     failure = explore_as_given(small, seeds=100, first_seed=STILL_BREAKS, invariants=checked).failure
     with monkeypatch.context() as patched:
         interrupt_at(patched, "shrink", 1)
-        with pytest.raises(ExplorationInterrupted) as stopped:
+        with pytest.raises(Interrupted) as stopped:
             explore_as_given(small, seeds=100, invariants=checked)  # of the kept case, which is tried first
         assert interrupted(stopped.value.so_far, 100).startswith(f"interrupted: {failure.file} broke, ")
     failure.file.unlink()
     interrupt_at(monkeypatch, "shrink", 1)
-    with pytest.raises(ExplorationInterrupted) as stopped:
+    with pytest.raises(Interrupted) as stopped:
         explore_as_given(small, seeds=100, first_seed=STILL_BREAKS, invariants=checked)
     assert interrupted(stopped.value.so_far, 100).splitlines() == [
         f"interrupted: seed {failure.seed} broke, and its case is not shrunk to the end; to see it again:",

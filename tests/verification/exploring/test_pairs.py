@@ -12,6 +12,7 @@ import pytest
 import simulation
 from simulation.scenario import load, parse
 from simulation.verification.drawing.swarm import case
+from simulation.verification.exploring.coverage import SOMETIMES, demanded
 from simulation.verification.exploring.explore import Exploration
 from simulation.verification.exploring.guide import Guide, case_of
 from simulation.verification.exploring.pairs import (
@@ -111,6 +112,20 @@ def test_an_exploration_that_never_saw_such_a_pair_does_not_hold_and_its_report_
     assert f"{event} while {state}" not in exploration.never
     (row,) = [line for line in report(exploration).splitlines() if line.startswith(f"{event}   ")]
     assert row.split()[-1] == "3"
+
+
+@pytest.mark.parametrize("width", [200, 80, 60])
+def test_a_report_fits_the_terminal_and_says_the_same(width):
+    exploration = Exploration(SWARM, Path("swarm.yaml"), 0, cases=99)
+    exploration.seen = Counter(dict.fromkeys((*EVENTS, *STATES, *PAIRS), 40))
+    exploration.coverage = Counter(dict.fromkeys((each.text for each in SOMETIMES), 40))
+    lines = report(exploration, width).splitlines()
+    tables = lines[next(number for number, line in enumerate(lines) if line.startswith("reached")) :]
+    assert max(map(len, tables)) <= max(width, 72)  # the longest sentence
+    counts = [line for line in tables if line.startswith(tuple(EVENTS))]
+    assert sum(line.split().count("40") for line in counts) == len(PAIRS)
+    for each in demanded(SWARM):
+        assert sum(line.count(f"40  {each.text}") for line in tables) >= 1
 
 
 # ── variations ──────────────────────────────────────────────────────────────────────────────────────────────────
