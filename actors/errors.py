@@ -41,7 +41,7 @@ Arguments stay positional: SimPy rebuilds exceptions as ``type(e)(*e.args)``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actors.formatting import without_passwords
 
@@ -298,6 +298,9 @@ NOT_ACCEPTED: Final = (IdempotencyConflict, UnknownChannel, InvalidRecipient, Ov
 
 class RunCancelled(RetrylabError):
     """A simulated run was cancelled before its end, by the `cancelled` that it was given."""
+
+    so_far: Any = None
+    """How the run stood then: a :class:`simulation.results.progress.RunSnapshot`. None: it had not begun."""
 
 
 class WorkerLost(RetrylabError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,9 @@ from simulation.commands.shared import (
     save,
     warn_of_varied,
 )
+
+if TYPE_CHECKING:
+    from simulation.experiments.comparison import Comparison
 
 
 def compare(
@@ -61,10 +64,17 @@ def compare(
     Of what may be never, as delivery_time_s.p99, it is the median, and in how many runs it is never.
     """
     from simulation.experiments.comparison import run_settings
+    from simulation.reporting.console import print_sheets, print_written
     from simulation.reporting.terminal import watch_runs
     from simulation.scenario.space import parse_space
 
-    with exits_in_words(file, out) as finished:
+    def show(comparison: Comparison) -> None:
+        if as_json:
+            typer.echo(json.dumps(comparison.document, indent=2, allow_nan=False))
+        else:
+            print_sheets(comparison.sheet)
+
+    with exits_in_words(file, out, show) as finished:
         varied = parse_space(vary) if vary else {}
         warn_of_varied(file, sets, varied)
         with watch_runs(quiet=as_json) as progress:
@@ -82,13 +92,8 @@ def compare(
                 lambda scenarios: announce(file, scenarios, replicates, workers),
             )
     unsaved = None if out is None else save(comparison, out)
-    if as_json:
-        typer.echo(json.dumps(comparison.document, indent=2, allow_nan=False))
-    else:
-        from simulation.reporting.console import print_sheets, print_written
-
-        print_sheets(comparison.sheet)
-        if out is not None and unsaved is None:
-            print_written(str(out))
+    show(comparison)
+    if out is not None and unsaved is None and not as_json:
+        print_written(str(out))
     if unsaved is not None:
         refuse([unsaved])

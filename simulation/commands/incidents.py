@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simulation.commands.shared import Exit, Workers, argument, exits_in_words, json_option
+
+if TYPE_CHECKING:
+    from simulation.experiments.incidents import Verdict
+    from simulation.experiments.remedies import Remedy
 
 
 def incidents(
@@ -37,30 +41,40 @@ def incidents(
     from simulation.experiments.incidents import INCIDENTS, settings_in, verdicts
     from simulation.experiments.incidents_table import not_judged, print_remedies, verdicts_sheet
     from simulation.experiments.remedies import remedy
+    from simulation.reporting.console import print_sheets
     from simulation.reporting.terminal import watch_runs
+    from simulation.results.progress import Interrupted
 
-    with exits_in_words(file or Path("incidents"), None), watch_runs(quiet=as_json) as progress:
-        settings = NotifierConfig() if file is None else settings_in(file)
-        found, changes = [], {}
-        for verdict in verdicts(settings, workers):
-            found.append(verdict)
-            if remedies and not verdict.holds:
-                changes[verdict.incident.name] = remedy(settings, verdict)
-            if progress is not None:
-                progress(len(found), len(INCIDENTS) - len(not_judged(settings)))
-    if as_json:
-        documents = [verdict.document for verdict in found]
-        for document in documents:
-            if document["incident"] in changes:
-                document["remedy"] = changes[document["incident"]].changes
-        typer.echo(json.dumps(documents, indent=2, allow_nan=False))
-    else:
-        from simulation.reporting.console import print_sheets
+    found: list[Verdict] = []
+    changes: dict[str, Remedy] = {}
 
+    def show(found: list[Verdict]) -> None:
+        if as_json:
+            documents = [verdict.document for verdict in found]
+            for document in documents:
+                if document["incident"] in changes:
+                    document["remedy"] = changes[document["incident"]].changes
+            typer.echo(json.dumps(documents, indent=2, allow_nan=False))
+            return
         print_sheets(verdicts_sheet(found, "the defaults" if file is None else file.name, settings))
         if remedies:
             print_remedies(changes)
         elif not all(verdict.holds for verdict in found):
             typer.echo("--remedies looks for the fewest changes with which those would hold")
+
+    with exits_in_words(file or Path("incidents"), None, show), watch_runs(quiet=as_json) as progress:
+        settings = NotifierConfig() if file is None else settings_in(file)
+        try:
+            for verdict in verdicts(settings, workers):
+                found.append(verdict)
+                if remedies and not verdict.holds:
+                    changes[verdict.incident.name] = remedy(settings, verdict)
+                if progress is not None:
+                    progress(len(found), len(INCIDENTS) - len(not_judged(settings)))
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            raise Interrupted(found) from None
+    show(found)
     if not all(verdict.holds for verdict in found):
         raise typer.Exit(Exit.DOES_NOT_HOLD)

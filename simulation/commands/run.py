@@ -17,12 +17,14 @@ from simulation.commands.shared import (
     announce,
     check_lab,
     exits_in_words,
+    interrupts,
     json_option,
     jsonl_option,
     option,
     path_option,
     refuse,
     save,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -72,8 +74,8 @@ def run(
     workers: Workers = None,
 ) -> None:
     """Run scenarios. Exit code 0: no expectation fails, though one may be undecided; 1: one does; 2: bad input; 3: an
-    invariant broke; 4: a worker process is gone."""
-    from actors.errors import ConfigurationError, InvariantBreach
+    invariant broke; 4: a worker process is gone; 130: interrupted, with what was known by then."""
+    from actors.errors import ConfigurationError, InvariantBreach, RunCancelled
     from simulation.reporting.terminal import watch_run
     from simulation.results.reproduce import Origin, shell_command
     from simulation.scenario.arguments import check_counts
@@ -98,7 +100,7 @@ def run(
         for file, scenario in zip(files, scenarios, strict=True):
             for problem, finding in findings_in(file, scenario, sets or []):
                 messages.finding("warning", file, problem, finding)
-        holds = True
+        holds, is_interrupted = True, False
         unsaved: str | None = None
         for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
             part = f"{number} of {len(files)}" if len(files) > 1 else ""
@@ -108,8 +110,8 @@ def run(
                 how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
                 if check:
                     how = partial(how, invariants="all")
-                with watch_run(scenario, quiet=as_json, part=part) as progress:
-                    result = how(runtime=runtime, progress=progress)
+                with interrupts() as cancelled, watch_run(scenario, quiet=as_json, part=part) as progress:
+                    result = how(runtime=runtime, progress=progress, cancelled=cancelled)
             except OSError as error:
                 if record is None:
                     raise
@@ -118,21 +120,28 @@ def run(
                 if of_trace := [each for each in error.problems if record and each.startswith(f"{record}: ")]:
                     refuse(f"--record {problem}" for problem in of_trace)
                 messages.refuse({f"{file}: {problem}": file for problem in error.problems})
+            except RunCancelled as stopped:
+                output.add_interrupted(file, scenario, stopped.so_far)
+                is_interrupted = True
+                break
             except InvariantBreach as breach:
                 text = f"{file}: {breach.of_run(scenario.seed, again)}"
                 messages.problem(text, "an invariant broke, which is a bug", file)
                 raise typer.Exit(Exit.INVARIANT_BROKEN) from None
             result.origin = Origin(file, tuple(sets or []))
             if replicates is not None:
-                _decide(result, file, replicates, workers, check=check, quiet=as_json)
+                is_interrupted = not _decide(result, file, replicates, workers, check=check, quiet=as_json)
             holds &= result.holds
             unsaved = None if directory is None else save(result, directory)
             output.add(file, result, directory if unsaved is None else None, again)
-            if unsaved is not None:
+            if unsaved is not None or is_interrupted:
                 break
         output.end(several=len(files) > 1)
         if unsaved is not None:  # reported after the metrics are printed, which would be lost otherwise
             refuse([unsaved])
+        if is_interrupted:
+            say("interrupted")
+            raise typer.Exit(Exit.INTERRUPTED)
     if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 
@@ -156,15 +165,19 @@ def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
     return list(directories)
 
 
-def _decide(result: Result, file: Path, replicates: int, workers: int | None, *, check: bool, quiet: bool) -> None:
-    """Run the seeds that follow, and note in the summary what all show of the expectations."""
+def _decide(result: Result, file: Path, replicates: int, workers: int | None, *, check: bool, quiet: bool) -> bool:
+    """Run the seeds that follow, and note in the summary what all show of the expectations; return whether all ran."""
     from simulation.reporting.terminal import watch_runs
     from simulation.running.deciding import decide
 
     if replicates > 1:
         announce(file, [result.scenario], replicates, workers)
     with exits_in_words(file, None), watch_runs(quiet=quiet) as progress:
-        decide(result, replicates, workers=workers, invariants="all" if check else "default", progress=progress)
+        try:
+            decide(result, replicates, workers=workers, invariants="all" if check else "default", progress=progress)
+        except KeyboardInterrupt:
+            return False
+    return True
 
 
 def _runner(scenario: Scenario) -> Callable[..., Result]:

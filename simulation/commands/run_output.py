@@ -16,7 +16,9 @@ from simulation.commands.shared import print_line, refuse, say
 
 if TYPE_CHECKING:
     from simulation.reporting.markdown import RunFacts
+    from simulation.results.progress import RunSnapshot
     from simulation.results.result import Result
+    from simulation.scenario import Scenario
 
 STDOUT = Path("-")
 """The name of standard output."""
@@ -74,9 +76,25 @@ class RunOutput:
 
             self._facts.append(RunFacts.of(result, again))
 
+    def add_interrupted(self, file: Path, scenario: Scenario, so_far: RunSnapshot | None) -> None:
+        """Print what is known of a run that was interrupted; None: it had not begun."""
+        if so_far is None:
+            return
+        figures = {str(channel): so_far.summary_of(channel) for channel in scenario.channels_used}
+        summary = {"scenario": scenario.name, "seed": scenario.seed, "interrupted_after_s": so_far.seconds}
+        summary |= so_far.summary_of() | {"channels": figures}
+        if self._as_jsonl:
+            print_line({"file": str(file), **summary})
+        elif self._as_json:
+            self._summaries.append(summary)
+        elif self._markdown != STDOUT:
+            from simulation.reporting.console import print_interrupted
+
+            print_interrupted(scenario, so_far, summary)
+
     def end(self, *, several: bool) -> None:
         """Print what is left, which is one document of JSON: a list where there are several files."""
-        if self._as_json:
+        if self._as_json and self._summaries:
             document = self._summaries if several else self._summaries[0]
             typer.echo(json.dumps(document, indent=2, allow_nan=False))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +24,9 @@ from simulation.commands.shared import (
     path_option,
     warn_of_varied,
 )
+
+if TYPE_CHECKING:
+    from simulation.experiments.sweeping.result import SweepResult
 
 DesignName = Literal["grid", "random", "latin-hypercube"]
 """How the combinations are chosen."""
@@ -88,7 +91,13 @@ def sweep(
     from simulation.running.replicates import kinds_of_metrics
     from simulation.scenario.space import parse_space
 
-    with exits_in_words(file, out) as finished:
+    def show(swept: SweepResult) -> None:
+        if as_json:
+            typer.echo(json.dumps(swept.document(list(shown)), indent=2, allow_nan=False))
+        else:
+            print_sheets(swept.sheet(shown))
+
+    with exits_in_words(file, out, show) as finished:
         check_who_does_them(workers, dask)
         space = parse_space(vary) if vary else None
         warn_of_varied(file, sets, space)
@@ -106,9 +115,6 @@ def sweep(
         announce(file, plan.scenarios, len(plan.seeds), workers, dask)
         with watch_runs(quiet=as_json, figures=shown) as progress:
             swept = plan.run(workers, dask, out, finished.counted(progress))
-    if as_json:
-        typer.echo(json.dumps(swept.document(list(shown)), indent=2, allow_nan=False))
-    else:
-        print_sheets(swept.sheet(shown))
-        if out is not None:
-            print_written(f"{out}; to see it: retrylab plot {shlex.quote(str(out))}")
+    show(swept)
+    if out is not None and not as_json:
+        print_written(f"{out}; to see it: retrylab plot {shlex.quote(str(out))}")

@@ -19,7 +19,6 @@ from simulation.commands.shared import (
     json_option,
     option,
     path_option,
-    say,
     set_option,
     warn_of_varied,
 )
@@ -27,6 +26,7 @@ from simulation.commands.shared import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from simulation.experiments.tuning.tuning import Tuning
     from simulation.scenario.metrics import MetricKind
 
 
@@ -90,13 +90,14 @@ def tune(
     """
     from simulation.experiments.tuning.report import report
     from simulation.experiments.tuning.tune import tune as search
-    from simulation.experiments.tuning.tuning import TuningInterrupted
     from simulation.reporting.terminal import watch_runs
     from simulation.scenario.space import parse_space
 
-    interrupted = False
+    def show(tuning: Tuning) -> None:
+        typer.echo(json.dumps(tuning.document, indent=2, allow_nan=False) if as_json else report(tuning, out))
+
     kinds = _kinds(file, sets or [], [*(minimize or []), *(maximize or [])])
-    with exits_in_words(file, out) as finished:
+    with exits_in_words(file, out, show) as finished:
         check_who_does_them(workers, dask)
         space = parse_space(vary) if vary else None
         if (scenario := warn_of_varied(file, sets, space)) is not None:
@@ -107,29 +108,23 @@ def tune(
             better="more" if maximize and not minimize else "less",
             cell="setting",
         ) as progress:
-            try:
-                tuning = search(
-                    file,
-                    space,
-                    minimize=minimize or [],
-                    maximize=maximize or [],
-                    probability=_share("--probability", probability, low=0.0),
-                    confidence=_share("--confidence", confidence, low=0.5),
-                    trials=trials,
-                    replicates=replicates,
-                    seed=seed,
-                    sets=sets or [],
-                    workers=workers,
-                    cluster=dask,
-                    out=out,
-                    progress=finished.counted(progress),
-                )
-            except TuningInterrupted as stopped:
-                tuning, interrupted = stopped.so_far, True
-    typer.echo(json.dumps(tuning.document, indent=2, allow_nan=False) if as_json else report(tuning, out))
-    if interrupted:
-        say(f"interrupted{finished.kept}")
-        raise typer.Exit(Exit.INTERRUPTED)
+            tuning = search(
+                file,
+                space,
+                minimize=minimize or [],
+                maximize=maximize or [],
+                probability=_share("--probability", probability, low=0.0),
+                confidence=_share("--confidence", confidence, low=0.5),
+                trials=trials,
+                replicates=replicates,
+                seed=seed,
+                sets=sets or [],
+                workers=workers,
+                cluster=dask,
+                out=out,
+                progress=finished.counted(progress),
+            )
+    show(tuning)
     if not tuning.found:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 

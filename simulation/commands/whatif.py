@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,10 @@ from simulation.commands.fit import (
     OutcomeMap,
     TimeColumn,
 )
-from simulation.commands.shared import SetsAsForRun, argument, json_option, option, refuse
+from simulation.commands.shared import SetsAsForRun, argument, exits_in_words, json_option, option
+
+if TYPE_CHECKING:
+    from simulation.fitting.whatif import WhatIf
 
 
 def whatif(
@@ -45,6 +48,7 @@ def whatif(
     """Replay recorded outcomes by time under the policies of a scenario. Exit code 0: done; 2: bad input."""
     from actors.errors import ConfigurationError
     from actors.settings.quantities import parse_duration
+    from simulation.fitting.report import print_whatif
     from simulation.fitting.whatif import whatif as replay
     from simulation.fitting.words import parse_map
 
@@ -52,7 +56,14 @@ def whatif(
     within_s = None if within is None else parse_duration(within, unit_required=True)
     if within is not None and within_s is None:
         problems.append(f"--within {within}: wanted a duration such as 500ms, 10s, 5m or 2h")
-    try:
+
+    def show(found: WhatIf) -> None:
+        if as_json:
+            typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
+        else:
+            print_whatif(found)
+
+    with exits_in_words(attempts, None, show):
         if problems:
             raise ConfigurationError(problems)
         found = replay(
@@ -69,11 +80,4 @@ def whatif(
             outcome_map=given,
             channel=channel,
         )
-    except ConfigurationError as error:
-        refuse(error.problems)
-    if as_json:
-        typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
-    else:
-        from simulation.fitting.report import print_whatif
-
-        print_whatif(found)
+    show(found)

@@ -24,6 +24,7 @@ from simulation.experiments.sweeping.design import grid
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
 from simulation.results.formatting import LABEL_MAX, NOTHING, line, metric_text, never_text, seeds_text
+from simulation.results.progress import Interrupted
 from simulation.running.executors import RunMetrics, Task, executor
 from simulation.running.replicates import Values, checked_metrics
 from simulation.scenario import Scenario
@@ -163,7 +164,17 @@ def run_settings(
                 for scenario, setting in zip(scenarios, settings, strict=True)
                 for seed in added
             ]
-            done = iter(finish(tasks, runs_here, journal, _on_from(progress, before, most)))
+            try:
+                done = iter(finish(tasks, runs_here, journal, _on_from(progress, before, most)))
+            except Interrupted as stopped:
+                places = [range(number * len(added), (number + 1) * len(added)) for number in range(len(settings))]
+                whole = [number for number, own in enumerate(places) if stopped.so_far.keys() >= {*own}]
+                if len(whole) < 2:
+                    raise KeyboardInterrupt from None
+                runs_of = [[*of_setting[each], *(stopped.so_far[place] for place in places[each])] for each in whole]
+                values = {path: [[run.figures[path] for run in runs] for runs in runs_of] for path in paths}
+                found = Comparison(scenarios[0], [settings[each] for each in whole], list(seeds[:count]), values)
+                raise Interrupted(found) from None
             for runs in of_setting:
                 runs += itertools.islice(done, len(added))
             values = {path: [[run.figures[path] for run in runs] for runs in of_setting] for path in paths}

@@ -28,6 +28,7 @@ from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, S
 from simulation.fitting.log import AttemptLog, Floats, OutcomeKind
 from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.results.formatting import line, seeds_text
+from simulation.results.progress import Interrupted
 from simulation.results.result import Result
 from simulation.results.statistics import student_t
 from simulation.running.memory import left
@@ -243,7 +244,24 @@ def whatif(
     seeds = tuple(seeds_of(policies.seed if seed is None else seed, replicates))
     replayed = _scenario(policies, log)
     log_size(policies.name, size_of_runs([replayed], replicates, 1), left)
-    runs = [_metrics_of_run(_replay(replayed.model_copy(update={"seed": each}), log, within), log) for each in seeds]
+    runs: list[dict[str, dict[str, float | None]]] = []
+    try:
+        for each in seeds:
+            runs.append(_metrics_of_run(_replay(replayed.model_copy(update={"seed": each}), log, within), log))
+    except KeyboardInterrupt:
+        if not runs:
+            raise
+        raise Interrupted(_whatif(replayed, seeds[: len(runs)], log, runs, policies)) from None
+    return _whatif(replayed, seeds, log, runs, policies)
+
+
+def _whatif(
+    replayed: Scenario,
+    seeds: tuple[int, ...],
+    log: AttemptLog,
+    runs: Sequence[Mapping[str, Mapping[str, float | None]]],
+    policies: Scenario,
+) -> WhatIf:
     channels = {}
     for name in dict.fromkeys(log.channel.tolist()):
         recorded = _metrics_of_log(log.where(log.channel == name))

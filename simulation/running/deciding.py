@@ -48,6 +48,7 @@ def decide(
 
     Raises:
         ConfigurationError: a file could not have one of the seeds.
+        KeyboardInterrupt: it was interrupted; what the runs until then show is noted.
         InvariantBreach: a run broke an invariant: a bug.
         ValueError: `replicates` or `workers` is less than 1.
         WorkerLost: a process that did runs is gone.
@@ -62,13 +63,22 @@ def decide(
         progress(evidence.runs, replicates)
     if tasks and not evidence.is_decided:
         how = partial(held_in_run, runtime=summary["runtime"], invariants=invariants)
-        with executor(min(len(tasks), workers) if workers else workers) as runs, closing(runs.map(how, tasks)) as found:
-            for held in _in_order(found):
-                evidence.add(held)
-                if progress is not None:
-                    progress(evidence.runs, replicates)
-                if evidence.is_decided:
-                    break
+        share = executor(min(len(tasks), workers) if workers else workers)
+        try:
+            with share as runs, closing(runs.map(how, tasks)) as found:
+                for held in _in_order(found):
+                    evidence.add(held)
+                    if progress is not None:
+                        progress(evidence.runs, replicates)
+                    if evidence.is_decided:
+                        break
+        except KeyboardInterrupt:
+            _note(summary, evidence, seeds, replicates)
+            raise
+    _note(summary, evidence, seeds, replicates)
+
+
+def _note(summary: dict[str, Any], evidence: Evidence, seeds: Sequence[int], replicates: int) -> None:
     entries = zip(summary["expectations"], evidence.document, strict=True)
     summary["expectations"] = [{**entry, **shown} for entry, shown in entries]
     summary["replicates"] = {

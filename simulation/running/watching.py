@@ -113,7 +113,9 @@ class Watch:
         if self._is_cancelled:
             self._recorder.count()
             at_s = self._recorder.latest_ns / NS_PER_S
-            raise RunCancelled(f"cancelled after {duration_text(at_s)} of the run")
+            cancelled = RunCancelled(f"cancelled after {duration_text(at_s)} of the run")
+            cancelled.so_far = RunSnapshot(self._recorder, self._breakers, self._recorder.latest_ns)
+            raise cancelled
 
     def end(self) -> None:
         """Tell how the run stands at its end."""

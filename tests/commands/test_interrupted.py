@@ -1,7 +1,11 @@
 """What an interrupted command keeps, and how it goes on; and that a folder is looked at before anything runs."""
 
+import itertools
 import json
 import os
+import re
+import signal
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +14,10 @@ import pytest
 from effort import sliced
 
 from actors.errors import WorkerLost
-from simulation.running import executors
+from simulation.commands.shared import interrupts
+from simulation.experiments import incidents
+from simulation.fitting import whatif
+from simulation.running import deciding, executors
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = """\
@@ -181,3 +188,100 @@ def test_results_are_replaced_also_where_only_their_document_is_left(command, re
             path.unlink()
     assert retrylab(*FOLDERS[command], "--out", "out").returncode == 0
     assert json.loads(document.read_text()) == before
+
+
+def test_what_had_finished_is_printed(retrylab, runs):
+    """Of a sweep and a comparison the settings of which all runs have finished."""
+    runs.last = 10  # of the third setting two
+    for command, shown in (("sweep", r"^2 +\d"), ("compare", "2 settings on the same seeds")):
+        runs.done = 0
+        done = retrylab(*words(command))
+        assert done.returncode == 130
+        assert re.search(shown, done.stdout, re.MULTILINE), done.stdout
+        assert not re.search(r"^3 +\d", done.stdout, re.MULTILINE)
+        runs.done = 0
+        assert len(json.loads(retrylab(*words(command, "--json")).stdout)) > 1
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Have something raise KeyboardInterrupt when it is called for so many times."""
+
+    def at(module, name, calls):
+        left = itertools.count(calls - 1, -1)
+        function = getattr(module, name)
+
+        def call(*arguments, **options):
+            if not next(left):
+                raise KeyboardInterrupt
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    return at
+
+
+OUTAGE = "faults: [{channel: email, at: 1s, for: 1m, outage: true}]\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--jsonl"]])
+def test_an_interrupted_run_prints_what_was_known_by_then(options, retrylab, tmp_path, monkeypatch):
+    """And files before it are as they are without the interrupt."""
+    asked = itertools.count()
+
+    @contextmanager
+    def interrupts():
+        yield lambda: next(asked) >= 6  # once before the run begins, once after 256 events
+
+    (tmp_path / "outage.yaml").write_text(SCENARIO.replace("5/s", "500/s") + OUTAGE)
+    monkeypatch.setattr("simulation.commands.run.interrupts", interrupts)
+    done = retrylab("run", "small.yaml", "outage.yaml", *options)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    if not options:
+        first, second = done.stdout.split("small  seed 3 · interrupted at 0:0")
+        assert "holds  sent >= 1" in first
+        heading, row, *rest = second.splitlines()[1:]
+        found = dict(zip(heading.split("  ")[1:], row.split()[1:], strict=False))
+        assert rest == ["expectations are not decided by a part of a run"]
+        figures = [int(each.replace(",", "")) for each in row.split()[1:5]]
+        assert figures[0] == figures[1] + figures[2] + figures[3] > 100, found
+        return
+    documents = json.loads(done.stdout) if "--json" in options else list(map(json.loads, done.stdout.splitlines()))
+    assert [each.get("interrupted_after_s") is not None for each in documents] == [False, True]
+    assert 0 < documents[1]["interrupted_after_s"] < 5
+    assert documents[1]["offered"] == documents[1]["channels"]["email"]["offered"] > 100
+
+
+def test_one_interrupt_is_noted_and_a_second_one_ends_what_does_not_end():
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts() as came:
+        assert not came()
+        signal.raise_signal(signal.SIGINT)
+        assert came()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_replicates_that_are_interrupted_leave_what_they_have_shown(retrylab, interrupt, tmp_path):
+    (tmp_path / "small.yaml").write_text(SCENARIO.replace("sent >= 1", "{that: sent >= 1, in: 90% of runs}"))
+    interrupt(deciding, "held_in_run", 4)
+    done = retrylab("run", "small.yaml", "--replicates", 40, "--workers", 1)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert "held in 4 of 4 runs" in done.stdout
+
+
+def test_incidents_that_are_interrupted_say_which_were_judged(retrylab, interrupt):
+    interrupt(incidents, "run", 3)
+    done = retrylab("incidents", "--workers", 1)
+    assert done.returncode == 130
+    assert "of 2 incidents hold" in done.stdout
+
+
+def test_replays_that_are_interrupted_say_what_those_before_show(retrylab, interrupt, tmp_path):
+    rows = [f"{at / 10},email,sent,0.1\n" for at in range(40)]
+    (tmp_path / "log.csv").write_text("time_s,channel,outcome,latency_s\n" + "".join(rows))
+    interrupt(whatif, "_replay", 3)
+    done = retrylab("whatif", "log.csv", "small.yaml", "--time", "time_s")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert "seeds 3 to 4" in done.stdout

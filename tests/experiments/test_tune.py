@@ -14,7 +14,7 @@ from actors.errors import ConfigurationError
 from simulation.experiments.tuning import tune as module
 from simulation.experiments.tuning.report import origin, report
 from simulation.experiments.tuning.search import Points
-from simulation.experiments.tuning.tuning import TuningInterrupted
+from simulation.results.progress import Interrupted
 from simulation.scenario import load
 
 ATTEMPTS = "channels.email.retry.max_attempts"
@@ -319,7 +319,7 @@ def test_an_interrupted_search_has_what_it_had_come_to_and_goes_on_from_there(ra
 
     arguments = {"vary": {ATTEMPTS: "1..8"}, "out": tmp_path / "out", **QUICK}
     monkeypatch.setattr(executors, "do", interrupted)
-    with pytest.raises(TuningInterrupted) as stopped:
+    with pytest.raises(Interrupted) as stopped:
         simulation.tune(random, **arguments)
     so_far = stopped.value.so_far
     assert not so_far.is_finished

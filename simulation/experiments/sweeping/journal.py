@@ -18,6 +18,7 @@ from typing import TextIO
 import msgspec
 
 from actors.errors import ConfigurationError
+from simulation.results.progress import Interrupted
 from simulation.running.cache_key import scenario_hash
 from simulation.running.executors import Executor, RunMetrics, Task, metric_paths, with_never
 from simulation.scenario import Scenario
@@ -78,6 +79,9 @@ def finish(
         executor: does those that are missing.
         journal: keeps them; None where nothing is kept.
         progress: called with how many runs have finished, and of how many; first with those that were kept.
+
+    Raises:
+        Interrupted: a `KeyboardInterrupt` came; it has the runs that had finished, by their places.
     """
     # A setting has many runs, and one hash.
     hashes = (
@@ -96,13 +100,16 @@ def finish(
     missing = [place for place in range(len(tasks)) if place not in done]
     if progress is not None:
         progress(len(done), len(tasks))
-    for number, run in executor.run([tasks[place] for place in missing]) if missing else ():
-        task = tasks[missing[number]]
-        done[missing[number]] = run
-        if journal is not None:
-            journal.add(hashes[id(task.scenario)], task.seed, run)
-        if progress is not None:
-            progress(len(done), len(tasks))
+    try:
+        for number, run in executor.run([tasks[place] for place in missing]) if missing else ():
+            task = tasks[missing[number]]
+            done[missing[number]] = run
+            if journal is not None:
+                journal.add(hashes[id(task.scenario)], task.seed, run)
+            if progress is not None:
+                progress(len(done), len(tasks))
+    except KeyboardInterrupt:
+        raise Interrupted(done) from None
     return [done[place] for place in range(len(tasks))]
 
 

@@ -16,7 +16,7 @@ from simulation.experiments.sweeping.design import cells
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.sweeping.result import DOCUMENT, SweepResult, save_sweep
 from simulation.results.files import check_folder
-from simulation.results.progress import FinishedCell, RunsProgress
+from simulation.results.progress import FinishedCell, Interrupted, RunsProgress
 from simulation.running.cache_key import scenario_hash
 from simulation.running.executors import RunMetrics, Task, executor
 from simulation.scenario import Scenario, Sweep, load
@@ -154,8 +154,16 @@ class Plan:
             done = _Done(self, journal, progress)
             for count in self.precision.looks(len(self.seeds)):
                 missing = done.begin(self.seeds[:count])
-                for place, run in runs.run([self.task(*each) for each in missing]):
-                    done.add(*missing[place], run)
+                try:
+                    for place, run in runs.run([self.task(*each) for each in missing]):
+                        done.add(*missing[place], run)
+                except KeyboardInterrupt:
+                    if cells := done.complete():
+                        settings, values = [self.settings[each] for each in cells], [done.of(each) for each in cells]
+                        raise Interrupted(
+                            SweepResult.of(self.scenario, self.space, settings, done.seeds, values, self.path)
+                        ) from None
+                    raise
                 too_wide = self.precision.too_wide(done.over_runs(self.precision.half_widths))
                 if not too_wide:
                     break
@@ -212,7 +220,7 @@ class _Done:
         if finished is None:
             self._progress(len(self._runs), self._count)
             return
-        runs = [run.figures for run in self._of(finished)]
+        runs = [run.figures for run in self.of(finished)]
         found = {path: over_runs(path, [run.get(path) for run in runs]) for path in runs[0]}
         cell = FinishedCell(
             self._plan.settings[finished].label,
@@ -223,9 +231,13 @@ class _Done:
 
     def by_cell(self) -> Iterator[list[RunMetrics]]:
         for cell in range(len(self._plan.settings)):
-            yield self._of(cell)
+            yield self.of(cell)
 
-    def _of(self, cell: int) -> list[RunMetrics]:
+    def complete(self) -> list[int]:
+        """Return the cells of which all runs have finished."""
+        return [cell for cell in range(len(self._plan.settings)) if not self._left[cell]]
+
+    def of(self, cell: int) -> list[RunMetrics]:
         return [self._runs[cell, seed] for seed in self.seeds]
 
     def over_runs(self, metrics: Iterable[str]) -> dict[str, list[OverRuns]]:

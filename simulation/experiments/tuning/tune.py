@@ -18,9 +18,9 @@ from simulation.experiments.tuning.goal import PROBABILITY_MAX as PROBABILITY_MA
 from simulation.experiments.tuning.save import save_tuning
 from simulation.experiments.tuning.search import Search, source
 from simulation.experiments.tuning.trial import Bench, Trial, nearest
-from simulation.experiments.tuning.tuning import DOCUMENT, Tuning, TuningInterrupted
+from simulation.experiments.tuning.tuning import DOCUMENT, Tuning
 from simulation.results.files import check_folder
-from simulation.results.progress import RunsProgress
+from simulation.results.progress import Interrupted, RunsProgress
 from simulation.running.executors import executor
 from simulation.scenario import ClosedWorkload, Expectation, Scenario
 from simulation.scenario.arguments import check_counts
@@ -100,7 +100,7 @@ def tune(
         ConfigurationError: the file, a path, a value, a metric or the cluster cannot be used; all problems.
         InvariantBreach: a run broke an invariant that always holds: a bug.
         OSError: the folder cannot be written.
-        TuningInterrupted: a `KeyboardInterrupt` came; it has the result so far.
+        Interrupted: a `KeyboardInterrupt` came; it has the result so far.
         ValueError: a number is out of its range.
         WorkerLost: a process that did runs is gone; the finished runs are kept in `out`.
     """
@@ -174,7 +174,7 @@ def tune(
                     bench.freshly([(search.baseline, replicates)])
         return tuning(is_finished=True)
     except KeyboardInterrupt:
-        raise TuningInterrupted(tuning(is_finished=False)) from None
+        raise Interrupted(tuning(is_finished=False)) from None
 
 
 _QUANTILE = re.compile(r"p(\d+(?:_\d+)?)")

@@ -304,9 +304,3 @@ def _choices(choices: Any) -> Any:
     if isinstance(choices, Range):
         return choices.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return choices.levels()
-
-
-class TuningInterrupted(KeyboardInterrupt):
-    def __init__(self, so_far: Tuning) -> None:
-        super().__init__("interrupted")
-        self.so_far = so_far
