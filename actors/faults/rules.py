@@ -245,9 +245,10 @@ class FaultRules:
             if outcome is REFUSED:
                 return Fate(outcome, latency_ns, False, conditions.latency_factor)
         if self._station is not None:
-            return self._work_at(
-                self._station, conditions, now_ns, latency_ns, outcome, attempt.command.priority is Priority.CRITICAL
-            )
+            critical = attempt.command.priority is Priority.CRITICAL
+            delivers = outcome is None or type(outcome) is Sent
+            finished = self._station.work(now_ns, latency_ns, outcome, critical=critical, delivers=delivers)
+            return Fate(outcome, NEVER_NS, delivers, conditions.latency_factor, finished)
         fate = self._work(conditions, now_ns, begins_ns - now_ns + latency_ns, outcome)
         if locked is not None:
             self._locks.hold(locked, now_ns, now_ns + fate.delay_ns)
@@ -291,20 +292,6 @@ class FaultRules:
         if self._meter is not None:
             self._meter.add(start_ns, end_ns, delivers=delivers)
         return Fate(outcome, end_ns - now_ns, delivers, conditions.latency_factor)
-
-    def _work_at(
-        self,
-        station: RunningStation,
-        conditions: Conditions,
-        now_ns: int,
-        latency_ns: int,
-        outcome: Outcome | None,
-        critical: bool,
-    ) -> Fate:
-        """Work on an attempt whose end depends on later ones. None: its reply will be lost."""
-        delivers = outcome is None or type(outcome) is Sent
-        finished = station.work(now_ns, latency_ns, outcome, critical=critical, delivers=delivers)
-        return Fate(outcome, NEVER_NS, delivers, conditions.latency_factor, finished)
 
 
 def _scripted(answer: ScriptedAnswer) -> Fate:

@@ -94,7 +94,13 @@ def waits(retry: RetryConfig, bound: Bound) -> Iterator[float]:
     exact but for `decorrelated` and `soft` jitter, where it is that of a wait whose predecessors had theirs.
     """
     if retry.jitter == "decorrelated":
-        yield from _decorrelated(retry, bound)
+        previous = low = max(retry.initial_delay, retry.min_delay)
+        while True:
+            reach = min(retry.jitter_factor * previous, _BEYOND_MEASURE)
+            high = max(low, reach if retry.cap_after_draw else min(reach, retry.longest_delay))
+            wait = {"shortest": low, "mean": _mean_of_uniform(low, high, retry.longest_delay), "longest": high}[bound]
+            previous = min(retry.longest_delay, wait)
+            yield previous
         return
     attempt = 1
     while True:
@@ -147,16 +153,6 @@ def _wait(retry: RetryConfig, attempt: int, bound: Bound) -> float:
             return _soft(retry, attempt, bound)
     wait = {"shortest": low, "mean": (low + high) / 2, "longest": high}[bound]
     return min(most, max(least, wait))
-
-
-def _decorrelated(retry: RetryConfig, bound: Bound) -> Iterator[float]:
-    previous = low = max(retry.initial_delay, retry.min_delay)
-    while True:
-        reach = min(retry.jitter_factor * previous, _BEYOND_MEASURE)
-        high = max(low, reach if retry.cap_after_draw else min(reach, retry.longest_delay))
-        wait = {"shortest": low, "mean": _mean_of_uniform(low, high, retry.longest_delay), "longest": high}[bound]
-        previous = min(retry.longest_delay, wait)
-        yield previous
 
 
 def _mean_of_uniform(low: float, high: float, cap: float) -> float:

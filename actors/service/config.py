@@ -120,10 +120,6 @@ class StoreConfig(Settings):
             raise at_key("lease", wanted("a lease of at least 1s"), self.lease)
         return self
 
-    @property
-    def kind(self) -> str:
-        return "sqlite" if self.postgres is None else "postgres"
-
 
 StoreChoice: TypeAlias = Annotated[
     StoreConfig | Literal["memory"],
@@ -186,7 +182,9 @@ class ServiceConfig(NotifierConfig):
     @property
     def store_kind(self) -> str:
         """What the store is: memory, sqlite or postgres."""
-        return self.store if isinstance(self.store, str) else self.store.kind
+        if isinstance(self.store, str):
+            return self.store
+        return "sqlite" if self.store.postgres is None else "postgres"
 
     @cached_property
     def notifier(self) -> NotifierConfig:

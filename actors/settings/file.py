@@ -63,9 +63,8 @@ def tree_of(text: str, filename: str) -> Node:
         raise refusal(unreadable.problems) from None
 
 
-def text_of(path: Path) -> str:
+def text_of(path: Path, bytes_max: int = 4 * CHARACTERS_MAX) -> str:
     """Return the text of a file, or raise a ConfigurationError: it cannot be read, is too long or not in UTF-8."""
-    bytes_max = 4 * CHARACTERS_MAX
     try:
         content = read_whole(path, bytes_max)
     except FileNotFoundError:

@@ -160,19 +160,14 @@ class Attempts:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         wait = None
-        if error is None:
-            self._succeeded()
-        else:
+        if error is not None:
             wait = self._failed(error)
+        elif (budget := self._retry.budget) is not None:
+            with self._retry.lock:
+                budget.end(self._charge, True, self._retry.clock.now_ns(current_host()))
         self._is_over = wait is None
         self._wait = wait or 0.0
         return wait is not None
-
-    def _succeeded(self) -> None:
-        retry = self._retry
-        if retry.budget is not None:
-            with retry.lock:
-                retry.budget.end(self._charge, True, retry.clock.now_ns(current_host()))
 
     def _failed(self, error: BaseException) -> float | None:
         """End the attempt; return how many seconds to wait before the next one. None: there is none."""

@@ -101,7 +101,13 @@ class GoogleToken:
     """
 
     def __init__(self, config: FcmConfig, http: HttpExchange, clock: Callable[[], float]) -> None:
-        self._key = _rsa_key(config.private_key.reveal())
+        try:
+            key = load_pem_private_key(config.private_key.reveal().encode(), password=None)
+        except (ValueError, TypeError):
+            key = None
+        if not isinstance(key, RSAPrivateKey):
+            raise ConfigurationError([f"private_key: wanted an RSA key in PEM, got {NOT_SHOWN}"])
+        self._key = key
         self._config = config
         self._http = http
         self._clock = clock
@@ -173,16 +179,6 @@ class GoogleToken:
         signed = f"{_base64url(header)}.{_base64url(claims | {'exp': now + ASSERTION_LIFE_S})}"
         signature = self._key.sign(signed.encode(), PKCS1v15(), hashes.SHA256())
         return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
-
-
-def _rsa_key(pem: str) -> RSAPrivateKey:
-    try:
-        key = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, RSAPrivateKey):
-        raise ConfigurationError([f"private_key: wanted an RSA key in PEM, got {NOT_SHOWN}"])
-    return key
 
 
 def _base64url(value: Mapping[str, Any]) -> str:

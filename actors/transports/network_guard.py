@@ -138,16 +138,12 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
         limiter = self._lookups.setdefault(name, trio.CapacityLimiter(LOOKUPS_PER_HOST))
         try:
             async with limiter:
-                return await _resolve(host, port)
+                try:
+                    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                except (OSError, UnicodeError) as error:  # no such name, or one that cannot be a name
+                    raise httpcore2.ConnectError(f"{host}: {error}") from None
+                return list(dict.fromkeys(ipaddress.ip_address(sockaddr[0]) for *_, sockaddr in found))
         finally:
             use = limiter.statistics()
             if use.borrowed_tokens == 0 and use.tasks_waiting == 0:
                 self._lookups.pop(name, None)
-
-
-async def _resolve(host: str, port: int) -> list[Address]:
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # no such name, or one that cannot be a name
-        raise httpcore2.ConnectError(f"{host}: {error}") from None
-    return list(dict.fromkeys(ipaddress.ip_address(sockaddr[0]) for *_, sockaddr in found))

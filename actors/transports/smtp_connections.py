@@ -77,9 +77,14 @@ class SmtpConnection:
             self._adopt(socket.create_connection(address, timeout=config.connect_timeout))
             if config.security == "implicit":
                 self._start_tls()
-            self._greet()
+            _check(*self._smtp.getreply(), 220)
+            _check(*self._smtp.ehlo(), 250)
             if config.security == "starttls":
-                self._say_starttls()
+                if not self._smtp.has_extn("starttls"):
+                    raise Unreachable(ChannelFault(reason="the server offers no STARTTLS"))
+                _check(*self._smtp.docmd("STARTTLS"), 220)
+                self._start_tls()
+                _check(*self._smtp.ehlo(), 250)  # an offer from before may have come from anyone
             if config.username is not None and config.password is not None:
                 self._log_in(config.username, config.password.reveal())
             self._socket.settimeout(config.timeout)
@@ -114,18 +119,6 @@ class SmtpConnection:
         )
         self._adopt(wrapped)
         wrapped.do_handshake()
-
-    def _greet(self) -> None:
-        code, text = self._smtp.getreply()
-        _check(code, text, 220)
-        _check(*self._smtp.ehlo(), 250)
-
-    def _say_starttls(self) -> None:
-        if not self._smtp.has_extn("starttls"):
-            raise Unreachable(ChannelFault(reason="the server offers no STARTTLS"))
-        _check(*self._smtp.docmd("STARTTLS"), 220)
-        self._start_tls()
-        _check(*self._smtp.ehlo(), 250)  # an offer from before may have come from anyone
 
     def _log_in(self, username: str, password: str) -> None:
         offered = self._smtp.esmtp_features.get("auth", "").upper().split()

@@ -403,7 +403,7 @@ def _fit(family: str, sample: Sample, found: _Found, log_likelihood: float, abov
         law=found.law,
         intervals=found.intervals,
         data={family: written},
-        lost=0.0 if above is None else _lost_share(sample, above),
+        lost=0.0 if above is None else ((len(sample.censored) / sample.size - above) / max(1e-12, 1.0 - above)),
     )
 
 
@@ -413,11 +413,6 @@ def _lost_part(sample: Sample) -> float:
     if censored in (0, size):
         return 0.0
     return censored * math.log(censored / size) + (size - censored) * math.log1p(-censored / size)
-
-
-def _lost_share(sample: Sample, above: float) -> float:
-    """Return the share that timed out for another reason; less than 0 where more should have."""
-    return (len(sample.censored) / sample.size - above) / max(1e-12, 1.0 - above)
 
 
 def _root(function: Callable[[float], float], low: float, high: float, otherwise: float) -> float:

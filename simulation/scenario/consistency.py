@@ -34,7 +34,9 @@ def findings(scenario: Any) -> Iterator[Finding]:
         yield from _elsewhere("operations", scenario.get("operations"), used)
         yield from _hosts_without_recipients(scenario.get("faults"), scenario["workload"], used)
         yield from _of_missing_nodes(scenario)
-        yield from _shared_with_nobody(scenario, used)
+        if nodes_at_most(scenario) == 1:
+            for path, shared in _shared_breakers(scenario, used):
+                yield path, f"wanted `nodes` to share it with, such as nodes: 3, got {shared} and one process alone"
         yield from _of_missing_upstreams(scenario.get("faults"), scenario.get("channels"), used)
         yield from _crashes_of_missing_actors(scenario.get("faults"), scenario.get("channels"), used)
         outline = _outline(scenario, used)
@@ -150,15 +152,6 @@ def _of_missing_nodes(scenario: Mapping[str, Any]) -> Iterator[Finding]:
             yield ("faults", index, "deploy"), "wanted several nodes to deploy one after the other, got nodes: 1"
         if most == 1 and _within(fault, "partition") is not None:
             yield ("faults", index, "partition"), "wanted several nodes that share a store, got nodes: 1"
-
-
-def _shared_with_nobody(
-    scenario: Mapping[str, Any], used: Mapping[NotificationChannel, Sequence[str]]
-) -> Iterator[Finding]:
-    """Yield the breakers that are to be shared where there is one process alone."""
-    if nodes_at_most(scenario) == 1:
-        for path, shared in _shared_breakers(scenario, used):
-            yield path, f"wanted `nodes` to share it with, such as nodes: 3, got {shared} and one process alone"
 
 
 def _shared_breakers(

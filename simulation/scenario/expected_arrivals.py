@@ -122,7 +122,12 @@ def most_arrivals(arrivals: Arrivals, seconds: float) -> float:
     if arrivals.stages is not None:
         return most_along(list(pieces_of(arrivals.stages, ns(seconds))), seconds)
     if arrivals.trace is not None:
-        return _most_of_a_trace(arrivals.trace.counts, seconds / arrivals.trace.every)
+        counts = arrivals.trace.counts
+        buckets = seconds / arrivals.trace.every
+        whole = min(len(counts), int(buckets))
+        sums = [0, *accumulate(counts)]
+        most = max((sums[end] - sums[end - whole] for end in range(whole, len(sums))), default=0)
+        return most + (buckets - whole) * max(counts, default=0) if whole < len(counts) else float(most)
     if arrivals.times is not None:
         times = arrivals.times
         return float(max(bisect_left(times, start + seconds) - first for first, start in enumerate(times)))
@@ -148,11 +153,3 @@ def _of_a_wave(diurnal: DiurnalArrivals, duration: float, time_of_day: float) ->
         for step in range(steps)
     )
     return days * DAY_S * diurnal.mean.per_second + math.fsum(rates) * width
-
-
-def _most_of_a_trace(counts: tuple[int, ...], buckets: float) -> float:
-    """The busiest run of so many buckets; the last of them in part, and at its fullest wherever that is."""
-    whole = min(len(counts), int(buckets))
-    sums = [0, *accumulate(counts)]
-    most = max((sums[end] - sums[end - whole] for end in range(whole, len(sums))), default=0)
-    return most + (buckets - whole) * max(counts, default=0) if whole < len(counts) else float(most)

@@ -48,7 +48,8 @@ class RunChecker(Checker):
         """Return a way for what may be refused, on which each arrival and each refusal is noted."""
 
         def offer(message: Any, refuse: Refuse) -> None:
-            key = _key_of(message)
+            names = ("notification_id", "order_id", "payment_id", "user_id")
+            key = next(str(getattr(message, name)) for name in names if hasattr(message, name))
 
             def refused(why: str) -> None:
                 self.note(Offered(at_ns=system.now_ns, key=key, refused=why))
@@ -95,7 +96,10 @@ def check_of(
         world=world,
         clients=_clients_of(scenario),
         arrivals=_arrivals_of(scenario),
-        windows=_windows_of(scenario),
+        windows={
+            window.name: (ns(window.from_s), NEVER_NS if window.to_s is None else ns(window.to_s))
+            for window in scenario.outline.windows
+        },
         within_s=scenario.outline.all_within_s,
         nodes=scenario.nodes_at_most,
         takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
@@ -139,13 +143,6 @@ def _arrivals_of(scenario: Scenario) -> list[ArrivalsOf]:
     return found
 
 
-def _windows_of(scenario: Scenario) -> dict[str, tuple[int, int]]:
-    return {
-        window.name: (ns(window.from_s), NEVER_NS if window.to_s is None else ns(window.to_s))
-        for window in scenario.outline.windows
-    }
-
-
 def _times_of(scenario: Scenario, number: int, entry: ChannelWorkload | EventWorkload) -> Iterator[tuple[int, int]]:
     """Yield when each one of an open entry arrives, and its number; of what comes once more, the one that it had."""
     streams, latest = RandomStreams(scenario.seed), deque[int](maxlen=REPEATED)
@@ -164,11 +161,6 @@ def _partitioned_s(scenario: Scenario) -> float:
     """Return for how many seconds a node may not reach its store, one partition behind the other."""
     end_s = seconds(scenario.arrivals_end_ns + scenario.drain_ns)
     return sum(fault.for_ or end_s for fault in scenario.faults if fault.partition is not None)
-
-
-def _key_of(message: Any) -> str:
-    names = ("notification_id", "order_id", "payment_id", "user_id")
-    return next(str(getattr(message, name)) for name in names if hasattr(message, name))
 
 
 def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: ProvidersByName | None = None) -> World:

@@ -218,7 +218,11 @@ class LockStep(Invariant):
             case "go-on":
                 return "go-on", key.command.notification_id
             case "commit" | "discarded":
-                return self._of_store(kind, key)
+                request = key.request
+                event = getattr(request, "event", None)
+                if self._promised.pop(id(request), None) is not None or event is None:
+                    return None
+                return "overtaken" if isinstance(key.result, Overtaken) else kind, event.notification_id
             case "redrive":
                 return "redrive", key.channel
             case "backlog" | "ages":
@@ -239,14 +243,6 @@ class LockStep(Invariant):
             case "other":
                 return "other", None
         return kind, key
-
-    def _of_store(self, kind: str, performed: Performed) -> tuple[str, Any] | None:
-        """Return the turn of a change that the store has made; None where it follows from what the store has done."""
-        request = performed.request
-        event = getattr(request, "event", None)
-        if self._promised.pop(id(request), None) is not None or event is None:
-            return None
-        return "overtaken" if isinstance(performed.result, Overtaken) else kind, event.notification_id
 
     # ── what is asked, and answered ─────────────────────────────────────────────────────────────────────────────
 

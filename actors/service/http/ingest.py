@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from heapq import nsmallest
 from typing import Any, TypeAlias, TypeVar, cast, get_args
@@ -86,6 +86,8 @@ _EVENTS: dict[str, type[Any]] = {event.__name__: event for event in get_args(Dom
 T = TypeVar("T")
 Result: TypeAlias = dict[str, Any]
 _Answer: TypeAlias = Callable[[], Awaitable[Result]]
+_Hints: TypeAlias = Iterator[int]
+"""How often it is still looked for what was perhaps meant: a long request is answered as fast as another."""
 
 ENDPOINTS = HttpEndpoints()
 
@@ -169,7 +171,7 @@ async def _receive(
     # All are on their way before any is waited for: so they are made durable together.
     answers: list[_Answer | Result] = []
     traceparent = trace_of(call.request.headers.get("traceparent"))
-    hints = _Hints()
+    hints = iter(range(HINTS_MAX))
     for number, item in enumerate(items, 1):
         try:
             if (problem := problem_of_shape(item, ITEM_VALUES_MAX)) is not None:
@@ -212,17 +214,6 @@ class _Invalid(Exception):
         self.problems = [{"field": field, "problem": text} for field, text in problems]
 
 
-class _Hints:
-    """Looks for what was perhaps meant, a few times in a request: a long one is answered as fast as another."""
-
-    def __init__(self) -> None:
-        self._left = HINTS_MAX
-
-    def may_look(self) -> bool:
-        self._left -= 1
-        return self._left >= 0
-
-
 def _event(item: Any, hints: _Hints, own_events: OwnEvents) -> Any:
     if not isinstance(item, dict):
         raise _Invalid(("", "wanted an event, which is an object"))
@@ -234,7 +225,7 @@ def _event(item: Any, hints: _Hints, own_events: OwnEvents) -> Any:
         raise _Invalid(*read[:PROBLEMS_MAX])
     if not isinstance(kind, str) or kind not in _EVENTS:
         known = [*own_events, *(name for name in _EVENTS if name not in own_events)]
-        near = nearest(kind, known) if isinstance(kind, str) and hints.may_look() else None
+        near = nearest(kind, known) if isinstance(kind, str) and next(hints, None) is not None else None
         hint = f"; did you mean {near}?" if near else ""
         raise _Invalid(("type", f"wanted one of {', '.join(known)}{hint}"))
     event = _converted(item, _EVENTS[kind], hints)
@@ -276,7 +267,7 @@ def _problems_of_fields(
     known = [field.encode_name for field in fields]
     strange = item.keys() - _known(kind)
     problems = [
-        (key[:100], unknown(key, known, "field") if hints.may_look() else "unknown field")
+        (key[:100], unknown(key, known, "field") if next(hints, None) is not None else "unknown field")
         for key in nsmallest(PROBLEMS_MAX, strange)
     ]
     if len(strange) > PROBLEMS_MAX:
@@ -413,10 +404,9 @@ def _of(submission: Submission) -> Result:
         case StoreBusy():
             return _later(answer, notification_id=notification_id)
         case Unstorable():
-            of_id = problem_of_id(notification_id)
-            return refused(
-                "invalid", "" if of_id is None else "notification_id", _UNSTORABLE if of_id is None else of_id
-            )
+            if (problem := problem_of_id(notification_id)) is not None:
+                return refused("invalid", "notification_id", problem)
+            return refused("invalid", "", _UNSTORABLE)
         case Exception():
             raise answer
         case _:

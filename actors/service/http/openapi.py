@@ -92,7 +92,7 @@ def _operation(path: str, endpoint: HttpEndpoint) -> Document:
         content = {"application/json": {"schema": endpoint.schema}}
         operation["responses"][str(endpoint.success)]["content"] = content
     if endpoint.body is not None:
-        schema = endpoint.body if isinstance(endpoint.body, dict) else named(_name_of(endpoint.body))
+        schema = endpoint.body if isinstance(endpoint.body, dict) else named(endpoint.body.__name__.removeprefix("_"))
         operation["requestBody"] = {"content": {endpoint.content_type: {"schema": schema}}}
     return operation
 
@@ -102,10 +102,6 @@ def _query(query: type[BaseModel] | tuple[str, ...]) -> list[dict[str, Any]]:
         return [{"name": name, "in": "query", "schema": {"type": "string"}} for name in query]
     own = query.model_json_schema(by_alias=True, ref_template=_REF.format("{model}"))
     return [{"name": name, "in": "query", "schema": schema} for name, schema in own["properties"].items()]
-
-
-def _name_of(model: type[BaseModel]) -> str:
-    return model.__name__.removeprefix("_")
 
 
 def _schemas() -> dict[str, Any]:

@@ -66,13 +66,9 @@ class Tracing:
 
     def close(self) -> None:
         """Hand over the spans that are still on their way; notifications in flight get none. It may take seconds."""
-        self.drop_spans()
+        self._open.clear()  # another pipeline resumes those in flight
         if self._close is not None:
             self._close()
-
-    def drop_spans(self) -> None:
-        """Drop the spans of notifications in flight: another pipeline resumes these."""
-        self._open.clear()
 
     def record(self, event: RecordedEvent) -> None:
         match event:

@@ -143,9 +143,6 @@ class Bulk:
         self._note_cancel(self, by)
         return True
 
-    def note_end(self, at: datetime) -> None:
-        self.ended_at = at
-
     async def run(self, do: Callable[[str], Awaitable[bool]]) -> None:
         """Take up its letters one after the other, no more of them than its rate allows; cut off, it can go on later.
 

@@ -37,8 +37,7 @@ from actors.pipeline.preferences import LivePreferences
 from actors.pipeline.templates import Templates, template_files
 from actors.service.reloading.suppression_list import read_suppressions, write_suppressions, wrong_text
 from actors.service.reloading.watched_file import WatchedFile
-from actors.settings.file import load_settings
-from actors.settings.whole_file import read_whole
+from actors.settings.file import load_settings, text_of
 
 POLL_S = 2.0
 """How often files are looked at, in seconds."""
@@ -242,25 +241,13 @@ async def _watch(watched: WatchedFile[Any], poll: float) -> None:
 
 
 def _suppressions_in(path: Path) -> Mapping[Key, Suppression]:
-    return read_suppressions(_text_of(path), str(path), now_ns=time.time_ns(), source=SuppressionSource.FILE)
+    return read_suppressions(
+        text_of(path, _LIST_BYTES_MAX), str(path), now_ns=time.time_ns(), source=SuppressionSource.FILE
+    )
 
 
 _LIST_BYTES_MAX = 256 * 2**20
 """Of a list of suppressions: some three million of them."""
-
-
-def _text_of(path: Path) -> str:
-    try:
-        content = read_whole(path, _LIST_BYTES_MAX)
-        if len(content) > _LIST_BYTES_MAX:
-            raise ConfigurationError([f"{path}: too long: wanted at most {_LIST_BYTES_MAX:,} bytes"])
-        return content.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigurationError([f"{path}: no such file"]) from None
-    except OSError as error:
-        raise ConfigurationError([f"{path}: {(error.strerror or str(error)).lower()}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigurationError([f"{path}: wanted text in UTF-8"]) from None
 
 
 def _about(suppression: Suppression) -> str:

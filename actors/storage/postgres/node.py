@@ -274,23 +274,17 @@ _TAKE_SHARE = _TAKE.format(heirs=_HEIRS, share=_SHARE, limit=TAKEN_AT_ONCE).enco
 
 def _forget(sql: Sql, retention: SharedRetention) -> int:
     """Delete what has been kept for long enough; return of how many rows that was, of the kind with the most."""
-    until_ns = retention.now_ns - retention.remember_ids_ns
-    rows = [
-        sql.execute(
-            "DELETE FROM notifications WHERE notification_id IN (SELECT notification_id FROM notifications "
-            "WHERE state = 'ended' AND at_ns <= %s ORDER BY at_ns LIMIT %s FOR UPDATE SKIP LOCKED)",
-            (until_ns, FORGOTTEN_AT_ONCE),
-        ).rowcount
-    ]
-    until_ns = retention.now_ns - retention.keep_audit_ns
-    for table, key, at in (("audit", "seq", "at_ns"), ("closed", "notification_id", "ended_ns")):
-        rows.append(
-            sql.execute(
-                f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {at} <= %s ORDER BY {at} "
-                f"LIMIT %s FOR UPDATE SKIP LOCKED)".encode(),
-                (until_ns, FORGOTTEN_AT_ONCE),
-            ).rowcount
+    rows = []
+    for table, key, is_old, kept_ns in (
+        ("notifications", "notification_id", "state = 'ended' AND at_ns", retention.remember_ids_ns),
+        ("audit", "seq", "at_ns", retention.keep_audit_ns),
+        ("closed", "notification_id", "ended_ns", retention.keep_audit_ns),
+    ):
+        delete = (
+            f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {is_old} <= %s "
+            f"ORDER BY {is_old.rpartition(' ')[2]} LIMIT %s FOR UPDATE SKIP LOCKED)"
         )
+        rows.append(sql.execute(delete.encode(), (retention.now_ns - kept_ns, FORGOTTEN_AT_ONCE)).rowcount)
     return max(rows)
 
 

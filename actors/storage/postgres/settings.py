@@ -71,12 +71,10 @@ def rewrite_addresses(sql: Sql, written: Mapping[Setting, bytes]) -> dict[Settin
     former = {each: value for each, value in written.items() if each not in kept}
     endpoints = {each for each in former if is_of_endpoint(each)}
     for table, settings in (("endpoints", endpoints), ("settings", former.keys() - endpoints)):
-        if not settings:
-            continue
         read = decode_endpoint if table == "endpoints" else decode_suppression
         renamed = {normal_setting(each): read(former[each]) for each in sorted(settings)}
-        sql.execute(_UNSET.format(table).encode(), columns([_key(each) for each in sorted(settings)]))
-        sql.execute(f"{_SET.format(table)} ON CONFLICT DO NOTHING".encode(), _setting_columns(renamed))
+        _unset(sql, table, settings)
+        _set(sql, table, renamed)
         for each, value in renamed.items():
             kept.setdefault(each, _written(value))
     return kept
@@ -106,10 +104,8 @@ def write_suppressions(sql: Sql, happened: Iterable[StoredChange]) -> list[Setti
             setting = setting_of(change.command)
             back.add(setting)
             gone.pop(setting, None)
-    if back:
-        sql.execute(f"{_UNSET.format('settings')} AND told".encode(), columns([_key(each) for each in sorted(back)]))
-    if gone:  # said since then
-        sql.execute(f"{_SET.format('settings')} ON CONFLICT DO NOTHING".encode(), _setting_columns(gone))
+    _unset(sql, "settings", back, " AND told")
+    _set(sql, "settings", gone)  # said since then
     return [*gone, *back]
 
 
@@ -117,15 +113,9 @@ def write_endpoints(sql: Sql, changes: Iterable[EndpointChange]) -> list[Setting
     known: dict[Setting, Endpoint | None] = {}
     for change in changes:
         known |= {setting_of_endpoint(key): endpoint for key, endpoint in change.endpoints.items()}
-    if gone := [setting for setting, each in known.items() if each is None]:
-        _enable(sql, gone)
-    if given := {setting: each for setting, each in known.items() if each is not None}:
-        sql.execute(f"{_SET.format('endpoints')} {_UPDATE}".encode(), _setting_columns(given))
+    _unset(sql, "endpoints", [setting for setting, each in known.items() if each is None])
+    _set(sql, "endpoints", {setting: each for setting, each in known.items() if each is not None}, _UPDATE)
     return list(known)
-
-
-def _enable(sql: Sql, settings: Iterable[Setting]) -> None:
-    sql.execute(_UNSET.format("endpoints").encode(), columns([_key(each) for each in sorted(settings)]))
 
 
 def write_change(sql: Sql, change: SettingsChange) -> list[Setting]:
@@ -136,15 +126,11 @@ def write_change(sql: Sql, change: SettingsChange) -> list[Setting]:
     given |= {(USER, user_id): each for user_id, each in change.preferences.items() if each is not None}
     gone = {(channel.value, address) for channel, address in change.lifted}
     gone |= {(USER, user_id) for user_id, each in change.preferences.items() if each is None}
-    if reported:
-        sql.execute(f"{_SET.format('settings')} ON CONFLICT DO NOTHING".encode(), _setting_columns(reported))
-    if given:
-        sql.execute(f"{_SET.format('settings')} {_UPDATE}".encode(), _setting_columns(given))
-    if gone:
-        sql.execute(_UNSET.format("settings").encode(), columns([_key(each) for each in sorted(gone)]))
     enabled = [setting_of_endpoint(key) for key in change.enabled]
-    if enabled:
-        _enable(sql, enabled)
+    _set(sql, "settings", reported)
+    _set(sql, "settings", given, _UPDATE)
+    _unset(sql, "settings", gone)
+    _unset(sql, "endpoints", enabled)
     return [*reported, *given, *gone, *enabled]
 
 
@@ -156,6 +142,26 @@ _UNSET = (
 )
 
 
+def _set(
+    sql: Sql,
+    table: str,
+    settings: Mapping[Setting, Suppression | Endpoint | UserPreferences],
+    otherwise: str = "ON CONFLICT DO NOTHING",
+) -> None:
+    # In order, so that two nodes with the same ones never wait for each other.
+    rows = [
+        (*_key(each), named(each)[1], _written(value), getattr(value, "source", None) is SuppressionSource.PROVIDER)
+        for each, value in sorted(settings.items(), key=lambda item: _key(item[0]))
+    ]
+    if rows:
+        sql.execute(f"{_SET.format(table)} {otherwise}".encode(), columns(rows))
+
+
+def _unset(sql: Sql, table: str, settings: Iterable[Setting], where: str = "") -> None:
+    if keys := [_key(each) for each in sorted(settings)]:
+        sql.execute(f"{_UNSET.format(table)}{where}".encode(), columns(keys))
+
+
 def _key(setting: Setting) -> tuple[str, bytes]:
     kind, name = named(setting)
     return kind, sha256(name).digest()
@@ -165,18 +171,3 @@ def _written(each: Suppression | Endpoint | UserPreferences) -> bytes:
     if isinstance(each, Endpoint):
         return encode_endpoint(each)
     return encode_suppression(each) if isinstance(each, Suppression) else each.written().encode()
-
-
-def _setting_columns(settings: Mapping[Setting, Suppression | Endpoint | UserPreferences]) -> list[list[Any]]:
-    # In order, so that two nodes with the same ones never wait for each other.
-    return columns(
-        [
-            (
-                *_key(setting),
-                named(setting)[1],
-                _written(each),
-                isinstance(each, Suppression) and each.source is SuppressionSource.PROVIDER,
-            )
-            for setting, each in sorted(settings.items(), key=lambda item: _key(item[0]))
-        ]
-    )

@@ -225,7 +225,9 @@ class SqliteFile:
         self._migrate(connection)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        connection.create_function("normal_address", 2, _normal_address)
+        connection.create_function(
+            "normal_address", 2, lambda kind, text: normal_address(NotificationChannel(kind), text)
+        )
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.execute("CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER PRIMARY KEY, since TEXT)")
@@ -297,10 +299,6 @@ def check_readable(connection: sqlite3.Connection, path: Path) -> None:
 def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
     found = connection.execute("SELECT count(*) FROM pragma_table_info(?) WHERE name = ?", (table, column)).fetchone()
     return bool(found[0])
-
-
-def _normal_address(channel: str, address: str) -> str:
-    return normal_address(NotificationChannel(channel), address)
 
 
 def _statements(script: str) -> list[str]:

@@ -57,7 +57,8 @@ class FilePlace:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._check_free(path)
+            if _identity_at(path) in _taken:  # looked up, since closing a descriptor of it loses SQLite's locks
+                raise in_use(path)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
             self._descriptor = os.open(path, flags, OWNERS_ALONE)
         except OSError as error:
@@ -96,11 +97,6 @@ class FilePlace:
         elif log != self._log:
             return f"{self.path} cannot be written: its log, {self.path.name}-wal, was deleted or replaced"
         return None
-
-    def _check_free(self, path: Path) -> None:
-        """Raise StoreInUse if this process has it: without opening it, or closing that would lose SQLite's locks."""
-        if _identity_at(path) in _taken:
-            raise in_use(path)
 
     def _lock(self) -> None:
         if sys.platform != "linux":

@@ -25,7 +25,6 @@ from actors.domain.codec import (
     decode_event,
     decode_events,
 )
-from actors.domain.endpoints import Endpoint
 from actors.domain.notification_state import known_end
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import StoredHistory
@@ -57,7 +56,7 @@ class SqliteHistories(MemoryStore):
         Raises:
             ValueError: something in it cannot be read; it says of which notification.
         """
-        sql.text_factory = _text
+        sql.text_factory = lambda written: written.decode("utf-8", "replace")  # one damaged row keeps no other back
         try:
             return self._replay(sql)
         finally:
@@ -94,7 +93,8 @@ class SqliteHistories(MemoryStore):
             self._requests.forget_unless(request, self._open, self._dead)
         self.suppressions.restore(_suppressions(sql))  # those of letters that are discarded, too
         self.endpoints.clear()  # since some that resulted from the replay have been enabled
-        for endpoint in _endpoints(sql):
+        for (written,) in sql.execute("SELECT endpoint FROM endpoints") if _has_table(sql, "endpoints") else ():
+            endpoint = decode_endpoint(written)
             self.endpoints.set(endpoint.key, endpoint)
         for user_id, preferences in sql.execute("SELECT user_id, preferences FROM preferences"):
             self.preferences[user_id] = UserPreferences.model_validate_json(preferences)
@@ -120,11 +120,6 @@ def _check_pages(sql: sqlite3.Connection) -> None:
         (found,) = sql.execute(f"PRAGMA {check}").fetchone()
         if found != "ok":
             raise ValueError(f"it was changed on the disk: {found.splitlines()[-1]}")
-
-
-def _text(written: bytes) -> str:
-    """Return a text with all that is no Unicode replaced: one damaged row keeps no other from being read."""
-    return written.decode("utf-8", "replace")
 
 
 def _damaged(sql: sqlite3.Connection) -> dict[str, str]:
@@ -211,12 +206,6 @@ def requests_in(sql: sqlite3.Connection) -> list[tuple[str, str, int]]:
 def _has_table(sql: sqlite3.Connection, name: str) -> bool:
     """Tell whether there is a table; not where a release that knows none has made the file."""
     return bool(sql.execute("SELECT count(*) FROM sqlite_schema WHERE name = ?", (name,)).fetchone()[0])
-
-
-def _endpoints(sql: sqlite3.Connection) -> Iterator[Endpoint]:
-    if _has_table(sql, "endpoints"):
-        for (written,) in sql.execute("SELECT endpoint FROM endpoints"):
-            yield decode_endpoint(written)
 
 
 def _suppressions(sql: sqlite3.Connection) -> Iterator[Suppression]:

@@ -202,7 +202,9 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 work = self._to_do.take()
             failure = None
             if work is None:
-                failure = self._look_whether_it_is_there(file)
+                with contextlib.suppress(sqlite3.Error):  # which is for the next write to meet
+                    self._patiently(lambda: file.connection.executescript("BEGIN IMMEDIATE; ROLLBACK"))
+                failure = file.place.why_gone()
             elif isinstance(work, Query):
                 self._answer(file, work)
             else:
@@ -243,12 +245,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             failure = StoreError(f"{self.path} cannot be read: {reason_of(error)}")
             failure.__cause__ = error
             query.answered(failure)
-
-    def _look_whether_it_is_there(self, file: SqliteFile) -> str | None:
-        """Return why writes would be lost from now on, or None. Wait until the file can be written."""
-        with contextlib.suppress(sqlite3.Error):  # which is for the next write to meet
-            self._patiently(lambda: file.connection.executescript("BEGIN IMMEDIATE; ROLLBACK"))
-        return file.place.why_gone()
 
     def _write(self, file: SqliteFile, batch: SqliteBatch) -> str | None:
         if any(change.beside.closed is not None for change in batch.beside):

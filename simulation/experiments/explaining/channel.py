@@ -56,7 +56,7 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
         asked = counted(upstream.retry.max_attempts, "request")
         said.append(Sentence(f"Each attempt that the provider takes is up to {asked} of its own to its upstream."))
     if attempts > 1 and limit is None:
-        shares = ((p, _amplification(p, schedule.max_attempts)) for p in (0.1, 0.5, 0.9))
+        shares = ((p, (1.0 - p**schedule.max_attempts) / (1.0 - p)) for p in (0.1, 0.5, 0.9))
         rates = ", ".join(f"×{times:.3g} where {100 * p:g}% fail" for p, times in shares)
         allowed = "" if config.retry.budget is None else ", as far as the budget allows"
         said.append(Sentence(f"Where a share fails at random{allowed}: {rates}."))
@@ -77,11 +77,6 @@ def _kept_back(config: ChannelConfig) -> str:
     by = ["the retry budget"] if config.retry.budget is not None else []
     by += ["an open breaker"] if trips(config.circuit_breaker) else []
     return f", but for what {' and '.join(by)} {'keep' if len(by) > 1 else 'keeps'} back" if by else ""
-
-
-def _amplification(failure_rate: float, attempts: int) -> float:
-    """Return 1 + p + p² + … of so many attempts."""
-    return (1.0 - failure_rate**attempts) / (1.0 - failure_rate)
 
 
 ASSUMED_LOAD = 10.0

@@ -94,7 +94,12 @@ def _found(tuning: Tuning, trial: Trial) -> Iterator[str]:
     yield from _same_costs(tuning, trial)
     if tuning.goal.expectations:
         yield from _evidence(tuning, trial)
-        yield from _margins(tuning, trial)
+        usual = "its share" if len(tuning.goal.parts) > 1 else f"{_percent(tuning.goal.parts[0].probability)} of runs"
+        yield _row("", ["worst run", usual, "to spare"])
+        for margin in tuning.margins(trial):
+            kind = _kind(tuning, path_of(margin.expectation.path))
+            cells = [_plain(margin.worst, kind), _plain(margin.usual, kind), _spare(margin, kind)]
+            yield from _rows(margin.expectation.text, cells)
     yield from _beaten(tuning, trial, objective)
 
 
@@ -150,15 +155,6 @@ def _evidence(tuning: Tuning, trial: Trial) -> Iterator[str]:
         (*others, last) = part.expectations
         of_which = "all others" if others and len(parts) > 1 else replace(last, share=None).text
         yield text if len(parts) == 1 else f"{of_which}: {text}"
-
-
-def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
-    usual = "its share" if len(tuning.goal.parts) > 1 else f"{_percent(tuning.goal.parts[0].probability)} of runs"
-    yield _row("", ["worst run", usual, "to spare"])
-    for margin in tuning.margins(trial):
-        kind = _kind(tuning, path_of(margin.expectation.path))
-        cells = [_plain(margin.worst, kind), _plain(margin.usual, kind), _spare(margin, kind)]
-        yield from _rows(margin.expectation.text, cells)
 
 
 def _spare(margin: Margin, kind: MetricKind) -> str:

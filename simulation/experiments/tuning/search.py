@@ -150,7 +150,8 @@ class _Dimension:
         if isinstance(choices, Range) and choices.steps is None:
             self._range = choices
             if choices.is_whole:
-                self.levels = _whole_numbers(choices)
+                low, high = round(choices.low), round(choices.high)
+                self.levels = tuple(map(str, range(low, high + 1))) if high - low < LEVELS_MAX else ()
             self._is_ordered = True
         else:
             texts = choices.levels()
@@ -208,11 +209,6 @@ CONTRADICTIONS = {"max-delay-below-initial-delay", "setting-without-effect"}
 def _contradictions(scenario: Scenario) -> set[tuple[str, tuple[str, ...]]]:
     found = lint_scenario(scenario)
     return {(each.rule, tuple(each.path)) for each in found if each.rule in CONTRADICTIONS}
-
-
-def _whole_numbers(choices: Range) -> tuple[str, ...]:
-    low, high = round(choices.low), round(choices.high)
-    return tuple(map(str, range(low, high + 1))) if high - low < LEVELS_MAX else ()
 
 
 def _number(value: Any) -> float | None:

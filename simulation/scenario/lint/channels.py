@@ -94,7 +94,11 @@ def channel_rules(
     """Yield findings about a channel that the scenario uses."""
     entries, config = entries_on(scenario, channel), scenario.channel_config(channel)
     yield from _hosts(scenario, channel, config)
-    yield from _reasons(channel, config)
+    for reason in config.retry.per_reason:
+        if reason not in _REASONS:
+            near = nearest(reason, _REASONS)
+            hint = f"did you mean {near}?" if near else f"they are {', '.join(_REASONS)}"
+            yield _RULES.found("unknown-reason", channel=channel, reason=reason, hint=hint)
     if channel in with_arrivals(scenario):
         if has_users(scenario, channel):
             yield from _limit_of_nobody(scenario, channel, config)
@@ -209,14 +213,6 @@ def _without_a_provider(scenario: Scenario, channel: NotificationChannel, config
         yield _RULES.found(
             "failure-settings-without-effect", channel=channel, after=0, keys=", ".join(others), last=last
         )
-
-
-def _reasons(channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
-    for reason in config.retry.per_reason:
-        if reason not in _REASONS:
-            near = nearest(reason, _REASONS)
-            hint = f"did you mean {near}?" if near else f"they are {', '.join(_REASONS)}"
-            yield _RULES.found("unknown-reason", channel=channel, reason=reason, hint=hint)
 
 
 def _disciplines(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:

@@ -88,7 +88,13 @@ def fault_rules(scenario: Scenario) -> Iterator[Finding]:
         hit = [channel for channel in scenario.channels_used if channel in fault.channel]
         if fault.capacity is not None and all(_changes_no_capacity(scenario, fault, channel) for channel in hit):
             yield _RULES.found("fault-without-effect/capacity", number=number)
-        yield from _of_what_queues(number, fault, any(_has_a_capacity(scenario, fault, channel) for channel in hit))
+        queues = any(_has_a_capacity(scenario, fault, channel) for channel in hit)
+        if fault.speed == 1:
+            yield _RULES.found("fault-without-effect/factor", number=number, key="speed", factor=1)
+        elif fault.speed is not None and not queues:
+            yield _RULES.found("fault-without-effect/speed", number=number)
+        if fault.latency is not None and queues:
+            yield _RULES.found("latency-of-those-who-arrive", number=number)
         lasts = run_s - fault.at if fault.for_ is None else min(fault.for_, run_s - fault.at)
         for key, of in (("failure_rate", fault.failure_rate), ("latency_factor", fault.latency_factor)):
             if isinstance(of, Change) and 0 < lasts < of.over:
@@ -102,16 +108,6 @@ def fault_rules(scenario: Scenario) -> Iterator[Finding]:
 
 def _is_always(value: Any, number: float) -> bool:
     return (value.from_ == value.to == number) if isinstance(value, Change) else value == number
-
-
-def _of_what_queues(number: int, fault: FaultConfig, queues: bool) -> Iterator[Finding]:
-    """Yield what a speed has nothing to slow down by, and what a latency is not of."""
-    if fault.speed == 1:
-        yield _RULES.found("fault-without-effect/factor", number=number, key="speed", factor=1)
-    elif fault.speed is not None and not queues:
-        yield _RULES.found("fault-without-effect/speed", number=number)
-    if fault.latency is not None and queues:
-        yield _RULES.found("latency-of-those-who-arrive", number=number)
 
 
 def _has_a_capacity(scenario: Scenario, fault: FaultConfig, channel: NotificationChannel) -> bool:

@@ -34,10 +34,6 @@ _OF_ATTEMPTS = tuple(name for name, kind in KINDS.items() if kind.hits == "attem
 _MOST_FAULTS = 4
 
 
-_NEEDED = ("timeout", "circuit_breaker")
-"""What a channel always has."""
-
-
 def unlike(scenario: Scenario, random: Random) -> Scenario:
     """Return a scenario with further providers, each of whose keys is left out, null, or of its own; and so are those
     of the channel itself. What takes long, and how many connections there are, differs as well.

@@ -326,7 +326,10 @@ def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: floa
         every = rounded(max(1e-3, arrivals.burst.every * time_factor))
         written = {"burst": {"size": max(1, round(arrivals.burst.size * rate_factor)), "every": every}}
     else:
-        return _thinned(scenario, entry, rate_factor * time_factor, time_factor, random)
+        share = rate_factor * time_factor
+        times_ns = scenario.arrival_times_ns(entry.model_copy(update={"at": 0.0}), random)
+        kept = [at_ns for at_ns in times_ns if random.random() < share]
+        return Arrivals.model_validate({"times": [round(seconds(at_ns) * time_factor, 3) for at_ns in kept] or [0.0]})
     return Arrivals.model_validate(written)
 
 
@@ -334,12 +337,6 @@ def _shorter(stage: Stage, scaled: Callable[[Rate], Rate], time_factor: float) -
     if isinstance(stage, HoldStage):
         return {"hold": max(1e-3, rounded(stage.hold * time_factor))}
     return {"to": scaled(stage.to), "over": rounded(stage.over * time_factor)}
-
-
-def _thinned(scenario: Scenario, entry: Any, share: float, time_factor: float, random: Random) -> Arrivals:
-    times_ns = scenario.arrival_times_ns(entry.model_copy(update={"at": 0.0}), random)
-    kept = [at_ns for at_ns in times_ns if random.random() < share]
-    return Arrivals.model_validate({"times": [round(seconds(at_ns) * time_factor, 3) for at_ns in kept] or [0.0]})
 
 
 # ── faults ──────────────────────────────────────────────────────────────────────────────────────────────────────

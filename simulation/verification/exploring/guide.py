@@ -65,7 +65,7 @@ class Guide:
         """
         rarest = sorted(
             (parent for parent in self._parents if len(parent.lineage) < DEEPEST),
-            key=lambda parent: (_rarity(parent.seen, counts), parent.lineage),
+            key=lambda parent: (min((counts.get(name, 0) for name in parent.seen.names), default=0), parent.lineage),
         )[:_RAREST]
         return [self._parent_of(RandomStreams(seed).stream("swarm.parent"), rarest) for seed in seeds]
 
@@ -77,8 +77,3 @@ class Guide:
         """Keep a case if its run saw something for the first time, `before` being how often it was seen before."""
         if any(not before[name] for name in seen.names):
             self._parents = [*self._parents, Parent(lineage, case, seen)][-KEPT:]
-
-
-def _rarity(seen: Seen, counts: Mapping[str, int]) -> int:
-    """Return in how many cases the rarest of it was seen."""
-    return min((counts.get(name, 0) for name in seen.names), default=0)

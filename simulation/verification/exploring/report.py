@@ -73,7 +73,14 @@ def _lines(exploration: Exploration, width: int) -> Iterator[str]:
     else:
         yield f"{exploration.scenario.name}  {seeds} · {exploration.notifications:,} notifications · no case broke"
     yield from _mended(exploration)
-    yield from _drawn(exploration)
+    if exploration.variations:
+        yield f"{counted(exploration.variations, 'case')} varied an earlier one that had seen something new"
+    if exploration.with_drawn_settings:
+        changed, refused = exploration.settings_changed, exploration.settings_refused
+        yield (
+            f"settings were drawn in {counted(exploration.with_drawn_settings, 'case')}: {counted(changed, 'change')}, "
+            f"and {refused:,} more that the validator refused"
+        )
     yield f"reached, in how many of {counted(exploration.cases, 'case')}"
     yield from _coverage(exploration, width)
     yield ""
@@ -97,17 +104,6 @@ def _coverage(exploration: Exploration, width: int) -> Iterator[str]:
     rows = -(-len(cells) // max(1, width // _COLUMN_WIDTH))
     for row in range(rows):
         yield "".join(cell.ljust(_COLUMN_WIDTH) for cell in cells[row::rows])
-
-
-def _drawn(exploration: Exploration) -> Iterator[str]:
-    if exploration.variations:
-        yield f"{counted(exploration.variations, 'case')} varied an earlier one that had seen something new"
-    if exploration.with_drawn_settings:
-        changed, refused = exploration.settings_changed, exploration.settings_refused
-        yield (
-            f"settings were drawn in {counted(exploration.with_drawn_settings, 'case')}: {counted(changed, 'change')}, "
-            f"and {refused:,} more that the validator refused"
-        )
 
 
 def _pairs(exploration: Exploration, width: int) -> Iterator[str]:

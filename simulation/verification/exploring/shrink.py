@@ -128,7 +128,9 @@ class _Shrinking:
         self._best = scenario
         self._failing_case = trial.failing_case
         self._needs_schedule = schedule is not None
-        self._data = _bare(as_data(scenario))
+        data = as_data(scenario)
+        left_out = ("description", "record", "expect")
+        self._data = {key: value for key, value in data.items() if key not in left_out}
         if schedule is not None:
             self._data["schedule"] = {"deviations": _pairs(schedule)}
         self.before = _size(scenario, 0 if schedule is None else len(schedule.deviations))
@@ -136,7 +138,14 @@ class _Shrinking:
     def carry_out(self) -> Shrunk:
         runs_max, self._runs_max = self._runs_max, math.ceil(self._runs_max * _SHARE_UNSCRIPTED)
         with suppress(_Spent):
-            self._accept_as_written()
+            without = {key: value for key, value in self._data.items() if key != "schedule"}
+            if self._needs_schedule and self._try(without):
+                self._needs_schedule = False
+            elif self._needs_schedule:
+                self._try(dict(self._data))
+            until_ns = self._failing_case.at_ns
+            if until_ns is None or not self._try(self._one_by_one(until_ns)):
+                self._try(self._one_by_one(None))
             while self._pass():
                 pass
         plain = self._shrunk()
@@ -214,17 +223,6 @@ class _Shrinking:
         return self._try(_changed(self._data, path, value))
 
     # ── passes ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _accept_as_written(self) -> None:
-        """Change to arrivals given as instants and to a schedule of deviations, if the case still breaks with them."""
-        without = {key: value for key, value in self._data.items() if key != "schedule"}
-        if self._needs_schedule and self._try(without):
-            self._needs_schedule = False
-        elif self._needs_schedule:
-            self._try(dict(self._data))
-        until_ns = self._failing_case.at_ns
-        if until_ns is None or not self._try(self._one_by_one(until_ns)):
-            self._try(self._one_by_one(None))
 
     def _one_by_one(self, until_ns: int | None) -> Data:
         """Return the data with open arrivals as instants; only those that are not after an instant."""
@@ -326,11 +324,6 @@ class _Shrinking:
 
 
 # ── plain data ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _bare(data: Data) -> Data:
-    left_out = ("description", "record", "expect")
-    return {key: value for key, value in data.items() if key not in left_out}
 
 
 def _read(data: Data) -> Scenario | None:

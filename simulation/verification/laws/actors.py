@@ -31,7 +31,6 @@ class Order(Invariant):
     """
 
     name = "order"
-    watches_actors = True
     needs_order = True
 
     @observes(Overtaken)
@@ -49,7 +48,6 @@ class TimersInOrder(Invariant):
     """
 
     name = "timers-in-order"
-    watches_timers = True
     needs_order = True
 
     @classmethod
@@ -69,7 +67,6 @@ class AsksSettle(Invariant):
     """
 
     name = "asks-settle"
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -100,7 +97,6 @@ class RecordedFirst(Invariant):
 
     name = "recorded-first"
     receivers = frozenset({PlainSubscriber, AsyncSubscriber})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -145,7 +141,6 @@ class Restarts(Invariant):
 
     name = "restarts"
     of_one_process = True
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

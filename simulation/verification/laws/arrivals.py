@@ -41,7 +41,6 @@ class Arrivals(Invariant):
     name = "arrivals"
     settings = ("max_pending",)
     receivers = frozenset({Handler})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

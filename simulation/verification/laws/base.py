@@ -21,6 +21,14 @@ from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
 from simulation.verification.laws.lifecycles import Lifecycle, Lifecycles
+from simulation.verification.laws.observations import (
+    ActorCrashed,
+    ActorStarted,
+    MessageSent,
+    OutOfTurn,
+    Overtaken,
+    Unanswered,
+)
 from simulation.verification.model.world import World
 
 ARRIVAL = re.compile(r"^(?!.*/[a-z])(?:.*[-/])?(\d+)-(\d+)$")
@@ -41,6 +49,8 @@ class Finding(NamedTuple):
 
 BreakerKey: TypeAlias = tuple[str, str | None]
 """The name of a circuit breaker, and the host where it is that of one."""
+
+_BETWEEN_ACTORS = frozenset({MessageSent, Overtaken, Unanswered, ActorCrashed, ActorStarted})
 
 Objection: TypeAlias = str | Finding | None
 """What an observer returns: None while all is well, else what is broken, in a sentence."""
@@ -349,7 +359,7 @@ class Invariant:
     """Classes of actors: it can observe a `MessageSent` for each message that one of these is sent."""
 
     watches_actors: ClassVar[bool] = False
-    """Whether it needs what only a watched actor system can tell: `MessageSent`, `Overtaken` and `Unanswered`."""
+    """Whether it needs what only a watched actor system can tell: so it does where it observes any of that."""
 
     watches_timers: ClassVar[bool] = False
     """Whether it needs to know of `OutOfTurn`, for which all timers are watched."""
@@ -366,6 +376,12 @@ class Invariant:
 
     needs: ClassVar[tuple[str, ...]] = ()
     """Settings of a channel, or of a provider, of which there is one at least where there is anything to look at."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        kinds = {kind for name in dir(cls) for kind in getattr(getattr(cls, name), "__observes__", ())}
+        cls.watches_actors = cls.watches_actors or not kinds.isdisjoint(_BETWEEN_ACTORS)
+        cls.watches_timers = cls.watches_timers or OutOfTurn in kinds
 
     def __init__(self, context: Context) -> None:
         self.context = context

@@ -205,7 +205,6 @@ class OpenBreaker(Breakers):
     of_one_process = True
     settings = _OPEN_TIME
     receivers = frozenset({Channel, HedgingChannel, Handler})
-    watches_actors = True
     needs_order = True
 
     def __init__(self, context: Context) -> None:

@@ -57,7 +57,6 @@ class RetryBudgets(Invariant):
     of_one_process = True
     settings = ("retry.budget",)
     receivers = frozenset({CircuitBreakerActor, Handler, RateLimiterActor})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -156,7 +156,6 @@ class BreakerDecisions(Invariant):
     of_one_process = True
     settings = ("circuit_breaker",)
     receivers = frozenset({Channel, HedgingChannel, Handler})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -108,7 +108,6 @@ class Awaited(Invariant):
     name = "awaited"
     of_one_process = True
     receivers = frozenset({Channel, HedgingChannel})
-    watches_actors = True
     needs_order = True
 
     @observes(MessageSent)

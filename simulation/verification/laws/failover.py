@@ -37,7 +37,6 @@ class FailoverOrder(Breakers):
     of_one_process = True
     settings = ("switch_after",)
     receivers = frozenset({Channel, HedgingChannel})
-    watches_actors = True
 
     @classmethod
     def applies(cls, context: Context) -> bool:

@@ -36,7 +36,6 @@ class Letters(Invariant):
 
     name = "dead-letters"
     receivers = frozenset({DeadLetterQueue})
-    watches_actors = True
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:

@@ -44,7 +44,6 @@ class UserLimit(Invariant):
     of_one_process = True
     settings = ("rate_limit",)
     receivers = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
-    watches_actors = True
     needs_order = True
     needs = ("rate_limit",)
 
@@ -207,7 +206,6 @@ class Quota(Invariant):
     of_one_process = True
     settings = ("quota",)
     receivers = frozenset({Channel, HedgingChannel})
-    watches_actors = True
     needs_order = True
     needs = ("quota",)
 

@@ -43,7 +43,6 @@ class FallbackDue(Invariant):
 
     name = "fallback-due"
     receivers = frozenset({DeadLetterQueue})
-    watches_actors = True
     needs = ("fallback",)
 
     def __init__(self, context: Context) -> None:
@@ -130,7 +129,6 @@ class Alerts(Invariant):
     name = "alerts"
     of_one_process = True
     receivers = frozenset({AdminAlert, DeadLetterQueue})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

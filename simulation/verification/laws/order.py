@@ -81,7 +81,6 @@ class _Line(Invariant):
     """The base of those that look at the line before the providers of a channel."""
 
     receivers = frozenset({CircuitBreakerActor, Channel, HedgingChannel, Handler})
-    watches_actors = True
     needs_order = True
     looks_at_tenants = False
     """Whether those count that may wait for the bound of their tenant, of which messages between actors say nothing."""
@@ -457,7 +456,6 @@ class LimitOrder(Invariant):
     name = "limit-order"
     of_one_process = True
     receivers: ClassVar[frozenset[type]] = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
-    watches_actors = True
     needs_order = True
     needs = ("rate_limit",)
 

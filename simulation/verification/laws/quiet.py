@@ -30,7 +30,6 @@ class QuietKept(Invariant):
 
     name = "quiet-hours"
     receivers = frozenset({Handler})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -44,7 +44,6 @@ class Ramps(Invariant):
     of_one_process = True
     settings = ("circuit_breaker.ramp",)
     receivers = frozenset({Channel, HedgingChannel})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

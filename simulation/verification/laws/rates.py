@@ -122,7 +122,6 @@ class AdaptiveRates(Invariant):
     of_one_process = True
     settings = ("adaptive_rate",)
     receivers = frozenset({Channel, Handler, HedgingChannel})
-    watches_actors = True
     needs_order = True
     needs = ("adaptive_rate",)
 

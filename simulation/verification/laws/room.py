@@ -34,7 +34,6 @@ class Room(Invariant):
     of_one_process = True
     settings = ("max_pending",)
     receivers = frozenset({Handler})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -95,7 +94,6 @@ class Refusals(Invariant):
     name = "refusals"
     of_one_process = True
     receivers = frozenset({Handler})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

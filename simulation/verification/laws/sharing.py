@@ -51,7 +51,6 @@ class SharedBreakers(Invariant):
     settings = ("circuit_breaker.shared", "circuit_breaker.share_latency")
     needs_order = True
     receivers = frozenset({CircuitBreakerActor})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -137,19 +136,11 @@ class SharedBreakers(Invariant):
             vote.node
             for vote in self._votes[key]
             if ordered_ns < vote.known_ns < made.at_ns < vote.stands_until_ns and vote.node != made.node
-            if not self._is_unheard(vote, made.node, made.at_ns)
+            if not any(self.context.was_cut_off(each, vote.said_ns, made.at_ns) for each in (vote.node, made.node))
         }
         needed = self._leases.most(made.at_ns) // 2 + 1 if config.shared == "quorum" else 1
-        if len(votes) < needed or self._is_switched_off(made.node, key):
+        if len(votes) < needed or any(at == made.node and of[0] == key[0] for at, of in self._ordered_ns):
             return None
         since = seconds_text(max(vote.known_ns for vote in self._votes[key] if vote.node in votes))
         text = f"{made.notification_id} is sent by node {made.node}, and {len(votes)} others say since {since} that "
         return Finding(f"{text}breaker {key[0]} is open, of {needed} that it takes", made.notification_id)
-
-    def _is_unheard(self, vote: _Vote, node: int, now_ns: int) -> bool:
-        """Tell whether a node may not know what another one has said."""
-        return any(self.context.was_cut_off(each, vote.said_ns, now_ns) for each in (vote.node, node))
-
-    def _is_switched_off(self, node: int, key: BreakerKey) -> bool:
-        """Tell whether an operator may have decided at a node that has not been asked for a host before."""
-        return any(at == node and of[0] == key[0] for at, of in self._ordered_ns)

@@ -49,7 +49,6 @@ class ConcurrencyLimits(Invariant):
     of_one_process = True
     settings = ("concurrency_limit", "max_in_flight")
     receivers = frozenset({Channel, Handler, HedgingChannel})
-    watches_actors = True
     needs = ("concurrency_limit",)
 
     def __init__(self, context: Context) -> None:

@@ -57,7 +57,6 @@ class Takeovers(Invariant):
     """
 
     name = "takeovers"
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

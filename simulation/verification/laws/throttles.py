@@ -57,7 +57,6 @@ class AdaptiveThrottles(Invariant):
     of_one_process = True
     settings = ("adaptive_throttle",)
     receivers = frozenset({Channel, HedgingChannel, Handler})
-    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

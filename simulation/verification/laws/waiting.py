@@ -75,7 +75,6 @@ class Waiting(Invariant):
     name = "waiting"
     of_one_process = True
     receivers = frozenset({*_COUNTS, Channel, HedgingChannel, Handler})
-    watches_actors = True
     needs_order = True
 
     def __init__(self, context: Context) -> None:

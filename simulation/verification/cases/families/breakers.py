@@ -62,14 +62,10 @@ def _calls_to_a_trip(p: float, n: int) -> float:
     return (1 - p**n) / ((1 - p) * p**n)
 
 
-def _cycle(p: float, n: int, rate: float, open_s: float) -> float:
-    return _calls_to_a_trip(p, n) / rate + 1 / (1 - p) * (open_s + 1 / rate)
-
-
 def _cycles(p: float, n: int, rate: float, open_s: float) -> Experiment:
     calls = _calls_to_a_trip(p, n)
     rounds = 1 / (1 - p)
-    cycle = _cycle(p, n, rate, open_s)
+    cycle = _calls_to_a_trip(p, n) / rate + 1 / (1 - p) * (open_s + 1 / rate)
     refused = rounds * open_s / cycle
     quantities: tuple[Quantity, ...] = (
         Mean(name="calls to a trip", target=calls),

@@ -76,10 +76,6 @@ def priority(
     )
 
 
-def _settles_with_both(critical: float, ordinary: float, law: str) -> float:
-    return settles(law, (critical + ordinary) * LAWS[law][1])
-
-
 def _priority(critical: float, ordinary: float, law: str) -> Experiment:
     latency, mean, square = LAWS[law]
     rho_critical, rho = critical * mean, (critical + ordinary) * mean
@@ -87,7 +83,7 @@ def _priority(critical: float, ordinary: float, law: str) -> Experiment:
     text, duration = _text(
         [(ordinary, ""), (critical, ", critical: true")],
         rho,
-        _settles_with_both(critical, ordinary, law),
+        settles(law, (critical + ordinary) * LAWS[law][1]),
         f"latency: {latency}, capacity: 1, discipline: critical_first",
     )
     return Experiment(

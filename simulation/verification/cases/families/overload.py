@@ -229,13 +229,9 @@ def _orbit_settles(rate: float, mu: float, theta: float) -> float:
     return settling.servers(rate, mu, 1) + 4 / (theta * (1 - rate / mu) ** 2)
 
 
-def _long_enough(rate: float, mu: float, theta: float) -> float:
-    return settling.duration(rate, 3000 if rate / mu < 0.75 else 20_000, _orbit_settles(rate, mu, theta))
-
-
 def _retrials(rate: float, mu: float, theta: float) -> Experiment:
     rho = rate / mu
-    duration = _long_enough(rate, mu, theta)
+    duration = settling.duration(rate, 3000 if rate / mu < 0.75 else 20_000, _orbit_settles(rate, mu, theta))
     within, because = (0.02, "") if rho < 0.75 else (0.05, "5%: the variance grows as (1 − ρ)⁻⁴")
     return Experiment(
         name=f"λ={rate:g} μ={mu:g} θ={theta:g}",
