@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from actors.instants import seconds
 from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig, NotifierConfig
-from actors.settings.quantities import write_rate
+from actors.settings.quantities import Rate, write_rate
 from simulation.experiments.incidents import Incident, Verdict
 from simulation.running.runner import run
 from simulation.scenario import Scenario, load
@@ -104,30 +104,19 @@ def _joined(one: Change, other: Change) -> Change:
 _Suggest: TypeAlias = Callable[[Incident, NotificationChannel, ChannelConfig], Change]
 
 
-def _go_on(*_: object) -> Change:
-    """Go on for hours: nothing is lost to an outage that ends, and what is late is not late for long after it."""
-    return {"retry": {"max_attempts": 500, "max_delay": "1m", "jitter": "full"}}
+_CHANGES: tuple[_Suggest, ...] = (
+    # Go on for hours: nothing is lost to an outage that ends, and what is late is not late for long after it.
+    lambda *_: {"retry": {"max_attempts": 500, "max_delay": "1m", "jitter": "full"}},
+    # Have others not wait for one that is down.
+    lambda *_: {"circuit_breaker": {"per": "host"}},
+    # Have those that come back not meet all that has waited.
+    lambda *_: {"circuit_breaker": {"resume_rate": "2/s", "resume_rate_max": "5/s"}},
+    lambda incident, channel, _: _keep_to_the_limit(*incident.enforced.get(channel, (None, None))),
+    # Switch to a second provider, where the sender of the incident had one.
+    lambda _incident, _channel, told: {"switch_after": 1, "failover": {"backup": {}}} if told.failover else {},
+)
 
 
-def _tell_hosts_apart(*_: object) -> Change:
-    """Have others not wait for one that is down."""
-    return {"circuit_breaker": {"per": "host"}}
-
-
-def _resume_slowly(*_: object) -> Change:
-    """Have those that come back not meet all that has waited."""
-    return {"circuit_breaker": {"resume_rate": "2/s", "resume_rate_max": "5/s"}}
-
-
-def _keep_to_the_limit(incident: Incident, channel: NotificationChannel, _: ChannelConfig) -> Change:
+def _keep_to_the_limit(rate: Rate | None, provider: str | None) -> Change:
     """Know what the provider enforces, and do not find it out by its refusals."""
-    rate, provider = incident.enforced.get(channel, (None, None))
     return {} if rate is None or provider is not None else {"quota": {"rate": write_rate(rate), "kind": "leaky_bucket"}}
-
-
-def _have_another(_incident: Incident, _channel: NotificationChannel, told: ChannelConfig) -> Change:
-    """Switch to a second provider, where the sender of the incident had one."""
-    return {"switch_after": 1, "failover": {"backup": {}}} if told.failover else {}
-
-
-_CHANGES: tuple[_Suggest, ...] = (_go_on, _tell_hosts_apart, _resume_slowly, _keep_to_the_limit, _have_another)

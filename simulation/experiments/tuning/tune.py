@@ -104,77 +104,60 @@ def tune(
         ValueError: a number is out of its range.
         WorkerLost: a process that did runs is gone; the finished runs are kept in `out`.
     """
-    if isinstance(path, Scenario):
-        with file_of(path) as file:
-            return tune(
+    with file_of(path) as file:
+        check_counts(trials=trials, replicates=replicates, workers=workers)
+        if not 0 < probability <= PROBABILITY_MAX:
+            raise ValueError(f"wanted a probability of more than 0 and at most {PROBABILITY_MAX}, got {probability!r}")
+        if not 0.5 <= confidence <= PROBABILITY_MAX:
+            raise ValueError(f"wanted a confidence from 0.5 to {PROBABILITY_MAX}, got {confidence!r}")
+        scenario, space, others = source(file, vary, sets, seed)
+        if scenario.seed > SEED_MAX:
+            raise ConfigurationError([f"seed: wanted one of at most 2^62, got {scenario.seed}"])
+        wanted = goal(
+            scenario, others, minimize, maximize, probability=probability, confidence=confidence, replicates=replicates
+        )  # fmt: skip
+        if problems := unreachable(scenario, space):
+            raise ConfigurationError(problems)
+        search = Search(file, sets, seed, scenario, space, wanted)
+        found: list[Trial] = []
+        beaten: list[Trial] = []
+        bench: Bench | None = None
+
+        def tuning(*, is_finished: bool) -> Tuning:
+            seeds = (scenario.seed, scenario.seed + replicates)
+            exhaustive = is_finished and search.is_exhaustive(trials)
+            result = Tuning(
                 file,
-                vary,
-                minimize=minimize,
-                maximize=maximize,
-                probability=probability,
-                confidence=confidence,
-                trials=trials,
-                replicates=replicates,
-                seed=seed,
-                sets=sets,
-                workers=workers,
-                cluster=cluster,
-                out=out,
-                progress=progress,
+                search,
+                found,
+                beaten,
+                seeds,
+                sets,
+                exhaustive=exhaustive,
+                is_finished=is_finished,
+                finished_runs=0 if bench is None else bench.finished,
             )
-    check_counts(trials=trials, replicates=replicates, workers=workers)
-    if not 0 < probability <= PROBABILITY_MAX:
-        raise ValueError(f"wanted a probability of more than 0 and at most {PROBABILITY_MAX}, got {probability!r}")
-    if not 0.5 <= confidence <= PROBABILITY_MAX:
-        raise ValueError(f"wanted a confidence from 0.5 to {PROBABILITY_MAX}, got {confidence!r}")
-    scenario, space, others = source(path, vary, sets, seed)
-    if scenario.seed > SEED_MAX:
-        raise ConfigurationError([f"seed: wanted one of at most 2^62, got {scenario.seed}"])
-    wanted = goal(
-        scenario, others, minimize, maximize, probability=probability, confidence=confidence, replicates=replicates
-    )  # fmt: skip
-    if problems := unreachable(scenario, space):
-        raise ConfigurationError(problems)
-    search = Search(path, sets, seed, scenario, space, wanted)
-    found: list[Trial] = []
-    beaten: list[Trial] = []
-    bench: Bench | None = None
+            if out is not None:
+                save_tuning(result, out)
+            return result
 
-    def tuning(*, is_finished: bool) -> Tuning:
-        seeds = (scenario.seed, scenario.seed + replicates)
-        exhaustive = is_finished and search.is_exhaustive(trials)
-        result = Tuning(
-            path,
-            search,
-            found,
-            beaten,
-            seeds,
-            sets,
-            exhaustive=exhaustive,
-            is_finished=is_finished,
-            finished_runs=0 if bench is None else bench.finished,
-        )
         if out is not None:
-            save_tuning(result, out)
-        return result
-
-    if out is not None:
-        check_folder(Path(out), DOCUMENT, [path])
-    kept = nullcontext() if out is None else Journal.opened(Path(out))
-    try:
-        with executor(workers, cluster) as runs, kept as journal:
-            bench = Bench(runs, scenario.seed, replicates, journal, progress)
-            search.run(bench, trials, expected_runs(wanted))
-            found += confirm(search, bench)
-            beaten += compared(search, found, bench)
-            if not found:
-                closest = nearest(search.trials)
-                bench.freshly([(closest, replicates)])
-                if closest is not search.baseline and search.baseline.in_space and search.baseline.searched:
-                    bench.freshly([(search.baseline, replicates)])
-        return tuning(is_finished=True)
-    except KeyboardInterrupt:
-        raise Interrupted(tuning(is_finished=False)) from None
+            check_folder(Path(out), DOCUMENT, [file])
+        kept = nullcontext() if out is None else Journal.opened(Path(out))
+        try:
+            with executor(workers, cluster) as runs, kept as journal:
+                bench = Bench(runs, scenario.seed, replicates, journal, progress)
+                search.run(bench, trials, expected_runs(wanted))
+                found += confirm(search, bench)
+                beaten += compared(search, found, bench)
+                if not found:
+                    closest = nearest(search.trials)
+                    bench.freshly([(closest, replicates)])
+                    if closest is not search.baseline and search.baseline.in_space and search.baseline.searched:
+                        bench.freshly([(search.baseline, replicates)])
+            return tuning(is_finished=True)
+        except KeyboardInterrupt:
+            raise Interrupted(tuning(is_finished=False)) from None
 
 
 _QUANTILE = re.compile(r"p(\d+(?:_\d+)?)")

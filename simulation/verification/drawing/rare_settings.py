@@ -5,9 +5,9 @@ Drawn beside those of :mod:`simulation.verification.drawing.drawn_settings`, fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from actors.settings.accounts import AccountConfig
 from actors.settings.adaptive import AdaptiveRateConfig, HedgingConfig
@@ -33,19 +33,6 @@ ACCOUNT = "shared"
 TEMPLATE = "welcome"
 """That of the email that follows from a registration."""
 
-_SHARE_WITH_ACCOUNT = 0.15
-_SHARE_WITH_GAPS = 0.1
-_SHARE_CROWDED = 0.3
-_SHARE_REMEMBERING = 0.25
-_SHARE_COPYING = 0.2
-_SHARE_ADAPTING = 0.15
-_SHARE_OVERDUE = 0.15
-_SHARE_WITH_UPSTREAMS = 0.1
-_SHARE_RESENDING = 0.5
-_SHARE_SHORT_OF_TIME = 0.1
-_SHARE_REDRIVING = 0.15
-_SHARE_AT_TIMEOUT = 0.1
-_SHARE_REFUSING = 0.1
 _SHARE_FAILING = 0.6
 
 
@@ -56,8 +43,10 @@ def with_rare_settings(scenario: Scenario, stream: Callable[[str], Random]) -> S
         scenario: with settings that were drawn.
         stream: returns the random stream of a name.
     """
-    for change, name in _CHANGES.items():
-        scenario = change(scenario, stream(name))
+    for name, (share, change) in _CHANGES.items():
+        random = stream(name)
+        if share is None or random.random() < share:
+            scenario = change(scenario, random)
     return scenario
 
 
@@ -68,10 +57,31 @@ def changed(scenario: Scenario, change: Callable[[ChannelConfig], ChannelConfig 
     return scenario.model_copy(update={"channels": scenario.channels.model_copy(update=update)})
 
 
+_OfCase: TypeAlias = Callable[[Scenario, Random], Scenario]
+_OfChannel: TypeAlias = Callable[[ChannelConfig, Random], ChannelConfig | None]
+_CHANGES: dict[str, tuple[float | None, _OfCase]] = {}
+"""What may be changed, in this order, by the name of its stream: in which share of the cases (None: all), and how."""
+
+
+def _of_cases(name: str, share: float | None) -> Callable[[_OfCase], _OfCase]:
+    def declare(change: _OfCase) -> _OfCase:
+        _CHANGES[name] = share, change
+        return change
+
+    return declare
+
+
+def _of_channels(name: str, share: float | None = None) -> Callable[[_OfChannel], _OfChannel]:
+    def declare(change: _OfChannel) -> _OfChannel:
+        _of_cases(name, share)(lambda scenario, random: changed(scenario, lambda config: change(config, random)))
+        return change
+
+    return declare
+
+
+@_of_cases("accounts", 0.15)
 def _with_account(scenario: Scenario, random: Random) -> Scenario:
     """Return a scenario some of whose channels are of one account: its quota is theirs, or its provider's throttle."""
-    if random.random() >= _SHARE_WITH_ACCOUNT:
-        return scenario
     account: dict[str, Any] = {}
     if random.random() < 0.8:
         kind = random.choice(get_args(RateLimitConfig.model_fields["kind"].annotation))
@@ -92,149 +102,98 @@ def _with_account(scenario: Scenario, random: Random) -> Scenario:
     return changed(scenario.model_copy(update={"accounts": accounts}), of_it)
 
 
+@_of_cases("templates", 0.1)
 def _with_gap(scenario: Scenario, random: Random) -> Scenario:
-    if random.random() >= _SHARE_WITH_GAPS:
-        return scenario
     gap = TemplateText(body="Dear {name}, {nobody_gives_this}", html=random.random() < 0.5)
     return scenario.model_copy(update={"templates": {**scenario.templates, TEMPLATE: gap}})
 
 
-def _crowded(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario whose tenants have hardly any room where they have bounds, so that some are full when a breaker
-    lets them go."""
-    if random.random() >= _SHARE_CROWDED:
-        return scenario
-
-    def narrowed(config: ChannelConfig) -> ChannelConfig | None:
-        if config.tenant is None:
-            return None
-        return config.model_copy(
-            update={"tenant": config.tenant.model_copy(update={"max_in_flight": random.randint(1, 3)})}
-        )
-
-    return changed(scenario, narrowed)
+@_of_channels("crowded", 0.3)
+def _crowded(config: ChannelConfig, random: Random) -> ChannelConfig | None:
+    """Tenants have hardly any room where they have bounds, so that some are full when a breaker lets them go."""
+    if config.tenant is None:
+        return None
+    return config.model_copy(
+        update={"tenant": config.tenant.model_copy(update={"max_in_flight": random.randint(1, 3)})}
+    )
 
 
-def _watched_closely(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario whose endpoints are asked so often, where they may be disabled, that they are."""
-
-    def asked_often(config: ChannelConfig) -> ChannelConfig | None:
-        if config.endpoints is None or random.random() >= _SHARE_FAILING:
-            return None
-        apart, provider = config.endpoints.disable_after * random.uniform(0.1, 0.2), config.provider
-        if random.random() < 0.4:  # to the nanosecond at the shares of it that decide, as answers take no time
-            apart = round(config.endpoints.disable_after / random.choice([5, 8, 10]), 9)
-            provider = provider.model_copy(update={"latency": Distribution(constant=0.0)})
-        often = {"max_attempts": 20, "initial_delay": apart, "max_delay": 2.0 * apart, "backoff": "constant"}
-        retry, per = RetryConfig.model_validate(often), config.circuit_breaker.per
-        breaker = CircuitBreakerConfig.model_validate({"failure_threshold": 1000, "per": per})
-        return config.model_copy(update={"retry": retry, "circuit_breaker": breaker, "provider": provider})
-
-    return changed(scenario, asked_often)
+@_of_channels("remembering", 0.25)
+def _remembering(config: ChannelConfig, random: Random) -> ChannelConfig:
+    """Waits depend on the waits before, or attempts are counted by what has failed, with attempts to spare: a handler
+    that starts again has to know all of it."""
+    retry: dict[str, Any] = {"max_attempts": 8, "initial_delay": log_uniform(random, 0.2, 3.0), "max_delay": 600.0}
+    retry["jitter"] = random.choice(["decorrelated", "decorrelated", "none"])
+    if random.random() < 0.5:
+        retry["per_outcome"] = {random.choice(["ambiguous", "throttled", "transient"]): {"initial_delay": 7.0}}
+    breaker = config.circuit_breaker.model_copy(update={"timeout": log_uniform(random, 0.5, 10.0)})
+    return config.model_copy(update={"retry": RetryConfig.model_validate(retry), "circuit_breaker": breaker})
 
 
-def _remembering(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario whose waits depend on the waits before, or whose attempts are counted by what has failed, with
-    attempts to spare: a handler that starts again has to know all of it."""
-    if random.random() >= _SHARE_REMEMBERING:
-        return scenario
-
-    def with_memory(config: ChannelConfig) -> ChannelConfig:
-        retry: dict[str, Any] = {"max_attempts": 8, "initial_delay": log_uniform(random, 0.2, 3.0), "max_delay": 600.0}
-        retry["jitter"] = random.choice(["decorrelated", "decorrelated", "none"])
-        if random.random() < 0.5:
-            retry["per_outcome"] = {random.choice(["ambiguous", "throttled", "transient"]): {"initial_delay": 7.0}}
-        breaker = config.circuit_breaker.model_copy(update={"timeout": log_uniform(random, 0.5, 10.0)})
-        return config.model_copy(update={"retry": RetryConfig.model_validate(retry), "circuit_breaker": breaker})
-
-    return changed(scenario, with_memory)
-
-
-def _copying(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario whose attempts are sent once more soon, and retried out of a budget with little in it."""
-    if random.random() >= _SHARE_COPYING:
-        return scenario
-
-    def with_copies(config: ChannelConfig) -> ChannelConfig:
-        hedging = {"max_attempts": random.randint(2, 4), "delay": log_uniform(random, 0.01, 1.0)}
-        budget = random.choice(
-            [
-                {"kind": "grpc", "max_tokens": random.randint(2, 6), "token_ratio": random.choice([0.1, 0.5, 1.0])},
-                {"kind": "grpc", "max_tokens": random.randint(2, 6), "token_ratio": 1.0},
-                {"kind": "aws", "capacity": random.randint(10, 40), "timeout_cost": random.choice([None, 1, 10])},
-                {"kind": "envoy", "share": 0.2, "min_concurrency": random.randint(1, 3)},
-                {"kind": "token_bucket", "share": 0.5, "capacity": random.randint(1, 4)},
-            ]
-        )
-        retry = RetryConfig.model_validate({"max_attempts": 4, "initial_delay": 0.5, "budget": budget})
-        provider = config.provider
-        if random.random() < 0.5:  # so that several copies are out, and some of them fail
-            latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.05, 3.0)}})
-            provider = provider.model_copy(update={"latency": latency, "failure_rate": random.choice([0.1, 0.4])})
-        changes = {"retry": retry, "hedging": HedgingConfig.model_validate(hedging), "provider": provider}
-        return config.model_copy(update=changes)
-
-    return changed(scenario, with_copies)
+@_of_channels("copying", 0.2)
+def _copying(config: ChannelConfig, random: Random) -> ChannelConfig:
+    """Attempts are sent once more soon, and retried out of a budget with little in it."""
+    hedging = {"max_attempts": random.randint(2, 4), "delay": log_uniform(random, 0.01, 1.0)}
+    budget = random.choice(
+        [
+            {"kind": "grpc", "max_tokens": random.randint(2, 6), "token_ratio": random.choice([0.1, 0.5, 1.0])},
+            {"kind": "grpc", "max_tokens": random.randint(2, 6), "token_ratio": 1.0},
+            {"kind": "aws", "capacity": random.randint(10, 40), "timeout_cost": random.choice([None, 1, 10])},
+            {"kind": "envoy", "share": 0.2, "min_concurrency": random.randint(1, 3)},
+            {"kind": "token_bucket", "share": 0.5, "capacity": random.randint(1, 4)},
+        ]
+    )
+    retry = RetryConfig.model_validate({"max_attempts": 4, "initial_delay": 0.5, "budget": budget})
+    provider = config.provider
+    if random.random() < 0.5:  # so that several copies are out, and some of them fail
+        latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.05, 3.0)}})
+        provider = provider.model_copy(update={"latency": latency, "failure_rate": random.choice([0.1, 0.4])})
+    changes = {"retry": retry, "hedging": HedgingConfig.model_validate(hedging), "provider": provider}
+    return config.model_copy(update=changes)
 
 
-def _adapting(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario whose channels send as fast as they can until a provider throttles them."""
-    if random.random() >= _SHARE_ADAPTING:
-        return scenario
-
-    def unlimited(config: ChannelConfig) -> ChannelConfig:
-        rate = {"kind": random.choice(["aimd", "cubic"]), "minimum_rate": Rate(random.choice([0.2, 1.0]), 1.0)}
-        return config.model_copy(update={"adaptive_rate": AdaptiveRateConfig.model_validate(rate)})
-
-    return changed(scenario, unlimited)
+@_of_channels("adapting", 0.15)
+def _adapting(config: ChannelConfig, random: Random) -> ChannelConfig:
+    """Channels send as fast as they can until a provider throttles them."""
+    rate = {"kind": random.choice(["aimd", "cubic"]), "minimum_rate": Rate(random.choice([0.2, 1.0]), 1.0)}
+    return config.model_copy(update={"adaptive_rate": AdaptiveRateConfig.model_validate(rate)})
 
 
-def _overdue(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario whose breakers open soon, and whose probes may take longer than they are waited for."""
-    if random.random() >= _SHARE_OVERDUE:
-        return scenario
-
-    def impatient(config: ChannelConfig) -> ChannelConfig:
-        breaker: dict[str, Any] = {"failure_threshold": random.randint(1, 3), "per": config.circuit_breaker.per}
-        breaker |= {"timeout": log_uniform(random, 0.5, 10.0), "half_open_max": log_uniform(random, 0.05, 3.0)}
-        breaker |= {"half_open_then": random.choice(["open", "closed", "probe"])}
-        breaker |= {"half_open_permits": random.randint(1, 3)}
-        changes: dict[str, Any] = {"circuit_breaker": CircuitBreakerConfig.model_validate(breaker)}
-        if random.random() < 0.6:  # so that several probes in a row are overdue, and others ask meanwhile
-            mean = breaker["half_open_max"] * log_uniform(random, 0.5, 10.0)
-            latency = Distribution.model_validate({"exponential": {"mean": mean}})
-            changes["timeout"] = max(config.timeout, 3.0 * mean)
-            changes["provider"] = config.provider.model_copy(update={"latency": latency, "failure_rate": 0.3})
-        return config.model_copy(update=changes)
-
-    return changed(scenario, impatient)
+@_of_channels("overdue", 0.15)
+def _overdue(config: ChannelConfig, random: Random) -> ChannelConfig:
+    """Breakers open soon, and their probes may take longer than they are waited for."""
+    breaker: dict[str, Any] = {"failure_threshold": random.randint(1, 3), "per": config.circuit_breaker.per}
+    breaker |= {"timeout": log_uniform(random, 0.5, 10.0), "half_open_max": log_uniform(random, 0.05, 3.0)}
+    breaker |= {"half_open_then": random.choice(["open", "closed", "probe"])}
+    breaker |= {"half_open_permits": random.randint(1, 3)}
+    changes: dict[str, Any] = {"circuit_breaker": CircuitBreakerConfig.model_validate(breaker)}
+    if random.random() < 0.6:  # so that several probes in a row are overdue, and others ask meanwhile
+        mean = breaker["half_open_max"] * log_uniform(random, 0.5, 10.0)
+        latency = Distribution.model_validate({"exponential": {"mean": mean}})
+        changes["timeout"] = max(config.timeout, 3.0 * mean)
+        changes["provider"] = config.provider.model_copy(update={"latency": latency, "failure_rate": 0.3})
+    return config.model_copy(update=changes)
 
 
-def _with_upstreams(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario some of whose providers ask another one, and again where that fails."""
-    if random.random() >= _SHARE_WITH_UPSTREAMS:
-        return scenario
-
-    def asking(config: ChannelConfig) -> ChannelConfig | None:
-        if random.random() < 0.5:
-            return None
-        retry = {"max_attempts": random.randint(1, 4), "initial_delay": log_uniform(random, 0.05, 5.0)}
-        latency = {"exponential": {"mean": log_uniform(random, 0.01, 2.0)}}
-        upstream: dict[str, Any] = {"retry": retry, "latency": latency, "failure_rate": random.choice([0.1, 0.5])}
-        if random.random() < 0.5:
-            upstream["timeout"] = log_uniform(random, 0.1, 3.0)
-        return config.model_copy(
-            update={
-                "provider": config.provider.model_copy(update={"upstream": UpstreamConfig.model_validate(upstream)})
-            }
-        )
-
-    return changed(scenario, asking)
+@_of_channels("upstreams", 0.1)
+def _with_upstreams(config: ChannelConfig, random: Random) -> ChannelConfig | None:
+    """Some providers ask another one, and again where that fails."""
+    if random.random() < 0.5:
+        return None
+    retry = {"max_attempts": random.randint(1, 4), "initial_delay": log_uniform(random, 0.05, 5.0)}
+    latency = {"exponential": {"mean": log_uniform(random, 0.01, 2.0)}}
+    upstream: dict[str, Any] = {"retry": retry, "latency": latency, "failure_rate": random.choice([0.1, 0.5])}
+    if random.random() < 0.5:
+        upstream["timeout"] = log_uniform(random, 0.1, 3.0)
+    return config.model_copy(
+        update={"provider": config.provider.model_copy(update={"upstream": UpstreamConfig.model_validate(upstream)})}
+    )
 
 
+@_of_cases("resending", 0.5)
 def _resending(scenario: Scenario, random: Random) -> Scenario:
     """Return a scenario whose senders come again with what was refused, where anything may be."""
-    if scenario.max_pending is None or random.random() >= _SHARE_RESENDING:
+    if scenario.max_pending is None:
         return scenario
     resend = {"after": log_uniform(random, 0.1, 30.0), "at_most": random.randint(1, 4)}
     workload = tuple(
@@ -246,74 +205,69 @@ def _resending(scenario: Scenario, random: Random) -> Scenario:
     return scenario.model_copy(update={"workload": workload})
 
 
-def _short_of_time(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario whose retries stand in a line when their time is up: they soon fail, and few go at once."""
-    if random.random() >= _SHARE_SHORT_OF_TIME:
-        return scenario
+@_of_channels("watched")
+def _watched_closely(config: ChannelConfig, random: Random) -> ChannelConfig | None:
+    """Endpoints are asked so often, where they may be disabled, that they are."""
+    if config.endpoints is None or random.random() >= _SHARE_FAILING:
+        return None
+    apart, provider = config.endpoints.disable_after * random.uniform(0.1, 0.2), config.provider
+    if random.random() < 0.4:  # to the nanosecond at the shares of it that decide, as answers take no time
+        apart = round(config.endpoints.disable_after / random.choice([5, 8, 10]), 9)
+        provider = provider.model_copy(update={"latency": Distribution(constant=0.0)})
+    often = {"max_attempts": 20, "initial_delay": apart, "max_delay": 2.0 * apart, "backoff": "constant"}
+    retry, per = RetryConfig.model_validate(often), config.circuit_breaker.per
+    breaker = CircuitBreakerConfig.model_validate({"failure_threshold": 1000, "per": per})
+    return config.model_copy(update={"retry": retry, "circuit_breaker": breaker, "provider": provider})
 
-    def pressed(config: ChannelConfig) -> ChannelConfig:
-        retry = {
-            "max_attempts": 20,
-            "initial_delay": 0.2,
-            "max_delay": 1.0,
-            "max_elapsed": log_uniform(random, 1.0, 20.0),
+
+@_of_channels("pressed", 0.1)
+def _short_of_time(config: ChannelConfig, random: Random) -> ChannelConfig:
+    """Retries stand in a line when their time is up: attempts soon fail, and few go at once."""
+    retry = {
+        "max_attempts": 20,
+        "initial_delay": 0.2,
+        "max_delay": 1.0,
+        "max_elapsed": log_uniform(random, 1.0, 20.0),
+    }
+    latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.3, 2.0)}})
+    provider = config.provider.model_copy(update={"latency": latency, "failure_rate": 0.6})
+    retrying = RetryConfig.model_validate(retry)
+    return config.model_copy(update={"retry": retrying, "provider": provider, "max_in_flight": random.randint(1, 2)})
+
+
+@_of_channels("redriven", 0.15)
+def _redriven_by_host(config: ChannelConfig, random: Random) -> ChannelConfig | None:
+    """Letters to several hosts take turns, where each has a breaker: many die, and they are redriven slowly when their
+    hosts answer again."""
+    if config.circuit_breaker.per != "host":
+        return None
+    breaker = {"per": "host", "failure_threshold": random.randint(1, 2), "timeout": log_uniform(random, 1.0, 10.0)}
+    return config.model_copy(
+        update={
+            "redrive": RedriveConfig(rate=Rate(1, log_uniform(random, 0.5, 10.0)), at_most=3),
+            "retry": RetryConfig(max_attempts=random.randint(1, 2)),
+            "circuit_breaker": CircuitBreakerConfig.model_validate(breaker),
+            "provider": config.provider.model_copy(update={"failure_rate": random.choice([0.3, 0.6])}),
         }
-        latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.3, 2.0)}})
-        provider = config.provider.model_copy(update={"latency": latency, "failure_rate": 0.6})
-        retrying = RetryConfig.model_validate(retry)
-        return config.model_copy(
-            update={"retry": retrying, "provider": provider, "max_in_flight": random.randint(1, 2)}
-        )
-
-    return changed(scenario, pressed)
+    )
 
 
-def _redriven_by_host(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario with letters to several hosts that take turns, where each has a breaker: many die, and they are
-    redriven slowly when their hosts answer again."""
-    if random.random() >= _SHARE_REDRIVING:
-        return scenario
-
-    def slowly(config: ChannelConfig) -> ChannelConfig | None:
-        if config.circuit_breaker.per != "host":
-            return None
-        breaker = {"per": "host", "failure_threshold": random.randint(1, 2), "timeout": log_uniform(random, 1.0, 10.0)}
-        return config.model_copy(
-            update={
-                "redrive": RedriveConfig(rate=Rate(1, log_uniform(random, 0.5, 10.0)), at_most=3),
-                "retry": RetryConfig(max_attempts=random.randint(1, 2)),
-                "circuit_breaker": CircuitBreakerConfig.model_validate(breaker),
-                "provider": config.provider.model_copy(update={"failure_rate": random.choice([0.3, 0.6])}),
-            }
-        )
-
-    return changed(scenario, slowly)
+@_of_channels("promises", 0.1)
+def _at_timeout(config: ChannelConfig, random: Random) -> ChannelConfig | None:
+    """Some providers ask another one, and have its answer at the very time-out; that is set by then, so what keeps
+    their promise comes behind it."""
+    if random.random() < 0.3:
+        return None
+    timeout = random.choice([0.5, 1.0, 3.0])
+    half = Distribution(constant=timeout / 2)
+    upstream = UpstreamConfig(latency=half, failure_rate=random.choice([0.0, 0.3]), retry=RetryConfig(max_attempts=1))
+    provider = config.provider.model_copy(update={"latency": half, "upstream": upstream})
+    return config.model_copy(update={"timeout": timeout, "provider": provider})
 
 
-def _at_timeout(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario some of whose providers ask another one, and have its answer at the very time-out; that is set
-    by then, so what keeps their promise comes behind it."""
-    if random.random() >= _SHARE_AT_TIMEOUT:
-        return scenario
-
-    def just_in_time(config: ChannelConfig) -> ChannelConfig | None:
-        if random.random() < 0.3:
-            return None
-        timeout = random.choice([0.5, 1.0, 3.0])
-        half = Distribution(constant=timeout / 2)
-        upstream = UpstreamConfig(
-            latency=half, failure_rate=random.choice([0.0, 0.3]), retry=RetryConfig(max_attempts=1)
-        )
-        provider = config.provider.model_copy(update={"latency": half, "upstream": upstream})
-        return config.model_copy(update={"timeout": timeout, "provider": provider})
-
-    return changed(scenario, just_in_time)
-
-
+@_of_cases("refusing", 0.1)
 def _refusing_slowly(scenario: Scenario, random: Random) -> Scenario:
     """Return a scenario whose providers take long to refuse addresses, also probes, where slow calls open breakers."""
-    if random.random() >= _SHARE_REFUSING:
-        return scenario
     slow = log_uniform(random, 0.2, 1.0)
 
     def patient(config: ChannelConfig) -> ChannelConfig:
@@ -339,25 +293,6 @@ def _refusing_slowly(scenario: Scenario, random: Random) -> Scenario:
     refused = [{"channel": str(channel), "at": 0.0, "permanent_rate": 0.5} for channel in scenario.channels_used]
     faults = (*scenario.faults, *map(FaultConfig.model_validate, refused))
     return changed(scenario.model_copy(update={"faults": faults}), patient)
-
-
-_CHANGES: Mapping[Callable[[Scenario, Random], Scenario], str] = {
-    _with_account: "accounts",
-    _with_gap: "templates",
-    _crowded: "crowded",
-    _remembering: "remembering",
-    _copying: "copying",
-    _adapting: "adapting",
-    _overdue: "overdue",
-    _with_upstreams: "upstreams",
-    _resending: "resending",
-    _watched_closely: "watched",
-    _short_of_time: "pressed",
-    _redriven_by_host: "redriven",
-    _at_timeout: "promises",
-    _refusing_slowly: "refusing",
-}
-"""What may be changed, in this order, each with the name of its stream."""
 
 
 def outages_of_endpoints(scenario: Scenario, duration: float, random: Random) -> tuple[FaultConfig, ...]:
