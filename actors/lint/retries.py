@@ -101,7 +101,6 @@ def waits(retry: RetryConfig, bound: Bound) -> Iterator[float]:
             wait = {"shortest": low, "mean": _mean_of_uniform(low, high, retry.longest_delay), "longest": high}[bound]
             previous = min(retry.longest_delay, wait)
             yield previous
-        return
     attempt = 1
     while True:
         yield _wait(retry, attempt, bound)
