@@ -237,9 +237,7 @@ class Forecast:
         self._throttles = list(throttles)
         self._timed = [
             TimedFault(
-                fault,
-                streams.stream(f"{name}.fault.{number}.latency"),
-                streams.stream(f"{name}.fault.{number}.burst"),
+                fault, streams.stream(f"{name}.fault.{number}.latency"), streams.stream(f"{name}.fault.{number}.burst")
             )
             for number, fault in enumerate(faults)
         ]

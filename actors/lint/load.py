@@ -108,10 +108,8 @@ def adaptive_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding
         refused = min(throttle.max_rejection, 1 - let_through)
         comes_to = "{refused:percent} of the attempts are refused"
         if throttle.count_rejected:
-            refused, comes_to = (
-                throttle.max_rejection,
-                "each refusal brings more, up to {refused:percent} of all attempts",
-            )
+            refused = throttle.max_rejection
+            comes_to = "each refusal brings more, up to {refused:percent} of all attempts"
         yield _RULES.found(
             "throttle-refuses-when-healthy",
             k=throttle.k, failing=healthy.all, timing_out=healthy.timing_out, comes_to=said(comes_to, refused=refused),

@@ -150,9 +150,7 @@ INCIDENTS = (
         enforced={EMAIL: (Rate(15.0, 1.0), None)},
     ),
     Incident(
-        "vonage-2022",
-        "20 to 23 s late for three days, none lost",
-        ("sent_fraction == 1", "sent_time_s.max <= 20s"),
+        "vonage-2022", "20 to 23 s late for three days, none lost", ("sent_fraction == 1", "sent_time_s.max <= 20s")
     ),
 )
 

@@ -156,12 +156,7 @@ def fit(
         ConfigurationError: the log cannot be used; all problems, with the numbers of the lines.
     """
     columns = Columns(
-        time=time,
-        latency=latency,
-        outcome=outcome,
-        latency_unit=latency_unit,
-        outcome_map=outcome_map,
-        channel=channel,
+        time=time, latency=latency, outcome=outcome, latency_unit=latency_unit, outcome_map=outcome_map, channel=channel
     )
     if timeouts not in (None, "hang", "lost_reply"):
         raise ConfigurationError([f"timeouts: wanted hang or lost_reply, got {timeouts!r}"])

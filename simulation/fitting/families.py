@@ -42,10 +42,7 @@ LAWS: dict[str, tuple[Callable[..., Floats], Callable[..., Any]]] = {
         lambda x, value: (x >= value - 1e-9).astype(np.float64),
         lambda _random, size, value: np.full(size, value),
     ),
-    "exponential": (
-        lambda x, mean: -np.expm1(-x / mean),
-        lambda random, size, mean: random.exponential(mean, size),
-    ),
+    "exponential": (lambda x, mean: -np.expm1(-x / mean), lambda random, size, mean: random.exponential(mean, size)),
     "lognormal": (
         lambda x, mu, sigma: special.ndtr((_log(x) - mu) / sigma),
         lambda random, size, mu, sigma: random.lognormal(mu, sigma, size),

@@ -60,7 +60,7 @@ def print_fit(fit: Fit, written: list[str]) -> None:
 
     console, log = stdout(), fit.log
     console.print(
-        f"[bold]{escape(log.source)}[/bold]  {counted(len(log), 'attempt')} in {duration_text(log.duration_s)}",
+        f"[bold]{escape(log.source)}[/bold]  {counted(len(log), 'attempt')} in {duration_text(log.duration_s)}"
     )
     print_reading(log)
     for note in fit.notes:
@@ -117,7 +117,7 @@ def print_whatif(found: WhatIf) -> None:
     runs = seeds_text(seeds)
     console.print(
         f"[bold]{escape(found.log.source)}[/bold] under the policies of [bold]{escape(found.scenario.name)}[/bold]  "
-        f"{runs}",
+        f"{runs}"
     )
     print_reading(found.log)
     for note in found.notes:

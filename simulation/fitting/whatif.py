@@ -233,12 +233,7 @@ def whatif(
     if within is not None and not (isinstance(within, (int, float)) and within >= 0):
         raise ValueError(f"wanted within as seconds, a number of at least 0, got {within!r}")
     columns = Columns(
-        time=time,
-        latency=latency,
-        outcome=outcome,
-        latency_unit=latency_unit,
-        outcome_map=outcome_map,
-        channel=channel,
+        time=time, latency=latency, outcome=outcome, latency_unit=latency_unit, outcome_map=outcome_map, channel=channel
     )
     policies, log = _both(scenario, sets, source, columns)
     seeds = tuple(seeds_of(policies.seed if seed is None else seed, replicates))

@@ -228,12 +228,7 @@ def _stretches(hit: Flags, scores: Sequence[tuple[float, float]], price: float) 
 
 
 def _window(
-    hit: Flags,
-    start_s: Floats,
-    stretch: Stretch,
-    between: tuple[int, int],
-    usual: float,
-    levels: Sequence[float],
+    hit: Flags, start_s: Floats, stretch: Stretch, between: tuple[int, int], usual: float, levels: Sequence[float]
 ) -> Window:
     """Return a window: its first and last attempt, and those of the neighbouring windows that it lies between."""
     first, last, level = stretch

@@ -267,9 +267,7 @@ class _Entry:
         forms = [handler.generate_schema(form) for form in (RunsExpectation, WindowExpectation)]
         union = core_schema.union_schema([handler(source), *forms])
         return core_schema.with_info_wrap_validator_function(
-            self._read,
-            union,
-            serialization=core_schema.plain_serializer_function_ser_schema(_written),
+            self._read, union, serialization=core_schema.plain_serializer_function_ser_schema(_written)
         )
 
     def _read(self, value: Any, _handler: Any, info: ValidationInfo) -> Expectation | tuple[Expectation, ...]:

@@ -14,16 +14,7 @@ from actors.formatting import counted
 from actors.messages import channel_named
 from actors.settings.file import located, problem_of, refusal, text_of, tree_of
 from actors.settings.quantities import FROM_FILE
-from actors.settings.yaml_tree import (
-    ListNode,
-    MappingNode,
-    Node,
-    Place,
-    Problem,
-    ScalarNode,
-    data,
-    printable,
-)
+from actors.settings.yaml_tree import ListNode, MappingNode, Node, Place, Problem, ScalarNode, data, printable
 from simulation.scenario import consistency, overrides
 from simulation.scenario.model import Scenario
 from simulation.scenario.seeds import one_seed, plain

@@ -51,11 +51,7 @@ class MetricKind(StrEnum):
 NOT_METRICS = (MetricKind.TEXT, MetricKind.LIST, MetricKind.SEED, MetricKind.VERSION)
 """What is in the summary and cannot be expected, compared or searched for."""
 
-RANGES = {
-    **dict.fromkeys(MetricKind, (0.0, math.inf)),
-    MetricKind.SHARE: (0.0, 1.0),
-    MetricKind.RATIO: (1.0, math.inf),
-}
+RANGES = {**dict.fromkeys(MetricKind, (0.0, math.inf)), MetricKind.SHARE: (0.0, 1.0), MetricKind.RATIO: (1.0, math.inf)}
 """The least and the most that a metric of each kind can be."""
 
 DURATIONS = (MetricKind.SECONDS, MetricKind.QUANTILE)

@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import (
-    Field,
-    StrictBool,
-    ValidationInfo,
-)
+from pydantic import Field, StrictBool, ValidationInfo
 
 from actors.messages import NotificationChannel, Priority, usual_priority
 from actors.settings.base import Settings, plain_or

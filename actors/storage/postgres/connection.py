@@ -111,10 +111,7 @@ class Link:
         """Wake the thread that waits for an answer that will not come; from another thread."""
         sql = self._sql
         if sql is not None:
-            with (
-                contextlib.suppress(psycopg.Error, OSError),
-                socket.socket(fileno=os.dup(sql.fileno())) as wire,
-            ):
+            with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(sql.fileno())) as wire:
                 wire.shutdown(socket.SHUT_RDWR)
 
     def is_hinted(self) -> bool:

@@ -29,12 +29,7 @@ class Lease:
     """Until when a node has what it has, unless it is renewed; watched in a thread of its own."""
 
     def __init__(
-        self,
-        node: str,
-        length_s: float,
-        *,
-        when_over: Callable[[int], None],
-        when_renewed: Callable[[], None],
+        self, node: str, length_s: float, *, when_over: Callable[[int], None], when_renewed: Callable[[], None]
     ) -> None:
         """The watching thread calls `when_over` each time that the length of a lease has passed without a renewal,
         with how often that was; the renewing one calls `when_renewed` if :meth:`holds` has said no since the last

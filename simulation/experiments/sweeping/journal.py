@@ -67,10 +67,7 @@ class Journal:
 
 
 def finish(
-    tasks: Sequence[Task],
-    executor: Executor,
-    journal: Journal | None,
-    progress: Callable[[int, int], None] | None,
+    tasks: Sequence[Task], executor: Executor, journal: Journal | None, progress: Callable[[int, int], None] | None
 ) -> list[RunMetrics]:
     """Return the runs of all tasks, in their order: those that are kept, and those that are done and kept now.
 

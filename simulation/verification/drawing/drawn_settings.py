@@ -245,9 +245,7 @@ class _Drawing:
             return None
 
     def _without_circles(
-        self,
-        channels: Mapping[NotificationChannel, ChannelConfig],
-        given: Mapping[NotificationChannel, ChannelConfig],
+        self, channels: Mapping[NotificationChannel, ChannelConfig], given: Mapping[NotificationChannel, ChannelConfig]
     ) -> Mapping[NotificationChannel, ChannelConfig]:
         """Return the channels, those that were given where fallbacks would go round in a circle."""
         update = {channel.value: config for channel, config in channels.items()}

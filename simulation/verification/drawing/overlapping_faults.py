@@ -46,10 +46,7 @@ def overlapping(scenario: Scenario, random: Random) -> Scenario:
         channels[channel.value] = config.model_copy(update={"provider": config.provider.model_copy(update=own)})
         faults += _overlapping(scenario, channel, random)
     found = scenario.model_copy(
-        update={
-            "channels": scenario.channels.model_copy(update=channels),
-            "faults": (*scenario.faults, *faults),
-        }
+        update={"channels": scenario.channels.model_copy(update=channels), "faults": (*scenario.faults, *faults)}
     )
     if random.random() >= _SHARE_IN_STEP:
         return found

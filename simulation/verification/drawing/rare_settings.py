@@ -11,13 +11,7 @@ from typing import Any, TypeAlias, get_args
 
 from actors.settings.accounts import AccountConfig
 from actors.settings.adaptive import AdaptiveRateConfig, HedgingConfig
-from actors.settings.channel import (
-    ChannelConfig,
-    CircuitBreakerConfig,
-    QuotaConfig,
-    RetryConfig,
-    UpstreamConfig,
-)
+from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, QuotaConfig, RetryConfig, UpstreamConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
@@ -223,12 +217,7 @@ def _watched_closely(config: ChannelConfig, random: Random) -> ChannelConfig | N
 @_of_channels("pressed", 0.1)
 def _short_of_time(config: ChannelConfig, random: Random) -> ChannelConfig:
     """Retries stand in a line when their time is up: attempts soon fail, and few go at once."""
-    retry = {
-        "max_attempts": 20,
-        "initial_delay": 0.2,
-        "max_delay": 1.0,
-        "max_elapsed": log_uniform(random, 1.0, 20.0),
-    }
+    retry = {"max_attempts": 20, "initial_delay": 0.2, "max_delay": 1.0, "max_elapsed": log_uniform(random, 1.0, 20.0)}
     latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.3, 2.0)}})
     provider = config.provider.model_copy(update={"latency": latency, "failure_rate": 0.6})
     retrying = RetryConfig.model_validate(retry)

@@ -166,10 +166,7 @@ def _breaker(random: Random) -> CircuitBreakerConfig:
         if random.random() < 0.7:
             written["minimum_calls"] = random.randint(1, size[window] if window == "calls" else 5)
         if random.random() < 0.6:
-            written["slow_call"] = {
-                "duration": log_uniform(random, 0.1, 2.0),
-                "rate": random.choice([0.3, 0.5, 1.0]),
-            }
+            written["slow_call"] = {"duration": log_uniform(random, 0.1, 2.0), "rate": random.choice([0.3, 0.5, 1.0])}
     written |= {"success_may_trip": random.random() < 0.5, "reopen": random.choice(["at", "after"])}
     written["ignored_counts_as"] = random.choice(["neutral", "success"])
     if random.random() < 0.4:

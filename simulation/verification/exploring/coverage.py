@@ -270,9 +270,7 @@ SOMETIMES = (
     ),
     Sometimes("the adaptive throttle refuses", _any_lane(_has("adaptive_throttle")), _fails_by(THROTTLED_HERE)),
     Sometimes(
-        "a full bulkhead refuses",
-        _any_lane(lambda config: config.slot_wait is not None),
-        _fails_by(BULKHEAD_FULL),
+        "a full bulkhead refuses", _any_lane(lambda config: config.slot_wait is not None), _fails_by(BULKHEAD_FULL)
     ),
     Sometimes("a retry budget is spent", _any_lane(_has("retry.budget")), _dies_by(BUDGET_SPENT)),
     Sometimes("retry time is up", _any_lane(_has("retry.max_elapsed")), _dies_by(RETRY_TIME_UP)),

@@ -28,10 +28,8 @@ class Backoff(Invariant):
 
     @observes(NotificationFailed)
     def on_failure(self, failed: NotificationFailed) -> Objection:
-        lifecycle, config = (
-            self.context.lifecycles.get(failed.notification_id),
-            self.context.channels.get(failed.channel),
-        )
+        lifecycle = self.context.lifecycles.get(failed.notification_id)
+        config = self.context.channels.get(failed.channel)
         if (
             lifecycle is None
             or config is None

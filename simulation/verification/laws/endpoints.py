@@ -99,10 +99,8 @@ class DisabledEndpoints(Invariant):
 
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Objection:
-        address, config = (
-            self.context.address_of(failed.notification_id),
-            self.context.channels[failed.channel].endpoints,
-        )
+        address = self.context.address_of(failed.notification_id)
+        config = self.context.channels[failed.channel].endpoints
         if address is None or config is None:
             return None
         recipient, present_ns, mark = address[1], failed.epoch_ns + failed.at_ns, failed.endpoint

@@ -51,10 +51,8 @@ class FailoverOrder(Breakers):
         if (admitted := let_through_in(sent)) is None:
             return None
         (channel, provider), attempt = provider_of(admitted), admitted.attempt
-        providers, after = (
-            list(self.context.channels[channel].by_provider()),
-            self.context.channels[channel].switch_after,
-        )
+        providers = list(self.context.channels[channel].by_provider())
+        after = self.context.channels[channel].switch_after
         first = 0 if after is None else (attempt.number - 1) // after % len(providers)
         for name in takewhile(provider.__ne__, (*providers[first:], *providers[:first])):
             if self._may_be_asked(channel, name, attempt, sent.at_ns):

@@ -185,10 +185,8 @@ class Reasons(Invariant):
 
     @observes(NotificationFailed)
     def on_failure(self, failed: NotificationFailed) -> Objection:
-        lifecycle, config = (
-            self.context.lifecycles.get(failed.notification_id),
-            self.context.channels.get(failed.channel),
-        )
+        lifecycle = self.context.lifecycles.get(failed.notification_id)
+        config = self.context.channels.get(failed.channel)
         if lifecycle is None or config is None or failed.given_up is None or failed.kind in _FOR_GOOD:
             return None
         retry, reason = config.retry, failed.given_up

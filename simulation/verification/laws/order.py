@@ -14,12 +14,7 @@ from typing import ClassVar, NamedTuple, TypeAlias
 from actors.domain.attempts import Admitted, Attempt, FlushQueue, Refused, Rejected, Requeued
 from actors.instants import NS_PER_S
 from actors.kernel.effects import Performed
-from actors.messages import (
-    ActorFailed,
-    BreakerTransitioned,
-    NotificationChannel,
-    Priority,
-)
+from actors.messages import ActorFailed, BreakerTransitioned, NotificationChannel, Priority
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler

@@ -13,10 +13,7 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.lane import Lane
-from actors.settings.adaptive import (
-    ConcurrencyLimitConfig,
-    VegasConfig,
-)
+from actors.settings.adaptive import ConcurrencyLimitConfig, VegasConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
 from simulation.verification.laws.feedback import (
     Key,

@@ -22,10 +22,7 @@ _COUNTS: dict[type[Actor], tuple[str, ...]] = {
 }
 """By the stages at which attempts wait, what these are counted by."""
 
-_NAMES: dict[type[Actor], str] = {
-    RateLimiterActor: "users' limits",
-    CircuitBreakerActor: "room at the providers",
-}
+_NAMES: dict[type[Actor], str] = {RateLimiterActor: "users' limits", CircuitBreakerActor: "room at the providers"}
 
 _Place: TypeAlias = tuple[NotificationChannel, type]
 

@@ -43,10 +43,7 @@ Note = Callable[[Any], None]
 QUESTIONS_BEFORE_A_LOOK = 1024
 TIMERS_BEFORE_A_LOOK = 4096
 
-IN_PLACE_OF: Mapping[type, type] = {
-    DeduplicatingLimiter: RateLimiterActor,
-    DeduplicatingBreaker: CircuitBreakerActor,
-}
+IN_PLACE_OF: Mapping[type, type] = {DeduplicatingLimiter: RateLimiterActor, DeduplicatingBreaker: CircuitBreakerActor}
 """Stages that take the place of others where messages may come twice; what they are sent is observed as if by those."""
 
 

@@ -79,10 +79,7 @@ class BreakersByHost:
     KEYS_MAX = 10_000
 
     def __init__(
-        self,
-        config: CircuitBreakerConfig,
-        stream: Stream,
-        on_change: Callable[[Change], None] = lambda change: None,
+        self, config: CircuitBreakerConfig, stream: Stream, on_change: Callable[[Change], None] = lambda change: None
     ) -> None:
         self._config = config
         self._kind = Breaker if config.shared == "none" else SharedBreaker

@@ -195,7 +195,4 @@ class SharingNode(Node):
         way.set_wake()
         way.tenants.let_in()
 
-    TIMERS: ClassVar[Mapping[str, Timer]] = {
-        **Node.TIMERS,
-        "overtaken": Timer(on_overtaken, ("handler", "")),
-    }
+    TIMERS: ClassVar[Mapping[str, Timer]] = {**Node.TIMERS, "overtaken": Timer(on_overtaken, ("handler", ""))}

@@ -11,15 +11,7 @@ import numpy as np
 from simulation.results.result import Result
 from simulation.verification.cases.case import Case, Experiment, scenario
 from simulation.verification.cases.measures import attempts, ended, exponential_cdf
-from simulation.verification.cases.quantities import (
-    RARE,
-    Exactly,
-    Follows,
-    Frequencies,
-    Mean,
-    Quantity,
-    Variance,
-)
+from simulation.verification.cases.quantities import RARE, Exactly, Follows, Frequencies, Mean, Quantity, Variance
 
 MESSAGES = 1000
 """In one replication."""
@@ -222,9 +214,7 @@ def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experimen
         name=f"p={p:g} N={n} base={base:g} s cap={cap:g} s jitter {jitter}",
         replicate=scenario(
             _at_once(
-                p,
-                f"max_attempts: {n}, initial_delay: {base}s, max_delay: {cap}s, jitter: {JITTERS[jitter]}",
-                messages,
+                p, f"max_attempts: {n}, initial_delay: {base}s, max_delay: {cap}s, jitter: {JITTERS[jitter]}", messages
             ),
             _times,
         ),

@@ -70,10 +70,7 @@ def contention(table: Mapping[tuple[str, int], tuple[float, ...]] = TABLE, quick
         model="N clients read a version and write if it is still the same; each way over the network takes "
         "|Normal(10, 2)|. A failure rule is the row: every other attempt is the read, and a latency is the two ways "
         "until the next.",
-        experiments=(
-            *(_table_cell(kind, clients, figures, quick) for kind, clients, figures in cells),
-            _claims(100),
-        ),
+        experiments=(*(_table_cell(kind, clients, figures, quick) for kind, clients, figures in cells), _claims(100)),
     )
 
 

@@ -174,10 +174,7 @@ def _mm_1_ps(rate: float, mu: float) -> Experiment:
 def _mg_1_ps(law: str, rho: float) -> Experiment:
     latency, mean, _ = LAWS[law]
     text, duration = _text(
-        [(rho / mean, "")],
-        rho,
-        settles(law, rho),
-        f"latency: {latency}, capacity: 1, discipline: processor_sharing",
+        [(rho / mean, "")], rho, settles(law, rho), f"latency: {latency}, capacity: 1, discipline: processor_sharing"
     )
     return Experiment(
         name=f"{law}, ρ={rho:g}",

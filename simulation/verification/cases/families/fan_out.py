@@ -19,8 +19,7 @@ ROUNDS = 100
 
 
 def fan_out(
-    sizes: Iterable[int] = (2, 3, 5, 10, 100),
-    tails: Iterable[tuple[float, int]] = ((0.01, 100), (0.1, 10)),
+    sizes: Iterable[int] = (2, 3, 5, 10, 100), tails: Iterable[tuple[float, int]] = ((0.01, 100), (0.1, 10))
 ) -> Case:
     """Return the case.
 

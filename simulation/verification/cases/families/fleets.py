@@ -24,13 +24,7 @@ from simulation.verification.cases.families.retry_studies import (
     with_retry_breaker,
 )
 from simulation.verification.cases.measures import Array, attempts, ended, exponential_cdf
-from simulation.verification.cases.quantities import (
-    RARE,
-    Between,
-    Follows,
-    Mean,
-    Quantity,
-)
+from simulation.verification.cases.quantities import RARE, Between, Follows, Mean, Quantity
 
 # ── clients, each with a bucket or a breaker ────────────────────────────────────────────────────────────────────────
 
@@ -205,9 +199,7 @@ def _is_accepted_at_first(event: object) -> bool:
 # ── a limit that is divided ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def divided_buckets(
-    parameters: Iterable[tuple[int, float, int]] = ((4, 0.9, 2), (4, 1.5, 2), (10, 1, 2)),
-) -> Case:
+def divided_buckets(parameters: Iterable[tuple[int, float, int]] = ((4, 0.9, 2), (4, 1.5, 2), (10, 1, 2))) -> Case:
     """Return the case; of each triple how many nodes there are, n, from 1 to 100, arrivals for each token, ρ, from 0.1
     to 10, and the tokens that a node's bucket holds, b, with 100 in all buckets at most.
     """

@@ -100,11 +100,7 @@ def _layers(depth: int, n: int, p: float) -> Experiment:
     quantity: Quantity = (
         Exactly(name="calls at the bottom for each at the top", target=float(n**depth))
         if p == 1
-        else Mean(
-            name="calls at the bottom for each at the top",
-            target=_calls(depth, n, p),
-            within=0.01,
-        )
+        else Mean(name="calls at the bottom for each at the top", target=_calls(depth, n, p), within=0.01)
     )
     return Experiment(
         name=f"L={depth} N={n} p={p:g}",
@@ -261,10 +257,7 @@ channels:
                         name="requests in each second",
                         target=[offered + second * excess for second in range(attempts_each)],
                     ),
-                    Exactly(
-                        name="of them retries",
-                        target=[second * excess for second in range(attempts_each)],
-                    ),
+                    Exactly(name="of them retries", target=[second * excess for second in range(attempts_each)]),
                 ),
             ),
         ),

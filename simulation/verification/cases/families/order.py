@@ -102,9 +102,7 @@ def _conservation(critical: float, normal: float, bulk: float, law: str, order: 
     )
 
 
-def deficit_round_robin(
-    weights: Iterable[tuple[float, float, float]] = ((16, 4, 1), (3, 2, 1), (1, 2.5, 1.5)),
-) -> Case:
+def deficit_round_robin(weights: Iterable[tuple[float, float, float]] = ((16, 4, 1), (3, 2, 1), (1, 2.5, 1.5))) -> Case:
     """Return the case; of each triple, the weights of critical, normal and bulk ones, from 0.001."""
     return Case(
         name="deficit-round-robin",

@@ -21,13 +21,7 @@ from simulation.results.result import Result
 from simulation.verification.cases.case import Case, Experiment, Replicate, parsed, scenario
 from simulation.verification.cases.families.attempts import doubling
 from simulation.verification.cases.measures import attempts, ended
-from simulation.verification.cases.quantities import (
-    Exactly,
-    Frequencies,
-    Mean,
-    Quantity,
-    Variance,
-)
+from simulation.verification.cases.quantities import Exactly, Frequencies, Mean, Quantity, Variance
 
 DOWN = Transient(reason="down")
 
@@ -103,10 +97,7 @@ faults: [{{channel: webhook, at: 0s, for: {length}s, outage: true}}]
 
 def _first(result: Result) -> dict[str, float]:
     ends = ended(result)
-    return {
-        "of the first: delivered at, s": float(ends.took[0]),
-        "of the first: attempts": int(ends.attempts[0]),
-    }
+    return {"of the first: delivered at, s": float(ends.took[0]), "of the first: attempts": int(ends.attempts[0])}
 
 
 def _means(result: Result) -> dict[str, float]:
@@ -303,18 +294,11 @@ def herd(size: int = 1000, wait: float = 10) -> Case:
                 replicate=_herd("none", size, wait),
                 quantities=(Exactly(name="retries at the very end", target=size),),
             ),
-            Experiment(
-                name="jitter full",
-                replicate=_herd("full", size, wait),
-                quantities=_spread(size, BINS),
-            ),
+            Experiment(name="jitter full", replicate=_herd("full", size, wait), quantities=_spread(size, BINS)),
             Experiment(
                 name="jitter equal",
                 replicate=_herd("equal", size, wait),
-                quantities=(
-                    Exactly(name="retries in the first half", target=0),
-                    *_spread(size, BINS // 2),
-                ),
+                quantities=(Exactly(name="retries in the first half", target=0), *_spread(size, BINS // 2)),
             ),
         ),
     )

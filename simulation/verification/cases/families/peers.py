@@ -164,8 +164,7 @@ def aws_sdk() -> Case:
                 quantities=(
                     Exactly(name="standard backoff, s", target=[1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0, 20.0, 20.0]),
                     Exactly(
-                        name="backoff of v2.1, s",
-                        target=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0],
+                        name="backoff of v2.1, s", target=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0]
                     ),
                     Exactly(name="quota after 3 failures", target=[486, 472, 458]),
                     Exactly(name="quota after 3 throttled", target=[495, 490, 485]),

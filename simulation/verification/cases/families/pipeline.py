@@ -12,11 +12,7 @@ from simulation.verification.cases.case import Case, Experiment, scenario
 from simulation.verification.cases.families.attempts import JITTERS, mean_attempts, moments_of_wait
 from simulation.verification.cases.families.queues import erlang_c
 from simulation.verification.cases.measures import attempts, ended, time_average
-from simulation.verification.cases.quantities import (
-    RARE,
-    Mean,
-    Quantity,
-)
+from simulation.verification.cases.quantities import RARE, Mean, Quantity
 from simulation.verification.cases.settling import WARM_UP
 
 

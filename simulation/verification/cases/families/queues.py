@@ -17,12 +17,7 @@ from simulation.results.result import Result
 from simulation.verification.cases import settling
 from simulation.verification.cases.case import Case, Experiment, one_rule, scenario
 from simulation.verification.cases.measures import attempts, ended, exponential_cdf, shares_of_states, time_average
-from simulation.verification.cases.quantities import (
-    RARE,
-    Follows,
-    Mean,
-    Quantity,
-)
+from simulation.verification.cases.quantities import RARE, Follows, Mean, Quantity
 from simulation.verification.cases.settling import WARM_UP
 
 GAPS = 1000
@@ -324,10 +319,7 @@ def mg_1(
         url="https://brooker.co.za/blog/2023/05/10/open-closed.html",
         model="Poisson arrivals at a provider with capacity: 1. Mean wait λ·E[S²]/(2(1 − ρ)); a single client that "
         "sends the next when it has the answer never waits.",
-        experiments=(
-            *(_mg_1(law, rho) for law, rho in parameters),
-            _closed("0.999 Exp(0.1) + 0.001 Exp(10)"),
-        ),
+        experiments=(*(_mg_1(law, rho) for law, rho in parameters), _closed("0.999 Exp(0.1) + 0.001 Exp(10)")),
     )
 
 

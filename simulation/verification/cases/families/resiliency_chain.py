@@ -68,10 +68,7 @@ def breaking(opens_s: Sequence[float]) -> list[Step]:
     Args:
         opens_s: how long it is open the first time, the second, …; and every time after the last of them.
     """
-    steps = [
-        Step(wait_s=THINK_S, success=0, failure=1),
-        Step(wait_s=THINK_S, success=0, failure=2, open_s=opens_s[0]),
-    ]
+    steps = [Step(wait_s=THINK_S, success=0, failure=1), Step(wait_s=THINK_S, success=0, failure=2, open_s=opens_s[0])]
     for number in range(len(opens_s)):
         here, later = 2 + 2 * number, min(number + 1, len(opens_s) - 1)
         for success in (here + 1, 0):

@@ -18,13 +18,7 @@ from simulation.verification.cases.case import PILOT, Case, Experiment, parsed, 
 from simulation.verification.cases.families.attempts import mean_attempts
 from simulation.verification.cases.families.retry_chains import with_breaker, with_bucket
 from simulation.verification.cases.measures import ended
-from simulation.verification.cases.quantities import (
-    RARE,
-    Between,
-    Exactly,
-    Mean,
-    Quantity,
-)
+from simulation.verification.cases.quantities import RARE, Between, Exactly, Mean, Quantity
 
 REQUESTS = 1000
 """In one replication."""
@@ -52,10 +46,7 @@ channels:
 
 def load_and_success(result: Result) -> dict[str, float]:
     summary = result.summary
-    return {
-        "success": summary["sent"] / summary["accepted"],
-        "load": summary["attempts"] / summary["accepted"],
-    }
+    return {"success": summary["sent"] / summary["accepted"], "load": summary["attempts"] / summary["accepted"]}
 
 
 def retry_strategies(
@@ -200,10 +191,7 @@ def _breaker(p: float, calls: int, share: float) -> Experiment:
         replicate=partial(
             with_retry_breaker, _clients(calls, once_by_breaker(), count=max(1, 2000 // calls)), p, share
         ),
-        quantities=(
-            _load_of_breakers(load),
-            *((success_of_calls,) if RARE < success < 1 - RARE else ()),
-        ),
+        quantities=(_load_of_breakers(load), *((success_of_calls,) if RARE < success < 1 - RARE else ())),
         pilot=50,
         full_only=p == 0.05,
     )

@@ -11,10 +11,7 @@ from actors.instants import NS_PER_S, ns
 from simulation.results.result import Result
 from simulation.verification.cases.case import Case, Experiment, scenario
 from simulation.verification.cases.measures import attempts
-from simulation.verification.cases.quantities import (
-    Exactly,
-    Mean,
-)
+from simulation.verification.cases.quantities import Exactly, Mean
 
 SVIX = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
 DRAIN_S = 30 * 86_400
@@ -22,10 +19,7 @@ QSTASH = tuple(min(86_400, math.exp(2.5 * number)) for number in range(1, 7))
 
 
 def published_schedules(
-    schedules: Iterable[tuple[str, Sequence[float]]] = (
-        ("Svix", SVIX),
-        ("QStash, min(86400, e^(2.5n))", QSTASH),
-    ),
+    schedules: Iterable[tuple[str, Sequence[float]]] = (("Svix", SVIX), ("QStash, min(86400, e^(2.5n))", QSTASH)),
     exponentials: Iterable[tuple[str, float, float, float, int]] = (
         ("gRPC connection backoff", 1, 1.6, 120, 13),
         ("Kubernetes", 10, 2, 300, 8),
