@@ -7,7 +7,7 @@ from typing import TypeAlias
 from actors.domain.attempts import Admitted
 from actors.kernel.effects import Performed
 from actors.messages import NotificationChannel
-from actors.outcomes import Ambiguous, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.outcomes import Ambiguous, Transient
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.lane import Lane
 from actors.settings.channel import PRIMARY
@@ -17,21 +17,11 @@ from simulation.verification.laws.observations import MessageSent
 Key: TypeAlias = tuple[NotificationChannel, str]
 
 
-def is_answer(outcome: Outcome) -> bool:
-    """Tell whether a provider took an attempt, whatever became of the message."""
-    return isinstance(outcome, (Sent, Permanent, DeadDestination))
-
-
 def failure_word(outcome: Transient | Ambiguous) -> str:
     """Return the kind of a failure, as settings name it."""
     if isinstance(outcome, Ambiguous):
         return "ambiguous"
     return "throttled" if outcome.throttled else "transient"
-
-
-def is_throttled(outcome: Outcome) -> bool:
-    """Tell whether a provider has said that it is asked too often."""
-    return isinstance(outcome, Transient) and outcome.throttled
 
 
 def provider_of(admitted: Admitted) -> Key:

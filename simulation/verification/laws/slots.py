@@ -15,17 +15,10 @@ from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.lane import Lane
 from actors.settings.adaptive import ConcurrencyLimitConfig, VegasConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.feedback import (
-    Key,
-    answer_in,
-    is_answer,
-    is_throttled,
-    lane_of,
-    let_through_in,
-    provider_of,
-)
+from simulation.verification.laws.feedback import Key, answer_in, lane_of, let_through_in, provider_of
 from simulation.verification.laws.lifecycles import PROCESS
 from simulation.verification.laws.observations import MessageSent
+from simulation.verification.model.adaptive import is_answer, is_throttled
 
 
 class _Slots:

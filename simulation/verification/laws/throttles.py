@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Any
 
 from actors.domain.attempts import Admitted, Refused
-from actors.instants import wait_ns
 from actors.messages import ActorFailed, NotificationChannel
 from actors.pipeline.blocked import THROTTLED_HERE
 from actors.pipeline.channel import Channel
@@ -16,36 +14,20 @@ from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.settings.adaptive import AdaptiveThrottleConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.feedback import answer_in, is_answer
+from simulation.verification.laws.feedback import answer_in
 from simulation.verification.laws.lifecycles import PROCESS
 from simulation.verification.laws.observations import MessageSent
+from simulation.verification.model.adaptive import AdaptiveThrottle
+from simulation.verification.model.randomness import Stream
 
-_BUCKETS = 60
 
-
-class _Requests:
-    """Requests and accepts of the latest sixty buckets of time, and how many refusals that makes."""
-
+class _Refusals(AdaptiveThrottle):
     def __init__(self, config: AdaptiveThrottleConfig) -> None:
-        self.config = config
-        self._bucket_ns = max(1, wait_ns(config.window) // _BUCKETS)
-        self._counts: deque[tuple[int, int, int]] = deque()
+        super().__init__(config, Stream(0, "adaptive-throttle"))
         self.refused = 0
         self.expected = 0.0
         """How many refusals there should have been on average."""
         self.variance = 0.0
-
-    def count(self, requests: int, accepts: int, now_ns: int) -> None:
-        self._counts.append((now_ns // self._bucket_ns, requests, accepts))
-
-    def rejection(self, now_ns: int) -> float:
-        while self._counts and self._counts[0][0] <= now_ns // self._bucket_ns - _BUCKETS:
-            self._counts.popleft()
-        requests = sum(each[1] for each in self._counts)
-        accepts = sum(each[2] for each in self._counts)
-        config = self.config
-        surplus = requests - config.k * accepts
-        return min(config.max_rejection, surplus / (requests + config.padding)) if surplus > 0 else 0.0
 
 
 class AdaptiveThrottles(Invariant):
@@ -61,7 +43,7 @@ class AdaptiveThrottles(Invariant):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._configs = _throttles(context)
-        self._requests: dict[NotificationChannel, _Requests] = {}
+        self._requests: dict[NotificationChannel, _Refusals] = {}
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -79,8 +61,9 @@ class AdaptiveThrottles(Invariant):
             return None
         if (answer := answer_in(sent)) is not None:
             requests = self._of(answer[0].attempt.command.channel)
-            if requests is not None and is_answer(answer[1].result):
-                requests.count(0, 1, sent.at_ns)
+            if requests is not None:
+                outcome: Any = answer[1].result
+                requests.after(outcome, sent.at_ns)
             return None
         is_refusal = type(message) is Refused and message.outcome.reason == THROTTLED_HERE
         if type(message) is not Admitted and not is_refusal:
@@ -89,17 +72,16 @@ class AdaptiveThrottles(Invariant):
         requests = self._of(command.channel)
         return None if requests is None else self._decided(requests, command, is_refusal, sent.at_ns)
 
-    def _of(self, channel: NotificationChannel) -> _Requests | None:
+    def _of(self, channel: NotificationChannel) -> _Refusals | None:
         if channel not in self._configs:
             return None
         if channel not in self._requests:
-            self._requests[channel] = _Requests(self._configs[channel])
+            self._requests[channel] = _Refusals(self._configs[channel])
         return self._requests[channel]
 
-    def _decided(self, requests: _Requests, command: Any, refused: bool, now_ns: int) -> Objection:
-        rejection = requests.rejection(now_ns)
-        if not refused or requests.config.count_rejected:
-            requests.count(1, 0, now_ns)
+    def _decided(self, requests: _Refusals, command: Any, refused: bool, now_ns: int) -> Objection:
+        rejection = requests.refusal(now_ns)
+        requests.ask(now_ns, not refused)
         if refused and rejection == 0:
             taken = f"the provider of {command.channel} has taken enough"
             return Finding(f"{command.notification_id} is refused by the adaptive throttle, and {taken}")

@@ -30,8 +30,8 @@ class AdaptiveRate(Limit):
         self._config = config
         self.rate = None if config.initial_rate is None else config.initial_rate.per_second
         """How many a second; None: no limit."""
-        self._least = config.minimum_rate.per_second
-        self._most = math.inf if config.maximum_rate is None else config.maximum_rate.per_second
+        self.least = config.minimum_rate.per_second
+        self.most = math.inf if config.maximum_rate is None else config.maximum_rate.per_second
         self._kept = config.decrease or (0.5 if config.kind == "aimd" else 0.7)
         self._next_ns = 0
         self._grows_since_ns = 0
@@ -82,7 +82,7 @@ class AdaptiveRate(Limit):
             k = (w * (1 - self._kept) / self._config.scale) ** (1 / 3)
             t = passed_ns / NS_PER_S - k
             grown = self._config.scale * t * t * t + w
-        grown = min(grown, self._most, 2.0 * self._measured)
+        grown = min(grown, self.most, 2.0 * self._measured)
         if grown > rate:
             self._set(grown, now_ns)
 
@@ -92,8 +92,8 @@ class AdaptiveRate(Limit):
             return
         self._cut_at_ns = self._grows_since_ns = now_ns
         sent = min(self._measured or math.inf, self.rate or math.inf)
-        self._cut_from = sent if sent < math.inf else self._least
-        self._set(min(self._most, max(self._least, self._cut_from * self._kept)), now_ns)
+        self._cut_from = sent if sent < math.inf else self.least
+        self._set(min(self.most, max(self.least, self._cut_from * self._kept)), now_ns)
 
     def _set(self, rate: float, now_ns: int) -> None:
         """Change the rate: those that wait have as many before them as before, at the new rate."""
@@ -203,16 +203,22 @@ class AdaptiveThrottle:
     """
 
     def __init__(self, config: AdaptiveThrottleConfig, stream: Stream) -> None:
-        self._config = config
+        self.config = config
         self._stream = stream
         self._requests, self._accepts = (Latest(max(1, wait_ns(config.window) // 60)) for _ in range(2))
 
     def admits(self, now_ns: int) -> bool:
-        config, requests, accepts = self._config, self._requests.total(now_ns), self._accepts.total(now_ns)
-        refusal = min(config.max_rejection, max(0.0, (requests - config.k * accepts) / (requests + config.padding)))
+        refusal = self.refusal(now_ns)
         admitted = refusal == 0 or self._stream.draw() >= refusal
-        self._requests.add(now_ns, admitted or config.count_rejected)
+        self.ask(now_ns, admitted)
         return admitted
+
+    def refusal(self, now_ns: int) -> float:
+        config, requests, accepts = self.config, self._requests.total(now_ns), self._accepts.total(now_ns)
+        return min(config.max_rejection, max(0.0, (requests - config.k * accepts) / (requests + config.padding)))
+
+    def ask(self, now_ns: int, admitted: bool) -> None:
+        self._requests.add(now_ns, admitted or self.config.count_rejected)
 
     def after(self, outcome: Outcome, now_ns: int) -> None:
         self._accepts.add(now_ns, is_answer(outcome))
