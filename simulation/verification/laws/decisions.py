@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from fractions import Fraction
 from typing import Any
 
@@ -25,9 +24,7 @@ from simulation.verification.laws.base import BreakerKey, Context, Finding, Inva
 from simulation.verification.laws.feedback import failure_word
 from simulation.verification.laws.lifecycles import PROCESS
 from simulation.verification.laws.observations import MessageSent
-
-_CLOSE = 1e-9
-"""What adding up in another order may come to."""
+from simulation.verification.model.breakers import Calls
 
 _BY_OUTCOMES = frozenset({BreakerEvent.TRIP, BreakerEvent.RECOVER})
 
@@ -40,19 +37,15 @@ class _Book:
         self.state = config.begins
         self.generation = 0
         self.is_certain = True
-        """Whether nothing but the outcomes of its permits decides, and they do so clearly."""
+        """Whether nothing but the outcomes of its permits decides."""
         self.used_ns = 0
-        self.failures_in_a_row = 0
-        window = config.window
-        self.calls: deque[tuple[int, bool, bool]] = deque(maxlen=None if window is None else window.calls)
-        """The instant of each, whether it failed, whether it was slow."""
+        self.calls = Calls(config)
         self.probes: list[tuple[bool, bool]] = []
 
     def begin(self, state: BreakerState) -> None:
         self.state = state
         self.generation += 1
-        self.failures_in_a_row = 0
-        self.calls.clear()
+        self.calls = Calls(self.config)
         self.probes.clear()
         self.is_certain = True
 
@@ -79,51 +72,11 @@ class _Book:
         return "refused_by_bulkhead" in self.config.counts
 
     def _count(self, failed: bool, duration_ns: int, now_ns: int) -> BreakerEvent | None:
+        if self.state is BreakerState.CLOSED:
+            return BreakerEvent.TRIP if self.calls.trip(failed, now_ns, duration_ns) else None
         slow_call = self.config.slow_call
-        slow = slow_call is not None and duration_ns > wait_ns(slow_call.duration)
-        if self.state is BreakerState.HALF_OPEN:
-            self.probes.append((failed, slow))
-            return self._judge_probes()
-        self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
-        window = self.config.window
-        if window is None:
-            return BreakerEvent.TRIP if self.failures_in_a_row >= self.config.failure_threshold else None
-        self.calls.append((now_ns, failed, slow))
-        if window.time is not None:
-            while self.calls[0][0] <= now_ns - wait_ns(window.time):
-                self.calls.popleft()
-        may_trip = failed or slow or self.config.success_may_trip
-        return BreakerEvent.TRIP if may_trip and self._is_over_a_rate() else None
-
-    def _is_over_a_rate(self) -> bool:
-        config, calls = self.config, self.calls
-        assert config.window is not None
-        if len(calls) < (config.minimum_calls or config.window.default_minimum_calls):
-            return False
-        if config.window.ema is not None:
-            return self._is_over_on_average(config.window.ema)
-        if Fraction(sum(failed for _, failed, _ in calls), len(calls)) >= Fraction(str(config.failure_rate)):
-            return True
-        if config.slow_call is None:
-            return False
-        return Fraction(sum(slow for _, _, slow in calls), len(calls)) >= Fraction(str(config.slow_call.rate))
-
-    def _is_over_on_average(self, size: int) -> bool:
-        """Tell it by the averages over all calls, of which each weighs e^(-1/size) of the next and the first the rest.
-
-        An average too close to its threshold is not certain.
-        """
-        config, calls = self.config, list(self.calls)
-        keep = math.exp(-1 / size)
-        weights = [(1 - keep) * keep**age for age in range(len(calls) - 1)] + [keep ** (len(calls) - 1)]
-        thresholds = [config.failure_rate, 2.0 if config.slow_call is None else config.slow_call.rate]
-        averages = [
-            math.fsum(weight for weight, call in zip(weights, reversed(calls), strict=True) if call[kind])
-            for kind in (1, 2)
-        ]
-        distances = [average - threshold for average, threshold in zip(averages, thresholds, strict=True)]
-        self.is_certain = self.is_certain and min(map(abs, distances)) > _CLOSE
-        return max(distances) >= 0
+        self.probes.append((failed, slow_call is not None and duration_ns > wait_ns(slow_call.duration)))
+        return self._judge_probes()
 
     def _judge_probes(self) -> BreakerEvent | None:
         config, permits = self.config, self.config.half_open_permits

@@ -4,7 +4,6 @@ restart of the process."""
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass, field
 
 from actors.formatting import seconds_text
@@ -27,6 +26,7 @@ from actors.settings.breaker import CircuitBreakerConfig
 from simulation.verification.laws.base import BreakerKey, Context, Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS, Lifecycle
 from simulation.verification.laws.observations import AttemptMade
+from simulation.verification.model.resuming import Arrivals, ceiling_per_s
 
 MINUTE_NS = 60 * NS_PER_S
 
@@ -39,27 +39,11 @@ _ROUNDING_NS = 100
 """To which the turns of many may add up."""
 
 
-class _Ceilings:
+class _Ceilings(Arrivals):
     """How many of each channel may go a second while others resume."""
 
-    def __init__(self) -> None:
-        self._arrived: dict[NotificationChannel, deque[int]] = {}
-
-    def arrive(self, event: NotificationRequested) -> None:
-        self._arrived.setdefault(event.channel, deque()).append(event.at_ns)
-
-    def per_second(self, channel: NotificationChannel, config: CircuitBreakerConfig, now_ns: int) -> float:
-        """Return the ceiling: the setting, else ten times the `resume_rate` or twice the arrivals of a minute."""
-        if config.resume_rate_max is not None:
-            return config.resume_rate_max.per_second
-        return max(10 * config.resume_rate.per_second, 2 * self.arriving(channel, now_ns))
-
-    def arriving(self, channel: NotificationChannel, now_ns: int) -> float:
-        """Return how many new ones have come a second in the last minute."""
-        arrived = self._arrived.get(channel, deque())
-        while arrived and arrived[0] <= now_ns - MINUTE_NS:
-            arrived.popleft()
-        return len(arrived) / 60
+    def of(self, channel: NotificationChannel, config: CircuitBreakerConfig, now_ns: int) -> float:
+        return ceiling_per_s(config, self.per_second(channel, now_ns))
 
 
 @dataclass(slots=True)
@@ -112,7 +96,7 @@ class ResumePace(Invariant):
 
     @observes(NotificationRequested)
     def on_requested(self, event: NotificationRequested) -> None:
-        self._ceilings.arrive(event)
+        self._ceilings.add(event.channel, event.at_ns)
 
     @observes(NodeTookOver)
     def on_takeover(self, event: NodeTookOver) -> None:
@@ -161,7 +145,7 @@ class ResumePace(Invariant):
             return None
         before_ns, closed.latest_ns = closed.latest_ns, made.at_ns
         closed.gone += 1
-        ceiling, closed.ceiling = closed.ceiling, self._ceilings.per_second(made.channel, config, made.at_ns)
+        ceiling, closed.ceiling = closed.ceiling, self._ceilings.of(made.channel, config, made.at_ns)
         relapse = self._relapses.get(key)
         if relapse is not None and waited.at_ns < relapse.at_ns:  # so the line has not been empty since
             closed.ceiling = min(closed.ceiling, relapse.per_second(made.at_ns))
@@ -193,7 +177,7 @@ class ResumePace(Invariant):
             return None
         if sum(at_ns < failed[-config.failure_threshold] for at_ns in good) < 20:
             return None
-        arriving = self._ceilings.arriving(channel, event.at_ns)
+        arriving = self._ceilings.per_second(channel, event.at_ns)
         rate, doubling = config.resume_rate.per_second, config.resume_doubling
         of_each = math.log(2.0) / doubling
         least = rate + closed.gone * of_each
@@ -256,7 +240,7 @@ class RestartPace(Invariant):
 
     @observes(NotificationRequested)
     def on_requested(self, event: NotificationRequested) -> None:
-        self._ceilings.arrive(event)
+        self._ceilings.add(event.channel, event.at_ns)
         if event.channel in self._restarted:
             self._look_up(event.channel, event.at_ns)
 
@@ -301,7 +285,7 @@ class RestartPace(Invariant):
 
     def _look_up(self, channel: NotificationChannel, now_ns: int) -> None:
         restarted, config = self._restarted[channel], self.context.channels[channel].circuit_breaker
-        restarted.ceiling = max(restarted.ceiling, self._ceilings.per_second(channel, config, now_ns))
+        restarted.ceiling = max(restarted.ceiling, self._ceilings.of(channel, config, now_ns))
 
     def _down_ns(self, at_ns: int) -> int:
         """Return for how long the process is down that crashes at this instant, at the least."""
