@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from functools import cache
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -46,6 +47,7 @@ class _Generator(GenerateJsonSchema):
         return False  # a key made into a title says nothing that the key does not
 
 
+@cache
 def _texts_of_keys(model: type) -> dict[str, str]:
     """Return by the names of a model's fields what stands below each in the source, those of its bases included."""
     texts: dict[str, str] = {}

@@ -92,14 +92,14 @@ def test_the_command_prints_the_table_the_json_and_the_file(outage, tmp_path):
         assert word in done.stdout
     assert "push" not in done.stdout
     assert invoke("run", out).exit_code == 0
-    done = invoke("fit", directory, "--json")
+    done = invoke("fit", directory, "--channel", "email", "--json")
     document = json.loads(done.stdout)
     email = document["providers"]["email"]
     assert email["latency"]["parameters"]["median"]["low"] < 0.08 < email["latency"]["parameters"]["median"]["high"]
     (found,) = email["failing"]["outages"]
     assert (found["kind"], found["start_s"]["low"] <= 60.0 <= found["start_s"]["high"]) == ("outage", True)
     assert document["arrivals"]["email"]["process"] == "poisson"
-    assert invoke("fit", directory, "--json").stdout == done.stdout
+    assert invoke("fit", directory, "--channel", "email", "--json").stdout == done.stdout
 
 
 def test_bad_input_is_said_in_lines_with_exit_code_2(tmp_path):

@@ -240,4 +240,4 @@ async def opened() -> AsyncIterator[Callable[[list[Asked | bytes]], Awaitable[li
         yield feed
 
 
-KIND = Kind("requests", draw, opened=opened, short=10)
+KIND = Kind("requests", draw, opened=opened, short=6)

@@ -157,4 +157,4 @@ async def feed(given: tuple[str, bool, dict[str, Any]]) -> int:
     return len(templates.fill_in(command).message)
 
 
-KIND = Kind("templates", draw, feed, refuses=(TemplateError,), short=50)
+KIND = Kind("templates", draw, feed, refuses=(TemplateError,), short=25)

@@ -54,7 +54,7 @@ def check_with_crashes(setup, program, make):
     check_the_end(world)
 
 
-test_the_invariants_hold_in_any_order = settings(max_examples=examples(100))(in_any_order(check))
+test_the_invariants_hold_in_any_order = pytest.mark.thorough(settings(max_examples=examples(100))(in_any_order(check)))
 test_the_invariants_hold_in_any_order_with_crashes = settings(max_examples=examples(100))(
     in_any_order_with_crashes(check_with_crashes)
 )

@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 import hypothesis
+import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -378,6 +379,7 @@ def scenario_of(setup: Setup, program: list[tuple[float, tuple[str, Any]]]) -> A
     return scenario
 
 
+@pytest.mark.thorough
 @given(setups, st.lists(st.tuples(instants, steps), max_size=40))
 @settings(max_examples=examples(400))
 def test_the_invariants_hold_under_any_program(setup, program):

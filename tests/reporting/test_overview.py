@@ -452,7 +452,7 @@ FIGURES = {
     "overfull": OVERFULL,
 }
 OF_SHIPPED = [
-    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number % 8 else [])
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number % 32 else [])
     for number, path in enumerate(SCENARIOS)
 ]
 

@@ -87,6 +87,7 @@ def test_point_8_one_that_replaces_another_has_it_drain_first(store, same_port, 
     assert len(hooks.taken["n-1"]) == 1
 
 
+@pytest.mark.thorough
 def test_point_4_a_signal_ends_a_service_that_waits_for_a_locked_store(tmp_path):
     with receiver() as hooks:
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -153,6 +153,7 @@ def test_point_13_the_release_before_runs_beside_this_one(nodes, dsn, first):
         assert sql.execute("SELECT count(*) FROM retrylab.notifications WHERE state <> 'ended'").fetchone() == (0,)
 
 
+@pytest.mark.thorough
 async def test_the_release_before_goes_on_beside_endpoints_that_it_does_not_know(nodes, dsn):
     one = nodes("before")
     failing = command("n1", recipient="n1@example.org")

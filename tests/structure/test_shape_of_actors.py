@@ -21,6 +21,7 @@ def script() -> ModuleType:
     return module
 
 
+@pytest.mark.thorough
 def test_nothing_is_found_but_the_exceptions(script):
     excepted = script.EXCEPTIONS.read_text(encoding="utf-8").splitlines()
     assert [str(each) for each in script.findings() if str(each) not in excepted] == []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import sliced
 from scenario_tables import scenarios_of
 
 import simulation.running.runner
@@ -311,6 +312,7 @@ def test_a_file_is_shown_as_seen_from_where_pytest_was_started(pytester: Pyteste
         result.stdout.fnmatch_lines([f"{seen}:3:11: duration: *"])
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_scenarios_of_the_project_are_tests() -> None:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
@@ -337,7 +339,7 @@ def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pyteste
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize(("option", "ini"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(("option", "ini"), sliced([(False, False), (True, False), (False, True)], 3))
 def test_only_a_run_that_is_to_check_all_invariants_loads_them(pytester: Pytester, option: bool, ini: bool) -> None:
     pytester.makefile(".yaml", outage=OUTAGE)
     pytester.makepyfile(
