@@ -20,13 +20,11 @@
 # that arrived meanwhile, and what found out that the provider was back?
 
 # %%
-from random import Random
-
 import pandas as pd
 
 import simulation
 from actors import TRANSITIONS, Breaker, CircuitBreakerConfig
-from simulation import plots
+from simulation import parse, plots
 
 S = 1_000_000_000  # nanoseconds: policies count in whole ones, so that an instant is exact
 
@@ -155,48 +153,31 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis("timeout").round(1)
 # ## False alarms
 #
 # Five failures in a row need no outage. At a share p of random failures it takes (1 − p⁵) / (p⁵ (1
-# − p)) calls on average until five in a row have failed, and each time the channel stands
-# still for `timeout`.
+# − p)) calls on average until five in a row have failed, and each time the channel stands still for
+# `timeout`. At 20 calls a second 5% of failures open the breaker every two days, 10% every hour and
+# a half, 30% twice a minute.
+#
+# A provider that fails so often needs a breaker that looks at the rate. The second breaker here
+# opens when half of the calls of the last ten seconds failed, of at least 50. Both get the same
+# calls, 20 a second for 100 s:
 
 # %%
-shares = [0.05, 0.1, 0.2, 0.3, 0.4]
-calls = pd.DataFrame({"share of failures": shares})
-calls["calls until five in a row"] = [(1 - p**5) / (p**5 * (1 - p)) for p in shares]
-calls["at 20/s, a false alarm every … min"] = calls["calls until five in a row"] / 20 / 60
-calls.set_index("share of failures").round(1)
+calm = parse("""
+name: calm
+seed: 7
+duration: 100s
+workload: [{channel: email, arrivals: {constant: 20/s}}]
+channels: {email: {retry: {max_attempts: 1}, provider: {latency: 10ms}}}
+""")
+SHARE, BREAKER = "channels.email.provider.failure_rate", "channels.email.circuit_breaker"
+IN_A_ROW = "{failure_threshold: 5, timeout: 10s}"
+RATE = "{window: {time: 10s}, failure_rate: 50%, minimum_calls: 50, timeout: 10s}"
+openings = simulation.sweep(calm, {SHARE: "5%,10%,20%,30%,40%", BREAKER: [IN_A_ROW, RATE]})
+plots.sweep_lines(openings, "breaker.email.opened", x=SHARE, by=BREAKER).figure
 
 # %% [markdown]
-# At 5% that is two days, at 10% an hour and a half, at 30% half a minute. A provider that fails so
-# often needs a breaker that looks at the rate: this one opens when half of the calls of the last
-# ten seconds failed, of at least 50. Both get the same calls, 20 a second for 100 s. When three in
-# ten fail the first opens again and again, and the second does not; when all fail, so does the
-# second.
-
-
-# %%
-def openings(config, share, calls=2000):
-    breaker, draws, count = Breaker(config), Random(7), 0
-    for number in range(calls):
-        now_ns = number * S // 20
-        failed = draws.random() < share
-        permit = breaker.try_acquire(now_ns)
-        if permit is not None:
-            settle = breaker.record_failure if failed else breaker.record_success
-            settle(permit, now_ns)
-            count += breaker.state == "open"
-    return count
-
-
-in_a_row = CircuitBreakerConfig(failure_threshold=5, timeout=10.0)
-rate = CircuitBreakerConfig(window={"time": 10.0}, failure_rate=0.5, minimum_calls=50, timeout=10.0)
-rows = {
-    f"{share:.0%} fail": {
-        "five in a row": openings(in_a_row, share),
-        "half of 10 s": openings(rate, share),
-    }
-    for share in (0.05, 0.3, 1.0)
-}
-pd.DataFrame.from_dict(rows, orient="index").rename_axis("openings")
+# With three or four failures in ten the first breaker opens again and again, and the second hardly
+# ever. In an outage, when all fail, the second opens as well, some seconds later.
 
 # %% [markdown]
 # ## What to do

@@ -32,7 +32,7 @@ from simulation import parse, plots
 # minutes, and somewhat later, for one minute, a broken import gives it addresses of which a third
 # do not exist. It works on four emails at a time.
 
-# %%
+# %% jupyter={"source_hidden": true}
 SCENARIO = """
 name: outage-and-broken-import
 seed: 21
@@ -49,6 +49,8 @@ faults:
   - {channel: email, at: 1m, for: 2m, outage: true}
   - {channel: email, at: 5m, for: 1m, permanent_rate: 33%}
 """
+
+# %%
 day = simulation.run(parse(SCENARIO))
 plots.dlq_growth(day).figure
 

@@ -38,7 +38,7 @@ TIMEOUT = "channels.email.circuit_breaker.timeout"
 # The scenario says what happens, what we have now, what we want (`expect`) and what to try
 # (`sweep`).
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 print(Path(FILE).read_text())
 
 # %% [markdown]

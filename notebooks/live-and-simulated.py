@@ -35,7 +35,7 @@ from simulation import parse, plots
 # Three seconds of webhooks, with an outage in the second one: short, since it will run in real
 # time. A line is one webhook; those that come in the outage wait for the breaker to close.
 
-# %%
+# %% jupyter={"source_hidden": true}
 SCENARIO = """
 name: three-seconds
 seed: 1
@@ -51,6 +51,8 @@ channels:
 faults:
   - {channel: webhook, at: 1s, for: 1s, outage: true}
 """
+
+# %%
 scenario = parse(SCENARIO)
 simulated = simulation.run(scenario)
 plots.raster(simulated).figure

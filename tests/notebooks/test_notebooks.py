@@ -170,10 +170,19 @@ def test_it_is_the_same_wherever_it_was_run(name):
         assert place == "/" or place not in without_figures
     assert re.findall(r"/(?:home|Users|root|tmp|usr|opt|private)/", without_figures) == []
     assert set(stored(name).metadata) == {"jupytext", "kernelspec", "language_info"}
-    assert all(set(cell.metadata) <= {"tags", "lines_to_next_cell"} for cell in stored(name).cells)
+    assert all(set(cell.metadata) <= {"tags", "lines_to_next_cell", "jupyter"} for cell in stored(name).cells)
     assert [cell.id for cell in stored(name).cells] == [
         f"cell-{number + 1}" for number in range(len(stored(name).cells))
     ]
+
+
+@every_notebook
+def test_what_takes_a_screen_is_folded(name):
+    """The text of a scenario, which the sentence before it says in short."""
+    for cell in code_cells(stored(name)):
+        folded = cell.metadata.get("jupyter", {})
+        assert not re.search(r'"""\n(.*\n){12}', cell.source) or folded.get("source_hidden")
+        assert not re.search(r"\.read_text\(\)", cell.source) or folded.get("outputs_hidden")
 
 
 @every_notebook

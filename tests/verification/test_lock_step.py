@@ -51,7 +51,7 @@ def compared(scenario, **arguments):
 # ── no difference ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("path", sliced(SHIPPED, 10), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced(SHIPPED, 20), ids=lambda path: path.stem)
 def test_a_case_of_each_shipped_scenario(path):
     compared(ordinary(load(path), 7))
 
@@ -67,7 +67,7 @@ def test_each_shipped_scenario_as_it_is(path):
 
 
 @pytest.mark.parametrize("seeds", [range(1), thorough(range(1, 3))], ids=["one", "more"])
-@pytest.mark.parametrize("path", sliced(SCENARIOS, 5), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced(SCENARIOS, 9), ids=lambda path: path.stem)
 def test_cases_of_the_swarm(path, seeds):
     scenario = load(path)
     assert {seed: found for seed in seeds if (found := difference(scenario, seed))} == {}
@@ -122,7 +122,7 @@ def run_case(replicate, seed):
     )
 
 
-@pytest.mark.parametrize("replicate", sliced([next(iter(replicates_of_cases([name]))) for name in QUICK], 3))
+@pytest.mark.parametrize("replicate", sliced([next(iter(replicates_of_cases([name]))) for name in QUICK], 6))
 def test_a_slice_of_the_validation_cases(replicate):
     run_case(replicate, 3)
 
@@ -142,7 +142,7 @@ def test_answers_that_nobody_could_foresee():
 
 @pytest.mark.parametrize("seed", sliced(range(3), 3))
 @pytest.mark.parametrize("order", ["kind: strict", "aging: 5s", "kind: weighted", "kind: weighted, weights: {bulk: 3}"])
-@pytest.mark.parametrize("per", ["channel", "host"])
+@pytest.mark.parametrize("per", sliced(["channel", "host"], 2))
 def test_classes_wait_in_their_order_and_are_refused_by_their_shares(per, order, seed):
     text = TEXTS["classes"].replace("timeout: 2s}", f"timeout: 2s, per: {per}}}\n    order: {{{order}}}")
     assert compared(parse(text, "classes.yaml"), seed=seed).summary["channels"]["webhook"]["refused"]["overloaded"] > 0
@@ -202,7 +202,7 @@ faults:
 # ── messages that come twice, or late ───────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("seed", sliced(range(6), 3))
+@pytest.mark.parametrize("seed", sliced(range(6), 6))
 @pytest.mark.parametrize("is_fleet", [False, True], ids=["alone", "fleet"])
 def test_cases_whose_messages_come_twice_and_late(seed, is_fleet):
     scenario = load(SCENARIOS[seed % len(SCENARIOS)])
@@ -305,7 +305,7 @@ def test_what_is_durable_too_soon_is_told(monkeypatch):
 
 
 # In the last a letter is edited by a redrive while another node has it among those of its host before.
-@pytest.mark.parametrize("seed", sliced([*range(12), 331087], 3))
+@pytest.mark.parametrize("seed", sliced([*range(12), 331087], 6))
 def test_fleets_of_the_swarm(seed):
     assert difference(load(SCENARIOS[seed % len(SCENARIOS)]), seed, is_fleet=True) is None
 

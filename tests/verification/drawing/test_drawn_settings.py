@@ -44,6 +44,7 @@ def test_what_is_drawn_is_a_scenario_that_can_be_read(seed):
     assert drawn.repaired <= drawn.changed
 
 
+@pytest.mark.thorough
 def test_every_setting_of_a_channel_is_drawn_and_few_changes_are_refused():
     plain = parse("duration: 1m\nworkload: [{channel: sms, arrivals: {constant: 1/s}}]\nchannels: {sms: {}}")
     seen, changed, refused = Counter(), 0, 0

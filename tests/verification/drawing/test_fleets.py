@@ -40,7 +40,7 @@ def test_nodes_at_odds_see_different_outages_and_some_go_for_good():
 
 
 @pytest.mark.parametrize(
-    ("change", "seed"), sliced([*product([at_odds], [1, 7, 13, 175]), *product([cut_off], [1, 6, 12])], 3)
+    ("change", "seed"), sliced([*product([at_odds], [1, 7, 13, 175]), *product([cut_off], [1, 6, 12])], 6)
 )
 def test_nothing_breaks_where_nodes_are_at_odds_or_do_not_reach_the_store(change, seed):
     simulation.run(change(comparable(fleet(seed)), seed), invariants="all")

@@ -168,6 +168,7 @@ def test_in_some_cases_much_comes_once_more_after_hours(cases_as_given):
     assert any(fault.at >= 3600.0 for drawn in paused for fault in drawn.faults)
 
 
+@pytest.mark.thorough
 def test_in_some_cases_hardly_anybody_gets_two(cases_as_given):
     crowds = [{count_of(entry.users) == 1000 for entry in drawn.workload} for drawn in cases_as_given]
     assert 1 <= crowds.count({True}) <= 15

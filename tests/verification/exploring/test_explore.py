@@ -303,6 +303,7 @@ def test_interrupted_it_says_how_many_were_run_and_how_to_go_on(small, monkeypat
     assert done.stderr.splitlines() == [line.format(file=small) for line in shown]
 
 
+@pytest.mark.thorough
 def test_interrupted_while_it_shrinks_a_case_it_says_which_broke(small, monkeypatch):
     checked = ["all", OpensOnce]
     failure = explore_as_given(small, seeds=100, first_seed=STILL_BREAKS, invariants=checked).failure
