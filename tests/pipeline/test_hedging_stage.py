@@ -81,26 +81,55 @@ def check_at_rest(world: World) -> None:
 # ── one attempt ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_copy_follows_when_the_answer_is_late_and_the_first_answer_counts():
-    world = one(lambda: copies((5, OK), (0.5, OK)))
-    assert world.provider.times == [0, 1]
-    (sent,) = world.events(NotificationSent)
-    assert (sent.at_ns, sent.started_ns, sent.attempt, sent.hedges) == (1_500_000_000, 0, 1, 1)
-    check_at_rest(world)
+BUSY, GO_AWAY = Transient(reason="busy", retry_after=3), Transient(reason="go away", retry_after=-1)
+
+ONE_ATTEMPT = {
+    "a copy follows a late answer, and the first answer counts": ([(5, OK), (0.5, OK)], {}, [0, 1], (1.5, "sent")),
+    "none follows an answer in time, one at that very instant included": ([(1, OK)], {}, [0], (1, "sent")),
+    "up to so many": ([(9, OK)], {"max_attempts": 4}, [0, 1, 2, 3], (9, "sent")),
+    "a failure sends the next one at once": (
+        [(0.25, DOWN), (0.25, LOST), (0.25, OK)], {"max_attempts": 3}, [0, 0.25, 0.5], (0.75, "sent")
+    ),
+    "the delay of the next one counts from the latest send": (
+        [(0.25, DOWN), (5, OK), (0.25, OK)], {"max_attempts": 3}, [0, 0.25, 1.25], (1.5, "sent")
+    ),
+    "a hint puts the next one off": ([(0.25, BUSY), (0.25, OK)], {}, [0, 3.25], (3.5, "sent")),
+    "a hint holds for what other copies would send too": (
+        [(1.5, BUSY), (1, DOWN), (0.25, OK)], {"max_attempts": 3}, [0, 1, 4.5], (4.75, "sent")
+    ),
+    "a hint that forbids ends them": ([(1.5, GO_AWAY), (9, OK)], {"max_attempts": 3}, [0, 1], (10, "sent")),
+    "after a hint that forbids no failure of another one brings one": (
+        [(1.5, GO_AWAY), (1, DOWN), (0, OK)], {"max_attempts": 3}, [0, 1], (2, "down")
+    ),
+    "a hint beyond the timeout ends the attempt with its failure": (
+        [(0.25, Transient(reason="busy", retry_after=9.75))], {}, [0], (0.25, "busy")
+    ),
+    "of failures the latest counts": (
+        [(0.5, DOWN), (0.5, Transient(reason="still down"))], {}, [0, 0.5], (1, "still down")
+    ),
+    "an ambiguous failure counts before a plain one": ([(0.5, LOST), (0.5, DOWN)], {}, [0, 0.5], (1, "reply lost")),
+    "of ambiguous failures the latest counts": (
+        [(0.5, LOST), (0.5, Ambiguous(reason="lost again"))], {}, [0, 0.5], (1, "lost again")
+    ),
+    "the timeout runs from the first send": (
+        [(20, OK)], {"max_attempts": 3, "delay": 4}, [0, 4, 8], (10, "timed out")
+    ),
+    "an answer at the instant of the timeout counts": ([(20, OK), (9, OK)], {}, [0, 1], (10, "sent")),
+    "none is sent at the timeout or behind it": ([(20, OK)], {"delay": 10}, [0], (10, "timed out")),
+}  # fmt: skip
+"""What each copy takes and answers, the settings, when copies are sent, and when and how the attempt ends."""
 
 
-def test_no_copy_follows_an_answer_in_time_one_at_that_very_instant_included():
-    world = one(lambda: copies((1, OK)))
-    assert world.provider.times == [0]
-    assert [event.hedges for event in world.events(NotificationSent)] == [0]
-
-
-def test_copies_have_the_same_id_and_are_one_attempt():
-    world = one(lambda: copies((9, OK)), max_attempts=4)
+@pytest.mark.parametrize(("script", "settings", "sends", "ends"), ONE_ATTEMPT.values(), ids=ONE_ATTEMPT)
+def test_copies_are_one_attempt(script, settings, sends, ends):
+    world = one(lambda: copies(*script), **settings)
     assert [(each.notification_id, each.number, each.at) for each in world.provider.tries] == [
-        ("n", 1, 0), ("n", 1, 1), ("n", 1, 2), ("n", 1, 3),
-    ]  # fmt: skip
-    assert world.times(NotificationSent) == [9]
+        ("n", 1, at_s) for at_s in sends
+    ]
+    (end,) = [*world.failures, *world.events(NotificationSent)]
+    assert (end.at_ns / 1e9, "sent" if isinstance(end, NotificationSent) else end.reason) == ends
+    assert (end.started_ns, end.attempt, end.hedges) == (0, 1, len(sends) - 1)
+    check_at_rest(world)
 
 
 @pytest.mark.parametrize("decides", [Permanent(reason="no"), DeadDestination(), ChannelFault(reason="key")])
@@ -108,80 +137,6 @@ def test_a_failure_for_good_decides_as_a_success_does(decides):
     world = one(lambda: copies((5, OK), (0.5, decides)))
     failure = world.failures[0]
     assert (failure.at_ns, failure.kind, failure.hedges) == (1_500_000_000, type(decides).__name__, 1)
-
-
-def test_a_failure_sends_the_next_copy_at_once():
-    world = one(lambda: copies((0.25, DOWN), (0.25, LOST), (0.25, OK)), max_attempts=3)
-    assert world.provider.times == [0, 0.25, 0.5]
-    assert (world.times(NotificationSent), world.failures) == ([0.75], [])
-
-
-def test_the_delay_of_the_next_copy_counts_from_the_latest_send():
-    world = one(lambda: copies((0.25, DOWN), (5, OK), (0.25, OK)), max_attempts=3)
-    assert world.provider.times == [0, 0.25, 1.25]
-    assert world.times(NotificationSent) == [1.5]
-
-
-def test_a_hint_of_the_provider_puts_the_next_copy_off():
-    world = one(lambda: copies((0.25, Transient(reason="busy", retry_after=3)), (0.25, OK)))
-    assert world.provider.times == [0, 3.25]
-    assert world.times(NotificationSent) == [3.5]
-
-
-def test_a_hint_holds_for_what_other_copies_would_send_too():
-    provider = lambda: copies((1.5, Transient(retry_after=3)), (1, DOWN), (0.25, OK))  # noqa: E731
-    world = one(provider, max_attempts=3)
-    assert world.provider.times == [0, 1, 4.5]
-
-
-def test_a_hint_that_forbids_ends_the_copies():
-    world = one(lambda: copies((1.5, Transient(reason="go away", retry_after=-1)), (9, OK)), max_attempts=3)
-    assert world.provider.times == [0, 1]
-    assert world.times(NotificationSent) == [10]
-
-
-def test_after_a_hint_that_forbids_no_failure_of_another_copy_brings_one():
-    provider = lambda: copies((1.5, Transient(retry_after=-1)), (1, DOWN), (0, OK))  # noqa: E731
-    world = one(provider, max_attempts=3)
-    assert (world.provider.times, world.failures[0].reason, world.failures[0].at_ns) == ([0, 1], "down", 2_000_000_000)
-
-
-def test_a_hint_beyond_the_timeout_ends_the_attempt_with_the_failure_that_brought_it():
-    world = one(lambda: copies((0.25, Transient(reason="busy", retry_after=9.75))))
-    assert (world.provider.times, world.failures[0].reason, world.failures[0].at_ns) == ([0], "busy", 250_000_000)
-
-
-@pytest.mark.parametrize(
-    ("script", "reason"),
-    [
-        ([(0.5, DOWN), (0.5, Transient(reason="still down"))], "still down"),
-        ([(0.5, LOST), (0.5, DOWN)], "reply lost"),
-        ([(0.5, LOST), (0.5, Ambiguous(reason="lost again"))], "lost again"),
-    ],
-)
-def test_once_all_have_failed_the_latest_failure_counts_but_an_ambiguous_one_before_a_plain_one(script, reason):
-    world = one(lambda: copies(*script))
-    (failure,) = world.failures
-    assert (failure.reason, failure.at_ns, failure.hedges) == (reason, 1_000_000_000, 1)
-    check_at_rest(world)
-
-
-def test_the_timeout_runs_from_the_first_send_for_all_copies():
-    world = one(lambda: copies((20, OK)), max_attempts=3, delay=4)
-    assert world.provider.times == [0, 4, 8]
-    (failure,) = world.failures
-    assert (failure.reason, failure.at_ns, failure.started_ns, failure.hedges) == ("timed out", 10_000_000_000, 0, 2)
-    check_at_rest(world)
-
-
-def test_an_answer_at_the_instant_of_the_timeout_counts():
-    world = one(lambda: copies((20, OK), (9, OK)))
-    assert world.times(NotificationSent) == [10]
-
-
-def test_no_copy_is_sent_at_the_timeout_or_behind_it():
-    world = one(lambda: copies((20, OK)), delay=10)
-    assert (world.provider.times, world.failures[0].hedges) == ([0], 0)
 
 
 def test_a_provider_that_raises_fails_that_copy_only():
