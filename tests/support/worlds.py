@@ -75,6 +75,27 @@ class Try(msgspec.Struct, frozen=True):
         return self.at_ns / 1e9
 
 
+class Recommended(msgspec.Struct, frozen=True):
+    """An event that the system knows nothing of."""
+
+    user_id: str
+
+
+class Transport(Provider):
+    """A transport that does real I/O: an async function with each attempt."""
+
+    def __init__(self, deliver: Callable[[Attempt], Awaitable[Any]]) -> None:
+        self._deliver = deliver
+        self.started: list[float] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
+        async def deliver() -> Outcome:
+            self.started.append(now_ns / 1e9)
+            return await self._deliver(attempt)
+
+        return deliver
+
+
 class Scripted(Provider):
     """Gives the outcomes of a list one after the other and then succeeds; or what a function of the try says."""
 
