@@ -22,7 +22,7 @@ class _Generator(GenerateJsonSchema):
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         json_schema = super().model_schema(schema)
-        model = schema["cls"]
+        model: type[Settings] = schema["cls"]
         texts = _texts_of_keys(model)
         for name, field in model.model_fields.items():
             described = json_schema.get("properties", {}).get(field.alias or name)
