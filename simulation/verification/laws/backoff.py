@@ -8,12 +8,13 @@ from actors.formatting import seconds_text
 from actors.instants import NS_PER_S, wait_ns
 from actors.messages import NotificationFailed, NotificationRedriven
 from actors.outcomes import ChannelFault, Transient
-from actors.settings.retry import BackoffConfig, PolynomialConfig, RetryConfig
+from actors.settings.retry import RetryConfig
 from simulation.verification.laws.attempts import attempts_of
 from simulation.verification.laws.base import Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import Lifecycle
 from simulation.verification.laws.observations import AttemptMade
 from simulation.verification.laws.steps import all_rules, config_of, count_of, rule_of
+from simulation.verification.model.backoff import delay_s, longest_s
 
 _ROUNDING_NS = 4
 """How far the formulas and what is counted in whole nanoseconds may be apart."""
@@ -46,7 +47,7 @@ class Backoff(Invariant):
             made = _attempt_of(failed, lifecycle)
             if made is None:
                 return None
-            if (hint := _hint(made)) is not None or retry.retry_after != "pushback" or _is_special(retry):
+            if (hint := _hint(made)) is not None or retry.retry_after != "pushback" or all_rules(retry):
                 return self._with_hint(failed, retry, wait, hint)
             since = _since_pushback(lifecycle)
             if since is None or self.context.lifecycles.crashes > lifecycle.crashes_before:
@@ -85,11 +86,6 @@ def _attempt_of(failed: NotificationFailed, lifecycle: Lifecycle) -> AttemptMade
     return attempts[0] if len(attempts) == 1 else None
 
 
-def _is_special(retry: RetryConfig) -> bool:
-    """Tell whether some failures are counted on their own."""
-    return bool(all_rules(retry))
-
-
 def _since_pushback(lifecycle: Lifecycle) -> list[NotificationFailed] | None:
     """Return the failures after the latest with which its provider said when to come again: the backoff begins anew.
 
@@ -119,9 +115,9 @@ def bounds_ns(config: RetryConfig, number: int, before_ns: int | None) -> tuple[
         number: how many attempts have failed with the latest.
         before_ns: the wait before this one; None for the first.
     """
-    base = _base(config, number) * NS_PER_S
+    base = delay_s(config, number) * NS_PER_S
     has_schedule = config.schedule is not None
-    longest = math.inf if has_schedule or _is_unbounded(config) else config.max_delay * NS_PER_S
+    longest = math.inf if has_schedule else longest_s(config) * NS_PER_S
     shortest = 0.0 if has_schedule else config.min_delay * NS_PER_S
     capped = math.inf if config.cap_before_jitter else longest
     match config.jitter:
@@ -142,36 +138,3 @@ def bounds_ns(config: RetryConfig, number: int, before_ns: int | None) -> tuple[
             return min(longest, low), min(longest, max(low, config.jitter_factor * (before_ns or low)))
         case _:
             return shortest, longest
-
-
-def _is_unbounded(config: RetryConfig) -> bool:
-    """Tell whether waits are polynomial and no one has said how long they may be."""
-    polynomial = isinstance(config.backoff, BackoffConfig) and config.backoff.polynomial is not None
-    return polynomial and "max_delay" not in config.model_fields_set
-
-
-def _base(config: RetryConfig, number: int) -> float:
-    """Return the wait in seconds without jitter."""
-    if config.schedule is not None:
-        return config.schedule[min(number, len(config.schedule)) - 1]
-    initial = config.initial_delay
-    plus = 0.0
-    match config.backoff:
-        case BackoffConfig(polynomial=PolynomialConfig(power=power, plus=plus)):
-            wait = initial * math.pow(number - 1, power)
-        case "constant":
-            wait = initial
-        case "linear":
-            wait = initial + (initial if config.increment is None else config.increment) * (number - 1)
-        case "fibonacci":
-            one, two = 1, 1
-            for _ in range(number - 1):
-                one, two = two, one + two
-            wait = initial * one
-        case grown:
-            if isinstance(grown, BackoffConfig) and grown.exponential is not None:
-                plus = grown.exponential.plus
-            exponent = (number - 1) * math.log2(config.backoff_multiplier)
-            wait = math.inf if exponent > 1000 and initial else initial * config.backoff_multiplier ** (number - 1)
-    longest = math.inf if _is_unbounded(config) else config.max_delay
-    return max(config.min_delay, min(wait + plus, longest))

@@ -20,9 +20,10 @@ from actors.policies.breaker.states import KEYS_MAX, NOT_CLOSED, TRANSITIONS, Br
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
 from simulation.verification.laws.base import BreakerKey, Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.feedback import failure_word, let_through_in
+from simulation.verification.laws.feedback import let_through_in
 from simulation.verification.laws.lifecycles import PROCESS
 from simulation.verification.laws.observations import AttemptMade, MessageSent
+from simulation.verification.model.backoff import kind_of
 
 _OPEN = BreakerState.OPEN
 _HALF_OPEN = BreakerState.HALF_OPEN
@@ -239,7 +240,7 @@ class OpenBreaker(Breakers):
             attempt, outcome = message.request.attempt, message.result
             name, _ = self.context.breaker_before(attempt.command.channel, message.request.provider or PRIMARY, attempt)
             says_nothing = isinstance(outcome, (Transient, Ambiguous))
-            says_nothing = says_nothing and failure_word(outcome) not in self._configs[name].counts
+            says_nothing = says_nothing and kind_of(outcome) not in self._configs[name].counts
             self._ended(attempt, says_nothing=says_nothing)
         elif type(message) is Requeued:
             self._ended(message.attempt, says_nothing=True)

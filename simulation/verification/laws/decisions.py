@@ -21,9 +21,9 @@ from actors.policies.breaker.states import BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
 from simulation.verification.laws.base import BreakerKey, Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.feedback import failure_word
 from simulation.verification.laws.lifecycles import PROCESS
 from simulation.verification.laws.observations import MessageSent
+from simulation.verification.model.backoff import kind_of
 from simulation.verification.model.breakers import Calls
 
 _BY_OUTCOMES = frozenset({BreakerEvent.TRIP, BreakerEvent.RECOVER})
@@ -56,7 +56,7 @@ class _Book:
         match outcome:
             case ChannelFault():
                 return BreakerEvent.TRIP
-            case Transient() | Ambiguous() if failure_word(outcome) not in self.config.counts:
+            case Transient() | Ambiguous() if kind_of(outcome) not in self.config.counts:
                 return None
             case Permanent() | DeadDestination() if "permanent" not in self.config.counts:
                 ignored = self.state is BreakerState.CLOSED and self.config.ignored_counts_as != "success"

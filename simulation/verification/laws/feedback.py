@@ -7,7 +7,6 @@ from typing import TypeAlias
 from actors.domain.attempts import Admitted
 from actors.kernel.effects import Performed
 from actors.messages import NotificationChannel
-from actors.outcomes import Ambiguous, Transient
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.lane import Lane
 from actors.settings.channel import PRIMARY
@@ -15,13 +14,6 @@ from simulation.verification.laws.base import Context
 from simulation.verification.laws.observations import MessageSent
 
 Key: TypeAlias = tuple[NotificationChannel, str]
-
-
-def failure_word(outcome: Transient | Ambiguous) -> str:
-    """Return the kind of a failure, as settings name it."""
-    if isinstance(outcome, Ambiguous):
-        return "ambiguous"
-    return "throttled" if outcome.throttled else "transient"
 
 
 def provider_of(admitted: Admitted) -> Key:

@@ -42,10 +42,11 @@ def delay_s(config: RetryConfig, attempt: int) -> float:
                 grown = initial * math.pow(config.backoff_multiplier, attempt - 1)
         except OverflowError:
             grown = math.inf
-    return max(config.min_delay, min(_longest_s(config), grown + plus))
+    return max(config.min_delay, min(longest_s(config), grown + plus))
 
 
-def _longest_s(config: RetryConfig) -> float:
+def longest_s(config: RetryConfig) -> float:
+    """Return how long a wait in seconds may be: any polynomial one, where no one has said."""
     is_polynomial = isinstance(config.backoff, BackoffConfig) and config.backoff.polynomial is not None
     return math.inf if is_polynomial and "max_delay" not in config.model_fields_set else config.max_delay
 
@@ -58,7 +59,7 @@ def jittered(config: RetryConfig, attempt: int, memory_ns: int | None, stream: S
     """
     scheduled = config.schedule is not None
     shortest = 0 if scheduled else wait_ns(config.min_delay)
-    longest = LONGEST_WAIT_NS if scheduled else wait_ns(_longest_s(config))
+    longest = LONGEST_WAIT_NS if scheduled else wait_ns(longest_s(config))
     plain = wait_ns(delay_s(config, attempt))
     if config.jitter == "none":
         return plain, plain

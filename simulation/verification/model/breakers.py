@@ -12,6 +12,7 @@ from fractions import Fraction
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.settings.breaker import CircuitBreakerConfig, RampConfig
+from simulation.verification.model.backoff import kind_of
 from simulation.verification.model.instants import wait_ns
 from simulation.verification.model.limits import share_of
 from simulation.verification.model.randomness import Stream
@@ -141,10 +142,8 @@ class Breaker:
     def _is_failure(self, outcome: Outcome | None) -> bool:
         """ "What a breaker counts" (23); a channel fault opens it whatever that is."""
         match outcome:
-            case Transient():
-                return ("throttled" if outcome.throttled else "transient") in self._config.counts
-            case Ambiguous():
-                return "ambiguous" in self._config.counts
+            case Transient() | Ambiguous():
+                return kind_of(outcome) in self._config.counts
             case Permanent() | DeadDestination():
                 return "permanent" in self._config.counts
         return False
