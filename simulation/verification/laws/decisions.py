@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
 from typing import Any
 
 from actors.domain.attempts import Admitted, Attempt
@@ -24,7 +22,7 @@ from simulation.verification.laws.base import BreakerKey, Context, Finding, Inva
 from simulation.verification.laws.lifecycles import PROCESS
 from simulation.verification.laws.observations import MessageSent
 from simulation.verification.model.backoff import kind_of
-from simulation.verification.model.breakers import Calls
+from simulation.verification.model.breakers import Calls, what_probes_say
 
 _BY_OUTCOMES = frozenset({BreakerEvent.TRIP, BreakerEvent.RECOVER})
 
@@ -76,26 +74,8 @@ class _Book:
             return BreakerEvent.TRIP if self.calls.trip(failed, now_ns, duration_ns) else None
         slow_call = self.config.slow_call
         self.probes.append((failed, slow_call is not None and duration_ns > wait_ns(slow_call.duration)))
-        return self._judge_probes()
-
-    def _judge_probes(self) -> BreakerEvent | None:
-        config, permits = self.config, self.config.half_open_permits
-        missing = permits - len(self.probes)
-        if config.decide == "first_failure":
-            if any(failed or slow for failed, slow in self.probes):
-                return BreakerEvent.TRIP
-            return BreakerEvent.RECOVER if missing <= 0 else None
-        if config.decide == "when_all_used" and missing > 0:
-            return None
-        failures_open = math.ceil(Fraction(str(config.failure_rate)) * permits)
-        slow_open = (
-            permits + 1 if config.slow_call is None else math.ceil(Fraction(str(config.slow_call.rate)) * permits)
-        )
-        failures, slow = sum(failed for failed, _ in self.probes), sum(slow for _, slow in self.probes)
-        if failures >= failures_open or slow >= slow_open:
-            return BreakerEvent.TRIP
-        is_decided = failures + missing < failures_open and slow + missing < slow_open
-        return BreakerEvent.RECOVER if is_decided else None
+        cause = what_probes_say(self.config, self.probes)
+        return None if cause is None else BreakerEvent(cause)
 
 
 class BreakerDecisions(Invariant):

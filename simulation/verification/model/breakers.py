@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -173,27 +173,14 @@ class Breaker:
         return not any(before) and all(late) and calls.in_a_row > 0 and calls.in_a_row + len(late) >= 8
 
     def _after_probe(self, failed: bool, now_ns: int, duration_ns: int) -> None:
-        """Count the result of a probe and decide, as `decide` says.
-
-        `first_failure`: a failure, or a slow one, opens it; successes of all close it. `when_all_used`: the shares of
-        failures and of slow ones decide when all have a result; `when_decided`: as soon as the rest cannot change that.
-        """
-        config, permits = self._config, self._config.half_open_permits
+        """Count the result of a probe and decide, as `decide` says."""
         if not self._probes_out:
             return
         self._probes_out -= 1
-        slow = config.slow_call is not None and duration_ns > wait_ns(config.slow_call.duration)
-        self._probes_back.append((failed, slow))
-        missing = permits - len(self._probes_back)
-        if missing and config.decide == "when_all_used":
-            return
-        bad = [sum(results) for results in zip(*self._probes_back, strict=True)]
-        rates = [config.failure_rate] if config.slow_call is None else [config.failure_rate, config.slow_call.rate]
-        enough = [1 if config.decide == "first_failure" else math.ceil(share_of(rate) * permits) for rate in rates]
-        if any(there >= needed for there, needed in zip(bad, enough, strict=False)):
-            self._change(now_ns, "trip", OPEN)
-        elif all(there + missing < needed for there, needed in zip(bad, enough, strict=False)):
-            self._change(now_ns, "recover", CLOSED)
+        slow_call = self._config.slow_call
+        self._probes_back.append((failed, slow_call is not None and duration_ns > wait_ns(slow_call.duration)))
+        if (cause := what_probes_say(self._config, self._probes_back)) is not None:
+            self._change(now_ns, cause, OPEN if cause == "trip" else CLOSED)
 
     def advance(self, now_ns: int) -> None:
         """Do what time alone has made due, as of the instant at which it was: "half-open cannot get stuck"."""
@@ -267,6 +254,27 @@ class Breaker:
         if growth.jitter:
             open_ns = round(open_ns * (1 - growth.jitter + 2 * growth.jitter * self._stream.draw()))
         return min(open_ns, longest)
+
+
+def what_probes_say(config: CircuitBreakerConfig, results: Sequence[tuple[bool, bool]]) -> str | None:
+    """Return what the results of probes have a breaker do, each whether it failed, and whether it was slow.
+
+    `first_failure`: a failure, or a slow one, opens it; successes of all close it. `when_all_used`: the shares of
+    failures and of slow ones decide when all have a result; `when_decided`: as soon as the rest cannot change that.
+    """
+    missing = config.half_open_permits - len(results)
+    if missing and config.decide == "when_all_used":
+        return None
+    bad = [sum(kind) for kind in zip(*results, strict=True)]
+    rates = [config.failure_rate] if config.slow_call is None else [config.failure_rate, config.slow_call.rate]
+    enough = [
+        1 if config.decide == "first_failure" else math.ceil(share_of(rate) * config.half_open_permits)
+        for rate in rates
+    ]
+    if any(there >= needed for there, needed in zip(bad, enough, strict=False)):
+        return "trip"
+    is_decided = all(there + missing < needed for there, needed in zip(bad, enough, strict=False))
+    return "recover" if is_decided else None
 
 
 class Ramp:

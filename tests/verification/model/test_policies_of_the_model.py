@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from random import Random
@@ -449,14 +450,16 @@ ORDERS = {
 }
 
 
-def settle(breaker: Breaker, permit: int, outcome: Outcome | None, now_ns: int, took_ns: int) -> None:
+def settle(
+    breaker: Breaker, counts: Collection[str], permit: int, outcome: Outcome | None, now_ns: int, took_ns: int
+) -> None:
     """Settle a permit as a lane does."""
     if outcome is None:
         breaker.record_neutral(permit, now_ns)
     elif isinstance(outcome, Sent):
         breaker.record_success(permit, now_ns, took_ns)
     else:
-        _record_failure_with_breaker(breaker, outcome, permit, now_ns, took_ns)
+        _record_failure_with_breaker(breaker, counts, outcome, permit, now_ns, took_ns)
 
 
 def as_change(transition: Transition, host: str = "") -> breakers.Change:
@@ -471,7 +474,7 @@ class BreakerPair:
         self.happened: list[breakers.Change] = []
         self.predicted: list[breakers.Change] = []
         stream, random = Stream(7, "email.breaker"), RandomStreams(7).stream("email.breaker")
-        self.per_host = per_host
+        self.per_host, self.counts = per_host, config.counts
         if per_host:
             self.group = BreakerGroup(config, random=random, on_transition=self._note, idle_ns=300, keys_max=2)
             self.model_group = breaker_groups.BreakersByHost(config, stream, self.predicted.append)
@@ -528,7 +531,7 @@ class BreakerPair:
                 outcome = any_end(random, share_sent) if random.random() < 0.9 else None
                 outcome = outcome if has_faults or not isinstance(outcome, ChannelFault) else Ambiguous()
                 took_ns = random.choice([0, SLOW_NS, SLOW_NS + 1])
-                settle(product, permit, outcome, now_ns, took_ns)
+                settle(product, self.counts, permit, outcome, now_ns, took_ns)
                 model.settle(permit, outcome, now_ns, took_ns)
                 if product.state is BreakerState.CLOSED:
                     product.advance(now_ns)  # only the end of a ramp is due then, which no result asks for
