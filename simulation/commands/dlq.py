@@ -402,7 +402,6 @@ def _read(field: str, text: str) -> Any:
 
 @contextmanager
 def _asking(url: str | None, token_file: Path | None, store: str | None) -> Iterator[Source]:
-    """Open where to ask; whatever goes wrong there is said in a line, and is the exit code."""
     import os
 
     from simulation.commands.dlq_source import CannotAsk, NotDone, source

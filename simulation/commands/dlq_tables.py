@@ -43,7 +43,6 @@ def print_letters(letters: Sequence[Document], after: str | None) -> None:
 
 
 def _served(letter: Document) -> str | None:
-    """Return what says of a dead letter that its fallback was delivered or is under way."""
     return "served" if letter.get("served") else None
 
 
@@ -163,7 +162,6 @@ def _details(event: Document) -> Lines:
 
 
 def _words(name: str) -> str:
-    """Return the name of an event in words: ``NotificationMovedToDeadLetter`` as ``moved to dead letter``."""
     words = "".join(f" {char.lower()}" if char.isupper() else char for char in name.removeprefix("Notification"))
     return words.strip()
 

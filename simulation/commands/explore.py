@@ -111,11 +111,6 @@ def explore(
 
 
 def _seeds(text: str | None) -> list[int]:
-    """Return seeds that are given with commas between them.
-
-    Raises:
-        ConfigurationError: they are none.
-    """
     from actors.errors import ConfigurationError
 
     parts = [] if text is None else text.split(",")

@@ -87,7 +87,6 @@ def lint(
 
 
 def _of_settings(scenario: Scenario) -> list[Finding]:
-    """Return what cannot work in the channels of a notifier or a service, of which it is not known what arrives."""
     from actors.lint.channel import lint_live
 
     channels = {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
@@ -99,7 +98,6 @@ def _is_template(path: Path) -> bool:
 
 
 def _lines_of(path: Path) -> list[tuple[Problem, Finding]]:
-    """Return the lines of a template, or of those in a directory, that cannot be used."""
     from actors.lint.findings import Finding, Said
     from actors.settings.yaml_tree import Place, Problem
 
@@ -113,6 +111,5 @@ def _lines_of(path: Path) -> list[tuple[Problem, Finding]]:
 
 
 def _document(file: Path, problem: Problem, finding: Finding) -> dict[str, Any]:
-    """Return a finding as a plain dict; what the help promises of it."""
     place = problem.place
     return {"file": str(file), "line": place.line or None, "column": place.column or None, **finding.document}

@@ -149,7 +149,6 @@ def _check_out(out: Path | None) -> None:
 def _plot(
     source: Path, names: list[str], out: Path | None, options: Options, seed: int | None, sets: list[str]
 ) -> list[Path]:
-    """Draw, and return the paths that were written. What is wrong with the kinds is said before anything runs."""
     from simulation.reporting.plots.canvas import write_picture
     from simulation.reporting.plots.kinds import kinds_to_draw
 
@@ -168,7 +167,6 @@ def _plot(
 
 
 def _drawable(source: Path) -> tuple[str, dict[str, PlotKind]]:
-    """Return what a source has the results of, and the pictures that there are of that."""
     from simulation.reporting.plots.kinds import OF_A_COMPARISON, OF_A_RUN, OF_A_SEARCH, OF_A_SWEEP
 
     found = {
@@ -180,7 +178,6 @@ def _drawable(source: Path) -> tuple[str, dict[str, PlotKind]]:
 
 
 def _opened(source: Path, what: str, seed: int | None, sets: list[str]) -> Any:
-    """Return what is drawn: a run, or what a directory has of several."""
     if what == "a sweep":
         return _sweep(source)
     if what == "a run":
@@ -197,7 +194,6 @@ OF_TWO = ("channel", "entry", "by")
 def _plot_two(
     source: Path, other: Path, names: list[str], out: Path | None, options: Options, seed: int | None, sets: list[str]
 ) -> Path:
-    """Draw two runs side by side, and return the path that was written."""
     from actors.errors import ConfigurationError
     from simulation.reporting.plots import compare
     from simulation.reporting.plots.canvas import write_picture
@@ -264,7 +260,6 @@ def _sweep(directory: Path) -> Any:
 
 
 def _run(source: Path, seed: int | None, sets: list[str]) -> PlottedRun:
-    """Return a saved run, or run a scenario."""
     if os.path.isdir(source):
         from simulation.results.saved_result import missing_text, opened
 

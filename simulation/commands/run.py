@@ -147,7 +147,6 @@ def run(
 
 
 def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
-    """Return where each result goes: into `out` itself, or a folder each in it when there are several."""
     from actors.errors import ConfigurationError
     from simulation.results.files import check_folder
     from simulation.results.result import SUMMARY_FILE

@@ -38,7 +38,6 @@ class RunOutput:
         self._check()
 
     def _check(self) -> None:
-        """Refuse options that do not go together, and a file that cannot be written, before anything runs."""
         if self._as_json and self._as_jsonl:
             refuse(["--jsonl: wanted it without --json"])
         path = self._markdown
@@ -122,7 +121,6 @@ class RunOutput:
 
 
 def _why_unwritable(path: Path) -> str | None:
-    """Return why a file cannot be written or made, as far as that can be seen without doing it."""
     if path.is_dir():
         return "wanted a file, got a folder"
     if not path.parent.is_dir():

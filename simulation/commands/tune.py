@@ -130,7 +130,6 @@ def tune(
 
 
 def _kinds(file: Path, sets: Sequence[str], metrics: Sequence[str]) -> dict[str, MetricKind]:
-    """Return the kind of each objective's metric; nothing where one is wrong, which the search will report."""
     from actors.errors import ConfigurationError
     from simulation.experiments.tuning.goal import DEFAULT_METRIC
     from simulation.running.replicates import checked_metrics

@@ -110,6 +110,5 @@ def _said(cases: list[str] | None, *, full: bool, quiet: bool) -> Iterator[Calla
 
 
 def _say_what_is_done(experiment: str) -> None:
-    """Say on the terminal, on one line that the next one takes, what is being done."""
     sys.stderr.write(f"\r\x1b[K{experiment[:100]}\r")
     sys.stderr.flush()

@@ -84,7 +84,6 @@ def lasting_s(fault: FaultConfig, scenario: Scenario) -> float | None:
 
 
 def _nodes_at(scenario: Scenario, at_s: float) -> int:
-    """Return how many nodes a fleet has at an instant, by what it was scaled to last."""
     scaled = [(fault.at, fault.scale.to) for fault in scenario.faults if fault.scale is not None and fault.at <= at_s]
     return max(scaled, key=lambda each: each[0])[1] if scaled else scenario.fleet.count
 
@@ -108,7 +107,6 @@ def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> st
 
 
 def _nodes_text(nodes: Sequence[int] | None, behind: str = ", ") -> str:
-    """Return of which nodes of a fleet a fault is, and what comes behind that; nothing where it is of all."""
     if nodes is None:
         return ""
     return f"node{'s'[: len(nodes) != 1]} {', '.join(map(str, nodes))}{behind}"
@@ -183,7 +181,6 @@ def _duration(seconds: float) -> str:
 
 
 def _changing(value: Any, write: Callable[[float], str]) -> str:
-    """Return a value, or what it changes from and to."""
     if isinstance(value, Change):
         return f"{write(value.from_)} to {write(value.to)} over {_duration(value.over)}"
     return write(value)

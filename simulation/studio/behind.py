@@ -90,7 +90,6 @@ def _is_at(event: NotificationEvent, channel: str, node: str) -> bool:
 
 
 def _waits(result: Result, at_ns: int, place: str) -> dict[str, str]:
-    """Return what each notification that has not ended waits for at an instant and a place, or ``under_way``."""
     series, history = Series(result.scenario), result.history
     later = bisect_right(history, at_ns, key=instant_of)
     series.fold(history[:later])
@@ -105,7 +104,6 @@ def _waits(result: Result, at_ns: int, place: str) -> dict[str, str]:
 
 
 def _lasted(history: Iterable[NotificationEvent], ids: set[str], stop_ns: int) -> dict[str, int]:
-    """Return how long each was under way, up to its end."""
     begins: dict[str, int] = {}
     ends: dict[str, int] = {}
     for event in history:

@@ -23,10 +23,6 @@ def check(text: str, filename: str) -> dict[str, Any]:
     With `problems` (each has `line` and `column` from 1, or 0 where there are none, and `text`) there is nothing else;
     without, the `knobs` and the `html` that shows them, the `faults` that can be dragged and the `quiet` hours, `name`,
     `channels`, the same as `searched` with those first that faults are about, and how many `nodes` there are.
-
-    Args:
-        text: YAML.
-        filename: where it is from; data files are looked for beside it.
     """
     try:
         scenario = parse(text, filename)
@@ -46,8 +42,6 @@ _OF_A_KNOB = ("path", "kind", "value", "stops", "at", "splice")
 
 
 def _grouped(found: Iterable[dict[str, Any]], scenario: Scenario) -> list[dict[str, Any]]:
-    """Return knobs in their groups, first those of the channels that faults are about; these and those of faults are
-    hit."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for knob in found:
         groups.setdefault(knob["group"], []).append(knob)
@@ -86,7 +80,6 @@ def _drawn(splices: Splices, scenario: Scenario) -> dict[str, Any]:
 
 
 def _band(fault: FaultConfig, scenario: Scenario, splices: Splices, path: Path) -> dict[str, Any]:
-    """Return when a fault holds, and where that stands in the text; what happens once, as a crash, has no `for`."""
     once = fault.injects <= AT_THE_START
     return {
         "at_s": fault.at,

@@ -23,17 +23,11 @@ SMALL = 0.01
 def compare(
     texts: Sequence[str], filename: str, replicates: int, is_cancelled: Callable[[], bool]
 ) -> Iterator[dict[str, Any]]:
-    """Run two scenarios with each of some consecutive seeds; yield how far it is, and a table at the end.
+    """Run two scenarios with consecutive seeds, from the first one's own on; yield how far it is, and a table.
 
     Each row of the `table` has the `metric`, what it is `before` and `after` as text, the `difference` with its
     interval, whether that `differs` by more than chance explains, and whether it `is_small` beside what it was before,
     or nothing at all: `is_same`.
-
-    Args:
-        texts: of the pinned scenario and of the other one.
-        filename: where they are from.
-        replicates: how many seeds, from the first one's own on.
-        is_cancelled: asked again and again.
 
     Raises:
         ConfigurationError: a text cannot be used, or there are too many seeds.
@@ -60,7 +54,6 @@ def compare(
 
 
 def _metrics(scenarios: Sequence[Scenario]) -> list[str]:
-    """Return the metrics to compare: those that people look at first, and those of which something is expected."""
     expected = [".".join(each.path) for scenario in scenarios for each in scenario.expect if each.window is None]
     breakers = [f"breaker.{name}.open_s" for name in scenarios[0].breakers if name in scenarios[1].breakers]
     found = []
@@ -77,13 +70,8 @@ def _metrics(scenarios: Sequence[Scenario]) -> list[str]:
 def row(scenario: Scenario, path: str, before: Sequence[float | None], after: Sequence[float | None]) -> dict[str, Any]:
     """Return how a metric compares between runs with the same seeds, as plain data for a table.
 
-    Between never and a time there is no difference in seconds. The one `agrees` that is to one side with every seed.
-
-    Args:
-        scenario: one of the two.
-        path: of the metric.
-        before: what it was with each seed; None where there was nothing to measure.
-        after: what it is with each.
+    Between never and a time there is no difference in seconds. A difference `agrees` if it is to one side with every
+    seed. None stands where there was nothing to measure.
     """
     kind = metric_kind(scenario.outline, path)
     found, middle = difference(after, before), over_runs(path, before).middle

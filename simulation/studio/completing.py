@@ -157,7 +157,6 @@ def _parts_at(path: Sequence[str]) -> list[Part]:
 
 
 def _below(part: Part, key: str) -> Iterator[Part]:
-    """Yield what the schema says of a key, or of an entry."""
     if key in part.get("properties", {}):
         yield part["properties"][key]
     else:
@@ -167,7 +166,6 @@ def _below(part: Part, key: str) -> Iterator[Part]:
 
 
 def _alternatives(part: Part) -> Iterator[Part]:
-    """Yield a part, and what it refers to or may be in its place."""
     yield part
     if "$ref" in part:
         yield from _alternatives(described()["Scenario"]["$defs"][part["$ref"].rpartition("/")[2]])

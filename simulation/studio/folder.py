@@ -1,13 +1,16 @@
-"""The folder that studio works in: which scenarios it has, and what of it may be read and written."""
+"""The folder that studio works in: which scenarios it has, what of it may be read and written, and texts in links."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import zlib
 from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
 from actors.instants import NS_PER_S
+from actors.settings.yaml_tree import CHARACTERS_MAX
 from simulation.reporting.fault_windows import windows
 from simulation.results.files import whole_file
 from simulation.results.formatting import duration_text
@@ -15,6 +18,9 @@ from simulation.scenario import parse
 from simulation.scenario.loading import text_at
 from simulation.studio.checking import problem_of
 from simulation.studio.saved import TRACES, digest_kept, read_as, saved_text
+
+BYTES_MAX = 4 * CHARACTERS_MAX
+"""Of a text in a link."""
 
 FILES_MAX = 500
 ENDINGS = (".yaml", ".yml")
@@ -143,3 +149,24 @@ class Folder:
 
 def _version(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def packed(text: str) -> str:
+    """Return a text in the letters, digits and marks that an address may have."""
+    return base64.urlsafe_b64encode(zlib.compress(text.encode())).decode().rstrip("=")
+
+
+def unpacked(code: str) -> str:
+    """Return the text that was packed.
+
+    Raises:
+        Refused: it was not, or is longer than a scenario may be.
+    """
+    try:
+        reader = zlib.decompressobj()
+        text = reader.decompress(base64.urlsafe_b64decode(code + "=" * (-len(code) % 4)), BYTES_MAX)
+        if reader.eof:
+            return text.decode()
+    except (ValueError, zlib.error):
+        pass
+    raise Refused("The link is broken: its text cannot be read.")

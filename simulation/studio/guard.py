@@ -48,7 +48,6 @@ class Guard:
         await SafeHeaders(self._app if answer is None else answer, HEADERS)(scope, receive, send)
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return why a request cannot come from a page of studio, or from its address; None if it can."""
         headers = request.headers
         if headers.getlist("host") != [headers.get("host")] or headers.get("host") not in self._hosts:
             return PlainTextResponse("This is not a name of studio.", 421)

@@ -114,10 +114,6 @@ def knobs(splices: Splices, scenario: Scenario) -> list[dict[str, Any]]:
     Each has the `path`, `group`, `label`, `kind`, `sentence`, `default` (empty if there is none), `value`, and the
     values that it can be given as `stops`; values as they are written in YAML. `at` is the stop nearest to the value.
     `splice` says where the value goes in the text; null, with the reason in `why`, where it cannot be changed in place.
-
-    Args:
-        splices: of the text of the scenario.
-        scenario: what it says.
     """
     found = []
     for path, group, turn, value in _turned(scenario):

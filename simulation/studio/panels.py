@@ -1,11 +1,12 @@
-"""Where pages show what is expected: in which panel of curves, and of which channel."""
+"""What pages have to know of a scenario: what happens at breakers and limits, and where expectations are shown."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from simulation.scenario import Expectation
+from actors.messages import NotificationChannel
+from simulation.scenario import Expectation, Scenario
 
 _PANELS = (
     ("times", r"delivery_time|sent_time|delivered_within"),
@@ -40,3 +41,25 @@ def shown_at(expectation: Expectation) -> dict[str, Any]:
         "channel": channel,
         "bound": expectation.value if is_line else None,
     }
+
+
+def about(scenario: Scenario, channel: NotificationChannel) -> dict[str, Any]:
+    """Return as plain data what a page has to know of a channel to say what happens there.
+
+    `fails` tells whether what meets an open breaker fails at once; else it waits. `limit` is what a notification waits
+    for that waits at a limit: ``the rate limit``, ``backup's quota``.
+    """
+    config = scenario.channel_config(channel)
+    return {"fails": config.circuit_breaker.when_open == "fail", "limit": limit_of(scenario, channel)}
+
+
+def limit_of(scenario: Scenario, channel: NotificationChannel) -> str:
+    """Return what a notification of a channel waits for at a limit, in words."""
+    config = scenario.channel_config(channel)
+    found = [] if config.rate_limit is None else ["the rate limit"]
+    found += [] if config.tenant is None else ["the tenant's limit"]
+    for number, (name, each) in enumerate(config.by_provider().items()):
+        whose = f"{name}'s" if number else "the"
+        found += [f"{whose} quota"] if each.quota is not None else []
+        found += [f"{whose} adaptive rate"] if each.adaptive_rate is not None else []
+    return " or ".join(found) or "a limit"

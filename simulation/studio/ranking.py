@@ -40,12 +40,6 @@ def rank(text: str, filename: str, metric: str, is_cancelled: Callable[[], bool]
     of them and a time with the other, and as `share` from 0 to 1 how far it moves the metric beside the setting that
     moves it most; beside never, which is farther than any, the share is 1.
 
-    Args:
-        text: of the scenario.
-        filename: where it is from.
-        metric: by its path in the summary.
-        is_cancelled: asked again and again.
-
     Raises:
         ConfigurationError: the text cannot be used, or has no such metric.
         RunCancelled: it was cancelled.

@@ -52,14 +52,6 @@ def search(
     `label`, and what it `was` and is `now`, and as `tuned` the text with them; None where there are none, or they
     cannot be changed in place. Those before the last one are not confirmed.
 
-    Args:
-        text: of the scenario.
-        filename: where it is from.
-        metric: by its path in the summary, to be small.
-        channel: whose settings are searched.
-        tell: called with documents.
-        is_cancelled: asked after each run.
-
     Raises:
         ConfigurationError: the text cannot be used, or has no such metric or channel, or none of the settings.
         RunCancelled: it was cancelled.
@@ -96,7 +88,6 @@ def search(
 
 
 def _searched(text: str, scenario: Scenario, channel: str) -> dict[str, dict[str, Any]]:
-    """Return the knobs that are searched, by path."""
     found = {
         knob["path"]: knob
         for knob in knobs(Splices(text), scenario)
@@ -136,7 +127,6 @@ def _gains_little(was: float | None, now: float | None) -> bool:
 
 
 def _changes(settings: Mapping[str, Any], text: str, searched: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the `rows` of what settings, by path, change in a text, and the text with them as `tuned`."""
     rows = [
         {"path": path, "label": knob["label"], "was": knob["value"], "now": value}
         for path, knob in searched.items()

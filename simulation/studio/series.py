@@ -212,7 +212,6 @@ class Series:
     # ── delivery times ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _accept(self, counter: _Counter, event: NotificationRequested) -> None:
-        """Note a request that waits from now on, or on another channel."""
         since_ns = event.at_ns if event.waited_since_ns is None else event.waited_since_ns
         if event.instead_of is not None:
             since_ns = self._withdraw(event.instead_of, since_ns)
@@ -245,7 +244,6 @@ class Series:
         return since_ns
 
     def _bury(self, notification_id: str, by: Literal[1, -1]) -> None:
-        """Note that a request is dead-lettered, or is no longer."""
         found = self._undelivered.get(notification_id)
         if found is not None and found[2] is not (by == 1):
             counter, since_ns, _ = found
@@ -255,7 +253,6 @@ class Series:
     # ── waits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _attempted(self, counter: _Counter, notification_id: str, started_ns: int, at_ns: int) -> int:
-        """Note an attempt from its start to its end; return the earliest instant that this changes."""
         first, last = started_ns // self.width_ns, at_ns // self.width_ns
         if first != last:
             counter.rows["under_way"][first] += 1
@@ -283,7 +280,6 @@ class Series:
             counter.rows["dead_letters"][bucket] -= 1
 
     def _take_over(self, event: NodeTookOver) -> int:
-        """Note that notifications wait at another node from now on; return the earliest instant that this changes."""
         earliest = at_ns = event.at_ns
         for notification_id in event.notification_ids:
             if notification_id not in self._places:
@@ -309,7 +305,6 @@ class Series:
             )
 
     def _reach(self, at_ns: int) -> None:
-        """Have a bucket for each instant up to this one."""
         while at_ns // self.width_ns >= MOST:
             self._halve()
         more = at_ns // self.width_ns + 1 - self._length
@@ -321,7 +316,6 @@ class Series:
             self._length += more
 
     def _halve(self) -> None:
-        """Make each two buckets one."""
         for counter in self._all:
             for name, row in counter.rows.items():
                 counter.rows[name] = [sum(row[at : at + 2]) for at in range(0, self._length, 2)]

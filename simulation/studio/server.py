@@ -22,10 +22,9 @@ from actors.service.http_server import HttpServer
 from actors.settings.yaml_tree import CHARACTERS_MAX
 from simulation.studio.checking import check
 from simulation.studio.completing import completions
-from simulation.studio.folder import Folder, Refused
+from simulation.studio.folder import Folder, Refused, packed, unpacked
 from simulation.studio.guard import Guard
 from simulation.studio.knobs import described
-from simulation.studio.links import packed, unpacked
 from simulation.studio.pool import Workers
 from simulation.studio.rendering import rendered
 from simulation.studio.saved import read_as
@@ -245,11 +244,6 @@ class _Lines(Response):
 
 
 async def _body(request: Request, *wanted: str) -> dict[str, Any]:
-    """Return what a page has sent.
-
-    Raises:
-        Refused: it is too long, no JSON, or lacks something.
-    """
     too_long = HTTPException(400, "The text is too long.")
     try:
         found = msgspec.json.decode(await body_of(request, BODY_BYTES_MAX, too_long), type=_Body)
@@ -263,11 +257,6 @@ async def _body(request: Request, *wanted: str) -> dict[str, Any]:
 
 
 def _with(asked: Mapping[str, Any], *wanted: str) -> dict[str, Any]:
-    """Return what is wanted of what was asked with.
-
-    Raises:
-        Refused: something was left out.
-    """
     if any(asked[key] is None for key in wanted):
         raise Refused(f"wanted {', '.join(wanted)}")
     return {key: asked[key] for key in wanted}

@@ -152,12 +152,7 @@ class Splices:
 
 
 def edited(text: str, path: Path, value: str) -> str:
-    """Return the text with another value at a path, and nothing else changed.
-
-    Args:
-        text: of a scenario.
-        path: to a single value, or to one that is left out now.
-        value: as it is written in YAML, on one line.
+    """Return the text with another value, in one line of YAML, at a path, and nothing else changed.
 
     Raises:
         CannotEdit: it cannot be put there without changing anything else.
@@ -175,12 +170,7 @@ def edited(text: str, path: Path, value: str) -> str:
 
 
 def with_entry(text: str, key: str, entry: str) -> str:
-    """Return the text with one more entry in a list at its top, and nothing else changed.
-
-    Args:
-        text: of a scenario.
-        key: of the list, which may be left out now.
-        entry: as it is written in YAML, on one line.
+    """Return the text with one more entry, in one line of YAML, in a list at its top, which may be left out now.
 
     Raises:
         CannotEdit: it cannot be put there without changing anything else.
@@ -221,7 +211,6 @@ def _plain(text: str) -> dict[str, Any]:
 
 
 def _nested(path: Path) -> tuple[str, str]:
-    """Return what stands before and behind a value that is the only one below some keys: ``a: {b: `` and ``}``."""
     return "".join(f"{key}: {{" for key in path[:-1]) + f"{path[-1]}: ", "}" * (len(path) - 1)
 
 

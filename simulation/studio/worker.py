@@ -27,11 +27,10 @@ from simulation.running.process_pool import begin_quietly
 from simulation.scenario import Scenario, parse
 from simulation.scenario.run_size import size_of_runs, warning_of
 from simulation.studio.checking import problem_of
-from simulation.studio.panels import shown_at
+from simulation.studio.panels import about, shown_at
 from simulation.studio.rendering import rendered
 from simulation.studio.saved import digest_kept, read_as
 from simulation.studio.series import Series
-from simulation.studio.settings import about
 
 SAME = " This is the run that was saved."
 OTHER = " This is not the run that was saved: retrylab, or a file that the scenario refers to, has changed since."
@@ -158,11 +157,6 @@ class Worker:
         return result
 
     def _check_size(self, scenarios: Sequence[Scenario], runs: int = 1) -> None:
-        """Check that so many runs of each scenario take no hours, or are wanted all the same.
-
-        Raises:
-            _Large: they take long.
-        """
         text = warning_of(size_of_runs(scenarios, runs, 1), left)
         if text is not None and not self._anyway:
             raise _Large(text)
@@ -243,7 +237,6 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
 
 
 def _listed(expectations: Sequence[Mapping[str, Any]], defaults: Sequence[str] = ()) -> str:
-    """Return the list of expectations, as HTML, those that break first; then what defaults did."""
     ordered = sorted(expectations, key=lambda each: each["tone"] != "bad")
     return rendered(
         "expectations.html", expectations=[{"value": "", "breach": None, **each} for each in ordered], defaults=defaults
@@ -251,7 +244,6 @@ def _listed(expectations: Sequence[Mapping[str, Any]], defaults: Sequence[str] =
 
 
 def _shown(result: Result, digest: str | None) -> dict[str, Any]:
-    """Return what is shown of a summary, beside the digest of the run that was saved."""
     found = result.summary
     median, most = (quantile_text(found, name) for name in ("p50", "p99"))
     amplification = found["retry_amplification"]
@@ -271,7 +263,6 @@ _STATES = {None: ("off", "undecided by one run"), True: ("fine", "holds"), False
 
 
 def _held(result: Result) -> list[dict[str, Any]]:
-    """Return each expectation, and whether it holds."""
     from simulation.reporting.expectations import in_words
 
     return [
@@ -285,7 +276,6 @@ def _held(result: Result) -> list[dict[str, Any]]:
 
 
 def _breaches(result: Result) -> dict[str, Any]:
-    """Return where and when expectations broke, of those of which that can be said."""
     from simulation.reporting.html.happenings import broken
 
     found, held = broken(result), _held(result)

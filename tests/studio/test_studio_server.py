@@ -12,8 +12,7 @@ from hypothesis import given, strategies as st
 
 from actors.errors import ConfigurationError
 from simulation.studio import server
-from simulation.studio.folder import Folder, Refused
-from simulation.studio.links import BYTES_MAX, packed, unpacked
+from simulation.studio.folder import BYTES_MAX, Folder, Refused, packed, unpacked
 
 SCENARIO = "duration: 10s  # short\nworkload:\n  - {channel: email, arrivals: {constant: 1/s}}\n"
 

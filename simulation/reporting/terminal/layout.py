@@ -93,7 +93,6 @@ class SteadyTable:
         return lines
 
     def _fitting(self, width: int) -> tuple[list[int], int, list[int]]:
-        """Return which columns there is room for, how far apart, and how wide each is."""
         kept, gap = list(range(len(self._columns))), GAP
         widths = [
             full if column.cut_to is None else min(full, column.cut_to)

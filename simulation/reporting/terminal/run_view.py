@@ -189,7 +189,6 @@ def _breaker_text(by_host: Mapping[str | None, BreakerNow], at_ns: int) -> Text:
 
 
 def _breakers_text(states: Sequence[BreakerState]) -> Text:
-    """Return how many hosts' own breakers keep something back, of those that ever did."""
     shut = sum(state in NOT_CLOSED for state in states)
     if not shut:
         return Text("closed", style=_STYLES[BreakerState.CLOSED])

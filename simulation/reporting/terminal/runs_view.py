@@ -134,5 +134,4 @@ class RunsView:
 
 
 def _rate_text(per_second: float, what: str) -> str:
-    """Return so many a second; a minute where that is less than one."""
     return f"{plain_number(per_second)} {what}/s" if per_second >= 1 else f"{per_second * 60:.2g} {what}/min"
