@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +20,7 @@ from simulation.commands.shared import (
     path_option,
     refuse,
     say,
+    wrapped,
 )
 
 ScheduleName = Literal["mixed", "normal", "random-walk", "pct"]
@@ -105,7 +107,11 @@ def explore(
     except Interrupted as stopped:
         say(interrupted(stopped.so_far, seeds))
         raise typer.Exit(Exit.INTERRUPTED) from None
-    typer.echo(json.dumps(document(exploration), indent=2) if as_json else report(exploration, columns(WIDE)))
+    if as_json:
+        typer.echo(json.dumps(document(exploration), indent=2))
+    else:
+        text = report(exploration, columns(WIDE))
+        typer.echo(wrapped(text) if sys.stdout.isatty() else text)
     if not exploration.holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def say(text: str) -> None:
     """Print lines on stderr. A terminal gets them broken at words, but commands, which are there to be copied."""
     if sys.stderr is not None and sys.stderr.isatty():
-        text = "\n".join(_wrapped(line) for line in text.splitlines())
+        text = wrapped(text)
     typer.echo(text, err=True)
 
 
@@ -38,10 +38,15 @@ def columns(in_a_file: int) -> int:
     return get_terminal_size().columns if sys.stdout.isatty() else in_a_file
 
 
-def _wrapped(line: str) -> str:
-    if line.startswith(("retrylab ", "::")):
-        return line
-    return fill(line, get_terminal_size().columns, break_long_words=False, break_on_hyphens=False) or line
+def wrapped(text: str) -> str:
+    """Return text with its lines broken at words where a terminal ends, but for commands and what is indented."""
+    width = get_terminal_size().columns
+    return "\n".join(
+        line
+        if line.startswith(("retrylab ", "::", " "))
+        else fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )
 
 
 def print_line(document: Any) -> None:

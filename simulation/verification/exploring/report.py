@@ -117,7 +117,8 @@ def _pairs(exploration: Exploration, width: int) -> Iterator[str]:
     yield f"pairs of an event and a state, in how many cases; {reached:,} of {len(states) * len(events):,} were seen"
     letters = [chr(ord("A") + number) for number in range(len(states))]
     label = max(map(len, events))
-    gap = max(4, min(6, (width - label) // len(states)))
+    digits = len(f"{max(seen.values())}")
+    gap = max(digits + 1, min(6, (width - label) // len(states)))
     in_one = max(1, (width - label) // gap)
     for first in range(0, len(states), in_one):
         yield " " * label + "".join(f"{letter:>{gap}}" for letter in letters[first : first + in_one])
