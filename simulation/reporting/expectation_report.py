@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from simulation.reporting.plots.breakers import Spans
+    from simulation.reporting.plots.source import By
 
 KEY = 13
 LABEL = 26
@@ -114,13 +115,15 @@ def _chart(result: Result, expectation: Expectation) -> Iterator[str]:
 
     path = _path(expectation)
     channel, subject = _scope(path)
-    series, of_what = _series(result, path, channel)
+    series, of_what = _series(result, path)
     width_s = bucket_width_ns(result.scenario.arrivals_end_ns) / NS_PER_S
     size = ceil(len(series) / CELLS_MAX)
     cell_s, cells = size * width_s, ceil(len(series) / size)
     end_s = cell_s * cells
     yield _row("", of_what.ljust(cells), "most")
     for name in SERIES_OF.get(subject, ("arrivals",)):
+        if name not in series:
+            continue  # of a provider
         if name in SIZES:
             folded = in_cells(series[name].to_list(), size, max)
             label = SIZES[name]
@@ -182,24 +185,38 @@ def _scope(path: Sequence[str]) -> tuple[str | None, str]:
     return (path[1].partition("@")[0].split("/")[0] if path[0] == "breaker" else None), path[0]
 
 
-_PARTS = {"channels": "channel", "workload": "entry", "classes": "priority"}
+_PARTS: dict[str, By] = {"channels": "channel", "workload": "entry", "classes": "priority"}
 """By the first key of a path, what tells the part of the run apart that it is about."""
 
 
-def _series(result: Result, path: Sequence[str], channel: str | None) -> tuple[pd.DataFrame, str]:
+def _series(result: Result, path: Sequence[str]) -> tuple[pd.DataFrame, str]:
     """Return the series of the part of a run that a path is about, and what they are of where that is another one."""
     from simulation.reporting.plots.source import parts
 
-    by, wanted = ("channel", channel) if channel is not None else (_PARTS.get(path[0]), path[min(1, len(path) - 1)])
-    whole = f"the whole channel {channel}" if "providers" in path else "all nodes" if path[0] == "nodes" else ""
+    channel, by = _scope(path)[0], _PARTS.get(path[0], "channel" if path[0] == "breaker" else None)
     if by is None:
-        return result.series, whole
+        return result.series, "all nodes" if path[0] == "nodes" else ""
     if result.scenario.record != "full":
         outline = result.scenario.outline
         one = {"channel": result.scenario.channels_used, "entry": outline.entries, "priority": outline.classes}[by]
-        return result.series, whole if len(one) == 1 else "the whole run"
-    found = {part.label: part for part in parts(result, "series", "time_s", by=by)}  # type: ignore[arg-type]
-    return found[str(wanted)].frame, whole
+        return result.series, "" if len(one) == 1 and "providers" not in path else "the whole run"
+    if "providers" in path:
+        return _of_provider(result, path[1], path[3]), ""
+    found = {part.label: part.frame for part in parts(result, "series", "time_s", by=by)}
+    return found[path[1] if channel is None else channel], ""
+
+
+def _of_provider(result: Result, channel: str, provider: str) -> pd.DataFrame:
+    """Return how many attempts a provider has sent, and how many have failed there, in each step."""
+    import numpy as np
+
+    series, attempts = result.series, result.attempts
+    own = attempts[(attempts["channel"] == channel) & (attempts["provider"] == provider)]
+    step = np.searchsorted(series["time_s"], own["end_s"], side="right") - 1
+    counts = {
+        sent: np.bincount(step[(own["outcome"] == "sent") == sent], minlength=len(series)) for sent in (True, False)
+    }
+    return series[["time_s"]].assign(sent=counts[True], failed=counts[False])
 
 
 def _breakers(result: Result, channel: str | None, path: Sequence[str]) -> list[str]:

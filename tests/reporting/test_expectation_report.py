@@ -86,7 +86,14 @@ def test_of_a_window_the_metric_is_drawn_and_the_window(number):
     assert abs(len(window) * cell_s - 180) < 2 * cell_s
 
 
-def test_the_whole_is_said_where_the_part_has_no_series_of_its_own():
-    expectation = result().scenario.expect[3]
-    text = failure_text(result(), expectation, result().summary["expectations"][3]["value"])
-    assert any("the whole channel email" in line for line in text)
+def test_of_a_provider_its_own_attempts_are_drawn():
+    run, found = result(), rows(3)
+    sent = run.summary["channels"]["email"]["providers"]["backup"]["sent"]
+    assert 0 < sent < run.summary["channels"]["email"]["sent"] / 2
+    rows_of = run.attempts[(run.attempts["provider"] == "backup") & (run.attempts["outcome"] == "sent")]
+    (label,) = (label for label in found if label.startswith("sent per"))
+    line, most = found[label].rsplit(None, 1)
+    assert int(most) <= len(rows_of) == sent
+    first = next(at for at, mark in enumerate(line) if mark != " ")
+    assert abs(first * run.summary["simulated_s"] / 60 - rows_of["end_s"].min()) < 8
+    assert not any(label.startswith("dead-lettered") for label in found)
