@@ -63,6 +63,9 @@ By = Literal["reason", "channel", "recipient"]
 Action = Literal["retry", "discard"]
 """What to do with many."""
 
+_CAME = {"delivered": "delivered", "under_way": "under way", "dead_again": "dead again", "not_wanted": "not wanted"}
+"""What has come of the dead letters that a bulk run retries, by the counts of the API."""
+
 _Url = Annotated[str | None, option("Where the service is.", "--url", envvar="RETRYLAB_URL")]
 _Token = Annotated[
     Path | None,
@@ -320,7 +323,8 @@ def bulk(
         gone = f", {skipped:,} were no longer dead letters" if skipped else ""
         left_out = f", {run['left_out']:,} left out as served" if run.get("left_out") else ""
         wrong = f", {failed:,} failed" if failed else ""
-        typer.echo(f"bulk {action} {run['bulk']}: {run['state']}, {done}{gone}{left_out}{wrong}")
+        came = "".join(f", {run[name]:,} {words}" for name, words in _CAME.items() if run.get(name))
+        typer.echo(f"bulk {action} {run['bulk']}: {run['state']}, {done}{gone}{left_out}{wrong}{came}")
     if wait and (run["failed"] or run["state"] == "cancelled" or not run["total"]):
         raise typer.Exit(1)
 
