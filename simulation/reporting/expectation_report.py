@@ -172,7 +172,6 @@ def _row(label: str, line: str, most: str) -> str:
 
 
 def _path(expectation: Expectation) -> Sequence[str]:
-    """Return the path of the metric of an expectation, within the part of the run that it is about."""
     return expectation.path if expectation.window is None else expectation.path[2:]
 
 
@@ -207,7 +206,6 @@ def _series(result: Result, path: Sequence[str]) -> tuple[pd.DataFrame, str]:
 
 
 def _of_provider(result: Result, channel: str, provider: str) -> pd.DataFrame:
-    """Return how many attempts a provider has sent, and how many have failed there, in each step."""
     import numpy as np
 
     series, attempts = result.series, result.attempts

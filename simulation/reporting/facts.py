@@ -124,7 +124,6 @@ def _late_ones(groups: list[_Group], summary: Mapping[str, Any]) -> Iterator[str
 
 
 def _late(figures: Mapping[str, Any], within: str = "1m") -> int:
-    """Return how many requests were delivered, but not within this time."""
     share = figures[WITHIN][within]
     return 0 if share is None else int(figures["delivered"]) - round(share * figures["offered"])
 
@@ -195,7 +194,6 @@ def _other_ways(result: Result) -> Iterator[str]:
 
 
 def _copies(result: Result) -> Iterator[str]:
-    """Yield how much of what the providers got were copies of hedged attempts, which count as no attempts."""
     for channel, figures in result.summary["channels"].items():
         if copies := figures["hedges"]:
             yield f"{channel}: {copies:,} of {figures['requests']:,} requests to the provider were hedged copies"

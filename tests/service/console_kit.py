@@ -69,9 +69,8 @@ async def running(commands=(), *, settings=SETTINGS, faults=(), tokens=TOKENS, t
     """
     metrics, watch, store = Metrics(), BreakerWatch(), MemoryStore()
     gateway, backup = (Gateway(), None) if takes is None else takes
-    failing_over = [name for name, own in settings["channels"].items() if "failover" in own and backup is not None]
-    providers = {name: {"primary": gateway, "backup": backup} for name in failing_over}
-    providers |= {name: gateway for name in settings["channels"] if name not in providers}
+    both = {"primary": gateway, "backup": backup or gateway}
+    providers = {name: both if "failover" in own else gateway for name, own in settings["channels"].items()}
 
     def on_event(event):
         metrics.record(event)

@@ -206,7 +206,7 @@ async def test_a_bulk_retry_says_what_came_of_it_and_that_the_breaker_is_open(au
         await trio.sleep(10)
         run = await browser.get(run.path)
         assert "Of 79 retried, 79 are delivered." in run.text(".note.fine")
-        assert run.texts(".state.fine") == ["all retried"]
+        assert run.texts(".state.fine") == ["finished"]
 
 
 async def test_of_a_bulk_retry_only_what_it_has_retried_is_counted(autojump_clock):

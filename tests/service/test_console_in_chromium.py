@@ -101,7 +101,7 @@ def operate(browser: Console) -> None:
     browser.open("/console/breakers")
     browser.find("#order-force-open").send_keys(Keys.SPACE)
     browser.find("#why").send_keys("the provider asked us to", Keys.ENTER)
-    browser.wait(lambda: "The breaker is overridden" in browser.text("[role=status]"))
+    browser.wait(lambda: "is forced-open: what arrives waits" in browser.text("[role=status]"))
     assert "forced-open" in browser.text("tbody tr")
     browser.check()
 

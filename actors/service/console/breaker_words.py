@@ -92,7 +92,6 @@ def meaning(override: BreakerOverride, breakers: Sequence[BreakerNow]) -> str:
 
 
 def _kept_back(breakers: Sequence[BreakerNow]) -> str:
-    """Return the fate of what forced-open breakers keep back, with the names of the channels where that differs."""
     on: dict[str, dict[str, None]] = {}
     for each in breakers:
         on.setdefault(_FATES[each.when_open], {})[each.channel] = None

@@ -82,7 +82,6 @@ async def bulk_page(visit: Visit) -> Response:
 
 
 def _result(bulk: Bulk) -> tuple[str, str]:
-    """Return what has come of a bulk run in a sentence, and its tone; nothing while there is nothing to say."""
     if bulk.action == "discard":
         return "", ""
     counts = {"delivered": bulk.delivered, "still under way": bulk.under_way, "dead again": bulk.dead_again}

@@ -120,7 +120,6 @@ def _worst(channel: NotificationChannel, breakers: list[BreakerNow], started: da
 
 
 def _troubles(total: Counter[str], breakers: list[BreakerNow], disabled: int) -> Iterator[tuple[str, str, str]]:
-    """Return what needs an operator's attention: what it is, where to look, and what that link says."""
     for what in keeping_back(breakers):
         yield what, address("/breakers"), "Look at the breakers"
     stays = [breaker for breaker in breakers if breaker.state in CHANGES_NOTHING_BY_ITSELF]

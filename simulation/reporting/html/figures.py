@@ -67,7 +67,6 @@ NARROW = 4.3
 
 
 def _narrow(result: Result) -> Iterator[Drawn]:
-    """Yield for narrow screens the whole course of the run, as wide as these."""
     if result.scenario.record != "full" or result.notifications.empty:
         return
     count = len(result.scenario.channels_used)
@@ -93,7 +92,6 @@ def _others(result: Result) -> Iterator[Drawn]:
 
 
 def _overview(result: Result, figure: Figure, keys: Mapping[str, str]) -> Drawn:
-    """Return the overview without the text above its panels, which stands on the page already."""
     above_in = TOP + sum(line.height for line in header(result))
     for text in figure.texts:
         text.set_visible(False)

@@ -85,7 +85,6 @@ def _times(requests: pd.DataFrame, edges: np.ndarray[tuple[int], np.dtype[np.flo
 def _links(
     result: Result, label: str, edges: np.ndarray[tuple[int], np.dtype[np.float64]], keys: Mapping[str, str]
 ) -> dict[int, str]:
-    """Return the steps in which a notification was accepted that the page has more about."""
     rows = result.notifications
     rows = rows[rows["id"].isin(list(keys))]
     rows = rows[rows["channel"] == label] if label else rows

@@ -232,7 +232,6 @@ class _Journey:
         return self._providers.get(name) or next(iter(self._providers.values()))
 
     def _leg(self, to: str) -> tuple[str, ...]:
-        """Return the parts from where the notification is to another one that comes after it."""
         start = self._way.index(self._at) if self._at in self._way else 0
         end = self._way.index(to)
         return tuple(self._way[start : end + 1]) if start <= end else (to,)

@@ -66,7 +66,6 @@ def report(result: Result, *, overview: Figure | None = None) -> str:
 
 
 def _warnings(result: Result) -> list[str]:
-    """Return what the linter says, with the places in the file where there is one."""
     if not result.warnings or result.origin.file is None:
         return result.warnings
     from simulation.scenario.lint import lint_scenario, located

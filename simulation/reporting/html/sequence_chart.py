@@ -107,7 +107,6 @@ def _draw_messages(drawn: list[Markup], layout: _Layout, messages: Sequence[Mess
 
 
 def _rest(layout: _Layout, message: Message, y: float, rest_ns: int) -> Markup:
-    """Return the bar along the lifeline where the notification rests, with how long it does."""
     assert message.then is not None
     part, spent = message.then
     x = layout.x[part]

@@ -40,7 +40,6 @@ def time_strip(spans: Sequence[Span], events: Sequence[Any], label_id: str) -> M
 
 
 def _bars(spans: Sequence[Span], x: Callable[[int], float]) -> Iterator[Markup]:
-    """Yield a bar for each span, those in one pixel as one."""
     last_x, drawn_spent = -1.0, None
     for span in spans:
         left, right = x(span.from_ns), x(span.to_ns)
@@ -63,7 +62,6 @@ def spent_class(spent: Spent) -> str:
 
 
 def _marks(events: Sequence[Any], x: Callable[[int], float], from_ns: int, to_ns: int) -> Iterator[Markup]:
-    """Yield a mark at the end of each attempt: a dot for one that was sent, a cross for one that failed."""
     taken: set[tuple[int, bool]] = set()
     y = BAR + MARKS / 2 + 1
     for event in events:

@@ -88,5 +88,4 @@ def _dead(result: Result, dead: pd.DataFrame) -> Iterator[Chosen]:
 
 
 def _first(table: pd.DataFrame, *columns: str) -> str:
-    """Return the id of the row with the highest values; of equal ones, the first."""
     return str(table.sort_values(list(columns), ascending=False, kind="stable")["id"].iloc[0])

@@ -121,7 +121,6 @@ def _title(policies: Mapping[str, RetryConfig], drawn: Sequence[_Waits]) -> str:
 
 
 def _policies(retry: Retry | Mapping[str, Retry]) -> dict[str, RetryConfig]:
-    """Return the policies by their labels; the label is empty where only one policy was given."""
     if not isinstance(retry, Mapping) or _is_one(retry):
         return {"": _policy(retry)}
     return {str(label): _policy(one) for label, one in retry.items()}

@@ -166,7 +166,6 @@ def draw_bounds(axes: Axes, bounds: Sequence[Bound], panel: Panel, part: Taken) 
 
 
 def _ticks(bound: Bound) -> list[AbstractPathEffect]:
-    """Return how a line is drawn that has ticks on the side on which it fails."""
     if not bound.fails:
         return []
     angle = LEAN if bound.fails == "above" else -LEAN

@@ -225,7 +225,6 @@ def _counts(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach |
 
 
 def _events(run: PlottedRun, scope: Scope) -> tuple[Times, npt.NDArray[Any]]:
-    """Return when what a count is of happened, and to which notification."""
     name = scope.metric[-1]
     if name == "opened":
         rows = openings(transitions_of(run.breaker, scope.where["breaker"]))
@@ -256,7 +255,6 @@ def _ordinal(number: int) -> str:
 
 
 def _exceeds(values: npt.NDArray[Any], expectation: Expectation) -> npt.NDArray[np.bool_]:
-    """Return where values are more than expected."""
     return np.asarray(values >= expectation.value if expectation.op == "<" else values > expectation.value, np.bool_)
 
 
@@ -286,7 +284,6 @@ def requests_by_second(run: PlottedRun, where: Mapping[str, str]) -> Times:
 
 
 def _busy_seconds(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
-    """Return in which whole seconds more requests started than expected."""
     counts = requests_by_second(run, scope.where)
     above = _exceeds(counts, expectation)
     if not above.any():
@@ -299,7 +296,6 @@ def _busy_seconds(run: PlottedRun, expectation: Expectation, scope: Scope) -> Br
 
 
 def _amplified(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
-    """Return in which steps there were more attempts for each first one than expected."""
     rows = rows_where(run.attempts, scope.where).sort_values("start_s", kind="stable")
     if rows.empty:
         return None

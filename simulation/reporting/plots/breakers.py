@@ -307,7 +307,6 @@ def _draw_lane(axes: Axes, spans: Spans, lane: int, breaker: str, end_s: float, 
 def _write(
     axes: Axes, state: BreakerState, spans: Sequence[tuple[float, float]], lane: int, inches_per_s: float
 ) -> None:
-    """Write the state into each span that is wide enough for it; closed is not written."""
     room_s = (width_in(state, SMALL_SIZE) + 0.1) / inches_per_s
     wide = [(start_s, stop_s) for start_s, stop_s in spans if stop_s - start_s > room_s]
     if state is BreakerState.CLOSED or len(wide) > LABELS_MAX:

@@ -102,7 +102,6 @@ SHARES = (0.99, 0.9, 0.5)
 
 
 def _title(found: Mapping[str, npt.NDArray[np.float64]]) -> str:
-    """Return within what time so many were delivered, by the label of each curve."""
     if not found:
         return "Delivery time: no notifications"
     share = max(SHARES, key=lambda share: _apart([quantile(times, share) for times in found.values()]))

@@ -55,7 +55,6 @@ class PlotKind(NamedTuple):
 
 
 def _over_time(plot: Callable[..., Axes], *, needs_rows: bool = False) -> PlotKind:
-    """Return a kind of picture over time, of a channel or an entry alone, or divided by one of these."""
 
     def draw(run: PlottedRun, options: Options) -> Figure:
         # Together, what happens on one channel hides what does on another.

@@ -77,7 +77,6 @@ def _title(axes: Axes) -> str:
 
 
 def _title_width(axes: Axes) -> float:
-    """Return how wide the title is, in inches, as it is set in."""
     size, weight = _title_font(axes)
     return max(width_in(line, size, weight) for line in _title(axes).split("\n"))
 

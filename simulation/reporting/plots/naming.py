@@ -143,7 +143,6 @@ def _on_fills(box: Box, fills: Floats) -> float:
 
 
 def _texts(axes: Axes) -> list[Box]:
-    """Return where texts have been written within the axes."""
     found = []
     width, height = size_in(axes)
     for text in axes.texts:
@@ -160,7 +159,6 @@ def _texts(axes: Axes) -> list[Box]:
 
 
 def _on_curves(box: Box, curves: Floats) -> float:
-    """Return how much of the curves is within a box, in inches."""
     around = np.add(box, (-CLEAR, -CLEAR, CLEAR, CLEAR))
     low, high = np.maximum(curves[:, :2], around[:2]), np.minimum(curves[:, 2:], around[2:])
     lengths = high - low

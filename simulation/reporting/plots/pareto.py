@@ -125,7 +125,6 @@ def _draw_cells(ax: Axes, rows: pd.DataFrame, color: str, marker: str, label: st
 
 
 def _gained(cells: Cells, gain: str, one: int, other: int) -> str:
-    """Return by how much the second cell gains more than the first, on the same seeds, with its 95% interval."""
     if cells.runs is None or gain not in cells.runs.columns:
         return ""
     values = cells.runs.pivot(index="seed", columns="cell", values=gain)

@@ -152,7 +152,6 @@ def _draw(result: PlottedRun) -> Figure:
 
 
 def _lay_out(result: PlottedRun, wanted: Sequence[_Panel]) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with its header, and empty panels below each other."""
     lines = header(result)
     header_height = sum(line.height for line in lines)
     height = TOP + header_height + sum(each.height + GAP for each in wanted) + BOTTOM
@@ -178,13 +177,6 @@ def _channels(result: PlottedRun) -> list[Taken]:
 
 
 def _rates(shown: Sequence[Taken], bounds: Sequence[Bound], apart: Mapping[str, str]) -> Iterator[_Panel]:
-    """Yield the panels of what arrives, is delivered and fails: one, or one for each channel on the same scale.
-
-    Args:
-        shown: what there is a panel of.
-        bounds: what is expected.
-        apart: for each channel what sets it apart from the others.
-    """
     for number, part in enumerate(shown):
         yield _Panel(
             _rates_name(part),
@@ -224,14 +216,12 @@ def _copies(part: Taken) -> str:
 
 
 def _set_title(axes: Axes, title: str, handles: Sequence[Artist] = ()) -> None:
-    """Set the title, cut so that the legend has room beside it."""
     axes.set_title(cut(drawable(title), PANEL_WIDTH - legend_width(handles) - 0.3, 10, "bold"))
     if handles:
         legend_above(axes, handles)
 
 
 def _times(channels: Sequence[Taken], bounds: Sequence[Bound], found: Sequence[Window]) -> Iterator[_Panel]:
-    """Yield the panels of delivery times by the time of acceptance; none where there are no rows."""
     run = channels[0].run
     assert run is not None
     if run.scenario.record != "full" or run.notifications.empty:
@@ -283,7 +273,6 @@ def _draw_times(
 
 
 def _levels(result: PlottedRun, bounds: Sequence[Bound]) -> Iterator[_Panel]:
-    """Yield the panels of those in flight and of dead letters, but for what is empty."""
     end_s = end_of(result)
     (whole,) = parts(result, "series", "time_s")
     binned, bin_s = bins(result.series, end_s)
@@ -318,14 +307,12 @@ def _draw_in_flight(axes: Axes, whole: Taken, binned: pd.DataFrame, bin_s: float
 
 
 def _legend_beside(axes: Axes, handles: Sequence[Artist], lines: int) -> None:
-    """Put a legend beside a panel, below a note of so many lines."""
     if handles:
         beside = (NOTES_AT, 1 - (LEGEND_BELOW * lines + 0.06) / size_in(axes)[1])
         axes.legend(handles=handles, loc="upper left", bbox_to_anchor=beside, handlelength=1.8, labelspacing=0.25)
 
 
 def _in_flight_by_channel(run: PlottedRun, at_s: float) -> list[str]:
-    """Return how many of which channel are in flight at an instant, the most first."""
     rows = run.notifications
     there = rows[(rows["requested_at_s"] <= at_s) & ~(rows["finished_at_s"] <= at_s)]
     return [f"{count:,} {channel}" for channel, count in there["channel"].value_counts().items()]

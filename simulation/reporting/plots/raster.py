@@ -69,7 +69,6 @@ def raster(result: PlottedRun, *, channel: str | None = None, limit: int = 200, 
 
 
 def _draw(ax: Axes, shown: pd.DataFrame, attempts: pd.DataFrame, end_s: float) -> list[Artist]:
-    """Draw lines and marks, and return the entries of a legend."""
     lines = np.arange(len(shown))
     ended_s = shown["finished_at_s"].fillna(end_s).to_numpy(float)
     ax.hlines(

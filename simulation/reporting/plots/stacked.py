@@ -102,7 +102,6 @@ def on_one_scale(panels: Sequence[Axes]) -> None:
 
 
 def _divided(ax: Axes, count: int) -> list[Axes]:
-    """Return so many axes within others, which have none of their own any more, with room for the titles."""
     ax.set_axis_off()
     share = 1 / count
     above = min(TITLE_IN / size_in(ax)[1], share / 3)
@@ -127,7 +126,6 @@ def _legend_on_top(ax: Axes, handles: Sequence[Artist]) -> None:
 
 
 def _finish(ax: Axes, part: Taken) -> None:
-    """Shade and label the windows, and draw the time axis."""
     end_s = ends_s(part)
     arrivals_end_s = None if part.run is None else arrivals_end_of(part.run)
     shade_and_label(ax, part.windows(end_s), end_s, arrivals_end_s)

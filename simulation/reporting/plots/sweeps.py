@@ -291,7 +291,6 @@ def _draw_the_bound(
 
 
 def _values(values: pd.Series[Any]) -> list[Any]:
-    """Return each value of a setting once: numbers by size, others as they were given."""
     return sorted(values.unique()) if is_number(values) else list(values.unique())
 
 

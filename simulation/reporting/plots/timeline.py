@@ -218,7 +218,6 @@ def _length_s(course: Course, lines: Sequence[_Line], width: float) -> float:
 
 
 def _end_and_text(line: Attempt | None, course: Course) -> tuple[float, str]:
-    """Return when what a line is about ended, and what is written beside it."""
     if line is None:
         return course.end_s, ENDS[course.outcome].words + ("" if course.reason is None else f": {course.reason}")
     provider = "" if line.provider is None else f" at {line.provider}"

@@ -160,7 +160,6 @@ def _slots_in_use(attempts: pd.DataFrame, slots: int | None) -> tuple[list[float
 
 
 def _needed(config: CircuitBreakerConfig) -> int:
-    """Return how many calls there have to be for it to judge."""
     return 0 if config.window is None else config.minimum_calls or config.window.default_minimum_calls
 
 
