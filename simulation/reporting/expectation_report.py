@@ -37,26 +37,14 @@ SIZES = {"in_flight": "in flight", "dlq_size": "dead letter queue"}
 FLOWS = {"arrivals": "arrivals", "sent": "sent", "failed": "failed", "dead_lettered": "dead-lettered"}
 """Series of how many there were in a bucket."""
 
-SERIES_OF = {
-    "sent": ("sent", "dead_lettered"),
-    "delivered": ("sent", "dead_lettered"),
-    "delivered_within": ("in_flight", "sent"),
-    "sent_fraction": ("sent", "dead_lettered"),
-    "sent_time_s": ("in_flight", "sent"),
-    "peaks": ("sent", "failed"),
-    "faults": ("in_flight", "sent"),
+SERIES_OF: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("sent", "delivered", "sent_fraction"), ("sent", "dead_lettered")),
+    **dict.fromkeys(("delivered_within", "delivery_time_s", "sent_time_s", "faults"), ("in_flight", "sent")),
+    **dict.fromkeys(("peaks", "attempts", "requests", "retries", "hedges", "retry_amplification"), ("sent", "failed")),
+    **dict.fromkeys(("in_flight", "simulated_s"), ("in_flight",)),
     "throughput_per_s": ("sent",),
     "dead_lettered": ("failed", "dead_lettered"),
     "dlq": ("dlq_size",),
-    "delivery_time_s": ("in_flight", "sent"),
-    "in_flight": ("in_flight",),
-    "simulated_s": ("in_flight",),
-    "attempts": ("sent", "failed"),
-    "requests": ("sent", "failed"),
-    "retries": ("sent", "failed"),
-    "hedges": ("sent", "failed"),
-    "providers": ("sent", "failed"),
-    "retry_amplification": ("sent", "failed"),
     "retry_delay_s": ("failed", "in_flight"),
     "breaker": ("failed",),
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from starlette.responses import Response
@@ -70,25 +71,15 @@ async def audit_page(visit: Visit) -> Response:
     return render(visit, "audit.html", rows=_in_runs(entries[:limit]), is_cut=is_cut, next_limit=next_limit)
 
 
-def _in_runs(entries: Sequence[AuditEntry]) -> list[_Run]:
+def _in_runs(entries: Iterable[AuditEntry]) -> list[_Run]:
     """Return entries, newest first, with those in one that differ in nothing but the notification and the time."""
-    runs: list[_Run] = []
-    for entry in entries:
-        if runs and _is_alike(entry, runs[-1].latest):
-            runs[-1] = replace(runs[-1], earliest=entry, count=runs[-1].count + 1)
-        else:
-            runs.append(_Run(entry, entry, 1))
-    return runs
+    runs = ([*alike] for _, alike in groupby(entries, _kind))
+    return [_Run(alike[0], alike[-1], len(alike)) for alike in runs]
 
 
-def _is_alike(one: AuditEntry, other: AuditEntry) -> bool:
-    return (
-        (one.by, one.action, one.why) == (other.by, other.action, other.why)
-        and one.notification_id is not None
-        and other.notification_id is not None
-        and not one.edit
-        and not other.edit
-    )
+def _kind(entry: AuditEntry) -> tuple[Any, ...]:
+    stands_alone = entry.notification_id is None or entry.edit
+    return (id(entry),) if stands_alone else (entry.by, entry.action, entry.why)
 
 
 def figures_of(metrics: Metrics) -> dict[str, Counter[str]]:
