@@ -10,7 +10,7 @@ from actors.domain.delivery import Delivery
 from actors.instants import sooner
 from actors.kernel.runtime import Runtime
 from actors.messages import NotificationChannel, NotificationFailed
-from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.outcomes import Ambiguous, ChannelFault, Outcome, Sent, Transient
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.policies.retry.policy import RetryPolicy
@@ -48,11 +48,10 @@ class Retries:
     ) -> NotificationFailed:
         """Return the event of a failed attempt: when it is retried, or why not. `admitted`: None if no provider was
         asked."""
-        assert not isinstance(outcome, Sent)
         command, now_ns = delivery.command, self._system.now_ns
         retry_at_ns: int | None = None
         given_up: str | None = outcome.reason
-        if not isinstance(outcome, (Permanent, DeadDestination)):
+        if isinstance(outcome, (Transient, Ambiguous, ChannelFault)):
             retry_at_ns, given_up = self._retry(outcome, delivery, now_ns, was_asked=admitted is not None)
         return NotificationFailed(
             at_ns=now_ns,

@@ -95,12 +95,12 @@ class RetryPolicy:
             outcome: that of an attempt which a provider was asked for; a refusal of our own is always tried again.
             timed_out: whether no answer came in time.
         """
-        if isinstance(outcome, ChannelFault):
-            return False
-        if isinstance(outcome, Ambiguous):
+        if isinstance(outcome, Transient):
+            word = "throttled" if outcome.throttled else "connection" if outcome.connection else "transient"
+        elif isinstance(outcome, Ambiguous):
             word = "timeout" if timed_out else "lost_reply"
         else:
-            word = "throttled" if outcome.throttled else "connection" if outcome.connection else "transient"
+            return False
         return word not in self._on
 
     def next_wait_ns(self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress) -> int | None:
@@ -172,9 +172,9 @@ class RetryPolicy:
 
 def failure_kind(outcome: Transient | Ambiguous) -> FailureKind:
     """Return the kind of a failure that another attempt may not meet."""
-    if isinstance(outcome, Ambiguous):
-        return "ambiguous"
-    return "throttled" if outcome.throttled else "transient"
+    if isinstance(outcome, Transient):
+        return "throttled" if outcome.throttled else "transient"
+    return "ambiguous"
 
 
 def _of_rule(progress: Progress, rule: _Rule) -> Progress:
