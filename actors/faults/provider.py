@@ -169,8 +169,9 @@ class SimulatedProvider(Provider):
         outcome: Outcome | None
         if now_ns < conditions.calm_until_ns:
             # What judge() would come to, with fewer calls: the way of nearly every attempt.
-            delay_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
-            drawn = self._draw()
+            latency, draw = conditions.latency, self._draw
+            delay_ns = round(latency() * conditions.latency_factor * 1e9)
+            drawn = draw()
             outcome = SENT if drawn >= conditions.top else on_the_ladder(conditions, drawn)
             delivers = outcome is SENT or outcome is None
         else:
