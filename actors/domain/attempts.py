@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from actors.kernel.system import ActorSystem
 
 TIMED_OUT = Ambiguous(reason="timed out")
+CUT = Ambiguous(reason="deadline")
+"""The outcome of the attempt that the channel's deadline cuts."""
 
 
 class Attempt(Message, frozen=True, kw_only=True, gc=False):

@@ -100,6 +100,9 @@ class Delivery(msgspec.Struct, gc=False):
     traceparent: str | None = None
     """The trace that it belongs to."""
 
+    first_start_ns: int | None = None
+    """When the first of its attempts that failed began, since it was accepted or redriven; None: none has."""
+
     @property
     def known_as(self) -> SendNotification:
         """The command as it was accepted: one that comes with this id is the same if it equals this one."""
@@ -203,6 +206,8 @@ class Delivery(msgspec.Struct, gc=False):
             self.failures = [event]
         else:
             self.failures.append(event)
+        if self.first_start_ns is None and not event.refused:
+            self.first_start_ns = event.started_ns
         self.attempts = event.attempt
         self.charged = True
         self.due_ns = retry_at_ns
@@ -300,7 +305,10 @@ def state_after(
                 if retry_at_ns is not None:
                     decided_wait_ns = retry_at_ns - event.at_ns
                     retry_at_ns = anchored(event, retry_at_ns, epoch_ns)
+                first_start_ns = delivery.first_start_ns
                 delivery.fail(event, retry_at_ns)
+                if first_start_ns is None and not event.refused:
+                    delivery.first_start_ns = anchored(event, event.started_ns, epoch_ns)
             case NotificationDeferred():
                 if event.resumes_at_ns is not None:
                     delivery.wait_until(anchored(event, event.resumes_at_ns, epoch_ns))
@@ -311,6 +319,7 @@ def state_after(
                 delivery.fresh_since_ns = at_ns
                 scheduled_ns = None
                 delivery.attempts = 0
+                delivery.first_start_ns = None
                 delivery.charged = True
                 delivery.given_up = None
             case _:
@@ -320,6 +329,8 @@ def state_after(
         latest_ns = now_ns if scheduled_ns is None else max(now_ns, scheduled_ns)
         delivery.requested_at_ns = min(delivery.requested_at_ns, latest_ns)
         delivery.fresh_since_ns = min(delivery.fresh_since_ns, latest_ns)
+        if delivery.first_start_ns is not None:
+            delivery.first_start_ns = min(delivery.first_start_ns, now_ns)
         if delivery.due_ns is not None and decided_wait_ns is not None:
             delivery.due_ns = min(delivery.due_ns, now_ns + decided_wait_ns)
     return delivery

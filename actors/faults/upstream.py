@@ -133,8 +133,7 @@ class Upstream(Clocked):
         wait_ns = self._policy.next_wait_ns(outcome, errand.progress)
         if wait_ns is None:
             return None
-        last_ns = self._policy.last_start_ns(errand.since_ns)
-        if last_ns is not None and now_ns + wait_ns > last_ns:
+        if self._policy.is_out_of_time(errand.since_ns, now_ns, now_ns + wait_ns):
             return None
         if self._budget is not None:
             charge = self._budget.try_retry(failure_kind(outcome), now_ns)

@@ -102,8 +102,10 @@ def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
 
 def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     """Yield that nothing ends the attempts at a channel that is broken: no breaker, no count and no time."""
-    is_bound = config.retry.max_elapsed is not None or (
-        config.fallback is not None and config.fallback.after is not None
+    is_bound = (
+        config.deadline is not None
+        or config.retry.max_elapsed is not None
+        or (config.fallback is not None and config.fallback.after is not None)
     )
     breakers = [own.circuit_breaker for own in config.by_provider().values()]
     if is_bound or not traffic.meets_channel_faults or any(trips(breaker) for breaker in breakers):
@@ -285,8 +287,8 @@ def _retries_end_before(config: ChannelConfig, _traffic: Traffic) -> Iterator[Fi
         return
     retry = _rule_of_refusals(config.retry)
     latest, open_s = last_start(retry, "longest"), shortest_open_s(config.circuit_breaker)
-    if retry.max_elapsed is not None:
-        latest = min(latest, retry.max_elapsed)
+    if (limit := config.deadline or retry.max_elapsed) is not None:
+        latest = min(latest, limit)
     if latest >= open_s:
         return
     at_most = "" if retry.jitter == "none" else "at most "

@@ -24,6 +24,8 @@ max-delay-below-initial-delay  max_delay
     {most:duration} is below the initial_delay of {first:duration}: {waits}, and none grows
 attempts-end-early/elapsed  retry.max_elapsed
     {ends}
+attempts-end-early/deadline  deadline
+    {ends}
 attempts-end-early/expiry  retry
     an expiry of {ends}
 timeout-above-expiry  timeout
@@ -198,7 +200,10 @@ def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
                 "max-delay-below-initial-delay",
                 at=("retry", *path), most=own.max_delay, first=own.initial_delay, waits=waits,
             )  # fmt: skip
-    if retry.max_elapsed is not None and (ends := ends_too_soon(retry, retry.max_elapsed, included=False)):
+    if config.deadline is not None and (ends := ends_too_soon(retry, config.deadline, included=False)):
+        yield _RULES.found("attempts-end-early/deadline", ends=ends)
+    limit = retry.max_elapsed if retry.max_elapsed_checked == "before_wait" else None
+    if limit is not None and (ends := ends_too_soon(retry, limit, included=False)):
         yield _RULES.found("attempts-end-early/elapsed", ends=ends)
 
 
@@ -323,7 +328,7 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
             floor=floor, share=budget.share, arriving=traffic.arriving(flow, config), of_them=of_them,
             allowed=of_them + floor, allowed_share=(of_them + floor) / flow,
         )  # fmt: skip
-    if has_rules or retry.max_elapsed is not None or hedges:
+    if has_rules or retry.max_elapsed is not None or config.deadline is not None or hedges:
         return
     healthy = failing(config)
     if healthy.all and config.timeout >= median(config.provider.latency):  # else that is said of the timeout

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Begin, Forgo, Provider, Unsent
+from actors.domain.attempts import CUT, TIMED_OUT, UNSENT, Admitted, Attempt, Begin, Forgo, Provider, Unsent
 from actors.errors import DeliveryError, PermanentError, TransientError, described, shortened, unwrapped
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
@@ -36,6 +36,7 @@ class Channel(Actor):
         self._are_plain = provider.outcomes_are_plain
         """Whether what it foresees needs no check."""
         self._timeout_ns = ns(lane.config.timeout)
+        self._deadline_ns = None if lane.config.deadline is None else ns(lane.config.deadline)
         self._stages = stages
 
     @classmethod
@@ -93,7 +94,18 @@ class Channel(Actor):
             effect = Foreseen(0, failure(error))
         if type(effect) is not Foreseen or not (self._are_plain or type(effect.result) is Sent):
             effect = ending_in_an_outcome(effect, self._lease_holds)
-        system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)
+        if self._deadline_ns is None:
+            system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)
+        else:
+            system.perform(self._breaker, effect, admitted, *self._time_limit(admitted.attempt))
+
+    def _time_limit(self, attempt: Attempt) -> tuple[int, Ambiguous]:
+        """Return how long an attempt that starts now may take, and its outcome if it takes longer."""
+        if self._deadline_ns is None:
+            return self._timeout_ns, TIMED_OUT
+        now_ns, began_ns = self.system.now_ns, self._stages.first_start_ns(attempt)
+        left_ns = max(0, (now_ns if began_ns is None else began_ns) + self._deadline_ns - now_ns)
+        return (left_ns, CUT) if left_ns < self._timeout_ns else (self._timeout_ns, TIMED_OUT)
 
 
 _NOT_MADE = Foreseen(0, UNSENT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Provider, Unsent
+from actors.domain.attempts import UNSENT, Admitted, Provider, Unsent
 from actors.kernel.actor import handles
 from actors.kernel.async_handlers import failure
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
@@ -36,16 +36,21 @@ class _Flight:
         "incarnation",
         "is_over",
         "not_before_ns",
+        "on_timeout",
         "planned",
         "sent",
         "started_ns",
         "timer",
     )  # fmt: skip
 
-    def __init__(self, admitted: Admitted, started_ns: int, deadline_ns: int, incarnation: object) -> None:
+    def __init__(
+        self, admitted: Admitted, started_ns: int, deadline_ns: int, on_timeout: Ambiguous, incarnation: object
+    ) -> None:
         self.admitted = admitted
         self.started_ns = started_ns
         self.deadline_ns = deadline_ns
+        self.on_timeout = on_timeout
+        """The outcome of a copy that is not answered by then."""
         self.incarnation = incarnation
         """That of the actor: after a restart the notification is sent again, and this gets no more copies."""
         self.sent = 0
@@ -59,7 +64,7 @@ class _Flight:
         """The provider wants no copy before."""
         self.gets_more = True
         """Whether nothing has spoken against another copy yet."""
-        self.failure: Transient | Ambiguous = TIMED_OUT
+        self.failure: Transient | Ambiguous = on_timeout
         """The latest."""
         self.ambiguous: Ambiguous | None = None
         """The latest failure after which it may have been sent all the same."""
@@ -117,14 +122,16 @@ class HedgingChannel(Channel):
         if self._isolation is not None and not has_turn and self._waits_for_turn(admitted):
             return
         now_ns = self.system.now_ns
-        self._send(_Copy(_Flight(admitted, now_ns, now_ns + self._timeout_ns, self._incarnation_mark)))
+        timeout_ns, on_timeout = self._time_limit(admitted.attempt)
+        flight = _Flight(admitted, now_ns, now_ns + timeout_ns, on_timeout, self._incarnation_mark)
+        self._send(_Copy(flight))
 
     def _send(self, copy: _Copy) -> None:
         flight, now_ns = copy.flight, self.system.now_ns
         flight.sent += 1
         flight.copies.append(copy)
         left_ns = flight.deadline_ns - now_ns
-        copy.effect = self.perform(self._effect(flight), copy, timeout_ns=left_ns, on_timeout=TIMED_OUT)
+        copy.effect = self.perform(self._effect(flight), copy, timeout_ns=left_ns, on_timeout=flight.on_timeout)
         self._plan(flight, self._schedule.after_send(flight.sent, now_ns))
 
     def _effect(self, flight: _Flight) -> Effect:

@@ -8,7 +8,7 @@ from actors.domain.attempts import EXPIRED
 from actors.domain.store import Store
 from actors.messages import DeadLetterMessage, Message, NotificationChannel
 from actors.outcomes import Ambiguous, ChannelFault, Transient
-from actors.pipeline.retries import RETRY_TIME_UP
+from actors.pipeline.retries import DEADLINE, RETRY_TIME_UP
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.redriving import Redriving
 from actors.settings.redrive import RedriveReason
@@ -90,6 +90,6 @@ def reason_of(letter: DeadLetterMessage) -> RedriveReason | None:
     if not letter.history or letter.failure_reason == EXPIRED:
         return None
     latest = letter.history[-1]
-    if latest.throttled or letter.failure_reason not in (latest.given_up, RETRY_TIME_UP):
+    if latest.throttled or letter.failure_reason not in (latest.given_up, RETRY_TIME_UP, DEADLINE):
         return None
     return _REASONS.get(latest.kind)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
-from actors.domain.attempts import EXPIRED, TIMED_OUT, Admitted
+from actors.domain.attempts import CUT, EXPIRED, TIMED_OUT, Admitted
 from actors.domain.delivery import Delivery
-from actors.instants import sooner
+from actors.instants import sooner, wait_ns
 from actors.kernel.runtime import Runtime
 from actors.messages import NotificationChannel, NotificationFailed
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Sent, Transient
@@ -17,6 +17,7 @@ from actors.policies.retry.policy import RetryPolicy
 from actors.settings.channel import ChannelConfig
 
 RETRY_TIME_UP = "retry time is up"
+DEADLINE = CUT.reason
 BUDGET_SPENT = "retry budget spent"
 
 
@@ -35,12 +36,15 @@ class Retries:
         self._stream = stream
         self._policies: dict[NotificationChannel, RetryPolicy] = {}
         """Each made when the first of its attempts fails: of many nodes most have few failures, or none."""
+        self._deadlines_ns = {
+            channel: wait_ns(config.deadline) for channel, config in channels.items() if config.deadline is not None
+        }
         has_budgets = any(config.retry.budget is not None for config in channels.values())
         self.budgets = RetryBudgets(channels) if has_budgets else None
         """Charged with retries; None where no channel has a budget."""
         self._fallbacks = fallbacks
-        bounds_time = any(config.retry.max_elapsed is not None for config in channels.values())
-        self.bound_starts = bounds_time or fallbacks is not None
+        limits = [config for config in channels.values() if config.retry.max_elapsed is not None]
+        self.bound_starts = bool(limits or self._deadlines_ns) or fallbacks is not None
         """Whether anything but the expiry of a command says until when an attempt may start."""
 
     def failure(
@@ -52,7 +56,11 @@ class Retries:
         retry_at_ns: int | None = None
         given_up: str | None = outcome.reason
         if isinstance(outcome, (Transient, Ambiguous, ChannelFault)):
-            retry_at_ns, given_up = self._retry(outcome, delivery, now_ns, was_asked=admitted is not None)
+            began_ns = delivery.first_start_ns
+            if began_ns is None and admitted is not None:
+                began_ns = started_ns
+            was_asked = admitted is not None
+            retry_at_ns, given_up = self._retry(outcome, delivery, now_ns, began_ns, was_asked=was_asked)
         return NotificationFailed(
             at_ns=now_ns,
             epoch_ns=self._system.epoch_ns,
@@ -72,9 +80,17 @@ class Retries:
         )
 
     def _retry(
-        self, outcome: Transient | Ambiguous | ChannelFault, delivery: Delivery, now_ns: int, *, was_asked: bool
+        self,
+        outcome: Transient | Ambiguous | ChannelFault,
+        delivery: Delivery,
+        now_ns: int,
+        began_ns: int | None,
+        *,
+        was_asked: bool,
     ) -> tuple[int | None, str | None]:
         policy = self._policy_of(delivery.command.channel)
+        if outcome is CUT:
+            return None, DEADLINE
         if was_asked and policy.gives_up(outcome, timed_out=outcome is TIMED_OUT):
             return None, outcome.reason
         wait_ns = policy.next_wait_ns(outcome, delivery.progress_under(policy))
@@ -82,11 +98,13 @@ class Retries:
             return None, outcome.reason
         retry_at_ns = now_ns + wait_ns
         if self.bound_starts or delivery.command.expires_after is not None:
-            until_ns, last_ns = delivery.sent_until_ns, policy.last_start_ns(delivery.fresh_since_ns)
+            until_ns, deadline_ns = delivery.sent_until_ns, self._deadlines_ns.get(delivery.command.channel)
             if until_ns is not None and retry_at_ns > until_ns:
                 return None, EXPIRED
-            if last_ns is not None and retry_at_ns > last_ns:
+            if policy.is_out_of_time(delivery.fresh_since_ns, now_ns, retry_at_ns):
                 return None, RETRY_TIME_UP
+            if deadline_ns is not None and began_ns is not None and retry_at_ns >= began_ns + deadline_ns:
+                return None, DEADLINE
         # Asked last, so that nothing is charged in vain.
         if self.budgets is not None and not self.budgets.allows(delivery, outcome, now_ns):
             return None, BUDGET_SPENT
@@ -107,9 +125,14 @@ class Retries:
         if self._fallbacks is not None and delivery.falls_back_ns is None:
             delivery.limit_channel(self._fallbacks.time_limit_ns(delivery.command, now_ns))
         until_ns = delivery.sent_until_ns
-        return sooner(until_ns, self._last_retry_ns(delivery)) if delivery.attempts else until_ns
+        return sooner(until_ns, self._last_retry_ns(delivery))
 
     def _last_retry_ns(self, delivery: Delivery) -> int | None:
+        deadline_ns = self._deadlines_ns.get(delivery.command.channel)
+        if deadline_ns is not None:
+            return None if delivery.first_start_ns is None else delivery.first_start_ns + deadline_ns - 1
+        if not delivery.attempts:
+            return None
         return self._policy_of(delivery.command.channel).last_start_ns(delivery.fresh_since_ns)
 
     def reason_of_expiry(self, delivery: Delivery) -> str:
@@ -117,8 +140,10 @@ class Retries:
 
         The time for retries bounds no first attempt.
         """
-        until_ns, last_ns = delivery.sent_until_ns, self._last_retry_ns(delivery) if delivery.attempts else None
-        return RETRY_TIME_UP if last_ns is not None and (until_ns is None or last_ns < until_ns) else EXPIRED
+        until_ns, last_ns = delivery.sent_until_ns, self._last_retry_ns(delivery)
+        if last_ns is None or (until_ns is not None and last_ns >= until_ns):
+            return EXPIRED
+        return DEADLINE if delivery.command.channel in self._deadlines_ns else RETRY_TIME_UP
 
     def _policy_of(self, channel: NotificationChannel) -> RetryPolicy:
         policy = self._policies.get(channel)

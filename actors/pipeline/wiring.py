@@ -118,6 +118,11 @@ class Stages:
         another stage crashed."""
         return self.deliveries is None or self.deliveries.of(attempt) is not None
 
+    def first_start_ns(self, attempt: Attempt) -> int | None:
+        """Return when the first of its notification's attempts began; None: this one is the first, or is stale."""
+        delivery = None if self.deliveries is None else self.deliveries.of(attempt)
+        return None if delivery is None else delivery.first_start_ns
+
     @property
     def entrance(self) -> ActorRef[Any]:
         entrance = self.rate_limiter or self.circuit_breaker

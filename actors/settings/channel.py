@@ -271,6 +271,11 @@ class ChannelConfig(Settings):
     timeout: PositiveDuration = 10.0
     """How long one attempt may take before it counts as ambiguous."""
 
+    deadline: PositiveDuration | None = None
+    """How long all attempts together may take, from the start of the first one on, over all providers; a redrive begins
+    anew. An attempt that is under way then is cut: it is ambiguous and the last one, and says nothing to the breaker.
+    None: no bound."""
+
     max_in_flight: MaxInFlight | None = None
     """Attempts under way at once (bulkhead). Left out, or above it: as many as the transport has connections, in a
     simulation those of the `provider`. Null: no bound. By `order.fair_by`, as by host with a circuit breaker per host,
@@ -312,6 +317,8 @@ class ChannelConfig(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.deadline is not None and self.retry.max_elapsed is not None:
+            raise at_key("deadline", wanted("no deadline beside retry.max_elapsed: one of them at most"), self.deadline)
         if self.switch_after is not None and not self.failover:
             raise wanted("switch_after only with failover, where there is a provider to switch to")
         if self.redrive is not None and not any(each.circuit_breaker.enabled for each in self.by_provider().values()):

@@ -239,6 +239,10 @@ class RetryConfig(Settings):
     """No retry starts this long after the notification was accepted or redriven, or later. None: whenever its turn
     comes."""
 
+    max_elapsed_checked: Literal["before_wait", "after_failure"] = "before_wait"
+    """When `max_elapsed` is looked at: as a retry is planned, by when it would start, or as an attempt fails, by then:
+    one more attempt may start later then, as in tenacity, stamina and Google's clients."""
+
     initial_delay: Duration = 1.0
     """The wait after the first failure."""
 
@@ -360,6 +364,8 @@ class RetryConfig(Settings):
             return "cap_after_draw only with jitter: decorrelated"
         if self.cap_before_jitter and self.jitter not in ("proportional", "additive", "by_count"):
             return "cap_before_jitter only with jitter: proportional, additive or by_count"
+        if self.max_elapsed_checked != "before_wait" and self.max_elapsed is None:
+            return "max_elapsed_checked only with max_elapsed"
         if self.jitter_side != "both" and self.jitter != "proportional":
             return "jitter_side only with jitter: proportional"
         return None

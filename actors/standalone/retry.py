@@ -200,8 +200,7 @@ class Attempts:
         wait_ns = retry.policy.next_wait_ns(outcome, self._progress)
         if wait_ns is None:
             return None, "no attempt is left"
-        last_ns = retry.policy.last_start_ns(self._began_ns)
-        if last_ns is not None and now_ns + wait_ns > last_ns:
+        if retry.policy.is_out_of_time(self._began_ns, now_ns, now_ns + wait_ns):
             return None, "retry time is up"
         if retry.budget is not None and not isinstance(outcome, ChannelFault):
             charge = retry.budget.try_retry(failure_kind(outcome), now_ns)

@@ -44,7 +44,8 @@ class Life(RuleBasedStateMachine):
     def is_as_its_history(self) -> None:
         there = state_after(self.command, self.events, EPOCH_NS, self.now_ns)
         here = self.delivery
-        for name in ("command", "requested_at_ns", "fresh_since_ns", "attempts", "due_ns", "given_up", "redrives"):
+        names = ("command", "requested_at_ns", "fresh_since_ns", "attempts", "due_ns", "given_up", "redrives")
+        for name in (*names, "first_start_ns"):
             assert getattr(there, name) == getattr(here, name), name
         assert (there.failures or []) == (here.failures or [])
         assert there.charged is here.charged

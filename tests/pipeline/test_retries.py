@@ -323,6 +323,78 @@ def test_the_time_for_retries_counts_from_the_acceptance_and_anew_from_a_redrive
     assert world.reasons == [RETRY_TIME_UP]
 
 
+@pytest.mark.parametrize(("max_elapsed", "attempts"), [(7.1, 5), (7.0, 4), (3.000000001, 4), (3.0, 3), (0.001, 2)])
+def test_a_limit_that_is_looked_at_after_a_failure_lets_one_more_attempt_start(max_elapsed, attempts):
+    retry = {"max_attempts": 50, "max_elapsed": max_elapsed, "max_elapsed_checked": "after_failure"}
+    world = on_both_clocks(one([Transient()] * 50, retry=retry))
+    assert world.provider.times == [0.0, 1.0, 3.0, 7.0, 15.0][:attempts]
+    assert world.reasons == [RETRY_TIME_UP]
+
+
+@pytest.mark.parametrize(("deadline", "attempts"), [(7.1, 4), (7.0, 3), (3.000000001, 3), (1.0, 1)])
+def test_no_attempt_starts_at_the_deadline_which_runs_from_the_first_start(deadline, attempts):
+    def scenario(world: World) -> None:
+        world.open(Scripted([Transient()] * 50), email={"deadline": deadline, "retry": {"max_attempts": 50}})
+        world.send(email("n"), at=5.0)
+
+    world = on_both_clocks(scenario)
+    assert world.provider.times == [5.0, 6.0, 8.0, 12.0][:attempts]
+    assert world.reasons == ["deadline"]
+
+
+@pytest.mark.parametrize("hedging", [None, {"delay": 1.0, "max_attempts": 2}])
+def test_a_deadline_cuts_an_attempt_of_which_no_breaker_hears(hedging):
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted([Transient()] * (2 if hedging else 1), latency=lambda attempt: 0.0 if attempt.at == 0 else 60.0),
+            email={"deadline": 5, "hedging": hedging, "circuit_breaker": {"failure_threshold": 2}},
+        )
+        world.send(email("n"))
+
+    world = on_both_clocks(scenario)
+    failure = world.failures[-1]
+    assert (failure.reason, failure.kind, failure.at_ns, failure.given_up) == (
+        "deadline", "Ambiguous", ns(5.0), "deadline"
+    )  # fmt: skip
+    assert world.letters[0].failure_reason == "deadline"
+    assert not world.events(BreakerTransitioned)
+
+
+def test_a_probe_that_a_deadline_cuts_gives_its_permit_back():
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted([Transient()] * 2, latency=lambda attempt: 60.0 if attempt.at == 10 else 0.0),
+            email={
+                "deadline": 4,
+                "retry": {"max_attempts": 1},
+                "circuit_breaker": {"failure_threshold": 2, "timeout": 10},
+            },
+        )
+        world.send(email("a"), email("b"))
+        world.send(email("probe"), at=5.0)
+        world.send(email("next"), at=13.0)
+
+    world = on_both_clocks(scenario)
+    assert [event.to_state for event in world.events(BreakerTransitioned)] == ["open", "half-open", "closed"]
+    assert world.provider.times == [0.0, 0.0, 10.0, 14.0]
+
+
+def test_a_redrive_begins_its_deadline_anew_and_a_breaker_holds_no_one_beyond_it():
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted([Transient()] * 2),
+            email={"deadline": 30, "circuit_breaker": {"failure_threshold": 1, "timeout": 20}},
+        )
+        world.send(email("n"))
+        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
+
+    world = on_both_clocks(scenario)
+    assert world.provider.times == [0.0, 20.0, 100.0]
+    assert [(event.at_ns, event.reason) for event in world.events(NotificationMovedToDeadLetter)] == [
+        (ns(30.0), "deadline")
+    ]
+
+
 def test_the_expiry_is_blamed_before_the_time_for_retries():
     world = on_both_clocks(one([Transient()] * 9, expires_after=2, retry={"max_elapsed": 2}))
     assert world.reasons == ["expired"]

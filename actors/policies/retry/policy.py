@@ -59,6 +59,7 @@ class RetryPolicy:
     __slots__ = (
         "_by_kind",
         "_by_reason",
+        "_checked_after_failure",
         "_draw",
         "_excess_ns",
         "_first_delay_ns",
@@ -82,6 +83,7 @@ class RetryPolicy:
         self._has_rules = bool(self._by_kind or self._by_reason)
         self._first_delay_ns = wait_ns(config.calculate_delay(1))
         self._longest_elapsed_ns = None if config.max_elapsed is None else wait_ns(config.max_elapsed)
+        self._checked_after_failure = config.max_elapsed_checked == "after_failure"
         self._hint_means = config.retry_after
         self._hint_jitter = config.retry_after_jitter
         self._excess_ns = None if config.retry_after_excess is None else wait_ns(config.retry_after_excess)
@@ -107,7 +109,7 @@ class RetryPolicy:
         """Count an attempt that failed, and return how many nanoseconds to wait before the next; None if there is none.
 
         A channel fault uses up nothing and is always retried, after at least the first delay without jitter. For
-        whether there is time for the next attempt, see :meth:`last_start_ns`.
+        whether there is time for the next attempt, see :meth:`is_out_of_time`.
         """
         if not isinstance(outcome, (Transient, Ambiguous)):
             delay_ns = self._general.backoff.next_delay_ns(max(progress.step, 1), progress.memory_ns)
@@ -129,8 +131,18 @@ class RetryPolicy:
         return delay_ns
 
     def last_start_ns(self, since_ns: int) -> int | None:
-        """Return the last instant for a retry of a notification that was accepted or redriven at `since_ns`."""
-        return None if self._longest_elapsed_ns is None else since_ns + self._longest_elapsed_ns - 1
+        """Return the last instant for a retry of a notification that was accepted or redriven at `since_ns`. None: any,
+        as there is no such bound, or it is looked at when an attempt fails."""
+        if self._longest_elapsed_ns is None or self._checked_after_failure:
+            return None
+        return since_ns + self._longest_elapsed_ns - 1
+
+    def is_out_of_time(self, since_ns: int, failed_at_ns: int, retry_at_ns: int) -> bool:
+        """Tell whether `max_elapsed`, from `since_ns` on, forbids a retry at an instant after a failure at another."""
+        if self._longest_elapsed_ns is None:
+            return False
+        looked_at_ns = failed_at_ns if self._checked_after_failure else retry_at_ns
+        return looked_at_ns >= since_ns + self._longest_elapsed_ns
 
     def _wait_with_hint_ns(self, hint: float, rule: _Rule, progress: Progress) -> int | None:
         if self._hint_means == "pushback":

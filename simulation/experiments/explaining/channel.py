@@ -24,7 +24,14 @@ from simulation.experiments.explaining.outages import (
     one_call_sheet,
     under_load,
 )
-from simulation.experiments.explaining.schedule import Schedule, schedule_in_words, schedule_sheet, schedules
+from simulation.experiments.explaining.schedule import (
+    Schedule,
+    limits_in_words,
+    retries_of,
+    schedule_in_words,
+    schedule_sheet,
+    schedules,
+)
 from simulation.results.formatting import duration_text
 from simulation.running.executors import Executor
 from simulation.scenario import ChannelWorkload, ClosedWorkload, Scenario
@@ -40,7 +47,7 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
         rate: calls a second.
         schedule: of failures without a rule of their own.
     """
-    limit = config.retry.max_elapsed
+    limit = retries_of(config).max_elapsed
     attempts = schedule.max_attempts if limit is None else schedule.mean_attempts
     by = By.DRAWS if limit is not None and schedule.drawn else By.FORMULA
     least = "at least " if limit is not None and schedule.is_cut else ""
@@ -132,7 +139,8 @@ def explained(
         rate, load_is = ASSUMED_LOAD, "assumed"
     entries = [entry for entry in scenario.workload if channel in entry.channels]
     like = next((entry for entry in entries if isinstance(entry, ChannelWorkload)), entries[0] if entries else None)
-    found = schedules(config.retry)
+    retry = retries_of(config)
+    found = schedules(retry)
     outage = partial(under_load, scenario, channel, rate, like=like)
     outages = dict(enumerate(map(outage, OUTAGES_S)) if has_closed_form(config) else pool.map(outage, OUTAGES_S))
     return ChannelExplained(
@@ -140,7 +148,7 @@ def explained(
         rate,
         load_is,
         found,
-        schedule_in_words(found[0], config.retry, config.timeout),
+        (*schedule_in_words(found[0], retry, config.timeout), *limits_in_words(config)),
         tuple(one_call(config, outage_s) for outage_s in OUTAGES_S),
         tuple(outages[number] for number in range(len(OUTAGES_S))),
         (*breaker_in_words(config, rate), *endpoints_in_words(config)),

@@ -27,7 +27,7 @@ from actors.settings.distribution_moments import limited_mean
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import FROM_FILE
 from simulation.experiments.explaining.evidence import By, Reach, marked
-from simulation.experiments.explaining.schedule import FOLLOWED_MAX, drawn_starts
+from simulation.experiments.explaining.schedule import FOLLOWED_MAX, drawn_starts, retries_of
 from simulation.results.formatting import duration_text, mean_count_text
 from simulation.results.result import Result
 from simulation.running.runner import run
@@ -148,6 +148,8 @@ def has_closed_form(config: ChannelConfig) -> bool:
         and config.provider.latency.constant is not None
         and config.provider.latency.constant <= config.timeout
         and config.retry.max_attempts <= FOLLOWED_MAX
+        and "transient" in config.retry.on
+        and config.deadline is None
     )
 
 
@@ -161,7 +163,10 @@ def _answer_s(config: ChannelConfig) -> float:
 
 def one_call(config: ChannelConfig, outage_s: float) -> OneCall:
     """Return what an outage does to a call that is first tried as it begins."""
-    starts = drawn_starts(config.retry, limited_mean(config.provider.latency, config.timeout), _SEED, outage_s)
+    retry = retries_of(config)
+    if "transient" not in retry.on:
+        retry = retry.model_copy(update={"max_attempts": 1})  # what an outage has fail is final
+    starts = drawn_starts(retry, limited_mean(config.provider.latency, config.timeout), _SEED, outage_s)
     takes_s = _answer_s(config)
     met = [bisect_left(row, outage_s) for row in starts]
     after = [row[count] for row, count in zip(starts, met, strict=True) if row[count:] and row[count] < math.inf]

@@ -11,6 +11,7 @@ from statistics import median
 from actors.formatting import counted
 from actors.instants import NS_PER_S, wait_ns
 from actors.policies.retry.backoff import Backoff
+from actors.settings.channel import ChannelConfig
 from actors.settings.retry import RetryConfig
 from simulation.experiments.explaining.evidence import By, Reach, Sentence, marked
 from simulation.reporting.retry_waits import DRAWS, Fixed, envelope, policy_text
@@ -73,6 +74,12 @@ class Schedule:
         return self.attempts[-1]
 
 
+def retries_of(config: ChannelConfig) -> RetryConfig:
+    """Return the retries of a channel, with its deadline as their time limit: both run from the first attempt here."""
+    retry = config.retry
+    return retry if config.deadline is None else retry.model_copy(update={"max_elapsed": config.deadline})
+
+
 def schedules(config: RetryConfig, seed: int = 0) -> tuple[Schedule, ...]:
     """Return the schedule of a policy, and that of each kind of failure or reason with a rule of its own."""
     found = [_schedule("any", config, seed)]
@@ -96,6 +103,7 @@ def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0, until
     policy = Backoff(config, Random(seed))
     takes_ns = wait_ns(takes_s)
     end_ns = math.inf if config.max_elapsed is None else wait_ns(config.max_elapsed)
+    is_checked_late = config.max_elapsed_checked == "after_failure"
     starts = []
     drawn = 0
     for _ in range(rows):
@@ -109,7 +117,8 @@ def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0, until
                 break
             delay_ns, memory_ns = policy.next_wait(number, memory_ns)
             at_ns += takes_ns + delay_ns
-            row.append(at_ns / NS_PER_S if at_ns < end_ns else math.inf)
+            looked_at_ns = at_ns - delay_ns if is_checked_late else at_ns
+            row.append(at_ns / NS_PER_S if looked_at_ns < end_ns else math.inf)
         starts.append(row)
         drawn += len(row)
     return starts
@@ -127,10 +136,12 @@ def _schedule(failures: str, config: RetryConfig, seed: int) -> Schedule:
     attempts = [Attempt(1, None, Reach(0.0, 0.0, 0.0))]
     waits = list(zip(*envelope(config, count - 1, seed)[:3], strict=True)) if count > 1 else []
     for number, wait in enumerate(waits, 2):
-        if config.max_elapsed is not None and earliest[number - 1] >= config.max_elapsed:
+        is_checked_late = config.max_elapsed_checked == "after_failure"
+        looked_at = number - 2 if is_checked_late else number - 1
+        if config.max_elapsed is not None and earliest[looked_at] >= config.max_elapsed:
             break
-        is_certain = config.max_elapsed is None or latest[number - 1] < config.max_elapsed
-        latest_s = latest[number - 1] if is_certain else config.max_elapsed or 0.0
+        is_certain = config.max_elapsed is None or latest[looked_at] < config.max_elapsed
+        latest_s = latest[number - 1] if is_certain or is_checked_late else config.max_elapsed or 0.0
         middle = median(made[number - 1]) if made[number - 1] else None
         attempts.append(Attempt(number, Reach(*wait), Reach(earliest[number - 1], middle, latest_s), is_certain))
     listed = attempts if len(attempts) <= SHOWN + 1 else [*attempts[:SHOWN], attempts[-1]]
@@ -168,7 +179,9 @@ def schedule_in_words(schedule: Schedule, retry: RetryConfig, timeout: float) ->
     if retry.max_elapsed is not None:
         count = marked(counted(schedule.mean_attempts, "attempt"), by)
         count = f"at least {count}" if schedule.is_cut else f"{count} of at most {schedule.max_attempts:,}"
-        text = f"no retry starts {duration_text(retry.max_elapsed)} after it or later: {count} where all fail at once"
+        follows = "starts" if retry.max_elapsed_checked == "before_wait" else "follows a failure"
+        until = duration_text(retry.max_elapsed)
+        text = f"no retry {follows} {until} after it or later: {count} where all fail at once"
         return (Sentence(f"The first attempt is made at once, and {text}.", by),)
     start = last.start
     typical = ""
@@ -188,6 +201,16 @@ def schedule_in_words(schedule: Schedule, retry: RetryConfig, timeout: float) ->
             f"If every attempt hangs until its timeout of {duration_text(timeout)}, {it} starts up to {hung} after."
         ),
     )
+
+
+def limits_in_words(config: ChannelConfig) -> list[Sentence]:
+    """Return which failures are tried again, and when an attempt is cut, where the settings say so."""
+    found = []
+    if "on" in config.retry.model_fields_set:
+        found.append(f"Tried again is what ends as {', '.join(config.retry.on)}; any other failure is final.")
+    if config.deadline is not None:
+        found.append(f"An attempt that is under way {duration_text(config.deadline)} after the first began is cut.")
+    return [Sentence(text) for text in found]
 
 
 def schedule_sheet(schedule: Schedule) -> Sheet:

@@ -57,6 +57,8 @@ def _with_groups(config: ChannelConfig, random: Random) -> ChannelConfig:
     breaker = changes.get("circuit_breaker", config.circuit_breaker)
     changes["circuit_breaker"] = breaker.model_copy(update={"per": config.circuit_breaker.per})
     provider = changes["provider"] = _provider(config, breaker, random)
+    has_limit = changes.get("retry", config.retry).max_elapsed is not None
+    changes["deadline"] = None if has_limit or random.random() < 0.7 else log_uniform(random, 0.5, 30.0)
     adaptive = changes.get("adaptive_rate")
     if adaptive is not None and adaptive.initial_rate is None and random.random() < 0.5:
         # Before anything is known of how fast that was.
@@ -117,6 +119,7 @@ def _retry(random: Random) -> RetryConfig:
         written["on"] = [word for word in words if word in ruled or random.random() < 0.6] or ["transient"]
     if random.random() < 0.3:
         written["max_elapsed"] = log_uniform(random, 1.0, 60.0)
+        written["max_elapsed_checked"] = random.choice(["before_wait", "after_failure"])
     if random.random() < 0.6:
         written["budget"] = budget(random)
     return RetryConfig.model_validate(written)

@@ -18,7 +18,7 @@ from actors.outcomes import Ambiguous, ChannelFault
 from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.settings.channel import PRIMARY
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.lifecycles import Lifecycle
+from simulation.verification.laws.lifecycles import Lifecycle, cut_ns
 from simulation.verification.laws.observations import AttemptMade
 from simulation.verification.model.instants import NEVER_NS
 from simulation.verification.model.providers import Fate, Quota, SimulatedProvider
@@ -138,6 +138,13 @@ class InTime(Invariant):
         if timeout_ns is not None and took_ns > timeout_ns and self.context.lifecycles.is_settled(event.at_ns):
             text = f"an attempt of {event.notification_id} takes {seconds_text(took_ns)}, beyond its timeout"
             return Finding(text, event.notification_id, ("timeout",))
+        config = self.context.channels.get(event.channel)
+        is_known = self.context.lifecycles.is_settled(event.at_ns) and not self.context.steps_the_clock
+        if config is not None and config.deadline is not None and is_known:
+            until_ns = cut_ns(lifecycle, config.deadline, event.started_ns)
+            if event.at_ns > until_ns and not getattr(event, "refused", False):
+                text = f"an attempt of {event.notification_id} ends after its deadline at {seconds_text(until_ns)}"
+                return Finding(text, event.notification_id, ("deadline",))
         retry_at_ns = event.next_retry_at_ns if isinstance(event, NotificationFailed) else None
         if retry_at_ns is None or lifecycle.attempt is None:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from actors.domain.attempts import Admitted, Attempt, Requeued
+from actors.domain.attempts import CUT, Admitted, Attempt, Requeued
 from actors.formatting import seconds_text
 from actors.instants import wait_ns
 from actors.kernel.effects import Performed
@@ -240,7 +240,7 @@ class OpenBreaker(Breakers):
             attempt, outcome = message.request.attempt, message.result
             name, _ = self.context.breaker_before(attempt.command.channel, message.request.provider or PRIMARY, attempt)
             says_nothing = isinstance(outcome, (Transient, Ambiguous))
-            says_nothing = says_nothing and kind_of(outcome) not in self._configs[name].counts
+            says_nothing = outcome is CUT or (says_nothing and kind_of(outcome) not in self._configs[name].counts)
             self._ended(attempt, says_nothing=says_nothing)
         elif type(message) is Requeued:
             self._ended(message.attempt, says_nothing=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.domain.attempts import Admitted, Attempt
+from actors.domain.attempts import CUT, Admitted, Attempt
 from actors.formatting import seconds_text
 from actors.instants import wait_ns
 from actors.kernel.effects import Performed
@@ -50,6 +50,8 @@ class _Book:
     def take(self, outcome: Outcome, duration_ns: int, now_ns: int) -> BreakerEvent | None:
         """Count the outcome of a permit of this state; return what it has the breaker do."""
         if self.state not in (BreakerState.CLOSED, BreakerState.HALF_OPEN):
+            return None
+        if outcome is CUT:
             return None
         match outcome:
             case ChannelFault():

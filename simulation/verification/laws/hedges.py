@@ -13,7 +13,7 @@ from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.policies.hedging import MOST_SENDS
 from actors.settings.adaptive import HedgingConfig
 from simulation.verification.laws.base import Context, Invariant, Objection, observes
-from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS
+from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS, cut_ns
 from simulation.verification.laws.observations import AttemptMade
 
 
@@ -109,7 +109,11 @@ class Hedges(Invariant):
         flights = self._flights.setdefault(made.notification_id, [])
         flight = next((each for each in flights if each.attempt is made.attempt), None)
         if flight is None:
-            flight = _Flight(made, self._timeouts_ns[key])
+            timeout_ns, deadline = self._timeouts_ns[key], self.context.channels[made.channel].deadline
+            if deadline is not None:
+                lifecycle = self.context.lifecycles.get(made.notification_id)
+                timeout_ns = min(timeout_ns, cut_ns(lifecycle, deadline, made.at_ns) - made.at_ns)
+            flight = _Flight(made, timeout_ns)
             flights.append(flight)
         wrong = _wrong_time(config, flight, made.at_ns) if flight.sends else None
         flight.sends.append(made)

@@ -17,11 +17,11 @@ from actors.messages import (
 from actors.outcomes import DeadDestination, Permanent
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.readiness import ENDPOINT_DISABLED
-from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
+from actors.pipeline.retries import BUDGET_SPENT, DEADLINE, RETRY_TIME_UP
 from actors.settings.channel import RetryConfig
 from simulation.verification.laws.attempts import used_up
 from simulation.verification.laws.base import Finding, Invariant, Objection, observes
-from simulation.verification.laws.lifecycles import Lifecycle, State
+from simulation.verification.laws.lifecycles import Lifecycle, State, cut_ns
 from simulation.verification.laws.liveness import longest_backoff, longest_hint
 from simulation.verification.laws.meters import longest_window_ns
 from simulation.verification.laws.observations import MessageSent
@@ -104,6 +104,7 @@ class Letters(Invariant):
             RATE_LIMIT_EXCEEDED: any(limit is not None and limit.on_limit == "drop" for limit in limits),
             # It has waited for a retry, or in a line before it.
             RETRY_TIME_UP: latest is not None and not self._has_retry_time(letter, lifecycle),
+            DEADLINE: latest is not None and config.deadline is not None,
         }
         if reason == EXPIRED and possible[reason] and self._has_nothing_to_wait_for(letter, lifecycle):
             return "is expired, and has not reached its end, nor is there anything that it would wait for"
@@ -191,6 +192,11 @@ class Reasons(Invariant):
             return None
         retry, reason = config.retry, failed.given_up
         spent = is_spent(failed, lifecycle.failures, retry)
+        if reason == DEADLINE and config.deadline is not None:
+            until_ns = cut_ns(lifecycle, config.deadline, failed.started_ns)
+            longest_ns = wait_ns(longest_backoff(retry, longest_hint(failed.channel, self.context)))
+            is_sure = not self.context.steps_the_clock
+            return f"{_id(failed)} has time left" if failed.at_ns + longest_ns < until_ns and is_sure else None
         if reason in (EXPIRED, RETRY_TIME_UP, BUDGET_SPENT):
             possible = {RETRY_TIME_UP: retry.max_elapsed is not None, BUDGET_SPENT: retry.budget is not None}
             if not possible.get(reason, True) or spent:
@@ -205,6 +211,9 @@ class Reasons(Invariant):
         expires_after = None if lifecycle.attempt is None else lifecycle.attempt.command.expires_after
         if failed.given_up == RETRY_TIME_UP:
             expires_after = retry.max_elapsed
+            if retry.max_elapsed_checked == "after_failure":
+                is_late = failed.at_ns >= lifecycle.fresh_since_ns + wait_ns(expires_after or 0.0)
+                return None if is_late else f"{_id(failed)} is exhausted ({failed.given_up}), and failed in time"
         fallback = self.context.channels[failed.channel].fallback
         can_fall_back = fallback is not None and failed.given_up == EXPIRED
         if expires_after is None or can_fall_back or self.context.steps_the_clock:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from actors.domain.attempts import Attempt
+from actors.instants import wait_ns
 from actors.messages import (
     ActorFailed,
     DeadLetterDiscarded,
@@ -224,3 +225,9 @@ class Lifecycles:
         if self._lifecycles.get(notification_id) is lifecycle and lifecycle.state_since_ns == ended_ns:
             del self._lifecycles[notification_id]
             self.forgotten += 1
+
+
+def cut_ns(lifecycle: Lifecycle | None, deadline: float, started_ns: int) -> int:
+    """Return when a deadline of so many seconds cuts what started at an instant, or the first attempt before it did."""
+    starts = [] if lifecycle is None else [each.started_ns for each in lifecycle.failures if not each.refused]
+    return min([started_ns, *starts]) + wait_ns(deadline)

@@ -17,7 +17,7 @@ from actors.messages import (
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.settings.retry import OutcomeRetryConfig, RetryConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.lifecycles import NEXT, STEPS, Lifecycle, State
+from simulation.verification.laws.lifecycles import NEXT, STEPS, Lifecycle, State, cut_ns
 
 _FOR_GOOD = frozenset({Permanent.__name__, DeadDestination.__name__})
 _ENDED = frozenset({State.SENT, State.SUPPRESSED, State.DISCARDED})
@@ -101,9 +101,15 @@ class RetryLimits(Invariant):
         if is_spent(failed, lifecycle.failures, retry):
             text = f"{failed.notification_id} has used up its attempts and is to be tried again"
             return Finding(text, failed.notification_id, ("retry.max_attempts",))
+        if config.deadline is not None and not self.context.is_by_the_calendar(lifecycle):
+            until_ns = cut_ns(lifecycle, config.deadline, retry_at_ns if failed.refused else failed.started_ns)
+            if retry_at_ns >= until_ns:
+                text = f"{failed.notification_id} is to be tried again after its deadline, {seconds_text(until_ns)}"
+                return Finding(text, failed.notification_id, ("deadline",))
         if retry.max_elapsed is None or self.context.is_by_the_calendar(lifecycle):
             return None
-        if retry_at_ns >= lifecycle.fresh_since_ns + wait_ns(retry.max_elapsed):
+        looked_at_ns = retry_at_ns if retry.max_elapsed_checked == "before_wait" else failed.at_ns
+        if looked_at_ns >= lifecycle.fresh_since_ns + wait_ns(retry.max_elapsed):
             text = f"{failed.notification_id} is to be tried again after its time, at {seconds_text(retry_at_ns)}"
             return Finding(text, failed.notification_id, ("retry.max_elapsed",))
         return None

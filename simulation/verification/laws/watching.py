@@ -27,7 +27,7 @@ from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.settings.channel import ChannelConfig
-from simulation.verification.laws.lifecycles import Lifecycle, Lifecycles
+from simulation.verification.laws.lifecycles import Lifecycle, Lifecycles, cut_ns
 from simulation.verification.laws.observations import (
     ActorCrashed,
     ActorStarted,
@@ -76,6 +76,7 @@ class ObservedProvider(WrappedProvider):
         self._channel = channel
         self._name = name
         self._timeout_ns = ns(config.timeout)
+        self._deadline_s = config.deadline
         self._hedges = config.hedging is not None
         self._lifecycles = lifecycles
         self._note = note
@@ -124,6 +125,8 @@ class ObservedProvider(WrappedProvider):
         lifecycle = self._lifecycles.get(notification_id)
         began_ns = lifecycle.began_ns(attempt) if self._hedges and lifecycle is not None else None
         left_ns = self._timeout_ns - (0 if began_ns is None else now_ns - began_ns)  # copies share one time-out
+        if self._deadline_s is not None:
+            left_ns = min(left_ns, cut_ns(lifecycle, self._deadline_s, began_ns or now_ns) - now_ns)
         answered = foreseen is not None and foreseen.delay_ns <= left_ns
         takes_ns = foreseen.delay_ns if answered and foreseen is not None else left_ns
         made = AttemptMade(

@@ -184,6 +184,12 @@ class Retrying:
         used.count()
         used.memory_ns = None if config.jitter == "soft" else waited_ns
 
+    def is_late_to_fail(self, since_ns: int, now_ns: int) -> bool:
+        """Tell whether a failure comes too late for one more: "`after_failure`: then one attempt beyond the limit
+        starts, as in tenacity" (23)."""
+        elapsed, checked = self.config.max_elapsed, self.config.max_elapsed_checked
+        return elapsed is not None and checked == "after_failure" and now_ns - since_ns >= wait_ns(elapsed)
+
     def _count(self, name: str) -> str:
         """Return the rule whose count it is: "own waits by kind, one count of attempts" (23)."""
         return "" if self.config.per_outcome.shares_attempts and not name.startswith("reason ") else name
@@ -191,6 +197,8 @@ class Retrying:
     def last_start_ns(self, since_ns: int) -> int | None:
         """Return the last instant for a retry of what was accepted or redriven at `since_ns`; None: any."""
         elapsed = self.config.max_elapsed
+        if self.config.max_elapsed_checked == "after_failure":
+            return None
         return None if elapsed is None else since_ns + wait_ns(elapsed) - 1
 
     def _rule(self, outcome: Transient | Ambiguous) -> tuple[str, RetryConfig]:

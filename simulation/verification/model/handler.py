@@ -44,6 +44,7 @@ from simulation.verification.model.lane import Lane
 from simulation.verification.model.letters import Letters
 from simulation.verification.model.loop import Key, Place, Timer
 from simulation.verification.model.notifications import (
+    CUT,
     EXPIRED,
     RETRY_TIME_UP,
     TIMED_OUT,
@@ -262,13 +263,24 @@ class Handler(Process):
         after_s = None if fallback is None or self._address_on(fallback.channel, command) is None else fallback.after
         if after_s is not None and notification.falls_back_ns is None:
             notification.falls_back_ns = self.now_ns + wait_ns(after_s)
-        retrying = self.retrying[command.channel]
-        last_ns = retrying.last_start_ns(notification.fresh_since_ns) if notification.attempts else None
+        last_ns = self._cut_ns(notification)
+        if last_ns is not None:
+            last_ns -= 1
+        elif notification.attempts:
+            last_ns = self.retrying[command.channel].last_start_ns(notification.fresh_since_ns)
         return sooner(notification.sent_until_ns, last_ns)
+
+    def _cut_ns(self, notification: Notification) -> int | None:
+        """ "`deadline: 30s`: from the first attempt's start, over all providers" (23); None: none, or not yet."""
+        deadline = self.world.channels[notification.command.channel].deadline
+        began_ns = notification.first_start_ns
+        return None if deadline is None or began_ns is None else began_ns + wait_ns(deadline)
 
     def _reason_of_expiry(self, notification: Notification) -> str:
         """Return by which bound its time is up, where it is: by that which was the first to pass."""
-        return EXPIRED if self.starts_until_ns(notification) == notification.sent_until_ns else RETRY_TIME_UP
+        if self.starts_until_ns(notification) == notification.sent_until_ns:
+            return EXPIRED
+        return RETRY_TIME_UP if self._cut_ns(notification) is None else CUT.reason
 
     # ── at its provider ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -280,7 +292,10 @@ class Handler(Process):
         return self.way_of(admitted.attempt).lanes[admitted.lane]
 
     def make(self, admitted: Admitted) -> None:
-        lane = self.lane_of(admitted)
+        lane, notification = self.lane_of(admitted), self.notification_of(admitted.attempt)
+        if lane.config.deadline is not None:
+            first_ns = None if notification is None else self._cut_ns(notification)
+            admitted.attempt.cut_ns = self.now_ns + wait_ns(lane.config.deadline) if first_ns is None else first_ns
         if lane.config.hedging is None:
             self.ask(Send(admitted, self.now_ns))
         else:
@@ -317,8 +332,11 @@ class Handler(Process):
         send = self.asked[number]
         timeout_ns = self.lane_of(send.admitted).timeout_ns
         left_ns = timeout_ns - (self.now_ns - send.started_ns)  # copies share the time-out of the first
+        late, cut_ns = TIMED_OUT, send.admitted.attempt.cut_ns
+        if cut_ns is not None and cut_ns < send.started_ns + timeout_ns:
+            left_ns, late = max(0, cut_ns - self.now_ns), CUT
         if delay_ns is None or delay_ns > left_ns:  # an answer at the instant of the time-out counts
-            delay_ns, outcome = left_ns, TIMED_OUT
+            delay_ns, outcome = left_ns, late
         self.ends(number, outcome, self.now_ns + delay_ns)
         return number
 
@@ -327,7 +345,11 @@ class Handler(Process):
         if (now_ns, number) in self.timed_out:
             raise Difference(f"the answer to send {number} comes at the instant of its time-out, and it has timed out")
         send = self.asked.get(number)
-        if send is not None and send.outcome is TIMED_OUT and self._timer_of(number) in self.due:  # else nobody waits
+        if (
+            send is not None
+            and (send.outcome is TIMED_OUT or send.outcome is CUT)
+            and self._timer_of(number) in self.due
+        ):  # else nobody waits
             self.ends(number, outcome, now_ns)
 
     def ends(self, number: int, outcome: Outcome | None, instant_ns: int) -> None:
@@ -420,6 +442,8 @@ class Handler(Process):
         if isinstance(outcome, ChannelFault):
             text = f"Channel {command.channel} is broken: {outcome.reason}"
             self.follow("alert", "", self.letters.alert, ("broken", command.channel, outcome.reason), text)
+        if notification.first_start_ns is None and made is not None:
+            notification.first_start_ns = made.started_ns
         retry_ns, given_up, why = self._retry(notification, outcome, was_asked=made is not None)
         known, config = self.store.endpoints.get(address(command)), self.world.channels[command.channel]
         has_endpoint = lane is not None and command.recipient != ""
@@ -461,6 +485,8 @@ class Handler(Process):
         if notification.progress is None:
             notification.progress = retrying.recalled(notification.failures, notification.attempts)
         notification.attempts += not isinstance(outcome, ChannelFault)
+        if outcome is CUT:
+            return None, outcome.reason, "the attempt that a deadline cuts is the last one"
         if was_asked and retrying.is_final(outcome, outcome is TIMED_OUT):
             return None, outcome.reason, "a failure of this kind is not tried again (retry.on)"
         wait = retrying.next_wait_ns(outcome, notification.progress)
@@ -472,6 +498,11 @@ class Handler(Process):
         last_ns = retrying.last_start_ns(notification.fresh_since_ns)
         if last_ns is not None and retry_ns > last_ns:
             return None, RETRY_TIME_UP, "a retry would start after max_elapsed"
+        if retrying.is_late_to_fail(notification.fresh_since_ns, self.now_ns):
+            return None, RETRY_TIME_UP, "an attempt has failed after max_elapsed"
+        cut_ns = self._cut_ns(notification)
+        if cut_ns is not None and retry_ns >= cut_ns:
+            return None, CUT.reason, "a retry would start after the deadline"
         if not isinstance(outcome, ChannelFault):
             charge = self.budgets[channel].ask(outcome, self.now_ns)
             if charge is None:

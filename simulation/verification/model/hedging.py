@@ -50,7 +50,9 @@ class Flight:
 
     def may_get_more(self, at_ns: int) -> bool:
         """Tell whether a copy may go then, as far as is known now."""
-        return self.gets_more and at_ns < self.started_ns + self.lane.timeout_ns
+        cut_ns = self.admitted.attempt.cut_ns
+        is_cut = cut_ns is not None and at_ns >= cut_ns
+        return self.gets_more and not is_cut and at_ns < self.started_ns + self.lane.timeout_ns
 
 
 class Hedging:

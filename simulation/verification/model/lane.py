@@ -18,7 +18,7 @@ from simulation.verification.model.breakers import REFUSING, Breaker, Change
 from simulation.verification.model.instants import wait_ns
 from simulation.verification.model.limits import Limit, Slots
 from simulation.verification.model.lines import Turns
-from simulation.verification.model.notifications import Admitted, Attempt, Blocked, Send
+from simulation.verification.model.notifications import CUT, Admitted, Attempt, Blocked, Send
 from simulation.verification.model.order import Flow
 from simulation.verification.model.process import Process
 from simulation.verification.model.resuming import Learned, Pace, ceiling_per_s
@@ -171,7 +171,8 @@ class Lane:
         now_ns, duration_ns = self.process.now_ns, send.ended_ns - send.started_ns
         admitted, outcome = send.admitted, send.outcome
         self.slots.held[admitted.attempt.key] -= 1
-        self.breaker(admitted.attempt.host).settle(admitted.permit, outcome, now_ns, duration_ns)
+        said = None if outcome is CUT else outcome  # "it says nothing to the breaker" (23)
+        self.breaker(admitted.attempt.host).settle(admitted.permit, said, now_ns, duration_ns)
         if outcome is None:
             return
         if self._rate is not None:

@@ -21,6 +21,7 @@ from simulation.verification.model.instants import calendar_ns, sooner, wait_ns
 EXPIRED = "expired"
 RETRY_TIME_UP = "retry time is up"
 TIMED_OUT = Ambiguous(reason="timed out")
+CUT = Ambiguous(reason="deadline")
 
 
 @dataclass(eq=False, slots=True)
@@ -39,7 +40,8 @@ class Attempt:
 
     * ``expires_at_ns``: `expires_after` from when its notification was accepted, last redriven, or scheduled for;
     * ``falls_back_ns``: `fallback.after` from its first attempt, or a restart; with this, ``sent_until_ns`` of both;
-    * of a retry, ``last_start_ns`` of its backoff: `retry.max_elapsed` from the same instant as its expiry.
+    * of a retry, ``last_start_ns`` of its backoff: `retry.max_elapsed` from the same instant as its expiry; or less
+      than `deadline` after the first attempt started.
     """
     expires_at_ns: int | None
     """Its expiry alone, which its provider gets to know."""
@@ -49,6 +51,8 @@ class Attempt:
     """Whose turns it has a part in, where keys take turns."""
     tenant: str = ""
     """Whose bounds hold for it; ``""``: no one's."""
+    cut_ns: int | None = None
+    """When the `deadline` cuts it, known as it is made."""
 
     @property
     def name(self) -> str:
@@ -102,6 +106,11 @@ class Send:
     """None: not known yet; at its end: it was not made, as the node had no lease."""
     hedges: int = 0
 
+    @property
+    def has_timed_out(self) -> bool:
+        """Whether no answer comes within the time-out, or before the deadline."""
+        return self.outcome is TIMED_OUT or self.outcome is CUT
+
 
 class Ended(NamedTuple):
     """What becomes of an attempt that is neither made nor waits."""
@@ -137,6 +146,8 @@ class Notification:
     """What its retry was charged to the channel's budget."""
     failures: tuple[NotificationFailed, ...] = ()
     first_failed_ns: int | None = None
+    first_start_ns: int | None = None
+    """When the first attempt started of those since then that have failed; None: none has."""
     given_up: str | None = None
     """Why there is no retry after its latest failure."""
     falls_back_ns: int | None = None

@@ -13,7 +13,16 @@ from actors.settings.rate_limit import QuotaConfig
 from simulation.verification.model.budgets import Budget
 from simulation.verification.model.limits import Account, Limit, PartOfAccount, limit_of
 from simulation.verification.model.loop import Loop, Timeline
-from simulation.verification.model.notifications import TIMED_OUT, Admitted, Attempt, Commit, Ended, Notification, Send
+from simulation.verification.model.notifications import (
+    CUT,
+    TIMED_OUT,
+    Admitted,
+    Attempt,
+    Commit,
+    Ended,
+    Notification,
+    Send,
+)
 from simulation.verification.model.resuming import Arrivals
 
 
@@ -50,7 +59,9 @@ class Process(Loop):
     def end_send(self, number: int) -> Send:
         """Return a send whose answer has come, or whose time is up: it is at its provider no more."""
         send = self.asked.pop(number)
-        if send.outcome is TIMED_OUT and send.ended_ns == self.now_ns:  # else it comes out of a mailbox
+        if (
+            send.outcome is TIMED_OUT or send.outcome is CUT
+        ) and send.ended_ns == self.now_ns:  # else it comes out of a mailbox
             self.timed_out = {each for each in self.timed_out if each[0] == self.now_ns} | {(self.now_ns, number)}
         return send
 

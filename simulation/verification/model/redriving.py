@@ -12,7 +12,7 @@ from simulation.verification.model.breakers import REFUSING
 from simulation.verification.model.channel import Way
 from simulation.verification.model.instants import ns
 from simulation.verification.model.letters import LOOKED_AT_MAX, Letters, Redrive
-from simulation.verification.model.notifications import EXPIRED, RETRY_TIME_UP
+from simulation.verification.model.notifications import CUT, EXPIRED, RETRY_TIME_UP
 from simulation.verification.model.process import Process
 
 BREAKER_CLOSED = "the circuit breaker has closed"
@@ -78,7 +78,7 @@ class Redriving:
         if not letter.history or letter.failure_reason == EXPIRED or letter.history[-1].throttled:
             return False
         latest = letter.history[-1]
-        has_died_of_it = letter.failure_reason in (latest.given_up, RETRY_TIME_UP)
+        has_died_of_it = letter.failure_reason in (latest.given_up, RETRY_TIME_UP, CUT.reason)
         is_meant = has_died_of_it and _KINDS.get(latest.kind) in state.config.reasons
         return is_meant and letter.redriven_without_operator < state.config.at_most
 

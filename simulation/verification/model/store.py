@@ -52,6 +52,8 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
         if isinstance(event, NotificationFailed):
             state.attempts, state.counted_for_user = event.attempt, True
             state.fail(event)
+            if state.first_start_ns is None and not event.refused:
+                state.first_start_ns = here(event, event.started_ns)
             resumes_ns = event.next_retry_at_ns
         elif isinstance(event, NotificationDeferred):
             resumes_ns = event.resumes_at_ns
@@ -62,12 +64,15 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
             state.redriven_without_operator += event.without_operator
             state.fresh_since_ns = here(event, event.at_ns)
             state.attempts, state.counted_for_user, state.given_up = 0, True, None
+            state.first_start_ns = None
             scheduled_ns = None
         if resumes_ns is not None:
             state.due_ns = min(here(event, resumes_ns), now_ns + resumes_ns - event.at_ns)
     latest_ns = max(now_ns, scheduled_ns or now_ns)
     state.waited_since_ns = min(state.waited_since_ns, latest_ns)
     state.fresh_since_ns = min(state.fresh_since_ns, latest_ns)
+    if state.first_start_ns is not None:
+        state.first_start_ns = min(state.first_start_ns, now_ns)
     return state
 
 
