@@ -294,9 +294,10 @@ class RetryConfig(Settings):
     """Proportional, additive and by_count jitter only: cap the wait and then add jitter, as gRPC does; it may then
     exceed `max_delay`."""
 
-    retry_after: Literal["lower_bound", "pushback", "ignore"] = "lower_bound"
+    retry_after: Literal["lower_bound", "pushback", "exactly", "ignore"] = "lower_bound"
     """What a provider's hint means. `lower_bound`: no retry before it. `pushback`, as in gRPC: retry exactly then
-    and restart the backoff; a hint that is negative or no number forbids the retry."""
+    and restart the backoff; a hint that is negative or no number forbids the retry. `exactly`, as in Polly: retry
+    exactly then, and the backoff goes on."""
 
     retry_after_jitter: Share = 0.0
     """Jitter on top of a hint, which is multiplied by U(1, 1 + x): those that were given the same time do not come back
@@ -304,7 +305,8 @@ class RetryConfig(Settings):
 
     retry_after_excess: Duration | None = 86400.0
     """Heed a hint only up to so much beyond the wait that there would be without it (5s in the AWS SDKs); with
-    `pushback`, which replaces that wait, only up to so much. A hint may be of years; null heeds it as it is."""
+    `pushback` or `exactly`, which replace that wait, only up to so much. A hint may be of years; null heeds it as it
+    is."""
 
     on: Annotated[tuple[RetriedKind, ...], NotEmpty()] = get_args(RetriedKind)
     """Which failures are tried again; all others are final, with their reason. `transient`: the provider failed.

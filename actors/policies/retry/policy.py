@@ -151,6 +151,8 @@ class RetryPolicy:
         delay_ns, progress.memory_ns = rule.backoff.next_wait(progress.step, progress.memory_ns)
         if self._hint_means == "ignore":
             return delay_ns
+        if self._hint_means == "exactly":
+            return self._spread(self._bounded(hint, 0)) if _is_pushback(hint) else delay_ns
         return max(delay_ns, self._spread(self._bounded(hint, delay_ns)))
 
     def _bounded(self, hint: float, delay_ns: int) -> int:

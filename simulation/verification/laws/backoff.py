@@ -70,7 +70,8 @@ class Backoff(Invariant):
         if retry.retry_after == "ignore" or hint is None or not 0 < hint < math.inf:
             return None
         heeded = hint if retry.retry_after_excess is None else min(hint, retry.retry_after_excess)
-        if wait >= wait_ns(heeded):
+        most = math.inf if retry.retry_after != "exactly" else wait_ns(heeded) * (1 + retry.retry_after_jitter)
+        if wait_ns(heeded) <= wait <= most:
             return None
         return (
             f"{failed.notification_id} waits for {seconds_text(wait)} after attempt {failed.attempt}, and the provider "

@@ -164,6 +164,8 @@ class Retrying:
             used.step, used.memory_ns = 0, None
             return self._heeded_ns(hint, 0) if 0 <= hint < math.inf else None
         wait, used.memory_ns = jittered(config, used.step, used.memory_ns, self._stream)
+        if hint is not None and config.retry_after == "exactly":  # "the wait is the hint, the back-off's count goes on"
+            return self._heeded_ns(hint, 0) if 0 <= hint < math.inf else wait
         return wait if hint is None or config.retry_after == "ignore" else max(wait, self._heeded_ns(hint, wait))
 
     def recalled(self, failures: Iterable[NotificationFailed], attempts: int) -> Progress:

@@ -138,7 +138,7 @@ def retry_configs(draw: st.DrawFn) -> RetryConfig:
     chosen = {
         "jitter": jitter,
         "max_attempts": draw(st.sampled_from([2000, 8, 5, 2])),
-        "retry_after": draw(st.sampled_from(["pushback", "lower_bound", "ignore"])),
+        "retry_after": draw(st.sampled_from(["pushback", "exactly", "lower_bound", "ignore"])),
         **some(
             draw,
             {
@@ -416,6 +416,9 @@ def breaker_configs(draw: st.DrawFn) -> CircuitBreakerConfig:
             ),
         },
     )
+    if draw(st.integers(1, 3)) == 1:
+        kinds = ["transient", "ambiguous", "throttled", *["permanent"] * ("ignored_counts_as" not in chosen)]
+        chosen["counts"] = draw(st.lists(st.sampled_from(kinds), min_size=1, unique=True))
     chosen["timeout"] = TIMEOUT_NS / 1e9
     if draw(st.booleans()):
         starts = st.sampled_from([0.5, 0.25, 1 / 3, 0.0, 0.1])
@@ -471,6 +474,7 @@ class BreakerPair:
     """A breaker of each, one for all hosts or one for each, and what both were asked."""
 
     def __init__(self, config: CircuitBreakerConfig, *, per_host: bool) -> None:
+        self.counts = config.counts
         self.happened: list[breakers.Change] = []
         self.predicted: list[breakers.Change] = []
         stream, random = Stream(7, "email.breaker"), RandomStreams(7).stream("email.breaker")
