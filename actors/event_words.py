@@ -74,7 +74,10 @@ def what_happened(event: RecordedEvent) -> str:
             payload = "another payload: a conflict" if event.conflict else "the same payload"
             return f"Came again with {payload}; ignored"
         case UpstreamRequested():
-            return f"Request {event.number} of the provider to its upstream, for attempt {event.attempt}"
+            asked = "of the provider to its upstream"
+            if event.layer > 1:
+                asked = f"to layer {event.layer} behind the provider"
+            return f"Request {event.number} {asked}, for attempt {event.attempt}"
         case BreakerTransitioned():
             host = "" if event.host is None else f" of {event.host or 'no host'}"
             return f"Breaker {event.breaker}{host}: {event.from_state} to {event.to_state} ({event.cause})"

@@ -556,10 +556,14 @@ class UpstreamRequested(NotificationEvent, frozen=True, kw_only=True, gc=False):
     """The number of the attempt, the first is 1."""
 
     number: int
-    """Of the request among those for this attempt; all but the first are retries of the provider."""
+    """Of the request among those for this attempt, or for the request of the layer above; all but the first are
+    retries."""
 
     provider: str | None = None
     """Which provider asked, where the channel has several."""
+
+    layer: int = 1
+    """Which layer is asked: 1 is what the provider itself asks, 2 what that asks in its turn."""
 
 
 class NotificationMovedToDeadLetter(NotificationEvent, frozen=True, kw_only=True, gc=False):

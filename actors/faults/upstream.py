@@ -1,6 +1,7 @@
 """The upstream that a provider asks behind its API, with retries: the lower of two layers that both retry.
 
-With r1 attempts at the sender and r2 requests for each at the provider, the bottom is asked up to r1 · r2 times. The
+With r1 attempts at the sender and r2 requests for each at the provider, the bottom is asked up to r1 · r2 times; and so
+on where that asks one more. The
 provider does not know that its sender has stopped waiting: it goes on with its retries, while the sender's next attempt
 begins with a set of its own.
 """
@@ -17,6 +18,7 @@ from actors.faults.station import Clocked
 from actors.instants import ns
 from actors.kernel.effects import Promise
 from actors.kernel.randomness import RandomStreams
+from actors.kernel.system import ActorSystem
 from actors.messages import UpstreamRequested
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
 from actors.pipeline.retries import succeeded
@@ -31,7 +33,7 @@ UPSTREAM_TIMED_OUT = Ambiguous(reason="upstream timed out")
 class _Errand:
     """The requests to the upstream for one attempt, until one succeeds or the last has failed."""
 
-    __slots__ = ("attempt", "charge", "done", "number", "progress", "since_ns")
+    __slots__ = ("attempt", "charge", "done", "number", "progress", "since_ns", "waits_for")
 
     def __init__(self, attempt: Attempt, since_ns: int, done: Callable[[Outcome], object]) -> None:
         self.attempt = attempt
@@ -42,6 +44,12 @@ class _Errand:
         """What its retry has cost of the budget."""
         self.progress = Progress()
         self.since_ns = since_ns
+        self.waits_for = 0
+        """The number of the request that waits for the next layer; an answer to an earlier one comes too late."""
+
+
+def _nobody_asks() -> None:
+    """Only the provider counts what is delivered."""
 
 
 class Upstream(Clocked):
@@ -54,15 +62,26 @@ class Upstream(Clocked):
         streams: RandomStreams,
         name: str,
         provider: str | None,
+        layer: int = 1,
     ) -> None:
+        """Make the layer of a number, and those behind it; `faults` are those of all of them."""
         super().__init__("an upstream")
         own = f"{name}.upstream"
         settings = ProviderConfig(latency=config.latency, failure_rate=config.failure_rate)
-        self._rules = FaultRules(settings, faults, (), streams, own)
+        self._rules = FaultRules(settings, [fault for fault in faults if fault.upstream == layer], (), streams, own)
+        self._below: Upstream | None = None
+        if config.upstream is not None:
+            self._below = Upstream(config.upstream, faults, streams, own, provider, layer + 1)
+        self._layer = layer
         self._policy = RetryPolicy(config.retry, streams.stream(f"{own}.backoff"))
         self._budget = None if config.retry.budget is None else make_budget(config.retry.budget)
         self._timeout_ns = NEVER_NS if config.timeout is None else ns(config.timeout)
         self._provider = provider
+
+    def on_wired(self, system: ActorSystem) -> None:
+        super().on_wired(system)
+        if self._below is not None:
+            self._below.on_wired(system)
 
     def ask(self, attempt: Attempt, fate: Fate, now_ns: int, delivered: Callable[[], object]) -> Promise:
         """Ask for an attempt that the provider itself would send; return the promise of its outcome. `delivered` is
@@ -104,14 +123,34 @@ class Upstream(Clocked):
                 attempt=attempt.number,
                 number=errand.number,
                 provider=self._provider,
+                layer=self._layer,
             )
         )
         fate = self._rules.judge(attempt, now_ns)
+        if fate.delivers and self._below is not None:
+            self._ask_below(self._below, errand, fate, now_ns)
+            return
         takes_ns, outcome = fate.delay_ns, fate.outcome
         if outcome is None or takes_ns > self._timeout_ns:
             takes_ns, outcome = self._timeout_ns, UPSTREAM_TIMED_OUT
         if takes_ns < NEVER_NS:
             system.call_at(now_ns + takes_ns, partial(self._answered, errand, outcome))
+
+    def _ask_below(self, below: Upstream, errand: _Errand, fate: Fate, now_ns: int) -> None:
+        """Have a request wait for what the next layer says, until its own time is up."""
+        system, number = self.system, errand.number
+
+        def end(outcome: Outcome) -> None:
+            if errand.waits_for == number:
+                errand.waits_for = 0
+                self._answered(errand, outcome)
+
+        errand.waits_for = number
+        below.ask(errand.attempt, fate, now_ns, _nobody_asks).when_kept(end)
+        if self._timeout_ns < NEVER_NS:
+            # At the end of that instant: an answer that comes at it counts.
+            until_ns = now_ns + self._timeout_ns
+            system.call_at(until_ns, lambda: system.call_at(until_ns, partial(end, UPSTREAM_TIMED_OUT)))
 
     def _answered(self, errand: _Errand, outcome: Outcome) -> None:
         system = self.system

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from math import prod
 from typing import TYPE_CHECKING
 
 from actors.lint.findings import Finding, Rules, said
@@ -33,7 +34,7 @@ concurrency-limit-above-slots  concurrency_limit.initial
     {initial} at once is more than the max_in_flight of {slots}: it binds only once it has fallen below that
 layers-multiply-retries  provider.upstream.retry.max_attempts
     {requests} requests for each of {attempts} attempts are up to {all} of a notification while what is behind the
-    provider fails: retries multiply where two layers make them, and neither has a budget
+    provider fails: retries multiply where {layers} layers make them, and {neither} has a budget
 retries-behind-timeout  provider.upstream.retry.max_attempts
     the last of {requests} requests starts at least {last:duration} after the attempt, whose timeout is
     {timeout:duration}: no one waits for it any more
@@ -120,12 +121,19 @@ def adaptive_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding
 
 
 def upstream_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
-    upstream = config.provider.upstream
+    upstream, attempts = config.provider.upstream, config.retry.max_attempts
+    layers = [] if upstream is None else [each for each in upstream.chain if each.retry.max_attempts > 1]
+    if attempts > 1 and layers and not any(each.budget for each in (config.retry, *(each.retry for each in layers))):
+        requests = prod(each.retry.max_attempts for each in layers)
+        yield _RULES.found(
+            "layers-multiply-retries",
+            requests=requests, attempts=attempts, all=requests * attempts,
+            layers=("two", "three", "four", "five")[len(layers) - 1],
+            neither="neither" if len(layers) == 1 else "none",
+        )  # fmt: skip
     if upstream is None or upstream.retry.max_attempts == 1:
         return
-    requests, attempts = upstream.retry.max_attempts, config.retry.max_attempts
-    if attempts > 1 and upstream.retry.budget is None and config.retry.budget is None:
-        yield _RULES.found("layers-multiply-retries", requests=requests, attempts=attempts, all=requests * attempts)
+    requests = upstream.retry.max_attempts
     each = median(upstream.latency) if upstream.timeout is None else min(median(upstream.latency), upstream.timeout)
     last = median(config.provider.latency) + last_start(upstream.retry, "shortest") + (requests - 1) * each
     if last >= config.timeout:

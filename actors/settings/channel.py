@@ -97,6 +97,9 @@ class OneAtATimeConfig(Settings):
     it takes up a place meanwhile."""
 
 
+UPSTREAM_LAYERS_MAX = 4
+
+
 class UpstreamConfig(Settings):
     """What a provider asks behind its API for each attempt, such as a carrier, and how it retries there."""
 
@@ -113,6 +116,21 @@ class UpstreamConfig(Settings):
 
     failure_rate: Share = 0.0
     """Share of the requests that fail transiently. A fault with `upstream: true` adds to it."""
+
+    upstream: UpstreamConfig | None = None
+    """What it asks in its turn before it answers, and so on: at most four layers behind the provider. `timeout` is of a
+    request with all that it leads to; faults name the layer by its number. None: it is the last one."""
+
+    @property
+    def chain(self) -> tuple[UpstreamConfig, ...]:
+        """This layer and those behind it."""
+        return (self, *(() if self.upstream is None else self.upstream.chain))
+
+    @model_validator(mode="after")
+    def _is_not_too_deep(self) -> Self:
+        if len(self.chain) > UPSTREAM_LAYERS_MAX:
+            raise at_key("upstream", wanted(f"at most {UPSTREAM_LAYERS_MAX} layers of upstream"), self.upstream)
+        return self
 
 
 class ProviderConfig(Settings):

@@ -114,6 +114,21 @@ Nodes = Annotated[
 """One node of a fleet, or a list of them; read, it is a tuple in order."""
 
 
+def _layer(value: Any, _unit_required: bool) -> bool | int | None:
+    return value if type(value) in (bool, int) and value in range(0 if type(value) is bool else 1, 5) else None
+
+
+Layer = Annotated[
+    bool | int,
+    Wanted(
+        "true, false or the number of a layer from 1 to 4",
+        _layer,
+        {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1, "maximum": 4}]},
+    ),
+]
+"""Which layer behind a provider is hit; true is the first one, false none of them."""
+
+
 class Change(Settings):
     """What goes in a straight line from one value to another, and stays there."""
 
@@ -300,8 +315,9 @@ class FaultConfig(Settings):
     node: Nodes | None = None
     """Only what this node of a fleet sees is hit, or these. None: all nodes."""
 
-    upstream: StrictBool = False
-    """What the provider asks behind its API is hit, and not the provider itself: requests, where this says attempts."""
+    upstream: Layer = False
+    """What the provider asks behind its API is hit, and not the provider itself: requests, where this says attempts. Of
+    several layers `true` or 1 is the first behind the provider, 2 what that asks."""
 
     at: Duration = 0.0
     """When the window starts, from the start of the run."""

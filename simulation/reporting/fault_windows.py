@@ -103,6 +103,7 @@ def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> st
         return _nodes_text(fault.node, behind=" " if fault.injects == {"partition"} else ", ")
     provider = "" if fault.provider is None else f"/{fault.provider}"
     provider += " upstream" if fault.upstream else ""
+    provider += f" {fault.upstream}" if fault.upstream > 1 else ""
     return f"{_nodes_text(fault.node)}{_channels_text(fault.channel, used)}{provider}: "
 
 

@@ -253,7 +253,7 @@ def upstream_requests_table(history: Iterable[RecordedEvent], scenario: Scenario
     """Return a row for each request of a provider to what is behind it, in order.
 
     `attempt` is the number of the attempt that it is made for, and `request` its own among those for that; all but the
-    first of an attempt are retries of the provider.
+    first of an attempt are retries of the provider. Where there are several layers `layer` is the one that is asked.
     """
     origins = Origins(scenario)
 
@@ -263,6 +263,7 @@ def upstream_requests_table(history: Iterable[RecordedEvent], scenario: Scenario
             "provider": _text([event.provider or PRIMARY for event in events]),
             "attempt": _whole([event.attempt for event in events]),
             "request": _whole([event.number for event in events]),
+            **({"layer": _whole([event.layer for event in events])} if scenario.upstream_layers > 1 else {}),
         }
 
     return _table(_of_types(history, UpstreamRequested), columns)

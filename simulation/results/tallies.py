@@ -40,8 +40,8 @@ class Counted(NamedTuple):
     """The same notification may be accepted again, since its id is not remembered for long enough."""
     refused_repeats: bool = False
     """What was refused may come once more, and be accepted."""
-    upstreams: bool = False
-    """Providers ask what is behind them."""
+    upstreams: int = 0
+    """Into how many layers providers ask what is behind them."""
     endpoints: bool = False
     """Endpoints are disabled of which every attempt fails."""
 
@@ -61,6 +61,8 @@ class Tally:
         """Begin with none; `prices` are of a request at each provider of the channel."""
         self.counts: Counter[type] = Counter()
         """Of events."""
+        self.upstream_requests: Counter[int] = Counter()
+        """By layer."""
         self.first_attempts = 0
         self.hedges = 0
         self.refused_here = 0
@@ -99,6 +101,8 @@ class Tally:
         # A ChannelFault uses up no attempt: it carries the number of the one before.
         self.first_attempts += len([1 for event in sent if event.attempt == 1])
         self.first_attempts += len([1 for event in failed if event.attempt == 1 and event.kind != "ChannelFault"])
+        if self.counted.upstreams:
+            self.upstream_requests.update([event.layer for event in events.get(UpstreamRequested, ())])
         if self.counted.hedges:
             self.hedges += sum([event.hedges for event in sent]) + sum([event.hedges for event in failed])
         if self.counted.fallbacks:
@@ -143,7 +147,7 @@ class Figures:
     def __init__(self, tallies: Sequence[Tally], dead_letters: DeadLetters) -> None:
         self._tallies = tallies
         self._dead_letters = dead_letters
-        self._has_upstreams = any(tally.counted.upstreams for tally in tallies)
+        self._layers = max((tally.counted.upstreams for tally in tallies), default=0)
         self._has_endpoints = any(tally.counted.endpoints for tally in tallies)
 
     def _count(self, *kinds: type) -> int:
@@ -173,9 +177,15 @@ class Figures:
                 "peak": self.dlq_peak,
                 "growth_per_min": self.dlq_size / (simulated_s / 60) if simulated_s else None,
             },
-            **({"upstream_requests": self._count(UpstreamRequested)} if self._has_upstreams else {}),
+            **({"upstream_requests": self._count(UpstreamRequested)} if self._layers else {}),
+            **({"requests_by_layer": self._by_layer(counts["requests"])} if self._layers > 1 else {}),
             **({"endpoints_disabled": self._sum("endpoints_disabled")} if self._has_endpoints else {}),
         }
+
+    def _by_layer(self, requests: int) -> dict[str, int]:
+        behind = range(1, self._layers + 1)
+        found = {str(layer): sum(tally.upstream_requests[layer] for tally in self._tallies) for layer in behind}
+        return {"0": requests, **found}
 
     def _delivery(self, within_s: Mapping[str, float]) -> dict[str, Any]:
         times = self._together("delivery_times")

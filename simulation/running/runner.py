@@ -489,7 +489,7 @@ def _counted(scenario: Scenario) -> Counted:
         fallbacks=any(config.fallback is not None for config in channels),
         forgotten_ids=repeats and scenario.remember_ids < scenario.duration + scenario.drain,
         refused_repeats=repeats and scenario.may_refuse,
-        upstreams=scenario.has_upstreams,
+        upstreams=scenario.upstream_layers,
         endpoints=scenario.has_endpoints,
     )
 

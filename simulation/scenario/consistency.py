@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from actors.messages import NotificationChannel, Priority, channel_named, in_order, usual_priority
-from actors.settings.channel import PRIMARY, an_account_of, keys_of_provider
+from actors.settings.channel import PRIMARY, UPSTREAM_LAYERS_MAX, an_account_of, keys_of_provider
 from actors.settings.faults import NODES_MAX, is_host
 from actors.settings.quantities import parse_duration
 from simulation.scenario.expectations import Expectation
@@ -178,11 +178,19 @@ def _of_missing_upstreams(
         hit = [channel for channel in _channels_named(fault, used) if channel in used]
         named = _within(fault, "provider")
         asked = [(channel, name) for channel in hit for name in used[channel] if named in (None, name)]
-        if _within(fault, "upstream") is True and all(
-            _of_provider(channels, *each, "upstream") is None for each in asked
-        ):
-            text = "wanted a provider with an `upstream` there, got none on " + ", ".join(hit or used)
-            yield ("faults", index, "upstream"), text
+        layer, of = _within(fault, "upstream"), ", ".join(hit or used)
+        layers = max((_depth(_of_provider(channels, *each, "upstream")) for each in asked), default=0)
+        if type(layer) in (bool, int) and layer > layers:
+            wants = "an `upstream`" if layer == 1 else f"{layer} layers of `upstream`"
+            yield ("faults", index, "upstream"), f"wanted a provider with {wants} there, got {layers or 'none'} on {of}"
+
+
+def _depth(upstream: Any) -> int:
+    """Return how many layers there are behind a provider, as a file has them."""
+    layers = 0
+    while upstream is not None and layers <= UPSTREAM_LAYERS_MAX:
+        layers, upstream = layers + 1, _within(upstream, "upstream")
+    return layers
 
 
 def _hosts_without_recipients(
@@ -294,7 +302,7 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
         within_s=tuple(within),
         windows=tuple(windows),
         nodes=nodes_at_most(scenario),
-        has_upstreams=any(found(*each, "upstream") is not None for each in all_of),
+        upstreams=max((_depth(found(*each, "upstream")) for each in all_of), default=0),
         shares_breakers=any(_shared_breakers(scenario, used)),
         has_endpoints=any(_within(scenario, "channels", channel, "endpoints") is not None for channel in used),
         queues=tuple((channel, names) for channel, names in queues.items() if names),

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 from actors.kernel.node import whole_and_nodes
 from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
+from actors.settings.channel import UPSTREAM_LAYERS_MAX
 from actors.settings.quantities import write_duration
 
 
@@ -114,8 +115,19 @@ OTHERS: Shape = {
     "dlq": {"final": MetricKind.COUNT, "peak": MetricKind.COUNT, "growth_per_min": MetricKind.PER_MINUTE},
 }
 
-UPSTREAM: Shape = {"upstream_requests": MetricKind.COUNT}
-"""Beside the counts, where a provider asks what is behind it."""
+UPSTREAM: Shape = {
+    "upstream_requests": MetricKind.COUNT,
+    "requests_by_layer": dict.fromkeys(map(str, range(UPSTREAM_LAYERS_MAX + 1)), MetricKind.COUNT),
+}
+"""Beside the counts, where a provider asks what is behind it; by layer where there are several."""
+
+
+def _upstream(layers: int) -> Shape:
+    """Return what there is of these where there are so many layers."""
+    by_layer: Shape = {"requests_by_layer": dict.fromkeys(map(str, range(layers + 1)), MetricKind.COUNT)}
+    several = by_layer if layers > 1 else {}
+    return {"upstream_requests": MetricKind.COUNT, **several} if layers else {}
+
 
 ENDPOINTS: Shape = {"endpoints_disabled": MetricKind.COUNT}
 """Likewise, where endpoints are disabled of which every attempt fails."""
@@ -177,6 +189,8 @@ MEANINGS = {
     "interrupted": "requests to providers whose answer no one took, as the process or an actor crashed; no attempts",
     "requests": "what reached the providers: attempts but for those refused on this side, hedges and interrupted",
     "upstream_requests": "requests of the providers to what is behind them, retries included",
+    "requests_by_layer": "requests to each layer, where there are several behind a provider: 0 is the provider itself, "
+    "and as requests, 1 what it asks",
     "endpoints_disabled": "how often an endpoint was disabled, as every attempt at it had failed",
     "cost": "requests times the price of their provider",
     "fallbacks": "notifications that were accepted in place of one on another channel",
@@ -267,8 +281,8 @@ class Outline:
     nodes: int = 1
     """How many processes of the service there are."""
 
-    has_upstreams: bool = False
-    """Whether a provider asks what is behind it."""
+    upstreams: int = 0
+    """In how many layers a provider asks what is behind it."""
 
     shares_breakers: bool = False
     """Whether nodes share breakers."""
@@ -308,7 +322,7 @@ def entry_names(entries: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:
 def summary_shape(outline: Outline) -> Shape:
     """Return the shape of the summary of a run, keys in the order of the document. Not to be changed."""
     within: Shape = {WITHIN: dict.fromkeys(outline.all_within_s, MetricKind.SHARE)}
-    upstream, endpoints = UPSTREAM if outline.has_upstreams else {}, ENDPOINTS if outline.has_endpoints else {}
+    upstream, endpoints = _upstream(outline.upstreams), ENDPOINTS if outline.has_endpoints else {}
     figures = {**METRICS, **within, **upstream, **endpoints}
     breaker: Shape = {**BREAKER, **(SHARED_BREAKER if outline.shares_breakers else {})}
     channels: Shape = {}

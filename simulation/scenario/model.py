@@ -402,7 +402,7 @@ class Scenario(Settings):
             within_s=tuple({each.within_s for each in self.expect if each.within_s is not None}),
             windows=tuple(dict.fromkeys(each.window for each in self.expect if each.window is not None)),
             nodes=self.nodes_at_most,
-            has_upstreams=self.has_upstreams,
+            upstreams=self.upstream_layers,
             shares_breakers=self.shares_breakers,
             has_endpoints=self.has_endpoints,
             queues=tuple((channel, names) for channel in self.channels_used if (names := self._bounded_at(channel))),
@@ -415,8 +415,13 @@ class Scenario(Settings):
     @property
     def has_upstreams(self) -> bool:
         """Whether a provider asks what is behind it."""
-        channels = [self.channel_as_given(channel) for channel in self.channels_used]
-        return any(lane.provider.upstream is not None for config in channels for lane in config.by_provider().values())
+        return self.upstream_layers > 0
+
+    @property
+    def upstream_layers(self) -> int:
+        """In how many layers a provider asks what is behind it, at most."""
+        lanes = [lane for of in self.channels_used for lane in self.channel_as_given(of).by_provider().values()]
+        return max((len(lane.provider.upstream.chain) for lane in lanes if lane.provider.upstream), default=0)
 
     @property
     def shares_breakers(self) -> bool:

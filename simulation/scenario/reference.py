@@ -224,7 +224,7 @@ def meaning_of(path: str) -> str:
     """
     *above, key = metric_keys(path)
     group = next((name for name in reversed(above) if name in _GROUPS), None)
-    if group == WITHIN:
+    if group in (WITHIN, "requests_by_layer"):
         return MEANINGS[group]
     if key in _STATISTIC and group is not None:
         return f"{_STATISTIC[key]}: {MEANINGS[group]}"
@@ -245,6 +245,7 @@ _GROUPS = (
     "faults",
     "providers",
     "queue",
+    "requests_by_layer",
 )
 
 _STATISTIC = {

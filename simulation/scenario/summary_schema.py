@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from actors.settings.channel import UPSTREAM_LAYERS_MAX
 from simulation.scenario.metrics import (
     BREAKER,
     CHANNEL,
@@ -132,7 +133,9 @@ def _properties(shape: Shape, *above: str) -> dict[str, Any]:
     return found
 
 
-_NOT_OF_EACH_RUN = frozenset({*UPSTREAM, *ENDPOINTS, *SHARED_BREAKER, *QUEUE})
+_NOT_OF_EACH_RUN = frozenset(
+    {*UPSTREAM, *map(str, range(UPSTREAM_LAYERS_MAX + 1)), *ENDPOINTS, *SHARED_BREAKER, *QUEUE}
+)
 """Metrics that only runs have in which there is something to count."""
 
 

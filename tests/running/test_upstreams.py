@@ -264,3 +264,56 @@ def test_a_provider_of_one_s_own_has_no_upstream_that_is_known():
         FaultyProvider(SimulatedProvider(), [fault])
     with pytest.raises(ConfigurationError, match="upstream is not known"):
         FaultyProvider(SimulatedProvider(), [], settings=ProviderConfig.model_validate({"upstream": {}}))
+
+
+# ── more layers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+THREE = "retry: {max_attempts: 3, initial_delay: 100ms, backoff: constant}"
+
+
+def layers(*each: str) -> str:
+    """Return the upstream of these layers, the first one first."""
+    first, *behind = each
+    return first if not behind else f"{first}, upstream: {{{layers(*behind)}}}"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_attempts_multiply_from_layer_to_layer(count: int) -> None:
+    of = scenario(upstream=layers(*[THREE] * (count - 1), f"{THREE}, failure_rate: 100%"))
+    summary = simulation.run(of, invariants="all").summary
+    assert summary["upstream_requests"] == sum(3 ** (layer + 1) for layer in range(1, count + 1))
+    if count > 1:
+        by_layer = {str(layer): 3 ** (layer + 1) for layer in range(count + 1)}
+        assert summary["requests_by_layer"] == summary["channels"]["email"]["requests_by_layer"] == by_layer
+    else:
+        assert "requests_by_layer" not in summary
+
+
+@pytest.mark.parametrize(("layer", "by_layer"), [("true", [3, 9, 0]), ("1", [3, 9, 0]), ("2", [3, 9, 27])])
+def test_a_fault_hits_the_layer_of_its_number(layer: str, by_layer: list[int]) -> None:
+    of = scenario(f"{{channel: email, upstream: {layer}, outage: true}}", upstream=layers(THREE, THREE))
+    assert list(simulation.run(of, invariants="all").summary["requests_by_layer"].values()) == by_layer
+
+
+def test_a_layer_waits_for_the_next_one_until_its_time_is_up() -> None:
+    behind = "latency: {constant: 300ms}, retry: {max_attempts: 1}"
+    late = scenario(upstream=layers(f"{THREE}, timeout: 299ms", behind))
+    summary = simulation.run(late, invariants="all").summary
+    assert (summary["sent"], list(summary["requests_by_layer"].values())) == (0, [3, 9, 9])
+    in_time = scenario(upstream=layers(f"{THREE}, timeout: 300ms", behind))
+    summary = simulation.run(in_time, invariants="all").summary
+    assert (summary["sent"], list(summary["requests_by_layer"].values())) == (1, [1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("faults", "upstream", "problem"),
+    [
+        ([], layers(*[THREE] * 5), "wanted at most 4 layers of upstream"),
+        (["{channel: email, upstream: 3, outage: true}"], layers(THREE, THREE), "wanted a provider with 3 layers of"),
+        (["{channel: email, upstream: 5, outage: true}"], THREE, "the number of a layer from 1 to 4, got 5"),
+        (["{channel: email, upstream: 0, outage: true}"], THREE, "the number of a layer from 1 to 4, got 0"),
+    ],
+)
+def test_layers_that_there_are_not_are_refused(faults: list[str], upstream: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        scenario(*faults, upstream=upstream)

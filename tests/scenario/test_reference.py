@@ -57,7 +57,7 @@ def leaves(shape: Shape, above: tuple[str, ...] = ()) -> list[str]:
 
 def test_every_metric_says_what_it_is() -> None:
     channels = tuple((channel, ("primary", "backup")) for channel in NotificationChannel)
-    told_apart: dict[str, Any] = {"has_upstreams": True, "shares_breakers": True, "has_endpoints": True}
+    told_apart: dict[str, Any] = {"upstreams": 4, "shares_breakers": True, "has_endpoints": True}
     outline = Outline(channels, faults=(0,), nodes=2, queues=channels, **told_apart)
     said = [meaning_of(path) for path in leaves(summary_shape(outline))]
     assert [text for text in MEANINGS.values() if not any(one.endswith(text) for one in said)] == []
@@ -70,7 +70,7 @@ def test_the_metrics_in_it_are_those_that_can_be_expected(tmp_path: Path) -> Non
     paths = [re.sub("<.*?>", lambda name: names[name[0]], path) for path in listed]
     fault = "nodes: 2\nfaults: [{channel: email, for: 1m, outage: true}]\n"
     expected = "".join(f"  - {path} >= 0\n" for path in paths)
-    provider = "{upstream: {}, capacity: 1, queue: {limit: 9}}"
+    provider = "{upstream: {upstream: {upstream: {upstream: {}}}}, capacity: 1, queue: {limit: 9}}"
     others = "failover: {backup: {}}, circuit_breaker: {shared: any}, endpoints: {}"
     email = f"{{provider: {provider}, {others}}}"
     scenario = load(complete(f"channels: {{email: {email}}}\n{fault}expect:\n{expected}", tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 from actors.formatting import counted, plain_number
 from actors.lint.traffic import trips
@@ -61,7 +62,11 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
     said = [Sentence(text, by)]
     if upstream is not None:
         asked = counted(upstream.retry.max_attempts, "request")
-        said.append(Sentence(f"Each attempt that the provider takes is up to {asked} of its own to its upstream."))
+        bottom = counted(prod(each.retry.max_attempts for each in upstream.chain), "request")
+        last = "" if upstream.upstream is None else f", and up to {bottom} to the last layer"
+        said.append(
+            Sentence(f"Each attempt that the provider takes is up to {asked} of its own to its upstream{last}.")
+        )
     if attempts > 1 and limit is None:
         shares = ((p, (1.0 - p**schedule.max_attempts) / (1.0 - p)) for p in (0.1, 0.5, 0.9))
         rates = ", ".join(f"×{times:.3g} where {100 * p:g}% fail" for p, times in shares)

@@ -156,8 +156,8 @@ def has_closed_form(config: ChannelConfig) -> bool:
 def _answer_s(config: ChannelConfig) -> float:
     provider, upstream = config.provider, config.provider.upstream
     takes_s = limited_mean(provider.latency, config.timeout)
-    if upstream is not None:
-        takes_s += limited_mean(upstream.latency, upstream.timeout or config.timeout)
+    for layer in () if upstream is None else upstream.chain:
+        takes_s += limited_mean(layer.latency, layer.timeout or config.timeout)
     return min(takes_s, config.timeout)
 
 
@@ -318,7 +318,10 @@ def _with_outage(
     given = scenario.channel_as_given(channel)
     well: dict[str, Any] = {"failure_rate": 0.0}
     if given.provider.upstream is not None:
-        well["upstream"] = given.provider.upstream.model_copy(update=well)
+        behind = None
+        for layer in reversed(given.provider.upstream.chain):
+            behind = layer.model_copy(update={**well, "upstream": behind})
+        well["upstream"] = behind
     healthy = given.model_copy(update={"provider": given.provider.model_copy(update=well)})
     return Scenario(
         name=f"{scenario.name}: an outage",

@@ -253,7 +253,11 @@ def upstream_rules(scenario: Scenario) -> Iterator[Finding]:
     for channel in scenario.channels_used:
         for name, config in scenario.channel_config(channel).by_provider().items():
             upstream = config.provider.upstream
-            if upstream is None or any(fault.upstream for fault in faults_of(scenario.faults, channel, name)):
+            if (
+                upstream is None
+                or upstream.upstream
+                or any(fault.upstream for fault in faults_of(scenario.faults, channel, name))
+            ):
                 continue
             at = ("channels", channel, *keys_of_provider(name))
             too_slow = 0.0 if upstream.timeout is None else share_above(upstream.latency, upstream.timeout)

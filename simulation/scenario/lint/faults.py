@@ -157,7 +157,7 @@ def _covers(scenario: Scenario, outer: FaultConfig, fault: FaultConfig) -> bool:
         and outer.provider in (None, fault.provider)
         and _is_part(fault.host, outer.host)
         and _is_part(fault.node, outer.node)
-        and (fault.upstream or not outer.upstream)
+        and (outer.upstream == fault.upstream or not outer.upstream)
     )
 
 

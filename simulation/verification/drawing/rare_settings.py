@@ -179,6 +179,9 @@ def _with_upstreams(config: ChannelConfig, random: Random) -> ChannelConfig | No
     upstream: dict[str, Any] = {"retry": retry, "latency": latency, "failure_rate": random.choice([0.1, 0.5])}
     if random.random() < 0.5:
         upstream["timeout"] = log_uniform(random, 0.1, 3.0)
+    if random.random() < 0.5:
+        behind = {"latency": latency, "failure_rate": 0.3, "retry": {"max_attempts": random.randint(1, 3)}}
+        upstream["upstream"] = {**behind, "upstream": behind} if random.random() < 0.3 else behind
     return config.model_copy(
         update={"provider": config.provider.model_copy(update={"upstream": UpstreamConfig.model_validate(upstream)})}
     )

@@ -63,6 +63,7 @@ def of_events(events: Sequence[NotificationEvent], before: Sequence[Notification
     failed = [event for event in attempts if isinstance(event, NotificationFailed)]
     first = sum(each.attempt == 1 and not _keeps_its_number(each) for each in attempts)
     delays = [each.next_retry_at_ns - each.at_ns for each in failed if each.next_retry_at_ns is not None]
+    layers = Counter(event.layer for event in events if isinstance(event, UpstreamRequested))
     letters = sum(LETTERS.get(type(event), 0) for event in before)
     left = letters + sum(LETTERS.get(type(event), 0) for event in events)
     found: Figures = {
@@ -78,6 +79,7 @@ def of_events(events: Sequence[NotificationEvent], before: Sequence[Notification
         "deferred": count[NotificationDeferred],
         "duplicates": count[DuplicateIgnored],
         "upstream_requests": count[UpstreamRequested],
+        **{f"requests_by_layer.{layer}": number for layer, number in layers.items()},
         "endpoints_disabled": sum(
             each.endpoint is not None and each.endpoint.state is EndpointState.DISABLED for each in failed
         ),
