@@ -27,6 +27,7 @@ from actors.kernel.node import Node
 from actors.kernel.runtime import Process
 from actors.kernel.system import ActorSystem
 from actors.messages import (
+    ChannelKind,
     DeadLetterMessage,
     NotificationChannel,
     Priority,
@@ -147,7 +148,11 @@ class Pipeline:
                 redriver=None if config.redrive is None else self.dead_letter_queue,
                 arrivals=arrivals,
                 lanes=lanes_of(channel, config, process.streams.stream, arrivals, self.quotas),
-                recipient_problem=recipient_check(tuple(by_name[channel].values()), templates),
+                recipient_problem=recipient_check(
+                    tuple(by_name[channel].values()),
+                    templates,
+                    may_be_empty=not channel.is_own or config.kind is ChannelKind.CALL,
+                ),
                 waiting=waiting[channel],
                 limiter=None if config.rate_limit is None else make_limiter(config.rate_limit),
                 tenant_counts=None if config.tenant is None else TenantCounts(config.tenant),

@@ -8,149 +8,25 @@ callers fill in are checked when a message is built, where the mistake is made, 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
-from threading import Lock
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
-from weakref import WeakValueDictionary
+from typing import Any, NoReturn, cast
 
 import msgspec
 
+from actors.channel_names import (
+    ChannelKind as ChannelKind,
+    ChannelName as ChannelName,
+    NamedChannel,
+    NotificationChannel as NotificationChannel,
+    channel_named,
+)
 from actors.endpoints import EndpointMark
 from actors.field_types import check_types, quantities
 from actors.instants import utc
-
-_CHANNEL_NAME = "[a-z][a-z0-9_-]{0,62}"
-_RESERVED_NAMES = frozenset({"all", "primary", "groups"})
-A_CHANNEL_NAME = (
-    "the name of a channel, such as email or payments-api (a-z, then at most 62 of a-z, 0-9, _ and -; not all, groups "
-    "or primary)"
-)
-"""What is wanted where a channel is named."""
-
-CHANNEL_NAME_SCHEMA = {
-    "type": "string",
-    "pattern": f"^{_CHANNEL_NAME}$",
-    "not": {"enum": sorted(_RESERVED_NAMES)},
-}
-"""The same in JSON Schema."""
-
-
-class NotificationChannel(StrEnum):
-    """The name of a channel: four have a meaning of their own, and there may be more.
-
-    ``NotificationChannel("payments-api")`` is another one. It is the same object whenever it is asked for, as the
-    four are, and is no member: ``list(NotificationChannel)`` has the four.
-
-    Raises:
-        ValueError: a text can be no channel's name.
-    """
-
-    EMAIL = "email"
-    SMS = "sms"
-    PUSH = "push"
-    WEBHOOK = "webhook"
-
-    @classmethod
-    def _missing_(cls, value: object) -> NotificationChannel | None:
-        if not isinstance(value, str) or value in _RESERVED_NAMES or re.fullmatch(_CHANNEL_NAME, value) is None:
-            return None
-        with _other_channels_lock:
-            found = _other_channels.get(value)
-            if found is None:
-                found = str.__new__(cls, value)
-                found._name_ = found._value_ = str(value)
-                _other_channels[found._value_] = found
-        return found
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is none of the four, so that its settings say its kind."""
-        return self not in _RANK
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
-        from pydantic_core import PydanticCustomError, core_schema  # not needed to send
-
-        def read(value: object) -> NotificationChannel:
-            if (named := channel_named(value)) is None:
-                raise PydanticCustomError("wanted", "wanted {what}", {"what": A_CHANNEL_NAME})
-            return named
-
-        written = core_schema.to_string_ser_schema(when_used="json")
-        return core_schema.no_info_plain_validator_function(read, serialization=written)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, *_: Any) -> dict[str, Any]:
-        return dict(CHANNEL_NAME_SCHEMA)
-
-
-_other_channels: WeakValueDictionary[str, NotificationChannel] = WeakValueDictionary()
-"""Those beside the four; weak, so that names that others send, and no channel has, take no memory."""
-_other_channels_lock = Lock()
-
-_RANK = {channel: rank for rank, channel in enumerate(NotificationChannel)}
-
-
-def in_order(channels: Iterable[NotificationChannel]) -> list[NotificationChannel]:
-    """Return channels without those that come twice: the four first, then the others as they are given."""
-    return sorted(dict.fromkeys(channels), key=lambda channel: _RANK.get(channel, len(_RANK)))
-
-
-ChannelName: TypeAlias = NotificationChannel | str
-"""A channel, or its name as a text."""
-
-
-class EveryChannel(tuple[NotificationChannel, ...]):
-    """What ``all`` is: the four, and each other one is in it as well."""
-
-    def __contains__(self, _: object) -> bool:
-        return True
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
-        from pydantic_core import core_schema  # not needed to send
-
-        written = core_schema.plain_serializer_function_ser_schema(lambda _: "all")
-        return core_schema.any_schema(serialization=written)
-
-
-EVERY_CHANNEL = EveryChannel(NotificationChannel)
-
-
-def channel_named(name: object) -> NotificationChannel | None:
-    """Return the channel of a name; None: it can be no channel's."""
-    try:
-        return NotificationChannel(name)  # type: ignore[arg-type]
-    except ValueError:
-        return None
-
-
-if TYPE_CHECKING:
-
-    class _NamedChannel:
-        """A field that takes a channel or its name, and gives the channel."""
-
-        def __get__(self, message: object, owner: type | None = None) -> NotificationChannel: ...
-        def __set__(self, message: object, given: ChannelName) -> None: ...
-
-else:
-    _NamedChannel = NotificationChannel
-
-
-class ChannelKind(StrEnum):
-    """What a channel reaches, and so what its recipients are."""
-
-    EMAIL = "email"
-    SMS = "sms"
-    PUSH = "push"
-    WEBHOOK = "webhook"
-    CALL = "call"
-    """A request to a service, such as an API. It needs no recipient, and then it has no user."""
 
 
 class Priority(StrEnum):
@@ -276,12 +152,11 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     notification_id: str
     """Unique for all time: the same id is sent once, and goes to the provider as its idempotency key."""
 
-    channel: _NamedChannel
+    channel: NamedChannel
     """Or its name. The receiver reports an unknown one."""
 
     recipient: str = cast(Any, None)
-    """The address as the channel writes it: mailbox, phone number, device token, URL. A channel of kind `call` needs
-    none."""
+    """The address as the channel writes it: mailbox, phone number, device token, URL; a `call` needs none."""
 
     message: str
     subject: str | None = None

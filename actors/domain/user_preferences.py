@@ -76,6 +76,20 @@ class UserPreferences(Settings):
         """Whether anything is said about quiet hours, be it that there are none."""
         return "quiet_hours" in self.model_fields_set
 
+    def part(self, *, own: bool) -> UserPreferences | None:
+        """Return what is set of the channels beside the four alone, or else the rest; None: nothing."""
+        if not own and not any(channel.is_own for channel in self.channels):
+            return self
+        channels = {channel: on for channel, on in self.channels.items() if channel.is_own is own}
+        rest = {} if own else {key: getattr(self, key) for key in self.model_fields_set - {"channels"}}
+        set_now = rest | ({"channels": channels} if channels else {})
+        return type(self).model_construct(**set_now) if set_now else None
+
+    def with_part(self, other: UserPreferences) -> UserPreferences:
+        """Return both parts of what is set as one."""
+        rest = {key: getattr(other, key) for key in other.model_fields_set}
+        return self.model_copy(update=rest | {"channels": {**self.channels, **other.channels}})
+
     def written(self) -> str:
         """Return them as JSON, with nothing that is not set."""
         return self.model_dump_json(by_alias=True, exclude_unset=True)

@@ -17,7 +17,9 @@ from actors.settings.channel import PRIMARY, ChannelConfig
 from actors.settings.defaults import Reach, filled_in
 from actors.settings.faults import FaultConfig
 
-Providers: TypeAlias = "Mapping[NotificationChannel, Provider | Mapping[str, Provider]]"
+Providers: TypeAlias = (
+    "Mapping[NotificationChannel, Provider | Mapping[str, Provider]] | Mapping[str, Provider | Mapping[str, Provider]]"
+)
 """By channel; where a channel has several, by name in it, its own being called ``primary``."""
 
 NO_ACCOUNTS: Mapping[str, EnforcedQuota] = {}

@@ -25,7 +25,8 @@ StoreOpener: TypeAlias = "Callable[[], AbstractAsyncContextManager[Store]]"
 ProviderOpener: TypeAlias = "Callable[[], Provider | AbstractAsyncContextManager[Provider]]"
 """Opens a provider, or makes one: ``lambda: EmailProvider(settings)``."""
 
-ProviderOpeners: TypeAlias = "Mapping[NotificationChannel, ProviderOpener | Mapping[str, ProviderOpener]]"
+_OfChannel: TypeAlias = "ProviderOpener | Mapping[str, ProviderOpener]"
+ProviderOpeners: TypeAlias = "Mapping[NotificationChannel, _OfChannel] | Mapping[str, _OfChannel]"
 """By channel; where a channel has several, by name in it, its own being called ``primary``."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from actors.channel_names import in_order
 from actors.domain.delivery import Delivery, redriven, requested, state_after
 from actors.domain.ids import check_id
 from actors.domain.store import LettersChanged, Store, Takeover
@@ -23,7 +24,7 @@ from actors.errors import (
     Unstorable,
 )
 from actors.kernel.runtime import Runtime
-from actors.messages import NotificationRedriven, NotificationRequested, Priority, SendNotification
+from actors.messages import NotificationChannel, NotificationRedriven, NotificationRequested, Priority, SendNotification
 from actors.pipeline.commits import Commit
 from actors.pipeline.deliveries import Deliveries
 from actors.pipeline.fallback import Fallbacks
@@ -114,6 +115,10 @@ class Intake:
         if stages is None:
             known_channels = ", ".join(self._stages)
             raise UnknownChannel(f"wanted a channel that is configured ({known_channels}), got {command.channel}")
+        for channel in command.addresses:
+            if channel not in self._stages and NotificationChannel(channel).is_own:
+                known_channels = ", ".join(in_order([*NotificationChannel, *self._stages]))
+                raise UnknownChannel(f"addresses: wanted channels that there are ({known_channels}), got {channel}")
         if stages.recipient_problem is not None and instead_of is None:
             problem = stages.recipient_problem(command)
             if problem is not None:

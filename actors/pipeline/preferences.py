@@ -8,9 +8,10 @@ from datetime import datetime
 
 import msgspec
 
+from actors.channel_names import A_CHANNEL_NAME, EVERY_CHANNEL, channel_named
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import WrongType
-from actors.messages import A_CHANNEL_NAME, EVERY_CHANNEL, ChannelName, NotificationChannel, channel_named
+from actors.messages import ChannelName, NotificationChannel
 from actors.policies.quiet_hours import QuietHours
 
 

@@ -14,19 +14,22 @@ logger = logging.getLogger(__name__)
 
 
 def recipient_check(
-    providers: Collection[Provider], templates: Templates | None
+    providers: Collection[Provider], templates: Templates | None, *, may_be_empty: bool = True
 ) -> Callable[[SendNotification], str | None] | None:
     """Return the function that tells why nothing could be sent to the recipient of a command; None: it may be sent to.
 
     It may go out by any of the providers, so each of them has to know a problem. None where there is nothing to ask: a
-    simulated provider takes every address.
+    simulated provider takes every address. `may_be_empty` says whether there may be no address.
     """
-    if any(provider.outcomes_are_plain for provider in providers):
+    asks = not any(provider.outcomes_are_plain for provider in providers)
+    if not asks and may_be_empty:
         return None
     has_own_templates = templates is not None and type(templates) is not Templates
 
     def check(command: SendNotification) -> str | None:
-        if has_own_templates and "template" in command.metadata:
+        if not (command.recipient or may_be_empty):
+            return "wanted an address, got nothing"
+        if not asks or (has_own_templates and "template" in command.metadata):
             return None
         first = None
         for provider in providers:

@@ -35,11 +35,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 from pydantic import Field, ValidationError, WrapValidator, model_validator
 from pydantic_core import InitErrorDetails
 
+from actors.channel_names import EveryChannel, in_order
 from actors.messages import NotificationChannel
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.service.own_events import EventRule, EventType
 from actors.service.tokens import TokenConfig
-from actors.service.transports import TransportsConfig, is_of_a_provider, missing_transports
+from actors.service.transports import TransportsConfig, is_of_a_provider, missing_transports, transports_of_another_kind
 from actors.settings.base import NOT_SHOWN, NotEmpty, Settings, at_key, check_one_given
 from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.csv_column import DataFile
@@ -190,13 +191,13 @@ class ServiceConfig(NotifierConfig):
     def notifier(self) -> NotifierConfig:
         """The settings of the notifier, with every channel that there is, and what follows from its transports."""
         own = {name: getattr(self, name) for name in NotifierConfig.model_fields}
-        present = set(self.transports.channels) | set(self.channels)
+        present = in_order([*self.transports.channels, *self.channels])
         channels = {
             channel: with_accounts(
                 self.transports.filled_in(channel, self.channels.get(channel, ChannelConfig())), self.accounts
             )
-            for channel in NotificationChannel
-            if channel in present
+            for channel in present
+            if channel in self.channels or not channel.is_own
         }
         return NotifierConfig.model_construct(**own | {"channels": channels})
 
@@ -214,6 +215,7 @@ class ServiceConfig(NotifierConfig):
         if not channels:
             yield ("transports",), "a transport for at least one channel", "none"
         yield from missing_transports(self.transports, channels)
+        yield from transports_of_another_kind(self.transports, self.channels)
         for problem in problems_of_fallbacks(channels):
             path, _, text = problem.partition(": ")
             what, _, got = text.removeprefix("wanted ").partition(", got ")
@@ -221,7 +223,7 @@ class ServiceConfig(NotifierConfig):
         for number, fault in enumerate(self.faults):
             if not is_of_a_provider(fault):
                 yield ("faults", number), "a fault of a provider, as a service can inject it", ", ".join(fault.injects)
-            for channel in fault.channel:
+            for channel in () if isinstance(fault.channel, EveryChannel) else fault.channel:
                 if channel not in channels:
                     yield ("faults", number, "channel"), "a channel that has a transport", channel.value
                 elif fault.provider is not None and fault.provider not in channels[channel].by_provider():

@@ -426,6 +426,7 @@ def _open_live_settings(config: ServiceConfig, store: Store) -> AbstractAsyncCon
         templates=config.templates,
         suppressions=config.suppressions,
         variables={"platform": config.platform},
+        channels=config.notifier.channels,
     )
 
 

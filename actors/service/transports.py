@@ -19,19 +19,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WrapValidator, model_validator
 
+from actors.channel_names import channel_named
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
 from actors.faults.build import enforced_quotas, faults_of, unreliable_providers
 from actors.faults.chaos import FaultyProvider
 from actors.kernel.randomness import RandomStreams
-from actors.messages import NotificationChannel
+from actors.messages import ChannelKind, NotificationChannel
 from actors.settings.accounts import AccountConfig
 from actors.settings.base import Settings, check_one_given, known_keys
-from actors.settings.channel import PRIMARY, ChannelConfig, ProviderName
+from actors.settings.channel import PRIMARY, ChannelConfig, ProviderName, kind_of
 from actors.settings.defaults import NO_BOUNDS, Reach, filled_in, simulated_reaches
 from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig
 from actors.settings.quantities import wanted
@@ -166,8 +167,31 @@ class WebhookTransports(WebhookTransport):
     failover: dict[ProviderName, WebhookTransport] = Field(default_factory=dict)
 
 
+_BY_KIND: dict[ChannelKind, type[TransportConfig]] = {
+    ChannelKind.EMAIL: EmailTransports,
+    ChannelKind.SMS: SmsTransports,
+    ChannelKind.PUSH: PushTransports,
+    ChannelKind.WEBHOOK: WebhookTransports,
+}
+
+
+def _of_its_kind(value: Any, _handler: Any, info: ValidationInfo) -> Any:
+    """Read the transport of a channel beside the four as that of the kind which its keys show."""
+    if isinstance(value, TransportConfig):
+        return value
+    others = value.get("failover") if isinstance(value, dict) else None
+    keys = set(value) if isinstance(value, dict) else set()
+    keys.update(*(other for other in (others.values() if isinstance(others, dict) else ()) if isinstance(other, dict)))
+    kinds = [model for model in _BY_KIND.values() if keys & set(model.kinds()) - {"simulated"}]
+    return (kinds or [EmailTransports])[0].model_validate(value, context=info.context)
+
+
 class TransportsConfig(Settings):
-    """The transport of each channel. A channel that has one is there, whether or not it has settings besides."""
+    """The transport of each channel. A channel that has one is there; one beside the four needs settings besides."""
+
+    model_config = ConfigDict(extra="allow")
+    if not TYPE_CHECKING:  # which takes it for an argument
+        __pydantic_extra__: dict[str, Annotated[TransportConfig, WrapValidator(_of_its_kind)]]
 
     email: EmailTransports | None = None
     sms: SmsTransports | None = None
@@ -175,7 +199,7 @@ class TransportsConfig(Settings):
     webhook: WebhookTransports | None = None
 
     def of(self, channel: NotificationChannel) -> dict[str, TransportConfig]:
-        own: Any = getattr(self, channel.value)
+        own: Any = (self.model_extra or {} if channel.is_own else self.__dict__).get(channel.value)
         return {} if own is None else {PRIMARY: own, **own.failover}
 
     def filled_in(self, channel: NotificationChannel, config: ChannelConfig) -> ChannelConfig:
@@ -190,14 +214,15 @@ class TransportsConfig(Settings):
         """The channels, and further providers of them, by which nothing goes out."""
         return [
             channel.value if name == PRIMARY else f"{channel}/{name}"
-            for channel in NotificationChannel
+            for channel in self.channels
             for name, transport in self.of(channel).items()
             if transport.simulated
         ]
 
     @property
     def channels(self) -> list[NotificationChannel]:
-        return [channel for channel in NotificationChannel if self.of(channel)]
+        others = filter(None, map(channel_named, self.model_extra or ()))
+        return [channel for channel in (*NotificationChannel, *others) if self.of(channel)]
 
 
 def is_of_a_provider(fault: FaultConfig) -> bool:
@@ -249,6 +274,30 @@ def open_transports(
 
 def place_of(channel: NotificationChannel, name: str) -> str:
     return f"transports.{channel}" if name == PRIMARY else f"transports.{channel}.failover.{name}"
+
+
+def transports_of_another_kind(
+    transports: TransportsConfig, channels: Mapping[NotificationChannel, ChannelConfig]
+) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Iterate over what has no transport of its kind, as :func:`missing_transports` does."""
+    for channel, config in channels.items():
+        if config.kind is ChannelKind.CALL:
+            what = "a kind that has a transport, as a call has in Python alone"
+            yield ("channels", channel.value, "kind"), what, config.kind.value
+    for name in transports.model_extra or ():
+        if (named := channel_named(name)) is None or named not in channels:
+            known = ", ".join(dict.fromkeys([*NotificationChannel, *channels]))
+            yield ("transports", name), f"a channel that there is ({known}; `channels` may have more)", repr(name)
+            continue
+        model = _BY_KIND.get(kind_of(named, channels[named]), TransportConfig)
+        for provider, transport in transports.of(named).items():
+            if not transport.simulated and not isinstance(transport, model.__mro__[1]):
+                given = next(key for key in transport.kinds() if getattr(transport, key) is not None)
+                yield (
+                    tuple(place_of(named, provider).split(".")),
+                    f"a transport for kind {kind_of(named, channels[named])}",
+                    given,
+                )
 
 
 def missing_transports(

@@ -31,9 +31,10 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
+from actors.channel_names import A_CHANNEL_NAME
 from actors.errors import ConfigurationError
 from actors.formatting import without_passwords
-from actors.messages import A_CHANNEL_NAME, NotificationChannel
+from actors.messages import NotificationChannel
 from actors.settings.hints import nearest, said_otherwise, unknown_setting
 from actors.settings.library_table import keys_of
 from actors.settings.meanings import PLACES, Meaning, WordPlace, flow, plain

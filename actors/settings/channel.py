@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from actors.messages import ChannelKind, NotificationChannel, in_order
+from actors.channel_names import in_order
+from actors.messages import ChannelKind, NotificationChannel
 from actors.settings.accounts import AccountConfig
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, ConcurrencyLimitConfig, HedgingConfig
 from actors.settings.base import Settings, at_key, at_places
@@ -463,9 +464,6 @@ class NotifierConfig(Settings):
     def _has_so_many_channels(self) -> Self:
         if len(self.channels) > CHANNELS_MAX:
             raise at_key("channels", wanted(f"at most {CHANNELS_MAX} channels", f"{len(self.channels)}"), None)
-        if others := [channel for channel in self.channels if channel.is_own]:
-            four = ", ".join(NotificationChannel)
-            raise at_key("channels", wanted(f"{four} in a live service", ", ".join(others)), None)
         for channel, config in self.channels.items():
             fallback = config.fallback
             if fallback is not None and fallback.channel.is_own and fallback.channel not in self.channels:

@@ -15,7 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, WrapValidator, model_validator
 
-from actors.messages import CHANNEL_NAME_SCHEMA, EVERY_CHANNEL, EveryChannel, NotificationChannel, in_order
+from actors.channel_names import CHANNEL_NAME_SCHEMA, EVERY_CHANNEL, EveryChannel, in_order
+from actors.messages import NotificationChannel
 from actors.settings.base import Settings, plain_or
 from actors.settings.distributions import Distribution
 from actors.settings.quantities import (

@@ -71,6 +71,9 @@ class StoredChange(msgspec.Struct, eq=False, gc=False):
 class Mark(NamedTuple):
     """The record of an attempt, written before it."""
 
+    is_own: bool
+    """Whether its channel is none of the four."""
+
     caution: Caution
     alone: bool
     """Whether no other one is under way."""
@@ -79,21 +82,28 @@ class Mark(NamedTuple):
 class Turn:
     """Changes of different notifications, so that all of a kind may be written together."""
 
-    __slots__ = ("_by_kind", "change", "ids")
+    __slots__ = ("_by_kind", "change", "has_own", "ids")
 
     def __init__(self, change: SettingsChange | None = None) -> None:
         self.change = change
         """A change of settings, where that has a turn of its own, between what is before and after it."""
         self.ids: set[str] = set()
+        self.has_own = False
+        """Whether there are any of other channels than the four, which are written apart from theirs."""
         self._by_kind: dict[type, list[Any]] = {}
 
     def add(self, change: StoredChange) -> None:
         self.ids.add(change.event.notification_id)
         self._by_kind.setdefault(type(change.event), []).append(change)
+        self.has_own |= change.event.channel.is_own
 
-    def of(self, *kinds: type) -> list[Any]:
+    def of(self, *kinds: type, own: bool | None = None) -> list[Any]:
+        """Return the changes of these kinds, in order; those of the four channels or of others alone, where said."""
         found = [self._by_kind[kind] for kind in kinds if kind in self._by_kind]
-        return found[0] if len(found) == 1 else sorted(chain(*found), key=attrgetter("number"))
+        those = found[0] if len(found) == 1 else sorted(chain(*found), key=attrgetter("number"))
+        return (
+            those if own is None or not self.has_own else [each for each in those if each.event.channel.is_own is own]
+        )
 
 
 class Batch(Promise):

@@ -144,7 +144,7 @@ class StoreOnDisk(MemoryStore):
 
     def mark(self, notification_id: str, *, alone: bool) -> Effect:
         self._check_open()
-        mark = Mark(self._marked[notification_id], alone)
+        mark = Mark(self._open[notification_id].command.channel.is_own, self._marked[notification_id], alone)
         return self._to_do.put(lambda batch: batch.mark(notification_id, mark))
 
     def note(self, entry: AuditEntry) -> Effect:

@@ -14,9 +14,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from actors.channel_names import A_CHANNEL_NAME, channel_named
 from actors.errors import ConfigurationError
 from actors.formatting import plain_number
-from actors.messages import A_CHANNEL_NAME, NotificationChannel, Priority, channel_named
+from actors.messages import NotificationChannel, Priority
 from actors.settings.channel import PRIMARY
 from actors.settings.csv_column import COLUMNS_MAX
 from actors.settings.quantities import LONGEST_S

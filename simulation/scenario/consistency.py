@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from actors.messages import NotificationChannel, Priority, channel_named, in_order, usual_priority
+from actors.channel_names import channel_named, in_order
+from actors.messages import NotificationChannel, Priority, usual_priority
 from actors.settings.channel import PRIMARY, UPSTREAM_LAYERS_MAX, an_account_of, keys_of_provider
 from actors.settings.faults import NODES_MAX, is_host
 from actors.settings.quantities import parse_duration

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from actors.channel_names import channel_named
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from actors.messages import channel_named
 from actors.settings.file import located, problem_of, refusal, text_of, tree_of
 from actors.settings.quantities import FROM_FILE
 from actors.settings.yaml_tree import ListNode, MappingNode, Node, Place, Problem, ScalarNode, data, printable

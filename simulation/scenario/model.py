@@ -20,18 +20,12 @@ from pydantic import (
     model_validator,
 )
 
+from actors.channel_names import A_CHANNEL_NAME, CHANNEL_NAME_SCHEMA, EVERY_CHANNEL
 from actors.errors import ConfigurationError
 from actors.formatting import duration_text
 from actors.instants import ns, since_1970_ns
 from actors.kernel.node import names_at_nodes
-from actors.messages import (
-    A_CHANNEL_NAME,
-    CHANNEL_NAME_SCHEMA,
-    EVERY_CHANNEL,
-    BreakerState,
-    NotificationChannel,
-    Priority,
-)
+from actors.messages import BreakerState, NotificationChannel, Priority
 from actors.pipeline.lane import breaker_name
 from actors.settings.accounts import AccountConfig
 from actors.settings.base import AtMost, NotEmpty, Settings, at_places, plain_or

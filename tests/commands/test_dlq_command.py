@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from typer.testing import CliRunner
 
+from actors.channel_names import A_CHANNEL_NAME
 from actors.service.http_server import HttpServer
 from actors.storage.sqlite.store import SqliteStore
 
@@ -161,8 +162,8 @@ async def test_a_run_is_cancelled():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["list", "--channel", "fax", "--since", "soon"], [
-            "channel: wanted one of email, sms, push, webhook, got 'fax'",
+        (["list", "--channel", "Fax", "--since", "soon"], [
+            f"channel: wanted {A_CHANNEL_NAME}, got 'Fax'",
             "since: wanted a time such as 2026-03-01T14:30Z, or how long ago such as 2h, got 'soon'"]),
         (["list", "--after", "x"], ["after: wanted the `next` of a page, got 'x'"]),
         (["retry", "a", "--edit", "recipient"], ["--edit: wanted FIELD=VALUE, got 'recipient'"]),
@@ -240,7 +241,9 @@ async def test_endpoints_that_are_disabled_are_printed_and_enabled():
         assert "and 1 more" in printed
         assert (await at.run("enable", HOOK, "--why", "it is back")).stdout == f"{HOOK!r} is enabled\n"
         assert "no endpoint" in (await at.run("enable", HOOK, code=1)).stderr
-        assert "channel: wanted one of" in (await at.run("enable", HOOK, "--channel", "fax", code=2)).stderr
+        assert (
+            "channel: wanted the name of a channel" in (await at.run("enable", HOOK, "--channel", "Fax", code=2)).stderr
+        )
         trail = (await at.run("audit")).stdout
         assert HOOK in trail
         assert "enable endpoint" in trail

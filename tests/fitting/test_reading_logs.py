@@ -6,8 +6,8 @@ import pytest
 from beside import tables
 
 import simulation
+from actors.channel_names import A_CHANNEL_NAME
 from actors.errors import ConfigurationError
-from actors.messages import A_CHANNEL_NAME
 from simulation.fitting.log import OutcomeKind
 from simulation.fitting.reading import Columns, read_log
 from simulation.fitting.report import print_reading

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from actors.messages import NotificationChannel, SendNotification, in_order
+from actors.channel_names import in_order
+from actors.messages import NotificationChannel, SendNotification
 from simulation import explain, explore, report, run
 from simulation.reporting.facts import facts
 from simulation.scenario import parse
@@ -43,7 +44,7 @@ def test_what_can_be_no_name_is_refused(name):
 
 
 def test_names_that_nobody_has_are_forgotten():
-    from actors.messages import _other_channels
+    from actors.channel_names import _other_channels
 
     NotificationChannel("not-kept-anywhere")
     assert "not-kept-anywhere" not in _other_channels

@@ -10,6 +10,7 @@ import pytest
 import trio
 from desks import ANN, HOOK, OTTO, SHOP, SMS, asked, command, fail_endpoint
 
+from actors.channel_names import A_CHANNEL_NAME
 from actors.service.operations.queries import read_instant
 
 LETTERS = (
@@ -98,7 +99,7 @@ def test_a_time_is_written_as_such_or_as_how_long_ago(text, instant):
         ("", {"limit": "0"}, ["limit: wanted a whole number from 1 to 1000, got '0'"]),
         ("", {"after": "x"}, ["after: wanted the `next` of a page, got 'x'"]),
         ("", {"chanel": "sms"}, ["chanel: unknown key; did you mean channel?"]),
-        ("", {"since": "soon", "channel": "fax"}, ["channel: wanted one of email, sms, push, webhook, got 'fax'",
+        ("", {"since": "soon", "channel": "Fax"}, [f"channel: wanted {A_CHANNEL_NAME}, got 'Fax'",
             "since: wanted a time such as 2026-03-01T14:30Z, or how long ago such as 2h, got 'soon'"]),
         ("/groups", {"by": "user"}, ["by: wanted one of reason, channel, recipient, got 'user'"]),
     ],
@@ -266,7 +267,7 @@ async def test_endpoints_that_are_disabled_are_shown_and_enabled(autojump_clock)
         assert (status, answered) == (404, {"detail": f"no endpoint {HOOK} of channel webhook is disabled"})
         other = {"channel": "webhook", "address": "https://example.org/other"}
         assert (await client.post("/api/endpoints/enable", other))[0] == 404  # it fails, and is not disabled
-        assert (await client.post("/api/endpoints/enable", {"channel": "fax", "address": HOOK}))[0] == 422
+        assert (await client.post("/api/endpoints/enable", {"channel": "Fax", "address": HOOK}))[0] == 422
         [entry] = (await client.get("/api/audit"))[1]["audit"]
         assert (entry["action"], entry["by"], entry["why"]) == ("enable endpoint", "otto", "it is back")
         assert entry["about"] == f"webhook {HOOK}"

@@ -10,6 +10,7 @@ import trio
 from served import ANN, OTTO, PLACED, SHOP, Scripted, email, service
 
 from actors import EmailProvider, Foreseen, Notifier, SendNotification, StoreFailed, Unstorable
+from actors.channel_names import A_CHANNEL_NAME
 from actors.outcomes import Permanent, Sent
 from actors.service.http.bodies import BODY_MAX, DEPTH_MAX, VALUES_MAX
 from actors.service.http.ingest import HINTS_MAX, ITEM_VALUES_MAX, ITEMS_AT_ONCE, ITEMS_MAX, PROBLEMS_MAX
@@ -145,13 +146,14 @@ async def test_an_overload_is_a_line_of_the_log_when_it_begins_and_one_when_it_e
     ("path", "item", "problems"),
     [
         ("/notifications", 3, {"": "wanted a notification, which is an object"}),
-        ("/notifications", email(1, channel="fax"), {"channel": "wanted one of email, sms, push, webhook"}),
+        ("/notifications", email(1, channel="Fax"), {"channel": f"wanted {A_CHANNEL_NAME}"}),
         ("/notifications", email(1, channel="push"),
             {"channel": "wanted a channel that is configured (email, sms), got push"}),
         ("/notifications", email(1, recipient=" "), {"recipient": "wanted text that is not empty"}),
         ("/notifications", email(1, expires_after=-1), {"expires_after": "wanted seconds of at least 0, got -1.0"}),
+        ("/notifications", email(1, addresses={"Fax": "+49"}), {"addresses": f"wanted {A_CHANNEL_NAME}"}),
         ("/notifications", email(1, addresses={"fax": "+49"}),
-            {"addresses": "wanted one of email, sms, push, webhook"}),
+            {"addresses": "wanted channels that there are (email, sms, push, webhook), got fax"}),
         ("/notifications", email(1, messsage="x"), {"messsage": "unknown field; did you mean message?"}),
         ("/notifications", email(1, metadata=[1]), {"metadata": "wanted an object, got a list"}),
         ("/notifications", {"notification_id": 7, "channel": "email"}, {"recipient": "wanted text, got nothing",
@@ -162,7 +164,7 @@ async def test_an_overload_is_a_line_of_the_log_when_it_begins_and_one_when_it_e
         ("/events", {"type": "OrderPlaced", "order_id": "7", "user_id": "ann", "customer_email": "ann@example.com"},
             {"customer_phone": "wanted text, got nothing", "total_amount": "wanted a number, got nothing",
             "placed_at": "wanted a time, got nothing"}),
-        ("/notifications", {"notification_id": "n"}, {"channel": "wanted one of email, sms, push, webhook, got nothing",
+        ("/notifications", {"notification_id": "n"}, {"channel": f"wanted {A_CHANNEL_NAME}, got nothing",
             "recipient": "wanted text, got nothing", "message": "wanted text, got nothing"}),
         ("/events", {"type": ["OrderPlaced"]}, None),
         ("/events", PLACED | {"placed_at": "yesterday"}, {"placed_at": "wanted a time such as 2026-01-31T12:00:00Z"}),
@@ -390,7 +392,7 @@ async def test_a_full_disk_is_a_503_for_who_is_being_answered_and_the_end(tmp_pa
 
     def connect_with_little_room(*args, **settings):
         connection = connect(*args, **settings)
-        connection.execute("PRAGMA max_page_count = 40")
+        connection.execute("PRAGMA max_page_count = 56")
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", connect_with_little_room)

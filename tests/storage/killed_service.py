@@ -1,11 +1,12 @@
-"""A service to be killed: ``python killed_service.py STORE FIRST NOTIFICATIONS``.
+"""A service to be killed: ``python killed_service.py STORE FIRST NOTIFICATIONS [CHANNELS [NODE]]``.
 
 STORE is the file of a store, or a database of PostgreSQL's, ``postgresql://…``, for a node among others. It sends
 notifications numbered from FIRST on and says on its standard output what happens, a line each: ``accepted 7`` as their
 sender gets its answer, ``taken 7`` as the receiver gets one, ``sent 7`` as that is durable. When it has come through
 NOTIFICATIONS of them and nothing is in flight, it ends; as a node, when its standard input is closed. A node
 has nothing to hurry for once it has accepted `AT_FULL_SPEED`: it then goes on slowly, for the other may wait for a
-lease.
+lease. Notifications go on the CHANNELS in turn, whose names a comma is between; else on `push`. With a
+NODE it is one of that name, which takes over what an earlier one had at once, and ends as over a file.
 """
 
 from __future__ import annotations
@@ -31,14 +32,8 @@ PAUSE_S = 0.2
 LEASE = 15.0
 """Seconds until others take over what a node had that is killed; a busy disk may make the others wait for some."""
 
-CONFIG = {
-    "channels": {
-        "push": {
-            "retry": {"max_attempts": 3, "initial_delay": "50ms"},
-            "circuit_breaker": {"enabled": False},
-        }
-    }
-}
+OF_A_CHANNEL = {"retry": {"max_attempts": 3, "initial_delay": "50ms"}, "circuit_breaker": {"enabled": False}}
+FOUR = ("email", "sms", "push", "webhook")
 
 
 class Receiver(Provider):
@@ -56,31 +51,36 @@ class Receiver(Provider):
         return Foreseen(2_000_000, outcome)
 
 
-async def publish(notifier: Notifier, numbers: Iterator[int], hurried_to: float = inf) -> None:
+async def publish(notifier: Notifier, names: list[str], numbers: Iterator[int], hurried_to: float = inf) -> None:
     """Send one notification after the other, slowly from a number on."""
     for number in numbers:
         if number >= hurried_to:
             await trio.sleep(PAUSE_S)
         command = SendNotification(
-            notification_id=str(number), channel=NotificationChannel.PUSH, recipient=f"device-{number}", message="Hello"
+            notification_id=str(number),
+            channel=NotificationChannel(names[number % len(names)]),
+            recipient=f"device-{number}",
+            message="Hello",
         )
         await notifier.send(command)
         say("accepted", str(number))
 
 
-async def main(path: str, first: int, notifications: int) -> None:
+async def main(path: str, first: int, notifications: int, channels: str = "push", node: str | None = None) -> None:
     """Run the service."""
-    is_node = path.startswith("postgresql:")
+    names = channels.split(",")
+    config = {"channels": {each: OF_A_CHANNEL | ({} if each in FOUR else {"kind": "push"}) for each in names}}
+    is_node = path.startswith("postgresql:") and node is None
     async with (
-        opened_store(path, lease=LEASE) as store,
-        Notifier.open(CONFIG, providers=Receiver(), store=store) as notifier,
+        opened_store(path, lease=LEASE, node=node) as store,
+        Notifier.open(config, providers=Receiver(), store=store) as notifier,
     ):
         notifier.bus.subscribe(NotificationSent)(lambda event: say("sent", event.notification_id))
         numbers = iter(range(first, first + notifications))
         hurried_to = first + AT_FULL_SPEED if is_node else inf
         async with trio.open_nursery() as clients:
             for _ in range(CLIENTS):
-                clients.start_soon(publish, notifier, numbers, hurried_to)
+                clients.start_soon(publish, notifier, names, numbers, hurried_to)
             if is_node:
                 await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
                 clients.cancel_scope.cancel()
@@ -88,4 +88,4 @@ async def main(path: str, first: int, notifications: int) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    trio.run(main, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

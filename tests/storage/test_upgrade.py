@@ -6,12 +6,10 @@ this is skipped.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from releases import ROOT, unpacked
 from shelves import change, command, event_of, mark, suppression
 
 from actors.messages import NotificationFailed, NotificationRequested
@@ -27,25 +26,13 @@ from actors.storage.postgres.store import PostgresStore
 pytestmark = pytest.mark.integration
 
 RELEASE_BEFORE = "48561f7"
-ROOT = Path(__file__).parents[2]
 NODE = Path(__file__).with_name("node_beside.py")
 PATIENCE_S = 90
 
 
 @pytest.fixture(scope="session")
 def release_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where the release before is unpacked."""
-    argv = ["git", "-C", str(ROOT), "archive", RELEASE_BEFORE, "actors"]
-    try:
-        done = subprocess.run(argv, capture_output=True, check=False)
-    except OSError as error:
-        pytest.skip(f"no git here: {error}")
-    if done.returncode != 0:
-        pytest.skip(f"the history does not go back to {RELEASE_BEFORE}: {done.stderr.decode().strip()}")
-    directory = tmp_path_factory.mktemp("release_before")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(directory, filter="data")
-    return directory
+    return unpacked(RELEASE_BEFORE, tmp_path_factory.mktemp("release_before"))
 
 
 class Node:

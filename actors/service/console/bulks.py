@@ -8,7 +8,7 @@ from typing import get_args
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from actors.messages import NotificationChannel
+from actors.channel_names import EVERY_CHANNEL
 from actors.pipeline.orders import Served
 from actors.service.console.asked import Asked, read_asked, said_of
 from actors.service.console.breaker_words import retried
@@ -68,7 +68,7 @@ async def bulk_page(visit: Visit) -> Response:
     left_s = (bulk.total - bulk.handled) / bulk.rate_per_s if bulk.state == "running" else None
     progress = {"handled": bulk.handled, "share": bulk.handled / bulk.total if bulk.total else 1.0, "left_s": left_s}
     is_retry = bulk.action == "retry" and (bulk.state == "running" or bulk.under_way > 0)
-    channels = set(NotificationChannel) if bulk.filter.channel is None else {bulk.filter.channel}
+    channels = EVERY_CHANNEL if bulk.filter.channel is None else {bulk.filter.channel}
     return render(
         visit,
         "bulk_run.html",

@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 
 from actors.domain.ids import problem_of_id
 from actors.instants import since_1970_ns
-from actors.messages import NotificationChannel, SendNotification
+from actors.messages import ChannelKind, NotificationChannel, SendNotification
 from actors.service.http.access import Role
 from actors.service.http.bodies import BODY_MAX, body_of
 from actors.service.http.endpoints import Call, Document, HttpEndpoints
@@ -76,7 +76,7 @@ async def _twilio(call: Call) -> None:
     sent = None if status.notification_id is None else await _command_of(service, status.notification_id)
     report = DeliveryReport(
         outcome=status.outcome,
-        channel=NotificationChannel.SMS,
+        channel=NotificationChannel.SMS if sent is None else sent.channel,
         address=form["To"] if sent is None else sent.recipient,  # which may be a national number
         by="twilio",
         notification_id=status.notification_id,
@@ -96,12 +96,17 @@ async def _command_of(service: Any, notification_id: str) -> SendNotification | 
     history = await service.store.past(notification_id)
     now_ns = since_1970_ns(service.notifier.system.present)
     command = await service.store.recall(notification_id, now_ns) if history is None else history.command
-    return command if command is not None and command.channel is NotificationChannel.SMS else None
+    return command if command is not None and command.channel in _channels(service, ChannelKind.SMS) else None
+
+
+def _channels(service: Any, kind: ChannelKind) -> list[NotificationChannel]:
+    channels = service.config.notifier.channels
+    return [NotificationChannel(kind), *(each for each, own in channels.items() if own.kind is kind)]
 
 
 def _accounts(service: Any) -> list[TwilioConfig]:
-    transports = service.config.transports.of(NotificationChannel.SMS).values()
-    twilios = [transport.twilio for transport in transports]
+    own = (service.config.transports.of(channel).values() for channel in _channels(service, ChannelKind.SMS))
+    twilios = [transport.twilio for transports in own for transport in transports]
     return [each for each in twilios if each is not None and each.status_callback is not None and each.api_key is None]
 
 
@@ -126,10 +131,9 @@ async def _bounces(call: Call) -> Document:
     content = await body_of(call.request, BODY_MAX, HTTPException(413, f"wanted a mail of at most {BODY_MAX:,} bytes"))
     bounces = bounces_in(content)
     reports = [
-        DeliveryReport(
-            outcome=bounce.outcome, channel=NotificationChannel.EMAIL, address=bounce.recipient, by=call.who.name
-        )
+        DeliveryReport(outcome=bounce.outcome, channel=channel, address=bounce.recipient, by=call.who.name)
         for bounce in bounces
+        for channel in _channels(call.service, ChannelKind.EMAIL)
     ]
     answer = {"reported": len(reports), "suppressed": await call.service.reports.take_all(reports)}
     return answer if bounces.is_whole else answer | {"unread": True}

@@ -41,6 +41,7 @@ import trio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from actors.channel_names import A_CHANNEL_NAME, channel_named
 from actors.domain.ids import problem_of_id
 from actors.errors import (
     NOT_ACCEPTED,
@@ -74,7 +75,7 @@ ITEM_VALUES_MAX = 10_000
 PROBLEMS_MAX = 10
 """Problems that the result of an item lists."""
 
-_A_CHANNEL = f"wanted one of {', '.join(NotificationChannel)}"
+_A_CHANNEL = f"wanted {A_CHANNEL_NAME}"
 _A_PRIORITY = f"wanted one of {', '.join(Priority)}"
 
 HINTS_MAX = 10
@@ -275,11 +276,17 @@ def _problems_of_fields(
     problems += [
         (field.name, f"{_wanted(field.type)}, got nothing")
         for field in fields
-        if field.required and field.name not in item
+        if (field.required or (field.name == "recipient" and not _may_be_call(item))) and field.name not in item
     ]
     if wrong is not None and (wrong[0] or not problems):
         problems.append(wrong)
     return problems
+
+
+def _may_be_call(item: dict[Any, Any]) -> bool:
+    """Tell whether a notification may do without a recipient: its channel is none of the four."""
+    channel = channel_named(item.get("channel"))
+    return channel is not None and channel.is_own
 
 
 @cache
@@ -396,7 +403,8 @@ def _of(submission: Submission) -> Result:
             what = f"accepted before with other content{others}; wanted the same as then, or a new id"
             return refused("conflict", "notification_id", what)
         case UnknownChannel():
-            return refused("invalid", "channel", str(answer))
+            field = "addresses" if str(answer).startswith("addresses: ") else "channel"
+            return refused("invalid", field, str(answer).removeprefix("addresses: "))
         case InvalidRecipient():
             return refused("invalid", "recipient", str(answer))
         case Overloaded():

@@ -16,8 +16,9 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from actors.channel_names import CHANNEL_NAME_SCHEMA
 from actors.domain.notification_state import State
-from actors.messages import DomainEvent, NotificationChannel, Priority, SendNotification
+from actors.messages import DomainEvent, Priority, SendNotification
 from actors.service.http import callbacks, dead_letters, health, ingest, operating, settings
 from actors.service.http.endpoints import Call, Document, HttpEndpoint, HttpEndpoints, named
 
@@ -143,7 +144,7 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "notification_id": {"type": "string"},
                 "state": {"enum": list(get_args(State))},
-                "channel": {"enum": [each.value for each in NotificationChannel]},
+                "channel": CHANNEL_NAME_SCHEMA,
                 "priority": {"enum": [each.value for each in Priority]},
                 "attempts": {"type": ["integer", "null"]},
                 "requested_at": _TIME,

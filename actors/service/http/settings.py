@@ -48,21 +48,19 @@ class _Preview(Settings):
 
 @ENDPOINTS("GET /api/preferences/{user:text}", "Say what a user has set.")
 async def _get_preferences(call: Call) -> Document:
-    preferences, user = call.live.preferences, call.id
+    preferences, user, channels = call.live.preferences, call.id, call.live.channels
     return {
         "user": user,
         "stored": _written(preferences.set_in_store(user)),
         "in_file": _written(preferences.set_in_file(user)),
         "in_force": {
-            "channels": {
-                channel: "on" if preferences.is_enabled(user, channel) else "off" for channel in NotificationChannel
-            },
+            "channels": {channel: "on" if preferences.is_enabled(user, channel) else "off" for channel in channels},
             "quiet_hours": {
                 channel: [
                     {"from": f"{hours.start:%H:%M:%S}", "to": f"{hours.end:%H:%M:%S}", "zone": hours.zone}
                     for hours in preferences.quiet_hours_of(user, channel)
                 ]
-                for channel in NotificationChannel
+                for channel in channels
             },
         },
     }

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
+from actors.channel_names import in_order
 from actors.domain.attempts import RATE_LIMIT_EXCEEDED
 from actors.domain.store import Store
 from actors.instants import NS_PER_S
@@ -163,10 +164,9 @@ class Metrics:
         """
         in_flight = Count(delivery.command.channel for delivery in store.open_deliveries(0))
         dead = Count(command.channel for _, command in store.dead_commands())
-        for channel in NotificationChannel:
-            if channel in set(channels) | set(in_flight) | set(dead):
-                self._in_flight(channel).set(in_flight[channel])
-                self._in_dlq(channel).set(dead[channel])
+        for channel in in_order([*channels, *in_flight, *dead]):
+            self._in_flight(channel).set(in_flight[channel])
+            self._in_dlq(channel).set(dead[channel])
         for channel in channels:
             for one in (self._redriven, self._suppressed, self._refusals):
                 one(channel)

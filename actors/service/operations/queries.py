@@ -237,7 +237,7 @@ class Group:
 
 _KEYS: dict[By, Any] = {
     "reason": lambda letter: letter.failure_reason,
-    "channel": lambda letter: NotificationChannel(letter.channel).value,
+    "channel": lambda letter: letter.channel.value,
     "recipient": lambda letter: letter.command.recipient,
 }
 

@@ -19,7 +19,7 @@ waits for a retry, the end of quiet hours, a limiter or an open breaker; the han
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
@@ -27,12 +27,13 @@ from typing import Any
 
 import trio
 
+from actors.channel_names import in_order
 from actors.domain.audit import AuditEntry
 from actors.domain.store import SettingsChange, Store
 from actors.domain.suppressions import Key, Suppression, SuppressionSource, normal_address
 from actors.domain.user_preferences import PreferencesFile, UserPreferences
 from actors.errors import ConfigurationError
-from actors.messages import NotificationChannel, SendNotification
+from actors.messages import ChannelName, NotificationChannel, SendNotification
 from actors.pipeline.preferences import LivePreferences
 from actors.pipeline.templates import Templates, template_files
 from actors.service.reloading.suppression_list import read_suppressions, write_suppressions, wrong_text
@@ -66,7 +67,10 @@ class LiveSettings:
         templates: Path | None = None,
         suppressions: Path | None = None,
         variables: Mapping[str, Any] | None = None,
+        channels: Iterable[ChannelName] = (),
     ) -> None:
+        self.channels = in_order([*NotificationChannel, *map(NotificationChannel, channels)])
+        """Those that settings may name."""
         self.preferences = LivePreferences(store.preferences)
         """Of the users, for :meth:`Notifier.open`."""
         self.templates = Templates(variables=variables)
@@ -78,7 +82,7 @@ class LiveSettings:
         if preferences is not None:
             self.files["preferences"] = WatchedFile(
                 preferences,
-                read=lambda: (load_settings(PreferencesFile, preferences, private="users").users, ()),
+                read=lambda: (self._users_in(preferences), ()),
                 use=self.preferences.replace_file,
             )
         if templates is not None:
@@ -90,7 +94,9 @@ class LiveSettings:
             )
         if suppressions is not None:
             self.files["suppressions"] = WatchedFile(
-                suppressions, read=lambda: (_suppressions_in(suppressions), ()), use=store.suppressions.replace_file
+                suppressions,
+                read=lambda: (self._suppressions_in(suppressions), ()),
+                use=store.suppressions.replace_file,
             )
 
     @classmethod
@@ -103,6 +109,7 @@ class LiveSettings:
         templates: str | PathLike[str] | None = None,
         suppressions: str | PathLike[str] | None = None,
         variables: Mapping[str, Any] | None = None,
+        channels: Iterable[ChannelName] = (),
         poll: float = POLL_S,
     ) -> AsyncGenerator[LiveSettings, None]:
         """Read the files, and watch them for as long as the block lasts.
@@ -113,6 +120,7 @@ class LiveSettings:
             templates: a directory; see :mod:`actors.pipeline.templates`.
             suppressions: a table; see :mod:`actors.service.reloading.suppression_list`.
             variables: that all templates have, such as `platform`.
+            channels: those beside email, sms, push and webhook that preferences and suppressions may name.
             poll: seconds between two looks at the files.
 
         Raises:
@@ -120,7 +128,7 @@ class LiveSettings:
         """
         given = {"preferences": preferences, "templates": templates, "suppressions": suppressions}
         paths = {name: Path(path) for name, path in given.items() if path is not None}
-        live = cls(store, **paths, variables=variables)
+        live = cls(store, **paths, variables=variables, channels=channels)
         if problems := [problem for watched in live.files.values() for problem in await watched.read()]:
             raise ConfigurationError(problems)
         if suppressions is None:
@@ -150,6 +158,8 @@ class LiveSettings:
     ) -> None:
         """Have the store keep what a user has set, in place of all that it has of theirs."""
         _check_texts(user_id=user_id, why=why)
+        if problems := self._unknown_in(preferences, ""):
+            raise ConfigurationError(problems)
         await self._change(SET_PREFERENCES, f"user {user_id}", by, why, preferences={user_id: preferences})
 
     async def forget_preferences(self, user_id: str, *, by: str | None = None, why: str | None = None) -> bool:
@@ -160,13 +170,11 @@ class LiveSettings:
         await self._change(FORGET_PREFERENCES, f"user {user_id}", by, why, preferences={user_id: None})
         return True
 
-    async def suppress(
-        self, channel: NotificationChannel | str, address: str, *, reason: str, by: str | None = None
-    ) -> Suppression:
+    async def suppress(self, channel: ChannelName, address: str, *, reason: str, by: str | None = None) -> Suppression:
         """Send nothing to an address from now on, whatever was said of it before; return its suppression."""
         _check_texts(address=address, reason=reason)
         suppression = Suppression(
-            channel=_channel(channel),
+            channel=self._channel(channel),
             address=address,
             reason=reason,
             source=SuppressionSource.OPERATOR,
@@ -176,15 +184,13 @@ class LiveSettings:
         await self._change(SUPPRESS, _about(suppression), by, reason, suppressed=(suppression,))
         return suppression
 
-    async def lift(
-        self, channel: NotificationChannel | str, address: str, *, by: str | None = None, why: str | None = None
-    ) -> bool:
+    async def lift(self, channel: ChannelName, address: str, *, by: str | None = None, why: str | None = None) -> bool:
         """Send to an address again, whatever suppressed it; tell whether the store had it suppressed.
 
         One in a file stays: edit the file to remove it.
         """
         _check_texts(why=why)
-        key = _channel(channel), normal_address(_channel(channel), address)
+        key = self._channel(channel), normal_address(self._channel(channel), address)
         stored = self.suppressions.stored_at(key)
         if stored is None:
             return False
@@ -200,8 +206,8 @@ class LiveSettings:
             ConfigurationError: what is wrong with the table, a line each; or there are more than :data:`IMPORTED_MAX`.
         """
         _check_texts(by=by)
-        now_ns = time.time_ns()
-        found = await trio.to_thread.run_sync(lambda: read_suppressions(table, name, now_ns=now_ns, by=by))
+        now_ns, channels = time.time_ns(), self.channels
+        found = await trio.to_thread.run_sync(lambda: read_suppressions(table, name, channels, now_ns=now_ns, by=by))
         if len(found) > IMPORTED_MAX:
             raise ConfigurationError([f"{name}: wanted at most {IMPORTED_MAX:,} suppressions, got {len(found):,}"])
         if found:
@@ -229,6 +235,29 @@ class LiveSettings:
         )
         return self.templates.fill_in(command)
 
+    def _channel(self, channel: ChannelName) -> NotificationChannel:
+        if channel not in self.channels:
+            raise ConfigurationError([f"channel: wanted one of {', '.join(self.channels)}, got {channel!r}"])
+        return NotificationChannel(channel)
+
+    def _unknown_in(self, preferences: UserPreferences, place: str) -> list[str]:
+        known = ", ".join(self.channels)
+        names = [channel for channel in preferences.channels if channel not in self.channels]
+        return [f"{place}channels.{name}: wanted one of {known}, got {name.value!r}" for name in names]
+
+    def _users_in(self, path: Path) -> Mapping[str, UserPreferences]:
+        users = load_settings(PreferencesFile, path, private="users").users
+        found = (self._unknown_in(own, f"{path}: users.{user}.") for user, own in users.items())
+        if problems := [problem for problems in found for problem in problems]:
+            raise ConfigurationError(problems)
+        return users
+
+    def _suppressions_in(self, path: Path) -> Mapping[Key, Suppression]:
+        now_ns = time.time_ns()
+        return read_suppressions(
+            text_of(path, _LIST_BYTES_MAX), str(path), self.channels, now_ns=now_ns, source=SuppressionSource.FILE
+        )
+
     async def _change(self, action: str, about: str, by: str | None, why: str | None, **change: Any) -> None:
         entry = AuditEntry(at_ns=time.time_ns(), action=action, by=by, about=about, why=why)
         await self._store.wait_for(self._store.change(SettingsChange(audit=entry, **change)))
@@ -240,25 +269,12 @@ async def _watch(watched: WatchedFile[Any], poll: float) -> None:
         await watched.reload_when_changed()
 
 
-def _suppressions_in(path: Path) -> Mapping[Key, Suppression]:
-    return read_suppressions(
-        text_of(path, _LIST_BYTES_MAX), str(path), now_ns=time.time_ns(), source=SuppressionSource.FILE
-    )
-
-
 _LIST_BYTES_MAX = 256 * 2**20
 """Of a list of suppressions: some three million of them."""
 
 
 def _about(suppression: Suppression) -> str:
     return f"{suppression.channel} {suppression.address}"
-
-
-def _channel(channel: NotificationChannel | str) -> NotificationChannel:
-    channels: Sequence[str] = list(NotificationChannel)
-    if channel not in channels:
-        raise ConfigurationError([f"channel: wanted one of {', '.join(channels)}, got {channel!r}"])
-    return NotificationChannel(channel)
 
 
 def _check_texts(**texts: str | None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from actors.domain.suppressions import Key, Suppression, SuppressionSource
@@ -31,13 +31,20 @@ YEARS = (1970, 2262)
 
 
 def read_suppressions(
-    text: str, name: str, *, now_ns: int, source: SuppressionSource | None = None, by: str | None = None
+    text: str,
+    name: str,
+    channels: Collection[str] = tuple(NotificationChannel),
+    *,
+    now_ns: int,
+    source: SuppressionSource | None = None,
+    by: str | None = None,
 ) -> dict[Key, Suppression]:
     """Return the suppressions in a table, by address; of two for one address the later one.
 
     Args:
         text: the table.
         name: what to call it in problems.
+        channels: those that there are.
         now_ns: since when they are, in nanoseconds since 1970, where the table does not say it.
         source: of all of them, whatever the table says; None: as it says, and where it does not, a file.
         by: who asks for them, where the table does not say it.
@@ -61,7 +68,7 @@ def read_suppressions(
                 continue
             cells = {column: cell.strip() for column, cell in zip(columns, row, strict=False)}
             is_cut = len(row) != len(columns)
-            wrong = [f"wanted {len(columns)} values, got {len(row)}"] if is_cut else list(_wrong_cells(cells))
+            wrong = [f"wanted {len(columns)} values, got {len(row)}"] if is_cut else list(_wrong_cells(cells, channels))
             kept = wrong[: PROBLEMS_MAX - len(problems)]
             problems += [f"{name}:{rows.line_num}: {problem}" for problem in kept]
             left_out += len(wrong) - len(kept)
@@ -110,8 +117,8 @@ def _wrong_columns(columns: list[str]) -> Iterator[str]:
             yield f"{column}: wanted this column, got nothing"
 
 
-def _wrong_cells(cells: Mapping[str, str]) -> Iterator[str]:
-    channels, sources = list(NotificationChannel), list(SuppressionSource)
+def _wrong_cells(cells: Mapping[str, str], channels: Collection[str]) -> Iterator[str]:
+    sources = list(SuppressionSource)
     if cells["channel"] not in channels:
         yield f"channel: wanted one of {', '.join(channels)}, got {cells['channel'][:60]!r}"
     for column in ("address", "reason", "by"):

@@ -33,12 +33,14 @@ from actors.storage.changes import ENDS, HAPPENS, Batch, Mark, StoredChange, Tur
 from actors.storage.memory import Serving
 from actors.storage.postgres import marks, votes
 from actors.storage.postgres.connection import Sql, columns
+from actors.storage.postgres.halves import halves, is_of_others
 from actors.storage.postgres.reading import SERVED_BY, Shared, read_shared
 from actors.storage.postgres.settings import (
     ENDPOINT,
     Setting,
     is_of_endpoint,
     named,
+    part_of,
     setting_of,
     write_change,
     write_endpoints,
@@ -70,8 +72,10 @@ class SharedChange(StoredChange, eq=False, gc=False):
 class SharedBatch(Batch):
     """The changes of one transaction of a node, and the statements that write them."""
 
-    def __init__(self, ahead_ns: int) -> None:
+    def __init__(self, ahead_ns: int, has_others: bool = False) -> None:
         super().__init__(count(1), ahead_ns)
+        self._has_others = has_others
+        """Whether there may be ids of other channels than the four."""
         self.keys: list[str | Setting] = []
         """Which notifications and settings it changes of those that all nodes share."""
         self.unsure: set[Setting] = set()
@@ -81,7 +85,8 @@ class SharedBatch(Batch):
         self.served_by: dict[str, Serving | None] = {}
         """What the dead letters of the requests that it is about are served by; None: by nothing."""
         self.votes: dict[votes.Named, int] = {}
-        self._told: list[tuple[Any, ...]] = []
+        self._told: tuple[list[Any], list[Any]] = ([], [])
+        """Rows that tell other nodes of the changes, of each half."""
 
     @property
     def is_full(self) -> bool:
@@ -123,39 +128,49 @@ class SharedBatch(Batch):
                 if not _was_made(sql, token, number, lease_s):
                     raise Fenced
                 return bool(self.keys or self.votes)
-            for each in (self.overtaken, self.unsure, self.served_by, self._told):
+            for each in (self.overtaken, self.unsure, self.served_by):
                 each.clear()
+            self._told = [], []
             self.shared = None
             base = row[0] * CHANGES_A_BATCH
             for turn in self.turns:
-                self._write_turn(sql, turn, token, base, remember_ids_ns)
-            if audited := self.audited():
-                rows = [(base + number, about, at_ns, encode_event(entry)) for number, about, at_ns, entry in audited]
-                sql.execute(_AUDIT, columns(rows))
-            if self._told:
-                sql.execute(_TELL, columns(self._told))
-            if self.marks:
-                marks.write(sql, {each: mark for each, mark in self.marks.items() if mark is not None})
-                marks.take_away(sql, [each for each, mark in self.marks.items() if mark is None])
-            if self.votes:
-                votes.write(sql, token, self.votes)
+                for of_others in (False, True)[: 1 + (turn.has_own or turn.change is not None)]:
+                    self._write_turn(sql, turn, token, base, remember_ids_ns, of_others)
+            entries = self.audited()
+            for own, half in zip((False, True), halves(sql), strict=True):
+                if audited := [each for each in entries if _is_own(each[3]) == own]:
+                    rows = [(base + seq, about, at_ns, encode_event(entry)) for seq, about, at_ns, entry in audited]
+                    half.execute(_AUDIT, columns(rows))
+                if self._told[own]:
+                    half.execute(_TELL, columns(self._told[own]))
+                if self.marks:
+                    written = {each: mark for each, mark in self.marks.items() if mark is not None}
+                    marks.write(half, {each: mark for each, mark in written.items() if mark.is_own == own})
+                    marks.take_away(half, [each for each, mark in self.marks.items() if mark is None])
+                if said := {each: lapses for each, lapses in self.votes.items() if is_of_others(each[0]) == own}:
+                    votes.write(half, token, said)
             if self.overtaken or self.unsure:
                 ids = {change.event.notification_id for change in self.overtaken}
                 settings = self.unsure | {setting_of(change.command) for change in self.overtaken}
                 self.shared = read_shared(sql, ids, settings)
         return bool(self.keys or self.served_by or self.votes)
 
-    def _write_turn(self, sql: Sql, turn: Turn, token: int, base: int, remember_ids_ns: int) -> None:
-        requested = turn.of(NotificationRequested)
+    def _write_turn(self, both: Sql, turn: Turn, token: int, base: int, remember_ids_ns: int, own: bool) -> None:
+        """Write what a turn changes of the four channels, or of the others."""
+        sql = halves(both)[own]
+        requested = turn.of(NotificationRequested, own=own)
+        if requested and (own or self._has_others):
+            requested = self._without_ids_of(halves(both)[not own], requested, remember_ids_ns)
         if requested:
             self._write_requested(sql, requested, token, base, remember_ids_ns)
-        redriven = self._conditional(sql, _REDRIVE, turn.of(NotificationRedriven), token)
-        discarded = self._conditional(sql, _DISCARD, turn.of(DeadLetterDiscarded), token)
-        moved, ended = turn.of(NotificationMovedToDeadLetter), turn.of(NotificationSent, NotificationSuppressed)
+        redriven = self._conditional(sql, _REDRIVE, turn.of(NotificationRedriven, own=own), token)
+        discarded = self._conditional(sql, _DISCARD, turn.of(DeadLetterDiscarded, own=own), token)
+        moved = turn.of(NotificationMovedToDeadLetter, own=own)
+        ended = turn.of(NotificationSent, NotificationSuppressed, own=own)
         if moved:
             ids, at_ns = _ids(moved), [change.at_ns for change in moved]
             _all_ours(sql.execute(_MOVE, (ids, at_ns, token)), ids)
-        happened = [change for change in turn.of(*HAPPENS) if change not in self.overtaken]
+        happened = [change for change in turn.of(*HAPPENS, own=own) if change not in self.overtaken]
         if happened:
             events = [encode_event(change.event) for change in happened]
             sql.execute(_HAPPENED, (_ids(happened), _seqs(happened, base), events))
@@ -167,21 +182,38 @@ class SharedBatch(Batch):
             sql.execute("DELETE FROM history WHERE notification_id = ANY(%s)", (gone,))
         if closed := [change for change in (*ended, *discarded) if change.beside.closed is not None]:
             sql.execute(_CLOSE, columns([_of_closed(change) for change in closed]))
-        settings = self._write_settings(sql, turn)
+        settings = self._write_settings(sql, turn, own)
         changes = (*requested, *ended, *moved, *redriven, *discarded)
         served_by = _write_requests(
-            sql, [each for each in changes if each.request_id is not None and each not in self.overtaken]
+            both, [each for each in changes if each.request_id is not None and each not in self.overtaken]
         )
         self.served_by |= served_by
         letters = [*_ids((*moved, *redriven, *discarded)), *served_by]
-        self._told += ((token, notification_id, None, None, None) for notification_id in letters)
-        self._told += ((token, None, *_told(setting)) for setting in settings)
+        # Of a letter that is served by one of the other half every node is told there: the release before, by itself.
+        self._told[own].extend((token, notification_id, None, None, None) for notification_id in letters)
+        self._told[own].extend((token, None, *_told(setting)) for setting in settings)
 
-    def _write_settings(self, sql: Sql, turn: Turn) -> list[Setting]:
+    def _without_ids_of(
+        self, other: Sql, requested: Sequence[SharedChange], remember_ids_ns: int
+    ) -> list[SharedChange]:
+        """Leave out what has an id that is known in the other half."""
+        known = dict(
+            other.execute(
+                "SELECT notification_id, command FROM notifications WHERE notification_id = ANY(%s) "
+                "AND NOT (state = 'ended' AND at_ns <= %s)",
+                (_ids(requested), min(change.steady_ns for change in requested) - remember_ids_ns),
+            ).fetchall()
+        )
+        for change in requested:
+            if (command := known.get(change.event.notification_id)) is not None:
+                self.overtaken[change] = Overtaken(change.event.notification_id, decode_command(command))
+        return [change for change in requested if change not in self.overtaken]
+
+    def _write_settings(self, sql: Sql, turn: Turn, own: bool) -> list[Setting]:
         """Write what becomes of addresses and endpoints, or a change of settings; return what changes."""
         if turn.change is not None:
-            return write_change(sql, turn.change)
-        happened = [change for change in turn.of(*HAPPENS, *ENDS) if change not in self.overtaken]
+            return write_change(sql, part_of(turn.change, own=own))
+        happened = [change for change in turn.of(*HAPPENS, *ENDS, own=own) if change not in self.overtaken]
         settings = write_suppressions(sql, happened)
         self.unsure.update(settings)
         of_endpoints = [change.beside.endpoints for change in happened if change.beside.endpoints is not None]
@@ -251,9 +283,16 @@ def _write_requests(sql: Sql, changes: Sequence[SharedChange]) -> dict[str, Serv
     """Note what was delivered for its request; return what the dead letters of these requests are served by."""
     requests = sorted({each.request_id or "" for each in changes})
     delivered = sorted({each.request_id or "" for each in changes if type(each.event) is NotificationSent})
-    if delivered:
-        sql.execute(_DELIVERED, {"requests": delivered})
-    return dict(sql.execute(_LETTERS_OF, {"requests": requests}).fetchall()) if requests else {}
+    served_by: dict[str, Serving | None] = {}
+    for half in halves(sql) if requests else ():
+        if delivered:
+            half.execute(_DELIVERED, {"requests": delivered})
+        served_by |= dict(half.execute(_LETTERS_OF, {"requests": requests}).fetchall())
+    return served_by
+
+
+def _is_own(entry: Any) -> bool:
+    return isinstance(entry, NotificationEvent) and entry.channel.is_own
 
 
 def _of_closed(change: StoredChange) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import Any, cast
 
-from actors.messages import channel_named
+from actors.channel_names import channel_named
 from actors.storage.postgres.connection import Sql
 
 TABLES = (

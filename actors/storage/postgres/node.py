@@ -19,8 +19,9 @@ from actors.storage.memory import Entry, Serving
 from actors.storage.postgres import marks, votes
 from actors.storage.postgres.batch import Fenced
 from actors.storage.postgres.connection import Sql
+from actors.storage.postgres.halves import halves
 from actors.storage.postgres.reading import SERVED_BY, Shared, entries, read_shared
-from actors.storage.postgres.settings import ENDPOINT, Setting, rewrite_addresses, setting_named
+from actors.storage.postgres.settings import ENDPOINT, Setting, merged, rewrite_addresses, setting_named
 
 TAKEN_AT_ONCE = 1_000
 """How many deliveries of another node are taken over by one transaction."""
@@ -54,6 +55,8 @@ class State(NamedTuple):
     """What the others say of their breakers."""
     now_ns: int
     """When that was, in nanoseconds since 1970, by the database's clock: it is the same for all nodes."""
+    has_others: bool
+    """Whether there is anything of other channels than the four."""
 
 
 class Round(NamedTuple):
@@ -115,9 +118,9 @@ def register(
                 sql.execute("UPDATE nodes SET asked_by = %s WHERE name = %s AND NOT gone", (process, name))
             return Namesake(*living)
         row = sql.execute(
-            "INSERT INTO nodes (token, name, lease_until, seen, process, since, can_be_asked) SELECT "
+            "INSERT INTO nodes (token, name, lease_until, seen, process, since, can_be_asked, knows_others) SELECT "
             "nextval('tokens'), %s, clock_timestamp() + %s * interval '1 s', pg_snapshot_xmin(pg_current_snapshot()), "
-            "%s, clock_timestamp(), %s RETURNING token, pg_current_snapshot()::text",
+            "%s, clock_timestamp(), %s, true RETURNING token, pg_current_snapshot()::text",
             (name, lease_s, process, can_be_asked),
         ).fetchone()
     assert row is not None
@@ -142,48 +145,77 @@ def keep_lease(sql: Sql, token: int, lease_s: float) -> None:
 def release(sql: Sql, token: int) -> None:
     """Let others take over what a node has, at once."""
     with sql.transaction():
-        marks.take_back(sql, token)
+        for half in halves(sql):
+            marks.take_back(half, token)
         sql.execute("UPDATE nodes SET gone = true WHERE token = %s", (token,))
 
 
 def load(sql: Sql, token: int) -> State:
     """Take over all that no living node has, and return that with what all nodes share."""
     with sql.transaction():
-        sql.execute(_TAKE_ALL, {"token": token, "via": 0})
-        marks.count(sql, token, 0)
+        for half, take in zip(halves(sql), _TAKE_ALL, strict=True):
+            half.execute(take, {"token": token, "via": 0})
+            marks.count(half, token, 0)
     with sql.transaction():
-        rows = sql.execute(
-            "WITH present AS (SELECT notification_id, seq, requested, command FROM notifications "
-            "WHERE state = 'dead' OR (state = 'open' AND owner = %s)) "
-            "SELECT notification_id, seq, requested, command FROM present UNION ALL "
-            "SELECT notification_id, history.seq, event, NULL FROM history JOIN present USING (notification_id) "
-            "ORDER BY seq",
-            (token,),
-            binary=True,
-        )
-        commands: dict[str, SendNotification] = {}
-        changes = []
-        for notification_id, _, event, command in rows:
-            if command is not None:
-                commands[notification_id] = decode_command(command)
-            changes.append((decode_event(event), commands[notification_id]))
-        settings = sql.execute(
-            "SELECT kind, name, value FROM settings UNION ALL SELECT kind, name, value FROM endpoints"
-        ).fetchall()
-        written = rewrite_addresses(sql, {setting_named(kind, name): value for kind, name, value in settings})
-        own = sql.execute("SELECT notification_id FROM notifications WHERE state = 'open' AND owner = %s", (token,))
-        cautions = marks.cautions(sql, [notification_id for (notification_id,) in own])
-        requests = sql.execute(
-            f"SELECT notification_id, request_id, served_by FROM (SELECT *, {SERVED_BY} AS served_by "
-            "FROM notifications AS known WHERE state = 'dead' OR (state = 'open' AND owner = %s)) AS present "
-            "WHERE request_id IS NOT NULL OR served_by IS NOT NULL".encode(),
-            (token,),
-        ).fetchall()
+        of_four, of_others = (_load_half(half, token) for half in halves(sql))
+        # The release before, which does not see the others, may have accepted one of their ids once more.
+        ids = {event.notification_id for _, event, _ in of_four.changes}
+        others = [change for change in of_others.changes if change[1].notification_id not in ids]
+        changes = [*of_four.changes, *others]
         living, _ = _count_nodes(sql)
-        said = votes.standing(sql, token)
         now = sql.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint").fetchone()
         assert now is not None
-    return State(changes, written, requests, cautions, living, said, now[0])
+    return State(
+        [(event, command) for _, event, command in sorted(changes, key=lambda change: change[0])],
+        merged(of_four.settings, of_others.settings),
+        of_four.requests + of_others.requests,
+        of_four.cautions | of_others.cautions,
+        living,
+        of_four.votes + of_others.votes,
+        now[0],
+        has_others=bool(others),
+    )
+
+
+class _Half(NamedTuple):
+    """What a node starts with, of the four channels or of the others."""
+
+    changes: list[tuple[int, NotificationEvent, SendNotification]]
+    settings: dict[Setting, bytes | None]
+    requests: list[tuple[str, str | None, Serving | None]]
+    cautions: dict[str, Caution]
+    votes: list[BreakerVote]
+
+
+def _load_half(sql: Sql, token: int) -> _Half:
+    rows = sql.execute(
+        "WITH present AS (SELECT notification_id, seq, requested, command FROM notifications "
+        "WHERE state = 'dead' OR (state = 'open' AND owner = %s)) "
+        "SELECT notification_id, seq, requested, command FROM present UNION ALL "
+        "SELECT notification_id, history.seq, event, NULL FROM history JOIN present USING (notification_id) "
+        "ORDER BY seq",
+        (token,),
+        binary=True,
+    )
+    commands: dict[str, SendNotification] = {}
+    changes = []
+    for notification_id, seq, event, command in rows:
+        if command is not None:
+            commands[notification_id] = decode_command(command)
+        changes.append((seq, decode_event(event), commands[notification_id]))
+    settings = sql.execute(
+        "SELECT kind, name, value FROM settings UNION ALL SELECT kind, name, value FROM endpoints"
+    ).fetchall()
+    written = rewrite_addresses(sql, {setting_named(kind, name): value for kind, name, value in settings})
+    own = sql.execute("SELECT notification_id FROM notifications WHERE state = 'open' AND owner = %s", (token,))
+    cautions = marks.cautions(sql, [notification_id for (notification_id,) in own])
+    requests = sql.execute(
+        f"SELECT notification_id, request_id, served_by FROM (SELECT *, {SERVED_BY} AS served_by "
+        "FROM notifications AS known WHERE state = 'dead' OR (state = 'open' AND owner = %s)) AS present "
+        "WHERE request_id IS NOT NULL OR served_by IS NOT NULL".encode(),
+        (token,),
+    ).fetchall()
+    return _Half(changes, written, requests, cautions, votes.standing(sql, token))
 
 
 def look_round(
@@ -202,7 +234,8 @@ def look_round(
     """
     with sql.transaction():
         # What waits for a lock would be written to these tables: that is to be known before an attempt starts.
-        sql.execute("LOCK TABLE notifications, history IN ROW EXCLUSIVE MODE")
+        for half in halves(sql):
+            half.execute("LOCK TABLE notifications, history IN ROW EXCLUSIVE MODE")
         kept = sql.execute(
             "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s', "
             "seen = pg_snapshot_xmin(%s::pg_snapshot) WHERE token = %s AND NOT gone RETURNING asked_by",
@@ -218,24 +251,31 @@ def look_round(
             ).fetchall()
         living, gone = _count_nodes(sql)
         taken = 0
+        share = {"token": token, "via": via, "fresh_s": lease_s / 2}
+        for own, (half, take) in enumerate(zip(halves(sql), _TAKE_SHARE, strict=True)):
+            if gone or own:  # of other channels, also from a node whose row the release before has deleted
+                found = half.execute(take, share).rowcount
+                taken = max(taken, found)
+                if found:
+                    marks.count(half, token, via)
         if gone:
-            share = {"token": token, "via": via, "fresh_s": lease_s / 2}
-            taken = sql.execute(_TAKE_SHARE, share).rowcount
-            marks.count(sql, token, via)
             sql.execute(
                 "DELETE FROM nodes WHERE gone AND NOT EXISTS "
                 "(SELECT FROM notifications WHERE state = 'open' AND owner = nodes.token)"
             )
-        forgotten = sql.execute(
-            "DELETE FROM changes WHERE ctid = ANY(ARRAY(SELECT ctid FROM changes "
-            "WHERE xid < (SELECT seen FROM nodes WHERE NOT gone ORDER BY seen LIMIT 1) "
-            "ORDER BY xid LIMIT %s FOR UPDATE SKIP LOCKED))",
-            (FORGOTTEN_AT_ONCE,),
-        ).rowcount
-        if retention.now_ns:
-            forgotten = max(forgotten, _forget(sql, retention))
-            marks.forget(sql)
-            votes.forget(sql)
+        forgotten = 0
+        for half in halves(sql):
+            deleted = half.execute(
+                "DELETE FROM changes WHERE ctid = ANY(ARRAY(SELECT ctid FROM changes "
+                "WHERE xid < (SELECT seen FROM nodes WHERE NOT gone ORDER BY seen LIMIT 1) "
+                "ORDER BY xid LIMIT %s FOR UPDATE SKIP LOCKED))",
+                (FORGOTTEN_AT_ONCE,),
+            )
+            forgotten = max(forgotten, deleted.rowcount)
+            if retention.now_ns:
+                forgotten = max(forgotten, _forget(half, retention))
+                marks.forget(half)
+                votes.forget(half)
     has_more = taken == TAKEN_AT_ONCE or forgotten == FORGOTTEN_AT_ONCE
     return Round(tuple(name for (name,) in expired), taken, living, has_more, kept[0])
 
@@ -251,7 +291,7 @@ def _count_nodes(sql: Sql) -> tuple[frozenset[int], int]:
 _HEIRS = """
     WITH heirs AS MATERIALIZED (
         SELECT count(*) AS total, count(*) FILTER (WHERE token < %(token)s) AS place FROM nodes
-        WHERE NOT gone AND lease_until > clock_timestamp() + %(fresh_s)s * interval '1 s'
+        WHERE NOT gone{heirs_of} AND lease_until > clock_timestamp() + %(fresh_s)s * interval '1 s'
     )
 """
 """The nodes that share what another one had: those that have renewed their lease lately, so that nothing waits for one
@@ -264,12 +304,20 @@ _TAKE = """
     {heirs} UPDATE notifications SET owner = %(token)s, via = %(via)s
     WHERE notification_id IN (
         SELECT notification_id FROM notifications
-        WHERE state = 'open' AND owner IN (SELECT token FROM nodes WHERE gone) AND {share}
+        WHERE state = 'open' AND {left} AND {share}
         ORDER BY seq LIMIT {limit} FOR UPDATE SKIP LOCKED
     )
 """
-_TAKE_ALL = _TAKE.format(heirs="", share="true", limit="ALL").encode()
-_TAKE_SHARE = _TAKE.format(heirs=_HEIRS, share=_SHARE, limit=TAKEN_AT_ONCE).encode()
+_LEFT = (
+    "owner IN (SELECT token FROM nodes WHERE gone)",
+    "NOT EXISTS (SELECT FROM nodes WHERE token = owner AND NOT gone)",
+)
+_TAKE_ALL = tuple(_TAKE.format(heirs="", share="true", limit="ALL", left=left).encode() for left in _LEFT)
+_TAKE_SHARE = tuple(
+    _TAKE.format(heirs=_HEIRS.format(heirs_of=of), share=_SHARE, limit=TAKEN_AT_ONCE, left=left).encode()
+    for left, of in zip(_LEFT, ("", " AND knows_others"), strict=True)
+)
+"""Of the four channels, and of the others: of these the release before takes none over."""
 
 
 def _forget(sql: Sql, retention: SharedRetention) -> int:
@@ -290,8 +338,13 @@ def _forget(sql: Sql, retention: SharedRetention) -> int:
 
 def taken_over(sql: Sql, token: int, via: int) -> tuple[dict[str, Entry], dict[str, Caution]]:
     """Return the notifications of the take-over of this number, and their parts in the deaths of nodes."""
-    taken = entries(sql, "state = 'open' AND owner = %s AND via = %s", (token, via))
-    return taken, marks.cautions(sql, taken)
+    taken: dict[str, Entry] = {}
+    cautions: dict[str, Caution] = {}
+    for half in reversed(halves(sql)):
+        found = entries(half, "state = 'open' AND owner = %s AND via = %s", (token, via))
+        taken |= found
+        cautions |= marks.cautions(half, found)
+    return taken, cautions
 
 
 def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
@@ -307,8 +360,8 @@ def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
         rows: Sequence[tuple[str | None, str | None, str | None, bytes | None]] = sql.execute(
             # One statement, so that the snapshot which is returned is the one that these changes are read in.
             "SELECT pg_current_snapshot()::text, NULL, NULL, NULL UNION ALL "
-            "SELECT DISTINCT NULL, notification_id, coalesce(kind, %(of_endpoint)s || endpoint), name FROM changes "
-            "WHERE token <> %(token)s AND "
+            "SELECT DISTINCT NULL, notification_id, coalesce(kind, %(of_endpoint)s || endpoint), name "
+            "FROM (SELECT * FROM changes UNION ALL SELECT * FROM own_changes) AS made WHERE token <> %(token)s AND "
             "(xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) OR "
             "xid = ANY(ARRAY(SELECT pg_snapshot_xip(%(seen)s::pg_snapshot))))",
             {"token": token, "seen": seen, "of_endpoint": ENDPOINT},
@@ -316,4 +369,5 @@ def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
         shown = next(snapshot for snapshot, *_ in rows if snapshot is not None)
         ids = {notification_id for _, notification_id, _, _ in rows if notification_id is not None}
         settings = {setting_named(kind, name) for *_, kind, name in rows if kind is not None and name is not None}
-        return read_shared(sql, ids, settings)._replace(votes=votes.since(sql, token, seen)), shown
+        said = [vote for half in halves(sql) for vote in votes.since(half, token, seen)]
+        return read_shared(sql, ids, settings)._replace(votes=said), shown

@@ -13,16 +13,17 @@ from actors.domain.store import BreakerVote, StoredHistory
 from actors.messages import NotificationRequested, SendNotification
 from actors.storage.memory import Entry, entry_of_accepted
 from actors.storage.postgres.connection import Sql
+from actors.storage.postgres.halves import halves
 from actors.storage.postgres.settings import Setting, read_settings
 
 SERVED_BY = """CASE
     WHEN known.served THEN 'delivered'
     WHEN EXISTS (
-        SELECT FROM notifications AS other
+        SELECT FROM every_notification AS other
         WHERE other.request_id = coalesce(known.request_id, known.notification_id) AND other.state = 'open'
             AND other.notification_id <> known.notification_id
     ) OR EXISTS (
-        SELECT FROM notifications AS first WHERE first.notification_id = known.request_id AND first.state = 'open'
+        SELECT FROM every_notification AS first WHERE first.notification_id = known.request_id AND first.state = 'open'
     ) THEN 'under way'
 END"""
 """Whether another notification of the request of `known` was delivered or is under way, wherever; null: neither."""
@@ -41,7 +42,9 @@ class Shared(NamedTuple):
 
 def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Shared:
     wanted = sorted(ids)
-    dead = entries(sql, "state = 'dead' AND notification_id = ANY(%s)", (wanted,)) if wanted else {}
+    dead: dict[str, Entry] = {}
+    for half in halves(sql) if wanted else ():
+        dead = entries(half, "state = 'dead' AND notification_id = ANY(%s)", (wanted,)) | dead
     return Shared({each: dead.get(each) for each in wanted}, read_settings(sql, settings))
 
 
@@ -76,45 +79,60 @@ def history_of(sql: Sql, notification_id: str) -> StoredHistory | None:
     has."""
     if "\0" in notification_id:  # which no text of PostgreSQL's can have
         return None
-    entry = entries(sql, "notification_id = %s AND state <> 'ended'", (notification_id,)).get(notification_id)
-    if entry is not None:
-        return StoredHistory(entry.command, tuple(entry.events))
-    row = sql.execute("SELECT command, events FROM closed WHERE notification_id = %s", (notification_id,)).fetchone()
-    return None if row is None else StoredHistory(decode_command(row[0]), decode_events(row[1]))
+    for half in halves(sql):
+        entry = entries(half, "notification_id = %s AND state <> 'ended'", (notification_id,)).get(notification_id)
+        if entry is not None:
+            return StoredHistory(entry.command, tuple(entry.events))
+    select = "SELECT command, events FROM closed WHERE notification_id = %s"
+    for half in halves(sql):
+        if (row := half.execute(select, (notification_id,)).fetchone()) is not None:
+            return StoredHistory(decode_command(row[0]), decode_events(row[1]))
+    return None
 
 
 def recalled(sql: Sql, notification_id: str, ttl_ns: int, steady_ns: int) -> SendNotification | None:
     """Return the command of a notification, of any node, that is remembered at an instant, or is a dead letter."""
-    row = sql.execute(
+    row = _first(
+        sql,
         "SELECT command FROM notifications "
         "WHERE notification_id = %s AND (state = 'dead' OR (state = 'ended' AND at_ns > %s))",
         (notification_id, steady_ns - ttl_ns),
-    ).fetchone()
+    )
     return None if row is None else decode_command(row[0])
+
+
+def _first(sql: Sql, query: str, values: Sequence[Any]) -> Any:
+    rows = (half.execute(query.encode(), values).fetchone() for half in halves(sql))
+    return next((row for row in rows if row is not None), None)
 
 
 def ended_as(sql: Sql, notification_id: str, ttl_ns: int, steady_ns: int) -> EndedAs | None:
     """Return how a notification, of any node, has ended, if its id is remembered at an instant."""
-    row = sql.execute(
+    row = _first(
+        sql,
         "SELECT ended_as FROM notifications WHERE notification_id = %s AND state = 'ended' AND at_ns > %s",
         (notification_id, steady_ns - ttl_ns),
-    ).fetchone()
+    )
     return None if row is None else known_end(row[0])
 
 
 def erase_histories(sql: Sql, is_meant: Callable[[SendNotification], bool]) -> int:
-    rows = sql.execute("SELECT notification_id, command FROM closed").fetchall()
-    meant = [notification_id for notification_id, command in rows if is_meant(decode_command(command))]
-    if meant:
-        sql.execute("DELETE FROM closed WHERE notification_id = ANY(%s)", (meant,))
-    return len(meant)
+    count = 0
+    for half in halves(sql):
+        rows = half.execute("SELECT notification_id, command FROM closed").fetchall()
+        meant = [notification_id for notification_id, command in rows if is_meant(decode_command(command))]
+        if meant:
+            half.execute("DELETE FROM closed WHERE notification_id = ANY(%s)", (meant,))
+        count += len(meant)
+    return count
 
 
 def audit_entries(sql: Sql, limit: int | None, notification_id: str | None) -> list[AuditEntry]:
     if notification_id is not None and "\0" in notification_id:
         return []
     rows = sql.execute(
-        "SELECT entry FROM audit WHERE %(id)s::text IS NULL OR notification_id = %(id)s ORDER BY seq DESC "
+        "SELECT entry FROM (SELECT * FROM audit UNION ALL SELECT * FROM own_audit) AS trail "
+        "WHERE %(id)s::text IS NULL OR notification_id = %(id)s ORDER BY seq DESC "
         "LIMIT %(limit)s",
         {"id": notification_id, "limit": limit},
     )

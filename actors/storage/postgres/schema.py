@@ -37,6 +37,8 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
 ``breaker_votes``  What nodes say of the breakers that they share: the `token` of the node, `name` (the breaker's, a
                    line break, and the host where each has one) in UTF-8, `digest` (SHA-256 of it), `until`: it is open
                    until then, by the database's clock, and `xid` of the transaction that wrote it last.
+``own_…``          The same of other channels than the four, of which the release before sees nothing:
+                   :mod:`actors.storage.postgres.halves`. In `kind`, ``own/`` is before the name of such a channel.
 ``schema_versions`` Which migrations have been made, and when.
 ``schema_additions`` Which additions, and when.
 ================  ======================================================================================================
@@ -160,6 +162,21 @@ ADDITIONS: tuple[str, ...] = (
     ALTER TABLE nodes ADD COLUMN IF NOT EXISTS since timestamptz;
     ALTER TABLE nodes ADD COLUMN IF NOT EXISTS can_be_asked boolean NOT NULL DEFAULT false;
     ALTER TABLE nodes ADD COLUMN IF NOT EXISTS asked_by text;
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS own_notifications (LIKE notifications INCLUDING ALL);
+    CREATE TABLE IF NOT EXISTS own_history (LIKE history INCLUDING ALL);
+    CREATE TABLE IF NOT EXISTS own_settings (LIKE settings INCLUDING ALL);
+    CREATE TABLE IF NOT EXISTS own_endpoints (LIKE endpoints INCLUDING ALL);
+    CREATE TABLE IF NOT EXISTS own_audit (LIKE audit INCLUDING ALL);
+    CREATE TABLE IF NOT EXISTS own_closed (LIKE closed INCLUDING ALL);
+    CREATE TABLE IF NOT EXISTS own_marks (LIKE marks INCLUDING ALL);
+    CREATE TABLE IF NOT EXISTS own_changes (LIKE changes INCLUDING ALL);
+    CREATE TABLE IF NOT EXISTS own_breaker_votes (LIKE breaker_votes INCLUDING ALL);
+    CREATE OR REPLACE VIEW every_notification AS
+        SELECT notification_id, request_id, state FROM notifications
+        UNION ALL SELECT notification_id, request_id, state FROM own_notifications;
+    ALTER TABLE nodes ADD COLUMN IF NOT EXISTS knows_others boolean NOT NULL DEFAULT false;
     """,
 )
 """What a release adds that the one before it does without: tables, indices, columns with a default. They raise no

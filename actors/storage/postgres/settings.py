@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, TypeAlias
 
+import msgspec
+
 from actors.domain.codec import decode_endpoint, decode_suppression, encode_endpoint, encode_suppression
 from actors.domain.endpoints import Endpoint, EndpointChange
 from actors.domain.store import SettingsChange
@@ -19,6 +21,7 @@ from actors.domain.user_preferences import UserPreferences
 from actors.messages import NotificationChannel, NotificationRedriven, SendNotification
 from actors.storage.changes import StoredChange
 from actors.storage.postgres.connection import Sql, columns
+from actors.storage.postgres.halves import halves
 
 Setting: TypeAlias = tuple[str, str]
 """What is set: a channel, and the address on it that nothing is sent to; the same with ENDPOINT before the channel, of
@@ -26,18 +29,60 @@ an endpoint; or USER, and whose preferences they are."""
 
 USER = "user"
 ENDPOINT = "endpoint/"
+OWN = "own/"
+"""Before the name of a channel that is none of the four, which may be called `user`."""
 
 
 def setting_of(command: SendNotification) -> Setting:
-    return command.channel.value, normal_address(command.channel, command.recipient)
+    return setting_at((command.channel, normal_address(command.channel, command.recipient)))
+
+
+def setting_at(key: Key) -> Setting:
+    channel, address = key
+    return f"{OWN}{channel}" if channel.is_own else channel.value, address
 
 
 def setting_of_suppression(suppression: Suppression) -> Setting:
-    return suppression.channel.value, suppression.address
+    return setting_at(suppression.key)
 
 
 def setting_of_endpoint(key: Key) -> Setting:
-    return f"{ENDPOINT}{key[0].value}", key[1]
+    kind, address = setting_at(key)
+    return f"{ENDPOINT}{kind}", address
+
+
+def channel_of(setting: Setting) -> NotificationChannel:
+    return NotificationChannel(setting[0].removeprefix(ENDPOINT).removeprefix(OWN))
+
+
+def is_of_others(setting: Setting) -> bool:
+    """Tell whether it is of a channel beside the four."""
+    return setting[0].removeprefix(ENDPOINT).startswith(OWN)
+
+
+def part_of(change: SettingsChange, *, own: bool) -> SettingsChange:
+    """Return what a change is of the four channels, or of the others; what users have set may be of both."""
+    preferences = {user: None if each is None else each.part(own=own) for user, each in change.preferences.items()}
+    return msgspec.structs.replace(
+        change,
+        suppressed=tuple(each for each in change.suppressed if each.channel.is_own is own),
+        imported={key: each for key, each in change.imported.items() if key[0].is_own is own},
+        lifted=tuple(key for key in change.lifted if key[0].is_own is own),
+        enabled=tuple(key for key in change.enabled if key[0].is_own is own),
+        preferences=preferences,
+    )
+
+
+def merged(one: Mapping[Setting, bytes | None], other: Mapping[Setting, bytes | None]) -> dict[Setting, bytes | None]:
+    """Return the settings of both halves, those that a user has in both as one."""
+    found = {**one}
+    for setting, written in other.items():
+        known = found.get(setting)
+        if written is not None and known is not None:
+            read = UserPreferences.model_validate_json
+            written = read(known).with_part(read(written)).written().encode()
+        found[setting] = known if written is None else written
+    return found
 
 
 def is_of_endpoint(setting: Setting) -> bool:
@@ -59,7 +104,7 @@ def normal_setting(setting: Setting) -> Setting:
     kind, name = setting
     if kind == USER:
         return setting
-    return kind, normal_address(NotificationChannel(kind.removeprefix(ENDPOINT)), name)
+    return kind, normal_address(channel_of(setting), name)
 
 
 def rewrite_addresses(sql: Sql, written: Mapping[Setting, bytes]) -> dict[Setting, bytes | None]:
@@ -81,6 +126,15 @@ def rewrite_addresses(sql: Sql, written: Mapping[Setting, bytes]) -> dict[Settin
 
 
 def read_settings(sql: Sql, settings: Iterable[Setting]) -> dict[Setting, bytes | None]:
+    settings = list(settings)
+    of_four, of_others = halves(sql)
+    return merged(
+        _read(of_four, [each for each in settings if not is_of_others(each)]),
+        _read(of_others, [each for each in settings if is_of_others(each) or each[0] == USER]),
+    )
+
+
+def _read(sql: Sql, settings: Iterable[Setting]) -> dict[Setting, bytes | None]:
     keys = {_key(each): each for each in settings}
     found: dict[Any, bytes] = {}
     if keys:
@@ -124,7 +178,7 @@ def write_change(sql: Sql, change: SettingsChange) -> list[Setting]:
     for each in (*change.suppressed, *change.imported.values()):
         (reported if each.source is SuppressionSource.PROVIDER else given)[setting_of_suppression(each)] = each
     given |= {(USER, user_id): each for user_id, each in change.preferences.items() if each is not None}
-    gone = {(channel.value, address) for channel, address in change.lifted}
+    gone = {setting_at(key) for key in change.lifted}
     gone |= {(USER, user_id) for user_id, each in change.preferences.items() if each is None}
     enabled = [setting_of_endpoint(key) for key in change.enabled]
     _set(sql, "settings", reported)

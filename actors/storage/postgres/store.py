@@ -63,7 +63,6 @@ from actors.instants import NS_PER_S, ns
 from actors.kernel.effects import Effect
 from actors.messages import (
     DeadLetterDiscarded,
-    NotificationChannel,
     NotificationEvent,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -78,11 +77,12 @@ from actors.storage.postgres.opening import Claim, NodeSettings
 from actors.storage.postgres.reading import Shared, audit_entries, ended_as, erase_histories, history_of, recalled
 from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.settings import (
-    ENDPOINT,
     USER,
     Setting,
+    channel_of,
     is_of_endpoint,
     normal_setting,
+    setting_at,
     setting_of,
     setting_of_endpoint,
     setting_of_suppression,
@@ -145,6 +145,8 @@ class PostgresStore(StoreOnDisk):
             when_lost=self._lose,
             when_renewed=lambda: self._tell(self._tell_news, LeaseRenewed()),
         )
+        self._has_others = False
+        """Whether there is anything of other channels than the four, of which ids may be."""
         self._busy_timeout = busy_timeout
         self._when_replaced = when_replaced
         self.lease_holds = lambda: self._worker.lease.holds() and not self._patience.is_locked
@@ -212,13 +214,14 @@ class PostgresStore(StoreOnDisk):
     # ── in the thread of the system ─────────────────────────────────────────────────────────────────────────────
 
     def _new_batch(self) -> SharedBatch:
-        return SharedBatch(self._steps.ahead_ns())
+        return SharedBatch(self._steps.ahead_ns(), self._has_others)
 
     def _changed(self, event: NotificationEvent, command: SendNotification, before: Entry | None) -> SharedChange:
         kind, notification_id = type(event), event.notification_id
         request_id = None if before is None or kind not in ENDS else self._request_id(before)
         dead_since_ns = before.since_ns if isinstance(before, DeadEntry) and kind in _TAKES_LETTER else 0
         change: SharedChange = super()._changed(event, command, before)
+        self._has_others |= event.channel.is_own
         beside = change.beside
         if change.entry is not None:
             request_id = self._request_id(change.entry)
@@ -259,7 +262,7 @@ class PostgresStore(StoreOnDisk):
         self._check_change(change)
         self._apply(change)
         keys: list[str | Setting] = [setting_of_suppression(each) for each in change.suppressed]
-        keys += [(channel.value, address) for channel, address in (*change.imported, *change.lifted)]
+        keys += [setting_at(key) for key in (*change.imported, *change.lifted)]
         keys += [setting_of_endpoint(key) for key in change.enabled]
         keys += [(USER, user_id) for user_id in change.preferences]
         self._under_way.update(keys)
@@ -347,10 +350,10 @@ class PostgresStore(StoreOnDisk):
             else:
                 self.preferences[name] = UserPreferences.model_validate_json(written)
         elif is_of_endpoint(setting):
-            key = NotificationChannel(kind.removeprefix(ENDPOINT)), name
+            key = channel_of(setting), name
             self.endpoints.set(key, None if written is None else decode_endpoint(written))
         else:
-            self.suppressions.remove((NotificationChannel(kind), name))
+            self.suppressions.remove((channel_of(setting), name))
             if written is not None:
                 self.suppressions.add(decode_suppression(written))
 
@@ -368,6 +371,7 @@ class PostgresStore(StoreOnDisk):
 
     def _replay(self, state: State) -> None:
         self._steps.show_now(state.now_ns)  # so that ids grow old alike at all nodes, whatever their clocks show
+        self._has_others = state.has_others
         for event, command in state.changes:
             self._take_in(event, command)
         for notification_id, request_id, served_by in state.requests:

@@ -30,9 +30,10 @@ from actors.domain.suppressions import Key, Suppression
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import Overtaken
 from actors.kernel.effects import Promise
-from actors.messages import NotificationRequested, NotificationSent
+from actors.messages import NotificationEvent, NotificationRequested, NotificationSent
 from actors.storage.changes import ENDS, HAPPENS, Batch, StoredChange, Turn
 from actors.storage.sqlite import marks
+from actors.storage.sqlite.file import HALVES
 from actors.storage.sqlite.reading import ENDED_NS, RememberedRows
 
 A = TypeVar("A")
@@ -77,10 +78,14 @@ class SqliteBatch(Batch):
         self.endpoints: dict[Key, Endpoint | None] = {}
         self.preferences: dict[str, UserPreferences | None] = {}
         self.requests: dict[str, tuple[str, bool] | None] = {}
+        self._own_members: set[str] = set()
+        """Of these, those of other channels than the four."""
 
     def add(self, change: SqliteChange) -> Promise:
         if change.requests:
             self.requests |= change.requests
+            if change.event.channel.is_own:
+                self._own_members.update(change.requests)
         if change.suppressions:
             self.suppressions |= change.suppressions
         if change.beside.endpoints is not None:
@@ -98,54 +103,71 @@ class SqliteBatch(Batch):
         """Write them, within a transaction; this may be done again after it was rolled back."""
         self.overtaken.clear()
         for turn in self.turns:
-            self._write_turn(sql, turn, retention)
-        if audited := self.audited():
-            _insert(
-                sql,
-                "INSERT INTO audit VALUES",
-                [(seq, about, at_ns, seal(encode_event(entry), about, seq)) for seq, about, at_ns, entry in audited],
-            )
-            _forget(sql, "audit", "at_ns", len(audited), audited[-1][2] - retention.keep_audit_ns)
+            for half in HALVES[: 1 + turn.has_own]:
+                self._write_turn(sql, turn, retention, half)
+        entries = self.audited()
+        for half in HALVES:
+            if audited := [each for each in entries if _is_own(each[3]) == bool(half)]:
+                rows = [
+                    (seq, about, at_ns, seal(encode_event(entry), about, seq)) for seq, about, at_ns, entry in audited
+                ]
+                _insert(sql, f"INSERT INTO {half}audit VALUES", rows)
+                _forget(sql, f"{half}audit", "at_ns", len(audited), audited[-1][2] - retention.keep_audit_ns)
         for notification_id, mark in self.marks.items():
             if mark is None:
                 marks.take_away(sql, notification_id)
             else:
-                marks.write(sql, notification_id, mark.caution, under_way=True, alone=mark.alone)
-        suppressions, endpoints = _named(self.suppressions), _named(self.endpoints)
-        preferences: dict[tuple[str, ...], Any] = {(user,): each for user, each in self.preferences.items()}
-        _write_states(
-            sql, "suppressions", suppressions, lambda each: (each.reason, each.source.value, each.since_ns, each.by)
-        )
-        _write_states(sql, "endpoints", endpoints, lambda each: (encode_endpoint(each),))
-        _write_states(sql, "preferences", preferences, lambda each: (each.written(),))
-        _write_states(sql, "requests", {(each,): row for each, row in self.requests.items()}, tuple)
+                half = HALVES[mark.is_own]
+                marks.write(sql, notification_id, mark.caution, half, under_way=True, alone=mark.alone)
+        for half in HALVES:
+            own = bool(half)
+            suppressions, endpoints = _named(self.suppressions, own), _named(self.endpoints, own)
+            preferences: dict[tuple[str, ...], Any] = {
+                (user,): None if each is None else each.part(own=own) for user, each in self.preferences.items()
+            }
+            _write_states(
+                sql,
+                f"{half}suppressions",
+                suppressions,
+                lambda each: (each.reason, each.source.value, each.since_ns, each.by),
+            )
+            _write_states(sql, f"{half}endpoints", endpoints, lambda each: (encode_endpoint(each),))
+            _write_states(sql, f"{half}preferences", preferences, lambda each: (each.written(),))
+            requests: dict[tuple[str, ...], tuple[str, bool] | None] = {
+                (each,): row
+                for each, row in self.requests.items()
+                if not own or row is None or each in self._own_members  # which the release before may forget
+            }
+            _write_states(sql, f"{half}requests", requests, tuple)
 
-    def _write_turn(self, sql: sqlite3.Connection, turn: Turn, retention: Retention) -> None:
-        if requested := turn.of(NotificationRequested):
+    def _write_turn(self, sql: sqlite3.Connection, turn: Turn, retention: Retention, half: str) -> None:
+        own = bool(half)
+        if requested := turn.of(NotificationRequested, own=own):
             self._leave_out_what_is_known(sql, requested, retention.remembered)
             accepted = [change for change in requested if change not in self.overtaken]
-            _insert(sql, "INSERT INTO notifications VALUES", [_of_acceptance(change) for change in accepted])
+            _insert(sql, f"INSERT INTO {half}notifications VALUES", [_of_acceptance(change) for change in accepted])
             if retention.has_closed:  # those were others, whose ids are forgotten
-                _delete(sql, "closed", [change.event.notification_id for change in accepted])
-        if happened := turn.of(*HAPPENS):
-            _insert(sql, "INSERT INTO history VALUES", [_of_event(change) for change in happened])
-        if not (ended := turn.of(*ENDS)):
+                for each in HALVES:
+                    _delete(sql, f"{each}closed", [change.event.notification_id for change in accepted])
+        if happened := turn.of(*HAPPENS, own=own):
+            _insert(sql, f"INSERT INTO {half}history VALUES", [_of_event(change) for change in happened])
+        if not (ended := turn.of(*ENDS, own=own)):
             return
         ids = [change.event.notification_id for change in ended]
         rows = [
             (change.number, notification_id, ended_as(change.event), change.steady_ns)
             for change, notification_id in zip(ended, ids, strict=True)
         ]
-        _insert(sql, "WITH ended (seq, id, ended_as, ended_ns) AS (VALUES", rows, _REMEMBER)
-        _delete(sql, "notifications", ids)
-        _delete(sql, "history", [change.event.notification_id for change in ended if change.has_history])
+        _insert(sql, "WITH ended (seq, id, ended_as, ended_ns) AS (VALUES", rows, _REMEMBER.format(half))
+        _delete(sql, f"{half}notifications", ids)
+        _delete(sql, f"{half}history", [change.event.notification_id for change in ended if change.has_history])
         remembered = retention.remembered
         until_ns = ended[-1].steady_ns - remembered.ttl_ns
         kept = remembered.kept if remembered.kept_at_ns > until_ns else (0, -1)
-        _forget(sql, "remembered", "ended_ns", len(ended), until_ns, kept)
+        _forget(sql, f"{half}remembered", "ended_ns", len(ended), until_ns, kept)
         if closed := [change for change in ended if change.beside.closed is not None]:
-            _insert(sql, "INSERT OR REPLACE INTO closed VALUES", [_of_closed(change) for change in closed])
-            _forget(sql, "closed", "ended_ns", len(closed), closed[-1].at_ns - retention.keep_audit_ns)
+            _insert(sql, f"INSERT OR REPLACE INTO {half}closed VALUES", [_of_closed(change) for change in closed])
+            _forget(sql, f"{half}closed", "ended_ns", len(closed), closed[-1].at_ns - retention.keep_audit_ns)
 
     def _leave_out_what_is_known(
         self, sql: sqlite3.Connection, requested: Sequence[StoredChange], remembered: RememberedRows
@@ -186,14 +208,18 @@ def _of_closed(change: StoredChange) -> tuple[Any, ...]:
     return change.number, notification_id, change.at_ns, command, history
 
 
-def _named(states: Mapping[Key, A | None]) -> dict[tuple[str, ...], A | None]:
-    return {(channel.value, address): each for (channel, address), each in states.items()}
+def _is_own(entry: Any) -> bool:
+    return isinstance(entry, NotificationEvent) and entry.channel.is_own
 
 
-_KNOWN = f"SELECT notification_id, seq, {ENDED_NS}, command FROM remembered WHERE notification_id IN ("
+def _named(states: Mapping[Key, A | None], own: bool) -> dict[tuple[str, ...], A | None]:
+    return {(channel.value, address): each for (channel, address), each in states.items() if channel.is_own is own}
+
+
+_KNOWN = f"SELECT notification_id, seq, {ENDED_NS}, command FROM every_remembered WHERE notification_id IN ("
 _REMEMBER = (
-    ") INSERT OR REPLACE INTO remembered (seq, notification_id, ended_ns, command, ended_as) "
-    "SELECT ended.seq, id, ended_ns, command, ended_as FROM ended CROSS JOIN notifications ON notification_id = id"
+    ") INSERT OR REPLACE INTO {0}remembered (seq, notification_id, ended_ns, command, ended_as) "
+    "SELECT ended.seq, id, ended_ns, command, ended_as FROM ended CROSS JOIN {0}notifications ON notification_id = id"
 )
 """The command stays as it was written when it was accepted."""
 
@@ -213,7 +239,7 @@ def _write_states(
 ) -> None:
     if states:
         gone = [key for key, each in states.items() if each is None]
-        sql.executemany(f"DELETE FROM {table} WHERE {_KEYS[table]}", gone)
+        sql.executemany(f"DELETE FROM {table} WHERE {_KEYS[table.removeprefix(HALVES[1])]}", gone)
         rows = [(*key, *row_of(each)) for key, each in states.items() if each is not None]
         _insert(sql, f"INSERT OR REPLACE INTO {table} VALUES", rows)
 

@@ -138,8 +138,98 @@ ADDED: tuple[str, ...] = (
         delivered INTEGER NOT NULL  -- whether any of them was sent
     ) WITHOUT ROWID
     """,
+    # The same of other channels than email, sms, push and webhook, which the release before could not read.
+    """
+    CREATE TABLE IF NOT EXISTS own_notifications (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL UNIQUE,
+        command BLOB NOT NULL,
+        requested BLOB NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS own_history (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL,
+        event BLOB NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS own_history_of_notification ON own_history (notification_id)",
+    """
+    CREATE TABLE IF NOT EXISTS own_remembered (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL UNIQUE,
+        ended_ns INTEGER NOT NULL,
+        command BLOB NOT NULL,
+        ended_as TEXT
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS own_closed (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL UNIQUE,
+        ended_ns INTEGER NOT NULL,
+        command BLOB NOT NULL,
+        events BLOB NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS own_audit (
+        seq INTEGER PRIMARY KEY,
+        notification_id TEXT,
+        at_ns INTEGER NOT NULL,
+        entry BLOB NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS own_audit_of_notification ON own_audit (notification_id)",
+    """
+    CREATE TABLE IF NOT EXISTS own_suppressions (
+        channel TEXT NOT NULL,
+        address TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        source TEXT NOT NULL,
+        since_ns INTEGER NOT NULL,
+        added_by TEXT,
+        PRIMARY KEY (channel, address)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS own_endpoints (
+        channel TEXT NOT NULL,
+        address TEXT NOT NULL,
+        endpoint BLOB NOT NULL,
+        PRIMARY KEY (channel, address)
+    ) WITHOUT ROWID
+    """,
+    # Of a user with preferences on these channels, those alone; the others and quiet hours stay in `preferences`.
+    "CREATE TABLE IF NOT EXISTS own_preferences (user_id TEXT PRIMARY KEY, preferences TEXT NOT NULL) WITHOUT ROWID",
+    # Of members of these channels also where the release before has forgotten them in `requests`.
+    """
+    CREATE TABLE IF NOT EXISTS own_requests (
+        notification_id TEXT PRIMARY KEY,
+        request_id TEXT NOT NULL,
+        delivered INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
 )
 """Tables that the release before does without, so that it can open the file still: they are no new version."""
+
+HALVES = ("", "own_")
+"""What the names of tables begin with: of the four channels, and of all others."""
+
+_APART = (
+    "notifications", "history", "remembered", "closed", "audit", "suppressions", "endpoints", "preferences", "requests",
+)  # fmt: skip
+
+
+def show_both(sql: sqlite3.Connection) -> None:
+    """Make views, for this connection alone, that show the tables of both halves as one: `every_history`."""
+    there = {name for (name,) in sql.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    for table in _APART:
+        halves = [f"SELECT * FROM {half}{table}" for half in HALVES if f"{half}{table}" in there]
+        if halves:
+            sql.execute(f"CREATE TEMP VIEW IF NOT EXISTS every_{table} AS {' UNION ALL '.join(halves)}")
+
 
 ADDED_COLUMNS: tuple[tuple[str, str, str], ...] = (
     # How it has ended: sent, suppressed, cancelled or discarded; null where the release before has written it.
@@ -248,6 +338,7 @@ class SqliteFile:
             for table, column, kind in ADDED_COLUMNS:
                 if not has_column(connection, table, column):
                     connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+            show_both(connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -265,7 +356,7 @@ def _connect(store: Path, path: Path, timeout: float) -> sqlite3.Connection:
 def rewrite_addresses(connection: sqlite3.Connection) -> None:
     """Give addresses their normal form, which may be another one than in the release before: of two that are the same
     now, one stays."""
-    for table in ("suppressions", "endpoints"):
+    for table in (f"{half}{table}" for half in HALVES for table in ("suppressions", "endpoints")):
         is_former = f"FROM {table} WHERE address <> normal_address(channel, address)"
         for key in connection.execute(f"SELECT channel, address {is_former}").fetchall():
             normal = "SET address = normal_address(channel, address) WHERE channel = ? AND address = ?"

@@ -10,12 +10,13 @@ import sqlite3
 from collections.abc import Iterable
 
 from actors.domain.caution import Caution
+from actors.storage.sqlite.file import HALVES
 
 TABLES = (
     # One row while a process has the file; one that is found when it is opened was left by a process that died.
     "CREATE TABLE IF NOT EXISTS running (since TEXT NOT NULL)",
     """
-    CREATE TABLE IF NOT EXISTS marks (
+    CREATE TABLE IF NOT EXISTS {}marks (
         notification_id TEXT PRIMARY KEY,
         under_way INTEGER NOT NULL,  -- whether an attempt of it is under way
         alone INTEGER NOT NULL,  -- and no other one
@@ -33,20 +34,25 @@ def begin(sql: sqlite3.Connection, open_ids: Iterable[str]) -> dict[str, Caution
     That is all that had not ended when the process before it died; and, however that one ended, what is known from
     earlier deaths.
     """
-    for table in TABLES:
-        sql.execute(table)
+    for half in HALVES:
+        for table in TABLES:
+            sql.execute(table.format(half))
     (runs,) = sql.execute("SELECT count(*) FROM running").fetchone()
     open_ids = set(open_ids)
     cautions = {notification_id: Caution() for notification_id in open_ids} if runs else {}
-    for notification_id, under_way, alone, suspicions, deaths in sql.execute("SELECT * FROM marks"):
+    own = {row[0] for row in sql.execute("SELECT notification_id FROM own_marks")}
+    marked = sql.execute("SELECT * FROM marks UNION ALL SELECT * FROM own_marks").fetchall()
+    for notification_id, under_way, alone, suspicions, deaths in marked:
         if notification_id in open_ids:
             died = bool(runs and under_way)
             caution = Caution(suspicions, deaths)
             cautions[notification_id] = caution.after_death(was_alone=bool(alone)) if died else caution
-    sql.execute("DELETE FROM marks")
+    for half in HALVES:
+        sql.execute(f"DELETE FROM {half}marks")
     for notification_id, caution in cautions.items():
         if caution.suspicions:
-            write(sql, notification_id, caution, under_way=False, alone=False)
+            half = HALVES[notification_id in own]
+            write(sql, notification_id, caution, half, under_way=False, alone=False)
     sql.execute("DELETE FROM running")
     sql.execute("INSERT INTO running VALUES (datetime('now'))")
     return cautions
@@ -57,10 +63,13 @@ def end(sql: sqlite3.Connection) -> None:
     sql.execute("DELETE FROM running")
 
 
-def write(sql: sqlite3.Connection, notification_id: str, caution: Caution, *, under_way: bool, alone: bool) -> None:
+def write(
+    sql: sqlite3.Connection, notification_id: str, caution: Caution, half: str, *, under_way: bool, alone: bool
+) -> None:
     row = (notification_id, under_way, alone, caution.suspicions, caution.deaths)
-    sql.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?)", row)
+    sql.execute(f"INSERT OR REPLACE INTO {half}marks VALUES (?, ?, ?, ?, ?)", row)
 
 
 def take_away(sql: sqlite3.Connection, notification_id: str) -> None:
-    sql.execute("DELETE FROM marks WHERE notification_id = ?", (notification_id,))
+    for half in HALVES:
+        sql.execute(f"DELETE FROM {half}marks WHERE notification_id = ?", (notification_id,))

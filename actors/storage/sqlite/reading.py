@@ -33,7 +33,7 @@ from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError
 from actors.messages import NotificationChannel, SendNotification
 from actors.storage.memory import MemoryStore
-from actors.storage.sqlite.file import UNREADABLE, check_readable, has_column
+from actors.storage.sqlite.file import HALVES, UNREADABLE, check_readable, has_column, show_both
 from actors.storage.sqlite.place import check_is_file, reason_of, resolved
 
 logger = logging.getLogger(__name__)
@@ -64,18 +64,19 @@ class SqliteHistories(MemoryStore):
 
     def _replay(self, sql: sqlite3.Connection) -> int:
         _check_pages(sql)
-        numbers = (f"SELECT max(seq) FROM {table}" for table in ("notifications", "history", "remembered", "audit"))
+        show_both(sql)
+        numbers = (
+            f"SELECT max(seq) FROM {table}" for table in _tables(sql, "notifications", "history", "remembered", "audit")
+        )
         last = max(sql.execute(number).fetchone()[0] or 0 for number in numbers)
         self.damaged = _damaged(sql)
+        twice = _ids_twice(sql)
         notification_id = None
         try:
             commands = {}
-            changes = sql.execute(
-                "SELECT notification_id, CAST(requested AS BLOB), CAST(command AS BLOB) FROM ("
-                "SELECT seq, notification_id, requested, command FROM notifications "
-                "UNION ALL SELECT seq, notification_id, event, NULL FROM history) ORDER BY seq"
-            )
-            for notification_id, event, command in changes:
+            for notification_id, event, command, is_own in _changes(sql):
+                if is_own and notification_id in twice:
+                    continue
                 if notification_id in self.damaged:
                     continue
                 if command is not None:
@@ -93,12 +94,37 @@ class SqliteHistories(MemoryStore):
             self._requests.forget_unless(request, self._open, self._dead)
         self.suppressions.restore(_suppressions(sql))  # those of letters that are discarded, too
         self.endpoints.clear()  # since some that resulted from the replay have been enabled
-        for (written,) in sql.execute("SELECT endpoint FROM endpoints") if _has_table(sql, "endpoints") else ():
+        for (written,) in sql.execute("SELECT endpoint FROM every_endpoints") if _has_table(sql, "endpoints") else ():
             endpoint = decode_endpoint(written)
             self.endpoints.set(endpoint.key, endpoint)
-        for user_id, preferences in sql.execute("SELECT user_id, preferences FROM preferences"):
-            self.preferences[user_id] = UserPreferences.model_validate_json(preferences)
+        for user_id, preferences in sql.execute("SELECT user_id, preferences FROM every_preferences"):
+            read = UserPreferences.model_validate_json(preferences)
+            known = self.preferences.get(user_id)
+            self.preferences[user_id] = read if known is None else known.with_part(read)
         return int(last)
+
+
+def _changes(sql: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    """Yield all that happened, in order: the id, the event, the command where it was requested, and the half."""
+    halves = [
+        f"SELECT seq, notification_id, CAST(requested AS BLOB), CAST(command AS BLOB), {own} FROM {half}notifications "
+        f"UNION ALL SELECT seq, notification_id, CAST(event AS BLOB), NULL, {own} FROM {half}history"
+        for own, half in enumerate(HALVES)
+        if _has_table(sql, f"{half}notifications")
+    ]
+    for _, *change in sql.execute(f"{' UNION ALL '.join(halves)} ORDER BY 1"):
+        yield tuple(change)
+
+
+def _ids_twice(sql: sqlite3.Connection) -> set[str]:
+    """Return the ids of other channels that the release before, which does not see them, has accepted once more."""
+    if not _has_table(sql, "own_notifications"):
+        return set()
+    rows = sql.execute("SELECT notification_id FROM own_notifications JOIN notifications USING (notification_id)")
+    twice = {notification_id for (notification_id,) in rows}
+    for notification_id in twice:
+        logger.error("notification %r is left as it is, and not sent: another one has its id", notification_id)
+    return twice
 
 
 _READ_WHOLE = ("notifications", "history", "requests", "suppressions", "endpoints", "preferences")
@@ -115,8 +141,9 @@ def _check_pages(sql: sqlite3.Connection) -> None:
         ValueError: they do not.
     """
     there = {name for (name,) in sql.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    checks = [f"integrity_check({table})" for table in _READ_WHOLE if table in there]
-    for check in [*checks, "quick_check(remembered)"]:
+    whole = [f"{half}{table}" for half in HALVES for table in _READ_WHOLE]
+    checks = [f"integrity_check({table})" for table in whole if table in there]
+    for check in [*checks, *(f"quick_check({table})" for table in _tables(sql, "remembered"))]:
         (found,) = sql.execute(f"PRAGMA {check}").fetchone()
         if found != "ok":
             raise ValueError(f"it was changed on the disk: {found.splitlines()[-1]}")
@@ -129,9 +156,10 @@ def _damaged(sql: sqlite3.Connection) -> dict[str, str]:
     """
     damaged: dict[str, str] = {}
     rows = sql.execute(
-        "SELECT notification_id, 'its command', CAST(command AS BLOB), NULL FROM notifications UNION ALL "
-        "SELECT notification_id, 'how it was requested', CAST(requested AS BLOB), seq FROM notifications UNION ALL "
-        "SELECT notification_id, 'what happened to it', CAST(event AS BLOB), seq FROM history"
+        "SELECT notification_id, 'its command', CAST(command AS BLOB), NULL FROM every_notifications "
+        "UNION ALL SELECT notification_id, 'how it was requested', CAST(requested AS BLOB), seq "
+        "FROM every_notifications "
+        "UNION ALL SELECT notification_id, 'what happened to it', CAST(event AS BLOB), seq FROM every_history"
     )
     for notification_id, what, written, seq in rows:
         try:
@@ -190,8 +218,8 @@ def _remembered(
     sql: sqlite3.Connection, column: str, notification_id: str, rows: RememberedRows, steady_ns: int
 ) -> Any:
     row = sql.execute(
-        f"SELECT {column}, seq, {ENDED_NS} FROM remembered WHERE notification_id = ?1 "
-        "AND NOT EXISTS (SELECT 1 FROM notifications WHERE notification_id = ?1)",
+        f"SELECT {column}, seq, {ENDED_NS} FROM every_remembered WHERE notification_id = ?1 "
+        "AND NOT EXISTS (SELECT 1 FROM every_notifications WHERE notification_id = ?1)",
         (notification_id,),
     ).fetchone()
     return None if row is None or rows.ended_ns(*row[1:]) <= steady_ns - rows.ttl_ns else row[0]
@@ -200,7 +228,14 @@ def _remembered(
 def requests_in(sql: sqlite3.Connection) -> list[tuple[str, str, int]]:
     if not _has_table(sql, "requests"):
         return []
-    return sql.execute("SELECT notification_id, request_id, delivered FROM requests").fetchall()
+    return sql.execute(
+        "SELECT notification_id, max(request_id), max(delivered) FROM every_requests GROUP BY notification_id"
+    ).fetchall()
+
+
+def _tables(sql: sqlite3.Connection, *names: str) -> list[str]:
+    """Return those tables of both halves that there are: a release before has made no second half."""
+    return [f"{half}{name}" for half in HALVES for name in names if _has_table(sql, f"{half}{name}")]
 
 
 def _has_table(sql: sqlite3.Connection, name: str) -> bool:
@@ -209,7 +244,7 @@ def _has_table(sql: sqlite3.Connection, name: str) -> bool:
 
 
 def _suppressions(sql: sqlite3.Connection) -> Iterator[Suppression]:
-    for channel, address, reason, source, since_ns, by in sql.execute("SELECT * FROM suppressions"):
+    for channel, address, reason, source, since_ns, by in sql.execute("SELECT * FROM every_suppressions"):
         yield Suppression(
             channel=NotificationChannel(channel),
             address=address,
@@ -289,7 +324,7 @@ def _tidy_up(path: Path) -> None:
 
 def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHistory | None:
     """Return what happened to a notification that has ended since it was redriven or discarded, if it is kept."""
-    select = "SELECT command, events FROM closed WHERE notification_id = ?"
+    select = "SELECT command, events FROM every_closed WHERE notification_id = ?"
     row = sql.execute(select, (notification_id,)).fetchone()
     if row is None:
         return None
@@ -299,21 +334,24 @@ def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHisto
 
 def erase_histories(sql: sqlite3.Connection, is_meant: Callable[[SendNotification], bool]) -> int:
     """Erase and overwrite the histories of ended notifications that are meant; return how many."""
-    meant = []
-    for seq, command in sql.execute("SELECT seq, command FROM closed"):
-        with contextlib.suppress(msgspec.MsgspecError, ValueError):  # a damaged one, of which it is not known
-            if is_meant(decode_command(command)):
-                meant.append((seq,))
     (before,) = sql.execute("PRAGMA secure_delete").fetchone()
     sql.execute("PRAGMA secure_delete = ON")
-    sql.executemany("DELETE FROM closed WHERE seq = ?", meant)
+    count = 0
+    for half in HALVES:
+        meant = []
+        for seq, command in sql.execute(f"SELECT seq, command FROM {half}closed"):
+            with contextlib.suppress(msgspec.MsgspecError, ValueError):  # a damaged one, of which it is not known
+                if is_meant(decode_command(command)):
+                    meant.append((seq,))
+        sql.executemany(f"DELETE FROM {half}closed WHERE seq = ?", meant)
+        count += len(meant)
     sql.execute(f"PRAGMA secure_delete = {before}")
-    return len(meant)
+    return count
 
 
 def audit_entries(sql: sqlite3.Connection, limit: int | None, notification_id: str | None) -> list[AuditEntry]:
     where, values = ("", ()) if notification_id is None else ("WHERE notification_id = ? ", (notification_id,))
-    select = f"SELECT entry, notification_id, seq FROM audit {where}ORDER BY seq DESC LIMIT ?"
+    select = f"SELECT entry, notification_id, seq FROM every_audit {where}ORDER BY seq DESC LIMIT ?"
     entries = []
     for entry, *place in sql.execute(select, (*values, -1 if limit is None else limit)):
         check_seal(entry, *place)

@@ -45,7 +45,7 @@ from actors.storage.memory import DAY_NS, Entry
 from actors.storage.on_disk import KEEP_AUDIT_NS, Reads, StoreOnDisk
 from actors.storage.sqlite import marks
 from actors.storage.sqlite.batch import Retention, SqliteBatch, SqliteChange
-from actors.storage.sqlite.file import UNREADABLE, SqliteFile, is_locked, rewrite_addresses
+from actors.storage.sqlite.file import HALVES, UNREADABLE, SqliteFile, is_locked, rewrite_addresses
 from actors.storage.sqlite.place import lock_holder, reason_of, resolved
 from actors.storage.sqlite.reading import (
     RememberedRows,
@@ -274,10 +274,12 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             rewrite_addresses(sql)
             self._numbers = count(self.replay(sql) + 1)
             stale = [member for member, *_ in requests_in(sql) if member not in self._requests.by_member]
-            sql.executemany("DELETE FROM requests WHERE notification_id = ?", [(member,) for member in stale])
+            for half in HALVES:
+                delete = f"DELETE FROM {half}requests WHERE notification_id = ?"
+                sql.executemany(delete, [(member,) for member in stale])
             self._be_careful(marks.begin(sql, self._open))
             self._resume_clock(sql)
-            has_closed = sql.execute("SELECT 1 FROM closed LIMIT 1").fetchone() is not None
+            has_closed = sql.execute("SELECT 1 FROM every_closed LIMIT 1").fetchone() is not None
             self._retention = self._retention._replace(has_closed=has_closed)
             sql.execute("COMMIT")
         except UNREADABLE as error:
@@ -286,8 +288,10 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     def _resume_clock(self, sql: sqlite3.Connection) -> None:
         """Have ids grow old as the clock of the boot goes; see the module."""
         boot_id = self._steps.clocks.boot_id
-        latest = sql.execute("SELECT seq, ended_ns FROM remembered ORDER BY seq DESC LIMIT 1").fetchone()
-        kept_to_seq, latest_ns = map(int, latest or (-1, 0))
+        newest = "SELECT seq, ended_ns FROM {}remembered ORDER BY seq DESC LIMIT 1"
+        found = [row for half in HALVES if (row := sql.execute(newest.format(half)).fetchone()) is not None]
+        kept_to_seq = max((int(seq) for seq, _ in found), default=-1)
+        latest_ns = max((int(ended_ns) for _, ended_ns in found), default=0)
         row = sql.execute("SELECT boot_id, anchor_ns, kept_from_seq, kept_to_seq, kept_at_ns FROM clock").fetchone()
         if row is not None and row[0] == boot_id:
             anchor_ns, kept_from_seq, kept_to_seq, kept_at_ns = map(int, row[1:])

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.channel_names import channel_named
 from actors.errors import ConfigurationError
-from actors.messages import NotificationChannel, channel_named
+from actors.messages import NotificationChannel
 from simulation.experiments.explaining.channel import ChannelExplained, explained, sheets
 from simulation.results.formatting import line
 from simulation.running.executors import executor
