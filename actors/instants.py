@@ -7,7 +7,9 @@ settings or from a provider, becomes nanoseconds that are always finite and neve
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 NS_PER_S = 1_000_000_000
 
@@ -38,6 +40,40 @@ def since_1970_ns(instant: datetime) -> int:
     if instant.tzinfo is None:
         raise ValueError(f"wanted a datetime with a time zone, got {instant!r}")
     return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+@lru_cache(1024)  # zoneinfo itself keeps eight, and reads a file for each further one
+def time_zone(name: str) -> ZoneInfo:
+    """Return the time zone of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown; outside the database; `Europe`, which is a directory
+        raise ValueError(f"wanted a time zone such as Europe/Berlin, got {name!r:.100}") from None
+
+
+_STEP = timedelta(hours=1)
+"""No zone changes its offset twice within this."""
+
+
+def first_clock_change(after: datetime, until: datetime, zone: tzinfo | None) -> datetime | None:
+    """Return the first instant in ``(after, until]`` with another offset from UTC than `after`, or None."""
+    offset = after.astimezone(zone).utcoffset()
+    low, high = after, min(after + _STEP, until)
+    while high.astimezone(zone).utcoffset() == offset:
+        if high == until:
+            return None
+        low, high = high, min(high + _STEP, until)
+    while high - low > timedelta.resolution:
+        middle = low + (high - low) // 2
+        if middle.astimezone(zone).utcoffset() == offset:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 LONGEST_WAIT_NS = 2**62

@@ -26,7 +26,7 @@ from actors.channel_names import (
 )
 from actors.endpoints import EndpointMark
 from actors.field_types import check_types, quantities
-from actors.instants import utc
+from actors.instants import time_zone, utc
 
 
 class Priority(StrEnum):
@@ -146,7 +146,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     Raises:
         TypeError: fields hold a wrong type, such as a number for an id; it names all of them.
         ValueError: `expires_after` is negative or no number, `not_before` has no time zone, `priority` is no class of
-            traffic, or `metadata` is nested too deep for the stack.
+            traffic, `zone` is unknown, or `metadata` is nested too deep for the stack.
     """
 
     notification_id: str
@@ -181,12 +181,17 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     not_before: datetime | None = None
     """It waits until then, and may be cancelled meanwhile; expiry and delivery time count from there. None: at once."""
 
+    zone: str | None = None
+    """The time zone in which the user's quiet hours hold for it, such as ``Asia/Tokyo``. None: that of the quiet
+    hours."""
+
     def __post_init__(self) -> None:
         if (  # a run makes millions of such
             self.subject is not None
             or self.user_id is not None
             or self.expires_after is not None
             or self.not_before is not None
+            or self.zone is not None
             or not (self.metadata is self.addresses is NO_METADATA)
             or type(self.priority) is not Priority
             or type(self.channel) is not NotificationChannel
@@ -221,12 +226,18 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
             and type(self.metadata) is type(self.addresses) is FrozenDict
             and (not self.addresses or _are_addresses(self.addresses))
             and self.not_before is None
+            and self.zone is None
         ):
             check_types(self, but=("channel",))  # the receiver reports an unknown channel
         if self.expires_after is not None and not self.expires_after >= 0:
             raise ValueError(f"expires_after: wanted seconds of at least 0, got {self.expires_after!r}")
         if self.not_before is not None and self.not_before.tzinfo is None:
             raise ValueError("not_before: wanted a time with its offset from UTC, such as 2026-01-31T12:00:00Z")
+        if self.zone is not None:
+            try:
+                time_zone(self.zone)
+            except ValueError as problem:
+                raise ValueError(f"zone: {problem}") from None
 
     @property
     def user(self) -> str:

@@ -8,6 +8,7 @@ A store may seal what it writes: the checksum is one more field of the mapping, 
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -32,6 +33,8 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+
+logger = logging.getLogger(__name__)
 
 StoredEvent: TypeAlias = (
     NotificationRequested
@@ -58,6 +61,9 @@ def _read_extension(code: int, data: memoryview) -> Any:
 _decode_endpoint = msgspec.msgpack.Decoder(Endpoint).decode
 _decode_suppression = msgspec.msgpack.Decoder(Suppression).decode
 _encode = msgspec.msgpack.Encoder().encode
+_NO_ZONE = b"\xa4zone\xc0"
+"""The last field of a command without a time zone. It is not written, as releases that knew no zones did not."""
+
 _decode_command = msgspec.msgpack.Decoder(SendNotification, ext_hook=_read_extension).decode
 _decode_event = msgspec.msgpack.Decoder(StoredEvent, ext_hook=_read_extension).decode
 _decode_events = msgspec.msgpack.Decoder(list[StoredEvent], ext_hook=_read_extension).decode
@@ -72,9 +78,9 @@ def encode_command(command: SendNotification) -> bytes:
     """
     try:
         if not command.metadata:
-            return _encode(command)
+            return _without_zone(_encode(command))
         metadata = _with_extensions(command.metadata)
-        written = _encode(msgspec.structs.replace(command, metadata=metadata))
+        written = _without_zone(_encode(msgspec.structs.replace(command, metadata=metadata)))
         if _decode_command(written) == command:
             return written
         why = f"its metadata would come back changed: {dict(command.metadata)!r}"
@@ -86,6 +92,10 @@ def encode_command(command: SendNotification) -> bytes:
     )
 
 
+def _without_zone(written: bytes) -> bytes:
+    return bytes((written[0] - 1,)) + written[1 : -len(_NO_ZONE)] if written.endswith(_NO_ZONE) else written
+
+
 def _with_extensions(value: Any) -> Any:
     if isinstance(value, Decimal):
         return msgspec.msgpack.Ext(_DECIMAL, str(value).encode("ascii"))
@@ -95,7 +105,15 @@ def _with_extensions(value: Any) -> Any:
 
 
 def decode_command(written: bytes) -> SendNotification:
-    return _decode_command(written)
+    """Return a command as it was written. One whose time zone this machine does not know comes back without it."""
+    try:
+        return _decode_command(written)
+    except msgspec.ValidationError:
+        fields = msgspec.msgpack.decode(written, ext_hook=_read_extension)
+        if not isinstance(fields, dict) or fields.pop("zone", None) is None:
+            raise
+        logger.warning("%s: its time zone is unknown here, and left out", fields.get("notification_id"))
+        return msgspec.convert(fields, SendNotification)
 
 
 def encode_event(event: NotificationEvent | AuditEntry) -> bytes:

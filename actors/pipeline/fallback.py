@@ -57,6 +57,7 @@ class Fallbacks:
             priority=command.priority,
             expires_after=left_s,
             addresses=command.addresses,
+            zone=command.zone,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -31,6 +31,9 @@ class Quiet(msgspec.Struct, frozen=True, kw_only=True):
     """Between 0 and 1."""
 
     hours: QuietHours
+    zone_of: Callable[[str], str | None] | None = None
+    """Returns a user's time zone, in place of that of `hours`; None of it: that of `hours`."""
+
     channels: Container[str] = EVERY_CHANNEL
 
 
@@ -41,7 +44,8 @@ class Preferences:
 
     A class of your own may raise, as when its database is not reachable: that is logged, the admin gets an alert, and
     they are asked again every ten seconds until the notification expires. After an hour it is a dead letter, whose
-    reason says what was raised. It uses up no attempt. Its methods are plain functions.
+    reason says what was raised. It uses up no attempt. Its methods are plain functions; a `quiet_until` without `zone`
+    does not get the one of a command.
     """
 
     def __init__(self, *, switched_off: Iterable[SwitchedOff] = (), quiet: Iterable[Quiet] = ()) -> None:
@@ -77,7 +81,7 @@ class Preferences:
             hours = self._hours[user_id]
             return [] if hours is None else [hours]
         return [
-            rule.hours
+            rule.hours if rule.zone_of is None else rule.hours.in_zone(rule.zone_of(user_id))
             for number, rule in enumerate(self._quiet)
             if channel in rule.channels and _belongs(user_id, f"quiet/{number}", rule.share)
         ]
@@ -92,9 +96,14 @@ class Preferences:
             for number, rule in enumerate(self._switched_off)
         )
 
-    def quiet_until(self, user_id: str, channel: NotificationChannel, at: datetime) -> datetime | None:
-        """Return when the quiet hours that `at` lies in end, or None when it lies in none."""
-        ends = [hours.end_of_quiet(at) for hours in self.quiet_hours_of(user_id, channel)]
+    def quiet_until(
+        self, user_id: str, channel: NotificationChannel, at: datetime, zone: str | None = None
+    ) -> datetime | None:
+        """Return when the quiet hours that `at` lies in end, or None when it lies in none.
+
+        `zone` is the time zone of the command, in which they hold; None: their own.
+        """
+        ends = [hours.in_zone(zone).end_of_quiet(at) for hours in self.quiet_hours_of(user_id, channel)]
         return max((end for end in ends if end is not None), default=None)
 
 

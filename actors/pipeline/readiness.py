@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from inspect import signature
 
 from actors.domain.suppressions import Suppressions, SuppressionSource
 from actors.errors import described, shortened
@@ -145,7 +146,11 @@ class Readiness:
             if not preferences.is_enabled(user, channel):
                 return None
             asked, now_ns, epoch_ns = "quiet_until", self._system.now_ns, self._system.epoch_ns
-            quiet_until = preferences.quiet_until(user, channel, utc(epoch_ns + now_ns))
+            at = utc(epoch_ns + now_ns)
+            if command.zone is not None and "zone" in signature(preferences.quiet_until).parameters:
+                quiet_until = preferences.quiet_until(user, channel, at, zone=command.zone)
+            else:
+                quiet_until = preferences.quiet_until(user, channel, at)
             # Quiet hours that have ended would defer it without end, at this instant.
             return now_ns if quiet_until is None else max(now_ns, since_1970_ns(quiet_until) - epoch_ns)
         except BaseException as error:

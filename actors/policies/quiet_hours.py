@@ -7,9 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 from actors.errors import ConfigurationError
-
-_STEP = timedelta(hours=1)
-"""No zone changes its offset twice within this."""
+from actors.instants import first_clock_change, time_zone
 
 
 class QuietHours:
@@ -45,6 +43,10 @@ class QuietHours:
         """The name of the time zone, e.g. ``Europe/Berlin``."""
         return self._zone.key
 
+    def in_zone(self, zone: str | None) -> QuietHours:
+        """Return the same hours on the clocks of another time zone; None: these."""
+        return self if zone in (None, self.zone) else QuietHours(self.start, self.end, zone)
+
     def end_of_quiet(self, at: datetime) -> datetime | None:
         """Return the first instant from `at` on at which it is not quiet, in UTC; None when that is `at` itself.
 
@@ -59,7 +61,7 @@ class QuietHours:
         while self._is_quiet(instant):
             # Quiet ends when the clock reaches `end`, unless it is put forward or back before.
             reached = instant + self._until_end(instant)
-            instant = self._first_change(instant, reached) or reached
+            instant = first_clock_change(instant, reached, self._zone) or reached
         return instant
 
     def _local(self, instant: datetime) -> datetime:
@@ -74,22 +76,6 @@ class QuietHours:
     def _until_end(self, instant: datetime) -> timedelta:
         return (_since_midnight(self.end) - _since_midnight(self._local(instant).time())) % timedelta(days=1)
 
-    def _first_change(self, after: datetime, until: datetime) -> datetime | None:
-        """Return the first instant in ``(after, until]`` with another offset from UTC than `after`, or None."""
-        offset = self._local(after).utcoffset()
-        low, high = after, min(after + _STEP, until)
-        while self._local(high).utcoffset() == offset:
-            if high == until:
-                return None
-            low, high = high, min(high + _STEP, until)
-        while high - low > timedelta.resolution:
-            middle = low + (high - low) // 2
-            if self._local(middle).utcoffset() == offset:
-                low = middle
-            else:
-                high = middle
-        return high
-
 
 def _since_midnight(shown: time) -> timedelta:
     return timedelta(hours=shown.hour, minutes=shown.minute, seconds=shown.second, microseconds=shown.microsecond)
@@ -97,12 +83,8 @@ def _since_midnight(shown: time) -> timedelta:
 
 def _zone(name: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        # Beside the unknown key there are the key that would leave the database (ValueError) and, for `Europe`, the
-        # directory that is no file (OSError).
+        return time_zone(name)
+    except ValueError as problem:
         near = difflib.get_close_matches(name, available_timezones(), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigurationError(
-            [f"quiet_hours.zone: wanted a time zone such as Europe/Berlin, got {name!r}{hint}"]
-        ) from None
+        raise ConfigurationError([f"quiet_hours.zone: {problem}{hint}"]) from None

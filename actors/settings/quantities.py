@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError, core_schema
+
+from actors.instants import time_zone
 
 FROM_FILE = {"units": "required"}
 
@@ -317,8 +318,8 @@ TimeOfDay = Annotated[time, Wanted("a time of day such as 22:00", _time_of_day, 
 
 def _zone(value: Any, _unit_required: bool) -> str | None:
     try:
-        return value if isinstance(value, str) and ZoneInfo(value).key == value else None
-    except (ValueError, OSError, KeyError):
+        return value if isinstance(value, str) and time_zone(value) else None
+    except ValueError:
         return None
 
 

@@ -174,6 +174,38 @@ def test_a_night_is_as_long_as_the_clock_on_the_wall_makes_it(day, asleep_for):
     assert world.times(NotificationSent) == [asleep_for * H]
 
 
+def test_a_command_brings_the_zone_in_which_the_night_holds():
+    def scenario(world: World) -> None:
+        stored = LivePreferences({"ann": UserPreferences.model_validate(
+            {"quiet_hours": {"from": "22:00", "to": "07:00", "zone": "America/New_York"}})})  # fmt: skip
+        world.open(
+            Scripted([Transient(), OK]),
+            preferences=stored,
+            email={"retry": {"max_attempts": 1}, "fallback": {"channel": "sms"}},
+            sms={},
+        )
+        world.send(email("tokyo", user_id="ann", zone="Asia/Tokyo", addresses={"sms": "1"}), at=23 * H)  # 08:00 there
+        world.send(email("berlin", user_id="ann", zone="Europe/Berlin"), at=23 * H)  # 00:00 there
+        world.send(email("home", user_id="ann"), at=29 * H)  # 00:00 there
+        world.send(email("none", user_id="bob", zone="Europe/Berlin"), at=23 * H)
+
+    world = on_both_clocks(scenario, until=50 * H)
+    sent = {event.notification_id: event.at_ns / S / H for event in world.events(NotificationSent)}
+    assert sent == {"none": 23.0, "tokyo/sms": 23.0, "berlin": 30.0, "home": 36.0}, "a fallback has the same zone"
+
+
+def test_preferences_that_know_no_zone_are_asked_without():
+    class Old(Preferences):
+        def quiet_until(self, user_id, channel, at):
+            return super().quiet_until(user_id, channel, at)
+
+    def scenario(world: World) -> None:
+        world.open(preferences=Old(quiet=[Quiet(share=1.0, hours=NIGHT)]))
+        world.send(email("a", zone="Asia/Tokyo"), at=23 * H)
+
+    assert on_both_clocks(scenario, until=40 * H).times(NotificationSent) == [31 * H]
+
+
 def test_a_suppression_while_it_waits_for_its_retry():
     def scenario(world: World) -> None:
         preferences = Preferences()

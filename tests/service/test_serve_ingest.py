@@ -539,6 +539,19 @@ async def test_the_sender_of_a_notification_may_ask_where_it_is(tmp_path, autoju
     assert [other.status_code for other in others] == [404, 401]
 
 
+async def test_a_zone_is_taken_and_shown_and_one_that_is_none_is_refused(tmp_path, autojump_clock):
+    async with service(tmp_path) as served:
+        made = [email("a", zone="Asia/Tokyo"), email("b"), email("c", zone="Asia/Tokio"), email("d", zone=9)]
+        results = (await served.post("/notifications", made)).json()
+        shown = [(await served.get(f"/api/dead-letters/n-{each}", OTTO)).json()["command"] for each in "ab"]
+    assert [result["status"] for result in results] == ["accepted", "accepted", "invalid", "invalid"]
+    said = "wanted a time zone such as Europe/Berlin, got 'Asia/Tokio'"
+    assert results[2]["problems"] == [{"field": "zone", "problem": said}]
+    assert results[3]["problems"] == [{"field": "zone", "problem": "wanted text or null, got a number"}]
+    assert shown[0]["zone"] == "Asia/Tokyo"
+    assert "zone" not in shown[1]
+
+
 async def test_a_scheduled_notification_may_be_cancelled_by_its_sender(tmp_path, autojump_clock):
     async with service(tmp_path) as served:
         later = (served.server.notifier.system.present + timedelta(hours=1)).isoformat()

@@ -15,6 +15,7 @@ from shelves import command
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import (
     StoredEvent,
+    check_seal,
     decode_audit_entry,
     decode_command,
     decode_event,
@@ -22,6 +23,7 @@ from actors.domain.codec import (
     encode_command,
     encode_event,
     encode_events,
+    seal,
 )
 from actors.endpoints import EndpointMark
 from actors.errors import Unstorable
@@ -185,3 +187,20 @@ def test_a_command_that_can_be_made_and_written_can_be_read(fields):
     except (TypeError, ValueError, Unstorable):
         return
     assert decode_command(written) == made
+
+
+@given(st.sampled_from([None, "Asia/Tokyo", "UTC"]), _METADATA)
+def test_a_zone_is_written_only_where_a_command_has_one(zone, metadata):
+    made = command(zone=zone, metadata=metadata)
+    written = encode_command(made)
+    assert decode_command(written) == made
+    fields = msgspec.msgpack.decode(written)
+    assert (list(fields)[-1], fields.get("zone")) == ("not_before" if zone is None else "zone", zone)
+    check_seal(seal(written, "a"), "a")
+
+
+def test_a_zone_that_only_another_node_knows_loses_nothing_but_itself(caplog):
+    written = encode_command(command(zone="Asia/Tokyo", metadata={"price": Decimal("1.5")}))
+    read = decode_command(written.replace(b"Asia/Tokyo", b"Asia/Utopi"))
+    assert read == msgspec.structs.replace(decode_command(written), zone=None)
+    assert caplog.messages == ["n: its time zone is unknown here, and left out"]

@@ -276,6 +276,8 @@ async def _notification(
         facts.append(("Priority", command.priority))
     if command.expires_after is not None:
         facts.append(("Expires after", write_duration(command.expires_after)))
+    if command.zone is not None:
+        facts.append(("Time zone", command.zone))
     done = done_of(visit)
     if done is not None and timeline.state != "in flight" and visit.query.get("done") in _RETRIED:
         said = _RETRIED[visit.query["done"]].format(timeline.state.replace("dead", "a dead"))

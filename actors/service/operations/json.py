@@ -55,7 +55,8 @@ def of_timeline(timeline: Timeline) -> Document:
 
 def of_command(command: SendNotification) -> Document:
     names = ("channel", "recipient", "user", "subject", "message", "metadata", "critical", "priority")
-    return parts_of(command, *names, "expires_after", "addresses", "not_before")
+    zone = () if command.zone is None else ("zone",)
+    return parts_of(command, *names, "expires_after", "addresses", "not_before", *zone)
 
 
 def of_event(event: RecordedEvent) -> Document:
