@@ -57,7 +57,9 @@ def windows(scenario: Scenario, end_s: float, channel: str | None = None) -> lis
     faults = [fault for fault in scenario.faults if channel is None or channel in fault.channel]
     rules = [rule for rule in scenario.quiet_hours if channel is None or channel in rule.channels]
     found = [_fault_window(fault, scenario, end_s) for fault in faults]
-    found += [_quiet_window(rule, used, scenario.start, end_s) for rule in rules]
+    found += [
+        _quiet_window(rule, zone, used, scenario.start, end_s) for rule in rules for zone in scenario.zones_of(rule)
+    ]
     return [window for window in found if window.spans]
 
 
@@ -197,17 +199,17 @@ def _rate(rate: Rate) -> str:
 
 
 def _quiet_window(
-    rule: QuietHoursShare, used: tuple[NotificationChannel, ...], start: datetime, end_s: float
+    rule: QuietHoursShare, zone: str, used: tuple[NotificationChannel, ...], start: datetime, end_s: float
 ) -> Window:
-    hours = f"{rule.from_:%H:%M}–{rule.to:%H:%M} {rule.zone}"
+    hours = f"{rule.from_:%H:%M}–{rule.to:%H:%M} {zone}"
     text = f"{_channels_text(rule.channels, used)}: {_share(rule.share)} of users quiet {hours}"
-    return Window(text, tuple(_quiet_spans(rule, start, end_s)), quiet=True)
+    return Window(text, tuple(_quiet_spans(rule, zone, start, end_s)), quiet=True)
 
 
-def _quiet_spans(rule: QuietHoursShare, start: datetime, end_s: float) -> Iterator[Span]:
+def _quiet_spans(rule: QuietHoursShare, zone: str, start: datetime, end_s: float) -> Iterator[Span]:
     """Yield when it is quiet. The hours between quiet ones are, to the policy, quiet hours the other way round."""
-    quiet = QuietHours(rule.from_, rule.to, rule.zone)
-    between = QuietHours(rule.to, rule.from_, rule.zone)
+    quiet = QuietHours(rule.from_, rule.to, zone)
+    between = QuietHours(rule.to, rule.from_, zone)
     end = start + timedelta(seconds=end_s)
     at = start
     while at < end:

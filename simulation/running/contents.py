@@ -8,6 +8,7 @@ from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
 from simulation.scenario import Scenario
+from simulation.scenario.workload import zone_of_user
 
 
 def channels_of(scenario: Scenario) -> dict[NotificationChannel, ChannelConfig]:
@@ -19,12 +20,22 @@ def preferences_of(scenario: Scenario) -> Preferences | None:
     """Return what its users want; None where it says nothing of that."""
     if not scenario.preferences and not scenario.quiet_hours:
         return None
+
+    def zone_of(user: str) -> str | None:
+        zone = zone_of_user(user)
+        return zone if zone in scenario.zones else None
+
     return Preferences(
         switched_off=[
             SwitchedOff(share=rule.share, channels=frozenset({rule.channel})) for rule in scenario.preferences
         ],
         quiet=[
-            Quiet(share=rule.share, hours=QuietHours(rule.from_, rule.to, rule.zone), channels=rule.channels)
+            Quiet(
+                share=rule.share,
+                hours=QuietHours(rule.from_, rule.to, rule.zone),
+                zone_of=zone_of if rule.own_zone is None and scenario.zones != ("UTC",) else None,
+                channels=rule.channels,
+            )
             for rule in scenario.quiet_hours
         ],
     )

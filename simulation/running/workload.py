@@ -35,8 +35,8 @@ from actors.messages import (
 from actors.settings.distributions import Distribution
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.identity import has_recipients, host_of_user, id_prefix, is_call, tenant_of_user
-from simulation.scenario.popularity import ZipfSpread
-from simulation.scenario.workload import HOST_OF_EVENTS, class_of
+from simulation.scenario.popularity import UserSpread
+from simulation.scenario.workload import HOST_OF_EVENTS, class_of, user_name
 
 TEXT = "simulated"
 USERS_KEPT = 4096
@@ -371,21 +371,25 @@ def _fallbacks_of(channel: NotificationChannel, scenario: Scenario) -> list[Noti
     return others
 
 
-def _user_chooser(number: int, users: int | ZipfSpread | None, source: Actor) -> Callable[[int], str]:
+def _user_chooser(number: int, users: int | UserSpread | None, source: Actor) -> Callable[[int], str]:
     if users is None:
         return lambda k: f"user-{number}-{k}"
-    draw, named = source.stream(f"workload.{number}.users").random, _Users()
-    if isinstance(users, ZipfSpread):
-        at = users.at
+    draw = source.stream(f"workload.{number}.users").random
+    if isinstance(users, UserSpread):
+        at, named = users.at, _Users(users.zone)
         return lambda _: named[at(draw())]
+    named = _Users(None)
     return lambda _: named[int(draw() * users)]
 
 
 class _Users(dict[int, str]):
     """The users by number: one text for all that are in flight to a user, where these are not many thousands."""
 
+    def __init__(self, zone: str | None) -> None:
+        self._zone = zone
+
     def __missing__(self, number: int) -> str:
-        user = f"user-{number}"
+        user = user_name(number, self._zone)
         if len(self) < USERS_KEPT:
             self[number] = user
         return user

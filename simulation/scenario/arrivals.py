@@ -7,50 +7,182 @@ hold nothing but their state; a trace holds one bucket.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from itertools import cycle, islice, pairwise
+from itertools import cycle, islice, pairwise, takewhile
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, ClassVar, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, GetJsonSchemaHandler, PrivateAttr, ValidationInfo, WrapValidator, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from actors.instants import NS_PER_S, ns
-from actors.settings.base import NotEmpty, OneOf, Settings, at_key
+from actors.instants import NS_PER_S, ns, since_1970_ns, utc
+from actors.settings.base import NotEmpty, OneOf, Settings, at_key, plain_or
 from actors.settings.csv_column import DataFile, read_numbers
+from actors.settings.distribution_moments import limited_mean, mean
+from actors.settings.distributions import Distribution, Exponential, Lognormal, Pareto, Uniform
 from actors.settings.quantities import (
     LONGEST_S,
     Duration,
+    NotNegative,
     PositiveDuration,
+    PositiveNumber,
     PositiveRate,
     PositiveWholeNumber,
     Rate,
     RateFrom0,
     Text,
+    TimeOfDay,
+    ZoneName,
     number as number_from,
     wanted,
+    whole_number,
     write_duration,
 )
 from simulation.scenario.changing_rates import Piece, poisson_along
+from simulation.scenario.days import WEEKDAYS, instants_at
 
 HOUR_NS = 3600 * NS_PER_S
 DAY_NS = 24 * HOUR_NS
+MONDAY_NS = 4 * DAY_NS
+"""The first Monday 00:00 UTC from 1970 on, which began on a Thursday."""
 COUNT_MAX = 10_000_000
-"""The most arrivals in one bucket of a trace, which is kept in memory."""
+"""The most arrivals in one bucket of a trace, one day or one burst: a bucket and a day are kept in memory."""
+
+
+class UniformSize(Uniform):
+    """Equally likely anywhere from `low` to `high`."""
+
+    low: NotNegative = 0.0
+    """The fewest."""
+
+    high: NotNegative
+    """The most."""
+
+
+class ExponentialSize(Exponential):
+    """Exponential, with this mean."""
+
+    mean: PositiveNumber
+    """The mean."""
+
+
+class LognormalSize(Lognormal):
+    """Lognormal by its median and 99th percentile."""
+
+    median: PositiveNumber
+    """Half of all are smaller."""
+
+    p99: PositiveNumber
+    """99 of 100 are smaller."""
+
+
+class ParetoSize(Pareto):
+    """Pareto: P(X > x) = (minimum / x)^alpha."""
+
+    minimum: PositiveNumber
+    """The fewest."""
+
+
+class SizeDistribution(OneOf):
+    """How many arrive at the same instant, drawn for each burst, as the nearest whole number and at least 1; give
+    exactly one of the keys."""
+
+    wanted_text: ClassVar[str] = "a whole number such as 100, or a distribution such as {uniform: {low: 50, high: 150}}"
+
+    uniform: UniformSize | None = None
+    """Equally likely between two numbers."""
+
+    exponential: ExponentialSize | None = None
+    """Many small ones, few large ones."""
+
+    lognormal: LognormalSize | None = None
+    """By its median and 99th percentile."""
+
+    pareto: ParetoSize | None = None
+    """With a heavy tail."""
+
+    @property
+    def given(self) -> UniformSize | ExponentialSize | LognormalSize | ParetoSize:
+        given = self.uniform or self.exponential or self.lognormal or self.pareto
+        assert given is not None  # exactly one is given
+        return given
+
+    def sampler(self, random: Random) -> Callable[[], int]:
+        draw = self.given.sampler(random)
+        return lambda: min(COUNT_MAX, max(1, round(draw())))
 
 
 class BurstArrivals(Settings):
-    """So many at the same instant, again and again, the first time at 0."""
+    """Many at the same instant, again and again, the first time at 0."""
 
-    size: PositiveWholeNumber
-    """How many arrive at the same instant."""
+    size: Annotated[PositiveWholeNumber | SizeDistribution, plain_or(PositiveWholeNumber, SizeDistribution)]
+    """How many arrive at the same instant. Of a distribution, each burst draws its own."""
 
-    every: PositiveDuration
-    """How long after one burst the next one comes."""
+    every: Annotated[PositiveDuration | Distribution, plain_or(PositiveDuration, Distribution)]
+    """How long after one burst the next one comes. Of a distribution, each time drawn anew."""
+
+    @model_validator(mode="after")
+    def _goes_on(self) -> Self:
+        if isinstance(self.every, Distribution) and not mean(self.every) > 0:
+            raise at_key("every", wanted("intervals that are not all 0s"), self.every)
+        return self
+
+    @property
+    def mean_size(self) -> float:
+        """How many arrive at the same instant, on average."""
+        return self.size.given.limited_mean(COUNT_MAX) if isinstance(self.size, SizeDistribution) else self.size
+
+    def expected_bursts(self, seconds: float) -> float:
+        """Return about how many there are in so many seconds, with the one at their beginning."""
+        if isinstance(self.every, Distribution):
+            return 1.0 + seconds / limited_mean(self.every, seconds) if seconds > 0 else 0.0
+        return float(math.ceil(seconds / self.every))
+
+
+Weekday: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class DailyArrivals(Settings):
+    """So many each day, from a time of day on that clocks in a time zone show, as a digest at eight in the morning.
+
+    A local time that does not exist, since the clocks are put forward over it, goes to the next one that does; one that
+    comes twice counts once, the first time.
+    """
+
+    wanted_text: ClassVar[str] = "a mapping such as {at: 08:00, zone: Europe/Berlin, count: 60000, over: 5m}"
+
+    at: TimeOfDay
+    """The local time at which they begin to arrive."""
+
+    zone: ZoneName = "UTC"
+    """The time zone."""
+
+    count: Annotated[int, whole_number(1, COUNT_MAX)]
+    """How many arrive on each of the days, at most 10,000,000."""
+
+    over: Duration = 0.0
+    """For how long, at most 24h: each at a random instant within, as of a Poisson process with this count. `0s`: all at
+    once."""
+
+    days: Annotated[tuple[Weekday, ...], NotEmpty()] | None = None
+    """On which days of the week there. None: on each."""
+
+    @model_validator(mode="after")
+    def _within_a_day(self) -> Self:
+        if ns(self.over) > DAY_NS:
+            raise at_key("over", wanted("a duration of at most 24h"), self.over)
+        return self
+
+    def starts_ns(self, epoch_ns: int, duration_ns: int) -> Iterator[int]:
+        """Yield when each day's begin to arrive, from an instant of the calendar on, in [0, `duration_ns`)."""
+        instants = instants_at(self.at, self.zone, self.days or WEEKDAYS, utc(epoch_ns))
+        starts_ns = (since_1970_ns(instant) - epoch_ns for instant in instants)
+        return (at_ns for at_ns in takewhile(lambda at_ns: at_ns < duration_ns, starts_ns) if at_ns >= 0)
 
 
 class RampArrivals(Settings):
@@ -214,6 +346,9 @@ class Arrivals(OneOf):
     weekly: WeeklyArrivals | None = None
     """At random, at a rate that rises and falls with the hour of the week."""
 
+    daily: DailyArrivals | None = None
+    """So many each day from a local time on, at once or over a while."""
+
     stages: Annotated[tuple[Annotated[Stage, WrapValidator(_stage)], ...], NotEmpty()] | None = None
     """At random, at a rate that goes in straight lines from one value to another, from 0 on; the last one holds to the
     end: ``[{to: 100/s, over: 10m}, {hold: 1h}, {to: 0/s, over: 5m}]``."""
@@ -261,7 +396,7 @@ def _read_counts(path: Path, name: str) -> tuple[int, ...]:
 
 
 def arrival_times_ns(
-    arrivals: Arrivals, random: Random, duration_ns: int, *, time_of_week_ns: int = 0
+    arrivals: Arrivals, random: Random, duration_ns: int, *, epoch_ns: int = MONDAY_NS
 ) -> Iterator[int]:
     """Yield the instants of `arrivals` in order, all of them in [0, `duration_ns`).
 
@@ -269,22 +404,24 @@ def arrival_times_ns(
         arrivals: The process.
         random: The stream that it draws from.
         duration_ns: Where arrivals stop.
-        time_of_week_ns: How long after Monday 00:00 UTC they start; diurnal and weekly arrivals only.
+        epoch_ns: Where on the calendar they start, from 1970 on; diurnal, weekly and daily arrivals only.
     """
     if arrivals.constant is not None:
         return constant(arrivals.constant, duration_ns)
     if arrivals.poisson is not None:
         return poisson(arrivals.poisson.per_second, random, duration_ns)
     if arrivals.burst is not None:
-        return bursts(arrivals.burst.size, ns(arrivals.burst.every), duration_ns)
+        return bursts(arrivals.burst, random, duration_ns)
     if arrivals.ramp is not None:
         return ramp(arrivals.ramp.from_.per_second, arrivals.ramp.to.per_second, random, duration_ns)
     if arrivals.diurnal is not None:
         wave = arrivals.diurnal
-        since_peak_ns = time_of_week_ns - ns(wave.peak_at)
+        since_peak_ns = epoch_ns - ns(wave.peak_at)
         return diurnal(wave.mean.per_second, wave.peak.per_second, since_peak_ns, random, duration_ns)
     if arrivals.weekly is not None:
-        return poisson_along(pieces_of_weeks(arrivals.weekly.rates, time_of_week_ns), random, duration_ns)
+        return poisson_along(pieces_of_weeks(arrivals.weekly.rates, time_of_week_ns(epoch_ns)), random, duration_ns)
+    if arrivals.daily is not None:
+        return daily(arrivals.daily, epoch_ns, random, duration_ns)
     if arrivals.stages is not None:
         return poisson_along(pieces_of(arrivals.stages, duration_ns), random, duration_ns)
     if arrivals.times is not None:
@@ -312,11 +449,35 @@ def poisson(per_second: float, random: Random, duration_ns: int) -> Iterator[int
         at_ns -= log(1.0 - uniform()) * mean_gap_ns
 
 
-def bursts(size: int, every_ns: int, duration_ns: int) -> Iterator[int]:
-    """Yield `size` instants at 0, `every_ns`, 2 · `every_ns` and so on."""
-    for at_ns in range(0, duration_ns, max(1, every_ns)):
-        for _ in range(size):
+def bursts(burst: BurstArrivals, random: Random, duration_ns: int) -> Iterator[int]:
+    """Yield bursts of instants, the first at 0. Each draws its size, and then when the next one comes."""
+    size, every = burst.size, burst.every
+    draw_size = size.sampler(random) if isinstance(size, SizeDistribution) else lambda: size
+    draw_every = every.sampler(random) if isinstance(every, Distribution) else lambda: every
+    at_ns = 0
+    while at_ns < duration_ns:
+        for _ in range(draw_size()):
             yield at_ns
+        at_ns += max(1, ns(draw_every()))
+
+
+def daily(config: DailyArrivals, epoch_ns: int, random: Random, duration_ns: int) -> Iterator[int]:
+    """Yield so many instants a day, each uniform within `over`: a Poisson process given its count.
+
+    Of a day that the end of the run cuts, what falls behind the end does not arrive.
+    """
+    over_ns, waiting = ns(config.over), list[int]()
+    for start_ns in config.starts_ns(epoch_ns, duration_ns):
+        before = bisect_left(waiting, start_ns)  # on a day of 23 hours those of two days may mix
+        yield from waiting[:before]
+        drawn = (start_ns + int(random.random() * over_ns) for _ in range(config.count))
+        waiting = sorted([*waiting[before:], *drawn]) if over_ns else [start_ns] * config.count
+    yield from waiting[: bisect_left(waiting, duration_ns)]
+
+
+def time_of_week_ns(epoch_ns: int) -> int:
+    """Return how long after Monday 00:00 UTC an instant of the calendar is."""
+    return (epoch_ns - MONDAY_NS) % (7 * DAY_NS)
 
 
 def ramp(from_per_second: float, to_per_second: float, random: Random, duration_ns: int) -> Iterator[int]:

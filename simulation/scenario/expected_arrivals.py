@@ -12,11 +12,13 @@ from actors.settings.distribution_moments import limited_mean
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario, WorkloadEntry
 from simulation.scenario.arrivals import (
     HOURS_A_WEEK,
+    MONDAY_NS,
     Arrivals,
     DiurnalArrivals,
     WeeklyArrivals,
     pieces_of,
     pieces_of_weeks,
+    time_of_week_ns,
     wave,
 )
 from simulation.scenario.changing_rates import expected_along, most_along
@@ -27,14 +29,14 @@ _STEPS_A_DAY = 1440
 
 
 def expected_arrivals(
-    arrivals: Arrivals, duration: float, *, time_of_week: float = 0.0, until: float | None = None
+    arrivals: Arrivals, duration: float, *, epoch_ns: int = MONDAY_NS, until: float | None = None
 ) -> float:
     """Return how many arrive, on average.
 
     Args:
         arrivals: the process.
         duration: how many seconds it lasts.
-        time_of_week: seconds from Monday 00:00 UTC to the start; diurnal and weekly arrivals only.
+        epoch_ns: where on the calendar it starts, from 1970 on; diurnal, weekly and daily arrivals only.
         until: count those of so many seconds from the start, at most `duration`; all when None.
     """
     if arrivals.ramp is not None:
@@ -47,11 +49,15 @@ def expected_arrivals(
     if steady is not None:
         return steady.per_second * duration
     if arrivals.burst is not None:
-        return float(arrivals.burst.size * math.ceil(duration / arrivals.burst.every))
+        return arrivals.burst.mean_size * arrivals.burst.expected_bursts(duration)
     if arrivals.diurnal is not None:
-        return _of_a_wave(arrivals.diurnal, duration, time_of_week)
+        return _of_a_wave(arrivals.diurnal, duration, seconds(time_of_week_ns(epoch_ns)))
     if arrivals.weekly is not None:
-        return _of_weeks(arrivals.weekly, duration, time_of_week)
+        return _of_weeks(arrivals.weekly, duration, seconds(time_of_week_ns(epoch_ns)))
+    if arrivals.daily is not None:
+        starts_ns, over = arrivals.daily.starts_ns(epoch_ns, ns(duration)), arrivals.daily.over
+        shares = (min(1.0, (duration - seconds(at_ns)) / over) if over else 1.0 for at_ns in starts_ns)
+        return arrivals.daily.count * math.fsum(shares)
     if arrivals.stages is not None:
         return expected_along(pieces_of(arrivals.stages, ns(duration)), ns(duration))
     if arrivals.trace is not None:
@@ -81,8 +87,7 @@ def expected_in_window(
     if until <= 0:
         return 0.0
     lasts = seconds(end_ns - start_ns) if entry.for_ is None else entry.for_
-    time_of_week = seconds(scenario.time_of_week_ns + start_ns)
-    return expected_arrivals(entry.arrivals, lasts, time_of_week=time_of_week, until=until)
+    return expected_arrivals(entry.arrivals, lasts, epoch_ns=scenario.epoch_ns + start_ns, until=until)
 
 
 def most_in_windows(scenario: Scenario, entries: Sequence[EventWorkload | ChannelWorkload], stretch_s: float) -> float:
@@ -110,7 +115,11 @@ def most_arrivals(arrivals: Arrivals, seconds: float) -> float:
     if steady is not None:
         return steady.per_second * seconds
     if arrivals.burst is not None:
-        return float(arrivals.burst.size * math.ceil(seconds / arrivals.burst.every))
+        return arrivals.burst.mean_size * arrivals.burst.expected_bursts(seconds)
+    if arrivals.daily is not None:
+        whole, rest = divmod(seconds, DAY_S)
+        over = arrivals.daily.over
+        return arrivals.daily.count * (whole + (min(1.0, rest / over) if over else 1.0))
     if arrivals.ramp is not None:
         return max(arrivals.ramp.from_.per_second, arrivals.ramp.to.per_second) * seconds
     if arrivals.diurnal is not None:

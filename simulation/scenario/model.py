@@ -23,7 +23,7 @@ from pydantic import (
 from actors.channel_names import A_CHANNEL_NAME, CHANNEL_NAME_SCHEMA, EVERY_CHANNEL
 from actors.errors import ConfigurationError
 from actors.formatting import duration_text
-from actors.instants import ns, since_1970_ns
+from actors.instants import ns, since_1970_ns, utc
 from actors.kernel.node import names_at_nodes
 from actors.messages import BreakerState, NotificationChannel, Priority
 from actors.pipeline.lane import breaker_name
@@ -47,7 +47,7 @@ from actors.settings.quantities import (
     ZoneName,
     wanted,
 )
-from simulation.scenario.arrivals import DAY_NS, arrival_times_ns
+from simulation.scenario.arrivals import DAY_NS, arrival_times_ns, time_of_week_ns
 from simulation.scenario.expectations import Entry as ExpectEntry, flattened
 from simulation.scenario.metrics import Outline, entry_names
 from simulation.scenario.operations import Operation
@@ -60,6 +60,7 @@ from simulation.scenario.workload import (
     WorkloadEntry,
     by_its_keys,
     class_of,
+    zone_of,
 )
 from simulation.sheets import Column, Row, Sheet, notebook
 
@@ -90,10 +91,6 @@ ONE_PROCESS = NodesConfig()
 
 Nodes: TypeAlias = Annotated[NodeCount | NodesConfig, plain_or(NodeCount, NodesConfig)]
 """A count, or a mapping."""
-
-
-_MONDAY_TO_1970_NS = 3 * DAY_NS
-"""1970 began on a Thursday."""
 
 
 # ── people ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,10 +128,15 @@ class QuietHoursShare(Settings):
     """Local time at which they end, itself excluded; earlier than `from` means the next day."""
 
     zone: ZoneName = "UTC"
-    """The users' time zone."""
+    """The users' time zone. Where it is left out, that of an entry's `users` goes before it."""
 
     channels: ChannelNames = EVERY_CHANNEL
     """Where they apply: one, a list, or `all`."""
+
+    @property
+    def own_zone(self) -> str | None:
+        """The time zone, where it is given."""
+        return self.zone if "zone" in self.model_fields_set else None
 
     @model_validator(mode="after")
     def _some_time(self) -> QuietHoursShare:
@@ -348,6 +350,30 @@ class Scenario(Settings):
         object.__setattr__(scenario, "duration", longest)  # not yet handed out, so still to be completed
         return scenario
 
+    @model_validator(mode="after")
+    def _some_day(self) -> Self:
+        problems = []
+        for number, entry in enumerate(self.workload):
+            daily = None if isinstance(entry, ClosedWorkload) else entry.arrivals.daily
+            begins_ns, ends_ns = ns(entry.at), self.arrivals_end_of(entry)
+            if daily and next(daily.starts_ns(self.epoch_ns + begins_ns, ends_ns - begins_ns), None) is None:
+                begins, ends = (f"{utc(self.epoch_ns + at_ns):%Y-%m-%dT%H:%M:%SZ}" for at_ns in (begins_ns, ends_ns))
+                got = f"{daily.at:%H:%M} in {daily.zone} and {begins} to {ends}"
+                problem = wanted("a local time that comes within the run, on one of its days", got)
+                problems.append((("workload", number, "arrivals", "daily"), problem, None))
+        if problems:
+            raise at_places(problems)
+        return self
+
+    @cached_property
+    def zones(self) -> tuple[str, ...]:
+        """The time zones that users are in; of an entry that says none, UTC."""
+        return tuple(dict.fromkeys(zone_of(entry) or "UTC" for entry in self.workload))
+
+    def zones_of(self, rule: QuietHoursShare) -> tuple[str, ...]:
+        """Return the time zones in which quiet hours hold."""
+        return self.zones if rule.own_zone is None else (rule.own_zone,)
+
     @cached_property
     def channels_used(self) -> tuple[NotificationChannel, ...]:
         """The channels of the workload and those with settings: the four first, then the others in the file's order."""
@@ -487,7 +513,7 @@ class Scenario(Settings):
             entry.arrivals,
             random,
             max(0, end_ns - start_ns) if entry.for_ is None else ns(entry.for_),
-            time_of_week_ns=self.time_of_week_ns + start_ns,
+            epoch_ns=self.epoch_ns + start_ns,
         )
         if start_ns == 0 and entry.for_ is None:
             return times_ns
@@ -545,7 +571,7 @@ class Scenario(Settings):
     @property
     def time_of_week_ns(self) -> int:
         """How long after Monday 00:00 UTC the run starts."""
-        return (self.epoch_ns + _MONDAY_TO_1970_NS) % (7 * DAY_NS)
+        return time_of_week_ns(self.epoch_ns)
 
     @property
     def time_of_day_ns(self) -> int:

@@ -6,10 +6,12 @@ from array import array
 from bisect import bisect_right
 from functools import lru_cache
 from itertools import accumulate
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
-from actors.settings.base import Settings, plain_or
-from actors.settings.quantities import PositiveWholeNumber, number, whole_number
+from pydantic import model_validator
+
+from actors.settings.base import Settings, at_key, plain_or
+from actors.settings.quantities import PositiveWholeNumber, ZoneName, number, wanted, whole_number
 
 COUNT_MAX = 1_000_000
 """The most that are spread by Zipf's law: eight bytes of memory for each."""
@@ -36,6 +38,23 @@ class ZipfSpread(Settings):
         return min(bisect_right(bounds, share * bounds[-1]), self.count - 1)
 
 
+class UserSpread(ZipfSpread):
+    """The users of an entry, some of whom get more than others, or who are all in one time zone. Users of one zone are
+    not those of another: `Asia/Tokyo-user-7` is not `user-7`."""
+
+    zipf: Annotated[float, number(0)] = 0.0
+    """The exponent. 0: all alike. 1: the first gets twice as many as the second, ten times as many as the tenth."""
+
+    zone: ZoneName | None = None
+    """The time zone that they are in, which `quiet_hours` without a zone of their own go by. None: UTC."""
+
+    @model_validator(mode="after")
+    def _more_than_a_number(self) -> Self:
+        if self.model_fields_set == {"count"}:
+            raise at_key("zipf", wanted("a number of at least 0", "nothing"), self.zipf)
+        return self
+
+
 @lru_cache(maxsize=8)
 def _bounds(count: int, exponent: float) -> array[float]:
     return array("d", accumulate(float(rank) ** -exponent for rank in range(1, count + 1)))
@@ -43,6 +62,9 @@ def _bounds(count: int, exponent: float) -> array[float]:
 
 Spread: TypeAlias = Annotated[PositiveWholeNumber | ZipfSpread, plain_or(PositiveWholeNumber, ZipfSpread)]
 """So many, one as often as another; or some more often than others."""
+
+Users: TypeAlias = Annotated[PositiveWholeNumber | UserSpread, plain_or(PositiveWholeNumber, UserSpread)]
+"""The same of users, who may be in a time zone."""
 
 
 def count_of(spread: int | ZipfSpread) -> int:

@@ -22,7 +22,7 @@ from actors.settings.quantities import (
 )
 from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.operations import Class
-from simulation.scenario.popularity import Spread
+from simulation.scenario.popularity import Spread, Users, UserSpread
 
 
 def _entry_name(value: Any, _unit_required: bool) -> str | None:
@@ -58,6 +58,20 @@ HOST_OF_EVENTS = "example.com"
 def host_name(number: int) -> str:
     """Return the name of one of the hosts that recipients are spread over; the first is number 0."""
     return f"host-{number}.example"
+
+
+def user_name(number: int, zone: str | None) -> str:
+    """Return the id of one of the users that notifications are spread over; the first is number 0."""
+    return f"user-{number}" if zone is None else f"{zone}{_USER}{number}"
+
+
+def zone_of_user(user: str) -> str | None:
+    """Return the time zone in an id that :func:`user_name` gave, or in one that begins so; None: there is none."""
+    zone, has_zone, _ = user.partition(_USER)
+    return zone if has_zone else None
+
+
+_USER = "-user-"
 
 
 def tenant_name(number: int) -> str:
@@ -106,7 +120,7 @@ class EventWorkload(Settings):
     """How long its window lasts: it is [at, at + for), and cut at `duration`. A ramp goes over all of it. None: to
     `duration`; a trace to its end."""
 
-    users: Spread | None = None
+    users: Users | None = None
     """Spread at random over so many users, evenly or by Zipf's law. None: every event has its own."""
 
     resend: ResendConfig | None = None
@@ -142,7 +156,7 @@ class ChannelWorkload(Settings):
     """How long its window lasts: it is [at, at + for), and cut at `duration`. A ramp goes over all of it. None: to
     `duration`; a trace to its end."""
 
-    users: Spread | None = None
+    users: Users | None = None
     """Spread at random over so many users, evenly or by Zipf's law. None: every notification has its own."""
 
     hosts: Spread | None = None
@@ -207,7 +221,7 @@ class ClosedWorkload(Settings):
     for_: PositiveDuration | None = Field(None, alias="for")
     """How long they send: in [at, at + for), and not from `duration` on. None: to `duration`."""
 
-    users: Spread | None = None
+    users: Users | None = None
     """Spread at random over so many users, evenly or by Zipf's law. None: every notification has its own."""
 
     hosts: Spread | None = None
@@ -267,6 +281,11 @@ def by_its_keys(value: Any, _handler: Any, info: ValidationInfo) -> Any:
 
 
 WorkloadEntry: TypeAlias = EventWorkload | ChannelWorkload | ClosedWorkload
+
+
+def zone_of(entry: WorkloadEntry) -> str | None:
+    """Return the time zone that the users of an entry are in; None where it says none."""
+    return entry.users.zone if isinstance(entry.users, UserSpread) else None
 
 
 def class_of(entry: WorkloadEntry) -> str:

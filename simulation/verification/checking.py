@@ -172,6 +172,7 @@ def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: Pr
         faults=scenario.faults,
         preferences=scenario.preferences,
         quiet_hours=scenario.quiet_hours,
+        zones=scenario.zones,
         operations=scenario.operations,
         templates={**BUILT_IN, **scenario.templates},
         platform=scenario.name,

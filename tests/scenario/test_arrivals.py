@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+from collections import Counter
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -24,10 +26,14 @@ from actors.settings.quantities import Rate
 from simulation.scenario import parse
 from simulation.scenario.arrivals import (
     DAY_NS,
+    MONDAY_NS,
     Arrivals,
+    BurstArrivals,
+    DailyArrivals,
     arrival_times_ns,
     bursts,
     constant,
+    daily,
     diurnal,
     poisson,
     ramp,
@@ -102,12 +108,56 @@ def test_constant_arrivals_do_not_drift() -> None:
     assert list(constant(Rate(1e-300, 1), ns(1e6))) == [0]
 
 
-@given(st.integers(1, 9), st.integers(0, NS_PER_S), durations)
+@given(st.integers(1, 9), st.integers(1, NS_PER_S), durations)
 def test_bursts_come_whole(size: int, every_ns: int, duration_ns: int) -> None:
-    assume(duration_ns < 1000 * max(1, every_ns))
-    times = list(bursts(size, every_ns, duration_ns))
-    starts = list(range(0, duration_ns, max(1, every_ns)))
+    assume(duration_ns < 1000 * every_ns)
+    burst = BurstArrivals(size=size, every=every_ns / NS_PER_S)
+    times = list(bursts(burst, Random(1), duration_ns))
+    starts = list(range(0, duration_ns, every_ns))
     assert times == [start for start in starts for _ in range(size)]
+
+
+SIZES: list[dict[str, Any]] = [
+    {"uniform": {"low": 3, "high": 9}},
+    {"exponential": {"mean": 40}},
+    {"lognormal": {"median": 20, "p99": 90}},
+    {"pareto": {"minimum": 4, "alpha": 2.5}},
+]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: next(iter(size)))
+@pytest.mark.parametrize("every", ["3s", {"exponential": {"mean": "3s"}}, {"uniform": {"low": "1s", "high": "5s"}}])
+def test_drawn_bursts_have_the_mean_size_and_the_mean_interval(size: dict[str, Any], every: Any) -> None:
+    burst = BurstArrivals.model_validate({"size": size, "every": every})
+    times = list(bursts(burst, Random(7), ns(30_000)))
+    assert times[0] == 0
+    assert in_order_and_range(times, ns(30_000))
+    starts = Counter(times)
+    assert len(starts) == pytest.approx(10_000, rel=0.05)
+    assert len(times) / len(starts) == pytest.approx(burst.mean_size, rel=0.06)
+    assert burst.mean_size * burst.expected_bursts(30_000) == pytest.approx(len(times), rel=0.1)
+    assert list(bursts(burst, Random(7), ns(300))) == [at_ns for at_ns in times if at_ns < ns(300)]
+
+
+def test_intervals_that_are_all_nothing_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"burst\.every: wanted intervals that are not all 0s"):
+        parse("duration: 1m\nworkload: [{channel: email, arrivals: {burst: {size: 1, every: {constant: 0s}}}}]")
+
+
+@given(st.integers(1, 9), st.integers(0, 86_400), st.integers(0, 3 * 86_400), st.integers(1, 5 * 86_400), seeds)
+def test_each_day_has_its_count_within_a_while(count: int, over: int, begins: int, lasts: int, seed: int) -> None:
+    """Law: the days are those of :mod:`simulation.scenario.days`; the end cuts off what is behind it."""
+    epoch_ns = ns(datetime(2026, 3, 27, tzinfo=UTC).timestamp() + begins)  # in Berlin one of the days has 23 hours
+    config = DailyArrivals(at="08:00", zone="Europe/Berlin", count=count, over=over)
+    times = list(daily(config, epoch_ns, Random(seed), ns(lasts)))
+    starts = list(config.starts_ns(epoch_ns, ns(lasts)))
+    assert in_order_and_range(times, ns(lasts))
+    assert len([at_ns for at_ns in starts if at_ns + ns(over) < ns(lasts)]) * count <= len(times) <= len(starts) * count
+    assert (
+        set(times) <= set(starts) if over == 0 else all(any(0 <= at - one < ns(over) for one in starts) for at in times)
+    )
+    longer = list(daily(config, epoch_ns, Random(seed), ns(lasts + 200_000)))
+    assert [at_ns for at_ns in longer if at_ns < ns(lasts)] == times
 
 
 @given(st.lists(st.integers(0, 20), max_size=20), st.integers(1, NS_PER_S), seeds)
@@ -140,7 +190,7 @@ def test_arrivals_are_lazy() -> None:
     for process in (
         constant(Rate(1e6, 1), 10**18),
         poisson(1e6, Random(1), 10**18),
-        bursts(10**12, 1, 10**18),
+        bursts(BurstArrivals(size=10**12, every=1e-9), Random(1), 10**18),
         ramp(1e6, 2e6, Random(1), 10**18),
         diurnal(1e6, 2e6, 0, Random(1), 10**18),
         trace((3,) * 1000, 1, Random(1), 10**18),
@@ -210,7 +260,7 @@ def test_diurnal_arrivals_have_their_mean_and_peak(peak: float, start_hour: int)
     arrivals = Arrivals.model_validate(
         {"diurnal": {"mean": Rate(mean, 1), "peak": Rate(peak, 1), "peak_at": peak_hour * 3600}}
     )
-    times = arrival_times_ns(arrivals, Random(4), days * DAY_NS, time_of_week_ns=start_hour * HOUR_NS)
+    times = arrival_times_ns(arrivals, Random(4), days * DAY_NS, epoch_ns=MONDAY_NS + start_hour * HOUR_NS)
     by_hour = [0] * 24
     for at_ns in times:
         by_hour[(at_ns // HOUR_NS + start_hour) % 24] += 1

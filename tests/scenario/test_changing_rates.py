@@ -16,7 +16,7 @@ import simulation
 from actors.errors import ConfigurationError
 from actors.instants import NS_PER_S, ns
 from simulation.scenario import Scenario, parse
-from simulation.scenario.arrivals import HOUR_NS, Arrivals, arrival_times_ns, pieces_of_weeks
+from simulation.scenario.arrivals import HOUR_NS, MONDAY_NS, Arrivals, arrival_times_ns, pieces_of_weeks
 from simulation.scenario.changing_rates import Piece, expected_along, most_along, poisson_along
 from simulation.scenario.expected_arrivals import expected_arrivals
 from simulation.scenario.writing import write
@@ -171,10 +171,14 @@ def test_weeks_begin_where_the_run_does(time_of_week_ns: int) -> None:
 def test_a_week_is_expected_whole_whenever_it_begins() -> None:
     arrivals = Arrivals.model_validate({"weekly": {"mean": "2/s", "factors": [hour % 9 for hour in range(168)]}})
     for begins in (0.0, 12_345.0, WEEK_S - 1.0):
-        assert expected_arrivals(arrivals, 2.0 * WEEK_S, time_of_week=begins) == pytest.approx(4 * WEEK_S)
-        parts = [expected_arrivals(arrivals, 50_000.0, time_of_week=begins + at) for at in range(0, WEEK_S, 50_400)]
+        assert expected_arrivals(arrivals, 2.0 * WEEK_S, epoch_ns=MONDAY_NS + ns(begins)) == pytest.approx(4 * WEEK_S)
+        parts = [
+            expected_arrivals(arrivals, 50_000.0, epoch_ns=MONDAY_NS + ns(begins + at))
+            for at in range(0, WEEK_S, 50_400)
+        ]
         rest = [
-            expected_arrivals(arrivals, 400.0, time_of_week=begins + at + 50_000) for at in range(0, WEEK_S, 50_400)
+            expected_arrivals(arrivals, 400.0, epoch_ns=MONDAY_NS + ns(begins + at + 50_000))
+            for at in range(0, WEEK_S, 50_400)
         ]
         assert sum(parts) + sum(rest) == pytest.approx(2 * WEEK_S)
 

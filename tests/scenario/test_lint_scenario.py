@@ -24,7 +24,7 @@ from actors import Notifier
 from actors.instants import ns
 from actors.pipeline.retries import BUDGET_SPENT
 from simulation.scenario import load, parse
-from simulation.scenario.arrivals import Arrivals, arrival_times_ns
+from simulation.scenario.arrivals import MONDAY_NS, Arrivals, arrival_times_ns
 from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.scenario.lint import lint_scenario, lint_varied, located
 from simulation.scenario.unnamed import default_notes
@@ -371,6 +371,8 @@ PROCESSES = [
     {"constant": "7/s"},
     {"poisson": "7/s"},
     {"burst": {"size": 40, "every": "9s"}},
+    {"burst": {"size": {"uniform": {"low": 1, "high": 5}}, "every": {"exponential": {"mean": "500ms"}}}},
+    {"daily": {"at": "00:01", "zone": "UTC", "count": 4000, "over": "5m"}},
     {"ramp": {"from": "1/s", "to": "20/s"}},
     {"ramp": {"from": "20/s", "to": "1/s"}},
     {"diurnal": {"mean": "5/s", "peak": "9/s", "peak_at": "1h"}},
@@ -396,18 +398,18 @@ PROCESSES = [
 def test_as_many_are_expected_as_arrive(process, time_of_day):
     arrivals = Arrivals.model_validate(process)
     for duration in (95.0, 600.0):
-        times = list(arrival_times_ns(arrivals, random.Random(4), ns(duration), time_of_week_ns=ns(time_of_day)))
-        expected = expected_arrivals(arrivals, duration, time_of_week=time_of_day)
+        times = list(arrival_times_ns(arrivals, random.Random(4), ns(duration), epoch_ns=MONDAY_NS + ns(time_of_day)))
+        expected = expected_arrivals(arrivals, duration, epoch_ns=MONDAY_NS + ns(time_of_day))
         assert abs(len(times) - expected) <= 4 * max(1.0, expected) ** 0.5
         for until in (0.0, 0.4 * duration, duration):
-            so_far = expected_arrivals(arrivals, duration, time_of_week=time_of_day, until=until)
+            so_far = expected_arrivals(arrivals, duration, epoch_ns=MONDAY_NS + ns(time_of_day), until=until)
             assert abs(sum(at_ns < ns(until) for at_ns in times) - so_far) <= 4 * max(1.0, so_far) ** 0.5
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=str)
 def test_no_stretch_is_busier_than_the_busiest(process):
     arrivals = Arrivals.model_validate(process)
-    times = list(arrival_times_ns(arrivals, random.Random(4), ns(600), time_of_week_ns=0))
+    times = list(arrival_times_ns(arrivals, random.Random(4), ns(600)))
 
     @given(width=st.floats(0.5, 200), start=st.floats(0, 400))
     def check(width, start):
@@ -421,7 +423,9 @@ def test_no_stretch_is_busier_than_the_busiest(process):
 def test_a_whole_day_has_its_mean():
     arrivals = Arrivals.model_validate({"diurnal": {"mean": "1/s", "peak": "9/s", "peak_at": "5h"}})
     assert expected_arrivals(arrivals, 86_400.0) == pytest.approx(86_400)
-    halves = expected_arrivals(arrivals, 43_200.0) + expected_arrivals(arrivals, 43_200.0, time_of_week=43_200.0)
+    halves = expected_arrivals(arrivals, 43_200.0) + expected_arrivals(
+        arrivals, 43_200.0, epoch_ns=MONDAY_NS + ns(43_200.0)
+    )
     assert halves == pytest.approx(86_400, rel=1e-4)
 
 

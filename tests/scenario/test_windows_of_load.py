@@ -77,7 +77,7 @@ def test_the_time_of_day_is_that_of_the_calendar() -> None:
     text = "arrivals: {diurnal: {mean: 360/h, peak: 720/h, peak_at: 18h}}, at: 12h, for: 12h"
     scenario = of_entries(text, duration="duration: 2d\nstart: 2026-01-05T06:00:00Z")
     wave = scenario.workload[0].arrivals  # type: ignore[union-attr]
-    same = arrival_times_ns(wave, Random(5), DAY_NS // 2, time_of_week_ns=DAY_NS * 18 // 24)
+    same = arrival_times_ns(wave, Random(5), DAY_NS // 2, epoch_ns=DAY_NS * 18 // 24)
     assert arrived_ns(scenario) == [DAY_NS // 2 + at_ns for at_ns in same]
     expected = expected_in_window(scenario, scenario.workload[0])  # type: ignore[arg-type]
     assert expected == pytest.approx(12 * 360, rel=1e-3), "half a day from the peak on: as much above as below"

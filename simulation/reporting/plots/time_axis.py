@@ -56,7 +56,7 @@ def ticks_s(end_s: float) -> list[float]:
 def minds_the_clock(scenario: Scenario) -> bool:
     """Return whether the time of day matters in `scenario`: there are quiet hours, or arrivals with a rhythm."""
     return bool(scenario.quiet_hours) or any(
-        entry.arrivals.diurnal is not None or entry.arrivals.weekly is not None
+        any((entry.arrivals.diurnal, entry.arrivals.weekly, entry.arrivals.daily))
         for entry in scenario.workload
         if isinstance(entry, (EventWorkload, ChannelWorkload))
     )

@@ -287,8 +287,10 @@ def quiet_rules(scenario: Scenario) -> Iterator[Finding]:
         entries = tuple(entry for entry in scenario.quiet_hours if channel in entry.channels)
         by_entries.setdefault(entries, []).append(channel)
     for entries, channels in by_entries.items():
-        hours = [QuietHours(entry.from_, entry.to, entry.zone) for entry in entries]
-        if hours and not _leave_a_pause(hours, scenario.start):
+        by_zone = [
+            [QuietHours(entry.from_, entry.to, entry.own_zone or zone) for entry in entries] for zone in scenario.zones
+        ]
+        if entries and not all(_leave_a_pause(hours, scenario.start) for hours in by_zone):
             share = math.prod(entry.share for entry in entries)
             yield _RULES.found("quiet-round-the-clock", channels=" and ".join(channels), share=share)
 

@@ -54,7 +54,9 @@ def _bursts(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, ClosedWorkload) or entry.arrivals.burst is None:
             continue
-        come = sum(entry.arrivals.burst.size * share_wanted(scenario, entry, channel) for channel in entry.channels)
+        come = sum(
+            entry.arrivals.burst.mean_size * share_wanted(scenario, entry, channel) for channel in entry.channels
+        )
         room = _room(scenario, [entry])
         if come > room:
             refused = _refused(scenario, room)

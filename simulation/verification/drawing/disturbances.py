@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from actors.kernel.actor import Supervision
 from actors.messages import Priority
 from actors.settings.faults import Crash, FaultConfig
-from simulation.scenario import Operation, Scenario
+from simulation.scenario import Operation, QuietHoursShare, Scenario
 from simulation.verification.drawing.shapes import Between, drawn
 
 TOO_MANY_CRASHES = 11
@@ -43,20 +43,25 @@ def start_at_an_edge(case: Scenario, at: float, random: Random) -> datetime:
     """Return a start with which quiet hours of some users begin, or end, so many seconds after it."""
     rule = random.choice(case.quiet_hours)
     shown = random.choice([rule.from_, rule.to])
-    edge = datetime.combine(case.start.date(), shown, ZoneInfo(rule.zone))
+    edge = datetime.combine(case.start.date(), shown, _zone_of(case, rule, random))
     return edge.astimezone(UTC) - timedelta(seconds=at)
 
 
 def start_at_a_change(case: Scenario, random: Random) -> datetime:
     """Return a start some hours before the clocks of some users with quiet hours change; in a year, where they
     never do."""
-    zone = ZoneInfo(random.choice(case.quiet_hours).zone)
+    zone = _zone_of(case, random.choice(case.quiet_hours), random)
     hours = (case.start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=n) for n in range(366 * 24))
     at, offset = case.start, case.start.astimezone(zone).utcoffset()
     for at in hours:
         if at.astimezone(zone).utcoffset() != offset:
             break
     return at - timedelta(minutes=random.randrange(10 * 60))
+
+
+def _zone_of(case: Scenario, rule: QuietHoursShare, random: Random) -> ZoneInfo:
+    zones = case.zones_of(rule)
+    return ZoneInfo(zones[0] if len(zones) == 1 else random.choice(zones))
 
 
 def down_time(random: Random) -> float:

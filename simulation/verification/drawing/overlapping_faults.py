@@ -76,7 +76,10 @@ def _stopping(scenario: Scenario, channel: NotificationChannel, random: Random) 
     bursts = [
         (entry.at, entry.arrivals.burst.every)
         for entry in scenario.workload
-        if channel in entry.channels and not isinstance(entry, ClosedWorkload) and entry.arrivals.burst is not None
+        if channel in entry.channels
+        and not isinstance(entry, ClosedWorkload)
+        and entry.arrivals.burst is not None
+        and isinstance(entry.arrivals.burst.every, float)
     ]
     faults: list[FaultConfig] = []
     while takes is not None and bursts and len(faults) < _STOPS:

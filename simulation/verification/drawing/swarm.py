@@ -322,9 +322,9 @@ def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: floa
         written = {"weekly": {"mean": scaled(arrivals.weekly.mean), "factors": arrivals.weekly.factors}}
     elif arrivals.stages is not None:
         written = {"stages": [_shorter(stage, scaled, time_factor) for stage in arrivals.stages]}
-    elif arrivals.burst is not None:
-        every = rounded(max(1e-3, arrivals.burst.every * time_factor))
-        written = {"burst": {"size": max(1, round(arrivals.burst.size * rate_factor)), "every": every}}
+    elif (burst := arrivals.burst) is not None and isinstance(burst.every, float) and isinstance(burst.size, int):
+        every = rounded(max(1e-3, burst.every * time_factor))
+        written = {"burst": {"size": max(1, round(burst.size * rate_factor)), "every": every}}
     else:
         share = rate_factor * time_factor
         times_ns = scenario.arrival_times_ns(entry.model_copy(update={"at": 0.0}), random)

@@ -90,7 +90,7 @@ class Wanted(Invariant):
             return None  # it had set out before, perhaps, and was late on its way
         quiet_until = None
         for now in map(utc, self.context.calendar_ns(made.at_ns)):
-            until = preferences.quiet_until(command.user, made.channel, now)
+            until = preferences.quiet_until(command.user, made.channel, now, command.zone)
             if until is None or until <= now:
                 return None
             quiet_until = quiet_until or until

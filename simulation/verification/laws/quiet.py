@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -36,6 +37,8 @@ class QuietKept(Invariant):
         self._expires_after: dict[str, float | None] = {}
         """For how many seconds each is wanted that has come to the handler. None: without an end, or it has come with
         several payloads, and it is not known which of them was accepted."""
+        self._zone: dict[str, str] = {}
+        """The time zone of each command that has one."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -47,7 +50,8 @@ class QuietKept(Invariant):
         if made.is_copy or self.context.mixes_messages_up:
             return None  # it had set out before, perhaps, and was late on its way
         at, *before = map(utc, self.context.calendar_ns(made.at_ns))
-        if command.critical or not all(self._is_quiet(command.user, made.channel, each) for each in (at, *before)):
+        hours = self._hours(command.user, made.channel, command.zone)
+        if command.critical or not all(_are_quiet(hours, each) for each in (at, *before)):
             return None
         return f"{made.notification_id} is sent at {at}, in the quiet hours of {command.user}"
 
@@ -59,6 +63,8 @@ class QuietKept(Invariant):
             name, expires_after = command.notification_id, command.expires_after
             if self._expires_after.setdefault(name, expires_after) != expires_after:
                 self._expires_after[name] = None
+            if command.zone is not None:
+                self._zone[name] = command.zone
 
     @observes(NotificationRedriven)
     def on_redriven(self, redriven: NotificationRedriven) -> None:
@@ -80,22 +86,27 @@ class QuietKept(Invariant):
                     f"{seconds_text(deferred.resumes_at_ns)}, and has expired by then, at {seconds_text(expires_ns)}"
                 )
         user, until = lifecycle.user_id, utc(deferred.epoch_ns + deferred.resumes_at_ns)
-        if not self._is_quiet(user, deferred.channel, utc(deferred.epoch_ns + deferred.at_ns)):
-            return f"{deferred.notification_id} waits for the end of quiet hours, and it is not quiet for {user}"
-        preferences = self.context.preferences
-        assert preferences is not None
         begun = utc(deferred.epoch_ns + deferred.at_ns)
-        for hours in preferences.quiet_hours_of(user, deferred.channel):
+        name = deferred.notification_id  # that of a fallback is its own, a slash and the channel
+        zone = self._zone.get(name) or self._zone.get(name.rpartition("/")[0])
+        all_hours = self._hours(user, deferred.channel, zone)
+        if not _are_quiet(all_hours, begun):
+            return f"{deferred.notification_id} waits for the end of quiet hours, and it is not quiet for {user}"
+        for hours in all_hours:
             if shows_quiet(hours, begun) and shows_quiet(hours, until) and not _end_between(hours, begun, until):
                 return f"{deferred.notification_id} waits until {until}, and quiet hours of {user} last longer"
-        if not self._is_quiet(user, deferred.channel, until - _MOMENT):
+        if not _are_quiet(all_hours, until - _MOMENT):
             return f"{deferred.notification_id} waits until {until}, and quiet hours of {user} end before"
         return None
 
-    def _is_quiet(self, user: str, channel: NotificationChannel, at: datetime) -> bool:
+    def _hours(self, user: str, channel: NotificationChannel, zone: str | None) -> list[QuietHours]:
         preferences = self.context.preferences
         assert preferences is not None
-        return bool(user) and any(shows_quiet(hours, at) for hours in preferences.quiet_hours_of(user, channel))
+        return [hours.in_zone(zone) for hours in preferences.quiet_hours_of(user, channel)] if user else []
+
+
+def _are_quiet(all_hours: Sequence[QuietHours], at: datetime) -> bool:
+    return any(shows_quiet(hours, at) for hours in all_hours)
 
 
 def _end_between(hours: QuietHours, begun: datetime, until: datetime) -> bool:

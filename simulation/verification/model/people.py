@@ -77,8 +77,10 @@ def wanted_from_ns(world: World, command: SendNotification, now_ns: int, epoch_n
     for number, rule in enumerate(world.preferences if chosen is None else ()):
         if channel == rule.channel and _belongs(user, f"off/{number}", rule.share):
             return None
+    # "A user's own preferences go above the entry's zone, the command's above both" (25).
+    their_zone = next((zone for zone in world.zones if user.startswith(f"{zone}-user-")), "UTC")
     hours = [
-        QuietHours(rule.from_, rule.to, rule.zone)
+        QuietHours(rule.from_, rule.to, command.zone or rule.own_zone or their_zone)
         for number, rule in enumerate(world.quiet_hours)
         if channel in rule.channels and _belongs(user, f"quiet/{number}", rule.share)
     ]

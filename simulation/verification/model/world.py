@@ -22,6 +22,8 @@ class World:
     """Rules: a `share` of the users has switched off a `channel`."""
     quiet_hours: Sequence[Any] = ()
     """Rules: a `share` of the users has quiet hours on `channels`, `from_` to `to` in their `zone`."""
+    zones: Sequence[str] = ()
+    """The zones that users are in; the id of one in Asia/Tokyo begins with ``Asia/Tokyo-user-``."""
     operations: Sequence[Any] = ()
     has_callers: bool = False
     """Whether a program calls the service, and gives orders at any time; then there are no `operations`."""
