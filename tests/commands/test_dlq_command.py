@@ -252,7 +252,7 @@ async def test_endpoints_that_are_disabled_are_printed_and_enabled():
 # ── a store's file ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("is_open", sliced([False, True], 2), ids=["closed", "open"])
+@pytest.mark.parametrize("is_open", sliced([False, True], 4), ids=["closed", "open"])
 async def test_a_store_is_looked_into_whether_or_not_it_is_open(is_open, tmp_path):
     path = tmp_path / "store.db"
 
@@ -293,7 +293,7 @@ async def test_a_store_is_looked_into_whether_or_not_it_is_open(is_open, tmp_pat
         assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("order", sliced([(), ("--newest",)], 2), ids=["oldest", "newest"])
+@pytest.mark.parametrize("order", sliced([(), ("--newest",)], 4), ids=["oldest", "newest"])
 async def test_a_store_is_gone_through_page_by_page_and_says_that_there_is_more(order, tmp_path):
     path = tmp_path / "store.db"
     async with SqliteStore.open(path) as store, desk(store) as at:

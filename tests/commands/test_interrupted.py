@@ -67,7 +67,7 @@ def words(command, *more):
     return [command, "small.yaml", *COMMANDS[command], "--workers", 1, *more]
 
 
-@pytest.mark.parametrize("command", sliced(COMMANDS, 3))
+@pytest.mark.parametrize("command", sliced(COMMANDS, 6))
 def test_it_says_how_many_runs_are_kept_and_the_same_command_goes_on_from_there(command, retrylab, runs, tmp_path):
     whole = words(command, "--json", "--out", "whole")
     expected = retrylab(*whole).stdout

@@ -35,7 +35,7 @@ def retrylab_in(encoding, *arguments, cwd):
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("command", sliced(["run", "compare", "sweep"], 3))
+@pytest.mark.parametrize("command", sliced(["run", "compare", "sweep"], 6))
 def test_what_cannot_be_shown_is_replaced(command, encoding, tmp_path):
     done = retrylab_in(encoding, command, STEADY, *SHORT, *MANY.get(command, []), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")

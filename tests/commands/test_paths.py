@@ -54,7 +54,7 @@ def place(request, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", sliced([["run", STEADY, *SHORT], ["sweep", STEADY, *FEW], ["compare", STEADY, *FEW]], 3)
+    "command", sliced([["run", STEADY, *SHORT], ["sweep", STEADY, *FEW], ["compare", STEADY, *FEW]], 6)
 )
 def test_out_of_which_no_one_can_tell_is_named(command, place, tmp_path):
     path, reason = place
@@ -63,7 +63,7 @@ def test_out_of_which_no_one_can_tell_is_named(command, place, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", sliced([["fit"], ["whatif", STEADY], ["plot"], ["run"]], 4, 3), ids=lambda words: words[0]
+    "command", sliced([["fit"], ["whatif", STEADY], ["plot"], ["run"]], 8, 3), ids=lambda words: words[0]
 )
 def test_input_of_which_no_one_can_tell_is_named_as_what_it_is(command, place, tmp_path):
     path, reason = place
@@ -75,7 +75,7 @@ def test_input_of_which_no_one_can_tell_is_named_as_what_it_is(command, place, t
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("command", sliced(["fit", "plot"], 2))
+@pytest.mark.parametrize("command", sliced(["fit", "plot"], 4))
 def test_a_folder_that_may_not_be_read_is_named_as_what_it_is(command, tmp_path):
     lock(tmp_path / "locked")
     done = retrylab(command, "locked", cwd=tmp_path)
@@ -145,7 +145,7 @@ def test_a_result_does_not_take_the_place_of_another_scenario(command, name, tmp
     assert {path.name for path in tmp_path.iterdir()} == {name, "mine.yaml"}
 
 
-@pytest.mark.parametrize("command", sliced(MANY, 2, 1))
+@pytest.mark.parametrize("command", sliced(MANY, 4, 1))
 def test_beside_a_scenario_of_another_name_there_is_room(command, tmp_path):
     """And what is written has the names by which a scenario in its place is found."""
     (tmp_path / "mine.yaml").write_bytes(STEADY.read_bytes())

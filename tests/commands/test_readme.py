@@ -114,7 +114,7 @@ def test_the_scenario_shown_is_a_scenario():
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize(("name", "number"), sliced(PYTHON, 11, first=5))
+@pytest.mark.parametrize(("name", "number"), sliced(PYTHON, 22, first=5))
 def test_the_python_code_runs(name, number, tmp_path):
     in_a_process(blocks(name, "python")[number].replace('"scenarios/', f'"{ROOT}/scenarios/'), tmp_path)
 

@@ -199,7 +199,7 @@ def test_the_version_is_that_of_the_package():
     assert retrylab("--version").stdout == f"retrylab {version('retrylab')}\n"
 
 
-@pytest.mark.parametrize("each", sliced(MALFORMED, 6), ids=lambda each: each.name)
+@pytest.mark.parametrize("each", sliced(MALFORMED, 12), ids=lambda each: each.name)
 def test_a_malformed_file_exits_2_without_a_traceback(each, tmp_path):
     done = retrylab("run", each.written(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
@@ -207,7 +207,7 @@ def test_a_malformed_file_exits_2_without_a_traceback(each, tmp_path):
     assert done.stderr.strip()
 
 
-@pytest.mark.parametrize("columns", sliced([40, 60], 2))
+@pytest.mark.parametrize("columns", sliced([40, 60], 4))
 @pytest.mark.parametrize("command", ["run", "compare", "whatif", "sweep"])
 def test_a_narrow_terminal_cuts_off_no_figures(command, columns, tmp_path, monkeypatch):
     path = tmp_path / "slow.yaml"

@@ -244,7 +244,7 @@ def chance_of_so_few(found, runs, probability):
     return sum(math.comb(runs, n) * probability**n * (1 - probability) ** (runs - n) for n in range(found + 1))
 
 
-@pytest.mark.parametrize("run", sliced([theft, deposits(Clerk), deposits(AsyncClerk, ASYNC_TAKES)], 3))
+@pytest.mark.parametrize("run", sliced([theft, deposits(Clerk), deposits(AsyncClerk, ASYNC_TAKES)], 6))
 def test_pct_finds_a_bug_of_depth_2_as_often_as_it_promises(run):
     normal = Deviations()
     run(normal)

@@ -75,7 +75,7 @@ def searched(count, objectives=("requests",)):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("common", sliced([False, True], 2))
+@pytest.mark.parametrize("common", sliced([False, True], 4))
 @pytest.mark.parametrize("objectives", [("requests",), ("requests", "attempts")])
 def test_of_many_that_are_just_below_the_probability_hardly_any_is_confirmed(common, objectives):
     tries, confirmed = 300, 0

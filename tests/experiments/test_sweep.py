@@ -328,7 +328,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("workers", sliced([1, 2], 2))
+@pytest.mark.parametrize("workers", sliced([1, 2], 4))
 def test_one_that_was_killed_goes_on_where_it_was_and_is_the_same(path, tmp_path, workers):
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
@@ -547,7 +547,7 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.parametrize("line", sliced(DAMAGED, 3))
+@pytest.mark.parametrize("line", sliced(DAMAGED, 6))
 def test_a_damaged_line_of_the_journal_is_as_good_as_none(tmp_path, line):
     path = tmp_path / "one.yaml"
     path.write_text("duration: 5s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n")

@@ -85,7 +85,7 @@ def test_one_client_needs_one_write_and_two_need_three(backoff):
     ("backoff", "mean", "error"),
     sliced(
         [("none", 51.037, 0.125), ("exponential", 50.843, 0.134), ("equal", 42.391, 0.082), ("full", 39.136, 0.068)],
-        4,
+        8,
         3,
     ),
 )

@@ -314,9 +314,9 @@ faults:
 """
 
 
-@pytest.mark.parametrize("discipline", sliced(["critical_first", "processor_sharing"], 2))
+@pytest.mark.parametrize("discipline", sliced(["critical_first", "processor_sharing"], 4))
 @pytest.mark.parametrize(
-    ("hedging", "crash"), sliced([("null", "channel"), ("{max_attempts: 3, delay: 1s}", "breaker")], 2)
+    ("hedging", "crash"), sliced([("null", "channel"), ("{max_attempts: 3, delay: 1s}", "breaker")], 4)
 )
 def test_the_history_is_the_same_on_both_clocks_and_breaks_no_invariant(discipline, hedging, crash):
     scenario = parse(MIXED.format(discipline=discipline, hedging=hedging, crash=crash))

@@ -117,7 +117,7 @@ def test_without_users_each_notification_goes_to_the_next_host():
     ]
 
 
-@pytest.mark.parametrize("per", sliced(["host", "channel"], 2))
+@pytest.mark.parametrize("per", sliced(["host", "channel"], 4))
 def test_one_dead_mail_server_among_twenty(per):
     result = run(
         {"host": "host-7.example", "at": "1m", "for": "3m", "outage": True},

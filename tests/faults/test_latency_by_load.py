@@ -94,7 +94,7 @@ def test_a_run_is_slower_by_the_formula_and_the_same_live() -> None:
     assert simulation.run(parse(SCENARIO), runtime="trio").history == simulated.history
 
 
-@pytest.mark.parametrize("discipline", sliced(["fifo", "critical_first", "processor_sharing"], 3))
+@pytest.mark.parametrize("discipline", sliced(["fifo", "critical_first", "processor_sharing"], 6))
 def test_with_a_capacity_of_any_discipline_the_invariants_hold(discipline: str) -> None:
     scenario = parse(
         SCENARIO, sets=["channels.email.provider.capacity=30", f"channels.email.provider.discipline={discipline}"]

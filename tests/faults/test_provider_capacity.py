@@ -125,7 +125,7 @@ def mean_sojourn(seed: int, per_s: float, servers: int, latency: dict[str, Any],
             # M/G/1 with E[S²] = 4/3: U(0, 2).
             (0.5, 1, {"uniform": {"low": 0, "high": 2}}, 0.5 * (4 / 3) / (2 * 0.5) + 1),
         ],
-        5,
+        10,
         1,
     ),
     ids=["M/M/1", "M/M/2", "M/M/10", "M/D/1", "M/U/1"],

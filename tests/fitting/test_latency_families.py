@@ -142,7 +142,7 @@ def test_a_mixture_is_a_maximum_of_its_likelihood(random):
     assert found.log_likelihood == pytest.approx(-optimize.minimize(cost, start, bounds=bounds).fun, abs=1e-3)
 
 
-@pytest.mark.parametrize("size", sliced([200, 5000], 2, 1))
+@pytest.mark.parametrize("size", sliced([200, 5000], 4, 1))
 @pytest.mark.parametrize("limit", [math.inf, 0.6])
 @pytest.mark.parametrize(
     ("family", "draw"),

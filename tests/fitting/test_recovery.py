@@ -29,7 +29,7 @@ def most_misses(tries, parameters):
             ("an outage behind a breaker", 3),
             ("a brownout", 4),
         ],
-        4,
+        8,
     ),
 )
 def test_what_is_known_is_within_the_intervals(name, tries):

@@ -48,7 +48,7 @@ def replayed(recorded, scenario):
     return [figures[name].mean for name in FIGURES]
 
 
-@pytest.mark.parametrize(("attempts", "breaker"), sliced([(3, "false"), (8, "false"), (8, "true")], 3, 2))
+@pytest.mark.parametrize(("attempts", "breaker"), sliced([(3, "false"), (8, "false"), (8, "true")], 6, 2))
 def test_a_record_predicts_what_a_simulation_has_under_these_policies(attempts, breaker):
     runs = 8
     predicted, true, recorded = [], [], []

@@ -19,7 +19,7 @@ SHORT = (
 
 
 @pytest.mark.parametrize(
-    "name", sliced([pytest.param(name, marks=() if name in SHORT else pytest.mark.slow) for name in ATTACKS], 2, 1)
+    "name", sliced([pytest.param(name, marks=() if name in SHORT else pytest.mark.slow) for name in ATTACKS], 4, 1)
 )
 def test_a_mail_of_a_megabyte_is_read_in_a_short_piece(name: str):
     mail = ATTACKS[name]()

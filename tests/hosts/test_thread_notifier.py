@@ -415,7 +415,7 @@ except StoreInUse:
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    "end", sliced(["", "raise SystemExit(3)", "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"], 3, 2)
+    "end", sliced(["", "raise SystemExit(3)", "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"], 6, 2)
 )
 def test_a_program_that_never_leaves_the_block_ends(tmp_path, end):
     program = f"""

@@ -15,7 +15,7 @@ from actors.settings.channel import RetryConfig
 CONFIGS = tables(__file__)["configs"]
 
 
-@pytest.mark.parametrize("settings", sliced(CONFIGS, 3), ids=str)
+@pytest.mark.parametrize("settings", sliced(CONFIGS, 6), ids=str)
 @given(seed=st.integers(0, 2**32))
 def test_every_drawn_wait_is_between_the_shortest_and_the_longest(settings, seed):
     config = RetryConfig.model_validate({"max_attempts": 8, **settings})

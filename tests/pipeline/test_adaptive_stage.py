@@ -55,7 +55,7 @@ def is_throttled(entry: Logged) -> bool:
             ({"kind": "cubic"}, on_both_clocks),
             ({"increase": "2/s", "decrease": 0.7}, simulate),
         ],
-        2,
+        4,
     ),
 )
 def test_an_adaptive_rate_finds_what_a_throttling_provider_takes_and_its_breaker_never_opens(settings, simulate):
@@ -102,7 +102,7 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("kind", sliced(LIMITS, 2))
+@pytest.mark.parametrize("kind", sliced(LIMITS, 4))
 def test_a_concurrency_limit_keeps_the_queue_at_the_provider_short_and_the_provider_busy(kind):
     """5 at once at 100 ms each make 50 a second, and 60 come: without a limit the provider's queue grows by 10/s."""
     channel = {"retry": PATIENT, "timeout": 60}
@@ -138,7 +138,7 @@ def test_the_smaller_of_both_bulkheads_holds():
             ({"k": 4}, 0.0, simulate),
             ({"max_rejection": 0.3}, 0.3, simulate),
         ],
-        2,
+        4,
         1,
     ),
 )

@@ -428,7 +428,7 @@ def test_all_that_are_out_are_cancelled_at_the_timeout():
 # ── the tail of latency ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("slow_share", sliced([0.05, 0.2], 2))
+@pytest.mark.parametrize("slow_share", sliced([0.05, 0.2], 4))
 def test_it_cuts_the_tail_and_costs_the_share_of_answers_beyond_the_delay(slow_share):
     """An answer takes U(0, 0.2) s, or with probability s 5 s; a copy follows after 0.5 s.
 

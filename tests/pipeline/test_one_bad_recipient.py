@@ -100,7 +100,7 @@ def latest_sent(channel: NotificationChannel, *, are_bad: bool) -> dict[str, flo
     return {event.notification_id: event.at_ns / 1e9 for event in world.events(NotificationSent)}
 
 
-@pytest.mark.parametrize("channel", sliced([WEBHOOK, PUSH], 2))
+@pytest.mark.parametrize("channel", sliced([WEBHOOK, PUSH], 4))
 def test_one_dead_one_hanging_and_one_refusing_host_of_a_thousand_hold_up_nobody(channel):
     usual, now = (latest_sent(channel, are_bad=are_bad) for are_bad in (False, True))
     others = [each for each in usual if HOSTS[int(each) % 1000] not in BAD]
@@ -255,7 +255,7 @@ channels: {CHANNEL: {timeout: 6s, provider: {connections: MOST, latency: {consta
             ("email", 2000, 4, "50ms", ["channels.email.circuit_breaker.failure_threshold=1"], 25.0),
             ("webhook", 2500, 100, "500ms", [], 12.5),
         ],
-        5,
+        10,
     ),
 )
 def test_a_burst_at_a_provider_with_so_many_connections(tmp_path, channel, size, most, takes, sets, ends):

@@ -36,7 +36,7 @@ def check(provider: Scripted, quota: dict[str, Any]) -> None:
     check_quota([each.at_ns for each in provider.tries], RateLimitConfig.model_validate(quota))
 
 
-@pytest.mark.parametrize("kind", sliced(QUOTAS, 3))
+@pytest.mark.parametrize("kind", sliced(QUOTAS, 6))
 def test_hundreds_who_waited_for_an_outage_of_minutes_meet_the_quota_all_the_same(kind):
     def scenario(world: World) -> None:
         breaker = {"timeout": 30, "resume_rate": "100/s"}
@@ -53,7 +53,7 @@ def test_hundreds_who_waited_for_an_outage_of_minutes_meet_the_quota_all_the_sam
     assert len(after) == pytest.approx(100 * rate, abs=25)
 
 
-@pytest.mark.parametrize("victim", sliced(["breaker", "limiter", "handler"], 3))
+@pytest.mark.parametrize("victim", sliced(["breaker", "limiter", "handler"], 6))
 @pytest.mark.parametrize("kind", QUOTAS)
 def test_a_stage_that_crashes_makes_no_more_of_a_quota(kind, victim):
     def scenario(world: World) -> None:

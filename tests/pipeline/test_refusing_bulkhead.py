@@ -80,7 +80,7 @@ def scenario_of(channel, tmp_path, **others):
 SETTINGS = TABLES["settings"]
 
 
-@pytest.mark.parametrize("name", sliced(SETTINGS, 3))
+@pytest.mark.parametrize("name", sliced(SETTINGS, 6))
 def test_simulated_it_is_as_the_reference_model_says_and_as_live(name, tmp_path):
     faults = [{"channel": "email", "at": "500ms", "for": "700ms", "failure_rate": "60%"}]
     path = scenario_of(SETTINGS[name], tmp_path, faults=faults)

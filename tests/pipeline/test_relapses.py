@@ -92,7 +92,7 @@ def test_a_burst_opens_the_default_breaker_twice_and_not_for_ever():
     assert len(openings(result)) == 2
 
 
-@pytest.mark.parametrize("seed", sliced([1, 4, 5], 3))
+@pytest.mark.parametrize("seed", sliced([1, 4, 5], 6))
 def test_no_provider_that_can_do_twice_its_load_is_kept_down(seed):
     check_recovers(seed)
 

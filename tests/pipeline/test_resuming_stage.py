@@ -178,7 +178,7 @@ def run(text: str) -> tuple[Any, int]:
     return result, max(Counter(int(start) for start in result.attempts["start_s"]).values())
 
 
-@pytest.mark.parametrize("faults", sliced([OUTAGE, OUTAGE + MORE], 2), ids=["one restart", "five restarts"])
+@pytest.mark.parametrize("faults", sliced([OUTAGE, OUTAGE + MORE], 4), ids=["one restart", "five restarts"])
 def test_a_restart_in_an_outage_is_no_stampede_and_uses_up_no_one(faults):
     result, busiest = run(faults)
     assert result.summary["dead_lettered"] == result.summary["in_flight"] == 0
@@ -190,7 +190,7 @@ WITHOUT_A_RESTART = "\n".join(line for line in OUTAGE.splitlines() if "crash" no
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("resuming", "most"), sliced([("4/s", 40), ("4/s, resume_rate_max: 20/s", 20)], 2, 1))
+@pytest.mark.parametrize(("resuming", "most"), sliced([("4/s", 40), ("4/s, resume_rate_max: 20/s", 20)], 4, 1))
 def test_without_any_restart_the_pace_after_a_long_outage_is_under_the_same_ceiling(resuming, most):
     result, busiest = run(WITHOUT_A_RESTART.replace("4/s", resuming))
     assert result.summary["sent"] == result.summary["accepted"]

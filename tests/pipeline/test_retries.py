@@ -445,7 +445,7 @@ RULES = {
 FULL = Transient(reason="mailbox full")
 
 
-@pytest.mark.parametrize("delay_s", sliced([None, 0.001], 2))
+@pytest.mark.parametrize("delay_s", sliced([None, 0.001], 4))
 @given(
     outcomes=st.lists(
         st.sampled_from([Transient(), THROTTLED, FULL, Ambiguous(), ChannelFault(), Permanent()]), max_size=12

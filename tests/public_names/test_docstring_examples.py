@@ -11,7 +11,7 @@ import simulation
 MAIN = ("run", "sweep", "compare", "tune", "explore", "fit", "predict", "explain", "whatif")
 
 
-@pytest.mark.parametrize("name", sliced(MAIN, 9))
+@pytest.mark.parametrize("name", sliced(MAIN, 18))
 def test_the_example_gives_what_it_says(name, monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[2])
     examples = doctest.DocTestFinder(recurse=False).find(

@@ -53,7 +53,7 @@ def test_every_plot_is_tried_here():
     assert set(OF_A_SWEEP) == {"lines", "heatmap", "pareto"}
 
 
-@pytest.mark.parametrize("name", sliced(ALL, 6))
+@pytest.mark.parametrize("name", sliced(ALL, 12))
 def test_axes_that_are_given_are_drawn_on_and_returned_with_the_same_data_as_axes_of_its_own(name):
     figure = Figure(figsize=(12, 5))
     left, right = figure.subplots(1, 2)
@@ -71,7 +71,7 @@ def test_axes_that_are_given_are_drawn_on_and_returned_with_the_same_data_as_axe
     assert data(left) == data(ALL[name]())
 
 
-@pytest.mark.parametrize("name", sliced(ALL, 8, 1))
+@pytest.mark.parametrize("name", sliced(ALL, 16, 1))
 def test_the_style_of_the_caller_holds_on_their_axes_and_nothing_of_it_is_changed(name):
     with matplotlib.rc_context({"axes.titlesize": 17.0, "xtick.labelsize": 5.0}):
         before = dict(matplotlib.rcParams)
@@ -110,7 +110,7 @@ DRAWN = [
 ]
 
 
-@pytest.mark.parametrize(("name", "kind"), sliced(DRAWN, 8))
+@pytest.mark.parametrize(("name", "kind"), sliced(DRAWN, 16))
 def test_no_text_is_clipped_or_lies_on_another(name, kind):
     figure = OF_A_RUN[kind].draw(result_of(name), Options())
     found = list(boxes(figure))

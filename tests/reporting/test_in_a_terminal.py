@@ -131,7 +131,7 @@ def test_without_colour_there_is_none(tmp_path):
     assert codes <= {"", "0", "1", "2", "22"}  # bold and dim are no colours
 
 
-@pytest.mark.parametrize("options", sliced([["--json"], []], 2, 1), ids=["json", "dumb"])
+@pytest.mark.parametrize("options", sliced([["--json"], []], 4, 1), ids=["json", "dumb"])
 def test_nothing_is_seen_with_json_or_where_the_cursor_cannot_move(tmp_path, options):
     env = {} if options else {"TERM": "dumb"}
     with InTerminal(tmp_path, "run", OUTAGE, "--set", "duration=1m", "--set", "expect=[]", *options, **env) as command:
@@ -149,7 +149,7 @@ def test_of_several_files_it_says_which_and_earlier_results_stay(tmp_path):
     assert command.screen.text == ""
 
 
-@pytest.mark.parametrize("runtime", sliced(["simpy", "trio"], 2))
+@pytest.mark.parametrize("runtime", sliced(["simpy", "trio"], 4))
 def test_ctrl_c_leaves_one_line_and_the_cursor(tmp_path, runtime):
     with InTerminal(tmp_path, "run", OUTAGE, OUTAGE, *ENDLESS, "--runtime", runtime) as command:
         command.read_until("now ")

@@ -54,7 +54,7 @@ def test_throughput_is_the_counts_by_the_second(name):
 
 @pytest.mark.parametrize(
     ("plot", "column"),
-    sliced([(plots.in_flight, "in_flight"), (plots.dlq_growth, "dlq_size")], 2),
+    sliced([(plots.in_flight, "in_flight"), (plots.dlq_growth, "dlq_size")], 4),
     ids=["in flight", "dlq"],
 )
 @pytest.mark.parametrize("name", ["outage", "lost", "milliseconds"])
@@ -161,7 +161,7 @@ def test_the_time_in_each_place_is_that_in_flight(name):
 
 
 @pytest.mark.parametrize(
-    "kind", sliced(["throughput", "in_flight", "dlq_growth", "amplification", "delivery_over_time"], 5)
+    "kind", sliced(["throughput", "in_flight", "dlq_growth", "amplification", "delivery_over_time"], 10)
 )
 def test_parts_are_drawn_below_each_other_on_the_same_scale(kind):
     result, plot = result_of("outage"), getattr(plots, kind)

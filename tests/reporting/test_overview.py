@@ -290,7 +290,7 @@ def replayed(result, breaker, begins):
     return spans
 
 
-@pytest.mark.parametrize("name", sliced(["failover-on-outage", "flapping-provider", "wait-or-fail"], 3))
+@pytest.mark.parametrize("name", sliced(["failover-on-outage", "flapping-provider", "wait-or-fail"], 6))
 def test_the_bands_are_the_transitions(name):
     result, figure = shipped(SHIPPED / f"{name}.yaml")
     expected = {}
@@ -457,7 +457,7 @@ OF_SHIPPED = [
 ]
 
 
-@pytest.fixture(params=sliced([*(pytest.param(text, id=name) for name, text in FIGURES.items()), *OF_SHIPPED], 6))
+@pytest.fixture(params=sliced([*(pytest.param(text, id=name) for name, text in FIGURES.items()), *OF_SHIPPED], 12))
 def figure(request):
     return shipped(request.param)[1] if isinstance(request.param, Path) else figure_of(request.param)
 

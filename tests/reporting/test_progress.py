@@ -22,7 +22,7 @@ SHORT = ["duration=3m"]
 MINUTE = ["duration=1m", "expect=[]", "faults=[]"]
 
 
-@pytest.mark.parametrize("record", sliced(["full", "aggregates"], 2))
+@pytest.mark.parametrize("record", sliced(["full", "aggregates"], 4))
 def test_the_last_snapshot_has_the_summary_of_the_result(record):
     snapshots = []
     result = simulation.run(OUTAGE, sets=[*SHORT, f"record={record}"], progress=snapshots.append)
@@ -134,7 +134,7 @@ def test_an_interrupt_while_events_are_handed_out_hands_none_out_twice():
     assert handed == simulation.run(OUTAGE, sets=MINUTE).history[: len(handed)]
 
 
-@pytest.mark.parametrize("look", sliced([1, 97, 5000], 3))
+@pytest.mark.parametrize("look", sliced([1, 97, 5000], 6))
 def test_what_is_counted_and_the_digest_do_not_depend_on_when_it_is_looked_at(monkeypatch, look):
     sets = [
         "duration=40s",

@@ -60,7 +60,7 @@ def test_breakers_of_nodes_are_told_together_and_each():
     assert {("sms", "2 times"), ("sms@1", "once")} <= set(rows)
 
 
-@pytest.mark.parametrize("kind", sliced(KINDS, 6))
+@pytest.mark.parametrize("kind", sliced(KINDS, 12))
 def test_a_page_is_complete_in_itself_and_well_formed(kind):
     read = page(kind)
     assert_nothing_is_fetched_or_run(read)
@@ -339,7 +339,7 @@ def test_of_a_large_run_no_more_is_drawn_than_can_be_seen():
 
 
 @pytest.mark.parametrize(
-    "text", sliced([CRASH, QUIET_HOURS, MILLISECONDS], 3), ids=["crash", "quiet hours", "milliseconds"]
+    "text", sliced([CRASH, QUIET_HOURS, MILLISECONDS], 6), ids=["crash", "quiet hours", "milliseconds"]
 )
 def test_what_did_not_end_is_among_the_worst(text):
     result, read = result_of(text), page_of(text)

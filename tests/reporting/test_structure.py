@@ -14,7 +14,7 @@ from simulation.reporting.plots.canvas import figure_of
 STRUCTURES = json.loads(STORED.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", sliced([*DRAWN, "overview"], 2))
+@pytest.mark.parametrize("name", sliced([*DRAWN, "overview"], 4))
 def test_a_plot_has_the_structure_that_is_stored(name):
     assert structure(name) == STRUCTURES[name]
 
@@ -74,7 +74,7 @@ CHANGES = (
 )
 
 
-@pytest.mark.parametrize("change", sliced(CHANGES, 2), ids=lambda change: change.__name__)
+@pytest.mark.parametrize("change", sliced(CHANGES, 4), ids=lambda change: change.__name__)
 def test_the_structure_is_another_one_when_the_plot_is(change):
     ax = plots.backoff({"a": {"max_attempts": 6}, "b": {"max_attempts": 6, "jitter": "equal"}})
     before = described(ax)

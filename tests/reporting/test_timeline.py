@@ -25,7 +25,7 @@ def courses(name):
     return [(row, course_in(result, row.id)[0]) for row in chosen.itertuples()]
 
 
-@pytest.mark.parametrize("name", sliced(RUNS, 2, 1))
+@pytest.mark.parametrize("name", sliced(RUNS, 4, 1))
 def test_waits_and_attempts_fill_the_time_from_acceptance_to_end_in_order(name):
     result = result_of(name)
     for row, course in courses(name):
@@ -43,7 +43,7 @@ def test_waits_and_attempts_fill_the_time_from_acceptance_to_end_in_order(name):
         assert sum(attempt.number > 0 for attempt in course.attempts) == row.attempts
 
 
-@pytest.mark.parametrize("name", sliced(["outage", "all kinds of waits"], 2, 1))
+@pytest.mark.parametrize("name", sliced(["outage", "all kinds of waits"], 4, 1))
 def test_what_is_waited_for_is_what_was_recorded(name):
     result = result_of(name)
     of_cause = dict.fromkeys(WAITS, 0)

@@ -225,7 +225,7 @@ def test_every_copy_counts_in_the_second_of_the_attempt_beside_which_it_was_sent
     assert summary["peaks"]["requests_per_s"] == 100
 
 
-@pytest.mark.parametrize("kept", sliced([1, 7, 100_000], 3, 1))
+@pytest.mark.parametrize("kept", sliced([1, 7, 100_000], 6, 1))
 def test_the_peaks_do_not_depend_on_how_many_attempts_are_kept(kept, monkeypatch):
     whole = ran().summary
     monkeypatch.setattr("simulation.results.peaks.KEPT", kept)

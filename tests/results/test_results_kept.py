@@ -44,7 +44,7 @@ def test_it_keeps_none_of_the_actors_and_what_they_remember(record, runtime):
     assert result.summary["sent"] > 0
 
 
-@pytest.mark.parametrize("runtime", sliced(["simpy", "trio"], 4, 2))
+@pytest.mark.parametrize("runtime", sliced(["simpy", "trio"], 8, 2))
 @pytest.mark.parametrize("record", ["full", "aggregates"])
 def test_it_comes_out_of_a_pickle_as_it_was(record, runtime):
     result = ran(record, runtime)

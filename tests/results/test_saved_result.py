@@ -52,7 +52,7 @@ def test_the_seed_and_what_was_set_are_in_the_scenario_that_is_saved(tmp_path):
 
 @pytest.mark.parametrize(
     "plot",
-    sliced([plots.throughput, plots.breaker_states, plots.raster, plots.delivery_times], 2),
+    sliced([plots.throughput, plots.breaker_states, plots.raster, plots.delivery_times], 4),
     ids=lambda plot: plot.__name__,
 )
 def test_a_plot_of_an_opened_result_is_that_of_the_result(plot, directory):

@@ -32,7 +32,7 @@ def peaks(channels: str, faults: str = "[]", record: str = "full") -> dict[str, 
     return summary["peaks"]["waiting"]
 
 
-@pytest.mark.parametrize("record", sliced(["full", "aggregates"], 3))
+@pytest.mark.parametrize("record", sliced(["full", "aggregates"], 6))
 @pytest.mark.parametrize(
     ("email", "waiting"),
     [

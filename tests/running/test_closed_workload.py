@@ -188,7 +188,7 @@ def machine_repair(clients: int, servers: int, think_s: float, service_s: float)
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("clients", "servers", "duration"), sliced([(4, 1, 2000), (20, 4, 300), (3, inf, 2000)], 3, 2))
+@pytest.mark.parametrize(("clients", "servers", "duration"), sliced([(4, 1, 2000), (20, 4, 300), (3, inf, 2000)], 6, 2))
 def test_a_closed_network_has_the_throughput_and_response_of_the_machine_repair_model(clients, servers, duration):
     bound = "" if servers == inf else f", capacity: {servers}"
     scenario = parse(f"""

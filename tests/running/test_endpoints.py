@@ -129,7 +129,7 @@ def test_each_endpoint_goes_by_its_own_attempts():
             "  - {channel: webhook, at: 60s, crash: process, restart_after: 1s}\ncommit_latency: 100ms\n",
             "  - {channel: webhook, at: 60s, clock_step: 20s}\n",
         ],
-        3,
+        6,
     ),
 )
 def test_the_clock_and_what_is_disabled_outlive_crashes(more):

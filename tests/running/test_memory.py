@@ -39,7 +39,7 @@ def filling(monkeypatch):
 
 
 @pytest.mark.parametrize(("record", "less"), [("full", "record: aggregates"), ("aggregates", "a shorter remember_ids")])
-@pytest.mark.parametrize("runtime", sliced(["simpy", "trio"], 2))
+@pytest.mark.parametrize("runtime", sliced(["simpy", "trio"], 4))
 def test_a_run_that_would_fill_the_memory_ends_before(filling, record, less, runtime):
     with pytest.raises(RunTooLarge) as ended:
         simulation.run(simulation.parse(SCENARIO.format(record=record)), runtime=runtime)

@@ -43,7 +43,7 @@ channels:
 small = written("small.yaml", SMALL)
 
 
-@pytest.mark.parametrize("path", sliced(SCENARIOS, 8), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced(SCENARIOS, 16), ids=lambda path: path.stem)
 def test_a_case_of_every_scenario_that_ships_replays_exactly(path, tmp_path):
     small = tmp_path / "case.yaml"
     small.write_text(write(case(load(path), 1, schedule="normal", settings="given")), encoding="utf-8")

@@ -254,7 +254,7 @@ def test_a_ramp_has_the_integral_of_its_rate_in_every_tenth(start: float, end: f
         assert abs(count - expected) < 5 * math.sqrt(expected)
 
 
-@pytest.mark.parametrize(("peak", "start_hour"), sliced([(1.0, 17), (1.5, 0), (2.0, 17), (3.0, 0), (8.0, 17)], 3))
+@pytest.mark.parametrize(("peak", "start_hour"), sliced([(1.0, 17), (1.5, 0), (2.0, 17), (3.0, 0), (8.0, 17)], 6))
 def test_diurnal_arrivals_have_their_mean_and_peak(peak: float, start_hour: int) -> None:
     mean, peak_hour, days = 1.0, 18, 3
     arrivals = Arrivals.model_validate(

@@ -51,7 +51,7 @@ def test_a_quota_is_compared_with_what_limits_let_through():
             (30, "rate: 20/min, kind: leaky_bucket", "5/s"),
             (6_000, "max_per_minute: 60", "10/s"),
         ],
-        3,
+        6,
     ),
 )
 def test_as_many_wait_as_it_says_where_a_limit_of_users_comes_before_the_quota(users, limit, quota):

@@ -55,7 +55,7 @@ def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
 # ── a true one ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("discipline", sliced(["fifo", "critical_first", "processor_sharing"], 3))
+@pytest.mark.parametrize("discipline", sliced(["fifo", "critical_first", "processor_sharing"], 6))
 def test_late_work_takes_up_the_provider_just_when_it_is_said_to(discipline):
     """A fifth takes 20 s, and 19 s of that in vain: a place takes 4.08 s for each, so 5/s need 20.4 of them."""
     text = """
@@ -232,7 +232,7 @@ def test_a_budget_that_does_not_last_is_found_in_the_file(tmp_path):
             ("{kind: aws}", "25%", "18%"),
             ("{kind: token_bucket, share: 10%}", "18%", "8%"),
         ],
-        3,
+        6,
     ),
 )
 def test_a_budget_that_is_warned_of_refuses_retries_and_one_that_is_not_hardly_does(budget, too_many, few):

@@ -19,7 +19,7 @@ import simulation
 print(json.dumps({path: simulation.run(path, sets=["record=aggregates"]).summary for path in sys.argv[1:]}))
 """
 
-each_scenario = pytest.mark.parametrize("path", sliced(SCENARIOS, 6), ids=lambda path: path.stem, scope="module")
+each_scenario = pytest.mark.parametrize("path", sliced(SCENARIOS, 12), ids=lambda path: path.stem, scope="module")
 """Tests of one scenario stand beside one another, so that it is run by one worker."""
 a_twelfth_or_all = pytest.mark.parametrize(
     ("number", "path"),
@@ -56,7 +56,7 @@ def test_a_process_with_another_hash_seed_has_equal_digests(number, path):
             *(pytest.param(path, 0.5, id=f"{path.stem}, half") for path in SCENARIOS[1::6]),
             *(pytest.param(path, 1, id=path.stem, marks=pytest.mark.slow) for path in SCENARIOS),
         ],
-        5,
+        10,
         2,
     ),
 )

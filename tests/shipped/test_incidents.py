@@ -35,7 +35,7 @@ MEANT = {"github-webhooks-2024": ["breaker-shared-by-hosts"]}
 """What the linter finds in them, and is what they are about."""
 
 each_incident = pytest.mark.parametrize("name", INCIDENTS)
-each_that_is_run = pytest.mark.parametrize("name", sliced(INCIDENTS, 4))
+each_that_is_run = pytest.mark.parametrize("name", sliced(INCIDENTS, 8))
 
 
 def test_there_are_eight():
@@ -83,6 +83,6 @@ def test_its_expectations_hold_with_other_seeds_too(name, seed):
     assert broken(simulation.run(INCIDENTS[name], seed=seed).summary) == {}
 
 
-@pytest.mark.parametrize(("name", "sets", "fails"), sliced(without(INCIDENTS), 4))
+@pytest.mark.parametrize(("name", "sets", "fails"), sliced(without(INCIDENTS), 8))
 def test_an_expectation_fails_when_what_it_is_about_goes_away(name, sets, fails):
     assert fails <= broken(simulation.run(INCIDENTS[name], sets=sets).summary).keys()

@@ -20,7 +20,7 @@ def check(result):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("path", sliced(SCENARIOS[::8], 2, 1), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced(SCENARIOS[::8], 4, 1), ids=lambda path: path.stem)
 def test_the_normal_order_is_a_schedule(path):
     schedule = Deviations()
     explored = simulation.run(path, schedule=schedule)
@@ -30,7 +30,7 @@ def test_the_normal_order_is_a_schedule(path):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("path", sliced(SCENARIOS[4::16], 2, 1), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced(SCENARIOS[4::16], 4, 1), ids=lambda path: path.stem)
 def test_a_scenario_keeps_its_promises_on_a_random_walk(path):
     """With `-m slow` all of them, in ten orders."""
     walk = RandomWalk(Random(1))

@@ -14,7 +14,7 @@ SCHEMA = SCENARIOS["steady-state"].with_name("scenario.schema.json")
 OTHER_SEEDS = (101, 102, 103)
 
 each_scenario = pytest.mark.parametrize("name", SCENARIOS)
-each_that_is_run = pytest.mark.parametrize("name", sliced(SCENARIOS, 3), scope="module")
+each_that_is_run = pytest.mark.parametrize("name", sliced(SCENARIOS, 6), scope="module")
 
 
 def summary_of(name):

@@ -58,7 +58,7 @@ def waits(kind, initial, factor, longest):
     return {"initial_delay": initial, "max_delay": longest, **ours}, theirs
 
 
-@pytest.mark.parametrize("name", sliced(HOSTS, 3))
+@pytest.mark.parametrize("name", sliced(HOSTS, 6))
 @given(
     kind=st.sampled_from(["exponential", "constant", "linear"]),
     initial=st.integers(1, 4_000).map(lambda ms: ms / 1000),

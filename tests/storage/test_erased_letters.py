@@ -26,7 +26,7 @@ MANY = 400
 
 MOMENTS = {"at once": 0, "the first has died": 1, "half have died": MANY // 2, "all have died": MANY}
 each_moment = pytest.mark.parametrize(
-    "moment", sliced([pytest.param(count, id=name) for name, count in MOMENTS.items()], 2)
+    "moment", sliced([pytest.param(count, id=name) for name, count in MOMENTS.items()], 4)
 )
 
 

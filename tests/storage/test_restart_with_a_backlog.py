@@ -41,7 +41,7 @@ class Killed(Exception):
     """Ends a process without a drain."""
 
 
-@pytest.mark.parametrize("restarts", sliced([0, 3], 2))
+@pytest.mark.parametrize("restarts", sliced([0, 3], 4))
 def test_a_restart_in_an_outage_does_not_send_all_that_waits_at_once(tmp_path: Path, restarts: int) -> None:
     path = tmp_path / "notifications.sqlite"
 

@@ -51,7 +51,7 @@ def subjects(script: Script) -> list[str]:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("waiting", [300, pytest.param(10_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", sliced(["SQLite", "PostgreSQL"], 2))
+@pytest.mark.parametrize("kind", sliced(["SQLite", "PostgreSQL"], 4))
 def test_a_critical_one_overtakes_all_that_wait_and_a_kill_changes_no_order(kind, waiting, tmp_path, request):
     store = str(tmp_path / "waiting.db") if kind == "SQLite" else request.getfixturevalue("dsn")
     script = Script()

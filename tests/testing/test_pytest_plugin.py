@@ -339,7 +339,7 @@ def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pyteste
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize(("option", "ini"), sliced([(False, False), (True, False), (False, True)], 3))
+@pytest.mark.parametrize(("option", "ini"), sliced([(False, False), (True, False), (False, True)], 6))
 def test_only_a_run_that_is_to_check_all_invariants_loads_them(pytester: Pytester, option: bool, ini: bool) -> None:
     pytester.makefile(".yaml", outage=OUTAGE)
     pytester.makepyfile(

@@ -31,7 +31,7 @@ def packages(folder: Path, *names: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", sliced([["simulation", "actors"], ["simulation"], ["actors"]], 3, 1), ids=" and ".join
+    "names", sliced([["simulation", "actors"], ["simulation"], ["actors"]], 6, 1), ids=" and ".join
 )
 def test_a_project_has_folders_of_these_names(tmp_path: Path, names: list[str]) -> None:
     packages(tmp_path, *names)

@@ -61,7 +61,7 @@ def test_a_schedule_shrinks_to_the_deviations_that_are_needed():
     assert found.deviations == ((7, 1),)
 
 
-@pytest.mark.parametrize("key", sliced([key for key in FAULT_KEYS if key not in FLEET_FAULT_KEYS], 4))
+@pytest.mark.parametrize("key", sliced([key for key in FAULT_KEYS if key not in FLEET_FAULT_KEYS], 8))
 def test_every_fault_is_drawn(key):
     assert key in first(faults(["sms"]), lambda fault: key in fault.injects).injects
 

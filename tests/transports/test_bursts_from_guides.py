@@ -77,7 +77,7 @@ async def burst(
             (100, 0.1, 0.5, {"max_in_flight": None, "circuit_breaker": {"failure_threshold": 1}}),
             pytest.param(2000, 0.05, 5, {}, marks=pytest.mark.slow),
         ],
-        3,
+        6,
     ),
 )
 async def test_mails_at_once_to_a_server_with_four_connections(size, takes, patience, settings):

@@ -96,8 +96,8 @@ def those_later(usual: dict[str, float], now: dict[str, float]) -> list[str]:
     return [name for name in usual if now[name] > 1.05 * usual[name] + TAKES]
 
 
-@pytest.mark.parametrize("size", sliced([120, pytest.param(1000, marks=pytest.mark.slow)], 2))
-@pytest.mark.parametrize("channel", sliced([WEBHOOK, PUSH], 2))
+@pytest.mark.parametrize("size", sliced([120, pytest.param(1000, marks=pytest.mark.slow)], 4))
+@pytest.mark.parametrize("channel", sliced([WEBHOOK, PUSH], 4))
 def test_nobody_else_is_later(channel, size):
     names = [f"host-{number}.example" for number in range(size)]
     usual, failed, moved = sent_after(channel, names)

@@ -203,7 +203,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await trio.sleep(0.01)
 
 
-@pytest.mark.parametrize("service", sliced(SERVICES, 3))
+@pytest.mark.parametrize("service", sliced(SERVICES, 6))
 async def test_a_burst_of_emails_with_one_dead_mailbox(service, heard):
     size = 40
     assert size * TAKES / 4 > 1.5 * PATIENCE
@@ -220,7 +220,7 @@ async def test_a_burst_of_emails_with_one_dead_mailbox(service, heard):
     assert {sent.attempt for sent in heard.of(NotificationSent)} == {1}
 
 
-@pytest.mark.parametrize("service", sliced(SERVICES, 3))
+@pytest.mark.parametrize("service", sliced(SERVICES, 6))
 async def test_a_restart_in_the_middle_of_a_backlog(service, heard):
     """What was at the server as it was cut off comes twice, and nothing else does; nothing is lost, and none fails."""
     size = 24

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
             ("actors.service.observability.metrics", "prometheus_client", "service"),
             ("simulation.testing.strategies", "hypothesis", None),
         ],
-        8,
+        16,
     ),
 )
 def test_an_import_without_the_extra_says_which_one_to_install(module, missing, wanted):

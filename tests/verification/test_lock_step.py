@@ -51,7 +51,7 @@ def compared(scenario, **arguments):
 # ── no difference ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("path", sliced(SHIPPED, 20), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced(SHIPPED, 40), ids=lambda path: path.stem)
 def test_a_case_of_each_shipped_scenario(path):
     compared(ordinary(load(path), 7))
 
@@ -67,7 +67,7 @@ def test_each_shipped_scenario_as_it_is(path):
 
 
 @pytest.mark.parametrize("seeds", [range(1), thorough(range(1, 3))], ids=["one", "more"])
-@pytest.mark.parametrize("path", sliced(SCENARIOS, 9), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced(SCENARIOS, 18), ids=lambda path: path.stem)
 def test_cases_of_the_swarm(path, seeds):
     scenario = load(path)
     assert {seed: found for seed in seeds if (found := difference(scenario, seed))} == {}
@@ -80,7 +80,7 @@ def test_many_cases_of_the_swarm(path):
     assert {seed: found for seed in range(1000) if (found := difference(scenario, seed))} == {}
 
 
-@pytest.mark.parametrize("seed", sliced(range(3), 3, 1))
+@pytest.mark.parametrize("seed", sliced(range(3), 6, 1))
 @pytest.mark.parametrize("path", [path for path in SCENARIOS if path.stem in LIVE], ids=lambda path: path.stem)
 def test_on_the_clock_for_tests(path, seed):
     compared(ordinary(load(path), seed), runtime="trio")
@@ -122,7 +122,7 @@ def run_case(replicate, seed):
     )
 
 
-@pytest.mark.parametrize("replicate", sliced([next(iter(replicates_of_cases([name]))) for name in QUICK], 6))
+@pytest.mark.parametrize("replicate", sliced([next(iter(replicates_of_cases([name]))) for name in QUICK], 12))
 def test_a_slice_of_the_validation_cases(replicate):
     run_case(replicate, 3)
 
@@ -140,15 +140,15 @@ def test_answers_that_nobody_could_foresee():
     assert result.summary["peaks"]["in_flight"] > 1
 
 
-@pytest.mark.parametrize("seed", sliced(range(3), 3))
+@pytest.mark.parametrize("seed", sliced(range(3), 6))
 @pytest.mark.parametrize("order", ["kind: strict", "aging: 5s", "kind: weighted", "kind: weighted, weights: {bulk: 3}"])
-@pytest.mark.parametrize("per", sliced(["channel", "host"], 2))
+@pytest.mark.parametrize("per", sliced(["channel", "host"], 4))
 def test_classes_wait_in_their_order_and_are_refused_by_their_shares(per, order, seed):
     text = TEXTS["classes"].replace("timeout: 2s}", f"timeout: 2s, per: {per}}}\n    order: {{{order}}}")
     assert compared(parse(text, "classes.yaml"), seed=seed).summary["channels"]["webhook"]["refused"]["overloaded"] > 0
 
 
-@pytest.mark.parametrize("fair_by", sliced(["user", "host", "tenant"], 3))
+@pytest.mark.parametrize("fair_by", sliced(["user", "host", "tenant"], 6))
 @pytest.mark.parametrize(
     ("per", "order", "bounds"),
     [("channel", "kind: weighted", None), ("host", "aging: 5s", "{max_in_flight: 3, rate: 10/2s}")],
@@ -202,7 +202,7 @@ faults:
 # ── messages that come twice, or late ───────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("seed", sliced(range(6), 6))
+@pytest.mark.parametrize("seed", sliced(range(6), 12))
 @pytest.mark.parametrize("is_fleet", [False, True], ids=["alone", "fleet"])
 def test_cases_whose_messages_come_twice_and_late(seed, is_fleet):
     scenario = load(SCENARIOS[seed % len(SCENARIOS)])
@@ -240,7 +240,7 @@ def test_a_stage_that_takes_a_copy_is_told(monkeypatch, owner, name, wrong, told
 # ── fleets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("routing", sliced(["round_robin", "random", "by_user", "by_host"], 3))
+@pytest.mark.parametrize("routing", sliced(["round_robin", "random", "by_user", "by_host"], 6))
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])
 def test_nodes_that_crash_are_deployed_and_take_over(routing, runtime):
     summary = compared(parse(TEXTS["fleet"].replace("by_user", routing), "fleet.yaml"), runtime=runtime).summary
@@ -256,13 +256,13 @@ def test_what_nodes_do_is_durable_later(latency, runtime):
 
 
 # In the last two a node has accepted what it takes over meanwhile, and redrives what another one has redriven.
-@pytest.mark.parametrize("seed", sliced([*range(3), 160, 112], 3))
+@pytest.mark.parametrize("seed", sliced([*range(3), 160, 112], 6))
 def test_fleets_of_the_swarm_whose_store_takes_its_time(seed):
     scenario = load(SCENARIOS[seed % len(SCENARIOS)])
     assert difference(scenario, seed, is_fleet=True, latency=5.0) is None
 
 
-@pytest.mark.parametrize("latency", sliced(["0s", "700ms"], 2))
+@pytest.mark.parametrize("latency", sliced(["0s", "700ms"], 4))
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])
 def test_nodes_that_do_not_reach_the_store(runtime, latency):
     """For less than their leases and for more; and all at once, when nobody takes over and nothing is sent."""
@@ -274,7 +274,7 @@ def test_nodes_that_do_not_reach_the_store(runtime, latency):
     assert result.summary["in_flight"] == 0
 
 
-@pytest.mark.parametrize("seed", sliced(range(6), 3))
+@pytest.mark.parametrize("seed", sliced(range(6), 6))
 def test_fleets_of_the_swarm_that_do_not_reach_the_store(seed):
     assert difference(load(SCENARIOS[seed % len(SCENARIOS)]), seed, is_fleet=True, is_cut_off=True) is None
 
@@ -305,7 +305,7 @@ def test_what_is_durable_too_soon_is_told(monkeypatch):
 
 
 # In the last a letter is edited by a redrive while another node has it among those of its host before.
-@pytest.mark.parametrize("seed", sliced([*range(12), 331087], 6))
+@pytest.mark.parametrize("seed", sliced([*range(12), 331087], 12))
 def test_fleets_of_the_swarm(seed):
     assert difference(load(SCENARIOS[seed % len(SCENARIOS)]), seed, is_fleet=True) is None
 

@@ -52,7 +52,7 @@ def test_the_same_in_any_process(hash_seed):
     assert done.stdout.strip() == digest_of_cases()
 
 
-@pytest.mark.parametrize("path", sliced([SWARM, *SHIPPED], 9), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sliced([SWARM, *SHIPPED], 18), ids=lambda path: path.stem)
 def test_every_case_is_a_file_that_can_be_read(path):
     scenario = load(path)
     for seed in range(15):

@@ -128,7 +128,7 @@ BREAK = (4, 12, 19, 21)
 """The first seeds that break `OpensOnce`."""
 
 
-@pytest.mark.parametrize("workers", sliced([1, pytest.param(2, marks=pytest.mark.integration)], 2))
+@pytest.mark.parametrize("workers", sliced([1, pytest.param(2, marks=pytest.mark.integration)], 4))
 def test_all_that_breaks_is_found_shrunk_and_kept(small, workers):
     how = {"seeds": BREAK[-1] + 1, "invariants": [OpensOnce], "workers": workers, "shrink_runs": 8}
     exploration = explore_as_given(small, keep_going=True, **how)
@@ -179,7 +179,7 @@ def everything_in(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("how", sliced([{}, {"shrink_runs": 0}], 2, 1))
+@pytest.mark.parametrize("how", sliced([{}, {"shrink_runs": 0}], 4, 1))
 def test_nothing_is_written_unless_it_is_told_where(small, how):
     folder_of(small).mkdir(parents=True)
     (folder_of(small) / "seed-1.yaml").write_text(f"# A case; to see it again:{SMALL}")

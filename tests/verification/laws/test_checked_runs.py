@@ -60,7 +60,7 @@ CRASHES = """\
 commit_latency: 5ms
 """
 
-each_scenario = pytest.mark.parametrize("path", sliced(SCENARIOS, 10), ids=lambda path: path.stem)
+each_scenario = pytest.mark.parametrize("path", sliced(SCENARIOS, 20), ids=lambda path: path.stem)
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_each_figure_is_counted_once_more_but_for_those_that_are_named(text):
     "path",
     sliced(["offered", "sent_time_s.max", "delivered_within.10s", "workload.news.sent", "classes.bulk.sent",
      "channels.email.handed_on", "retry_delay_s.mean", "faults.0.backlog_cleared_s", "breaker.push.opened",
-     "channels.email.providers.second.sent", "peaks.in_flight", "dlq.peak", "windows.30s,80s.in_flight"], 3),
+     "channels.email.providers.second.sent", "peaks.in_flight", "dlq.peak", "windows.30s,80s.in_flight"], 6),
 )  # fmt: skip
 def test_one_that_is_wrong_is_found(path):
     checker, summary = checked(RICH)
@@ -153,7 +153,7 @@ def test_what_is_checked_has_all_that_there_may_be():
         (BreakerMetrics, "fold", lambda fold: lambda *args: None, r"breaker\."),
         (Peaks, "_extend", lambda extend: lambda peaks, of, own: extend(peaks, of, own[len(own) // 2 :]), r"peaks\."),
         (Backlog, "_is_younger", lambda is_younger: lambda *args: False, "backlog_cleared_s"),
-    ], 3),
+    ], 6),
 )  # fmt: skip
 def test_a_mistake_is_found(of, name, mistaken, text, monkeypatch):
     monkeypatch.setattr(of, name, mistaken(getattr(of, name)))
