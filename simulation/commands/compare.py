@@ -61,7 +61,7 @@ def compare(
 ) -> None:
     """Compare settings on the same seeds: the mean of each, and the differences with their 95% confidence intervals.
 
-    Of what may be never, as delivery_time_s.p99, it is the median, and in how many runs it is never.
+    A metric that may be never, such as delivery_time_s.p99, has its median and the number of runs in which it is never.
     """
     from simulation.experiments.comparison import run_settings
     from simulation.reporting.console import print_sheets, print_written

@@ -345,7 +345,7 @@ def cancel(
     token_file: _Token = None,
     store: _NoStore = None,
 ) -> None:
-    """End a bulk run before its time; what it has not come to stays as it is."""
+    """End a bulk run before its time; the letters that it has not reached stay as they are."""
     with _asking(url, token_file, store) as source:
         cancelled = source.post(f"bulks/{_part(run)}/cancel", {})
     if not _printed_as_json(as_json, cancelled):

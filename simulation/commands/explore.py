@@ -44,7 +44,7 @@ def explore(
         typer.Option(help="Which settings the cases have: those of FILE, some of them changed at random, or both."),
     ] = "mixed",
     unguided: Annotated[
-        bool, typer.Option("--unguided", help="Vary no earlier case that has seen something new.")
+        bool, typer.Option("--unguided", help="Draw each case anew; vary none that has seen something new.")
     ] = False,
     varies: Annotated[
         str | None, option("Have every case vary the one that these seeds lead to, such as 12,57.", metavar="SEEDS")

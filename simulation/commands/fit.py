@@ -62,8 +62,8 @@ def fit(
     timeouts: Annotated[
         Timeouts | None,
         option(
-            "What the scenario takes attempts without an answer for, which no log can tell: a hang in windows, lost "
-            "replies elsewhere, when left out."
+            "How the scenario explains attempts without an answer, since no log can tell. When left out: a hang in "
+            "windows, lost replies elsewhere."
         ),
     ] = None,
     out: Annotated[Path | None, path_option("FILE", "Write a scenario with what was found here.")] = None,

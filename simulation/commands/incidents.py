@@ -28,14 +28,14 @@ def incidents(
 ) -> None:
     """Run your channel settings through published incidents: what would have held, and what would have broken.
 
-    What arrives, what the providers are like and what goes wrong there is the incident's; all that the sender decides
-    is yours. Loads are scaled down there, so slots and quotas of yours bind less than they would. An incident with a
-    channel that the file has not is not judged.
+    Arrivals, providers and faults are the incident's; everything that the sender decides is yours. Loads are scaled
+    down there, so your slots and quotas bind less than they would. An incident with a channel that the file lacks is
+    not judged.
 
-    With --remedies some changes are tried on what breaks: to retry for hours, a breaker for each host, a slow pace
+    --remedies tries some changes where an incident breaks: to retry for hours, a breaker for each host, a slow pace
     after an outage, a quota where the provider has a limit, a second provider where the incident has one.
 
-    Exit code 0: all is as wanted; 1: something is not; 2: bad input.
+    Exit code 0: every incident holds; 1: one breaks; 2: bad input.
     """
     from actors.settings.channel import NotifierConfig
     from simulation.experiments.incidents import INCIDENTS, settings_in, verdicts

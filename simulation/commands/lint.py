@@ -37,7 +37,7 @@ def lint(
 
     A note has the rule default-decides.
 
-    Exit code 0: there is none but notes; 1: there are some; 2: bad input.
+    Exit code 0: no findings but notes; 1: findings; 2: bad input.
     """
     if as_json and as_jsonl:
         refuse(["--jsonl: wanted it without --json"])

@@ -80,7 +80,7 @@ def sweep(
 
     A setting goes through values, channels.email.retry.max_attempts=1,2,3,5, or a range,
     channels.email.timeout=100ms..10s or 'channels.email.timeout={from: 100ms, to: 10s, scale: log, steps: 5}'.
-    Of what may be never, as delivery_time_s.p99, it is the median, and in how many runs it is never.
+    A metric that may be never, such as delivery_time_s.p99, has its median and the number of runs in which it is never.
     With --out, an interrupted sweep resumes where it stopped. Exit code 0: it has finished; 2: bad input; 3: an
     invariant broke; 4: a worker process is gone.
     """

@@ -51,11 +51,9 @@ def tune(
     ] = None,
     maximize: Annotated[list[str] | None, option("A metric to maximize.", metavar="METRIC")] = None,
     probability: Annotated[
-        str, typer.Option(metavar="SHARE", help="In this share of runs all expectations are to hold.")
+        str, typer.Option(metavar="SHARE", help="The share of runs in which all expectations have to hold.")
     ] = "95%",
-    confidence: Annotated[
-        str, typer.Option(metavar="SHARE", help="The confidence with which that is to be shown.")
-    ] = "95%",
+    confidence: Annotated[str, typer.Option(metavar="SHARE", help="The confidence that the share is reached.")] = "95%",
     trials: Annotated[int, typer.Option(min=1, help="How many settings to try at most.")] = 40,
     replicates: Annotated[
         int, typer.Option(min=1, help="How many runs a setting gets at most, before the best is confirmed.")
@@ -82,8 +80,8 @@ def tune(
     """Search for the cheapest settings that meet the expectations of a scenario.
 
     Few combinations are all tried, many are sampled by Optuna. Each gets a run or two, and more where it looks best;
-    the best is confirmed with fresh seeds. One whose metric is never in a run is not found. A search takes a few
-    hundred runs: to shorten it, set a shorter duration or fewer --trials.
+    the best is confirmed with fresh seeds. A setting with a run in which the metric is never is not found.
+    A search takes a few hundred runs: to shorten it, set a shorter duration or fewer --trials.
 
     Exit code 0: a setting is found; 1: none meets the expectations; 2: bad input; 130: interrupted, with the best so
     far.
