@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from beside import tables
+from each_row import check_each
 from hypothesis import given, strategies as st
 
 from actors.lint.channel import lint
@@ -34,16 +35,20 @@ def said(settings, *, users=None, **known):
     return [str(finding).removeprefix("channels.email.") for finding in findings]
 
 
-@pytest.mark.parametrize(
-    ("settings", "traffic", "text"), TABLES["says"], ids=lambda value: value if isinstance(value, str) else ""
-)
-def test_what_it_says(settings, traffic, text):
-    assert said(settings, **traffic) == [text]
+def test_what_it_says():
+    def check(row):
+        settings, traffic, text = row
+        assert said(settings, **traffic) == [text]
+
+    check_each(((row[2], row) for row in TABLES["says"]), check)
 
 
-@pytest.mark.parametrize(("settings", "traffic"), TABLES["silent"], ids=str)
-def test_what_it_says_nothing_of(settings, traffic):
-    assert said(settings, **traffic) == []
+def test_what_it_says_nothing_of():
+    def check(row):
+        settings, traffic = row
+        assert said(settings, **traffic) == []
+
+    check_each(((str(row), row) for row in TABLES["silent"]), check)
 
 
 @pytest.mark.parametrize(
