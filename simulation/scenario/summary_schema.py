@@ -83,7 +83,7 @@ def summary_schema() -> dict[str, Any]:
     channel = {
         **_properties({**CHANNEL, **UPSTREAM, **ENDPOINTS, **QUEUE}),
         "breaker": breaker,
-        "providers": _by_name(_object({**_properties(PROVIDER, "providers"), **_properties(QUEUE)})),
+        "providers": _by_name(_object({**_properties(PROVIDER, "providers", "name"), **_properties(QUEUE)})),
     }
     properties = {
         **{key: _TYPES[kind] for key, kind in shape.items() if isinstance(kind, MetricKind) and kind in _TYPES},
