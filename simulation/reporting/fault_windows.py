@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ class Window(NamedTuple):
     quiet: bool = False
     """Quiet hours, not a fault."""
 
-    channels: tuple[str, ...] = ()
+    channels: Container[str] = ()
     """The channels that a fault hits."""
 
     provider: str | None = None
@@ -68,7 +68,7 @@ def _fault_window(fault: FaultConfig, scenario: Scenario, end_s: float) -> Windo
     until_s = end_s if lasts_s is None else min(end_s, fault.at + lasts_s)
     spans = ((fault.at, until_s),) if fault.at < end_s else ()
     label, dips = fault_label(fault, scenario.channels_used), _dips(fault, until_s)
-    return Window(label, spans, dips, channels=tuple(map(str, fault.channel)), provider=fault.provider)
+    return Window(label, spans, dips, channels=fault.channel, provider=fault.provider)
 
 
 def lasting_s(fault: FaultConfig, scenario: Scenario) -> float | None:

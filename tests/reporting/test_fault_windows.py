@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
+from actors.channel_names import EVERY_CHANNEL
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.faults import FAULT_KEYS, FaultConfig
-from simulation.reporting.fault_windows import fault_text, windows
+from simulation.reporting.fault_windows import Window, fault_text, windows
 from simulation.scenario import parse
 
 
@@ -166,3 +167,14 @@ def test_a_night_of_quiet_hours_over_a_change_of_the_clock_is_as_long_as_it_is()
     ((text, spans),) = found(f"start: 2026-03-28T18:00:00Z\nquiet_hours: [{rule}]", 50_000.0)
     assert text == "push: 50% of users quiet 22:00–07:00 Europe/Berlin"
     assert spans == [(3 * 3600, 11 * 3600)]
+
+
+def test_a_fault_hits_the_breakers_of_its_channels_and_of_its_provider():
+    every, one = (
+        Window("all: outage", ((0.0, 1.0),), channels=EVERY_CHANNEL),
+        Window("email/backup: outage", ((0.0, 1.0),), channels=("email",), provider="backup"),
+    )
+    assert all(every.hits(breaker) for breaker in ("email", "email/backup", "pager", "sms@3"))
+    assert [one.hits(breaker) for breaker in ("email", "email/backup", "email/backup@2", "sms/backup")] == [
+        False, True, True, False,
+    ]  # fmt: skip
