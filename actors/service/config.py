@@ -191,7 +191,7 @@ class ServiceConfig(NotifierConfig):
     def notifier(self) -> NotifierConfig:
         """The settings of the notifier, with every channel that there is, and what follows from its transports."""
         own = {name: getattr(self, name) for name in NotifierConfig.model_fields}
-        present = in_order([*self.transports.channels, *self.channels])
+        present = in_order([*self.channels, *self.transports.channels])
         channels = {
             channel: with_accounts(
                 self.transports.filled_in(channel, self.channels.get(channel, ChannelConfig())), self.accounts

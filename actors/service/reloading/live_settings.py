@@ -237,7 +237,7 @@ class LiveSettings:
 
     def _channel(self, channel: ChannelName) -> NotificationChannel:
         if channel not in self.channels:
-            raise ConfigurationError([f"channel: wanted one of {', '.join(self.channels)}, got {channel!r}"])
+            raise ConfigurationError([f"channel: wanted one of {', '.join(self.channels)}, got {str(channel)!r}"])
         return NotificationChannel(channel)
 
     def _unknown_in(self, preferences: UserPreferences, place: str) -> list[str]:
