@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from console_kit import Browser, app_of
+from console_kit import notification, signed_in
 from served import OTTO, email, service, write
 
 from actors import Notifier, SendNotification
@@ -50,11 +50,18 @@ async def test_own_channels_are_served_with_events_fallbacks_people_metrics_and_
             await served.post("/notifications", {"notification_id": "n-3", "channel": "news", "message": "m"})
         ).json()
         assert missing["problems"] == [{"field": "recipient", "problem": "wanted text that is not empty"}]
-        browser = Browser(app_of(served.server))
-        await browser.sign_in(OTTO)
-        overview, letters = await browser.get("/console"), await browser.get("/console/dead-letters?channel=news")
+
+
+async def test_the_console_has_pages_of_own_channels():
+    settings = {"channels": {"zeta": {"kind": "sms"}, "email": {}, "news": {"kind": "email"}}, "drain": 0}
+    letter = notification(1, "nobody@example.com", channel="news")
+    async with signed_in([letter, notification(2, "+49", channel="zeta")], settings=settings) as (_, browser):
+        overview = await browser.get("/console")
         assert [row[0] for row in overview.rows("Channels")][:3] == ["email", "zeta", "news"]
-        assert "news-alarm-1" in letters.text
+        letters = await browser.get("/console/dead-letters?channel=news")
+        assert "n-1" in letters.response.text
+        assert {"zeta", "news"} <= set(letters.texts("option"))
+        assert "zeta" in (await browser.get("/console/breakers")).response.text
 
 
 def test_transports_go_by_the_kind_of_a_channel(tmp_path):

@@ -55,7 +55,7 @@ async def order(visit: Visit) -> Response:
 
 async def enable(visit: Visit) -> Response:
     channel, recipient = visit.form.get("channel", ""), visit.form.get("address", "")
-    is_known = channel in visit.live.channels
+    is_known = channel in visit.channels
     enabled = is_known and await visit.letters.enable_endpoint(
         NotificationChannel(channel), recipient, by=visit.who.name
     )

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from actors.channel_names import NotificationChannel, in_order
 from actors.service.http.access import Access, Principal, Role
 from actors.service.http.bodies import body_of
 from actors.service.http.endpoints import Call
@@ -46,6 +47,11 @@ class Visit(Call):
     @property
     def query(self) -> Mapping[str, str]:
         return self.request.query_params
+
+    @property
+    def channels(self) -> list[NotificationChannel]:
+        """The four, and the others of the service."""
+        return in_order([*NotificationChannel, *self.service.notifier.pipeline.wiring.stages])
 
     @property
     def may_act(self) -> bool:

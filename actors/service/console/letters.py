@@ -99,7 +99,7 @@ async def list_page(visit: Visit) -> Response:
         order="" if newest_first else "oldest",
         key_of={"reason": "reason_is"}.get(by or "", by),
         page_size=PAGE_SIZE,
-        channels=visit.live.channels,
+        channels=visit.channels,
         windows=[(name, write_duration(window.total_seconds())) for name, window in WINDOWS],
         done=done_of(visit),
     )
