@@ -91,6 +91,7 @@ OF_A_CHANNEL = (
     Turn("retry.max_delay", "Retry: longest wait", "duration", "RetryConfig", 1, 3600, True),
     Turn("retry.jitter", "Retry: jitter", "choice", "RetryConfig"),
     Turn("timeout", "Timeout of an attempt", "duration", "ChannelConfig", 0.1, 60, True),
+    Turn("deadline", "Deadline of all attempts", "duration", "ChannelConfig", 1, 1800, True),
     Turn("max_in_flight", "Attempts at once", "count", "ChannelConfig", 1, 500, True),
     Turn("provider.failure_rate", "Provider: usual failures", "share", "ProviderConfig"),
 )
@@ -101,6 +102,7 @@ OF_A_FAULT = (
     Turn("at", "Begins at", "duration", "FaultConfig", 0, 3600),
     Turn("for", "Lasts", "duration", "FaultConfig", 0.1, 3600, True),
     Turn("failure_rate", "Share that fails", "share", "FaultConfig"),
+    Turn("refused_rate", "Share that gets no connection", "share", "FaultConfig"),
     Turn("latency_factor", "Latency, times", "number", "FaultConfig", 0.1, 50, True),
     Turn("speed", "Speed of the provider", "number", "FaultConfig", 0, 2),
 )

@@ -11,7 +11,7 @@ import pytest
 from beside import tables
 from effort import examples, sliced
 from hypothesis import given, settings, strategies as st
-from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
+from worlds import OK, Scripted, Sleeping, Try, World, email, on_both_clocks, run_on_trio, simulate
 
 from actors.domain.delivery import Delivery, dead_letter, redriven
 from actors.errors import PermanentError, TransientError
@@ -358,6 +358,17 @@ def test_a_deadline_cuts_an_attempt_of_which_no_breaker_hears(hedging):
     )  # fmt: skip
     assert world.letters[0].failure_reason == "deadline"
     assert not world.events(BreakerTransitioned)
+
+
+def test_a_deadline_cancels_a_request_that_hangs():
+    def scenario(world: World) -> None:
+        world.open(Sleeping(60.0, [Transient()]), email={"deadline": 63, "timeout": 120, "retry": {"max_attempts": 9}})
+        world.send(email("n"))
+
+    world = run_on_trio(scenario)
+    assert [round(failure.at_ns / 1e9, 6) for failure in world.failures] == [60.0, 63.0]
+    assert world.reasons == ["deadline"]
+    assert (len(world.provider.begun), len(world.provider.ended)) == (2, 1)
 
 
 def test_a_probe_that_a_deadline_cuts_gives_its_permit_back():

@@ -30,7 +30,7 @@ from actors.messages import (
 from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.readiness import ADDRESS_GONE, SWITCHED_OFF
-from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
+from actors.pipeline.retries import BUDGET_SPENT, DEADLINE, RETRY_TIME_UP
 from actors.settings.channel import PRIMARY, ChannelConfig, RateLimitConfig
 from simulation.results.counters import by_type
 from simulation.scenario import ChannelWorkload, Scenario
@@ -274,6 +274,7 @@ SOMETIMES = (
     ),
     Sometimes("a retry budget is spent", _any_lane(_has("retry.budget")), _dies_by(BUDGET_SPENT)),
     Sometimes("retry time is up", _any_lane(_has("retry.max_elapsed")), _dies_by(RETRY_TIME_UP)),
+    Sometimes("a deadline passes", _any_lane(_has("deadline")), _dies_by(DEADLINE)),
     Sometimes("a notification expires", _expires, _dies_by(EXPIRED)),
     Sometimes("a notification is dead-lettered", _always, _any(NotificationMovedToDeadLetter)),
     Sometimes("a dead letter is redriven", _always, _any(NotificationRedriven)),
