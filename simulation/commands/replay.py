@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from simulation.commands.rules import NamedRules, RulesOption
 from simulation.commands.run import RuntimeName
 from simulation.commands.shared import Exit, Sets, announce, argument, option, path_option, refuse
 
@@ -17,6 +18,7 @@ def replay(
     seed: Annotated[int | None, option("Another seed.")] = None,
     sets: Sets = None,
     runtime: Annotated[RuntimeName | None, option("Another clock.")] = None,
+    rules: RulesOption = None,
 ) -> None:
     """Run a recorded trace again, and compare. Exit code 0: exact; 1: a difference; 2: bad input."""
     from actors.errors import ConfigurationError
@@ -26,9 +28,11 @@ def replay(
     try:
         if against is None:
             recorded = Trace(trace)
-            announce(trace, [recorded.scenario(sets=sets or [], seed=seed)])
-            outcome = replay_trace(recorded, sets=sets or [], seed=seed, runtime=runtime)
-        elif sets or seed is not None or runtime is not None:
+            scenario = recorded.scenario(sets=sets or [], seed=seed)
+            announce(trace, [scenario])
+            given: dict[str, Any] = {"rules": NamedRules(tuple(rules))(scenario)} if rules else {}
+            outcome = replay_trace(recorded, sets=sets or [], seed=seed, runtime=runtime, **given)
+        elif sets or seed is not None or runtime is not None or rules:
             refuse([f"--against {against}: wanted no changes besides, since nothing is run"])
         else:
             outcome = compare_traces(trace, against)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from simulation.commands.rules import NOT_SO_WITH_RULES, NamedRules, RulesOption
 from simulation.commands.run_output import RunOutput
 from simulation.commands.scenario_files import Annotate, Files, Messages, findings_in, load_all, without_others
 from simulation.commands.shared import (
@@ -72,6 +73,7 @@ def run(
         ),
     ] = None,
     workers: Workers = None,
+    rules: RulesOption = None,
 ) -> None:
     """Run scenarios. Exit code 0: no expectation fails, though one may be undecided; 1: one does; 2: bad input; 3: an
     invariant broke; 4: a worker process is gone; 130: interrupted, with what was known by then."""
@@ -96,20 +98,26 @@ def run(
         scenarios, problems = load_all(files, sets or [], seed)
         if problems:
             messages.refuse(problems)
+        named = NamedRules(tuple(rules)) if rules else None
+        if named is not None and (unusable := named.problems(scenarios)):
+            refuse(unusable)
         directories = _directories(files, out)
         for file, scenario in zip(files, scenarios, strict=True):
             for problem, finding in findings_in(file, scenario, sets or []):
-                messages.finding("warning", file, problem, finding)
+                if named is None or finding.rule not in NOT_SO_WITH_RULES:
+                    messages.finding("warning", file, problem, finding)
         holds, is_interrupted = True, False
         unsaved: str | None = None
         for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
             part = f"{number} of {len(files)}" if len(files) > 1 else ""
             announce(file, [scenario])
-            again = shell_command(file, scenario.seed, sets or [], runtime, check=check)
+            again = shell_command(file, scenario.seed, sets or [], runtime, check=check, rules=rules or [])
             try:
                 how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
                 if check:
                     how = partial(how, invariants="all")
+                if named is not None:
+                    how = partial(how, rules=named(scenario))
                 with interrupts() as cancelled, watch_run(scenario, quiet=as_json, part=part) as progress:
                     result = how(runtime=runtime, progress=progress, cancelled=cancelled)
             except OSError as error:
@@ -128,9 +136,11 @@ def run(
                 text = f"{file}: {breach.of_run(scenario.seed, again)}"
                 messages.problem(text, "an invariant broke, which is a bug", file)
                 raise typer.Exit(Exit.INVARIANT_BROKEN) from None
-            result.origin = Origin(file, tuple(sets or []))
+            result.origin = Origin(file, tuple(sets or []), result.origin.only_in_python, tuple(rules or []))
             if replicates is not None:
-                is_interrupted = not _decide(result, file, replicates, workers, check=check, quiet=as_json)
+                is_interrupted = not _decide(
+                    result, file, replicates=replicates, workers=workers, rules=named, check=check, quiet=as_json
+                )
             holds &= result.holds
             unsaved = None if directory is None else save(result, directory)
             output.add(file, result, directory if unsaved is None else None, again)
@@ -164,7 +174,16 @@ def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
     return list(directories)
 
 
-def _decide(result: Result, file: Path, replicates: int, workers: int | None, *, check: bool, quiet: bool) -> bool:
+def _decide(
+    result: Result,
+    file: Path,
+    *,
+    replicates: int,
+    workers: int | None,
+    rules: NamedRules | None,
+    check: bool,
+    quiet: bool,
+) -> bool:
     """Run the seeds that follow, and note in the summary what all show of the expectations; return whether all ran."""
     from simulation.reporting.terminal import watch_runs
     from simulation.running.deciding import decide
@@ -173,7 +192,8 @@ def _decide(result: Result, file: Path, replicates: int, workers: int | None, *,
         announce(file, [result.scenario], replicates, workers)
     with exits_in_words(file, None), watch_runs(quiet=quiet) as progress:
         try:
-            decide(result, replicates, workers=workers, invariants="all" if check else "default", progress=progress)
+            invariants: Literal["all", "default"] = "all" if check else "default"
+            decide(result, replicates, workers=workers, invariants=invariants, rules=rules, progress=progress)
         except KeyboardInterrupt:
             return False
     return True

@@ -8,14 +8,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 
-def shell_command(file: Path | str, seed: int, sets: Sequence[str] = (), runtime: str = "simpy", *, check: bool) -> str:
+def shell_command(
+    file: Path | str,
+    seed: int,
+    sets: Sequence[str] = (),
+    runtime: str = "simpy",
+    *,
+    check: bool,
+    rules: Sequence[str] = (),
+) -> str:
     """Return the command that runs a scenario file with these changes, ``path=value`` each, on a clock, ``simpy`` or
-    ``trio``, and checks all invariants or not."""
+    ``trio``, checks all invariants or not, and takes these values of ``--rules``."""
     words: list[Any] = ["retrylab", "run", file, "--seed", seed]
     if runtime != "simpy":
         words += ["--runtime", runtime]
     for change in sets:
         words += ["--set", change]
+    for rule in rules:
+        words += ["--rules", rule]
     if check:
         words.append("--check")
     return shlex.join(map(str, words))
@@ -57,3 +67,6 @@ class Origin(NamedTuple):
 
     only_in_python: tuple[str, ...] = ()
     """The arguments of :func:`simulation.run` that cannot be said at the shell: ``rules``, ``schedule``."""
+
+    rules: tuple[str, ...] = ()
+    """The ``--rules`` at the shell, in place of such an argument."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from actors.formatting import counted, plain_number
 from simulation.results.result import Result
@@ -14,6 +14,9 @@ from simulation.running.sequential_test import Conclusion, SequentialTest, fewes
 from simulation.scenario import Expectation, Scenario
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.seeds import seeds_of
+
+if TYPE_CHECKING:
+    from simulation.running.runner import RulesByName
 
 Held = tuple[bool, ...]
 """Of each expectation of a scenario, in its order: whether one run is within the bound."""
@@ -27,6 +30,7 @@ def decide(
     *,
     workers: int | None = 1,
     invariants: Literal["default", "all"] = "default",
+    rules: Callable[[Scenario], RulesByName] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Run the scenario of a result again, with the seeds that follow, and note in its summary what all runs show.
@@ -44,6 +48,7 @@ def decide(
         replicates: how many runs there may be at most, with the first one; at least 1.
         workers: how many processes share the runs; all cores when None.
         invariants: which to check in each further run, ``"default"`` or ``"all"``.
+        rules: returns new failure rules for each further run; it is sent to other processes.
         progress: called with how many runs have finished, and of how many at most.
 
     Raises:
@@ -62,7 +67,7 @@ def decide(
     if progress is not None:
         progress(evidence.runs, replicates)
     if tasks and not evidence.is_decided:
-        how = partial(held_in_run, runtime=summary["runtime"], invariants=invariants)
+        how = partial(held_in_run, runtime=summary["runtime"], invariants=invariants, rules=rules)
         share = executor(min(len(tasks), workers) if workers else workers)
         try:
             with share as runs, closing(runs.map(how, tasks)) as found:
@@ -127,13 +132,13 @@ class Evidence:
         return {"holds": holds, "runs": runs, "held": held, "interval": list(interval(held, runs))}
 
 
-def held_in_run(task: Task, **how: Any) -> Held:
+def held_in_run(task: Task, rules: Callable[[Scenario], RulesByName] | None = None, **how: Any) -> Held:
     """Do a run in this process, and return of each expectation whether it is within the bound.
 
     Raises:
         InvariantBreach: it broke an invariant: a bug.
     """
-    return held_in(summary_of(task, **how), task.scenario)
+    return held_in(summary_of(task, rules=rules and rules(task.scenario), **how), task.scenario)
 
 
 def held_in(summary: Mapping[str, Any], scenario: Scenario) -> Held:

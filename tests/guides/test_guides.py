@@ -61,3 +61,9 @@ def test_several_nodes(tmp_path, guide):
 @needs_a_shell
 def test_a_process_of_its_own(tmp_path):
     Guide(GUIDES / "service-process.md").run(tmp_path)
+
+
+@pytest.mark.integration
+@needs_a_shell
+def test_failure_rules_by_name(tmp_path):
+    Guide(GUIDES / "failure-rules.md").run(tmp_path)

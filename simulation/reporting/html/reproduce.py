@@ -48,11 +48,12 @@ def reproduction(result: Result) -> Reproduction:
     file = UNSAVED if origin.file is None else origin.file
     checks = {"invariants": "all"} if result.checked else {}
     call = python_call(file, seed, sets=origin.sets, runtime=runtime, **dict.fromkeys(origin.only_in_python), **checks)
-    shell = shell_command(file, seed, origin.sets, runtime, check=bool(result.checked))
+    shell = shell_command(file, seed, origin.sets, runtime, check=bool(result.checked), rules=origin.rules)
+    only_in_python = tuple(name for name in origin.only_in_python if name != "rules" or not origin.rules)
     return Reproduction(
-        shell=None if origin.only_in_python else shell,
+        shell=None if only_in_python else shell,
         saved_as=UNSAVED if origin.file is None else None,
-        only_in_python=origin.only_in_python,
+        only_in_python=only_in_python,
         was_live=was_live,
         python=f"import simulation\n\nresult = {call}",
         retrylab=version("retrylab"),
