@@ -132,7 +132,6 @@ class HandlerTask:
         return error, value
 
     async def _come_back_in_line(self) -> None:
-        """Wait for a turn, behind the messages that are ready."""
         if self._system.has_ended:
             self.turn = trio.Event()
             return

@@ -143,6 +143,5 @@ class _Turns(Interceptor):
 
 @cache
 def _marks(cls: type[Actor]) -> dict[type, _Mark]:
-    """Return the marks of the handlers of a class, by kind of message."""
     handlers = {kind: getattr(cls, name) for kind, name in cls._routes.items()}
     return {kind: handler.__turn__ for kind, handler in handlers.items() if hasattr(handler, "__turn__")}

@@ -56,7 +56,6 @@ class Cancelling:
         ]
 
     def _cancel_each(self, orders: Iterable[CancelNotification]) -> None:
-        """Cancel notifications that wait at the handler, and have others taken out of the lines."""
         on_their_way: dict[NotificationChannel, list[Withdrawal]] = {}
         for order in orders:
             delivery = self._deliveries.by_id.get(order.notification_id)

@@ -274,7 +274,6 @@ class CircuitBreakerActor(Stage):
         return blocked
 
     def _look_after(self, hosts: Collection[str]) -> None:
-        """Let waiting attempts go: those whose turn it is, and those at these hosts."""
         self._take_turns()
         ready = deque(hosts)
         while ready:
@@ -287,7 +286,6 @@ class CircuitBreakerActor(Stage):
         self.set_timer()
 
     def _take_turns(self) -> None:
-        """Let attempts go for which there is room, by their turns."""
         now_ns = self.system.now_ns
         for lane in self._lanes:
             # A line that room alone does not help leaves these turns, so this loop ends.

@@ -194,7 +194,6 @@ class Handler(Actor):
     # ── preferences and quiet hours ─────────────────────────────────────────────────────────────────────────────
 
     def _prepare(self, delivery: Delivery) -> None:
-        """Ask for preferences and quiet hours, then send the next attempt on its way."""
         obstacle = self._readiness.obstacle(delivery.command)
         if obstacle is None:
             self._send(delivery)
@@ -324,7 +323,6 @@ class Handler(Actor):
         self._prepare(delivery)
 
     def _failed(self, delivery: Delivery, outcome: Outcome, started_ns: int, admitted: Admitted | None) -> None:
-        """Record a failed attempt; then wait for the next one, or dead-letter the notification."""
         command = delivery.command
         if type(outcome) is ChannelFault:
             self._to_alert(ChannelBroken(channel=command.channel, reason=outcome.reason))

@@ -155,5 +155,4 @@ class Isolation(Actor):
             self._hold = None
 
     def _under_way(self) -> int:
-        """Return how many attempts have begun, or are about to, and have not ended."""
         return sum(stages.in_flight for stages in self._stages.values()) - len(self._waiting)

@@ -392,7 +392,6 @@ def _breakers(
     random: Random | None,
     sharing: Sharing | None,
 ) -> tuple[Breaker | None, BreakerGroup | None]:
-    """Return the breaker of the whole channel, or those of the hosts."""
     if config.per == "host":
         return None, BreakerGroup(config, name=name, on_transition=on_transition, random=random, sharing=sharing)
 

@@ -240,7 +240,6 @@ def _filled(name: str, compiled: Any, variables: Mapping[str, Any], budget: Any)
 
 
 def _base(name: str) -> str:
-    """Return the name of a template without its language."""
     base, dot, language = name.rpartition(".")
     return base if dot and _LANGUAGE.fullmatch(language) else name
 

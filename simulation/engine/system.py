@@ -315,7 +315,6 @@ class SimulatedSystem(ActorSystem):
         """Nothing goes on under trio here."""
 
     def _run_on(self, run: HandlerRun, error: BaseException | None) -> None:
-        """Run a handler until it waits for something that will come, or ends."""
         yielded = self._step(run, error)
         while yielded is not None:
             if type(yielded) is not Parked:

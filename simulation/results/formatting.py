@@ -48,7 +48,6 @@ def fate_text(delivered: bool) -> str:
 
 
 def _why_down(scenario: Scenario) -> str:
-    """Return what kept processes from accepting what came to them."""
     if not scenario.has_partitions:
         if scenario.crashes_as_a_whole or scenario.nodes_at_most > 1:
             return "as the process was down or died" if scenario.may_end_accepting else "while the process was down"

@@ -144,21 +144,26 @@ class Interruptions:
             self._interrupt(request)
 
 
-class _Asked(WrappedProvider):
-    def __init__(
-        self, provider: Provider, channel: NotificationChannel, name: str, note: Callable[[Request], None]
-    ) -> None:
+class _Observed(WrappedProvider):
+    def __init__(self, provider: Provider) -> None:
         super().__init__(provider)
         self.outcomes_are_plain = provider.outcomes_are_plain
-        self._channel = channel
-        self._name = name
-        self._note = note
         self._system: ActorSystem | None = None
 
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system, too."""
         super().on_wired(system)
         self._system = system
+
+
+class _Asked(_Observed):
+    def __init__(
+        self, provider: Provider, channel: NotificationChannel, name: str, note: Callable[[Request], None]
+    ) -> None:
+        super().__init__(provider)
+        self._channel = channel
+        self._name = name
+        self._note = note
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt."""
@@ -205,22 +210,11 @@ class LateAnswers:
         return _Timed(provider, timeout_ns, note)
 
 
-class _Timed(WrappedProvider):
-    def __init__(
-        self,
-        provider: Provider,
-        timeout_ns: int,
-        note: Callable[[Attempt, int, int], None],
-    ) -> None:
+class _Timed(_Observed):
+    def __init__(self, provider: Provider, timeout_ns: int, note: Callable[[Attempt, int, int], None]) -> None:
         super().__init__(provider)
-        self.outcomes_are_plain = provider.outcomes_are_plain
         self._timeout_ns = timeout_ns
         self._note = note
-
-    def on_wired(self, system: ActorSystem) -> None:
-        """Go by the clock of this system, too."""
-        super().on_wired(system)
-        self._system = system
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt."""
@@ -233,5 +227,6 @@ class _Timed(WrappedProvider):
         return effect
 
     def _kept(self, attempt: Attempt, started_ns: int, result: Any) -> None:
+        assert self._system is not None
         if self._system.now_ns > started_ns + self._timeout_ns and isinstance(result, Sent):
             self._note(attempt, started_ns, self._system.now_ns)

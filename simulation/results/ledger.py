@@ -245,7 +245,6 @@ class Ledger:
                     counts[entry].see(sorted(events, key=instant_of))
 
     def _accept(self, event: NotificationRequested) -> None:
-        """Note whether a notification that was accepted is of a request that had been accepted before."""
         place = self.place_of(event)
         tally = self.tally(place)
         tally.requests += 1
@@ -261,7 +260,6 @@ class Ledger:
             tally.unwanted -= self._chains.want(event.notification_id)
 
     def _suppress(self, suppressed: Sequence[NotificationSuppressed]) -> None:
-        """Note which requests turn out not to be wanted."""
         for event in suppressed:
             if is_unwanted(event) and (self._chains is None or self._chains.do_not_want(event.notification_id)):
                 self.tally(self.place_of(event)).unwanted += 1

@@ -102,7 +102,6 @@ def _seconds(instants_ns: Iterable[int | None]) -> pd.Series[Any]:
 
 
 def _whose(events: Sequence[NotificationEvent | Request], origins: Origins) -> _Columns:
-    """Return the columns that say which notification an event is of."""
     ids = [event.notification_id for event in events]
     entries, classes = origins.entries_and_classes(ids)
     return {

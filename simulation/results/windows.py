@@ -102,7 +102,6 @@ class WindowMetrics:
     def _breakers(
         self, names: Sequence[str], transitions: Sequence[BreakerTransitioned], to_ns: int, are_shared: bool
     ) -> dict[str, dict[str, Any]]:
-        """Return by name how often each breaker opened in the window, and for how long it was open then."""
         before, until = ({name: BreakerMetrics(is_shared=are_shared) for name in names} for _ in range(2))
         for transition in transitions:
             if transition.at_ns < self._from_ns:

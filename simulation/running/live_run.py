@@ -100,7 +100,6 @@ def _wrapped(
     addresses: Addresses,
     streams: RandomStreams,
 ) -> dict[NotificationChannel, dict[str, Provider]]:
-    """Return the providers with what is to go wrong round them."""
     check_mapping("addresses", addresses, "from channels to functions")
     channels = {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
     by_name = checked_providers(channels, providers)

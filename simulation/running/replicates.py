@@ -61,7 +61,6 @@ def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: s
 
 
 def _metric(path: str) -> Expectation:
-    """Return an expectation of the metric at a path, that of a part of the run too."""
     keys = keys_of(path)
     of = 2 if keys[:1] == [WINDOWS] else 0
     metric = Expectation.parse(f"{path_of(keys[of:])} >= 0")

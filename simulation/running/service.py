@@ -416,7 +416,6 @@ class Service:
         return process
 
     def _process_for(self, user: str, recipient: str) -> Process:
-        """Return the process that an arrival is routed to: one that is there, if any is."""
         ready = self._ready
         if not ready:
             return self.processes[0]
@@ -537,7 +536,6 @@ class Service:
 
     @takes_turn("leases", lambda service: service.processes)
     def _end_leases(self) -> None:
-        """End those whose lease is over, if there is a node that reaches the store."""
         over_ns, living = self._system.now_ns - self._lease_ns, self.living
         over = [process for process in living if process.partitions and process.cut_off_ns <= over_ns]
         if over and any(not process.partitions for process in living):

@@ -284,7 +284,6 @@ def _ignore(_why: str) -> None:
 def _maker(
     number: int, scenario: Scenario, entry: ChannelWorkload | EventWorkload | ClosedWorkload, source: Actor
 ) -> Callable[[int], Any]:
-    """Return what makes the k-th message of an entry."""
     user_of = _user_chooser(number, entry.users, source)
     match entry:
         case ChannelWorkload() | ClosedWorkload():
@@ -350,7 +349,6 @@ def _further_fields(
 def _repeating(
     make: Callable[[int], SendNotification], share: float, random: Random
 ) -> Callable[[int], SendNotification]:
-    """Return what makes the k-th message where some are made once more."""
     latest: deque[SendNotification] = deque(maxlen=REPEATED)
 
     def make_or_repeat(k: int) -> SendNotification:

@@ -163,7 +163,6 @@ class LeakyBucket:
             self._many = max(_FEW, 2 * len(self._free_at))
 
     def _begin_of(self, at_ns: int) -> int:
-        """Return when the interval begins that an instant is in, in parts of a nanosecond."""
         at = at_ns * self._ticks_per_ns
         return at - at % self._interval
 

@@ -178,7 +178,6 @@ class RetryPolicy:
         return self._by_kind.get(failure_kind(outcome), self._general)
 
     def _spread(self, hint_ns: int) -> int:
-        """Put jitter on top of a hint."""
         if not self._hint_jitter or not hint_ns:
             return hint_ns
         return min(LONGEST_WAIT_NS, hint_ns + int(hint_ns * self._hint_jitter * self._draw()))

@@ -165,7 +165,6 @@ def _check_place(path: Path) -> None:
 
 @contextmanager
 def _written(path: Path) -> Iterator[gzip.GzipFile]:
-    """Open a file to write a trace into."""
     with (
         whole_file(path) as plain,
         # Without a name and a time, so that equal runs have equal traces.
