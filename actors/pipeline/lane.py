@@ -421,12 +421,16 @@ def _record_failure_with_breaker(
     breaker: Breaker, counts: Collection[str], outcome: Outcome, permit: int, now_ns: int, duration_ns: int
 ) -> None:
     match outcome:
-        case Transient() | Ambiguous() if outcome is CUT or failure_kind(outcome) not in counts:
-            breaker.record_neutral(permit, now_ns)
-        case Permanent() | DeadDestination() if "permanent" not in counts:
-            breaker.record_reachable(permit, now_ns, duration_ns)
-        case Transient() | Ambiguous() | Permanent() | DeadDestination():
-            breaker.record_failure(permit, now_ns, duration_ns, outcome.reason)
+        case Transient() | Ambiguous():
+            if outcome is CUT or failure_kind(outcome) not in counts:
+                breaker.record_neutral(permit, now_ns)
+            else:
+                breaker.record_failure(permit, now_ns, duration_ns, outcome.reason)
+        case Permanent() | DeadDestination():
+            if "permanent" in counts:
+                breaker.record_failure(permit, now_ns, duration_ns, outcome.reason)
+            else:
+                breaker.record_reachable(permit, now_ns, duration_ns)
         case ChannelFault():
             breaker.trip(permit, now_ns, outcome.reason)
         case Sent():
