@@ -326,7 +326,11 @@ class RetryConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _attempts_follow_the_schedule(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("schedule"), (list, tuple)) and "max_attempts" not in data:
+        if not isinstance(data, dict):
+            return data
+        if True in data and "on" not in data:  # as PyYAML reads the key `on`
+            data = {"on" if key is True else key: value for key, value in data.items()}
+        if isinstance(data.get("schedule"), (list, tuple)) and "max_attempts" not in data:
             return {**data, "max_attempts": len(data["schedule"]) + 1}
         return data
 

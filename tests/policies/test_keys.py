@@ -19,6 +19,7 @@ channels:
       jitter: soft
       min_delay: 100ms
       retry_after_jitter: 20%
+      on: [throttled, timeout, lost_reply]
       retry_after_excess: 5m
       per_outcome: {throttled: {max_attempts: 10, initial_delay: 30s}, ambiguous: {max_attempts: 1}}
       per_reason: {mailbox full: {max_attempts: 5, initial_delay: 1h, max_delay: 6h}}
@@ -37,5 +38,6 @@ def test_one_file_two_worlds() -> None:
     assert isinstance(make_limiter(config.rate_limit), SeveralRates)
     assert config.quota is not None
     assert isinstance(make_limiter(config.quota), LeakyBucket)
+    assert config.retry.on == ("throttled", "timeout", "lost_reply")
     assert config.retry.budget is not None
     assert isinstance(make_budget(config.retry.budget), GrpcBudget)
