@@ -42,6 +42,7 @@ from simulation.verification.drawing.disturbances import (
 from simulation.verification.drawing.drawn_settings import DrawnSettings, draw_settings
 from simulation.verification.drawing.fault_kinds import KINDS, drawn_strength
 from simulation.verification.drawing.late_messages import astray
+from simulation.verification.drawing.names import renamed
 from simulation.verification.drawing.numbers import log_uniform, rounded
 from simulation.verification.drawing.overlapping_faults import overlapping
 from simulation.verification.drawing.parts_and_wholes import at_places, unlike
@@ -92,6 +93,7 @@ _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] =
     (overlapping, "overlaps", 0.15),
     (coinciding, "coincidence", 0.25),
     (nightfall, "nights", 0.15),
+    (renamed, "names", 0.15),
 )
 """What a whole case may be made of, each with the name of its stream and in how many cases with drawn settings. Times
 coincide of all that comes before."""

@@ -1,0 +1,64 @@
+"""Channels of other names than the four: a case is the same under them, but for what a kind decides."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from actors.channel_names import ChannelKind, EveryChannel, NotificationChannel
+from actors.settings.channel import ChannelConfig
+from simulation.scenario import EventWorkload, Scenario
+
+NAMES = ("payments-api", "geo_2", "a-3-4", "copy")
+"""Of these some look like parts of an id, or are called as methods are."""
+
+_SHARE_OF_CALLS = 0.5
+
+
+def renamed(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario in which some channels have names of their own, and half of these take calls."""
+    by_events = {
+        channel for entry in scenario.workload if isinstance(entry, EventWorkload) for channel in entry.channels
+    }
+    free = [each for each in scenario.channels_used if not each.is_own and each not in by_events]
+    names = {old: NotificationChannel(new) for old, new in zip(free, NAMES, strict=False) if random.random() < 0.7}
+    kinds = {old: ChannelKind(old) for old in names}
+    kinds |= {old: ChannelKind.CALL for old in names if random.random() < _SHARE_OF_CALLS}
+
+    def all_of(channels: tuple[NotificationChannel, ...]) -> tuple[NotificationChannel, ...]:
+        if isinstance(channels, EveryChannel):
+            return channels
+        return tuple(names.get(channel, channel) for channel in channels)
+
+    def settings_of(channel: NotificationChannel) -> ChannelConfig:
+        config = scenario.channel_as_given(channel)
+        changes: dict[str, Any] = {"kind": kinds[channel]} if channel in names else {}
+        if config.fallback is not None:
+            there = config.fallback.channel
+            changes["fallback"] = config.fallback.model_copy(update={"channel": names.get(there, there)})
+        return config.model_copy(update=changes)
+
+    settings = {str(names.get(each, each)): settings_of(each) for each in scenario.channels_used}
+    return scenario.model_copy(
+        update={
+            "channels": type(scenario.channels)(**settings),
+            "workload": tuple(
+                entry
+                if isinstance(entry, EventWorkload)
+                else entry.model_copy(update={"channel": names.get(entry.channel, entry.channel)})
+                for entry in scenario.workload
+            ),
+            "faults": tuple(each.model_copy(update={"channel": all_of(each.channel)}) for each in scenario.faults),
+            "operations": tuple(
+                each if each.channel is None else each.model_copy(update={"channel": all_of(each.channel)})
+                for each in scenario.operations
+            ),
+            "preferences": tuple(
+                each.model_copy(update={"channel": names.get(each.channel, each.channel)})
+                for each in scenario.preferences
+            ),
+            "quiet_hours": tuple(
+                each.model_copy(update={"channels": all_of(each.channels)}) for each in scenario.quiet_hours
+            ),
+        }
+    )
