@@ -310,7 +310,7 @@ class Server:
             logger.warning(
                 "FAULTS ARE INJECTED: %s on %s",
                 ", ".join(sorted(fault.injects)),
-                ", ".join(fault.channel),
+                ", ".join(channel for channel in config.notifier.channels if channel in fault.channel),
                 extra={"fields": {"at_s": fault.at, "for_s": fault.for_, "provider": fault.provider}},
             )
         if simulated := config.transports.simulated:

@@ -9,6 +9,7 @@ from served import OTTO, email, service, write
 from actors import Notifier, SendNotification
 from actors.errors import ConfigurationError, InvalidRecipient, UnknownChannel
 from actors.service.config import load
+from actors.service.console.words import fault
 
 CHANNELS = {
     "zeta": {"kind": "sms"},
@@ -50,6 +51,12 @@ async def test_own_channels_are_served_with_events_fallbacks_people_metrics_and_
             await served.post("/notifications", {"notification_id": "n-3", "channel": "news", "message": "m"})
         ).json()
         assert missing["problems"] == [{"field": "recipient", "problem": "wanted text that is not empty"}]
+
+
+async def test_a_fault_of_all_channels_is_said_to_be_of_those_that_there_are(tmp_path):
+    async with service(tmp_path, **with_channels(faults=[{"channel": "all", "outage": True}])) as served:
+        assert (await served.get("/healthz")).json()["faults"][0]["channels"] == ["email", "zeta", "news"]
+        assert fault(served.server.config.faults[0]).startswith("all channels: outage")
 
 
 async def test_the_console_has_pages_of_own_channels():

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from actors.channel_names import EveryChannel
 from actors.formatting import plain_number
 from actors.settings.faults import Change, FaultConfig
 
@@ -71,7 +72,7 @@ def clock(instant: datetime, now: datetime, *, precise: bool = False) -> Markup:
 
 def fault(config: FaultConfig) -> str:
     """Describe a fault: ``email: failure rate 60%, for 3 min``."""
-    where = ", ".join(config.channel)
+    where = "all channels" if isinstance(config.channel, EveryChannel) else ", ".join(config.channel)
     if config.provider is not None:
         where += f"/{config.provider}"
     if config.host is not None:

@@ -64,7 +64,11 @@ async def _health(call: Call) -> Response:
         "pending": _pending(service),
         "breakers": _breakers_of(service.notifier.pipeline),
         "faults": [
-            {"channels": list(fault.channel), "provider": fault.provider, "injects": sorted(fault.injects)}
+            {
+                "channels": [channel for channel in service.config.notifier.channels if channel in fault.channel],
+                "provider": fault.provider,
+                "injects": sorted(fault.injects),
+            }
             for fault in service.config.faults
         ],
     }
