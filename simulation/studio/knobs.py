@@ -95,8 +95,10 @@ OF_A_CHANNEL = (
     Turn("max_in_flight", "Attempts at once", "count", "ChannelConfig", 1, 500, True),
     Turn("provider.failure_rate", "Provider: usual failures", "share", "ProviderConfig"),
 )
-OF_AN_ENTRY = tuple(
-    Turn(f"arrivals.{how}", f"Arrivals, {how}", "rate", "Arrivals", 0.1, 500, True) for how in ("poisson", "constant")
+OF_AN_ENTRY = (
+    Turn("arrivals.poisson", "Arrivals, poisson", "rate", "Arrivals", 0.1, 500, True),
+    Turn("arrivals.constant", "Arrivals, constant", "rate", "Arrivals", 0.1, 500, True),
+    Turn("arrivals.daily.count", "Arrivals each day", "count", "DailyArrivals", 1, 8000, True),
 )
 OF_A_FAULT = (
     Turn("at", "Begins at", "duration", "FaultConfig", 0, 3600),
@@ -137,9 +139,10 @@ def _turned(scenario: Scenario) -> Iterator[tuple[Path, str, Turn, Any]]:
         if isinstance(entry, ClosedWorkload):
             continue
         for turn in OF_AN_ENTRY:
-            if (rate := _at(entry, turn.key)) is not None:
+            if (value := _at(entry, turn.key)) is not None:
                 name = entry.name if entry.name is not None else entry.called
-                yield ("workload", str(number), *turn.key.split(".")), f"Arrivals: {name}", turn, rate.per_second
+                value = getattr(value, "per_second", value)
+                yield ("workload", str(number), *turn.key.split(".")), f"Arrivals: {name}", turn, value
     for number, fault in enumerate(scenario.faults):
         group = f"Fault {number + 1}: {', '.join(fault.channel or sorted(fault.injects))}"
         for turn in OF_A_FAULT:
@@ -192,7 +195,7 @@ def is_own(path: str) -> bool:
 
 def _at(settings: Any, key: str) -> Any:
     for name in key.split("."):
-        settings = getattr(settings, name)
+        settings = None if settings is None else getattr(settings, name)
     return settings
 
 

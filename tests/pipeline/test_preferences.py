@@ -184,14 +184,14 @@ def test_a_command_brings_the_zone_in_which_the_night_holds():
             email={"retry": {"max_attempts": 1}, "fallback": {"channel": "sms"}},
             sms={},
         )
-        world.send(email("tokyo", user_id="ann", zone="Asia/Tokyo", addresses={"sms": "1"}), at=23 * H)  # 08:00 there
+        world.send(email("tokyo", user_id="ann", zone="Asia/Tokyo", addresses={"sms": "1"}), at=29 * H)  # 14:00 there
         world.send(email("berlin", user_id="ann", zone="Europe/Berlin"), at=23 * H)  # 00:00 there
         world.send(email("home", user_id="ann"), at=29 * H)  # 00:00 there
-        world.send(email("none", user_id="bob", zone="Europe/Berlin"), at=23 * H)
+        world.send(email("none", user_id="bob", zone="Asia/Kolkata"), at=29.5 * H)
 
     world = on_both_clocks(scenario, until=50 * H)
     sent = {event.notification_id: event.at_ns / S / H for event in world.events(NotificationSent)}
-    assert sent == {"none": 23.0, "tokyo/sms": 23.0, "berlin": 30.0, "home": 36.0}, "a fallback has the same zone"
+    assert sent == {"tokyo/sms": 29.0, "none": 29.5, "berlin": 30.0, "home": 36.0}, "a fallback has the same zone"
 
 
 def test_preferences_that_know_no_zone_are_asked_without():

@@ -446,6 +446,12 @@ def test_more_may_come_at_once_than_a_live_notifier_accepts_of_its_class(size, m
     )
 
 
+def test_a_digest_may_be_more_at_once_than_a_live_notifier_accepts():
+    text = f"{TIMES}workload: [{{channel: sms, arrivals: {{daily: {{at: 00:00, count: 96000}}}}}}]"
+    assert [each.partition(": ")[0] for each in said(text) if "pending" in each] == ["workload.0.arrivals.daily.count"]
+    assert [each for each in said(text.replace("96000", "96000, over: 10m")) if "arrive at once" in each] == []
+
+
 def test_more_may_wait_in_an_outage_than_a_live_notifier_accepts():
     text = """
         duration: 1h

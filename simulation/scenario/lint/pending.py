@@ -23,7 +23,7 @@ from simulation.scenario.lint.arriving import crowds, nodes_that_count, open_ent
 from simulation.scenario.workload import WorkloadEntry, class_of
 
 _RULES = Rules("""
-more-pending-than-live/burst  workload.{number}.arrivals.burst.size
+more-pending-than-live/burst  workload.{number}.arrivals.{key}
     {come:notification(s)} arrive at once, {refused}
 more-pending-than-live/outage  faults.{number}.for
     {come:notification(s)} arrive meanwhile, {refused}
@@ -52,15 +52,21 @@ def pending_rules(scenario: Scenario) -> Iterator[Finding]:
 
 def _bursts(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
-        if isinstance(entry, ClosedWorkload) or entry.arrivals.burst is None:
+        if isinstance(entry, ClosedWorkload):
             continue
-        come = sum(
-            entry.arrivals.burst.mean_size * share_wanted(scenario, entry, channel) for channel in entry.channels
-        )
+        if (burst := entry.arrivals.burst) is not None:
+            key, size = "burst.size", burst.mean_size
+        elif (daily := entry.arrivals.daily) is not None and daily.over == 0:
+            key, size = "daily.count", daily.count
+        else:
+            continue
+        come = sum(size * share_wanted(scenario, entry, channel) for channel in entry.channels)
         room = _room(scenario, [entry])
         if come > room:
             refused = _refused(scenario, room)
-            yield _RULES.found("more-pending-than-live/burst", number=number, come=round(come), refused=refused)
+            yield _RULES.found(
+                "more-pending-than-live/burst", number=number, key=key, come=round(come), refused=refused
+            )
 
 
 def _outages(scenario: Scenario) -> Iterator[Finding]:
