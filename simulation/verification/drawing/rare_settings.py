@@ -223,8 +223,8 @@ def _short_of_time(config: ChannelConfig, random: Random) -> ChannelConfig:
     retry = {"max_attempts": 20, "initial_delay": 0.2, "max_delay": 1.0, "max_elapsed": log_uniform(random, 1.0, 20.0)}
     latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.3, 2.0)}})
     provider = config.provider.model_copy(update={"latency": latency, "failure_rate": 0.6})
-    retrying = RetryConfig.model_validate(retry)
-    return config.model_copy(update={"retry": retrying, "provider": provider, "max_in_flight": random.randint(1, 2)})
+    changes = {"retry": RetryConfig.model_validate(retry), "provider": provider, "deadline": None}
+    return config.model_copy(update={**changes, "max_in_flight": random.randint(1, 2)})
 
 
 @_of_channels("redriven", 0.15)

@@ -51,6 +51,7 @@ from simulation.verification.drawing.quiet_hours import nightfall
 from simulation.verification.drawing.rare_settings import outages_of_endpoints, with_rare_settings
 from simulation.verification.drawing.slow_stores import losing
 from simulation.verification.drawing.whole_groups import with_whole_groups
+from simulation.verification.drawing.zones import in_zones
 
 NOTIFICATIONS = (30, 300)
 """The number of notifications of a case is about log-uniform between these."""
@@ -93,6 +94,7 @@ _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] =
     (overlapping, "overlaps", 0.15),
     (coinciding, "coincidence", 0.25),
     (nightfall, "nights", 0.15),
+    (in_zones, "zones", 0.2),
     (renamed, "names", 0.15),
 )
 """What a whole case may be made of, each with the name of its stream and in how many cases with drawn settings. Times

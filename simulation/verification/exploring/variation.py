@@ -26,6 +26,7 @@ from simulation.verification.drawing.disturbances import (
 )
 from simulation.verification.drawing.drawn_settings import draw_settings
 from simulation.verification.drawing.numbers import log_uniform
+from simulation.verification.drawing.zones import has_local_times
 from simulation.verification.exploring.pairs import DISABLED, FAILING, HALF_OPEN, LEFT, REDRIVEN, Span, seen_in
 from simulation.verification.exploring.trial import attempt
 
@@ -69,7 +70,8 @@ def varied(case: Scenario, seed: int, spans: Sequence[Span] | None = None) -> Sc
         changes["commit_latency"] = log_uniform(random, 0.001, 1.0)
     is_at_once, target = random.random() < _SHARE_AT_ONCE, _aim(case, spans, random)
     if case.quiet_hours and random.random() < (2.0 * _SELDOM if is_at_once else _SELDOM):
-        changes["start"] = start_at_an_edge(case, target[1], random)
+        start = start_at_an_edge(case, target[1], random)
+        changes["start"] = case.start if has_local_times(case) else start
     aims = 1
     while aims < AIMS and random.random() < 0.4:
         aims += 1

@@ -178,7 +178,7 @@ def test_in_some_cases_hardly_anybody_gets_two(cases_as_given):
 def test_arrivals_that_are_known_one_by_one_are_thinned():
     scenario = parse(TRACED.format(trace=ROOT / "tests" / "scenario" / "counts.csv"))
     for seed in range(20):
-        for entry in case(scenario, seed).workload:
+        for entry in case(scenario, seed, settings="given").workload:
             times = entry.arrivals.times
             assert times is not None
             assert list(times) == sorted(times)
