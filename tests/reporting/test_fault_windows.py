@@ -178,3 +178,15 @@ def test_a_fault_hits_the_breakers_of_its_channels_and_of_its_provider():
     assert [one.hits(breaker) for breaker in ("email", "email/backup", "email/backup@2", "sms/backup")] == [
         False, True, True, False,
     ]  # fmt: skip
+
+
+def test_quiet_hours_by_the_zone_of_users_are_shown_for_each():
+    entries = "".join(
+        f"  - {{channel: sms, arrivals: {{constant: 1/h}}, users: {{count: 5, zone: {zone}}}}}\n"
+        for zone in ("Asia/Tokyo", "Europe/Berlin", "Asia/Tokyo")
+    )
+    case = parse(f"duration: 1d\nquiet_hours: [{{share: 50%, from: 21:00, to: 08:00}}]\nworkload:\n{entries}")
+    assert [(each.text, each.spans) for each in windows(case, 86_400.0)] == [
+        ("sms: 50% of users quiet 21:00–08:00 Asia/Tokyo", ((12 * 3600.0, 23 * 3600.0),)),
+        ("sms: 50% of users quiet 21:00–08:00 Europe/Berlin", ((0.0, 7 * 3600.0), (20 * 3600.0, 86_400.0))),
+    ]

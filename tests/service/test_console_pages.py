@@ -272,11 +272,18 @@ EDIT = "/console/dead-letters/edit"
 
 async def test_an_edited_one_goes_out_as_edited_and_what_was_left_alone_stays(autojump_clock):
     command = notification(
-        1, "nobody@example.com", subject="Two\nlines", metadata={"lang": "de", "n": [1, 2.5]}, expires_after=7200.0
+        1,
+        "nobody@example.com",
+        subject="Two\nlines",
+        metadata={"lang": "de", "n": [1, 2.5]},
+        expires_after=7200.0,
+        zone="Asia/Tokyo",
     )
     async with signed_in([command]) as (service, browser):
         page = await browser.get(EDIT, id="n-1")
         assert page.form(EDIT)["expires_after"] == "2h"
+        shown = (await browser.get("/console/dead-letters/notification", id="n-1")).text()
+        assert "Time zone Asia/Tokyo" in " ".join(shown.split())
         page = await browser.send(page, EDIT, recipient="ann@example.com", message="Dear Ann\r\n…", why="a typo")
         assert "Your changes are recorded" in page.text("[role=status]")
         await service.notifier.wait_until_quiet()
