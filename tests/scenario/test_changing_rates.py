@@ -223,7 +223,7 @@ def test_a_case_of_a_swarm_keeps_the_shape() -> None:
     ):
         scenario = of(text, duration="1h")
         for seed in range(5):
-            drawn = case(scenario, seed)
+            drawn = case(scenario, seed, settings="given")
             assert parse(write(drawn)).workload == drawn.workload
             entry: Any = drawn.workload[0]
             if entry.arrivals.stages is not None:
