@@ -21,13 +21,6 @@ A_CHANNEL_NAME = (
 )
 """What is wanted where a channel is named."""
 
-CHANNEL_NAME_SCHEMA = {
-    "type": "string",
-    "pattern": f"^{_CHANNEL_NAME}$",
-    "not": {"enum": sorted(_RESERVED_NAMES)},
-}
-"""The same in JSON Schema."""
-
 
 class NotificationChannel(StrEnum):
     """The name of a channel: four have a meaning of their own, and there may be more.
@@ -81,6 +74,15 @@ class NotificationChannel(StrEnum):
 _other_channels: WeakValueDictionary[str, NotificationChannel] = WeakValueDictionary()
 """Those beside the four; weak, so that names that others send, and no channel has, take no memory."""
 _other_channels_lock = Lock()
+
+CHANNEL_NAME_SCHEMA = {
+    "type": "string",
+    "anyOf": [
+        {"enum": [channel.value for channel in NotificationChannel]},
+        {"pattern": f"^{_CHANNEL_NAME}$", "not": {"enum": sorted(_RESERVED_NAMES)}},
+    ],
+}
+"""What is wanted where a channel is named, in JSON Schema; the four stand in it for editors to offer."""
 
 _RANK = {channel: rank for rank, channel in enumerate(NotificationChannel)}
 

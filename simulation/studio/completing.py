@@ -161,6 +161,8 @@ def _below(part: Part, key: str) -> Iterator[Part]:
         yield part["properties"][key]
     else:
         yield from (about for form, about in part.get("patternProperties", {}).items() if re.search(form, key))
+        if isinstance(part.get("additionalProperties"), dict):
+            yield part["additionalProperties"]
     if key.isdecimal() and "items" in part:
         yield part["items"]
 

@@ -15,12 +15,13 @@ from actors.domain.user_preferences import PreferencesFile
 from actors.errors import ConfigurationError, TemplateError
 from actors.pipeline.templates import Templates
 from actors.service.config import load as load_service
-from actors.service.reloading.live_settings import _suppressions_in
+from actors.service.reloading.live_settings import LiveSettings
 from actors.settings import whole_file
 from actors.settings.base import validated
 from actors.settings.file import load_settings
 from actors.settings.transports import FcmConfig, SmtpConfig
 from actors.settings.whole_file import read_whole
+from actors.storage.memory import MemoryStore
 from actors.transports.transport import tls_context
 from simulation.fitting.reading import read_log
 from simulation.running.traces import trace
@@ -63,7 +64,7 @@ READERS = {
     "scenario": simulation.load,
     "service": load_service,
     "preferences": lambda path: load_settings(PreferencesFile, path, private="users"),
-    "suppressions": _suppressions_in,
+    "suppressions": LiveSettings(MemoryStore())._suppressions_in,
     "key file": FcmConfig.from_service_account,
     "certificates": lambda path: tls_context(str(path)),
     "secret": lambda path: validated(
