@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -26,6 +26,7 @@ from actors.channel_names import (
 )
 from actors.endpoints import EndpointMark
 from actors.field_types import check_types, quantities
+from actors.frozen import NO_METADATA, FrozenDict
 from actors.instants import time_zone, utc
 
 
@@ -82,34 +83,6 @@ _TEXT = frozenset({str})
 _MAPPINGS = (dict, Mapping)
 """Mappings; dicts are the quickest to tell."""
 
-
-class FrozenDict(dict[Any, Any]):
-    """A dict that cannot be changed, nor can its values, so that a message that carries one is immutable too.
-
-    Lists inside become tuples, and dicts become FrozenDicts.
-    """
-
-    def __init__(self, items: Mapping[Any, Any] | None = None) -> None:
-        if items:
-            is_frozen = _TEXT.issuperset(map(type, items.values()))
-            dict.__init__(self, items if is_frozen else {key: _frozen(value) for key, value in items.items()})
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return FrozenDict, (dict(self),)
-
-    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("a message's metadata cannot be changed; build a new message")
-
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return FrozenDict(value)
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
-
-
-NO_METADATA = FrozenDict()
 
 _NUMBERS = frozenset({int, float})
 _FOUR = frozenset(NotificationChannel)

@@ -8,15 +8,9 @@ from typing import Any
 
 import msgspec
 
+from actors.frozen import NO_METADATA, FrozenDict
 from actors.instants import utc
-from actors.messages import (
-    NO_METADATA,
-    DeadLetterDiscarded,
-    FrozenDict,
-    Message,
-    NotificationEvent,
-    NotificationRedriven,
-)
+from actors.messages import DeadLetterDiscarded, Message, NotificationEvent, NotificationRedriven
 
 RETRY = "retry"
 DISCARD = "discard"

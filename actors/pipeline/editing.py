@@ -13,7 +13,8 @@ import msgspec
 
 from actors.domain.codec import encode_command
 from actors.errors import EditRefused, Unstorable
-from actors.messages import FrozenDict, Priority, SendNotification
+from actors.frozen import FrozenDict
+from actors.messages import Priority, SendNotification
 from actors.settings.hints import unknown
 
 EDITABLE = ("recipient", "subject", "message", "metadata", "expires_after", "priority")

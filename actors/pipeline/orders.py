@@ -11,16 +11,9 @@ import msgspec
 
 from actors.domain.attempts import Attempt
 from actors.errors import LetterServed
+from actors.frozen import NO_METADATA, FrozenDict
 from actors.kernel.futures import Future
-from actors.messages import (
-    NO_METADATA,
-    RANKS,
-    DeadLetterMessage,
-    FrozenDict,
-    NotificationChannel,
-    Priority,
-    SendNotification,
-)
+from actors.messages import RANKS, DeadLetterMessage, NotificationChannel, Priority, SendNotification
 
 Served: TypeAlias = Literal["exclude", "include"]
 """What a redrive does with dead letters that are served, so that it would reach their recipients twice: it leaves them

@@ -26,7 +26,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from actors.domain.ids import problem_of_id
-from actors.messages import FrozenDict, NotificationChannel, Priority, SendNotification, usual_priority
+from actors.frozen import FrozenDict
+from actors.messages import NotificationChannel, Priority, SendNotification, usual_priority
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers
 from actors.settings.base import Settings

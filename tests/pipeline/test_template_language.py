@@ -15,7 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from worlds import World, email, on_both_clocks
 
 from actors.errors import REASON_LENGTH_MAX, TemplateError, TemplateRefused
-from actors.messages import FrozenDict
+from actors.frozen import FrozenDict
 from actors.pipeline import template_language as language
 from actors.pipeline.templates import Template, Templates
 

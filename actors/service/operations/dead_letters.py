@@ -29,10 +29,11 @@ from actors.domain.audit import AuditEntry
 from actors.domain.endpoints import ENABLE, Endpoints, about
 from actors.domain.store import SettingsChange, Store
 from actors.errors import NotifierClosed
+from actors.frozen import NO_METADATA, FrozenDict
 from actors.instants import since_1970_ns
 from actors.kernel.effects import Effect
 from actors.kernel.futures import Future
-from actors.messages import NO_METADATA, DeadLetterMessage, FrozenDict, NotificationChannel
+from actors.messages import DeadLetterMessage, NotificationChannel
 from actors.notifier import BreakerOverride, Notifier
 from actors.pipeline.dead_letter_queue import (
     DeadLetterQueue,
