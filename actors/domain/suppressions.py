@@ -43,7 +43,7 @@ def normal_address(channel: NotificationChannel, address: str) -> str:
     3986, sections 6.2.2.1 and 6.2.3). A Web Push subscription is as a browser writes it, in this form already. On a
     channel beside the four the address itself shows which of these it is.
     """
-    address = address.strip()
+    address, channel = address.strip(), NotificationChannel(channel)
     if channel.is_own and _URL.match(address) is None:
         channel = NotificationChannel.EMAIL if "@" in address else NotificationChannel.SMS
     if channel is NotificationChannel.EMAIL:

@@ -61,7 +61,7 @@ def test_a_page_that_leaves_one_out_is_found(monkeypatch):
     right = queries.slices
 
     def slices(*arguments, **named):
-        first, *others = right(*arguments, **named) or [[]]
+        first, *others = [*right(*arguments, **named)] or [[]]
         return [first[1:], *others]
 
     monkeypatch.setattr(queries, "slices", slices)

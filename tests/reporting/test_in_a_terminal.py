@@ -134,7 +134,7 @@ def test_without_colour_there_is_none(tmp_path):
 @pytest.mark.parametrize("options", sliced([["--json"], []], 4, 1), ids=["json", "dumb"])
 def test_nothing_is_seen_with_json_or_where_the_cursor_cannot_move(tmp_path, options):
     env = {} if options else {"TERM": "dumb"}
-    with InTerminal(tmp_path, "run", OUTAGE, "--set", "duration=1m", "--set", "expect=[]", *options, **env) as command:
+    with InTerminal(tmp_path, "run", OUTAGE, "--set", "duration=3m", "--set", "expect=[]", *options, **env) as command:
         code, out = command.end()
     assert (code, command.text) == (0, "")
     assert "provider-outage" in out

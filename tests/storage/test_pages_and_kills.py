@@ -256,16 +256,16 @@ def test_a_batch_in_two_transactions_is_found_out(killing, monkeypatch):
     """The test above has to see a change that is acknowledged with others and committed apart from them."""
     write = SqliteBatch._write_turn
 
-    def in_two(batch: Any, sql: sqlite3.Connection, turn: Any, retention: Any) -> None:
+    def in_two(batch: Any, sql: sqlite3.Connection, turn: Any, *how: Any) -> None:
         if killing.is_on:
             changes = [change for kind in turn._by_kind.values() for change in kind]
             first, turn = Turn(), Turn()
             for change in changes:
                 (first if change in changes[:4] else turn).add(change)
-            write(batch, sql, first, retention)
+            write(batch, sql, first, *how)
             sql.execute("COMMIT")
             sql.execute("BEGIN IMMEDIATE")
-        write(batch, sql, turn, retention)
+        write(batch, sql, turn, *how)
 
     monkeypatch.setattr(SqliteBatch, "_write_turn", in_two)
     before, under_way = killed(killing, every=53)

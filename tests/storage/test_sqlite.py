@@ -268,7 +268,7 @@ async def test_a_full_disk_ends_the_service_and_loses_nothing_that_was_accepted(
         "drain": "0s",
         "channels": {"email": {"retry": {"initial_delay": "300s"}, "circuit_breaker": {"enabled": False}}},
     }
-    disk_of(40)
+    disk_of(60)
     accepted, refused = [], []
 
     async def send(notifier: Notifier, number: int) -> None:
@@ -295,7 +295,7 @@ async def test_a_full_disk_ends_the_service_and_loses_nothing_that_was_accepted(
 
 
 async def test_after_a_failure_no_change_is_taken_any_more(path, disk_of):
-    disk_of(30)
+    disk_of(50)
     big = command("big", message="x" * 200_000)
 
     async def fail() -> None:

@@ -277,6 +277,7 @@ def _provider(config: ChannelConfig, breaker: CircuitBreakerConfig, random: Rand
     if random.random() < 0.3:
         written["capacity"] = random.randint(1, 4)
         written["discipline"] = random.choice(["fifo", "critical_first", "processor_sharing"])
+        written |= {"queue": None, "one_at_a_time": None}  # of an earlier drawing, perhaps
         if written["discipline"] != "processor_sharing" and random.random() < 0.5:
             written["queue"] = QueueConfig(limit=random.randint(1, 6), when_full=random.choice(["refuse", "drop"]))
     works = config.provider.model_copy(update=written)
