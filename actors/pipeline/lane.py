@@ -271,8 +271,9 @@ class Lane:
                 self.rate.on_success(now_ns)
             if self._throttle is not None and answered:
                 self._throttle.on_accepted(now_ns)
-            if self._concurrency is not None and (answered or throttled or isinstance(outcome, Ambiguous)):
-                # How soon a provider refuses says nothing about how much it can do.
+            is_late = isinstance(outcome, Ambiguous) and outcome is not CUT
+            if self._concurrency is not None and (answered or throttled or is_late):
+                # How soon a provider refuses, or a deadline cuts, says nothing about how much the provider can do.
                 self._concurrency.on_result(max(1, duration_ns), in_flight, dropped=not answered)
 
     def refused_by_bulkhead(self, host: str, now_ns: int) -> None:

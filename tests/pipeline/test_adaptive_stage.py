@@ -10,9 +10,11 @@ from effort import sliced
 from pipeline_invariants import Log, Logged
 from worlds import World, email, on_both_clocks, simulate
 
+import simulation
 from actors.faults.provider import SimulatedProvider
 from actors.messages import BreakerTransitioned, NotificationDeferred
 from actors.settings.faults import FaultConfig
+from simulation.scenario import parse
 
 S = 1_000_000_000
 PATIENT = {"max_attempts": 1000, "initial_delay": 1.0, "max_delay": 5.0, "jitter": "full"}
@@ -117,6 +119,25 @@ def test_a_concurrency_limit_keeps_the_queue_at_the_provider_short_and_the_provi
     assert latency(limited) < {"gradient": 1.0, "vegas": 0.3}[kind]
     assert sum(30 * S <= entry.ends_ns < 60 * S for entry in limited.log.entries) / 30 == pytest.approx(50, rel=0.03)
     assert limited.events(BreakerTransitioned) == []
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+def test_what_a_deadline_cuts_says_nothing_about_the_provider(kind):
+    """A second attempt is cut after 50 ms, where the provider takes 100: that is no latency of the provider."""
+    text = f"""
+duration: 1m
+seed: 1
+workload: [{{channel: email, users: 1000, arrivals: {{poisson: 200/s}}}}]
+channels:
+  email:
+    deadline: 1100ms
+    retry: {{max_attempts: 2, backoff: constant, initial_delay: 950ms, jitter: none}}
+    concurrency_limit: {{kind: {kind}, initial: 30}}
+    provider: {{latency: 100ms, failure_rate: 5%}}
+"""
+    result = simulation.run(parse(text))
+    assert (result.attempts["reason"] == "deadline").sum() > 100
+    assert result.summary["peaks"]["waiting"]["slots"] < 10
 
 
 def test_the_smaller_of_both_bulkheads_holds():

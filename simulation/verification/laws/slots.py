@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from actors.domain.attempts import Admitted, Attempt, Requeued
+from actors.domain.attempts import CUT, Admitted, Attempt, Requeued
 from actors.kernel.effects import Performed
 from actors.messages import ActorFailed
 from actors.outcomes import Ambiguous
@@ -100,7 +100,8 @@ class ConcurrencyLimits(Invariant):
         if before is not None and before != after:
             wrong = _wrong_step(self._configs[key], slots, before, after, admitted, performed)
         latency_ns = max(1, performed.ended_ns - performed.started_ns)
-        slots.fastest_ns = latency_ns if slots.fastest_ns is None else min(slots.fastest_ns, latency_ns)
+        if performed.result is not CUT:
+            slots.fastest_ns = latency_ns if slots.fastest_ns is None else min(slots.fastest_ns, latency_ns)
         if wrong is None:
             return None
         return self._finding(admitted, lane, f"goes from {before} to {after} {wrong}")
@@ -115,7 +116,8 @@ def _wrong_step(
     outcome: Any = performed.result
     by = f"by the outcome {type(outcome).__name__}"
     answered = is_answer(outcome)
-    if not answered and not is_throttled(outcome) and not isinstance(outcome, Ambiguous):
+    is_late = isinstance(outcome, Ambiguous) and outcome is not CUT
+    if not answered and not is_throttled(outcome) and not is_late:
         return f"{by}, which says nothing of how much the provider can do"
     filled_half = 2 * admitted.in_flight >= before
     grows, least = _steps(config, before)

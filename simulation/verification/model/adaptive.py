@@ -8,6 +8,7 @@ from actors.outcomes import Ambiguous, DeadDestination, Outcome, Permanent, Sent
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, GradientConfig, VegasConfig
 from simulation.verification.model.instants import NS_PER_S, wait_ns
 from simulation.verification.model.limits import Latest, Limit
+from simulation.verification.model.notifications import CUT
 from simulation.verification.model.randomness import Stream
 
 
@@ -105,8 +106,8 @@ class AdaptiveRate(Limit):
 
 
 class Concurrency:
-    """How many attempts may be under way at once. Answers, throttling and ambiguous ends count: what else a provider
-    refuses says nothing about how much it can do."""
+    """How many attempts may be under way at once. Answers, throttling and ambiguous ends count: other refusals, and an
+    end that the deadline makes, say nothing about how much the provider can do."""
 
     def __init__(self, initial: int) -> None:
         self._estimate = float(initial)
@@ -117,7 +118,8 @@ class Concurrency:
 
     def after(self, outcome: Outcome, duration_ns: int, in_flight: int) -> None:
         """Learn from an outcome; `in_flight` were under way when it set out, itself included."""
-        if is_answer(outcome) or is_throttled(outcome) or isinstance(outcome, Ambiguous):
+        is_late = isinstance(outcome, Ambiguous) and outcome is not CUT
+        if is_answer(outcome) or is_throttled(outcome) or is_late:
             self._learn(max(1, duration_ns), in_flight, dropped=not is_answer(outcome))
 
     def _learn(self, latency_ns: int, in_flight: int, *, dropped: bool) -> None:
