@@ -180,8 +180,15 @@ class _Asked(_Observed):
 class LateAnswers:
     """Finds the requests that were delivered, and whose answers come later than their attempts wait, or never."""
 
-    def __init__(self, reach: Callable[[Request], None]) -> None:
+    def __init__(self, reach: Callable[[Request], None], first_start_ns: Callable[[Attempt], int | None]) -> None:
+        """Find none yet.
+
+        Args:
+            reach: gets each request.
+            first_start_ns: returns when the first attempt of an attempt's notification began; None: it is the first.
+        """
         self._reach = reach
+        self._first_start_ns = first_start_ns
 
     def observed(
         self,
@@ -192,41 +199,57 @@ class LateAnswers:
         lanes = {channel: config.by_provider() for channel, config in settings.items()}
         return {
             channel: {
-                name: self._observed(provider, channel, name, ns(lanes[channel][name].timeout))
+                name: self._observed(provider, channel, name, lanes[channel][name])
                 for name, provider in by_name.items()
             }
             for channel, by_name in providers.items()
         }
 
-    def _observed(self, provider: Provider, channel: NotificationChannel, name: str, timeout_ns: int) -> Provider:
+    def _observed(self, provider: Provider, channel: NotificationChannel, name: str, config: ChannelConfig) -> Provider:
+        timeout_ns = ns(config.timeout)
+
+        def waits_ns(attempt: Attempt, now_ns: int) -> int:
+            if config.deadline is None:
+                return timeout_ns
+            began_ns = self._first_start_ns(attempt)
+            left_ns = (now_ns if began_ns is None else began_ns) + ns(config.deadline) - now_ns
+            return min(timeout_ns, max(0, left_ns))
+
         def note(attempt: Attempt, started_ns: int, reached_ns: int | None = None) -> None:
             request = Request(attempt, channel, name, started_ns)
             request.is_late, request.reached_ns = True, started_ns if reached_ns is None else reached_ns
             self._reach(request)
 
-        if type(provider) is SimulatedProvider and provider.foresees:
+        if type(provider) is SimulatedProvider and provider.foresees and config.deadline is None:
             provider.fault_rules.watch_late(timeout_ns, note)  # a wrapper would be asked for each attempt of a run
             return provider
-        return _Timed(provider, timeout_ns, note)
+        return _Timed(provider, waits_ns, note)
 
 
 class _Timed(_Observed):
-    def __init__(self, provider: Provider, timeout_ns: int, note: Callable[[Attempt, int, int], None]) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        waits_ns: Callable[[Attempt, int], int],
+        note: Callable[[Attempt, int, int], None],
+    ) -> None:
+        """Observe a provider; `waits_ns` returns how long an attempt that starts now waits for its answer."""
         super().__init__(provider)
-        self._timeout_ns = timeout_ns
+        self._waits_ns = waits_ns
         self._note = note
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt."""
         effect = self._provider.attempt(attempt, now_ns)
         if isinstance(effect, Foreseen):
-            if effect.delay_ns > self._timeout_ns and isinstance(effect.result, Sent):
+            if effect.delay_ns > self._waits_ns(attempt, now_ns) and isinstance(effect.result, Sent):
                 self._note(attempt, now_ns, now_ns)
         elif isinstance(effect, Promise):
-            effect.when_kept(lambda result: self._kept(attempt, now_ns, result))
+            until_ns = now_ns + self._waits_ns(attempt, now_ns)
+            effect.when_kept(lambda result: self._kept(attempt, now_ns, until_ns, result))
         return effect
 
-    def _kept(self, attempt: Attempt, started_ns: int, result: Any) -> None:
+    def _kept(self, attempt: Attempt, started_ns: int, until_ns: int, result: Any) -> None:
         assert self._system is not None
-        if self._system.now_ns > started_ns + self._timeout_ns and isinstance(result, Sent):
+        if self._system.now_ns > until_ns and isinstance(result, Sent):
             self._note(attempt, started_ns, self._system.now_ns)

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from actors.domain.attempts import Attempt
 from actors.errors import InvariantBreach
 from actors.kernel.node import whole_and_nodes
 from actors.messages import (
@@ -205,6 +206,12 @@ class Recorder:
         self.ledger.interrupt(request, counts=False)
         for window in self.windows:
             window.reach(request)
+
+    def first_start_ns(self, attempt: Attempt) -> int | None:
+        """Return when the first attempt of an attempt's notification began; None: no earlier one has ended."""
+        stages = (wiring.stages.get(attempt.command.channel) for wiring in self.wirings)
+        found = (each.first_start_ns(attempt) for each in stages if each is not None)
+        return next((began_ns for began_ns in found if began_ns is not None), None)
 
     @property
     def in_flight(self) -> int:

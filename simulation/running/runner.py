@@ -406,7 +406,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         providers = checker.observed(providers)
     if _interrupts(scenario):
         providers = recorder.find_interruptions().observed(providers)
-    providers = LateAnswers(recorder.reach).observed(providers, channels_of(scenario))
+    providers = LateAnswers(recorder.reach, recorder.first_start_ns).observed(providers, channels_of(scenario))
     waiting = recorder.peaks.waiting_by_channel
     start = partial(
         Pipeline,

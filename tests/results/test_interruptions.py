@@ -287,3 +287,24 @@ channels: {email: {timeout: 2s, provider: {latency: 100ms}}}
 faults: [{channel: email, at: 500ms, crash: process}, {channel: email, at: 5s, for: 500ms, lost_reply_rate: 100%}]
 """
     assert simulation.run(simulation.parse(world), invariants=["summary"]).summary["reached_twice"] == 1
+
+
+def test_what_a_deadline_cuts_and_a_provider_delivers_is_reached_twice_with_its_fallback():
+    """Half of them are delivered after 130 ms have passed since the first attempt: the other channel sends them again."""
+    text = """
+duration: 1m
+seed: 3
+workload: [{channel: push, users: 10, arrivals: {poisson: 20/s}}]
+channels:
+  push:
+    deadline: 130ms
+    retry: {initial_delay: 40ms, max_attempts: 3}
+    circuit_breaker: {enabled: false}
+    provider: {latency: {exponential: {mean: 120ms}}, failure_rate: 30%}
+    fallback: {channel: sms}
+  sms: {}
+"""
+    result = simulation.run(parse(text), invariants=["summary", "reached-once"])
+    cut = result.attempts[result.attempts["reason"] == "deadline"]
+    assert len(cut) > 300
+    assert 0 < result.summary["reached_twice"] < len(cut)

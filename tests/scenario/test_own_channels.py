@@ -154,5 +154,5 @@ def test_drawn_cases_are_in_lock_step_with_the_reference_model(seeds, tmp_path):
         "preferences: [{share: 20%, channel: geo_2, enabled: false}]\n"
     )
     (file := tmp_path / "own.yaml").write_text(text, encoding="utf-8")
-    explored = explore(file, seeds=seeds, first_seed=100, shrink_runs=20)
+    explored = explore(file, seeds=seeds, shrink_runs=20)
     assert explored.failures == [], explored
