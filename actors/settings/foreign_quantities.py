@@ -41,6 +41,8 @@ _RATE = re.compile(rf"{_NUMBER}\s*(?:r?/|r?\s*per\s)\s*{_NUMBER}?\s*{_UNIT}", _A
 _DIGITS = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:e[-+]?[0-9]+)?", _ANY_CASE)
 _PERIODS = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "d"}
 
+_SERIES = re.compile(r"\[(?P<first>\w+), (?P<each><.+>) for n below (?P<count>.+)\]")
+
 LIST_MAX = 50
 """Entries of a list that are translated."""
 
@@ -151,11 +153,17 @@ def words_in(form: str) -> set[str]:
 def filled(form: str, value: Any, others: Mapping[str, Any], *, plain_ms: bool = False) -> str | None:
     """Return a text of the table with the value in it; None where the value or one beside it does not fit.
 
+    A list such as ``[0s, <2**n s> for n below count]`` has so many further entries.
     With `plain_ms`, a plain number is written with its own digits as milliseconds.
     """
     if form.startswith("[") and isinstance(value, (list, tuple)):
         each = [filled(form[1:-1], one, others, plain_ms=plain_ms) for one in value[:LIST_MAX]]
         return None if None in each else f"[{', '.join(map(str, each))}]"
+    if match := _SERIES.fullmatch(form):
+        count = foreign_number(_computed(match["count"], "", value, others, 0))
+        further = range(min(int(count or 0), LIST_MAX))
+        each = [filled(match["each"], value, {**others, "n": at}, plain_ms=plain_ms) for at in further]
+        return None if count is None or None in each else f"[{', '.join([match['first'], *map(str, each)])}]"
     written = [_amount(match, value, others, plain_ms) for match in AMOUNT.finditer(form)]
     if any(each is None for each in written):
         return None

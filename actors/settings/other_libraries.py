@@ -46,6 +46,7 @@ from actors.settings.meanings import (
     FIRST_COUNTS,
     KEY_MAX,
     MODULES,
+    NO_LIMIT,
     NO_NAMES,
     NO_VALUE,
     BlockMeaning,
@@ -57,6 +58,7 @@ from actors.settings.meanings import (
     either,
     flow,
     grown,
+    is_without_limit,
     joined,
     plain,
 )
@@ -139,6 +141,8 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
     named = {reading.row.key for reading in found if reading.row.peer not in NO_NAMES and reading.is_settled}
     shown = [each for each in found if each.row.peer not in NO_NAMES or each.row.key not in named]
     is_told_apart = is_told_apart or any(each.milliseconds for each in found if each not in shown)
+    settled = {reading.row.key for reading in shown if reading.is_settled}
+    shown = [each for each in shown if not each.is_example or each.row.key not in settled]
     readings = sorted(shown, key=lambda each: bool(each.row.key) and (each.value is None or each.is_example))
     return tuple([each for each in readings if each.wanted is None] or readings), is_told_apart
 
@@ -232,16 +236,28 @@ def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
     )
 
 
-def _also(row: Word, value: Any, place: WordPlace) -> dict[str, Any]:
-    if not (written := filled(row.also, value, place.beside)):
-        return {}
+def _also(row: Word, value: Any, place: WordPlace, *, repeated: bool = False) -> dict[str, Any]:
+    """Return the settings beside the key that no word beside this one gives, nor one before it unless `repeated`."""
+    written = filled(row.also, value, place.beside) or ""
     group = row.key.rpartition(".")[0]
     settings = _read("{" + written.removeprefix("?") + "}").items()
     paths = {key[1:] if key.startswith("^") else f"{group}.{key}": each for key, each in settings}
+    if not paths:
+        return {}
     others = {str(name)[:KEY_MAX]: each for name, each in place.beside.items() if plain(str(name)) != plain(row.word)}
     given = {f"{group}.{name}" for name in others} | {
-        each.key for name in others for each in _rows(name, others[name], place)
+        f"{name}.{key}" for name, each in others.items() if isinstance(each, Mapping) for key in islice(each, KEYS_MAX)
     }
+    is_before = not repeated and any(plain(str(name)) == plain(row.word) for name in place.beside)
+    for name, each in place.beside.items():
+        if plain(name := str(name)[:KEY_MAX]) == plain(row.word):
+            is_before = False
+            continue
+        rows = _rows(name, each, place)
+        given |= {other.key for other in rows}
+        if is_before and name not in place.known and (alike := [other for other in rows if other.peer == row.peer]):
+            brought = _also(alike[0], each, place, repeated=True).items()
+            given |= {path for path, setting in brought if paths.get(path) == setting}
     taken = (path for path, each in paths.items() if "<" not in row.also or place.refused(path, each) is None)
     above = {path: {path[:at] for at, letter in enumerate(path) if letter == "."} for path in paths}
     given |= {path for path in paths if given & above[path] - {group, row.key}}
@@ -362,6 +378,8 @@ class _Block:
         for text, names in self._remarks.items():
             yield text.replace("*", ", ".join(dict.fromkeys(names)), 1) if names else text
         there = self._fixed | self._given | self._further
+        if is_without_limit(self._further) and not _conflicts("retry.max_attempts", self._fixed | self._given):
+            yield NO_LIMIT
         yield from (text for key, text in self._open if not _conflicts(key, there))
 
     def _add(
