@@ -54,7 +54,7 @@ _EXAMPLES = re.compile(r"(?:such as|for example|by default|which takes| wants) .
 _FACTS = re.compile(
     r"max_attempts: 1\b|jitter_share: (?:25|50)%|\b429\b|[45]xx|U\([^)]*\)|its 25 retries|true is 1s|1, 2, 4 times"
     r"|backoff_multiplier: 2\b|more than 5|0, which is without end|retry_after_jitter: 50%|burst: 1\b|consecutive5xx\w*"
-    r"|max_attempts is 3\b|begins with 0s|of them 0s"
+    r"|at 95% of it|max_attempts is 3\b|begins with 0s|of them 0s"
 )
 _UNITS = {"ns": 1e-9, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
