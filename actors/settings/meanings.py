@@ -171,7 +171,7 @@ class Reading(NamedTuple):
         if self.milliseconds is not None:
             head = either(place.offered(self.tree_of_milliseconds), head)
         said = [FIRST_COUNTS] * ("N+1" in self.row.value and "max_attempts" in head) + [self.note] * bool(self.note)
-        said += [NO_LIMIT] * is_without_limit(self.also)
+        said += [NO_LIMIT] * (self.also.get("retry.max_attempts") == 1000)
         if self.row.also.startswith("?") and (names := [path.rpartition(".")[2] for path in self.also]):
             are = "they are defaults" if len(names) > 1 else "it is a default"
             named = set(self.libraries).difference(NO_NAMES)
@@ -288,7 +288,6 @@ NO_VALUE = object()
 FIRST_COUNTS = "max_attempts counts the first attempt too"
 
 NO_LIMIT = "max_attempts is 3 where it is left out, so a number high enough stands for no limit"
-"""What is said of a time limit that has no limit of attempts beside it."""
 
 NO_NAMES = ("many", "a unit")
 """What stands for a library in the table and is none."""
@@ -307,11 +306,6 @@ def owners(libraries: Collection[str], word: str = "") -> str:
     """Return whose a word is, such as ``Polly's`` and a space; empty for a word that has the name of its library."""
     named = [each for each in libraries if each not in NO_NAMES and each.lower() not in word.lower()]
     return joined([f"{each}'" if each.endswith("ns") else f"{each}'s" for each in named]) + " " if named else ""
-
-
-def is_without_limit(further: Mapping[str, Any]) -> bool:
-    """Tell whether a word brings along, by their paths, the many attempts of a library that does not count them."""
-    return further.get("retry.max_attempts") == 1000
 
 
 def grown(tree: Mapping[str, Any], paths: Mapping[str, Any]) -> dict[str, Any]:

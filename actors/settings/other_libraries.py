@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
-from itertools import islice
+from itertools import islice, takewhile
 from operator import getitem
 from typing import Any
 
@@ -58,7 +58,6 @@ from actors.settings.meanings import (
     either,
     flow,
     grown,
-    is_without_limit,
     joined,
     plain,
 )
@@ -244,20 +243,18 @@ def _also(row: Word, value: Any, place: WordPlace, *, repeated: bool = False) ->
     paths = {key[1:] if key.startswith("^") else f"{group}.{key}": each for key, each in settings}
     if not paths:
         return {}
-    others = {str(name)[:KEY_MAX]: each for name, each in place.beside.items() if plain(str(name)) != plain(row.word)}
+    others = {str(name)[:KEY_MAX]: each for name, each in islice(place.beside.items(), KEYS_MAX)}
+    before = list(takewhile(lambda name: plain(name) != plain(row.word), others))
+    others = {name: each for name, each in others.items() if plain(name) != plain(row.word)}
     given = {f"{group}.{name}" for name in others} | {
         f"{name}.{key}" for name, each in others.items() if isinstance(each, Mapping) for key in islice(each, KEYS_MAX)
     }
-    is_before = not repeated and any(plain(str(name)) == plain(row.word) for name in place.beside)
-    for name, each in place.beside.items():
-        if plain(name := str(name)[:KEY_MAX]) == plain(row.word):
-            is_before = False
-            continue
-        rows = _rows(name, each, place)
-        given |= {other.key for other in rows}
-        if is_before and name not in place.known and (alike := [other for other in rows if other.peer == row.peer]):
-            brought = _also(alike[0], each, place, repeated=True).items()
-            given |= {path for path, setting in brought if paths.get(path) == setting}
+    given |= {each.key for name in others for each in _rows(name, others[name], place)}
+    if not repeated and len(others) < len(place.beside) <= _SIBLINGS_MAX:
+        for name in (each for each in before if each not in place.known):
+            alike = [each for each in _rows(name, others[name], place) if each.peer == row.peer][:1]
+            brought = _also(alike[0], others[name], place, repeated=True) if alike else {}
+            given |= {path for path in brought if brought[path] == paths.get(path)}
     taken = (path for path, each in paths.items() if "<" not in row.also or place.refused(path, each) is None)
     above = {path: {path[:at] for at, letter in enumerate(path) if letter == "."} for path in paths}
     given |= {path for path in paths if given & above[path] - {group, row.key}}
@@ -378,7 +375,9 @@ class _Block:
         for text, names in self._remarks.items():
             yield text.replace("*", ", ".join(dict.fromkeys(names)), 1) if names else text
         there = self._fixed | self._given | self._further
-        if is_without_limit(self._further) and not _conflicts("retry.max_attempts", self._fixed | self._given):
+        if self._further.get("retry.max_attempts") == 1000 and not _conflicts(
+            "retry.max_attempts", self._fixed | self._given
+        ):
             yield NO_LIMIT
         yield from (text for key, text in self._open if not _conflicts(key, there))
 

@@ -241,7 +241,7 @@ class RetryConfig(Settings):
 
     max_elapsed_checked: Literal["before_wait", "after_failure"] = "before_wait"
     """When `max_elapsed` is looked at: as a retry is planned, by when it would start, or as an attempt fails, by then:
-    one more attempt may start later then, as in tenacity, stamina and Google's clients."""
+    one more attempt may start later then, as in tenacity, stamina and node-retry."""
 
     initial_delay: Duration = 1.0
     """The wait after the first failure."""
