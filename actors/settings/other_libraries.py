@@ -148,7 +148,7 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
 
 def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
     """Return the reading of another word beside a word that says what both are together, such as a rate."""
-    for name, value in place.beside.items():
+    for name, value in islice(place.beside.items(), KEYS_MAX):
         for row in _rows(str(name)[:KEY_MAX], value, place) if plain(str(name)) != plain(key) else ():
             parts = words_in(row.value) | {each.partition("=")[0] for each in row.at.split()}
             parts = parts if row.key.rpartition(".")[2] in keys_of(key) else set()
