@@ -85,7 +85,7 @@ class Handler(Actor):
         fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._retries = Retries(channels, self.system, fallbacks, self.stream)
         self._budgets = self._retries.budgets
-        # Loaded here and not in on_start: between the two, `in_flight` has to count them already.
+        # Deliveries are loaded here, not in on_start: between the two, `in_flight` has to count them already.
         self.deliveries = Deliveries(self, store, wiring.commits, wiring.redrives)
         for channel, stages in wiring.stages.items():
             budget = None if self._budgets is None else self._budgets.of(channel)
@@ -99,7 +99,7 @@ class Handler(Actor):
         self.intake = Intake(
             self.system, store, wiring, self._journal, self.deliveries, fallbacks, self._prepare, self._take_up
         )
-        """To be asked whether there is room."""
+        """Other actors ask it whether there is room."""
         self._endings = Endings(self.system, store, self._journal, self._budgets, self._bury, self._fall_back)
         self._cancelling = Cancelling(self._endings, wiring, self.deliveries)
 
@@ -132,7 +132,7 @@ class Handler(Actor):
     @handles(LookAtBacklog)
     @takes_turn("backlog")
     def on_look_at_backlog(self, _: LookAtBacklog = LOOK_AT_BACKLOG) -> None:
-        """Let notifications of the backlog go on in their turn. One look more does no harm."""
+        """Let the notifications of the backlog whose turn it is go on. It may be called too often."""
         for delivery in self._agenda.turns():
             self._prepare(delivery)
 
@@ -149,7 +149,7 @@ class Handler(Actor):
 
     @handles(Restarted)
     def on_stage_restarted(self, restarted: Restarted) -> None:
-        """Send the attempts of a stage again that has lost its state; any answer that it still gives is stale."""
+        """A stage has lost its state: send its attempts again. Its answers to the old ones are stale."""
         for channel, stages in self._stages.items():
             if restarted.ref in stages.actors:
                 stages.flush()
@@ -236,7 +236,7 @@ class Handler(Actor):
 
     def _send(self, delivery: Delivery) -> None:
         if self._lease_holds is not None and not self._lease_holds():
-            self._retries.take_back(delivery)  # whoever asks for another attempt knows that the one under way is lost
+            self._retries.take_back(delivery)  # every caller knows that an attempt still under way is lost
             self._agenda.wait_for_lease(delivery)
             return
         command = delivery.command
@@ -317,7 +317,7 @@ class Handler(Actor):
             self._requeue(delivery, requeued.charged)
 
     def _requeue(self, delivery: Delivery, charged: bool) -> None:
-        """Take back an attempt that is not wanted now; for a retry budget, what follows is a first attempt."""
+        """Take back an attempt that is not wanted now. A retry budget counts the next one as a first attempt."""
         delivery.note_charged(charged)
         self._retries.take_back(delivery)
         self._prepare(delivery)

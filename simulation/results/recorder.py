@@ -1,8 +1,8 @@
 """The recorder: keeps the history of a run, or only its metrics, and watches that nothing is lost in it.
 
-Events are kept as they are until a chunk of them is there; the chunk is then folded into the digest and the metrics in
-one go, so that recording an event costs next to nothing. The digest is over whole chunks; the metrics may be asked for
-at any time.
+It collects events until they fill a chunk, and then folds the chunk into the digest and the metrics in one go, so that
+recording an event costs next to nothing. The digest depends on where chunks end: ask for it once, at the end. Ask for
+metrics at any time.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from simulation.results.windows import WindowMetrics
 
 CHUNK = 4096
 LOOK = 256
-"""After so many events whoever watches the run is called, if anyone does."""
+"""A watcher, if there is one, is called after so many events."""
 DEAD_LETTERS_KEPT = 10_000
-"""In a run that keeps no rows."""
+"""A run without a history keeps at most so many dead letters."""
 
 
 class Recorder:
@@ -75,13 +75,13 @@ class Recorder:
             ledger: counts what happens.
             keep_history: whether to keep every event.
             series_bucket_ns: the width of a bucket of the series.
-            faults: those that end.
+            faults: those of the scenario that have an end.
             longest_ns: how long an attempt may take.
-            windows: those that have metrics of their own.
+            windows: each has metrics of its own.
             nodes: the number of processes, which may share breakers.
             is_in_order: whether events are recorded in the order of their instants.
-            defaults: counts what settings do that the scenario does not name; None: nothing does.
-            queues: counts who waits at providers; None: at none with a bound."""
+            defaults: counts the effects of settings that the scenario does not name; None: no one counts them.
+            queues: counts the attempts in the queues of providers; None: no queue is bounded."""
         self.ledger = ledger
         self.queues = queues or ProviderQueues({}, series_bucket_ns)
         self.defaults = defaults
@@ -89,7 +89,7 @@ class Recorder:
         self.history = History() if keep_history else None
         """Every event; None: it is not kept."""
         self.dead_letters: list[NotificationMovedToDeadLetter] = []
-        """The first of them, where no history is kept."""
+        """The first dead letters, up to `DEAD_LETTERS_KEPT`; empty where a history is kept."""
         self.breaker_metrics = {
             each: BreakerMetrics(is_shared=shares_breakers)
             for channel, names in providers.items()
@@ -103,32 +103,32 @@ class Recorder:
         self.backlogs = Backlogs(faults, is_in_order=is_in_order)
         self.series = SeriesCounter(series_bucket_ns, is_in_order=is_in_order)
         self.interrupted: list[Request] = []
-        """Whose answers no one takes, where a history is kept."""
+        """Requests whose answers are lost; filled only where a history is kept."""
         self.interruptions: Interruptions | None = None
         """Finds the requests whose answers are lost; None where none can be."""
         self.wirings: Sequence[Wiring] = ()
-        """The references of the pipelines that there are."""
+        """The wiring of each pipeline of the run."""
         self.in_flight_now: Callable[[], int] = lambda: 0
         """Returns how many notifications the pipeline itself holds in flight."""
         self.is_quiet_now: Callable[[], bool] = lambda: self.in_flight_now() == 0
-        """Tells whether that is none."""
+        """Tells whether the pipeline holds none in flight."""
         self._when_quiet: Callable[[], None] | None = None
-        """Called when nothing is in flight; None while that does not matter."""
+        """Called after an event that leaves nothing in flight; None: no one wants to know."""
         self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
-        """Given the history in parts, each once: a chunk at a time, and every LOOK events where the run is watched."""
+        """Receives each event once: by the chunk, or by `LOOK` events where the run is watched."""
         self.stop: Callable[[], None] = _nothing
         """Ends the run at this instant."""
         self.when_grown: Callable[[], None] = _nothing
-        """Called again and again while the run takes more memory."""
+        """Called after each chunk."""
         self._watch: Callable[[], None] | None = None
         self._due = CHUNK
-        """With how many events in the chunk there is something to do: with each, where each is looked at."""
+        """When the chunk has so many events, `_look` is called; 0: at every event."""
         self._counted = 0
-        """How many of the chunk are in the metrics."""
+        """So many events of the chunk are in the metrics."""
         self._handed = 0
-        """How many of the chunk have been handed out."""
+        """So many events of the chunk were given to `on_events`."""
         self._in_flight = 0
-        """Up to the last event that is in the metrics."""
+        """The number in flight after the last event that is in the metrics."""
         self.latest_ns = 0
         """The instant of the latest event that is in the metrics, in nanoseconds."""
         self._chunk: list[RecordedEvent] = []
@@ -139,7 +139,7 @@ class Recorder:
         """Take an event into the history.
 
         Raises:
-            InvariantBreach: see :meth:`check`, which every chunk ends with.
+            InvariantBreach: :meth:`check` has failed, which runs when a chunk is full.
         """
         chunk = self._chunk
         chunk.append(event)
@@ -157,7 +157,7 @@ class Recorder:
         self._set_due()
 
     def find_interruptions(self) -> Interruptions:
-        """Find the requests whose answers are lost; return what finds them."""
+        """From now on, look for requests whose answers are lost; return the finder."""
         self.interruptions = Interruptions(self.interrupt)
         self._set_due()
         return self.interruptions
@@ -174,7 +174,7 @@ class Recorder:
             self.interruptions.follow(event)
         if len(self._chunk) >= CHUNK:
             self.fold()
-            if changes_pending:  # else an actor may just have failed between one count and the other
+            if changes_pending:  # at other events an actor may have failed between the two counts
                 self.check()
         if self._watch is not None and len(self._chunk) % LOOK == 0:
             self._hand_out(self._chunk)
@@ -185,14 +185,13 @@ class Recorder:
             self._when_quiet()
 
     def refuse(self, refused: Refused, at_ns: int) -> None:
-        """Note that an arrival is refused, which is in no history; see :meth:`Ledger.refuse`."""
+        """Count a refused arrival, which the history does not have; see :meth:`Ledger.refuse`."""
         self.ledger.refuse(refused)
         for window in self.windows:
             window.refuse(refused, at_ns)
 
     def interrupt(self, request: Request) -> None:
-        """Note that the answer of a provider to a request is lost, which is in no history; see
-        :meth:`Ledger.interrupt`."""
+        """Count a request whose answer is lost, which the history does not have; see :meth:`Ledger.interrupt`."""
         assert request.lost_ns is not None
         if self.history is not None:
             self.interrupted.append(request)
@@ -202,7 +201,7 @@ class Recorder:
             window.interrupt(request)
 
     def reach(self, request: Request) -> None:
-        """Note that a request is delivered whose answer comes too late, which is in no history."""
+        """Count a delivered request whose answer comes too late, which the history does not have."""
         self.ledger.interrupt(request, counts=False)
         for window in self.windows:
             window.reach(request)
@@ -220,9 +219,9 @@ class Recorder:
         return self._in_flight + sum(change * new[kind] for kind, change in CHANGES_OF_PENDING.items())
 
     def end(self) -> None:
-        """Work up what is left when the run has finished, and let go of its actors.
+        """Fold the last events of a finished run, and drop its actors.
 
-        Through them all that the pipeline remembers would be kept for as long as the result of the run is.
+        Otherwise the result of the run would keep all that the pipeline remembers.
 
         Raises:
             InvariantBreach: see :meth:`check`.
@@ -256,7 +255,11 @@ class Recorder:
     def fold(self) -> None:
         """Complete a chunk of what has been recorded: it goes into the metrics, into the digest, and is handed out."""
         self._count(len(self._chunk))
-        chunk, self._chunk, self._counted = self._chunk, [], 0  # before it is handed out: whatever is raised, not again
+        chunk, self._chunk, self._counted = (
+            self._chunk,
+            [],
+            0,
+        )  # emptied first: if _hand_out raises, none is folded twice
         if not chunk:
             return
         written = self._encoder.encode(chunk)
@@ -273,7 +276,8 @@ class Recorder:
             self.on_events(new)
 
     def count(self) -> None:
-        """Bring the metrics up to the last instant that is over, so that they do not depend on when this is called.
+        """Count all events but those of the latest instant, to which more may come: so the metrics do not depend on when
+        this is called.
 
         Of one instant the order does not always count: so a peak of dead letters is before those that leave. The digest
         stays as it is.
@@ -310,26 +314,26 @@ class Recorder:
         self._counted = end
 
     def summary_of(self, channel: NotificationChannel | None, simulated_ns: int) -> dict[str, Any]:
-        """Return the metrics of a channel when the run has come to its end, or those of all when it is None."""
+        """Return the metrics of a channel at the end of the run; None: those of all channels."""
         self._count(len(self._chunk))
         return self.ledger.figures(group_of(channel)).summary(simulated_ns, self.ledger.within_s)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what there is to pickle of a finished run: all but what it takes to record more."""
+        """Return what is pickled: all attributes but the state of the digest and the encoder."""
         return {name: value for name, value in vars(self).items() if name not in ("_digest", "_encoder")}
 
     def digest(self) -> str:
-        """Return the SHA-256 over the ordered history so far."""
+        """End the chunk, and return the SHA-256 of the history so far; a call during a run changes the later digest."""
         self.fold()
         return self._digest.hexdigest()
 
 
 def _nothing() -> None:
-    """Stop nothing."""
+    """Do nothing."""
 
 
 def _is_over() -> bool:
-    """Nothing is in flight at a pipeline that is gone."""
+    """Return True: a pipeline that is gone has nothing in flight."""
     return True
 
 

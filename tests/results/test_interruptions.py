@@ -290,7 +290,7 @@ faults: [{channel: email, at: 500ms, crash: process}, {channel: email, at: 5s, f
 
 
 def test_what_a_deadline_cuts_and_a_provider_delivers_is_reached_twice_with_its_fallback():
-    """Half of them are delivered after 130 ms have passed since the first attempt: the other channel sends them again."""
+    """Half of them are delivered later than 130 ms after the first attempt: the other channel sends them again."""
     text = """
 duration: 1m
 seed: 3

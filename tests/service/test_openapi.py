@@ -61,7 +61,8 @@ def test_every_reference_is_to_a_schema_and_every_schema_is_one():
 
 
 def test_the_description_is_the_one_that_was_reviewed():
-    assert sha256(json.dumps(DOCUMENT | {"info": None}).encode()).hexdigest() == REVIEWED
+    found = sha256(json.dumps(DOCUMENT | {"info": None}).encode()).hexdigest()
+    assert found == REVIEWED, f"review the change of the description, then put {found} into REVIEWED"
 
 
 def test_operations_have_names_of_their_own():
