@@ -276,8 +276,8 @@ class Recorder:
             self.on_events(new)
 
     def count(self) -> None:
-        """Count all events but those of the latest instant, to which more may come: so the metrics do not depend on when
-        this is called.
+        """Count all events but those of the latest instant, to which more may come: so the metrics do not depend on
+        when this is called.
 
         Of one instant the order does not always count: so a peak of dead letters is before those that leave. The digest
         stays as it is.
