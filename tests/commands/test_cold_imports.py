@@ -48,7 +48,7 @@ def imported_by(code: str, *arguments: str) -> tuple[set[str], int]:
     )
     assert done.returncode == 0, done.stderr
     names, threads = json.loads(done.stderr.splitlines()[-1])
-    known = sys.stdlib_module_names | {"__main__", "__mp_main__"}
+    known = sys.stdlib_module_names | {"__main__", "__mp_main__", "sitecustomize"}  # the last is a distribution's own
     return {name for name in names if name not in known and not name.startswith("_")}, threads
 
 

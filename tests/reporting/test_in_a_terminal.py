@@ -108,12 +108,12 @@ def in_a_pipe(*arguments):
 
 
 def test_a_run_is_seen_while_it_goes_on_and_then_only_its_result(tmp_path):
-    longer = ["--set", "duration=3m", "--set", "expect=[]"]
+    longer = ["--set", "duration=20m", "--set", "expect=[]"]
     with InTerminal(tmp_path, "run", OUTAGE, *longer) as command:
         code, out = command.end()
     assert code == 0
     shown = re.sub(r"\x1b\[[\d;]*m", "", command.text)
-    assert re.search(r"provider-outage · [\d.]+ (s|min) of 3 min", shown)
+    assert re.search(r"provider-outage · [\d.]+ (s|min) of 20 min", shown)
     assert re.search(r"channel +accepted +sent +dead +in flight +attempts +sent p50 +sent p99 +breaker", shown)
     assert "\x1b[3" in command.text  # colours
     assert (command.screen.text, command.screen.cursor_is_seen) == ("", True)
