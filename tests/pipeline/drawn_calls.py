@@ -281,6 +281,8 @@ def _recipient(random: Random, channel: NotificationChannel, user: str) -> str:
     """Return an address of a user, of the kinds that the transports of a channel take."""
     host = random.choice(HOSTS)
     match channel:
+        case _ if channel.is_own:
+            return f"{user}@{host}"
         case NotificationChannel.EMAIL:
             return random.choice([f"{user}@{host}", f"{user} <{user}@{host.upper()}>"])
         case NotificationChannel.SMS:

@@ -71,7 +71,6 @@ RUNS = [
     ("provider-outage", "3m", 50),
     ("failover-on-outage", "4m", series.MOST),
     ("burst-over-the-limit", "6m", 70),
-    ("poison-messages", "3m", series.MOST),
     ("push-then-sms", "4m", 100),
 ]
 
@@ -364,7 +363,7 @@ channels:
     assert shares == sorted(shares, reverse=True)
     assert [each["differs"] for each in last["rows"][:1]] == [True]
     assert last["rows"][0]["label"] in ("Retry: attempts", "Provider: usual failures", "Arrivals, constant")
-    idle = next(each for each in last["rows"] if each["label"] == "Retry: longest wait")
+    idle = next(each for each in last["rows"] if each["label"] == "Timeout of an attempt")
     assert (idle["share"], idle["differs"], idle["before"]) == (0, False, idle["after"])
     page = told(text, do="rank", metric="dead_lettered")[-1]["html"]
     assert "what that does to dead letters: " in page

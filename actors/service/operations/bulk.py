@@ -165,6 +165,9 @@ class Bulk:
         if self.state == "running":
             self.state = "finished"
 
+    def end(self, ended_at: datetime) -> None:
+        self.ended_at = ended_at
+
     async def _do_one(
         self, do: Callable[[str], Awaitable[bool]], notification_id: str, at_once: trio.Semaphore
     ) -> None:

@@ -343,7 +343,7 @@ class DeadLetters:
         else:
             do = functools.partial(self.discard, by=bulk.by, why=bulk.why or "bulk discard")
         await bulk.run(do)
-        bulk.ended_at = self._now
+        bulk.end(self._now)
 
     def _note_cancel(self, bulk: Bulk, by: str | None) -> None:
         self._store.note(self._entry(f"cancel bulk {bulk.action}", by, f"run {bulk.id}", None))

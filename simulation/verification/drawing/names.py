@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from actors.channel_names import ChannelKind, EveryChannel, NotificationChannel
+from actors.channel_names import ChannelKind, EveryChannel, NotificationChannel, in_order
 from actors.settings.channel import ChannelConfig
 from simulation.scenario import EventWorkload, Scenario
 
@@ -28,7 +28,7 @@ def renamed(scenario: Scenario, random: Random) -> Scenario:
     def all_of(channels: tuple[NotificationChannel, ...]) -> tuple[NotificationChannel, ...]:
         if isinstance(channels, EveryChannel):
             return channels
-        return tuple(names.get(channel, channel) for channel in channels)
+        return tuple(in_order(names.get(channel, channel) for channel in channels))
 
     def settings_of(channel: NotificationChannel) -> ChannelConfig:
         config = scenario.channel_as_given(channel)
