@@ -43,7 +43,7 @@ from actors.pipeline.blocked import (
     reasons_of,
 )
 from actors.pipeline.isolation import AttemptEnded
-from actors.pipeline.lane import WHOLE_LANE, Lane
+from actors.pipeline.lane import WHOLE_LANE, Lane, record_full_bulkhead
 from actors.pipeline.orders import NotWaiting, Withdraw
 from actors.pipeline.quotas import QuotaDivided
 from actors.pipeline.redriver import BreakerClosed
@@ -324,7 +324,7 @@ class CircuitBreakerActor(Stage):
     def _refuse(self, end: Refused | Rejected, host: str) -> None:
         if type(end) is Refused and end.outcome.reason == BULKHEAD_FULL:
             for lane in self._lanes:
-                lane.refused_by_bulkhead(host, self.system.now_ns)
+                record_full_bulkhead(lane, host, self.system.now_ns)
         self.tell_handler(end)
 
     # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────

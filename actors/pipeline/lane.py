@@ -81,7 +81,7 @@ class Lane:
         self._sharing = None if breaker.shared == "none" else Sharing(breaker.shared)
         random = stream(f"{self.name}.breaker") if breaker.draws else None
         self.breaker, self._group = _breakers(breaker, self.name, self._transition, random, self._sharing)
-        self._counts = frozenset(breaker.counts)
+        self.counts = frozenset(breaker.counts)
         """What of outcomes is a failure to the breaker."""
         self._arrivals = arrivals
         self.paces = Paces(
@@ -261,7 +261,7 @@ class Lane:
         if type(outcome) is Sent:
             breaker.record_success(permit, now_ns, duration_ns)
         else:
-            _record_failure_with_breaker(breaker, self._counts, outcome, permit, now_ns, duration_ns)
+            _record_failure_with_breaker(breaker, self.counts, outcome, permit, now_ns, duration_ns)
         if self.adapts:
             throttled = isinstance(outcome, Transient) and outcome.throttled
             answered = isinstance(outcome, (Sent, Permanent, DeadDestination))
@@ -275,14 +275,6 @@ class Lane:
             if self._concurrency is not None and (answered or throttled or is_late):
                 # How soon a provider refuses, or a deadline cuts, says nothing about how much the provider can do.
                 self._concurrency.on_result(max(1, duration_ns), in_flight, dropped=not answered)
-
-    def refused_by_bulkhead(self, host: str, now_ns: int) -> None:
-        """Have the breaker count, where it is to, an attempt that got no slot."""
-        if "refused_by_bulkhead" not in self._counts or self.slot_wait_ns is None:
-            return
-        breaker = self.breaker_of(host, now_ns)
-        if (permit := breaker.try_acquire(now_ns)) is not None:
-            breaker.record_failure(permit, now_ns, reason=BULKHEAD_FULL)
 
     def take_back(self, permit: int, host: str, now_ns: int, key: str = WHOLE_LANE) -> None:
         """Record that an attempt that was admitted is not made: that says nothing about the provider."""
@@ -408,6 +400,15 @@ def _override(breaker: Breaker, event: BreakerEvent, now_ns: int) -> bool:
     except IllegalTransition:
         return False  # it is in that state already
     return True
+
+
+def record_full_bulkhead(lane: Lane, host: str, now_ns: int) -> None:
+    """Have the breaker of a lane count, where it is to, an attempt that got no slot there."""
+    if "refused_by_bulkhead" not in lane.counts or lane.slot_wait_ns is None:
+        return
+    breaker = lane.breaker_of(host, now_ns)
+    if (permit := breaker.try_acquire(now_ns)) is not None:
+        breaker.record_failure(permit, now_ns, reason=BULKHEAD_FULL)
 
 
 def _blocked_by(breaker: Breaker, now_ns: int) -> Blocked:

@@ -10,7 +10,7 @@
 No types are inferred: names tell the class of `x` in ``x.name = …``. The assignment is outside if a class of `actors`
 has an attribute of that name, and no such class stands in this module. The class around the assignment counts only
 where `x` is its `self` or `cls`, a parameter annotated with the class, or a local that it made. An object of a library,
-by the annotation of a parameter or by the call that made a name, does not count.
+by the annotation of a parameter or by the call that made a name or an attribute of `self`, does not count.
 
 ``--write`` writes the findings to the list of exceptions beside this file. The test fails on any other finding.
 """
@@ -113,6 +113,7 @@ class _Module:
         """Look through a node inside the class `around`; `kinds` has the classes of the names in view."""
         if isinstance(node, ast.ClassDef):
             around, where = node.name, f"{where}.{node.name}"
+            kinds = kinds | {name: kind for name, kind in _made(node, around).items() if "." in name}
         elif isinstance(node, FUNCTIONS):
             where = f"{where}.{node.name}"
             kinds = kinds | _parameters(node, around) | _made(node, around)
@@ -164,7 +165,7 @@ def _made(scope: ast.AST, around: str) -> dict[str, str]:
             called = _dotted(node.value.func)
             kind = around if called == "cls" or called.endswith(".__new__") else called
             is_class = kind.rpartition(".")[2][:1].isupper()
-            made |= {each.id: kind for each in node.targets if isinstance(each, ast.Name) and is_class}
+            made |= {_dotted(each): kind for each in node.targets if is_class and _dotted(each)}
     return made
 
 

@@ -402,7 +402,7 @@ def test_a_planted_mistake_is_told_with_the_setting_that_is_broken():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "a breaker trips, opens and closes by its circuit_breaker: failure_threshold=" in done.stdout
+    assert "a breaker trips, opens and closes by its circuit_breaker: failure_threshold=2, " in done.stdout
 
 
 def test_what_does_not_happen_is_missed(monkeypatch):

@@ -51,8 +51,8 @@ class Retention(NamedTuple):
     remembered: RememberedRows
     keep_audit_ns: int
     """Of the audit trail, and of the history of what operators acted on, in nanoseconds."""
-    has_closed: bool
-    """Whether there may be any such history."""
+    closed_in: frozenset[str]
+    """The halves, of :data:`HALVES`, in which there may be any such history."""
 
 
 class SqliteChange(StoredChange, eq=False, gc=False):
@@ -146,9 +146,8 @@ class SqliteBatch(Batch):
             self._leave_out_what_is_known(sql, requested, retention.remembered)
             accepted = [change for change in requested if change not in self.overtaken]
             _insert(sql, f"INSERT INTO {half}notifications VALUES", [_of_acceptance(change) for change in accepted])
-            if retention.has_closed:  # those were others, whose ids are forgotten
-                for each in HALVES:
-                    _delete(sql, f"{each}closed", [change.event.notification_id for change in accepted])
+            for each in retention.closed_in:  # those were others, whose ids are forgotten
+                _delete(sql, f"{each}closed", [change.event.notification_id for change in accepted])
         if happened := turn.of(*HAPPENS, own=own):
             _insert(sql, f"INSERT INTO {half}history VALUES", [_of_event(change) for change in happened])
         if not (ended := turn.of(*ENDS, own=own)):

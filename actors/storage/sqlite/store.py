@@ -97,7 +97,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         super().__init__(str(path), remember_ids_ns=remember_ids_ns, clocks=clocks)
         self.path = path
         self.damaged = {}
-        self._retention = Retention(RememberedRows(remember_ids_ns), keep_audit_ns, has_closed=False)
+        self._retention = Retention(RememberedRows(remember_ids_ns), keep_audit_ns, closed_in=frozenset())
         self._busy_timeout = busy_timeout
         self._file: SqliteFile | None = None
         self.lease_holds = lambda: not self._patience.is_locked
@@ -247,8 +247,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             query.answered(failure)
 
     def _write(self, file: SqliteFile, batch: SqliteBatch) -> str | None:
-        if any(change.beside.closed is not None for change in batch.beside):
-            self._retention = self._retention._replace(has_closed=True)
+        if closed := {HALVES[each.event.channel.is_own] for each in batch.beside if each.beside.closed is not None}:
+            self._retention = self._retention._replace(closed_in=self._retention.closed_in | closed)
         try:
             self._patiently(lambda: self._commit(file.connection, batch))
         except Exception as error:
@@ -279,8 +279,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 sql.executemany(delete, [(member,) for member in stale])
             self._be_careful(marks.begin(sql, self._open))
             self._resume_clock(sql)
-            has_closed = sql.execute("SELECT 1 FROM every_closed LIMIT 1").fetchone() is not None
-            self._retention = self._retention._replace(has_closed=has_closed)
+            closed = {half for half in HALVES if sql.execute(f"SELECT 1 FROM {half}closed LIMIT 1").fetchone()}
+            self._retention = self._retention._replace(closed_in=frozenset(closed))
             sql.execute("COMMIT")
         except UNREADABLE as error:
             raise StoreError(f"{self.path} cannot be read: {reason_of(error)}") from error
