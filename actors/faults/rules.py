@@ -26,10 +26,10 @@ With a `capacity` (the provider's own or a fault's) an attempt that comes to ste
 on for its latency, however it ends, or waits until so many others are done with: first come, first served, unless the
 provider's `discipline` says otherwise. Where as many wait as its `queue` has room for, the attempt is refused at once,
 or dropped: steps 6 and 7 do not look at it. Nor do they at one that finds its host or user busy, where `one_at_a_time`
-has such fail. The answer comes when the work is done. A `speed` slows what is under way
-and queued: it is of the provider, where a latency is of those who come. That the sender has stopped waiting does not
-cancel it: late work costs as much as any other, which is how retries can keep a provider overloaded long after its
-trigger has ended (Bronson et al., HotOS 2021).
+has such fail. The answer comes when the work is done. A `speed` slows what is under way and queued: it is of the
+provider, where a latency is of those who come. That the sender has stopped waiting does not cancel it: late work costs
+as much as any other, which is how retries can keep a provider overloaded long after its trigger has ended (Bronson et
+al., HotOS 2021).
 """
 
 from __future__ import annotations
@@ -236,10 +236,12 @@ class FaultRules:
                 self._queue_observer.turned_away(now_ns)
             answer = QUEUE_FULL if self._bound.when_full == "refuse" else None
             return Fate(answer, 0, False, conditions.latency_factor)
-        locked = None if self._one_at_a_time is None else _locked(self._one_at_a_time, attempt)
-        begins_ns = now_ns if locked is None else self._locks.free_at(locked, now_ns)
-        if begins_ns > now_ns and self._one_at_a_time is not None and self._one_at_a_time.when_busy == "fail":
-            return Fate(BUSY, 0, False, conditions.latency_factor)
+        locked, begins_ns = None, now_ns
+        if self._one_at_a_time is not None:
+            locked = _locked(self._one_at_a_time, attempt)
+            begins_ns = self._locks.free_at(locked, now_ns)
+            if begins_ns > now_ns and self._one_at_a_time.when_busy == "fail":
+                return Fate(BUSY, 0, False, conditions.latency_factor)
         if outcome is None:
             outcome = _fate(conditions, now_ns, drawn)
             if outcome is REFUSED:

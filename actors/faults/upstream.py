@@ -1,9 +1,8 @@
 """The upstream that a provider asks behind its API, with retries: the lower of two layers that both retry.
 
 With r1 attempts at the sender and r2 requests for each at the provider, the bottom is asked up to r1 · r2 times; and so
-on where that asks one more. The
-provider does not know that its sender has stopped waiting: it goes on with its retries, while the sender's next attempt
-begins with a set of its own.
+on where that asks one more. The provider does not know that its sender has stopped waiting: it goes on with its
+retries, while the sender's next attempt begins with a set of its own.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from actors.lint.findings import Finding
 from actors.lint.load import adaptive_rules, failover_rules, hedging_rules, load_rules, timeout_rules, upstream_rules
 from actors.lint.retries import budget_rules, early_end_rules, expiry_rules, retry_rules
 from actors.lint.traffic import Traffic
+from actors.messages import ChannelKind
 
 if TYPE_CHECKING:
     from actors.messages import NotificationChannel
@@ -29,8 +30,11 @@ def lint(channel: str, config: ChannelConfig, traffic: Traffic | None = None) ->
         traffic: what is known of the notifications. None: nothing, and no finding depends on it. The recipients of
             webhooks always choose their hosts.
     """
+    from actors.settings.channel import kind_of
+
     traffic = traffic or Traffic()
-    traffic = replace(traffic, chooses_hosts=traffic.chooses_hosts or (config.kind or channel) == "webhook")
+    is_webhook = kind_of(channel, config) is ChannelKind.WEBHOOK
+    traffic = replace(traffic, chooses_hosts=traffic.chooses_hosts or is_webhook)
     rules = (
         retry_rules, budget_rules, _provider_rules, channel_fault_rules, load_rules, failover_rules, host_rules,
         endpoint_rules, expiry_rules, early_end_rules,

@@ -103,9 +103,14 @@ class Channel(Actor):
         """Return how long an attempt that starts now may take, and its outcome if it takes longer."""
         if self._deadline_ns is None:
             return self._timeout_ns, TIMED_OUT
-        now_ns, began_ns = self.system.now_ns, self._stages.first_start_ns(attempt)
-        left_ns = max(0, (now_ns if began_ns is None else began_ns) + self._deadline_ns - now_ns)
+        left_ns = time_left_ns(self._deadline_ns, self._stages.first_start_ns(attempt), self.system.now_ns)
         return (left_ns, CUT) if left_ns < self._timeout_ns else (self._timeout_ns, TIMED_OUT)
+
+
+def time_left_ns(deadline_ns: int, began_ns: int | None, now_ns: int) -> int:
+    """Return how much of a deadline is left for an attempt that starts now; `began_ns` is when the first one of its
+    notification did, None where it is the first."""
+    return deadline_ns if began_ns is None else max(0, began_ns + deadline_ns - now_ns)
 
 
 _NOT_MADE = Foreseen(0, UNSENT)

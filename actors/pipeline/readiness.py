@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
 
 from actors.domain.suppressions import Suppressions, SuppressionSource
@@ -135,6 +136,11 @@ class Readiness:
         except _Raised:
             return False  # it is requeued then, and `obstacle` asks again and logs what is raised
 
+    @cached_property
+    def _knows_zones(self) -> bool:
+        """Whether the preferences take the time zone of a command."""
+        return self._preferences is not None and "zone" in signature(self._preferences.quiet_until).parameters
+
     def _wanted_at_ns(self, preferences: Preferences, command: SendNotification) -> int | None:
         """Return from when on its user wants a command, now or when quiet hours are over; None: it is switched off.
 
@@ -147,7 +153,7 @@ class Readiness:
                 return None
             asked, now_ns, epoch_ns = "quiet_until", self._system.now_ns, self._system.epoch_ns
             at = utc(epoch_ns + now_ns)
-            if command.zone is not None and "zone" in signature(preferences.quiet_until).parameters:
+            if command.zone is not None and self._knows_zones:
                 quiet_until = preferences.quiet_until(user, channel, at, zone=command.zone)
             else:
                 quiet_until = preferences.quiet_until(user, channel, at)

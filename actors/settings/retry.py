@@ -210,6 +210,7 @@ _KINDS_OF_RULES: Mapping[str, tuple[str, ...]] = {
 
 
 _Growth: TypeAlias = Literal["exponential", "constant", "linear", "fibonacci"]
+_A_WORD = TypeAdapter[Any](_Growth)
 
 
 def _growth(value: Any, _handler: Any, info: ValidationInfo) -> Any:
@@ -217,7 +218,7 @@ def _growth(value: Any, _handler: Any, info: ValidationInfo) -> Any:
     is_formula = isinstance(value, dict) and value.keys() & BackoffConfig.model_fields.keys()
     if is_formula or isinstance(value, BackoffConfig):
         return BackoffConfig.model_validate(value, context=info.context)
-    return TypeAdapter[Any](_Growth).validate_python(value)
+    return _A_WORD.validate_python(value)
 
 
 class RetryConfig(Settings):

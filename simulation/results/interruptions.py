@@ -26,6 +26,7 @@ from actors.messages import (
     RecordedEvent,
 )
 from actors.outcomes import Sent
+from actors.pipeline.channel import time_left_ns
 from actors.pipeline.wiring import Stages
 from actors.settings.channel import PRIMARY, ChannelConfig
 
@@ -206,21 +207,19 @@ class LateAnswers:
         }
 
     def _observed(self, provider: Provider, channel: NotificationChannel, name: str, config: ChannelConfig) -> Provider:
-        timeout_ns = ns(config.timeout)
+        timeout_ns, deadline_ns = ns(config.timeout), None if config.deadline is None else ns(config.deadline)
 
         def waits_ns(attempt: Attempt, now_ns: int) -> int:
-            if config.deadline is None:
+            if deadline_ns is None:
                 return timeout_ns
-            began_ns = self._first_start_ns(attempt)
-            left_ns = (now_ns if began_ns is None else began_ns) + ns(config.deadline) - now_ns
-            return min(timeout_ns, max(0, left_ns))
+            return min(timeout_ns, time_left_ns(deadline_ns, self._first_start_ns(attempt), now_ns))
 
         def note(attempt: Attempt, started_ns: int, reached_ns: int | None = None) -> None:
             request = Request(attempt, channel, name, started_ns)
             request.is_late, request.reached_ns = True, started_ns if reached_ns is None else reached_ns
             self._reach(request)
 
-        if type(provider) is SimulatedProvider and provider.foresees and config.deadline is None:
+        if type(provider) is SimulatedProvider and provider.foresees and deadline_ns is None:
             provider.fault_rules.watch_late(timeout_ns, note)  # a wrapper would be asked for each attempt of a run
             return provider
         return _Timed(provider, waits_ns, note)

@@ -255,11 +255,8 @@ class Recorder:
     def fold(self) -> None:
         """Complete a chunk of what has been recorded: it goes into the metrics, into the digest, and is handed out."""
         self._count(len(self._chunk))
-        chunk, self._chunk, self._counted = (
-            self._chunk,
-            [],
-            0,
-        )  # emptied first: if _hand_out raises, none is folded twice
+        # Emptied before it is handed out: if that raises, none is folded twice.
+        chunk, self._chunk, self._counted = self._chunk, [], 0
         if not chunk:
             return
         written = self._encoder.encode(chunk)
