@@ -83,6 +83,7 @@ from actors.pipeline.dead_letter_queue import (
     ListDeadLetters as ListDeadLetters,
     RedriveDeadLetter as RedriveDeadLetter,
 )
+from actors.pipeline.own_actors import OwnActor as OwnActor
 from actors.pipeline.preferences import Preferences as Preferences
 from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS as BUILT_IN_SUBSCRIBERS
 from actors.pipeline.templates import Template as Template, Templates as Templates
@@ -104,6 +105,10 @@ from actors.settings.channel import (
 )
 from actors.settings.distributions import Distribution as Distribution
 from actors.settings.faults import FaultConfig as FaultConfig
+from actors.settings.quantities import (
+    PositiveDuration as PositiveDuration,
+    PositiveWholeNumber as PositiveWholeNumber,
+)
 from actors.standalone.bulkhead import Bulkhead as Bulkhead
 from actors.standalone.circuit_breaker import CircuitBreaker as CircuitBreaker
 from actors.standalone.rate_limiter import RateLimiter as RateLimiter

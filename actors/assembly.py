@@ -45,8 +45,10 @@ from actors.pipeline.event_bus import EventBus
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
+from actors.pipeline.held_slots import HeldSlots
 from actors.pipeline.isolation import Isolation
 from actors.pipeline.lane import lanes_of
+from actors.pipeline.own_actors import OwnActors, spawn_own, without_replaced
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.quotas import QuotaDivided, Quotas
 from actors.pipeline.rate_limiter import RateLimiterActor
@@ -95,6 +97,7 @@ class Pipeline:
         subscribers: Subscribers | None = None,
         node: Node | None = None,
         waiting: Mapping[NotificationChannel, WaitingCounts] | None = None,
+        actors: OwnActors | None = None,
     ) -> None:
         """Start all actors.
 
@@ -114,9 +117,11 @@ class Pipeline:
             subscribers: by type of event, in place of the built-in ones; these when None.
             node: the process of these actors, where several run on the system; None: it has one.
             waiting: by channel, the counts of attempts that wait; new counts when None.
+            actors: own actors beside these, by their names.
 
         Raises:
-            ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
+            ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems. Or the constructor
+                of an own actor raised.
         """
         by_name = checked_providers(channels, providers)
         self.reaches = {channel: reaches_of(by_name[channel]) for channel in channels}
@@ -143,11 +148,13 @@ class Pipeline:
         self.dead_letter_queue = process.spawn(DeadLetterQueue, store, wiring, log, dead_letters)
         for channel, config in channels.items():
             arrivals = Arrivals()
+            lanes = lanes_of(channel, config, process.streams.stream, arrivals, self.quotas)
+            counts = None if config.tenant is None else TenantCounts(config.tenant)
             wiring.stages[channel] = Stages(
                 announce,
                 redriver=None if config.redrive is None else self.dead_letter_queue,
                 arrivals=arrivals,
-                lanes=lanes_of(channel, config, process.streams.stream, arrivals, self.quotas),
+                lanes=lanes,
                 recipient_problem=recipient_check(
                     tuple(by_name[channel].values()),
                     templates,
@@ -155,7 +162,8 @@ class Pipeline:
                 ),
                 waiting=waiting[channel],
                 limiter=None if config.rate_limit is None else make_limiter(config.rate_limit),
-                tenant_counts=None if config.tenant is None else TenantCounts(config.tenant),
+                tenant_counts=counts,
+                held_slots=HeldSlots(lanes, counts) if config.retry.holds_slot else None,
             )
         self.handler: ActorRef[Handler] = process.spawn(Handler, channels, wiring, store, preferences, templates)
         isolation = process.spawn(Isolation, store, wiring.stages) if store.outlives_process else None
@@ -166,7 +174,11 @@ class Pipeline:
         """The votes on breakers, from other nodes and to them."""
         self.bus.connect(self.handler, None if max_pending is None else self.has_room)
         listen(store, self._on_news)
-        subscribe_all(self.bus, channels, BUILT_IN_SUBSCRIBERS if subscribers is None else subscribers)
+        actors = actors or {}
+        subscribers = BUILT_IN_SUBSCRIBERS if subscribers is None else subscribers
+        subscribe_all(self.bus, channels, without_replaced(subscribers, actors))
+        self.own_actors = spawn_own(process, actors, self.bus, store)
+        """The own actors, by their names."""
 
     def _spawn_stages(
         self, process: Process, channel: NotificationChannel, stages: Stages, providers: Iterable[Provider]
@@ -221,7 +233,14 @@ class Pipeline:
         Another pipeline over the same store, on this system or another one, resumes the notifications in flight.
         """
         stages = [ref for stages in self.wiring.stages.values() for ref in stages.actors]
-        for ref in (self.handler, *stages, self.dead_letter_queue, self.alert, *self.bus.actors):
+        for ref in (
+            self.handler,
+            *stages,
+            self.dead_letter_queue,
+            self.alert,
+            *self.bus.actors,
+            *self.own_actors.values(),
+        ):
             self._system.kill(ref)
         if self.wiring.isolation is not None:
             self._system.kill(self.wiring.isolation)

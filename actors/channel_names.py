@@ -72,7 +72,7 @@ class NotificationChannel(StrEnum):
 
 
 _other_channels: WeakValueDictionary[str, NotificationChannel] = WeakValueDictionary()
-"""Those beside the four; weak, so that names that others send, and no channel has, take no memory."""
+"""The channels beside the four by name. The table is weak: names that strangers send take no memory."""
 _other_channels_lock = Lock()
 
 CHANNEL_NAME_SCHEMA = {
@@ -88,7 +88,7 @@ _RANK = {channel: rank for rank, channel in enumerate(NotificationChannel)}
 
 
 def in_order(channels: Iterable[NotificationChannel]) -> list[NotificationChannel]:
-    """Return channels without those that come twice: the four first, then the others as they are given."""
+    """Return each channel once: first the four, then the others in the order in which they are given."""
     return sorted(dict.fromkeys(channels), key=lambda channel: _RANK.get(channel, len(_RANK)))
 
 

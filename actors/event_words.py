@@ -19,6 +19,7 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
+    OwnActorMessage,
     RecordedEvent,
     UpstreamRequested,
 )
@@ -85,6 +86,10 @@ def what_happened(event: RecordedEvent) -> str:
             then = {"restart": "it is restarted", "stop": "it is stopped"}.get(event.decision, "its supervisor decides")
             at = "" if event.node is None else f" of node {event.node}"
             return f"The {class_in_words(event.actor)}{at} crashed ({event.error}): {then}"
+        case OwnActorMessage():
+            about = "" if event.notification_id is None else f" about {event.notification_id}"
+            did = f"sends {event.notification_id}" if event.is_sent else f"gets {event.message}{about}"
+            return f"The actor {event.actor} {did}"
         case NodeTookOver():
             count = len(event.notification_ids)
             return f"Node {event.node} takes over {count:,} notification{'s'[: count != 1]} from node {event.from_node}"

@@ -403,6 +403,9 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
     endpoint: EndpointMark | None = None
     """The new state of the endpoint; None: it stays as it was."""
 
+    unlimited: bool = False
+    """Whether its kind may fail without a limit: of such attempts a history keeps the first 20 and the last 80."""
+
     started = _Utc()
 
     next_retry_at = _OptionalUtc()
@@ -522,6 +525,15 @@ class ActorFailed(RecordedEvent, frozen=True, kw_only=True, gc=False):
     actor: str
     error: str
     decision: str
+
+
+class OwnActorMessage(RecordedEvent, frozen=True, kw_only=True, gc=False):
+    """An own actor handles a message of a class, or sends a notification; the id is of what the message is about."""
+
+    actor: str
+    message: str
+    notification_id: str | None = None
+    is_sent: bool = False
 
 
 class NodeTookOver(RecordedEvent, frozen=True, kw_only=True, gc=False):

@@ -37,6 +37,7 @@ from actors.pipeline.alert import Notify
 from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.event_bus import check_id, check_timeout
 from actors.pipeline.orders import Acceptance
+from actors.pipeline.own_actors import OwnActors, problems_of_actors
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.subscribers import (
     BUILT_IN_SUBSCRIBERS,
@@ -76,6 +77,7 @@ class OpenOptions(TypedDict, total=False):
     preferences: Preferences | None
     templates: Templates | None
     subscribers: Subscribers | None
+    actors: OwnActors | None
     on_event: Callable[[RecordedEvent], None] | None
     seed: int | None
 
@@ -88,6 +90,8 @@ class Notifier:
         self.pipeline = pipeline
         self.bus = pipeline.bus
         """Subscribe to domain events and notification events here."""
+        self.actors = pipeline.own_actors
+        """The references to own actors, by their names."""
         self._events = events
 
     @classmethod
@@ -102,6 +106,7 @@ class Notifier:
         templates: Templates | None = None,
         notify: Notify | None = None,
         subscribers: Subscribers | None = None,
+        actors: OwnActors | None = None,
         on_event: Callable[[RecordedEvent], None] | None = None,
         seed: int | None = None,
     ) -> AsyncGenerator[Notifier, None]:
@@ -122,6 +127,8 @@ class Notifier:
             subscribers: by type of event the function or functions that are called with each event of it, plain or
                 ``async``, in place of all built-in ones: ``{}`` is for none, ``{**BUILT_IN_SUBSCRIBERS, OrderPlaced:
                 order_push}`` replaces those to one event. None: the built-in ones whose channel is configured.
+            actors: own actors by their names: a subclass of :class:`OwnActor` each, or a `functools.partial` of one
+                with its settings.
             on_event: called with every recorded event at once, in order: for metrics and logs. It must not wait for
                 anything; an exception it raises is logged, and changes nothing.
             seed: of jitter and of the unreliable provider; a random one when None, so that services do not retry in
@@ -142,6 +149,7 @@ class Notifier:
             notify=notify,
             on_event=on_event,
             subscribers=subscribers,
+            actors=actors or {},
         )
         config = validated(NotifierConfig, {} if config is None else config)
         channels = {
@@ -168,6 +176,7 @@ class Notifier:
                     max_pending=config.max_pending,
                     subscriber_timeout=config.subscriber_timeout,
                     subscribers=subscribers,
+                    actors=actors,
                 )
                 log_unserved(pipeline.channels, BUILT_IN_SUBSCRIBERS if subscribers is None else subscribers)
                 for finding in lint_live(pipeline.channels, pipeline.reaches, are_simulated=providers is None):
@@ -441,6 +450,7 @@ def _check_arguments(**arguments: Any) -> None:
         problems.append(f"store: wanted {_WANTED['store'][1]}, got {type(store).__name__} that is not open")
     if arguments["subscribers"] is not None:
         problems += problems_of_subscribers(arguments["subscribers"])
+    problems += problems_of_actors(arguments["actors"])
     on_event = arguments["on_event"]
     for method in ("is_enabled", "quiet_until"):
         if is_async(getattr(arguments["preferences"], method, None)):

@@ -2,6 +2,8 @@ from simulation import invariants as invariants, validation as validation
 from simulation.engine.system import SimulatedSystem as SimulatedSystem
 from simulation.experiments.comparison import Comparison as Comparison, compare as compare
 from simulation.experiments.explaining.explain import Explanation as Explanation, explain as explain
+from simulation.experiments.limits.limits import limits as limits
+from simulation.experiments.limits.result import Limits as Limits
 from simulation.experiments.prediction import predict as predict
 from simulation.experiments.sweeping.result import SweepResult as SweepResult, open_sweep as open_sweep
 from simulation.experiments.sweeping.sweep import sweep as sweep
@@ -23,3 +25,14 @@ from simulation.scenario import Scenario as Scenario, load as load, parse as par
 from simulation.testing import strategies as strategies, testkit as testkit
 from simulation.verification.cases.procedure import Validation as Validation, validate as validate
 from simulation.verification.exploring.explore import Exploration as Exploration, explore as explore
+from simulation.world.calls import Arrival as Arrival
+from simulation.world.escape import Escape as Escape
+from simulation.world.exploring import explore_service as explore_service
+from simulation.world.provider import HostAnswer as HostAnswer, HostRequest as HostRequest
+from simulation.world.run import (
+    ServiceFailed as ServiceFailed,
+    ServiceResult as ServiceResult,
+    run_service as run_service,
+)
+from simulation.world.second import first_difference as first_difference, run_apart as run_apart
+from simulation.world.transport import ScenarioTransport as ScenarioTransport

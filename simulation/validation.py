@@ -8,9 +8,9 @@
     print(text(simulation.validate()))                            # all cases, quickly
     print(text(simulation.validate(["mm-c", "pipeline"], full=True, workers=2)))
 
-Each module of :mod:`simulation.verification.cases.families` is a family of cases. A case is returned by a function
-of its parameters, which computes the targets from them by the formula of its source. Where a formula is true, its
-docstring says; parameters are not checked.
+Each module of :mod:`simulation.verification.cases.families` is a family of cases. Its ``CASES`` is the table of them,
+with the parameters of each experiment; a function makes the experiment, and computes the targets by the formula of the
+source.
 
 For what a quick validation (``full=False``) makes of `within`, and what :attr:`Experiment.full_only` leaves out, see
 :func:`validate`; for what is in ``result.summary`` see the output of ``retrylab run --json``.

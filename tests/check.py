@@ -7,8 +7,6 @@ files that have changed since the branch left `main`. Folders that run whole sce
 auto`. Types are checked of all modules: mypy remembers what has not changed, so that only its first run takes longer.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import os

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +21,7 @@ import pytest
 from _pytest.assertion import rewrite
 from effort import examples
 from hypothesis import HealthCheck, settings
+from undrawn import undrawn
 
 # Two cores, often busy with something else: how long one example takes says nothing.
 settings.register_profile(
@@ -83,18 +84,11 @@ collect_ignore_glob = ["*.yaml"]
 """Scenarios in tests/ are data of tests, and wrong on purpose; `pytest scenarios/` is for those that are tests."""
 
 
-class _Undrawn:
-    """What stands in for the picture of a run where no one looks at it."""
-
-    def savefig(self, path: Path) -> None:
-        path.touch()
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save results without their pictures, which take a second each: for tests of the other files."""
-    monkeypatch.setattr("simulation.reporting.plots.overview", lambda _result: _Undrawn())
-    monkeypatch.setattr("simulation.reporting.save.report", lambda _result, overview: "")
+@pytest.fixture(name="undrawn")
+def _undrawn() -> Iterator[None]:
+    """Save results without their pictures."""
+    with undrawn():
+        yield
 
 
 # ── what starts processes ───────────────────────────────────────────────────────────────────────────────────────────

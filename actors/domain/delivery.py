@@ -41,6 +41,9 @@ class RedriveRecord(msgspec.Struct, gc=False):
     without_operator: int = 0
     """How often it was redriven without an operator."""
 
+    failures: int = 0
+    """How many of its failures were before its latest redrive."""
+
 
 class Delivery(msgspec.Struct, gc=False):
     """The state of one notification that has been accepted and has not ended; its handler's own, and mutable.
@@ -102,6 +105,16 @@ class Delivery(msgspec.Struct, gc=False):
 
     first_start_ns: int | None = None
     """When the first of its attempts that failed began, since it was accepted or redriven; None: none has."""
+
+    @property
+    def first_provider(self) -> str | None:
+        """The provider that the first of its attempts that failed was made at, since it was accepted or redriven."""
+        return next((failure.provider for failure in self.fresh_failures if not failure.refused), None)
+
+    @property
+    def fresh_failures(self) -> Sequence[NotificationFailed]:
+        """The failures since the notification was accepted or redriven."""
+        return (self.failures or ())[0 if self.redrives is None else self.redrives.failures :]
 
     @property
     def known_as(self) -> SendNotification:
@@ -184,11 +197,15 @@ class Delivery(msgspec.Struct, gc=False):
         """End the attempt under way, which no provider has answered."""
         self.current = None
 
-    def answered(self) -> None:
-        """End the attempt under way, which a provider has answered: its process has outlived it."""
+    def take_answer(self, attempt: Attempt) -> bool:
+        """End the attempt under way, which its provider has answered; return False where another attempt is under way,
+        so that this answer is stale."""
+        if self.current is not attempt:
+            return False
         self.current = None
         if self.caution is not None:
             self.caution = None
+        return True
 
     def progress_under(self, policy: RetryPolicy) -> Progress:
         """Return what its retry policy has to know of it: where it comes from a store, by its failures."""
@@ -206,6 +223,9 @@ class Delivery(msgspec.Struct, gc=False):
             self.failures = [event]
         else:
             self.failures.append(event)
+            if event.unlimited and (gone := left_out(self.fresh_failures)) is not None:
+                begin = len(self.failures) - len(self.fresh_failures)
+                del self.failures[begin + gone.start]
         if self.first_start_ns is None and not event.refused:
             self.first_start_ns = event.started_ns
         self.attempts = event.attempt
@@ -226,6 +246,7 @@ class Delivery(msgspec.Struct, gc=False):
             redrives.edits += not changes.keys() <= NO_PAYLOAD
             self.command = msgspec.structs.replace(self.command, **changes)
         redrives.without_operator += without_operator
+        redrives.failures = len(self.failures or ())
 
     @property
     def expires_at_ns(self) -> int | None:
@@ -243,16 +264,57 @@ class Delivery(msgspec.Struct, gc=False):
 
 def _recalled(delivery: Delivery, policy: RetryPolicy) -> Progress:
     progress = Progress()
-    counted = [failure for failure in delivery.failures or () if failure.kind != ChannelFault.__name__]
-    for failure in counted[-delivery.attempts :]:  # those since it was accepted or redriven
+    used = missing = 0
+    for failure in delivery.fresh_failures:
+        missing += left_out_before(failure, used)
+        used = failure.attempt
+        if failure.kind == ChannelFault.__name__:
+            continue
         outcome = (
             Ambiguous(reason=failure.reason)
             if failure.kind == Ambiguous.__name__
             else Transient(reason=failure.reason, throttled=failure.throttled)
         )
         assert failure.next_retry_at_ns is not None  # else the delivery would have been dead-lettered
-        policy.recall(outcome, failure.next_retry_at_ns - failure.at_ns, progress)
+        unseen = missing if failure.unlimited else 0
+        policy.recall(outcome, failure.next_retry_at_ns - failure.at_ns, progress, unseen)
+        missing -= unseen
     return progress
+
+
+FIRST_KEPT, LAST_KEPT = 20, 80
+"""How many failed attempts of an unlimited number a history keeps since its notification was accepted or redriven."""
+
+
+def left_out(history: Sequence[NotificationEvent]) -> slice | None:
+    """Return the events that a history leaves out, now that its latest one, an unlimited failure, has been added.
+
+    The history leaves out the oldest failure between the first 20 and the last 80, and the waits for other reasons
+    that came after this failure; the numbers of the attempts show the gap. The first attempt that reached a provider
+    always stays, as a deadline counts from its start. None: the history is still short enough.
+    """
+    if len(history) <= FIRST_KEPT + LAST_KEPT:
+        return None
+    kinds = [*map(type, history)]
+    begin = len(kinds) - kinds[::-1].index(NotificationRedriven) if NotificationRedriven in kinds else 0
+    failures: list[tuple[int, Any]] = [
+        (number, history[number]) for number in range(begin, len(kinds)) if kinds[number] is NotificationFailed
+    ]
+    asked = next((number for number, failure in failures if not failure.refused), None)
+    unlimited = [number for number, failure in failures if failure.unlimited]
+    gone = next((number for number in unlimited[FIRST_KEPT:-LAST_KEPT] if number != asked), None)
+    if gone is None:
+        return None
+    end = gone + 1
+    while isinstance(history[end], NotificationDeferred):
+        end += 1
+    return slice(gone, end)
+
+
+def left_out_before(failure: NotificationFailed, used: int) -> int:
+    """Return how many attempts a history leaves out right before a failure; up to the failure before it, `used`
+    attempts were used up."""
+    return max(0, failure.attempt - used - (failure.kind != ChannelFault.__name__))
 
 
 NO_PAYLOAD = frozenset({"expires_after", "priority"})

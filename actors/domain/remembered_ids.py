@@ -35,14 +35,14 @@ class RememberedIds:
         self._most = most
         self._ahead_ns = ahead_ns
         self.commands: dict[str, SendNotification] = {}
-        """By id, as far as they are here, also of those that it is time to forget, as :meth:`get` does; to be read."""
+        """The commands by id, to be read. Some may be due to be forgotten, which :meth:`get` does."""
         self._unsent: dict[str, EndedAs] = {}
         """How the ids that were not sent have ended: mostly they are few."""
         # Two lines and not one of pairs: millions of tuples would keep Python's garbage collector busy.
         self._ended: deque[str] = deque()
         self._ended_ns: deque[int] = deque()
         self._due_ns = 0
-        """Before this instant none is to be forgotten."""
+        """Until this instant no id is due to be forgotten."""
 
     def __len__(self) -> int:
         return len(self.commands)

@@ -69,7 +69,6 @@ class Requests:
         return request.delivered or any(is_under_way(member) for member in request.members if member != notification_id)
 
     def is_delivered(self, notification_id: str) -> bool:
-        """Tell whether one of the same request was delivered."""
         request = self.by_member.get(notification_id)
         return request is not None and request.delivered
 

@@ -153,6 +153,10 @@ class Store(Protocol):
     """Endpoints at which every attempt fails, and disabled ones; likewise."""
 
     @property
+    def kept(self) -> Mapping[tuple[str, str], bytes]:
+        """What own actors keep at this node, by the actor and the key."""
+
+    @property
     def is_busy(self) -> bool:
         """Whether nothing has become durable for a second: then the pipeline gives callers `StoreBusy`. News of it is
         `StoreWaits`."""
@@ -255,6 +259,12 @@ class Store(Protocol):
 
         It raises `StoreBusy` where the store is busy, and `Unstorable` where a text has half a surrogate pair: then
         nothing is changed. Suppressions by a provider, and failing endpoints, come by events of attempts and redrives.
+        """
+
+    def keep(self, actor: str, key: str, value: bytes | None, now_ns: int) -> Effect | None:
+        """Make durable the value that an own actor keeps under a key, None: none; returns and raises what `note` does.
+
+        It raises `Unstorable` where the key cannot be kept.
         """
 
     def say(self, breaker: str, host: str, open_ns: int) -> None:

@@ -129,7 +129,6 @@ class Suppressions:
         return len(self._of_file.keys() | self._stored.keys())
 
     def find(self, channel: NotificationChannel, address: str) -> Suppression | None:
-        """Return the suppression of an address, or None."""
         key = channel, normal_address(channel, address)
         return self._stored.get(key) or self._of_file.get(key)
 

@@ -77,7 +77,7 @@ class UserPreferences(Settings):
         return "quiet_hours" in self.model_fields_set
 
     def part(self, *, own: bool) -> UserPreferences | None:
-        """Return what is set of the channels beside the four alone, or else the rest; None: nothing."""
+        """Return the settings of the channels beside the four, or all the others; None: there are none."""
         if not own and not any(channel.is_own for channel in self.channels):
             return self
         channels = {channel: on for channel, on in self.channels.items() if channel.is_own is own}
@@ -86,7 +86,7 @@ class UserPreferences(Settings):
         return type(self).model_construct(**set_now) if set_now else None
 
     def with_part(self, other: UserPreferences) -> UserPreferences:
-        """Return both parts of what is set as one."""
+        """Return these settings together with the other part."""
         rest = {key: getattr(other, key) for key in other.model_fields_set}
         return self.model_copy(update=rest | {"channels": {**self.channels, **other.channels}})
 

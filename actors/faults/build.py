@@ -13,8 +13,8 @@ from actors.faults.rules import FailureRule, FaultRules
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
 from actors.settings.accounts import AccountConfig
-from actors.settings.channel import PRIMARY, ChannelConfig
-from actors.settings.defaults import Reach, filled_in
+from actors.settings.channel import NOT_FOR_ALL_HOSTS, PRIMARY, ChannelConfig
+from actors.settings.defaults import Reach, filled_in, is_reached_by_choice
 from actors.settings.faults import FaultConfig
 
 Providers: TypeAlias = (
@@ -80,7 +80,20 @@ def with_defaults(
     channels: Mapping[NotificationChannel, ChannelConfig],
     providers: Mapping[NotificationChannel, Mapping[str, Provider]],
 ) -> dict[NotificationChannel, ChannelConfig]:
-    return {channel: filled_in(channel, config, reaches_of(providers[channel])) for channel, config in channels.items()}
+    """Return the settings of channels with the defaults that follow from their providers.
+
+    Raises:
+        ConfigurationError: recipients choose the host where a hint is to hold for the whole channel.
+    """
+    reaches = {channel: reaches_of(providers[channel]) for channel in channels}
+    problems = [
+        f"channels.{channel}.retry.after_retry_after: wanted {NOT_FOR_ALL_HOSTS}, got 'channel'"
+        for channel, config in channels.items()
+        if config.retry.after_retry_after == "channel" and is_reached_by_choice(reaches[channel])
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    return {channel: filled_in(channel, config, reaches[channel]) for channel, config in channels.items()}
 
 
 def reaches_of(providers: Mapping[str, Provider]) -> dict[str, Reach]:

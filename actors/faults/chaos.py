@@ -95,7 +95,6 @@ class FaultyProvider(WrappedProvider):
         return _delayed(fate, effect) if callable(effect) else effect
 
     def _later(self, finished: Promise, delay_ns: int, result: Any) -> Promise:
-        """Return a promise that is kept so long after another one."""
         system, later = self._system, Promise()
         finished.when_kept(lambda _: system.call_at(system.now_ns + delay_ns, lambda: later.keep(result)))
         return later

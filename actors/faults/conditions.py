@@ -86,7 +86,7 @@ leaves no instant of the run calm. Any other fault is looked at for each attempt
 
 
 class StrictWindow:
-    """Lets through so many in any window, where those that it refuses count too."""
+    """A limiter that lets so many through in any window, and counts those that it refuses too."""
 
     def __init__(self, count: int, window_ns: int) -> None:
         self._window_ns = window_ns

@@ -48,7 +48,7 @@ class _Errand:
 
 
 def _nobody_asks() -> None:
-    """Only the provider counts what is delivered."""
+    """Take no note of a delivery: only the provider counts these."""
 
 
 class Upstream(Clocked):

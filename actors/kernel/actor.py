@@ -149,6 +149,8 @@ class Actor(HookedActor):
     _incarnation: Incarnation
     _stands_at: ClassVar[str] = ""
     """By which name an observer of turns knows its place in its process, also while it is down."""
+    _is_of_pipeline: ClassVar[bool] = True
+    """Whether an observer of turns knows its turns by their marks; else each of its messages is another one."""
     _routes: ClassVar[dict[type, str]] = {}
     """By type of message, the name of its handler."""
     _async_routes: ClassVar[tuple[type, ...]] = ()

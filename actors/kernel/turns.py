@@ -94,12 +94,13 @@ class _Told(Interceptor):
         marks = {kind: mark for kind, mark in _marks(type(actor)).items() if mark.when_told}
         if not marks:
             return tell
+        node = actor.process.node_number
 
         def telling(message: Any) -> None:
             content, _ = opened(message)
             mark = marks.get(type(content))
             if mark is not None and not actor.actor_stopped.is_set():  # else its sender is told so
-                self._observer.told(mark.kind, mark.key_of(actor, content), actor.process.node_number)
+                self._observer.told(mark.kind, mark.key_of(actor, content), node)
             tell(message)
 
         return telling
@@ -112,18 +113,21 @@ class _Turns(Interceptor):
         self._observer = observer
 
     def start(self, go_on: Next, actor: Actor) -> None:
+        node = actor.process.node_number
         if actor._incarnation.number and (place := actor._place) is not None:
-            self._observer.turn(RESTART, place, actor.process.node_number, self.system.now_ns)
+            self._observer.turn(RESTART, place, node, self.system.now_ns)
         go_on(actor)
         for kind, mark in _marks(type(actor)).items():
             if kind in actor._plain:
-                actor._plain[kind] = partial(self._take_turn, mark, actor, actor._plain[kind])
+                actor._plain[kind] = partial(self._take_turn, mark, actor, node, actor._plain[kind])
 
-    def _take_turn(self, mark: _Mark, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
-        key = mark.key_of(actor, message)
+    def _take_turn(
+        self, mark: _Mark, actor: Actor, node: int | None, handler: Callable[[Any], Any], message: Any
+    ) -> Any:
+        key = message if mark.key is None else mark.key(actor, message)
         ended = None
         if key is not None:
-            ended = self._observer.turn(mark.kind, key, actor.process.node_number, self.system.now_ns)
+            ended = self._observer.turn(mark.kind, key, node, self.system.now_ns)
         if ended is None:
             return handler(message)
         try:
@@ -132,6 +136,8 @@ class _Turns(Interceptor):
             ended()
 
     def deliver(self, go_on: Next, actor: Actor, message: Any) -> Any:
+        if not actor._is_of_pipeline:
+            self._observer.turn(OTHER, "", actor.process.node_number, self.system.now_ns)
         if actor._accepting is NOTHING and not actor.actor_stopped.is_set():  # else its process is gone
             mark = _marks(type(actor)).get(type(message))
             if mark is not None and mark.kind in self._observer.waiting_kinds:

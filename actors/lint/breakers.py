@@ -154,11 +154,13 @@ def _minimum_calls(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]
         come = "{arriving:rate} make {calls} in a window of {window:duration}"
     else:
         come = "no window of {window:duration} holds more than {calls}"
-    attempts = config.retry.max_attempts
+    attempts = config.retry.attempts_bound
     if attempts == 1:
         so = "its failure rate is not looked at, and it hardly ever opens"
     elif calls * attempts < minimum:
         so = "nor do retries help ({most} with all {attempts} attempts of each): it hardly ever opens"
+    elif attempts == math.inf:
+        so = "only when retries make up the rest can it open"
     else:
         so = "only when retries make up the rest ({most} with all {attempts} attempts) can it open"
     yield _RULES.found(
@@ -293,8 +295,10 @@ def _retries_end_before(config: ChannelConfig, _traffic: Traffic) -> Iterator[Fi
         return
     at_most = "" if retry.jitter == "none" else "at most "
     last = "the last of {attempts:attempt(s)} starts {at_most}{latest:duration} after the first"
+    if retry.max_attempts == "unlimited":
+        last = "no attempt starts later than {latest:duration} after the first"
     ends = "the only attempt is refused" if retry.max_attempts == 1 else last
-    ends_said = said(ends, attempts=retry.max_attempts, at_most=at_most, latest=latest)
+    ends_said = said(ends, attempts=retry.attempts_bound, at_most=at_most, latest=latest)
     yield _RULES.found("attempts-end-before-half-open", ends=ends_said, open=open_s)
 
 
@@ -314,7 +318,7 @@ def _never_closes(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
         return
     calls = traffic.calls_in(longest, config)
     if breaker.when_open == "fail" and calls is not None and breaker.decide != "when_decided":
-        with_retries = calls * config.retry.max_attempts
+        with_retries = calls * config.retry.attempts_bound
         if with_retries < permits:
             yield _RULES.found(
                 "too-few-probes", permits=permits, calls=calls, longest=longest, with_retries=with_retries

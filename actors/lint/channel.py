@@ -86,5 +86,6 @@ def lint_live(
             others = {name: other.model_copy(update=unused) for name, other in config.failover.items()}
             config = config.model_copy(update={**unused, "failover": others})
         chooses_hosts = any(reach.recipients_choose_hosts for reach in reaches[channel].values())
-        found += lint(channel, config, Traffic(meets_channel_faults=not are_simulated, chooses_hosts=chooses_hosts))
+        traffic = Traffic(meets_channel_faults=not are_simulated, may_never_expire=True, chooses_hosts=chooses_hosts)
+        found += lint(channel, config, traffic)
     return found

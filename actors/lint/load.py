@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING
 
 from actors.lint.findings import Finding, Rules, said
-from actors.lint.retries import floor_is_above_share, last_start
+from actors.lint.retries import floor_is_above_share, last_start, waits
 from actors.lint.traffic import NEARLY, Traffic, as_written, excess, failing, growth, key_of, refusals, trips
 from actors.settings.distribution_moments import limited_mean, mean, median, share_above
 
@@ -35,6 +36,9 @@ concurrency-limit-above-slots  concurrency_limit.initial
 layers-multiply-retries  provider.upstream.retry.max_attempts
     {requests} requests for each of {attempts} attempts are up to {all} of a notification while what is behind the
     provider fails: retries multiply where {layers} layers make them, and {neither} has a budget
+layers-multiply-retries/unlimited  provider.upstream.retry.max_attempts
+    {requests} requests for each attempt, of which there is no limit, are as many as it takes while what is behind the
+    provider fails: retries multiply where {layers} layers make them, and {neither} has a budget
 retries-behind-timeout  provider.upstream.retry.max_attempts
     the last of {requests} requests starts at least {last:duration} after the attempt, whose timeout is
     {timeout:duration}: no one waits for it any more
@@ -50,12 +54,18 @@ adaptive-rate-below-arrivals  adaptive_rate.maximum_rate
 slots-below-load
     {slots:slot(s)}{nodes} at a mean latency of {latency:duration} {let_through} {most:rate}, and {arriving} arrive:
     {excess}
+slots-held-below-load  retry.holds_slot
+    {slots:slot(s)}{nodes}, each held for {held:duration} on average where {failing:percent} of the attempts fail, waits
+    for retries included, take {most:rate}, and {arriving} arrive: {excess}
 capacity-below-load  provider.capacity
     {places:place(s)} at a mean latency of {latency:duration}{counted} {serve} {most:rate}, and {arriving} arrive:
     {excess}
 retries-overload-provider  retry.max_attempts
     {attempts} attempts of {arriving} are up to {most:rate}, and the provider serves {serves:rate}: with no
     {such}budget, no breaker and no slots, what has failed once may keep it overloaded
+retries-overload-provider/unlimited  retry.max_attempts
+    unlimited attempts of {arriving} have no bound, and the provider serves {serves:rate}: with no {such}budget, no
+    breaker and no slots, what has failed once may keep it overloaded
 latency-only-grows  provider.latency_by_load.per_in_flight
     {each:duration} for each in flight, and {arriving} arrive: above {most:rate} the latency only grows, and nothing
     bounds what is in flight
@@ -70,6 +80,10 @@ quotas-below-arrivals  quota.{key}
 providers-below-arrivals  failover
     all providers together let through {most:rate} ({each}), and {arriving} arrive: {excess}
 """)
+
+
+_RETRIES_SUMMED_MAX = 1000
+"""Retries of one notification in an expected sum."""
 
 
 # ── of each provider ────────────────────────────────────────────────────────────────────────────────────────────
@@ -121,19 +135,22 @@ def adaptive_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding
 
 
 def upstream_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
-    upstream, attempts = config.provider.upstream, config.retry.max_attempts
-    layers = [] if upstream is None else [each for each in upstream.chain if each.retry.max_attempts > 1]
+    upstream, attempts = config.provider.upstream, config.retry.attempts_bound
+    layers = [] if upstream is None else [each for each in upstream.chain if each.retry.attempts_bound > 1]
     if attempts > 1 and layers and not any(each.budget for each in (config.retry, *(each.retry for each in layers))):
-        requests = prod(each.retry.max_attempts for each in layers)
-        yield _RULES.found(
-            "layers-multiply-retries",
-            requests=requests, attempts=attempts, all=requests * attempts,
-            layers=("two", "three", "four", "five")[len(layers) - 1],
-            neither="neither" if len(layers) == 1 else "none",
-        )  # fmt: skip
+        requests = prod(each.retry.attempts_bound for each in layers)
+        many = ("two", "three", "four", "five")[len(layers) - 1]
+        neither = "neither" if len(layers) == 1 else "none"
+        if attempts == math.inf:
+            yield _RULES.found("layers-multiply-retries/unlimited", requests=requests, layers=many, neither=neither)
+        else:
+            yield _RULES.found(
+                "layers-multiply-retries",
+                requests=requests, attempts=attempts, all=requests * attempts, layers=many, neither=neither,
+            )  # fmt: skip
     if upstream is None or upstream.retry.max_attempts == 1:
         return
-    requests = upstream.retry.max_attempts
+    requests = upstream.retry.attempts_bound
     each = median(upstream.latency) if upstream.timeout is None else min(median(upstream.latency), upstream.timeout)
     last = median(config.provider.latency) + last_start(upstream.retry, "shortest") + (requests - 1) * each
     if last >= config.timeout:
@@ -218,6 +235,14 @@ def _slots(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Fin
                 at=path, slots=slots, nodes=traffic.at_each_node, latency=takes, let_through=let_through, most=most,
                 arriving=arriving, excess=too_many(flow - most),
             )  # fmt: skip
+    held = takes + _retried_for(config, takes) if config.retry.holds_slot else 0.0
+    if config.slots is not None and takes * flow * NEARLY <= nodes * config.slots < held * flow * NEARLY:
+        most = nodes * config.slots / held
+        yield _RULES.found(
+            "slots-held-below-load",
+            slots=config.slots, nodes=traffic.at_each_node, held=held, failing=failing(config).all, most=most,
+            arriving=arriving, excess=too_many(flow - most),
+        )  # fmt: skip
     whole, places = mean(latency), config.provider.capacity
     # In an hour, no attempt takes up more of a place than an hour.
     takes = whole if lasts_s is None else limited_mean(latency, lasts_s)
@@ -232,12 +257,21 @@ def _slots(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Fin
         )  # fmt: skip
 
 
+def _retried_for(config: ChannelConfig, takes: float) -> float:
+    """Return for how many seconds a notification is retried on average, waits included, with nothing wrong."""
+    share, chance, total = failing(config).all, 1.0, 0.0
+    for wait in islice(waits(config.retry, "mean"), int(min(config.retry.attempts_bound, _RETRIES_SUMMED_MAX)) - 1):
+        chance *= share
+        total += chance * (wait + takes)
+    return total
+
+
 def _retry_storm(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Finding]:
     """All attempts of all that arrive are more than the provider takes, and nothing at the sender holds them back."""
     provider, retry, takes = config.provider, config.retry, mean(config.provider.latency)
     if provider.capacity is None or not takes:
         return
-    serves, most = provider.capacity / takes, flow * retry.max_attempts
+    serves, most = provider.capacity / takes, flow * retry.attempts_bound
     bounds = (config.slots, config.concurrency_limit, config.adaptive_rate, config.adaptive_throttle)
     holds_back = (
         (retry.budget is not None and not floor_is_above_share(config, traffic))
@@ -247,10 +281,13 @@ def _retry_storm(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterat
     )
     if holds_back or flow * NEARLY > serves or most * NEARLY <= serves:
         return  # that more arrive than it serves is said of the capacity
+    arriving_said, such = traffic.arriving(flow, config), "such " if retry.budget else ""
+    if most == math.inf:
+        yield _RULES.found("retries-overload-provider/unlimited", arriving=arriving_said, serves=serves, such=such)
+        return
     yield _RULES.found(
         "retries-overload-provider",
-        attempts=retry.max_attempts, arriving=traffic.arriving(flow, config), most=most, serves=serves,
-        such="such " if retry.budget else "",
+        attempts=retry.attempts_bound, arriving=arriving_said, most=most, serves=serves, such=such,
     )  # fmt: skip
 
 

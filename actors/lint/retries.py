@@ -22,6 +22,9 @@ setting-without-effect/key  retry.{key}
     has no effect {why}
 max-delay-below-initial-delay  max_delay
     {most:duration} is below the initial_delay of {first:duration}: {waits}, and none grows
+attempts-without-end  retry.max_attempts
+    unlimited, with neither a max_elapsed nor a deadline: a notification that keeps failing and has no expires_after is
+    tried for ever, and is never dead-lettered
 attempts-end-early/elapsed  retry.max_elapsed
     {ends}
 attempts-end-early/deadline  deadline
@@ -116,17 +119,19 @@ def starts(retry: RetryConfig, bound: Bound) -> Iterator[float]:
     """
     start = 0.0
     yield start
-    for wait in islice(waits(retry, bound), min(retry.max_attempts, _WAITS_MAX) - 1):
+    for wait in islice(waits(retry, bound), int(min(retry.attempts_bound, _WAITS_MAX)) - 1):
         start += wait
         yield start
 
 
 def last_start(retry: RetryConfig, bound: Bound) -> float:
-    """Return when the last of `max_attempts` attempts starts, in seconds from the first one."""
+    """Return when the last of `max_attempts` attempts starts, in seconds from the first one; else infinite."""
+    if retry.max_attempts == "unlimited":
+        return math.inf
     latest, previous = 0.0, 0.0
     for start in starts(retry, bound):
         previous, latest = latest, start
-    return latest + max(0, retry.max_attempts - _WAITS_MAX) * (latest - previous)
+    return latest + max(0, retry.attempts_bound - _WAITS_MAX) * (latest - previous)
 
 
 def total_wait(retry: RetryConfig) -> float:
@@ -182,7 +187,7 @@ def _reach(retry: RetryConfig, t: float) -> float:
 # ── retries without an effect ───────────────────────────────────────────────────────────────────────────────────
 
 
-def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
+def retry_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     retry = config.retry
     if retry.max_attempts == 1 and not retry.rules():
         hedges = any(own.hedging is not None for own in config.by_provider().values())
@@ -193,8 +198,11 @@ def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
     for key, why in _without_effect(retry):
         if key in retry.model_fields_set:
             yield _RULES.found("setting-without-effect/key", key=key, why=why)
+    is_ended = retry.max_elapsed or config.deadline or not traffic.may_never_expire
+    if retry.attempts_most == math.inf and not is_ended:
+        yield _RULES.found("attempts-without-end")
     for path, own in [((), retry), *retry.rules().items()]:
-        if own.max_attempts > 1 and own.longest_delay < own.initial_delay:
+        if own.attempts_bound > 1 and own.longest_delay < own.initial_delay:
             waits = "no wait is longer" if own.jitter != "none" else "every wait is cut to it"
             yield _RULES.found(
                 "max-delay-below-initial-delay",
@@ -234,32 +242,34 @@ def ends_too_soon(retry: RetryConfig, limit: float, *, included: bool) -> Said |
         limit: the age in seconds beyond which no attempt starts.
         included: whether one may start at exactly that age.
     """
-    if retry.max_attempts < 2:
+    if retry.attempts_bound < 2:
         return None
+    is_unlimited = retry.max_attempts == "unlimited"
+    none = said("no retry" if is_unlimited else "none of the {retries} retries", retries=retry.attempts_bound - 1)
     first = next(waits(retry, "shortest"))
     if _is_behind(first, limit, included):
         return said(
-            "{limit:duration} is {shorter} the first wait of {at_least}{first:duration}: none of the {retries} retries "
-            "can start",
+            "{limit:duration} is {shorter} the first wait of {at_least}{first:duration}: {none} can start",
             limit=limit,
             shorter="shorter than" if first > limit else "no longer than",
             at_least="" if retry.jitter == "none" else "at least ",
             first=first,
-            retries=retry.max_attempts - 1,
+            none=none,
         )
-    # Jitter that draws from 0 makes any number of attempts possible: what counts is how it is on average.
+    if is_unlimited:
+        return None  # which is what the bound is there for
+    # Jitter that draws from 0 makes any number of attempts possible: how many are made is not said then.
     is_narrow = retry.jitter in ("none", "proportional", "additive", "by_count")
     for finished, start in enumerate(starts(retry, "shortest" if is_narrow else "mean")):
         if _is_behind(start, limit, included):
             return said(
                 "{limit:duration} ends the attempts early: of {attempts}, number {number} would start {on_average}"
-                "{start:duration} after the first, so {at_most}{made} {are} made",
+                "{start:duration} after the first" + (", so at most {made} {are} made" if is_narrow else ""),
                 limit=limit,
                 attempts=retry.max_attempts,
                 number=finished + 1,
                 on_average="" if is_narrow else "on average ",
                 start=start,
-                at_most="at most " if is_narrow else "",
                 made=finished,
                 are="is" if finished == 1 else "are",
             )
@@ -286,7 +296,7 @@ def expiry_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
         is_further = name in config.failover
         if is_further and "timeout" not in config.failover[name].model_fields_set:
             continue  # the channel's, of which it is said
-        if own.timeout > age and (retry.max_attempts > 1 or retry.rules()):
+        if own.timeout > age and (retry.attempts_bound > 1 or retry.rules()):
             at = ("failover", name) if is_further else ()
             yield _RULES.found("timeout-above-expiry", at=at, timeout=own.timeout, age=age)
     waits = breaker.enabled and breaker.initial_state == "closed" and breaker.when_open == "wait"
@@ -313,7 +323,7 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     """
     retry, hedges = config.retry, config.hedging is not None
     has_rules = bool(retry.rules())
-    retries = retry.max_attempts > 1 or has_rules
+    retries = retry.attempts_bound > 1 or has_rules
     if retry.budget is None or not (retries or hedges):
         return
     if (nothing := _allows_nothing(retry, " and no ".join(["retry"] * retries + ["copy"] * hedges))) is not None:
@@ -370,8 +380,8 @@ def _allows_nothing(retry: RetryConfig, wanted: str) -> Finding | None:
     return None
 
 
-def _retries(p: float, max_attempts: int) -> float:
-    return max_attempts - 1 if p == 1 else p * (1 - p ** (max_attempts - 1)) / (1 - p)
+def _retries(p: float, most: float) -> float:
+    return most - 1 if p == 1 else p * (1 - p ** (most - 1)) / (1 - p)
 
 
 def _runs_out(config: ChannelConfig, healthy: Failing, traffic: Traffic) -> Iterator[Finding]:
@@ -380,7 +390,9 @@ def _runs_out(config: ChannelConfig, healthy: Failing, traffic: Traffic) -> Iter
     from actors.settings import retry as kinds
 
     retry, budget, flow, p = config.retry, config.retry.budget, traffic.flow(config), healthy.all
-    attempts, needed = retry.max_attempts, _retries(p, retry.max_attempts)
+    attempts, needed = retry.attempts_bound, _retries(p, retry.attempts_bound)
+    if needed == math.inf:
+        return  # nothing ever succeeds
     fails: dict[str, Any] = {"failing": p, "timing_out": healthy.timing_out}
     match budget:
         case kinds.FinagleBudgetConfig(share=share, min_rate=floor) if floor is not None:
@@ -398,7 +410,7 @@ def _runs_out(config: ChannelConfig, healthy: Failing, traffic: Traffic) -> Iter
         case kinds.EnvoyBudgetConfig() if flow is not None:
             latency_s = limited_mean(config.provider.latency, config.timeout)
             under_way = flow * latency_s * (1 + needed)
-            means = islice(waits(retry, "mean"), min(attempts - 1, _WAITS_SUMMED_MAX))
+            means = islice(waits(retry, "mean"), int(min(attempts - 1, _WAITS_SUMMED_MAX)))
             waiting = sum(p**number * wait for number, wait in enumerate(means, start=1))
             retries = flow * (waiting + latency_s * needed)
             allowed = max(budget.min_concurrency, budget.share * under_way) + (1 if budget.inclusive else 0)

@@ -57,6 +57,9 @@ class Traffic:
     meets_channel_faults: bool = False
     """Whether a provider may say that the channel is broken, to a notification that may never expire."""
 
+    may_never_expire: bool = False
+    """Whether there may be a notification without an expiry."""
+
     chooses_hosts: bool = False
     """Whether each recipient names the host that is asked."""
 

@@ -5,7 +5,7 @@ A plain object with the time passed in. The actor that lets attempts go is the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from actors.domain.attempts import Attempt
 from actors.instants import sooner
@@ -20,7 +20,8 @@ from actors.pipeline.blocked import (
     counted_as,
     is_up_to_time,
 )
-from actors.pipeline.lane import WHOLE_LANE, Lane
+from actors.pipeline.lane import Lane
+from actors.pipeline.lane_breakers import WHOLE_LANE
 from actors.policies.order import Flow, Order
 from actors.policies.waiting_room import Line, WaitingCounts, WaitingRoom
 from actors.settings.channel import ChannelConfig
@@ -31,6 +32,7 @@ class BeforeProviders:
 
     Args:
         report: called with an attempt that waits, why, and until when as far as that is known; once for each.
+        takes_turns: whether lines take turns where a provider has room; else they are asked at all that happens.
     """
 
     def __init__(
@@ -39,10 +41,15 @@ class BeforeProviders:
         lanes: Sequence[Lane],
         waiting: WaitingCounts,
         report: Callable[[Attempt, DeferralCause, int | None], None],
+        *,
+        takes_turns: bool = True,
     ) -> None:
         self._lanes = lanes
         self._waiting = waiting
         self._report = report
+        self._takes_turns = takes_turns
+        self.beside: Collection[str] = ()
+        """The hosts at which others wait beside these, and go at the same pace."""
         self._switch_after = config.switch_after
         self.is_per_host = config.circuit_breaker.per == "host"
         """Whether each host of recipients has a line, as it has a breaker."""
@@ -67,7 +74,13 @@ class BeforeProviders:
         for each in (self._waiting.quota, self._waiting.slots, self._waiting.breaker):
             each.reset()
 
+    def stand_beside(self, hosts: Collection[str]) -> None:
+        """Go at the same pace as others that wait at these hosts; the collection is looked at whenever it matters."""
+        self.beside = hosts
+
     def _on_empty(self, host: str) -> None:
+        if host in self.beside:
+            return
         for lane in self._lanes:
             lane.paces.none_waits(host)
 
@@ -126,7 +139,7 @@ class BeforeProviders:
         asks_at_ns = slot_wait_ns = None
         for lane in self._lanes:
             reason, until_ns, _ = blocked[lane.number]
-            if reason in NO_ROOM:
+            if reason in NO_ROOM and self._takes_turns:
                 self.room.wait_for_room(line, lane.number)
                 if reason is BlockReason.SLOT:
                     slot_wait_ns = sooner(slot_wait_ns, lane.slot_wait_ns)

@@ -46,6 +46,9 @@ class BlockReason(IntEnum):
     TENANT = 9
     """It could go, and its tenant has as many under way as it may."""
 
+    HINT = 10
+    """The provider has asked for a pause, which holds for all, or for all of a host."""
+
 
 class Blocked(NamedTuple):
     """Why a lane does not take an attempt now."""
@@ -71,6 +74,7 @@ _SHUT_OR_OVER_QUOTA = _SHUT | {BlockReason.QUOTA}
 WAITS_FOR_BREAKER = _SHUT | {BlockReason.PACE, BlockReason.THROTTLE}
 """A breaker, its ramp or its pace; the throttle too, which ends an attempt at once."""
 
+_OVER_A_RATE = frozenset({BlockReason.RATE, BlockReason.QUOTA, BlockReason.HINT})
 _WAITS_FOR_SLOT = WAITS_FOR_BREAKER | {BlockReason.SLOT}
 
 _KNOWN: dict[Reasons, Reasons] = {}
@@ -120,8 +124,7 @@ def cause_of(reasons: Reasons) -> DeferralCause | None:
     """Return what to call a wait; None: it is for a slot alone, which is not reported."""
     if reasons == {BlockReason.SLOT}:
         return None
-    is_over_a_rate = BlockReason.RATE in reasons or BlockReason.QUOTA in reasons
-    return DeferralCause.RATE_LIMIT if is_over_a_rate else DeferralCause.CIRCUIT_BREAKER
+    return DeferralCause.CIRCUIT_BREAKER if reasons.isdisjoint(_OVER_A_RATE) else DeferralCause.RATE_LIMIT
 
 
 def counted_as(reasons: Reasons, waiting: WaitingCounts) -> Waiting:

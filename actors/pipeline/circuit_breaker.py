@@ -42,13 +42,15 @@ from actors.pipeline.blocked import (
     full,
     reasons_of,
 )
+from actors.pipeline.held_slots import GiveBack, WereOut, is_held_after
 from actors.pipeline.isolation import AttemptEnded
-from actors.pipeline.lane import WHOLE_LANE, Lane, record_full_bulkhead
+from actors.pipeline.lane import Lane, record_full_bulkhead
+from actors.pipeline.lane_breakers import WHOLE_LANE
 from actors.pipeline.orders import NotWaiting, Withdraw
 from actors.pipeline.quotas import QuotaDivided
 from actors.pipeline.redriver import BreakerClosed
-from actors.pipeline.shared_breakers import NodesCounted, VoteHeard
-from actors.pipeline.stage import Stage
+from actors.pipeline.returning import Returning
+from actors.pipeline.shared_breakers import SharedStage
 from actors.pipeline.tenants import Tenants
 from actors.pipeline.wiring import Stages
 from actors.policies.breaker.breaker import BreakerEvent, Transition
@@ -74,7 +76,7 @@ class _HalfOpenTimes:
         self._ends: list[tuple[int, str, int]] = []
         """A heap; also of such as hold no more."""
         for lane in lanes:
-            for host, breaker in lane.breakers():
+            for host, breaker in lane.breakers:
                 if breaker.state is BreakerState.HALF_OPEN:
                     self.set(host, lane.number, breaker.changes_at_ns)
 
@@ -101,7 +103,7 @@ class _HalfOpenTimes:
         return self._ends[0][0] if self._ends else None
 
 
-class CircuitBreakerActor(Stage):
+class CircuitBreakerActor(SharedStage):
     """Lets attempts through to the providers of a channel, and learns from their outcomes."""
 
     _stands_at = "breaker"
@@ -109,15 +111,22 @@ class CircuitBreakerActor(Stage):
     def __init__(self, channel: NotificationChannel, config: ChannelConfig, stages: Stages) -> None:
         super().__init__(channel, stages)
         self._fails_when_open = config.circuit_breaker.when_open == "fail"
-        self._lanes = stages.lanes
         self._before = BeforeProviders(config, stages.lanes, stages.waiting, self.publish_deferred)
         self._rooms = ((self._before.room, self._lanes[0].host_of),)
         self._tenants: Tenants | None = None
+        held = self._held = stages.held_slots
+        self._returning: Returning | None = None
+        """The lines of those that hold a slot: they go before all that hold none."""
+        if held is not None:
+            self._returning = Returning(self, config, stages, self._before, held, self._admit, self._refuse)
+            self._rooms = (*self._rooms, (self._returning.room, self._lanes[0].host_of))
         if (counts := stages.tenant_counts) is not None:
-            self._tenants = Tenants(self, config, counts, stages.waiting.tenants, self.on_attempt)
+            self._tenants = Tenants(self, config, counts, stages.waiting.tenants, self.on_attempt, held)
             self._rooms = ((self._tenants.lines.room, lambda attempt: tenant_of(attempt.command)), *self._rooms)
             handlers = {**self._plain, Attempt: self._tenants.enter}
             self._plain = {kind: self._tenants.letting_in(handler) for kind, handler in handlers.items()}
+        if self._returning is not None:
+            self._plain = {**self._plain, Attempt: self._returning.first(self._plain[Attempt], self._take_turns)}
         self._lines = self._before.lines
         self._is_per_host = self._before.is_per_host
         self._hosts_share_slots = self._is_per_host and any(lane.slots.are_shared for lane in self._lanes)
@@ -153,8 +162,7 @@ class CircuitBreakerActor(Stage):
                 self._wait_or_end(attempt, WHOLE_LANE, {0: permit})
             return
         host = self._lanes[0].host_of(attempt) if self._is_per_host else WHOLE_LANE
-        line = self._lines.get(host)
-        if line is not None:
+        if (line := self._lines.get(host)) is not None:
             self._join(line, attempt)
             return
         if self._lines and not self._before.is_before_all(attempt, host):
@@ -178,21 +186,21 @@ class CircuitBreakerActor(Stage):
             key = self._before.key_of(admitted.attempt, host)
         if type(performed.result) is Unsent:
             lane.take_back(admitted.permit, host, self.system.now_ns, key)
+            if self._held is not None and self._stages.first_start_ns(admitted.attempt) is not None:
+                self._held.come_back(admitted.attempt, lane, key)
             self.tell_handler(Requeued(attempt=admitted.attempt, charged=True, error=performed.result.error))
         else:
-            lane.settle(
-                admitted.permit,
-                performed.result,
-                host,
-                self.system.now_ns,
-                performed.ended_ns - performed.started_ns,
-                admitted.in_flight,
-                key,
-            )
+            took_ns = performed.ended_ns - performed.started_ns
+            lane.settle(admitted.permit, performed.result, host, self.system.now_ns, took_ns, admitted.in_flight, key)
+            if self._held is not None and self._stages.is_awaited(admitted.attempt):
+                if is_held_after(performed.result):
+                    self._held.come_back(admitted.attempt, lane, key)
+                else:
+                    self._held.give_back(admitted.attempt.command.notification_id)
             self.tell_handler(performed)
         if self._isolation is not None and self._isolation.is_busy:
             self._isolation.actor_ref.tell(AttemptEnded(admitted.attempt))
-        if self._lines:
+        if self._lines or self._returning is not None:
             line = self._lines.get(host)
             # Only time, or a change of the breaker's state, releases those that go at a pace.
             may_go = line is not None and (self._has_news or line.reasons != ONLY_PACED)
@@ -202,23 +210,26 @@ class CircuitBreakerActor(Stage):
     @takes_turn("override", lambda breaker, order: (breaker._place, order), when_told=True)
     def on_operate(self, order: OperateBreaker) -> bool:
         changed = [
-            lane.override(BreakerEvent(order.order), self.now_ns)
+            lane.breakers.override(BreakerEvent(order.order), self.now_ns)
             for lane in self._lanes
             if order.provider in (None, lane.provider_name)
         ]
-        self._look_after(list(self._lines))
+        self._look_after(None)
         return any(changed)
 
-    @handles(VoteHeard)
-    def on_vote_heard(self, heard: VoteHeard) -> None:
-        self._lanes[heard.lane].hear(heard.node, heard.host, heard.until_ns, self.now_ns)
-        self._look_after((heard.host,))
+    @handles(GiveBack)
+    def on_give_back(self, given: GiveBack) -> None:
+        assert self._held is not None
+        attempt = self._held.give_back(given.notification_id)
+        if attempt is not None:
+            if self._tenants is not None:
+                self._tenants.see_out(attempt)
+            self._look_after(())
 
-    @handles(NodesCounted)
-    def on_nodes_counted(self, counted: NodesCounted) -> None:
-        for lane in self._lanes:
-            lane.recount(counted.nodes, self.now_ns)
-        self._look_after(list(self._lines))
+    @handles(WereOut)
+    def on_were_out(self, were_out: WereOut) -> None:
+        assert self._held is not None
+        self._held.reclaim(were_out, self._before.key_of)
 
     @handles(QuotaDivided)
     def on_quota_divided(self, _: QuotaDivided) -> None:
@@ -230,6 +241,8 @@ class CircuitBreakerActor(Stage):
         if self._tenants is not None:
             self._tenants.flush()
         self._before.clear(self.now_ns)
+        if self._returning is not None:
+            self._returning.clear()
         self.set_timer()
 
     def _hand_on(self, rest: Withdraw) -> None:
@@ -240,12 +253,14 @@ class CircuitBreakerActor(Stage):
         now_ns = self.system.now_ns
         due: list[tuple[int, str]] = []
         for until_ns, host, number in self._half_open.due(now_ns):
-            self._lanes[number].breaker_of(host, now_ns).advance(now_ns)
+            self._lanes[number].breakers.of(host, now_ns).advance(now_ns)
             due.append((until_ns, host))
         for since_ns, host, attempt in self._before.room.expired(now_ns):
             self.reject(attempt, EXPIRED)
             due.append((since_ns, host))
         due += self._before.room.due(now_ns)
+        if self._returning is not None:
+            self._returning.advance()
         self._look_after(list(dict.fromkeys(host for _, host in sorted(due))))
         if self._tenants is not None:
             self._tenants.lines.advance()
@@ -256,30 +271,27 @@ class CircuitBreakerActor(Stage):
         """Send an attempt to the first provider that takes it; else return what blocks it, by number of lane."""
         now_ns, key, others_wait = self.system.now_ns, self._before.key_of(attempt, host), self._before.room.others_wait
         is_kept_back = self._tenants is not None and self._tenants.is_kept_back(attempt)
+        holds_slot = self._held is not None and self._held.has(attempt)
         blocked = {}
         for lane in self._before.in_order(attempt):
-            permit = lane.try_admit(host, now_ns, key, others_wait, is_kept_back)
+            permit = lane.try_admit(host, now_ns, key, others_wait, is_kept_back, holds_slot)
             if isinstance(permit, int):
-                self._to_channels[lane.number](
-                    Admitted(
-                        attempt=attempt,
-                        permit=permit,
-                        lane=lane.number,
-                        provider=lane.provider,
-                        in_flight=lane.in_flight,
-                    )
+                if holds_slot and self._held is not None:
+                    self._held.set_out(attempt, lane)
+                admitted = Admitted(
+                    attempt=attempt, permit=permit, lane=lane.number, provider=lane.provider, in_flight=lane.in_flight
                 )
+                self._to_channels[lane.number](admitted)
                 return {}
             blocked[lane.number] = permit
         return blocked
 
-    def _look_after(self, hosts: Collection[str]) -> None:
+    def _look_after(self, hosts: Collection[str] | None) -> None:
+        ready = deque(self._lines if hosts is None else hosts)
         self._take_turns()
-        ready = deque(hosts)
         while ready:
             host = ready.popleft()
-            line = self._lines.get(host)
-            if line is not None and self._step(line):
+            if (line := self._lines.get(host)) is not None and self._step(line):
                 ready.append(host)
         if self._hosts_share_slots:
             self._take_turns()  # where no others wait any more, a key may have more than its share of the slots
@@ -287,6 +299,8 @@ class CircuitBreakerActor(Stage):
 
     def _take_turns(self) -> None:
         now_ns = self.system.now_ns
+        if self._returning is not None:
+            self._returning.let_go()
         for lane in self._lanes:
             # A line that room alone does not help leaves these turns, so this loop ends.
             while (turn := self._before.turn_at(lane, now_ns)) is not None:
@@ -361,6 +375,8 @@ class CircuitBreakerActor(Stage):
 
     def _next_ns(self) -> int | None:
         wake_ns = sooner(self._before.next_ns(self.system.now_ns), self._half_open.next_ns)
+        if self._returning is not None:
+            wake_ns = sooner(wake_ns, self._returning.room.wake_ns)
         return wake_ns if self._tenants is None else sooner(wake_ns, self._tenants.lines.room.wake_ns)
 
     # ── transitions ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -378,13 +394,12 @@ class CircuitBreakerActor(Stage):
             )
         )
         self._has_news = True
-        self._half_open.set(host, lane.number, None)
+        is_half_open = transition.to_state is BreakerState.HALF_OPEN
+        half_open_until_ns = lane.breakers.of(host, self.now_ns).changes_at_ns if is_half_open else None
+        self._half_open.set(host, lane.number, half_open_until_ns)
         if transition.to_state is BreakerState.CLOSED and self._stages.redriver is not None:
             self._stages.redriver.tell(BreakerClosed(self._channel, host))
-        if transition.ends_refusal and host in self._lines:
+        if transition.ends_refusal and (host in self._lines or host in self._before.beside):
             lane.paces.resume(host, self.now_ns)
-        elif transition.to_state is BreakerState.HALF_OPEN:
-            until_ns = lane.breaker_of(host, self.now_ns).changes_at_ns
-            if until_ns is not None:
-                self._half_open.set(host, lane.number, until_ns)
-                self.set_timer()
+        if half_open_until_ns is not None:
+            self.set_timer()

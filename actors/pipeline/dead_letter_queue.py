@@ -167,7 +167,6 @@ class DeadLetterQueue(Actor):
         return self._store.dead_letter_ids()
 
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
-        """Return the dead letter of this notification, or None."""
         is_in_queue = not self._is_on_its_way(notification_id)
         return self._store.dead_letter(notification_id, self._is_on_its_way) if is_in_queue else None
 
@@ -180,7 +179,6 @@ class DeadLetterQueue(Actor):
         ]
 
     def count_by_channel(self) -> Counter[NotificationChannel]:
-        """Return how many dead letters are in the queue, by channel."""
         commands = self._store.dead_commands()
         return Counter(
             command.channel for notification_id, command in commands if not self._is_on_its_way(notification_id)

@@ -16,16 +16,18 @@ from actors.pipeline.journal import Journal
 from actors.pipeline.orders import CancelNotification
 from actors.pipeline.readiness import ADDRESS_GONE
 from actors.pipeline.retry_budgets import RetryBudgets
+from actors.pipeline.wiring import Wiring
 
 
 class Endings:
-    """Ends notifications; `bury` is called with a durable dead letter, `fall_back` with a notification whose address is
-    gone."""
+    """Ends notifications; `bury` is called with a durable dead letter, `fall_back` with a notification whose address
+    is gone."""
 
     def __init__(
         self,
         system: Runtime,
         store: Store,
+        wiring: Wiring,
         journal: Journal,
         budgets: RetryBudgets | None,
         bury: Callable[[DeadLetterMessage, Delivery], None],
@@ -33,6 +35,7 @@ class Endings:
     ) -> None:
         self._system = system
         self._store = store
+        self._stages = wiring.stages
         self._journal = journal
         self._budgets = budgets
         self._bury = bury
@@ -85,3 +88,9 @@ class Endings:
         if self._budgets is not None:
             self._budgets.settle(delivery, self._system.now_ns)
         delivery.end()
+        self.give_back(delivery)
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Take the slot of a notification back, if it holds one; a sent one has lost its slot with the answer."""
+        if (stages := self._stages.get(delivery.command.channel)) is not None:
+            stages.give_back(delivery.command.notification_id)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Iterable
 from numbers import Real
 from typing import Any, TypeVar, get_args
 
@@ -203,6 +203,11 @@ class EventBus:
 
         return subscribe
 
+    def subscribe_actor(self, ref: ActorRef[Any], event_types: Iterable[type]) -> None:
+        """Have an own actor called with each event of these types; see :class:`actors.pipeline.own_actors.OwnActor`."""
+        for event_type in event_types:
+            self._subscribers.setdefault(event_type, []).append((ref.tell, ref))
+
     def unsubscribe(self, function: Subscriber, *event_types: type) -> None:
         """Stop calling a function with events of these types, or of any type when none is given."""
         gone = []  # by ==, since a method is another object each time that it is named
@@ -235,7 +240,8 @@ class EventBus:
         Raises (where it is awaited):
             StoreBusy: a command has not become durable for a second; it will, if the notifier goes on.
             StoreFailed: a command could not be made durable.
-            NotifierClosed: the notifier was closed before that.
+            NotifierClosed: the notifier was closed before that, or an own actor ended before it had handled the event.
+            Exception: whatever an own actor raised on the event.
         """
         return self._publish(event, None, traceparent)
 
@@ -252,7 +258,7 @@ class EventBus:
         def tell() -> None:
             try:
                 published.get(timeout=0)
-            except (NotifierClosed, StoreBusy, StoreFailed):
+            except Exception:
                 answer.set_exception()
             else:
                 answer.set(submissions)
@@ -294,10 +300,21 @@ class EventBus:
             WrongType: it is no SendNotification, or the trace is no str.
             NotifierClosed: the notifier is closed.
         """
-        if type(command) is not SendNotification:
-            hint = "; events go to publish()" if type(command) in _DOMAIN_EVENTS else ""
-            raise WrongType(f"wanted a SendNotification, got {command!r}{hint}")
+        _check_is_command(command)
         return self._submit(command, trace_of(traceparent), follows_event=False)
+
+    def send_admitted(self, command: SendNotification) -> Future[Acceptance]:
+        """Send a command that was admitted with what led to it; see :meth:`send`. A busy store does not end the wait.
+
+        Raises (at once):
+            WrongType: it is no SendNotification.
+        """
+        _check_is_command(command)
+        answer: Future[Acceptance] = self._system.future_class()
+        self._tell_handler(Submit(command, answer, follows_event=True))
+        self.pending.add_unheard()
+        answer.when_done(self.pending.unheard_done)
+        return answer
 
     def cancel(self, notification_id: str) -> Awaitable[bool]:
         """Cancel a notification that waits: for its instant, a retry or the end of quiet hours, or in a line for a
@@ -398,6 +415,12 @@ class EventBus:
         """Raise StoreBusy where a command would have to wait for a store that is busy."""
         if self._store.is_busy:
             raise StoreBusy
+
+
+def _check_is_command(command: Any) -> None:
+    if type(command) is not SendNotification:
+        hint = "; events go to publish()" if type(command) in _DOMAIN_EVENTS else ""
+        raise WrongType(f"wanted a SendNotification, got {command!r}{hint}")
 
 
 def check_id(notification_id: Any) -> None:

@@ -100,7 +100,7 @@ class Handler(Actor):
             self.system, store, wiring, self._journal, self.deliveries, fallbacks, self._prepare, self._take_up
         )
         """Other actors ask it whether there is room."""
-        self._endings = Endings(self.system, store, self._journal, self._budgets, self._bury, self._fall_back)
+        self._endings = Endings(self.system, store, wiring, self._journal, self._budgets, self._bury, self._fall_back)
         self._cancelling = Cancelling(self._endings, wiring, self.deliveries)
 
     # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
@@ -121,7 +121,10 @@ class Handler(Actor):
 
     def _resume(self, deliveries: Iterable[Delivery]) -> None:
         """Go on with notifications from the store: at a pace if they are due already, else each at its time."""
-        for delivery in sorted(deliveries, key=due_since_ns):
+        by_due = sorted(deliveries, key=due_since_ns)
+        for channel, stages in self._stages.items():
+            stages.hold_again(each for each in by_due if each.command.channel == channel)
+        for delivery in by_due:
             is_to_be_sent = delivery.given_up is None and delivery.command.channel in self._stages
             if is_to_be_sent and due_since_ns(delivery) <= self.now_ns:
                 self._agenda.wait_for_turn(delivery, self._retries.last_start_ns(delivery, self.now_ns))
@@ -213,6 +216,7 @@ class Handler(Actor):
             self._endings.dead_letter(delivery, EXPIRED)
             return
         delivery.wait_until(due_ns)
+        self._endings.give_back(delivery)
         if obstacle.is_quiet:
             quiet = {"cause": DeferralCause.QUIET_HOURS, "resumes_at_ns": due_ns}
             self._commit(self._journal.event(NotificationDeferred, delivery.command, **quiet), delivery, self._wait)
@@ -282,10 +286,9 @@ class Handler(Actor):
             else:
                 self._journal.has_failed(performed.result)
             return
-        delivery = self.deliveries.of(request.attempt)
-        if delivery is None:
+        delivery = self.deliveries.by_id.get(request.attempt.command.notification_id)
+        if delivery is None or not delivery.take_answer(request.attempt):
             return
-        delivery.answered()
         if self._budgets is not None:
             self._budgets.attempt_has_ended(delivery, succeeded(performed.result, request.counted), self.system.now_ns)
         if type(performed.result) is Sent:

@@ -100,9 +100,10 @@ class HedgingChannel(Channel):
 
     An extra copy is sent only if nothing speaks against it at that instant: not the handler, by having sent the
     notification again since another stage crashed; not the node's lease, by being over; not the breaker, by being open
-    or half-open by then; not the quota and the adaptive rate, which are charged for it; and not the retry budget, to
-    which it is a retry, with the late answer an ambiguous failure. Else the attempt gets no more copies. Extra copies
-    count as no attempts: not in the lane's `in_flight`, and for no slot of its bulkhead.
+    or half-open by then; not the provider, by having asked for a pause; not the quota and the adaptive rate, which are
+    charged for it; and not the retry budget, to which it is a retry, with the late answer an ambiguous failure. Else
+    the attempt gets no more copies. Extra copies count as no attempts: not in the lane's `in_flight`, and for no slot
+    of its bulkhead.
     """
 
     def __init__(self, provider: Provider, lane: Lane, stages: Stages) -> None:
@@ -167,6 +168,7 @@ class HedgingChannel(Channel):
 
     def _failed(self, flight: _Flight, outcome: Transient | Ambiguous) -> None:
         """Record a failure that does not decide: another copy may do better."""
+        self._lane.heed(outcome, self._lane.host_of(flight.admitted.attempt), self.system.now_ns)
         flight.failure, pushback = outcome, None
         if isinstance(outcome, Ambiguous):
             flight.ambiguous = outcome
@@ -267,7 +269,9 @@ class HedgingChannel(Channel):
             return None
         if self._lease_holds is not None and not self._lease_holds():
             return None
-        if lane.breaker_of(lane.host_of(attempt), now_ns).state in NOT_CLOSED:
+        if lane.breakers.of(lane.host_of(attempt), now_ns).state in NOT_CLOSED:
+            return None
+        if lane.is_paused(lane.host_of(attempt), now_ns):
             return None
         if lane.rates_allow_at_ns(now_ns) != now_ns:
             return None

@@ -7,7 +7,7 @@ quota when they all go. A plain object with the time passed in; its stage keeps 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, assert_never
@@ -17,28 +17,24 @@ from actors.instants import ns, wait_ns
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.blocked import BULKHEAD_FULL, Blocked, BlockReason
+from actors.pipeline.lane_breakers import WHOLE_LANE, LaneBreakers
 from actors.pipeline.quotas import Quotas
 from actors.policies.adaptive.concurrency import make_concurrency_limit
 from actors.policies.adaptive.rate import AdaptiveRate
 from actors.policies.adaptive.throttle import AdaptiveThrottle
-from actors.policies.breaker.breaker import Breaker, BreakerEvent, IllegalTransition, Transition
-from actors.policies.breaker.per_host import BreakerGroup, recipient_host
-from actors.policies.breaker.sharing import Sharing
+from actors.policies.breaker.breaker import Breaker, Transition
+from actors.policies.breaker.per_host import recipient_host
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.policies.order import Flow, Turns
 from actors.policies.rate_limit.limiter import Limiter
 from actors.policies.resuming import Arrivals, Paces
+from actors.policies.retry.pauses import Pauses
 from actors.policies.retry.policy import failure_kind
 from actors.policies.slots import Slots
 from actors.settings.channel import PRIMARY, ChannelConfig
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
-    from actors.settings.breaker import CircuitBreakerConfig
-
-WHOLE_LANE = ""
-"""The key of a count for the whole lane."""
-
 
 _NO_SLOT = Blocked(BlockReason.SLOT)
 _FULL = Blocked(BlockReason.FULL)
@@ -76,11 +72,11 @@ class Lane:
         """The name of its breaker in the history."""
         self.config = config
         self._on_transition: Callable[[Lane, str, Transition], None] | None = None
-        self._say: Callable[[str, int | None], None] | None = None
         breaker = config.circuit_breaker
-        self._sharing = None if breaker.shared == "none" else Sharing(breaker.shared)
         random = stream(f"{self.name}.breaker") if breaker.draws else None
-        self.breaker, self._group = _breakers(breaker, self.name, self._transition, random, self._sharing)
+        self.breakers = LaneBreakers(breaker, self.name, random, self._transition)
+        self.breaker = self.breakers.only
+        """That of the whole channel; None: each host has one."""
         self.counts = frozenset(breaker.counts)
         """What of outcomes is a failure to the breaker."""
         self._arrivals = arrivals
@@ -88,7 +84,7 @@ class Lane:
             breaker,
             wait_ns(config.timeout),
             self._arriving_per_s,
-            lambda host, now_ns: self.breaker_of(host, now_ns).tripped_abruptly,
+            lambda host, now_ns: self.breakers.of(host, now_ns).tripped_abruptly,
         )
         """Of lines behind breakers that have closed."""
         self.slot_wait_ns = None if config.slot_wait is None else ns(config.slot_wait)
@@ -103,6 +99,8 @@ class Lane:
         """The bulkhead."""
         self.in_flight = 0
         """Attempts that it has let through and that have not ended: each has a slot."""
+        self.reserved = 0
+        """Slots held by notifications that have no attempt here now."""
         self.quota = None if config.quota is None else (quotas or Quotas()).limiter(config.quota)
         self._quota_drops = config.quota is not None and config.quota.on_limit == "drop"
         self.rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
@@ -113,9 +111,16 @@ class Lane:
             if config.adaptive_throttle is None
             else AdaptiveThrottle(config.adaptive_throttle, stream(f"{self.name}.throttle"))
         )
-        self.adapts = self._concurrency is not None or self.rate is not None or self._throttle is not None
+        retry = config.retry
+        self.pauses = (
+            None if retry.after_retry_after == "only_it" else Pauses(retry.after_retry_after, retry.retry_after_max)
+        )
+        """After hints of the provider; None: a hint holds for its own notification alone."""
+        self._say_pause: Callable[[str, int | None], None] | None = None
+        learns = (self._concurrency, self.rate, self._throttle, self.pauses)
+        self.adapts = any(each is not None for each in learns)
         """Whether anything but the breaker learns from outcomes."""
-        self._has_bounds = self.slots.are_bounded or bool(self._rates)
+        self._has_bounds = self.slots.are_bounded or bool(self._rates) or self.pauses is not None
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -126,11 +131,12 @@ class Lane:
         key: str = WHOLE_LANE,
         others_wait: Callable[[int, str], bool] = _none_waits,
         tenant_is_full: bool = False,
+        holds_slot: bool = False,
     ) -> int | Blocked:
         """Take an attempt and return its permit, which has to be settled with :meth:`settle`; or say what blocks it.
 
-        What may be in its way is asked in this order: a breaker that is shut, the slots and the rates, the slots that
-        are kept for other keys, the pace, the tenant, the permit, the throttle. The last two may draw.
+        What may be in its way is asked in this order: a breaker that is shut, a pause, the slots and the rates, the
+        slots that are kept for other keys, the pace, the tenant, the permit, the throttle. The last two may draw.
 
         Args:
             host: that of its recipient; looked at only where each host has a breaker of its own.
@@ -138,20 +144,25 @@ class Lane:
             key: its user, host or tenant, where these take turns; looked at only there.
             others_wait: tells whether any of other keys than this wait for room at the lane of a number.
             tenant_is_full: whether nothing may go of its tenant: then it does not use up what lets the next one go.
+            holds_slot: whether its notification holds a slot, here or at another lane.
         """
         if (breaker := self.breaker) is None:
-            breaker = self.breaker_of(host, now_ns)
+            breaker = self.breakers.of(host, now_ns)
         if not breaker.admits_all and breaker.refuses(now_ns):
             return _blocked_by(breaker, now_ns)
         if self._has_bounds:
-            room_at_ns = self.room_at_ns(now_ns)
+            if self.pauses is not None and (until_ns := self.pauses.until_ns(host, now_ns)) != now_ns:
+                return Blocked(BlockReason.HINT, until_ns)
+            room_at_ns = self.room_at_ns(now_ns, holds_slot)
             if room_at_ns is None:
-                return self._no_slot
+                return _NO_SLOT if holds_slot else self._no_slot
             if room_at_ns != now_ns:
                 return self._blocked_by_rates(now_ns, room_at_ns)
             slots = self.slots
-            if slots.are_shared and slots.are_kept_from(key, self.in_flight, partial(others_wait, self.number)):
-                return self._no_slot
+            if slots.are_shared and not holds_slot:
+                taken = self.in_flight + self.reserved
+                if slots.are_kept_from(key, taken, partial(others_wait, self.number)):
+                    return self._no_slot
         paces = self.paces
         if paces.running and (pace := paces.running.get(host)) is not None and pace.next_ns > now_ns:
             return Blocked(BlockReason.PACE, pace.next_ns)
@@ -174,12 +185,12 @@ class Lane:
                 self.slots.take(key)
         return permit
 
-    def room_at_ns(self, now_ns: int) -> int | None:
+    def room_at_ns(self, now_ns: int, holds_slot: bool = False) -> int | None:
         """Return the earliest instant from now on at which one more attempt fits, whatever the host of its recipient.
 
         `now_ns` itself when there is room now; None when a slot has to become free first.
         """
-        if self.slots.are_taken(self.in_flight):
+        if self.slots.are_taken(self.in_flight if holds_slot else self.in_flight + self.reserved):
             return None
         return self.rates_allow_at_ns(now_ns) if self._rates else now_ns
 
@@ -187,7 +198,20 @@ class Lane:
         """Return the flow that gets the free slot; None: the slot is kept for others."""
         if not self.slots.are_shared:
             return turns.next()
-        return turns.next(lambda key: not self.slots.are_kept_from(key, self.in_flight, turns.has_others))
+        taken = self.in_flight + self.reserved
+        return turns.next(lambda key: not self.slots.are_kept_from(key, taken, turns.has_others))
+
+    def reserve(self, key: str) -> None:
+        """Keep the slot of an attempt that has ended, for its notification."""
+        self.reserved += 1
+        if self.slots.are_shared:
+            self.slots.take(key)
+
+    def release(self, key: str) -> None:
+        """Free a slot that was kept."""
+        self.reserved -= 1
+        if self.slots.are_shared:
+            self.slots.give_back(key)
 
     def rates_allow_at_ns(self, now_ns: int) -> int:
         """Return the earliest instant from now on at which the quota and the adaptive rate allow one more send."""
@@ -200,6 +224,18 @@ class Lane:
         """Count a send under the quota and the adaptive rate, which allow it now."""
         for limiter in self._rates:
             limiter.try_acquire(WHOLE_LANE, now_ns)
+
+    def is_paused(self, host: str, now_ns: int) -> bool:
+        """Return whether nothing may start there as the provider has asked for a pause."""
+        return self.pauses is not None and self.pauses.until_ns(host, now_ns) != now_ns
+
+    def heed(self, outcome: Outcome, host: str, now_ns: int) -> None:
+        """Pause, where that is asked for, after an answer that throttles and has a hint."""
+        if self.pauses is None or not isinstance(outcome, Transient) or not outcome.throttled:
+            return
+        paused = self.pauses.after_hint(host, outcome.retry_after, now_ns)
+        if paused is not None and self._say_pause is not None:
+            self._say_pause(*paused)
 
     def _blocked_by_rates(self, now_ns: int, room_at_ns: int) -> Blocked:
         is_over = self._quota_drops and self.quota is not None and self.quota.fits_at(WHOLE_LANE, now_ns) != now_ns
@@ -222,14 +258,7 @@ class Lane:
 
     def is_shut(self, host: str, now_ns: int) -> bool:
         """Tell whether the breaker of a host is open or half-open."""
-        return self.breaker_of(host, now_ns).state in NOT_CLOSED
-
-    def breaker_of(self, host: str, now_ns: int) -> Breaker:
-        """Return the breaker that decides about recipients at `host`."""
-        if self.breaker is not None:
-            return self.breaker
-        assert self._group is not None
-        return self._group.breaker(host, now_ns)
+        return self.breakers.of(host, now_ns).state in NOT_CLOSED
 
     # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -257,12 +286,14 @@ class Lane:
         if self.slots.are_shared:
             self.slots.give_back(key)
         if (breaker := self.breaker) is None:
-            breaker = self.breaker_of(host, now_ns)
+            breaker = self.breakers.of(host, now_ns)
         if type(outcome) is Sent:
             breaker.record_success(permit, now_ns, duration_ns)
         else:
             _record_failure_with_breaker(breaker, self.counts, outcome, permit, now_ns, duration_ns)
         if self.adapts:
+            if self.config.hedging is None:  # else the channel has told of each copy's answer as it came
+                self.heed(outcome, host, now_ns)
             throttled = isinstance(outcome, Transient) and outcome.throttled
             answered = isinstance(outcome, (Sent, Permanent, DeadDestination))
             if self.rate is not None and throttled:
@@ -281,60 +312,16 @@ class Lane:
         self.in_flight -= 1
         if self.slots.are_shared:
             self.slots.give_back(key)
-        self.breaker_of(host, now_ns).record_neutral(permit, now_ns)
+        self.breakers.of(host, now_ns).record_neutral(permit, now_ns)
 
     def follow(self, on_transition: Callable[[Lane, str, Transition], None]) -> None:
         """Call a function from now on with the transitions of the breakers and the host of each, ``""`` for that of
         the whole channel."""
         self._on_transition = on_transition
 
-    # ── what other nodes say of its breakers ────────────────────────────────────────────────────────────────────────
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other nodes have a say in whether its breakers are open."""
-        return self._sharing is not None
-
-    def share(self, say: Callable[[str, int | None], None]) -> None:
-        """Call a function from now on with a host and until when its breaker is open by its own calls; None: it is not
-        any more."""
-        self._say = say
-
-    def hear(self, node: int, host: str, until_ns: int | None, now_ns: int) -> None:
-        """Take in until when another node says that the breaker of a host is open; None: it does not say so."""
-        self.breaker_of(host, now_ns).hear(node, until_ns, now_ns)
-
-    def recount(self, nodes: Collection[int], now_ns: int) -> None:
-        """Take in which nodes live now, this one included."""
-        if self._sharing is not None:
-            self._sharing.count(len(nodes))
-            for _, breaker in list(self.breakers()):
-                breaker.recount(nodes, now_ns)
-
-    # ── overrides and transitions ───────────────────────────────────────────────────────────────────────────────
-
-    def override(self, event: BreakerEvent, now_ns: int) -> bool:
-        """Override every breaker; return whether that changes anything."""
-        if self.breaker is not None:
-            return _override(self.breaker, event, now_ns)
-        assert self._group is not None
-        return self._group.override(event, now_ns)
-
-    @property
-    def begins(self) -> BreakerState:
-        """The state in which another one in its place has to begin, so that an operator's override stays in force."""
-        if self._group is not None:
-            return self._group.begins
-        assert self.breaker is not None
-        return self.breaker.state if self.breaker.state in _ORDERED else BreakerState.CLOSED
-
-    def breakers(self) -> Iterator[tuple[str, Breaker]]:
-        """Iterate over its breakers, with the host of each; ``""`` for that of the whole channel."""
-        if self._group is not None:
-            yield from self._group
-        else:
-            assert self.breaker is not None
-            yield WHOLE_LANE, self.breaker
+    def share_pauses(self, say: Callable[[str, int | None], None]) -> None:
+        """Call a function from now on with a host (``""``: all) and until when the provider has asked for a pause."""
+        self._say_pause = say
 
     def _transition(self, host: str, transition: Transition) -> None:
         if transition.from_state is BreakerState.CLOSED:
@@ -342,25 +329,19 @@ class Lane:
         self.paces.stop(host)
         if self._on_transition is not None:
             self._on_transition(self, host, transition)
-        if self._say is None or transition.event in _NO_NEWS:
-            return
-        if transition.to_state is BreakerState.OPEN:
-            self._say(host, transition.reopen_at_ns)
-        elif transition.from_state is BreakerState.OPEN:
-            self._say(host, None)
-
-
-_ORDERED = frozenset({BreakerState.FORCED_OPEN, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
-"""States that only the settings or an operator lead to."""
-
-
-_NO_NEWS = frozenset({BreakerEvent.OTHERS_OPEN, BreakerEvent.WAIT_OVER})
-"""Transitions that are no news to other nodes: they have caused them, or know since the opening when it ends."""
 
 
 def breaker_name(channel: str, number: int, provider: str | None) -> str:
     """Return the name of the breaker of a channel's provider: ``email``, and of its further ones ``email/backup``."""
     return str(channel) if number == 0 else f"{channel}/{provider}"
+
+
+def names_among_nodes(breaker: str) -> tuple[str, str]:
+    """Return the names under which nodes speak of a provider, by that of its breaker: of the breaker, and of pauses.
+
+    The second one is no breaker's: neither a channel nor a provider has a space in its name.
+    """
+    return breaker, f"{breaker} retry-after"
 
 
 def lanes_of(
@@ -378,35 +359,11 @@ def lanes_of(
     )
 
 
-def _breakers(
-    config: CircuitBreakerConfig,
-    name: str,
-    on_transition: Callable[[str, Transition], None],
-    random: Random | None,
-    sharing: Sharing | None,
-) -> tuple[Breaker | None, BreakerGroup | None]:
-    if config.per == "host":
-        return None, BreakerGroup(config, name=name, on_transition=on_transition, random=random, sharing=sharing)
-
-    def transition(transition: Transition) -> None:
-        on_transition(WHOLE_LANE, transition)
-
-    return Breaker(config, name=name, on_transition=transition, random=random, sharing=sharing), None
-
-
-def _override(breaker: Breaker, event: BreakerEvent, now_ns: int) -> bool:
-    try:
-        breaker.override(event, now_ns)
-    except IllegalTransition:
-        return False  # it is in that state already
-    return True
-
-
 def record_full_bulkhead(lane: Lane, host: str, now_ns: int) -> None:
     """Have the breaker of a lane count, where it is to, an attempt that got no slot there."""
     if "refused_by_bulkhead" not in lane.counts or lane.slot_wait_ns is None:
         return
-    breaker = lane.breaker_of(host, now_ns)
+    breaker = lane.breakers.of(host, now_ns)
     if (permit := breaker.try_acquire(now_ns)) is not None:
         breaker.record_failure(permit, now_ns, reason=BULKHEAD_FULL)
 

@@ -68,7 +68,7 @@ class CancelNotification(msgspec.Struct, frozen=True):
     """Gets whether it is cancelled, once that is durable, or StoreFailed; None: no one asks."""
 
     def reply(self, cancelled: bool) -> None:
-        if self.answer is not None:
+        if self.answer is not None and not self.answer.done:  # a copy of a message may have it answered twice
             self.answer.set(cancelled)
 
 

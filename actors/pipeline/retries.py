@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from random import Random
 
@@ -43,6 +44,7 @@ class Retries:
         self.budgets = RetryBudgets(channels) if has_budgets else None
         """Charged with retries; None where no channel has a budget."""
         self._fallbacks = fallbacks
+        self._may_be_unlimited = any(config.retry.attempts_most == math.inf for config in channels.values())
         limits = [config for config in channels.values() if config.retry.max_elapsed is not None]
         self.bound_starts = bool(limits or self._deadlines_ns) or fallbacks is not None
         """Whether anything but the expiry of a command says until when an attempt may start."""
@@ -55,12 +57,14 @@ class Retries:
         command, now_ns = delivery.command, self._system.now_ns
         retry_at_ns: int | None = None
         given_up: str | None = outcome.reason
+        unlimited = False
         if isinstance(outcome, (Transient, Ambiguous, ChannelFault)):
             began_ns = delivery.first_start_ns
             if began_ns is None and admitted is not None:
                 began_ns = started_ns
             was_asked = admitted is not None
             retry_at_ns, given_up = self._retry(outcome, delivery, now_ns, began_ns, was_asked=was_asked)
+            unlimited = self._may_be_unlimited and self._policy_of(command.channel).is_unlimited(outcome)
         return NotificationFailed(
             at_ns=now_ns,
             epoch_ns=self._system.epoch_ns,
@@ -77,6 +81,7 @@ class Retries:
             provider=None if admitted is None else admitted.provider,
             hedges=0 if admitted is None else admitted.hedges,
             refused=admitted is None,
+            unlimited=unlimited,
         )
 
     def _retry(

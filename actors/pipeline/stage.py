@@ -76,11 +76,9 @@ class Stage(Actor):
         self.set_timer()
 
     def _hand_on(self, rest: Withdraw) -> None:
-        """Have attempts looked for that do not wait here."""
         raise NotImplementedError
 
     def _advance(self) -> None:
-        """Release the attempts that may go now."""
         raise NotImplementedError
 
     def _next_ns(self) -> int | None:

@@ -48,8 +48,8 @@ class Publication:
         self._done = done
         self._open = calls
         self._submissions = submissions
-        self._failure: StoreFailed | StoreBusy | NotifierClosed | None = None
-        """Why a command of it may be lost."""
+        self._failure: Exception | None = None
+        """Why a command of it may be lost, or what an own actor raised on it."""
 
     def await_answer(self, command: SendNotification, answer: Future[Acceptance]) -> None:
         """Wait for the answer to a command that a subscriber returned, too."""
@@ -71,9 +71,13 @@ class Publication:
     def take_failure(self, error: BaseException) -> bool:
         """Fail with an error of the store or of the end, by which a command may be lost; tell whether it is one."""
         if isinstance(error, (StoreFailed, StoreBusy, NotifierClosed)):
-            self._failure = error
+            self.fail(error)
             return True
         return False
+
+    def fail(self, error: Exception) -> None:
+        """Raise this error to the publisher that waits."""
+        self._failure = error
 
     def one_done(self) -> None:
         """Count one call, or one answer, as done."""

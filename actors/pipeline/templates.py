@@ -199,7 +199,6 @@ class Templates:
         return msgspec.structs.replace(command, subject=subject, message=body)
 
     def _names(self, command: SendNotification) -> tuple[str, str]:
-        """Return the names of the template in the command's language, and in any other."""
         name = str(command.metadata["template"])
         return f"{name}.{command.metadata.get('lang')}", name
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from actors.domain.attempts import Admitted, Attempt
 from actors.kernel.effects import Performed
+from actors.pipeline.held_slots import HeldSlots
 from actors.pipeline.keyed_lines import KeyedLines
 from actors.pipeline.stage import Stage
 from actors.pipeline.tenant_counts import TenantCounts, TenantState
@@ -30,6 +31,7 @@ class Tenants:
 
     Args:
         pass_on: takes an attempt that its tenant's bound has let pass.
+        held: who holds a slot: an attempt that has ended may still count; None: no notification does.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class Tenants:
         counts: TenantCounts,
         waiting: Waiting,
         pass_on: Callable[[Attempt], None],
+        held: HeldSlots | None = None,
     ) -> None:
+        self._held = held
         self._counts = counts
         self._pass_on = pass_on
         self._stage = stage
@@ -112,14 +116,21 @@ class Tenants:
 
     def seeing_out(self, tell_handler: Callable[[Any], None]) -> Callable[[Any], None]:
         """Return a way to the handler that takes note of the attempts that have ended."""
+        keeps = None if self._held is None else self._held.keeps
 
         def tell(message: Any) -> None:
             tell_handler(message)
-            attempt = message.request.attempt if type(message) is Performed else message.attempt
-            if self._counts.move(attempt, None):
-                self._noted.append(tenant_of(attempt.command))
+            has_ended = type(message) is Performed
+            attempt = message.request.attempt if has_ended else message.attempt
+            if not (has_ended and keeps is not None and keeps(attempt)):
+                self.see_out(attempt)
 
         return tell
+
+    def see_out(self, attempt: Attempt) -> None:
+        """Count an attempt no more, and take note if that makes room."""
+        if self._counts.move(attempt, None):
+            self._noted.append(tenant_of(attempt.command))
 
     def _let_in(self) -> None:
         while self._noted:

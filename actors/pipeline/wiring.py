@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from actors.domain.attempts import FlushQueue
 from actors.messages import DeadLetterDiscarded, NotificationChannel, SendNotification
 from actors.pipeline.commits import Commits
+from actors.pipeline.held_slots import GiveBack, HeldSlots, WereOut
 from actors.pipeline.orders import Redrives
 from actors.policies.admission import Admission
 from actors.policies.resuming import Arrivals
@@ -16,6 +17,7 @@ from actors.policies.waiting_room import WaitingCounts
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
+    from actors.domain.delivery import Delivery
     from actors.errors import TemplateError
     from actors.kernel.actor import ActorRef
     from actors.pipeline.deliveries import Deliveries
@@ -52,6 +54,8 @@ class Stages:
     """Counts what each user gets; None: there is no limit."""
     tenant_counts: TenantCounts | None = None
     """The attempts that count towards the bounds of their tenants; None where these have none."""
+    held_slots: HeldSlots | None = None
+    """Those that notifications hold between attempts; None where none does."""
     budget: Budget | None = None
     """The retry budget; the handler's."""
     lanes: tuple[Lane, ...] = ()
@@ -122,6 +126,19 @@ class Stages:
         """Return when the first of its notification's attempts began; None: this one is the first, or is stale."""
         delivery = None if self.deliveries is None else self.deliveries.of(attempt)
         return None if delivery is None else delivery.first_start_ns
+
+    def hold_again(self, deliveries: Iterable[Delivery]) -> None:
+        """Give slots to the notifications that had made an attempt before a start, before any new one gets a slot."""
+        if self.held_slots is None or self.circuit_breaker is None:
+            return
+        were_out = tuple((each.command, each.first_provider) for each in deliveries if each.first_start_ns is not None)
+        if were_out:
+            self.circuit_breaker.tell(WereOut(were_out))
+
+    def give_back(self, notification_id: str) -> None:
+        """Take the slot of a notification back, if it holds one."""
+        if self.held_slots is not None and self.circuit_breaker is not None:
+            self.circuit_breaker.tell(GiveBack(notification_id))
 
     @property
     def entrance(self) -> ActorRef[Any]:

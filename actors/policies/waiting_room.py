@@ -110,12 +110,10 @@ class PlacedQueue(Generic[W]):
 
     @property
     def first_place(self) -> int:
-        """The place of the first; there has to be one."""
         return self._places[self._head]
 
     @property
     def first(self) -> W:
-        """The first; there has to be one."""
         item = self._items[self._head]
         assert item is not None
         return item
@@ -147,7 +145,6 @@ class PlacedQueue(Generic[W]):
         return self._index(place) is not None
 
     def items(self) -> Iterator[tuple[int, W]]:
-        """Yield the places and the items, in order."""
         for index in range(self._head, len(self._places)):
             if (item := self._items[index]) is not None:
                 yield self._places[index], item
@@ -442,7 +439,6 @@ class WaitingRoom(Generic[W]):
                 self._remove(lane, line.host, flow)
 
     def any_for_room(self, lane: int) -> bool:
-        """Tell whether any wait for room at a lane."""
         return self._for_room[lane] > 0
 
     def turns_at(self, lane: int) -> Turns[Any]:

@@ -42,9 +42,9 @@ from actors.service.own_events import EventRule, EventType
 from actors.service.tokens import TokenConfig
 from actors.service.transports import TransportsConfig, is_of_a_provider, missing_transports, transports_of_another_kind
 from actors.settings.base import NOT_SHOWN, NotEmpty, Settings, at_key, check_one_given
-from actors.settings.channel import ChannelConfig, NotifierConfig
+from actors.settings.channel import NOT_FOR_ALL_HOSTS, ChannelConfig, NotifierConfig
 from actors.settings.csv_column import DataFile
-from actors.settings.defaults import with_accounts
+from actors.settings.defaults import is_reached_by_choice, with_accounts
 from actors.settings.faults import FaultConfig
 from actors.settings.file import load_settings
 from actors.settings.quantities import PositiveDuration, Share, Text, Wanted, wanted
@@ -220,6 +220,10 @@ class ServiceConfig(NotifierConfig):
             path, _, text = problem.partition(": ")
             what, _, got = text.removeprefix("wanted ").partition(", got ")
             yield tuple(path.split(".")), what, got or "another"
+        for channel, config in channels.items():
+            reaches = self.transports.reaches(channel, config)
+            if config.retry.after_retry_after == "channel" and is_reached_by_choice(reaches):
+                yield ("channels", channel.value, "retry", "after_retry_after"), NOT_FOR_ALL_HOSTS, "channel"
         for number, fault in enumerate(self.faults):
             if not is_of_a_provider(fault):
                 yield ("faults", number), "a fault of a provider, as a service can inject it", ", ".join(fault.injects)

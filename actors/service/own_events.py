@@ -27,6 +27,7 @@ from pydantic import Field
 
 from actors.domain.ids import problem_of_id
 from actors.frozen import FrozenDict
+from actors.instants import time_zone
 from actors.messages import NotificationChannel, Priority, SendNotification, usual_priority
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers
@@ -70,6 +71,9 @@ class EventRule(Settings):
     """The field that tells one event of this type from another: text or a whole number."""
     user: FieldPath | None = None
     """The field with the user whose preferences and limits apply. None, or null in an event: the recipient."""
+    zone: FieldPath | None = None
+    """The field with the time zone in which that user's quiet hours hold, such as ``Asia/Tokyo``. None, or null in an
+    event: that of the quiet hours."""
     addresses: dict[NotificationChannel, FieldPath] = Field(default_factory=dict)
     """The fields with the same person's addresses on other channels, for a fallback; null: there is none."""
     critical: bool = False
@@ -87,8 +91,9 @@ class EventRule(Settings):
         """Return each field that it needs, and whether that may be null."""
         yield self.id, False
         yield self.recipient, True
-        if self.user is not None:
-            yield self.user, True
+        for path in (self.user, self.zone):
+            if path is not None:
+                yield path, True
         for path in self.addresses.values():
             yield path, True
 
@@ -128,6 +133,8 @@ class OwnEvents:
         for rule in self._rules[name]:
             for path, may_be_null in rule.paths():
                 problem = _problem_of(item, path, may_be_null, is_id=path == rule.id)
+                if problem is None and path == rule.zone and (zone := _at(item, path)) is not None:
+                    problem = _problem_of_zone(zone)
                 if problem is not None:
                     problems.setdefault(path, problem)
         if problems:
@@ -171,6 +178,7 @@ class _Leads:
             priority=rule.effective_priority,
             expires_after=rule.expires_after,
             addresses={channel: address for channel, address in addresses.items() if address is not None},
+            zone=None if rule.zone is None else _at(fields, rule.zone),
         )
 
 
@@ -191,6 +199,14 @@ def _at(fields: Mapping[str, Any], path: str) -> Any:
             return _MISSING
         value = value[name]
     return value
+
+
+def _problem_of_zone(name: str) -> str | None:
+    try:
+        time_zone(name)
+    except ValueError:
+        return "wanted a time zone such as Asia/Tokyo"
+    return None
 
 
 def _problem_of(item: Mapping[str, Any], path: str, may_be_null: bool, *, is_id: bool) -> str | None:

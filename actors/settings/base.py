@@ -263,7 +263,6 @@ def _as_mapping(annotation: Any, value: Any) -> str | None:
 
 
 def _in_brackets(meant: Meaning | None, key: str) -> str:
-    """Return what a value is here, where that says anything."""
     return "" if meant is None or not meant.is_settled or meant.repeats(key) else f" ({meant.text})"
 
 

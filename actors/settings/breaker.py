@@ -178,7 +178,7 @@ class CircuitBreakerConfig(Settings):
     per: Literal["channel", "host"] = "channel"
     """One for the whole channel, or one for each host of recipients (the domain of an address, or the host of a URL or
     of the endpoint in a Web Push subscription). Left out: `host` for webhooks and for Web Push, where recipients choose
-    the host that is asked, and `channel` for all else."""
+    the host that is asked, and with `after_retry_after: host`; `channel` for all else."""
 
     shared: Literal["none", "any", "quorum"] = "none"
     """With whom it is shared where several nodes share a store. `none`: each node has its own, and goes by that alone.

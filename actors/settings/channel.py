@@ -107,7 +107,8 @@ class UpstreamConfig(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {retry: {max_attempts: 3}, failure_rate: 10%}"
 
     retry: RetryConfig = RetryConfig()
-    """When the provider asks again. It goes on with that also when its sender has stopped waiting."""
+    """When the provider asks again, and how often: not `unlimited`. It goes on with that also when its sender has
+    stopped waiting."""
 
     timeout: PositiveDuration | None = None
     """How long it waits for an answer before it counts the request as failed. None: as long as it takes."""
@@ -126,6 +127,13 @@ class UpstreamConfig(Settings):
     def chain(self) -> tuple[UpstreamConfig, ...]:
         """This layer and those behind it."""
         return (self, *(() if self.upstream is None else self.upstream.chain))
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        for path, own in [((), self.retry), *self.retry.rules().items()]:
+            if own.max_attempts == "unlimited":
+                raise at_key(".".join(("retry", *path, "max_attempts")), wanted("a whole number"), own.max_attempts)
+        return self
 
     @model_validator(mode="after")
     def _is_not_too_deep(self) -> Self:
@@ -342,6 +350,20 @@ class ChannelConfig(Settings):
             raise wanted("switch_after only with failover, where there is a provider to switch to")
         if self.redrive is not None and not any(each.circuit_breaker.enabled for each in self.by_provider().values()):
             raise wanted("redrive only with a circuit breaker that is enabled, as it goes by its closing")
+        if self.retry.holds_slot:
+            lanes = self.by_provider().values()
+            if any(lane.concurrency_limit is not None for lane in lanes):
+                text = "holds_slot without a concurrency_limit, which goes by the latency of attempts alone"
+                raise at_places([(("retry", "holds_slot"), wanted(text, "both"), None)])
+            if any(lane.max_in_flight is None for lane in lanes):
+                text = "holds_slot only with max_in_flight, which says how many slots there are"
+                raise at_places([(("retry", "holds_slot"), wanted(text, "no max_in_flight"), None)])
+        breakers = [self.circuit_breaker, *(each.circuit_breaker for each in self.failover.values())]
+        if self.retry.after_retry_after == "host" and any(
+            each is not None and each.per == "channel" and "per" in each.model_fields_set for each in breakers
+        ):
+            text = "after_retry_after: host only with circuit_breaker.per: host, by which hosts have lines of their own"
+            raise at_places([(("retry", "after_retry_after"), wanted(text, "per: channel"), None)])
         for name, other in self.failover.items():
             breaker = other.circuit_breaker
             if breaker is not None and breaker.per != self.circuit_breaker.per:
@@ -387,6 +409,9 @@ def kind_of(channel: str, config: ChannelConfig) -> ChannelKind:
     return config.kind or ChannelKind(channel)
 
 
+NOT_FOR_ALL_HOSTS = "only_it or host where recipients choose the host: what one of them asks for holds for no other"
+
+
 def named_and_in_order(
     channels: Mapping[NotificationChannel, ChannelConfig],
 ) -> dict[NotificationChannel, ChannelConfig]:
@@ -406,6 +431,8 @@ def named_and_in_order(
         elif not channel.is_own and config.kind is not None:
             text = f"no kind, as {channel} is one itself"
             problems.append(((channel.value, "kind"), wanted(text), config.kind.value))
+        elif kind_of(channel, config) is ChannelKind.WEBHOOK and config.retry.after_retry_after == "channel":
+            problems.append(((channel.value, "retry", "after_retry_after"), wanted(NOT_FOR_ALL_HOSTS), "channel"))
     if problems:
         raise at_places(problems)
     return {channel: channels[channel] for channel in in_order(channels)}

@@ -7,7 +7,7 @@ of one's own beside them does not lose them:
   their time limit, and whoever waited too long would look like a failure of the provider. Given as null there is no
   bound; a number above that of the connections is that of the connections.
 - `circuit_breaker.per` is `host` where recipients choose the host that is asked, as those of webhooks and of Web Push
-  do: one of them that is down is no reason to stop sending to all others.
+  do: one of them that is down is no reason to stop sending to all others. So it is with `after_retry_after: host`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ def filled_in(channel: NotificationChannel, config: ChannelConfig, reaches: Mapp
     changes: dict[str, Any] = {}
     others: dict[str, dict[str, Any]] = {name: {} for name in config.failover}
     _fill_slots(config, reaches, changes, others)
-    choose_hosts = any(reach.recipients_choose_hosts for reach in reaches.values())
-    if choose_hosts or kind_of(channel, config) is ChannelKind.WEBHOOK:
+    if (
+        is_reached_by_choice(reaches)
+        or config.retry.after_retry_after == "host"
+        or kind_of(channel, config) is ChannelKind.WEBHOOK
+    ):
         _fill_hosts(config, changes, others)
     if any(others.values()):
         changes["failover"] = {
@@ -51,6 +54,11 @@ def filled_in(channel: NotificationChannel, config: ChannelConfig, reaches: Mapp
             for name, other in config.failover.items()
         }
     return config.model_copy(update=changes) if changes else config
+
+
+def is_reached_by_choice(reaches: Mapping[str, Reach]) -> bool:
+    """Return whether recipients choose the host that is asked, at any of a channel's transports."""
+    return any(reach.recipients_choose_hosts for reach in reaches.values())
 
 
 def with_accounts(config: ChannelConfig, accounts: Mapping[str, AccountConfig]) -> ChannelConfig:

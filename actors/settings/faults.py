@@ -9,6 +9,7 @@ with messages that come twice or late (:mod:`simulation.engine.message_faults`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
@@ -247,8 +248,22 @@ class Reorder(Settings):
     """By how much each is late."""
 
 
-ActorName: TypeAlias = Literal["handler", "limiter", "breaker", "channel", "dlq", "alert"]
-"""An actor of the pipeline; limiter, breaker and channel are each channel's own, the others are there once."""
+ACTORS = ("handler", "limiter", "breaker", "channel", "dlq", "alert")
+"""The actors of the pipeline; limiter, breaker and channel are each channel's own, the others are there once."""
+
+ACTOR_NAME = "[A-Za-z][A-Za-z0-9_-]{0,59}"
+
+ActorName: TypeAlias = Annotated[
+    str,
+    Wanted(
+        f"one of {', '.join(ACTORS)}, or the name of an own actor",
+        lambda value, _: value if isinstance(value, str) and re.fullmatch(ACTOR_NAME, value) else None,
+        {"anyOf": [{"enum": list(ACTORS)}, {"type": "string", "pattern": f"^{ACTOR_NAME}$"}]},
+    ),
+]
+"""An actor of the pipeline, or an own one."""
+
+_ACTORS_OF_CHANNELS = {"limiter", "breaker", "channel"}
 
 
 class Crash(Settings):
@@ -292,18 +307,22 @@ class Scale(Settings):
     """As of a deploy."""
 
 
+_WITHOUT_CHANNEL = ("deploy", "scale", "partition", "crash", "clock_step")
+
+
 class FaultConfig(Settings):
     """What goes wrong, on which channels and when. Several keys act together."""
 
     wanted_text: ClassVar[str] = "a fault such as {channel: email, at: 2m, for: 3m, outage: true}"
 
     model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": [key]} for key in ("channel", "deploy", "scale", "partition")]}
+        json_schema_extra={"anyOf": [{"required": [key]} for key in ("channel", *_WITHOUT_CHANNEL)]}
     )
 
     channel: ChannelNames = EVERY_CHANNEL
-    """The channels whose provider is hit: one, a list, or `all`. Required, but for `deploy`, `scale` and `partition`,
-    which have none: it is an error beside these alone."""
+    """The channels whose provider is hit: one, a list, or `all`. Not needed where no provider is: it is an error beside
+    `deploy`, `scale` and `partition` alone, and means nothing beside `clock_step` and a crash, but for the crash of an
+    actor that each channel has, which is of all channels without it."""
 
     provider: Text | None = None
     """Which provider of the channel is hit, where it has several: `primary`, or one by its name under `failover`. None:
@@ -383,8 +402,8 @@ class FaultConfig(Settings):
     """Messages between actors that come late, and so out of order."""
 
     crash: Annotated[Crash | Literal["process"], WrapValidator(_crash)] | None = None
-    """An actor raises at the window's start; or the whole process is gone then, whatever the `channel`, and all that is
-    not in its store."""
+    """An actor raises at the window's start; or the whole process is gone then, or `node` of a fleet, whatever the
+    `channel`, and all that is not in its store."""
 
     restart_after: Duration | None = None
     """How long after a crash it comes back. None: an actor when its supervision says so, the process at once."""
@@ -429,7 +448,7 @@ class FaultConfig(Settings):
         if not isinstance(given, dict) or "channel" in given:
             return given
         injects = given.keys() - _NOT_FAULTS - {"for"}
-        return given if injects and injects <= FLEET_FAULT_KEYS else {**given, "channel": None}
+        return given if injects and injects <= set(_WITHOUT_CHANNEL) else {**given, "channel": None}
 
     @model_validator(mode="after")
     def _at_least_one(self) -> Self:
@@ -451,6 +470,16 @@ class FaultConfig(Settings):
         if self.restart_after is not None and self.crash is None:
             raise wanted("crash beside restart_after", "none")
         return self
+
+
+def hits_all(fault: FaultConfig) -> bool:
+    """Tell whether a fault hits all channels, whatever its `channel`: no provider and no actor of one is hit."""
+    is_of_one = isinstance(fault.crash, Crash) and fault.crash.actor in _ACTORS_OF_CHANNELS
+    return fault.injects <= set(_WITHOUT_CHANNEL) and not is_of_one
+
+
+def channels_hit(fault: FaultConfig) -> ChannelNames:
+    return EVERY_CHANNEL if hits_all(fault) else fault.channel
 
 
 _NOT_FAULTS = {"channel", "provider", "host", "node", "upstream", "at", "for_", "restart_after"}

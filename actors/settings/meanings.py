@@ -171,7 +171,6 @@ class Reading(NamedTuple):
         if self.milliseconds is not None:
             head = either(place.offered(self.tree_of_milliseconds), head)
         said = [FIRST_COUNTS] * ("N+1" in self.row.value and "max_attempts" in head) + [self.note] * bool(self.note)
-        said += [NO_LIMIT] * (self.also.get("retry.max_attempts") == 1000)
         if self.row.also.startswith("?") and (names := [path.rpartition(".")[2] for path in self.also]):
             are = "they are defaults" if len(names) > 1 else "it is a default"
             named = set(self.libraries).difference(NO_NAMES)
@@ -286,8 +285,6 @@ NO_VALUE = object()
 """What stands for a value that is not shown."""
 
 FIRST_COUNTS = "max_attempts counts the first attempt too"
-
-NO_LIMIT = "max_attempts is 3 where it is left out, so a number high enough stands for no limit"
 
 NO_NAMES = ("many", "a unit")
 """What stands for a library in the table and is none."""

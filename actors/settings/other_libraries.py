@@ -46,7 +46,6 @@ from actors.settings.meanings import (
     FIRST_COUNTS,
     KEY_MAX,
     MODULES,
-    NO_LIMIT,
     NO_NAMES,
     NO_VALUE,
     BlockMeaning,
@@ -375,10 +374,6 @@ class _Block:
         for text, names in self._remarks.items():
             yield text.replace("*", ", ".join(dict.fromkeys(names)), 1) if names else text
         there = self._fixed | self._given | self._further
-        if self._further.get("retry.max_attempts") == 1000 and not _conflicts(
-            "retry.max_attempts", self._fixed | self._given
-        ):
-            yield NO_LIMIT
         yield from (text for key, text in self._open if not _conflicts(key, there))
 
     def _add(

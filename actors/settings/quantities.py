@@ -205,16 +205,22 @@ def _share(text: str, accepts: Callable[[float], bool]) -> Wanted:
     return Wanted(text, read, {"anyOf": [percent, {"type": "number", "minimum": 0, "maximum": 1}]})
 
 
-def whole_number(minimum: int, maximum: int | None = None) -> Wanted:
-    """Return the marker of a whole number from `minimum` to `maximum`, or to the largest that tables can hold."""
+def whole_number(minimum: int, maximum: int | None = None, *, or_word: str | None = None) -> Wanted:
+    """Return the marker of a whole number from `minimum` to `maximum`, or to the largest that tables can hold; or of
+    the word `or_word`."""
 
-    def read(value: Any, _unit_required: bool) -> int | None:
+    def read(value: Any, _unit_required: bool) -> int | str | None:
+        if isinstance(value, str):
+            return or_word if value == or_word else None
         if type(value) is int and value > (maximum or WHOLE_NUMBER_MAX):
             raise wanted("a number below 2^63" if maximum is None else f"a whole number from {minimum} to {maximum:,}")
         return value if type(value) is int and value >= minimum else None
 
-    schema = {"type": "integer", "minimum": minimum} | ({} if maximum is None else {"maximum": maximum})
-    return Wanted(f"a whole number of at least {minimum}", read, schema)
+    schema: dict[str, Any] = {"type": "integer", "minimum": minimum}
+    schema |= {} if maximum is None else {"maximum": maximum}
+    if or_word is None:
+        return Wanted(f"a whole number of at least {minimum}", read, schema)
+    return Wanted(f"a whole number of at least {minimum}, or {or_word}", read, {"anyOf": [schema, {"const": or_word}]})
 
 
 def matching(text: str, pattern: str, *, but: str | None = None) -> Wanted:

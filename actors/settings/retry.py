@@ -21,7 +21,11 @@ from actors.settings.quantities import (
     WholeNumber,
     number,
     wanted,
+    whole_number,
 )
+
+Attempts: TypeAlias = Annotated[int | Literal["unlimited"], whole_number(1, or_word="unlimited")]
+"""How many attempts, at least 1."""
 
 
 class OutcomeRetryConfig(Settings):
@@ -29,9 +33,9 @@ class OutcomeRetryConfig(Settings):
 
     wanted_text: ClassVar[str] = "a mapping such as {max_attempts: 10, initial_delay: 30s}"
 
-    max_attempts: PositiveWholeNumber | None = None
-    """Attempts that may end so; 1 means that none of them is retried. They are counted on their own: they use up none
-    of the `max_attempts` around, and other failures use up none of these."""
+    max_attempts: Attempts | None = None
+    """Attempts that may end so, or `unlimited`; 1 means that none of them is retried. They are counted on their own:
+    they use up none of the `max_attempts` around, and other failures use up none of these."""
 
     initial_delay: Duration | None = None
     """The wait after the first of them; replaces a `schedule` around."""
@@ -233,8 +237,10 @@ class RetryConfig(Settings):
         "(w + up to jitter_max times the number of attempts), soft (Polly's)",
     }
 
-    max_attempts: PositiveWholeNumber = 3
-    """All sends, the first included, but for those that `per_outcome` and `per_reason` count on their own."""
+    max_attempts: Attempts = 3
+    """All sends, the first included, but for those that `per_outcome` and `per_reason` count on their own. `unlimited`:
+    only its `max_elapsed`, the channel's `deadline`, its expiry or a failure for good ends a notification. Of the
+    attempts that fail the first 20 and the last 80 are then kept, and no wait is shorter than 1ms."""
 
     max_elapsed: PositiveDuration | None = None
     """No retry starts this long after the notification was accepted or redriven, or later. None: whenever its turn
@@ -304,10 +310,26 @@ class RetryConfig(Settings):
     """Jitter on top of a hint, which is multiplied by U(1, 1 + x): those that were given the same time do not come back
     at the same time."""
 
+    after_retry_after: Literal["only_it", "host", "channel"] = "only_it"
+    """What else waits after an answer that throttles and has a hint, until that is over. `only_it`: nothing. `host`:
+    all that goes to the same host of recipients; each host then has a circuit breaker of its own. `channel`: all that
+    the channel sends to the provider that said so; not where recipients choose the host, as for webhooks and Web Push.
+    Other nodes know of it within two seconds. What waits uses up no attempt, and may expire."""
+
+    retry_after_max: PositiveDuration = 300.0
+    """`after_retry_after: host` and `channel` only: how long all else waits at most. What was throttled waits for its
+    hint as `retry_after` says."""
+
     retry_after_excess: Duration | None = 86400.0
     """Heed a hint only up to so much beyond the wait that there would be without it (5s in the AWS SDKs); with
     `pushback` or `exactly`, which replace that wait, only up to so much. A hint may be of years; null heeds it as it
     is."""
+
+    holds_slot: StrictBool = False
+    """Whether a notification holds its slot of `max_in_flight`, and its tenant's, from the start of its first attempt
+    to its end, as a retry in the worker's own process does (tenacity, Polly, a loop with sleep): while it waits for its
+    retry, and before the provider for a rate or a breaker. Not in quiet hours. Who holds a slot goes before all that
+    hold none, also as the probe of a breaker, and after a restart."""
 
     on: Annotated[tuple[RetriedKind, ...], NotEmpty()] = get_args(RetriedKind)
     """Which failures are tried again; all others are final, with their reason. `transient`: the provider failed.
@@ -375,6 +397,10 @@ class RetryConfig(Settings):
             return "max_elapsed_checked only with max_elapsed"
         if self.jitter_side != "both" and self.jitter != "proportional":
             return "jitter_side only with jitter: proportional"
+        if self.after_retry_after != "only_it" and self.retry_after == "ignore":
+            return "after_retry_after: only_it with retry_after: ignore, which heeds no hint"
+        if self.after_retry_after == "only_it" and "retry_after_max" in self.model_fields_set:
+            return "retry_after_max only with after_retry_after: host or channel"
         return None
 
     def with_rule(self, rule: OutcomeRetryConfig) -> RetryConfig:
@@ -406,10 +432,15 @@ class RetryConfig(Settings):
         return found
 
     @property
-    def attempts_most(self) -> int:
+    def attempts_bound(self) -> float:
+        """How many attempts may count under these settings: `max_attempts`, and infinite where it is `unlimited`."""
+        return math.inf if self.max_attempts == "unlimited" else self.max_attempts
+
+    @property
+    def attempts_most(self) -> float:
         """How many attempts there may be at most, as those under each rule with a count of its own are besides."""
         counted = [own for path, own in self.rules().items() if not self._shares_attempts(path)]
-        return 1 + sum(own.max_attempts - 1 for own in (self, *counted))
+        return 1 + sum(own.attempts_bound - 1 for own in (self, *counted))
 
     @property
     def growth(self) -> str:

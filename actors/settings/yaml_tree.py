@@ -20,6 +20,11 @@ CHARACTERS_MAX = 2**20
 DEPTH_MAX = 40
 VALUES_MAX = 50_000
 
+FOREIGN_CHARACTERS_MAX = 2**22
+FOREIGN_VALUES_MAX = 40_000
+FOREIGN_EXPANDED_MAX = 100_000
+"""Bounds of a file that is not ours (:func:`read_foreign`), the last one with its aliases written out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -113,11 +118,23 @@ def read(text: str, place: Place) -> Node:
     Raises:
         Unreadable: `text` is not a single well-formed document of bounded size.
     """
-    reading = _Reading(place)
-    if len(text) > CHARACTERS_MAX:
-        raise Unreadable([Problem(place, (), f"too long: wanted at most {CHARACTERS_MAX:,} characters")])
+    return _read(text, _Reading(place), CHARACTERS_MAX)
+
+
+def read_foreign(text: str, place: Place) -> Node:
+    """Return the document as :func:`read` does, of a file of another program: with merge keys and larger bounds.
+
+    The text begins at the line of `place`. Several aliases of one value are one node, which no one may change.
+    """
+    return _read(text, _ForeignReading(place), FOREIGN_CHARACTERS_MAX)
+
+
+def _read(text: str, reading: _Reading, characters_max: int) -> Node:
+    place = reading.place
+    if len(text) > characters_max:
+        raise Unreadable([Problem(place, (), f"too long: wanted at most {characters_max:,} characters")])
     try:
-        root = composed(text)
+        root = composed(text, reading.composer)
     except yaml.reader.ReaderError as error:
         before, character = text[: error.position], error.character if isinstance(error.character, int) else 0
         place = reading.at(before.count("\n"), error.position - (before.rfind("\n") + 1))
@@ -134,13 +151,13 @@ def read(text: str, place: Place) -> Node:
     return node
 
 
-def composed(text: str) -> yaml.Node | None:
+def composed(text: str, composer_class: Callable[[str], Any] | None = None) -> yaml.Node | None:
     """Return PyYAML's node of the one document in a text, within the bounds of :func:`read`.
 
     Aliases are not written out: a node may be in several places, and in itself. A text that is no YAML raises a
     YAMLError; an escape beyond Unicode raises an OverflowError, a ValueError, or a RecursionError.
     """
-    composer = _Composer(text)
+    composer = (composer_class or _Composer)(text)
     try:
         return composer.get_single_node()
     finally:
@@ -215,9 +232,10 @@ _CORE = "tag:yaml.org,2002:"
 _TAGGED: dict[str, type | tuple[type, ...]] = {"null": type(None), "bool": bool, "int": int, "float": (int, float)}
 
 
-class _Composer(yaml.BaseLoader):
+class _Bounded(yaml.composer.Composer, yaml.resolver.BaseResolver):
     """PyYAML's composer without its resolver of scalars, and with bounds on the depth and, at once, on the values."""
 
+    values_max = VALUES_MAX
     _depth = 0
     _values = 0
 
@@ -229,10 +247,10 @@ class _Composer(yaml.BaseLoader):
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         problem = f"wanted at most {DEPTH_MAX} levels" if self._depth > DEPTH_MAX else ""
         self._values += not (index is None and isinstance(parent, yaml.MappingNode))  # a key is no value
-        if self._values > VALUES_MAX:
-            problem = problem or f"too large: wanted at most {VALUES_MAX:,} values"
+        if self._values > self.values_max:
+            problem = problem or f"too large: wanted at most {self.values_max:,} values"
         if problem:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark  # type: ignore[attr-defined]
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
         self._depth += 1
         node = super().compose_node(parent, index)
@@ -240,25 +258,53 @@ class _Composer(yaml.BaseLoader):
         return node
 
 
+class _Composer(_Bounded, yaml.BaseLoader):
+    pass
+
+
+_Parser: Any = vars(yaml.cyaml)["CParser"] if yaml.__with_libyaml__ else yaml.BaseLoader
+
+
+class _ForeignComposer(_Bounded, _Parser):  # type: ignore[misc]
+    """Reads with libyaml where it is there, and takes an anchor that is set a second time."""
+
+    values_max = FOREIGN_VALUES_MAX
+
+    def __init__(self, text: str) -> None:
+        _Parser.__init__(self, text)
+        yaml.composer.Composer.__init__(self)
+        yaml.resolver.BaseResolver.__init__(self)
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        if getattr(event, "anchor", None) and not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(event.anchor, None)
+        return super().compose_node(parent, index)
+
+
 class _Reading:
     """Turns PyYAML's nodes into ours and gathers what is wrong with them."""
 
+    composer: Callable[[str], Any] = _Composer
+    expanded_max = VALUES_MAX
+    merges = False
+
     def __init__(self, place: Place) -> None:
         self.problems: list[Problem] = []
-        self._place = place
+        self.place = place
         self._values = 0
 
     def at(self, line: int, column: int) -> Place:
         """Return the place of a line and column counted from 0."""
-        if not self._place.line:
-            return self._place
-        return Place(self._place.source, line + 1, column + 1, self._place.order)
+        if not self.place.line:
+            return self.place
+        return Place(self.place.source, line + 1, column + 1, self.place.order)
 
     def node(self, node: yaml.Node, path: tuple[str, ...], inside: tuple[int, ...]) -> Node:
         place = self.at(node.start_mark.line, node.start_mark.column)
         self._values += 1
-        if self._values > VALUES_MAX:
-            text = f"too large with its aliases written out: wanted at most {VALUES_MAX:,} values"
+        if self._values > self.expanded_max:
+            text = f"too large with its aliases written out: wanted at most {self.expanded_max:,} values"
             raise Unreadable([Problem(place, path[:1], text)])
         if id(node) in inside:
             raise Unreadable([Problem(place, path, "an alias inside the very value that it stands for")])
@@ -270,12 +316,19 @@ class _Reading:
             return ListNode(place, [self.node(each, (*path, str(i)), inside) for i, each in enumerate(node.value)])
         assert isinstance(node, yaml.MappingNode)
         mapping = MappingNode(place)
+        merged: list[Node] = []
         for key_node, value_node in node.value:
             key_place = self.at(key_node.start_mark.line, key_node.start_mark.column)
             if not isinstance(key_node, yaml.ScalarNode):
                 self.problems.append(Problem(key_place, path, "wanted text as a key, got a list or a mapping"))
                 continue
             key = _joined(key_node.value)
+            if key == "<<" and key_node.tag == _PLAIN and self.merges:
+                value = self.node(value_node, (*path, key), inside)
+                merged += value.items if isinstance(value, ListNode) else [value]
+                if not all(isinstance(each, MappingNode) for each in merged):
+                    self.problems.append(Problem(key_place, (*path, key), "wanted a mapping, or a list of mappings"))
+                continue
             if key == "<<" and key_node.tag == _PLAIN:
                 text = "merge keys are not part of YAML 1.2; write the keys out, or alias the whole mapping"
                 self.problems.append(Problem(key_place, (*path, key), text))
@@ -291,6 +344,10 @@ class _Reading:
                 continue
             mapping.entries[key] = value
             mapping.key_places[key] = key_place
+        for each in merged:
+            if isinstance(each, MappingNode):
+                mapping.entries = {**each.entries, **mapping.entries}
+                mapping.key_places = {**each.key_places, **mapping.key_places}
         return mapping
 
     def _scalar(self, node: yaml.ScalarNode, place: Place, path: tuple[str, ...]) -> str | int | float | bool | None:
@@ -321,6 +378,31 @@ class _Reading:
             self.problems.append(Problem(place, path, f"wanted a plain value, got the tag {_shortened(tag, 60)}"))
 
 
+class _ForeignReading(_Reading):
+    composer = _ForeignComposer
+    expanded_max = FOREIGN_EXPANDED_MAX
+    merges = True
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._shared: dict[int, tuple[Node, int]] = {}
+
+    def at(self, line: int, column: int) -> Place:
+        return Place(self.place.source, self.place.line + line, column + 1, self.place.order)
+
+    def node(self, node: yaml.Node, path: tuple[str, ...], inside: tuple[int, ...]) -> Node:
+        if id(node) in self._shared:
+            known, size = self._shared[id(node)]
+            self._values += size - 1  # 1 is counted below, where too many are refused
+            if self._values < self.expanded_max:
+                self._values += 1
+                return known
+        before = self._values
+        read = super().node(node, path, inside)
+        self._shared[id(node)] = read, self._values - before
+        return read
+
+
 def _joined(text: str) -> str:
     r"""Return `text` with surrogate pairs, as JSON escapes them (``\ud83d\ude00``), made into characters."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
@@ -333,9 +415,12 @@ def _is_unicode(text: str) -> bool:
 # ── syntax errors in plain words ────────────────────────────────────────────────────────────────────────────────
 
 _PLAIN_WORDS = (
-    (r"mapping values are not allowed here", "a ':' that starts no key here; put text that contains ': ' in quotes"),
+    (r"mapping values are not allowed .*", "a ':' that starts no key here; put text that contains ': ' in quotes"),
     (r"found character '\\t' that cannot start any token", "a tab; indent with spaces"),
     (r"found character '(.+)' that cannot start any token", r"text cannot start with \1; put it in quotes"),
+    (r"found character that cannot start any token", "a tab, or a character that no text begins with: use quotes"),
+    (r"did not find expected (?:key|'-' indicator)", "does not line up with what is before it, or a quote too many"),
+    (r"did not find expected (.+)", r"wanted \1"),
     (r"could not find expected ':'", "wanted ': ' after a key"),
     (r"found unexpected end of stream", "the text ends inside quotes"),
     (r"found undefined alias '(.*)'", r"no anchor &\1 before this alias"),
@@ -366,5 +451,5 @@ def _in_plain_words(error: yaml.MarkedYAMLError, reading: _Reading) -> Problem:
     start = error.context_mark
     inside = start is not None and mark is not None and start.line != mark.line and reading.at(0, 0).line
     if inside and start is not None and "document" not in text:
-        text += f" (in what starts at line {start.line + 1}, column {start.column + 1})"
+        text += f" (in what starts at line {reading.at(start.line, 0).line}, column {start.column + 1})"
     return Problem(reading.at(mark.line, mark.column) if mark else reading.at(0, 0), (), text)

@@ -192,7 +192,6 @@ class BreakerGuard(Guard):
 
 
 def _kind(error: Exception) -> str:
-    """Return the word of `counts` that an error is of."""
     if isinstance(error, BulkheadFull):
         return "refused_by_bulkhead"
     outcome = outcome_of_error(error)

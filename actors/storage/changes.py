@@ -121,6 +121,8 @@ class Batch(Promise):
         self.beside: list[Any] = []
         self.notes: list[tuple[int, AuditEntry]] = []
         """Entries of the audit trail that are of no event, with their numbers."""
+        self.kept: dict[tuple[str, str], bytes | None] = {}
+        """What own actors keep in the end, by the actor and the key; None: nothing."""
         self.marks: dict[str, Mark | None] = {}
         """Those that are so in the end; None: it has none."""
         self.conditional: list[Any] = []
@@ -175,6 +177,10 @@ class Batch(Promise):
 
     def mark(self, notification_id: str, mark: Mark) -> Promise:
         self.marks[notification_id] = mark
+        return self
+
+    def keep_state(self, actor: str, key: str, value: bytes | None) -> Promise:
+        self.kept[actor, key] = value
         return self
 
     def change(self, change: SettingsChange) -> Promise:

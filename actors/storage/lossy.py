@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from actors.domain.store import SettingsChange
 from actors.kernel.effects import Foreseen
 from actors.messages import NotificationEvent, SendNotification
 from actors.storage.memory import DAY_NS, MemoryStore
 
-Change = tuple[NotificationEvent, SendNotification] | SettingsChange
+
+class Kept(NamedTuple):
+    """A value of an own actor."""
+
+    actor: str
+    key: str
+    value: bytes | None
+
+
+Change = tuple[NotificationEvent, SendNotification] | SettingsChange | Kept
 
 
 class LossyStore(MemoryStore):
@@ -39,6 +49,11 @@ class LossyStore(MemoryStore):
         else:
             self._durable.append(change)
 
+    def keep(self, actor: str, key: str, value: bytes | None, now_ns: int) -> Foreseen:
+        super().keep(actor, key, value, now_ns)
+        self._under_way.append((now_ns + self._commit_delay_ns, Kept(actor, key, value)))
+        return Foreseen(self._commit_delay_ns, None)
+
     def has_made_durable(self, event: NotificationEvent, now_ns: int) -> bool:
         """Tell whether a change that was handed over is durable by an instant."""
         return event.at_ns + self._commit_delay_ns <= now_ns
@@ -56,7 +71,7 @@ class LossyStore(MemoryStore):
         """
         self._settle(now_ns)
         waiting = [change for _, change in self._under_way]
-        recorded = [each for each in waiting if not isinstance(each, SettingsChange) and is_recorded(each[0])]
+        recorded = [each for each in waiting if not isinstance(each, (SettingsChange, Kept)) and is_recorded(each[0])]
         self._durable += recorded
         self._under_way.clear()
         notes = [entry for entry in self._audit if entry.notification_id is None]
@@ -64,6 +79,9 @@ class LossyStore(MemoryStore):
         for change in self._durable:
             if isinstance(change, SettingsChange):
                 self._apply(change)
+                continue
+            if isinstance(change, Kept):
+                super().keep(*change, now_ns)
                 continue
             event, command = change
             self.remembered.get(event.notification_id, event.epoch_ns + event.at_ns)  # expires as it did then

@@ -11,7 +11,14 @@ import msgspec
 
 from actors.domain.audit import AuditEntry, entry_of
 from actors.domain.caution import Caution
-from actors.domain.delivery import Delivery, dead_letter_after, noted, requested, state_after
+from actors.domain.delivery import (
+    Delivery,
+    dead_letter_after,
+    left_out,
+    noted,
+    requested,
+    state_after,
+)
 from actors.domain.endpoints import EndpointChange, Endpoints
 from actors.domain.notification_state import ended_as
 from actors.domain.remembered_ids import EndedAs, RememberedIds
@@ -87,6 +94,14 @@ class Entry(msgspec.Struct, gc=False):
         """Whether it was ever redriven."""
         return self.later is not None and NotificationRedriven in map(type, self.later)
 
+    def leave_out(self) -> slice | None:
+        """Drop the events that its history leaves out; return where they were in `later`."""
+        assert self.later is not None
+        gone = left_out(self.later)
+        if gone is not None:
+            del self.later[gone]
+        return gone
+
     def add(self, event: NotificationEvent) -> None:
         """Note what happens to it now."""
         if self.later is None:
@@ -146,6 +161,8 @@ class Beside(NamedTuple):
     suppression: Suppression | None = None
     closed: StoredHistory | None = None
     """The history to keep, as the notification ends and an operator acted on it."""
+    left_out: slice | None = None
+    """Which of the events since its acceptance its history leaves out from now on."""
     audit: NotificationEvent | AuditEntry | None = None
     """What goes into the audit trail: the event, where people or the queue act on a dead letter; the entry of an
     endpoint that it changes."""
@@ -189,6 +206,7 @@ class MemoryStore:
         self.suppressions = Suppressions()
         self.endpoints = Endpoints()
         self.preferences: dict[str, UserPreferences] = {}
+        self.kept: dict[tuple[str, str], bytes] = {}
         self._take_in_by_kind: dict[type, Callable[[Any, SendNotification], Beside]] = {
             NotificationRequested: self._open_one,
             NotificationDeferred: self._add,
@@ -230,14 +248,16 @@ class MemoryStore:
         return NOTHING
 
     def _add_failure(self, event: NotificationFailed, command: SendNotification) -> Beside:
-        self._open[event.notification_id].add(event)
+        entry = self._open[event.notification_id]
+        entry.add(event)
+        gone = entry.leave_out() if event.unlimited else None
         change = None if event.endpoint is None else self._change_of_endpoints(event, command)
         suppression = suppression_from(event, command.recipient)
         if suppression is not None:
             self.suppressions.add(suppression)
-        elif change is None:
+        elif change is None and gone is None:
             return NOTHING
-        return Beside(change, suppression, audit=change and change.audit)
+        return Beside(change, suppression, left_out=gone, audit=change and change.audit)
 
     def _end(self, event: NotificationSent | NotificationSuppressed, command: SendNotification) -> Beside:
         notification_id = event.notification_id
@@ -364,6 +384,13 @@ class MemoryStore:
 
     def note(self, entry: AuditEntry) -> Effect | None:
         self._audit.append(entry)
+        return None
+
+    def keep(self, actor: str, key: str, value: bytes | None, now_ns: int) -> Effect | None:
+        if value is None:
+            self.kept.pop((actor, key), None)
+        else:
+            self.kept[actor, key] = value
         return None
 
     def change(self, change: SettingsChange) -> Effect | None:

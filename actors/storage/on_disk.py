@@ -152,6 +152,13 @@ class StoreOnDisk(MemoryStore):
         self._check_entry(entry)
         return self._to_do.put(lambda batch: batch.note(entry))
 
+    def keep(self, actor: str, key: str, value: bytes | None, now_ns: int) -> Effect:
+        self._check_open()
+        if not is_keepable(actor + key):
+            raise Unstorable(f"a key of {actor!r:.100} cannot be stored: wanted text, got {key!r:.100}")
+        super().keep(actor, key, value, now_ns)
+        return self._to_do.put(lambda batch: batch.keep_state(actor, key, value))
+
     def _is_done(self, work: Any) -> None:
         if isinstance(work, Batch):
             self.transactions += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from importlib import import_module
+from keyword import iskeyword
 from typing import Annotated, Any
 
 import typer
@@ -47,7 +48,7 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(retrylab)
     for name in names:
-        command = getattr(import_module(COMMANDS[name].module), name)
+        command = getattr(import_module(COMMANDS[name].module), f"{name}_" if iskeyword(name) else name)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

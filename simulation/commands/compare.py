@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulation.commands.foreign_files import GivenValues, Library, Profile, given_of, scenario_file
 from simulation.commands.shared import (
     File,
     FirstSeed,
@@ -49,6 +50,9 @@ def compare(
     ] = None,
     sets: Sets = None,
     workers: Workers = None,
+    values: GivenValues = None,
+    profiles: Profile = None,
+    libraries: Library = None,
     as_json: Annotated[bool, json_option("the comparison as ")] = False,
     out: Annotated[
         Path | None,
@@ -77,9 +81,12 @@ def compare(
     with exits_in_words(file, out, show) as finished:
         varied = parse_space(vary) if vary else {}
         warn_of_varied(file, sets, varied)
-        with watch_runs(quiet=as_json) as progress:
+        with (
+            watch_runs(quiet=as_json) as progress,
+            scenario_file(file, given_of(values, profiles, libraries)) as scenario,
+        ):
             comparison = run_settings(
-                file,
+                scenario,
                 varied,
                 replicates,
                 half_widths(within),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from simulation.commands.foreign_files import GivenValues, Library, Profile, given_of, say_left_out
 from simulation.commands.shared import (
     Workers,
     check_lab,
@@ -26,7 +27,7 @@ def explain(
         typer.Argument(
             parser=given_path,
             metavar="[FILE]",
-            help="A scenario, or a file with `channels`; the defaults without.",
+            help="A scenario, a file with `channels`, or one that `import` reads; the defaults without.",
             show_default=False,
         ),
     ] = None,
@@ -40,6 +41,9 @@ def explain(
         option("Calls a second in the outages; as many as the file has on average, or 10, when left out."),
     ] = None,
     out: Annotated[Path | None, path_option("FILE", "Draw the picture here: a name that ends in .png or .svg.")] = None,
+    values: GivenValues = None,
+    profiles: Profile = None,
+    libraries: Library = None,
     as_json: Annotated[bool, json_option("all numbers, and how each was found, as ")] = False,
     workers: Workers = None,
 ) -> None:
@@ -50,13 +54,18 @@ def explain(
     """
     from actors.errors import ConfigurationError
     from simulation.experiments.explaining.explain import explain as explain_settings
+    from simulation.experiments.imported import sheets_of_lines
+    from simulation.importing.foreign import imported_from
     from simulation.reporting.console import print_sheets
 
     check_lab("explain", out=out)
     with exits_in_words(file or Path("defaults"), out):
         if out is not None and out.suffix.lower() not in (".png", ".svg"):
             raise ConfigurationError([f"--out {out}: wanted a name that ends in .png or .svg"])
-        found = explain_settings(file, sets=sets or [], channel=channel, load=load, workers=workers)
+        given = given_of(values, profiles, libraries)
+        imported = None if file is None else imported_from(file, given)
+        say_left_out(imported)
+        found = explain_settings(file, sets=sets or [], channel=channel, load=load, workers=workers, library=given)
         if out is not None:
             from simulation.experiments.explaining.picture import picture
             from simulation.reporting.plots.canvas import write_picture
@@ -65,6 +74,7 @@ def explain(
     if as_json:
         typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
         return
-    print_sheets(*found.sheets)
+    of_lines = [] if imported is None else sheets_of_lines(imported, channel)
+    print_sheets(*of_lines, *found.sheets)
     if out is not None:
         typer.echo(f"written to {out}")

@@ -5,23 +5,33 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from simulation.commands.service_run import explore_in_world
 from simulation.commands.shared import (
+    CodeOption,
     Exit,
     File,
     SetsAsForRun,
     announce,
     columns,
+    import_from_here,
     json_option,
     option,
     path_option,
     refuse,
     say,
+    say_what_runs,
     wrapped,
 )
+
+if TYPE_CHECKING:
+    from simulation.scenario import Scenario
+
+SEEDS = 1000
+"""So many cases are run, unless it is said."""
 
 ScheduleName = Literal["mixed", "normal", "random-walk", "pct"]
 """How the order of ready messages is drawn."""
@@ -32,7 +42,7 @@ SettingsName = Literal["mixed", "given", "drawn"]
 
 def explore(
     file: File,
-    seeds: Annotated[int, typer.Option(min=1, help="How many cases to run, each drawn by a seed.")] = 1000,
+    seeds: Annotated[int, typer.Option(min=1, help="How many cases to run, each drawn by a seed.")] = SEEDS,
     first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 0,
     workers: Annotated[int | None, option("Processes that share the cases; as many as cores.", min=1)] = None,
     schedule: Annotated[
@@ -49,6 +59,19 @@ def explore(
     varies: Annotated[
         str | None, option("Have every case vary the one that these seeds lead to, such as 12,57.", metavar="SEEDS")
     ] = None,
+    expect: Annotated[
+        bool,
+        typer.Option("--expect", help="Look for the mildest faults that break an expectation, in place of invariants."),
+    ] = False,
+    faults: Annotated[
+        list[str] | None,
+        option(
+            "With --expect: a fault that there may be, and its longest duration, such as outage=2m, email.hang=30s or "
+            "crash=30s; once for each. Two outages of 2m and a crash when left out.",
+            "--fault",
+            metavar="KIND=TIME",
+        ),
+    ] = None,
     sets: SetsAsForRun = None,
     out: Annotated[
         Path | None,
@@ -61,8 +84,17 @@ def explore(
         bool, typer.Option("--all", help="Go on after a case that broke, and show each that did.")
     ] = False,
     as_json: Annotated[bool, json_option("the result as ")] = False,
+    service: Annotated[
+        str | None,
+        option("Explore this trio service in the scenario's `world`, not the pipeline.", metavar="MODULE:MAIN"),
+    ] = None,
+    code: CodeOption = False,
 ) -> None:
     """Run many small cases of a scenario, with faults and operations drawn by seeds, checking every invariant.
+
+    With --expect it looks for the mildest faults within bounds that break an expectation of FILE, cuts them down, and
+    writes the scenario with them as mildest.yaml into --out DIR; 200 cases unless --seeds says another number. With
+    --service as well, the expectations of FILE have to hold in each of its cases.
 
     Exit code 0: no case broke, and everything that the settings make possible happened in some case; 1: a case broke,
     or something never happened; 2: bad input; 130: interrupted, with how many were run.
@@ -71,15 +103,31 @@ def explore(
     from simulation.reporting.terminal import watch_runs
     from simulation.results.files import check_writable
     from simulation.results.progress import Interrupted
-    from simulation.scenario import load
+    from simulation.scenario.loading import given
     from simulation.verification.drawing.swarm import drawn_case
     from simulation.verification.exploring.explore import explore as explore_cases
     from simulation.verification.exploring.report import WIDE, document, interrupted, report
 
     try:
+        if service is not None:
+            beside = {"--varies": varies, "--json": as_json, "--workers": workers, "--fault": faults}
+            beside |= {"--unguided": unguided}
+            if unfit := [f"{name}: wanted it without --service" for name, value in beside.items() if value]:
+                refuse(unfit)
+            how = {"keep_going": keep_going, "expect": expect, "code": code}
+            explore_in_world(service, file, seeds, first_seed, sets or [], out, **how)
+            return
+        if code:
+            import_from_here()
         if out is not None:
             check_writable(out)
-        scenario = load(file, sets=sets or [])
+        scenario = given(file, sets or [], code=code)
+        if expect:
+            say_what_runs(file, [scenario])
+            _look_for_mildest(scenario, faults, seeds, workers, out, as_json)
+            return
+        if faults:
+            refuse(["--fault: wanted it with --expect alone"])
         first = [
             drawn_case(scenario, seed, schedule=schedule, settings=settings).scenario
             for seed in range(first_seed, first_seed + min(seeds, 4))
@@ -97,6 +145,7 @@ def explore(
                 varies=_seeds(varies),
                 sets=sets or [],
                 failures=out,
+                code=code,
                 keep_going=keep_going,
                 progress=progress,
             )
@@ -114,6 +163,35 @@ def explore(
         typer.echo(wrapped(text) if sys.stdout.isatty() else text)
     if not exploration.holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _look_for_mildest(
+    scenario: Scenario, faults: list[str] | None, seeds: int, workers: int | None, out: Path | None, as_json: bool
+) -> None:
+    from simulation.reporting.terminal import watch_runs
+    from simulation.scenario.writing import write
+    from simulation.verification.exploring.expecting import USUAL, mildest
+
+    cases = 200 if seeds == SEEDS else seeds
+    with watch_runs("cases", quiet=as_json) as progress:
+        found = mildest(scenario, faults or USUAL, cases=cases, workers=workers, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
+    else:
+        typer.echo(found.in_words)
+        for text in found.left_out:
+            typer.echo(f"left out, as it does not hold even without a fault: {text}")
+    if not found.case:
+        return
+    text = write(found.broken_case, found.in_words)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "mildest.yaml").write_text(text, encoding="utf-8")
+        if not as_json:
+            typer.echo(f"written to {out / 'mildest.yaml'}")
+    elif not as_json:
+        typer.echo(f"\n{text}", nl=False)
+    raise typer.Exit(Exit.DOES_NOT_HOLD)
 
 
 def _seeds(text: str | None) -> list[int]:

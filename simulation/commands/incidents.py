@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, Workers, argument, exits_in_words, json_option
+from simulation.commands.foreign_files import GivenValues, Library, Profile, given_of
+from simulation.commands.shared import Exit, Workers, argument, exits_in_words, json_option, option, say
 
 if TYPE_CHECKING:
     from simulation.experiments.incidents import Verdict
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
 def incidents(
     file: Annotated[
         Path | None,
-        argument("[SETTINGS]", "A file with `channels`: of a scenario, a notifier or a service. The defaults without."),
+        argument(
+            "[SETTINGS]",
+            "A file with `channels`: of a scenario, a notifier or a service; or one that `import` reads. The defaults "
+            "without.",
+        ),
     ] = None,
     remedies: Annotated[
         bool, typer.Option("--remedies", help="Look for the fewest changes with which what breaks would hold.")
     ] = False,
+    policy: Annotated[str | None, option("The policy of a file that `import` reads, where it has several.")] = None,
+    values: GivenValues = None,
+    profiles: Profile = None,
+    libraries: Library = None,
     as_json: Annotated[bool, json_option("the verdicts as ")] = False,
     workers: Workers = None,
 ) -> None:
@@ -30,15 +39,14 @@ def incidents(
 
     Arrivals, providers and faults are the incident's; everything that the sender decides is yours. Loads are scaled
     down there, so your slots and quotas bind less than they would. An incident with a channel that the file lacks is
-    not judged.
+    not judged. The one policy of a file that `import` reads, or the one that --policy names, is that of every channel.
 
     --remedies tries some changes where an incident breaks: to retry for hours, a breaker for each host, a slow pace
     after an outage, a quota where the provider has a limit, a second provider where the incident has one.
 
     Exit code 0: every incident holds; 1: one breaks; 2: bad input.
     """
-    from actors.settings.channel import NotifierConfig
-    from simulation.experiments.incidents import INCIDENTS, settings_in, verdicts
+    from simulation.experiments.incidents import INCIDENTS, settings_given, verdicts
     from simulation.experiments.incidents_table import not_judged, print_remedies, verdicts_sheet
     from simulation.experiments.remedies import remedy
     from simulation.reporting.console import print_sheets
@@ -63,7 +71,9 @@ def incidents(
             typer.echo("--remedies looks for the fewest changes with which those would hold")
 
     with exits_in_words(file or Path("incidents"), None, show), watch_runs(quiet=as_json) as progress:
-        settings = NotifierConfig() if file is None else settings_in(file)
+        settings, said = settings_given(file, policy, given_of(values, profiles, libraries))
+        for text in said:
+            say(text)
         try:
             for verdict in verdicts(settings, workers):
                 found.append(verdict)

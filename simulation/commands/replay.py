@@ -9,7 +9,17 @@ import typer
 
 from simulation.commands.rules import NamedRules, RulesOption
 from simulation.commands.run import RuntimeName
-from simulation.commands.shared import Exit, Sets, announce, argument, option, path_option, refuse
+from simulation.commands.shared import (
+    CodeOption,
+    Exit,
+    Sets,
+    announce,
+    argument,
+    import_from_here,
+    option,
+    path_option,
+    refuse,
+)
 
 
 def replay(
@@ -19,6 +29,7 @@ def replay(
     sets: Sets = None,
     runtime: Annotated[RuntimeName | None, option("Another clock.")] = None,
     rules: RulesOption = None,
+    code: CodeOption = False,
 ) -> None:
     """Run a recorded trace again, and compare. Exit code 0: exact; 1: a difference; 2: bad input."""
     from actors.errors import ConfigurationError
@@ -30,8 +41,10 @@ def replay(
             recorded = Trace(trace)
             scenario = recorded.scenario(sets=sets or [], seed=seed)
             announce(trace, [scenario])
+            if code:
+                import_from_here()
             given: dict[str, Any] = {"rules": NamedRules(tuple(rules))(scenario)} if rules else {}
-            outcome = replay_trace(recorded, sets=sets or [], seed=seed, runtime=runtime, **given)
+            outcome = replay_trace(recorded, sets=sets or [], seed=seed, runtime=runtime, code=code, **given)
         elif sets or seed is not None or runtime is not None or rules:
             refuse([f"--against {against}: wanted no changes besides, since nothing is run"])
         else:

@@ -5,17 +5,13 @@ Nothing but this option names code to run: no key of a scenario does.
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any
 
-from simulation.commands.shared import option
+from simulation.commands.shared import import_from_here, option
 
 if TYPE_CHECKING:
     from actors.faults.rules import FailureRule
@@ -80,29 +76,13 @@ class NamedRules:
 
 def _found(text: str) -> tuple[str | None, Any]:
     """Return the channel of an option, if it has one, and what it names."""
-    from actors.errors import described
-    from actors.settings.hints import nearest
+    from simulation.running.own_code import imported
 
     form = _FORM.fullmatch(text)
     if form is None:
         raise ValueError("wanted MODULE:NAME or CHANNEL=MODULE:NAME, such as email=shop.rules:sheds_load")
-    module, name = form["module"], form["name"]
-    if (here := os.getcwd()) not in sys.path:  # which the path of a console script is without
-        sys.path.insert(0, here)
-    try:
-        imported = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
-            raise ValueError(f"there is no module {error.name}, in {here} or installed") from None
-        raise ValueError(f"importing {module} raised {described(error)}") from None
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"importing {module} raised {described(error)}") from None
-    try:
-        return form["channel"], reduce(getattr, name.split("."), imported)
-    except AttributeError:
-        near = nearest(name, [each for each in vars(imported) if not each.startswith("_")])
-        hint = f"; did you mean {near}?" if near else ""
-        raise ValueError(f"{module} has no {name}{hint}") from None
+    import_from_here()
+    return form["channel"], imported(f"{form['module']}:{form['name']}")
 
 
 def _rule(named: Any) -> FailureRule:

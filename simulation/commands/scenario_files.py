@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar
 
 import typer
 
-from simulation.commands.shared import Exit, argument, option, say
+from simulation.commands.shared import Exit, argument, import_from_here, option, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from actors.lint.findings import Finding
     from actors.settings.yaml_tree import Place, Problem
+    from simulation.importing.kinds import Given
     from simulation.reporting.annotations import Level
     from simulation.scenario import Scenario
 
@@ -40,11 +41,34 @@ def load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> tu
     return _loaded(files, lambda file: load(file, sets=sets, seed=seed))
 
 
-def load_each_file(files: Sequence[Path], sets: Sequence[str]) -> tuple[list[tuple[Scenario, bool]], dict[str, Path]]:
-    """Return the same, where files with settings of a notifier or a service, marked by True, are fine as well."""
-    from simulation.scenario.loading import load_channels
+def with_code(
+    scenarios: Sequence[Scenario], files: Sequence[Path], code: bool
+) -> tuple[list[Scenario], dict[str, Path]]:
+    """Return the scenarios, of which runs may import own actors if `code` says so, and what keeps these from running,
+    each with the file that has it."""
+    from actors.errors import ConfigurationError
+    from simulation.running.own_code import actors_of
 
-    return _loaded(files, lambda file: load_channels(file, sets))
+    allowed = [scenario.with_code(code) for scenario in scenarios]
+    problems: dict[str, Path] = {}
+    if code:
+        import_from_here()
+    for scenario, file in zip(allowed, files, strict=True):
+        try:
+            actors_of(scenario)
+        except ConfigurationError as error:
+            problems |= dict.fromkeys(error.problems, file)
+    return allowed, problems
+
+
+def load_each_file(
+    files: Sequence[Path], sets: Sequence[str], library: Given
+) -> tuple[list[tuple[Scenario, bool]], dict[str, Path]]:
+    """Return the same, where files with settings of a notifier, a service or a library that ``import`` reads, marked by
+    True, are fine as well."""
+    from simulation.importing.foreign import load_foreign
+
+    return _loaded(files, lambda file: load_foreign(file, sets, library))
 
 
 def _loaded(files: Sequence[Path], load: Callable[[Path], T]) -> tuple[list[T], dict[str, Path]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -52,6 +53,13 @@ def wrapped(text: str) -> str:
 def print_line(document: Any) -> None:
     """Print a document as JSON on a line, which is out when this returns: typer flushes."""
     typer.echo(json.dumps(document, allow_nan=False))
+
+
+def import_from_here() -> None:
+    """Let modules be imported from the working directory, which the path of a console script is without."""
+    from simulation.running.own_code import import_from
+
+    import_from(os.getcwd())
 
 
 def refuse(problems: Iterable[str]) -> NoReturn:
@@ -156,7 +164,15 @@ WithinOption = Annotated[
         metavar="PATH=WIDTH",
     ),
 ]
+CodeOption = Annotated[
+    bool,
+    option("Import the code that the file names: own actors, and with --service the functions of its world.", "--code"),
+]
 Workers = Annotated[int | None, option("Processes that share the runs; as many as cores.", min=1)]
+Dask = Annotated[
+    str | None,
+    option("Have a Dask cluster do the runs, e.g. tcp://10.0.0.1:8786; takes the extra cluster.", metavar="ADDRESS"),
+]
 
 
 def half_widths(within: list[str] | None) -> dict[str, str]:
@@ -196,18 +212,21 @@ class FinishedRuns:
             return " before a run had finished"
         runs, are = counted(self._count, "finished run"), "is" if self._count == 1 else "are"
         if self._out is None:
-            return f": {runs} {are} lost; with --out DIR the same command would go on from there"
+            return f": {runs} {are} not kept; with --out DIR the same command would go on from there"
         return f": {runs} {are} kept in {self._out}, and the same command goes on from there"
 
 
 @contextmanager
-def exits_in_words(file: Path, out: Path | None, show: Callable[[Any], None] | None = None) -> Iterator[FinishedRuns]:
+def exits_in_words(
+    file: Path, out: Path | None, show: Callable[[Any], None] | None = None, *, imports_code: bool = False
+) -> Iterator[FinishedRuns]:
     """End the command with a text and an exit code when the block raises; gives what counts its runs.
 
     Args:
         file: the scenario's file.
         out: the folder that keeps finished runs, if there is one.
         show: prints the result so far of what is interrupted.
+        imports_code: whether the command has `--code`.
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
     from simulation.results.progress import Interrupted
@@ -216,7 +235,10 @@ def exits_in_words(file: Path, out: Path | None, show: Callable[[Any], None] | N
     try:
         yield finished
     except ConfigurationError as error:
-        refuse(error.problems)
+        from simulation.running.own_code import NOT_IMPORTED, RUNS_NO_CODE
+
+        problems = error.problems
+        refuse(problems if imports_code else [each.replace(NOT_IMPORTED, RUNS_NO_CODE) for each in problems])
     except InvariantBreach as breach:
         say(f"{file}: an invariant broke, which is a bug: {breach}")
         raise typer.Exit(Exit.INVARIANT_BROKEN) from None
@@ -234,7 +256,8 @@ def exits_in_words(file: Path, out: Path | None, show: Callable[[Any], None] | N
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Give what says whether the block is interrupted. It may then end where it can; a second interrupt ends it."""
+    """Give a function that tells whether an interrupt has come, so that the block ends where it can; a second one ends
+    it at once."""
     came: list[int] = []
     before = signal.getsignal(signal.SIGINT)
 
@@ -280,10 +303,24 @@ def warn_of_varied(file: Path, sets: Sequence[str] | None, varied: Collection[st
     return scenario
 
 
+def say_what_runs(file: Path, scenarios: Iterable[Scenario]) -> None:
+    """Say that the pipeline runs, where a file is of a service in its world."""
+    if any(scenario.is_for_service for scenario in scenarios):
+        from simulation.scenario.world import NO_SERVICE
+
+        say(f"{file}: {NO_SERVICE}")
+
+
 def announce(
-    file: Path, scenarios: Sequence[Scenario], replicates: int = 1, workers: int | None = 1, dask: str | None = None
+    file: Path,
+    scenarios: Sequence[Scenario],
+    replicates: int = 1,
+    workers: int | None = 1,
+    dask: str | None = None,
+    service: str | None = None,
 ) -> None:
-    """Say how long so many runs of each scenario will take, and how much memory, where that is hours or gigabytes.
+    """Say how long so many runs of each scenario will take, and how much memory, where that is hours or gigabytes, and
+    that they are of the pipeline where a service is missing.
 
     Args:
         file: the scenario's file.
@@ -291,6 +328,7 @@ def announce(
         replicates: of each, at most.
         workers: processes that share them; None: as many as cores.
         dask: the cluster that does them instead, of which nothing is known.
+        service: that runs in place of the pipeline.
     """
     import os
 
@@ -298,6 +336,8 @@ def announce(
     from simulation.running.memory import left
     from simulation.scenario.run_size import logger, size_of_runs, warning_of
 
+    if service is None:
+        say_what_runs(file, scenarios)
     at_once = 1 if dask is not None else min(workers or os.cpu_count() or 1, replicates * len(scenarios))
     text = warning_of(size_of_runs(scenarios, replicates, at_once), left)
     logger.disabled = True  # the runs need not say it again

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from simulation.commands.shared import (
+    Dask,
     File,
     FirstSeed,
     SetsAsForRun,
@@ -61,12 +62,7 @@ def sweep(
     ] = None,
     sets: SetsAsForRun = None,
     workers: Workers = None,
-    dask: Annotated[
-        str | None,
-        option(
-            "Have a Dask cluster do the runs, e.g. tcp://10.0.0.1:8786; takes the extra cluster.", metavar="ADDRESS"
-        ),
-    ] = None,
+    dask: Dask = None,
     as_json: Annotated[bool, json_option("the result of each combination as ")] = False,
     out: Annotated[
         Path | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulation.commands.shared import (
+    Dask,
     Exit,
     File,
     FirstSeed,
@@ -64,9 +65,7 @@ def tune(
         set_option("Change the file, as for run: what it expects, or duration=2m for a shorter search."),
     ] = None,
     workers: Workers = None,
-    dask: Annotated[
-        str | None, option("A Dask scheduler whose workers do the runs instead.", metavar="ADDRESS")
-    ] = None,
+    dask: Dask = None,
     out: Annotated[
         Path | None,
         path_option(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
@@ -193,8 +194,14 @@ def _on_from(progress: Callable[[int, int], None] | None, before: int, most: int
 
 
 def differences_of(of_setting: Sequence[Values]) -> list[Difference | None]:
-    """Return for each setting the difference to the first; None for that itself, and where no pair has both."""
-    return [None, *(difference(runs, of_setting[0]) for runs in of_setting[1:])]
+    """Return for each setting the difference to the first; None for that itself, and where no pair has both. They are
+    means, or medians where the metric is never in a run of any of the settings."""
+    has_never = _has_never(of_setting)
+    return [None, *(difference(runs, of_setting[0], by_median=has_never) for runs in of_setting[1:])]
+
+
+def _has_never(of_setting: Sequence[Values]) -> bool:
+    return any(math.inf in runs for runs in of_setting)
 
 
 class Comparison:
@@ -216,9 +223,10 @@ class Comparison:
         self.notes = tuple(notes)
         """A line for each interval that is wider than was wanted."""
         self.over_runs: dict[str, list[OverRuns]] = {
-            metric: [over_runs(metric, runs) for runs in of_setting] for metric, of_setting in values.items()
+            metric: [over_runs(metric, runs, by_mean=not _has_never(of_setting)) for runs in of_setting]
+            for metric, of_setting in values.items()
         }
-        """By metric, for each setting: its mean, or of what may be never its median and in how many runs it was."""
+        """By metric, for each setting: its mean, or of what is never in a run of any setting its median."""
         self.differences: dict[str, list[Difference | None]] = {
             metric: differences_of(of_setting) for metric, of_setting in values.items()
         }
@@ -247,7 +255,7 @@ class Comparison:
     def _rows(self, labels: Sequence[str]) -> Iterator[Row]:
         for metric, of_setting in self.over_runs.items():
             kind, runs = self.figure(metric), len(self.seeds)
-            yield Row((metric, "median" if kind is MetricKind.QUANTILE else "", "", ""), "heading")
+            yield Row((metric, "median" if _has_never(self.values[metric]) else "", "", ""), "heading")
             for label, over, found in zip(labels, of_setting, self.differences[metric], strict=True):
                 difference, *notes = _difference_cells(found, kind, runs)
                 never = never_text(over.never, over.n)
@@ -260,12 +268,12 @@ class Comparison:
             yield "± 95% confidence, Student's t over the differences by seed; *: excludes 0"
             found = [one for of_setting in self.differences.values() for one in of_setting if one is not None]
             if any(one.mean is None for one in found):
-                yield "where one of a pair is never: the median difference, and * by the sign test"
+                yield "of what is never in a run: medians, also of the differences, and * by the sign test"
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row for each metric and setting: its mean, or of what may be never its `median`, in how many runs it is
-        `never`, and the difference to the baseline with its interval. What is never is infinite; see
+        """One row for each metric and setting: its mean, or of what is never in a run its `median`, in how many runs it
+        is `never`, and the difference to the baseline with its interval. What is never is infinite; see
         :func:`simulation.experiments.paired.difference`."""
         import pandas as pd
 
@@ -382,7 +390,8 @@ def _as_dict(found: Difference | None) -> dict[str, Any] | None:
 
 def _over_runs_as_dict(found: OverRuns, kind: MetricKind) -> dict[str, Any]:
     if kind is MetricKind.QUANTILE:
-        return {"median": finite(found.median), "never": found.never}
+        mean = {} if math.isnan(found.mean) else {"mean": found.mean}
+        return {**mean, "median": finite(found.median), "never": found.never}
     return {"mean": finite(found.mean)}
 
 

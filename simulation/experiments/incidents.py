@@ -16,11 +16,15 @@ from typing import Any
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.pipeline.fallback import problems_of_fallbacks
-from actors.settings.channel import ChannelConfig, NotifierConfig
+from actors.settings.channel import ChannelConfig, NotifierConfig, kind_of
 from actors.settings.faults import FaultConfig
 from actors.settings.file import settings_of_tree, text_of, tree_of
 from actors.settings.quantities import Rate
 from actors.settings.yaml_tree import MappingNode
+from simulation.importing.channels import channel_names
+from simulation.importing.files import Imported
+from simulation.importing.foreign import channels_root, imported_from
+from simulation.importing.kinds import Given
 from simulation.results.result import Result
 from simulation.running.executors import executor
 from simulation.running.runner import run
@@ -58,16 +62,17 @@ class Incident:
         """Return its scenario with all that the sender decides from these settings."""
         scenario = load(self.path)
         used = scenario.channels_used
+        called = {channel: called_in(settings, channel, scenario) or channel for channel in used}
         channels = {
             channel.value: self._behind(
-                settings.channels.get(channel, ChannelConfig()), scenario.channel_as_given(channel)
+                settings.channels.get(name, ChannelConfig()), scenario.channel_as_given(channel)
             )
-            for channel in used
+            for channel, name in called.items()
         }
         further = {
             channel.value: settings.channels[channel]
-            for channel in _reached_from(settings, used)
-            if channel not in used and channel in settings.channels
+            for channel in _reached_from(settings, list(called.values()))
+            if channel not in (*used, *called.values()) and channel in settings.channels
         }
         accounts = {  # of which what a provider enforces is not of this incident
             name: account.model_copy(update={"throttle": None, "quota": account.quota_of(name)})
@@ -83,9 +88,11 @@ class Incident:
         )
 
     def missing(self, settings: NotifierConfig) -> list[NotificationChannel]:
-        """Return its channels that settings do not have; none of the defaults, which stand for all channels."""
-        used = load(self.path).channels_used
-        return [channel for channel in used if settings.channels and channel not in settings.channels]
+        """Return its channels that settings have neither by their names nor another one of their kinds; none of the
+        defaults, which stand for all channels."""
+        scenario = load(self.path)
+        used = scenario.channels_used if settings.channels else ()
+        return [channel for channel in used if called_in(settings, channel, scenario) is None]
 
     def _behind(self, own: ChannelConfig, told: ChannelConfig) -> ChannelConfig:
         """Return settings of a channel before the providers that it tells of, the further ones in their order."""
@@ -94,7 +101,7 @@ class Incident:
             name: other.model_copy(update={"provider": others[min(number, len(others) - 1)]})
             for number, (name, other) in enumerate(own.failover.items())
         }
-        kept = {key: getattr(told, key) for key in self.kept}
+        kept = {"kind": told.kind, **{key: getattr(told, key) for key in self.kept}}
         return own.model_copy(update={"provider": told.provider, "failover": failover, **kept})
 
     def _limits(self, settings: NotifierConfig) -> Iterator[FaultConfig]:
@@ -114,6 +121,16 @@ INCIDENTS = (
         "80 min late, none lost",
         ("sent_fraction == 1", "sent_time_s.max <= 90m"),
         kept=("timeout", "max_in_flight"),  # one stands for many
+    ),
+    Incident(
+        "gatewayapi-2016",
+        "each SMS up to three times",
+        ("sent_fraction >= 98%", "reached_twice <= 100"),
+    ),
+    Incident(
+        "github-retries-2026",
+        "ten times the traffic for hours",
+        ("sent_fraction >= 85%", "peaks.requests_per_s <= 40"),
     ),
     Incident(
         "github-webhooks-2024",
@@ -153,6 +170,15 @@ INCIDENTS = (
         "vonage-2022", "20 to 23 s late for three days, none lost", ("sent_fraction == 1", "sent_time_s.max <= 20s")
     ),
 )
+
+
+def called_in(settings: NotifierConfig, channel: NotificationChannel, scenario: Scenario) -> NotificationChannel | None:
+    """Return what settings call a channel of an incident: the same, or the first other name that is of its kind; None:
+    they have none."""
+    if channel in settings.channels:
+        return channel
+    kind = kind_of(channel, scenario.channel_as_given(channel))
+    return next((name for name, own in settings.channels.items() if kind_of(name, own) is kind), None)
 
 
 @dataclass(frozen=True)
@@ -212,6 +238,39 @@ def verdicts(settings: NotifierConfig, workers: int | None = 1) -> Iterator[Verd
 def _fare(settings: NotifierConfig, incident: Incident) -> Result:
     # No event is looked at: without them the result is small where it comes from another process.
     return run(incident.with_settings(settings).model_copy(update={"record": "aggregates"}))
+
+
+def settings_given(path: Path | None, policy: str | None, given: Given) -> tuple[NotifierConfig, list[str]]:
+    """Return the settings in a file, and what is to be said of them first: a policy of another library is that of
+    every channel of the incidents.
+
+    Args:
+        path: of the file; None: the defaults.
+        policy: the name of the one that is meant of another library's, or its channel's.
+        given: what decides and is not in a file of another library.
+
+    Raises:
+        ConfigurationError: the file cannot be used, there are several policies and none is named, or none such.
+    """
+    imported = None if path is None else imported_from(path, given)
+    if imported is None and policy is not None:
+        raise ConfigurationError([f"--policy {policy}: wanted it with a file of another library"])
+    if imported is None:
+        return (NotifierConfig() if path is None else settings_in(path)), []
+    names = dict(zip(channel_names(imported.policies), imported.policies, strict=True))
+    chosen = [name for name, each in names.items() if policy is None or policy in (name, each.name)]
+    if len(chosen) != 1:
+        known = ", ".join(each.name for each in imported.policies)
+        raise ConfigurationError([f"--policy: wanted one of {known}, got {policy or 'none'}"])
+    found = names[chosen[0]]
+    root = channels_root(Imported((found,), imported.files))
+    own = settings_of_tree(NotifierConfig, root).channels
+    (config,) = own.values()
+    scenarios = [load(incident.path) for incident in INCIDENTS]
+    kinds = {channel: each.channel_as_given(channel).kind for each in scenarios for channel in each.channels_used}
+    channels = {channel: config.model_copy(update={"kind": kind}) for channel, kind in kinds.items()}
+    where = f"{found.name} of {', '.join(imported.files)}"
+    return NotifierConfig(channels=channels), [f"every channel has the policy {where}"]
 
 
 def settings_in(path: Path) -> NotifierConfig:

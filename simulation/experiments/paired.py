@@ -97,7 +97,7 @@ class OverRuns(NamedTuple):
     """In how many of them it is never."""
 
     mean: float
-    """NaN where the metric may be never."""
+    """NaN where the metric may be never, unless it is asked for."""
 
     median: float
     """Where the metric may be never, and NaN where it may not; infinite if it is never itself."""
@@ -114,16 +114,17 @@ class OverRuns(NamedTuple):
     @property
     def middle(self) -> float | None:
         """The mean or the median; None: no run has the metric."""
-        value = self.mean if math.isnan(self.median) else self.median
+        value = self.median if math.isnan(self.mean) else self.mean
         return None if math.isnan(value) else value
 
 
-def over_runs(path: str, values: Sequence[float | None]) -> OverRuns:
+def over_runs(path: str, values: Sequence[float | None], *, by_mean: bool = False) -> OverRuns:
     """Return what a metric comes to over some runs: of what may be never the median, and of all else the mean.
 
     Args:
         path: of the metric, such as ``delivery_time_s.p99``.
         values: in each run; None where the run has none.
+        by_mean: of what may be never the mean too, as it is in none of the runs.
     """
     known = [value for value in values if value is not None]
     never = known.count(math.inf)
@@ -131,7 +132,9 @@ def over_runs(path: str, values: Sequence[float | None]) -> OverRuns:
         middle, sd, low, high = mean_interval(known)
         return OverRuns(len(known), 0, middle, math.nan, sd, low, high)
     middle, low, high = median_interval(known)
-    sd = math.nan if never else mean_interval(known)[1]
+    mean_of, sd, *ends = (math.nan,) * 4 if never else mean_interval(known)
+    if by_mean:
+        return OverRuns(len(known), never, mean_of, middle, sd, *ends)
     return OverRuns(len(known), never, math.nan, middle, sd, low, high)
 
 
@@ -207,7 +210,9 @@ def _rank_of_median(count: int) -> int:
     return rank if float(bdtr(rank - 1, count, 0.5)) <= error else rank - 1
 
 
-def difference(values: Sequence[float | None], baseline: Sequence[float | None]) -> Difference | None:
+def difference(
+    values: Sequence[float | None], baseline: Sequence[float | None], *, by_median: bool = False
+) -> Difference | None:
     """Return what `values` minus `baseline` comes to, pair by pair; None if no pair has both.
 
     The interval is mean ± t · s / √n, with the standard deviation s of the n differences and the quantile t of
@@ -215,9 +220,9 @@ def difference(values: Sequence[float | None], baseline: Sequence[float | None])
     What the seeds do to both settings alike cancels out in a difference, so it is narrower than one from independent
     runs.
 
-    Where one of a pair is never, the difference is infinite, and of both it is 0. Then it is the median instead, with
-    the interval of :func:`median_interval`: 0 is outside of it where the sign test tells the settings apart (Dixon and
-    Mood, *The Statistical Sign Test*, JASA 41, 1946).
+    Where one of a pair is never, the difference is infinite, and of both it is 0. Then, and `by_median`, it is the
+    median instead, with the interval of :func:`median_interval`: 0 is outside of it where the sign test tells the
+    settings apart (Dixon and Mood, *The Statistical Sign Test*, JASA 41, 1946).
     """
     pairs = zip(values, baseline, strict=True)
     both = [(value, base) for value, base in pairs if value is not None and base is not None]
@@ -225,7 +230,7 @@ def difference(values: Sequence[float | None], baseline: Sequence[float | None])
         return None
     differences = [0.0 if value == base else value - base for value, base in both]
     count, more, less = len(both), sum(one > 0 for one in differences), sum(one < 0 for one in differences)
-    if any(math.inf in pair for pair in both):
+    if by_median or any(math.inf in pair for pair in both):
         median, low, high = median_interval(differences)
         ends = None if math.isnan(low) else (low, high)
         return Difference(count, more, less, None, None, None if math.isnan(median) else median, ends)

@@ -11,7 +11,7 @@ from actors.instants import seconds
 from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.quantities import Rate, write_rate
-from simulation.experiments.incidents import Incident, Verdict
+from simulation.experiments.incidents import Incident, Verdict, called_in
 from simulation.running.runner import run
 from simulation.scenario import Scenario, load
 from simulation.scenario.writing import in_one_line
@@ -71,12 +71,13 @@ def _with(
     for suggest in chosen:
         is_one = False
         for channel in scenario.channels_used:
-            own = channels.get(channel, ChannelConfig())
+            name = called_in(settings, channel, scenario) or channel
+            own = channels.get(name, ChannelConfig())
             change = suggest(incident, channel, scenario.channel_as_given(channel))
             new = _merged(own, change)
             if new != own:
-                is_one, channels[channel] = True, new
-                changes[channel] = _joined(changes.get(channel, {}), change)
+                is_one, channels[name] = True, new
+                changes[name] = _joined(changes.get(name, {}), change)
         if not is_one:
             return None
     return settings.model_copy(update={"channels": channels}), changes

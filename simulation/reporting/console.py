@@ -47,6 +47,8 @@ def print_result(result: Result, directory: Path | None, comparison: str = "") -
     for each in in_words(result):
         told = f"{each.words}; {each.decided}" if each.decided else str(each.words)
         console.print(f"{_MARKS[each.holds]}  [dim]{escape(each.text)}[/dim]  {escape(told)}")
+    for limit in result.scenario.limits.items():
+        console.print(f"[yellow]not asked[/yellow]  [dim]{escape(' '.join(limit))}[/dim]  retrylab limits asks")
     if result.checked:
         names = ", ".join(result.checked)
         console.print(f"[dim]checked: {len(result.checked)} invariants: {escape(names)}[/dim]")

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.formatting import counted, instant_text, plain_number
+from actors.instants import NS_PER_S
 from actors.messages import (
+    ActorFailed,
     NotificationChannel,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
 )
+from actors.pipeline.readiness import ADDRESS_GONE
+from actors.settings.faults import channels_hit
 from simulation.reporting.fault_windows import fault_label
 from simulation.results.formatting import duration_text, refusals_text
 from simulation.scenario.metrics import NEVER, WITHIN
@@ -25,8 +32,8 @@ if TYPE_CHECKING:
 WORTH_SAYING = 0.001
 """The share of all requests from which on it is said that they are late."""
 
-FAILURES_WORTH_SAYING = 0.02
-"""The share of all attempts from which on it is said why they fail."""
+QUEUES_WORTH_SAYING = 0.02
+"""The share of all requests of which a provider's queue made nothing, from which on that is said."""
 
 BACKLOG_WORTH_SAYING_S = 10.0
 """From when on it is said how long the backlog of a fault was there."""
@@ -54,10 +61,15 @@ def _facts(result: Result) -> Iterator[str]:
         yield _whom(groups, summary, lambda each: int(each["delivery_time_s"][NEVER]), what)
     if refusals := refusals_text(summary["refused"], result.scenario):
         yield f"of these were refused: {refusals}"
+    if gone := _suppressed_as_gone(result):
+        yield f"of these were suppressed: {gone:,} to addresses of which a provider had said that they are gone"
     yield from _reasons(result)
+    yield from _redriven(result)
     yield from _late_ones(groups, summary)
     if summary["reached_twice"]:
-        yield _whom(groups, summary, lambda each: int(each["reached_twice"]), "were delivered twice or more")
+        verb = "was" if summary["reached_twice"] == 1 else "were"
+        what = f"{verb} carried out by a provider twice or more"
+        yield _whom(groups, summary, lambda each: int(each["reached_twice"]), what)
     yield from _worst_parties(result)
     yield from _other_ways(result)
     yield from _copies(result)
@@ -132,8 +144,8 @@ def _late(figures: Mapping[str, Any], within: str = "1m") -> int:
 
 
 def _reasons(result: Result) -> Iterator[str]:
-    """Yield why attempts failed and why notifications were dead-lettered, as far as that is known of all of them."""
-    summary, failed = result.summary, Counter[str]()
+    """Yield what own actors raised, and why attempts failed and notifications died, as far as all of that is known."""
+    summary, failed, raised = result.summary, Counter[str](), Counter[str]()
     dead: dict[str, str] = {}
     for event in result.history:
         if isinstance(event, NotificationFailed):
@@ -142,10 +154,56 @@ def _reasons(result: Result) -> Iterator[str]:
             dead[event.notification_id] = event.reason
         elif isinstance(event, NotificationRedriven):
             dead.pop(event.notification_id, None)
-    if failed.total() > FAILURES_WORTH_SAYING * summary["attempts"]:
+        elif isinstance(event, ActorFailed) and not event.error.startswith("InjectedCrash"):
+            raised[f"{event.actor}: {event.error}"] += 1
+    if raised and result.scenario.actors:
+        yield f"own actors raised: {_most_common(raised)}"
+    if failed:
         yield f"failed attempts: {_most_common(failed)}"
     if dead and len(dead) == summary["dead_lettered"]:  # aggregates keep the first ones only
         yield f"dead letters: {_most_common(Counter(dead.values()))}"
+
+
+def _redriven(result: Result) -> Iterator[str]:
+    """Yield when dead letters were redriven, and what came of them, where the whole history is known."""
+    became: dict[str, str] = {}
+    times: list[float] = []
+    history: Sequence[Any] = result.history if result.scenario.record == "full" else ()
+    for event in history:
+        if isinstance(event, NotificationRedriven):
+            became[event.notification_id] = "in flight"
+            times.append(event.at_ns / NS_PER_S)
+        elif (end := _ENDS.get(type(event))) and event.notification_id in became:
+            became[event.notification_id] = end
+    if not became:
+        return
+    first, last = instant_text(min(times)), instant_text(max(times))
+    ends = Counter(became.values())
+    parts = [f"{ends[end]:,} {end}" for end in (*_ENDS.values(), "in flight") if ends[end]]
+    when = f"at {first}" if first == last else f"from {first} to {last}"
+    yield (
+        f"redriven {when}: {counted(len(became), 'dead letter')}, of them {', '.join(parts)}; the first attempt after "
+        "it is no retry"
+    )
+
+
+_ENDS: dict[type, str] = {
+    NotificationSent: "delivered",
+    NotificationMovedToDeadLetter: "dead again",
+    NotificationSuppressed: "suppressed",
+}
+"""What became of a redriven notification."""
+
+
+def _suppressed_as_gone(result: Result) -> int:
+    """Return how many requests end with an address that is known to be gone, where the whole history is known."""
+    gone, handed_on = set[str](), set[str | None]()
+    for event in result.history:
+        if isinstance(event, NotificationSuppressed) and event.reason == ADDRESS_GONE:
+            gone.add(event.notification_id)
+        elif isinstance(event, NotificationRequested):
+            handed_on.add(event.instead_of)
+    return len(gone - handed_on)
 
 
 def _most_common(reasons: Counter[str]) -> str:
@@ -206,7 +264,7 @@ def _queues(result: Result) -> Iterator[str]:
         parts = {f" {name}": each for name, each in figures.get("providers", {}).items() if "queue" in each}
         for name, each in (whole | parts).items():
             queue, requests = each["queue"], each.get("requests", each["attempts"])
-            if queue["abandoned"] + queue["turned_away"] <= FAILURES_WORTH_SAYING * requests:
+            if queue["abandoned"] + queue["turned_away"] <= QUEUES_WORTH_SAYING * requests:
                 continue
             yield (
                 f"{channel}: at most {queue['peak']:,} waited at the provider{name}; of {requests:,} requests "
@@ -228,9 +286,7 @@ def _backlogs(result: Result) -> Iterator[str]:
         fault, cleared_s = result.scenario.faults[number], times[number]
         when = "not cleared by the end" if cleared_s is None else f"cleared {duration_text(cleared_s)} after its end"
         label = fault_label(fault, result.scenario.channels_used)
-        is_of_some = any(channel not in fault.channel for channel in result.scenario.channels_used)
-        where = ", on all channels" if is_of_some else ""
-        yield f"backlog of «{label}» at {instant_text(fault.at)}{where}: {when}"
+        yield f"backlog of «{label}» at {instant_text(fault.at)}: {when}"
     if rest := len(times) - len(longest):
         yield f"backlogs of {counted(rest, 'other fault')} cleared sooner"
 
@@ -242,7 +298,8 @@ def _herd(result: Result) -> Iterator[str]:
     most = [
         (figures["peaks"]["requests_per_s"] * lasts_s / figures["requests"], name, figures)
         for name, figures in result.summary["channels"].items()
-        if any(name in fault.channel for fault in scenario.faults) and figures["peaks"]["requests_per_s"] >= HERD_MIN
+        if any(name in channels_hit(fault) for fault in scenario.faults)
+        and figures["peaks"]["requests_per_s"] >= HERD_MIN
     ]
     if most and (herd := max(most, key=lambda each: each[0]))[0] >= HERD:
         times, name, figures = herd

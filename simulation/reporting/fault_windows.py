@@ -10,11 +10,11 @@ from actors.formatting import plain_number
 from actors.messages import NotificationChannel
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import PRIMARY
-from actors.settings.faults import Change, ChannelNames, Crash, FaultConfig
+from actors.settings.faults import Change, ChannelNames, FaultConfig, channels_hit, hits_all
 from actors.settings.quantities import Rate
 from simulation.results.formatting import duration_text
 from simulation.scenario import Scenario
-from simulation.scenario.model import QuietHoursShare
+from simulation.scenario.people import QuietHoursShare
 
 Span = tuple[float, float]
 """From and to, in seconds from the start."""
@@ -54,7 +54,7 @@ def windows(scenario: Scenario, end_s: float, channel: str | None = None) -> lis
     With a `channel`, only what holds for it.
     """
     used = scenario.channels_used
-    faults = [fault for fault in scenario.faults if channel is None or channel in fault.channel]
+    faults = [fault for fault in scenario.faults if channel is None or channel in channels_hit(fault)]
     rules = [rule for rule in scenario.quiet_hours if channel is None or channel in rule.channels]
     found = [_fault_window(fault, scenario, end_s) for fault in faults]
     found += [
@@ -68,7 +68,7 @@ def _fault_window(fault: FaultConfig, scenario: Scenario, end_s: float) -> Windo
     until_s = end_s if lasts_s is None else min(end_s, fault.at + lasts_s)
     spans = ((fault.at, until_s),) if fault.at < end_s else ()
     label, dips = fault_label(fault, scenario.channels_used), _dips(fault, until_s)
-    return Window(label, spans, dips, channels=fault.channel, provider=fault.provider)
+    return Window(label, spans, dips, channels=channels_hit(fault), provider=fault.provider)
 
 
 def lasting_s(fault: FaultConfig, scenario: Scenario) -> float | None:
@@ -101,7 +101,7 @@ AT_THE_START = {"crash", "deploy", "scale", "clock_step"}
 
 def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
     """Return where a fault hits; nothing where it is everywhere, since it hits the process."""
-    if fault.injects <= AT_THE_START | {"partition"} and not isinstance(fault.crash, Crash):
+    if hits_all(fault):
         return _nodes_text(fault.node, behind=" " if fault.injects == {"partition"} else ", ")
     provider = "" if fault.provider is None else f"/{fault.provider}"
     provider += " upstream" if fault.upstream else ""

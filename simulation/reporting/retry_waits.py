@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from random import Random
 from statistics import quantiles
@@ -10,6 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from actors.instants import NS_PER_S
 from actors.policies.retry.backoff import Backoff
+from actors.settings.quantities import LONGEST_S
 from actors.settings.retry import PolynomialConfig, RetryConfig
 from simulation.results.formatting import duration_text
 
@@ -112,7 +112,7 @@ def _soft_reach(config: RetryConfig, retries: int) -> tuple[list[float], list[fl
 def policy_text(config: RetryConfig) -> str:
     """Return a policy in a few words: ``exponential ×2 from 1 s to 60 s, full jitter``."""
     initial, longest = duration_text(config.initial_delay), f" to {duration_text(config.longest_delay)}"
-    if config.longest_delay == math.inf:
+    if config.longest_delay >= LONGEST_S:
         longest = " on"
     if config.schedule is not None:
         text = "schedule"

@@ -1,15 +1,17 @@
-"""How long after each fault its backlog is there: what had been accepted before its end and has not ended."""
+"""How long after each fault its backlog is there: what had been accepted on its channels before its end, and is
+pending."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, repeat
+from collections.abc import Container, Mapping, Sequence
+from itertools import accumulate
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
 from actors.messages import (
+    NotificationChannel,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
@@ -43,9 +45,10 @@ def _accepted_ns(requested: NotificationRequested) -> int:
 
 
 class FaultTimes(NamedTuple):
-    """When a fault begins and ends."""
+    """When a fault begins and ends, and which channels it hits."""
 
     number: int
+    channels: Container[NotificationChannel]
     begins_ns: int
     ends_ns: int
 
@@ -60,7 +63,6 @@ class Backlogs:
         self._kept: list[RecordedEvent] = []
         self._backlogs = [Backlog(fault) for fault in faults]
         self._under_way = list(self._backlogs)
-        self._pending = 0
 
     def fold(self, chunk: Sequence[RecordedEvent]) -> None:
         """Take in some of the history, in order."""
@@ -69,11 +71,9 @@ class Backlogs:
         if not self._is_in_order:
             self._kept += [event for event in chunk if type(event) in CHANGES]
             return
-        changes = map(CHANGES.get, map(type, chunk), repeat(0))
-        pending = [*accumulate(changes, initial=self._pending)]
+        changes: list[Any] = [event for event in chunk if type(event) in CHANGES]
         for backlog in self._under_way:
-            backlog.fold(chunk, pending)
-        self._pending = pending[-1]
+            backlog.fold([event for event in changes if event.channel in backlog.fault.channels])
         self._under_way = [backlog for backlog in self._under_way if backlog.cleared_ns is None]
 
     def end(self, simulated_ns: int) -> dict[str, dict[str, Any]]:
@@ -81,10 +81,14 @@ class Backlogs:
         if self._kept:
             kept, self._kept, self._is_in_order = sorted(self._kept, key=instant_of), [], True
             self.fold(kept)
-        return {
-            str(each.fault.number): {"backlog_cleared_s": each.cleared_s(self._pending, simulated_ns)}
-            for each in self._backlogs
-        }
+        return {str(each.fault.number): {"backlog_cleared_s": each.cleared_s(simulated_ns)} for each in self._backlogs}
+
+    def least_s(self, number: int, now_ns: int) -> float | None:
+        """Return how long the backlog of a fault stays at least, as far as it is known; None: it is not."""
+        for each in self._backlogs if self._is_in_order else ():
+            if each.fault.number == number and each.cleared_ns is None and now_ns > each.fault.ends_ns:
+                return (now_ns - each.fault.ends_ns) / NS_PER_S
+        return None
 
 
 class Backlog:
@@ -94,14 +98,17 @@ class Backlog:
         self.fault = fault
         self.cleared_ns: int | None = None
         """When no more was pending than as the fault began."""
+        self._pending = 0
         self._at_begin: int | None = None
         self._left: int | None = None
         """What was accepted before the end of the fault and is pending; None before that end."""
         self._younger: set[str] = set()
         """Those that were accepted after the end of the fault."""
 
-    def fold(self, chunk: Sequence[RecordedEvent], pending: Sequence[int]) -> None:
-        """Take in some of the history, in order; `pending` is the number of pending notifications before each event."""
+    def fold(self, chunk: Sequence[Any]) -> None:
+        """Take in what changes how many are pending on its channels, in order."""
+        pending = [*accumulate([CHANGES[type(event)] for event in chunk], initial=self._pending)]
+        self._pending = pending[-1]
         fault, first = self.fault, 0
         if self._at_begin is None:
             first = bisect_left(chunk, fault.begins_ns, key=instant_of)
@@ -117,9 +124,8 @@ class Backlog:
                 self.cleared_ns = fault.ends_ns
                 return
         for event in chunk[first:]:
-            change = CHANGES.get(type(event), 0)
-            if change and not self._is_younger(event):
-                self._left += change
+            if not self._is_younger(event):
+                self._left += CHANGES[type(event)]
                 if self._left <= self._at_begin:
                     self.cleared_ns = event.at_ns
                     self._younger.clear()
@@ -133,12 +139,12 @@ class Backlog:
             return is_younger
         return event.notification_id in self._younger
 
-    def cleared_s(self, pending: int, simulated_ns: int) -> float | None:
+    def cleared_s(self, simulated_ns: int) -> float | None:
         """Return how long after the end of the fault its backlog was gone; None if it never was in a run that ended
         so."""
         ends_ns = self.fault.ends_ns
         if self.cleared_ns is not None:
             return (self.cleared_ns - ends_ns) / NS_PER_S
-        at_begin = pending if self._at_begin is None else self._at_begin
-        is_clear = self._left is None and simulated_ns >= ends_ns and pending <= at_begin
+        at_begin = self._pending if self._at_begin is None else self._at_begin
+        is_clear = self._left is None and simulated_ns >= ends_ns and self._pending <= at_begin
         return 0.0 if is_clear else None

@@ -28,6 +28,8 @@ KINDS = {
     "summary.json": FolderKind("a run", ("scenario.yaml", "report.html", "overview.png", "*.parquet")),
     "sweep.json": FolderKind("a sweep", ("scenario.yaml", "runs.jsonl", "*.parquet")),
     "tuning.json": FolderKind("a search of tune", ("tuned.yaml", "tuned-[0-9]*.yaml", "runs.jsonl", "*.parquet")),
+    "limits.json": FolderKind("limits", ("runs.jsonl", "*-holds.yaml", "*-breaks.yaml")),
+    "map.json": FolderKind("a map of limits", ("runs.jsonl", "stuck.yaml", "remedy.yaml", "map.png")),
     "comparison.json": FolderKind("a comparison", ("runs.jsonl", "*.parquet")),
 }
 """What is in a folder that has a document of this name."""

@@ -36,9 +36,12 @@ def line_of_run(kind: str, summary: Mapping[str, Any]) -> str:
     return line(kind, summary["scenario"], [f"seed {summary['seed']}", str(summary["runtime"]), sent, result])
 
 
+_WHY_UNHANDLED = "by an own actor, which raised or ended first"
+
+
 def refusals_text(refused: Mapping[str, int], scenario: Scenario) -> str:
     """Return why arrivals were refused, with how many for each cause; empty where none was."""
-    causes = {"down": _why_down(scenario), "overloaded": "for lack of room"}
+    causes = {"down": _why_down(scenario), "overloaded": "for lack of room", "unhandled": _WHY_UNHANDLED}
     return ", ".join(f"{count:,} {causes[cause]}" for cause, count in refused.items() if count)
 
 
@@ -65,7 +68,7 @@ LABEL_MAX = 34
 
 
 def amplification_text(value: float | None) -> str:
-    """Return how many times as many attempts as notifications there were."""
+    """Return how many times as many attempts as first ones there were."""
     return NOTHING if value is None else f"×{value:.2f}"
 
 

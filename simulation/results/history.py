@@ -11,9 +11,18 @@ from typing import Any, TypeAlias, overload
 import msgspec
 
 from actors.domain.codec import StoredEvent
-from actors.messages import ActorFailed, BreakerTransitioned, NodeTookOver, RecordedEvent, UpstreamRequested
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    NodeTookOver,
+    OwnActorMessage,
+    RecordedEvent,
+    UpstreamRequested,
+)
 
-Recorded: TypeAlias = StoredEvent | UpstreamRequested | BreakerTransitioned | ActorFailed | NodeTookOver
+Recorded: TypeAlias = (
+    StoredEvent | UpstreamRequested | BreakerTransitioned | ActorFailed | NodeTookOver | OwnActorMessage
+)
 """Every kind of event in a history."""
 
 OBJECTS = 250_000

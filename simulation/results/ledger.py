@@ -33,6 +33,9 @@ from simulation.scenario.metrics import Outline
 Place = tuple[int | None, NotificationChannel]
 """The number of an entry of the workload, None for what is of none, and a channel."""
 
+AnyPlace = tuple[int | None, NotificationChannel | None]
+"""A place, or that of what is of no channel: an event that an own actor did not handle."""
+
 ByPlace = Mapping[Place, Mapping[type, Sequence[Any]]]
 """The events of each place, by type, each in order."""
 
@@ -58,9 +61,9 @@ class Entry(NamedTuple):
 
     priority: str
     channels: tuple[NotificationChannel, ...]
-    host_of: Callable[[str], str] | None = None
+    host_of: Callable[[str], str | None] | None = None
     """Returns the host at which a user's address is; None: addresses have no host."""
-    tenant_of: Callable[[str], str] | None = None
+    tenant_of: Callable[[str], str | None] | None = None
     """Returns the tenant that sends to a user; None: there are no tenants."""
 
 
@@ -69,10 +72,10 @@ class Refused(NamedTuple):
 
     entry: int
     """The number of its entry of the workload."""
-    channels: Sequence[NotificationChannel]
-    """Those of the notifications that would have come of it."""
+    channels: Sequence[NotificationChannel | None]
+    """Those of the notifications that would have come of it; None: of the one that an own actor may have sent."""
     why: str
-    """``down`` or ``overloaded``."""
+    """``down``, ``overloaded`` or ``unhandled``."""
     notification_id: str | None = None
     """None: it is a domain event, of which no other has the same."""
 
@@ -106,7 +109,7 @@ class Ledger:
         self.counted = counted
         self._make = partial(Tally, counted=counted)
         self._prices = prices or {}
-        self._tallies: dict[Place, Tally] = {}
+        self._tallies: dict[AnyPlace, Tally] = {}
         self._dead_letters: dict[Group, DeadLetters] = {}
         self._letters_at: dict[Place, list[DeadLetters]] = {}
         """The dead letters of the groups that a place belongs to."""
@@ -119,22 +122,22 @@ class Ledger:
         self._reached_twice: set[str] = set()
         """Of these, whom one had reached to whom another was sent."""
         self._chains = Chains(of_entries) if counted.fallbacks or counted.forgotten_ids else None
-        has_dashes = any("-" in channel for channel in channels)
+        has_dashes = counted.own_actors or any("-" in channel for channel in channels)
         self._entries = {} if has_dashes else {str(number): number for number in range(len(outline.entries))}
         """By its text, the number of an entry, where it stands behind the first dash of an id: no channel has one."""
-        self._of_channel = {} if counted.fallbacks else _of_one_entry(of_entries)
+        self._of_channel = {} if counted.fallbacks or counted.own_actors else _of_one_entry(of_entries)
         """The place of each channel, where each is used by one entry alone."""
         self._only = next(iter(self._of_channel.values())) if len(self._of_channel) == len(channels) == 1 else None
         """Where all events are of one entry and one channel."""
 
     # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def tally(self, place: Place) -> Tally:
+    def tally(self, place: AnyPlace) -> Tally:
         """Return that of an entry on a channel."""
         try:
             return self._tallies[place]
         except KeyError:
-            tally = self._tallies[place] = self._make(prices=self._prices.get(place[1]))
+            tally = self._tallies[place] = self._make(prices=self._prices.get(place[1]) if place[1] else None)
             return tally
 
     def place_of(self, event: NotificationEvent) -> Place:
@@ -250,6 +253,8 @@ class Ledger:
         tally.requests += 1
         if self._chains is None:
             return
+        if self.counted.own_actors:
+            self._chains.channels[event.notification_id] = event.channel
         if event.instead_of is not None:
             if (last := self._chains.hand_on(event)) is None:
                 tally.accepted_again += 1
@@ -365,9 +370,9 @@ class Ledger:
             found = self._letters_at[place] = [self.dead_letters(group) for group in self._groups_of(place)]
             return found
 
-    def _groups_of(self, place: Place) -> list[Group]:
+    def _groups_of(self, place: AnyPlace) -> list[Group]:
         entry, channel = place
-        groups: list[Group] = [WHOLE, ("channels", channel.value)]
+        groups: list[Group] = [WHOLE] if channel is None else [WHOLE, ("channels", channel.value)]
         if entry is not None and entry < len(self._outline.entries):
             groups += [("workload", self._outline.entries[entry]), ("classes", self._classes[entry])]
         return groups
@@ -381,7 +386,7 @@ class Ledger:
 
     def summary(self, simulated_ns: int) -> dict[str, Any]:
         """Return the metrics of the whole and of each group, as the summary has them."""
-        known: dict[frozenset[Place], dict[str, Any]] = {}
+        known: dict[frozenset[AnyPlace], dict[str, Any]] = {}
 
         def of(group: Group) -> dict[str, Any]:
             # Mostly each channel is one entry's alone; then both have the same metrics, which take time to work out.
@@ -415,7 +420,7 @@ def _worst(counts: Iterable[PartyCounts]) -> list[dict[str, Any]]:
 class PartyCounts:
     """How many requests of an entry were offered for each host, or of each tenant, and how many are not in time."""
 
-    def __init__(self, party_of: Callable[[str], str], forgotten_ids: bool, channels: Container[str]) -> None:
+    def __init__(self, party_of: Callable[[str], str | None], forgotten_ids: bool, channels: Container[str]) -> None:
         self._party_of = party_of
         self._channels = channels
         self._under_way: dict[str, str] = {}
@@ -438,8 +443,12 @@ class PartyCounts:
                 if instead:
                     if first in under_way:
                         self._handed_on.add(first)
-                elif first not in under_way and (delivered is None or first not in delivered):
-                    party = under_way[first] = self._party_of(event.user_id)
+                elif (
+                    first not in under_way
+                    and (delivered is None or first not in delivered)
+                    and (party := self._party_of(event.user_id)) is not None
+                ):
+                    under_way[first] = party
                     self.offered[party] += 1
                     self.late[party] += 1
             elif isinstance(event, NotificationSent):
@@ -460,6 +469,8 @@ class Chains:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
+        self.channels: dict[str, NotificationChannel] = {}
+        """The channels of notifications by id, where own actors send what no entry tells them of."""
         self._first: dict[str, str] = {}
         """The notification at the beginning, by the id of each in its place."""
         self._holders: dict[str, NotificationChannel] = {}
@@ -486,6 +497,8 @@ class Chains:
 
     def _channel_of(self, notification_id: str) -> NotificationChannel:
         """Return the channel of a notification that goes out in place of none."""
+        if notification_id in self.channels:
+            return self.channels[notification_id]
         number = entry_number(notification_id)
         channels = self._entries[number].channels if number is not None and number < len(self._entries) else ()
         return channels[0] if len(channels) == 1 else NotificationChannel(notification_id.partition("-")[0])

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
-from actors.instants import NS_PER_S
+from actors.instants import NS_PER_S, ns
 from actors.messages import BreakerState, NotificationChannel
 from simulation.results.counters import BreakerNow
+from simulation.results.ledger import WHOLE, Group
 from simulation.results.recorder import group_of
 from simulation.results.tallies import Figures
+from simulation.scenario.metrics import COUNTS
 
 if TYPE_CHECKING:
     from simulation.results.recorder import Recorder
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_ONLY_GROW = COUNTS.keys() - {"in_flight"}
+"""Counts that never fall during a run; dead letters as far as none is redriven."""
 
 
 class RunSnapshot:
@@ -50,7 +56,7 @@ class RunSnapshot:
         return self._metrics(channel).counts()
 
     def amplification_of(self, channel: NotificationChannel | None = None) -> float | None:
-        """Return the attempts for each notification that was attempted; None without any."""
+        """Return the attempts for each first one; None without any."""
         return self._metrics(channel).retry_amplification
 
     def delivery_time_of(self, channel: NotificationChannel | None, share: float) -> float | None:
@@ -74,6 +80,35 @@ class RunSnapshot:
     def summary_of(self, channel: NotificationChannel | None = None) -> dict[str, Any]:
         """Return all metrics as a result's summary has them; the exact quantiles take longer the longer the run."""
         return self._metrics(channel).summary(self.at_ns, self._recorder.ledger.within_s)
+
+    def least_of(self, keys: Sequence[str]) -> float | None:
+        """Return the least that the metric under these keys of the summary can be at the end of the run, where no dead
+        letter is redriven; None: that is not known."""
+        recorder = self._recorder
+        group: Group = WHOLE
+        if keys[0] in ("workload", "classes", "channels"):
+            group, keys = (keys[0], keys[1]), keys[2:]
+        match keys:
+            case ["dlq", "peak"]:
+                return recorder.ledger.figures(group).dlq_peak
+            case [name] if name in _ONLY_GROW:
+                return recorder.ledger.figures(group).counts()[name]
+            case ["peaks", name] if group is WHOLE or group[0] == "channels":
+                channel = None if group is WHOLE else NotificationChannel(group[1])
+                least: float | None = recorder.peaks.summary(channel).get(name)
+                return least
+            case ["breaker", *name, ("opened" | "open_s") as metric]:
+                breaker = recorder.breaker_metrics[name[0] if name else group[1]].summary(self.at_ns)
+                return float(breaker[metric])
+            case ["faults", number, _]:
+                return recorder.backlogs.least_s(int(number), self.at_ns)
+        return None
+
+    def late_of(self, channel: NotificationChannel | None, seconds: float) -> int:
+        """Return how many were delivered after more than so many seconds or are dead letters; infinite: only these."""
+        metrics = self._metrics(channel)
+        late = metrics.later_than(ns(seconds)) if seconds < math.inf else 0
+        return late + metrics.counts()["dead_lettered"]
 
     def _metrics(self, channel: NotificationChannel | None) -> Figures:
         return self._recorder.ledger.figures(group_of(channel))
@@ -109,7 +144,7 @@ class Listener(Generic[P, T]):
 
 
 class Interrupted(KeyboardInterrupt, Generic[T]):
-    """Something long was interrupted."""
+    """A command that takes long was interrupted."""
 
     def __init__(self, so_far: T) -> None:
         super().__init__("interrupted")

@@ -1,4 +1,4 @@
-"""What waits at the providers whose queue has a bound: the most at once, what is worked on too late, and the course."""
+"""The attempts that wait at providers with a bounded queue: the most at once, the late ones, and their course."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class QueueCounts:
         self._begins: list[tuple[int, bool]] = []
         """A heap: when the work begins on those that wait, as far as known, and whether their senders are gone then."""
         self._changes: Counter[int] = Counter()
-        """By how many more wait at the end of a bucket than at its start."""
+        """By bucket, how many more wait at its end than at its start."""
         self._waiting = self._peak = self._abandoned = self._turned_away = 0
 
     def turned_away(self, now_ns: int) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+SERVICE = "service"
+"""The runtime of :func:`simulation.run_service`."""
+
 
 def shell_command(
     file: Path | str,
@@ -16,11 +19,13 @@ def shell_command(
     *,
     check: bool,
     rules: Sequence[str] = (),
+    service: str | None = None,
+    code: bool = False,
 ) -> str:
     """Return the command that runs a scenario file with these changes, ``path=value`` each, on a clock, ``simpy`` or
-    ``trio``, checks all invariants or not, and takes these values of ``--rules``."""
+    ``trio``, checks all invariants or not, and takes these values of ``--rules``, ``--service`` and ``--code``."""
     words: list[Any] = ["retrylab", "run", file, "--seed", seed]
-    if runtime != "simpy":
+    if runtime not in ("simpy", SERVICE):
         words += ["--runtime", runtime]
     for change in sets:
         words += ["--set", change]
@@ -28,6 +33,10 @@ def shell_command(
         words += ["--rules", rule]
     if check:
         words.append("--check")
+    if service is not None:
+        words += ["--service", service]
+    if code:
+        words.append("--code")
     return shlex.join(map(str, words))
 
 
@@ -36,16 +45,25 @@ def python_call(scenario: Any, seed: int, *, sets: Sequence[str] = (), runtime: 
     what has no name of its own is shown by the name of its argument."""
     what = repr(str(scenario)) if isinstance(scenario, (str, Path)) else "scenario"
     given = [what, f"seed={seed}"]
-    if sets:
-        given.append(f"sets={list(sets)!r}")
+    given += _changes(sets)
     if runtime != "simpy":
         given.append(f"runtime={runtime!r}")
     given += [f"{name}={_shown(name, value)}" for name, value in arguments.items()]
     return f"simulation.run({', '.join(given)})"
 
 
+def service_call(service: str, file: Path | str, seed: int, sets: Sequence[str], *, code: bool) -> str:
+    """Return the call of :func:`simulation.run_service` that runs a service, ``module:main``, in a scenario's world."""
+    given = [repr(service), repr(str(file)), f"seed={seed}"]
+    return f"simulation.run_service({', '.join([*given, *_changes(sets), *(['code=True'] if code else [])])})"
+
+
+def _changes(sets: Sequence[str]) -> list[str]:
+    return [f"sets={list(sets)!r}"] if sets else []
+
+
 def _shown(name: str, value: Any) -> str:
-    if isinstance(value, str):
+    if isinstance(value, (str, bool)):
         return repr(value)
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(repr(each) if isinstance(each, str) else _name(each) for each in value)}]"
@@ -70,3 +88,9 @@ class Origin(NamedTuple):
 
     rules: tuple[str, ...] = ()
     """The ``--rules`` at the shell, in place of such an argument."""
+
+    service: str | None = None
+    """The service that ran in the scenario's world, ``module:main``; None: it was the pipeline."""
+
+    code: bool = False
+    """Whether the code that the file names was imported."""

@@ -45,8 +45,9 @@ def channels_sheet(summary: Mapping[str, Any], entries: Iterable[str] = ()) -> S
     counts = {heading: key for heading, key in _COUNTS.items() if heading in _ALWAYS or summary.get(key)}
     columns = [Column("channel"), *(Column(heading, Kind.COUNT) for heading in counts), *_COLUMNS]
     rows = [Row([name, *_cells(figures, counts)]) for name, figures in summary["channels"].items()]
+    of_channels = sum(figures.get("offered", 0) for figures in summary["channels"].values())
     rows += [Row([name, *_cells(summary["workload"][name], counts)], "part") for name in entries]
-    if len(rows) > 1:
+    if len(rows) > 1 or of_channels < summary.get("offered", 0):  # as own actors may have sent on any
         rows.append(Row(["all", *_cells(summary, counts)], "total"))
     return Sheet(columns=columns, rows=rows)
 

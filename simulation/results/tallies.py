@@ -44,6 +44,8 @@ class Counted(NamedTuple):
     """Into how many layers providers ask what is behind them."""
     endpoints: bool = False
     """Endpoints are disabled of which every attempt fails."""
+    own_actors: bool = False
+    """Actors beside the pipeline send what may be of no entry of the workload."""
 
 
 COUNTED_ALWAYS = Counted(hedges=True, refusals=True, fallbacks=True, forgotten_ids=True, refused_repeats=True)
@@ -189,7 +191,9 @@ class Figures:
 
     def _delivery(self, within_s: Mapping[str, float]) -> dict[str, Any]:
         times = self._together("delivery_times")
-        refused = {why: sum(tally.refused[why] for tally in self._tallies) for why in ("down", "overloaded")}
+        has_own_actors = any(tally.counted.own_actors for tally in self._tallies)
+        whys = ("down", "overloaded", *(["unhandled"] if has_own_actors else []))
+        refused = {why: sum(tally.refused[why] for tally in self._tallies) for why in whys}
         lost, unwanted, handed_on = sum(refused.values()), self._sum("unwanted"), self._sum("handed_on")
         accepted = self._sum("requests") - self._sum("accepted_again")
         offered, delivered = accepted - handed_on + lost - unwanted, times.count
@@ -242,7 +246,7 @@ class Figures:
 
     @property
     def retry_amplification(self) -> float | None:
-        """Attempts for each notification that was attempted; None without any."""
+        """Attempts for each first one, of a notification or after its redrive; None without any."""
         first_attempts = self._sum("first_attempts")
         return self._attempts / first_attempts if first_attempts else None
 
@@ -255,6 +259,11 @@ class Figures:
     def dlq_peak(self) -> int:
         """The largest that this has been."""
         return self._dead_letters.peak
+
+    def later_than(self, limit_ns: int) -> int:
+        """Return how many were delivered after more than this, in nanoseconds."""
+        times = self._together("delivery_times")
+        return times.count - times.at_most(limit_ns)
 
     def delivery_time_so_far(self, share: float) -> float | None:
         """Return about how many seconds `share` of those delivered took at most, within 0.4%; None without any."""

@@ -5,9 +5,11 @@ What draws the course of a single notification reads :func:`changes` too. Studio
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.messages import DeferralCause
+from simulation.results.formatting import fate_text
 
 if TYPE_CHECKING:  # studio, which makes no tables, reads the names alone
     import numpy as np
@@ -28,8 +30,9 @@ _PROVIDER, _ENDED = "provider", "ended"
 
 WHERE = {
     _PROVIDER: "at the provider",
+    INTERRUPTION: "held by a crashed process",
     BACKOFF: "backing off",
-    DeferralCause.CIRCUIT_BREAKER.value: "open breaker",
+    DeferralCause.CIRCUIT_BREAKER.value: "behind a breaker",
     DeferralCause.RATE_LIMIT.value: "limit",
     DeferralCause.QUIET_HOURS.value: "quiet hours",
     TURN: "its turn or a free slot",
@@ -69,6 +72,43 @@ def changes(
         Changes(4, deferrals["id"], deferrals["time_s"], deferrals["cause"]),
         Changes(6, dead["id"], dead["time_s"], DEAD_LETTER_QUEUE),
     ]
+
+
+def as_attempts(interrupted: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of ``result.interrupted`` as rows of attempts."""
+    return interrupted[["id", "start_s", "end_s", "provider"]].assign(
+        attempt=0,
+        outcome=INTERRUPTED,
+        reason=interrupted["delivered"].map(fate_text),
+        refused=False,
+        hedges=0,
+        next_retry_at_s=math.nan,
+    )
+
+
+def in_flight_most(notifications: pd.DataFrame, dlq: pd.DataFrame) -> tuple[int, float]:
+    """Return how many notifications were in flight at once at most, and from what instant on, in seconds; of what
+    begins and ends at one instant nothing counts."""
+    import numpy as np
+
+    begins, ends = in_flight_changes(notifications, dlq)
+    instants, places = np.unique(np.concatenate([begins, ends]), return_inverse=True)
+    steps = np.bincount(places, np.repeat([1.0, -1.0], [len(begins), len(ends)]), len(instants))
+    levels = np.cumsum(steps)
+    return (int(levels.max()), float(instants[levels.argmax()])) if len(levels) else (0, 0.0)
+
+
+def in_flight_changes(
+    notifications: pd.DataFrame, dlq: pd.DataFrame
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return when notifications come in flight, those that are redriven too, and when they end."""
+    import numpy as np
+
+    ended = notifications.loc[notifications["outcome"].isin(("sent", "suppressed")), "finished_at_s"]
+    redriven = dlq.loc[dlq["left"] == "redriven", "left_at_s"]
+    both = ((notifications["requested_at_s"], redriven), (ended, dlq["time_s"]))
+    begins, ends = (np.concatenate([each.to_numpy(float) for each in parts]) for parts in both)
+    return begins, ends
 
 
 def waiting_of(

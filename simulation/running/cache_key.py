@@ -14,7 +14,7 @@ from actors.settings.whole_file import read_whole
 from simulation.scenario import Scenario
 from simulation.scenario.writing import as_data
 
-_SAYS_NOTHING = ("description", "seed", "expect", "sweep")
+_SAYS_NOTHING = ("description", "seed", "expect", "limits", "sweep")
 """Keys of a scenario that change nothing in a run, and the seed, which is kept apart from it."""
 
 

@@ -82,7 +82,8 @@ class Executor(ABC):
 
         Args:
             function: one of a module, or a `functools.partial` of one: it is sent to the process that calls it.
-            arguments: what with; they are sent too.
+            arguments: what with; they are sent too. An iterator that has ended is asked again after each result, as
+                what comes of it may lead to more.
 
         Raises:
             WorkerLost: a process or a node that did it is gone.
@@ -201,18 +202,17 @@ class _Pool(Executor):
         self._lost = lost
 
     def map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Generator[tuple[int, R], None, None]:
-        waiting = iter(enumerate(arguments))
-        places = {
-            self._pool.submit(function, argument): place for place, argument in islice(waiting, self._workers * AHEAD)
-        }
+        waiting = enumerate(arguments)
+        places: dict[Any, int] = {}
         try:
-            while places:
+            while True:
+                for place, argument in islice(waiting, self._workers * AHEAD - len(places)):
+                    places[self._pool.submit(function, argument)] = place
+                if not places:
+                    return
                 finished, _ = wait(places, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    place = places.pop(future)
-                    for next_place, argument in islice(waiting, 1):
-                        places[self._pool.submit(function, argument)] = next_place
-                    yield place, future.result()
+                    yield places.pop(future), future.result()
         except BrokenExecutor:
             raise WorkerLost("a worker process ended in the middle of a run, or was killed") from None
         except (self._lost, CancelledError) as error:

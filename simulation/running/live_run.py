@@ -34,6 +34,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel, SendNotification
 from actors.settings.channel import ProviderConfig
 from simulation.results.result import Result
+from simulation.running.own_code import actors_of
 from simulation.running.runner import RunPlan, build, recorder_of
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_mapping
@@ -53,6 +54,7 @@ async def run_live(
     addresses: Addresses | None = None,
     seed: int | None = None,
     sets: Sequence[str] = (),
+    code: bool = False,
 ) -> Result:
     """Run a scenario in real time, under trio, and return its result; `runtime` in its summary is ``live``.
 
@@ -69,17 +71,19 @@ async def run_live(
         addresses: how the recipients of the workload are addressed, for the channels whose transports need that.
         seed: in place of the scenario's own.
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
+        code: whether the own actors that the scenario names are imported.
 
     Raises:
-        ConfigurationError: the file, the providers or the addresses cannot be used; all their problems.
+        ConfigurationError: the file, the providers or the addresses cannot be used, or it names code and `code` is
+            false; all their problems.
         ValueError: arguments that do not go together.
     """
     if inject not in get_args(Inject):
         raise ValueError(f"inject: wanted one of {', '.join(get_args(Inject))}, got {inject!r}")
-    scenario = given(scenario, sets, seed)
+    scenario = given(scenario, sets, seed, code)
     if scenario.schedule is not None:
         raise ConfigurationError(["schedule: wanted none, as in real time the order cannot be chosen"])
-    plan = RunPlan(scenario, recorder_of(scenario))
+    plan = RunPlan(scenario, recorder_of(scenario), actors=actors_of(scenario))
     async with LiveSystem(**plan.system_options()) as system:
         wrapped = (
             None

@@ -29,10 +29,11 @@ from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
-from actors.pipeline.lane import breaker_name
+from actors.pipeline.lane import breaker_name, names_among_nodes
+from actors.pipeline.own_actors import OwnActors, replaced_by
 from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers
 from actors.policies.waiting_room import WaitingCounts
-from actors.settings.faults import FLEET_FAULT_KEYS
+from actors.settings.faults import FLEET_FAULT_KEYS, channels_hit
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from actors.storage.shared_memory import SharedMemory
@@ -53,7 +54,8 @@ from simulation.running.checking import Check, Choice, ProvidersByName, Rules, c
 from simulation.running.contents import channels_of, preferences_of, templates_of
 from simulation.running.memory import left
 from simulation.running.operator import Operator
-from simulation.running.service import Service
+from simulation.running.own_code import actors_of
+from simulation.running.service import UNHANDLED, Service
 from simulation.running.system_faults import FaultInjector, is_system_fault
 from simulation.running.watching import Watch, too_large
 from simulation.running.workload import Clients, Send, Source
@@ -92,6 +94,9 @@ class RunPlan:
 
     providers: ProvidersByName | None = None
     """The providers, by channel and name; None: the unreliable ones that the scenario describes."""
+
+    actors: OwnActors = field(default_factory=dict)
+    """Own actors, by their names."""
 
     schedule: Schedule | None = None
     """Chooses the next of several ready actors; None: the one that has waited longest."""
@@ -191,9 +196,11 @@ def run(
     providers: Providers | None = None,
     schedule: Schedule | None = None,
     invariants: Choice = "default",
+    code: bool = False,
     on_events: Callable[[Sequence[RecordedEvent]], None] | None = None,
     progress: Callable[[RunSnapshot], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    until: Callable[[RunSnapshot], bool] | None = None,
 ) -> Result:
     """Run a scenario and return its result.
 
@@ -214,6 +221,7 @@ def run(
             that apply to the scenario; or a list of ``"all"``, of names of :data:`simulation.invariants.KNOWN`, of
             subclasses of :class:`simulation.invariants.Invariant`, and of functions that are called with each recorded
             event and return what is wrong with it, or None.
+        code: whether the own actors that the scenario names are imported.
         on_events: called with the events of the history, some thousands at a time, or 256 where `progress` or
             `cancelled` is given, in order, each once; with all there are, also when the run breaks an invariant or is
             cancelled. What it raises is treated as what `progress` raises.
@@ -223,6 +231,8 @@ def run(
             is not called again.
         cancelled: called before the run begins, and then after every 256 events: when it returns true, the run ends at
             the instant it has come to. What it raises is treated as what `progress` raises.
+        until: called with how the run stands after every 4,096 events: when it returns true, the run ends there, as by
+            `cancelled`. What it raises is treated as what `progress` raises.
 
     Example:
         >>> result = simulation.run("scenarios/flapping-provider.yaml", seed=7, sets=["duration=2m"])
@@ -232,19 +242,21 @@ def run(
         {'sent': 2312, 'transient': 8}
 
     Raises:
-        ConfigurationError: the file, the runtime, the rules or the invariants cannot be used; all their problems.
+        ConfigurationError: the file, the runtime, the rules or the invariants cannot be used; or it names code, and
+            `code` is false; all their problems.
         ValueError: arguments that do not go together.
         InvariantBreach: the run broke an invariant: a bug.
-        RunCancelled: `cancelled` has returned true.
+        RunCancelled: `cancelled` or `until` has returned true.
         RunTooLarge: it would have filled the memory of the machine.
     """
     check_word("runtime", runtime, get_args(Runtime))
     only_in_python = tuple(name for name, value in (("rules", rules), ("schedule", schedule is not None)) if value)
-    plan = _plan(given(scenario, sets, seed), runtime, rules, providers, schedule, invariants)
+    plan = _plan(given(scenario, sets, seed, code), runtime, rules, providers, schedule, invariants)
     file = None if isinstance(scenario, Scenario) else Path(scenario)
     recorder, checker = plan.recorder, plan.checker
     log_size(plan.scenario.name, size_of(plan.scenario), left)
-    watch = Watch(recorder, plan.scenario.breakers, on_events=on_events, progress=progress, cancelled=cancelled)
+    breakers = plan.scenario.breakers
+    watch = Watch(recorder, breakers, on_events=on_events, progress=progress, cancelled=cancelled, until=until)
     watch.begin()
     plan = replace(plan, fail=watch.fail)
     try:
@@ -260,7 +272,7 @@ def run(
             checker.end(simulated_ns)
         recorder.end()
         checked = () if checker is None else checker.names
-        origin = Origin(file, tuple(sets), only_in_python)
+        origin = Origin(file, tuple(sets), only_in_python, code=bool(plan.actors))
         result = Result(plan.scenario, runtime, recorder, simulated_ns, checked, origin)
         if checker is not None:
             checker.look_at(result.summary)
@@ -268,7 +280,7 @@ def run(
         raise too_large(recorder) from None
     except InvariantBreach as breach:
         only = {"rules": rules or None, "providers": providers, "schedule": plan.schedule}
-        replay = _replay(scenario, plan.scenario.seed, sets, runtime, invariants, only)
+        replay = _replay(scenario, plan.scenario.seed, sets, runtime, invariants, only, code=bool(plan.actors))
         raise breach.of_run(plan.scenario.seed, replay) from None
     finally:
         recorder.fold()
@@ -296,17 +308,33 @@ def _plan(
     checker = None
     if invariants != "default":
         checker = check_of(scenario, invariants, recorder, rules=rules_of, schedule=schedule, providers=own)
-    return RunPlan(scenario, recorder, rules=rules_of, providers=own, schedule=schedule, checker=checker)
+    return RunPlan(
+        scenario,
+        recorder,
+        rules=rules_of,
+        providers=own,
+        actors=actors_of(scenario),
+        schedule=schedule,
+        checker=checker,
+    )
 
 
-def recorder_of(scenario: Scenario) -> Recorder:
-    """Return a recorder for a run of a scenario."""
+def recorder_of(
+    scenario: Scenario, beside: Sequence[NotificationChannel] = (), *, is_in_order: bool = True
+) -> Recorder:
+    """Return a recorder for a run of a scenario; its arrivals may lead to more on the channels `beside` their own.
+    `is_in_order` says whether events are recorded in the order of their instants where no actor is ever down."""
     keeps_history = scenario.record == "full"
     ledger = partial(
         Ledger,
         scenario.outline,
         [
-            Entry(class_of(entry), entry.channels, host_of_user(entry), tenant_of_user(entry))
+            Entry(
+                class_of(entry),
+                tuple({**dict.fromkeys(entry.channels), **dict.fromkeys(beside)}),
+                host_of_user(entry),
+                tenant_of_user(entry),
+            )
             for entry in scenario.workload
         ],
         counted=_counted(scenario),
@@ -318,14 +346,14 @@ def recorder_of(scenario: Scenario) -> Recorder:
         keep_history=keeps_history,
         series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
         faults=[
-            FaultTimes(number, ns(fault.at), ns(fault.ends_at))
+            FaultTimes(number, channels_hit(fault), ns(fault.at), ns(fault.ends_at))
             for number, fault in enumerate(scenario.faults)
             if fault.ends_at is not None
         ],
         windows=[WindowMetrics(window, ledger()) for window in scenario.outline.windows],
         nodes=scenario.nodes_at_most,
         shares_breakers=scenario.shares_breakers,
-        is_in_order=not (_interrupts(scenario) or scenario.commit_latency),
+        is_in_order=is_in_order and not (_interrupts(scenario) or scenario.commit_latency),
         defaults=DefaultsAtWork(scenario),
         queues=ProviderQueues(channels_of(scenario), bucket_width_ns(scenario.arrivals_end_ns)),
         longest_ns=max(
@@ -348,15 +376,19 @@ def _replay(
     runtime: Runtime,
     invariants: Choice,
     only_in_python: Mapping[str, Any],
+    *,
+    code: bool,
 ) -> str:
     """Return how to run it again: at the shell if that can be said there."""
     from simulation.results.reproduce import python_call, shell_command
 
     arguments = {name: value for name, value in only_in_python.items() if value is not None}
     if not isinstance(scenario, Scenario) and not arguments and isinstance(invariants, str):
-        return shell_command(scenario, seed, sets, runtime, check=invariants != "default")
+        return shell_command(scenario, seed, sets, runtime, check=invariants != "default", code=code)
     if invariants != "default":
         arguments["invariants"] = invariants
+    if code:
+        arguments["code"] = True
     return python_call(scenario, seed, sets=sets, runtime=runtime, **arguments)
 
 
@@ -420,6 +452,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         max_pending=scenario.max_pending,
         log=False,
         subscribers=_subscribers(scenario),
+        actors=plan.actors,
     )
 
     def make(store: MemoryStore, node: Node | None) -> Pipeline:
@@ -434,18 +467,20 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         checker.follow(service)
     if any(is_system_fault(fault) for fault in scenario.faults):
         system.spawn(FaultInjector, scenario.faults, service)
-    if scenario.may_end_accepting or scenario.resends:
+    if scenario.may_end_accepting or scenario.resends or plan.actors:
         system.call_at(plan.end_ns - 1, service.give_up)
     # Where none is ever refused, arrivals go to the one pipeline that there is, by the shortest way.
-    is_gated = scenario.may_refuse
+    is_gated = scenario.may_refuse or bool(plan.actors)
     send = None if is_gated else service.pipeline.handler.tell
     announce = None if is_gated else service.pipeline.bus.announce
     offer: Send = service.send
     offer_event: Send = service.announce
     if checker is not None:
         offer, offer_event = (checker.at_the_door(way, system) for way in (offer, offer_event))
+    replaced = {kind.__name__ for kind in replaced_by(plan.actors)}
     for number, entry in enumerate(scenario.workload):
-        lose = partial(_refuse, recorder, system, number, entry.channels)
+        is_replaced = isinstance(entry, EventWorkload) and entry.event in replaced
+        lose = partial(_refuse, recorder, system, number, (None,) if is_replaced else entry.channels)
         if isinstance(entry, ClosedWorkload):
             service.answer(system.spawn(Clients, number, scenario, entry, send, offer, lose))
         elif isinstance(entry, EventWorkload):
@@ -462,10 +497,12 @@ def _refuse(
     recorder: Recorder,
     system: ActorSystem,
     entry: int,
-    channels: Sequence[NotificationChannel],
+    channels: Sequence[NotificationChannel | None],
     message: Any,
     why: str,
 ) -> None:
+    if why == UNHANDLED:  # by an own actor, of which no one knows what it would have sent
+        channels = (None,)
     recorder.refuse(Refused(entry, channels, why, getattr(message, "notification_id", None)), system.now_ns)
 
 
@@ -491,6 +528,7 @@ def _counted(scenario: Scenario) -> Counted:
         refused_repeats=repeats and scenario.may_refuse,
         upstreams=scenario.upstream_layers,
         endpoints=scenario.has_endpoints,
+        own_actors=bool(scenario.actors),
     )
 
 
@@ -503,9 +541,10 @@ def _store(scenario: Scenario) -> MemoryStore | SharedMemory:
             commit_delay_ns=ns(scenario.commit_latency),
             has_leases=scenario.has_partitions,
             share_latency_ns={
-                breaker_name(channel, number, name): ns(config.circuit_breaker.share_latency)
+                said: ns(config.circuit_breaker.share_latency)
                 for channel, settings in channels_of(scenario).items()
                 for number, (name, config) in enumerate(settings.by_provider().items())
+                for said in names_among_nodes(breaker_name(channel, number, name))
             },
         )
     if scenario.commit_latency == 0:

@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any
 from zlib import crc32
 
-from actors.errors import NOT_ACCEPTED, InvariantBreach, Overloaded, RetrylabError
+from actors.errors import NOT_ACCEPTED, InvariantBreach, NotifierClosed, Overloaded, RetrylabError
 from actors.instants import ns, seconds
 from actors.kernel.actor import ActorRef
 from actors.kernel.futures import Future
@@ -34,6 +34,7 @@ from actors.kernel.turns import takes_turn
 from actors.messages import ActorFailed, BreakerTransitioned, NodeTookOver, NotificationRequested, SendNotification
 from actors.notifier import Pipeline
 from actors.pipeline.orders import Acceptance, Submit
+from actors.pipeline.own_actors import events_heard
 from actors.policies.breaker.per_host import recipient_host
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
@@ -56,8 +57,9 @@ class LostLease(RetrylabError):
 LOOK_AFTER = 4096
 """How many arrivals there are between one look at the memory and the next."""
 
-DOWN, OVERLOADED = "down", "overloaded"
-"""Why an arrival is refused: the process is down, or as many notifications are pending as may be."""
+DOWN, OVERLOADED, UNHANDLED = "down", "overloaded", "unhandled"
+"""Why an arrival is refused: the process is down, as many notifications are pending as may be, or an own actor has not
+handled the event."""
 
 
 class Process:
@@ -115,6 +117,7 @@ class Process:
         """Start a pipeline over the store."""
         pipeline = self.pipeline = self._make(self.store, self.node)
         self._tell = pipeline.handler.tell
+        self._heard = events_heard(pipeline.own_actors.values())
         self._answers = self._may_end_accepting or pipeline.wiring.admission.max_pending is not None
         self.is_down = self.is_draining = False
         self._handed_over.clear()
@@ -150,23 +153,35 @@ class Process:
         elif not self.pipeline.bus.has_room_for(event):
             refuse(OVERLOADED)
         else:
-            self.pipeline.bus.announce(event, self._answer_or(refuse) if self._may_end_accepting else None)
+            is_heard = type(event) in self._heard
+            refuse = partial(self._refuse_heard, refuse) if is_heard else refuse
+            has_answer = is_heard or self._may_end_accepting
+            self.pipeline.bus.announce(event, self._answer_or(refuse, is_heard) if has_answer else None)
 
-    def _answer_or(self, refuse: Refuse) -> Future[Any]:
+    def _refuse_heard(self, refuse: Refuse, why: str) -> None:
+        # Where all that is accepted is durable at once, the notifications of built-in subscribers are not lost.
+        refuse(DOWN if self._may_end_accepting and (self.is_down or why == DOWN) else UNHANDLED)
+
+    def _answer_or(self, refuse: Refuse, is_heard: bool = False) -> Future[Any]:
         """Return where the answer to what comes now goes; `refuse` is told if that is a refusal, or there is none."""
         answer: Future[Any] = self._system.future_class()
         self._unanswered[answer] = refuse
-        answer.when_done(partial(self._is_answered, answer))
+        answer.when_done(partial(self._is_answered, answer, is_heard))
         return answer
 
-    def _is_answered(self, answer: Future[Any]) -> None:
+    def _is_answered(self, answer: Future[Any], is_heard: bool) -> None:
         refuse = self._unanswered.pop(answer, _ignore)  # else it was given up just before
         try:
             answer.get(timeout=0)
         except Overloaded:
             refuse(OVERLOADED)
-        except NOT_ACCEPTED as error:
-            logger.error("not accepted: %s", error)
+        except Exception as error:
+            if isinstance(error, (*NOT_ACCEPTED, NotifierClosed)):  # else the history says what the actor raised
+                logger.error("not accepted: %s", error)
+            elif not is_heard:
+                raise
+            if is_heard:
+                refuse(UNHANDLED)
 
     # ── partitions of the store ─────────────────────────────────────────────────────────────────────────────────
 
@@ -230,7 +245,7 @@ class Process:
         for stages in self.pipeline.wiring.stages.values():
             for lane in stages.lanes:
                 config = lane.config.circuit_breaker
-                for host, breaker in lane.breakers():
+                for host, breaker in lane.breakers:
                     if breaker.state is not config.begins:
                         event = BreakerTransitioned(
                             at_ns=self._system.now_ns,
@@ -332,8 +347,8 @@ class Service:
 
     @property
     def is_offered_more(self) -> bool:
-        """Whether anything has come that is not accepted yet, or will come once more."""
-        return any(process.has_unanswered for process in self.processes) or any(
+        """Whether an own actor keeps anything, or what has come is not accepted yet, or will come once more."""
+        return any(process.has_unanswered or process.store.kept for process in self.processes) or any(
             source.actor.sends_again for source in self._sources
         )
 

@@ -164,6 +164,8 @@ def victims(
     """Return the actors of a pipeline that go by a name of :data:`actors.settings.faults.ActorName`, on some of its
     channels: none for the limiter of a channel without one; of actors that ask providers the one of `provider`, or
     all."""
+    if name in pipeline.own_actors:
+        return [pipeline.own_actors[name]]
     match name:
         case "handler":
             return [pipeline.handler]

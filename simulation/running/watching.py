@@ -44,6 +44,7 @@ class Watch:
         on_events: Callable[[Sequence[RecordedEvent]], None] | None,
         progress: Callable[[RunSnapshot], None] | None,
         cancelled: Callable[[], bool] | None,
+        until: Callable[[RunSnapshot], bool] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Watch the records of a recorder from now on; `breakers` are by name, with the states in which they begin.
@@ -55,10 +56,11 @@ class Watch:
         self._is_cancelled = False
         self._error: Exception | None = None
         self._memory, self._memory_due_s = Memory(), clock()
-        recorder.when_grown = self._look_at_memory
+        recorder.when_grown = self._when_grown
         self._listeners: list[Listener[Any, Any]] = []
         self._publish = None if progress is None else self._listener(progress)
         self._cancelled = None if cancelled is None else self._listener(cancelled)
+        self._until = None if until is None else self._listener(until)
         if on_events is not None:
             recorder.on_events = self._listener(on_events)
         if progress is not None or cancelled is not None:
@@ -73,6 +75,14 @@ class Watch:
         """End the run, which then raises this, unless something else has ended it before."""
         self._error = self._error or error
         self._recorder.stop()
+
+    def _when_grown(self) -> None:
+        self._look_at_memory()
+        if self._until is not None and not self._is_cancelled:
+            recorder = self._recorder
+            if self._until(RunSnapshot(recorder, self._breakers, recorder.latest_ns)):
+                self._is_cancelled = True
+                recorder.stop()
 
     def _look_at_memory(self) -> None:
         now_s = self._clock()

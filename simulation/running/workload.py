@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from random import Random
@@ -15,6 +16,7 @@ from typing import Any, assert_never
 
 import msgspec
 from msgspec.structs import force_setattr, replace
+from pykka import ActorDeadError
 
 from actors.errors import ConfigurationError
 from actors.instants import ns, seconds, utc
@@ -53,7 +55,7 @@ class Forgotten(msgspec.Struct, frozen=True, gc=False):
 
 
 Refuse = Callable[[str], None]
-"""Is told that what was sent is not accepted, and why: ``down`` or ``overloaded``."""
+"""Is told that what was sent is not accepted, and why: ``down``, ``overloaded`` or ``unhandled``."""
 
 Lose = Callable[[Any, str], None]
 """Is told what is refused for good, and why."""
@@ -151,7 +153,8 @@ class Source(Actor):
 
     def _offer_once(self, message: Any, resent: int = 0) -> None:
         def refuse(why: str) -> None:
-            self.actor_ref.tell(_TurnedAway(message, why, resent))
+            with suppress(ActorDeadError):  # as the run is being ended
+                self.actor_ref.tell(_TurnedAway(message, why, resent))
 
         self._offer_to(message, refuse)
 

@@ -2,8 +2,9 @@
 
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.loading import load, load_each, parse
-from simulation.scenario.model import PreferenceShare, QuietHoursShare, Scenario, TemplateText
+from simulation.scenario.model import Scenario
 from simulation.scenario.operations import DeadLettersOf, Operation
+from simulation.scenario.people import PreferenceShare, QuietHoursShare, TemplateText
 from simulation.scenario.schedule import PctConfig, ScheduleConfig
 from simulation.scenario.schema import json_schema
 from simulation.scenario.sweep import Sweep

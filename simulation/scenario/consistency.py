@@ -15,11 +15,13 @@ from pydantic_core import PydanticCustomError
 from actors.channel_names import channel_named, in_order
 from actors.messages import NotificationChannel, Priority, usual_priority
 from actors.settings.channel import PRIMARY, UPSTREAM_LAYERS_MAX, an_account_of, keys_of_provider
-from actors.settings.faults import NODES_MAX, is_host
+from actors.settings.faults import ACTORS, NODES_MAX, is_host
 from actors.settings.quantities import parse_duration
 from simulation.scenario.expectations import Expectation
+from simulation.scenario.limits import problem_of
 from simulation.scenario.metrics import WINDOWS, Outline, Window, entry_names, summary_shape
 from simulation.scenario.workload import CHANNELS_OF_EVENT, HOST_OF_EVENTS, host_name
+from simulation.scenario.world import WEATHER
 
 Finding = tuple[tuple[str | int, ...], str]
 """The path of a value, and what is wrong with it."""
@@ -34,15 +36,19 @@ def findings(scenario: Any) -> Iterator[Finding]:
         yield from _elsewhere("faults", scenario.get("faults"), used)
         yield from _elsewhere("operations", scenario.get("operations"), used)
         yield from _hosts_without_recipients(scenario.get("faults"), scenario["workload"], used)
+        yield from _hosts_of_missing_providers(scenario.get("world"), used)
         yield from _of_missing_nodes(scenario)
+        if nodes_at_most(scenario) > 1 and scenario.get("actors"):
+            yield ("actors",), "wanted one process: own actors of several nodes are not simulated"
         if nodes_at_most(scenario) == 1:
             for path, shared in _shared_breakers(scenario, used):
                 yield path, f"wanted `nodes` to share it with, such as nodes: 3, got {shared} and one process alone"
         yield from _of_missing_upstreams(scenario.get("faults"), scenario.get("channels"), used)
-        yield from _crashes_of_missing_actors(scenario.get("faults"), scenario.get("channels"), used)
+        yield from _crashes_of_missing_actors(scenario, used)
         outline = _outline(scenario, used)
         yield from _names_twice(outline.entries)
         yield from _expectations(scenario.get("expect"), outline)
+        yield from _limits(scenario.get("limits"), tuple(map(str, used)))
     yield from _not_there(scenario)
     yield from _fallbacks_in_a_circle(scenario.get("channels"))
     yield from _missing_accounts(scenario.get("channels"), scenario.get("accounts", {}))
@@ -74,11 +80,19 @@ def _providers_used(scenario: dict[str, Any]) -> dict[NotificationChannel, list[
         fallback = channel_named(_within(settings, "fallback", "channel"))
         if fallback is not None and not fallback.is_own:
             used[fallback] = None
+    used |= dict.fromkeys(filter(None, map(channel_named, _channels_of_hosts(scenario).values())))
     others = {channel: _within(channels, channel.value, "failover") for channel in used}
     return {
         channel: [PRIMARY, *(map(str, others[channel]) if isinstance(others[channel], dict) else ())]
         for channel in in_order(used)
     }
+
+
+def _limits(limits: Any, channels: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield limits of a place or a kind that is not there, or in another unit than theirs."""
+    for name, bound in limits.items() if isinstance(limits, dict) else ():
+        if isinstance(bound, str) and (problem := problem_of(str(name), bound, channels)):
+            yield ("limits", name), f"wanted {problem}, got {name}: {bound}"
 
 
 def _not_there(scenario: Mapping[str, Any]) -> Iterator[Finding]:
@@ -99,10 +113,30 @@ def _not_there(scenario: Mapping[str, Any]) -> Iterator[Finding]:
                 ((key, index, inner) if alone else (key, index, inner, place), name)
                 for place, name in enumerate([named] if alone else named)
             ]
+    places += _channels_of_hosts(scenario).items()
     there = ", ".join(in_order([*NotificationChannel, *filter(None, map(channel_named, channels))]))
     for path, name in places:
         if (channel := channel_named(name)) is not None and channel.is_own and name not in channels:
             yield path, f"wanted a channel that there is ({there}; `channels` may have more), got {name!r}"
+
+
+def _channels_of_hosts(scenario: Mapping[str, Any]) -> dict[tuple[str | int, ...], Any]:
+    """Return the channels that hosts of the world name, by their places."""
+    world = scenario.get("world")
+    found: dict[tuple[str | int, ...], Any] = {}
+    for host, named in world.items() if isinstance(world, dict) else ():
+        if isinstance(named, dict) and "channel" in named:
+            found["world", host, "channel"] = named["channel"]
+        elif isinstance(named, str) and named not in WEATHER:
+            found["world", host] = named
+    return found
+
+
+def _hosts_of_missing_providers(world: Any, used: Mapping[NotificationChannel, Sequence[str]]) -> Iterator[Finding]:
+    for host, named in world.items() if isinstance(world, dict) else ():
+        provider, channel = _within(named, "provider"), channel_named(_within(named, "channel"))
+        if provider is not None and channel is not None and provider not in used.get(channel, [provider]):
+            yield ("world", host, "provider"), f"wanted one of {', '.join(used[channel])}, got {provider!r}"
 
 
 def _within(value: Any, *path: str) -> Any:
@@ -239,9 +273,14 @@ def _channels_named(fault: Any, used: Iterable[NotificationChannel]) -> list[Not
     return [channel for channel in map(channel_named, names) if channel is not None]
 
 
-def _crashes_of_missing_actors(faults: Any, channels: Any, used: Iterable[NotificationChannel]) -> Iterator[Finding]:
+def _crashes_of_missing_actors(scenario: Mapping[str, Any], used: Iterable[NotificationChannel]) -> Iterator[Finding]:
+    faults, channels, own = scenario.get("faults"), scenario.get("channels"), scenario.get("actors")
+    there = [*ACTORS, *(own if isinstance(own, dict) else ())]
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
-        if _within(fault, "crash", "actor") != "limiter":
+        actor = _within(fault, "crash", "actor")
+        if isinstance(actor, str) and actor not in there:
+            yield ("faults", index, "crash", "actor"), f"wanted one of {', '.join(map(str, there))}, got {actor!r}"
+        if actor != "limiter":
             continue
         hit = _channels_named(fault, used)
         if hit and all(_within(channels, channel.value, "rate_limit") is None for channel in hit):
@@ -306,6 +345,7 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
         upstreams=max((_depth(found(*each, "upstream")) for each in all_of), default=0),
         shares_breakers=any(_shared_breakers(scenario, used)),
         has_endpoints=any(_within(scenario, "channels", channel, "endpoints") is not None for channel in used),
+        has_own_actors=bool(scenario.get("actors")),
         queues=tuple((channel, names) for channel, names in queues.items() if names),
     )
 

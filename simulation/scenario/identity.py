@@ -40,14 +40,14 @@ def has_recipients(entry: ChannelWorkload | ClosedWorkload, scenario: Scenario) 
     return is_said or not is_call(scenario, entry.channel)
 
 
-def host_of_user(entry: WorkloadEntry) -> Callable[[str], str] | None:
+def host_of_user(entry: WorkloadEntry) -> Callable[[str], str | None] | None:
     """Return what gives the host at which a user's address is; None where addresses of an entry have no host."""
     if isinstance(entry, EventWorkload) or entry.hosts is None:
         return None
     return _PartyOf(entry.hosts, host_name)
 
 
-def tenant_of_user(entry: WorkloadEntry) -> Callable[[str], str] | None:
+def tenant_of_user(entry: WorkloadEntry) -> Callable[[str], str | None] | None:
     """Return what gives the tenant that sends to a user; None where an entry has no tenants."""
     if isinstance(entry, EventWorkload) or entry.tenants is None:
         return None
@@ -56,13 +56,14 @@ def tenant_of_user(entry: WorkloadEntry) -> Callable[[str], str] | None:
 
 @dataclass(frozen=True)
 class _PartyOf:
-    """Returns which of these a user belongs to: always the same."""
+    """Returns which of these a user belongs to: always the same. None: it is no user of the workload's."""
 
     parties: int | ZipfSpread
     name: Callable[[int], str]
 
-    def __call__(self, user: str) -> str:
-        return self.name(host_of(int(user.rpartition("-")[2]), self.parties))
+    def __call__(self, user: str) -> str | None:
+        number = user.rpartition("-")[2]
+        return self.name(host_of(int(number), self.parties)) if number.isdecimal() else None
 
 
 def entry_number(notification_id: str) -> int | None:
@@ -89,7 +90,7 @@ class Origins:
 
     def entry_and_class(self, notification_id: str) -> tuple[str | None, str]:
         """Return the name of the entry, None where it is from none, and its class of traffic."""
-        number = self._number(notification_id)
+        number = self.number(notification_id)
         return (None, NORMAL) if number is None else (self._names[number], self._classes[number])
 
     def entries_and_classes(self, notification_ids: Sequence[str]) -> tuple[list[str | None], list[str]]:
@@ -106,17 +107,18 @@ class Origins:
 
     def host(self, notification_id: str, user: str) -> str | None:
         """Return the host at which the address of a notification for a user is; None: it has none."""
-        number = self._number(notification_id) if self._some_hosts else None
+        number = self.number(notification_id) if self._some_hosts else None
         host_of = None if number is None else self._hosts[number]
         return None if host_of is None else host_of(user)
 
     def tenant(self, notification_id: str, user: str) -> str | None:
         """Return the tenant that a notification for a user is of; None: of none."""
-        number = self._number(notification_id) if self._some_tenants else None
+        number = self.number(notification_id) if self._some_tenants else None
         tenant_of = None if number is None else self._tenants[number]
         return None if tenant_of is None else tenant_of(user)
 
-    def _number(self, notification_id: str) -> int | None:
+    def number(self, notification_id: str) -> int | None:
+        """Return the number of the entry; None where it is from none."""
         number = entry_number(notification_id)
         return number if number is not None and number < len(self._names) else None
 

@@ -21,7 +21,7 @@ from simulation.scenario.seeds import one_seed, plain
 from simulation.scenario.sweep import Sweep
 
 SWEEP_VALUES_MAX = 1_000
-NOT_VARIED = ("name", "description", "seed", "expect", "sweep")
+NOT_VARIED = ("name", "description", "seed", "expect", "limits", "sweep")
 """What is no setting of a run; of the seed there is one for each replicate."""
 
 
@@ -51,7 +51,11 @@ def load_channels(path: str | Path, sets: Sequence[str] = ()) -> tuple[Scenario,
     Raises:
         ConfigurationError: it cannot be used.
     """
-    root = tree_of(text_at(path), str(path))
+    return channels_in(tree_of(text_at(path), str(path)), path, sets)
+
+
+def channels_in(root: Node, path: str | Path, sets: Sequence[str] = ()) -> tuple[Scenario, bool]:
+    """Return the same of the tree of a file; see :func:`load_channels`."""
     channels = root.entries.get("channels") if isinstance(root, MappingNode) else None
     is_scenario = not isinstance(root, MappingNode) or "workload" in root.entries or "duration" in root.entries
     if is_scenario or not isinstance(root, MappingNode) or not isinstance(channels, MappingNode):
@@ -63,18 +67,24 @@ def load_channels(path: str | Path, sets: Sequence[str] = ()) -> tuple[Scenario,
     return _completed(MappingNode(root.place, own | steady.entries, root.key_places), str(path), sets, None), True
 
 
-def given(scenario: str | Path | Scenario, sets: Sequence[str] = (), seed: int | None = None) -> Scenario:
+def given(
+    scenario: str | Path | Scenario, sets: Sequence[str] = (), seed: int | None = None, code: bool = False
+) -> Scenario:
     """Return the scenario that is meant: the one in a file, or that was loaded, with another seed if one is given.
+
+    With `code` its runs may import the own actors that it names.
 
     Raises:
         ConfigurationError: the file or the seed cannot be used.
         ValueError: there are overrides, and no file.
     """
     if not isinstance(scenario, Scenario):
-        return load(scenario, sets=sets, seed=seed)
-    if sets:
+        scenario = load(scenario, sets=sets, seed=seed)
+    elif sets:
         raise ValueError("sets: wanted a file to change, got a scenario that is loaded already")
-    return scenario if seed is None else scenario.model_copy(update={"seed": one_seed(seed)})
+    elif seed is not None:
+        scenario = scenario.model_copy(update={"seed": one_seed(seed)})
+    return scenario.with_code() if code else scenario
 
 
 def load_each(
@@ -147,6 +157,10 @@ def _completed(root: Node, filename: str, sets: Sequence[str], seed: int | None)
         problems += _sweep_problems(root, directory)
     if scenario is None or problems:
         raise refusal(problems)
+    if scenario.actors and isinstance(root, MappingNode):
+        actors = root.entries["actors"]
+        assert isinstance(actors, MappingNode)
+        return scenario.with_code(False, actors)
     return scenario
 
 

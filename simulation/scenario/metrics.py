@@ -132,6 +132,11 @@ def _upstream(layers: int) -> Shape:
 ENDPOINTS: Shape = {"endpoints_disabled": MetricKind.COUNT}
 """Likewise, where endpoints are disabled of which every attempt fails."""
 
+OWN_ACTORS: Shape = {
+    "refused": {"down": MetricKind.COUNT, "overloaded": MetricKind.COUNT, "unhandled": MetricKind.COUNT}
+}
+"""In place of those of every run, where there are own actors."""
+
 METRICS: Shape = {**DELIVERY, **COUNTS, **OTHERS}
 """What is counted over the whole run, and again for each entry of the workload, each class and each channel."""
 
@@ -172,6 +177,8 @@ MEANINGS = {
     "refused.down": "arrivals while the process was down, or not durably accepted when it died or the run ended; they "
     "are lost",
     "refused.overloaded": "arrivals for which there was no room; they are lost",
+    "refused.unhandled": "events that an own actor had not handled when it raised or crashed, or the run ended; each "
+    "counts as one request, of no channel",
     "unwanted": "requests not sent since their user has switched the channel off, or an operator has suppressed the "
     "address; not those to an address of which a provider said that it is gone",
     "handed_on": "requests that another channel took over",
@@ -184,7 +191,7 @@ MEANINGS = {
     "suppressed": "notifications not sent since their user has switched the channel off, or the address is gone",
     "in_flight": "notifications that had not ended when the run did",
     "attempts": "attempts to send, failed ones and those that were refused on this side included",
-    "retries": "attempts other than a notification's first",
+    "retries": "attempts other than the first of a notification, and the first after each redrive of it",
     "hedges": "copies that were sent because an answer was late, or another send had failed",
     "interrupted": "requests to providers whose answer no one took, as the process or an actor crashed; no attempts",
     "requests": "what reached the providers: attempts but for those refused on this side, hedges and interrupted",
@@ -198,7 +205,7 @@ MEANINGS = {
     "duplicates": "notifications that came again with an id that is remembered",
     "sent_fraction": "delivered / offered",
     "throughput_per_s": "sent / simulated_s",
-    "retry_amplification": "attempts / notifications that were attempted; 1 means that nothing was retried",
+    "retry_amplification": "attempts / (attempts - retries); 1 means that nothing was retried, redriven or not",
     "delivery_time_s": "of those offered, from the first acceptance until the first was sent",
     "delivery_time_s.never": "offered - delivered: longer than any time",
     "delivered_within": "those delivered within this time / offered",
@@ -215,7 +222,7 @@ MEANINGS = {
     "waiting.breaker": "the most attempts that waited for an open breaker, or behind those that had",
     "waiting.backoff": "the most notifications that waited for their retry to be due",
     "faults.backlog_cleared_s": "from the end of a fault until no more of what was accepted before that end is pending "
-    "on all channels than was when the fault began; null if that never comes",
+    "on the channels that it hits than was when the fault began; null if that never comes",
     "queue.peak": "the most attempts that waited at any instant for the capacity of the provider",
     "queue.abandoned": "attempts on which the work began when their sender had stopped waiting for the answer",
     "queue.turned_away": "attempts that came when as many waited as may: refused or dropped",
@@ -290,6 +297,8 @@ class Outline:
     has_endpoints: bool = False
     """Whether endpoints are disabled of which every attempt fails."""
 
+    has_own_actors: bool = False
+
     queues: tuple[tuple[NotificationChannel, tuple[str, ...]], ...] = ()
     """The channels that have providers whose queue has a bound, and the names of these."""
 
@@ -323,7 +332,8 @@ def summary_shape(outline: Outline) -> Shape:
     """Return the shape of the summary of a run, keys in the order of the document. Not to be changed."""
     within: Shape = {WITHIN: dict.fromkeys(outline.all_within_s, MetricKind.SHARE)}
     upstream, endpoints = _upstream(outline.upstreams), ENDPOINTS if outline.has_endpoints else {}
-    figures = {**METRICS, **within, **upstream, **endpoints}
+    own_actors = OWN_ACTORS if outline.has_own_actors else {}
+    figures = {**METRICS, **own_actors, **within, **upstream, **endpoints}
     breaker: Shape = {**BREAKER, **(SHARED_BREAKER if outline.shares_breakers else {})}
     channels: Shape = {}
     queues = dict(outline.queues)
@@ -389,7 +399,7 @@ def kind_of(path: str) -> MetricKind | None:
     keys = metric_keys(path)
     if keys[-2:-1] == [WITHIN]:
         return MetricKind.SHARE
-    group = METRICS.get(keys[-2]) if len(keys) > 1 else None
+    group = {**METRICS, **OWN_ACTORS}.get(keys[-2]) if len(keys) > 1 else None
     found = (
         group.get(keys[-1]) if isinstance(group, dict) else {**FAULT, **UPSTREAM, **ENDPOINTS, **METRICS}.get(keys[-1])
     )

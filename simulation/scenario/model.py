@@ -14,13 +14,12 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
-    StrictBool,
+    PrivateAttr,
     WrapValidator,
-    field_validator,
     model_validator,
 )
 
-from actors.channel_names import A_CHANNEL_NAME, CHANNEL_NAME_SCHEMA, EVERY_CHANNEL
+from actors.channel_names import A_CHANNEL_NAME, CHANNEL_NAME_SCHEMA
 from actors.errors import ConfigurationError
 from actors.formatting import duration_text
 from actors.instants import ns, since_1970_ns, utc
@@ -31,26 +30,27 @@ from actors.settings.accounts import AccountConfig
 from actors.settings.base import AtMost, NotEmpty, Settings, at_places, plain_or
 from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig, named_and_in_order
 from actors.settings.defaults import filled_in, simulated_reaches, with_accounts
-from actors.settings.faults import ChannelNames, Crash, FaultConfig, NodeCount
+from actors.settings.faults import Crash, FaultConfig, NodeCount
 from actors.settings.hints import nearest
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
-    PositiveShare,
     PositiveWholeNumber,
     ShownName,
     ShownText,
     Text,
-    TimeOfDay,
     Wanted,
     WholeNumber,
-    ZoneName,
     wanted,
 )
+from actors.settings.yaml_tree import MappingNode
 from simulation.scenario.arrivals import DAY_NS, arrival_times_ns, time_of_week_ns
 from simulation.scenario.expectations import Entry as ExpectEntry, flattened
+from simulation.scenario.limits import LimitBound
 from simulation.scenario.metrics import Outline, entry_names
 from simulation.scenario.operations import Operation
+from simulation.scenario.own_actors import ActorKey, OwnActorConfig
+from simulation.scenario.people import PreferenceShare, QuietHoursShare, TemplateText
 from simulation.scenario.schedule import ScheduleConfig
 from simulation.scenario.sweep import Sweep
 from simulation.scenario.workload import (
@@ -62,6 +62,7 @@ from simulation.scenario.workload import (
     class_of,
     zone_of,
 )
+from simulation.scenario.world import Host, HostName
 from simulation.sheets import Column, Row, Sheet, notebook
 
 Routing: TypeAlias = Literal["round_robin", "random", "by_user", "by_host"]
@@ -91,83 +92,6 @@ ONE_PROCESS = NodesConfig()
 
 Nodes: TypeAlias = Annotated[NodeCount | NodesConfig, plain_or(NodeCount, NodesConfig)]
 """A count, or a mapping."""
-
-
-# ── people ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _false(value: Any, _unit_required: bool) -> bool | None:
-    return False if value is False else None
-
-
-class PreferenceShare(Settings):
-    """A share of the users who have switched a channel off."""
-
-    share: PositiveShare
-    """How many. Who they are is drawn for each entry by itself, so some are in several."""
-
-    channel: NotificationChannel
-    """Which channel they have switched off."""
-
-    enabled: Annotated[
-        Literal[False], Wanted("false, since every channel is on to begin with", _false, {"const": False})
-    ]
-    """That they do not want it."""
-
-
-class QuietHoursShare(Settings):
-    """A share of the users who want nothing during some hours of their day."""
-
-    share: PositiveShare
-    """How many. Who they are is drawn for each entry by itself, so some are in several: of 50% and 30%, 15% of all."""
-
-    from_: TimeOfDay = Field(alias="from")
-    """Local time at which they start, itself included."""
-
-    to: TimeOfDay
-    """Local time at which they end, itself excluded; earlier than `from` means the next day."""
-
-    zone: ZoneName = "UTC"
-    """The users' time zone. Where it is left out, that of an entry's `users` goes before it."""
-
-    channels: ChannelNames = EVERY_CHANNEL
-    """Where they apply: one, a list, or `all`."""
-
-    @property
-    def own_zone(self) -> str | None:
-        """The time zone, where it is given."""
-        return self.zone if "zone" in self.model_fields_set else None
-
-    @model_validator(mode="after")
-    def _some_time(self) -> QuietHoursShare:
-        if self.from_ == self.to:
-            raise wanted("from and to that differ", f"{self.to:%H:%M} twice")
-        return self
-
-
-class TemplateText(Settings):
-    """A template; `{name}` stands for a variable out of the notification's metadata."""
-
-    wanted_text: ClassVar[str] = "a template such as {subject: Welcome, body: 'Hello {name}!'}"
-
-    subject: str | None = None
-    """The subject. None: the notification's own, if it has one."""
-
-    body: str
-    """The text."""
-
-    html: StrictBool = False
-    """The body is HTML: variables are escaped."""
-
-    @field_validator("subject", "body")
-    @classmethod
-    def _can_be_used(cls, text: str | None) -> str | None:
-        if text is not None and "{" in text:
-            from actors.pipeline.template_language import read  # Jinja is imported for them alone
-
-            if problems := read(text, False)[1]:
-                raise wanted("a template", "; ".join(f"line {line}: {why}" for line, why in problems))
-        return text
 
 
 # ── the whole ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -326,6 +250,10 @@ class Scenario(Settings):
     """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise. Or of a part of the run,
     or in a share of runs."""
 
+    limits: dict[Text, LimitBound] = Field(default_factory=dict)
+    """How much of an outage, latency, failures, load, or of lost capacity or nodes it is to take at least while what it
+    expects holds: ``{email.outage: ">= 2m", all.load: ">= 1.5"}``. `retrylab limits` and pytest ask, a run does not."""
+
     sweep: Sweep | None = None
     """Which settings to vary in a sweep."""
 
@@ -337,6 +265,33 @@ class Scenario(Settings):
 
     templates: dict[Text, TemplateText] = Field(default_factory=dict)
     """Templates by name; `name.lang` is the one for a language."""
+
+    world: dict[HostName, Host] = Field(default_factory=dict)
+    """The hosts that a service under test may call, each with its channel: `run --service` and
+    `simulation.run_service` use them; a simulation of the pipeline does not."""
+
+    actors: dict[ActorKey, OwnActorConfig] = Field(default_factory=dict)
+    """Actors of yours beside the pipeline, by their names. Their code is imported only for a run, with `--code`."""
+
+    _may_import: bool = PrivateAttr(False)
+    _actors_in_file: MappingNode | None = PrivateAttr(None)
+
+    @property
+    def may_import(self) -> bool:
+        """Whether a run may import the code that it names."""
+        return self._may_import
+
+    @property
+    def actors_in_file(self) -> MappingNode | None:
+        """Where `actors` stands in its file. None: it is from none."""
+        return self._actors_in_file
+
+    def with_code(self, allowed: bool = True, actors_in_file: MappingNode | None = None) -> Self:
+        """Return a copy of which runs may import the code that it names, and of which it is known where that stands."""
+        copied = self.model_copy()
+        copied._may_import = allowed
+        copied._actors_in_file = actors_in_file or self._actors_in_file
+        return copied
 
     @model_validator(mode="wrap")
     @classmethod
@@ -379,6 +334,7 @@ class Scenario(Settings):
         """The channels of the workload and those with settings: the four first, then the others in the file's order."""
         used = {channel for entry in self.workload for channel in entry.channels}
         used |= {NotificationChannel(name) for name in self.channels.model_fields_set}
+        used |= {host.channel for host in self.world.values() if host.channel is not None}
         fallbacks = [self.channel_as_given(channel).fallback for channel in used]
         used |= {fallback.channel for fallback in fallbacks if fallback is not None}
         return tuple(channel for channel in self.channels.there if channel in used)
@@ -425,6 +381,7 @@ class Scenario(Settings):
             upstreams=self.upstream_layers,
             shares_breakers=self.shares_breakers,
             has_endpoints=self.has_endpoints,
+            has_own_actors=bool(self.actors),
             queues=tuple((channel, names) for channel in self.channels_used if (names := self._bounded_at(channel))),
         )
 
@@ -538,6 +495,11 @@ class Scenario(Settings):
     def crashes_as_a_whole(self) -> bool:
         """Whether its process crashes at some time."""
         return any(fault.crash == "process" for fault in self.faults)
+
+    @property
+    def is_for_service(self) -> bool:
+        """Whether it says what a service calls or how it is called; a simulation of the pipeline does without."""
+        return bool(self.world) or any(getattr(entry, "calls", None) is not None for entry in self.workload)
 
     @property
     def has_partitions(self) -> bool:

@@ -27,6 +27,7 @@ from simulation.scenario.metrics import (
     MEANINGS,
     METRICS,
     NODE,
+    OWN_ACTORS,
     PEAKS,
     PROVIDER,
     QUEUE,
@@ -194,7 +195,7 @@ def _in_a_cell(text: str) -> str:
 
 
 def _metrics() -> str:
-    run: Shape = {"simulated_s": MetricKind.SECONDS, **METRICS, **UPSTREAM, **ENDPOINTS, "peaks": PEAKS}
+    run: Shape = {"simulated_s": MetricKind.SECONDS, **METRICS, **OWN_ACTORS, **UPSTREAM, **ENDPOINTS, "peaks": PEAKS}
     channel: Shape = {f"channels.<channel>.providers.<provider>.{key}": kind for key, kind in PROVIDER.items()}
     fault: Shape = {f"faults.<n>.{key}": kind for key, kind in FAULT.items()}
     breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in (BREAKER | SHARED_BREAKER).items()}

@@ -94,10 +94,10 @@ def size_of_runs(scenarios: Iterable[Scenario], replicates: int, at_once: int) -
 
 def _attempts(config: ChannelConfig, end_s: float) -> float:
     """Return how many attempts a notification takes where each fails as often as the provider usually does."""
-    fails, most = config.provider.failure_rate, config.retry.max_attempts
+    fails, most = config.provider.failure_rate, config.retry.attempts_bound
     if fails < 1:
-        return (1 - fails ** min(most, 1_000)) / (1 - fails)
-    pause_s = max(config.retry.calculate_delay(most), 1e-3)
+        return (1 - math.pow(fails, min(most, 1_000))) / (1 - fails)
+    pause_s = max(config.retry.calculate_delay(int(min(most, 1_000))), 1e-3)
     return min(most, 1 + end_s / pause_s)
 
 

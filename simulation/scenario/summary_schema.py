@@ -13,6 +13,7 @@ from simulation.scenario.metrics import (
     FAULT,
     METRICS,
     NODE,
+    OWN_ACTORS,
     PEAKS,
     PROVIDER,
     QUEUE,
@@ -78,10 +79,10 @@ def summary_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `summary.json` and of what `retrylab run --json` prints for a run."""
     shape = summary_shape(Outline(providers=()))
     breaker = _object(_properties({**BREAKER, **SHARED_BREAKER}, "breaker"))
-    metrics = {**_properties(METRICS), **_properties(UPSTREAM), **_properties(ENDPOINTS)}
+    metrics = {**_properties({**METRICS, **OWN_ACTORS}), **_properties(UPSTREAM), **_properties(ENDPOINTS)}
     part = {**metrics, "breaker": _by_name(breaker), **_told_apart(metrics, breaker)}
     channel = {
-        **_properties({**CHANNEL, **UPSTREAM, **ENDPOINTS, **QUEUE}),
+        **_properties({**CHANNEL, **OWN_ACTORS, **UPSTREAM, **ENDPOINTS, **QUEUE}),
         "breaker": breaker,
         "providers": _by_name(_object({**_properties(PROVIDER, "providers", "name"), **_properties(QUEUE)})),
     }
@@ -134,7 +135,7 @@ def _properties(shape: Shape, *above: str) -> dict[str, Any]:
 
 
 _NOT_OF_EACH_RUN = frozenset(
-    {*UPSTREAM, *map(str, range(UPSTREAM_LAYERS_MAX + 1)), *ENDPOINTS, *SHARED_BREAKER, *QUEUE}
+    {*UPSTREAM, *map(str, range(UPSTREAM_LAYERS_MAX + 1)), *ENDPOINTS, *SHARED_BREAKER, *QUEUE, "unhandled"}
 )
 """Metrics that only runs have in which there is something to count."""
 

@@ -105,7 +105,7 @@ def _notes(scenario: Scenario) -> Iterator[Finding]:
         found = unnamed(scenario, channel)
         hit = [fault for fault in scenario.faults if channel in fault.channel]
         come = sum(expected_notifications(scenario, each) for each in scenario.workload if channel in each.channels)
-        timeout_s, attempts = found.config.timeout, found.config.retry.max_attempts
+        timeout_s, attempts = found.config.timeout, found.config.retry.attempts_bound
         fails, late = _share_failing(found.config, hit), _share_late(found.config, hit, timeout_s, come / end_s)
         if found.timeouts and come * late >= _EXPECTED_MIN:
             yield _RULES.found("default-decides/timeout", channel=channel, timeout=timeout_s)

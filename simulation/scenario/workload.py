@@ -101,6 +101,18 @@ class ResendConfig(Settings):
     its `drain`; what waits then is counted as refused."""
 
 
+_CALLS = re.compile(r"[\w.]+:[\w.]+|[A-Z]+ http://(?:localhost|127\.0\.0\.1)(?::\d{1,5})?(?:/\S*)?")
+
+Calls: TypeAlias = Annotated[
+    str,
+    Wanted(
+        "a function such as shop.app:order, or a request such as POST http://localhost:8080/orders",
+        lambda value, _: value if isinstance(value, str) and _CALLS.fullmatch(value) else None,
+        {"type": "string", "pattern": f"^({_CALLS.pattern})$"},
+    ),
+]
+
+
 class EventWorkload(Settings):
     """Domain events, which go the whole way: bus, subscribers, notifications."""
 
@@ -189,6 +201,11 @@ class ChannelWorkload(Settings):
     """So many of the arrivals are no new notification, but one of the latest hundred once more with the same id, as of
     a sender that got no answer and does not know that it was accepted."""
 
+    calls: Calls | None = None
+    """What each arrival calls in a service under test: a function `module:name`, which is code and so imported only
+    with `--code`, or a request to a port of its own such as `POST http://localhost:8080/orders`. None: the service's
+    main function, if that takes an argument. A simulation of the pipeline does not look at it."""
+
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:
         """The channels that it uses."""
@@ -242,6 +259,9 @@ class ClosedWorkload(Settings):
     priority: Class | None = None
     """Who goes first where notifications wait for their turn; bypasses nothing. None: `normal`, or `critical` by the
     flag."""
+
+    calls: Calls | None = None
+    """What each notification calls in a service under test, as in entries that are not closed."""
 
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:

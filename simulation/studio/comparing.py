@@ -74,7 +74,9 @@ def row(scenario: Scenario, path: str, before: Sequence[float | None], after: Se
     seed. None stands where there was nothing to measure.
     """
     kind = metric_kind(scenario.outline, path)
-    found, middle = difference(after, before), over_runs(path, before).middle
+    has_never = math.inf in (*before, *after)
+    found = difference(after, before, by_median=has_never)
+    middle, middle_after = (over_runs(path, each, by_mean=not has_never).middle for each in (before, after))
 
     def text(value: float | None) -> str:
         if value is None or value != value:
@@ -83,7 +85,7 @@ def row(scenario: Scenario, path: str, before: Sequence[float | None], after: Se
 
     ends = [] if found is None else [each for each in (found.low, found.high) if each is not None]
     is_finite = found is not None and found.value is not None and math.isfinite(found.value)
-    was, now, differs = text(middle), text(over_runs(path, after).middle), bool(found and found.excludes_0)
+    was, now, differs = text(middle), text(middle_after), bool(found and found.excludes_0)
     return {
         "metric": path,
         "before": was,

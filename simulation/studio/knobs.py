@@ -13,6 +13,7 @@ from actors.settings.channel import ChannelConfig
 from actors.settings.quantities import write_duration
 from simulation.reporting.fault_windows import AT_THE_START
 from simulation.scenario import Scenario
+from simulation.scenario.limits import ALL, wanted_limits
 from simulation.scenario.schema import json_schema
 from simulation.scenario.workload import ClosedWorkload
 from simulation.studio.splicing import CannotEdit, Path, Splices
@@ -66,7 +67,7 @@ class Turn(NamedTuple):
             case "switch":
                 return "true" if value else "false"
             case "count" | "number":
-                return f"{value:g}"
+                return value if isinstance(value, str) else f"{value:g}"
             case "choice":
                 return str(value)
 
@@ -90,6 +91,8 @@ OF_A_CHANNEL = (
     Turn("retry.backoff_multiplier", "Retry: each wait is times the last", "number", "RetryConfig", 1, 5),
     Turn("retry.max_delay", "Retry: longest wait", "duration", "RetryConfig", 1, 3600, True),
     Turn("retry.jitter", "Retry: jitter", "choice", "RetryConfig"),
+    Turn("retry.retry_after_max", "Retry: longest pause after a hint", "duration", "RetryConfig", 1, 3600, True),
+    Turn("retry.holds_slot", "Retry: slot held while waiting", "switch", "RetryConfig"),
     Turn("timeout", "Timeout of an attempt", "duration", "ChannelConfig", 0.1, 60, True),
     Turn("deadline", "Deadline of all attempts", "duration", "ChannelConfig", 1, 1800, True),
     Turn("max_in_flight", "Attempts at once", "count", "ChannelConfig", 1, 500, True),
@@ -123,8 +126,22 @@ def knobs(splices: Splices, scenario: Scenario) -> list[dict[str, Any]]:
     for path, group, turn, value in _turned(scenario):
         has_stops = turn.kind in ("choice", "switch") or turn.stops  # of a run of 50 ms no second is one
         if has_stops and isinstance(value, (int, float, str)):
-            found.append(_knob(splices, path, group, turn, value))
+            knob = _knob(splices, path, group, turn, value)
+            found.append({**knob, "marks": _marks(scenario, path, turn)})
     return found
+
+
+def _marks(scenario: Scenario, path: Path, turn: Turn) -> list[dict[str, Any]]:
+    """Return the stops of a fault's slider up to which the scenario is to take it, as its `limits` say."""
+    if path[0] != "faults":
+        return []
+    fault = scenario.faults[int(path[1])]
+    kind = {"for": "outage" if fault.outage else "", "latency_factor": "latency"}.get(path[2], path[2])
+    return [
+        {"at": min(range(len(turn.stops)), key=lambda each: abs(turn.stops[each] - limit.amount)), "text": limit.text}
+        for limit in wanted_limits(scenario.limits)
+        if limit.kind == kind and (limit.on == ALL or limit.on in fault.channel)
+    ]
 
 
 def groups_hit(scenario: Scenario) -> set[str]:
@@ -179,6 +196,11 @@ def _has_effect(turn: Turn, config: ChannelConfig) -> bool:
             return retry.max_attempts != 1 and retry.schedule is None and retry.growth == "exponential"
         case ["retry", "initial_delay" | "max_delay"]:
             return retry.max_attempts != 1 and retry.schedule is None
+        case ["retry", "holds_slot"]:
+            lanes = config.by_provider().values()
+            return all(lane.max_in_flight is not None and lane.concurrency_limit is None for lane in lanes)
+        case ["retry", "retry_after_max"]:
+            return retry.after_retry_after != "only_it"
         case ["retry", "jitter"]:
             return retry.max_attempts != 1
         case _:
@@ -204,6 +226,8 @@ def _knob(splices: Splices, path: Path, group: str, turn: Turn, value: Any) -> d
     stops: Sequence[Any] = turn.stops
     if turn.kind in ("choice", "switch"):
         stops = about["enum"] if turn.kind == "choice" else (False, True)
+    elif isinstance(value, str):
+        stops = (*stops, value)  # a word in place of a number: unlimited
     at = stops.index(value) if value in stops else min(range(len(stops)), key=lambda each: abs(stops[each] - value))
     return {
         "path": ".".join(path),

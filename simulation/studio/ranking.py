@@ -25,7 +25,7 @@ LABELS = {
     "delivery_time_s.p99": "delivery time, 99 in 100",
     "delivery_time_s.p50": "delivery time, half",
     "dead_lettered": "dead letters",
-    "retry_amplification": "attempts for each",
+    "retry_amplification": "retry amplification",
 }
 """What pages call the metrics that they rank by."""
 

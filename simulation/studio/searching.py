@@ -84,7 +84,15 @@ def search(
     )
     trial, result = found.best or found.nearest, _result(found, scenario)
     stays = result["gains_little"] or trial is found.baseline
-    tell({"metric": name, "result": result, **_changes({} if stays else dict(trial.setting.values), text, searched)})
+    turned = [knob["label"] for knob in searched.values()]
+    tell(
+        {
+            "metric": name,
+            "result": result,
+            "turned": turned,
+            **_changes({} if stays else dict(trial.setting.values), text, searched),
+        }
+    )
 
 
 def _searched(text: str, scenario: Scenario, channel: str) -> dict[str, dict[str, Any]]:

@@ -254,7 +254,7 @@ def _shown(result: Result, digest: str | None) -> dict[str, Any]:
         "figures": (
             f"{found['delivered']:,} of {found['offered']:,} delivered; delivery time: median {median}, 99% {most}; "
             f"{found['dead_lettered']:,} dead-lettered; "
-            f"{NOTHING if amplification is None else f'{amplification:.3g}'} attempts for each.{same}"
+            f"{NOTHING if amplification is None else f'{amplification:.3g}'} attempts for each first one.{same}"
         ),
     }
 

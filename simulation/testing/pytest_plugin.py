@@ -33,6 +33,7 @@ import pytest
 if TYPE_CHECKING:
     from simulation.engine.system import SimulatedSystem
     from simulation.testing.testkit import ActorKit, Recorded, SteppedLiveSystem
+    from simulation.world.run import ServiceResult
 
 SCENARIOS = "retrylab_scenarios"
 REPLICATES = "retrylab_replicates"
@@ -74,6 +75,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="check all invariants that apply, as retrylab run --check does; a run then takes 6 to 9 times as long "
         f"(default: {CHECK} of the configuration, or no)",
+    )
+    group.addoption(
+        "--retrylab-code", action="store_true", help="import the own actors that scenarios name, when they are run"
     )
     parser.addini(
         SCENARIOS,
@@ -242,6 +246,30 @@ def actor_kit(_here: None, request: pytest.FixtureRequest) -> Iterator[Callable[
     yield make
     for kit in kits:
         kit.close()
+
+
+@pytest.fixture
+def retrylab_world(_here: None) -> Callable[..., ServiceResult]:
+    """Run a trio service in the world of a scenario, ``retrylab_world(main, scenario)``, and return the result.
+
+    It takes what :func:`simulation.run_service` takes. What the service does to leave its world fails the test by file
+    and line. A service that is named, ``module:main``, runs in `processes` others too, three by default, with other
+    seeds for hashes: the test fails by the first request that differs there.
+    """
+    from simulation.world.run import run_service
+    from simulation.world.second import first_difference
+
+    def run(main: Any, scenario: Any, *, processes: int = 3, **options: Any) -> ServiceResult:
+        result = run_service(main, scenario, **options)
+        has_names = isinstance(main, str) and not any(options.get(name) for name in ("calls", "answers"))
+        difference = (
+            first_difference(main, scenario, processes=processes, **options) if has_names and processes else None
+        )
+        if difference is not None:
+            pytest.fail(str(difference), pytrace=False)
+        return result
+
+    return run
 
 
 def _seed(request: pytest.FixtureRequest) -> int:

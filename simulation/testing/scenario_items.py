@@ -13,9 +13,12 @@ from actors.errors import ConfigurationError, InvariantBreach
 from simulation.results.reproduce import shell_command
 from simulation.running.deciding import decide, decision_text
 from simulation.running.memory import left
+from simulation.running.own_code import NOT_IMPORTED, import_from
 from simulation.running.runner import run
 from simulation.scenario import Expectation, Scenario, load
+from simulation.scenario.limits import WantedLimit, wanted_limits
 from simulation.scenario.run_size import size_of, warning_of
+from simulation.scenario.world import NO_SERVICE
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -77,8 +80,11 @@ class ScenarioFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield its tests; a file that cannot be used is an error, with all its problems."""
+        code = self.config.getoption("--retrylab-code")
+        if code:
+            import_from(str(self.config.invocation_params.dir))  # as `retrylab run` does
         try:
-            self.scenario: Scenario = load(self.path)
+            self.scenario: Scenario = load(self.path).with_code(code)
         except ConfigurationError as error:
             shown = self.shown_path
             problems = [problem.replace(str(self.path), shown, 1) for problem in error.problems]
@@ -97,6 +103,8 @@ class ScenarioFile(pytest.File):
                 )
             for expectation in of_many_runs if seed == self.scenario.seed else ():
                 yield ShareItem.from_parent(self, name=expectation.text, seed=seed, expectation=expectation)
+        for limit in wanted_limits(self.scenario.limits):
+            yield LimitItem.from_parent(self, name=limit.text, seed=self.scenario.seed, limit=limit)
 
     @property
     def shown_path(self) -> str:
@@ -123,10 +131,11 @@ class ScenarioFile(pytest.File):
 
     def _say_size(self) -> None:
         """Say before a large run what it takes; pytest shows what is logged only where a test fails."""
-        text = warning_of(size_of(self.scenario), left)
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
-        if text is not None and terminal is not None:
-            terminal.write_line(f"{self.shown_path}: {text}")
+        said = [warning_of(size_of(self.scenario), left), NO_SERVICE if self.scenario.is_for_service else None]
+        for text in filter(None, said):
+            if terminal is not None:
+                terminal.write_line(f"{self.shown_path}: {text}")
 
     def decided(self, seed: int, replicates: int) -> Result | NoResult:
         """Return the result of the run with a seed, with what up to so many runs from this one on decide."""
@@ -145,7 +154,8 @@ class ScenarioFile(pytest.File):
 
 def _without_result(error: InvariantBreach | ConfigurationError) -> NoResult:
     if isinstance(error, ConfigurationError):
-        return NoResult("cannot be run so", f"the scenario cannot be run so\n{error}")
+        text = str(error).replace(NOT_IMPORTED, "is code, which is not imported without --retrylab-code")
+        return NoResult("cannot be run so", f"the scenario cannot be run so\n{text}")
     # Without the command that it brings: that is for a caller who runs the scenario from Python.
     report = InvariantBreach(error.message, error.invariant, error.at_ns, error.seed, error.history)
     return NoResult("an invariant broke", f"an invariant broke, which is a bug\n{report}")
@@ -177,16 +187,26 @@ class ScenarioItem(pytest.Item):
     def again(self, *, broken: bool = False) -> str:
         """Return the commands that run it again: with all metrics and a picture, or up to the breach; and as a test."""
         path, runtime = self.parent.shown_path, self.config.getoption("--retrylab-runtime")
-        look = shell_command(path, self.seed, runtime=runtime, check=broken) + ("" if broken else " --out report")
+        code = bool(self.parent.scenario.actors)
+        look = shell_command(path, self.seed, runtime=runtime, check=broken, code=code)
+        look += "" if broken else " --out report"
         test = ["pytest", f"{path}::{self.name}"]
         if runtime != "simpy":
             test += ["--retrylab-runtime", runtime]
         if self.parent.invariants == "all":
             test.append("--retrylab-check")
+        if code:
+            test.append("--retrylab-code")
         count = self.config.getoption("--retrylab-seeds")
         if count > 1:
             test += ["--retrylab-seeds", str(count)]
         return f"look closer  {look}\nrun again    {shlex.join(test)}"
+
+    def look_closer(self, command: str, *options: object) -> str:
+        """Return the line with a command to run on the file with such options."""
+        code = ["--code"] if self.parent.scenario.actors else []
+        words = ["retrylab", command, self.parent.shown_path, *options, *code]
+        return f"look closer  {shlex.join(map(str, words))}"
 
 
 class RunItem(ScenarioItem):
@@ -225,6 +245,27 @@ class ExpectationItem(ScenarioItem):
             )
 
 
+class LimitItem(ScenarioItem):
+    """How much of something the scenario is to take, with most of three seeds."""
+
+    def __init__(self, *, limit: WantedLimit, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.limit = limit
+
+    def runtest(self) -> None:
+        """See whether all that is expected holds with so much."""
+        from simulation.experiments.limits.limits import ask
+
+        look = self.look_closer("limits", "--of", self.limit.kind, "--on", self.limit.on)
+        try:
+            holds, why = ask(self.parent.scenario, self.limit)
+        except ConfigurationError as error:
+            without = _without_result(error)
+            raise DoesNotHold(without.headline, f"{without.text}\n\n{look}") from None
+        if not holds:
+            raise DoesNotHold(why, f"{self.name} does not hold\n{why}\n\n{look}")
+
+
 class ShareItem(ScenarioItem):
     """One expectation of a share of runs: decided by the runs from the file's own seed on, or skipped."""
 
@@ -244,6 +285,5 @@ class ShareItem(ScenarioItem):
         if entry["holds"] is None:
             pytest.skip(f"{self.name}: {shown if 'runs' not in entry else f'undecided, {shown}'}")
         if not entry["holds"]:
-            path = shlex.quote(self.parent.shown_path)
-            look = f"look closer  retrylab run {path} --replicates {replicates}"
+            look = self.look_closer("run", "--replicates", replicates)
             raise DoesNotHold(shown, f"{self.name} does not hold\n{shown}\n\n{look}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -16,7 +16,7 @@ from actors.kernel.node import without_node
 from actors.kernel.system import ActorSystem
 from actors.messages import BreakerTransitioned, NodeTookOver, NotificationChannel, RecordedEvent
 from simulation.running.checking import Choice
-from simulation.verification.known import KNOWN, LEFT_TO_THE_MODEL
+from simulation.verification.known import KNOWN
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection
 from simulation.verification.laws.observations import MessageSent
 from simulation.verification.laws.text import history_lines, named, place_of
@@ -52,19 +52,27 @@ class Checker:
         self._record = record
         self._invariants, functions = _chosen(choice, context)
         self._settings = {_name(invariant): invariant.settings for invariant in self._invariants}
-        receivers: frozenset[type] = frozenset().union(*(invariant.receivers for invariant in self._invariants))
-        self._nodes = [_AtNode(number, context, self._invariants, receivers) for number in _numbers(context)]
+        observing = [each for each in self._invariants if MessageSent in each.observers()]
+        watched: frozenset[type] = frozenset().union(*(each.receivers for each in observing))
+        observing_functions = [each for each in functions if MessageSent in getattr(each, "__observes__", ())]
+
+        def wants(receiver: type, message: type) -> bool:
+            is_observed = bool(observing_functions) or any(
+                each.observes_message(receiver, message) for each in observing
+            )
+            return receiver in watched and is_observed
+
+        self._nodes = [_AtNode(number, context, self._invariants) for number in _numbers(context)]
         if self._nodes:
             self._invariants = [each for each in self._invariants if not each.of_one_process]
-        self._observers = _observers(self._invariants, receivers)
+        self._observers = _Observers(self._invariants)
         self._of_any_event: list[tuple[str, Observer]] = []
         for function in functions:
             kinds = getattr(function, "__observes__", None)
-            for kind in kinds or ():
-                for key in receivers if kind is MessageSent else (kind,):
-                    self._observers.setdefault(key, []).append((_name(function), function))
             if kinds is None:
                 self._of_any_event.append((_name(function), function))
+            else:
+                self._observers.add(_name(function), function, kinds)
         self.lock_step = next((each for each in self._invariants if isinstance(each, LockStep)), None)
         """The reference model beside the run, if that is checked."""
         if self.lock_step is not None:
@@ -75,7 +83,7 @@ class Checker:
         watches_timers = any(invariant.watches_timers for invariant in everywhere)
         if watches_timers or any(invariant.watches_actors for invariant in everywhere):
             watch = TimerWatch if watches_timers else MessageWatch
-            self._message_watch = watch(self.note, receivers)
+            self._message_watch = watch(self.note, wants)
         self._system: ActorSystem | None = None
         self._latest: deque[Any] = deque(maxlen=LATEST_SHOWN)
         self._transitions: list[BreakerTransitioned] = []
@@ -174,22 +182,25 @@ class Checker:
             raise self.breach
 
     def _look(self, event: Any) -> None:
-        observers = self._observers.get(_key_of(event))
-        if observers is not None:
-            self._ask(observers, event)
+        kind = type(event)
+        for name, observe in self._observers[(event.receiver, type(event.message)) if kind is MessageSent else kind]:
+            objection = observe(event)
+            if objection is not None and self.breach is None:
+                self._break(name, objection, event, event.at_ns)
         if self._nodes and event.node is not None:
             self._look_at_node(self._nodes[event.node - 1], event)
-        self.context.lifecycles.follow(event)
+        if kind is not MessageSent:
+            self.context.lifecycles.follow(event)
         self._latest.append(event)
 
     def _look_at_node(self, node: _AtNode, event: Any) -> None:
         if type(event) is NodeTookOver:
             gone = self._nodes[event.from_node - 1]
             node.context.lifecycles.take_over(event.notification_ids, gone.context.lifecycles)
-            self._ask(gone.observers.get(NodeTookOver, ()), event)
+            self._ask(gone.observers[NodeTookOver], event)
         if type(event) is BreakerTransitioned:
             event = msgspec.structs.replace(event, breaker=without_node(event.breaker))
-        self._ask(node.observers.get(_key_of(event), ()), event)
+        self._ask(node.observers[_key_of(event)], event)
         node.context.lifecycles.follow(event)
 
     def _ask(self, observers: Sequence[tuple[str, Observer]], event: Any) -> None:
@@ -229,15 +240,13 @@ class Checker:
 
 
 class _AtNode:
-    def __init__(
-        self, number: int, context: Context, invariants: Sequence[Invariant], receivers: frozenset[type]
-    ) -> None:
+    def __init__(self, number: int, context: Context, invariants: Sequence[Invariant]) -> None:
         self.number = number
         self.context = context.at_node(number)
         self.invariants = [
             type(each)(self.context) for each in invariants if each.of_one_process and each.applies(self.context)
         ]
-        self.observers = _observers(self.invariants, receivers)
+        self.observers = _Observers(self.invariants)
 
     def at_end(self, now_ns: int) -> Iterator[tuple[str, str | Finding]]:
         for each in self.invariants:
@@ -246,25 +255,40 @@ class _AtNode:
 
 
 def _numbers(context: Context) -> range:
-    """Return the numbers of the nodes; none where there is one process alone."""
     return range(1, context.nodes + 1) if context.nodes > 1 else range(0)
 
 
-def _observers(invariants: Sequence[Invariant], receivers: frozenset[type]) -> dict[type, list[tuple[str, Observer]]]:
-    """Return who observes what, each with its name: by type, and messages by the class of the actor that they are sent.
-
-    `receivers` are those of all: an invariant that names none observes them all.
-    """
-    found: dict[type, list[tuple[str, Observer]]] = {}
-    for invariant in invariants:
-        for kind, observers in invariant.observers().items():
-            for key in (invariant.receivers or receivers) if kind is MessageSent else (kind,):
-                found.setdefault(key, []).extend((_name(invariant), each) for each in observers)
-    return found
+_Key: TypeAlias = type | tuple[type, type]
+"""The type of what is observed; of a message the class of its receiver, and its own type."""
 
 
-def _key_of(event: Any) -> type:
-    return event.receiver if type(event) is MessageSent else type(event)
+class _Observers(dict[_Key, list[tuple[str, Observer]]]):
+    def __init__(self, invariants: Sequence[Invariant]) -> None:
+        super().__init__()
+        self._of_messages: list[tuple[str, Observer, type[Invariant] | None]] = []
+        for invariant in invariants:
+            for kind, observers in invariant.observers().items():
+                for observe in observers:
+                    self.add(_name(invariant), observe, (kind,), type(invariant))
+
+    def add(self, name: str, observe: Observer, kinds: Iterable[type], of: type[Invariant] | None = None) -> None:
+        for kind in kinds:
+            if kind is MessageSent:
+                self._of_messages.append((name, observe, of))
+            else:
+                self[kind].append((name, observe))
+
+    def __missing__(self, key: _Key) -> list[tuple[str, Observer]]:
+        found = self[key] = (
+            [(name, observe) for name, observe, of in self._of_messages if of is None or of.observes_message(*key)]
+            if isinstance(key, tuple)
+            else []
+        )
+        return found
+
+
+def _key_of(event: Any) -> _Key:
+    return (event.receiver, type(event.message)) if type(event) is MessageSent else type(event)
 
 
 def _chosen(choice: Choice, context: Context) -> tuple[list[Invariant], list[Observer]]:
@@ -275,8 +299,7 @@ def _chosen(choice: Choice, context: Context) -> tuple[list[Invariant], list[Obs
     problems: list[str] = []
     for number, each in enumerate(choice):
         if each == "all":
-            left_out = LEFT_TO_THE_MODEL if LockStep.applies(context) else ()
-            classes.update(dict.fromkeys(law for name, law in KNOWN.items() if name not in left_out))
+            classes.update(dict.fromkeys(KNOWN.values()))
         elif isinstance(each, str) and each in KNOWN:
             classes[KNOWN[each]] = None
         elif isinstance(each, type) and issubclass(each, Invariant):

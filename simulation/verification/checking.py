@@ -18,7 +18,7 @@ from simulation.running.contents import channels_of, preferences_of
 from simulation.running.service import Service
 from simulation.running.workload import REPEATED, Refuse, Send
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
-from simulation.scenario.identity import host_of_user, id_prefix, tenant_of_user
+from simulation.scenario.identity import Origins, host_of_user, id_prefix, tenant_of_user
 from simulation.scenario.workload import class_of
 from simulation.verification.checker import Checker
 from simulation.verification.laws.base import ArrivalsOf, ClientsOf, Context
@@ -96,6 +96,7 @@ def check_of(
         world=world,
         clients=_clients_of(scenario),
         arrivals=_arrivals_of(scenario),
+        entry_named=Origins(scenario).number if scenario.actors else None,
         windows={
             window.name: (ns(window.from_s), NEVER_NS if window.to_s is None else ns(window.to_s))
             for window in scenario.outline.windows

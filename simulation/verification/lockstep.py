@@ -34,6 +34,7 @@ from simulation.verification.laws.lifecycles import STEPS
 from simulation.verification.laws.observations import AttemptMade
 from simulation.verification.model.comparing import Difference
 from simulation.verification.model.model import Model
+from simulation.verification.model.node import PIPELINE
 from simulation.verification.model.surroundings import Surroundings
 from simulation.verification.model.unrecorded import Alerted, Asked, Refused
 from simulation.verification.model.world import refusals
@@ -41,6 +42,9 @@ from simulation.verification.model.world import refusals
 NUMBERS_BEFORE_A_LOOK = 1024
 
 _OF_STORE = frozenset({"commit", "discarded"})
+
+_TOLD_BEFORE = frozenset({"command", "cancel", "override", "redrive-order", "discard-order"})
+"""Turns of what has followed in the model when it was told."""
 
 
 class LockStep(Invariant):
@@ -60,6 +64,8 @@ class LockStep(Invariant):
         """What the subscriber sends that is being called."""
         self._leads_to: dict[tuple[int, str], list[tuple[SendNotification, bool]]] = {}
         """By the identity of a call that waits, and its subscriber, what that will send."""
+        self.system: Any = None
+        """That of the run; set when it is watched."""
         self.broken: Callable[[str], None] = lambda text: None
         """Takes what is broken where no event is recorded; set by the checker."""
         self._has_differed = False
@@ -76,10 +82,6 @@ class LockStep(Invariant):
         """Return the interceptors that it needs, with others in their place among them."""
         return [self._told, *watches, self._asking, self._turns]
 
-    @property
-    def _system(self) -> Any:
-        return self._asking.system
-
     @classmethod
     def applies(cls, context: Context) -> bool:
         return context.world is not None and not refusals(context.world)
@@ -88,6 +90,8 @@ class LockStep(Invariant):
 
     @observes(ActorFailed, BreakerTransitioned, DuplicateIgnored, NodeTookOver, *STEPS)
     def on_event(self, event: RecordedEvent) -> Objection:
+        if type(event) is ActorFailed and event.actor not in PIPELINE:
+            return None
         return self._asked(self.model.compare, event)
 
     @observes(AttemptMade)
@@ -119,7 +123,7 @@ class LockStep(Invariant):
             self.note(self.model.answers_now, made.node, number, outcome, now_ns)
 
     def on_alert(self, text: str) -> None:
-        self.note(self.model.compare, Alerted(self._system.now_ns, text))
+        self.note(self.model.compare, Alerted(self.system.now_ns, text))
 
     def at_end(self, now_ns: int) -> Objection:
         return self._asked(self.model.settle, now_ns)
@@ -132,21 +136,20 @@ class LockStep(Invariant):
 
     def turn(self, kind: str, key: Any, node: int | None, now_ns: int) -> Callable[[], None] | None:
         """Compare a turn with what is due; return what is to be done when it has ended."""
-        match kind:
-            case "command" | "cancel" | "override" | "redrive-order" | "discard-order":
-                return None  # that followed when it was told
-            case "letter":
-                self.note(self.model.compare, key)
-                return None
-            case "submit":
-                return partial(self._submitted, key)
-            case "subscriber":
-                return self._calls_subscriber(*key) if self.model.world.has_callers else None
+        if kind in _TOLD_BEFORE:
+            return None
+        if kind == "submit":
+            return partial(self._submitted, key)
+        if kind == "letter":
+            self.note(self.model.compare, key)
+            return None
+        if kind == "subscriber":
+            return self._calls_subscriber(*key) if self.model.world.has_callers else None
         turn = self._turn_of(kind, key, self.answer_of)
         if turn is not None:
             kind, key = turn
             of_node = None if kind in Surroundings.TIMERS else node
-            self.note(self.model.turn, kind, key, of_node, now_ns, not self._system.is_busy)
+            self.note(self.model.turn, kind, key, of_node, now_ns, not self.system.is_busy)
         return None
 
     def falls_due(self, kind: str, key: Any, node: int | None, now_ns: int) -> None:
@@ -154,7 +157,7 @@ class LockStep(Invariant):
         if not (kind in _OF_STORE and id(key.request) in self._promised):
             turn = self._turn_of(kind, key, lambda performed: self.number_of(performed.request, performed.result))
             if turn is not None:
-                self.note(self.model.falls_due, *turn, node, now_ns, not self._system.is_busy)
+                self.note(self.model.falls_due, *turn, node, now_ns, not self.system.is_busy)
 
     def told(self, kind: str, key: Any, node: int | None) -> None:
         """Take note of what comes from outside: it follows when what was told before has been done."""
@@ -197,7 +200,7 @@ class LockStep(Invariant):
             try:
                 submit.answer.get(timeout=0)
             except Overloaded:
-                self.note(self.model.compare, Refused(self._system.now_ns, "overloaded"))
+                self.note(self.model.compare, Refused(self.system.now_ns, "overloaded"))
             except Exception:
                 return
 
@@ -233,13 +236,13 @@ class LockStep(Invariant):
                 return "operate", _place_in(self.model.world.operations, key)
             case "stop" | "drained" | "back" | "reconnect":
                 numbers = [None if process.node is None else process.node.number for process in key]
-                return kind, self.model.surroundings.due_now(kind, numbers, self._system.now_ns)
+                return kind, self.model.surroundings.due_now(kind, numbers, self.system.now_ns)
             case "call":
                 return self._turn_of(*called_turn(key), number_of)
             case "told":
                 return "told", self.model.fleet.number_told + 1
             case "leases":
-                return "leases", self._system.now_ns
+                return "leases", self.system.now_ns
             case "other":
                 return "other", None
         return kind, key
@@ -318,6 +321,10 @@ class _Asking(Interceptor):
 
     def __init__(self, lock_step: LockStep) -> None:
         self._lock_step = lock_step
+
+    def attach(self, system: Any) -> None:
+        super().attach(system)
+        self._lock_step.system = system
 
     def perform(self, go_on: Next, actor: Actor, effect: Effect, request: Any, *timeout: Any) -> Cancellable:
         if type(effect) is Foreseen and effect.result is UNSENT:

@@ -1,7 +1,5 @@
 """The same work as one loop over a heap, everything inline and nothing recorded: the limit for the language."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from heapq import heappop, heappush

@@ -7,8 +7,6 @@
 All sides are in one process and take turns; of each the best of the rounds is taken. Nothing is asserted.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import time

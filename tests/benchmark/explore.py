@@ -7,8 +7,6 @@ The two take turns, and the ratio is the median of the rounds' ratios. Two proce
 seeds on: each takes a second to start.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import time

@@ -10,8 +10,6 @@ one notification after the other and wait for each to be durable; meanwhile a tr
 Nothing is asserted: a decision depends on the machine.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

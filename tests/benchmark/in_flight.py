@@ -7,8 +7,6 @@ with few. So it is the same on any machine with the same hashes of texts (``PYTH
 dictionaries keep free: 30 to 80 bytes of it.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tracemalloc

@@ -14,8 +14,6 @@ The provider of the served one takes an hour, so that it does nothing but accept
 everything at once, and what is accepted is sent meanwhile. Nothing is asserted: a decision depends on the machine.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

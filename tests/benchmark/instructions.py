@@ -13,8 +13,6 @@ The exit code is 1 where a notification takes more than `MOST` times as many as 
 them does not run to its end. Without valgrind, git or the other commit nothing is measured, and the exit code is 0.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -17,8 +17,6 @@ many at once to the same receiver, without headers of its own, signature, retry,
 a decision depends on the machine. Processor time is less so, and is printed too.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

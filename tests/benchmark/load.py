@@ -1,7 +1,5 @@
 """What every side of the benchmark has to do: one channel, Poisson arrivals, a provider that fails."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ seeds a second that makes.
 The sides take turns, and a ratio is the median of those of the rounds; times are of the processor.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

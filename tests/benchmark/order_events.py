@@ -4,8 +4,6 @@ Both sides run the same scenario, with the same arrivals and the same texts. On 
 plain tuple, which nothing checks, and its commands go to the handler as a caller of one's own would send them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal

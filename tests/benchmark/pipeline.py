@@ -17,8 +17,6 @@ product does all that in the time it is given here. One model, `checked`, does s
 these duties cost, the product's to it what the actors do.
 """
 
-from __future__ import annotations
-
 import argparse
 import cProfile
 import json

@@ -3,8 +3,6 @@
 It knows no more of HTTP than where a request ends. It has a process of its own, and ends with its standard input.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 import sys

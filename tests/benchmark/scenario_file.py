@@ -1,7 +1,5 @@
 """The same work by the product: a scenario, run through the public interface."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path

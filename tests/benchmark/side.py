@@ -3,8 +3,6 @@
 A process of its own gives each side the same start, and its peak memory to itself.
 """
 
-from __future__ import annotations
-
 import gc
 import json
 import resource

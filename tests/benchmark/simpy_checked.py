@@ -5,8 +5,6 @@ one that has not ended is kept, as it would have to be to go on after a crash; t
 events, in the product's own store and recorder, with digest, metrics and the check that nothing is lost.
 """
 
-from __future__ import annotations
-
 from collections import deque
 
 import simpy

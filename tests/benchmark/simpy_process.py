@@ -3,8 +3,6 @@
 What a person writes who knows SimPy well and wants the answer soon. All is recorded as rows, as in the product.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Generator

@@ -3,8 +3,6 @@
 The obvious way to write actors in SimPy: handler, limiter, breaker, channel and dead letter queue.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Generator

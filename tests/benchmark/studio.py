@@ -16,8 +16,6 @@ In Chromium the clock starts when the slider of the seed is moved, and ends when
 and the last one: with the page, the server and the way between them.
 """
 
-from __future__ import annotations
-
 import argparse
 import multiprocessing
 import os

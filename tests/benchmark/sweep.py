@@ -6,8 +6,6 @@ They take turns, and the ratios are the medians of the rounds' ratios. Processes
 a command: each takes a second to start. The cluster is there already.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

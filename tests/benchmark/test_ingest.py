@@ -1,7 +1,5 @@
 """The benchmark of accepting over HTTP runs, and each side accepts everything it is posted."""
 
-from __future__ import annotations
-
 import ingest
 import pytest
 from effort import sliced

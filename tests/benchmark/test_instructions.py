@@ -1,7 +1,5 @@
 """A notification takes hardly more instructions than at the commit before."""
 
-from __future__ import annotations
-
 import subprocess
 
 import instructions

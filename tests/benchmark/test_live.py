@@ -1,7 +1,5 @@
 """The benchmark of the live pipeline runs, and on each side everything it sends arrives."""
 
-from __future__ import annotations
-
 import live
 import pytest
 

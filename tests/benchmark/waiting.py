@@ -6,8 +6,6 @@ With ``--calls`` the functions called are counted, which is the same on any mach
 how much of it the garbage collector took.
 """
 
-from __future__ import annotations
-
 import argparse
 import cProfile
 import gc

@@ -74,7 +74,8 @@ def test_the_base_dependencies_are_those_of_a_service():
     names = [line.split(">")[0] for line in PACKAGES["dependencies"]]
     assert names == ["jinja2", "msgspec", "pydantic", "pykka", "pyyaml", "sniffio", "trio", "tzdata"]
     extras = PACKAGES["optional-dependencies"]
-    assert tuple(line.split(">")[0] for line in extras["simulate"]) == OF_SIMULATE
+    parsers = ("tree-sitter", "tree-sitter-elixir", "tree-sitter-ruby", "tree-sitter-typescript")
+    assert sorted(line.split(">")[0] for line in extras["simulate"]) == sorted((*OF_SIMULATE, *parsers))
     assert [line.split(">")[0] for line in extras["lab"]] == ["retrylab[simulate]", *OF_THE_LAB]
 
 
@@ -131,13 +132,14 @@ def test_such_a_command_ends_as_on_bad_input(arguments):
 
 WITH_SIMULATE = f"""\
 NotInstalled.names = set(NotInstalled.names) - {set(OF_SIMULATE)!r}
-import contextlib, io, pathlib, sys
+import contextlib, io
 from importlib import import_module, util
 import simulation
 from simulation.commands import app, names
 found = util.find_spec
 names.find_spec = util.find_spec = lambda name: None if name in NotInstalled.names else found(name)
-for line in pathlib.Path(sys.argv[1]).read_text().splitlines():
+path, *lines = sys.argv[1:]
+for line in lines:
     name, *arguments = line.split()
     said = names.missing(name)
     if said is None:
@@ -149,8 +151,8 @@ for line in pathlib.Path(sys.argv[1]).read_text().splitlines():
                 said = f"exit {{end.code}}: {{problems.getvalue().strip() or out.getvalue()[:1]}}"
             except ModuleNotFoundError as error:
                 said = names.missing_module(name, error)
-    print(line.partition(" scenarios")[0], "->", said)
-result = simulation.run("scenarios/steady-state.yaml", sets=["duration=2s", "record=full", "expect=[sent < 1]"])
+    print(line.replace(" " + path, ""), "->", said)
+result = simulation.run(path, sets=["record=full", "expect=[sent < 1]"])
 from simulation.reporting.expectation_report import failure_text
 print(*failure_text(result, result.scenario.expect[0], 99.0)[::6], sep="\\n")
 for name in ("attempts", "series"):
@@ -163,7 +165,12 @@ try:
 except ModuleNotFoundError as error:
     print(error)
 """
-SHORT = "scenarios/steady-state.yaml --set duration=2s --set expect=[]"
+SHORT = """\
+name: short
+duration: 2s
+workload: [{channel: email, arrivals: {poisson: 2/s}}]
+channels: {email: {retry: {max_attempts: 2}, provider: {latency: 80ms}}}
+"""
 LACKING = "needs matplotlib, of the extra lab: pip install 'retrylab[lab]'"
 SAID = f"""\
 run -> exit 0: s
@@ -175,6 +182,7 @@ explain --workers 1 -> exit 0: s
 explain --out a.png -> exit 2: retrylab explain --out {LACKING}
 run --annotate github --markdown - -> exit 0: #
 explore --seeds 1 -> exit 1: s
+limits --of latency --workers 1 -> exit 0: H
 schema -> exit 0: {{
 plot -> retrylab plot {LACKING}
 validate -> retrylab validate {LACKING}
@@ -189,8 +197,11 @@ wanted the extra lab: pip install 'retrylab[lab]', got no numpy
 @pytest.mark.integration
 def test_with_simulate_alone_a_command_works_or_says_what_to_install(tmp_path):
     lines = [line.partition(" ->")[0] for line in SAID.splitlines() if " -> " in line]
-    (tmp_path / "commands").write_text("\n".join(line if line == "schema" else f"{line} {SHORT}" for line in lines))
-    code, printed, problems = ended(WITH_SIMULATE, tmp_path / "commands")
+    path = tmp_path / "short.yaml"
+    path.write_text(SHORT)
+    code, printed, problems = ended(
+        WITH_SIMULATE, path, *(line if line == "schema" else f"{line} {path}" for line in lines)
+    )
     assert (code, problems) == (0, "")
     assert [line.rstrip() for line in printed.splitlines()] == SAID.splitlines()
 

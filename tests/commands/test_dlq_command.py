@@ -1,7 +1,5 @@
 """The commands ``retrylab dlq …`` against a service on loopback, and against the file of a store."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket

@@ -16,6 +16,7 @@ from effort import sliced
 from actors.errors import WorkerLost
 from simulation.commands.shared import interrupts
 from simulation.experiments import incidents
+from simulation.experiments.limits import expected
 from simulation.fitting import whatif
 from simulation.running import deciding, executors
 
@@ -32,6 +33,7 @@ COMMANDS = {
     "compare": [*VARY],
     "sweep": [*VARY],
     "tune": [*VARY, "--probability", "50%", "--minimize", "requests"],
+    "limits": ["--of", "failure_rate"],
 }
 
 
@@ -42,14 +44,15 @@ class Runs:
         self.done = 0
         self.last = None
         self.error = KeyboardInterrupt
-        self._do = executors.do
-        monkeypatch.setattr(executors, "do", self)
+        self._do = executors.summary_of
+        for module in (executors, expected):
+            monkeypatch.setattr(module, "summary_of", self)
 
-    def __call__(self, task):
+    def __call__(self, task, **how):
         if self.done == self.last:
             raise self.error
         self.done += 1
-        return self._do(task)
+        return self._do(task, **how)
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def test_without_a_folder_it_says_that_they_are_lost_and_how_they_would_not_be(c
     done = retrylab(*words(command))
     assert done.returncode == 130
     assert done.stderr == (
-        "interrupted: 1 finished run is lost; with --out DIR the same command would go on from there\n"
+        "interrupted: 1 finished run is not kept; with --out DIR the same command would go on from there\n"
     )
 
 
@@ -127,7 +130,13 @@ FOLDERS = {
     "run": ["run", "small.yaml"],
     **{command: words(command) for command in COMMANDS},
 }
-DOCUMENTS = {"run": "summary.json", "compare": "comparison.json", "sweep": "sweep.json", "tune": "tuning.json"}
+DOCUMENTS = {
+    "run": "summary.json",
+    "compare": "comparison.json",
+    "sweep": "sweep.json",
+    "tune": "tuning.json",
+    "limits": "limits.json",
+}
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def retrylab_in(encoding, *arguments, cwd):
     return in_process.encoded(*arguments, cwd=cwd, encoding=encoding)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", sliced(ENCODINGS, 3))
 @pytest.mark.parametrize("command", sliced(["run", "compare", "sweep"], 6))
 def test_what_cannot_be_shown_is_replaced(command, encoding, tmp_path):
     done = retrylab_in(encoding, command, STEADY, *SHORT, *MANY.get(command, []), cwd=tmp_path)
@@ -43,7 +43,7 @@ def test_what_cannot_be_shown_is_replaced(command, encoding, tmp_path):
     assert (b"\xb7" if encoding == "latin-1" else b"?") in done.stdout  # the dot in the first line
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", sliced(ENCODINGS, 3))
 def test_json_is_whole_in_every_encoding(encoding, tmp_path):
     done = retrylab_in(encoding, "run", STEADY, *SHORT, "--set", r'name="\u2192 \xfc"', "--json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")

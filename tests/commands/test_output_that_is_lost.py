@@ -124,7 +124,7 @@ def test_no_output_at_all_is_no_broken_pipe():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is wanted")
-@pytest.mark.parametrize("arguments", sliced([["run", STEADY, *SHORT], ["--help"]], 4), ids=" ".join)
+@pytest.mark.parametrize("arguments", sliced([["--help"], ["run", STEADY, *SHORT]], 4), ids=" ".join)
 def test_a_disk_without_room_is_said_in_a_line(arguments):
     with open("/dev/full", "wb", buffering=0) as full:
         assert ended(MAIN, *arguments, stdout=full) == (2, "output: No space left on device\n")

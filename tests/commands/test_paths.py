@@ -16,7 +16,7 @@ from simulation.commands.dlq import dlq
 from simulation.commands.shared import given_path
 from simulation.results.files import KINDS
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("undrawn")]
 
 STEADY = Path(__file__).parents[2] / "scenarios" / "steady-state.yaml"
 SHORT = ["--set", "duration=2s", "--set", "expect=[]"]

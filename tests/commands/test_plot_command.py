@@ -9,6 +9,7 @@ import pytest
 from console_command import app
 from plot_samples import cells, result_of
 from typer.testing import CliRunner
+from undrawn import undrawn
 
 import simulation
 import simulation.commands.plot
@@ -36,7 +37,8 @@ def here(tmp_path, monkeypatch):
 def finished(tmp_path_factory):
     """A run that was saved once; not to be written into."""
     directory = tmp_path_factory.mktemp("finished")
-    simulation.save(simulation.run(parse(SCENARIO, "small.yaml")), directory)
+    with undrawn():
+        simulation.save(simulation.run(parse(SCENARIO, "small.yaml")), directory)
     return directory
 
 

@@ -14,6 +14,7 @@ from hypothesis import settings
 from typer.testing import CliRunner
 
 from actors import NotificationService, Notifier, SendNotification
+from simulation import limits
 from simulation.scenario import load, parse
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,13 @@ def test_the_exploration_shown_is_that_of_the_command_but_for_its_counts():
         return [re.sub(r"[\d,]+", "#", line).split() for line in text.splitlines()]
 
     assert without_counts(printed) == without_counts(shown)
+
+
+@pytest.mark.thorough
+def test_the_limit_shown_is_that_of_the_scenario_shown():
+    (line,) = (line for line in text_of("README").splitlines() if line.startswith("retrylab limits"))
+    found = limits(ROOT / "scenarios" / "provider-outage.yaml", ["outage"], on=["email"])
+    assert found.in_words(found.edges[0]) == f"email.outage: {line.partition('# ')[2]}"
 
 
 @pytest.mark.thorough

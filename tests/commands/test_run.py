@@ -69,14 +69,14 @@ def test_how_often_a_breaker_opened_is_said_in_words(openings, text, tmp_path):
 
 
 def test_an_expectation_that_does_not_hold_exits_1_and_shows_the_value():
-    done = retrylab("run", OUTAGE, "--set", "expect=[sent_fraction >= 1, attempts > 0]")
+    done = retrylab("run", OUTAGE, "--set", "duration=3m", "--set", "expect=[sent_fraction >= 1, attempts > 0]")
     assert (done.returncode, done.stderr) == (1, "")
     assert "FAILS  sent_fraction >= 1  is 9" in done.stdout
     assert "holds  attempts > 0" in done.stdout
 
 
 def test_json_is_one_document_and_nothing_else_also_on_exit_1():
-    done = retrylab("run", OUTAGE, "--json", "--set", "expect=[sent_fraction >= 1]")
+    done = retrylab("run", OUTAGE, "--json", "--set", "duration=3m", "--set", "expect=[sent_fraction >= 1]")
     assert (done.returncode, done.stderr) == (1, "")
     summary = json.loads(done.stdout)
     assert summary["scenario"] == "provider-outage"
@@ -112,7 +112,7 @@ def test_seed_and_runtime_are_those_asked_for():
 
 
 def test_out_holds_summary_tables_and_a_picture(tmp_path):
-    done = retrylab("run", OUTAGE, "--set", "duration=3m", "--out", tmp_path / "new" / "folder", "--json")
+    done = retrylab("run", OUTAGE, "--set", "duration=1m", "--out", tmp_path / "new" / "folder", "--json")
     summary = json.loads(done.stdout)
     folder = tmp_path / "new" / "folder"
     assert json.loads((folder / "summary.json").read_text()) == summary

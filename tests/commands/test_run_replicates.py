@@ -1,7 +1,5 @@
 """`retrylab run --replicates`: expectations of a share of runs, as a person or a CI job meets them."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from pathlib import Path

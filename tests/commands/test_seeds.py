@@ -70,6 +70,7 @@ def test_replicates_do_not_count_beyond_it(loaded):
         simulation.predict(loaded, seed=LARGEST)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_largest_seed_comes_back_from_what_is_saved(loaded, tmp_path):
     simulation.save(simulation.run(loaded, seed=LARGEST), tmp_path)
     assert simulation.open_result(tmp_path).scenario.seed == LARGEST

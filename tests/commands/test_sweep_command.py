@@ -147,7 +147,10 @@ def test_a_design_of_samples(path, tmp_path):
         ((*VARY, "--metric", "sent_fractoin"), "did you mean sent_fraction?"),
         ((*VARY, "--metric", "seed"), "--metric seed: wanted a metric of the summary, got seed"),
         ((*VARY, "--dask", "tcp://127.0.0.1:9", "--workers", "2"), "wanted it without --workers"),
-        (("--vary", "channels.email.retry.max_attempts=1,none"), "wanted a whole number of at least 1, got 'none'"),
+        (
+            ("--vary", "channels.email.retry.max_attempts=1,none"),
+            "wanted a whole number of at least 1, or unlimited, got 'none'",
+        ),
     ],
 )
 def test_bad_input_exits_2_in_words(path, tmp_path, arguments, problem):

@@ -1,7 +1,5 @@
 """Messages that come twice or late: what is injected, and that the invariants of the pipeline hold all the same."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shlex
+import statistics
 from functools import partial
 from pathlib import Path
 
@@ -134,7 +135,22 @@ def test_a_setting_that_is_never_is_said_to_be_and_is_above_all_others(scenario,
     print_sheets(compared.sheet)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "max_attempts=3 never +never 7 more, 0 less * (never in 7 of 7)" in lines
-    assert lines[-1] == "where one of a pair is never: the median difference, and * by the sign test"
+    assert lines[-1] == "of what is never in a run: medians, also of the differences, and * by the sign test"
+
+
+@pytest.mark.parametrize(("attempts", "middle"), [("6,8", "mean"), ("3,8,6", "median")])
+def test_what_stands_beside_a_difference_is_of_its_kind(scenario, attempts, middle):
+    compared = simulation.compare(scenario, {ATTEMPTS: attempts}, replicates=7, metrics=["delivery_time_s.p99"])
+    rows = compared.table
+    other = "median" if middle == "mean" else "mean"
+    assert rows["never"].any() == (middle == "median")
+    assert middle == "mean" or rows[other].isna().all()
+    of_setting = compared.values["delivery_time_s.p99"]
+    fold = getattr(statistics, middle)
+    assert rows[middle].to_list() == pytest.approx([fold(runs) for runs in of_setting])
+    apart = [fold(b - a if b != a else 0.0 for a, b in zip(of_setting[0], runs, strict=True)) for runs in of_setting]
+    assert rows["difference"].to_list()[1:] == pytest.approx(apart[1:])
+    assert compared.sheet.rows[0].cells[1] == ("median" if middle == "median" else "")
 
 
 def test_a_time_is_written_in_the_way_of_the_summary(scenario):
@@ -169,7 +185,7 @@ def test_problems_of_all_settings_and_metrics_in_plain_words(scenario):
         "decorrelated (initial_delay to jitter_factor times the wait before), proportional (w ± jitter_share), "
         "additive (w + up to jitter_max), by_count (w + up to jitter_max times the number of attempts), "
         "soft (Polly's), got 'ful'",
-        f"--vary {ATTEMPTS}: wanted a whole number of at least 1, got 'many'",
+        f"--vary {ATTEMPTS}: wanted a whole number of at least 1, or unlimited, got 'many'",
     ]
     with pytest.raises(ConfigurationError) as refused:
         simulation.compare(scenario, {ATTEMPTS: "1,2"}, metrics=["sent", "sent_fractoin", "dlq", "digest", "a b"])

@@ -193,3 +193,24 @@ def test_what_another_is_better_than_in_the_fresh_runs_is_not_of_the_pareto_set(
     (found,) = confirm(search, AsManyRequests(1, [1.0] * 4, common=False))
     assert found.number == 3
     assert [trial.decision for trial in search.trials[1:]] == [Decision.CONFIRMED] * 3
+
+
+class Noisy(Coins):
+    """All expectations hold; trial 1 costs in turn more and less than the file's own, and `less` besides."""
+
+    def __init__(self, less):
+        super().__init__(1, {}, common=True)
+        self.less = less
+
+    def outcome(self, trial, place):
+        return run(True, 100 + place + trial.number * ((-1) ** place * 3 - self.less))
+
+
+@pytest.mark.parametrize(("less", "number"), [(0.2, 0), (5, 1)])
+def test_the_files_own_settings_stay_where_the_best_gains_no_more_than_chance(less, number):
+    search = searched(2)
+    search.baseline.in_space = True
+    (found,) = confirm(search, Noisy(less))
+    assert found.number == number
+    search.baseline.in_space = False
+    assert [each.number for each in confirm(search, Noisy(less))] == [1]

@@ -12,7 +12,13 @@ import simulation
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.experiments.explaining import channel as explaining
-from simulation.experiments.explaining.breaker import HORIZON_S, endpoints_in_words, open_spells, opens_s
+from simulation.experiments.explaining.breaker import (
+    HORIZON_S,
+    breaker_in_words,
+    endpoints_in_words,
+    open_spells,
+    opens_s,
+)
 from simulation.experiments.explaining.channel import cost_in_words, sheets
 from simulation.experiments.explaining.evidence import By
 from simulation.experiments.explaining.outages import (
@@ -94,17 +100,17 @@ def test_what_is_lost_while_the_breaker_is_still_open_is_no_part_of_the_outage()
 @pytest.mark.parametrize(
     ("email", "said"),
     [
-        (NO_BREAKER, "up to 50/s."),
-        ({}, "up to 50/s, but for what an open breaker keeps back."),
+        (NO_BREAKER, "up to 50 requests/s."),
+        ({}, "up to 50 requests/s, less those that an open breaker keeps back."),
         (
             {"retry": {"max_attempts": 5, "budget": {"kind": "finagle", "share": "10%"}}},
-            "up to 50/s, but for what the retry budget and an open breaker keep back.",
+            "up to 50 requests/s, less those that the retry budget and an open breaker keep back.",
         ),
     ],
 )
 def test_only_what_there_is_keeps_requests_back(email, said):
     config = parsed({"retry": {"max_attempts": 5}} | email).channel_config(EMAIL)
-    assert cost_in_words(config, 10.0, schedules(config.retry)[0])[0].text.endswith(said)
+    assert cost_in_words(config, 10.0, schedules(config.retry)[0], config.timeout)[0].text.endswith(said)
 
 
 def test_drawn_schedules_agree_with_a_run():
@@ -163,9 +169,9 @@ def test_a_limit_on_the_time_makes_late_attempts_uncertain():
 def test_the_cost_is_that_of_the_attempts_that_there_is_time_for():
     retry = {"max_attempts": 50, "initial_delay": "1s", "backoff": "constant", "max_elapsed": "10s"}
     config = parsed({"retry": retry, "provider": {"price": 2}}).channel_config(EMAIL)
-    said = " ".join(each.text for each in cost_in_words(config, 5.0, schedules(config.retry)[0]))
-    assert "a call is 10 requests: 5/s become up to 50/s" in said
-    assert "A call costs 2, and 20 where all fail." in said
+    said = " ".join(each.text for each in cost_in_words(config, 5.0, schedules(config.retry)[0], config.timeout))
+    assert "a call makes 10 requests: 5 calls/s become up to 50 requests/s" in said
+    assert "A call costs 2, and 20 if every attempt fails." in said
 
 
 def test_each_kind_of_failure_with_a_rule_has_a_schedule():
@@ -194,7 +200,7 @@ def test_that_it_is_of_one_node_is_said_where_there_are_more(nodes, breaker, nam
     sets = [f"nodes={nodes}", *(f"channels.email.circuit_breaker.{key}={value}" for key, value in breaker.items())]
     (email,) = simulation.explain(sets=[*sets, "channels.email.retry.max_attempts=2"], load=1.0).channels
     assert email.left_out == named
-    said = f"Of one node, which has the whole load. Left out: {', '.join(named)}."
+    said = f"One node takes the whole load. Left out: {', '.join(named)}."
     assert any(note.endswith(said) for sheet in sheets("a", [email]) for note in sheet.notes) == bool(named)
 
 
@@ -371,3 +377,27 @@ def test_the_command_fits_eighty_columns_and_draws(tmp_path):
     as_json = CliRunner().invoke(app, ["explain", "--workers", "1", *sets, "--load", "2", "--json"])
     assert json.loads(as_json.stdout)["channels"][0]["load"] == 2.0
     assert CliRunner().invoke(app, ["explain", "--out", str(tmp_path / "a.txt")]).exit_code == 2
+
+
+@pytest.mark.usefixtures("short")
+def test_a_timeout_of_days_bounds_an_attempt_all_the_same():
+    (email,) = simulation.explain(parsed(NO_BREAKER | {"timeout": "2d"})).channels
+    assert any("If attempts hang, each takes 2 d" in said.text for said in email.cost)
+    assert any("hangs until its timeout of 2 d" in said.text for said in email.in_words)
+
+
+@pytest.mark.parametrize(
+    ("email", "said"),
+    [
+        ({}, "A call that meets the open breaker waits and uses up no attempt. Once it is closed, waiting calls go on "
+         "at 10/s, twice as fast every 10 s, up to 100/s."),
+        ({"circuit_breaker": {"resume_rate_max": "30/s"}}, "twice as fast every 10 s, up to 30/s."),
+        ({"failover": {"backup": {}}}, "A call that meets the open breaker of a provider goes to the next one; where "
+         "all are open it waits and uses up no attempt."),
+        ({"retry": {"jitter": "full"}}, "call 5 opens it after 400 ms; retries may open it sooner."),
+        ({}, "call 5 opens it after 400 ms."),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_breaker_is_of_its_settings(email, said):
+    config = parsed(email).channel_config(EMAIL)
+    assert said in " ".join(each.text for each in breaker_in_words(config, 10.0))

@@ -13,6 +13,7 @@ from celery.utils.time import get_exponential_backoff_interval
 
 from actors.settings.base import validated
 from actors.settings.retry import RetryConfig
+from simulation.experiments.explaining.evidence import Reach
 from simulation.experiments.explaining.schedule import schedules
 
 
@@ -124,3 +125,8 @@ def test_an_attempt_starts_after_the_sum_of_the_waits_before_it():
     low, high = (with_every_draw(share, wait, range(1, 8)) for share in (0.0, 1.0))
     assert [each.start.shortest for each in attempts] == [sum(low[:count]) for count in range(8)]
     assert [each.start.longest for each in attempts] == [sum(high[:count]) for count in range(8)]
+
+
+def test_bounds_that_read_the_same_are_one() -> None:
+    assert Reach(86_400.0, None, 86_409.0).text == "24 h"
+    assert Reach(86_400.0, None, 90_000.0).text == "24 h to 25 h"

@@ -1,7 +1,5 @@
 """One's own channel settings in the published incidents: what holds, and what breaks."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from dataclasses import replace
@@ -12,6 +10,7 @@ import in_process
 import pytest
 from scenario_tables import written
 
+from actors.channel_names import channel_named
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig, NotifierConfig
@@ -119,7 +118,11 @@ def test_one_process_or_two_judge_the_same(monkeypatch):
 def test_the_defaults_lose_what_was_published_as_late():
     """Three attempts within some seconds outlive no trouble of an hour, but for what waits at an open breaker."""
     found = of_the_defaults()
-    assert [name for name, verdict in found.items() if verdict.holds] == ["github-notifications-2026"]
+    assert [name for name, verdict in found.items() if verdict.holds] == [
+        "github-notifications-2026",
+        "gatewayapi-2016",
+        "github-retries-2026",
+    ]
     assert {name: verdict.decisive["text"] for name, verdict in found.items() if not verdict.holds} == {
         "github-webhooks-2024": "sent_fraction == 1",
         "improvmx-2025": "workload.others.delivered_within(1m) >= 99%",
@@ -150,6 +153,7 @@ def test_patient_settings_lose_nothing_in_any_of_them(file):
 
 def test_the_table_says_what_decides(monkeypatch, file):
     monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["vonage-2022"], BY_NAME["va-debt-2023"]))
+    monkeypatch.setattr(incidents_table, "INCIDENTS", incidents.INCIDENTS)
     done = retrylab("incidents", "--workers", 1, file)
     assert done.returncode == 0
     assert [" ".join(line.split()) for line in done.stdout.splitlines()] == [
@@ -171,6 +175,21 @@ def test_only_incidents_of_which_the_file_has_the_channels_are_judged(tmp_path, 
     path.write_text("channels: {push: {}}\n")
     done = retrylab("incidents", "--workers", 1, path)
     assert (done.returncode, done.stderr) == (2, "channels: wanted those of an incident, of email, sms, got push\n")
+
+
+def test_a_channel_of_ones_own_stands_for_one_of_its_kind(tmp_path, monkeypatch):
+    path = tmp_path / "a.yaml"
+    path.write_text("channels: {codes: {kind: sms, timeout: 3s}, api: {kind: call, timeout: 4s}}\n")
+    own = settings_in(path)
+    assert BY_NAME["vonage-2022"].with_settings(own).channels.sms.timeout == 3
+    assert BY_NAME["github-retries-2026"].with_settings(own).channels_used == ("tokens",)
+    assert BY_NAME["github-retries-2026"].with_settings(own).channel_as_given(channel_named("tokens")).timeout == 4
+    monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["va-debt-2023"], BY_NAME["vonage-2022"]))
+    monkeypatch.setattr(incidents_table, "INCIDENTS", incidents.INCIDENTS)
+    path.write_text("channels: {codes: {kind: sms}}\n")
+    done = retrylab("incidents", "--workers", 1, "--remedies", path)
+    assert "va-debt-2023: not judged, for the file has no email" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-1].strip() == "codes: {switch_after: 1, failover: {backup: {}}}"
 
 
 def test_what_would_have_held_is_found(monkeypatch):

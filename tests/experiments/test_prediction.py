@@ -1,7 +1,5 @@
 """Prediction intervals, and what is asked of `predict` and `run_live`."""
 
-from __future__ import annotations
-
 import math
 import re
 from fractions import Fraction

@@ -379,7 +379,7 @@ def test_the_files_hold_it_all_and_the_scenario_that_was_found(random, tmp_path)
         ({"vary": {"channels.email.retry.max_atempts": "1..3"}},
          ["--vary channels.email.retry.max_atempts: unknown key; did you mean max_attempts?"]),
         ({"vary": {ATTEMPTS: "0,3", DELAY: "1..5"}},
-         [f"--vary {ATTEMPTS}: wanted a whole number of at least 1, got 0",
+         [f"--vary {ATTEMPTS}: wanted a whole number of at least 1, or unlimited, got 0",
           f"--vary {DELAY}: wanted a duration such as 80ms, 10s, 5m or 2h "
           "(1 is 1ms if milliseconds were meant, 1s if seconds), got 1",
           f"--vary {DELAY}: wanted a duration such as 80ms, 10s, 5m or 2h "
@@ -496,3 +496,15 @@ def test_what_is_expected_of_a_part_of_the_run_is_searched_for_too(random):
     text = report(tuning)
     assert text.splitlines()[1].startswith("windows(5s,10s).attempts ")
     assert "dead_lettered <= 2 from 5s to 10s: confirmed in" in text
+
+
+def test_a_gain_within_the_noise_is_none_and_the_files_own_settings_stay(random):
+    sets = ["expect=[]", "channels.email.provider.failure_rate=5%", "channels.email.retry.initial_delay=1s"]
+    tuning = simulation.tune(random, {DELAY: "1s,990ms"}, minimize=["delivery_time_s.p50"], sets=sets, replicates=6)
+    own = tuning.difference(tuning.trials[1], tuning.baseline, tuning.goal.objectives[0])
+    assert not own.excludes_0
+    assert tuning.best is tuning.baseline
+    text = report(tuning)
+    assert "with the file's own settings, on which nothing gains beyond chance\nof what was tried:\n" in text
+    assert "the smallest" not in text
+    assert "\ncompared with  " in text

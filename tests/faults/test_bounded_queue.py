@@ -172,6 +172,7 @@ def test_each_provider_has_its_own_and_the_channel_the_sum():
     assert {"queue_email", "queue_email/backup"} <= set(result.series.columns)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_both_clocks_and_a_saved_result_say_the_same(tmp_path):
     scenario = parse(BURST, sets=["duration=90s", "channels.email.provider.discipline=critical_first"])
     result = simulation.run(scenario)

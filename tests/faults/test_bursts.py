@@ -1,7 +1,5 @@
 """Failures in bursts: the chain's distribution, its draws, and how its failures add up with others."""
 
-from __future__ import annotations
-
 import math
 from random import Random
 from statistics import fmean

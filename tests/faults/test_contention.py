@@ -6,8 +6,6 @@ An attempt starts when it arrives at the server, which takes no time, and its la
 until the next one arrives. The expected numbers of writes are those of its own program over 1000 runs.
 """
 
-from __future__ import annotations
-
 from math import sqrt
 from statistics import fmean, stdev
 

@@ -1,7 +1,5 @@
 """The discipline of a provider with a capacity: which is next, or which share, in the pipeline and on both clocks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Quotas that a provider enforces: of itself, for each host, and where those that it refuses count too."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Failure rules of the user's: what they get of the load, what their answers mean, and when they are asked."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

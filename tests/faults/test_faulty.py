@@ -1,7 +1,5 @@
 """Injected faults around a live transport: the fates of the simulated provider, and what a transport makes of it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

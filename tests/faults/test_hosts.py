@@ -1,7 +1,5 @@
 """Recipients at many hosts, and faults that hit only those at some of them."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A provider that is slower the more it has to do: by hand, against a naive model, and by Little's law."""
 
-from __future__ import annotations
-
 import math
 from random import Random
 from typing import Any

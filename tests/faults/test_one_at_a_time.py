@@ -1,7 +1,5 @@
 """Providers that work on one attempt at a time for each host or user."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, strategies as st
 from provider_attempts import S, fault, first_attempt

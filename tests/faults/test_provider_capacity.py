@@ -1,7 +1,5 @@
 """The capacity of a provider: its queue against a naive model and queueing theory, its windows, what takes it up."""
 
-from __future__ import annotations
-
 import math
 import sys
 from random import Random

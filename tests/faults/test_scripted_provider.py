@@ -1,7 +1,5 @@
 """A provider whose answers are written down: they come in the order of the attempts, whatever else is said of it."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, strategies as st
 from provider_attempts import ATTEMPT

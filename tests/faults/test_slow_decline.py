@@ -1,7 +1,5 @@
 """A failure rate and a latency factor that change in a straight line: against the integral of the line."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The simulated provider: which fault wins, shares of the total, windows, random draws."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

@@ -33,7 +33,7 @@ def outage(tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
     sets = ["duration=240s", "faults.0.at=60s", "faults.0.for=50s", "channels.email.circuit_breaker.enabled=false"]
     simulation.save(simulation.run("scenarios/provider-outage.yaml", sets=sets), directory)
-    return directory, simulation.fit(directory, resamples=50)
+    return directory, simulation.fit(directory, resamples=20)
 
 
 @pytest.mark.thorough
@@ -91,7 +91,7 @@ def test_the_command_prints_the_table_the_json_and_the_file(outage, tmp_path):
     for word in ("lognormal", "median", "failure_rate", "outage at", "None found: bursts", "Not looked for", str(out)):
         assert word in done.stdout
     assert "push" not in done.stdout
-    assert invoke("run", out).exit_code == 0
+    assert invoke("run", out, "--set", "duration=20s").exit_code == 0
     done = invoke("fit", directory, "--channel", "email", "--json")
     document = json.loads(done.stdout)
     email = document["providers"]["email"]

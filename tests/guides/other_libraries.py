@@ -1,7 +1,5 @@
 """The guide's tables of the words of other libraries: ``python tests/guides/other_libraries.py`` writes them."""
 
-from __future__ import annotations
-
 from itertools import groupby
 from pathlib import Path
 

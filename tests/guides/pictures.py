@@ -4,8 +4,6 @@ A plot is what the commands draw that its document shows, word for word. A page 
 desk. Few colours keep each file small.
 """
 
-from __future__ import annotations
-
 import shlex
 import sys
 import tempfile
@@ -22,6 +20,7 @@ sys.path += [str(TESTS / "support"), str(TESTS / "service")]
 from chromium import Chromium, chromium  # noqa: E402
 from console_kit import OTTO, app_of, notification, running  # noqa: E402
 from documents import GUIDES, ROOT  # noqa: E402
+from guide import Guide  # noqa: E402
 from in_process import retrylab  # noqa: E402
 
 from actors.service.http_server import HttpServer  # noqa: E402
@@ -51,11 +50,45 @@ PLOTS = {
         retrylab fit recorded --channel email --out calibrated.yaml
         retrylab plot recorded calibrated.yaml --channel email
     """,
+    "limits": """
+        retrylab limits scenarios/budget-against-retry-storm.yaml --map load=0.2..2,trigger=1s..1m \\
+            --set workload.0.arrivals.poisson=5/s --set channels.webhook.provider.capacity=2 \\
+            --set channels.webhook.retry.budget=null --out out/map
+    """,
+    "import-celery": """
+        retrylab explain shop --channel charge --out charge.png
+    """,
+    "import-bullmq": """
+        retrylab explain src/queues.ts --library bullmq=5.60 --channel monthly --out monthly.png
+    """,
+    "import-sidekiq": """
+        retrylab explain jobs --library sidekiq=7.3 --channel read-timeout --out read-timeout.png
+    """,
+    "import-oban": """
+        retrylab explain lib --channel delivery --out delivery.png
+    """,
+    "import-tenacity": """
+        retrylab explain shop/client.py --channel stock --out stock.png
+    """,
+    "import-resilience4j": """
+        retrylab explain payments --profile prod --channel payment --out payment.png
+    """,
+    "import-envoy": """
+        retrylab explain mesh/envoy.yaml --out cart.png
+    """,
+    "import-grpc": """
+        retrylab explain cloud/service_config.json --out orders.png
+    """,
     "several-nodes": """
         retrylab plot scenarios/breaker-of-each-node.yaml --kind breaker-states --set nodes=4
     """,
 }
 """The commands whose last one draws the picture of this name; the only one that it writes in the current directory."""
+
+
+def document_of(name: str) -> str:
+    """Return the name of the document that shows a picture."""
+    return {"provider-outage": "README"}.get(name, "import" if name.startswith("import-") else name)
 
 
 def commands(name: str) -> list[str]:
@@ -67,6 +100,9 @@ def plotted(name: str) -> Image.Image:
     """Return what the commands of a document draw."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "scenarios").symlink_to(ROOT / "scenarios")
+        for path, text in Guide(GUIDES / "import.md").files.items() if document_of(name) == "import" else ():
+            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / path).write_text(text)
         for command in commands(name):
             done = retrylab(*shlex.split(command)[1:], cwd=folder)
             if done.returncode:

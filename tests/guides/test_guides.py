@@ -24,6 +24,13 @@ def test_in_a_trio_service(tmp_path):
 @pytest.mark.thorough
 @pytest.mark.integration
 @needs_a_shell
+def test_how_much_it_takes(tmp_path):
+    Guide(GUIDES / "limits.md").run(tmp_path)
+
+
+@pytest.mark.thorough
+@pytest.mark.integration
+@needs_a_shell
 def test_in_an_asgi_application(tmp_path):
     Guide(GUIDES / "asgi.md").run(tmp_path)
 
@@ -67,3 +74,25 @@ def test_a_process_of_its_own(tmp_path):
 @needs_a_shell
 def test_failure_rules_by_name(tmp_path):
     Guide(GUIDES / "failure-rules.md").run(tmp_path)
+
+
+@pytest.mark.thorough
+@pytest.mark.integration
+@needs_a_shell
+def test_settings_read_from_files(tmp_path):
+    Guide(GUIDES / "import.md").run(tmp_path)
+
+
+@pytest.mark.thorough
+@pytest.mark.integration
+@needs_a_shell
+def test_own_code_in_an_outage(tmp_path):
+    Guide(GUIDES / "own-code.md").run(tmp_path)
+
+
+@pytest.mark.integration
+@needs_a_shell
+def test_own_actors(tmp_path):
+    guide, example = Guide(GUIDES / "own-actors.md"), GUIDES / "own-actors"
+    assert guide.files == {path.name: path.read_text() for path in example.iterdir() if path.is_file()}
+    guide.run(tmp_path)

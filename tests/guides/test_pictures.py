@@ -10,10 +10,10 @@ import pytest
 from chromium import needs_chromium
 from documents import GUIDES, text_of
 from effort import sliced
-from pictures import BYTES_MAX, PAGES, PLOTS, commands, path_of, plotted
+from pictures import BYTES_MAX, PAGES, PLOTS, commands, document_of, path_of, plotted
 from PIL import Image
 
-SHOWN_IN = {name: "README" if name == "provider-outage" else name for name in (*PLOTS, *PAGES)}
+SHOWN_IN = {name: document_of(name) for name in (*PLOTS, *PAGES)}
 PATH = "notebooks/guides/"
 
 

@@ -5,8 +5,6 @@ A kind of input (mails, requests, templates) is a `KIND` in a module `kind_NAME.
 is drawn from a seed of its own; to run one again, without bounds: ``python tests/hostile/bounds.py NAME SEED``.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import importlib
 import json

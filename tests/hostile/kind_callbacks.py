@@ -1,7 +1,5 @@
 """What comes to the routes for delivery reports: status callbacks with any query, form and signature, and mails."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -1,7 +1,5 @@
 """Files of numbers and of attempts: counts, measured durations, and logs for `fit`, with odd cells and shapes."""
 
-from __future__ import annotations
-
 import json
 from contextlib import redirect_stdout
 from io import StringIO

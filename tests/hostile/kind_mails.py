@@ -3,8 +3,6 @@
 `ATTACKS` has mails whose parsing takes Python's own parser seconds to a minute, or that once did harm here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from random import Random

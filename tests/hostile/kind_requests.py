@@ -4,8 +4,6 @@ Requests to every route with bodies, queries, cookies and forms of what hurts; h
 long; pipelines of these; and the bytes of `http_fuzz`. No answer is a 500, and nothing is logged as an exception.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

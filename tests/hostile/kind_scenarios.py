@@ -1,7 +1,5 @@
 """Scenarios: shipped ones with values, keys and whole parts changed, and texts that are made to take long to read."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Templates by a grammar of Jinja, most of them allowed, with metadata of strangers. Reading is done in a thread."""
 
-from __future__ import annotations
-
 import logging
 from random import Random
 from typing import Any

@@ -1,7 +1,5 @@
 """Inputs of strangers of each kind that has a `kind_NAME.py`, and whether the harness finds what breaks a bound."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The mails by name that once kept the loop for seconds, or for a minute: within the bounds of all input."""
 
-from __future__ import annotations
-
 import pytest
 from bounds import Bounds, Kind, hold
 from effort import sliced

@@ -14,8 +14,6 @@ A row is a mistake that people really make, as an exact change of one file of th
 space. ``@@`` begins a change at another place; it also goes before a first line that stays.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import TypeVar

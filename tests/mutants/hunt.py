@@ -4,8 +4,6 @@
 where the product itself, without any mistake, breaks: no find counts there.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -9,8 +9,7 @@ No message comes twice or late here, as none does wherever a store outlives its 
 let through reaches the provider a second time, and nobody counts that one.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from random import Random
 
 from comparable import comparable
@@ -55,7 +54,8 @@ def isolated(case: Scenario, seed: int) -> Trial:
     case = _dying(comparable(case), Random(seed))
     takes_ns = 0 if seed % 3 else ns(MARKS_TAKE_S)
     store = _Store(commit_delay_ns=0, remember_ids_ns=ns(case.remember_ids), marks_take_ns=takes_ns)
-    laws = [name for name in KNOWN if name not in _LEFT_OUT and not (takes_ns and name in _LATE)]
+    left_out = {KNOWN[name] for name in (*_LEFT_OUT, *(_LATE if takes_ns else ()))}
+    laws = [law for law in KNOWN.values() if law not in left_out]
     with runs_over(store):
         return attempt(case, invariants=[*laws, store.care_is_taken, store.others_go_on])
 
@@ -159,8 +159,8 @@ class _Store(LossyStore):
             self._lets_go = True
         return self._written
 
-    def crash(self, now_ns: int) -> int:
-        lost = super().crash(now_ns)
+    def crash(self, now_ns: int, is_recorded: Callable[[NotificationEvent], bool] = lambda event: False) -> int:
+        lost = super().crash(now_ns, is_recorded)
         for event in self._happened:
             self._marks.take_away(event)
         self._marks.open(list(self.open_ids()), has_died=True)

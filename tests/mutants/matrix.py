@@ -6,8 +6,6 @@ interrupted and gone on with. It ends with candidates, and decides nothing: a te
 still be the only one for a behaviour.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import json

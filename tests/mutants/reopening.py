@@ -5,8 +5,6 @@ In between people change settings, ids come once more, attempts are marked, and 
 opens is the file as it was at that instant.
 """
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ Run by :mod:`hunt`, with the copy first on the path. It knows nothing of what wa
 same grounds, each seed of each until one breaks. Prints the find as one line of JSON.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import signal
@@ -222,8 +220,9 @@ def stalk(route: Iterable[tuple[str, int]]) -> dict[str, Any] | None:
 def main() -> None:
     """Follow the route that is on standard input, as a JSON list of pairs, without the laws that are named."""
     copy = Path(sys.argv[1]).resolve()
-    for law in sys.argv[2:]:
-        del KNOWN[law]
+    left_out = {KNOWN[law] for law in sys.argv[2:]}
+    for name in [name for name, law in KNOWN.items() if law in left_out]:
+        del KNOWN[name]
     assert Path(runner.__file__).is_relative_to(copy), f"wanted the copy in {copy}, got {runner.__file__}"
     signal.signal(signal.SIGPROF, _stop)
     logging.disable(logging.CRITICAL)

@@ -1,7 +1,5 @@
 """Planted mistakes: each can still be planted, and is found."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

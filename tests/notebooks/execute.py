@@ -5,8 +5,6 @@ kernel of its own, two at a time. Of what a kernel says, only that is kept which
 times, no versions, no random ids.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os

@@ -1,7 +1,5 @@
 """Compares what a notifier answers with the recording of the run, and with what else it says at that moment."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What a program that is drawn calls its notifier with: providers, preferences, templates, and a clock."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import trio

@@ -105,7 +105,7 @@ class Callers:
         self._is_compared = not (program.is_on_disk or program.is_choosy)
         self._pipeline: Any = None
         self._checker = Checker(
-            [name for name in KNOWN if name != "reference-model" or self._is_compared],
+            [law for law in KNOWN.values() if law.name != "reference-model" or self._is_compared],
             Context(
                 channels=channels,
                 faults=scenario.faults,

@@ -6,8 +6,6 @@
 What is checked stands in `callers` and `answered`; what is drawn, in `drawn_calls`.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

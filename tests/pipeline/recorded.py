@@ -1,7 +1,5 @@
 """What a recording says about notifications, for comparing it with what a notifier answers."""
 
-from __future__ import annotations
-
 from collections import Counter, OrderedDict
 from typing import Any
 

@@ -121,7 +121,7 @@ def test_a_concurrency_limit_keeps_the_queue_at_the_provider_short_and_the_provi
     assert limited.events(BreakerTransitioned) == []
 
 
-@pytest.mark.parametrize("kind", LIMITS)
+@pytest.mark.parametrize("kind", sliced(LIMITS, 2))
 def test_what_a_deadline_cuts_says_nothing_about_the_provider(kind):
     """A second attempt is cut after 50 ms, where the provider takes 100: that is no latency of the provider."""
     text = f"""

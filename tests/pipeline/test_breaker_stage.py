@@ -1,7 +1,5 @@
 """The circuit breaker and the bulkhead in the pipeline: what waits, in which order and how long; what counts."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A breaker for each host of recipients: a dead server holds up no one else; hosts take turns for what they share."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """Retry budgets in a pipeline: what they allow of a storm of failures, and that what is charged is settled."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

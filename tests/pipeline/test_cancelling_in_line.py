@@ -1,7 +1,5 @@
 """Cancelling what waits in a line: live under `MockClock`, and in scenarios in lock-step with the model."""
 
-from __future__ import annotations
-
 import pytest
 import trio
 from worlds import Scripted, email

@@ -1,7 +1,5 @@
 """Crashes of an actor and of the process, with stores that are quick and stores that lose what was not durable."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """The dead letter queue: questions, redriving, discarding, the alert and the log."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from pathlib import Path

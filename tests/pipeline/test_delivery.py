@@ -1,7 +1,9 @@
 """The life of a notification: any sequence of transitions leaves it in one state, and as its history says."""
 
+import random
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -16,6 +18,8 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import Ambiguous, ChannelFault, Permanent, Transient
+from actors.policies.retry.policy import Progress, RetryPolicy
+from actors.settings.retry import RetryConfig
 
 EPOCH_NS = 7
 WAITS = st.sampled_from([0, 1, 400])
@@ -91,7 +95,7 @@ class Life(RuleBasedStateMachine):
     )
     def fail(self, outcome: Transient | Ambiguous | ChannelFault | Permanent, wait_ns: int | None) -> None:
         before = self.delivery.attempts
-        self.delivery.answered()
+        assert self.delivery.take_answer(self.delivery.current)
         event = self.note(
             NotificationFailed,
             reason=outcome.reason,
@@ -130,3 +134,48 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_a_history_leaves_out_counts_when_it_is_recalled(seed):
+    rng = random.Random(seed)
+    rules = {"ambiguous": {"max_attempts": 10_000, "initial_delay": 2}}
+    policy = RetryPolicy(RetryConfig(max_attempts="unlimited", backoff="linear", per_outcome=rules), rng)
+    command = SendNotification(notification_id="n", channel=NotificationChannel.EMAIL, recipient="a@b.c", message="x")
+    delivery, events = Delivery(command, 0, fresh_since_ns=0), [requested(command, 0, EPOCH_NS)]
+    outcomes = [Transient(), Ambiguous(), ChannelFault(reason="!")]
+    share_refused = rng.choice([0.0, 0.5, 0.99])
+    for now_ns in range(1, rng.randrange(90, 400)):
+        outcome = rng.choices(outcomes, [8, 1, 1])[0]
+        wait_ns = policy.next_wait_ns(outcome, delivery.progress_under(policy))
+        event = NotificationFailed(
+            at_ns=now_ns,
+            epoch_ns=EPOCH_NS,
+            notification_id="n",
+            channel=NotificationChannel.EMAIL,
+            reason=outcome.reason,
+            kind=type(outcome).__name__,
+            attempt=delivery.attempts + (not isinstance(outcome, ChannelFault)),
+            started_ns=now_ns,
+            next_retry_at_ns=now_ns + wait_ns,
+            refused=rng.random() < share_refused,
+            provider=str(now_ns),
+            unlimited=policy.is_unlimited(outcome),
+        )
+        delivery.fail(event, event.next_retry_at_ns)
+        events.append(event)
+    there, every = state_after(command, events, EPOCH_NS), events[1:]
+    failures, limited = there.failures, [each for each in every if not each.unlimited]
+    assert failures == delivery.failures
+    assert (failures[0], failures[-1]) == (every[0], every[-1])
+    assert len(failures) - len(limited) in (100, 101) or len(every) == len(failures)
+    assert [each for each in failures if not each.unlimited] == limited
+    asked = next((each for each in every if not each.refused), None)
+    assert there.first_provider == (asked and asked.provider)
+    assert there.first_start_ns == (asked and asked.started_ns)
+    assert there.attempts == delivery.attempts
+
+    def counts(progress: Progress) -> list[tuple[int, int]]:
+        return [(each.attempts, each.step) for each in (progress, *(progress.others or {}).values())]
+
+    assert counts(there.progress_under(policy)) == counts(delivery.progress_under(policy))

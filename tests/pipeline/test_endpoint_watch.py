@@ -1,7 +1,5 @@
 """What the outcome of an attempt says of its endpoint."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

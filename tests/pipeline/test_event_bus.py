@@ -1,7 +1,5 @@
 """The event bus: several subscribers to an event, isolated from each other and from the notifications."""
 
-from __future__ import annotations
-
 import pytest
 from worlds import OK, PLACED, Recommended, Scripted, World, email, on_both_clocks, simulate
 

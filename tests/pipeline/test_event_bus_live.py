@@ -1,7 +1,5 @@
 """The event bus of a notifier that is live: what waits for an answer, and what its end does to it."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import weakref

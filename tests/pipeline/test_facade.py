@@ -1,7 +1,5 @@
 """The behaviour that people look for first: retries, dead letters, and the delays between attempts."""
 
-from __future__ import annotations
-
 import pytest
 from worlds import EMAIL, World, email, on_both_clocks
 

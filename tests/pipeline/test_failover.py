@@ -1,7 +1,5 @@
 """Several providers of a channel: which is asked when, what each of their breakers counts, and the way back."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fallback to another channel: when the first is dead-lettered, or takes too long."""
 
-from __future__ import annotations
-
 from datetime import time
 
 import pytest

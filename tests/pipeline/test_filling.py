@@ -1,7 +1,5 @@
 """What waits for its template, and that what may have ended a process is marked before it is filled in."""
 
-from __future__ import annotations
-
 import pytest
 from test_isolation import SUSPECT, UNKNOWN, Left, Watched
 from worlds import World, email, on_both_clocks, simulate

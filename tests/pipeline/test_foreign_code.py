@@ -1,7 +1,5 @@
 """Code that is not ours, called within the pipeline: it hangs, or raises what is no Exception; it harms only itself."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

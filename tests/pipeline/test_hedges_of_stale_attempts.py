@@ -1,7 +1,5 @@
 """An attempt that the handler has sent anew, since a stage crashed, gets no more copies."""
 
-from __future__ import annotations
-
 import pytest
 
 import simulation

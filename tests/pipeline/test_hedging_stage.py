@@ -1,7 +1,5 @@
 """Hedging in the pipeline: when copies are sent, which answer counts, and what holds whatever the answers are."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable

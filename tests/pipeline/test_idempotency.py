@@ -1,7 +1,5 @@
 """The same id is sent once: in flight, when it has ended, as a dead letter; until it is forgotten."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

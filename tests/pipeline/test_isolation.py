@@ -1,7 +1,5 @@
 """What may have ended its process is sent alone, and is dead-lettered when it has done so three times."""
 
-from __future__ import annotations
-
 import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st

@@ -95,7 +95,7 @@ def test_a_lane_that_is_shut_claims_no_turn_of_its_account():
     config = with_accounts(ChannelConfig.model_validate({"quota": {"account": "aws"}}), {"aws": account})
     shut, other = (Lane(0, name, None, config, Random, Arrivals(), quotas) for name in ("email", "sms"))
     admit(other, 0)
-    assert shut.override(BreakerEvent.FORCE_OPEN, 0)
+    assert shut.breakers.override(BreakerEvent.FORCE_OPEN, 0)
     assert blocked(shut, 0.1) == ("breaker", None)
     assert blocked(other, 0.2) == ("rate", 1.0)
     admit(other, 1)
@@ -103,10 +103,10 @@ def test_a_lane_that_is_shut_claims_no_turn_of_its_account():
 
 def test_a_forced_open_breaker_blocks_until_an_order():
     lane = lane_of()
-    assert lane.override(BreakerEvent.FORCE_OPEN, S)
-    assert not lane.override(BreakerEvent.FORCE_OPEN, 2 * S)
+    assert lane.breakers.override(BreakerEvent.FORCE_OPEN, S)
+    assert not lane.breakers.override(BreakerEvent.FORCE_OPEN, 2 * S)
     assert blocked(lane, 3) == ("breaker", None)
-    assert lane.override(BreakerEvent.CLOSE, 4 * S)
+    assert lane.breakers.override(BreakerEvent.CLOSE, 4 * S)
     admit(lane, 4)
 
 
@@ -114,8 +114,8 @@ def test_a_ramp_blocks_until_its_end_and_those_who_wait_ask_again_at_a_pace():
     lane = lane_of(
         circuit_breaker={"ramp": {"over": 10, "start": 0.0}, "resume_rate": "2/s", "resume_doubling": "1000h"}
     )
-    lane.override(BreakerEvent.FORCE_OPEN, 0)
-    lane.override(BreakerEvent.CLOSE, 0)
+    lane.breakers.override(BreakerEvent.FORCE_OPEN, 0)
+    lane.breakers.override(BreakerEvent.CLOSE, 0)
     assert blocked(lane, 0) == ("ramp", 10.0)
     assert lane.paces.wait_through_ramp("", 0) == pytest.approx(S / 2, rel=1e-5)
     assert blocked(lane, 0.25)[0] == "pace"
@@ -134,7 +134,7 @@ def test_a_throttle_refuses_and_gives_the_permit_back():
     )
     permits = [admit(lane, 0)]
     refused = 0
-    while lane.breaker_of("", 0).state is BreakerState.CLOSED:
+    while lane.breakers.of("", 0).state is BreakerState.CLOSED:
         permit = lane.try_admit("", 0)
         if isinstance(permit, Blocked):
             assert permit.reason is BlockReason.THROTTLE
@@ -169,7 +169,7 @@ def test_a_throttle_refuses_and_gives_the_permit_back():
 def test_what_opens_the_breaker(outcome, state):
     lane = lane_of(circuit_breaker={"failure_threshold": 1})
     settle(lane, admit(lane, 0), outcome, 1)
-    assert lane.breaker_of("", S).state == state
+    assert lane.breakers.of("", S).state == state
 
 
 def test_only_throttling_cuts_the_rate_and_only_answers_raise_it():
@@ -267,7 +267,7 @@ def test_the_invariants_of_a_lane(chosen, program):
             case "pass":
                 now_ns += round(argument * S)
             case "order":
-                lane.override(BreakerEvent(argument), now_ns)
+                lane.breakers.override(BreakerEvent(argument), now_ns)
             case "settle" if under_way:
                 host, permit = under_way.pop(0)
                 lane.settle(permit, argument, host, now_ns, S // 10, len(under_way) + 1)
@@ -293,7 +293,7 @@ def test_the_invariants_of_a_lane(chosen, program):
     # However it was left, it takes attempts again once all have ended and time has passed.
     for host, permit in under_way:
         lane.settle(permit, OK, host, now_ns, S // 10, 1)
-    lane.override(BreakerEvent.CLOSE, now_ns)
+    lane.breakers.override(BreakerEvent.CLOSE, now_ns)
     waited = 0
     while isinstance(lane.try_admit("a", now_ns + waited * S), Blocked):
         waited += 1

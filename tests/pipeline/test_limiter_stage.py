@@ -1,7 +1,5 @@
 """The rate limiter in the pipeline: per user, per channel, deferred or dropped; charged once, or by the attempt."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 import pytest

@@ -1,7 +1,5 @@
 """The vocabulary: what events say word for word; immutable, serialisable, with datetimes beside the nanoseconds."""
 
-from __future__ import annotations
-
 import copy
 import math
 import pickle
@@ -34,6 +32,7 @@ from actors.messages import (
     NotificationSuppressed,
     OrderPlaced,
     OrderShipped,
+    OwnActorMessage,
     PaymentReceived,
     SendNotification,
     UpstreamRequested,
@@ -149,6 +148,7 @@ ALL = [
     DeadLetterDiscarded(**OF, reason="done"),
     BreakerTransitioned(**WHEN, breaker="email", from_state="closed", to_state="open", cause="trip"),
     ActorFailed(**WHEN, actor="Handler", error="bug", decision="restart"),
+    OwnActorMessage(**WHEN, actor="digests", message="Due"),
     UpstreamRequested(**OF, attempt=1, number=2, provider="backup"),
     NodeTookOver(**WHEN, node=1, from_node=2, notification_ids=("n",)),
     DeadLetterMessage(

@@ -1,7 +1,5 @@
 """What a notifier does when it shares its store with other nodes: it is second sometimes, and takes over."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

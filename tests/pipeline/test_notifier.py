@@ -1,7 +1,5 @@
 """The notifier live: opening, settings, draining, closing."""
 
-from __future__ import annotations
-
 import logging
 import time
 from datetime import UTC, datetime, timedelta

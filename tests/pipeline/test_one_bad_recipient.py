@@ -1,7 +1,5 @@
 """With the defaults one recipient that is down, hangs or is slow holds up nobody else; a burst is no failure."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable

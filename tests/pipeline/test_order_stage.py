@@ -1,7 +1,5 @@
 """Wherever notifications of a channel wait, they go by class and by turns, on either clock."""
 
-from __future__ import annotations
-
 import cProfile
 import itertools
 import pstats

@@ -1,7 +1,5 @@
 """What an application that embeds a notifier has of its own: subscribers, tasks that send, states by id."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Coroutine
 from contextlib import asynccontextmanager

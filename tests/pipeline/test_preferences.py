@@ -1,7 +1,5 @@
 """Preferences and quiet hours in the pipeline: switched off, put off until morning, and looked at again then."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, time, timedelta
 
 import pytest

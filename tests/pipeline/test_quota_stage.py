@@ -1,7 +1,5 @@
 """Quotas in the pipeline: a provider never meets more than its quota, whatever its attempts had to wait for before."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

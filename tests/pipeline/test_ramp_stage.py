@@ -1,7 +1,5 @@
 """The ramp after closing, in the pipeline: which share of those that come goes, and how the waiters go."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """A notifier that is called at random: all that it answers agrees with the recording, and the run with the model."""
 
-from __future__ import annotations
-
 import logging
 
 import msgspec

@@ -51,7 +51,6 @@ INVARIANTS = (
     "retry-limits",
     "one-success",
     "nothing-after-the-end",
-    "breaker-transitions",
     "open-breaker",
     "quota",
     "bulkhead",

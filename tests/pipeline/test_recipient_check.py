@@ -1,7 +1,5 @@
 """What can be no address is refused when it comes, where the channel's providers know it."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import Any

@@ -3,8 +3,6 @@
 What was before is had by having a relapse teach nothing.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from random import Random

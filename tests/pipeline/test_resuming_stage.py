@@ -1,7 +1,5 @@
 """What was due when a node starts again, or takes over, goes at a pace; and no pace is above its ceiling."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta

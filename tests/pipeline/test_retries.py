@@ -1,7 +1,5 @@
 """What follows from each of the six outcomes: attempts used up, waits, expiry, dead letters."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Served letters: whose fallback was delivered or is under way, so that no redrive takes them unless told so."""
 
-from __future__ import annotations
-
 import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st

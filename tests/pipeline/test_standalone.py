@@ -1,7 +1,5 @@
 """One policy alone in a trio service: the circuit breaker round a call, the limiter for a user."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import AsyncGenerator, Awaitable
 

@@ -1,7 +1,5 @@
 """What templates may say, what is refused when they are read, and that filling one in is little work for any values."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 from decimal import Decimal

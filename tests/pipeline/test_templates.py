@@ -1,7 +1,5 @@
 """Templates: which one is taken, what it may say, what happens when something is missing; and that they stay inside."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

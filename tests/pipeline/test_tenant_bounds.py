@@ -1,7 +1,5 @@
 """No tenant has more on its way than it may, nor faster; what waits for its own bounds holds up no one else."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

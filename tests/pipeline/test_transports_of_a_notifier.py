@@ -1,7 +1,5 @@
 """Real transports: what their answers and errors mean, what they are given, and how many run at once."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any

@@ -1,7 +1,5 @@
 """What waits in a stage until quiet hours have begun waits for their end as well, on both clocks."""
 
-from __future__ import annotations
-
 import pytest
 
 import simulation

@@ -1,7 +1,5 @@
 """What a notifier does while the lease of its store is over: it starts no attempt, and goes on by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 

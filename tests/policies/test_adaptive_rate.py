@@ -1,7 +1,5 @@
 """The adaptive rate: its invariants, the measured rate, and a provider with an unknown quota."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Client-side adaptive throttling: the formula, its fixed points, and what is counted."""
 
-from __future__ import annotations
-
 import math
 import random
 from typing import Any

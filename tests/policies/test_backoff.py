@@ -1,7 +1,5 @@
 """Backoff: the numbers of the specification and of peers, and the invariants that hold for any settings."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import random

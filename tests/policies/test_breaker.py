@@ -1,7 +1,5 @@
 """The breaker: the numbers of the specification and of peers, state by state."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The settings of a breaker: what goes together, and what is said of what does not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A breaker for each host: apart from each other, bounded, and forgotten in time."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

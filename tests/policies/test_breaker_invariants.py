@@ -1,7 +1,5 @@
 """The breaker of every kind under any sequence of calls, late results, orders and time."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from random import Random
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Other breakers' own numbers, each under the settings that make ours behave as theirs does."""
 
-from __future__ import annotations
-
 from random import Random
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The ramp after closing, and how long a breaker stays open."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 from random import Random

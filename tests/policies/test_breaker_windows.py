@@ -1,7 +1,5 @@
 """The windows of a breaker: peers' numbers, and each against a naive recomputation on times with many ties."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """Retry budgets: the vectors of peers, and what each of them never allows."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Adaptive concurrency limits: the vectors of Vegas, and both against a provider whose queue grows under load."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from typing import Any

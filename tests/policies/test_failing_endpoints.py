@@ -1,7 +1,5 @@
 """When an endpoint is disabled: the rule alone."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, strategies as st
 

@@ -1,7 +1,5 @@
 """Hedging: when the next copy goes."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The same keys lead to the same policies from a scenario file and from a live configuration."""
 
-from __future__ import annotations
-
 import yaml
 
 from actors.messages import NotificationChannel

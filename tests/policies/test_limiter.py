@@ -1,7 +1,5 @@
 """Rate limiters: the vectors of peers, and each kind against brute force on arrivals with many ties."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from fractions import Fraction

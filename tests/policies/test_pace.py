@@ -1,7 +1,5 @@
 """The pace at which those resume that have waited, its ceiling, and the count of new ones that it follows."""
 
-from __future__ import annotations
-
 import itertools
 from collections import deque
 

@@ -1,7 +1,5 @@
 """Quiet hours against the clock on the wall, minute by minute over daylight-saving changes."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 

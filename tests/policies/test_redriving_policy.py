@@ -1,7 +1,5 @@
 """Which letters are redriven without an operator, and when: the policy alone."""
 
-from __future__ import annotations
-
 from hypothesis import given, strategies as st
 
 from actors.policies.redriving import Redriving

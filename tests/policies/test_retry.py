@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from actors.instants import LONGEST_WAIT_NS, NS_PER_S, ns
 from actors.outcomes import Ambiguous, ChannelFault, Transient
 from actors.policies.retry.policy import Progress, RetryPolicy
-from actors.settings.channel import RetryConfig
+from actors.settings.channel import RetryConfig, UpstreamConfig
 from actors.settings.quantities import FROM_FILE
 
 Failure: TypeAlias = Transient | Ambiguous
@@ -44,6 +44,37 @@ def test_one_rule_each_with_its_own_count_and_its_own_backoff() -> None:
     outcomes = [THROTTLED, FAILED, THROTTLED, FAILED, THROTTLED, AMBIGUOUS]
     assert waits(policy, outcomes) == [30, 1, 60, 2, 70, None]
     assert waits(policy, [THROTTLED] * 4) == [30, 60, 70, None]
+
+
+def test_unlimited_attempts_end_only_by_what_else_bounds_them() -> None:
+    policy = policy_of(
+        max_attempts="unlimited",
+        max_elapsed=60,
+        max_delay=5,
+        per_outcome={"ambiguous": {"max_attempts": 2}, "throttled": {"initial_delay": 9}},
+    )
+    assert waits(policy, [FAILED] * 1000) == [1, 2, 4, *[5] * 997]
+    assert waits(policy, [AMBIGUOUS, FAILED, THROTTLED, AMBIGUOUS]) == [1, 1, 5, None]
+    at_once = policy_of(max_attempts="unlimited", initial_delay=0, retry_after="exactly")
+    assert waits(at_once, [FAILED, Transient(retry_after=0.0), FAILED]) == [0.001] * 3
+    assert policy.is_out_of_time(0, 0, ns(60))
+    unlimited = [policy.is_unlimited(each) for each in (FAILED, THROTTLED, AMBIGUOUS, ChannelFault())]
+    assert unlimited == [True, True, False, True]
+    shared = policy_of(max_attempts="unlimited", per_outcome={"ambiguous": {"max_delay": 1}, "shares_attempts": True})
+    assert shared.is_unlimited(AMBIGUOUS)
+    assert not policy_of(per_reason={"busy": {"max_attempts": "unlimited"}}).is_unlimited(FAILED)
+
+
+@pytest.mark.parametrize("value", [0, True, 2.5, "never", "Unlimited", None])
+def test_a_number_of_attempts_is_whole_or_unlimited(value) -> None:
+    with pytest.raises(ValidationError, match="wanted a whole number of at least 1, or unlimited"):
+        RetryConfig(max_attempts=value)
+
+
+def test_an_upstream_ends_its_requests() -> None:
+    for retry in ({"max_attempts": "unlimited"}, {"per_outcome": {"throttled": {"max_attempts": "unlimited"}}}):
+        with pytest.raises(ValidationError, match="wanted a whole number"):
+            UpstreamConfig(retry=retry)
 
 
 def test_a_kind_that_is_never_retried() -> None:

@@ -1,7 +1,5 @@
 """What a breaker makes of what other nodes say of theirs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

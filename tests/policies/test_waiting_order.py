@@ -1,7 +1,5 @@
 """The laws of the turns: classes strict, by age or by weight, and keys within a class."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter, deque
 

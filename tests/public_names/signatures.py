@@ -4,8 +4,6 @@ A change of that list is a change for users: it belongs into the changelog, and 
 release in which the old name still works.
 """
 
-from __future__ import annotations
-
 import enum
 import inspect
 import types

@@ -8,7 +8,7 @@ from effort import sliced
 
 import simulation
 
-MAIN = ("run", "sweep", "compare", "tune", "explore", "fit", "predict", "explain", "whatif")
+MAIN = ("run", "sweep", "compare", "tune", "explore", "fit", "predict", "explain", "whatif", "limits")
 
 
 @pytest.mark.parametrize("name", sliced(MAIN, 18))

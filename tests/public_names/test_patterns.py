@@ -4,8 +4,6 @@ A linear pattern reads all of these texts in a second or two. One that begins an
 it has read in every way that there is, takes hours for a single one, and the deadline ends it.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib
 import json

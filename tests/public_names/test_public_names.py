@@ -1,7 +1,5 @@
 """The public names: what `actors` and `simulation` give, to a run and to a type checker, is one reviewed list."""
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import re

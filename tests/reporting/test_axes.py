@@ -126,12 +126,15 @@ def test_no_text_is_clipped_or_lies_on_another(name, kind):
 
 @pytest.mark.parametrize(
     "draw",
-    [
-        lambda: plots.overview(result_of("providers")),
-        lambda: plots.backoff({"$a$": {}, "$b_2$": {"jitter": "full"}}).figure,
-        lambda: plots.delivery_times({"$5 or $6": result_of("providers")}, ax=Figure().subplots()).figure,
-        lambda: plots.sweep_lines(cells().replace("full", "$x^2$"), "requests").figure,
-    ],
+    sliced(
+        [
+            lambda: plots.overview(result_of("providers")),
+            lambda: plots.backoff({"$a$": {}, "$b_2$": {"jitter": "full"}}).figure,
+            lambda: plots.delivery_times({"$5 or $6": result_of("providers")}, ax=Figure().subplots()).figure,
+            lambda: plots.sweep_lines(cells().replace("full", "$x^2$"), "requests").figure,
+        ],
+        4,
+    ),
     ids=["overview", "backoff", "delivery times", "sweep"],
 )
 def test_no_text_is_taken_for_a_formula(draw):

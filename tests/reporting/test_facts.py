@@ -95,7 +95,7 @@ faults: [{channel: sms, at: 2m, for: 2m, outage: true}]
 
 def test_who_was_reached_twice_and_what_went_another_way_is_said():
     lines = facts_of(FALLEN_BACK + "operations: [{at: 6m, redrive: all, served: include}]\n")
-    assert "119 of 600 requests were delivered twice or more" in lines
+    assert "119 of 600 requests were carried out by a provider twice or more" in lines
     assert "sms handed 119 requests on to push" in lines
 
 
@@ -162,3 +162,65 @@ def test_the_table_of_long_names_fits_a_hundred_characters(capsys):
     out = capsys.readouterr().out.splitlines()
     assert "unwanted" in out[1]
     assert max(len(line.rstrip()) for line in out[1:5]) <= 100
+
+
+REDRIVEN = """
+duration: 10m
+workload: [{channel: sms, arrivals: {constant: 1/s}}]
+channels:
+  sms: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}, provider: {latency: 100ms}}
+faults:
+  - {channel: sms, at: 2m, for: 1m, outage: true}
+  - {channel: sms, at: 330s, for: 10s, outage: true}
+  - {channel: sms, at: 6m, for: 500ms, outage: true}
+operations: [{at: 5m, redrive: all}, {at: 6m, redrive: all}]
+"""
+
+
+def test_it_is_said_what_came_of_a_redrive_which_is_no_retry():
+    result = simulation.run(parse(REDRIVEN))
+    assert result.summary["retry_amplification"] == 1
+    sent = set(result.notifications.loc[result.notifications["outcome"] == "sent", "id"])
+    ids = set(result.dlq.loc[result.dlq["left"] == "redriven", "id"])
+    [line] = [line for line in facts(result) if line.startswith("redriven")]
+    assert line == (
+        f"redriven from 5:00 to 6:00: {len(ids)} dead letters, of them {len(ids & sent)} delivered, "
+        f"{len(ids - sent)} dead again; the first attempt after it is no retry"
+    )
+    assert not ids <= sent
+    title = simulation.plots.amplification(result).get_title("left")
+    assert title == "Retry amplification ×1 over the whole run"
+
+
+def test_the_failed_attempts_are_said_however_few_they_are():
+    result = simulation.run(parse(TWO.replace("latency: 100ms", "latency: 100ms, failure_rate: 0.3%")))
+    failed = result.summary["attempts"] - result.summary["sent"]
+    assert 0 < failed < 0.02 * result.summary["attempts"]
+    assert f"failed attempts: {failed} injected failure" in facts(result)
+
+
+def test_what_was_suppressed_as_its_address_is_gone_is_said():
+    result = simulation.run(
+        parse(
+            "duration: 5m\nworkload: [{channel: email, arrivals: {poisson: 5/s}, users: 40}]\n"
+            "channels: {email: {}}\nfaults: [{channel: email, dead_destination_rate: 2%}]\n"
+        )
+    )
+    suppressed = result.summary["suppressed"]
+    assert suppressed > 0
+    assert result.summary["delivery_time_s"]["never"] == suppressed + result.summary["dead_lettered"]
+    said = f"of these were suppressed: {suppressed:,} to addresses of which a provider had said that they are gone"
+    assert facts(result)[1] == said
+
+
+def test_the_backlog_of_a_fault_is_that_of_its_channels():
+    text = (
+        "duration: 10m\nworkload:\n- {channel: sms, arrivals: {constant: 1/s}}\n"
+        "- {channel: push, arrivals: {constant: 1/s}}\n"
+        "channels:\n  sms: {circuit_breaker: {enabled: false}}\n"
+        "  push: {circuit_breaker: {enabled: false}, provider: {latency: 90s}, timeout: 2m}\n"
+        "faults: [{channel: sms, at: 30s, for: 30s, latency: 45s}, {at: 5m, crash: process, restart_after: 30s}]\n"
+    )
+    faults = simulation.run(parse(text.replace("sms: {c", "sms: {timeout: 1m, c"))).summary["faults"]
+    assert faults["0"]["backlog_cleared_s"] == pytest.approx(44, abs=2)  # beside it those of push go on growing
+    assert faults["1"]["backlog_cleared_s"] is not None

@@ -39,6 +39,10 @@ def found(rest, end_s=3600.0):
         ("{channel: all, at: 1m, clock_step: 2m}", [("wall clock steps +2 min", [(60, 60)])]),
         ("{channel: sms, at: 1m, crash: {actor: breaker}}", [("sms: breaker crashes", [(60, 60)])]),
         ("{channel: sms, at: 1m, crash: process, restart_after: 2m}", [("process crashes, down 2 min", [(60, 180)])]),
+        ("{at: 1m, crash: process, restart_after: 2m}", [("process crashes, down 2 min", [(60, 180)])]),
+        ("{at: 1m, crash: {actor: handler}}", [("handler crashes", [(60, 60)])]),
+        ("{at: 1m, crash: {actor: channel}}", [("all: channel crashes", [(60, 60)])]),
+        ("{at: 1m, clock_step: 2m}", [("wall clock steps +2 min", [(60, 60)])]),
         (
             "{channel: sms, at: 1m, crash: process, outage: true}",
             [("sms: process crashes; outage", [(60, 3600)])],

@@ -41,7 +41,7 @@ def width_of(series):
     return series["time_s"][1] - series["time_s"][0]
 
 
-@pytest.mark.parametrize("name", ["outage", "providers", "aggregates"])
+@pytest.mark.parametrize("name", sliced(["outage", "providers", "aggregates"], 6))
 def test_throughput_is_the_counts_by_the_second(name):
     result = result_of(name)
     ax, width_s = plots.throughput(result), width_of(result.series)
@@ -337,7 +337,7 @@ def bands(lanes, label):
     ]
 
 
-@pytest.mark.parametrize("name", ["outage", "providers"])
+@pytest.mark.parametrize("name", sliced(["outage", "providers"], 6))
 def test_the_bands_of_breakers_are_their_transitions_above_the_traffic(name):
     result = result_of(name)
     ax = plots.breaker_states(result)
@@ -370,11 +370,14 @@ def test_no_transitions_are_said_to_be_none():
 
 @pytest.mark.parametrize(
     "breaker",
-    [
-        "{failure_threshold: 3, timeout: 20s}",
-        "{window: {calls: 20}, failure_rate: 40%, minimum_calls: 10, timeout: 20s}",
-        "{window: {time: 10s}, failure_rate: 40%, minimum_calls: 10, timeout: 20s}",
-    ],
+    sliced(
+        [
+            "{failure_threshold: 3, timeout: 20s}",
+            "{window: {calls: 20}, failure_rate: 40%, minimum_calls: 10, timeout: 20s}",
+            "{window: {time: 10s}, failure_rate: 40%, minimum_calls: 10, timeout: 20s}",
+        ],
+        6,
+    ),
 )
 def test_whenever_a_closed_breaker_opens_what_it_counts_has_reached_its_threshold(breaker):
     text = f"""
@@ -424,7 +427,7 @@ def test_of_a_breaker_for_each_host_it_is_that_which_opened_most_and_slots_stand
 # ── windows ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("plot", [plots.throughput, plots.in_flight, plots.dlq_growth, plots.raster])
+@pytest.mark.parametrize("plot", sliced([plots.throughput, plots.in_flight, plots.dlq_growth, plots.raster], 6))
 def test_windows_are_shaded_and_labelled_and_no_data_is_behind_their_labels(plot):
     result = result_of("outage")
     ax = plot(result)
@@ -467,7 +470,7 @@ def test_more_windows_than_there_are_lines_for_are_counted():
 # ── what is taken ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("plot", [plots.throughput, plots.in_flight, plots.dlq_growth])
+@pytest.mark.parametrize("plot", sliced([plots.throughput, plots.in_flight, plots.dlq_growth], 6))
 def test_a_frame_has_the_same_series_as_its_result(plot):
     result = result_of("outage")
     of_result, of_frame = plot(result), plot(result.series)

@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from matplotlib.text import Text
 from shipped import SCENARIOS, result_of as result_of_shipped
 
 import simulation
+from actors.messages import BreakerState
+from simulation.reporting.html.happenings import happenings
 from simulation.reporting.plots import overview
 from simulation.reporting.plots.breakers import PIXELS, draw_breakers
 from simulation.reporting.plots.time_axis import draw_time_axis
@@ -77,7 +80,7 @@ SEVERAL_PROVIDERS = """
 """
 MANY_TRANSITIONS = """
     name: many transitions
-    duration: 10m
+    duration: 5m
     workload: [{channel: sms, arrivals: {poisson: 20/s}}]
     channels: {sms: {retry: {max_attempts: 1}, circuit_breaker: {failure_threshold: 1, timeout: 100ms}}}
     faults: [{channel: sms, failure_rate: 50%}]
@@ -220,6 +223,39 @@ def test_where_those_in_flight_are_adds_up_to_all_of_them():
     assert "at the provider" in drawn
 
 
+CRASH = """
+    duration: 4m
+    workload: [{channel: email, arrivals: {constant: 5/s}}]
+    channels: {email: {provider: {latency: 3s, failure_rate: 30%}, retry: {initial_delay: 5s}}}
+    faults: [{at: 1m, crash: process, restart_after: 1m}]
+"""
+
+
+def test_what_is_in_flight_while_the_process_is_down_is_held_by_it():
+    drawn = steps(panel(figure_of(CRASH), "in flight"))
+    down = {}
+    for name, each in drawn.items():
+        middles = (each.edges[1:] + each.edges[:-1]) / 2
+        down[name] = ((each.values - each.baseline)[(middles > 61) & (middles < 119)]).sum()
+    assert down.pop("held by a crashed process") > 100
+    assert max(down.values()) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_title_has_the_most_in_flight_at_any_instant_and_says_that_means_are_drawn():
+    steps_of = {"NotificationRequested": 1, "NotificationRedriven": 1, "NotificationSent": -1}
+    steps_of |= {"NotificationMovedToDeadLetter": -1, "NotificationSuppressed": -1}
+    changes = Counter[int]()
+    for event in result_of(OUTAGE).history:
+        changes[event.at_ns] += steps_of.get(type(event).__name__, 0)
+    most = max(itertools.accumulate(changes[at_ns] for at_ns in sorted(changes)))
+    axes = panel(figure_of(OUTAGE), "in flight")
+    assert axes.get_title("left").startswith(f"In flight: up to {most:,}, at ")
+    drawn = max((each.values).max() for each in steps(axes).values() if each is not None)
+    assert drawn < most
+    assert any("drawn: mean of each step of " in text for text in texts(axes))
+    assert f"{most:,} notifications in flight, the most" in [each.text for each in happenings(result_of(OUTAGE), [])]
+
+
 @pytest.mark.parametrize(("name", "column"), [("in flight", "in_flight"), ("dlq", "dlq_size")])
 def test_the_levels_are_those_at_the_ends_of_the_buckets_and_of_the_run(name, column):
     text = OUTAGE.replace("seed: 4", "seed: 4\n    record: aggregates")
@@ -328,6 +364,27 @@ def test_the_name_of_a_lane_for_which_there_is_no_room_is_without_its_channel_an
     assert labels[:3] == ["email", "email/b", "…/backup"]
     assert labels[3].startswith("…/the-o")
     assert labels[3].endswith("…")
+    draw_breakers(axes, result_of(OUTAGE).breaker, {"mail-of-confirmations": BreakerState.CLOSED}, 60.0)
+    (label,) = [label.get_text() for label in axes.get_yticklabels()]
+    assert label.startswith("mail-of")
+
+
+OWN_NAMES = """
+    duration: 2m
+    workload:
+      - {channel: order-confirmation-by-mail, arrivals: {poisson: 2/s}}
+      - {channel: sms, arrivals: {poisson: 1/s}}
+    channels: {order-confirmation-by-mail: {kind: email, provider: {latency: 200ms}}}
+    faults: [{channel: order-confirmation-by-mail, at: 30s, for: 30s, outage: true}]
+"""
+
+
+def test_a_title_with_the_name_of_a_channel_of_ones_own_is_whole():
+    figure = figure_of(OWN_NAMES)
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert any(title.startswith("order-confirmation-by-mail: ") for title in titles)
+    assert not [title for title in titles if title.endswith("…")]
+    assert any(text.startswith("order-confirmation-by-mail:\n") for text in texts(panel(figure, "breakers")))
 
 
 def test_a_disabled_breaker_is_shown_as_one():
@@ -342,7 +399,7 @@ def test_a_disabled_breaker_is_shown_as_one():
 
 def test_thousands_of_transitions_are_drawn_as_few_bands_that_cover_them():
     result = result_of(MANY_TRANSITIONS)
-    assert len(result.breaker) > 4000
+    assert len(result.breaker) > PIXELS
     drawn = bands(panel(figure_of(MANY_TRANSITIONS), "breakers"))
     pixel_s = result.summary["simulated_s"] / PIXELS
     for label, spans in replayed(result, "sms", "closed").items():
@@ -439,7 +496,8 @@ def test_a_figure_over_nothing_is_called_so():
 
 
 def test_of_many_broken_expectations_the_first_are_named_and_the_rest_counted():
-    lines = header_lines(figure_of(OVERFULL))
+    broken = "sent > 0, delivered > 0, attempts > 0, accepted > 0, offered > 0"
+    lines = header_lines(figure_of(f"{QUIET}    expect: [{broken}]\n"))
     assert sum(line.startswith("does not hold: ") for line in lines) == 3
     assert "and 2 more" in lines
 

@@ -102,3 +102,14 @@ def read(browser):
     browser.wait(lambda: browser.find(".yaml").is_displayed())
     assert "max_attempts: 3" in browser.text(".yaml")
     browser.check()
+
+
+def test_on_a_phone_no_table_is_wider_than_the_page(reports, tmp_path):
+    with chromium("file://", *PHONE, tmp_path) as browser:
+        browser.open(str(reports / "fails.html"))
+        tables = "return [...document.querySelectorAll('table')].map(each => [each.scrollWidth, innerWidth])"
+        widths = browser.driver.execute_script(tables)
+        assert len(widths) > 3
+        assert all(width <= of for width, of in widths)
+        label = "return getComputedStyle(document.querySelector('table:not(.expectations) td'), '::before').content"
+        assert browser.driver.execute_script(label) == '"offered "'

@@ -1,7 +1,5 @@
 """Series as text: heights, bands and axes by their definitions."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, strategies as st
 

@@ -84,7 +84,7 @@ def test_the_structure_is_another_one_when_the_plot_is(change):
     assert described(ax) != before
 
 
-@pytest.mark.parametrize("name", ["throughput", "breaker-states", "raster"])
+@pytest.mark.parametrize("name", sliced(["throughput", "breaker-states", "raster"], 6))
 def test_the_structure_is_another_one_when_the_run_is(name):
     other = result_of("providers")
     change = {"throughput": plots.throughput, "breaker-states": plots.breaker_states, "raster": plots.raster}

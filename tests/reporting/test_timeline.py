@@ -14,6 +14,7 @@ from actors.errors import ConfigurationError
 from simulation.reporting import plots
 from simulation.reporting.plots.looks import OUTCOMES, WAITS
 from simulation.reporting.plots.timeline import LINES_MAX, course_in
+from simulation.scenario import parse
 
 RUNS = ("outage", "all kinds of waits", "providers", "lost", "milliseconds", "one")
 
@@ -101,7 +102,7 @@ def most_tried(result):
     return result.notifications.loc[result.notifications["attempts"].idxmax(), "id"]
 
 
-@pytest.mark.parametrize("name", ["outage", "all kinds of waits", "providers"])
+@pytest.mark.parametrize("name", sliced(["outage", "all kinds of waits", "providers"], 6))
 def test_a_bar_is_drawn_for_each_attempt_and_each_wait(name):
     result = result_of(name)
     notification = most_tried(result)
@@ -171,7 +172,7 @@ def marks(ax, words):
     return np.concatenate([one.get_offsets() for one in found] or [np.empty((0, 2))])
 
 
-@pytest.mark.parametrize(("name", "channel"), [("outage", None), ("outage", "push"), ("lost", "sms")])
+@pytest.mark.parametrize(("name", "channel"), sliced([("outage", None), ("outage", "push"), ("lost", "sms")], 6))
 def test_the_raster_has_a_line_for_each_notification_and_a_mark_for_each_attempt(name, channel):
     result = result_of(name)
     rows = result.notifications
@@ -194,7 +195,7 @@ def test_the_raster_has_a_line_for_each_notification_and_a_mark_for_each_attempt
     assert list(marks(ax, "dead-lettered")[:, 1]) == dead
 
 
-@pytest.mark.parametrize("limit", [1, 2, 60])
+@pytest.mark.parametrize("limit", sliced([1, 2, 60], 6))
 def test_of_more_notifications_so_many_are_shown_evenly_and_the_title_says_so(limit):
     result = result_of("outage")
     count = len(result.notifications)
@@ -247,3 +248,21 @@ faults: [{channel: email, at: 1500ms, crash: process, restart_after: 3s}]
         ax = plots.timeline(each, "email-0-0")
         assert ax.get_title("left") == "email-0-0, sent after 4.5 s, 1 interrupted request and 1 attempt"
         assert [label.get_text() for label in ax.get_yticklabels()] == ["request", "attempt 1"]
+
+
+def test_a_redrive_is_marked_between_the_attempts_and_said_in_the_title():
+    result = simulation.run(
+        parse(
+            "duration: 5m\nworkload: [{channel: sms, arrivals: {constant: 1/s}}]\n"
+            "channels: {sms: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}}}\n"
+            "faults: [{channel: sms, at: 1m, for: 1m, outage: true}]\noperations: [{at: 3m, redrive: all}]\n"
+        )
+    )
+    first = result.dlq.iloc[0]
+    ax = plots.timeline(result, first["id"])
+    assert ax.get_title("left").endswith("and 2 attempts, redriven once")
+    [mark] = [line for line in ax.lines if line.get_label() == "_redriven"]
+    assert mark.get_xdata() == pytest.approx([180 - first["time_s"]])
+    assert "redriven" in [text.get_text() for text in ax.get_legend().get_texts()]
+    [level] = [line for line in plots.dlq_growth(result).lines if line.get_label() == "redriven"]
+    assert list(level.get_xdata()) == [180]

@@ -1,8 +1,6 @@
 """What is counted while a run goes on, held to what it means: each book is said here, or in `recount`, as plainly as
 possible, and compared over drawn histories that come in drawn chunks."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import combinations
 from types import SimpleNamespace
@@ -146,7 +144,7 @@ def test_requests_are_counted_as_they_are_meant_whatever_the_chunks(requests, ch
     ledger.fold(by_type(kept))
     summary = ledger.summary(100 * SECOND)
     assert summary["reached_twice"] == sum(is_reached_twice(deliveries) for _, deliveries in stories)
-    handed_on = sum(request.handed_on.total() for request in meant.all())
+    handed_on = sum(sum(request.handed_on.values()) for request in meant.all())
     figures = recount.of_requests(meant.all(), 0, handed_on, {})
     for path, value in figures.items():
         found: Any = summary

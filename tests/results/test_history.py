@@ -1,7 +1,5 @@
 """A history reads the same packed or not, and its tables are the same however many rows are made at once."""
 
-from __future__ import annotations
-
 from typing import get_args
 
 import pytest

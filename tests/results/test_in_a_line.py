@@ -7,7 +7,7 @@ from scenario_tables import written
 
 import simulation
 from simulation.scenario import parse
-from simulation.validation import text
+from simulation.validation import Case, text
 from simulation.verification.cases.families.attempts import truncated_geometric
 from simulation.verification.exploring.explore import Failure
 from simulation.verification.exploring.trial import FailingCase
@@ -68,8 +68,11 @@ def test_what_came_of_a_log_is_shown_without_the_log(file):
     assert repr(simulation.whatif(log, file, replicates=1)) == shown
 
 
+@pytest.mark.thorough
 def test_a_validation_says_how_much_of_it_holds():
-    validation = simulation.validate([truncated_geometric([(0.5, 2)])])
+    validation = simulation.validate(
+        [Case(name="one", title="", source="", model="", experiments=[truncated_geometric(0.5, 2)])]
+    )
     assert repr(validation).startswith("<Validation: 5 of 5 quantities of 1 case hold · quick")
     assert f"\n{repr(validation).removeprefix('<Validation: ').removesuffix('>')}\n" in text(validation)
 

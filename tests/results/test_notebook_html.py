@@ -30,6 +30,7 @@ def result():
     return simulation.run(parse(TEXT, "a.yaml"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_result_is_a_row_for_each_channel_and_one_for_all(result, tmp_path):
     rows, tree = cells(result._repr_html_())
     assert [row[0] for row in rows] == ["60", "20", "80"]

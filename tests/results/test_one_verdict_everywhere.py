@@ -2,8 +2,6 @@
 only aggregates are recorded. The slow part has all shipped scenarios and incidents, and one of 482,500 notifications.
 """
 
-from __future__ import annotations
-
 import html
 import importlib
 import json

@@ -1,7 +1,5 @@
 """The metrics of requests: what is offered and what is delivered, told apart by entry, class and channel."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from itertools import pairwise

@@ -35,7 +35,7 @@ def systems():
     return [kept for kept in gc.get_objects() if isinstance(kept, (SimulatedSystem, LiveSystem))]
 
 
-@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+@pytest.mark.parametrize("runtime", sliced(["simpy", "trio"], 2))
 @pytest.mark.parametrize("record", ["full", "aggregates"])
 def test_it_keeps_none_of_the_actors_and_what_they_remember(record, runtime):
     gc.freeze()  # what tests before it have left would take a second to look through

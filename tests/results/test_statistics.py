@@ -1,7 +1,5 @@
 """Statistics over durations, which are exact, and the histogram for a look at a run that goes on."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import numpy as np

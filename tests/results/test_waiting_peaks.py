@@ -1,7 +1,5 @@
 """How many waited at most, and for what: small cases that can be counted by hand."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -56,7 +54,8 @@ def test_those_behind_an_open_breaker_and_those_before_a_retry_are_counted():
 
 
 @pytest.mark.parametrize(
-    ("crash", "limit"), [("{actor: limiter}", 95), ("{actor: breaker}", 95), ("{actor: handler}", 95), ("process", 70)]
+    ("crash", "limit"),
+    sliced([("{actor: limiter}", 95), ("{actor: breaker}", 95), ("{actor: handler}", 95), ("process", 70)], 2),
 )
 def test_what_has_crashed_counts_nothing_twice(crash, limit):
     """Where an actor has crashed, the user's limit is used up, and the 25 that waited for the quota wait for it too."""

@@ -1,7 +1,5 @@
 """The metrics of windows of a run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

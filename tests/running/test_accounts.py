@@ -1,7 +1,5 @@
 """Accounts that channels share: what the provider enforces, and what the sender keeps to. Small cases by hand."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

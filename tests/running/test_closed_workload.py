@@ -1,7 +1,5 @@
 """Closed workloads: each client sends, waits for the end, thinks, and so on; by invariants and by theory."""
 
-from __future__ import annotations
-
 from math import comb, factorial, inf
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Expectations of a share of runs, decided by runs with consecutive seeds."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager

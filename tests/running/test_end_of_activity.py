@@ -1,7 +1,5 @@
 """When a run has ended: not while anything dead-lettered is just about to go out another way."""
 
-from __future__ import annotations
-
 import pytest
 
 import simulation

@@ -1,7 +1,5 @@
 """Endpoints that are disabled, in a scenario where days are seconds: on both clocks, in lock-step with the model."""
 
-from __future__ import annotations
-
 import pytest
 from effort import sliced
 from runs import events_of, on_both_clocks
@@ -96,7 +94,9 @@ def test_a_success_now_and_then_keeps_it_from_being_disabled():
     assert of_disabled(result) == []
 
 
-@pytest.mark.parametrize("fault", ["channel_fault_rate: 100%", "throttle: {rate: 1/h}", "dead_destination_rate: 100%"])
+@pytest.mark.parametrize(
+    "fault", sliced(["channel_fault_rate: 100%", "throttle: {rate: 1/h}", "dead_destination_rate: 100%"], 3)
+)
 def test_what_says_nothing_of_an_endpoint_disables_none(fault):
     result = on_both_clocks(DOWN.replace("outage: true", fault).replace("max_attempts: 2", "max_attempts: 3"))
     assert marks(result) == []

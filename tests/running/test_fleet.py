@@ -1,7 +1,5 @@
 """A fleet: several processes over one store, before the same providers. Small cases are derived by hand."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

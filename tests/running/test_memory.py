@@ -1,7 +1,5 @@
 """A run ends before it has filled the memory of the machine, wherever it is done, and says what takes less."""
 
-from __future__ import annotations
-
 import pickle
 
 import in_process
@@ -52,12 +50,15 @@ def test_a_run_that_would_fill_the_memory_ends_before(filling, record, less, run
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ("run",),
-        ("sweep", "--vary", "drain=1s,2s", "--out", "out", "--workers", "1"),
-        ("compare", "--vary", "drain=1s,2s", "--workers", "1"),
-        ("tune", "--vary", "drain=1s,2s", "--workers", "1"),
-    ],
+    sliced(
+        [
+            ["run"],
+            ["sweep", "--vary", "drain=1s,2s", "--out", "out", "--workers", "1"],
+            ["compare", "--vary", "drain=1s,2s", "--workers", "1"],
+            ["tune", "--vary", "drain=1s,2s", "--workers", "1"],
+        ],
+        2,
+    ),
 )
 def test_a_command_says_so_and_ends_with_2(filling, words, tmp_path):
     (tmp_path / "one.yaml").write_text(SCENARIO.format(record="full"))
@@ -143,12 +144,18 @@ def soon_over(monkeypatch):
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [
-        (("run", "huge.yaml"), "huge.yaml: 26 million arrivals"),
-        (("plot", "huge.yaml"), "huge.yaml: 26 million arrivals"),
-        (("replay", "huge.trace"), "huge.trace: 26 million arrivals"),
-        (("explore", "huge.yaml", "--seeds", "2", "--workers", "1"), "huge.yaml: up to 2 runs: "),  # cases are small
-    ],
+    sliced(
+        [
+            (("run", "huge.yaml"), "huge.yaml: 26 million arrivals"),
+            (("plot", "huge.yaml"), "huge.yaml: 26 million arrivals"),
+            (("replay", "huge.trace"), "huge.trace: 26 million arrivals"),
+            (
+                ("explore", "huge.yaml", "--seeds", "2", "--workers", "1"),
+                "huge.yaml: up to 2 runs: ",
+            ),  # cases are small
+        ],
+        2,
+    ),
     ids=lambda words: words[0] if isinstance(words, tuple) else "",
 )
 def test_a_command_says_before_a_huge_run_what_it_takes(soon_over, monkeypatch, words, says, tmp_path):

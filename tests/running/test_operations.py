@@ -1,7 +1,5 @@
 """Operations of a scenario: what an operator does at its times, on both clocks."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

@@ -1,8 +1,6 @@
 """Nodes that do not reach their store for a time, or whose store takes its time, by hand: what they do meanwhile, and
 who has what afterwards."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """`expires_after` as a distribution: each notification draws its own; against the Erlang-A queue."""
 
-from __future__ import annotations
-
 import math
 from itertools import accumulate
 from operator import mul

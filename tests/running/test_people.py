@@ -1,7 +1,5 @@
 """Users in time zones: their digests and their nights, and whose zone goes before whose."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

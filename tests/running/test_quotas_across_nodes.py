@@ -1,7 +1,5 @@
 """Quotas that all nodes have together, divided among those that live. Small cases are derived by hand."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

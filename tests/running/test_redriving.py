@@ -1,11 +1,10 @@
 """Redrives without an operator, in a scenario: on both clocks, in lock-step with the model."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import pairwise
 
 import pytest
+from effort import sliced
 from runs import events_of, on_both_clocks
 
 from actors.errors import ConfigurationError
@@ -98,14 +97,17 @@ def test_only_what_the_reasons_say_and_what_is_not_too_old():
 
 @pytest.mark.parametrize(
     "more",
-    [
-        "  - {channel: email, at: 25s, crash: process, restart_after: 8s}\n",  # the outage ends while it is down
-        "  - {channel: email, at: 33s, crash: process, restart_after: 1s}\n",
-        "  - {channel: email, at: 33s, crash: {actor: dlq}, restart_after: 2s}\n",
-        "  - {channel: email, at: 31.05s, crash: {actor: breaker}, restart_after: 1s}\n",
-        "  - {channel: email, at: 33s, crash: {actor: handler}}\ncommit_latency: 100ms\n",
-        "  - {channel: email, at: 33s, clock_step: -20s}\nmax_pending: 6\n",
-    ],
+    sliced(
+        [
+            "  - {channel: email, at: 25s, crash: process, restart_after: 8s}\n",  # the outage ends while it is down
+            "  - {channel: email, at: 33s, crash: process, restart_after: 1s}\n",
+            "  - {channel: email, at: 33s, crash: {actor: dlq}, restart_after: 2s}\n",
+            "  - {channel: email, at: 31.05s, crash: {actor: breaker}, restart_after: 1s}\n",
+            "  - {channel: email, at: 33s, crash: {actor: handler}}\ncommit_latency: 100ms\n",
+            "  - {channel: email, at: 33s, clock_step: -20s}\nmax_pending: 6\n",
+        ],
+        3,
+    ),
 )
 def test_over_crashes_and_steps_of_the_clock_none_is_forgotten_and_none_goes_twice(more):
     result = on_both_clocks(OUTAGE + more)

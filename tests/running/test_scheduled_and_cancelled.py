@@ -1,7 +1,5 @@
 """Scheduled notifications and orders to cancel, in a scenario: on both clocks, in lock-step with the model."""
 
-from __future__ import annotations
-
 import pytest
 from runs import events_of, on_both_clocks
 

@@ -1,7 +1,5 @@
 """The sequential test: its chances, recomputed exactly from its boundaries by dynamic programming."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 

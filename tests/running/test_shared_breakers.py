@@ -5,8 +5,6 @@ An attempt takes 0.1 s, and is tried again after 1 s. Where node 2 cannot reach 
 10.433 s, at 11.433 s and, with the first one again, at 11.533 s; and three failures open a breaker for a minute.
 """
 
-from __future__ import annotations
-
 import textwrap
 from typing import Any
 

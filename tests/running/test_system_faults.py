@@ -1,7 +1,5 @@
 """Faults that hit the system and not its providers, through whole scenarios, each on both clocks."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -223,6 +223,7 @@ def test_both_clocks_have_the_same_history():
     assert simulation.run(aggregates).summary["digest"] == simulated["digest"]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.thorough
 def test_the_frame_is_saved_where_there_is_one(tmp_path):
     result = simulation.run(scenario(DOWN))

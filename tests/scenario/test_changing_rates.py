@@ -1,7 +1,5 @@
 """Stages and weeks: Poisson arrivals whose counts have the integral of the rate for their mean, in every part."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from itertools import accumulate, pairwise

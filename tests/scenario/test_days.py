@@ -1,7 +1,5 @@
 """Every day at a local time: against the clock on the wall, second by second and minute by minute, over its changes."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo

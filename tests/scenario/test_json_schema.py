@@ -1,7 +1,5 @@
 """The published schema and the loader agree: what editors accept is what runs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Whatever is in a file, it loads or is refused with problems that name it: there is no third way."""
 
-from __future__ import annotations
-
 import copy
 import json
 from pathlib import Path

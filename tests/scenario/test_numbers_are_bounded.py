@@ -1,7 +1,5 @@
 """Every whole number in a file has a bound, or is known to be harmless; and so has what is long on one line."""
 
-from __future__ import annotations
-
 import in_process
 import pytest
 
@@ -143,13 +141,14 @@ def test_a_text_of_too_many_values_is_refused_after_as_many_as_may_be(text, monk
     composed = 0
 
     class Counting(yaml_tree._Composer):
+        values_max = 500
+
         def compose_node(self, parent, index):
             nonlocal composed
             composed += 1
             return super().compose_node(parent, index)
 
-    monkeypatch.setattr(yaml_tree, "_Composer", Counting)
-    monkeypatch.setattr(yaml_tree, "VALUES_MAX", 500)
+    monkeypatch.setattr(yaml_tree._Reading, "composer", Counting)
     with pytest.raises(Unreadable) as refused:
         read(text, Place("scenario.yaml", 1, 1))
     assert "too large: wanted at most 500 values" in str(refused.value.problems[0])

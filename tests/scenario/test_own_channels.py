@@ -1,9 +1,9 @@
 """Channels of any name in a scenario: what it may be called, where it may stand, and that requests need no people."""
 
-from __future__ import annotations
-
+import itertools
 import pickle
 import re
+import sys
 
 import pytest
 
@@ -87,21 +87,47 @@ def test_a_metric_of_a_channel_that_is_called_like_a_group_has_its_own_meaning(p
 
 
 def test_twelve_services_run_without_a_word_of_people():
-    text = calls(more="faults: [{channel: geo, at: 5s, for: 5s, outage: true}]\nexpect: [channels.geo.sent >= 1]\n")
-    scenario = parse(text)
-    result = run(scenario, invariants="all")
+    more = "faults: [{channel: geo, at: 5s, for: 5s, outage: true}]\nexpect: [channels.geo.sent >= 1]\n"
+    result = run(parse(calls(more=more)), invariants="all")
     assert set(result.notifications["user"]) == {""}
     assert {name: each["accepted"] > 20 for name, each in result.summary["channels"].items()} == dict.fromkeys(
         APIS, True
     )
     assert list(result.summary["workload"]) == list(APIS)
     assert all(result.summary["workload"][name]["sent"] == result.summary["channels"][name]["sent"] for name in APIS)
+    scenario = parse(calls(("payments-api", "geo"), more))
+    result = run(scenario)
     page = report(result)
     page = re.sub(r"<style.*?</style>|<script.*?</script>|base64,[\w+/=]+", "", page, flags=re.DOTALL)
     said = [page, *facts(result), *map(str, lint_scenario(scenario)), *map(repr, explain(scenario).sheets)]
     assert [
         found for each in said for found in re.findall(r"(?i)recipient|\bhosts?\b|preference|\busers?\b", each)
     ] == []
+
+
+def calls_of_functions(text):
+    """Return how many functions a run calls: unlike its time, that is the same at each run and on each machine."""
+    scenario, count = parse(text), itertools.count()
+    sys.setprofile(lambda _frame, what, _argument: what == "call" and next(count))
+    try:
+        result = run(scenario)
+    finally:
+        sys.setprofile(None)
+    return next(count), result.summary["accepted"]
+
+
+def test_a_notification_takes_no_more_work_on_one_of_twelve_channels_than_on_one_of_four():
+    def each(names):
+        text = calls(names, settings="provider: {latency: 10ms}")
+        text = text.replace("kind: call, ", "") if "email" in names else text
+        few, many = (
+            calls_of_functions(text.replace("poisson: 3/s", arrivals))
+            for arrivals in (f"constant: {24 / len(names)}/s", f"constant: {96 / len(names)}/s")
+        )
+        return (many[0] - few[0]) / (many[1] - few[1])
+
+    each(APIS[:1])  # what is imported and cached then is no work of a notification
+    assert each(APIS) <= 1.03 * min(each(APIS[:4]), each(("email", "sms", "push", "webhook")))
 
 
 def test_what_is_about_users_does_nothing_for_calls_without_any_and_lint_says_so():

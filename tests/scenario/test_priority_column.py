@@ -28,6 +28,7 @@ channels:
 """.replace("CRITICAL", CRITICAL)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.thorough
 def test_it_is_what_the_provider_is_told(tmp_path):
     is_critical = {}

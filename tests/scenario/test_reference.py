@@ -1,7 +1,5 @@
 """The reference of the scenario language is what the models say, and its examples are scenarios."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
@@ -57,7 +55,12 @@ def leaves(shape: Shape, above: tuple[str, ...] = ()) -> list[str]:
 
 def test_every_metric_says_what_it_is() -> None:
     channels = tuple((channel, ("primary", "backup")) for channel in NotificationChannel)
-    told_apart: dict[str, Any] = {"upstreams": 4, "shares_breakers": True, "has_endpoints": True}
+    told_apart: dict[str, Any] = {
+        "upstreams": 4,
+        "shares_breakers": True,
+        "has_endpoints": True,
+        "has_own_actors": True,
+    }
     outline = Outline(channels, faults=(0,), nodes=2, queues=channels, **told_apart)
     said = [meaning_of(path) for path in leaves(summary_shape(outline))]
     assert [text for text in MEANINGS.values() if not any(one.endswith(text) for one in said)] == []
@@ -68,6 +71,9 @@ def test_the_metrics_in_it_are_those_that_can_be_expected(tmp_path: Path) -> Non
     listed = re.findall(r"^\| `([\w.<>()]+)` \|", section, flags=re.MULTILINE)
     names = {"<breaker>": "email/backup", "<channel>": "email", "<provider>": "backup", "<n>": "0", "<node>": "2"}
     paths = [re.sub("<.*?>", lambda name: names[name[0]], path) for path in listed]
+    paths.remove("refused.unhandled")  # of own actors, which go without nodes
+    own = 'actors: {a: {actor: "a:A"}}\nexpect: [refused.unhandled >= 0]\n'
+    assert load(complete(own, tmp_path)).expect
     fault = "nodes: 2\nfaults: [{channel: email, for: 1m, outage: true}]\n"
     expected = "".join(f"  - {path} >= 0\n" for path in paths)
     provider = "{upstream: {upstream: {upstream: {upstream: {}}}}, capacity: 1, queue: {limit: 9}}"

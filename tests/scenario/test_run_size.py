@@ -1,7 +1,5 @@
 """How much a run will take is said before it begins, where that is hours or gigabytes."""
 
-from __future__ import annotations
-
 import json
 
 import in_process

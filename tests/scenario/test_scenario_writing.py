@@ -1,7 +1,5 @@
 """A scenario that is written and read again is the same one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Values and ranges of settings: what they are written as, and which of them a design takes."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The JSON Schema of the summary, against summaries of runs."""
 
-from __future__ import annotations
-
 import copy
 import json
 

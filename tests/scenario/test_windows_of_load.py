@@ -1,7 +1,5 @@
 """`at` and `for` on an entry of the workload: arrivals as if the run began at `at`, cut at `duration`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from random import Random
 from typing import Any

@@ -1,7 +1,5 @@
 """A service with dead letters in it, and a browser that reads no more of its console than people do."""
 
-from __future__ import annotations
-
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from urllib.parse import urlsplit

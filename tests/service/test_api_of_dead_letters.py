@@ -1,7 +1,5 @@
 """The JSON API of dead letters, bulk runs, breakers and the audit trail, asked as a program asks it."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from decimal import Decimal
 from urllib.parse import quote

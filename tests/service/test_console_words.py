@@ -61,6 +61,17 @@ def event(of: type[NotificationEvent], at_s: float, **fields):
     return of(at_ns=round(at_s * 1e9), epoch_ns=0, notification_id="n-1", channel="email", **fields)
 
 
+def test_a_step_says_how_many_attempts_before_it_are_left_out():
+    failed = [
+        event(NotificationFailed, 1, reason="busy", kind=kind, attempt=attempt, started_ns=0)
+        for kind, attempt in [("Transient", 20), ("ChannelFault", 20), ("Transient", 99_921), ("Transient", 99_922)]
+    ]
+    redriven = event(NotificationRedriven, 2)
+    steps = steps_of([event(NotificationRequested, 0, user_id="ann"), *failed, redriven, failed[0]])
+    said = [line for step in steps for line in step.lines if "left out" in line]
+    assert said == ["19 attempts before this one left out.", "99,900 attempts before this one left out.", said[0]]
+
+
 def test_each_event_is_a_step_in_plain_words():
     steps = steps_of(
         [

@@ -1,7 +1,5 @@
 """The dead letter queue as people work with it: looking, retrying, editing, discarding, in bulk; and the audit."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 from collections.abc import AsyncGenerator

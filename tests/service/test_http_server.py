@@ -1,7 +1,5 @@
 """The HTTP server: no client ends anything but its own connection, waits for ever, or holds much."""
 
-from __future__ import annotations
-
 import logging
 import resource
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,5 @@
 """A service that is killed while people are written to by templates, report what did not arrive, and are erased."""
 
-from __future__ import annotations
-
 import http.client
 import itertools
 import json

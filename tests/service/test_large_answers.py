@@ -1,7 +1,5 @@
 """Large answers are few at once, whoever takes them slowly."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Preferences, templates and suppressions that change while a notifier runs: from real files, and from the store."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from actors.messages import (
 )
 from actors.outcomes import DeadDestination, Outcome, Sent
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
+from actors.service.reloading import watched_file
 from actors.service.reloading.live_settings import LiveSettings
 from actors.service.reloading.watched_file import WatchedFile
 
@@ -34,9 +33,14 @@ EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS
 
 
 @pytest.fixture
-def autojump_clock() -> MockClock:
-    # With a threshold: while a file is read in a thread, no time is to pass.
-    return MockClock(autojump_threshold=0.01)
+def autojump_clock(monkeypatch: pytest.MonkeyPatch) -> MockClock:
+    async def run_here(function: Callable[..., object], *args: object) -> object:
+        """Read a file in the loop: while a thread reads it, the clock would jump."""
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    monkeypatch.setattr(watched_file.trio.to_thread, "run_sync", run_here)
+    return MockClock(autojump_threshold=0.01)  # SQLite's thread is waited for that long
 
 
 # Dead letters are kept forever, since the clock may jump while a thread is waited for.

@@ -1,7 +1,5 @@
 """A service and a notifier with channels of any name: transports by kind, events, people's settings, metrics, pages."""
 
-from __future__ import annotations
-
 import pytest
 from console_kit import notification, signed_in
 from served import OTTO, email, service, write

@@ -62,6 +62,27 @@ async def test_an_event_of_an_own_type_leads_to_what_the_settings_say(tmp_path, 
     assert (first.recipient, first.user, first.priority) == ("ann@example.com", "ann", "normal")
 
 
+async def test_an_event_may_say_in_which_zone_its_user_is(tmp_path, autojump_clock, monkeypatch, templates):
+    commands = []
+
+    async def keep(attempt):
+        commands.append(attempt.command)
+        return Sent()
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(keep))
+    rule = next(rule for rule in RESET if rule["channel"] == "email") | {"zone": "user.zone"}
+    async with service(tmp_path, events={"PasswordResetRequested": [rule]}, templates=templates) as served:
+        user = EVENT["user"]
+        for number, zone in enumerate(["Asia/Tokyo", None]):
+            said = EVENT | {"request_id": number, "user": user | {"zone": zone}}
+            assert (await served.post("/events", said)).status_code == 202
+        unknown = await served.post("/events", EVENT | {"user": user | {"zone": "Asia"}})
+        await served.server.notifier.wait_until_quiet()
+    assert [command.zone for command in commands] == ["Asia/Tokyo", None]
+    assert unknown.status_code == 422
+    assert unknown.json()["problems"] == [{"field": "user.zone", "problem": "wanted a time zone such as Asia/Tokyo"}]
+
+
 @pytest.mark.parametrize(("changed", "problems"), tables(__file__)["lacking"])
 async def test_the_sender_of_an_event_that_lacks_something_is_told(
     tmp_path, autojump_clock, templates, changed, problems

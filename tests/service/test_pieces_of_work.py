@@ -1,7 +1,5 @@
 """However many letters and suppressions there are, other tasks run while they are looked through, or taken in."""
 
-from __future__ import annotations
-
 import threading
 import time
 from typing import Any

@@ -6,16 +6,16 @@ from __future__ import annotations
 import signal
 import socket
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import in_process
 import pytest
 from effort import thorough
 from postgres_server import NoServer, Server, running_server
-from serve_processes import SERVE, WAIT_S, Process, hook, process, receiver, settings, until
+from serve_processes import Process, hook, process, receiver, settings, until
 from served import OTTO, write
 
 pytestmark = pytest.mark.integration
@@ -38,7 +38,7 @@ def store(request) -> dict[str, Any]:
 
 
 def ended(config: Path, *options: str) -> tuple[int, str]:
-    done = subprocess.run([*SERVE, str(config), *options], capture_output=True, text=True, timeout=WAIT_S, check=False)
+    done = in_process.retrylab("serve", config, *options, cwd=config.parent)
     return done.returncode, done.stderr.splitlines()[-1]
 
 

@@ -1,7 +1,5 @@
 """A service whose store another process has locked: it says so to its callers, and goes on when the lock is gone."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager

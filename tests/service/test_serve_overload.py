@@ -1,7 +1,5 @@
 """A service that gets ten times what its provider takes: it refuses what it has no room for, and stays as it is."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import os

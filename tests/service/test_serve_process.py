@@ -1,7 +1,5 @@
 """The command ``retrylab serve`` as a process: signals, restarts, and being killed under load."""
 
-from __future__ import annotations
-
 import http.client
 import itertools
 import json

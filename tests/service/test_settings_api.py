@@ -1,7 +1,5 @@
 """Preferences, suppressions and templates over HTTP: which role may do what, and what is answered."""
 
-from __future__ import annotations
-
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any

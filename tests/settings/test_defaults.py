@@ -1,7 +1,5 @@
 """Defaults that follow from the channel and its transports are filled in beside what was given."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Unknown keys: slips of the pen, and all keys by subjects."""
 
-from __future__ import annotations
-
 from typing import Any, get_args
 
 import pytest

@@ -1,7 +1,5 @@
 """A database's password shows in no error, wherever in the settings it was put, and however wrong it is."""
 
-from __future__ import annotations
-
 import logging
 import traceback
 from pathlib import Path

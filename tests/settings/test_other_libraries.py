@@ -1,7 +1,5 @@
 """The words of other libraries: where they lead, and which numbers a hint may show."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A pipe, a device, a folder or an endless file in the place of a file: an error in one line, and never a long wait."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import socket

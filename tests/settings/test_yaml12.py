@@ -1,7 +1,5 @@
 """Scalars mean what the core rules of YAML 1.2 say, which is not what PyYAML by itself makes of them."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Login codes beside bulk on one account: what was found with classes of traffic, and what it takes of the others."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -19,23 +19,23 @@ import simulation
 print(json.dumps({path: simulation.run(path, sets=["record=aggregates"]).summary for path in sys.argv[1:]}))
 """
 
-each_scenario = pytest.mark.parametrize("path", sliced(SCENARIOS, 12), ids=lambda path: path.stem, scope="module")
+each_scenario = pytest.mark.parametrize("path", sliced(SCENARIOS, 36), ids=lambda path: path.stem, scope="module")
 """Tests of one scenario stand beside one another, so that it is run by one worker."""
-a_twelfth_or_all = pytest.mark.parametrize(
+a_part_or_all = pytest.mark.parametrize(
     ("number", "path"),
     [
-        pytest.param(number, path, id=path.stem, marks=[pytest.mark.slow] if number % 12 != 4 else [])
+        pytest.param(number, path, id=path.stem, marks=[pytest.mark.slow] if number % 36 != 4 else [])
         for number, path in enumerate(SCENARIOS)
     ],
 )
-"""Every twelfth scenario from the fifth on, and the others with `-m slow`."""
+"""The fifth scenario, and the others with `-m slow`."""
 
 
 @cache
 def figures_alone_in_a_process(remainder):
     """The summaries of runs that keep figures only; the digest is of the whole history all the same."""
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    command = [sys.executable, "-c", SUMMARIES, *map(str, SCENARIOS[remainder::12])]
+    command = [sys.executable, "-c", SUMMARIES, *map(str, SCENARIOS[remainder::36])]
     return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
@@ -44,9 +44,9 @@ def test_there_are_scenarios_to_test():
 
 
 @pytest.mark.integration
-@a_twelfth_or_all
+@a_part_or_all
 def test_a_process_with_another_hash_seed_has_equal_digests(number, path):
-    assert figures_alone_in_a_process(number % 12)[str(path)]["digest"] == result_of(path).summary["digest"]
+    assert figures_alone_in_a_process(number % 36)[str(path)]["digest"] == result_of(path).summary["digest"]
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_what_is_accepted_is_accounted_for(path):
 
 
 @pytest.mark.integration
-@a_twelfth_or_all
+@a_part_or_all
 def test_figures_alone_have_the_same_digest_and_counts(number, path):
-    figures_only = figures_alone_in_a_process(number % 12)[str(path)]
+    figures_only = figures_alone_in_a_process(number % 36)[str(path)]
     full = result_of(path).summary
     assert figures_only["digest"] == full["digest"]
     for key, value in full.items():

@@ -32,7 +32,10 @@ def test_it_says_what_it_shows_and_expects_something(name):
 
 @each_that_is_run
 def test_it_is_small_enough_to_be_run_again_and_again(name):
-    assert 5_000 <= summary_of(name)["accepted"] <= 30_000
+    summary = summary_of(name)
+    layers = [channel.get("requests_by_layer", {}).values() for channel in summary["channels"].values()]
+    assert summary["accepted"] <= 30_000
+    assert max(summary["accepted"], *map(sum, layers)) >= 5_000
 
 
 @each_that_is_run
@@ -43,7 +46,7 @@ def test_its_expectations_hold(name):
 @pytest.mark.parametrize(
     ("name", "seed"),
     [
-        pytest.param(name, seed, marks=[pytest.mark.slow] if number % 12 or seed > OTHER_SEEDS[0] else [])
+        pytest.param(name, seed, marks=[pytest.mark.slow] if number % 36 or seed > OTHER_SEEDS[0] else [])
         for number, name in enumerate(SCENARIOS)
         for seed in OTHER_SEEDS
     ],
@@ -54,9 +57,9 @@ def test_its_expectations_hold_with_other_seeds_too(name, seed):
     assert summary["digest"] != summary_of(name)["digest"]
 
 
-@pytest.mark.parametrize(("name", "sets", "fails"), without(SCENARIOS, every=9))
+@pytest.mark.parametrize(("name", "sets", "fails"), without(SCENARIOS, every=18))
 def test_an_expectation_fails_when_what_it_is_about_goes_away(name, sets, fails):
-    """The first change of every ninth scenario, which is of what it is about; with `-m slow` all of them."""
+    """The first change of every eighteenth scenario, which is of what it is about; with `-m slow` all of them."""
     assert fails <= broken(simulation.run(SCENARIOS[name], sets=sets, invariants=[]).summary).keys()
 
 

@@ -7,8 +7,6 @@ other, twenty a second. It says on its standard output what happens, a line each
 is sent and its standard input is closed.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from typing import Any

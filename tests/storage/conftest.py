@@ -1,7 +1,5 @@
 """A PostgreSQL for the tests of the stores: one server for all, started when the first of them needs it."""
 
-from __future__ import annotations
-
 import psycopg
 import pytest
 from postgres_server import NoServer, running_server

@@ -7,8 +7,6 @@ killed. By order it says what the endpoint is, and enables it. With an ID the en
 says ``taken ID`` if it is taken, and ends.
 """
 
-from __future__ import annotations
-
 import sys
 
 import trio

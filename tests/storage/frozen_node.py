@@ -6,8 +6,6 @@ is at the receiver, which is right after the look at the lease; ``taken 7`` as t
 is killed, or its store fails.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Awaitable, Callable

@@ -9,8 +9,6 @@ lease. Notifications go on the CHANNELS in turn, whose names a comma is between;
 NODE it is one of that name, which takes over what an earlier one had at once, and ends as over a file.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from math import inf

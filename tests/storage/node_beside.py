@@ -4,8 +4,6 @@ Which one, ``PYTHONPATH`` says. Each line of its standard input is an order in J
 on its standard output. It ends when its standard input does.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -5,8 +5,6 @@ attempt of one whose id starts with ``poison`` ends the process as a crash in na
 template. It says on its standard output ``started``, what it sends, and in the end ``quiet``.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -7,8 +7,6 @@ the same, of six that died while it was down before, and when nothing is under w
 and ends as with ``up`` once it has taken any.
 """
 
-from __future__ import annotations
-
 import itertools
 import sys
 

@@ -1,7 +1,5 @@
 """Earlier releases, out of the history of the repository."""
 
-from __future__ import annotations
-
 import io
 import subprocess
 import tarfile

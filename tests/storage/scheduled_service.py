@@ -6,8 +6,6 @@ says as ``taken ID INSTANT``, in seconds since 1970. Then it waits to be killed.
 and ends when ``soon`` has been taken.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from datetime import UTC, datetime, timedelta

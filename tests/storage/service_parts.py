@@ -1,7 +1,5 @@
 """What the services that are killed in tests have in common; each is run as a script, and so imports it by its name."""
 
-from __future__ import annotations
-
 import os
 from contextlib import AbstractAsyncContextManager
 from typing import Any

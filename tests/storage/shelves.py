@@ -1,7 +1,5 @@
 """Every kind of store behind one face, for tests: commit something, wait until it is durable, open it again."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager

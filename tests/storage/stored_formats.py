@@ -10,8 +10,6 @@ Changes of all kinds are handed over in groups, each group as one batch; every f
 What says only when or where the script ran is left out: versions, leases, snapshots and clocks.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import sqlite3

@@ -1,7 +1,5 @@
 """Which addresses are the same, and what becomes of those that a release before has stored in another form."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """What every store keeps of what people did: the audit trail, edits, and the history of what they had to do with."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 from typing import Any

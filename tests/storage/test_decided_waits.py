@@ -1,7 +1,5 @@
 """However the wall clock was set while a process was down, no wait is longer than the one that was decided."""
 
-from __future__ import annotations
-
 import time
 
 import msgspec

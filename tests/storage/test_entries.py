@@ -1,7 +1,5 @@
 """What a store keeps of a notification in memory gives back the event that it began with."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

@@ -1,7 +1,5 @@
 """Erasing a user's letters, and waiting until it is quiet: both are true when they answer, on every store."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

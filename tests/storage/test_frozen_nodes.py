@@ -4,8 +4,6 @@ What it had is sent by the other. When it wakes it sends none of that again, but
 look at the lease at the instant of the freeze: those are counted.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

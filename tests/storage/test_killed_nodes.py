@@ -3,8 +3,6 @@
 Nothing accepted is lost, and the receiver gets nothing twice but what was under way at a node that was killed.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading

@@ -1,7 +1,5 @@
 """A service that is killed under load loses nothing it has accepted, and sends anew only what was under way."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

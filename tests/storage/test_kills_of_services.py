@@ -1,7 +1,5 @@
 """What outlives a process that is killed: clocks of endpoints, what is scheduled and cancelled, and redriving."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

@@ -1,7 +1,5 @@
 """Services with a long line behind a slow provider, killed again and again: what waits goes on at a pace."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading

@@ -1,7 +1,5 @@
 """The lease of a node, by its own clock."""
 
-from __future__ import annotations
-
 import sys
 import time
 

@@ -1,8 +1,6 @@
 """How many nodes share a store in PostgreSQL, and what each has of a quota that is theirs together, and of what another
 one had."""
 
-from __future__ import annotations
-
 import psycopg
 import trio
 from shelves import EPOCH_NS, command, event_of, until

@@ -1,7 +1,5 @@
 """A node that cannot renew its lease in time, whatever keeps it: it sends nothing, and comes back by itself."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager

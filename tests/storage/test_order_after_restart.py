@@ -1,7 +1,5 @@
 """After a restart with many waiting, order and fairness are as before: on disk, and behind a provider that is slow."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 

@@ -9,10 +9,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from effort import sliced
 from releases import ROOT, unpacked
 from service_parts import opened_store
+from shelves import command, happens
 
 from actors import NotificationChannel
+from actors.messages import NotificationFailed, NotificationRequested
+from actors.storage.sqlite.store import SqliteStore
 
 pytestmark = pytest.mark.integration
 
@@ -62,7 +66,7 @@ def path(request, tmp_path) -> str:
 
 
 @pytest.mark.parametrize(("kills", "each"), [(1, 60), pytest.param(10, 500, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("path", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize("path", sliced(["sqlite", "postgres"], 2), indirect=True)
 async def test_the_release_before_passes_by_what_is_of_other_channels(before, path, kills, each):
     turns = Turns(path)
     for _ in range(kills):
@@ -92,3 +96,27 @@ async def test_the_release_before_passes_by_what_is_of_other_channels(before, pa
     turns.run(before, FOUR, 20)  # and back to it
     assert dead.items() <= (await letters()).items()
     assert all(isinstance(channel, NotificationChannel) for channel in dead.values())
+
+
+_READS = """
+import sys, trio
+from actors.storage.sqlite.store import SqliteStore
+
+async def main():
+    async with SqliteStore.open(sys.argv[1]) as store:
+        [delivery] = store.open_deliveries(0)
+        print(delivery.attempts, len(delivery.failures), delivery.failures[20].attempt)
+
+trio.run(main)
+"""
+
+
+async def test_the_release_before_reads_of_unlimited_attempts_how_many_there_were(before, tmp_path):
+    path, sent = tmp_path / "store.db", command("a")
+    async with SqliteStore.open(path) as store:
+        await happens(store, NotificationRequested, sent)
+        for number in range(1, 151):
+            await happens(store, NotificationFailed, sent, attempt=number, unlimited=True)
+    environment = {**os.environ, "PYTHONPATH": str(before), "PYTHONSAFEPATH": "1"}
+    argv = [sys.executable, "-c", _READS, str(path)]
+    assert subprocess.check_output(argv, env=environment, cwd=before, text=True) == "150 100 71\n"

@@ -2,8 +2,6 @@
 any instruction of SQLite between the acknowledgement of a change and its commit.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import sqlite3

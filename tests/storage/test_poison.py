@@ -1,7 +1,5 @@
 """A notification whose attempt ends the process is dead-lettered in the end; all others are sent, none is blamed."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

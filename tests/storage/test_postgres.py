@@ -1,7 +1,5 @@
 """The store in PostgreSQL, live: what decides between nodes, which takes over, and lost connections."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Generator

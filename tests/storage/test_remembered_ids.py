@@ -1,7 +1,5 @@
 """Remembered ids live in the store: memory has the latest of them, the transaction of an acceptance knows them all."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import sqlite3

@@ -1,7 +1,5 @@
 """A service with a store on disk, restarted in an outage while thousands wait: they go at a pace, and all arrive."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

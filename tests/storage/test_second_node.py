@@ -1,7 +1,5 @@
 """A node that is started under the name of another one takes over from a dead one, and leaves a living one alone."""
 
-from __future__ import annotations
-
 import pytest
 import trio
 from shelves import command, event_of, execute, until

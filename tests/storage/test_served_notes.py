@@ -1,7 +1,5 @@
 """What every store says of which dead letters are served, both as it happened and after the store was opened again."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 from typing import Any

@@ -1,7 +1,5 @@
 """Suppressions and preferences of several nodes on one PostgreSQL: each gets what the others set."""
 
-from __future__ import annotations
-
 from shelves import change, command, event_of, mark, suppression, until
 
 from actors.domain.user_preferences import UserPreferences

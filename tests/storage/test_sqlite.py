@@ -1,7 +1,5 @@
 """The store in SQLite, live: durable before it is answered, many in one transaction, and what happens to its errors."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 import subprocess

@@ -1,7 +1,5 @@
 """A batch of a store in SQLite: what it writes does not depend on how it is cut into statements, and these are few."""
 
-from __future__ import annotations
-
 import contextlib
 import tempfile
 from collections.abc import Collection, Iterator

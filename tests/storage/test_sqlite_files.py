@@ -1,7 +1,5 @@
 """What happens to the file of a store behind its back: it is deleted, replaced, damaged, opened twice, or readable."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

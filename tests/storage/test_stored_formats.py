@@ -1,7 +1,5 @@
 """What is written stays what it is: other releases and other nodes read it."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 
 import pytest

@@ -67,6 +67,36 @@ async def test_attempts_and_the_time_of_the_next_one_are_kept(kind, settle, tmp_
         assert [failure.answer for failure in delivery.failures] == [None, "450 busy"]
 
 
+async def test_of_unlimited_attempts_the_first_and_the_last_are_kept(kind, settle, tmp_path):
+    life = [*range(1, 21), *range(51, 131)]
+
+    async def fail(made, count):
+        for attempt in range(1, count + 1):
+            given = {"kind": "Ambiguous"} if attempt == 40 else {"unlimited": True}
+            await made.happens(NotificationFailed, A, attempt, attempt=attempt, next_retry_at_ns=attempt * S, **given)
+            if attempt % 3 == 0:
+                await made.happens(NotificationDeferred, A, attempt, resumes_at_ns=attempt * S)
+
+    async with shelf(kind, tmp_path) as made:
+        await made.happens(NotificationRequested, B)
+        await made.happens(NotificationRequested, A)
+        await fail(made, 131)
+        await settle(made)
+        delivery = list(made.store.open_deliveries(EPOCH_NS))[1]
+        assert delivery.attempts == 131
+        assert [failure.attempt for failure in delivery.failures] == [*life[:20], 40, *range(52, 132)]
+        waits = [event for event in (await made.store.past("a")).events if isinstance(event, NotificationDeferred)]
+        assert [wait.at_ns // S for wait in waits] == [3, 6, 9, 12, 15, 18, *range(54, 132, 3)]
+        await made.happens(NotificationMovedToDeadLetter, A, 132, attempts=131)
+        await made.happens(NotificationRedriven, A, 133)
+        await fail(made, 102)  # of which the one that has a limit is none of the hundred
+        await settle(made)
+        delivery = list(made.store.open_deliveries(EPOCH_NS))[1]
+        numbers = [failure.attempt for failure in delivery.failures]
+        assert numbers == [*life[:20], 40, *range(52, 132), *life[:20], *range(22, 103)]
+        assert [failure.attempt for failure in delivery.fresh_failures] == numbers[101:]
+
+
 async def test_a_wait_for_quiet_hours_is_kept(kind, settle, tmp_path):
     async with shelf(kind, tmp_path) as made:
         await made.happens(NotificationRequested, A)

@@ -1,7 +1,5 @@
 """Texts that no store could keep as they are: as an id they are unknown, and in a change of settings refused."""
 
-from __future__ import annotations
-
 import pytest
 import trio
 from shelves import EPOCH_NS, change, command, event_of, suppression

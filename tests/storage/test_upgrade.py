@@ -4,8 +4,6 @@ The release before is taken from the history of the repository; where there is n
 this is skipped.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

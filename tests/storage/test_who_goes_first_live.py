@@ -1,7 +1,5 @@
 """Over SMTP, on both stores: a critical one overtakes all that wait, and a killed service goes on in the same order."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

@@ -7,8 +7,6 @@ critical one. It says on its standard output ``waiting`` once all of bulk are ac
 critical one is, with how many had been sent by then, and ``accepted`` in the end. Then it goes on until it is killed.
 """
 
-from __future__ import annotations
-
 import itertools
 import sys
 

@@ -15,8 +15,6 @@ by the annotation of a parameter or by the call that made a name or an attribute
 ``--write`` writes the findings to the list of exceptions beside this file. The test fails on any other finding.
 """
 
-from __future__ import annotations
-
 import ast
 import sys
 from collections import defaultdict

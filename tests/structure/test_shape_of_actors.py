@@ -1,7 +1,5 @@
 """The shape of `actors`: sizes, class names, and where attributes are assigned; see `findings.py`."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

@@ -77,7 +77,10 @@ def _keys(node):
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             yield name
-            yield from _keys(value)
+            if name.value == "templates":  # by names that the file gives them
+                yield from (key for _, template in value.value for key in _keys(template))
+            else:
+                yield from _keys(value)
     elif isinstance(node, yaml.SequenceNode):
         for each in node.value:
             yield from _keys(each)

@@ -53,6 +53,7 @@ def test_a_trace_opens_with_its_changes_and_its_data(folder, tmp_path_factory):
         opened.write("shop.trace", text, None)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.thorough
 def test_a_folder_of_results_opens_and_says_whether_it_is_the_same_run(folder):
     out = folder / "out"

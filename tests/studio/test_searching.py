@@ -86,9 +86,9 @@ def test_settings_that_cannot_be_bettered_stay():
 def test_what_is_better_by_less_than_a_hundredth_is_not_offered():
     text = TEXT.replace("failure_rate: 50%", "failure_rate: 5%").replace("dead_lettered == 0", "dead_lettered < 10")
     *progress, last = searched(text, "delivery_time_s.p50")
-    assert (last["result"]["gains_little"], last["rows"], last["tuned"]) == (True, [], None)
+    assert (last["result"]["gains_little"], last["rows"], last["tuned"]) == (False, [], None)
     page = rendered("search.html", **last)
-    assert "No setting is better by more than 1%" in page
+    assert "Nothing better was found: the settings stay as they are." in page
     assert "data-put" not in page
     assert not any(each["rows"] for each in progress)
 
@@ -109,6 +109,9 @@ def test_what_cannot_be_met_is_said():
     *_, last = searched(text)
     assert not last["result"]["is_found"]
     assert last["result"]["held"] == 0
+    page = rendered("search.html", **last)
+    assert f"Nothing was turned but: {', '.join(last['turned'])}." in page
+    assert "Retry: attempts" in last["turned"]
 
 
 def test_bad_metrics_and_channels_are_refused():

@@ -1,7 +1,5 @@
 """Studio as a person uses it, in Chromium, at the width of a desk and of a phone."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

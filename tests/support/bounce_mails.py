@@ -1,7 +1,5 @@
 """Bounces as mail servers write them (RFC 3464), made of the fields of their recipients."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

@@ -1,7 +1,5 @@
 """A browser for tests of pages: Chromium, at the width of a desk or of a phone."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Schedules keep a whole run out of lock-step. As in all swarm testing, a case wit
 those that it has.
 """
 
-from __future__ import annotations
-
 from simulation.scenario import Scenario
 
 

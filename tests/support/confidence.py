@@ -1,7 +1,5 @@
 """Whether the mean of independent replicates is what a formula says, with a bound on false alarms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import sqrt
 from statistics import fmean, stdev

@@ -1,7 +1,5 @@
 """A notifier with dead letters in it, by itself or with the service's application before it."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace

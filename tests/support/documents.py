@@ -1,7 +1,5 @@
 """The README and the guides, as tests read them: their text, and their code blocks by language."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

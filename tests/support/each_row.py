@@ -1,7 +1,5 @@
 """One test over a table, where a test for each of some hundred rows would cost more than what it looks at."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fleets of exploration: a case of the swarm at several nodes, which crash, are deployed, and become more or fewer."""
 
-from __future__ import annotations
-
 from random import Random
 from typing import get_args
 

@@ -1,7 +1,5 @@
 """What a stranger may send to an HTTP server: broken requests, upgrades, frames of HTTP/2 and WebSocket, and noise."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from random import Random
 

@@ -6,6 +6,7 @@ its own, which takes a second to start.
 
 import contextlib
 import io
+import logging
 import math
 import re
 import subprocess
@@ -50,11 +51,16 @@ def _done(arguments, out, err, cwd, minute_s=math.inf):
     command = ["retrylab", *map(str, arguments)]
     captured = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
     patched = mock.patch.object(sys, "argv", command), mock.patch.object(minutes, "MINUTE_S", minute_s)
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
     with contextlib.chdir(cwd), captured[0], captured[1], patched[0], patched[1]:
         try:
             main()
         except SystemExit as end:
             code = end.code
+        finally:  # `serve` sets up the log of its process
+            root.setLevel(level)
+            root.handlers[:] = handlers
         sys.stdout.flush()  # as Python does at exit: by then it has to go well
     return subprocess.CompletedProcess(command, int(code or 0))
 

@@ -1,7 +1,5 @@
 """Invariants that are broken, for explorations to find. In a module, so that other processes can import them."""
 
-from __future__ import annotations
-
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,

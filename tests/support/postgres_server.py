@@ -5,8 +5,6 @@ written is synced to the disk, as in production. PostgreSQL refuses to run as ro
 copy of the binaries that `nobody` may read.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import os

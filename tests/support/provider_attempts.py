@@ -1,7 +1,5 @@
 """Attempts, faults, and when a simulated provider answers: for tests that ask providers themselves."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

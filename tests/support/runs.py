@@ -1,7 +1,5 @@
 """Runs of scenarios as tests look at them."""
 
-from __future__ import annotations
-
 from typing import Any, TypeVar
 
 import simulation

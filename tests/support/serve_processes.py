@@ -1,7 +1,5 @@
 """``retrylab serve`` as a process, and what gets its webhooks."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import signal

@@ -1,7 +1,5 @@
 """A service under test, in this process: its application is asked directly, its providers do what a test says."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import AsyncIterator, Callable

@@ -8,8 +8,6 @@ of it at the same instant, and with settings that are seldom together. So a worl
 runs them with all invariants, of which the reference model is one, and prints those that break.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

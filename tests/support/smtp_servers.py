@@ -1,7 +1,5 @@
 """Mail servers for tests: aiosmtpd that answers by a script, and one that says byte by byte what its script says."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket

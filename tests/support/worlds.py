@@ -1,7 +1,5 @@
 """The pipeline on either clock, for tests: one scenario function, two clocks, equal histories."""
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime

@@ -100,6 +100,7 @@ def test_a_failed_expectation_shows_by_how_much_and_how_it_went(pytester: Pytest
     ]
 
 
+@pytest.mark.thorough
 def test_the_command_that_it_shows_fails_in_the_same_way(pytester: Pytester) -> None:
     pytester.makefile(".yaml", outage=OUTAGE)
     args = ("--retrylab-seeds", "2", "--retrylab-runtime", "trio", "-k", "sent_fraction and 4")
@@ -151,7 +152,8 @@ def test_a_file_that_cannot_be_used_is_an_error_with_all_its_problems(pytester: 
     assert shown(result, "outage.yaml:") == [
         "outage.yaml:3:11: duration: wanted a duration of more than 0 such as 80ms, 10s, 5m or 2h "
         "(2 is 2ms if milliseconds were meant, 2s if seconds), got 2",
-        "outage.yaml:10:27: channels.email.retry.max_attempts: wanted a whole number of at least 1, got 'many'",
+        "outage.yaml:10:27: channels.email.retry.max_attempts: wanted a whole number of at least 1, or unlimited, "
+        "got 'many'",
     ]
     assert "Traceback" not in result.stdout.str()
 
@@ -339,6 +341,7 @@ def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pyteste
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("option", "ini"), sliced([(False, False), (True, False), (False, True)], 6))
 def test_only_a_run_that_is_to_check_all_invariants_loads_them(pytester: Pytester, option: bool, ini: bool) -> None:
     pytester.makefile(".yaml", outage=OUTAGE)
@@ -391,6 +394,7 @@ def test_a_run_that_keeps_no_rows_shows_the_whole_run_and_says_so(pytester: Pyte
     assert any("the whole run" in line for line in shown(result, "channels.sms.dead_lettered"))
 
 
+@pytest.mark.thorough
 def test_a_statistic_over_nothing_says_so(pytester: Pytester) -> None:
     text = OUTAGE.replace("delivery_time_s.p50 <= 10s", "retry_delay_s.p99 <= 10s")
     pytester.makefile(".yaml", outage=text.replace("at: 30s, for: 30s", "at: 30.5s, for: 1ms"))
@@ -406,6 +410,7 @@ def test_a_quantile_that_so_many_never_reach_is_never(pytester: Pytester) -> Non
     result.stdout.fnmatch_lines(["FAILED * - is never, wanted at most 60 min"])
 
 
+@pytest.mark.thorough
 def test_metrics_of_an_entry_or_a_class_and_of_a_fault_show_their_series(pytester: Pytester) -> None:
     paths = ("workload.email.dead_lettered", "classes.normal.dead_lettered", "faults.0.backlog_cleared_s")
     expect = "expect:\n" + "".join(f"  - {path} <= 0\n" for path in paths)
@@ -515,6 +520,44 @@ def test_kits_had_the_same_seeds():
     run(pytester, "--strict-markers", "-W", "error", *plugins).assert_outcomes(passed=6)
 
 
+def test_the_world(pytester: Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def first_difference(*arguments: Any, **options: Any) -> str | None:
+        asked.append((*arguments, options))
+        return "request 3 differs" if options["processes"] == 2 else None
+
+    monkeypatch.setattr("simulation.world.second.first_difference", first_difference)
+    pytester.makefile(
+        ".yaml",
+        world="""
+duration: 5s
+workload: [{channel: payments, arrivals: {constant: 1/s}}]
+channels: {payments: {kind: call}}
+world: {api.example.com: payments}
+""",
+    )
+    pytester.makepyfile("""
+import pytest, trio
+
+async def ask(arrival):
+    stream = await trio.open_tcp_stream("api.example.com", 80)
+    async with stream:
+        await stream.send_all(b"GET / HTTP/1.1\\r\\nhost: api.example.com\\r\\nconnection: close\\r\\n\\r\\n")
+        async for part in stream:
+            assert b"200 OK" in part
+
+@pytest.mark.parametrize("processes", [3, 2])
+def test_it(retrylab_world, processes):
+    main = ask if processes == 3 else "test_the_world:ask"
+    assert retrylab_world(main, "world.yaml", processes=processes).summary["sent"] == 5
+""")
+    result = run(pytester, "test_the_world.py", "-W", "error")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["request 3 differs"])
+    assert asked == [("test_the_world:ask", "world.yaml", {"processes": 2})]
+
+
 def test_systems_are_closed_after_their_test(pytester: Pytester) -> None:
     pytester.makepyfile(
         FIXTURES
@@ -607,9 +650,73 @@ def test_replicates_of_a_file_are_shared_by_its_expectations(pytester: Pytester,
     assert seeds == [(seed, "all") for seed in range(6, 19)]
 
 
+@pytest.mark.thorough
 def test_what_a_huge_run_takes_is_said_before_it(pytester: Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulation.scenario.run_size.LARGE_BYTES", 1000)
     pytester.makefile(".yaml", outage=OUTAGE)
     said = [line for line in run(pytester).outlines if " of memory" in line]
     assert len(said) == 1
     assert "outage.yaml: " in said[0]
+
+
+LIMITS = """
+duration: 2m
+workload: [{channel: webhook, arrivals: {constant: 20/min}}]
+channels: {webhook: {retry: {schedule: [10s, 30s, 60s]}, circuit_breaker: {enabled: false}}}
+expect: [sent_fraction == 1]
+limits: {webhook.outage: ">= 90s", all.outage: ">= 3m"}
+"""
+
+
+def test_what_a_scenario_is_to_take_is_asked(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", ladder=LIMITS)
+    result = run(pytester, "-v")
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*::webhook.outage >= 90s PASSED*",
+            "*::all.outage >= 3m FAILED*",
+            "all.outage >= 3m does not hold",
+            "`sent_fraction == 1` breaks with 2 of 2 seeds: it is 9*",
+            "look closer  retrylab limits ladder.yaml --of outage --on all",
+        ]
+    )
+
+
+def test_that_a_scenario_with_a_world_is_run_without_a_service_is_said(pytester: Pytester) -> None:
+    text = LIMITS.partition("expect")[0] + "world: {api.example.com: webhook}\nexpect: [sent >= 1]\n"
+    pytester.makefile(".yaml", shop=text)
+    said = [line for line in run(pytester).outlines if "a run of the pipeline, not of a service" in line]
+    assert len(said) == 1
+    assert "shop.yaml: " in said[0]
+
+
+def test_the_code_that_a_scenario_names_is_imported_for_its_run_alone_and_only_when_asked_for(
+    pytester: Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "own_mine", raising=False)
+    touch = "from pathlib import Path\nPath('exploded').touch()\n"
+    pytester.makepyfile(own_mine=f"{touch}from actors import OwnActor\nclass A(OwnActor): ...\n")
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(pytester.path))])
+    workload = "[{channel: email, arrivals: {constant: 1/s}}]"
+    text = f"duration: 3s\nworkload: {workload}\nactors: {{a: {{actor: 'own_mine:A'}}}}\nexpect: [sent >= 1]\n"
+    pytester.makefile(".yaml", s=text)
+    run(pytester, "--collect-only", "--retrylab-code").assert_outcomes()
+    refused = run(pytester)
+    refused.assert_outcomes(failed=2)
+    refused.stdout.fnmatch_lines(
+        [
+            "*actors.a.actor: own_mine:A is code, which is not imported without --retrylab-code",
+            "look closer  retrylab run s.yaml --seed 0 --check --code",
+            "run again    pytest s.yaml::runs --retrylab-code",
+        ]
+    )
+    assert not (pytester.path / "exploded").exists()
+    run(pytester, "--retrylab-code").assert_outcomes(passed=2)
+    assert (pytester.path / "exploded").exists()
+    text = text.replace("sent >= 1", "sent_fraction == 1")
+    pytester.makefile(".yaml", s=text + 'limits: {email.outage: ">= 1h"}\n')
+    for options in ([], ["--retrylab-code"]):
+        limit = run(pytester, "-k", "outage", *options)
+        limit.assert_outcomes(failed=1)
+        limit.stdout.fnmatch_lines(["look closer  retrylab limits s.yaml --of outage --on email --code"])

@@ -1,7 +1,5 @@
 """What the guides say of tests: its code is one that passes, and its picture is what pytest prints."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import re

@@ -1,7 +1,5 @@
 """The pytest plugin in projects of others: it loads whatever their folders are called, and says if it stands aside."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from importlib.util import find_spec

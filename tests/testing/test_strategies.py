@@ -1,7 +1,5 @@
 """Strategies for property tests: what they draw runs, and a failing case shrinks and is kept."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Attempts, and their outcomes, for the tests of transports."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from provider_attempts import first_attempt

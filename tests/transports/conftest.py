@@ -1,7 +1,5 @@
 """Certificates for servers on loopback."""
 
-from __future__ import annotations
-
 import ssl
 
 import pytest

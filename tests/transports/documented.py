@@ -1,7 +1,5 @@
 """The tables in the docstrings of transports, row by row, and the codes that they and the tests of them name."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Iterator

@@ -10,8 +10,6 @@ It begins with the first line of its standard input. Each further one is the id 
 when there is none any more.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """An HTTP server for tests, on loopback: h11 under trio, answering by a script."""
 
-from __future__ import annotations
-
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence

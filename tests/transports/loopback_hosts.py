@@ -4,8 +4,6 @@ trio's `MockClock` goes on only when nothing can be read or written and no task 
 be read at once, so that no time goes by but that which servers and settings ask for.
 """
 
-from __future__ import annotations
-
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager

@@ -1,7 +1,5 @@
 """Servers on loopback that go wrong as a scenario says: each answer stands for an outcome."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from contextlib import AbstractAsyncContextManager

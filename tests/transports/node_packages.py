@@ -1,7 +1,5 @@
 """Packages of npm that judge what a transport writes: installed for a test, which is skipped where they cannot be."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A fleet simulated, with its figures counted where and as they are counted live."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

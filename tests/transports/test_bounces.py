@@ -1,7 +1,5 @@
 """Bounces: reports of mail servers are understood, and no mail keeps the loop, whatever is in it."""
 
-from __future__ import annotations
-
 import re
 from email.message import Message
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A burst to a healthy server, with the defaults: no failed attempt, no breaker moves, nothing lost."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack

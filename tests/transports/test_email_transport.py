@@ -1,7 +1,5 @@
 """Email against real mail servers on loopback: every row of the table, TLS, the pool, and leaving in the middle."""
 
-from __future__ import annotations
-
 import base64
 import os
 from email.utils import parsedate_to_datetime

@@ -1,7 +1,5 @@
 """Connections over HTTP: what a server sends unasked is nobody's answer, and no host takes them all."""
 
-from __future__ import annotations
-
 import ssl
 from collections import Counter
 from typing import Any

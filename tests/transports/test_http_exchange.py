@@ -1,7 +1,5 @@
 """One request over HTTP: what went out for sure, what perhaps did, and how long an answer asks to wait."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any

@@ -7,8 +7,6 @@ The faults are injected in two ways: round the transports, as a game day does it
 answer 503, 451, 410 and so on, late or never. Then what the transports make of an answer is in the loop as well.
 """
 
-from __future__ import annotations
-
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path

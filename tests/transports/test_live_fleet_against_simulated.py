@@ -5,8 +5,6 @@ The same settings, arrivals and faults; what goes wrong at the receiver is drawn
 takes half a minute of real time, so only with ``-m slow``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial

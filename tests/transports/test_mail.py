@@ -1,7 +1,5 @@
 """What a mail says, read on the wire: the headers that were set and no other, and every text as it was given."""
 
-from __future__ import annotations
-
 import base64
 import quopri
 import re

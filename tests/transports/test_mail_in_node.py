@@ -1,7 +1,5 @@
 """Mails as a reader takes them that nobody here wrote: the package mailparser for Node, which many programs use."""
 
-from __future__ import annotations
-
 import base64
 import json
 import subprocess

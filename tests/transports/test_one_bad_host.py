@@ -1,7 +1,5 @@
 """With the defaults and over real connections, one host of a thousand that is bad holds up nobody else."""
 
-from __future__ import annotations
-
 import base64
 import json
 import math

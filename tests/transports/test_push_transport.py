@@ -1,7 +1,5 @@
 """Push against a server that plays FCM and Google's token endpoint by their documented answers."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

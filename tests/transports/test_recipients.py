@@ -1,7 +1,5 @@
 """What each transport knows of a recipient before anything is sent: exactly what it would refuse by itself then."""
 
-from __future__ import annotations
-
 import ipaddress
 import json
 from typing import Any

@@ -4,8 +4,6 @@ Of what guides show, only where it goes is exchanged: ports and hosts, the datab
 `connect_timeout`, so that more wait for a connection than that in a short time.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime

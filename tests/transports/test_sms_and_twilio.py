@@ -1,7 +1,5 @@
 """What goes to Twilio's API, and what it signs, by Twilio's own library."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 from urllib.parse import parse_qsl

@@ -1,7 +1,5 @@
 """SMS against a server that plays Twilio by its documented answers."""
 
-from __future__ import annotations
-
 import base64
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """Each row of the table in each transport's docstring has a test, which has each code of the row with its outcome."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from types import ModuleType

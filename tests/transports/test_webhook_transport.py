@@ -1,7 +1,5 @@
 """Webhooks against endpoints on loopback: the table, signatures by the specification's library, where none may go."""
 
-from __future__ import annotations
-
 import base64
 import ipaddress
 import json

@@ -1,7 +1,5 @@
 """Web Push against a push service and a browser that nobody here wrote: the package web-push-testing for Node."""
 
-from __future__ import annotations
-
 import base64
 import json
 import socket

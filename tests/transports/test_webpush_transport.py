@@ -1,7 +1,5 @@
 """Web Push against a server that plays a push service; what it gets, an independent decryption reads."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """A certificate of a server on loopback."""
 
-from __future__ import annotations
-
 import ssl
 from typing import NamedTuple
 

@@ -1,5 +1,7 @@
 """Runs swarm cases in lock-step with the reference model, seed after seed, and goes on where it stopped.
 
+The law `fates` looks on: what simulated providers answer is given to the model, and only that law works it out again.
+
     python tests/verification/many_seeds.py --seeds 0:30000 --out seeds.txt
 
 Each seed draws a case of one scenario, of all of them in turn: by default the swarm's of the tests, and those of the
@@ -78,7 +80,7 @@ def difference(
     if refusals(world_of(drawn)):
         return None
     try:
-        run(drawn, invariants=["reference-model"])
+        run(drawn, invariants=["reference-model", "fates"])
     except InvariantBreach as breach:
         return breach.message
     except Exception:

@@ -102,6 +102,16 @@ def test_a_stage_that_is_down_has_one_look_in_its_mailbox_however_much_falls_due
     assert compared(parse(TEXTS["looked-for-while-it-is-down"])).summary["sent"] > 0
 
 
+def test_one_without_a_connection_waits_for_no_one_at_a_provider_that_takes_one_at_a_time():
+    result = simulation.run(parse(TEXTS["unconnected"]), invariants=[*LOCK_STEP, "fates"])
+    assert set(result.attempts["reason"].dropna()) >= {"connection refused"}
+
+
+def test_unlimited_attempts_of_which_a_history_has_a_hundred():
+    result = compared(parse(TEXTS["unlimited"], "unlimited.yaml"))
+    assert result.attempts["attempt"].max() > 150
+
+
 QUICK = ("attempts", "herd", "token-bucket", "fan-out", "duplicates", "contention", "gas-station", "bank-renege")
 
 
@@ -395,9 +405,10 @@ def test_a_planted_mistake_is_told_with_the_setting_that_is_broken():
     code = (
         "import os, subprocess, sys; sys.path.insert(0, 'tests/mutants'); "
         "from hunt import copy_of_the_product; from catalogue import MUTANTS\n"
+        "GROUND = 'tests/mutants/scenarios/crashes-and-clocks.yaml'\n"
         "with copy_of_the_product() as copy:\n"
         "    next(each for each in MUTANTS if each.name == 'one-failure-too-late').plant(copy)\n"
-        "    run = [sys.executable, 'tests/verification/many_seeds.py', '--seeds', '30:31']\n"
+        "    run = [sys.executable, 'tests/verification/many_seeds.py', '--seeds', '30:31', GROUND]\n"
         "    sys.exit(subprocess.run(run, env={**os.environ, 'PYTHONPATH': str(copy)}).returncode)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

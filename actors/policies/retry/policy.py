@@ -26,6 +26,10 @@ FailureKind: TypeAlias = Literal["transient", "throttled", "ambiguous"]
 """The kinds of failure that are worth another attempt; a throttled one is no transient one here."""
 
 
+SHORTEST_UNLIMITED_NS = 1_000_000
+"""No wait is shorter before one of an unlimited number of attempts: a refusal of our own may take no time at all."""
+
+
 class Progress(msgspec.Struct, gc=False):
     """What one notification has used up since it was accepted or redriven; a fresh one is as good as none."""
 
@@ -43,11 +47,11 @@ class Progress(msgspec.Struct, gc=False):
 
 
 class _Rule:
-    __slots__ = ("backoff", "max_attempts", "name", "next_delay_ns")
+    __slots__ = ("attempts_bound", "backoff", "name", "next_delay_ns")
 
     def __init__(self, name: str, config: RetryConfig, random: Random) -> None:
         self.name = name
-        self.max_attempts = config.max_attempts
+        self.attempts_bound = config.attempts_bound
         self.backoff = Backoff(config, random)
         self.next_delay_ns = None if config.jitter == "soft" else self.backoff.next_delay_ns
         """The shorter way, where a wait is all that there is to remember of it."""
@@ -67,6 +71,7 @@ class RetryPolicy:
         "_has_rules",
         "_hint_jitter",
         "_hint_means",
+        "_is_unlimited",
         "_longest_elapsed_ns",
         "_on",
     )
@@ -81,6 +86,7 @@ class RetryPolicy:
             else:  # the count of a rule without a name is the general one
                 self._by_kind[name] = _Rule("" if config.per_outcome.shares_attempts else name, rule, random)
         self._has_rules = bool(self._by_kind or self._by_reason)
+        self._is_unlimited = config.attempts_most == math.inf
         self._first_delay_ns = wait_ns(config.calculate_delay(1))
         self._longest_elapsed_ns = None if config.max_elapsed is None else wait_ns(config.max_elapsed)
         self._checked_after_failure = config.max_elapsed_checked == "after_failure"
@@ -105,6 +111,13 @@ class RetryPolicy:
             return False
         return word not in self._on
 
+    def is_unlimited(self, outcome: Transient | Ambiguous | ChannelFault) -> bool:
+        """Tell whether attempts may fail so without a limit; where that holds of others, so may channel faults."""
+        if not self._is_unlimited:
+            return False
+        rule = self._general if isinstance(outcome, ChannelFault) else self._rule_of(outcome)
+        return rule.attempts_bound == math.inf
+
     def next_wait_ns(self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress) -> int | None:
         """Count an attempt that failed, and return how many nanoseconds to wait before the next; None if there is none.
 
@@ -112,22 +125,25 @@ class RetryPolicy:
         whether there is time for the next attempt, see :meth:`is_out_of_time`.
         """
         if not isinstance(outcome, (Transient, Ambiguous)):
-            delay_ns = self._general.backoff.next_delay_ns(max(progress.step, 1), progress.memory_ns)
-            return max(delay_ns, self._first_delay_ns)
+            own_ns = self._general.backoff.next_delay_ns(max(progress.step, 1), progress.memory_ns)
+            return max(own_ns, self._first_delay_ns)
         rule = self._general
         if self._has_rules:
             rule = self._rule_of(outcome)
             progress = _of_rule(progress, rule)
         progress.attempts = attempts = progress.attempts + 1
         progress.step = step = progress.step + 1
-        if attempts >= rule.max_attempts:
+        if attempts >= rule.attempts_bound:
             return None
+        delay_ns: int | None
         if isinstance(outcome, Transient) and outcome.retry_after is not None:
-            return self._wait_with_hint_ns(outcome.retry_after, rule, progress)
-        if rule.next_delay_ns is not None:
+            delay_ns = self._wait_with_hint_ns(outcome.retry_after, rule, progress)
+        elif rule.next_delay_ns is not None:
             progress.memory_ns = delay_ns = rule.next_delay_ns(step, progress.memory_ns)
         else:
             delay_ns, progress.memory_ns = rule.backoff.next_wait(step, progress.memory_ns)
+        if self._is_unlimited and delay_ns is not None and rule.attempts_bound == math.inf:
+            return max(delay_ns, SHORTEST_UNLIMITED_NS)
         return delay_ns
 
     def last_start_ns(self, since_ns: int) -> int | None:
@@ -160,8 +176,9 @@ class RetryPolicy:
         hint_ns = retry_after_ns(hint)
         return hint_ns if self._excess_ns is None else min(hint_ns, delay_ns + self._excess_ns)
 
-    def recall(self, outcome: Transient | Ambiguous, waited_ns: int, progress: Progress) -> None:
-        """Count an attempt that failed in an earlier process and was followed by a wait of `waited_ns`.
+    def recall(self, outcome: Transient | Ambiguous, waited_ns: int, progress: Progress, left_out: int = 0) -> None:
+        """Count an attempt that failed in an earlier process and was followed by a wait of `waited_ns`, and those
+        before it that the history has left out.
 
         State that was lost with the process and is not in the history (how far a `soft` wait reached, and that a hint
         restarted the backoff) is replaced by the most likely one.
@@ -171,6 +188,8 @@ class RetryPolicy:
         progress.attempts += 1
         progress.step += 1
         progress.memory_ns = rule.backoff.remembered(waited_ns)
+        progress.attempts += left_out
+        progress.step += left_out
 
     def _rule_of(self, outcome: Transient | Ambiguous) -> _Rule:
         if (rule := self._by_reason.get(outcome.reason)) is not None:

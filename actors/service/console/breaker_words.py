@@ -23,7 +23,7 @@ _FATES = {"wait": "waits", "fail": "fails at once, and uses up an attempt"}
 
 _CAUSES: dict[str, str] = {
     "wait-over": "its open time has passed: a probe may go",
-    "recover": "the probe succeeded",
+    "recover": "the provider answered the probe",
     "others-open": "other nodes say that theirs is open",
     "probes-overdue": "the probe gave no result in time",
     "benefit-of-the-doubt": "the probe gave no result in time",

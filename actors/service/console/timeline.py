@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+from actors.domain.delivery import left_out_before
 from actors.event_words import OUTCOMES, what_happened
 from actors.formatting import counted
 from actors.messages import (
@@ -49,8 +50,15 @@ class Step:
 
 def steps_of(events: Iterable[NotificationEvent]) -> list[Step]:
     steps: list[Step] = []
+    used = 0
     for event in events:
         step = _step(event)
+        if isinstance(event, NotificationFailed):
+            if gone := left_out_before(event, used):
+                step = replace(step, lines=(f"{counted(gone, 'attempt')} before this one left out.", *step.lines))
+            used = event.attempt
+        elif isinstance(event, NotificationRedriven):
+            used = 0
         after_s = (step.at - steps[-1].at).total_seconds() if steps else None
         steps.append(replace(step, after_s=after_s))
     return steps

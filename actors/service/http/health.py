@@ -130,7 +130,7 @@ def _breakers_of(pipeline: Pipeline) -> list[dict[str, Any]]:
         for lane in stages.lanes:
             breaker: dict[str, Any] = {"channel": channel.value, "provider": lane.provider_name}
             if lane.breaker is None:
-                breaker["hosts"] = Counter(str(own.state) for _, own in lane.breakers())
+                breaker["hosts"] = Counter(str(own.state) for _, own in lane.breakers)
             else:
                 breaker["state"] = str(lane.breaker.state)
             breakers.append(breaker)

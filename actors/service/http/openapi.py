@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from inspect import cleandoc
 from typing import Any, get_args
 
 import msgspec
@@ -107,6 +108,9 @@ def _query(query: type[BaseModel] | tuple[str, ...]) -> list[dict[str, Any]]:
 
 def _schemas() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components((SendNotification, *_EVENTS), ref_template=_REF.format("{name}"))
+    for schema in schemas.values():
+        if "description" in schema:  # a docstring, which Python indents as it stands in the file before 3.13
+            schema["description"] = cleandoc(schema["description"])
     required = schemas["SendNotification"]["required"]
     schemas["SendNotification"]["required"] = [name for name in required if name != "type"]
     models = [each.body for each in ENDPOINTS if isinstance(each.body, type)]

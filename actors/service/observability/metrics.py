@@ -233,7 +233,7 @@ class _BreakerStates(Collector):
                     for state in BreakerState:
                         states.add_metric([channel, lane.provider_name, "", state], float(own.state is state))
                     continue
-                for host, breaker in lane.breakers():
+                for host, breaker in lane.breakers:
                     if breaker.state is not BreakerState.CLOSED:
                         states.add_metric([channel, lane.provider_name, host, breaker.state], 1.0)
         yield states

@@ -98,7 +98,7 @@ class BreakerWatch:
         now_ns, epoch_ns = _present(pipeline)
         found = []
         for channel, lane in _lanes(pipeline):
-            for host, breaker in lane.breakers():
+            for host, breaker in lane.breakers:
                 retry_ns, ramping_ns = breaker.reopen_at_ns, breaker.ramping_until_ns
                 own_host = None if lane.breaker is not None else host
                 latest = self._latest.get((lane.name, own_host))
@@ -134,7 +134,7 @@ def states_of(pipeline: Pipeline) -> States:
     return {
         (lane.name, None if lane.breaker is not None else host): breaker.state
         for _, lane in _lanes(pipeline)
-        for host, breaker in lane.breakers()
+        for host, breaker in lane.breakers
     }
 
 
@@ -150,11 +150,11 @@ def reloaded(pipeline: Pipeline, before: States) -> list[BreakerTransitioned]:
             breaker=name,
             host=host,
             from_state=state,
-            to_state=lanes[name].begins,
+            to_state=lanes[name].breakers.begins,
             cause=RELOAD,
         )
         for (name, host), state in before.items()
-        if name in lanes and state is not lanes[name].begins
+        if name in lanes and state is not lanes[name].breakers.begins
     ]
 
 
@@ -193,7 +193,7 @@ def _lanes(pipeline: Pipeline) -> Iterator[tuple[NotificationChannel, Lane]]:
 
 def _is_overridden(channel: NotificationChannel, lane: Lane, settings: NotifierConfig | None) -> bool:
     own = lane.config if settings is None else settings.channels[channel].by_provider()[lane.provider_name]
-    return lane.begins is not own.circuit_breaker.begins
+    return lane.breakers.begins is not own.circuit_breaker.begins
 
 
 Overrides: TypeAlias = Mapping[tuple[NotificationChannel, str], BreakerState]
@@ -202,7 +202,7 @@ Overrides: TypeAlias = Mapping[tuple[NotificationChannel, str], BreakerState]
 
 def overrides_of(pipeline: Pipeline, config: ServiceConfig) -> Overrides:
     return {
-        (channel, lane.provider_name): lane.begins
+        (channel, lane.provider_name): lane.breakers.begins
         for channel, lane in _lanes(pipeline)
         if _is_overridden(channel, lane, config.notifier)
     }

@@ -46,7 +46,6 @@ class Filter:
         return functools.reduce(lambda left, condition: filter(condition, left), self._conditions(), iter(letters))
 
     def _conditions(self) -> Iterator[Callable[[DeadLetterMessage], bool]]:
-        """Return the conditions on a letter, with all that is the same for each letter worked out once."""
         if (channel := self.channel) is not None:
             yield lambda letter: letter.command.channel == channel
         if (whole := self.reason_is) is not None:

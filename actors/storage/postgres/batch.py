@@ -149,6 +149,11 @@ class SharedBatch(Batch):
                     marks.take_away(half, [each for each, mark in self.marks.items() if mark is None])
                 if said := {each: lapses for each, lapses in self.votes.items() if is_of_others(each[0]) == own}:
                     votes.write(half, token, said)
+            if self.kept:
+                if gone := [place for place, value in self.kept.items() if value is None]:
+                    sql.execute(_FORGET, [*columns(gone), token])
+                if new := [(*place, value) for place, value in self.kept.items() if value is not None]:
+                    sql.execute(_KEEP, [*columns(new), token])
             if self.overtaken or self.unsure:
                 ids = {change.event.notification_id for change in self.overtaken}
                 settings = self.unsure | {setting_of(change.command) for change in self.overtaken}
@@ -174,6 +179,9 @@ class SharedBatch(Batch):
         if happened:
             events = [encode_event(change.event) for change in happened]
             sql.execute(_HAPPENED, (_ids(happened), _seqs(happened, base), events))
+            for change in happened:
+                if (gone := change.beside.left_out) is not None:
+                    sql.execute(_LEAVE_OUT, (change.event.notification_id, gone.stop - gone.start, gone.start))
         if ended:
             ids, at_ns = _ids(ended), [change.steady_ns for change in ended]
             ends = [ended_as(change.event) for change in ended]
@@ -346,12 +354,25 @@ _HAPPENED = """
     INSERT INTO history (notification_id, seq, event)
     SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bytea[])
 """
+_LEAVE_OUT = """
+    DELETE FROM history WHERE (notification_id, seq) IN
+        (SELECT notification_id, seq FROM history WHERE notification_id = %s ORDER BY seq LIMIT %s OFFSET %s)
+"""
 _CLOSE = """
     INSERT INTO closed SELECT * FROM unnest(%b::text[], %b::bigint[], %b::bytea[], %b::bytea[])
     ON CONFLICT (notification_id) DO UPDATE SET
         ended_ns = excluded.ended_ns, command = excluded.command, events = excluded.events
 """
 _AUDIT = "INSERT INTO audit SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[], %b::bytea[])"
+_KEEP = """
+    INSERT INTO kept SELECT name, new.*
+    FROM unnest(%b::text[], %b::text[], %b::bytea[]) AS new (actor, key, value), nodes WHERE token = %s
+    ON CONFLICT (node, actor, key) DO UPDATE SET value = excluded.value
+"""
+_FORGET = """
+    DELETE FROM kept USING unnest(%b::text[], %b::text[]) AS gone (actor, key), nodes
+    WHERE kept.actor = gone.actor AND kept.key = gone.key AND node = name AND token = %s
+"""
 _DELIVERED = """
     UPDATE notifications SET served = true
     WHERE notification_id IN (

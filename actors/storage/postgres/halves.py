@@ -16,7 +16,7 @@ from actors.storage.postgres.connection import Sql
 TABLES = (
     "notifications", "history", "settings", "endpoints", "audit", "closed", "marks", "changes", "breaker_votes",
 )  # fmt: skip
-"""Those that there are twice."""
+"""The tables that there are twice."""
 
 _NAMES = re.compile(rf"\b({'|'.join(TABLES)})\b")
 

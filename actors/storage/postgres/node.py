@@ -57,6 +57,8 @@ class State(NamedTuple):
     """When that was, in nanoseconds since 1970, by the database's clock: it is the same for all nodes."""
     has_others: bool
     """Whether there is anything of other channels than the four."""
+    kept: dict[tuple[str, str], bytes]
+    """What its own actors keep, by the actor and the key."""
 
 
 class Round(NamedTuple):
@@ -163,6 +165,9 @@ def load(sql: Sql, token: int) -> State:
         others = [change for change in of_others.changes if change[1].notification_id not in ids]
         changes = [*of_four.changes, *others]
         living, _ = _count_nodes(sql)
+        kept = sql.execute(
+            "SELECT actor, key, value FROM kept JOIN nodes ON node = name WHERE token = %s", (token,), binary=True
+        ).fetchall()
         now = sql.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint").fetchone()
         assert now is not None
     return State(
@@ -174,6 +179,7 @@ def load(sql: Sql, token: int) -> State:
         of_four.votes + of_others.votes,
         now[0],
         has_others=bool(others),
+        kept={(actor, key): value for actor, key, value in kept},
     )
 
 

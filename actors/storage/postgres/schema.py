@@ -37,6 +37,7 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
 ``breaker_votes``  What nodes say of the breakers that they share: the `token` of the node, `name` (the breaker's, a
                    line break, and the host where each has one) in UTF-8, `digest` (SHA-256 of it), `until`: it is open
                    until then, by the database's clock, and `xid` of the transaction that wrote it last.
+``kept``           What own actors keep: the name of the `node`, the `actor`, a `key`, and the `value` in JSON.
 ``own_…``          The same of other channels than the four, of which the release before sees nothing:
                    :mod:`actors.storage.postgres.halves`. In `kind`, ``own/`` is before the name of such a channel.
 ``schema_versions`` Which migrations have been made, and when.
@@ -177,6 +178,15 @@ ADDITIONS: tuple[str, ...] = (
         SELECT notification_id, request_id, state FROM notifications
         UNION ALL SELECT notification_id, request_id, state FROM own_notifications;
     ALTER TABLE nodes ADD COLUMN IF NOT EXISTS knows_others boolean NOT NULL DEFAULT false;
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS kept (
+        node text COLLATE "C" NOT NULL,
+        actor text COLLATE "C" NOT NULL,
+        key text COLLATE "C" NOT NULL,
+        value bytea NOT NULL,
+        PRIMARY KEY (node, actor, key)
+    );
     """,
 )
 """What a release adds that the one before it does without: tables, indices, columns with a default. They raise no

@@ -372,6 +372,7 @@ class PostgresStore(StoreOnDisk):
     def _replay(self, state: State) -> None:
         self._steps.show_now(state.now_ns)  # so that ids grow old alike at all nodes, whatever their clocks show
         self._has_others = state.has_others
+        self.kept.update(state.kept)
         for event, command in state.changes:
             self._take_in(event, command)
         for notification_id, request_id, served_by in state.requests:

@@ -119,6 +119,8 @@ class SqliteBatch(Batch):
             else:
                 half = HALVES[mark.is_own]
                 marks.write(sql, notification_id, mark.caution, half, under_way=True, alone=mark.alone)
+        kept: dict[tuple[str, ...], bytes | None] = dict(self.kept.items())
+        _write_states(sql, "kept", kept, lambda each: (each, checksum(each)))
         for half in HALVES:
             own = bool(half)
             suppressions, endpoints = _named(self.suppressions, own), _named(self.endpoints, own)
@@ -150,6 +152,10 @@ class SqliteBatch(Batch):
                 _delete(sql, f"{each}closed", [change.event.notification_id for change in accepted])
         if happened := turn.of(*HAPPENS, own=own):
             _insert(sql, f"INSERT INTO {half}history VALUES", [_of_event(change) for change in happened])
+            for change in happened:
+                if (gone := change.beside.left_out) is not None:
+                    place = (change.event.notification_id, gone.stop - gone.start, gone.start)
+                    sql.execute(_LEAVE_OUT.format(half), place)
         if not (ended := turn.of(*ENDS, own=own)):
             return
         ids = [change.event.notification_id for change in ended]
@@ -222,11 +228,17 @@ _REMEMBER = (
 )
 """The command stays as it was written when it was accepted."""
 
+_LEAVE_OUT = (
+    "DELETE FROM {0}history WHERE seq IN "
+    "(SELECT seq FROM {0}history WHERE notification_id = ? ORDER BY seq LIMIT ? OFFSET ?)"
+)
+
 _KEYS = {
     "suppressions": "channel = ? AND address = ?",
     "endpoints": "channel = ? AND address = ?",
     "preferences": "user_id = ?",
     "requests": "notification_id = ?",
+    "kept": "actor = ? AND key = ?",
 }
 
 

@@ -138,6 +138,16 @@ ADDED: tuple[str, ...] = (
         delivered INTEGER NOT NULL  -- whether any of them was sent
     ) WITHOUT ROWID
     """,
+    # What own actors keep, by the name of the actor and a key.
+    """
+    CREATE TABLE IF NOT EXISTS kept (
+        actor TEXT NOT NULL,
+        key TEXT NOT NULL,
+        value BLOB NOT NULL,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (actor, key)
+    ) WITHOUT ROWID
+    """,
     # The same of other channels than email, sms, push and webhook, which the release before could not read.
     """
     CREATE TABLE IF NOT EXISTS own_notifications (

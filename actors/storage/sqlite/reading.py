@@ -97,6 +97,12 @@ class SqliteHistories(MemoryStore):
         for (written,) in sql.execute("SELECT endpoint FROM every_endpoints") if _has_table(sql, "endpoints") else ():
             endpoint = decode_endpoint(written)
             self.endpoints.set(endpoint.key, endpoint)
+        kept = "SELECT actor, key, CAST(value AS BLOB), checksum FROM kept"
+        for actor, key, value, written in sql.execute(kept) if _has_table(sql, "kept") else ():
+            if checksum(value) != written:
+                logger.error("what actor %r keeps under %r is not read: it was changed on the disk", actor, key)
+                continue
+            self.kept[actor, key] = value
         for user_id, preferences in sql.execute("SELECT user_id, preferences FROM every_preferences"):
             read = UserPreferences.model_validate_json(preferences)
             known = self.preferences.get(user_id)

@@ -8,9 +8,11 @@ from functools import lru_cache
 
 from actors.formatting import counted
 from actors.instants import NS_PER_S, ns
+from actors.lint.retries import waits
 from actors.policies.breaker.recovery import OpenTime
 from actors.policies.breaker.tripping import make_tripping
 from actors.policies.failing_endpoints import APART_SHARE, SPAN_SHARE
+from actors.policies.resuming import Ceiling
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean
@@ -104,7 +106,7 @@ def breaker_in_words(config: ChannelConfig, rate: float) -> tuple[Sentence, ...]
             return (Sentence("The breaker only counts: whatever goes wrong, every attempt goes out."),)
         case "forced-open":
             return (Sentence("The breaker is forced open: nothing goes out until an operator changes that."),)
-    return (Sentence(_opens(config, rate)), Sentence(_stays_open(breaker)), Sentence(_meanwhile(config)))
+    return (Sentence(_opens(config, rate)), Sentence(_stays_open(breaker)), Sentence(_meanwhile(config, rate)))
 
 
 def endpoints_in_words(config: ChannelConfig) -> tuple[Sentence, ...]:
@@ -144,11 +146,14 @@ def _opens(config: ChannelConfig, rate: float) -> str:
     per = ", one for each host of recipients" if breaker.per == "host" else ""
     after_s = opens_s(config, rate)
     if after_s is None:
-        return f"The breaker opens {rule}{per}: never at {rate:g}/s, where all fail."
+        return f"The breaker opens {rule}{per}; at {rate:g}/s it never does, even if every call fails."
     calls = calls_until_open(breaker, rate)
+    first_wait_s = next(waits(config.retry, "shortest")) if config.retry.max_attempts != 1 else math.inf
+    is_sooner = first_wait_s + limited_mean(config.provider.latency, config.timeout) < after_s
+    sooner = "; retries may open it sooner" if is_sooner else ""
     return (
-        f"The breaker opens {rule}{per}. Where all fail at {rate:g}/s that is with call {calls}, after "
-        f"{duration_text(after_s)}; with retries, before."
+        f"The breaker opens {rule}{per}. If every call fails, at {rate:g}/s call {calls} opens it after "
+        f"{duration_text(after_s)}{sooner}."
     )
 
 
@@ -168,12 +173,15 @@ def _stays_open(breaker: CircuitBreakerConfig) -> str:
     return f"It stays open for {lasts}, lets {probes} through, and {closes}{rest}."
 
 
-def _meanwhile(config: ChannelConfig) -> str:
+def _meanwhile(config: ChannelConfig, rate: float) -> str:
     breaker = config.circuit_breaker
+    meets = "A call that meets the open breaker"
+    if config.failover:
+        meets += " of a provider goes to the next one; where all are open it"
     if breaker.when_open == "fail":
-        return "What meets it open fails at once, and uses up an attempt."
-    pace = breaker.resume_rate.per_second
+        return f"{meets} fails at once and uses up an attempt."
+    pace, ceiling = breaker.resume_rate.per_second, Ceiling(breaker).per_s(rate)
     return (
-        f"What meets it open waits and uses up no attempt; once closed, that resumes at {pace:g}/s, twice that every "
-        f"{duration_text(breaker.resume_doubling)}."
+        f"{meets} waits and uses up no attempt. Once it is closed, waiting calls go on at {min(pace, ceiling):g}/s, "
+        f"twice as fast every {duration_text(breaker.resume_doubling)}, up to {ceiling:g}/s."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,13 +41,16 @@ from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.sheets import Sheet
 
 
-def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tuple[Sentence, ...]:
+def cost_in_words(
+    config: ChannelConfig, rate: float, schedule: Schedule, timeout: float | None
+) -> tuple[Sentence, ...]:
     """Return what the provider gets to do with these settings, at so many calls a second.
 
     Args:
         config: of the channel.
         rate: calls a second.
         schedule: of failures without a rule of their own.
+        timeout: of an attempt; None: there is none.
     """
     limit = retries_of(config).max_elapsed
     attempts = schedule.max_attempts if limit is None else schedule.mean_attempts
@@ -56,13 +60,14 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
     copies = "" if config.hedging is None else ", before copies that hedging sends"
     requests = marked(counted(attempts, "request"), by)
     become = marked(plain_number(rate * attempts), by)
-    text = (
-        f"Where all fail, a call is {least}{requests}{copies}: {rate:g}/s become up to {become}/s{_kept_back(config)}."
-    )
+    text = f"a call makes {least}{requests}{copies}: {rate:g} calls/s become up to {become} requests/s"
+    if attempts == math.inf:
+        text = f"requests for a call{copies} go on for ever: those of {rate:g} calls/s only grow"
+    text = f"If every attempt fails, {text}{_kept_back(config)}."
     said = [Sentence(text, by)]
     if upstream is not None:
-        asked = counted(upstream.retry.max_attempts, "request")
-        bottom = counted(prod(each.retry.max_attempts for each in upstream.chain), "request")
+        asked = counted(upstream.retry.attempts_bound, "request")
+        bottom = counted(prod(each.retry.attempts_bound for each in upstream.chain), "request")
         last = "" if upstream.upstream is None else f", and up to {bottom} to the last layer"
         said.append(
             Sentence(f"Each attempt that the provider takes is up to {asked} of its own to its upstream{last}.")
@@ -70,17 +75,19 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
     if attempts > 1 and limit is None:
         shares = ((p, (1.0 - p**schedule.max_attempts) / (1.0 - p)) for p in (0.1, 0.5, 0.9))
         rates = ", ".join(f"×{times:.3g} where {100 * p:g}% fail" for p, times in shares)
-        allowed = "" if config.retry.budget is None else ", as far as the budget allows"
-        said.append(Sentence(f"Where a share fails at random{allowed}: {rates}."))
-    said.append(
-        Sentence(
-            f"Where attempts hang, each takes {duration_text(config.timeout)}: at {rate:g}/s, first attempts alone are "
-            f"{counted(rate * config.timeout, 'request')} at a time."
+        allowed = "" if config.retry.budget is None else ", as far as the budget allows,"
+        said.append(Sentence(f"If a share of the attempts fails at random, requests are{allowed} {rates}."))
+    bounds_s = [each for each in (timeout, config.deadline) if each is not None]
+    text = "Nothing bounds how long an attempt may hang."
+    if bounds_s:
+        text = (
+            f"If attempts hang, each takes {duration_text(min(bounds_s))}: at {rate:g}/s, first attempts alone keep "
+            f"{counted(rate * min(bounds_s), 'request')} open at a time."
         )
-    )
-    if price := config.provider.price:
+    said.append(Sentence(text))
+    if (price := config.provider.price) and attempts < math.inf:
         costs = marked(plain_number(price * attempts), by)
-        said.append(Sentence(f"A call costs {plain_number(price)}, and {least}{costs} where all fail.", by))
+        said.append(Sentence(f"A call costs {plain_number(price)}, and {least}{costs} if every attempt fails.", by))
     return tuple(said)
 
 
@@ -88,7 +95,7 @@ def _kept_back(config: ChannelConfig) -> str:
     """Return what keeps requests back that would be made else; nothing where all are made."""
     by = ["the retry budget"] if config.retry.budget is not None else []
     by += ["an open breaker"] if trips(config.circuit_breaker) else []
-    return f", but for what {' and '.join(by)} {'keep' if len(by) > 1 else 'keeps'} back" if by else ""
+    return f", less those that {' and '.join(by)} {'keep' if len(by) > 1 else 'keeps'} back" if by else ""
 
 
 ASSUMED_LOAD = 10.0
@@ -126,7 +133,13 @@ class ChannelExplained:
 
 
 def explained(
-    scenario: Scenario, channel: NotificationChannel, load: float | None, has_load: bool, pool: Executor
+    scenario: Scenario,
+    channel: NotificationChannel,
+    load: float | None,
+    has_load: bool,
+    pool: Executor,
+    *,
+    has_timeout: bool = True,
 ) -> ChannelExplained:
     """Return what the settings of a channel will do.
 
@@ -136,6 +149,7 @@ def explained(
         load: calls a second; None: as many as the scenario has.
         has_load: whether its workload is one, and does not stand for any.
         pool: does the runs.
+        has_timeout: whether its timeout bounds an attempt, and does not stand for none.
     """
     config = scenario.channel_config(channel)
     mean = _mean_load(scenario, channel)
@@ -144,7 +158,7 @@ def explained(
         rate, load_is = ASSUMED_LOAD, "assumed"
     entries = [entry for entry in scenario.workload if channel in entry.channels]
     like = next((entry for entry in entries if isinstance(entry, ChannelWorkload)), entries[0] if entries else None)
-    retry = retries_of(config)
+    retry, timeout = retries_of(config), config.timeout if has_timeout else None
     found = schedules(retry)
     outage = partial(under_load, scenario, channel, rate, like=like)
     outages = dict(enumerate(map(outage, OUTAGES_S)) if has_closed_form(config) else pool.map(outage, OUTAGES_S))
@@ -153,12 +167,12 @@ def explained(
         rate,
         load_is,
         found,
-        (*schedule_in_words(found[0], retry, config.timeout), *limits_in_words(config)),
+        (*schedule_in_words(found[0], retry, timeout), *limits_in_words(config)),
         tuple(one_call(config, outage_s) for outage_s in OUTAGES_S),
         tuple(outages[number] for number in range(len(OUTAGES_S))),
         (*breaker_in_words(config, rate), *endpoints_in_words(config)),
         open_spells(config, rate),
-        cost_in_words(config, rate, found[0]),
+        cost_in_words(config, rate, found[0], timeout),
         besides(config),
         left_out(scenario, config),
     )

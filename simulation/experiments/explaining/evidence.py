@@ -45,9 +45,8 @@ class Reach:
     @property
     def text(self) -> str:
         """Where it lies: ``3 s``, or ``0 s to 3 s``."""
-        if self.is_certain:
-            return duration_text(self.shortest)
-        return f"{duration_text(self.shortest)} to {duration_text(self.longest)}"
+        shortest, longest = duration_text(self.shortest), duration_text(self.longest)
+        return shortest if shortest == longest else f"{shortest} to {longest}"
 
 
 @dataclass(frozen=True, slots=True)

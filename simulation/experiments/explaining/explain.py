@@ -11,10 +11,13 @@ from actors.channel_names import channel_named
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.experiments.explaining.channel import ChannelExplained, explained, sheets
+from simulation.importing.channels import NO_TIMEOUT_S, without_timeout
+from simulation.importing.foreign import imported_from, load_foreign
+from simulation.importing.kinds import Given
 from simulation.results.formatting import line
 from simulation.running.executors import executor
 from simulation.scenario import Scenario, parse
-from simulation.scenario.loading import given, load_channels
+from simulation.scenario.loading import given
 from simulation.sheets import Sheet, notebook
 
 _DEFAULTS = "{{name: defaults, duration: 10m, workload: [{{channel: {channel}, arrivals: {{constant: 10/s}}}}]}}"
@@ -54,6 +57,7 @@ def explain(
     channel: str | None = None,
     load: float | None = None,
     workers: int | None = 1,
+    library: Given | None = None,
 ) -> Explanation:
     """Return what settings will do: when attempts are made, and what a total outage does to a call and to a load.
 
@@ -65,13 +69,14 @@ def explain(
     which.
 
     Args:
-        scenario: a file, of a scenario or with the `channels` of a notifier or a service, or a scenario that has been
-            loaded; None: the defaults.
+        scenario: a file, of a scenario, with the `channels` of a notifier or a service, or of another library that
+            `retrylab import` reads; or a scenario that has been loaded; None: the defaults.
         sets: ``path=value`` changes to the file, or to the defaults.
         channel: explain this one alone; None: all that the scenario uses.
         load: calls a second in the outages, more than 0 and at most 10,000; None: as many as the scenario has on
             average, or 10.
         workers: how many processes share the runs; as many as cores when None.
+        library: what decides and is not in a file of another library.
 
     Example:
         >>> explained = simulation.explain(sets=["channels.email.retry.max_attempts=4"])
@@ -82,22 +87,31 @@ def explain(
         ConfigurationError: the file, an override, the channel or the load cannot be used.
         ValueError: there are overrides, and a scenario that has been loaded.
     """
-    has_load = True
+    has_load, unbounded = True, frozenset[str]()
     if scenario is None:
         loaded, has_load = parse(_DEFAULTS.format(channel=_channel_of(sets, channel)), "defaults", sets=sets), False
     elif isinstance(scenario, Scenario):
         loaded = given(scenario, sets)
     else:
-        loaded, is_settings = load_channels(scenario, sets)
+        loaded, is_settings = load_foreign(scenario, sets, library)
         has_load = not is_settings
+        if (imported := imported_from(scenario, library)) is not None:
+            unbounded = without_timeout(imported.policies)
     if load is not None and not 0 < load <= 10_000:
         raise ConfigurationError([f"load: wanted calls a second, more than 0 and at most 10,000, got {load!r}"])
     used = [one for one in loaded.channels_used if channel is None or one.value == channel]
     if not used:
         known = ", ".join(one.value for one in loaded.channels_used)
         raise ConfigurationError([f"channel: wanted one of {known}, got {channel!r}"])
+    bounded = {
+        one: one not in unbounded or loaded.channel_config(one).timeout != NO_TIMEOUT_S  # but for what `sets` say
+        for one in used
+    }
     with executor(workers) as pool:
-        return Explanation(loaded, tuple(explained(loaded, one, load, has_load, pool) for one in used))
+        return Explanation(
+            loaded,
+            tuple(explained(loaded, one, load, has_load, pool, has_timeout=bounded[one]) for one in used),
+        )
 
 
 def _channel_of(sets: Sequence[str], channel: str | None) -> str:

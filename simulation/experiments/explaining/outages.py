@@ -40,6 +40,8 @@ BEFORE_S = 30.0
 """How long a run is well before the outage: a window of the breaker has filled by then."""
 AFTER_S = 60.0
 """How long calls go on coming after it."""
+DRAIN_S = 3600.0
+"""How long a run goes on at least until all of them have ended."""
 CALLS_MAX = 6_000
 """Calls of a run; more would take too long, so fewer come a second."""
 CALLS_COUNTED_MAX = 200_000
@@ -147,7 +149,7 @@ def has_closed_form(config: ChannelConfig) -> bool:
         and not besides(config)
         and config.provider.latency.constant is not None
         and config.provider.latency.constant <= config.timeout
-        and config.retry.max_attempts <= FOLLOWED_MAX
+        and config.retry.attempts_bound <= FOLLOWED_MAX
         and "transient" in config.retry.on
         and config.deadline is None
     )
@@ -327,7 +329,7 @@ def _with_outage(
         name=f"{scenario.name}: an outage",
         seed=_SEED,
         duration=BEFORE_S + outage_s + AFTER_S,
-        drain=scenario.drain,
+        drain=max(scenario.drain, DRAIN_S),  # what waits at the end of a short one would seem lost
         commit_latency=scenario.commit_latency,
         workload=(entry,),
         channels=scenario.channels.model_copy(update={channel.value: healthy}),
@@ -376,14 +378,19 @@ def load_sheet(
         "opens, closes: the breaker, from the beginning and from the end."
     )
     if slower:
-        note += f" A run of more than {CALLS_MAX:,} calls would take long, so that some are at a lower rate."
+        note += f" Runs that would have more than {CALLS_MAX:,} calls at the full rate have a lower one."
     if besides:
-        note += f" In the runs only: {', '.join(besides)}."
+        note += f" Only the runs, and not the formulas, know of {', '.join(besides)}."
     if left_out:
-        note += f" Of one node, which has the whole load. Left out: {', '.join(left_out)}."
+        note += f" One node takes the whole load. Left out: {', '.join(left_out)}."
     headings = ("rate", "calls", "never", "slowest", "requests", "peak after", "opens", "closes")
     columns = [Column("outage"), *(Column(heading, Kind.COUNT) for heading in headings)]
-    sheet = Sheet(f"An outage, and a load of {load_is}", columns, list(map(_load_row, outages)), [note])
+    sheet = Sheet(
+        f"An outage{' of all providers' if 'failover' in besides else ''}, and a load of {load_is}",
+        columns,
+        list(map(_load_row, outages)),
+        [note],
+    )
     return sheet if slower else sheet.only("outage", *headings[1:])
 
 

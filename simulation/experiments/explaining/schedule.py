@@ -53,9 +53,11 @@ class Schedule:
     policy: str
 
     attempts: tuple[Attempt, ...]
-    """The first ones, at most :data:`SHOWN`, and the last one."""
+    """The first ones, :data:`SHOWN` unless others were asked for, and the last one."""
 
-    max_attempts: int
+    max_attempts: float
+    """Infinite where they are unlimited."""
+
     mean_attempts: float
     """How many a call makes that never succeeds, on average; fewer than `max_attempts` where `max_elapsed` comes
     first."""
@@ -80,10 +82,10 @@ def retries_of(config: ChannelConfig) -> RetryConfig:
     return retry if config.deadline is None else retry.model_copy(update={"max_elapsed": config.deadline})
 
 
-def schedules(config: RetryConfig, seed: int = 0) -> tuple[Schedule, ...]:
+def schedules(config: RetryConfig, seed: int = 0, shown: int = SHOWN) -> tuple[Schedule, ...]:
     """Return the schedule of a policy, and that of each kind of failure or reason with a rule of its own."""
-    found = [_schedule("any", config, seed)]
-    return (*found, *(_schedule(name, rule, seed) for (_, name), rule in config.rules().items()))
+    rules = {"any": config} | {name: rule for (_, name), rule in config.rules().items()}
+    return tuple(_schedule(name, rule, seed, shown) for name, rule in rules.items())
 
 
 def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0, until_s: float = 0.0) -> list[list[float]]:
@@ -98,7 +100,7 @@ def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0, until
         seed: of the draws.
         until_s: as far as a row goes at least.
     """
-    retries = min(config.max_attempts, FOLLOWED_MAX) - 1
+    retries = int(min(config.attempts_bound, FOLLOWED_MAX)) - 1
     rows = 1 if config.jitter == "none" else max(1, min(DRAWS, _DRAWN_WAITS_MAX // max(1, retries)))
     policy = Backoff(config, Random(seed))
     takes_ns = wait_ns(takes_s)
@@ -112,7 +114,7 @@ def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0, until
         row = [0.0]
         memory_ns: int | None = None
         at_ns = 0
-        for number in range(1, min(config.max_attempts, _OF_A_CALL_MAX)):
+        for number in range(1, int(min(config.attempts_bound, _OF_A_CALL_MAX))):
             if number > retries and row[-1] >= until_s:
                 break
             delay_ns, memory_ns = policy.next_wait(number, memory_ns)
@@ -124,8 +126,8 @@ def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0, until
     return starts
 
 
-def _schedule(failures: str, config: RetryConfig, seed: int) -> Schedule:
-    count = min(config.max_attempts, FOLLOWED_MAX)
+def _schedule(failures: str, config: RetryConfig, seed: int, shown: int) -> Schedule:
+    count = int(min(config.attempts_bound, FOLLOWED_MAX))
     jittered = config.jitter != "none"
     earliest, latest = _reach_of_starts(config, count)
     drawn = drawn_starts(config, seed=seed)
@@ -144,12 +146,12 @@ def _schedule(failures: str, config: RetryConfig, seed: int) -> Schedule:
         latest_s = latest[number - 1] if is_certain or is_checked_late else config.max_elapsed or 0.0
         middle = median(made[number - 1]) if made[number - 1] else None
         attempts.append(Attempt(number, Reach(*wait), Reach(earliest[number - 1], middle, latest_s), is_certain))
-    listed = attempts if len(attempts) <= SHOWN + 1 else [*attempts[:SHOWN], attempts[-1]]
+    listed = attempts if len(attempts) <= shown + 1 else [*attempts[:shown], attempts[-1]]
     return Schedule(
         failures,
         policy_text(config),
         tuple(listed),
-        config.max_attempts,
+        config.attempts_bound,
         sum(map(len, made)) / len(drawn),
         len(drawn) if jittered else 0,
     )
@@ -170,15 +172,18 @@ def _reach_of_starts(config: RetryConfig, count: int) -> tuple[list[float], list
     return ends[0], ends[1]
 
 
-def schedule_in_words(schedule: Schedule, retry: RetryConfig, timeout: float) -> tuple[Sentence, ...]:
-    """Return when the attempts of a call are made, if all fail at once, and if all hang."""
+def schedule_in_words(schedule: Schedule, retry: RetryConfig, timeout: float | None) -> tuple[Sentence, ...]:
+    """Return when the attempts of a call are made, if all fail at once, and if all hang until their timeout."""
     last = schedule.last
     if schedule.max_attempts == 1:
         return (Sentence("One attempt, at once; nothing is retried."),)
     by = By.DRAWS if schedule.drawn else By.FORMULA
     if retry.max_elapsed is not None:
         count = marked(counted(schedule.mean_attempts, "attempt"), by)
-        count = f"at least {count}" if schedule.is_cut else f"{count} of at most {schedule.max_attempts:,}"
+        if schedule.is_cut:
+            count = f"at least {count}"
+        elif schedule.max_attempts < math.inf:
+            count = f"{count} of at most {schedule.max_attempts:,}"
         follows = "starts" if retry.max_elapsed_checked == "before_wait" else "follows a failure"
         until = duration_text(retry.max_elapsed)
         text = f"no retry {follows} {until} after it or later: {count} where all fail at once"
@@ -187,20 +192,18 @@ def schedule_in_words(schedule: Schedule, retry: RetryConfig, timeout: float) ->
     typical = ""
     if not start.is_certain and start.median is not None:
         typical = f", in half of all calls by {marked(duration_text(start.median), By.DRAWS)}"
-    hung = duration_text(start.longest + (last.number - 1) * timeout)
     which, it = f"the last, attempt {last.number:,},", "the last"
     if schedule.is_cut:
         it = f"attempt {last.number:,}"
-        which = f"{it} of up to {schedule.max_attempts:,}, as far as they are followed here,"
-    return (
-        Sentence(
-            f"The first attempt is made at once; {which} starts {start.text} after it{typical}.",
-            by if typical else By.FORMULA,
-        ),
-        Sentence(
-            f"If every attempt hangs until its timeout of {duration_text(timeout)}, {it} starts up to {hung} after."
-        ),
-    )
+        of = "" if schedule.max_attempts == math.inf else f" of up to {schedule.max_attempts:,}"
+        which = f"{it}{of}, as far as they are followed here,"
+    text = f"The first attempt is made at once; {which} starts {start.text} after it{typical}."
+    said = Sentence(text, by if typical else By.FORMULA)
+    if timeout is None:
+        return (said,)
+    hung = duration_text(start.longest + (last.number - 1) * timeout)
+    text = f"If every attempt hangs until its timeout of {duration_text(timeout)}, {it} starts up to {hung} after."
+    return said, Sentence(text)
 
 
 def limits_in_words(config: ChannelConfig) -> list[Sentence]:
@@ -208,6 +211,16 @@ def limits_in_words(config: ChannelConfig) -> list[Sentence]:
     found = []
     if "on" in config.retry.model_fields_set:
         found.append(f"Tried again is what ends as {', '.join(config.retry.on)}; any other failure is final.")
+    if config.retry.after_retry_after != "only_it":
+        whose = "of its host" if config.retry.after_retry_after == "host" else "from this channel to that provider"
+        longest = duration_text(config.retry.retry_after_max)
+        found.append(
+            f"After a throttled answer with a Retry-After all else {whose} waits until then, at most {longest}."
+        )
+    if config.retry.holds_slot:
+        found.append(
+            f"A notification holds one of {config.slots} slots from its first attempt to its end, also while it waits."
+        )
     if config.deadline is not None:
         found.append(f"An attempt that is under way {duration_text(config.deadline)} after the first began is cut.")
     return [Sentence(text) for text in found]
@@ -233,9 +246,12 @@ def schedule_sheet(schedule: Schedule) -> Sheet:
                 )
             )
         )
-    title = f"Attempts{failures}: {schedule.policy}, {counted(schedule.max_attempts, 'attempt')}"
+    most = "unlimited attempts" if schedule.max_attempts == math.inf else counted(schedule.max_attempts, "attempt")
+    title = f"Attempts{failures}: {schedule.policy}, {most}"
     columns = [Column(each, Kind.DURATION) for each in ("wait before it", "starts after the first", "half by")]
     is_certain = all(each.is_certain for each in schedule.attempts)
-    notes = [] if is_certain else ["? only where max_elapsed has not come first"]
+    notes = [] if is_certain else ["? only where the time limit has not come first"]
     notes += [f"Attempts after number {FOLLOWED_MAX:,} are not followed."] if schedule.is_cut else []
+    if schedule.last.number < schedule.max_attempts and not schedule.is_cut:
+        notes.append(f"A time limit ends it: there is no attempt after number {schedule.last.number:,}.")
     return Sheet(title, [Column("attempt"), *columns], rows, notes)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -52,10 +52,14 @@ class Journal:
                 file.flush()
             yield cls(path, dict(_runs_in(text)), file)
 
-    def kept(self, scenario: Scenario, known_by: str, seed: int) -> RunMetrics | None:
-        """Return a finished run by the hash of its scenario and its seed, or None."""
+    def kept(
+        self, scenario: Scenario, known_by: str, seed: int, figures: Collection[str] | None = None
+    ) -> RunMetrics | None:
+        """Return a finished run by the hash of its scenario and its seed, or None; with these figures, or those of its
+        summary."""
         run = self._runs.get((known_by, seed))
-        return run if run is not None and run.figures.keys() == set(metric_paths(scenario)) else None
+        wanted = set(metric_paths(scenario) if figures is None else figures)
+        return run if run is not None and run.figures.keys() == wanted else None
 
     def add(self, scenario: str, seed: int, run: RunMetrics) -> None:
         """Keep a run: in the file when this returns, so that it survives the end of this process."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simulation.experiments.tuning.goal import Goal
+from simulation.experiments.paired import difference
+from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.experiments.tuning.search import Search
 from simulation.experiments.tuning.trial import Bench, Trial, best, no_worse, ranked
 from simulation.running.executors import RunMetrics
@@ -31,7 +32,8 @@ REJECTED_MAX = 10
 def confirm(search: Search, bench: Bench) -> list[Trial]:
     """Return those of the best trials that are confirmed: the best with one objective, with several the Pareto set.
 
-    The file's own settings are judged as well, for comparison, unless the search has given them up.
+    The file's own settings are judged as well, for comparison, unless the search has given them up. With one objective
+    they stay where the best gains nothing on them beyond chance.
     """
     goal = search.goal
     confirmed: list[Trial] = []
@@ -52,7 +54,19 @@ def confirm(search: Search, bench: Bench) -> list[Trial]:
             rejected += 1
     if search.baseline.decision is None and not search.baseline.given_up:
         judge(search.baseline, bench, 1 - goal.confidence)
-    return _undominated(best(confirmed))
+    found = _undominated(best(confirmed))
+    own = search.baseline
+    if len(goal.objectives) == 1 and own.in_space and own.decision is Decision.CONFIRMED:
+        return found if found and _gains(found[0], own, goal.objectives[0]) else [own]
+    return found
+
+
+def _gains(trial: Trial, own: Trial, objective: Objective) -> bool:
+    """Return whether a trial costs less than the file's own settings by more than chance explains, in its fresh runs;
+    a single pair of them says nothing against it."""
+    count = min(len(trial.fresh), len(own.fresh))
+    apart = difference(*([objective.cost(run) for run in each.fresh[:count]] for each in (trial, own)))
+    return apart is None or apart.pairs < 2 or (apart.excludes_0 and (apart.value or 0.0) < 0)
 
 
 def _undominated(found: list[Trial]) -> list[Trial]:

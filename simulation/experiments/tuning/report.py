@@ -87,10 +87,12 @@ def _outcome(tuning: Tuning) -> Iterator[str]:
 def _found(tuning: Tuning, trial: Trial) -> Iterator[str]:
     (objective,) = tuning.goal.objectives
     value = _value(tuning, trial, objective)
-    yield f"{objective.metric} {value}, the {'largest' if objective.maximize else 'smallest'}{_for(tuning)}:"
-    yield from _setting(tuning, trial)
     if trial.is_baseline:
-        yield "These are the file's own settings."
+        yield f"{objective.metric} {value} with the file's own settings, on which nothing gains beyond chance"
+        yield f"{_for(tuning).removeprefix(' ')}:" if tuning.goal.expectations else "of what was tried:"
+    else:
+        yield f"{objective.metric} {value}, the {'largest' if objective.maximize else 'smallest'}{_for(tuning)}:"
+    yield from _setting(tuning, trial)
     yield from _same_costs(tuning, trial)
     if tuning.goal.expectations:
         yield from _evidence(tuning, trial)
@@ -172,7 +174,10 @@ def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]
     kind = _kind(tuning, objective.metric)
     long = [trial for trial in beaten if len(trial.label) > LABEL]
     names = {trial: f"#{trial.number}" if long and not trial.is_baseline else trial.label for trial in beaten}
-    yield _row("what it beat", ["holds in", _short(objective.metric, CELL - 1), "difference"])
+    yield _row(
+        "compared with" if found.is_baseline else "what it beat",
+        ["holds in", _short(objective.metric, CELL - 1), "difference"],
+    )
     by_sign = False
     for trial in beaten:
         runs = tuning.runs_of(trial)

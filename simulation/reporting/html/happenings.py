@@ -13,6 +13,7 @@ from simulation.reporting.html.words import count, plain_duration
 from simulation.reporting.plots.breaches import Breach, breach_of
 from simulation.reporting.plots.breakers import openings
 from simulation.reporting.plots.source import arrivals_end_of, end_of
+from simulation.results.waiting import in_flight_most
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -88,12 +89,9 @@ def _breakers(result: Result) -> Iterator[Happening]:
 
 
 def _levels(result: Result) -> Iterator[Happening]:
-    series = result.series
-    if len(series) > 1 and series["in_flight"].any():
-        width_s = float(series["time_s"].iloc[1] - series["time_s"].iloc[0])
-        row = int(series["in_flight"].to_numpy().argmax())
-        at_s = min(float(series["time_s"].iloc[row]) + width_s, end_of(result))
-        yield Happening(_ns(at_s), f"{counted(int(series['in_flight'].iloc[row]), 'notification')} in flight, the most")
+    most, at_s = in_flight_most(result.notifications, result.dlq)
+    if most:  # of aggregates there are no rows
+        yield Happening(_ns(at_s), f"{counted(most, 'notification')} in flight, the most")
     letters = result.dlq
     if len(letters):
         first = letters.iloc[0]

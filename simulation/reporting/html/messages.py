@@ -28,6 +28,7 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
+    OwnActorMessage,
 )
 from actors.settings.channel import ChannelConfig
 from simulation.reporting.html.steps import Interrupted, Tone
@@ -41,7 +42,7 @@ class Spent(StrEnum):
 
     AT_PROVIDER = "at the provider"
     BACKOFF = "backing off before a retry"
-    BREAKER = "waiting for an open breaker"
+    BREAKER = "waiting behind a breaker"
     LIMIT = "waiting for a limit"
     QUIET_HOURS = "waiting for the end of quiet hours"
     INTERRUPTED = "waiting to be sent again after an interruption"
@@ -104,8 +105,13 @@ def parts_of(channel: NotificationChannel, config: ChannelConfig, events: Sequen
         CHANNEL: f"{channel} channel",
         **{key: "provider" if name is None else name for name, key in providers.items()},
         DEAD_LETTERS: "dead letter queue",
+        **{event.actor: event.actor for event in events if _is_heard(event)},
     }
     return Parts(names, providers)
+
+
+def _is_heard(event: Any) -> bool:
+    return isinstance(event, OwnActorMessage) and not event.is_sent
 
 
 def messages_of(events: Sequence[Any], notification_id: str, parts: Parts, end_ns: int) -> list[Message]:
@@ -173,6 +179,8 @@ class _Journey:
                     yield Message(event.at_ns, (HANDLER,), f"suppressed: {event.reason}", "care")
                 case DuplicateIgnored():
                     yield Message(event.at_ns, (SENDER, HANDLER), "the same again: ignored", aside=True)
+                case OwnActorMessage(is_sent=False):
+                    yield Message(event.at_ns, (HANDLER, event.actor), event.message, aside=True)
 
     def _deferred(self, event: NotificationDeferred) -> Message:
         match event.cause:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from markupsafe import Markup
 
 from actors.instants import NS_PER_S
-from actors.messages import NotificationChannel, NotificationRequested
+from actors.messages import NotificationChannel, NotificationRequested, OwnActorMessage
 from simulation.reporting.html.course import Span, histories_of, spans_of, totals
 from simulation.reporting.html.messages import messages_of, parts_of
 from simulation.reporting.html.sequence_chart import sequence_chart
@@ -95,7 +95,8 @@ def _details(result: Result, number: int, chosen: Chosen, events: Sequence[Any],
     end_ns = round(result.summary["simulated_s"] * NS_PER_S)
     spans = spans_of(events, notification_id, end_ns)
     requested = next(event for event in events if type(event) is NotificationRequested)
-    sender = _sender(result.scenario, notification_id, requested)
+    senders = [event.actor for event in events if isinstance(event, OwnActorMessage) and event.is_sent]
+    sender = senders[0] if senders else _sender(result.scenario, notification_id, requested)
     parts = parts_of(channel, result.scenario.channel_config(channel), events, sender)
     messages = messages_of(events, notification_id, parts, end_ns)
     outcome, kind = OUTCOMES[row["outcome"]]

@@ -44,6 +44,7 @@ def report(result: Result, *, overview: Figure | None = None) -> str:
             summary=result.summary,
             overall=overall(found),
             expectations=found,
+            limits=[f"{name} {bound}" for name, bound in result.scenario.limits.items()],
             warnings=_warnings(result),
             tiles=tiles(result),
             facts=facts(result),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from simulation.results.reproduce import python_call, shell_command
+from simulation.results.reproduce import python_call, service_call, shell_command
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -46,9 +46,15 @@ def reproduction(result: Result) -> Reproduction:
     was_live = summary["runtime"] == LIVE
     seed, runtime = summary["seed"], "simpy" if was_live else summary["runtime"]
     file = UNSAVED if origin.file is None else origin.file
-    checks = {"invariants": "all"} if result.checked else {}
-    call = python_call(file, seed, sets=origin.sets, runtime=runtime, **dict.fromkeys(origin.only_in_python), **checks)
-    shell = shell_command(file, seed, origin.sets, runtime, check=bool(result.checked), rules=origin.rules)
+    checks: dict[str, Any] = {"invariants": "all"} if result.checked else {}
+    made_in_python = dict.fromkeys(origin.only_in_python)
+    if origin.service is not None:
+        call = service_call(origin.service, file, seed, origin.sets, code=origin.code)
+    else:
+        checks |= {"code": True} if origin.code else {}
+        call = python_call(file, seed, sets=origin.sets, runtime=runtime, **made_in_python, **checks)
+    how: dict[str, Any] = {"rules": origin.rules, "service": origin.service, "code": origin.code}
+    shell = shell_command(file, seed, origin.sets, runtime, check=bool(result.checked), **how)
     only_in_python = tuple(name for name in origin.only_in_python if name != "rules" or not origin.rules)
     return Reproduction(
         shell=None if only_in_python else shell,

@@ -46,7 +46,7 @@ def tiles(result: Result) -> list[Tile]:
     if summary["unwanted"]:
         found.append(Tile("unwanted", count(summary["unwanted"]), "by the user or an operator; not offered"))
     if summary["reached_twice"]:
-        found.append(Tile("reached twice", count(summary["reached_twice"]), "one request, delivered twice", "care"))
+        found.append(Tile("reached twice", count(summary["reached_twice"]), "one request, carried out twice", "care"))
     if summary["in_flight"]:
         found.append(Tile("still in flight", count(summary["in_flight"]), "at the end of the run", "care"))
     if refused := sum(summary["refused"].values()):
@@ -55,7 +55,7 @@ def tiles(result: Result) -> list[Tile]:
     attempts = NOTHING if amplification is None else f"×{amplification:.2f}"
     half, most = (cell(quantile(summary, name), Kind.DURATION) for name in ("p50", "p99"))
     found += [
-        Tile("attempts per notification", attempts, f"{counted(summary['attempts'], 'attempt')} in all"),
+        Tile("retry amplification", attempts, f"{counted(summary['attempts'], 'attempt')} in all"),
         Tile("median delivery time", half),
         Tile(
             "99% delivered within",

@@ -68,7 +68,7 @@ def backoff(
     with canvas(ax, WIDTH, HEIGHT) as ax:
         drawn = []
         for number, (label, config) in enumerate(policies.items()):
-            retries = (min(config.max_attempts, ATTEMPTS_SHOWN) if attempts is None else attempts) - 1
+            retries = (int(min(config.attempts_bound, ATTEMPTS_SHOWN)) if attempts is None else attempts) - 1
             if retries:
                 waits = envelope(config, retries, seed).map(np.array)
                 draw = _draw if len(policies) == 1 else partial(_draw_beside, of=len(policies))
@@ -87,6 +87,9 @@ NO_WAITS = {
     "retry_after",
     "retry_after_jitter",
     "retry_after_excess",
+    "after_retry_after",
+    "retry_after_max",
+    "holds_slot",
     "on",
     "per_outcome",
     "per_reason",
@@ -113,7 +116,7 @@ def _title(policies: Mapping[str, RetryConfig], drawn: Sequence[_Waits]) -> str:
     if not others:
         policy = policy_text(config)
         return drawable(f"Wait before each retry: {policy}{f' ({label})' if label not in ('', policy) else ''}")
-    named = [name for name, each in policies.items() if each.max_attempts > 1]
+    named = [name for name, each in policies.items() if each.attempts_bound > 1]
     longest = {name: duration_text(float(waits.longest.max())) for name, waits in zip(named, drawn, strict=False)}
     same = len(set(longest.values())) == 1
     said = [next(iter(longest.values()))] if same else [f"{text} ({name})" for name, text in longest.items()]

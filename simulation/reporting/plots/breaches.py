@@ -13,7 +13,7 @@ import pandas as pd
 from actors.formatting import counted, duration_text, instant_text
 from simulation.reporting.fault_windows import Span
 from simulation.reporting.plots.breakers import openings
-from simulation.reporting.plots.source import PlottedRun, end_of, requests_where, rows_where
+from simulation.reporting.plots.source import PlottedRun, are_first, end_of, requests_where, rows_where
 from simulation.results.counters import OPEN_STATES
 from simulation.results.tables import transitions_of
 from simulation.scenario import Expectation
@@ -164,7 +164,9 @@ def _steps_above(at_s: Times, marked: npt.NDArray[np.bool_], allowed: float, sco
     all_of, _ = np.histogram(at_s, edges)
     some, _ = np.histogram(at_s[marked], edges)
     above = (some > 0) & (_near(some) > allowed * _near(all_of) + 1e-9)
-    return _joined(edges, above if above.any() else some > allowed * all_of + 1e-9)
+    spans = _joined(edges, above if above.any() else some > allowed * all_of + 1e-9)
+    bad_s = np.sort(at_s[marked])  # a step may begin before the first of them
+    return tuple((max(start_s, float(bad_s[np.searchsorted(bad_s, start_s)])), stop_s) for start_s, stop_s in spans)
 
 
 def _near(counts: npt.NDArray[np.int_]) -> Times:
@@ -242,7 +244,7 @@ def _events(run: PlottedRun, scope: Scope) -> tuple[Times, npt.NDArray[Any]]:
         if name == "requests":
             rows = rows[~rows["refused"]]
         elif name == "retries":
-            rows = rows[rows["id"].duplicated()]
+            rows = rows[~are_first(rows)]
     return rows[column].to_numpy(float), rows["id"].to_numpy(object)
 
 

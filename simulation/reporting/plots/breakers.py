@@ -216,7 +216,7 @@ def draw_breakers(
         seen.update(spans)
         _draw_lane(axes, spans, lane, breaker, end_s, inches_per_s)
     axes.set_ylim(len(breakers) - 0.5, -0.5 - HEADROOM)
-    axes.set_yticks(range(len(breakers)), [_label(breaker) for breaker in breakers])
+    axes.set_yticks(range(len(breakers)), [label_of(breaker) for breaker in breakers])
     axes.tick_params(axis="y", length=0)
     return [
         Patch(facecolor=look.face, edgecolor=look.edge, hatch=look.hatch, label=str(state))
@@ -269,11 +269,13 @@ SHARE_SEEN = 0.08
 """Of the height of a lane: the least that a host takes in it whose breaker is not closed."""
 
 
-def _label(breaker: str) -> str:
-    """Return the name of a breaker, where there is no room for it without the channel, which stands above."""
+def label_of(breaker: str) -> str:
+    """Return the name of a breaker as far as there is room for it; of a further provider then without the channel,
+    which stands above."""
     if width_in(breaker, NOTE_SIZE) <= LABEL_ROOM:
         return breaker
-    return cut(f"…/{breaker.partition('/')[2]}", LABEL_ROOM, NOTE_SIZE)
+    channel, slash, provider = breaker.partition("/")
+    return cut(f"…/{provider}" if slash else channel, LABEL_ROOM, NOTE_SIZE)
 
 
 def _draw_lane(axes: Axes, spans: Spans, lane: int, breaker: str, end_s: float, inches_per_s: float) -> None:

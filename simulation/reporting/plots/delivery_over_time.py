@@ -29,8 +29,8 @@ from simulation.reporting.plots.panels import count_axis, stairs
 from simulation.reporting.plots.source import By, Source, Taken, parts, requests_where, why_empty
 from simulation.reporting.plots.stacked import ends_s, over_time
 from simulation.reporting.plots.time_axis import log_durations
-from simulation.results.formatting import duration_text, mean_count_text
-from simulation.results.waiting import WHERE, waiting_of
+from simulation.results.formatting import duration_text
+from simulation.results.waiting import INTERRUPTION, WHERE, as_attempts, in_flight_most, waiting_of
 from simulation.scenario.metrics import NEVER
 
 STEPS_MAX, IN_A_STEP = 120, 30
@@ -193,11 +193,16 @@ def draw_delivery(ax: Axes, part: Taken, scale: Scale) -> tuple[str, Sequence[Ar
         draw_bounds(ax, bounds_of(part.run), "times", part)
     fault = worst_fault(part, course.accepted_s, course.times_s)
     found = (
-        findings.of_the_times(course.times_s)
+        findings.of_the_times(with_refused(part, course.times_s))
         if fault is None
         else found_in(fault, name_of(fault, part.windows(ends_s(part))))
     )
     return titled(part.label, found), handles
+
+
+def with_refused(part: Taken, times_s: Floats) -> Floats:
+    """Return delivery times with those of the arrivals that were refused, which are never delivered."""
+    return np.append(times_s, np.full(part.refused, np.inf))
 
 
 def never_level(longest_s: float) -> float:
@@ -307,7 +312,8 @@ SEEN, NAMED = 0.005, 0.015
 LOOKS = {
     "at the provider": ("#0072b2", ""),
     "backing off": ("#f0b400", ""),
-    "open breaker": ("#a3320f", ""),
+    "behind a breaker": ("#a3320f", ""),
+    "held by a crashed process": ("#7a4a12", "----"),
     "limit": ("#56b4e9", "////"),
     "quiet hours": ("#8c3b7e", "...."),
     "its turn or a free slot": ("#999999", ""),
@@ -325,8 +331,8 @@ def waiting(
 ) -> Axes:
     """Draw where the notifications in flight are: at the provider, or what they wait for, one above the other.
 
-    Together they are all in flight, on average over each step. The arguments are those of :func:`delivery_over_time`;
-    the source is a result.
+    Together they are all in flight: the areas are means of each step, the title has the most at any instant.
+    The arguments are those of :func:`delivery_over_time`; the source is a result.
     """
     found = parts(source, "notifications", "id", channel=channel, entry=entry, by=by)
     return over_time(found, ax, draw_waits, "in flight")
@@ -340,14 +346,30 @@ def draw_waits(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     end_s = ends_s(part)
     edges, levels = waiting_in(part, end_s)
     count_axis(ax, max(float(levels.sum(axis=0).max()), 1.0), whole=False)
-    return titled(part.label, found_waiting(edges, levels)), draw_waiting(ax, edges, levels)
+    said = (found_waiting(part)[0], f"in steps of {duration_text(float(edges[1]))}, drawn as their means")
+    return titled(part.label, *said), draw_waiting(ax, edges, levels)
 
 
 def waiting_in(part: Taken, end_s: float) -> tuple[Floats, Floats]:
     """Return the edges of steps of a part, and how many are where in each of them."""
     edges = np.linspace(0.0, end_s, WAITING_STEPS + 1)
-    notifications, attempts = part.table("notifications"), part.table("attempts")
-    return edges, waiting_of(notifications, attempts, part.table("deferrals"), part.table("dlq"), edges).clip(0.0)
+    return edges, _waiting(part, edges)
+
+
+def _waiting(part: Taken, edges_s: Floats) -> Floats:
+    attempts, interrupted = part.table("attempts"), part.table("interrupted")
+    if len(interrupted):
+        attempts = pd.concat([attempts, as_attempts(interrupted)], ignore_index=True)
+    notifications, deferrals, dlq = (part.table(name) for name in ("notifications", "deferrals", "dlq"))
+    levels = waiting_of(notifications, attempts, deferrals, dlq, edges_s).clip(0.0)
+    assert part.run is not None
+    for fault in part.run.scenario.faults:
+        if fault.crash == "process" and fault.node is None and fault.ends_at is not None:
+            is_down = (edges_s[:-1] >= fault.at) & (edges_s[1:] <= fault.ends_at)
+            held = levels[:, is_down].sum(axis=0)
+            levels[:, is_down] = 0.0
+            levels[list(WHERE).index(INTERRUPTION), is_down] = held
+    return levels
 
 
 def draw_waiting(ax: Axes, edges_s: Floats, levels: Floats) -> list[Artist]:
@@ -381,20 +403,21 @@ def draw_waiting(ax: Axes, edges_s: Floats, levels: Floats) -> list[Artist]:
     return handles
 
 
-def found_waiting(edges_s: Floats, levels: Floats) -> str:
-    """Return how many are in flight when most are, and where most of these are."""
-    together = levels.sum(axis=0)
-    if not together.any():
-        return "nothing in flight"
-    at = int(together.argmax())
-    first = int(levels[:, at].argmax())
-    name = list(WHERE.values())[first]
-    share = f"{levels[first, at] / together[at]:.0%} {_THERE.get(name, name)}"
-    return f"up to {mean_count_text(together[at])}, at {instant_text(float(edges_s[at]))}, {share}"
+AN_INSTANT_S = 1e-6
+
+
+def found_waiting(part: Taken) -> tuple[str, float]:
+    """Return how many are in flight when most are, and where most of these are; and when that is, in seconds."""
+    most, at_s = in_flight_most(part.table("notifications"), part.table("dlq"))
+    if not most:
+        return "nothing in flight", at_s
+    there = _waiting(part, np.array([at_s, at_s + AN_INSTANT_S]))[:, 0]
+    name = list(WHERE.values())[int(there.argmax())]
+    share = f"{there.max() / most:.0%} {_THERE.get(name, name)}"
+    return f"up to {most:,}, at {instant_text(at_s)}, {share}", at_s
 
 
 _THERE = {
-    "open breaker": "behind an open breaker",
     "limit": "waiting for a limit",
     "quiet hours": "waiting for quiet hours to end",
     "its turn or a free slot": "waiting for a turn or a free slot",

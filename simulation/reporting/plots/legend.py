@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 
 from simulation.reporting.plots.canvas import size_in
-from simulation.reporting.plots.text import POINTS_PER_INCH, width_in, wrap
+from simulation.reporting.plots.text import POINTS_PER_INCH, fit, width_in, wrap
 
 SIZE = 8.5
 TITLE_LINES_MAX = 3
@@ -46,7 +46,8 @@ def legend_above(axes: Axes, handles: Sequence[Artist]) -> None:
     )
     if not beside and handles and title:
         lines = -(-len(handles) // columns)
-        axes.set_title(title, pad=5 + (lines * LINE_IN + 0.04) * POINTS_PER_INCH)
+        size, _ = _title_font(axes)
+        axes.set_title(title, size=size, pad=5 + (lines * LINE_IN + 0.04) * POINTS_PER_INCH)
 
 
 def legend_within(
@@ -82,13 +83,17 @@ def _title_width(axes: Axes) -> float:
 
 
 def _title_font(axes: Axes) -> tuple[float, str]:
-    font: FontProperties = axes.title.get_fontproperties()
+    font: FontProperties = getattr(axes, "_left_title" if axes.get_title("left") else "title").get_fontproperties()
     return font.get_size_in_points(), str(font.get_weight())
 
 
 def set_title(axes: Axes, title: str, *, lines_max: int = TITLE_LINES_MAX) -> None:
     """Set the title of axes, in as many lines as it takes for none to be wider than they are, or else cut."""
     size, weight = _title_font(axes)
+    if lines_max == 1:
+        title, size = fit(title, size_in(axes)[0], size, weight)
+        axes.set_title(title, size=size)
+        return
     axes.set_title("\n".join(wrap(title, size_in(axes)[0], size, lines_max, weight)))
 
 

@@ -72,10 +72,13 @@ ENDS = {
 }
 """How the end of a notification looks that was not sent."""
 
+REDRIVEN = Mark(GREEN, "", "^", "redriven")
+"""How it looks that dead letters are tried again."""
+
 WAITS = {
     "backoff": Mark("#f0b400", "", "", "backoff"),
     "rate_limit": Mark(SKY, "////", "", "rate limit"),
-    "circuit_breaker": Mark("#a3320f", "\\\\\\\\", "", "open breaker"),
+    "circuit_breaker": Mark("#a3320f", "\\\\\\\\", "", "behind a breaker"),
     "quiet_hours": Mark("#8c3b7e", "....", "", "quiet hours"),
     "dead_letter_queue": Mark(BLACK, "xxxx", "", "in the dead letter queue"),
     "interruption": Mark("#7a4a12", "----", "", "after an interruption"),

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from actors.formatting import counted, instant_text, plain_number
 from simulation.reporting.fault_windows import Window
-from simulation.reporting.plots.breakers import first_openings, open_times, opened_in
+from simulation.reporting.plots.breakers import first_openings, label_of, open_times, opened_in
 from simulation.reporting.plots.canvas import size_in
 from simulation.reporting.plots.layout import NOTE_ROOM, NOTE_SIZE, NOTES_AT
 from simulation.reporting.plots.source import PlottedRun, Taken
@@ -46,7 +46,7 @@ def in_flight_note(result: PlottedRun, highest: int, at_s: float) -> list[str]:
     end_s, left = result.summary["simulated_s"], result.summary["in_flight"]
     if highest == 0:
         return ["0 throughout"]
-    return [f"highest {highest:,}, at {instant_text(min(at_s, end_s))}", f"{left:,} at the end"]
+    return [f"highest at such an end {highest:,}, at {instant_text(min(at_s, end_s))}", f"{left:,} at the end"]
 
 
 def dlq_note(result: PlottedRun) -> list[str]:
@@ -73,7 +73,7 @@ def rates_note(part: Taken, steps: Sequence[str]) -> list[str]:
     lines = [f"{figures[key]:,} {name}" for key, name in names.items() if figures[key]]
     amplification = figures["retry_amplification"]
     if amplification is not None and amplification > 1.005:
-        lines.append(f"×{plain_number(amplification)} attempts each")
+        lines.append(f"×{plain_number(amplification)} attempts by retries")
     return [*lines, f"{counted(figures['requests'], 'request')} to the provider", ", ".join(steps[:2]), *steps[2:]]
 
 
@@ -81,7 +81,8 @@ def delivery_note(accepted_s: Floats, times_s: Floats) -> list[str]:
     """Return when those were accepted that took longest, or that were never delivered."""
     never = accepted_s[np.isinf(times_s)]
     if len(never):
-        return [f"never: accepted {duration_text(never[0])} to {duration_text(never[-1])}"]
+        first, last = instant_text(never[0]), instant_text(never[-1])
+        return [f"never: accepted {f'at {first}' if first == last else f'{first} to {last}'}"]
     longest = int(times_s.argmax())
     return [f"longest {duration_text(times_s[longest])}, accepted at {instant_text(accepted_s[longest])}"]
 
@@ -107,4 +108,6 @@ def breaker_notes(
             text = f"{count:,} of {counted(hosts[name], 'host')}, longest {duration_text(max(longest.values()))}"
         elif name in opened and (fault := opened_in(name, opened[name], faults)) is not None:
             text = f"{duration_text(fault[1])} into {fault[0]}, {times}, open {duration_text(breaker['open_s'])}"
+        if label_of(name) != name:
+            text = f"{cut(drawable(name), NOTE_ROOM, NOTE_SIZE)}:\n{text}"
         axes.text(NOTES_AT, lane, text, transform=axes.get_yaxis_transform(), size=NOTE_SIZE, va="center")

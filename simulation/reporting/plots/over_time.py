@@ -19,9 +19,18 @@ from simulation.reporting.plots.canvas import canvas, say, size_in
 from simulation.reporting.plots.findings import titled
 from simulation.reporting.plots.legend import legend_above, set_title
 from simulation.reporting.plots.looks import BLUE, VERMILION
-from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, count_axis, draw_level, draw_rates, peak
+from simulation.reporting.plots.panels import (
+    DEAD,
+    IN_FLIGHT,
+    bins,
+    count_axis,
+    draw_level,
+    draw_rates,
+    mark_redrives,
+    peak,
+)
 from simulation.reporting.plots.shading import shade_and_label
-from simulation.reporting.plots.source import By, Source, Taken, arrivals_end_of, parts
+from simulation.reporting.plots.source import By, Source, Taken, are_first, arrivals_end_of, parts
 from simulation.reporting.plots.stacked import HEIGHT, WIDTH, ends_s, over_time
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.results.formatting import duration_text
@@ -120,11 +129,12 @@ def draw_level_of(ax: Axes, part: Taken, column: str, what: str) -> tuple[str, S
     binned, bin_s = bins(part.frame, end_s)
     draw_level(ax, binned, bin_s, end_s, column, IN_FLIGHT if column == "in_flight" else DEAD)
     if part.run is not None and column == "dlq_size":
+        mark_redrives(ax, part)
         draw_bounds(ax, bounds_of(part.run), "dlq", part)
     highest, at_s = peak(binned, bin_s, column)
     last = int(part.frame[column].iloc[-1])
     found = findings.of_a_level(highest, min(at_s, end_s), last, what)
-    return titled(part.label, found, f"in steps of {duration_text(bin_s)}" if highest else ""), []
+    return titled(part.label, found, f"in steps of {duration_text(bin_s)}, each at its end" if highest else ""), []
 
 
 def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | None = None) -> Axes:
@@ -184,7 +194,7 @@ def amplification(
     by: By | None = None,
 ) -> Axes:
     """Draw the retry amplification over time: the attempts that started around each instant, for each that was the
-    first of its notification. What is expected of it is a line, with where that broke.
+    first of its notification, or the first after a redrive. What is expected of it is a line, with where that broke.
 
     Both are weighted by how near they are, in a window that slides: so nothing depends on where steps begin. A time
     with attempts but without a first one has no such ratio; a triangle on top marks it.
@@ -247,7 +257,7 @@ def _attempts_by_cell(part: Taken, end_s: float) -> tuple[str, Floats, Floats, F
         return "arrival", middles, counts["attempts"], counts["arrivals"]
     starts = part.frame.sort_values("start_s", kind="stable")
     attempts, _ = np.histogram(starts["start_s"], edges)
-    firsts, _ = np.histogram(starts.drop_duplicates("id")["start_s"], edges)
+    firsts, _ = np.histogram(starts.loc[are_first(starts), "start_s"], edges)
     return "first one", middles, attempts.astype(float), firsts.astype(float)
 
 

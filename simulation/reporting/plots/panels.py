@@ -13,6 +13,9 @@ from matplotlib.patches import StepPatch
 from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from simulation.reporting.plots.layout import SMALL_SIZE
+from simulation.reporting.plots.looks import REDRIVEN
+from simulation.reporting.plots.source import Taken
 from simulation.results.formatting import duration_text
 
 BINS_MAX = 600
@@ -112,6 +115,19 @@ def draw_level(axes: Axes, binned: pd.DataFrame, width_s: float, end_s: float, c
     axes.fill_between(times, values, color=color, alpha=0.22, linewidth=0)
     axes.plot(times, values, color=color, linewidth=1.3, label=column)
     count_axis(axes, max(values), whole=True)
+
+
+def mark_redrives(axes: Axes, part: Taken) -> None:
+    """Mark below a panel when dead letters were redriven, and say how many."""
+    dlq = part.table("dlq")
+    times = dlq.loc[dlq["left"] == "redriven", "left_at_s"].to_numpy(float)
+    if not len(times):
+        return
+    shown = np.unique(np.round(times / (axes.get_xlim()[1] or 1.0) * BINS_MAX), return_index=True)[1]
+    text = f"▲ {len(times):,} redriven"
+    look: dict[str, Any] = {"color": REDRIVEN.color, "markersize": 5, "clip_on": False, "zorder": 4}
+    axes.plot(times[shown], np.zeros(len(shown)), REDRIVEN.marker, label="redriven", **look)
+    axes.text(0.995, 0.95, text, transform=axes.transAxes, ha="right", va="top", size=SMALL_SIZE, color=REDRIVEN.color)
 
 
 def peak(binned: pd.DataFrame, width_s: float, column: str) -> tuple[int, float]:

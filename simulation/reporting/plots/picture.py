@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ from simulation.reporting.plots.delivery_over_time import (
     requests_in,
     scale_of,
     waiting_in,
+    with_refused,
 )
 from simulation.reporting.plots.findings import listed, quantile_text, titled
 from simulation.reporting.plots.header import header, write_header
@@ -50,7 +51,16 @@ from simulation.reporting.plots.layout import (
 )
 from simulation.reporting.plots.legend import legend_above, legend_width
 from simulation.reporting.plots.notes import breaker_notes, delivery_note, dlq_note, in_flight_note, note, rates_note
-from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, count_axis, draw_level, draw_rates, peak
+from simulation.reporting.plots.panels import (
+    DEAD,
+    IN_FLIGHT,
+    bins,
+    count_axis,
+    draw_level,
+    draw_rates,
+    mark_redrives,
+    peak,
+)
 from simulation.reporting.plots.provider_queues import draw_queue, queues_in
 from simulation.reporting.plots.set_apart import set_apart
 from simulation.reporting.plots.shading import (
@@ -62,10 +72,11 @@ from simulation.reporting.plots.shading import (
     window_notes,
 )
 from simulation.reporting.plots.source import PlottedRun, Taken, arrivals_end_of, check_run, end_of, parts
-from simulation.reporting.plots.stacked import on_one_scale
-from simulation.reporting.plots.text import cut, drawable, wrap
+from simulation.reporting.plots.stacked import on_one_scale, scale_of_all
+from simulation.reporting.plots.text import drawable, fit, wrap
 from simulation.reporting.plots.time_axis import draw_time_axis, minds_the_clock
 from simulation.results.formatting import duration_text
+from simulation.results.waiting import in_flight_changes
 from simulation.scenario import Scenario
 
 # Heights in inches.
@@ -129,7 +140,7 @@ def _draw(result: PlottedRun) -> Figure:
         wanted.append(_Panel("windows", height, lambda axes: draw_windows(axes, found, notes)))
     channels = _channels(result)
     apart = set_apart(scenario) if len(channels) > 1 else {}
-    wanted += [*_rates(channels, bounds, apart), *_times(channels, bounds, found), *_levels(result, bounds)]
+    wanted += [*_rates(channels, bounds), *_times(channels, bounds, found), *_levels(result, bounds)]
     wanted += _breakers(result, end_s, found)
     figure, panels = _lay_out(result, wanted)
     for each in wanted:
@@ -137,11 +148,15 @@ def _draw(result: PlottedRun) -> Figure:
             own = found if each.part is None else each.part.windows(end_s)
             shade([panels[each.name]], own, arrivals_end_s, end_s, numbers=[found.index(window) for window in own])
         each.draw(panels[each.name])
-    shown = {name: axes for name, axes in panels.items() if name != "windows"}
-    on_one_scale([axes for name, axes in shown.items() if name.startswith("rates")])
-    for part in channels:  # on the scale of all, so that texts are where the curves are not
-        draw_capacity(panels[_rates_name(part)], part)
-        draw_bounds(panels[_rates_name(part)], bounds, "rates", part)
+    rates = [panels[_rates_name(part)] for part in channels]
+    on_one_scale(rates)
+    _, bin_s = bins(result.series, end_s)
+    steps = ["per second", f"in steps of {duration_text(bin_s)}", scale_of_all(rates).removeprefix(", ")]
+    for axes, part in zip(rates, channels, strict=True):  # on the scale of all: texts are where the curves are not
+        first_lines = wrap(apart.get(part.label, ""), NOTE_ROOM, NOTE_SIZE, 2)
+        note(axes, rates_note(part, [*filter(None, steps)] if axes is rates[0] else []), first_lines)
+        draw_capacity(axes, part)
+        draw_bounds(axes, bounds, "rates", part)
     if arrivals_end_s is not None and arrivals_end_s < end_s * (1 - DRAIN_SEEN):
         _mark_the_drain(panels, arrivals_end_s, end_s, scenario)
     lowest = panels[wanted[-1].name]
@@ -176,13 +191,13 @@ def _channels(result: PlottedRun) -> list[Taken]:
     return parts(result, "series", "time_s", by="channel" if by_channel else None)
 
 
-def _rates(shown: Sequence[Taken], bounds: Sequence[Bound], apart: Mapping[str, str]) -> Iterator[_Panel]:
+def _rates(shown: Sequence[Taken], bounds: Sequence[Bound]) -> Iterator[_Panel]:
     for number, part in enumerate(shown):
         yield _Panel(
             _rates_name(part),
             RATES if len(shown) == 1 else RATES_OF_SEVERAL,
             lambda axes, part=part, first=number == 0: _draw_rates(  # type: ignore[misc]
-                axes, part, bounds, first, apart.get(part.label, "")
+                axes, part, bounds, first
             ),
             part,
         )
@@ -192,16 +207,14 @@ def _rates_name(part: Taken) -> str:
     return f"rates {part.label}".strip()
 
 
-def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool, apart: str) -> None:
+def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool) -> None:
     assert part.run is not None
     binned, bin_s = bins(part.frame, end_of(part.run))
-    steps = draw_rates(axes, binned, bin_s)
+    draw_rates(axes, binned, bin_s)
     fails = part.run.summary["attempts"] and part.run.series["failed"].any()
     named = ("arrivals", "delivered", *(["failed attempts"] if fails else []))
     handles = [each for each in axes.get_legend_handles_labels()[0] if first and each.get_label() in named]
     draw_requests(axes, bounds, part, bin_s)
-    set_apart_in = wrap(apart, NOTE_ROOM, NOTE_SIZE, 2)
-    note(axes, rates_note(part, ["per second", *steps.split(", ")] if first or "," in steps else []), set_apart_in)
     _set_title(axes, titled(part.label, findings.of_the_rates(part.frame, part.refused), _copies(part)), handles)
 
 
@@ -216,7 +229,9 @@ def _copies(part: Taken) -> str:
 
 
 def _set_title(axes: Axes, title: str, handles: Sequence[Artist] = ()) -> None:
-    axes.set_title(cut(drawable(title), PANEL_WIDTH - legend_width(handles) - 0.3, 10, "bold"))
+    room = PANEL_WIDTH - (legend_width(handles) + 0.3 if handles else 0.0)
+    text, size = fit(drawable(title), room, 10, "bold")
+    axes.set_title(text, size=size)
     if handles:
         legend_above(axes, handles)
 
@@ -257,11 +272,12 @@ def _draw_times(
     fault = worst_fault(part, course.accepted_s, course.times_s)
     number = WINDOWS_MAX if fault is None else among.index(fault.window)
     above = ["by the time of acceptance"] if first else []
+    whole_s = with_refused(part, course.times_s)
     if fault is None or number >= WINDOWS_MAX:
-        found = findings.of_the_times(course.times_s)
+        found = findings.of_the_times(whole_s)
     else:
         found = found_in(fault, f"in {tag(number)}")
-        half, most = (quantile_text(course.times_s, share) for share in (0.5, 0.99))
+        half, most = (quantile_text(whole_s, share) for share in (0.5, 0.99))
         above.append(f"whole run: half {half}, 99% {most}")
     alone_s = alone_of(part)
     without = "" if alone_s is None else f"{duration_text(alone_s)} without copies"
@@ -288,19 +304,20 @@ def _draw_in_flight(axes: Axes, whole: Taken, binned: pd.DataFrame, bin_s: float
     run = whole.run
     assert run is not None
     end_s = end_of(run)
-    said = in_flight_note(run, *peak(binned, bin_s, "in_flight"))
     handles: Sequence[Artist] = ()
     if run.scenario.record == "full":
         edges, levels = waiting_in(whole, end_s)
         count_axis(axes, max(float(levels.sum(axis=0).max()), 1.0), whole=False)
         handles = draw_waiting(axes, edges, levels)
-        _set_title(axes, titled("In flight", found_waiting(edges, levels)))
-        at = int(levels.sum(axis=0).argmax())
-        channels = _in_flight_by_channel(run, float(edges[at : at + 2].mean()))
-        most = wrap(listed(channels, 4), NOTE_ROOM, NOTE_SIZE, 2) if len(run.scenario.channels_used) > 1 else []
-        said = [*most, f"mean of each step of {duration_text(float(edges[1]))}", said[-1]]
+        found, at_s = found_waiting(whole)
+        _set_title(axes, titled("In flight", found))
+        channels = _in_flight_by_channel(run, at_s)
+        most = wrap(listed(channels, 4), NOTE_ROOM, NOTE_SIZE, 3) if len(run.scenario.channels_used) > 1 else []
+        steps = f"drawn: mean of each step of {duration_text(float(edges[1]))}"
+        said = [*most, steps, f"{run.summary['in_flight']:,} at the end"]
     else:
         draw_level(axes, binned, bin_s, end_s, "in_flight", IN_FLIGHT)
+        said = in_flight_note(run, *peak(binned, bin_s, "in_flight"))
         axes.set_title(f"In flight, at the end of each step of {duration_text(bin_s)}")
     note(axes, said)
     _legend_beside(axes, handles, len(said))
@@ -313,14 +330,17 @@ def _legend_beside(axes: Axes, handles: Sequence[Artist], lines: int) -> None:
 
 
 def _in_flight_by_channel(run: PlottedRun, at_s: float) -> list[str]:
-    rows = run.notifications
-    there = rows[(rows["requested_at_s"] <= at_s) & ~(rows["finished_at_s"] <= at_s)]
-    return [f"{count:,} {channel}" for channel, count in there["channel"].value_counts().items()]
+    counts: dict[str, int] = {}
+    for part in _channels(run):
+        begins, ends = in_flight_changes(part.table("notifications"), part.table("dlq"))
+        counts[part.label] = int((begins <= at_s).sum() - (ends <= at_s).sum())
+    return [f"{counts[name]:,} {name}" for name in sorted(counts, key=lambda name: -counts[name]) if counts[name]]
 
 
 def _draw_dead_letters(axes: Axes, whole: Taken, bounds: Sequence[Bound], binned: pd.DataFrame, bin_s: float) -> None:
     assert whole.run is not None
     draw_level(axes, binned, bin_s, end_of(whole.run), "dlq_size", DEAD)
+    mark_redrives(axes, whole)
     draw_bounds(axes, bounds, "dlq", whole)
     peak_size, last = whole.run.summary["dlq"]["peak"], whole.run.summary["dlq"]["final"]
     by_channel = whole.run.dlq["channel"].value_counts() if whole.run.scenario.record == "full" else pd.Series()

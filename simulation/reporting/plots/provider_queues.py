@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from actors.formatting import instant_text
 from actors.messages import NotificationChannel
 from actors.settings.channel import PRIMARY
 from simulation.reporting.plots.notes import note
@@ -34,5 +35,10 @@ def draw_queue(axes: Axes, run: PlottedRun, column: str, binned: pd.DataFrame, b
     lines = [f"{queue['abandoned']:,} begun after their sender's", "timeout", f"{queue['turned_away']:,} found it full"]
     note(
         axes,
-        [*lines, f"{left:,} at the end" if left else f"highest in the step to {peak(binned, bin_s, column)[1]:g} s"],
+        [
+            *lines,
+            f"{left:,} at the end"
+            if left
+            else f"highest in the step to {instant_text(peak(binned, bin_s, column)[1])}",
+        ],
     )

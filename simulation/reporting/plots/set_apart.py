@@ -31,7 +31,7 @@ def set_apart(scenario: Scenario) -> dict[str, str]:
     paths = list(dict.fromkeys(path for own in leaves.values() for path in own))
     differ = {path for path in paths if len({str(own.get(path)) for own in leaves.values()}) > 1}
     have = Counter(path for own in leaves.values() for path in own)
-    some_off = any(own.get((BREAKER, "enabled")) is False for own in leaves.values())
+    some_off = (BREAKER, "enabled") in differ and any(own.get((BREAKER, "enabled")) is False for own in leaves.values())
     found = {}
     for channel, own in leaves.items():
         # What all have can be compared, and comes first; then what few have.

@@ -122,6 +122,13 @@ def rows_where(frame: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
     return frame
 
 
+def are_first(attempts: pd.DataFrame) -> pd.Series[bool]:
+    """Return which attempts are no retries: the first of a notification, and the first after each redrive of it."""
+    if not {"attempt", "outcome"} <= set(attempts.columns):
+        return ~attempts["id"].duplicated()
+    return (attempts["attempt"] == 1) & (attempts["outcome"] != "channel_fault")  # which has the number of the next
+
+
 def requests_where(source: Source, where: Mapping[str, str]) -> pd.DataFrame:
     """Return a row for each request of a part of a run, or of its notifications, as `requests_of` does.
 

@@ -43,7 +43,7 @@ def over_time(found: Sequence[Taken], ax: Axes | None, draw: Draw, ylabel: str, 
             return ax
         panels = _divided(ax, len(shown))
         drawn = [(*draw(panel, part), panel, part) for panel, part in zip(panels, shown, strict=True)]
-        scale = _scale_of(panels)
+        scale = scale_of_all(panels)
         on_one_scale(panels)
         legend: dict[str, Artist] = {}
         for number, (title, handles, panel, part) in enumerate(drawn, start=1):
@@ -72,7 +72,7 @@ def _highest(panels: Sequence[Axes]) -> Axes:
     return max(panels, key=lambda panel: panel.get_ylim()[1])
 
 
-def _scale_of(panels: Sequence[Axes]) -> str:
+def scale_of_all(panels: Sequence[Axes]) -> str:
     """Return the words for the scale of the panel that goes highest; empty where that is linear."""
     transform = _highest(panels).yaxis.get_transform()
     return f", logarithmic above {transform.linthresh:,.9g}" if isinstance(transform, SymmetricalLogTransform) else ""

@@ -43,6 +43,13 @@ def cut(text: str, room_in: float, size: float, weight: str = "normal") -> str:
     return text[:fits].rstrip() + "…"
 
 
+def fit(text: str, room_in: float, size: float, weight: str = "normal") -> tuple[str, float]:
+    """Return `text` and the size at which it has room, at least three quarters of this one; then it is cut."""
+    wide = width_in(text, size, weight)
+    fitting = size * max(min(1.0, room_in / wide), 0.75) if wide else size
+    return cut(text, room_in, fitting, weight), fitting
+
+
 def wrap(text: str, room_in: float, size: float, lines_max: int, weight: str = "normal") -> list[str]:
     """Return `text` in lines that have room, at most so many; the last one is cut when there is more."""
     words = drawable(text).split(" ") if text.strip() else []

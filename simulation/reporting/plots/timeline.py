@@ -9,7 +9,9 @@ from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from actors.errors import ConfigurationError
@@ -18,14 +20,14 @@ from simulation.reporting.fault_windows import Window, windows
 from simulation.reporting.plots.canvas import canvas, size_in
 from simulation.reporting.plots.layout import NOTE_SIZE, SMALL_SIZE
 from simulation.reporting.plots.legend import legend_above
-from simulation.reporting.plots.looks import ENDS, WAITS, Mark, outcome_look
+from simulation.reporting.plots.looks import ENDS, REDRIVEN, WAITS, Mark, outcome_look
 from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import PlottedRun, check_run, end_of, taken
 from simulation.reporting.plots.text import cut, drawable, width_in
 from simulation.reporting.plots.time_axis import draw_time_axis
-from simulation.reporting.plots.waits import Attempt, Course, Wait, as_attempts, course_of
+from simulation.reporting.plots.waits import Attempt, Course, Wait, course_of
 from simulation.results.formatting import duration_text
-from simulation.results.waiting import INTERRUPTED
+from simulation.results.waiting import INTERRUPTED, as_attempts
 
 WIDTH, LINE, AROUND = 8.6, 0.27, 1.35
 """In inches: the figure, a line in it, and what is above and below them."""
@@ -80,6 +82,12 @@ def timeline(result: PlottedRun, notification_id: str, ax: Axes | None = None) -
                 text = f"… {line:,} more attempts …"
                 across = ax.get_yaxis_transform()
                 ax.text(0.5, place, text, transform=across, ha="center", va="center", size=NOTE_SIZE)
+        for at_s in course.redriven_s:
+            place = next((n for n, line in enumerate(lines) if isinstance(line, Attempt) and line.start_s >= at_s), -1)
+            place = len(lines) - 1 if place < 0 else place
+            ax.plot(
+                [at_s - course.requested_s], [place], REDRIVEN.marker, color=REDRIVEN.color, zorder=5, label="_redriven"
+            )
         ax.set_yticks(range(len(lines)), [_line_name(line) for line in lines])
         ax.tick_params(axis="y", length=0)
         ax.set_title(f"{cut(drawable(notification_id), size_in(ax)[0] * 0.6, 10, 'bold')}, {_end_text(course)}")
@@ -234,16 +242,20 @@ def _end_text(course: Course) -> str:
     made = counted(len(course.attempts) - interrupted, "attempt")
     if interrupted:
         made = f"{counted(interrupted, 'interrupted request')} and {made}"
-    return f"{words.get(course.outcome, 'still in flight after')} {took}{', ' if interrupted else ' and '}{made}"
+    times = len(course.redriven_s)
+    again = f", redriven {'once' if times == 1 else f'{times:,} times'}" if times else ""
+    return f"{words.get(course.outcome, 'still in flight after')} {took}{', ' if interrupted else ' and '}{made}{again}"
 
 
 def _legend(ax: Axes, course: Course, lines: Sequence[_Line]) -> None:
     drawn = [line for line in lines if isinstance(line, Attempt)]
     waits = {wait.cause for attempt in drawn for wait in attempt.waits} | {wait.cause for wait in course.waits}
-    patches = [
+    patches: list[Artist] = [
         Patch(facecolor=look.color, edgecolor=look.color, hatch=look.hatch or None, alpha=0.55, label=look.words)
         for cause, look in WAITS.items()
         if cause in waits
     ]
+    if course.redriven_s:
+        patches.append(Line2D([], [], color=REDRIVEN.color, marker=REDRIVEN.marker, linestyle="", label=REDRIVEN.words))
     if patches:
         legend_above(ax, patches)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import repeat
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from simulation.results.formatting import fate_text
-from simulation.results.waiting import INTERRUPTED, TURN, changes
+from simulation.results.waiting import TURN, changes
 
 
 class Wait(NamedTuple):
@@ -57,6 +55,9 @@ class Course(NamedTuple):
     reason: str | None
     """Why it was dead-lettered."""
 
+    redriven_s: tuple[float, ...] = ()
+    """When it was redriven."""
+
 
 def course_of(
     row: pd.Series[Any], attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame, end_s: float
@@ -65,7 +66,7 @@ def course_of(
 
     Args:
         row: of ``result.notifications``.
-        attempts: its rows of ``result.attempts``, and those of :func:`as_attempts`; of the other tables as well.
+        attempts: its rows of ``result.attempts``, and of ``result.interrupted``; of the other tables as well.
         deferrals: its rows of ``result.deferrals``.
         dlq: its rows of ``result.dlq``.
         end_s: when the run ended.
@@ -96,24 +97,8 @@ def course_of(
         free_s = one["end_s"]
     reason = str(dlq["reason"].iloc[-1]) if row["outcome"] == "dead_lettered" and len(dlq) else None
     waits = tuple(_between(waits_for, free_s, ended_s))
-    return Course(float(row["requested_at_s"]), tuple(found), waits, str(row["outcome"]), ended_s, reason)
-
-
-def as_attempts(interrupted: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of ``result.interrupted`` as rows of attempts."""
-    return pd.DataFrame(
-        {
-            "id": interrupted["id"],
-            "attempt": 0,
-            "start_s": interrupted["start_s"],
-            "end_s": interrupted["end_s"],
-            "outcome": INTERRUPTED,
-            "reason": interrupted["delivered"].map(fate_text),
-            "provider": interrupted["provider"],
-            "hedges": 0,
-            "next_retry_at_s": math.nan,
-        }
-    )
+    redriven = tuple(dlq.loc[dlq["left"] == "redriven", "left_at_s"])
+    return Course(float(row["requested_at_s"]), tuple(found), waits, str(row["outcome"]), ended_s, reason, redriven)
 
 
 def _between(waits_for: list[tuple[float, int, str]], start_s: float, end_s: float) -> Iterator[Wait]:

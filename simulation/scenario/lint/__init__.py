@@ -84,7 +84,11 @@ def located(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] =
 
 def places_of(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] = ()) -> list[tuple[Problem, Finding]]:
     """Return findings, each with its place in the file of the scenario, in its order; see :func:`located`."""
-    root = _tree(Path(path), sets)
+    return places_in(_tree(Path(path), sets), findings)
+
+
+def places_in(root: Node, findings: Iterable[Finding]) -> list[tuple[Problem, Finding]]:
+    """Return findings, each with its place in the tree of a file."""
     found = []
     for finding in findings:
         keys = [int(key) if key.isdigit() else key for key in finding.path]

@@ -132,13 +132,15 @@ def all_expire(scenario: Scenario, channel: NotificationChannel, within_s: float
 
 
 def without_arrivals(scenario: Scenario) -> list[NotificationChannel]:
-    """Return the channels in use to which neither the workload nor a fallback leads."""
-    busy = with_arrivals(scenario)
+    """Return the channels in use to which neither the workload nor a fallback leads, nor a host of the world."""
+    busy = with_arrivals(scenario) | {host.channel for host in scenario.world.values()}
     return [channel for channel in scenario.channels_used if channel not in busy]
 
 
 def with_arrivals(scenario: Scenario) -> set[NotificationChannel]:
-    """Return the channels to which the workload leads, by itself or by a fallback."""
+    """Return the channels to which the workload leads, by itself or by a fallback; all where own actors may send."""
+    if scenario.actors:
+        return set(scenario.channels_used)
     return {way for entry in scenario.workload for channel in entry.channels for way in way_from(scenario, channel)}
 
 

@@ -38,7 +38,7 @@ from simulation.scenario.lint.arriving import (
     with_arrivals,
     without_arrivals,
 )
-from simulation.scenario.model import QuietHoursShare
+from simulation.scenario.people import QuietHoursShare
 from simulation.scenario.popularity import count_of
 from simulation.scenario.workload import CRITICAL, HOST_OF_EVENTS, class_of
 
@@ -56,6 +56,8 @@ of-users-without-users  {key}
 failure-settings-without-effect  channels.{channel}
     has no provider and meets no fault before the last arrivals: each attempt succeeds after {after:duration}, and
     {keys} and {last} have nothing to do
+no-hints  channels.{channel}.retry.after_retry_after
+    {pauses} has no effect: no provider or fault on {channel} throttles with a retry_after
 unknown-reason  channels.{channel}.retry.per_reason.{reason}
     is the reason of no failure that comes in a scenario; {hint}
 discipline-without-effect  provider.discipline
@@ -94,6 +96,8 @@ def channel_rules(
     """Yield findings about a channel that the scenario uses."""
     entries, config = entries_on(scenario, channel), scenario.channel_config(channel)
     yield from _hosts(scenario, channel, config)
+    if config.retry.after_retry_after != "only_it" and not _gives_hints(scenario, channel, config):
+        yield _RULES.found("no-hints", channel=channel, pauses=config.retry.after_retry_after)
     for reason in config.retry.per_reason:
         if reason not in _REASONS:
             near = nearest(reason, _REASONS)
@@ -117,17 +121,27 @@ def channel_rules(
         yield from _horizon(scenario, channel, config)
 
 
+def _gives_hints(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> bool:
+    providers = [lane.provider for lane in config.by_provider().values()]
+    throttles = [each.throttle for each in providers]
+    throttles += [fault.throttle for fault in scenario.faults if channel in fault.channel]
+    throttles += [scenario.accounts[each.account].throttle for each in providers if each.account is not None]
+    answers = [answer for each in providers for answer in each.script if answer.outcome == "throttled"]
+    return any(each is not None and each.retry_after for each in (*throttles, *answers))
+
+
 def _traffic(
     scenario: Scenario, channel: NotificationChannel, arriving: Mapping[NotificationChannel, float]
 ) -> Traffic:
     entries, config = entries_on(scenario, channel), scenario.channel_as_given(channel)
-    opened = open_entries(scenario, channel)
+    opened, may_never_expire = open_entries(scenario, channel), not all_expire(scenario, channel, math.inf)
     known = Traffic(
         is_operated=any(
             operation.breaker not in (None, "force-open") and channel in (operation.channel or ())
             for operation in scenario.operations
         ),
-        meets_channel_faults=not all_expire(scenario, channel, math.inf)
+        may_never_expire=may_never_expire,
+        meets_channel_faults=may_never_expire
         and any(fault.channel_fault_rate and channel in fault.channel for fault in scenario.faults),
         # A push to a host is one by Web Push.
         chooses_hosts=kind_of(channel, config) == "push" and any(getattr(entry, "hosts", None) for entry in entries),
@@ -240,8 +254,8 @@ def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelCo
             continue
         at = ("channels", channel, *path)
         yield _RULES.found("breaker-open-above-run", at=at, open=breaker.timeout, run=run_s)
-    retry_s = total_wait(config.retry)
-    if 0 < drain_s < retry_s and not all_expire(scenario, channel, drain_s):
+    retry_s = min(total_wait(config.retry), config.deadline or math.inf)
+    if 0 < drain_s < retry_s < math.inf and not all_expire(scenario, channel, drain_s):
         on_average = "" if config.retry.jitter == "none" else "on average "
         yield _RULES.found(
             "drain-below-retries", drain=drain_s, retries=retry_s, channel=channel, on_average=on_average

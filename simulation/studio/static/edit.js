@@ -155,7 +155,8 @@ function look() {
   if (!run?.width) return;
   const at = charts.hover ?? now;
   byId("story").textContent = `${clock(at, true)} — ${story(run, charts.place, at)}`;
-  byId("now").textContent = byId("way-at").textContent = clock(now, true);
+  byId("now").textContent = clock(now, true);
+  byId("way-at").textContent = clock(Math.min(run.endOfStep(now), run.end), true);
   const time = byId("time");
   Object.assign(time, { max: run.end, value: now });
   time.setAttribute("aria-valuetext", byId("story").textContent);

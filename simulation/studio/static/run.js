@@ -59,6 +59,9 @@ export class Run {
     return sum;
   }
 
+  /** Return when the step of an instant ends, at which its levels are counted, in seconds. */
+  endOfStep(at) { return (this.bucket(at) + 1) * this.width; }
+
   /** Return a value at an instant; null where there is none. */
   value(name, place, at) { return this.values(name, place)[this.bucket(at)] ?? null; }
 
@@ -134,7 +137,7 @@ export function breakersAt(run, place) {
 
 /** Return the breaker at a place that is the most shut of them when a bucket ends, as what waits is counted then, and its state. */
 function shuttest(run, place, at) {
-  const end = (run.bucket(at) + 1) * run.width - 1e-9, order = [...SHUT_FIRST, "closed", "metrics-only", "disabled"];
+  const end = run.endOfStep(at) - 1e-9, order = [...SHUT_FIRST, "closed", "metrics-only", "disabled"];
   const found = breakersAt(run, place).map((name) => ({ name, state: run.stateAt(name, end), at: end }));
   return found.sort((one, other) => order.indexOf(one.state) - order.indexOf(other.state))[0];
 }

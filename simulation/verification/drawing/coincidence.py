@@ -51,7 +51,9 @@ def coinciding(scenario: Scenario, random: Random) -> Scenario:
     def write(length_s: float) -> str:
         return write_duration(max(1, round(length_s / step_s)) * step_s if length_s else 0.0)
 
-    data: dict[str, Any] = _in_step(as_data(scenario), write, step_s, random)
+    as_it_is = as_data(scenario)
+    own = {key: as_it_is[key] for key in ("actors",) if key in as_it_is}
+    data: dict[str, Any] = _in_step(as_it_is, write, step_s, random) | own
     for entry, written in zip(scenario.workload, data["workload"], strict=True):
         if not isinstance(entry, ClosedWorkload) and entry.arrivals.times is None:  # else they are in step by now
             written["arrivals"] = {"burst": _as_many(scenario, entry, write, step_s, random)}
@@ -59,7 +61,7 @@ def coinciding(scenario: Scenario, random: Random) -> Scenario:
         # What became durable in the instant of a crash would be so or not by whose turn comes first.
         data["commit_latency"] = write_duration(scenario.commit_latency)
     try:
-        return Scenario.model_validate(data, context=FROM_FILE)
+        return Scenario.model_validate(data, context=FROM_FILE).with_code(scenario.may_import)
     except ValidationError:
         return scenario
 

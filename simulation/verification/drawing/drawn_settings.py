@@ -56,7 +56,7 @@ from actors.settings.quantities import (
 )
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.consistency import findings
-from simulation.scenario.model import QuietHoursShare
+from simulation.scenario.people import QuietHoursShare
 from simulation.scenario.popularity import ZipfSpread
 from simulation.scenario.workload import WorkloadEntry
 from simulation.scenario.writing import as_data
@@ -97,6 +97,8 @@ _NOT_DRAWN: Mapping[type[Settings], frozenset[str]] = {
     ProviderConfig: frozenset({"script", "price", "upstream", "account"}),
     QuotaConfig: frozenset({"account", "across"}),
     CircuitBreakerConfig: frozenset({"shared", "share_latency"}),  # drawn together with nodes
+    # Drawn together with providers that throttle, and with slots.
+    RetryConfig: frozenset({"after_retry_after", "retry_after_max", "holds_slot"}),
     # Drawn together with the classes and tenants of the workload, and with names of channels.
     ChannelConfig: frozenset({"order", "tenant", "kind"}),
 }
@@ -463,6 +465,7 @@ class Values:
 
     def _by_schema(self, marker: Wanted) -> Any:
         schema = marker.__get_pydantic_json_schema__(None, None)
+        schema = schema.get("anyOf", [schema])[0]  # and no word such as unlimited: a case has to come to an end
         least = schema["minimum"]
         if schema["type"] == "integer":
             return self.whole_number(least)
@@ -544,11 +547,13 @@ def _is_needed(model: type[Settings], key: str) -> bool:
 
 
 def _options(annotation: Any) -> Iterator[Any]:
-    """Yield the types that a value may be of, what marks them with them."""
     if get_origin(annotation) in (Union, types.UnionType):
         for argument in get_args(annotation):
             yield from _options(argument)
     elif get_origin(annotation) is Annotated and get_origin(get_args(annotation)[0]) in (Union, types.UnionType):
+        if any(isinstance(marker, Wanted) for marker in annotation.__metadata__):
+            yield annotation  # a number or a word
+            return
         yield from _options(get_args(annotation)[0])
     else:
         yield annotation

@@ -20,7 +20,8 @@ def renamed(scenario: Scenario, random: Random) -> Scenario:
     by_events = {
         channel for entry in scenario.workload if isinstance(entry, EventWorkload) for channel in entry.channels
     }
-    free = [each for each in scenario.channels_used if not each.is_own and each not in by_events]
+    kept = scenario.channels_used if scenario.actors else by_events  # own actors send to channels by their names
+    free = [each for each in scenario.channels_used if not each.is_own and each not in kept]
     names = {old: NotificationChannel(new) for old, new in zip(free, NAMES, strict=False) if random.random() < 0.7}
     kinds = {old: ChannelKind(old) for old in names}
     kinds |= {old: ChannelKind.CALL for old in names if random.random() < _SHARE_OF_CALLS}

@@ -16,7 +16,7 @@ from actors.settings.order import TenantConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
 from simulation.scenario import EventWorkload, Scenario
-from simulation.scenario.model import QuietHoursShare
+from simulation.scenario.people import QuietHoursShare
 from simulation.scenario.workload import WorkloadEntry
 from simulation.verification.drawing.numbers import log_uniform
 from simulation.verification.drawing.rare_settings import changed
@@ -66,7 +66,6 @@ def _with_bounds(config: ChannelConfig, duration: float, random: Random) -> Chan
 
 
 def _night(scenario: Scenario, random: Random) -> QuietHoursShare:
-    """Return a night that begins while notifications arrive, and ends soon."""
     begins = scenario.start + timedelta(seconds=round(max(1.0, random.uniform(0.1, 1.0) * scenario.duration)))
     ends = begins + timedelta(seconds=round(max(1.0, log_uniform(random, 0.1, 3.0) * scenario.duration)))
     written = {"share": random.choice([0.5, 1.0]), "from": f"{begins:%H:%M:%S}", "to": f"{ends:%H:%M:%S}"}

@@ -18,7 +18,7 @@ from actors.settings.quantities import Rate
 from actors.settings.rate_limit import BUCKETS, RateLimitConfig
 from actors.settings.redrive import RedriveConfig
 from simulation.scenario import ClosedWorkload, Scenario
-from simulation.scenario.model import TemplateText
+from simulation.scenario.people import TemplateText
 from simulation.scenario.workload import ResendConfig
 from simulation.verification.drawing.fault_kinds import drawn_quota
 from simulation.verification.drawing.numbers import log_uniform, rounded

@@ -49,8 +49,9 @@ from simulation.verification.drawing.parts_and_wholes import at_places, unlike
 from simulation.verification.drawing.queueing import queueing
 from simulation.verification.drawing.quiet_hours import nightfall
 from simulation.verification.drawing.rare_settings import outages_of_endpoints, with_rare_settings
+from simulation.verification.drawing.seldom_met import SELDOM_MET
 from simulation.verification.drawing.slow_stores import losing
-from simulation.verification.drawing.whole_groups import with_whole_groups
+from simulation.verification.drawing.whole_groups import with_held_slots, with_pauses, with_whole_groups
 from simulation.verification.drawing.zones import in_zones
 
 NOTIFICATIONS = (30, 300)
@@ -92,6 +93,9 @@ _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] =
     (unlike, "unlike", 0.2),
     (at_places, "places", 0.15),
     (overlapping, "overlaps", 0.15),
+    (with_pauses, "hints", 0.2),
+    (with_held_slots, "held slots", 0.2),
+    *((change, change.__name__, 0.04) for change in SELDOM_MET),
     (coinciding, "coincidence", 0.25),
     (nightfall, "nights", 0.15),
     (in_zones, "zones", 0.2),
@@ -178,6 +182,7 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
         "schedule": _schedule(schedule, stream("schedule")),
         "record": "full",
         "expect": (),
+        "limits": {},
         "sweep": None,
     }
     if (draw := stream("pauses")).random() < _SHARE_PAUSING:

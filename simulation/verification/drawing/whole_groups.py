@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, TypeAlias, get_args
 
+from actors.messages import ChannelKind
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, GradientConfig, VegasConfig
 from actors.settings.breaker import CircuitBreakerConfig, CountedKind
-from actors.settings.channel import ChannelConfig, OneAtATimeConfig, ProviderConfig, QueueConfig, QuotaConfig
+from actors.settings.channel import ChannelConfig, OneAtATimeConfig, ProviderConfig, QueueConfig, QuotaConfig, kind_of
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig, QuotaFault
 from actors.settings.quantities import Rate
@@ -49,6 +50,45 @@ def with_whole_groups(scenario: Scenario, random: Random) -> Scenario:
             throttled.append(FaultConfig.model_validate({"channel": channel.value, "at": 0.0, "throttle": throttle}))
     busy = scenario.model_copy(update={"faults": (*scenario.faults, *throttled)})
     return changed(busy, lambda config: _with_groups(config, random))
+
+
+def with_pauses(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario in which a hint of a provider holds for others, too, and providers give hints."""
+    update: Data = {}
+    for channel in scenario.channels_used:
+        config = scenario.channel_as_given(channel)
+        if config.retry.retry_after == "ignore" or random.random() < 0.3:
+            continue
+        breakers = [lane.circuit_breaker for lane in config.by_provider().values()]
+        choose_hosts = kind_of(channel, config) is ChannelKind.WEBHOOK
+        if choose_hosts and any(each.per == "channel" and "per" in each.model_fields_set for each in breakers):
+            continue
+        is_per_host = choose_hosts or breakers[0].per == "host"
+        words: Data = {"after_retry_after": "host" if is_per_host else "channel"}
+        if random.random() < 0.6:
+            words["retry_after_max"] = log_uniform(random, 0.1, 30.0)
+        throttle = drawn_quota(random, Rate(log_uniform(random, 0.2, 5.0), 1.0))
+        throttle["retry_after"] = log_uniform(random, 0.1, 30.0)
+        provider = config.provider.model_copy(update={"throttle": QuotaFault.model_validate(throttle)})
+        retry = config.retry.model_copy(update=words)
+        update[channel.value] = config.model_copy(update={"retry": retry, "provider": provider})
+    return scenario.model_copy(update={"channels": scenario.channels.model_copy(update=update)})
+
+
+def with_held_slots(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario in which notifications hold their slots, of which there are few, and attempts often fail."""
+    update: Data = {}
+    for channel in scenario.channels_used:
+        config = scenario.channel_as_given(channel)
+        if random.random() < 0.3 or any(lane.concurrency_limit for lane in config.by_provider().values()):
+            continue
+        slots = random.choice([1, 2, 3, random.randint(4, 12)])
+        others = {name: other.model_copy(update={"max_in_flight": slots}) for name, other in config.failover.items()}
+        words: Data = {"holds_slot": True, "initial_delay": log_uniform(random, 0.05, 5.0)}
+        provider = config.provider.model_copy(update={"failure_rate": random.choice([0.1, 0.3, 0.6])})
+        changes: Data = {"retry": config.retry.model_copy(update=words), "provider": provider, "failover": others}
+        update[channel.value] = config.model_copy(update={**changes, "max_in_flight": slots})
+    return scenario.model_copy(update={"channels": scenario.channels.model_copy(update=update)})
 
 
 def _with_groups(config: ChannelConfig, random: Random) -> ChannelConfig:
@@ -263,7 +303,6 @@ GROUPS: Mapping[str, Callable[[Random], Any]] = {
 
 
 def _provider(config: ChannelConfig, breaker: CircuitBreakerConfig, random: Random) -> ProviderConfig:
-    """Return a provider that gives the groups of its channel something to do."""
     slow = breaker.slow_call
     edges = [config.timeout] if slow is None else [config.timeout, slow.duration, slow.duration]
     latency = random.choice(

@@ -12,7 +12,8 @@ from pathlib import Path
 from actors.errors import ConfigurationError
 from actors.settings.channel import ChannelConfig, ProviderConfig
 from simulation.results.files import is_same
-from simulation.scenario import Scenario, load
+from simulation.scenario import Scenario
+from simulation.scenario.loading import given
 from simulation.scenario.model import Channels
 from simulation.scenario.writing import write
 
@@ -48,7 +49,7 @@ class Corpus:
     def case(self, file: Path, scenario: Scenario) -> Scenario | None:
         """Return the case in a file on the settings of `scenario`; None when it does not fit them any more."""
         try:
-            kept = load(file)
+            kept = given(file, code=scenario.may_import)
         except ConfigurationError:
             return None
         used, named = set(scenario.channels_used), set(kept.channels_used)

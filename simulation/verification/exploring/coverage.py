@@ -146,7 +146,6 @@ def _draws(kind: str) -> Callable[[Scenario], bool]:
 
 
 def _has(path: str) -> Callable[[ChannelConfig], bool]:
-    """Return whether something is set at a path into the settings of a channel."""
     setting = attrgetter(path)
     return lambda config: setting(config) is not None
 

@@ -16,6 +16,7 @@ from actors.errors import RunTooLarge
 from actors.formatting import counted
 from simulation.results.formatting import line
 from simulation.results.progress import Interrupted
+from simulation.running.own_code import actors_of
 from simulation.running.process_pool import processes
 from simulation.scenario import Scenario, load
 from simulation.scenario.arguments import check_counts, check_word
@@ -180,6 +181,8 @@ class Exploration:
             words.append("--unguided")
         for change in self.sets:
             words += ["--set", change]
+        if self.scenario.may_import:
+            words.append("--code")
         if self.folder is not None:
             words += ["--out", self.folder]
         return shlex.join(map(str, words))
@@ -213,6 +216,7 @@ def explore(
     failures: str | Path | None = None,
     shrink_runs: int = RUNS,
     keep_going: bool = False,
+    code: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exploration:
     """Run many cases of a scenario, and return the result: those that broke, and what was reached.
@@ -238,6 +242,7 @@ def explore(
         failures: the folder of the kept cases. None: none is kept, and none is tried first.
         shrink_runs: how many runs to spend on each small case at most; with 0 the case is kept as it is.
         keep_going: whether to run all cases, and return each that broke.
+        code: whether the own actors that the scenario names are imported.
         progress: called with how many cases have finished, and of how many; first with 0.
 
     Example:
@@ -256,7 +261,8 @@ def explore(
     drawn = seeds_of(first_seed, seeds, "--first-seed")
     check_word("settings", settings, get_args(SettingsKind))
     lineage = tuple(one_seed(seed) for seed in varies)
-    scenario, path = load(path, sets=sets), Path(path)
+    scenario, path = load(path, sets=sets).with_code(code), Path(path)
+    actors_of(scenario)
     exploration = Exploration(
         scenario, path, drawn.start, tuple(sets), schedule, settings, guided, lineage, invariants,
         None if failures is None else Path(failures), keeps_going=keep_going,

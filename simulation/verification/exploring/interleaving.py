@@ -30,8 +30,6 @@ class _Deviated:
 
 
 class _Telling(Deviations):
-    """Reports each deviation as it happens."""
-
     def __init__(self, deviations: Sequence[tuple[int, int]], tell: Callable[[_Deviated], None]) -> None:
         super().__init__(deviations)
         self._tell = tell

@@ -273,7 +273,6 @@ class _Found:
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[int]:
-    """Return where spans begin and end, by turns, those that overlap as one."""
     edges: list[int] = []
     for start_ns, end_ns in sorted(spans):
         if edges and start_ns <= edges[-1]:

@@ -157,7 +157,7 @@ def _kept(failure: Failure) -> Iterator[str]:
     if failure.file is None:
         yield "not kept: --out DIR writes it to a file there"
     else:
-        yield f"kept: retrylab run {failure.file} --check"
+        yield f"kept: retrylab run {failure.file} --check{' --code' if failure.smallest.may_import else ''}"
 
 
 def document(exploration: Exploration) -> dict[str, Any]:

@@ -171,7 +171,7 @@ class _Shrinking:
         if text in self._tried:
             return False
         self._tried.add(text)
-        scenario = _read(data)
+        scenario = self._read(data)
         if scenario is None:
             return False
         trial = self._run(scenario)
@@ -184,7 +184,7 @@ class _Shrinking:
             trial = self._run(scenario, walk)
             if trial.failing_case is not None and trial.failing_case.kind == self._failing_case.kind:
                 walked = {**data, "schedule": {"deviations": _pairs(walk)}}
-                found = _read(walked)
+                found = self._read(walked)
                 return found is not None and self._takes(trial, found, walked)
         return False
 
@@ -307,12 +307,21 @@ class _Shrinking:
         if isinstance(group, list):
             if path[-1] != "times" and len(group) > 1:
                 self._fewer(path)
-            for number in range(len(_at(self._data, path))):
+            for number in range(len(_at(self._data, path) or ())):
                 self._fewer_settings((*path, number))
         elif isinstance(group, dict):
             for key in list(group):
-                if not self._with((*path, key), None):
+                may_be_needed = path == ("channels",) and bool(self._best.actors)  # which may send there
+                if may_be_needed or not self._with((*path, key), None):
                     self._fewer_settings((*path, key))
+
+    def _read(self, data: Data) -> Scenario | None:
+        """Return the scenario of plain data, as a file with it would give; None if that could not be used."""
+        try:
+            scenario = Scenario.model_validate(data, context=FROM_FILE)
+        except ValidationError:
+            return None
+        return None if next(findings(data), None) is not None else scenario.with_code(self._best.may_import)
 
     def _simpler_numbers(self) -> None:
         for path, value in list(_scalars(self._data)):
@@ -324,15 +333,6 @@ class _Shrinking:
 
 
 # ── plain data ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _read(data: Data) -> Scenario | None:
-    """Return the scenario of plain data, as a file with it would give; None if that could not be used."""
-    try:
-        scenario = Scenario.model_validate(data, context=FROM_FILE)
-    except ValidationError:
-        return None
-    return None if next(findings(data), None) is not None else scenario
 
 
 def _at(data: Any, path: Path) -> Any:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from actors.formatting import seconds_text
 from actors.messages import (
     ActorFailed,
-    DuplicateIgnored,
     NodeTookOver,
     NotificationDeferred,
     NotificationEvent,
@@ -19,7 +17,6 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.lifecycles import State
 
 CHANGE_OF_IN_FLIGHT: dict[type[NotificationEvent], int] = {
     NotificationRequested: 1,
@@ -45,10 +42,10 @@ class Conservation(Invariant):
     @observes(*CHANGE_OF_IN_FLIGHT)
     def on_change(self, event: NotificationEvent) -> Objection:
         self._in_flight += CHANGE_OF_IN_FLIGHT[type(event)]
-        in_flight_now = self.context.in_flight_now
-        if in_flight_now is None or in_flight_now() == self._in_flight:
+        count_in_flight = self.context.in_flight_now
+        if count_in_flight is None or (in_pipeline := count_in_flight()) == self._in_flight:
             return None
-        return not_conserved(self._in_flight, in_flight_now())
+        return not_conserved(self._in_flight, in_pipeline)
 
 
 class NothingLost(Invariant):
@@ -106,45 +103,3 @@ def not_conserved(by_history: int, in_flight: int) -> str:
 def _some(ids: Iterable[str]) -> str:
     named = list(ids)
     return ", ".join(named[:3]) + (f" and {len(named) - 3} others" if len(named) > 3 else "")
-
-
-_ENDED = frozenset({State.SENT, State.SUPPRESSED, State.DISCARDED})
-
-
-class Ids(Invariant):
-    """What is ignored as a duplicate is in flight, is a dead letter, or has ended no longer ago than ids are
-    remembered."""
-
-    name = "ids"
-    settings = ("remember_ids",)
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.steps_the_clock  # ids are remembered by the calendar
-
-    @observes(DuplicateIgnored)
-    def on_duplicate(self, duplicate: DuplicateIgnored) -> Objection:
-        lifecycles = self.context.lifecycles
-        lifecycle = lifecycles.get(duplicate.notification_id)
-        if lifecycle is None:
-            if lifecycles.forgotten or self.context.mixes_messages_up or self._is_being_accepted(duplicate):
-                return None
-            return f"{duplicate.notification_id} is ignored, and was never accepted"
-        ended_ago_ns = duplicate.at_ns - lifecycle.state_since_ns
-        forgotten_after_ns = self.context.remember_ids_ns + self.context.learnt_after_ns
-        if lifecycle.state not in _ENDED or ended_ago_ns < forgotten_after_ns:
-            return None
-        if self._is_being_accepted(duplicate):
-            return None  # a second time: its id had been forgotten
-        return (
-            f"{duplicate.notification_id} is still ignored {seconds_text(ended_ago_ns)} after it was {lifecycle.state}"
-        )
-
-    def _is_being_accepted(self, duplicate: DuplicateIgnored) -> bool:
-        """Tell whether the acceptance of an earlier one is on its way into the store, at whichever node."""
-        context, name = self.context, duplicate.notification_id
-        if context.nodes == 1:
-            pipelines = [context.pipeline()]
-        else:
-            pipelines = [context.pipeline_of(number) for number in range(1, context.nodes + 1)]
-        return any(each is not None and each.handler.actor.deliveries.has(name) for each in pipelines)

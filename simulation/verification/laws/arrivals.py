@@ -10,23 +10,17 @@ from actors.formatting import seconds_text
 from actors.instants import NEVER_NS
 from actors.messages import DuplicateIgnored, NotificationChannel, NotificationRequested, SendNotification
 from actors.pipeline.handler import Handler
-from simulation.verification.laws.base import ARRIVAL, Context, Invariant, Objection, observes
+from actors.pipeline.orders import Submit
+from simulation.verification.laws.base import Arrival, Context, Invariant, Objection, observes
 from simulation.verification.laws.observations import MessageSent, Offered
 
 _OVERLOADED = "overloaded"
 
 
-class _Arrival(NamedTuple):
-    """A request of an entry of the workload, which may come more than once."""
-
-    entry: int
-    number: int
-
-
 class _Lost(NamedTuple):
     """A notification that did not come of an arrival, as that was refused."""
 
-    arrival: _Arrival
+    arrival: Arrival
     channel: NotificationChannel
     why: str
     at_ns: int
@@ -41,24 +35,25 @@ class Arrivals(Invariant):
     name = "arrivals"
     settings = ("max_pending",)
     receivers = frozenset({Handler})
+    messages = frozenset({SendNotification, Submit})
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._accepted_ns: dict[tuple[_Arrival, NotificationChannel], int] = {}
+        self._accepted_ns: dict[tuple[Arrival, NotificationChannel], int] = {}
         """When each was accepted first."""
-        self._offered: set[_Arrival] = set()
-        self._refusals: dict[_Arrival, list[Offered]] = {}
-        self._taken: Counter[tuple[_Arrival, NotificationChannel]] = Counter()
+        self._offered: set[Arrival] = set()
+        self._refusals: dict[Arrival, list[Offered]] = {}
+        self._taken: Counter[tuple[Arrival, NotificationChannel]] = Counter()
         """How often each was accepted, or a duplicate."""
         self._lost: list[_Lost] = []
 
     @classmethod
     def applies(cls, context: Context) -> bool:
-        return bool(context.arrivals)
+        return bool(context.arrivals) and context.entry_named is None  # else own actors may send in their place
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> None:
-        if requested.instead_of is not None or (arrival := self._arrival(requested.notification_id)) is None:
+        if requested.instead_of is not None or (arrival := self.context.arrival_of(requested.notification_id)) is None:
             return
         key = arrival, requested.channel
         self._accepted_ns.setdefault(key, requested.at_ns)
@@ -66,12 +61,12 @@ class Arrivals(Invariant):
 
     @observes(DuplicateIgnored)
     def on_duplicate(self, duplicate: DuplicateIgnored) -> None:
-        if (arrival := self._arrival(duplicate.notification_id)) is not None:
+        if (arrival := self.context.arrival_of(duplicate.notification_id)) is not None:
             self._taken[arrival, duplicate.channel] += 1
 
     @observes(Offered)
     def on_offered(self, offered: Offered) -> Objection:
-        if (arrival := self._arrival(offered.key)) is None:
+        if (arrival := self.context.arrival_of(offered.key)) is None:
             return f"{offered.key} comes, and is of no entry of the workload"
         self._offered.add(arrival)
         if offered.refused is not None:
@@ -82,26 +77,21 @@ class Arrivals(Invariant):
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> None:
-        command = getattr(sent.message, "command", sent.message)
-        if type(command) is SendNotification and (arrival := self._arrival(command.notification_id)) is not None:
+        command = sent.message.command if type(sent.message) is Submit else sent.message
+        if (arrival := self.context.arrival_of(command.notification_id)) is not None:
             self._offered.add(arrival)
-
-    def _arrival(self, key: str) -> _Arrival | None:
-        """Return what arrival something is of; None: of none, as what goes out in place of another."""
-        entry, found = self.context.entry_of(key), ARRIVAL.search(key)
-        return None if entry is None or found is None else _Arrival(entry, int(found[2]))
 
     def at_end(self, now_ns: int) -> Objection:
         came, first_ns = self._came_until(now_ns)
         if strange := sorted(self._offered - came.keys()):
             return f"{self._text(strange[0])} has come, and is not due in the run"
         for (arrival, channel), accepted_ns in self._accepted_ns.items():
-            if arrival not in came or channel not in self.context.arrivals[arrival.entry].channels:
+            if arrival not in came or channel not in self.context.arrivals[arrival[0]].channels:
                 return f"{self._text(arrival)} is accepted on {channel}, and never came there"
             if accepted_ns < first_ns.get(arrival, 0):
                 return f"{self._text(arrival)} is accepted at {seconds_text(accepted_ns)}, before it came"
         for arrival in came:
-            for channel in self.context.arrivals[arrival.entry].channels:
+            for channel in self.context.arrivals[arrival[0]].channels:
                 if (arrival, channel) in self._accepted_ns:
                     continue
                 if arrival not in self._refusals:
@@ -109,39 +99,40 @@ class Arrivals(Invariant):
                 self._lost.append(self._as_lost(arrival, channel, now_ns))
         return self._look_at_repeats(came)
 
-    def _came_until(self, end_ns: int) -> tuple[Counter[_Arrival], dict[_Arrival, int]]:
+    def _came_until(self, end_ns: int) -> tuple[Counter[Arrival], dict[Arrival, int]]:
         """Return how often each has come, and of those that do not wait for anybody, when first."""
-        came, first_ns = Counter[_Arrival](), dict[_Arrival, int]()
+        came, first_ns = Counter[Arrival](), dict[Arrival, int]()
         for number, entry in enumerate(self.context.arrivals):
             if entry.times is None:
-                came.update(arrival for arrival in self._offered if arrival.entry == number)
+                came.update(arrival for arrival in self._offered if arrival[0] == number)
                 continue
             for at_ns, own in entry.times():
                 if at_ns < end_ns:
-                    came[_Arrival(number, own)] += 1
-                    first_ns.setdefault(_Arrival(number, own), at_ns)
+                    arrival = number, own
+                    came[arrival] += 1
+                    first_ns.setdefault(arrival, at_ns)
         return came, first_ns
 
-    def _as_lost(self, arrival: _Arrival, channel: NotificationChannel, end_ns: int) -> _Lost:
+    def _as_lost(self, arrival: Arrival, channel: NotificationChannel, end_ns: int) -> _Lost:
         """Return for what reason, and when, one is lost: when it is not sent again, at the latest as the run ends."""
         refusals = self._refusals[arrival]
-        is_over = len(refusals) > self.context.arrivals[arrival.entry].resent_at_most
+        is_over = len(refusals) > self.context.arrivals[arrival[0]].resent_at_most
         assert refusals[-1].refused is not None
         return _Lost(arrival, channel, refusals[-1].refused, refusals[-1].at_ns if is_over else end_ns)
 
-    def _look_at_repeats(self, came: Counter[_Arrival]) -> Objection:
+    def _look_at_repeats(self, came: Counter[Arrival]) -> Objection:
         context = self.context
         may_miss = bool(context.faults) or context.max_pending is not None or context.commit_latency_ns > 0
         if may_miss or not context.is_in_usual_order:
             return None
         for arrival, times in came.items():
-            for channel in context.arrivals[arrival.entry].channels:
+            for channel in context.arrivals[arrival[0]].channels:
                 if (taken := self._taken[arrival, channel]) != times:
                     return f"{self._text(arrival)} came {times} times, and was accepted or ignored {taken} times"
         return None
 
-    def _text(self, arrival: _Arrival) -> str:
-        return f"number {arrival.number} of {self.context.arrivals[arrival.entry].name}"
+    def _text(self, arrival: Arrival) -> str:
+        return f"number {arrival[1]} of {self.context.arrivals[arrival[0]].name}"
 
     # ── figures ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -157,10 +148,10 @@ class Arrivals(Invariant):
         entries = self.context.arrivals
         wrong = self._compare(summary, prefix.rstrip(".") or "the run", lost)
         for name, figures in summary["workload"].items():
-            own = [each for each in lost if entries[each.arrival.entry].name == name]
+            own = [each for each in lost if entries[each.arrival[0]].name == name]
             wrong = wrong or self._compare(figures, f"{prefix}workload.{name}", own)
         for name, figures in summary["classes"].items():
-            own = [each for each in lost if entries[each.arrival.entry].priority == name]
+            own = [each for each in lost if entries[each.arrival[0]].priority == name]
             wrong = wrong or self._compare(figures, f"{prefix}classes.{name}", own)
         for name, figures in summary["channels"].items():
             own = [each for each in lost if each.channel == name]
@@ -169,7 +160,7 @@ class Arrivals(Invariant):
 
     def _compare(self, figures: Mapping[str, Any], of: str, lost: Sequence[_Lost]) -> Objection:
         refused: Mapping[str, int] = figures["refused"]
-        if any(self.context.arrivals[each.arrival.entry].has_repeats for each in lost):
+        if any(self.context.arrivals[each.arrival[0]].has_repeats for each in lost):
             # What was refused first counts, be it refused for another reason when it came once more.
             if of.startswith("windows.") or sum(refused.values()) == len(lost):
                 return None

@@ -58,7 +58,8 @@ class SettingsAsGiven(Invariant):
         own = {key: _own(key, given, other) for key in _OF_PROVIDERS}
         breakers = [given.circuit_breaker, *(each.circuit_breaker for each in given.failover.values())]
         is_said = any(breaker is not None and "per" in breaker.model_fields_set for breaker in breakers)
-        per = given.circuit_breaker.per if is_said or kind_of(channel, given) != "webhook" else "host"
+        has_hosts = kind_of(channel, given) == "webhook" or given.retry.after_retry_after == "host"
+        per = "host" if has_hosts and not is_said else given.circuit_breaker.per
         provider = given.provider if other is None else other.provider
         bulkhead = own["max_in_flight"]
         wait = bulkhead.wait if isinstance(bulkhead, BulkheadConfig) else None
@@ -108,7 +109,6 @@ def _own(key: str, given: ChannelConfig, other: FailoverConfig | None) -> Any:
 
 
 def _held(config: ChannelConfig) -> Iterator[tuple[str, Any]]:
-    """Yield by name what holds for a provider."""
     for key in ChannelConfig.model_fields:
         if key not in _WORKED_OUT:
             yield key, getattr(config, key)

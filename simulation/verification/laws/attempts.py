@@ -6,11 +6,7 @@ from actors.formatting import seconds_text
 from actors.instants import ns, wait_ns
 from actors.messages import (
     NotificationChannel,
-    NotificationEvent,
     NotificationFailed,
-    NotificationMovedToDeadLetter,
-    NotificationRedriven,
-    NotificationRequested,
     NotificationSent,
     Priority,
 )
@@ -24,43 +20,12 @@ from simulation.verification.model.instants import NEVER_NS
 from simulation.verification.model.providers import Fate, Quota, SimulatedProvider
 from simulation.verification.model.world import World
 
-_ROUNDING_NS = 1000
-"""What is left of the time of a notification is given in seconds when it falls back."""
-
 
 def used_up(lifecycle: Lifecycle | None) -> int:
     """Return how many attempts a notification has used up since it was accepted or redriven."""
-    return 0 if lifecycle is None else sum(failed.kind != ChannelFault.__name__ for failed in lifecycle.failures)
-
-
-class AttemptNumbers(Invariant):
-    """Attempts are numbered one after the other, from 1 on; a redrive begins anew, and a channel fault uses up none."""
-
-    name = "attempt-numbers"
-
-    @observes(NotificationSent)
-    def on_sent(self, sent: NotificationSent) -> Objection:
-        return self._compare(sent, sent.attempt, 1, "is sent with attempt")
-
-    @observes(NotificationFailed)
-    def on_failed(self, failed: NotificationFailed) -> Objection:
-        return self._compare(failed, failed.attempt, int(failed.kind != ChannelFault.__name__), "fails with attempt")
-
-    @observes(NotificationMovedToDeadLetter)
-    def on_dead_letter(self, moved: NotificationMovedToDeadLetter) -> Objection:
-        return self._compare(moved, moved.attempts, 0, "is dead-lettered after attempt")
-
-    def _compare(self, event: NotificationEvent, number: int, more: int, what: str) -> Objection:
-        expected = used_up(self.context.lifecycles.get(event.notification_id)) + more
-        return None if number == expected else f"{event.notification_id} {what} {number}, which should be {expected}"
-
-    @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Objection:
-        lifecycle = self.context.lifecycles.get(made.notification_id)
-        if lifecycle is None or not self.context.is_awaited(made.attempt):
-            return None  # another one was sent in its place, of which this is said
-        number, expected = made.attempt.number, used_up(lifecycle) + 1
-        return None if number == expected else f"{made.notification_id} is sent as attempt {number} and not {expected}"
+    if lifecycle is None or not lifecycle.failures:
+        return 0
+    return sum(failed.kind != ChannelFault.__name__ for failed in lifecycle.failures)
 
 
 class InTime(Invariant):
@@ -77,34 +42,9 @@ class InTime(Invariant):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._timeouts_ns = {key: ns(config.timeout) for key, config in context.providers.items()}
-        self._of_fallbacks_ns: dict[str, int] = {}
-        """When what goes out in place of another is no longer wanted, as the other is not."""
-        self._edited: set[str] = set()
-        """Those whose expiry has been edited since an attempt of them came to a provider last."""
-
-    @observes(NotificationRequested)
-    def on_requested(self, requested: NotificationRequested) -> None:
-        if requested.instead_of is None:
-            return
-        first = self.context.lifecycles.get(requested.instead_of)
-        expires_ns = self._of_fallbacks_ns.pop(requested.instead_of, None)
-        self._of_fallbacks_ns.pop(requested.notification_id, None)  # of the last time that it went in its place
-        if first is not None and (requested.instead_of in self._edited or self.context.is_by_the_calendar(first)):
-            return
-        if first is not None and first.attempt is not None and expires_ns is None:
-            expires_ns = _expires_ns(first, first.attempt.command.expires_after)
-        if expires_ns is not None:
-            self._of_fallbacks_ns[requested.notification_id] = expires_ns + _ROUNDING_NS
-
-    @observes(NotificationRedriven)
-    def on_redriven(self, redriven: NotificationRedriven) -> None:
-        self._of_fallbacks_ns.pop(redriven.notification_id, None)
-        if "expires_after" in redriven.edit:
-            self._edited.add(redriven.notification_id)
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        self._edited.discard(made.notification_id)
         lifecycle = self.context.lifecycles.get(made.notification_id)
         if lifecycle is None:
             return None
@@ -115,9 +55,6 @@ class InTime(Invariant):
             if due_ns is not None and made.at_ns < due_ns and not self.context.is_by_the_calendar(lifecycle):
                 return f"{made.notification_id} is tried again before {seconds_text(due_ns)}, when it was to be"
         expires_ns = _expires_ns(lifecycle, made.attempt.command.expires_after)
-        of_fallback_ns = self._of_fallbacks_ns.get(made.notification_id)
-        if of_fallback_ns is not None:
-            expires_ns = of_fallback_ns if expires_ns is None else min(expires_ns, of_fallback_ns)
         if expires_ns is None or made.at_ns <= expires_ns or made.is_copy:
             return None
         if self.context.is_by_the_calendar(lifecycle):
@@ -152,6 +89,31 @@ class InTime(Invariant):
         if expires_ns is None or retry_at_ns <= expires_ns or self.context.is_by_the_calendar(lifecycle):
             return None
         return f"{event.notification_id} is to be tried again after {seconds_text(expires_ns)}, when it has expired"
+
+
+class Fenced(Invariant):
+    """A node that does not reach the store starts no attempt when nine tenths of `takeover_after` have passed, since
+    others may take over what it has."""
+
+    name = "fenced"
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return context.has_partitions and super().applies(context)
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        partition = None if made.node is None else self.context.partition_at(made.node, made.at_ns)
+        if partition is None:
+            return None
+        until_ns = partition[0] + self.context.takeover_after_ns * 9 // 10
+        if made.at_ns <= until_ns:
+            return None
+        since = seconds_text(partition[0])
+        return (
+            f"{made.notification_id} is sent by node {made.node}, which has not reached the store since {since} "
+            f"and may have sent until {seconds_text(until_ns)}"
+        )
 
 
 class Answers(Invariant):

@@ -9,10 +9,9 @@ from functools import cache, cached_property
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from actors.domain.attempts import Attempt
-from actors.domain.suppressions import Key, normal_address
 from actors.instants import NEVER_NS, ns
 from actors.kernel.actor import Supervision
-from actors.messages import NodeTookOver, NotificationChannel, NotificationRedriven
+from actors.messages import NotificationChannel
 from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.preferences import Preferences
@@ -22,8 +21,6 @@ from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, De
 from actors.settings.faults import FaultConfig
 from simulation.verification.laws.lifecycles import Lifecycle, Lifecycles
 from simulation.verification.laws.observations import (
-    ActorCrashed,
-    ActorStarted,
     MessageSent,
     OutOfTurn,
     Overtaken,
@@ -47,10 +44,13 @@ class Finding(NamedTuple):
     that the invariant is about."""
 
 
+Arrival: TypeAlias = tuple[int, int]
+"""A request of an entry of the workload, by the number of the entry and its own; it may come more than once."""
+
 BreakerKey: TypeAlias = tuple[str, str | None]
 """The name of a circuit breaker, and the host where it is that of one."""
 
-_BETWEEN_ACTORS = frozenset({MessageSent, Overtaken, Unanswered, ActorCrashed, ActorStarted})
+_BETWEEN_ACTORS = frozenset({MessageSent, Overtaken, Unanswered})
 
 Objection: TypeAlias = str | Finding | None
 """What an observer returns: None while all is well, else what is broken, in a sentence."""
@@ -87,7 +87,7 @@ class ArrivalsOf:
     """How often it is offered once more where it is refused."""
     has_repeats: bool = False
     """Whether some come once more with the same id."""
-    parties: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+    parties: Mapping[str, Callable[[str], str | None]] = field(default_factory=dict)
     """Returns of which party a user is: ``hosts`` and ``tenants``, as far as it has any."""
 
 
@@ -115,6 +115,9 @@ class Context:
 
     has_rules: bool = False
     """Whether providers follow failure rules, whose effects and length are unknown."""
+
+    entry_named: Callable[[str], int | None] | None = None
+    """Returns the entry that an id names, where own actors send what they like; None: there are none."""
 
     in_flight_now: Callable[[], int] | None = None
     """Returns how many notifications the pipeline itself holds in flight. None: there is no pipeline to ask."""
@@ -173,20 +176,20 @@ class Context:
 
     def entry_of(self, notification_id: str) -> int | None:
         """Return of which entry of the workload a notification is that goes out in place of none; None: of none."""
-        return self._entry_by_id(notification_id)
+        if self.entry_named is not None:
+            return self.entry_named(notification_id)
+        arrival = self.arrival_of(notification_id)
+        return None if arrival is None else arrival[0]
 
     @cached_property
-    def _entry_by_id(self) -> Callable[[str], int | None]:
-        def entry(notification_id: str) -> int | None:
+    def arrival_of(self) -> Callable[[str], Arrival | None]:
+        """Returns which arrival an id is of; None: of none, as what goes out in place of another."""
+
+        def arrival(notification_id: str) -> Arrival | None:
             found = ARRIVAL.search(notification_id)
-            return int(found[1]) if found is not None and int(found[1]) < len(self.arrivals) else None
+            return (int(found[1]), int(found[2])) if found is not None and int(found[1]) < len(self.arrivals) else None
 
-        return cache(entry)
-
-    def gained(self, takeover: NodeTookOver) -> int:
-        """Return how many notifications this node has more after a takeover, or fewer when negative."""
-        count = len(takeover.notification_ids)
-        return count if takeover.node == self.node else -count
+        return cache(arrival)
 
     @property
     def mixes_messages_up(self) -> bool:
@@ -227,10 +230,6 @@ class Context:
             if began_ns <= at_ns < ends_ns:
                 return began_ns, ends_ns
         return None
-
-    def was_cut_off(self, node: int, from_ns: int, to_ns: int) -> bool:
-        """Tell whether a node has not reached the store at some instant between two, or at these."""
-        return any(began_ns <= to_ns and from_ns <= ends_ns for began_ns, ends_ns in self._partitions.get(node, ()))
 
     @cached_property
     def _partitions(self) -> dict[int, list[tuple[int, int]]]:
@@ -281,21 +280,6 @@ class Context:
         pipeline = self.pipeline()
         return pipeline is None or pipeline.wiring.stages[attempt.command.channel].is_awaited(attempt)
 
-    def address_of(self, notification_id: str) -> Key | None:
-        """Return where a notification went last, as addresses are compared; None: it has not been tried."""
-        lifecycle = self.lifecycles.get(notification_id)
-        if lifecycle is None or lifecycle.attempt is None:
-            return None
-        command = lifecycle.attempt.command
-        return command.channel, normal_address(command.channel, command.recipient)
-
-    def address_after(self, redriven: NotificationRedriven) -> Key | None:
-        """Return where a notification goes that is redriven; None: it has not been tried, and is not edited so."""
-        edited = redriven.edit.get("recipient")
-        if edited is not None:
-            return redriven.channel, normal_address(redriven.channel, edited)
-        return self.address_of(redriven.notification_id)
-
     def is_by_the_calendar(self, lifecycle: Lifecycle) -> bool:
         """Tell whether times of a notification may have been read from the store after a crash, while the wall clock
         steps."""
@@ -308,7 +292,7 @@ class Context:
 
     def breaker_before(self, channel: NotificationChannel, provider: str, attempt: Attempt) -> BreakerKey:
         """Return which circuit breaker lets an attempt through to a provider."""
-        name = breaker_of(channel, provider)
+        name = self.breaker_names[channel, provider]
         return name, recipient_host(attempt.command.recipient) if self.breakers[name].per == "host" else None
 
 
@@ -358,6 +342,9 @@ class Invariant:
     receivers: ClassVar[frozenset[type]] = frozenset()
     """Classes of actors: it can observe a `MessageSent` for each message that one of these is sent."""
 
+    messages: ClassVar[frozenset[type]] = frozenset()
+    """The types of messages that it observes. Empty: all that its receivers are sent."""
+
     watches_actors: ClassVar[bool] = False
     """Whether it needs what only a watched actor system can tell: so it does where it observes any of that."""
 
@@ -401,6 +388,11 @@ class Invariant:
     def at_summary(self, summary: Mapping[str, Any]) -> Objection:
         """Look at the summary of the run, for the last time."""
         return None
+
+    @classmethod
+    def observes_message(cls, receiver: type, message: type) -> bool:
+        """Tell whether it observes messages of a type to actors of a class."""
+        return (not cls.receivers or receiver in cls.receivers) and (not cls.messages or message in cls.messages)
 
     def observers(self) -> dict[type, list[Callable[[Any], Objection]]]:
         """Return what is to be called with the events of each type."""

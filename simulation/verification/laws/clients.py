@@ -85,7 +85,6 @@ class ClientsGoOn(Invariant):
         return wrong
 
     def _look(self, number: int, now_ns: int) -> Objection:
-        """Tell whether one should have been sent by now."""
         entry = self._entries[number]
         if not entry.has_thinkers:
             return None

@@ -1,17 +1,89 @@
-"""At the provider: at most one success a notification, nothing after its end, and nothing unwanted or not awaited."""
+"""What becomes of a notification: each step is one that there is, and no one gets it twice, or after its end."""
 
 from __future__ import annotations
 
 from actors.formatting import seconds_text
-from actors.instants import utc
-from actors.pipeline.channel import Channel
-from actors.pipeline.hedging_channel import HedgingChannel
-from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.feedback import let_through_in
-from simulation.verification.laws.lifecycles import State
-from simulation.verification.laws.observations import AttemptMade, MessageSent
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+)
+from actors.outcomes import DeadDestination, Permanent
+from simulation.verification.laws.base import Context, Invariant, Objection, observes
+from simulation.verification.laws.lifecycles import NEXT, STEPS, Lifecycle, State
+from simulation.verification.laws.liveness import most_attempts
+from simulation.verification.laws.observations import AttemptMade
 
-_ENDED = frozenset({State.SENT, State.SUPPRESSED, State.DEAD, State.DISCARDED})
+_OVER = frozenset({State.SENT, State.SUPPRESSED, State.DISCARDED})
+_ENDED = _OVER | {State.DEAD}
+_FOR_GOOD = frozenset({Permanent.__name__, DeadDestination.__name__})
+
+
+class LegalSteps(Invariant):
+    """A notification is accepted, fails or waits any number of times, and ends once: as sent, dead-lettered or
+    suppressed. Only what is dead-lettered can be redriven or discarded; and what has ended is accepted anew only when
+    its id has been forgotten.
+
+    Until all is settled after a crash, a stage may say of an attempt that it waits which the handler has let go of. And
+    where nodes share a store, one may redrive or discard a letter whose death is durable, and not recorded yet, as the
+    handler of its own node is down.
+    """
+
+    name = "legal-steps"
+
+    @observes(*STEPS)
+    def on_step(self, event: NotificationEvent) -> Objection:
+        lifecycles, kind = self.context.lifecycles, type(event)
+        lifecycle = lifecycles.get(event.notification_id)
+        state = State.UNKNOWN if lifecycle is None else lifecycle.state
+        if kind not in NEXT[state]:
+            if kind is NotificationDeferred and not lifecycles.is_settled(event.at_ns):
+                return None
+            if lifecycle is None and lifecycles.forgotten and kind in (NotificationRedriven, DeadLetterDiscarded):
+                return None
+            if lifecycle is not None and self._is_recorded_late(event, lifecycle):
+                return None
+            return f"{event.notification_id} is {state}, and that is followed by no {kind.__name__}"
+        if lifecycle is not None and state in _OVER:
+            ended_ago_ns = event.at_ns - lifecycle.state_since_ns
+            known_for_ns = ended_ago_ns + self.context.learnt_after_ns
+            if known_for_ns < self.context.remember_ids_ns and not self.context.steps_the_clock:
+                return f"{event.notification_id} is accepted again {seconds_text(ended_ago_ns)} after it was {state}"
+        return None
+
+    def _is_recorded_late(self, event: NotificationEvent, lifecycle: Lifecycle) -> bool:
+        """Tell whether it is the death of a letter that another node has taken by now, or what that has done to it."""
+        if type(event) is NotificationMovedToDeadLetter:
+            return lifecycle.owes_death
+        is_of_letter, is_in_flight = type(event) in NEXT[State.DEAD], lifecycle.state is State.IN_FLIGHT
+        is_unsettled = not self.context.lifecycles.is_settled(event.at_ns)
+        return self.context.nodes > 1 and is_of_letter and is_in_flight and is_unsettled
+
+
+class RetryLimits(Invariant):
+    """No notification is tried more often than the retry settings of its channel allow, and none that has failed for
+    good is tried again."""
+
+    name = "retry-limits"
+    settings = ("retry.max_attempts",)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._most = {channel: most_attempts(config.retry) for channel, config in context.channels.items()}
+
+    @observes(NotificationFailed)
+    def on_failure(self, failed: NotificationFailed) -> Objection:
+        most = self._most.get(failed.channel, failed.attempt)
+        if failed.attempt > most:
+            return f"attempt {failed.attempt} of {failed.notification_id} is made, of at most {most:g}"
+        if failed.next_retry_at_ns is not None and failed.kind in _FOR_GOOD:
+            return f"{failed.notification_id} failed for good ({failed.kind}) and is to be tried again"
+        return None
 
 
 class OneSuccess(Invariant):
@@ -68,60 +140,62 @@ class NothingAfterTheEnd(Invariant):
         )
 
 
-class Wanted(Invariant):
-    """Nothing but what is critical goes to a user who has switched the channel off, or in the user's quiet hours."""
+class ReachedOnce(Invariant):
+    """No one is reached twice through a redrive, by a notification and by its fallback.
 
-    name = "wanted"
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return context.preferences is not None
-
-    @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Objection:
-        command, preferences = made.attempt.command, self.context.preferences
-        if preferences is None or command.critical or not command.user:
-            return None
-        if made.is_copy:  # the attempt had set out before
-            return None
-        if not preferences.is_enabled(command.user, made.channel):
-            return f"{made.notification_id} is sent, though {command.user} has switched {made.channel} off"
-        if self.context.mixes_messages_up:
-            return None  # it had set out before, perhaps, and was late on its way
-        quiet_until = None
-        for now in map(utc, self.context.calendar_ns(made.at_ns)):
-            until = preferences.quiet_until(command.user, made.channel, now, command.zone)
-            if until is None or until <= now:
-                return None
-            quiet_until = quiet_until or until
-        return f"{made.notification_id} is sent in the quiet hours of {command.user}, which last until {quiet_until}"
-
-
-class Awaited(Invariant):
-    """No breaker lets an attempt through whose outcome the handler does not wait for, as it has sent the notification
-    anew, or ended it.
-
-    Until all is settled after a crash, what lay in a mailbox may be one of those. A further copy of an attempt lies in
-    none: there is none of one that nobody waits for.
+    What is redriven has no fallback that was sent or is under way, nor is it one of what was or is; and of a request
+    one notification is sent. Unless an operator has asked for it: then it may be two, of those that are under way at
+    once. Nothing falls back of which one was sent.
     """
 
-    name = "awaited"
-    of_one_process = True
-    receivers = frozenset({Channel, HedgingChannel})
-    needs_order = True
+    name = "reached-once"
+    settings = ("fallback",)
+    needs = ("fallback",)
 
-    @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Objection:
-        if (admitted := let_through_in(sent)) is None:
-            return None
-        attempt = admitted.attempt
-        if self.context.is_awaited(attempt) or not self.context.lifecycles.is_settled(sent.at_ns):
-            return None
-        notification_id = attempt.command.notification_id
-        return Finding(f"{notification_id} is let through, and no stage waits for that attempt", notification_id)
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._requests: dict[str, list[str]] = {}
+        """The notifications of each request in which something has fallen back, by each of them."""
+        self._wanted_twice: set[str] = set()
 
-    @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Objection:
-        if not made.is_copy or self.context.is_awaited(made.attempt):
+    @observes(NotificationRequested)
+    def on_requested(self, requested: NotificationRequested) -> Objection:
+        if requested.instead_of is not None:
+            for other, state in self._others(requested.instead_of):
+                if state is State.SENT:
+                    return f"{requested.instead_of} falls back, and {other} of the same request is sent"
+        # Its id may have come before, and have been forgotten: then it leaves the request of the earlier one.
+        earlier = self._requests.pop(requested.notification_id, [])
+        if requested.notification_id in earlier:
+            earlier.remove(requested.notification_id)
+        if requested.instead_of is not None:
+            request = self._requests.setdefault(requested.instead_of, [requested.instead_of])
+            request.append(requested.notification_id)
+            self._requests[requested.notification_id] = request
+            if requested.instead_of in self._wanted_twice:
+                self._wanted_twice.add(requested.notification_id)
+        return None
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+        if redriven.include_served:
+            self._wanted_twice.update(self._requests.get(redriven.notification_id, ()))
             return None
-        return f"a further copy of {made.notification_id} is sent, and no stage waits for that attempt"
+        for other, state in self._others(redriven.notification_id):
+            if state in (State.IN_FLIGHT, State.SENT):
+                return f"{redriven.notification_id} is redriven, and {other} of the same request is {state}"
+        return None
+
+    @observes(NotificationSent)
+    def on_sent(self, sent: NotificationSent) -> Objection:
+        if sent.notification_id in self._wanted_twice:
+            return None
+        for other, state in self._others(sent.notification_id):
+            if state is State.SENT:
+                return f"{sent.notification_id} is sent, and so was {other} of the same request"
+        return None
+
+    def _others(self, notification_id: str) -> list[tuple[str, State]]:
+        others = [each for each in self._requests.get(notification_id, ()) if each != notification_id]
+        known = [(each, self.context.lifecycles.get(each)) for each in others]
+        return [(each, lifecycle.state) for each, lifecycle in known if lifecycle is not None]

@@ -1,19 +1,21 @@
-"""What a breaker hands on of the answers of its providers: what adapts to them is counted anew from that."""
+"""What a breaker lets through to the providers behind it."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
-from actors.domain.attempts import Admitted
+from actors.domain.attempts import Admitted, Attempt, FlushQueue, Refused, Rejected, Requeued
 from actors.kernel.effects import Performed
 from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
-from actors.pipeline.lane import Lane
+from actors.pipeline.orders import Withdrawal
 from actors.settings.channel import PRIMARY
-from simulation.verification.laws.base import Context
 from simulation.verification.laws.observations import MessageSent
 
 Key: TypeAlias = tuple[NotificationChannel, str]
+
+OF_ATTEMPTS = frozenset({Attempt, FlushQueue, Admitted, Performed, Rejected, Refused, Requeued, Withdrawal})
+"""The types of the messages by which attempts come to stages and leave them."""
 
 
 def provider_of(admitted: Admitted) -> Key:
@@ -27,19 +29,3 @@ def let_through_in(sent: MessageSent) -> Admitted | None:
     """
     message = sent.message
     return message if sent.sender is CircuitBreakerActor and type(message) is Admitted else None
-
-
-def answer_in(sent: MessageSent) -> tuple[Admitted, Performed] | None:
-    """Return what is sent where a breaker has taken note of an outcome and hands it on."""
-    message = sent.message
-    if sent.sender is not CircuitBreakerActor or type(message) is not Performed:
-        return None
-    return (message.request, message) if type(message.request) is Admitted else None
-
-
-def lane_of(context: Context, admitted: Admitted) -> Lane | None:
-    """Return what stands before the provider of an attempt now; None where that is unknown."""
-    pipeline = context.pipeline()
-    if pipeline is None:
-        return None
-    return pipeline.wiring.stages[admitted.attempt.command.channel].lanes[admitted.lane]

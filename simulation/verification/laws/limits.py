@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
-from actors.domain.attempts import RATE_LIMIT_EXCEEDED, Attempt, Rejected, Requeued
-from actors.formatting import seconds_text
-from actors.messages import (
-    ActorFailed,
-    DeadLetterDiscarded,
-    DeferralCause,
-    NotificationChannel,
-    NotificationDeferred,
-    NotificationEvent,
-    NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
-)
+from actors.domain.attempts import Admitted, Attempt
+from actors.messages import ActorFailed, NotificationChannel
 from actors.outcomes import Ambiguous, Transient
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
-from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.settings.rate_limit import RateLimitConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.feedback import Key, let_through_in, provider_of
+from simulation.verification.laws.feedback import let_through_in, provider_of
 from simulation.verification.laws.lifecycles import PROCESS
 from simulation.verification.laws.meters import Meter, longest_window_ns, meters_of
 from simulation.verification.laws.observations import AttemptMade, MessageSent
@@ -32,220 +21,85 @@ from simulation.verification.laws.observations import AttemptMade, MessageSent
 _MANY = 1024
 
 
-class UserLimit(Invariant):
-    """No user gets more notifications than the channel's `rate_limit` allows, in any of its windows; and none has to
-    wait, or is dropped, where one more would be allowed, or waits for what comes after it has expired.
+class _Counted(Invariant):
+    """The base of those that count by key what a limit has let through. A process that starts again knows of none."""
 
-    A notification counts once, at the instant at which its first attempt passes the limiter, and its retries pass. A
-    process that starts again knows of none before.
-    """
-
-    name = "user-limit"
     of_one_process = True
-    settings = ("rate_limit",)
-    receivers = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
     needs_order = True
-    needs = ("rate_limit",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._limits = {
-            channel: config.rate_limit for channel, config in context.channels.items() if config.rate_limit is not None
-        }
-        self._new_meters = {channel: meters_of(limit) for channel, limit in self._limits.items()}
-        self._meters: dict[tuple[NotificationChannel, str], tuple[int, list[Meter]]] = {}
-        """By channel and user; with the instant at which each last counted anything."""
+        self._meters: dict[Hashable, tuple[int, int, list[Meter]]] = {}
+        """By key, when it has counted last, for how long that matters, and the meters."""
         self._many = _MANY
-        self._at_limiter: dict[str, Attempt] = {}
-        """The attempts that have come to a limiter and not gone on."""
-        self._counted: set[str] = set()
-        """The notifications that have been counted and have not ended."""
-        self._in_line: dict[tuple[NotificationChannel, str], int] = {}
-        """By channel and user: until when others wait in whose line one has to wait as well."""
-        self._waiting: dict[tuple[NotificationChannel, str], set[str]] = {}
-        """By channel and user: those in this line; none is empty."""
-
-    @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> None:
-        if event.actor == PROCESS:  # with all that it had counted
-            self._meters.clear()
-            self._at_limiter.clear()
-            self._counted.clear()
-            self._in_line.clear()
-            self._waiting.clear()
-
-    @observes(NotificationRequested, NotificationSent, NotificationSuppressed, DeadLetterDiscarded)
-    def on_begin_or_end(self, event: NotificationEvent) -> None:
-        """Forget that it counts; the end of what had its id before may have been at another node."""
-        self._counted.discard(event.notification_id)
-        if (attempt := self._at_limiter.get(event.notification_id)) is not None:
-            self._leave(attempt)
-
-    @observes(NotificationDeferred)
-    def on_deferred(self, deferred: NotificationDeferred) -> Objection:
-        attempt = self._at_limiter.get(deferred.notification_id)
-        if attempt is None or deferred.cause is not DeferralCause.RATE_LIMIT:
-            return None
-        breach = None if self._may_wait_behind(deferred) else self._undue_wait(attempt, deferred)
-        key = deferred.channel, attempt.command.user
-        self._in_line[key] = max(self._in_line.get(key, 0), deferred.resumes_at_ns or 0)
-        self._waiting.setdefault(key, set()).add(deferred.notification_id)
-        return breach
-
-    def _undue_wait(self, attempt: Attempt, deferred: NotificationDeferred) -> Objection:
-        until_ns, expires_ns = deferred.resumes_at_ns, attempt.expires_at_ns
-        if until_ns is not None and expires_ns is not None and until_ns > expires_ns:
-            return (
-                f"{deferred.notification_id} is to wait until {seconds_text(until_ns)} for the limit of "
-                f"{attempt.command.user}, and has expired by then, at {seconds_text(expires_ns)}"
-            )
-        return self._undue(attempt, deferred.at_ns, "has to wait")
-
-    @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Objection:
-        attempt = sent.message
-        if type(attempt) in (Rejected, Requeued) and sent.sender is RateLimiterActor:
-            self._leave(attempt.attempt)
-        if type(attempt) is Rejected and sent.sender is RateLimiterActor:
-            dropped = attempt.reason == RATE_LIMIT_EXCEEDED
-            return self._undue(attempt.attempt, sent.at_ns, "is dropped") if dropped else None
-        if type(attempt) is not Attempt:
-            return None
-        if sent.receiver is RateLimiterActor:
-            self._leave(attempt)  # where it is sent anew: the line from before is gone
-            self._at_limiter[attempt.command.notification_id] = attempt
-            return None
-        if sent.sender is not RateLimiterActor:
-            return None
-        self._leave(attempt)
-        return None if attempt.charged else self._count(attempt, sent)
-
-    def _leave(self, attempt: Attempt) -> None:
-        notification_id, key = attempt.command.notification_id, (attempt.command.channel, attempt.command.user)
-        self._at_limiter.pop(notification_id, None)
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            waiting.discard(notification_id)
-            if not waiting:
-                del self._waiting[key]
-
-    def _undue(self, attempt: Attempt, now_ns: int, what: str) -> Objection:
-        command = attempt.command
-        notification_id, key = command.notification_id, (command.channel, command.user)
-        if self._is_counted(notification_id):
-            return Finding(
-                f"{notification_id} {what} for the limit of {command.user}, and counts already", notification_id
-            )
-        known = self._meters.get(key)
-        # Where another one waits, it is that one's turn which comes now; there is a line until it has.
-        since_ns = now_ns - 1 if self._waiting.get(key, set()) - {notification_id} else now_ns
-        if self._in_line.get(key, -1) >= now_ns or (known and not all(meter.has_room(since_ns) for meter in known[1])):
-            return None
-        return Finding(f"{notification_id} {what} for the limit of {command.user}, which has room", notification_id)
-
-    def _may_wait_behind(self, deferred: NotificationDeferred) -> bool:
-        """Tell whether it may be a rate behind the limiter that it waits for: after a crash an attempt may still wait
-        there, while the handler has had another one set out in its place.
-        """
-        own = self.context.channels[deferred.channel].by_provider().values()
-        has_rates = any(config.quota is not None or config.adaptive_rate is not None for config in own)
-        known = deferred.notification_id
-        return has_rates and known in self._counted and not self._is_counted(known)
-
-    def _is_counted(self, notification_id: str) -> bool:
-        """Tell whether a notification counts already, and no actor has failed since it was accepted: what is sent anew
-        from before the limiter counts once more."""
-        lifecycles = self.context.lifecycles
-        lifecycle = lifecycles.get(notification_id)
-        return (
-            notification_id in self._counted
-            and lifecycle is not None
-            and lifecycle.crashes_before == lifecycles.crashes
-        )
-
-    def _count(self, attempt: Attempt, sent: MessageSent) -> Objection:
-        command = attempt.command
-        if self._is_counted(command.notification_id) or attempt.number > 1:
-            return Finding(
-                f"{command.notification_id} counts for the limit of {command.user} once more", command.notification_id
-            )
-        if not command.user:
-            return None  # a call, which no limit of a user is for
-        self._counted.add(command.notification_id)
-        key = command.channel, command.user
-        known = self._meters.get(key)
-        meters = self._new_meters[command.channel]() if known is None else known[1]
-        self._meters[key] = sent.at_ns, meters
-        if len(self._meters) > self._many:
-            self._forget_idle(sent.at_ns)
-        for meter in meters:
-            if (text := meter.add(sent.at_ns)) is not None:
-                return Finding(
-                    f"{command.user} gets more by {command.channel} than allowed: {text}", command.notification_id
-                )
-        return None
-
-    def _forget_idle(self, now_ns: int) -> None:
-        widths_ns = {channel: longest_window_ns(limit) for channel, limit in self._limits.items()}
-        self._meters = {
-            key: (last_ns, meters)
-            for key, (last_ns, meters) in self._meters.items()
-            if last_ns + widths_ns[key[0]] > now_ns
-        }
-        self._many = max(_MANY, 2 * len(self._meters))
-
-
-class Quota(Invariant):
-    """No more is let through to a provider than its `quota` allows, in any of its windows; every copy counts.
-
-    What lies in the mailbox of a channel that is down comes to its provider late, and may be more than that at once. A
-    process that starts again knows of nothing before.
-    """
-
-    name = "quota"
-    of_one_process = True
-    settings = ("quota",)
-    receivers = frozenset({Channel, HedgingChannel})
-    needs_order = True
-    needs = ("quota",)
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._limits = {key: config.quota for key, config in context.providers.items() if config.quota is not None}
-        self._new_meters = {key: meters_of(limit) for key, limit in self._limits.items()}
-        self._meters: dict[Key | str, list[Meter]] = {}
-        """By provider, and by the name of an account for those that share it."""
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> None:
         if event.actor == PROCESS:
             self._meters.clear()
 
+    def count(self, key: Hashable, limit: RateLimitConfig, now_ns: int) -> str | None:
+        """Count one more; return what is too much, or None."""
+        _, width_ns, meters = self._meters.get(key) or (0, longest_window_ns(limit), meters_of(limit))
+        self._meters[key] = now_ns, width_ns, meters
+        if len(self._meters) > self._many:
+            self._meters = {each: known for each, known in self._meters.items() if sum(known[:2]) > now_ns}
+            self._many = max(_MANY, 2 * len(self._meters))
+        return next(filter(None, [meter.add(now_ns) for meter in meters]), None)
+
+
+class UserLimit(_Counted):
+    """No user gets more notifications than the channel's `rate_limit` allows, in any of its windows. A notification
+    counts once, at the instant at which its first attempt passes the limiter, and its retries pass."""
+
+    name = "user-limit"
+    settings = ("rate_limit",)
+    receivers = frozenset({CircuitBreakerActor})
+    messages = frozenset({Attempt})
+    needs = ("rate_limit",)
+
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        attempt, command = sent.message, sent.message.command
+        limit = self.context.channels[command.channel].rate_limit
+        if sent.sender is not RateLimiterActor or attempt.charged or limit is None or not command.user:
+            return None
+        if (text := self.count((command.channel, command.user), limit, sent.at_ns)) is None:
+            return None
+        text = f"{command.user} gets more by {command.channel} than allowed: {text}"
+        return Finding(text, command.notification_id)
+
+
+class Quota(_Counted):
+    """No more is let through to a provider than its `quota` allows, in any of its windows; every copy counts.
+
+    What lies in the mailbox of a channel that is down comes to its provider late, and may be more than that at once.
+    """
+
+    name = "quota"
+    settings = ("quota",)
+    receivers = frozenset({Channel, HedgingChannel})
+    messages = frozenset({Admitted})
+    needs = ("quota",)
+
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
         admitted = let_through_in(sent)
         if admitted is None:
             return None
-        return self._count(provider_of(admitted), sent.at_ns, admitted.attempt.command.notification_id)
+        return self._look(*provider_of(admitted), sent.at_ns, admitted.attempt.command.notification_id)
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        return self._count((made.channel, made.provider), made.at_ns, made.notification_id) if made.is_copy else None
+        return self._look(made.channel, made.provider, made.at_ns, made.notification_id) if made.is_copy else None
 
-    def _count(self, key: Key, now_ns: int, notification_id: str) -> Objection:
-        if key not in self._limits:
+    def _look(self, channel: NotificationChannel, provider: str, now_ns: int, notification_id: str) -> Objection:
+        quota = self.context.providers[channel, provider].quota
+        if quota is None or (text := self.count(quota.account or (channel, provider), quota, now_ns)) is None:
             return None
-        account = self._limits[key].account
-        meters = self._meters.get(account or key)
-        if meters is None:
-            meters = self._meters[account or key] = self._new_meters[key]()
-        for meter in meters:
-            if (text := meter.add(now_ns)) is not None:
-                channel, provider = key
-                return Finding(
-                    f"the {provider} provider of {channel} is asked more often than its quota: {text}", notification_id
-                )
-        return None
+        return Finding(
+            f"the {provider} provider of {channel} is asked more often than its quota: {text}", notification_id
+        )
 
 
 class Bulkhead(Invariant):
@@ -339,6 +193,8 @@ class SlotsGivenBack(Invariant):
         for channel, stages in pipeline.wiring.stages.items():
             if stages.in_flight:
                 return f"all attempts on {channel} have ended, and {stages.in_flight} still count as under way"
+            if held := sum(lane.reserved for lane in stages.lanes):
+                return f"all notifications on {channel} have ended, and {held} slots are still held"
         return None
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from actors.formatting import seconds_text
-from actors.instants import NEVER_NS, NS_PER_S, ns, wait_ns
+from actors.instants import NEVER_NS, ns, wait_ns
 from actors.kernel.node import names_at_nodes
 from actors.messages import (
     ActorFailed,
@@ -23,10 +24,9 @@ from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import share_above
 from actors.settings.faults import FaultConfig
-from actors.settings.retry import BackoffConfig, RetryConfig
-from simulation.verification.laws.backoff import bounds_ns
+from actors.settings.retry import BackoffConfig, OutcomeRetryConfig, RetryConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, breaker_of, observes
-from simulation.verification.laws.steps import all_rules, most_attempts
+from simulation.verification.model.backoff import delay_s, longest_s
 
 _SLACK = 60.0
 """Seconds for whatever else a notification has to wait for, such as a store's commits."""
@@ -151,6 +151,9 @@ def quiet_ns_a_day(hours: QuietHours) -> int:
     return ns((end - start) % 86_400)
 
 
+_FOLLOWED_MAX = 1_000_000
+"""The wait after no later attempt is looked at."""
+
 _SHORTEST_NS = ns(_SLACK)
 _DAY_NS = ns(86_400)
 
@@ -168,8 +171,10 @@ def faults_end_ns(channel: NotificationChannel, faults: Sequence[FaultConfig]) -
 
 def bound_of(channel: NotificationChannel, context: Context) -> tuple[int, int]:
     """Return how long one notification takes at most when nothing is wrong, and what each other in flight adds."""
-    retry = context.channels[channel].retry
+    retry, limit_s = context.channels[channel].retry, 0.0
     attempts = most_attempts(retry) + _free_attempts(channel, context)
+    if attempts == math.inf:  # the first one, what there is time for, and the one that begins as that ends
+        attempts, limit_s = 2, context.channels[channel].deadline or retry.max_elapsed or math.inf
     own, for_each = longest_backoff(retry, longest_hint(channel, context)), 0.0
     for (of, _), config in context.providers.items():
         if of == channel:
@@ -183,7 +188,7 @@ def bound_of(channel: NotificationChannel, context: Context) -> tuple[int, int]:
     if limit is not None:
         own += max(rate.period for rate in limit.limits)
         for_each += 1.0 / min(rate.per_second for rate in limit.limits)
-    return wait_ns(_SLACK + attempts * own), wait_ns(attempts * for_each)
+    return wait_ns(_SLACK + limit_s + attempts * own), wait_ns(attempts * for_each)
 
 
 def _at_provider(config: ChannelConfig) -> tuple[float, float]:
@@ -209,7 +214,6 @@ def _at_provider(config: ChannelConfig) -> tuple[float, float]:
 
 
 def _free_attempts(channel: NotificationChannel, context: Context) -> int:
-    """Return how many attempts a script may have that use none up."""
     scripts = [config.provider.script for (of, _), config in context.providers.items() if of == channel]
     return sum(answer.outcome == "channel_fault" for script in scripts for answer in script)
 
@@ -228,14 +232,28 @@ def longest_backoff(retry: RetryConfig, hint: float = 0.0) -> float:
     rules = all_rules(retry)
     longest = max(hint, 0.0)
     for config in [retry, *(retry.with_rule(rule) for rule in rules)]:
-        wait = max(config.schedule or (config.max_delay,))
+        wait, most = max(config.schedule or (config.max_delay,)), int(min(config.attempts_bound, _FOLLOWED_MAX))
         if config.schedule is None and isinstance(config.backoff, BackoffConfig) and config.backoff.polynomial:
-            wait = bounds_ns(config, config.max_attempts, None)[1] / NS_PER_S  # no bound but that of the last wait
+            # There is no bound but that of the last wait, or that of a jitter that does not go by the count.
+            waits = (delay_s(config, most), longest_s(config))
+            wait = max(each for each in (config.min_delay, *waits) if each < math.inf)
         if config.jitter == "proportional":
             wait *= 1.0 + config.jitter_share
         elif config.jitter == "additive":
             wait += config.jitter_max
         elif config.jitter == "by_count":
-            wait += config.jitter_max * config.max_attempts
+            wait += config.jitter_max * most
         longest = max(longest, wait)
     return longest * (1.0 + retry.retry_after_jitter)
+
+
+def all_rules(retry: RetryConfig) -> list[OutcomeRetryConfig]:
+    """Return the rules of kinds of failure, and those of reasons."""
+    kinds = (retry.per_outcome.transient, retry.per_outcome.throttled, retry.per_outcome.ambiguous)
+    return [rule for rule in kinds if rule is not None] + list(retry.per_reason.values())
+
+
+def most_attempts(retry: RetryConfig) -> float:
+    """Return the most attempts that a notification may have: one, and the retries under each of the rules."""
+    rules = list(retry.per_reason.values()) if retry.per_outcome.shares_attempts else all_rules(retry)
+    return 1 + sum(own.attempts_bound - 1 for own in [retry, *(retry.with_rule(rule) for rule in rules)])

@@ -7,10 +7,8 @@ a mistake in one is seen by the other.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
 from typing import Protocol
 
 from actors.formatting import seconds_text
@@ -23,9 +21,6 @@ from actors.settings.rate_limit import RateLimitConfig
 class Meter(Protocol):
     def add(self, now_ns: int) -> str | None:
         """Count one; return what is too much, or None. `now_ns` never goes back."""
-
-    def has_room(self, now_ns: int) -> bool:
-        """Return whether one more would certainly not be too much."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,9 +42,6 @@ class WindowMeter:
         since = seconds_text(instants_ns[0])
         return f"{len(instants_ns)} since {since}, of at most {self._limit} in {seconds_text(self._width_ns)}"
 
-    def has_room(self, now_ns: int) -> bool:
-        return sum(at_ns > now_ns - self._width_ns for at_ns in self._instants_ns) < self._limit
-
 
 @dataclass(slots=True, eq=False)
 class SeamMeter:
@@ -59,24 +51,16 @@ class SeamMeter:
     _width_ns: int
     _number: int = -1
     _count: int = 0
-    _before: int = 0
-    """How many there were in the window before."""
 
     def add(self, now_ns: int) -> str | None:
         number = now_ns // self._width_ns
         if number != self._number:
-            self._before = self._count if number == self._number + 1 else 0
             self._number, self._count = number, 0
         self._count += 1
         if self._count <= self._limit:
             return None
         since = seconds_text(number * self._width_ns)
         return f"{self._count} since {since}, of at most {self._limit} in {seconds_text(self._width_ns)}"
-
-    def has_room(self, now_ns: int) -> bool:
-        passed = now_ns // self._width_ns - self._number
-        # Where the window before counts too, by a share of it, all of it does here.
-        return passed > 1 or (self._count if passed else self._before + self._count) < self._limit
 
 
 @dataclass(slots=True, eq=False)
@@ -97,10 +81,6 @@ class BucketMeter:
             return None
         return f"{float(self._level):.6g} in a bucket of {self._burst} that is emptied at {self._text}"
 
-    def has_room(self, now_ns: int) -> bool:
-        # The one more, and a nanosecond to which a limiter may have rounded.
-        return self._level - (now_ns - 1 - self._now_ns) / self._interval_ns + 1 <= self._burst
-
 
 @dataclass(slots=True, eq=False)
 class SlotMeter:
@@ -117,33 +97,29 @@ class SlotMeter:
             return None
         return f"two in one interval of {self._text}"
 
-    def has_room(self, now_ns: int) -> bool:
-        return False
 
-
-def meters_of(config: RateLimitConfig) -> Callable[[], list[Meter]]:
-    """Return what makes the meters for one key: of what a limit promises, whatever comes, one for each of its rates.
+def meters_of(config: RateLimitConfig) -> list[Meter]:
+    """Return the meters for one key: of what a limit promises, whatever comes, one for each of its rates.
 
     A sliding counter only estimates; what it does promise is the limit in each window of the two that it counts in.
     """
-    makers = [_meter_of(config, rate) for rate in config.limits]
-    return lambda: [make() for make in makers]
+    return [_meter_of(config, rate) for rate in config.limits]
 
 
-def _meter_of(config: RateLimitConfig, rate: Rate) -> Callable[[], Meter]:
+def _meter_of(config: RateLimitConfig, rate: Rate) -> Meter:
     count, width_ns = as_fraction(rate.count), wait_ns(rate.period)
     interval_ns, text = width_ns / count, write_rate(rate)
     match config.kind:
         case "sliding_window":
-            return partial(WindowMeter, int(count), width_ns)
+            return WindowMeter(int(count), width_ns)
         case "fixed_window" | "sliding_counter":
-            return partial(SeamMeter, int(count), width_ns)
+            return SeamMeter(int(count), width_ns)
         case "leaky_bucket" if config.aligned:
-            return partial(SlotMeter, interval_ns, text)
+            return SlotMeter(interval_ns, text)
         case "leaky_bucket":
-            return partial(BucketMeter, 1, interval_ns, text)
+            return BucketMeter(1, interval_ns, text)
         case _:
-            return partial(BucketMeter, config.burst or int(count), interval_ns, text)
+            return BucketMeter(config.burst or int(count), interval_ns, text)
 
 
 def longest_window_ns(config: RateLimitConfig) -> int:

@@ -11,7 +11,6 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from actors.domain.attempts import Attempt
-from actors.kernel.actor import Supervision
 from actors.messages import NotificationChannel
 from actors.outcomes import Outcome
 
@@ -87,26 +86,6 @@ class Offered(Observation, frozen=True, kw_only=True, gc=False):
 
     refused: str | None = None
     """Why it is not accepted: ``down`` or ``overloaded``. None: it has only come."""
-
-
-class ActorCrashed(Observation, frozen=True, kw_only=True, gc=False):
-    """An actor has failed; observed before it is decided what becomes of it."""
-
-    actor: str
-    """Which one: the same for all of its lives, and no other's."""
-
-    kind: type
-
-    supervision: Supervision
-    restart_after_ns: int | None
-    """When it is restarted after that, whatever its supervision says; None where that decides."""
-
-
-class ActorStarted(Observation, frozen=True, kw_only=True, gc=False):
-    """An actor is started: for the first time, or again after a crash."""
-
-    actor: str
-    kind: type
 
 
 class Overtaken(Observation, frozen=True, kw_only=True, gc=False):

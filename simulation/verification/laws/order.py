@@ -9,27 +9,29 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from actors.domain.attempts import Admitted, Attempt, FlushQueue, Refused, Rejected, Requeued
 from actors.instants import NS_PER_S
 from actors.kernel.effects import Performed
 from actors.messages import ActorFailed, BreakerTransitioned, NotificationChannel, Priority
+from actors.outcomes import Transient
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.orders import Withdrawal
-from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.pipeline.shared_breakers import PauseHeard
 from actors.policies.breaker.per_host import recipient_host
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import OrderWeights
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.feedback import Key, provider_of
+from simulation.verification.laws.feedback import OF_ATTEMPTS, Key, provider_of
 from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS
 from simulation.verification.laws.observations import MessageSent
 
 CLASSES = list(Priority)
+_RANKS = {each: rank for rank, each in enumerate(CLASSES)}
 
 
 class _Waiter(NamedTuple):
@@ -76,6 +78,7 @@ class _Line(Invariant):
     """The base of those that look at the line before the providers of a channel."""
 
     receivers = frozenset({CircuitBreakerActor, Channel, HedgingChannel, Handler})
+    messages = OF_ATTEMPTS | {PauseHeard}
     needs_order = True
     looks_at_tenants = False
     """Whether those count that may wait for the bound of their tenant, of which messages between actors say nothing."""
@@ -93,8 +96,15 @@ class _Line(Invariant):
         self.held: Counter[tuple[Key, str]] = Counter()
         """By provider and key, how many are there."""
         self.opened: dict[str, set[str | None]] = defaultdict(set)
-        """By channel, the hosts of the breakers that have ever left the state in which they began."""
+        """By channel, the hosts of the breakers that have ever left the state in which they began, and those that have
+        ever asked for a pause of their own."""
         self.changed_ns: dict[str, int] = {}
+        self._has_hosts = {
+            channel: config.fair_by == "host"
+            or any(own.circuit_breaker.per == "host" for own in config.by_provider().values())
+            for channel, config in context.channels.items()
+        }
+        """By channel, whether it matters to whose host one goes."""
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> None:
@@ -118,6 +128,9 @@ class _Line(Invariant):
                 self._join(message, sent.at_ns)
             elif type(message) is FlushQueue:
                 self._flush()
+            elif type(message) is PauseHeard:
+                for channel in self.context.channels:
+                    self.opened[channel].add(message.host)
             return None
         if sent.sender is not CircuitBreakerActor:
             return None
@@ -125,6 +138,10 @@ class _Line(Invariant):
             return self._let_through(message, sent.at_ns)
         if type(message) is Performed:
             self._stand_up(message.request.attempt)
+            command, outcome = message.request.attempt.command, message.result
+            is_throttled = isinstance(outcome, Transient) and outcome.throttled
+            if is_throttled and self.context.channels[command.channel].retry.after_retry_after == "host":
+                self.opened[command.channel].add(recipient_host(command.recipient))
         elif type(message) in (Rejected, Refused, Requeued, Withdrawal):
             self._stand_up(message.attempt)
             if (left := self._take_out(message.attempt)) is not None:
@@ -133,17 +150,19 @@ class _Line(Invariant):
 
     def _join(self, attempt: Attempt, at_ns: int) -> None:
         command = attempt.command
-        config = self.context.channels[command.channel]
+        channel = command.channel
+        config = self.context.channels[channel]
+        if config.retry.holds_slot:
+            return  # who holds a slot goes first, which messages between actors do not say
         if config.tenant is not None and not self.looks_at_tenants and command.metadata.get("tenant") is not None:
             return
-        rank, host = CLASSES.index(command.priority), recipient_host(command.recipient)
+        rank, host = _RANKS[command.priority], recipient_host(command.recipient) if self._has_hosts[channel] else ""
         self._take_out(attempt)
         joined_ns = max(at_ns, self.context.lifecycles.up_at_ns)
         waiter = self._waiters[id(attempt)] = _Waiter(attempt, at_ns, joined_ns, rank, key_of(config, attempt), host)
-        self._waiting[command.channel].setdefault(waiter.alike, {})[id(attempt)] = waiter
+        self._waiting[channel].setdefault(waiter.alike, {})[id(attempt)] = waiter
 
     def _take_out(self, attempt: Attempt) -> _Waiter | None:
-        """Take an attempt out of those that wait; return None if it does not."""
         waiter = self._waiters.pop(id(attempt), None)
         if waiter is not None:
             groups = self._waiting[attempt.command.channel]
@@ -194,10 +213,13 @@ class _Line(Invariant):
 
     def waits_for_room(self, channel: NotificationChannel, provider: Key, other: _Waiter, instead_of: _Waiter) -> bool:
         """Tell whether one that waits does not wait for its breaker, as another one went: that is the same, or has
-        never been anything but as it began."""
-        if self.context.providers[provider].circuit_breaker.per != "host" or other.host == instead_of.host:
+        never been anything but as it began. Nor for a pause of its host, which it may not be known here that a copy of
+        a hedged attempt has brought."""
+        config = self.context.providers[provider]
+        if config.circuit_breaker.per != "host" or other.host == instead_of.host:
             return True
-        return other.host not in self.opened[channel]
+        may_be_paused = config.hedging is not None and config.retry.after_retry_after == "host"
+        return not may_be_paused and other.host not in self.opened[channel]
 
     def has_its_share(self, provider: Key, key: str) -> bool:
         """Tell whether a key has a quarter of the slots before a provider, or one, or may have that."""
@@ -232,6 +254,8 @@ class ClassOrder(_Line):
     of_one_process = True
 
     def on_start(self, channel: NotificationChannel, provider: Key, waiter: _Waiter, at_ns: int) -> Objection:
+        if not self._waiting[channel]:
+            return None
         config = self.context.channels[channel]
         for other in self.waiting(channel, at_ns):
             if (other.rank, other.key) == (waiter.rank, waiter.key) and other.joined_ns < waiter.sent_ns:
@@ -442,57 +466,6 @@ class FairTurns(_Line):
     def on_flush(self) -> None:
         for starts in self._starts.values():
             starts.latest.clear()
-
-
-class LimitOrder(Invariant):
-    """In strict order what waits for the limit of its user goes by class too: none passes while a more urgent one of
-    the same user waits."""
-
-    name = "limit-order"
-    of_one_process = True
-    receivers: ClassVar[frozenset[type]] = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
-    needs_order = True
-    needs = ("rate_limit",)
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._waiting: dict[tuple[NotificationChannel, str], dict[int, tuple[Attempt, int]]] = {}
-
-    @observes(ActorFailed)
-    def on_crash(self, _: ActorFailed) -> None:
-        self._waiting.clear()
-
-    @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Objection:
-        message = sent.message
-        if sent.receiver is RateLimiterActor:
-            if type(message) is Attempt and not message.charged:
-                self._of(message)[id(message)] = message, max(sent.at_ns, self.context.lifecycles.up_at_ns)
-            elif type(message) is FlushQueue:
-                self._waiting.clear()
-        elif sent.sender is RateLimiterActor:
-            attempt = message if type(message) is Attempt else getattr(message, "attempt", None)
-            if attempt is not None and self._of(attempt).pop(id(attempt), None) is not None:
-                return self._look(attempt, sent.at_ns) if attempt is message else None
-        return None
-
-    def _of(self, attempt: Attempt) -> dict[int, tuple[Attempt, int]]:
-        command = attempt.command
-        return self._waiting.setdefault((command.channel, command.user), {})
-
-    def _look(self, attempt: Attempt, at_ns: int) -> Objection:
-        config = self.context.channels[attempt.command.channel].order
-        if config.kind != "strict" or config.aging is not None:
-            return None
-        rank = CLASSES.index(attempt.command.priority)
-        for other, joined_ns in self._of(attempt).values():
-            if joined_ns < at_ns and CLASSES.index(other.command.priority) < rank:
-                return Finding(
-                    f"{attempt.command.notification_id} ({attempt.command.priority}) passes the limit of "
-                    f"{attempt.command.user} before {other.command.notification_id} ({other.command.priority})",
-                    attempt.command.notification_id,
-                )
-        return None
 
 
 class TenantsBound(_Line):

@@ -6,6 +6,7 @@ Nothing here is taken from what counts them while a run goes on (`simulation.res
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,32 +51,31 @@ Figures: TypeAlias = dict[str, float | None]
 # ── of what happened ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def of_events(events: Sequence[NotificationEvent], before: Sequence[NotificationEvent], lasts_ns: int) -> Figures:
+def of_events(events: Mapping[type, Sequence[Any]], before: Mapping[type, int], lasts_ns: int) -> Figures:
     """Return the figures of what happened to notifications in some time.
 
     Args:
-        events: all of that time, in order.
-        before: all that was before it.
+        events: all of that time, by type and in order.
+        before: how many of each type were before it.
         lasts_ns: how long it is.
     """
-    count = Counter(map(type, events))
-    attempts = [event for event in events if isinstance(event, (NotificationSent, NotificationFailed))]
-    failed = [event for event in attempts if isinstance(event, NotificationFailed)]
-    first = sum(each.attempt == 1 and not _keeps_its_number(each) for each in attempts)
+    count = Counter({kind: len(own) for kind, own in events.items()})
+    failed, sent = events.get(NotificationFailed, ()), events.get(NotificationSent, ())
+    attempts = [*sent, *failed]
+    first = sum(each.attempt == 1 for each in attempts) - sum(map(_keeps_the_first_number, failed))
     delays = [each.next_retry_at_ns - each.at_ns for each in failed if each.next_retry_at_ns is not None]
-    layers = Counter(event.layer for event in events if isinstance(event, UpstreamRequested))
-    letters = sum(LETTERS.get(type(event), 0) for event in before)
-    left = letters + sum(LETTERS.get(type(event), 0) for event in events)
+    layers = Counter(event.layer for event in events.get(UpstreamRequested, ()))
+    left = sum(change * (before.get(kind, 0) + count[kind]) for kind, change in LETTERS.items())
     found: Figures = {
         "accepted": count[NotificationRequested],
-        "sent": count[NotificationSent],
+        "sent": len(sent),
         "suppressed": count[NotificationSuppressed],
         "dead_lettered": count[NotificationMovedToDeadLetter] - count[NotificationRedriven],
-        "in_flight": sum(PENDING.get(type(event), 0) for event in (*before, *events)),
+        "in_flight": sum(change * (before.get(kind, 0) + count[kind]) for kind, change in PENDING.items()),
         "attempts": len(attempts),
         "retries": len(attempts) - first,
         "hedges": sum(each.hedges for each in attempts),
-        "fallbacks": sum(isinstance(each, NotificationRequested) and each.instead_of is not None for each in events),
+        "fallbacks": sum(each.instead_of is not None for each in events.get(NotificationRequested, ())),
         "deferred": count[NotificationDeferred],
         "duplicates": count[DuplicateIgnored],
         "upstream_requests": count[UpstreamRequested],
@@ -83,7 +83,7 @@ def of_events(events: Sequence[NotificationEvent], before: Sequence[Notification
         "endpoints_disabled": sum(
             each.endpoint is not None and each.endpoint.state is EndpointState.DISABLED for each in failed
         ),
-        "throughput_per_s": _ratio(count[NotificationSent], lasts_ns / NS_PER_S),
+        "throughput_per_s": _ratio(len(sent), lasts_ns / NS_PER_S),
         "retry_amplification": _ratio(len(attempts), first),
         "dlq.final": left,
         "dlq.growth_per_min": _ratio(left, lasts_ns / NS_PER_S / 60),
@@ -91,10 +91,6 @@ def of_events(events: Sequence[NotificationEvent], before: Sequence[Notification
     found |= {f"retry_delay_s.{name}": value for name, value in _quantiles(delays, len(delays)).items()}
     found |= {f"retry_delay_s.{name}": value for name, value in _mean_and_max(delays).items()}
     return found
-
-
-def refused_here(events: Iterable[NotificationEvent]) -> int:
-    return sum(isinstance(event, NotificationFailed) and event.refused for event in events)
 
 
 def most_letters(events: Sequence[NotificationEvent], before: Sequence[NotificationEvent]) -> tuple[int, int]:
@@ -112,9 +108,9 @@ def most_letters(events: Sequence[NotificationEvent], before: Sequence[Notificat
     return min(most, upper), max(most, upper)
 
 
-def _keeps_its_number(event: NotificationSent | NotificationFailed) -> bool:
-    """Tell whether an attempt was none, as its channel has failed: it has the number of the one before."""
-    return isinstance(event, NotificationFailed) and event.kind == ChannelFault.__name__
+def _keeps_the_first_number(event: NotificationFailed) -> bool:
+    """Tell whether an attempt is numbered 1 and was none, as its channel failed: it has the number of the next one."""
+    return event.attempt == 1 and event.kind == ChannelFault.__name__
 
 
 # ── of requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,8 +133,11 @@ class Request:
     is_wanted: bool = True
     deliveries: int = 0
     took_ns: int = 0
-    handed_on: Counter[NotificationChannel] = field(default_factory=Counter)
+    handed_on: dict[NotificationChannel, int] = field(default_factory=dict)
     """How often each channel has handed it on; less so often as one has delivered it after all."""
+
+    def hand_on(self, change: int) -> None:
+        self.handed_on[self.channel] = self.handed_on.get(self.channel, 0) + change
 
 
 class Requests:
@@ -160,7 +159,7 @@ class Requests:
                 request = self.of[event.instead_of]
                 request.has_others = True
                 if not request.deliveries and request.channel is not event.channel:
-                    request.handed_on[request.channel] += 1
+                    request.hand_on(1)
                     request.channel = event.channel
             elif request is None:
                 request = Request(event.notification_id, event.channel, event.user_id, since_ns)
@@ -175,9 +174,9 @@ class Requests:
             if request.deliveries == 1:
                 request.took_ns = event.at_ns - event.requested_at_ns
                 if request.channel is not event.channel:  # which had handed it on
-                    request.handed_on[request.channel] += 1
-                    request.handed_on[event.channel] -= 1
+                    request.hand_on(1)
                     request.channel = event.channel
+                    request.hand_on(-1)
         elif isinstance(event, NotificationSuppressed):
             request.is_wanted = event.reason == ADDRESS_GONE or request.has_others or request.deliveries > 0
 
@@ -192,7 +191,7 @@ def of_requests(requests: Sequence[Request], refused: int, handed_on: int, withi
         within_s: within what times it is counted how many were delivered, by name.
     """
     wanted = [request for request in requests if request.is_wanted]
-    times = [request.took_ns for request in requests if request.deliveries]
+    times = sorted(request.took_ns for request in requests if request.deliveries)
     offered = len(wanted) + refused
     found: Figures = {
         "offered": offered,
@@ -205,7 +204,7 @@ def of_requests(requests: Sequence[Request], refused: int, handed_on: int, withi
     found |= {f"delivery_time_s.{name}": value for name, value in _quantiles(times, offered).items()}
     found |= {f"sent_time_s.{name}": value for name, value in _mean_and_max(times).items()}
     for name, limit_s in within_s.items():
-        found[f"delivered_within.{name}"] = _ratio(sum(each <= limit_s * NS_PER_S for each in times), offered)
+        found[f"delivered_within.{name}"] = _ratio(bisect_right(times, limit_s * NS_PER_S), offered)
     return found
 
 
@@ -229,29 +228,34 @@ def worst(requests: Iterable[Request], party_of: Callable[[Request], str | None]
 
 def most_at_once(spans_ns: Iterable[tuple[int, int]]) -> int:
     """Return how many spans of time there are at once at most; one that ends as another begins is over."""
-    changes = [change for begins_ns, ends_ns in spans_ns for change in ((begins_ns, 1), (ends_ns, -1))]
-    now = most = 0
-    for _, change in sorted(changes):
-        now += change
-        most = max(most, now)
+    spans = list(spans_ns)
+    ends = sorted(ends_ns for _, ends_ns in spans)
+    most = over = 0
+    for begun, begins_ns in enumerate(sorted(begins_ns for begins_ns, _ in spans), start=1):
+        while ends[over] <= begins_ns:
+            over += 1
+            if over == len(ends):
+                return most
+        most = max(most, begun - over)
     return most
 
 
 def backlog_cleared_s(events: Sequence[NotificationEvent], begins_ns: int, ends_ns: int, run_ns: int) -> float | None:
     """Return how long after the end of a fault no more of what was accepted before was pending than as it began.
 
-    None: it never was, or the fault has not ended in the run.
+    None: it never was, or the fault has not ended in the run. The events are those that change what is pending, in the
+    order of their instants: what lay before an actor that was down is recorded late.
     """
-    younger: set[str] = set()
-    """What was accepted after the end of the fault."""
-    before = sum(PENDING.get(type(event), 0) for event in events if event.at_ns < begins_ns)
-    left = sum(PENDING.get(type(event), 0) for event in events if event.at_ns < ends_ns)
     if run_ns < ends_ns:
         return None
+    younger: set[str] = set()
+    """What was accepted after the end of the fault."""
+    before = sum(PENDING[type(event)] for event in events if event.at_ns < begins_ns)
+    left = sum(PENDING[type(event)] for event in events if event.at_ns < ends_ns)
     if left <= before:
         return 0.0
-    for event in sorted(events, key=lambda event: event.at_ns):  # what lay before an actor that was down comes late
-        if event.at_ns < ends_ns or type(event) not in PENDING:
+    for event in events:
+        if event.at_ns < ends_ns:
             continue
         if isinstance(event, NotificationRequested):
             since_ns = event.at_ns if event.waited_since_ns is None else event.waited_since_ns

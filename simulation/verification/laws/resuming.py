@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 
 from actors.formatting import seconds_text
-from actors.instants import NS_PER_S, ns
+from actors.instants import NS_PER_S
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -15,16 +15,13 @@ from actors.messages import (
     NodeTookOver,
     NotificationChannel,
     NotificationDeferred,
-    NotificationFailed,
-    NotificationRedriven,
     NotificationRequested,
 )
 from actors.outcomes import Ambiguous, Sent, Transient
-from actors.pipeline.handler import Handler
 from actors.policies.breaker.states import NOT_CLOSED, BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from simulation.verification.laws.base import BreakerKey, Context, Invariant, Objection, observes
-from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS, Lifecycle
+from simulation.verification.laws.lifecycles import ON_THE_WAY
 from simulation.verification.laws.observations import AttemptMade
 from simulation.verification.model.resuming import Arrivals, ceiling_per_s
 
@@ -34,9 +31,6 @@ _MADE_MAX = 2_000
 """An opening after more attempts is not looked at."""
 
 _FAILED = (Transient, Ambiguous)
-
-_ROUNDING_NS = 100
-"""To which the turns of many may add up."""
 
 
 class _Ceilings(Arrivals):
@@ -201,118 +195,3 @@ def _apart_ns(config: CircuitBreakerConfig, doublings: float) -> float:
     rate = config.resume_rate.per_second * 2.0**doublings
     doubling = config.resume_doubling
     return doubling * math.log2(1.0 + math.log(2.0) / (rate * doubling)) * NS_PER_S * (1.0 - 1e-6) - 2.0
-
-
-@dataclass(slots=True)
-class _Restarted:
-    """A channel since the process has crashed."""
-
-    back_ns: int
-    """When it is back; not later."""
-    overdue: set[str] = field(default_factory=set)
-    """What was due by then, and has not gone since."""
-    ceiling: float = 0.0
-    gone: int = 0
-    due_s: float = 0.0
-    """How many seconds after it was back the latest of them might go."""
-
-
-class RestartPace(Invariant):
-    """What is overdue when the process is back after a crash goes at the channel's `resume_rate`, which doubles again
-    and again up to the ceiling, whether there is a circuit breaker or not: no one of it goes before its turn.
-
-    Unless the handler has failed since: then all that is in flight is due again. Does not apply where the wall clock
-    steps, as what the store has is due by that.
-    """
-
-    name = "restart-pace"
-    of_one_process = True
-    settings = ("circuit_breaker.resume_rate", "circuit_breaker.resume_doubling", "circuit_breaker.resume_rate_max")
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._ceilings = _Ceilings()
-        self._restarted: dict[NotificationChannel, _Restarted] = {}
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return super().applies(context) and not context.steps_the_clock
-
-    @observes(NotificationRequested)
-    def on_requested(self, event: NotificationRequested) -> None:
-        self._ceilings.add(event.channel, event.at_ns)
-        if event.channel in self._restarted:
-            self._look_up(event.channel, event.at_ns)
-
-    @observes(NotificationRedriven)
-    def on_redriven(self, event: NotificationRedriven) -> None:
-        for restarted in self._restarted.values():
-            restarted.overdue.discard(event.notification_id)  # it has ended since, and this is another beginning
-
-    @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> None:
-        if event.actor == Handler.__name__:
-            self._restarted.clear()
-        if event.actor != PROCESS:
-            return
-        back_ns = event.at_ns + self._down_ns(event.at_ns)
-        self._restarted = {channel: _Restarted(back_ns) for channel in self.context.channels}
-        lifecycles = self.context.lifecycles
-        for notification_id in lifecycles.in_flight():
-            lifecycle = lifecycles.get(notification_id)
-            assert lifecycle is not None
-            if _due_ns(lifecycle) <= back_ns:
-                self._restarted[lifecycle.history[0].channel].overdue.add(notification_id)
-        for channel in self._restarted:
-            self._look_up(channel, event.at_ns)
-
-    @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Objection:
-        restarted = self._restarted.get(made.channel)
-        if restarted is None or made.notification_id not in restarted.overdue:
-            return None
-        restarted.overdue.discard(made.notification_id)
-        config = self.context.channels[made.channel].circuit_breaker
-        if restarted.gone:
-            apart_s = min(1 / restarted.ceiling, 1 / config.resume_rate.per_second)
-            restarted.due_s = max(restarted.due_s + apart_s, _turn_s(config, restarted.gone))
-        restarted.gone += 1
-        gone_ns = made.at_ns - restarted.back_ns
-        if gone_ns + _ROUNDING_NS >= restarted.due_s * NS_PER_S * (1 - 1e-9):
-            return None
-        after = f"{seconds_text(gone_ns)} after it, and the latest of them might {restarted.due_s:.6g} s after it"
-        return f"{restarted.gone} of those overdue at a restart have gone on {made.channel} {after}"
-
-    def _look_up(self, channel: NotificationChannel, now_ns: int) -> None:
-        restarted, config = self._restarted[channel], self.context.channels[channel].circuit_breaker
-        restarted.ceiling = max(restarted.ceiling, self._ceilings.of(channel, config, now_ns))
-
-    def _down_ns(self, at_ns: int) -> int:
-        """Return for how long the process is down that crashes at this instant, at the least."""
-        downs = [
-            ns(fault.restart_after or 0.0)
-            for fault in self.context.faults
-            if fault.crash == "process" and ns(fault.at) == at_ns
-        ]
-        return min(downs, default=0)
-
-
-def _due_ns(lifecycle: Lifecycle) -> int:
-    """Return when one in flight is to go on by what the store knows of it: at once, unless it waits for an instant."""
-    for event in reversed(lifecycle.history):
-        match event:
-            case NotificationFailed(next_retry_at_ns=due_ns) if due_ns is not None:
-                return int(due_ns)
-            case NotificationDeferred(cause=DeferralCause.QUIET_HOURS, resumes_at_ns=due_ns) if due_ns is not None:
-                return int(due_ns)
-            case NotificationRequested(waited_since_ns=due_ns) if due_ns is not None and due_ns > event.at_ns:
-                return int(due_ns)
-            case NotificationFailed() | NotificationRequested() | NotificationRedriven():
-                break
-    return 0
-
-
-def _turn_s(config: CircuitBreakerConfig, before: int) -> float:
-    """Return after how many seconds the next one goes when so many have gone, where there is no ceiling."""
-    rate, doubling = config.resume_rate.per_second, config.resume_doubling
-    return doubling * math.log2(1.0 + before * math.log(2.0) / (rate * doubling))

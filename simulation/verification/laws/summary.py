@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from actors.instants import NS_PER_S, ns
+from actors.instants import NEVER_NS, NS_PER_S, ns
 from actors.kernel.node import without_node
 from actors.messages import (
     ActorFailed,
@@ -18,7 +19,6 @@ from actors.messages import (
     NodeTookOver,
     NotificationChannel,
     NotificationDeferred,
-    NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -28,8 +28,9 @@ from actors.messages import (
     UpstreamRequested,
 )
 from actors.settings.channel import PRIMARY
+from actors.settings.faults import channels_hit
 from simulation.verification.laws import recount
-from simulation.verification.laws.base import Context, Invariant, Objection, observes
+from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import PROCESS, State
 from simulation.verification.laws.observations import AttemptMade
 from simulation.verification.laws.recount import Request
@@ -37,9 +38,22 @@ from simulation.verification.laws.recount import Request
 Path: TypeAlias = tuple[str, ...]
 
 MOST = 1_000_000
-"""A run of more events is not counted once more: all of them are kept for that."""
+"""A run in which more happens is not counted once more: all of it is kept for that."""
 
-_ENDS = NotificationSent, NotificationFailed, NotificationMovedToDeadLetter, NotificationSuppressed
+_EVENTS: tuple[type, ...] = (
+    NotificationRequested,
+    NotificationSent,
+    NotificationFailed,
+    UpstreamRequested,
+    NotificationMovedToDeadLetter,
+    NotificationSuppressed,
+    NotificationDeferred,
+    DuplicateIgnored,
+    NotificationRedriven,
+    DeadLetterDiscarded,
+)
+
+_ENDS = frozenset({NotificationSent, NotificationFailed, NotificationMovedToDeadLetter, NotificationSuppressed})
 """With these no one waits any more for what was asked before."""
 
 
@@ -49,14 +63,57 @@ class _Asked(NamedTuple):
     """Whether it has had an outcome, or no one waits for it; else it may be under way as the run ends."""
 
 
-class _Part(NamedTuple):
-    """What some of the figures of a summary are of."""
+class _HandedOn(NamedTuple):
+    number: int
+    since_ns: int
 
+
+class _Twice(NamedTuple):
+    is_sure: bool
+    may_be: bool
+
+
+class _Part(NamedTuple):
     path: Path
     figures: Mapping[str, Any]
     channel: NotificationChannel | None = None
     entries: frozenset[int] | None = None
     """Those of the workload. None: all of them."""
+
+    def has(self, entry: int | None, channel: NotificationChannel) -> bool:
+        return (self.channel is None or channel is self.channel) and (self.entries is None or entry in self.entries)
+
+
+class _Own(defaultdict[type, list[Any]]):
+    def __init__(self) -> None:
+        super().__init__(list)
+        self.figures: dict[tuple[int, ...], recount.Figures] = {}
+        """By what they depend on besides."""
+
+    def between(self, from_ns: int, to_ns: int, kind: type, instant: str = "at_ns") -> list[Any]:
+        if to_ns == NEVER_NS and from_ns == -NEVER_NS:
+            return self[kind]
+        return [each for each in self[kind] if from_ns <= getattr(each, instant) < to_ns]
+
+
+class _Sorted:
+    """What is counted, by the entry of the workload, the channel and the kind."""
+
+    def __init__(self) -> None:
+        self._own: defaultdict[tuple[int | None, NotificationChannel, type], list[Any]] = defaultdict(list)
+        self._of: dict[tuple[Any, ...], _Own] = {}
+
+    def add(self, entry: int | None, channel: NotificationChannel, what: Any) -> None:
+        self._own[entry, channel, type(what)].append(what)
+
+    def of(self, part: _Part) -> _Own:
+        """Return all that is of a part; of those that have the same, such as the only entry and the run, it once."""
+        keys = tuple(key for key in self._own if part.has(*key[:2]))
+        if (found := self._of.get(keys)) is None:
+            found = self._of[keys] = _Own()
+            for key in keys:
+                found[key[2]] += self._own[key]
+        return found
 
 
 class Summary(Invariant):
@@ -69,80 +126,109 @@ class Summary(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._events: list[NotificationEvent] = []
+        self._history: list[Any] = []
+        """All that has happened; it is counted when the run has ended."""
+        self._is_too_long = False
+        self._counted = _Sorted()
+        self._letters: list[tuple[int | None, Any]] = []
+        """With the entry of each, in order: what has changed the dead letters."""
+        self._pending: list[Any] = []
+        """In order: what has changed what is pending."""
         self._transitions: list[BreakerTransitioned] = []
         self._takeovers: list[NodeTookOver] = []
         self._requests = recount.Requests()
-        self._open: dict[str, list[AttemptMade]] = {}
-        """By notification: what providers were asked of which there is no outcome, and may be one."""
         self._asked: list[_Asked] = []
         self._delivered: dict[str, list[AttemptMade]] = {}
         """By notification: what has reached its recipient."""
         self._sent: dict[str, list[NotificationSent]] = {}
-        self._is_too_long = False
 
-    @observes(
-        NotificationRequested,
-        NotificationSent,
-        NotificationFailed,
-        UpstreamRequested,
-        NotificationMovedToDeadLetter,
-        NotificationSuppressed,
-        NotificationDeferred,
-        DuplicateIgnored,
-        NotificationRedriven,
-        DeadLetterDiscarded,
-    )
-    def on_event(self, event: NotificationEvent) -> Objection:
-        if len(self._events) == MOST:
+    @observes(*_EVENTS, BreakerTransitioned, NodeTookOver, AttemptMade, ActorFailed)
+    def on_event(self, event: Any) -> None:
+        if len(self._history) < MOST:
+            self._history.append(event)
+        else:
             self._is_too_long = True
-        if self._is_too_long:
-            return None
-        self._events.append(event)
-        if isinstance(event, NotificationSent):
-            self._sent.setdefault(event.notification_id, []).append(event)
-        if isinstance(event, _ENDS):
-            self._asked += [_Asked(made, True) for made in self._open.pop(event.notification_id, ())]
-        since_ns = self._requests.since_ns.get(event.notification_id)
-        self._requests.follow(event)
-        if isinstance(event, NotificationSent) and since_ns not in (None, event.requested_at_ns):
-            if self.context.steps_the_clock:
-                return None
-            return f"{event.notification_id} is waited for since {since_ns} ns, and {event.requested_at_ns} ns is said"
-        return None
-
-    @observes(BreakerTransitioned)
-    def on_transition(self, transition: BreakerTransitioned) -> None:
-        self._transitions.append(transition)
-
-    @observes(NodeTookOver)
-    def on_takeover(self, takeover: NodeTookOver) -> None:
-        self._takeovers.append(takeover)
-
-    @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> None:
-        if self._is_too_long:
-            return
-        if made.delivered:
-            self._delivered.setdefault(made.notification_id, []).append(made)
-        self._open.setdefault(made.notification_id, []).append(made)
-
-    @observes(ActorFailed)
-    def on_crash(self, event: ActorFailed) -> None:
-        if event.actor == PROCESS:
-            for notification_id, asked in list(self._open.items()):
-                self._asked += [_Asked(made, True) for made in asked if made.node == event.node]
-                self._open[notification_id] = [made for made in asked if made.node != event.node]
 
     def at_end(self, now_ns: int) -> Objection:
+        if self._is_too_long:
+            return None
+        wrong, events = self._follow()
+        entries = {name: self.context.entry_of(request.first_id) for name, request in self._requests.of.items()}
+        for event in events:
+            name = event.notification_id
+            entry = entries[name] if name in entries else self.context.entry_of(name)
+            self._counted.add(entry, event.channel, event)
+            if type(event) in recount.LETTERS:
+                self._letters.append((entry, event))
+            if type(event) in recount.PENDING:
+                self._pending.append(event)
+        for asked in self._asked:
+            name = asked.made.notification_id
+            entry = entries[name] if name in entries else self.context.entry_of(name)
+            self._counted.add(entry, asked.made.channel, asked)
+        for request in self._requests.all():
+            entry = entries[request.first_id]
+            self._counted.add(entry, request.channel, request)
+            for channel, count in request.handed_on.items():
+                self._counted.add(entry, channel, _HandedOn(count, request.since_ns))
+            if any(twice := self._reached_twice(request)):
+                self._counted.add(entry, request.channel, twice)
+        return wrong
+
+    def _follow(self) -> tuple[Objection, list[Any]]:
+        """Go through all that has happened, in order; return what is wrong with a delivery, and what is counted."""
+        wrong: Objection = None
+        events, requests = list[Any](), self._requests
+        under_way: dict[str, list[AttemptMade]] = {}
+        """By notification: what providers were asked of which there is no outcome, and may be one."""
+        for event in self._history:
+            kind = type(event)
+            if kind is AttemptMade:
+                under_way.setdefault(event.notification_id, []).append(event)
+                if event.delivered:
+                    self._delivered.setdefault(event.notification_id, []).append(event)
+            elif kind is BreakerTransitioned:
+                self._transitions.append(event)
+            elif kind is NodeTookOver:
+                self._takeovers.append(event)
+            elif kind is ActorFailed:
+                for name, made in under_way.items() if event.actor == PROCESS else ():
+                    self._asked += [_Asked(each, True) for each in made if each.node == event.node]
+                    under_way[name] = [each for each in made if each.node != event.node]
+            else:
+                events.append(event)
+                name = event.notification_id
+                if kind in _ENDS:
+                    self._asked += [_Asked(made, True) for made in under_way.pop(name, ())]
+                if kind is NotificationSent:
+                    self._sent.setdefault(name, []).append(event)
+                    since_ns, said_ns = requests.since_ns.get(name), event.requested_at_ns
+                    if since_ns not in (None, said_ns) and not self.context.steps_the_clock and wrong is None:
+                        wrong = Finding(f"{name} is waited for since {since_ns} ns, and {said_ns} ns is said", name)
+                requests.follow(event)
+        self._history.clear()
         may_be_lost = self.context.mixes_messages_up or self.context.lifecycles.crashes > 0
-        for notification_id, asked in self._open.items():
-            lifecycle = self.context.lifecycles.get(notification_id)
-            if lifecycle is None or lifecycle.state is not State.IN_FLIGHT:
-                self._asked += [_Asked(made, True) for made in asked]  # no one waits for it
-            elif may_be_lost:
-                self._asked += [_Asked(made, False) for made in asked]
-        return None
+        for name, made in under_way.items():
+            lifecycle = self.context.lifecycles.get(name)
+            is_over = lifecycle is None or lifecycle.state is not State.IN_FLIGHT  # no one waits for it
+            self._asked += [_Asked(each, is_over) for each in made if is_over or may_be_lost]
+        return wrong, events
+
+    def _reached_twice(self, request: Request) -> _Twice:
+        """Tell whether a request has been delivered twice.
+
+        Surely where it was sent twice, or after an attempt that was delivered and timed out, where its provider has not
+        only promised to answer, which may be after the run; perhaps where its providers delivered it twice: what a
+        crash, or a message that came twice, has made of the others is not told here.
+        """
+        made = [each for name in request.ids for each in self._delivered.get(name, ())]
+        sent = [each for name in request.ids for each in self._sent.get(name, ())]
+        if len(made) < 2 and len(sent) < 2 and all(each.answered for each in made):
+            return _Twice(False, False)
+        late_ns = [each.at_ns for each in made if not (each.is_copy or each.answered or each.is_promised)]
+        latest_ns = max((each.started_ns for each in sent), default=-1)
+        is_sent_twice = len(sent) > 1
+        return _Twice(is_sent_twice or any(at_ns < latest_ns for at_ns in late_ns), is_sent_twice or len(made) > 1)
 
     # ── what is compared ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,16 +252,18 @@ class Summary(Invariant):
         """
         run_ns = ns(summary["simulated_s"])
         found: dict[Path, tuple[Any, Any]] = {}
-        requests = self._requests.all()
         for part in self._parts(summary, ()):
-            events = [event for event in self._events if self._is_in(part, event.notification_id, event.channel)]
-            own = [request for request in requests if self._is_in(part, request.first_id, request.channel)]
-            found |= self._of(part, events, [], requests, own, run_ns)
-            found |= self._of_providers(part, events)
+            own = self._counted.of(part)
+            found |= self._of(part, own, -NEVER_NS, NEVER_NS, run_ns)
+            found |= self._of_providers(part, own)
             if part.channel is None:  # on which of the channels of a request it counts depends on what came last
-                found[*part.path, "reached_twice"] = self._reached_twice(own)
+                found[*part.path, "reached_twice"] = self._of_deliveries(own[_Twice])
         for name, (from_ns, to_ns) in self.context.windows.items():
-            found |= self._of_window(summary["windows"][name], name, from_ns, to_ns, run_ns)
+            lasts_ns = max(0, min(to_ns, run_ns) - from_ns)
+            for part in self._parts(summary["windows"][name], ("windows", name)):
+                found |= self._of(part, self._counted.of(part), from_ns, to_ns, lasts_ns)
+            breakers = summary["windows"][name]["breaker"]
+            found |= self._of_breakers(breakers, ("windows", name, "breaker"), from_ns, from_ns + lasts_ns)
         found |= self._of_peaks(summary)
         found |= self._of_breakers(summary["breaker"], ("breaker",), 0, run_ns)
         for channel in summary["channels"]:
@@ -184,24 +272,10 @@ class Summary(Invariant):
                 found["channels", channel, "breaker", path[-1]] = bounds
         found |= self._of_parts_of_their_own(summary, run_ns)
         for kind in summary["worst"]:
-            counted = recount.worst(requests, partial(self._party_of, kind))
+            has_any = any(kind in entry.parties for entry in self.context.arrivals)
+            counted = recount.worst(self._requests.all() if has_any else (), partial(self._party_of, kind))
             found["worst", kind] = counted, counted
         return found
-
-    def _of_window(
-        self, summary: Mapping[str, Any], name: str, from_ns: int, to_ns: int, run_ns: int
-    ) -> dict[Path, tuple[Any, Any]]:
-        lasts_ns = max(0, min(to_ns, run_ns) - from_ns)
-        offered = [each for each in self._requests.all() if from_ns <= each.since_ns < to_ns]
-        found: dict[Path, tuple[Any, Any]] = {}
-        for part in self._parts(summary, ("windows", name)):
-            own = [event for event in self._events if self._is_in(part, event.notification_id, event.channel)]
-            events = [event for event in own if from_ns <= event.at_ns < to_ns]
-            before = [event for event in own if event.at_ns < from_ns]
-            requests = [each for each in offered if self._is_in(part, each.first_id, each.channel)]
-            found |= self._of(part, events, before, offered, requests, lasts_ns)
-        breakers = summary["breaker"]
-        return found | self._of_breakers(breakers, ("windows", name, "breaker"), from_ns, from_ns + lasts_ns)
 
     def _parts(self, summary: Mapping[str, Any], path: Path) -> Iterator[_Part]:
         yield _Part(path, summary)
@@ -215,76 +289,51 @@ class Summary(Invariant):
         for name, figures in summary["channels"].items():
             yield _Part((*path, "channels", name), figures, channel=NotificationChannel(name))
 
-    def _is_in(self, part: _Part, notification_id: str, channel: NotificationChannel) -> bool:
-        if part.channel is not None:
-            return channel is part.channel
-        return part.entries is None or self._entry_of(notification_id) in part.entries
-
-    def _entry_of(self, notification_id: str) -> int | None:
-        request = self._requests.of.get(notification_id)
-        return self.context.entry_of(notification_id if request is None else request.first_id)
-
     # ── what is counted ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _of(
-        self,
-        part: _Part,
-        events: Sequence[NotificationEvent],
-        before: Sequence[NotificationEvent],
-        requests: Iterable[Request],
-        own: Sequence[Request],
-        lasts_ns: int,
-    ) -> dict[Path, tuple[Any, Any]]:
-        """Return the figures of a part of the run, or of a window."""
-        handed_on = sum(
-            count
-            for request in requests
-            for channel, count in request.handed_on.items()
-            if self._is_in(part, request.first_id, channel)
-        )
+    def _of(self, part: _Part, counted: _Own, from_ns: int, to_ns: int, lasts_ns: int) -> dict[Path, tuple[Any, Any]]:
         refused = sum(part.figures["refused"].values())
-        counted = recount.of_events(events, before, lasts_ns)
-        counted |= recount.of_requests(own, refused, handed_on, self.context.within_s)
+        if (figures := counted.figures.get((from_ns, to_ns, refused))) is None:
+            own = {kind: counted.between(from_ns, to_ns, kind) for kind in _EVENTS}
+            before = {kind: len(counted.between(-1, from_ns, kind)) for kind in _EVENTS if from_ns > 0}
+            handed_on = sum(each.number for each in counted.between(from_ns, to_ns, _HandedOn, "since_ns"))
+            requests = counted.between(from_ns, to_ns, Request, "since_ns")
+            figures = recount.of_events(own, before, lasts_ns)
+            figures |= recount.of_requests(requests, refused, handed_on, self.context.within_s)
+            counted.figures[from_ns, to_ns, refused] = figures
         found = {
             (*part.path, *name.split(".")): (value, value)
-            for name, value in counted.items()
+            for name, value in figures.items()
             if name.partition(".")[0] in part.figures
         }
-        found[*part.path, "dlq", "peak"] = recount.most_letters(events, before)
+        letters = [event for entry, event in self._letters if part.has(entry, event.channel)]
+        found[*part.path, "dlq", "peak"] = recount.most_letters(
+            [each for each in letters if from_ns <= each.at_ns < to_ns],
+            [each for each in letters if each.at_ns < from_ns],
+        )
         return found
 
-    def _of_providers(self, part: _Part, events: Sequence[NotificationEvent]) -> dict[Path, tuple[Any, Any]]:
-        asked = [each for each in self._asked if self._is_in(part, each.made.notification_id, each.made.channel)]
+    def _of_providers(self, part: _Part, counted: _Own) -> dict[Path, tuple[Any, Any]]:
+        asked = counted[_Asked]
         sure = [each.made for each in asked if each.is_sure]
-        attempts = [event for event in events if isinstance(event, (NotificationSent, NotificationFailed))]
-        with_outcome = len(attempts) - recount.refused_here(events) + sum(event.hedges for event in attempts)
-        costs = [float(sum(map(self._price_of, made))) for made in (sure, [each.made for each in asked])]
+        attempts = [*counted[NotificationSent], *counted[NotificationFailed]]
+        with_outcome = len(attempts) + sum(each.hedges for each in attempts)
+        with_outcome -= sum(each.refused for each in counted[NotificationFailed])
+        prices = {key: config.provider.price for key, config in self.context.providers.items()}
+        costs = [
+            float(sum(prices[made.channel, made.provider] for made in of)) if any(prices.values()) else 0.0
+            for of in (sure, [each.made for each in asked])
+        ]
         return {
             (*part.path, "requests"): (len(sure), len(asked)),
             (*part.path, "interrupted"): (len(sure) - with_outcome, len(asked) - with_outcome),
             (*part.path, "cost"): (costs[0], costs[1]),
         }
 
-    def _reached_twice(self, own: Sequence[Request]) -> tuple[int, float]:
-        """Return how many requests have been delivered twice, at least and at most.
-
-        At least those that were sent twice, or after an attempt that was delivered and timed out, where its provider
-        has not only promised to answer, which may be after the run; at most all that providers delivered twice: what a
-        crash, or a message that came twice, has made of the others is not told here.
-        """
-        least = most = 0
-        for request in own:
-            made = [each for name in request.ids for each in self._delivered.get(name, ())]
-            sent = [each for name in request.ids for each in self._sent.get(name, ())]
-            most += len(made) > 1 or len(sent) > 1
-            late_ns = [each.at_ns for each in made if not (each.is_copy or each.answered or each.is_promised)]
-            latest_ns = max((each.started_ns for each in sent), default=-1)
-            least += len(sent) > 1 or any(at_ns < latest_ns for at_ns in late_ns)
+    def _of_deliveries(self, twice: Sequence[_Twice]) -> tuple[int, float]:
         promises = any(lane.provider.upstream is not None for lane in self.context.providers.values())
-        return least, math.inf if promises or self.context.has_rules else most
-
-    def _price_of(self, made: AttemptMade) -> float:
-        return self.context.providers[made.channel, made.provider].provider.price
+        is_open = promises or self.context.has_rules
+        return sum(each.is_sure for each in twice), math.inf if is_open else sum(each.may_be for each in twice)
 
     def _party_of(self, kind: str, request: Request) -> str | None:
         entry = self.context.entry_of(request.first_id)
@@ -302,18 +351,18 @@ class Summary(Invariant):
         return found
 
     def _peaks_of(self, path: Path, channel: str | None, provider: str | None) -> dict[Path, tuple[Any, Any]]:
-        own = [event for event in self._events if isinstance(event, (NotificationSent, NotificationFailed))]
-        own = [event for event in own if channel in (None, event.channel)]
-        own = [event for event in own if provider in (None, event.provider or PRIMARY)]
-        failed = [event for event in own if isinstance(event, NotificationFailed)]
-        attempts = [event for event in own if isinstance(event, NotificationSent) or not event.refused]
+        own = self._counted.of(_Part((), {}, None if channel is None else NotificationChannel(channel)))
+        sent, failed = (
+            [each for each in own[kind] if provider in (None, each.provider or PRIMARY)]
+            for kind in (NotificationSent, NotificationFailed)
+        )
+        attempts = [*sent, *(each for each in failed if not each.refused)]
         in_flight = recount.most_at_once((event.started_ns, event.at_ns) for event in attempts)
         seconds = Counter[int]()
         for event in attempts:
             seconds[event.started_ns // NS_PER_S] += 1 + event.hedges
         per_second = max(seconds.values(), default=0)
-        asked = [made for made, _ in self._asked if channel in (None, made.channel)]
-        interrupted = sum(provider in (None, made.provider) for made in asked) - seconds.total()
+        interrupted = sum(provider in (None, each.made.provider) for each in own[_Asked]) - seconds.total()
         found: dict[Path, tuple[Any, Any]] = {
             # Of what was interrupted it is not known here for how long it was under way.
             (*path, "peaks", "in_flight"): (in_flight, in_flight + interrupted),
@@ -337,21 +386,26 @@ class Summary(Invariant):
 
     def _of_parts_of_their_own(self, summary: Mapping[str, Any], run_ns: int) -> dict[Path, tuple[Any, Any]]:
         found: dict[Path, Any] = {}
+        all_ = self._counted.of(_Part((), {}))
+        pending = sorted(self._pending, key=attrgetter("at_ns"))
         for number in summary["faults"]:
             fault = self.context.faults[int(number)]
             assert fault.ends_at is not None
-            cleared_s = recount.backlog_cleared_s(self._events, ns(fault.at), ns(fault.ends_at), run_ns)
+            hit = [each for each in pending if each.channel in channels_hit(fault)]
+            cleared_s = recount.backlog_cleared_s(hit, ns(fault.at), ns(fault.ends_at), run_ns)
             found["faults", number, "backlog_cleared_s"] = cleared_s
         for channel, figures in summary["channels"].items():
+            own = self._counted.of(_Part((), {}, NotificationChannel(channel)))
             for name in figures.get("providers", {}):
-                own = [each for each in self._events if getattr(each, "provider", None) == name]
-                counts = Counter(type(each) for each in own if each.channel == channel)
-                sent = counts[NotificationSent]
+                sent, failed = (
+                    sum(each.provider == name for each in own[kind]) for kind in (NotificationSent, NotificationFailed)
+                )
                 found["channels", channel, "providers", name, "sent"] = sent
-                found["channels", channel, "providers", name, "attempts"] = sent + counts[NotificationFailed]
+                found["channels", channel, "providers", name, "attempts"] = sent + failed
         for number, figures in summary.get("nodes", {}).items():
             node = int(number)
-            counted = recount.of_events([event for event in self._events if event.node == node], [], 0)
+            at_node = {kind: [each for each in all_[kind] if each.node == node] for kind in _EVENTS}
+            counted = recount.of_events(at_node, {}, 0)
             counted["taken_over"] = sum(len(each.notification_ids) for each in self._takeovers if each.node == node)
             found |= {("nodes", number, key): counted[key] for key in figures}
         return {path: (value, value) for path, value in found.items()}

@@ -25,8 +25,6 @@ from actors.messages import (
 from actors.settings.channel import PRIMARY
 from actors.settings.quantities import write_duration
 from simulation.verification.laws.observations import (
-    ActorCrashed,
-    ActorStarted,
     AttemptMade,
     MessageSent,
     Offered,
@@ -69,10 +67,6 @@ def what_happened(event: Any) -> str:
         case Offered():
             what = "comes to the door" if event.refused is None else f"is refused ({event.refused})"
             return f"{event.key} {what}"
-        case ActorStarted():
-            return f"The {_class(event.kind)} is started"
-        case ActorCrashed():
-            return f"The {_class(event.kind)} crashes"
         case Overtaken():
             receiver, sender = class_in_words(event.receiver), class_in_words(event.sender)
             return f"The {receiver} handles {message_text(event.message)} late, from the {sender}"

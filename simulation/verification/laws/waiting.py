@@ -13,6 +13,7 @@ from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
 from simulation.verification.laws.base import Context, Invariant, Objection, observes
+from simulation.verification.laws.feedback import OF_ATTEMPTS
 from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS
 from simulation.verification.laws.observations import MessageSent
 
@@ -72,6 +73,7 @@ class Waiting(Invariant):
     name = "waiting"
     of_one_process = True
     receivers = frozenset({*_COUNTS, Channel, HedgingChannel, Handler})
+    messages = OF_ATTEMPTS
     needs_order = True
 
     def __init__(self, context: Context) -> None:
@@ -142,16 +144,19 @@ class Waiting(Invariant):
         return self._look()
 
     def _look(self) -> Objection:
-        pipeline = self.context.pipeline()
+        pipeline = self.context.pipeline() if self._changed else None
         if pipeline is None or not self.context.lifecycles.is_settled(self._now_ns):
             return None
         for channel, kind in self._changed:
             counts = pipeline.wiring.stages[channel].waiting
             by, stage = [getattr(counts, name) for name in _COUNTS[kind]], self._stages[channel, kind]
-            counted, there = sum(each.now for each in by), len(stage.there)
+            counted, there, most = 0, len(stage.there), 0
+            for each in by:
+                counted += each.now
+                most = max(most, each.peak)
             if not there <= counted <= there + len(stage.doubted):
                 return f"{counted} are counted as waiting for {_NAMES[kind]} of {channel}, where {there} do"
-            if (most := max(each.peak for each in by)) > stage.most:
+            if most > stage.most:
                 return (
                     f"the most that waited for {_NAMES[kind]} of {channel} is said to be {most}, and there were never "
                     f"more than {stage.most}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -29,8 +29,6 @@ from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.settings.channel import ChannelConfig
 from simulation.verification.laws.lifecycles import Lifecycle, Lifecycles, cut_ns
 from simulation.verification.laws.observations import (
-    ActorCrashed,
-    ActorStarted,
     AttemptMade,
     MessageSent,
     OutOfTurn,
@@ -148,7 +146,11 @@ class ObservedProvider(WrappedProvider):
         return made
 
 
-class _Sending(msgspec.Struct):
+Wants = Callable[[type, type], bool]
+"""Tells whether any invariant observes messages of a type, to actors of a class: the class first."""
+
+
+class _Sending(msgspec.Struct, gc=False):
     """A message, with its sender, and the number that it has among all."""
 
     sender: Actor | None
@@ -162,15 +164,15 @@ class MessageWatch(Interceptor):
     What is sent travels in an envelope of its own, which each actor is given a handler for, that opens it.
     """
 
-    def __init__(self, note: Note, receivers: frozenset[type] = frozenset()) -> None:
+    def __init__(self, note: Note, wants: Wants = lambda receiver, message: False) -> None:
         """Make one.
 
         Args:
             note: takes the observations.
-            receivers: the classes of the actors whose every message is observed.
+            wants: tells which messages are observed.
         """
         self._note = note
-        self._observed = receivers
+        self._wants: Wants = cache(wants)
         self._at_work: Actor | None = None
         """Whose handler is running."""
         self._sent_count = 0
@@ -194,9 +196,9 @@ class MessageWatch(Interceptor):
         run = self.system._run_now
         sender = self._at_work if run is None else run.actor
         self._sent_count += 1
-        receiver = _stage(actor)
-        if receiver in self._observed:
-            sender_class = None if sender is None else _stage(sender)
+        receiver = IN_PLACE_OF.get(type(actor), type(actor))
+        if self._wants(receiver, type(content)):
+            sender_class = None if sender is None else IN_PLACE_OF.get(type(sender), type(sender))
             now_ns, node = self.system.now_ns, actor.process.node_number
             self._note(MessageSent(at_ns=now_ns, node=node, sender=sender_class, receiver=receiver, message=content))
         sent = _Sending(sender, self._sent_count, content)
@@ -222,8 +224,6 @@ class MessageWatch(Interceptor):
 
     def start(self, go_on: Next, actor: Actor) -> None:
         self._at_work = actor
-        now_ns, node = self.system.now_ns, actor.process.node_number
-        self._note(ActorStarted(at_ns=now_ns, node=node, actor=actor.actor_urn, kind=type(actor)))
         try:
             go_on(actor)
         finally:
@@ -233,7 +233,7 @@ class MessageWatch(Interceptor):
             actor._plain[kind] = partial(self._come, actor, handler)
         if not actor._incarnation.async_handlers:
             # The short way for what is sent; what may wait comes by `handle`.
-            actor._plain[_Sending] = partial(self._open, actor, handlers)
+            actor._plain[_Sending] = partial(self._open, actor, handlers, self._latest.setdefault(actor, {}))
 
     def _come(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
         return self._at_work_on(actor, handler, message)
@@ -245,38 +245,45 @@ class MessageWatch(Interceptor):
         finally:
             self._at_work = None
 
-    def _open(self, actor: Actor, handlers: Mapping[type, Callable[[Any], Any]], sent: _Sending) -> None:
+    def _open(
+        self, actor: Actor, handlers: Mapping[type, Callable[[Any], Any]], latest: dict[Actor, int], sent: _Sending
+    ) -> None:
         handler = handlers.get(type(sent.message))
         if handler is None:
             self.system._handle(actor, sent)
-        else:
-            self._take_note(actor, sent)
-            self._at_work_on(actor, handler, sent.message)
+            return
+        sender = sent.sender
+        if sender is not None:
+            if latest.get(sender, 0) <= sent.number:
+                latest[sender] = sent.number
+            else:
+                self._overtaken(actor, sender, sent.message)
+        self._at_work = actor
+        try:
+            handler(sent.message)
+        finally:
+            self._at_work = None
 
     def handle(self, go_on: Next, actor: Actor, message: Any) -> Any:
         is_question = type(message) is Envelope
         sent = message.message if is_question else message
         if type(sent) is _Sending:
-            self._take_note(actor, sent)
+            latest = self._latest.setdefault(actor, {})
+            if sent.sender is not None and latest.get(sent.sender, 0) > sent.number:
+                self._overtaken(actor, sent.sender, sent.message)
+            elif sent.sender is not None:
+                latest[sent.sender] = sent.number
             message = Envelope(sent.message, reply_to=message.reply_to) if is_question else sent.message
         return self._at_work_on(actor, partial(go_on, actor), message)
 
-    def _take_note(self, actor: Actor, sent: _Sending) -> None:
-        """Look whether a message has been overtaken by one that the same sender sent later."""
-        sender = sent.sender
-        if sender is None:
-            return
-        latest = self._latest.setdefault(actor, {})
-        if latest.get(sender, 0) <= sent.number:
-            latest[sender] = sent.number
-            return
+    def _overtaken(self, actor: Actor, sender: Actor, message: Any) -> None:
         self._note(
             Overtaken(
                 at_ns=self.system.now_ns,
                 node=actor.process.node_number,
                 sender=type(sender).__name__,
                 receiver=type(actor).__name__,
-                message=sent.message,
+                message=message,
             )
         )
 
@@ -286,16 +293,6 @@ class MessageWatch(Interceptor):
     def fail(
         self, go_on: Next, actor: Actor, message: Any, error: Exception, restart_after_ns: int | None = None
     ) -> None:
-        self._note(
-            ActorCrashed(
-                at_ns=self.system.now_ns,
-                node=actor.process.node_number,
-                actor=actor.actor_urn,
-                kind=type(actor),
-                supervision=actor.supervision,
-                restart_after_ns=restart_after_ns,
-            )
-        )
         go_on(actor, _content(message), error, restart_after_ns)
 
     def end(self, go_on: Next, actor: Actor, error: Exception | None) -> None:
@@ -308,8 +305,8 @@ class MessageWatch(Interceptor):
 class TimerWatch(MessageWatch):
     """Knows in which order timers and effects were set, too."""
 
-    def __init__(self, note: Note, receivers: frozenset[type] = frozenset()) -> None:
-        super().__init__(note, receivers)
+    def __init__(self, note: Note, wants: Wants = lambda receiver, message: False) -> None:
+        super().__init__(note, wants)
         self._set: dict[tuple[int, int, int], deque[tuple[int, Any, Any]]] = {}
         """By actor, what comes to it and when: the numbers of those that were set, in order, each with what comes, and
         with what may have been cancelled."""
@@ -348,7 +345,11 @@ class TimerWatch(MessageWatch):
 
     def _take_note_of(self, actor: Actor, what: Any, instant_ns: int, timer: Any) -> None:
         self._set_count += 1
-        self._set.setdefault((id(actor), id(what), instant_ns), deque()).append((self._set_count, what, timer))
+        key, entry = (id(actor), id(what), instant_ns), (self._set_count, what, timer)
+        if (numbers := self._set.get(key)) is None:
+            self._set[key] = deque((entry,))
+        else:
+            numbers.append(entry)
         if len(self._set) > self._forgets_at:  # those that were cancelled
             now_ns = self.system.now_ns
             self._set = {key: numbers for key, numbers in self._set.items() if key[2] >= now_ns}
@@ -359,7 +360,8 @@ class TimerWatch(MessageWatch):
         self._kept.pop(actor, None)
 
     def _come(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
-        number, now_ns = None if self._was_kept(actor, message) else self._number_of(actor, message), self.system.now_ns
+        was_kept = bool(self._kept) and self._was_kept(actor, message)
+        number, now_ns = None if was_kept else self._number_of(actor, message), self.system.now_ns
         if number is not None:
             if self._latest_of > (now_ns, number):
                 receiver, node = type(actor).__name__, actor.process.node_number
@@ -389,11 +391,6 @@ class TimerWatch(MessageWatch):
         if not numbers:
             del self._set[key]
         return number
-
-
-def _stage(actor: Actor) -> type:
-    """Return the class of an actor, or of the stage that it is in place of."""
-    return IN_PLACE_OF.get(type(actor), type(actor))
 
 
 def _content(message: Any) -> Any:

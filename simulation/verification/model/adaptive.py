@@ -178,7 +178,6 @@ class Vegas(Concurrency):
                 self._estimate = (1 - config.smoothing) * limit + config.smoothing * wanted
 
     def _wanted(self, limit: float, queue: int, in_flight: int, dropped: bool) -> float | None:
-        """Return what the limit should be; None: as it is."""
         step = max(1, int(math.log10(limit)))
         alpha, beta = self._config.alpha or 3 * step, self._config.beta or 6 * step
         less = limit - step if self._config.decrease is None else limit * self._config.decrease

@@ -31,7 +31,7 @@ def address(command: SendNotification) -> tuple[str, str]:
     return command.channel, _compared(command.channel, command.recipient)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def _compared(channel: str, recipient: str) -> str:
     text = recipient.strip()
     if channel not in ("email", "sms", "push", "webhook") and _ANY_URL.fullmatch(text) is None:

@@ -141,6 +141,13 @@ class Retrying:
         is_retried = any(is_of_kind and kind in self.config.on for kind, is_of_kind in kinds.items())
         return not is_retried and not isinstance(outcome, ChannelFault)
 
+    def is_unlimited(self, outcome: Outcome) -> bool:
+        """Tell whether attempts may fail so "until the deadline, expiry or a permanent error" (23)."""
+        if not isinstance(outcome, (Transient, Ambiguous)):
+            return isinstance(outcome, ChannelFault) and self.config.max_attempts == "unlimited"
+        name, config = self._rule(outcome)
+        return (config if self._count(name) else self.config).max_attempts == "unlimited"
+
     def next_wait_ns(self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress) -> int | None:
         """Count a failed attempt and return the wait before the next, or None: the attempts are spent.
 
@@ -157,8 +164,13 @@ class Retrying:
         name, config = self._rule(outcome)
         used = progress.setdefault(self._count(name), Used())
         used.count()
-        if used.attempts >= (config if self._count(name) else self.config).max_attempts:
-            return None
+        most = (config if self._count(name) else self.config).max_attempts
+        if most == "unlimited":  # "no wait is then shorter than 1ms" (reference.md)
+            drawn = self._wait_ns(outcome, config, used)
+            return None if drawn is None else max(drawn, 1_000_000)
+        return None if used.attempts >= most else self._wait_ns(outcome, config, used)
+
+    def _wait_ns(self, outcome: Transient | Ambiguous, config: RetryConfig, used: Used) -> int | None:
         hint = outcome.retry_after if isinstance(outcome, Transient) else None
         if hint is not None and config.retry_after == "pushback":
             used.step, used.memory_ns = 0, None
@@ -168,15 +180,25 @@ class Retrying:
             return self._heeded_ns(hint, 0) if 0 <= hint < math.inf else wait
         return wait if hint is None or config.retry_after == "ignore" else max(wait, self._heeded_ns(hint, wait))
 
-    def recalled(self, failures: Iterable[NotificationFailed], attempts: int) -> Progress:
-        """Return what the latest so many failures have used up; how far a `soft` wait reached is lost."""
+    def recalled(self, failures: Iterable[NotificationFailed]) -> Progress:
+        """Return what these failures have used up; how far a `soft` wait reached is lost.
+
+        What the history has left out counts with the next failure of an unlimited kind.
+        """
         progress: Progress = {}
-        counted = [failed for failed in failures if failed.kind != "ChannelFault"]
-        for failed in counted[-attempts:] if attempts else ():
+        missing = before = 0
+        for failed in failures:
+            missing, before = missing + failed.attempt - before, failed.attempt
+            if failed.kind == "ChannelFault":
+                continue
+            missing -= 1
             assert failed.next_retry_at_ns is not None
             again = Transient(reason=failed.reason, throttled=failed.throttled)
             outcome = Ambiguous(reason=failed.reason) if failed.kind == "Ambiguous" else again
             self.recall(outcome, failed.next_retry_at_ns - failed.at_ns, progress)
+            if failed.unlimited:
+                used = progress[self._count(self._rule(outcome)[0])]
+                used.attempts, used.step, missing = used.attempts + missing, used.step + missing, 0
         return progress
 
     def recall(self, outcome: Transient | Ambiguous, waited_ns: int, progress: Progress) -> None:

@@ -173,7 +173,6 @@ class Breaker:
         return not any(before) and all(late) and calls.in_a_row > 0 and calls.in_a_row + len(late) >= 8
 
     def _after_probe(self, failed: bool, now_ns: int, duration_ns: int) -> None:
-        """Count the result of a probe and decide, as `decide` says."""
         if not self._probes_out:
             return
         self._probes_out -= 1

@@ -47,6 +47,11 @@ class Way(Waiting):
         if attempt in self.taken:
             return
         self.taken[attempt] = None
+        if self.slots.has(attempt):
+            self.slots.join(attempt)
+            return
+        if self.slots.lines:
+            self.take_turns()
         if self.config.tenant is None:
             self.arrive(attempt)
         else:
@@ -81,12 +86,13 @@ class Way(Waiting):
             return
         self.has_news = False  # true if a breaker changes
         self.lanes[send.admitted.lane].settle(send)
+        self.slots.has_ended(send)
         if send.outcome is None:
             self.process.follow("handler", "", self.process.requeued, attempt, True)
         else:
             self.process.follow("handler", "", self.process.answered, send)
         self.has_left(attempt)
-        if self.lines:
+        if self.lines or self.slots.is_on:
             line = self.lines.get(attempt.host)
             may_go = line is not None and (self.has_news or not line.is_paced)  # a pace goes on by time alone
             self.look_after([attempt.host] if may_go else [])
@@ -109,12 +115,16 @@ class Way(Waiting):
         if after is not None:
             first = (attempt.number - 1) // after % len(lanes)
             lanes = lanes[first:] + lanes[:first]
-        is_kept_back = self.tenants.keep_back(attempt)
+        is_kept_back, holds_slot = self.tenants.keep_back(attempt), self.slots.has(attempt)
         blocked = {}
         for lane in lanes:
             others = lane.turns.has_others(attempt.key)
-            admitted = lane.admit(attempt, do_others_wait=others, tenant_is_full=is_kept_back)
+            admitted = lane.admit(attempt, do_others_wait=others, tenant_is_full=is_kept_back, holds_slot=holds_slot)
             if isinstance(admitted, Admitted):
+                if holds_slot:
+                    self.slots.set_out(attempt, lane)
+                    if attempt.tenant and self.config.tenant is not None:
+                        self.tenants.states[attempt] = "before a provider"
                 self.taken[attempt] = admitted
                 self.tenants.let_through(attempt)
                 self.process.follow("channel", lane.where, self.process.make, admitted)
@@ -157,7 +167,7 @@ class Way(Waiting):
         lane.half_open.pop(host, None)
         if change.after == "closed" and self.config.redrive is not None:
             self.process.follow("dlq", "", self.process.breaker_closed, self.channel, host)
-        if change.ends_refusal and host in self.lines:
+        if change.ends_refusal and (host in self.lines or host in self.slots.lines):
             lane.resume_paced(host)
         elif change.after == "half-open":
             until_ns = lane.breaker(host).changes_at_ns

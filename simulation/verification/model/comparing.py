@@ -48,6 +48,8 @@ class Comparison(Timeline):
             step = self.handed_over[0]
             raise Difference(f"{_named(step.loop, step.args[0])} has waited in a mailbox and has not come")
         self.now_ns = now_ns
+        for loop in self.loops:
+            loop.now_ns = now_ns
         while self.agenda and self.agenda[0][0] < now_ns:
             instant_ns, _, loop, key = heapq.heappop(self.agenda)
             if loop.due.get(key) != instant_ns:

@@ -4,6 +4,7 @@ who takes over (section 17).
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -171,11 +172,10 @@ class Fleet(Processes[SharingNode]):
             self._tell(node, number, breaker, host, self._said.get((number, breaker, host), 0))
 
     def _tell(self, node: SharingNode, number: int, breaker: str, host: str, until_ns: int) -> None:
-        way = node.ways[breaker.partition("/")[0]]
+        way = node.ways[re.split("[/ ]", breaker)[0]]
         way.follow(node.hear, way, breaker, host, number, until_ns)
 
     def _lease(self, leases: frozenset[int]) -> None:
-        """Have these and no others count as living."""
         if leases == self._leases:
             return
         self._leases = leases
@@ -198,7 +198,6 @@ class Fleet(Processes[SharingNode]):
                 node.follow("dlq", "", node.redriving.all_closed)
 
     def _start(self, node: SharingNode) -> None:
-        """Start a node, which learns what the others say."""
         node.start_process()
         for way in node.ways.values():
             for lane in way.lanes:

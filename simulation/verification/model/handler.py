@@ -174,9 +174,10 @@ class Handler(Process):
                 self._dead_letter(notification, EXPIRED, "the wall clock was set back: not_before is beyond its expiry")
                 return
             notification.due_ns = due_ns
+            self.give_back_slot(command)
             self.wait(notification)
             return
-        if address(command) in self.store.gone:
+        if self.store.is_gone(command):
             # Its user has not ruled it out, so its request may yet be delivered on another channel (15).
             then = None if self.store.is_delivered(command.notification_id) else self._fall_back
             self.suppress(notification, ADDRESS_GONE, then, "a provider has said that its address is gone")
@@ -193,6 +194,7 @@ class Handler(Process):
             self._dead_letter(notification, EXPIRED, "quiet_hours end only after it has expired")
         else:
             notification.due_ns = until_ns
+            self.give_back_slot(command)
             event = self.event(NotificationDeferred, command, cause=DeferralCause.QUIET_HOURS, resumes_at_ns=until_ns)
             self.happens(event, notification, self.wait, "its user has quiet_hours until then")
 
@@ -206,6 +208,7 @@ class Handler(Process):
     def suppress(self, notification: Notification, reason: str, then: Then, why: str) -> None:
         """ "Off means a `NotificationSuppressed`, not silence" (6)."""
         self.leave_budget(notification)
+        self.give_back_slot(notification.command)
         self.happens(self.event(NotificationSuppressed, notification.command, reason=reason), notification, then, why)
 
     def wait(self, notification: Notification) -> None:
@@ -289,17 +292,17 @@ class Handler(Process):
 
     def lane_of(self, admitted: Admitted) -> Lane:
         """Return what it has been let through by."""
-        return self.way_of(admitted.attempt).lanes[admitted.lane]
+        return self.ways[admitted.attempt.command.channel].lanes[admitted.lane]
 
     def make(self, admitted: Admitted) -> None:
-        lane, notification = self.lane_of(admitted), self.notification_of(admitted.attempt)
+        lane, notification, cut_ns = self.lane_of(admitted), self.notification_of(admitted.attempt), None
         if lane.config.deadline is not None:
             first_ns = None if notification is None else self._cut_ns(notification)
-            admitted.attempt.cut_ns = self.now_ns + wait_ns(lane.config.deadline) if first_ns is None else first_ns
+            cut_ns = self.now_ns + wait_ns(lane.config.deadline) if first_ns is None else first_ns
         if lane.config.hedging is None:
-            self.ask(Send(admitted, self.now_ns))
+            self.ask(Send(admitted, self.now_ns, cut_ns=cut_ns))
         else:
-            self.hedging.begin(lane, lane.config.hedging, admitted)
+            self.hedging.begin(lane, lane.config.hedging, admitted, cut_ns)
 
     def make_after_waiting(self, admitted: Admitted) -> None:
         """The same after the channel was down: one that has expired since, or is not wanted now, is not made."""
@@ -332,7 +335,7 @@ class Handler(Process):
         send = self.asked[number]
         timeout_ns = self.lane_of(send.admitted).timeout_ns
         left_ns = timeout_ns - (self.now_ns - send.started_ns)  # copies share the time-out of the first
-        late, cut_ns = TIMED_OUT, send.admitted.attempt.cut_ns
+        late, cut_ns = TIMED_OUT, send.cut_ns
         if cut_ns is not None and cut_ns < send.started_ns + timeout_ns:
             left_ns, late = max(0, cut_ns - self.now_ns), CUT
         if delay_ns is None or delay_ns > left_ns:  # an answer at the instant of the time-out counts
@@ -354,7 +357,8 @@ class Handler(Process):
 
     def ends(self, number: int, outcome: Outcome | None, instant_ns: int) -> None:
         """Have the answer to a send fall due, which `take_answer` then takes, or `hedging`."""
-        self.asked[number].outcome, self.asked[number].ended_ns = outcome, instant_ns
+        send = self.asked[number]
+        send.outcome, send.ended_ns = outcome, instant_ns
         self.at(instant_ns, *self._timer_of(number))
 
     def _timer_of(self, number: int) -> Key:
@@ -465,6 +469,7 @@ class Handler(Process):
             hedges=0 if made is None else made.hedges,
             refused=lane is None,
             endpoint=mark,
+            unlimited=self.retrying[command.channel].is_unlimited(outcome),
         )
         notification.fail(event)
         notification.due_ns = retry_ns
@@ -483,7 +488,7 @@ class Handler(Process):
         channel = notification.command.channel
         retrying = self.retrying[channel]
         if notification.progress is None:
-            notification.progress = retrying.recalled(notification.failures, notification.attempts)
+            notification.progress = retrying.recalled(notification.failures[notification.older :])
         notification.attempts += not isinstance(outcome, ChannelFault)
         if outcome is CUT:
             return None, outcome.reason, "the attempt that a deadline cuts is the last one"
@@ -510,6 +515,12 @@ class Handler(Process):
             notification.budget_charge = charge
         return retry_ns, None, "the wait goes by backoff, jitter and the provider's hint"
 
+    def give_back_slot(self, command: SendNotification) -> None:
+        """ "Expiry, cancel and erase give it back" (23); so do quiet hours."""
+        way = self.ways[command.channel]
+        if way.slots.is_on:
+            way.follow(way.slots.give_back, command.notification_id)
+
     def leave_budget(self, notification: Notification) -> None:
         """Give back what it has of the retry budget, as it ends without an answer of a provider."""
         if notification.under_way is not None:
@@ -527,6 +538,7 @@ class Handler(Process):
     def _dead_letter(self, notification: Notification, reason: str, why: str, *about: Any) -> None:
         """ "attempts spent, permanent, expired → dead letter queue → admin alert" (2)."""
         self.leave_budget(notification)
+        self.give_back_slot(notification.command)
         event = self.event(
             NotificationMovedToDeadLetter,
             notification.command,

@@ -32,6 +32,7 @@ class Flight:
     number: int
     """That of the first send."""
     started_ns: int
+    cut_ns: int | None
     sent: int = 0
     out: dict[int, tuple[Budget | None, int]] = field(default_factory=dict)
     """By number, those whose answers are awaited: the budget that each was charged to, and how much. The first is
@@ -50,8 +51,7 @@ class Flight:
 
     def may_get_more(self, at_ns: int) -> bool:
         """Tell whether a copy may go then, as far as is known now."""
-        cut_ns = self.admitted.attempt.cut_ns
-        is_cut = cut_ns is not None and at_ns >= cut_ns
+        is_cut = self.cut_ns is not None and at_ns >= self.cut_ns
         return self.gets_more and not is_cut and at_ns < self.started_ns + self.lane.timeout_ns
 
 
@@ -64,9 +64,9 @@ class Hedging:
         self._of: dict[int, Flight] = {}
         """By the number of each send whose answer is awaited."""
 
-    def begin(self, lane: Lane, config: HedgingConfig, admitted: Admitted) -> None:
+    def begin(self, lane: Lane, config: HedgingConfig, admitted: Admitted, cut_ns: int | None) -> None:
         number = self.process.timeline.number_of_asked + 1
-        flight = Flight(lane, config, admitted, number, self.process.now_ns)
+        flight = Flight(lane, config, admitted, number, self.process.now_ns, cut_ns)
         self.flights[number] = flight
         self._send(flight, None, 0)
 
@@ -77,7 +77,7 @@ class Hedging:
 
     def _send(self, flight: Flight, budget: Budget | None, charge: int) -> None:
         """Send once: a `delay` after one another, at most `max_attempts` times, and within one time-out."""
-        number = self.process.ask(Send(flight.admitted, flight.started_ns))
+        number = self.process.ask(Send(flight.admitted, flight.started_ns, cut_ns=flight.cut_ns))
         flight.sent += 1
         flight.out[number] = budget, charge
         self._of[number] = flight
@@ -113,6 +113,7 @@ class Hedging:
         """Have the next copy go at once after a failure that does not decide, or after the `retry_after` with it: none
         where that is nonsense, and none before what any of them has asked for."""
         flight.failures.append(outcome)
+        flight.lane.heed(flight.admitted.attempt, outcome)
         hint = outcome.retry_after if isinstance(outcome, Transient) else None
         now_ns = self.process.now_ns
         if flight.is_sent_out or (hint is not None and not 0 <= hint < math.inf):

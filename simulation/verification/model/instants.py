@@ -50,7 +50,11 @@ def calendar_ns(instant: datetime) -> int:
 
 def sooner(*instants_ns: int | None) -> int | None:
     """Return the earliest of some instants, each of which may be None: never."""
-    return min((each for each in instants_ns if each is not None), default=None)
+    earliest_ns = None
+    for each in instants_ns:
+        if each is not None and (earliest_ns is None or each < earliest_ns):
+            earliest_ns = each
+    return earliest_ns
 
 
 class Window:

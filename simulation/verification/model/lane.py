@@ -1,8 +1,9 @@
 """A lane: one provider of a channel, and what stands in front of it.
 
-An attempt has to pass, in this order: a breaker that is shut, room (slots, quota, adaptive rate), the pace of what
-resumes, the bound of its tenant, the breaker's permit, the adaptive throttle; and is counted against a quota only when
-it passes all ("a slot is taken before the breaker's permit, so that nothing queued passes an open breaker", 5).
+An attempt has to pass, in this order: a breaker that is shut, a pause that the provider has asked for, room (slots,
+quota, adaptive rate), the pace of what resumes, the bound of its tenant, the breaker's permit, the adaptive throttle;
+and is counted against a quota only when it passes all ("a slot is taken before the breaker's permit, so that nothing
+queued passes an open breaker", 5).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Callable
 
 from actors.messages import BreakerState
+from actors.outcomes import Outcome, Transient
 from actors.settings.channel import ChannelConfig
 from simulation.verification.model.adaptive import AdaptiveRate, AdaptiveThrottle, concurrency_of
 from simulation.verification.model.breaker_groups import BreakersByHost
@@ -59,6 +61,8 @@ class Lane:
         )
         if not self.is_per_host:
             self.breakers.of("", process.now_ns)
+        self.paused_until_ns: dict[str, int] = {}
+        """By host, or for all by ``""``, after a hint of the provider that holds for others, too."""
         self.half_open: dict[str, int] = {}
         """By host, until when its breaker is half-open at most."""
         self.paces: dict[str, Pace] = {}
@@ -80,19 +84,27 @@ class Lane:
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def admit(self, attempt: Attempt, *, do_others_wait: bool, tenant_is_full: bool) -> Admitted | Blocked:
+    def admit(
+        self, attempt: Attempt, *, do_others_wait: bool, tenant_is_full: bool, holds_slot: bool
+    ) -> Admitted | Blocked:
         """Take an attempt, with a permit of the breaker and a slot; or say what is in its way.
 
-        The caller says whether any of other keys wait, and whether its tenant has as many under way as it may.
+        The caller says whether any of other keys wait, whether its tenant has as many under way as it may, and whether
+        its notification holds a slot.
         """
         host, now_ns = attempt.host, self.process.now_ns
         breaker = self.breaker(host)
         if breaker.state in REFUSING and breaker.admits_at_ns(now_ns) != now_ns and breaker.state in REFUSING:
             return self._shut(host)  # it claims no turn of an account, as room would not help
-        room_ns = self.room_at(now_ns)
+        paused_ns = self._paused_ns(host)
+        if paused_ns > now_ns:
+            return Blocked("hint", paused_ns)
+        room_ns = self.room_at(now_ns, holds_slot=holds_slot)
+        if room_ns is None and holds_slot:
+            return Blocked("slot", None)
         if room_ns != now_ns:
             return self._without_room(room_ns)
-        if self.slots.are_kept_from(attempt.key, self.slot_limit, do_others_wait=do_others_wait):
+        if not holds_slot and self.slots.are_kept_from(attempt.key, self.slot_limit, do_others_wait=do_others_wait):
             return self._without_room(None)
         pace = self.paces.get(host)
         if pace is not None and pace.next_ns > now_ns:
@@ -122,9 +134,9 @@ class Lane:
             return slots
         return self._concurrency.limit if slots is None else min(slots, self._concurrency.limit)
 
-    def room_at(self, now_ns: int) -> int | None:
+    def room_at(self, now_ns: int, *, holds_slot: bool = False) -> int | None:
         """Return when one more fits, whatever its host; None: when a slot becomes free."""
-        if self.slots.are_taken(self.slot_limit):
+        if self.slots.are_taken(self.slot_limit, holds_slot=holds_slot):
             return None
         return self._rates_fit_at(now_ns)
 
@@ -133,10 +145,11 @@ class Lane:
         return self.turns.next(self.slots, self.slot_limit)
 
     def _rates_fit_at(self, now_ns: int) -> int:
+        if self.quota is None and self._rate is None:
+            return now_ns
         return max([now_ns, *(limit.fits_at("", now_ns) for limit in self._rates())])
 
     def _rates(self) -> list[Limit]:
-        """Return what bounds how many go in a time, and is charged for each."""
         return [limit for limit in (self.quota, self._rate) if limit is not None]
 
     def charge_rates(self) -> None:
@@ -146,7 +159,8 @@ class Lane:
     def lets_copy_go(self, attempt: Attempt) -> bool:
         """Tell whether one more send of an attempt that has its slot may go now."""
         now_ns = self.process.now_ns
-        return self.breaker(attempt.host).state not in REFUSING and self._rates_fit_at(now_ns) == now_ns
+        is_open = self.breaker(attempt.host).state in REFUSING
+        return not is_open and self._paused_ns(attempt.host) <= now_ns and self._rates_fit_at(now_ns) == now_ns
 
     def _without_room(self, room_ns: int | None) -> Blocked:
         if room_ns is None:
@@ -175,12 +189,31 @@ class Lane:
         self.breaker(admitted.attempt.host).settle(admitted.permit, said, now_ns, duration_ns)
         if outcome is None:
             return
+        if self.config.hedging is None:
+            self.heed(admitted.attempt, outcome)
         if self._rate is not None:
             self._rate.after(outcome, now_ns)
         if self._throttle is not None:
             self._throttle.after(outcome, now_ns)
         if self._concurrency is not None:
             self._concurrency.after(outcome, duration_ns, admitted.in_flight)
+
+    def heed(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """ "After a throttled answer with a hint the node starts nothing more to that host, or from that channel, until
+        then; at most `retry_after_max`; other nodes within 2 s" (23)."""
+        retry, now_ns = self.config.retry, self.process.now_ns
+        is_hint = isinstance(outcome, Transient) and outcome.throttled and 0 < (outcome.retry_after or 0) < math.inf
+        if retry.after_retry_after == "only_it" or not is_hint:
+            return
+        assert isinstance(outcome, Transient)
+        until_ns = now_ns + min(wait_ns(outcome.retry_after or 0), wait_ns(retry.retry_after_max))
+        if until_ns > max(now_ns, self._paused_ns(attempt.host)):
+            host = attempt.host if retry.after_retry_after == "host" else ""
+            self.paused_until_ns[host] = until_ns
+            self.process.says_pause(self, host, until_ns)
+
+    def _paused_ns(self, host: str) -> int:
+        return self.paused_until_ns.get(host if self.config.retry.after_retry_after == "host" else "", 0)
 
     def refused_by_bulkhead(self, host: str) -> None:
         """Count one that got no slot as a failed call: "`counts`: also `refused_by_bulkhead`" (23)."""

@@ -205,20 +205,23 @@ class Slots:
     def __init__(self) -> None:
         self.held: Counter[str] = Counter()
         """By key; ``""`` are those without one, and all where no keys take turns."""
+        self.reserved: Counter[str] = Counter()
+        """By key, those that notifications hold which have no attempt there (`holds_slot`)."""
 
-    def are_taken(self, limit: int | None) -> bool:
-        """Return whether none is free."""
-        return limit is not None and self.held.total() >= limit
+    def are_taken(self, limit: int | None, *, holds_slot: bool = False) -> bool:
+        """Return whether none is free; for one that holds a slot, whether as many are there as may be."""
+        reserved = 0 if holds_slot else self.reserved.total()
+        return limit is not None and self.held.total() + reserved >= limit
 
     def are_kept_from(self, key: str, limit: int | None, *, do_others_wait: bool) -> bool:
         """Return whether those that are free are kept for keys other than this one."""
         if limit is None or not self.has_quarter(key, limit):
             return False
-        return do_others_wait or limit - self.held.total() <= (limit + 8) // 16
+        return do_others_wait or limit - (self.held + self.reserved).total() <= (limit + 8) // 16
 
     def has_quarter(self, key: str, limit: int | None) -> bool:
         """Return whether a key has a quarter of the slots."""
-        return limit is not None and key != "" and self.held[key] >= max(1, limit // 4)
+        return limit is not None and key != "" and self.held[key] + self.reserved[key] >= max(1, limit // 4)
 
 
 class Latest:
@@ -228,13 +231,20 @@ class Latest:
         self._part_ns = part_ns
         self._count: Counter[int] = Counter()
         """By the number of the part."""
+        self._before = (-1, 0)
+        """Of one part, how many there were in the 59 before it."""
 
     def add(self, now_ns: int, count: int = 1) -> None:
-        self._count[now_ns // self._part_ns] += count
+        part = now_ns // self._part_ns
+        self._count[part] += count
+        if part < self._before[0]:
+            self._before = (-1, 0)
 
     def total(self, now_ns: int) -> int:
         now = now_ns // self._part_ns
-        return sum(self._count[part] for part in range(now - 59, now + 1))
+        if self._before[0] != now:
+            self._before = now, sum(self._count[part] for part in range(now - 59, now))
+        return self._before[1] + self._count[now]
 
 
 class Account:

@@ -100,7 +100,6 @@ class Turns:
         return bool(self._hosts)
 
     def _first(self, flow: Flow) -> tuple[int, str]:
-        """Return the place of the first of a class and key, and its host."""
         rank, key = flow
         return min((self._lines[host].place(flow), host) for host in self._classes.keys[rank][key])
 
@@ -158,6 +157,8 @@ class Turns:
 
     def are_before(self, rank: int) -> bool:
         """Tell whether any may wait that goes before one of a class that comes now."""
+        if not self._hosts:
+            return False
         config = self._order.config
         if config.kind != "strict" or config.aging is not None:
             return bool(self._hosts)

@@ -62,6 +62,8 @@ class Timeline:
     def __init__(self, world: World) -> None:
         self.world = world
         self.now_ns = 0
+        self.loops: list[Loop] = []
+        """All that have an agenda here, each with the same time."""
         self.epoch_ns = world.epoch_ns
         self.store = Store(ns(world.remember_ids))
         self.goes_astray: Callable[[Step], bool] | None = None
@@ -102,10 +104,8 @@ class Loop:
         self.due: dict[Key, int] = {}
         self.is_down = True
         self.starts = 0
-
-    @property
-    def now_ns(self) -> int:
-        return self.timeline.now_ns
+        self.now_ns = timeline.now_ns
+        timeline.loops.append(self)
 
     @property
     def epoch_ns(self) -> int:

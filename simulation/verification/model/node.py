@@ -34,6 +34,8 @@ CLASSES = {
 }
 DEDUPLICATING = {"limiter": "DeduplicatingLimiter", "breaker": "DeduplicatingBreaker"}
 """Of those that take their place where messages may come twice."""
+PIPELINE = frozenset({*CLASSES.values(), *DEDUPLICATING.values(), "HedgingChannel", "process"})
+"""By these names the history has the failures that the model foresees: own actors are no part of it."""
 RESTARTS, WINDOW_NS = 5, 60 * 10**9
 """An actor that has failed so often within so long ends the run when it fails once more."""
 
@@ -98,6 +100,13 @@ class Node(Orders):
 
     def go_on_with(self, notifications: Iterable[Notification]) -> None:
         """Go on with those found in the store: what is overdue in its turn, the rest at its time."""
+        notifications = list(notifications)
+        for channel, way in self.ways.items():
+            out = [
+                each for each in notifications if each.command.channel == channel and each.first_start_ns is not None
+            ]
+            if way.slots.is_on and out:
+                way.follow(way.slots.were_out, [(each.command, each.first_provider) for each in out])
         for notification in sorted(notifications, key=lambda each: each.due_since_ns):
             if notification.given_up is None and notification.due_since_ns <= self.now_ns:
                 self.backlog.add(notification, self.starts_until_ns(notification))
@@ -136,7 +145,6 @@ class Node(Orders):
             self.follow("", "", self._crash, place, fault.restart_after)
 
     def _places(self, fault: FaultConfig) -> list[Place]:
-        """Return which actors a fault has crash."""
         assert isinstance(fault.crash, Crash)
         actor = fault.crash.actor
         ways = [way for channel, way in self.ways.items() if channel in fault.channel]
@@ -148,7 +156,7 @@ class Node(Orders):
                 return [(actor, way.channel) for way in ways]
             case "limiter":
                 return [(actor, way.channel) for way in ways if way.users.limit is not None]
-        return [(actor, "")]
+        return [(actor, "")] if actor in CLASSES else []
 
     def _crash(self, place: Place, restart_after: float | None) -> None:
         """It starts again `restart_after` later, or after 0.1 s · 2^k at the k-th time in a minute, at most 10 s."""

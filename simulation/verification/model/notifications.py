@@ -51,8 +51,6 @@ class Attempt:
     """Whose turns it has a part in, where keys take turns."""
     tenant: str = ""
     """Whose bounds hold for it; ``""``: no one's."""
-    cut_ns: int | None = None
-    """When the `deadline` cuts it, known as it is made."""
 
     @property
     def name(self) -> str:
@@ -77,6 +75,7 @@ class Blocked(NamedTuple):
     """What is in the way:
 
     * slot: none is free, or those are kept for other keys; full: the same with `wait: 0s`;
+    * hint: the provider has asked for a pause of all, or of all of its host;
     * rate: the quota or the adaptive rate is used up; quota: the same where the quota has `on_limit: drop`;
     * breaker: it refuses; ramp: it has closed, and lets only a share go as yet;
     * pace: what waited for the breaker resumes, and the next one may not go yet;
@@ -105,11 +104,8 @@ class Send:
     outcome: Outcome | None = None
     """None: not known yet; at its end: it was not made, as the node had no lease."""
     hedges: int = 0
-
-    @property
-    def has_timed_out(self) -> bool:
-        """Whether no answer comes within the time-out, or before the deadline."""
-        return self.outcome is TIMED_OUT or self.outcome is CUT
+    cut_ns: int | None = None
+    """When the `deadline` cuts it."""
 
 
 class Ended(NamedTuple):
@@ -145,6 +141,8 @@ class Notification:
     budget_charge: Any = 0
     """What its retry was charged to the channel's budget."""
     failures: tuple[NotificationFailed, ...] = ()
+    older: int = 0
+    """How many of them were before it was last redriven."""
     first_failed_ns: int | None = None
     first_start_ns: int | None = None
     """When the first attempt started of those since then that have failed; None: none has."""
@@ -156,6 +154,11 @@ class Notification:
     edits: int = 0
     """How many of its edits a provider gets to see."""
     redriven_without_operator: int = 0
+
+    @property
+    def first_provider(self) -> str | None:
+        """The provider that its first attempt was made at; those before a redrive do not count."""
+        return next((failed.provider for failed in self.failures[self.older :] if not failed.refused), None)
 
     @property
     def known_as(self) -> SendNotification:
@@ -186,7 +189,13 @@ class Notification:
             self.waited_since_ns = max(self.waited_since_ns, until_ns)
 
     def fail(self, event: NotificationFailed) -> None:
+        """ "The first 20 and the last 80 are kept" (23), and the first that a provider was asked for."""
         self.failures += (event,)
+        fresh = self.failures[self.older :]
+        surplus = [failed for failed in fresh if failed.unlimited][20:-80]
+        asked = next((failed for failed in fresh if not failed.refused), None)
+        if gone := [failed for failed in surplus if failed is not asked]:
+            self.failures = tuple(failed for failed in self.failures if failed not in gone)
         self.given_up = event.given_up
         self.first_failed_ns = self.first_failed_ns or event.at_ns + event.epoch_ns
 

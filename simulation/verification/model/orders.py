@@ -82,6 +82,7 @@ class Orders(Handler):
         since_ns = min(letter.requested_at_ns + letter.epoch_ns - self.epoch_ns, self.now_ns)
         notification = self.pending[name] = Notification(letter.command, since_ns, self.now_ns, counted_for_user=True)
         notification.failures, notification.first_failed_ns = letter.history, letter.first_failure_ns + letter.epoch_ns
+        notification.older = len(letter.history)
         notification.accepted, notification.edits = letter.accepted, letter.edits
         changes = {key: value for key, value in order.edit.items() if getattr(letter.command, key) != value}
         notification.edit(changes)

@@ -69,7 +69,7 @@ def wanted_from_ns(world: World, command: SendNotification, now_ns: int, epoch_n
     """Return from when on its user wants a command; None: never. "`critical` bypasses" both (1),
     and what has no user (22) has no preferences."""
     user, channel = command.user, command.channel
-    if command.critical or not user:
+    if command.critical or not user or not (world.chosen or world.preferences or world.quiet_hours):
         return now_ns
     chosen = world.chosen.get((user, channel))
     if chosen is False:

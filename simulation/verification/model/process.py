@@ -84,5 +84,8 @@ class Process(Loop):
             return limit_of(config)
         return PartOfAccount(self.accounts.setdefault(config.account, Account(limit_of(config))))
 
+    def says_pause(self, lane: Any, host: str, until_ns: int) -> None:
+        """Tell other nodes of a pause that a provider has asked for, where there are any."""
+
     def says(self, lane: Any, change: Any) -> None:
         """Tell other nodes of a change of a breaker; one process alone tells nobody."""

@@ -41,6 +41,17 @@ _WRITTEN: Mapping[str, Outcome] = {
 }
 
 
+_RATES: Sequence[tuple[str, Outcome | None]] = (
+    ("refused_rate", UNCONNECTED),
+    ("dead_destination_rate", DEAD),
+    ("permanent_rate", PERMANENT),
+    ("channel_fault_rate", CHANNEL_FAULT),
+    ("lost_reply_rate", None),
+    ("failure_rate", FAILED),
+)
+"""In the order in which a draw is compared with them; the last one is a setting of the provider, too."""
+
+
 class Fate(NamedTuple):
     outcome: Outcome | None
     """None: no answer ever comes."""
@@ -89,6 +100,7 @@ class _Fault(Window):
         self.latency = None if fault.latency is None else fault.latency.sampler(latencies)
         self.quota = None if fault.throttle is None else Quota(fault.throttle)
         self.still_fail = fault.fail_first or 0
+        self.rates = {name for name, _ in _RATES if getattr(fault, name) is not None}
         self._spells = None if fault.burst is None else _bad_spells(fault.burst, self.start_ns, seed, f"{stream}.burst")
         self._spell = (0, 0)
 
@@ -157,6 +169,8 @@ class SimulatedProvider:
         """By host or user, where one attempt is worked on at a time."""
         self._has_capacity = config.capacity is not None or any(fault.capacity is not None for fault in faults)
         self._per_in_flight = 0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight
+        self._counts_load = self._has_capacity or self._per_in_flight > 0
+        """Whether it matters how many are under way."""
         self._ends_ns: list[int] = []
         """When the work on each ends that is under way or waits, where that is known as it comes."""
         self._starts_ns: list[int] = []
@@ -180,13 +194,14 @@ class SimulatedProvider:
         if self._script:
             return _as_written(self._script.popleft())
         host = host_of(recipient)
-        open_ = [fault for fault in self._faults if fault.is_open(now_ns) and fault.hits(host, node)]
+        open_ = [fault for fault in self._faults if fault.start_ns <= now_ns < fault.end_ns and fault.hits(host, node)]
         latency, factor = self._latency, 1.0
         for fault in open_:
             latency = fault.latency or latency
             factor *= fault.value("latency_factor", now_ns, 1.0)
-        self._begin_until(now_ns)
-        self._ends_ns = [end_ns for end_ns in self._ends_ns if end_ns > now_ns]
+        if self._counts_load:
+            self._begin_until(now_ns)
+            self._ends_ns = [end_ns for end_ns in self._ends_ns if end_ns > now_ns]
         work_ns = ns((latency() + self._per_in_flight * (len(self._ends_ns) + len(self._waiting))) * factor)
         knows_load = self._is_in_order or self._is_critical_first or not self._per_in_flight
         drawn = self._draw()
@@ -201,16 +216,17 @@ class SimulatedProvider:
         if bound is not None and len(self._starts_ns) + len(self._waiting) >= bound.limit:
             refused = bound.when_full == "refuse"
             return Fate(QUEUE_FULL if refused else None, 0 if refused else NEVER_NS, False, "as many wait as may")
-        one, key = self._config.one_at_a_time, ""
+        one, key, busy_ns = self._config.one_at_a_time, "", 0
         if one is not None:
             key = host if one.per == "host" else user or ""
             until_ns = max(self._busy_until_ns.get(key, 0), now_ns)
             if until_ns > now_ns and one.when_busy == "fail":
                 return Fate(BUSY, 0, False, "another one is worked on")
-            work_ns += until_ns - now_ns
+            busy_ns = until_ns - now_ns
         done, why = self._drawn(open_, now_ns, drawn)
-        if done is UNCONNECTED:
+        if done is UNCONNECTED:  # so it waits for no one
             return Fate(done, work_ns if knows_load else None, False, why)
+        work_ns += busy_ns
         delivers = done is None or isinstance(done, Sent)
         asks = self._config.upstream is not None and delivers
         if self._is_critical_first:
@@ -221,13 +237,14 @@ class SimulatedProvider:
             takes = NEVER_NS if done is None and not asks else None
             return Fate(done, takes, delivers, why, is_known=not asks)
         end_ns = self._busy_until_ns[key] = self._worked_on(now_ns, work_ns)
-        self._ends_ns.append(end_ns)
+        if self._counts_load:
+            self._ends_ns.append(end_ns)
         if end_ns >= NEVER_NS:
             return Fate(None, NEVER_NS, False, "it is frozen to the end")
         if asks:
             return Fate(done, None, False, "what is behind it is asked", is_known=False)
         takes_ns = NEVER_NS if done is None else end_ns - now_ns
-        return Fate(done, takes_ns, delivers, f"{why}, after the work of {work_ns} ns")
+        return Fate(done, takes_ns, delivers, why)
 
     def _refused(self, open_: Sequence[_Fault], host: str, now_ns: int) -> tuple[Outcome, str] | None:
         quotas = [self._account, self._throttle, *(fault.quota for fault in open_)]
@@ -242,21 +259,17 @@ class SimulatedProvider:
                 fault.still_fail -= 1
                 return FAILED, "so many fail first"
         top = 0.0
-        for name, outcome in (
-            ("refused_rate", UNCONNECTED),
-            ("dead_destination_rate", DEAD),
-            ("permanent_rate", PERMANENT),
-            ("channel_fault_rate", CHANNEL_FAULT),
-            ("lost_reply_rate", None),
-            ("failure_rate", FAILED),
-        ):
+        for name, outcome in _RATES if open_ else _RATES[-1:]:
             own = self._config.failure_rate if name == "failure_rate" else 0.0
-            top = min(1.0, top + (own + sum(fault.value(name, now_ns, 0.0) for fault in open_)))
+            shares = [fault.value(name, now_ns, 0.0) for fault in open_ if name in fault.rates]
+            if not (own or shares):
+                continue
+            top = min(1.0, top + (own + sum(shares)))
             if drawn < top:
                 return outcome, f"{drawn:.6f} is drawn, within {name} up to {top:.6f}"
-        if drawn < top + sum(fault.bursting(now_ns) for fault in open_):
+        if open_ and drawn < top + sum(fault.bursting(now_ns) for fault in open_):
             return FAILED, "it is in a bad spell"
-        return SENT, f"{drawn:.6f} is drawn, of no rate"
+        return SENT, "what is drawn is of no rate"
 
     # ── how long it works ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -61,7 +61,6 @@ class Redriving:
         self.look(channel)
 
     def _by_host(self, state: _Channel) -> dict[str, list[str]]:
-        """Return by host those of the letters of a channel that are meant."""
         found: dict[str, list[str]] = {}
         for name, letter in self.letters.told.items():
             if letter.command.channel == state.way.channel and self._is_meant(state, letter):

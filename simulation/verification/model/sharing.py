@@ -153,9 +153,16 @@ class SharingNode(Node):
         if until_ns is not None and OPEN in (change.before, change.after):
             self.say(self.number, lane.name, change.host, until_ns, ns(breaker.share_latency))
 
+    def says_pause(self, lane: Lane, host: str, until_ns: int) -> None:
+        latency_ns = ns(lane.config.circuit_breaker.share_latency)
+        self.say(self.number, f"{lane.name} retry-after", host, until_ns, latency_ns)
+
     def hear(self, way: Way, breaker: str, host: str, node: int, until_ns: int) -> None:
         """Take in until when another node says that a breaker is open."""
         for lane in way.lanes:
+            if breaker == f"{lane.name} retry-after":
+                lane.paused_until_ns[host] = max(until_ns, lane.paused_until_ns.get(host, 0))
+                return
             if lane.name == breaker:
                 shared = lane.breaker(host)
                 assert isinstance(shared, SharedBreaker)

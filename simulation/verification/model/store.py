@@ -62,7 +62,7 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
         elif isinstance(event, NotificationRedriven):
             state.edit(event.edit)
             state.redriven_without_operator += event.without_operator
-            state.fresh_since_ns = here(event, event.at_ns)
+            state.fresh_since_ns, state.older = here(event, event.at_ns), len(state.failures)
             state.attempts, state.counted_for_user, state.given_up = 0, True, None
             state.first_start_ns = None
             scheduled_ns = None
@@ -119,7 +119,7 @@ class Store:
                 if event.instead_of is not None:
                     self._join(name, event.instead_of)
             case NotificationSent() | NotificationSuppressed():
-                if isinstance(event, NotificationSent):
+                if self.endpoints and isinstance(event, NotificationSent):
                     self.endpoints.pop(address(command), None)
                 self._remember(self.open.pop(name).command, calendar_ns)
                 self._end(name, delivered=isinstance(event, NotificationSent))
@@ -200,12 +200,15 @@ class Store:
             self.ids.pop(self._ended.popleft()[1], None)
 
     def is_disabled(self, command: SendNotification) -> bool:
-        mark = self.endpoints.get(address(command))
+        mark = self.endpoints.get(address(command)) if self.endpoints else None
         return mark is not None and mark.state is DISABLED
 
     def is_unreachable(self, command: SendNotification) -> bool:
         """Tell whether nothing is sent to the address of a command: it is gone, or its endpoint is disabled."""
-        return address(command) in self.gone or self.is_disabled(command)
+        return self.is_gone(command) or self.is_disabled(command)
+
+    def is_gone(self, command: SendNotification) -> bool:
+        return bool(self.gone) and address(command) in self.gone
 
     # ── requests: a notification and what falls back from it ────────────────────────────────────────────────────
 
@@ -217,8 +220,10 @@ class Store:
             self._requests[other] = members
 
     def _end(self, name: str, *, delivered: bool) -> None:
-        members = self._requests.get(name, [])
-        if delivered and members:
+        members = self._requests.get(name)
+        if members is None:
+            return
+        if delivered:
             self._delivered.add(name)
         if not any(member in self.open or member in self.dead for member in members):
             for member in members:

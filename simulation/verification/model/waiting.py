@@ -11,6 +11,7 @@ from actors.messages import RANKS, DeferralCause
 from actors.outcomes import Transient
 from actors.settings.channel import ChannelConfig
 from simulation.verification.model.gates import wake_of
+from simulation.verification.model.held_slots import HeldSlots
 from simulation.verification.model.instants import sooner
 from simulation.verification.model.lane import Lane
 from simulation.verification.model.lines import HostLine, Turns
@@ -34,6 +35,7 @@ class Waiting(Stage):
         super().__init__("breaker", process, channel, config)
         self.lanes = lanes
         self.tenants = TenantBounds(self)
+        self.slots = HeldSlots(self, config)
         self.is_per_host = config.circuit_breaker.per == "host"
         self.keys_are_hosts = self.is_per_host and config.fair_by == "host"
         self.taken: dict[Attempt, Admitted | None] = {}
@@ -65,12 +67,13 @@ class Waiting(Stage):
 
     def may_be_preceded(self, attempt: Attempt) -> bool:
         """Tell whether any may wait that have a turn before one that comes now."""
-        rank = RANKS[attempt.command.priority]
-        firsts = (lane.turns.are_before(rank) for lane in self.lanes)
-        return any(firsts) or any(lane.slots.has_quarter(attempt.key, lane.slot_limit) for lane in self.lanes)
+        rank, key = RANKS[attempt.command.priority], attempt.key
+        return any(
+            lane.turns.are_before(rank) or (key != "" and lane.slots.has_quarter(key, lane.slot_limit))
+            for lane in self.lanes
+        )
 
     def _note(self, line: HostLine, blocked: dict[int, Blocked]) -> None:
-        """Take down what a line waits for, and report those that have not been."""
         was_shut, line.blocked = line.is_shut, blocked
         line.asks_at_ns = wait_ns = None
         for lane in self.lanes:
@@ -94,7 +97,7 @@ class Waiting(Stage):
         reasons = line.reasons
         if reasons == {"slot"} or not line.unreported:
             return
-        cause = DeferralCause.RATE_LIMIT if reasons & {"rate", "quota"} else DeferralCause.CIRCUIT_BREAKER
+        cause = DeferralCause.RATE_LIMIT if reasons & {"rate", "quota", "hint"} else DeferralCause.CIRCUIT_BREAKER
         resumes_ns = self._resumes_at(line)
         why = "for {} no provider has a slot, its rate or its breaker's leave now (circuit_breaker: {})"
         for attempt in line.unreported.values():
@@ -119,10 +122,14 @@ class Waiting(Stage):
                 due.append((until_ns, host))
         before = dict(self.lines)
         due += self.end_expired(self.lines)
+        returning = dict(self.slots.lines)
+        self.end_expired(self.slots.lines)
+        for host in returning.keys() - self.slots.lines.keys():
+            self.line_is_gone(host)
         for host, line in before.items():
             self._update_turns(line)
             if host not in self.lines:
-                self._line_is_gone(host)
+                self.line_is_gone(host)
         looks = ((line.next_look_ns(), host) for host, line in self.lines.items())
         due += [(instant_ns, host) for instant_ns, host in looks if instant_ns is not None and instant_ns <= now_ns]
         self.look_after(list(dict.fromkeys(host for _, host in sorted(due))))
@@ -142,7 +149,9 @@ class Waiting(Stage):
         self.set_wake()
 
     def take_turns(self) -> None:
-        """While there is room at a provider, the lines that wait for it take turns, one attempt each."""
+        """Those that hold a slot go first; then, while there is room at a provider, the lines that wait for it take
+        turns, one attempt each."""
+        self.slots.let_return()
         now_ns = self.process.now_ns
         for lane in self.lanes:
             while lane.turns and lane.room_at(now_ns) == now_ns and (turn := lane.next_turn()) is not None:
@@ -176,7 +185,7 @@ class Waiting(Stage):
                 if any(each.reason == "tenant" for each in blocked.values()):
                     self.tenants.send_back(first)
                 elif (end := self.end_of(first, blocked)) is not None:
-                    self.turn_away(first, end)
+                    self.refuse(first, end)
                 else:
                     self._note(line, blocked)
                     return False
@@ -188,7 +197,7 @@ class Waiting(Stage):
                 lane.turns.has_gone(line.key, flow, is_here=lane is taken_at)
         if not line.waiting:
             del self.lines[line.key]
-            self._line_is_gone(line.key)
+            self.line_is_gone(line.key)
             return False
         if line.is_paced and (until_ns := self._paced_until(line.key)) is not None:
             line.asks_at_ns = until_ns
@@ -199,10 +208,13 @@ class Waiting(Stage):
         for lane in self.lanes:
             lane.turns.update(line)
 
-    def _line_is_gone(self, host: str) -> None:
+    def line_is_gone(self, host: str) -> None:
+        """Take note that none waits at a host any more, of those that hold a slot, or of the others."""
         for lane in self.lanes:
-            lane.turns.discard(host)
-            lane.line_is_empty(host)
+            if host not in self.lines:
+                lane.turns.discard(host)
+            if host not in self.lines and host not in self.slots.lines:
+                lane.line_is_empty(host)
 
     def _paced_until(self, host: str) -> int | None:
         """Return when the first pace is up that holds a line back; None: not all lanes do."""
@@ -212,11 +224,16 @@ class Waiting(Stage):
 
     def set_wake(self) -> None:
         """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
-        now_ns = self.process.now_ns
-        wakes = (sooner(line.next_look_ns(), line.next_expiry_ns()) for line in self.lines.values())
-        wake_ns = sooner(*wakes, *map(wake_of, self.tenants.lines.values()))
+        now_ns, wake_ns = self.process.now_ns, None
+        for line in self.lines.values():
+            wake_ns = sooner(wake_ns, line.next_look_ns(), line.next_expiry_ns())
+        for tenant in self.tenants.lines.values():
+            wake_ns = sooner(wake_ns, wake_of(tenant))
+        for returning in self.slots.lines.values():
+            wake_ns = sooner(wake_ns, returning.asks_at_ns, returning.next_expiry_ns())
         for lane in self.lanes:
-            wake_ns = sooner(wake_ns, *lane.half_open.values())
+            if lane.half_open:
+                wake_ns = sooner(wake_ns, *lane.half_open.values())
             if lane.turns:
                 room_ns = lane.room_at(now_ns)
                 if room_ns != now_ns or lane.next_turn() is not None:
@@ -236,7 +253,15 @@ class Waiting(Stage):
     def has_left(self, attempt: Attempt) -> None:
         """Take note that one is neither here nor at a provider any more."""
         self.taken.pop(attempt, None)
-        self.tenants.has_left(attempt)
+        if not self.slots.counts_on(attempt):
+            self.tenants.has_left(attempt)
+
+    def enter_anew(self, attempt: Attempt) -> None:
+        """Turn one away whose time is up, or hand it back, as it is not wanted now."""
+        if is_too_late(attempt, self.process.now_ns):
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
+        else:
+            self.hand_back(self.process.requeued, attempt, True)
 
     def flush(self) -> None:
         self.tenants.flush()
@@ -245,15 +270,19 @@ class Waiting(Stage):
             lane.turns.clear()
             lane.restart_paces()
         self.lines.clear()
+        self.slots.lines.clear()
         self.set_wake()
 
     def withdraw(self, attempts: list[Attempt]) -> None:
         before = dict(self.lines)
-        rest = self.take_out(attempts, self.tenants.lines, self.lines)
+        returning = dict(self.slots.lines)
+        rest = self.take_out(attempts, self.tenants.lines, self.lines, self.slots.lines)
         for host, line in before.items():
             self._update_turns(line)
             if host not in self.lines:
-                self._line_is_gone(host)
+                self.line_is_gone(host)
+        for host in returning.keys() - self.slots.lines.keys():
+            self.line_is_gone(host)
         if rest:
             self.process.follow("handler", "", self.process.waits_in_no_line, rest)
         self.set_wake()
@@ -267,6 +296,7 @@ class Waiting(Stage):
             lane.turns = Turns(self.lines, self.order, is_per_host=self.is_per_host)
         self._give_up_those_that_wait()
         self.tenants.forget_those_that_wait()
+        self.slots.forget_those_that_wait(self.config)
         self.has_news = False
 
     def _give_up_those_that_wait(self) -> None:

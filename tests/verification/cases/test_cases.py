@@ -19,7 +19,7 @@ from scipy import stats
 import simulation
 import simulation.validation
 from actors.policies.retry.budgets import TokenBudget
-from simulation.validation import Case, Mean
+from simulation.validation import Case, Experiment, Mean
 from simulation.verification.cases.case import scenario
 from simulation.verification.cases.families import all_cases
 from simulation.verification.cases.families.attempts import delays, truncated_geometric
@@ -106,10 +106,8 @@ def test_a_tolerance_wider_than_two_per_cent_has_its_reason_beside_it_or_in_its_
 # ── the closed forms against digits that others have published ──────────────────────────────────────────────────
 
 
-def targets(case: Case) -> list[list[float]]:
-    return [
-        [each.target for each in experiment.quantities if isinstance(each, Mean)] for experiment in case.experiments
-    ]
+def targets(experiment: Experiment) -> list[float]:
+    return [each.target for each in experiment.quantities if isinstance(each, Mean)]
 
 
 @pytest.mark.parametrize(
@@ -123,54 +121,53 @@ def test_erlang_b(servers, load, blocked):
 
 def test_erlang_c_and_what_follows_from_it():
     assert erlang_c(20, 18) == pytest.approx(0.55076900, rel=1e-8)
-    wait, mean_wait, _, sojourn, number = targets(mm_c([(95, 10, 10)]))[0]
+    wait, mean_wait, _, sojourn, number = targets(mm_c(95, 10, 10))
     assert (wait, mean_wait, sojourn, number) == pytest.approx(
         (0.82558558, 0.16511712, 0.26511712, 25.18612598), rel=1e-7
     )
     # The 95th percentile of the wait is in words only.
-    quantities = mm_c([(3, 2, 2)]).experiments[0].quantities
+    quantities = mm_c(3, 2, 2).quantities
     assert any("2.5539 s" in quantity.because for quantity in quantities)
 
 
 def test_bounded_mailboxes_and_general_service_times():
-    blocked, number, sojourn = targets(mm_c_k([], [(3, 4, 2, 3)]))[0]
+    blocked, number, sojourn = targets(mm_c_k(3, 4, 2, 3))
     assert (blocked, number, sojourn) == pytest.approx((0.0493601463, 0.76234004, 0.26730769), rel=1e-7)
-    assert targets(mg_1([("Erlang-4", 0.8)]))[0] == pytest.approx([2.5 + 1], rel=1e-9)
-    brooker = targets(mg_1([("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8)]))
-    assert brooker[0] == pytest.approx([4.11317571], rel=1e-8)
-    assert brooker[1] == pytest.approx([0.1099])
+    assert targets(mg_1("Erlang-4", 0.8)) == pytest.approx([2.5 + 1], rel=1e-9)
+    assert targets(mg_1("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8)) == pytest.approx([4.11317571], rel=1e-8)
 
 
 def test_disciplines():
-    assert targets(priority([(0.2, 0.6, "exponential")]))[0] == pytest.approx([2.0, 6.0])
-    assert targets(priority([(0.1, 0.4, "deterministic")]))[0] == pytest.approx([0.25 / 0.9 + 1, 0.25 / 0.45 + 1])
-    sojourn, square, *states = targets(processor_sharing([(3, 5)], []))[0]
+    assert targets(priority(0.2, 0.6, "exponential")) == pytest.approx([2.0, 6.0])
+    assert targets(priority(0.1, 0.4, "deterministic")) == pytest.approx([0.25 / 0.9 + 1, 0.25 / 0.45 + 1])
+    sojourn, square, *states = targets(processor_sharing(3, 5))
     assert (sojourn, states) == (pytest.approx(0.5), pytest.approx([0.4, 0.24, 0.144]))
     assert square == pytest.approx(0.25 + 0.25 * 2.6 / 1.4)
     published = [0.4321329639889196, 0.3601108033240997, 0.1500461680517082, 0.041679491125474505, 0.011577636423742918]
-    for *states, _ in targets(limited_sharing([(10, 12, 3)])):
+    for law in ("exponential", "deterministic"):
+        *states, _ = targets(limited_sharing(10, 12, 3, law))
         assert states == pytest.approx(published, rel=1e-12)
 
 
 @pytest.mark.thorough
 def test_the_square_of_the_sojourn_tells_sharing_from_waiting():
     """The means are the same, so that alone would not show which of the two a provider does."""
-    experiment = processor_sharing([(3, 6)], []).experiments[0]
+    experiment = processor_sharing(3, 6)
     shared = experiment.replicate.args[0]
     in_line = scenario(shared.replace("processor_sharing", "fifo"), experiment.replicate.args[1])
     waiting = replace(experiment, replicate=in_line, pilot=16, at_most=16)
-    case = replace(processor_sharing([(3, 6)], []), experiments=[waiting])
+    case = replace(CASES[0], experiments=[waiting])
     (result,) = simulation.validate([case], seed=3).results
     wrong = [each.quantity.name for each in result.measured if each.finding.verdict is Verdict.DIFFERS]
     assert wrong == ["mean square of the sojourn, s²"]
 
 
 def test_attempts_and_delays():
-    dead, mean, variance, delivered = targets(truncated_geometric([(0.8, 10)]))[0]
+    dead, mean, variance, delivered = targets(truncated_geometric(0.8, 10))
     assert (dead, mean, variance, delivered) == pytest.approx(
         (0.1073741824, 4.46312909, 9.51122230, 3.79709750), rel=1e-8
     )
-    until, square, lost, lost_square = targets(delays([(0.7, 10, 0.5, 30)], ["full"]))[0]
+    until, square, lost, lost_square = targets(delays(0.7, 10, 0.5, 30, "full"))
     assert (until, square**0.5, lost, lost_square**0.5) == pytest.approx(
         (3.957771, 10.759072, 60.75, 15.919720), rel=1e-6
     )
@@ -186,9 +183,8 @@ def test_the_example_of_the_documentation_runs():
 
 
 def test_what_is_left_of_an_outage():
-    fixed, exponential, lognormal = (
-        target for target, *_ in targets(inspection_paradox(wait=0.01, lognormals=[(1, 1, 0.5)]))
-    )
+    case = inspection_paradox(wait=0.01, lognormals=[(1, 1, 0.5)])
+    fixed, exponential, lognormal = (targets(each)[0] for each in case.experiments)
     assert fixed == pytest.approx(30 + 0.01 / 2)
     assert exponential == pytest.approx(60 + 0.01 / 2, rel=2e-5)
     assert lognormal_residual(1, 1, 0.01) == pytest.approx(6.09124698 + 0.01 / 2, rel=1e-6)

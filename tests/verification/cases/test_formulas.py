@@ -12,10 +12,10 @@ from hypothesis import given, strategies as st
 from scipy import stats
 
 import simulation
-from simulation.validation import Case, Exactly, Mean
+from simulation.validation import Case, Exactly, Experiment, Mean
 from simulation.verification.cases.case import scenario
 from simulation.verification.cases.families.attempts import doubling, mean_attempts, truncated_geometric
-from simulation.verification.cases.families.breakers import breaker_cycles, token_bucket
+from simulation.verification.cases.families.breakers import bound
 from simulation.verification.cases.families.disciplines import limited_sharing
 from simulation.verification.cases.families.fleets import let_through
 from simulation.verification.cases.families.layers import growth, layered
@@ -27,21 +27,21 @@ from simulation.verification.cases.measures import ended
 from simulation.verification.cases.printing import text
 
 
+def case_of(experiment: Experiment) -> Case:
+    return Case(name="one", title="", source="", model="", experiments=[experiment])
+
+
 @pytest.mark.parametrize(
-    "case", [metastable([1, 2], 3), growth(1000, 900, 3), token_bucket([], [(15, 0.5, 2)])], ids=lambda case: case.name
+    "case", [metastable([1, 2], 3), growth(1000, 900, 3), case_of(bound(15, 5, 2))], ids=lambda case: case.name
 )
 def test_what_takes_long_is_exactly_so_in_small(case):
     validation = simulation.validate([case])
     assert validation.holds, text(validation)
 
 
-def targets(case: Case) -> dict[str, float]:
-    return {
-        each.name: each.target
-        for experiment in case.experiments
-        for each in experiment.quantities
-        if isinstance(each, (Mean, Exactly))
-    }
+def targets(*experiments: Experiment) -> dict[str, float]:
+    quantities = (each for experiment in experiments for each in experiment.quantities)
+    return {each.name: each.target for each in quantities if isinstance(each, (Mean, Exactly))}
 
 
 @given(st.floats(0.1, 10), st.integers(1, 40))
@@ -70,29 +70,27 @@ def test_who_waits_is_who_finds_all_servers_busy(rate, mu, servers):
     shares = np.exp(np.concatenate([[0.0], np.cumsum(np.log(arrivals / departures))]))
     shares /= shares.sum()
     waits = shares[servers:].sum()
-    expected = targets(mm_c([(rate, mu, servers)]))
+    expected = targets(mm_c(rate, mu, servers))
     assert expected["P(wait)"] == pytest.approx(waits)
     assert expected["P(wait beyond its 95th percentile)"] == pytest.approx(min(waits, 0.05))
     assert expected["mean number in the system"] == pytest.approx(shares @ np.arange(401))
 
 
 def test_what_hardly_ever_happens_is_not_waited_for():
-    assert not any("wait" in name for name in targets(mm_c([(0.1, 1, 4)])))
-    assert "share dead-lettered" not in targets(truncated_geometric([(0.01, 5)]))
-    assert "P(refused)" not in targets(mm_c_k([(9, 1)], []))
-    for p in (0, 0.01):
-        assert not any("dead" in name for name in targets(product_form([(1, 5, 1, p, 4, 1, "none")])))
+    assert not any("wait" in name for name in targets(mm_c(0.1, 1, 4)))
+    assert "share dead-lettered" not in targets(truncated_geometric(0.01, 5))
+    assert "P(refused)" not in targets(mm_c_k(1, 1, 9, 9))
+    assert not any("dead" in name for name in targets(product_form(1, 5, 1, 0.01, 4, 1, "none")))
 
 
 def test_a_mailbox_of_any_size_has_shares_that_are_numbers():
-    expected = targets(mm_c_k([], [(100, 1, 1, 1000)]))
+    expected = targets(mm_c_k(100, 1, 1, 1000))
     assert expected["P(refused)"] == pytest.approx(0.99)
     assert expected["mean number in the system"] == pytest.approx(1000 - 1 / 99)
 
 
 def test_a_certain_failure_costs_every_layer_all_its_attempts():
-    assert targets(layered([], [(3, 4, 1)])) == targets(layered([(3, 4)], []))
-    assert targets(breaker_cycles([(1, 5, 10, 5)], [])) == targets(breaker_cycles([], [(5, 10, 5)]))
+    assert targets(*layered([], [(3, 4, 1)]).experiments) == targets(*layered([(3, 4)], []).experiments)
 
 
 @pytest.mark.parametrize(("balls", "bins"), [(1, 3), (2, 2), (5, 3), (6, 4)])
@@ -126,7 +124,7 @@ def _services(result) -> list[float]:
 @pytest.mark.parametrize("law", LAWS)
 def test_the_law_that_is_named_is_the_law_that_is_simulated(law):
     """There are as many in the system whatever the law, so the metrics would not show another one."""
-    (experiment,) = limited_sharing([(1, 2, 1000)], [law]).experiments
+    experiment = limited_sharing(1, 2, 1000, law)
     services = scenario(experiment.replicate.args[0], _services)(1)
     if law == "deterministic":
         assert set(np.round(services, 8)) == {0.5}

@@ -54,6 +54,7 @@ def test_every_setting_of_a_channel_is_drawn_and_few_changes_are_refused():
         seen.update({path[-1] for path in paths(data)})
         changed, refused = changed + drawn.changed, refused + drawn.refused
     assert refused < 0.2 * changed, "the rest is drawn in vain"
+    with_nodes_or_as_a_group = {"shared", "share_latency", "after_retry_after", "retry_after_max", "holds_slot"}
     for model in (
         ChannelConfig,
         OrderConfig,
@@ -63,7 +64,7 @@ def test_every_setting_of_a_channel_is_drawn_and_few_changes_are_refused():
         FallbackConfig,
         GradientConfig,
     ):
-        assert set(known_keys(model)) - {"shared", "share_latency"} <= set(seen), model  # which are drawn with nodes
+        assert set(known_keys(model)) - with_nodes_or_as_a_group <= set(seen), model
 
 
 @pytest.mark.thorough

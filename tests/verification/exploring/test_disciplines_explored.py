@@ -9,13 +9,11 @@ from effort import thorough
 
 import simulation
 from actors.errors import InvariantBreach
-from actors.instants import wait_ns
 from actors.outcomes import Permanent
 from actors.pipeline import channel
 from simulation.scenario import load
 from simulation.verification.drawing.swarm import case
 from simulation.verification.exploring.explore import explore
-from simulation.verification.laws import hedges
 from simulation.verification.laws.limits import Bulkhead
 
 DISCIPLINES = Path(__file__).with_name("disciplines.yaml")
@@ -54,10 +52,3 @@ def test_slots_are_counted_by_what_has_come_of_promises(monkeypatch):
     monkeypatch.setattr(Bulkhead, "__init__", with_one_slot_less)
     with pytest.raises(InvariantBreach, match="bulkhead broken"):
         simulation.run(DISCIPLINES, invariants=["bulkhead"])
-
-
-def test_copies_have_their_time_also_where_answers_are_promised(monkeypatch):
-    simulation.run(DISCIPLINES, invariants=["hedges"])
-    monkeypatch.setattr(hedges, "wait_ns", lambda seconds: wait_ns(seconds) + 1)
-    with pytest.raises(InvariantBreach, match="hedges broken"):
-        simulation.run(DISCIPLINES, invariants=["hedges"])

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from histories import dead, redriven
 import simulation
 from actors.errors import InvariantBreach
 from simulation.invariants import Checker
-from simulation.results.backlogs import Backlog, Backlogs
+from simulation.results.backlogs import Backlog
 from simulation.results.counters import BreakerMetrics
 from simulation.results.ledger import Chains, Ledger
 from simulation.results.peaks import Peaks
@@ -160,16 +159,6 @@ def test_a_mistake_is_found(of, name, mistaken, text, monkeypatch):
     with pytest.raises(InvariantBreach, match=text) as breach:
         simulation.run(parse(RICH), invariants=["summary"])
     assert breach.value.invariant == "summary"
-
-
-def test_a_backlog_is_that_of_its_instants_where_some_are_recorded_late(monkeypatch):
-    path = Path(__file__).parents[2] / "mutants" / "scenarios" / "restarts.yaml"
-    restarts = simulation.load(path).model_copy(update={"seed": 0})
-    simulation.run(restarts, invariants=["summary"])
-    init = Backlogs.__init__
-    monkeypatch.setattr(Backlogs, "__init__", lambda self, faults, is_in_order: init(self, faults, is_in_order=True))
-    with pytest.raises(InvariantBreach, match=r"faults\.6\.backlog_cleared_s"):
-        simulation.run(restarts, invariants=["summary"])
 
 
 def test_the_most_letters_are_those_of_the_order_or_of_the_instants():

@@ -82,7 +82,7 @@ def test_no_peak_is_more_than_were_ever_there():
 
 
 def test_an_instant_is_looked_at_when_it_is_over():
-    events = [comes(1, "a"), told(2, None, Handler, object())]
+    events = [comes(1, "a"), comes(2, "b")]
     check_breach("waiting", events, "0 are counted as waiting for room at the providers", context())
 
 

@@ -8,6 +8,7 @@ from scenario_tables import scenarios_of
 import simulation
 from actors.messages import (
     ActorFailed,
+    BreakerTransitioned,
     DeadLetterDiscarded,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -120,3 +121,17 @@ def test_a_node_that_crashes_as_it_is_deployed_is_down_for_as_long_as_that_says(
     assert failed.count((2, 3 * 10**9)) == 2
     accepted = [event.at_ns for event in history if type(event) is NotificationRequested and event.node == 2]
     assert not [at_ns for at_ns in accepted if 3 * 10**9 < at_ns < 3_500_000_000]
+
+
+# ── a message that comes twice, and a probe without a slot ──────────────────────────────────────────────────────────
+
+
+def test_each_copy_of_a_message_has_a_deadline_of_its_own():
+    result = compared(TEXTS["copies-of-a-message-have-deadlines-of-their-own"])
+    assert result.summary["hedges"] == 0
+
+
+def test_a_probe_out_of_the_line_that_gets_no_slot_opens_the_breaker_again():
+    result = compared(TEXTS["refused-out-of-the-line"])
+    changes = [(event.at_ns, event.to_state) for event in result.history if type(event) is BreakerTransitioned]
+    assert [state for at_ns, state in changes if at_ns == 25 * 10**9] == ["half-open", "open"]

@@ -1,4 +1,4 @@
-"""The cases, a module a family. Each module has ``CASES``, and a function of the parameters for each of them."""
+"""The cases, a module a family. Each module ends with ``CASES``, the table of its cases."""
 
 from __future__ import annotations
 

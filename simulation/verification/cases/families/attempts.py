@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from simulation.results.result import Result
 from simulation.verification.cases.case import Case, Experiment, scenario
 from simulation.verification.cases.measures import attempts, ended, exponential_cdf
-from simulation.verification.cases.quantities import RARE, Exactly, Follows, Frequencies, Mean, Quantity, Variance
+from simulation.verification.cases.quantities import RARE, Follows, Frequencies, Mean, Quantity, Variance
 
 MESSAGES = 1000
 """In one replication."""
@@ -54,43 +53,13 @@ channels:
 # ── how many attempts ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def truncated_geometric(
-    parameters: Iterable[tuple[float, int]] = (
-        (0.1, 3), (0.3, 5), (0.5, 4), (0.5, 6), (0.8, 10), (0.9, 5), (0.99, 100),
-    ),
-) -> Case:  # fmt: skip
-    """Return the case; of each pair p, the probability that an attempt fails, 0, from 0.001 to 0.999 or 1, and N, how
-    many there are at most, from 1 to 1000.
-    """
-    return Case(
-        name="attempts",
-        title="Attempts are truncated geometric",
-        source="closed form",
-        model="Each attempt fails with probability p, independently; N at most. Dead-lettered p^N, attempts "
-        "(1 − p^N)/(1 − p) on average. A scenario with a failure_rate and no wait.",
-        experiments=tuple(_truncated(p, n) for p, n in parameters),
-    )
-
-
-def _truncated(p: float, n: int) -> Experiment:
-    certain = p in (0, 1)
-    rarest = 0.0 if certain or n == 1 else 1 - max(_shares(p, n))
-    messages = max(MESSAGES if n < 50 else 100, math.ceil(2 * ENOUGH / rarest) if rarest else 0)
+def truncated_geometric(p: float, n: int) -> Experiment:
+    messages = max(MESSAGES if n < 50 else 100, math.ceil(2 * ENOUGH / (1 - max(_shares(p, n)))))
     return Experiment(
         name=f"p={p:g} N={n}",
         replicate=scenario(_at_once(p, f"max_attempts: {n}, initial_delay: 0s", messages), partial(_counted, n)),
-        quantities=_always(p, n, messages) if certain else _by_chance(p, n, messages),
-        full_only=not certain and (p**n < 0.1 or n >= 10),
-    )
-
-
-def _always(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
-    """Return the outcomes of attempts that all fail, or all succeed."""
-    number = n if p else 1
-    return (
-        Exactly(name="share dead-lettered", target=float(p)),
-        Exactly(name="attempts", target=float(number)),
-        Exactly(name="attempts 1 … N", target=[messages if k == number else 0 for k in range(1, n + 1)]),
+        quantities=_by_chance(p, n, messages),
+        full_only=p**n < 0.1 or n >= 10,
     )
 
 
@@ -106,8 +75,6 @@ def _by_chance(p: float, n: int, messages: int) -> tuple[Quantity, ...]:
         quantities.append(
             Mean(name="share dead-lettered", target=p**n, within=rare, because="2%, or 10% of a rare event")
         )
-    if n == 1:
-        return (*quantities, Exactly(name="attempts", target=1.0))
     shares = _shares(p, n)
     mean = mean_attempts(p, n)
     variance = sum(share * (k - mean) ** 2 for k, share in enumerate(shares, 1))
@@ -140,35 +107,6 @@ def _counted(n: int, result: Result) -> dict[str, object]:
 JITTERS = {"none": "none", "full": "full", "equal": "equal", "±20%": "proportional, cap_before_jitter: true"}
 
 
-def delays(
-    parameters: Iterable[tuple[float, int, float, float]] = (
-        (0.3, 5, 1, 60), (0.5, 6, 1, 10), (0.5, 8, 0.1, 5), (0.9, 6, 1, 10), (0.7, 10, 0.5, 30),
-        (0.7, 3, 1, 10),
-    ),
-    jitters: Sequence[str] = tuple(JITTERS),
-) -> Case:  # fmt: skip
-    """Return the case.
-
-    Args:
-        parameters: p, the probability that an attempt fails, 0, from 0.001 to 0.999 or 1; N, how many there are, from 1
-            to 1000; the first wait and the longest, in seconds, from 0.000001. All waits together take less than 25
-            days.
-        jitters: of :data:`JITTERS`: none, full, equal, ±20%.
-    """
-    return Case(
-        name="delays",
-        title="Time to delivery and to the dead letter queue",
-        source="closed form; jitter after Brooker, AWS Architecture Blog, 2015",
-        url="https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/",
-        model="Waits min(cap, base·2^j) with jitter, no service time. The moments are sums over the number of "
-        "failures, each weighted with its probability.",
-        experiments=(
-            *(_delays(p, n, base, cap, jitter) for p, n, base, cap in parameters for jitter in jitters),
-            _decorrelated(base=1, count=5),
-        ),
-    )
-
-
 def moments_of_wait(jitter: str, wait: float) -> tuple[float, float]:
     match jitter:
         case "none":
@@ -181,17 +119,15 @@ def moments_of_wait(jitter: str, wait: float) -> tuple[float, float]:
             return wait, (0.4 * wait) ** 2 / 12
 
 
-def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experiment:
+def delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experiment:
     moments = [moments_of_wait(jitter, wait) for wait in doubling(base, cap, n - 1)]
     # After k failures: the sum of the first k waits.
     means = [sum(mean for mean, _ in moments[:k]) for k in range(n)]
     variances = [sum(variance for _, variance in moments[:k]) for k in range(n)]
     quantities: list[Quantity] = []
     messages = max(MESSAGES, round(40 / p**n)) if p**n >= RARE else MESSAGES
-    messages = max(messages, math.ceil(2 * ENOUGH / p) if p else 0)
-    if p == 0 or (n == 1 and p < 1):
-        quantities.append(Exactly(name="mean until delivered, s", target=0.0))
-    elif messages * (1 - p**n) >= ENOUGH:
+    messages = max(messages, math.ceil(2 * ENOUGH / p))
+    if messages * (1 - p**n) >= ENOUGH:
         weights = [p**k * (1 - p) / (1 - p**n) for k in range(n)]
         mean = sum(w * m for w, m in zip(weights, means, strict=True))
         variance = sum(w * (v + m * m) for w, v, m in zip(weights, variances, means, strict=True)) - mean**2
@@ -204,9 +140,7 @@ def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experimen
             ),
             Mean(name="variance of that, s²", target=variance, within=0.05 if p >= 0.05 else 0.20),
         ]
-    if p**n >= RARE and n == 1:
-        quantities.append(Exactly(name="mean until dead-lettered, s", target=0.0))
-    elif p**n >= RARE:
+    if p**n >= RARE:
         quantities.append(Mean(name="mean until dead-lettered, s", target=means[-1], within=0.02))
         if variances[-1]:
             quantities.append(Mean(name="its variance, s²", target=variances[-1], within=0.05))
@@ -256,29 +190,6 @@ def _times(result: Result) -> dict[str, float]:
 # ── the dead letter queue ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def dlq_growth(
-    parameters: Iterable[tuple[float, float, int, float, float]] = (
-        (100, 0.4, 4, 1000, 1), (20, 0.5, 6, 3600, 1), (50, 0.9, 5, 100, 1), (5, 0.2, 3, 7200, 1),
-    ),
-) -> Case:  # fmt: skip
-    """Return the case.
-
-    Args:
-        parameters: λ, arrivals a second, a million at most in all; p, the probability that an attempt fails, more than
-            0; N, how many there are, from 1 to 1000; T, the duration, to 30 years, and the first wait, in seconds. Of
-            the waits, which double, none is longer than 10 h, and together they leave so much of T that 20 letters or
-            more are to be expected in it.
-    """
-    return Case(
-        name="dlq-growth",
-        title="The dead letter queue grows as a thinned and shifted Poisson process",
-        source="closed form (thinning and displacement of a Poisson process)",
-        model="Poisson arrivals λ and independent failures p. With a fixed total wait D, those dead-lettered by T are "
-        "Poisson with mean λ·p^N·(T − D), and independent in disjoint windows.",
-        experiments=tuple(_growth(*each) for each in parameters),
-    )
-
-
 def _growth(rate: float, p: float, n: int, duration: float, base: float) -> Experiment:
     total = base * (2 ** (n - 1) - 1)
     letters = rate * p**n
@@ -325,4 +236,50 @@ def _letters(duration: float, total: float, window: float, result: Result) -> di
     }
 
 
-CASES = (truncated_geometric(), delays(), dlq_growth())
+CASES = (
+    Case(
+        name="attempts",
+        title="Attempts are truncated geometric",
+        source="closed form",
+        model="Each attempt fails with probability p, independently; N at most. Dead-lettered p^N, attempts "
+        "(1 − p^N)/(1 − p) on average. A scenario with a failure_rate and no wait.",
+        experiments=tuple(
+            truncated_geometric(*each)
+            for each in ((0.1, 3), (0.3, 5), (0.5, 4), (0.5, 6), (0.8, 10), (0.9, 5), (0.99, 100))
+        ),
+    ),
+    Case(
+        name="delays",
+        title="Time to delivery and to the dead letter queue",
+        source="closed form; jitter after Brooker, AWS Architecture Blog, 2015",
+        url="https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/",
+        model="Waits min(cap, base·2^j) with jitter, no service time. The moments are sums over the number of "
+        "failures, each weighted with its probability.",
+        experiments=(
+            *(
+                delays(p, n, base, cap, jitter)
+                for p, n, base, cap in (
+                    (0.3, 5, 1, 60),
+                    (0.5, 6, 1, 10),
+                    (0.5, 8, 0.1, 5),
+                    (0.9, 6, 1, 10),
+                    (0.7, 10, 0.5, 30),
+                    (0.7, 3, 1, 10),
+                )
+                for jitter in tuple(JITTERS)
+            ),
+            _decorrelated(base=1, count=5),
+        ),
+    ),
+    Case(
+        name="dlq-growth",
+        title="The dead letter queue grows as a thinned and shifted Poisson process",
+        source="closed form (thinning and displacement of a Poisson process)",
+        model="Poisson arrivals λ and independent failures p. With a fixed total wait D, those dead-lettered by T are "
+        "Poisson with mean λ·p^N·(T − D), and independent in disjoint windows.",
+        experiments=tuple(
+            _growth(*each)
+            for each in ((100, 0.4, 4, 1000, 1), (20, 0.5, 6, 3600, 1), (50, 0.9, 5, 100, 1), (5, 0.2, 3, 7200, 1))
+        ),
+    ),
+)

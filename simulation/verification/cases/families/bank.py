@@ -42,14 +42,10 @@ class Counter(Provider):
 
 
 def _number(notification_id: str) -> int:
-    """Return the place of an entry in the workload: each is one customer."""
     return int(notification_id.split("-")[1])
 
 
 def bank_renege(customers: Iterable[tuple[float, float, float]] = DRAWN) -> Case:
-    """Return the case; of each customer, in seconds, when it comes, how long it waits at most, more than 0, and how
-    long it takes.
-    """
     customers = tuple(sorted(customers, key=itemgetter(0)))
     return Case(
         name="bank-renege",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -15,34 +14,6 @@ from simulation.verification.cases.quantities import AtMost, Exactly, Mean, Quan
 
 CYCLES = 200
 """In one replication: a share of time is a ratio of two means, which is biased by one part in so many."""
-
-
-def breaker_cycles(
-    parameters: Iterable[tuple[float, int, float, float]] = (
-        (0.5, 5, 10, 5), (0.3, 3, 10, 10), (0.5, 2, 10, 0.5),
-    ),
-    certain: Iterable[tuple[int, float, float]] = ((5, 10, 5),),
-) -> Case:  # fmt: skip
-    """Return the case.
-
-    Args:
-        parameters: p, the failure probability, more than 0; N, consecutive failures that trip it, from 1 to 1000; λ,
-            arrivals a second, from 0.001 to 1,000,000; T, the open time in seconds, from 0.000001. In a cycle from trip
-            to trip come 5000 at most.
-        certain: the same without the probability, which is 1.
-    """
-    certain = dict.fromkeys([*(each[1:] for each in parameters if each[0] == 1), *certain])
-    return Case(
-        name="breaker-cycles",
-        title="A breaker on consecutive failures, as a renewal process",
-        source="closed form (renewal-reward; runs in Bernoulli trials, Feller vol. 1, XIII.7)",
-        model="Poisson arrivals λ, independent failures p, trip after N in a row, open for T, then one probe. Calls to "
-        "a trip (1 − p^N)/((1 − p)p^N), rounds of probing 1/(1 − p) each of T + 1/λ.",
-        experiments=(
-            *(_cycles(*each) for each in parameters if each[0] < 1),
-            *(_always_failing(*each) for each in certain),
-        ),
-    )
 
 
 def _scenario(p: float, n: int, rate: float, open_s: float, duration: float) -> str:
@@ -148,39 +119,14 @@ def _probing(result: Result) -> dict[str, object]:
 # ── token buckets ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def token_bucket(
-    policing: Iterable[tuple[float, float]] = ((15, 10), (8, 10)),
-    bounds: Iterable[tuple[float, float, int]] = ((15, 10, 1), (50, 10, 20), (8, 10, 5)),
-) -> Case:
-    """Return the case.
-
-    Args:
-        policing: λ, arrivals a second, and r, tokens a second, with a burst of 1; from 0.001 to 1,000,000, and neither
-            more than fifty times the other.
-        bounds: the same of any ratio, with the burst, from 1.
-    """
-    return Case(
-        name="token-bucket",
-        title="A token bucket polices Poisson arrivals",
-        source="closed form; Cruz 1991 for the bound",
-        model="A channel's quota of rate r and burst b that drops what does not fit. In any window of length t at most "
-        "r·t + b are let through; with b = 1 the share refused of Poisson arrivals λ is λ/(λ + r).",
-        experiments=(*(_policing(*each) for each in policing), *(_bound(*each) for each in bounds)),
-    )
-
-
 def _quota(rate: float, limit: float, burst: int, arrivals: float = 2500) -> str:
-    period = 1  # long enough that one token comes in it
-    while limit * period < 1:
-        period *= 10
-    pace = f"{limit * period}/{'' if period == 1 else period}s"
     return f"""
 duration: {arrivals / rate}s
 workload: [{{channel: sms, arrivals: {{poisson: {rate}/s}}}}]
 channels:
   sms:
     circuit_breaker: {{enabled: false}}
-    quota: {{rate: {pace}, kind: token_bucket, burst: {burst}, on_limit: drop}}
+    quota: {{rate: {limit}/s, kind: token_bucket, burst: {burst}, on_limit: drop}}
 """
 
 
@@ -197,7 +143,7 @@ def _refused(result: Result) -> dict[str, float]:
     return {"share refused": 1 - ended(result).sent.mean()}
 
 
-def _bound(rate: float, limit: float, burst: int) -> Experiment:
+def bound(rate: float, limit: float, burst: int) -> Experiment:
     return Experiment(
         name=f"λ={rate:g}/s r={limit:g}/s b={burst}, bound",
         replicate=scenario(_quota(rate, limit, burst), partial(_most, limit)),
@@ -219,4 +165,29 @@ def _most(limit: float, result: Result) -> dict[str, float]:
     return {"most beyond r·t in any window": float((np.arange(len(admitted)) + 1 - limit * admitted - before).max())}
 
 
-CASES = (breaker_cycles(), token_bucket())
+CASES = (
+    Case(
+        name="breaker-cycles",
+        title="A breaker on consecutive failures, as a renewal process",
+        source="closed form (renewal-reward; runs in Bernoulli trials, Feller vol. 1, XIII.7)",
+        model="Poisson arrivals λ, independent failures p, trip after N in a row, open for T, then one probe. Calls to "
+        "a trip (1 − p^N)/((1 − p)p^N), rounds of probing 1/(1 − p) each of T + 1/λ.",
+        experiments=(
+            _cycles(0.5, 5, 10, 5),
+            _cycles(0.3, 3, 10, 10),
+            _cycles(0.5, 2, 10, 0.5),
+            _always_failing(5, 10, 5),
+        ),
+    ),
+    Case(
+        name="token-bucket",
+        title="A token bucket polices Poisson arrivals",
+        source="closed form; Cruz 1991 for the bound",
+        model="A channel's quota of rate r and burst b that drops what does not fit. In any window of length t at most "
+        "r·t + b are let through; with b = 1 the share refused of Poisson arrivals λ is λ/(λ + r).",
+        experiments=(
+            *(_policing(*each) for each in ((15, 10), (8, 10))),
+            *(bound(*each) for each in ((15, 10, 1), (50, 10, 20), (8, 10, 5))),
+        ),
+    ),
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from functools import partial
 
 from scipy.special import pdtr
@@ -13,25 +12,6 @@ from simulation.verification.cases.case import Case, Experiment, scenario
 from simulation.verification.cases.families.retry_studies import REQUESTS, load_and_success, open_clients
 from simulation.verification.cases.measures import attempts
 from simulation.verification.cases.quantities import RARE, Between, Mean, Quantity
-
-
-def retry_budget(shares: Iterable[float] = (0.5, 0.9, 0.99), share: float = 0.1) -> Case:
-    """Return the case.
-
-    Args:
-        shares: p, of attempts that are rejected, 0, from 0.001 to 0.999 or 1, of which the retries would take the
-            budget and half as much again: p + p² ≥ 1.5·share.
-        share: of the client's first tries that it may retry, 0, or from 0.001 to 1.
-    """
-    return Case(
-        name="retry-budget",
-        title="Three attempts are three times the load; with a budget 1.1 times",
-        source="Site Reliability Engineering, ch. 21",
-        url="https://sre.google/sre-book/handling-overload/",
-        model="Each attempt is rejected with probability p; 3 attempts a request: 1 + p + p². A budget of 10% of the "
-        "first tries (finagle, which counts retries for each first try) makes it 1.1.",
-        experiments=(*(_three_attempts(p) for p in shares), *(_budget(p, share) for p in shares)),
-    )
 
 
 def _three_attempts(p: float) -> Experiment:
@@ -75,23 +55,6 @@ def _used_up(share: float) -> Quantity:
         low=1 + share - 1.1 / REQUESTS,
         high=1 + share,
         because=f"{1 + share:g} but for the part of a retry that is not yet paid for at the end, of some {REQUESTS}",
-    )
-
-
-def adaptive_throttle(
-    parameters: Iterable[tuple[float, float, float]] = ((2, 10, 60), (1.1, 10, 60), (3, 4, 24)),
-) -> Case:
-    """Return the case; of each triple K, 1.01 or more, what the backend accepts a second, C, and what it is offered,
-    twice K·C or more, and 500 at most; K·C is at least 2.
-    """
-    return Case(
-        name="adaptive-throttle",
-        title="Client-side throttling sends K for each that is accepted",
-        source="Site Reliability Engineering, ch. 21",
-        url="https://sre.google/sre-book/handling-overload/",
-        model="A backend that accepts C a second and rejects the rest, offered far more than K·C; the channel's "
-        "adaptive_throttle refuses with max(0, (requests − K·accepts)/(requests + 1)) over 2 minutes.",
-        experiments=tuple(_throttle(*each) for each in parameters),
     )
 
 
@@ -143,4 +106,23 @@ def _throttled(warm_up: float, duration: float, result: Result) -> dict[str, flo
     }
 
 
-CASES = (retry_budget(), adaptive_throttle())
+CASES = (
+    Case(
+        name="retry-budget",
+        title="Three attempts are three times the load; with a budget 1.1 times",
+        source="Site Reliability Engineering, ch. 21",
+        url="https://sre.google/sre-book/handling-overload/",
+        model="Each attempt is rejected with probability p; 3 attempts a request: 1 + p + p². A budget of 10% of the "
+        "first tries (finagle, which counts retries for each first try) makes it 1.1.",
+        experiments=(*(_three_attempts(p) for p in (0.5, 0.9, 0.99)), *(_budget(p, 0.1) for p in (0.5, 0.9, 0.99))),
+    ),
+    Case(
+        name="adaptive-throttle",
+        title="Client-side throttling sends K for each that is accepted",
+        source="Site Reliability Engineering, ch. 21",
+        url="https://sre.google/sre-book/handling-overload/",
+        model="A backend that accepts C a second and rejects the rest, offered far more than K·C; the channel's "
+        "adaptive_throttle refuses with max(0, (requests − K·accepts)/(requests + 1)) over 2 minutes.",
+        experiments=tuple(_throttle(*each) for each in ((2, 10, 60), (1.1, 10, 60), (3, 4, 24))),
+    ),
+)

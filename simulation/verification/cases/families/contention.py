@@ -53,14 +53,6 @@ class Row:
 
 
 def contention(table: Mapping[tuple[str, int], tuple[float, ...]] = TABLE, quick: Sequence[int] = (10,)) -> Case:
-    """Return the case.
-
-    Args:
-        table: for each kind of backoff and number of clients: writes, standard error, standard deviation; and the same
-            of the time until all are done, in ticks. Leave the figures out, ``()``, where only what is exact is known:
-            for one client or two. A kind is one of :data:`BACKOFFS`.
-        quick: numbers of clients that the quick slice does.
-    """
     cells = [(*key, figures) for key, figures in table.items()]
     return Case(
         name="contention",

@@ -74,16 +74,6 @@ def gas_station(
     car_min: float = 8,
     motorcycle_min: float = 3,
 ) -> Case:
-    """Return the case.
-
-    Args:
-        places: for motorcycles to wait, of each experiment; from 0 to 100.
-        rate: vehicles a minute, from 0.001 to 1,000,000.
-        cars: their share among these, from 0.01 to 0.99.
-        car_min: how long a car takes, mean in minutes.
-        motorcycle_min: how long a motorcycle takes; both from 0.000001 to 10,000, and so that it is forgotten within
-            20,000 vehicles that none was there.
-    """
     return Case(
         name="gas-station",
         title="A gas station for two kinds of vehicles",

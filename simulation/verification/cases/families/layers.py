@@ -70,13 +70,6 @@ def layered(
     total: Iterable[tuple[int, int]] = ((3, 4), (5, 3)),
     partial_failures: Iterable[tuple[int, int, float]] = ((3, 4, 0.5), (5, 3, 0.5), (3, 4, 0.9)),
 ) -> Case:
-    """Return the case.
-
-    Args:
-        total: L, layers, and N, attempts in each, when all calls at the bottom fail; 100,000 calls at most.
-        partial_failures: the same with p, the probability that one does, 0, from 0.001 to 0.999 or 1; of a call at the
-            top come 2000 at the bottom at most.
-    """
     settings = dict.fromkeys([*((depth, n, 1.0) for depth, n in total), *partial_failures])
     return Case(
         name="layers",
@@ -126,27 +119,6 @@ REQUESTS = 4000
 """At the bottom in one replication."""
 
 BETWEEN_REDRIVES_S = 60
-
-
-def layered_scenario(
-    parameters: Iterable[tuple[int, int, int, float]] = (
-        (3, 3, 3, 1), (2, 4, 5, 1), (1, 3, 3, 0.5), (3, 3, 3, 0.5), (3, 3, 3, 0.9), (2, 4, 5, 0.95),
-    ),
-) -> Case:  # fmt: skip
-    """Return the case; of each row how often a notification is sent in all, R, how many attempts are made each time, A,
-    how many requests for each of these, U, each from 1 to 100, and the probability that a request fails, p, 0, from
-    0.001 to 0.999 or 1. Of a notification come 2000 requests at most.
-    """
-    return Case(
-        name="layers-of-a-scenario",
-        title="An operator's redrives, a channel's attempts and its provider's own retries multiply",
-        source="closed form; Site Reliability Engineering, ch. 22",
-        url="https://sre.google/sre-book/addressing-cascading-failures/",
-        model="A provider asks its upstream up to U times for each of A attempts, and all dead letters are redriven "
-        "R − 1 times. With failures of probability p these are truncated geometric layers: f_1 = p, f_2 = f_1^U, "
-        "f_3 = f_2^A, with (1 − f_1^U)/(1 − f_1) · (1 − f_2^A)/(1 − f_2) · (1 − f_3^R)/(1 − f_3) requests.",
-        experiments=tuple(_scenario_of_layers(*each) for each in parameters),
-    )
 
 
 def _bottom(rounds: int, attempts_each: int, requests_each: int, p: float) -> tuple[float, float]:
@@ -220,14 +192,6 @@ class ServesSoMany:
 
 
 def growth(capacity: int = 10_000, offered: int = 10_100, attempts_each: int = 10) -> Case:
-    """Return the case.
-
-    Args:
-        capacity: requests that the backend serves each second, from 1.
-        offered: requests that come each second, from 1.
-        attempts_each: attempts of each request, from 1, and as many seconds are looked at. No more than three million
-            requests together.
-    """
     excess = max(0, offered - capacity)
     return Case(
         name="retry-growth",
@@ -274,4 +238,20 @@ def _each_second(seconds: int, result: Result) -> dict[str, list[int]]:
     }
 
 
-CASES = (layered(), layered_scenario(), growth())
+CASES = (
+    layered(),
+    Case(
+        name="layers-of-a-scenario",
+        title="An operator's redrives, a channel's attempts and its provider's own retries multiply",
+        source="closed form; Site Reliability Engineering, ch. 22",
+        url="https://sre.google/sre-book/addressing-cascading-failures/",
+        model="A provider asks its upstream up to U times for each of A attempts, and all dead letters are redriven "
+        "R − 1 times. With failures of probability p these are truncated geometric layers: f_1 = p, f_2 = f_1^U, "
+        "f_3 = f_2^A, with (1 − f_1^U)/(1 − f_1) · (1 − f_2^A)/(1 − f_2) · (1 − f_3^R)/(1 − f_3) requests.",
+        experiments=tuple(
+            _scenario_of_layers(*each)
+            for each in ((3, 3, 3, 1), (2, 4, 5, 1), (1, 3, 3, 0.5), (3, 3, 3, 0.5), (3, 3, 3, 0.9), (2, 4, 5, 0.95))
+        ),
+    ),
+    growth(),
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -29,25 +28,6 @@ _CUSTOMERS_IF_BUSY = 30_000
 """In one replication, where the utilisation is beyond 0.7."""
 
 
-def own_priority(
-    parameters: Iterable[tuple[float, float, float, str]] = (
-        (0.1, 0.2, 0.3, "exponential"), (0.2, 0.3, 0.1, "deterministic"), (0.1, 0.1, 0.1, "deterministic"),
-    ),
-) -> Case:  # fmt: skip
-    """Return the case; of each row, critical, normal and bulk arrivals a second, each from 0.001 and one in a hundred
-    or more, and a law of services in `queues.LAWS`, of which there have to be fewer than one at a time.
-    """
-    return Case(
-        name="own-priority",
-        title="M/G/1 with three non-preemptive priorities, in our line",
-        source="Cobham, Operations Research 2, 1954",
-        url="https://doi.org/10.1287/opre.2.1.70",
-        model="Three classes, each Poisson, on a channel with max_in_flight: 1 in strict order. With σₖ the "
-        "utilisation by the classes up to k and R = λ·E[S²]/2, class k waits for R/((1 − σₖ₋₁)(1 − σₖ)) on average.",
-        experiments=tuple(_own_priority(*each) for each in parameters),
-    )
-
-
 def _own_priority(critical: float, normal: float, bulk: float, law: str) -> Experiment:
     _, mean, square = LAWS[law]
     rates = (critical, normal, bulk)
@@ -69,25 +49,6 @@ def _own_priority(critical: float, normal: float, bulk: float, law: str) -> Expe
     )
 
 
-def conservation(
-    parameters: Iterable[tuple[float, float, float, str, str]] = (
-        (0.1, 0.2, 0.3, "exponential", "strict"), (0.1, 0.2, 0.3, "exponential", "weighted"),
-        (0.2, 0.2, 0.2, "deterministic", "turns"), (0.1, 0.2, 0.3, "exponential", "aging"),
-        (0.1, 0.1, 0.2, "deterministic", "turns"),
-    ),
-) -> Case:  # fmt: skip
-    """Return the case; of each row as for :func:`own_priority`, and one of `ORDERS`."""
-    return Case(
-        name="conservation",
-        title="The load-weighted sum of waits does not depend on the order",
-        source="Kleinrock, Naval Research Logistics Quarterly 12, 1965",
-        url="https://doi.org/10.1002/nav.3800120206",
-        model="As own-priority, in strict and weighted order, in turns of users, and with aging. Whoever goes first, "
-        "Σρₖ·Wₖ = ρ·R/(1 − ρ): what one class does not wait for, the others do.",
-        experiments=tuple(_conservation(*each) for each in parameters),
-    )
-
-
 def _conservation(critical: float, normal: float, bulk: float, law: str, order: str) -> Experiment:
     _, mean, square = LAWS[law]
     rates = (critical, normal, bulk)
@@ -99,20 +60,6 @@ def _conservation(critical: float, normal: float, bulk: float, law: str, order: 
         replicate=scenario(text, partial(_weighted_sum, duration, shares, mean)),
         quantities=(settling.mean("Σρₖ·Wₖ, s", rho * sum(rates) * square / 2 / (1 - rho), rho),),
         full_only=order != "turns" or rho > 0.5,
-    )
-
-
-def deficit_round_robin(weights: Iterable[tuple[float, float, float]] = ((16, 4, 1), (3, 2, 1), (1, 2.5, 1.5))) -> Case:
-    """Return the case; of each triple, the weights of critical, normal and bulk ones, from 0.001."""
-    return Case(
-        name="deficit-round-robin",
-        title="While all classes wait, each gets its weight, but for a round",
-        source="Shreedhar and Varghese, SIGCOMM 1995",
-        url="https://doi.org/10.1145/217382.217453",
-        model="Three classes, of each more than go, on a channel with a quota, in weighted order. Over any time in "
-        "which all wait, what goes of two classes, each by its quantum Q (of which the least is 1), differs by "
-        "1 + 1/Q₁ + 1/Q₂ at most.",
-        experiments=tuple(_deficit(each) for each in weights),
     )
 
 
@@ -202,4 +149,49 @@ def _differences(quanta: list[float], result: Result) -> dict[str, float]:
     return found
 
 
-CASES = (own_priority(), conservation(), deficit_round_robin())
+CASES = (
+    Case(
+        name="own-priority",
+        title="M/G/1 with three non-preemptive priorities, in our line",
+        source="Cobham, Operations Research 2, 1954",
+        url="https://doi.org/10.1287/opre.2.1.70",
+        model="Three classes, each Poisson, on a channel with max_in_flight: 1 in strict order. With σₖ the "
+        "utilisation by the classes up to k and R = λ·E[S²]/2, class k waits for R/((1 − σₖ₋₁)(1 − σₖ)) on average.",
+        experiments=tuple(
+            _own_priority(*each)
+            for each in (
+                (0.1, 0.2, 0.3, "exponential"),
+                (0.2, 0.3, 0.1, "deterministic"),
+                (0.1, 0.1, 0.1, "deterministic"),
+            )
+        ),
+    ),
+    Case(
+        name="conservation",
+        title="The load-weighted sum of waits does not depend on the order",
+        source="Kleinrock, Naval Research Logistics Quarterly 12, 1965",
+        url="https://doi.org/10.1002/nav.3800120206",
+        model="As own-priority, in strict and weighted order, in turns of users, and with aging. Whoever goes first, "
+        "Σρₖ·Wₖ = ρ·R/(1 − ρ): what one class does not wait for, the others do.",
+        experiments=tuple(
+            _conservation(*each)
+            for each in (
+                (0.1, 0.2, 0.3, "exponential", "strict"),
+                (0.1, 0.2, 0.3, "exponential", "weighted"),
+                (0.2, 0.2, 0.2, "deterministic", "turns"),
+                (0.1, 0.2, 0.3, "exponential", "aging"),
+                (0.1, 0.1, 0.2, "deterministic", "turns"),
+            )
+        ),
+    ),
+    Case(
+        name="deficit-round-robin",
+        title="While all classes wait, each gets its weight, but for a round",
+        source="Shreedhar and Varghese, SIGCOMM 1995",
+        url="https://doi.org/10.1145/217382.217453",
+        model="Three classes, of each more than go, on a channel with a quota, in weighted order. Over any time in "
+        "which all wait, what goes of two classes, each by its quantum Q (of which the least is 1), differs by "
+        "1 + 1/Q₁ + 1/Q₂ at most.",
+        experiments=tuple(_deficit(each) for each in ((16, 4, 1), (3, 2, 1), (1, 2.5, 1.5))),
+    ),
+)

@@ -30,24 +30,6 @@ ARRIVALS = 400
 """In an outage of fixed length."""
 
 
-def fixed_outage(
-    parameters: Iterable[tuple[float, float, float]] = (
-        (60, 1, 30), (60, 1, math.inf), (300, 1, 60), (10, 0.5, 4),
-    ),
-) -> Case:  # fmt: skip
-    """Return the case; of each triple, how long the outage is, D, the first wait, base, and the longest, cap, in
-    seconds: the first two from 0.00001 to 500,000, the last from 0.00001, or infinite. It ends within 999 retries.
-    """
-    return Case(
-        name="outage",
-        title="An outage of fixed length, and backoff without jitter",
-        source="closed form",
-        model="The retries of a notification are at fixed offsets o_k after it; one that comes as the outage of length "
-        "D begins is delivered at the first o_k ≥ D, and Poisson arrivals in it see what is left of it.",
-        experiments=tuple(_outage(*each) for each in parameters),
-    )
-
-
 def _outage(length: float, base: float, cap: float) -> Experiment:
     # In whole nanoseconds, as the waits are.
     offsets = [0.0]
@@ -111,16 +93,6 @@ def inspection_paradox(
     wait: float = 5,
     lognormals: Iterable[tuple[float, float, float]] = ((1, 1, 2),),
 ) -> Case:
-    """Return the case.
-
-    Args:
-        length: of outages of fixed and of exponential length, D, in seconds; from 1 to 100,000.
-        up: how long it is up between these, in seconds.
-        wait: between their retries, δ, in seconds; shorter than it is up, or a retry comes into the next outage, and no
-            less than a hundred thousandth of an outage. In 500 outages there are ten million attempts at most.
-        lognormals: of outages whose length in seconds is lognormal, mean μ and standard deviation σ of its logarithm,
-            and the wait between retries, which is shorter than they are on average.
-    """
     return Case(
         name="residual-outage",
         title="What is left of an outage for those that come into it",
@@ -275,12 +247,6 @@ BINS_APART = 10
 
 
 def herd(size: int = 1000, wait: float = 10) -> Case:
-    """Return the case.
-
-    Args:
-        size: how many fail at once, from 100 to 10,000.
-        wait: before their one retry, in seconds; from 0.0001 to 36,000.
-    """
     return Case(
         name="herd",
         title="How jitter spreads a thundering herd",
@@ -373,4 +339,15 @@ def _bins(wait: float, bins: int, result: Result) -> dict[str, object]:
     }
 
 
-CASES = (fixed_outage(), inspection_paradox(), herd())
+CASES = (
+    Case(
+        name="outage",
+        title="An outage of fixed length, and backoff without jitter",
+        source="closed form",
+        model="The retries of a notification are at fixed offsets o_k after it; one that comes as the outage of length "
+        "D begins is delivered at the first o_k ≥ D, and Poisson arrivals in it see what is left of it.",
+        experiments=tuple(_outage(*each) for each in ((60, 1, 30), (60, 1, math.inf), (300, 1, 60), (10, 0.5, 4))),
+    ),
+    inspection_paradox(),
+    herd(),
+)

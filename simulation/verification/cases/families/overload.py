@@ -23,14 +23,6 @@ from simulation.verification.cases.settling import WARM_UP
 
 
 def metastable(rates: Iterable[int] = (100, 140, 160, 280), capacity: int = 300, outage: float = 10) -> Case:
-    """Return the case.
-
-    Args:
-        rates: λ, requests a second, from 1; fewer than the capacity, and not just half of it. A run has three million
-            attempts at most: just below that half it takes long to work off the backlog of the outage.
-        capacity: what the database does a second, from 2.
-        outage: how many seconds it is frozen: 2 at least, so that a storm begins at all, and at most an hour.
-    """
     return Case(
         name="metastable",
         title="A retry storm that outlives its trigger",
@@ -99,35 +91,9 @@ def _before_and_after(after: float, result: Result) -> dict[str, int]:
 # ── threads that hang ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def bimodal_latency(
-    parameters: Iterable[tuple[float, int, float, float, float]] = (
-        (100, 100, 0.1, 0.05, 100),
-        (1000, 1000, 0.1, 0.05, 100),
-        (10, 5, 0.1, 0.05, 100),
-    ),
-) -> Case:
-    """Return the case.
-
-    Args:
-        parameters: λ, requests a second, from 0.001 to 1,000,000; c, threads, from 1; the usual time in seconds; the
-            share that hangs, from 0 to 1; and the deadline in seconds, the mean of how long these hang; both times from
-            0.000001 to 100,000. One in a thousand or more finds no thread, and two million come at most in eleven times
-            the longer of the two.
-    """
-    return Case(
-        name="bimodal-latency",
-        title="Five per cent that hang take all threads",
-        source="Site Reliability Engineering, ch. 22, 'Bimodal latency'",
-        url="https://sre.google/sre-book/addressing-cascading-failures/",
-        model="A provider with so many threads that refuses requests when all are busy; most requests take 100 ms, "
-        "some hang for 100 s on average. Errors are Erlang's B, whatever the law of the times: 19.6% are served.",
-        experiments=tuple(_hanging(*each) for each in parameters),
-    )
-
-
 def _hanging(rate: float, threads: int, usual: float, share: float, deadline: float) -> Experiment:
     # Exponential: with a fixed deadline all threads that hung together are free together again, for hours.
-    longer = max(usual if share < 1 else 0.0, deadline if share else 0.0)
+    longer = max(usual, deadline)
     load = rate * ((1 - share) * usual + share * deadline)
     refused = erlang_b(threads, load)
     within = 0.005 if refused > 0.5 else 0.02 if refused > 0.1 else 0.05 if refused > 0.01 else 0.10
@@ -137,8 +103,6 @@ def _hanging(rate: float, threads: int, usual: float, share: float, deadline: fl
     usually = f"{{weight: {1 - share}, constant: {usual}s}}"
     else_it_hangs = f"{{weight: {share}, exponential: {{mean: {deadline}s}}}}"
     latency = f"{{mixture: [{usually}, {else_it_hangs}]}}"
-    if share in (0, 1):
-        latency = f"{{exponential: {{mean: {deadline}s}}}}" if share else f"{usual}s"
     return Experiment(
         name=f"{rate:g}/s, {threads} threads",
         replicate=scenario(
@@ -191,29 +155,6 @@ class Counter(Provider):
         service_ns = ns(self._random.expovariate(self._mu))
         self._free_at_ns = now_ns + service_ns
         return Foreseen(service_ns, Sent())
-
-
-def retrial_queue(
-    parameters: Iterable[tuple[float, float, float]] = (
-        (0.5, 1, 1),
-        (0.7, 1, 0.5),
-        (0.8, 1, 0.2),
-        (0.6, 1, 5),
-        (0.3, 1, 1),
-    ),
-) -> Case:
-    """Return the case; of each triple, arrivals, services and returns a second: λ, μ and θ, from 0.001 to 1,000,000,
-    with μ/100 ≤ λ < μ. A run has a million attempts at most, in which the orbit forgets that it began empty: so it has
-    to be neither very slow nor very busy, and ρ = λ/μ not too near to 1.
-    """
-    return Case(
-        name="retrial-queue",
-        title="Customers that find it busy come again until they are served",
-        source="Artalejo and Falin, Rev. Mat. Complut. 15, 2002",
-        model="M/M/1/1 with retrials: a provider of a few lines that says busy, with a Retry-After that is "
-        "exponential. Orbit ρ/(1 − ρ)·(λ/θ + ρ), busy ρ, retries of each ρ/(1 − ρ)·(1 + θ/μ).",
-        experiments=tuple(_retrials(*each) for each in parameters),
-    )
 
 
 def _mean_retries(rho: float, returns: float) -> float:
@@ -275,4 +216,28 @@ def _orbit(duration: float, result: Result) -> dict[str, float]:
     }
 
 
-CASES = (metastable(), bimodal_latency(), retrial_queue())
+CASES = (
+    metastable(),
+    Case(
+        name="bimodal-latency",
+        title="Five per cent that hang take all threads",
+        source="Site Reliability Engineering, ch. 22, 'Bimodal latency'",
+        url="https://sre.google/sre-book/addressing-cascading-failures/",
+        model="A provider with so many threads that refuses requests when all are busy; most requests take 100 ms, "
+        "some hang for 100 s on average. Errors are Erlang's B, whatever the law of the times: 19.6% are served.",
+        experiments=tuple(
+            _hanging(*each)
+            for each in ((100, 100, 0.1, 0.05, 100), (1000, 1000, 0.1, 0.05, 100), (10, 5, 0.1, 0.05, 100))
+        ),
+    ),
+    Case(
+        name="retrial-queue",
+        title="Customers that find it busy come again until they are served",
+        source="Artalejo and Falin, Rev. Mat. Complut. 15, 2002",
+        model="M/M/1/1 with retrials: a provider of a few lines that says busy, with a Retry-After that is "
+        "exponential. Orbit ρ/(1 − ρ)·(λ/θ + ρ), busy ρ, retries of each ρ/(1 − ρ)·(1 + θ/μ).",
+        experiments=tuple(
+            _retrials(*each) for each in ((0.5, 1, 1), (0.7, 1, 0.5), (0.8, 1, 0.2), (0.6, 1, 5), (0.3, 1, 1))
+        ),
+    ),
+)

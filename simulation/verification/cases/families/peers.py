@@ -24,13 +24,6 @@ from simulation.verification.cases.quantities import Between, Exactly, Mean
 
 
 def grpc(settings: Iterable[tuple[int, float]] = ((10, 0.1),), shares: Iterable[float] = (0.05, 0.2)) -> Case:
-    """Return the case of retry throttling.
-
-    Args:
-        settings: pairs of the most tokens, from 1 to 1000, and of what a success gives, a whole number of thousandths
-            of a token, up to 1.
-        shares: of attempts that fail, for the drift of the tokens; 0, from 0.001 to 0.999 or 1.
-    """
     ratios = dict.fromkeys(ratio for _, ratio in settings)
     return Case(
         name="grpc-throttling",
@@ -148,40 +141,6 @@ def _drifts(ratio: float, share: float, seed: int) -> dict[str, float]:
 # ── the AWS SDKs ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def aws_sdk() -> Case:
-    """Return the case of the vectors in botocore's own tests."""
-    return Case(
-        name="aws-sdk",
-        title="Retry modes of the AWS SDKs",
-        source="botocore, tests/unit/retries",
-        url="https://github.com/boto/botocore/tree/develop/tests/unit/retries",
-        model="Its vectors for backoff, quota, retry-after and the adaptive rate, asked of RetryConfig, RetryPolicy, "
-        "AwsBudget, Cubic and RateClock.",
-        experiments=(
-            Experiment(
-                name="",
-                replicate=_aws_sdk,
-                quantities=(
-                    Exactly(name="standard backoff, s", target=[1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0, 20.0, 20.0]),
-                    Exactly(
-                        name="backoff of v2.1, s", target=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0]
-                    ),
-                    Exactly(name="quota after 3 failures", target=[486, 472, 458]),
-                    Exactly(name="quota after 3 throttled", target=[495, 490, 485]),
-                    Exactly(
-                        name="quota after a retry succeeds, a clean success, a final failure", target=[500, 487, 486]
-                    ),
-                    Exactly(name="x-amz-retry-after 1500, 10000, 0, invalid: s", target=[1.5, 5.05, 0.05, 0.05]),
-                    Exactly(name="CUBIC k of w_max 10", target=1.9574338205844317),
-                    Exactly(name="CUBIC rate and k after an error at 8", target=[5.6, 1.8171205928321397]),
-                    Exactly(name="CUBIC rate at t = k", target=10.0),
-                    Exactly(name="rate of 6 in half a second", target=9.6),
-                ),
-            ),
-        ),
-    )
-
-
 def _aws_sdk(_seed: int) -> dict[str, Any]:
     standard = RetryConfig(initial_delay=1, max_delay=20)
     newer = RetryConfig(initial_delay=0.05, max_delay=20)
@@ -241,33 +200,6 @@ _STATE_MACHINE_TEST: dict[str, Any] = {
 }
 
 
-def resilience4j() -> Case:
-    """Return the case of the traces in resilience4j's own tests."""
-    return Case(
-        name="resilience4j",
-        title="State machine of resilience4j's breaker",
-        source="resilience4j, CircuitBreakerStateMachineTest",
-        url="https://github.com/resilience4j/resilience4j/blob/master/resilience4j-circuitbreaker/src/test/java/io/"
-        "github/resilience4j/circuitbreaker/internal/CircuitBreakerStateMachineTest.java",
-        model="50% over a window of 20 s with at least 5 calls, open for 5 s, 4 probes; each letter is a call that "
-        "succeeded (S) or failed (F), asked of Breaker with the time passed in.",
-        experiments=(
-            Experiment(
-                name="",
-                replicate=_resilience4j,
-                quantities=(
-                    Exactly(name="states through F F F S S", target=["closed"] * 4 + ["open"]),
-                    Exactly(name="rate through F F F S S", target=[None] * 4 + [0.6]),
-                    Exactly(name="the next call is refused, and counted", target=[True, 1]),
-                    Exactly(name="states through S S S F F F, 1 s apart", target=["closed"] * 5 + ["open"]),
-                    Exactly(name="rate at the 5th and 6th of them", target=[0.4, 0.5]),
-                    Exactly(name="permits while half-open", target=[True] * 4 + [False]),
-                ),
-            ),
-        ),
-    )
-
-
 def _resilience4j(_seed: int) -> dict[str, Any]:
     at_once, at_once_rates, tripped = _driven("FFFSS", apart_s=0)
     states, rates, _ = _driven("SSSFFF", apart_s=1)
@@ -297,4 +229,59 @@ def _driven(letters: str, apart_s: float) -> tuple[list[str], list[float | None]
     return states, rates, breaker
 
 
-CASES = (grpc(), aws_sdk(), resilience4j())
+CASES = (
+    grpc(),
+    Case(
+        name="aws-sdk",
+        title="Retry modes of the AWS SDKs",
+        source="botocore, tests/unit/retries",
+        url="https://github.com/boto/botocore/tree/develop/tests/unit/retries",
+        model="Its vectors for backoff, quota, retry-after and the adaptive rate, asked of RetryConfig, RetryPolicy, "
+        "AwsBudget, Cubic and RateClock.",
+        experiments=(
+            Experiment(
+                name="",
+                replicate=_aws_sdk,
+                quantities=(
+                    Exactly(name="standard backoff, s", target=[1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0, 20.0, 20.0]),
+                    Exactly(
+                        name="backoff of v2.1, s", target=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0]
+                    ),
+                    Exactly(name="quota after 3 failures", target=[486, 472, 458]),
+                    Exactly(name="quota after 3 throttled", target=[495, 490, 485]),
+                    Exactly(
+                        name="quota after a retry succeeds, a clean success, a final failure", target=[500, 487, 486]
+                    ),
+                    Exactly(name="x-amz-retry-after 1500, 10000, 0, invalid: s", target=[1.5, 5.05, 0.05, 0.05]),
+                    Exactly(name="CUBIC k of w_max 10", target=1.9574338205844317),
+                    Exactly(name="CUBIC rate and k after an error at 8", target=[5.6, 1.8171205928321397]),
+                    Exactly(name="CUBIC rate at t = k", target=10.0),
+                    Exactly(name="rate of 6 in half a second", target=9.6),
+                ),
+            ),
+        ),
+    ),
+    Case(
+        name="resilience4j",
+        title="State machine of resilience4j's breaker",
+        source="resilience4j, CircuitBreakerStateMachineTest",
+        url="https://github.com/resilience4j/resilience4j/blob/master/resilience4j-circuitbreaker/src/test/java/io/"
+        "github/resilience4j/circuitbreaker/internal/CircuitBreakerStateMachineTest.java",
+        model="50% over a window of 20 s with at least 5 calls, open for 5 s, 4 probes; each letter is a call that "
+        "succeeded (S) or failed (F), asked of Breaker with the time passed in.",
+        experiments=(
+            Experiment(
+                name="",
+                replicate=_resilience4j,
+                quantities=(
+                    Exactly(name="states through F F F S S", target=["closed"] * 4 + ["open"]),
+                    Exactly(name="rate through F F F S S", target=[None] * 4 + [0.6]),
+                    Exactly(name="the next call is refused, and counted", target=[True, 1]),
+                    Exactly(name="states through S S S F F F, 1 s apart", target=["closed"] * 5 + ["open"]),
+                    Exactly(name="rate at the 5th and 6th of them", target=[0.4, 0.5]),
+                    Exactly(name="permits while half-open", target=[True] * 4 + [False]),
+                ),
+            ),
+        ),
+    ),
+)

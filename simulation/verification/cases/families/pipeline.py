@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from functools import partial
 
 from simulation.results.result import Result
@@ -16,34 +15,7 @@ from simulation.verification.cases.quantities import RARE, Mean, Quantity
 from simulation.verification.cases.settling import WARM_UP
 
 
-def product_form(
-    parameters: Iterable[tuple[float, float, int, float, int, float, str]] = (
-        (6, 12, 1, 0.3, 4, 1, "full"),
-        (0.5, 1, 1, 0.2, 3, 2, "none"),
-        (6, 4, 3, 0.3, 4, 1, "equal"),
-        (3, 12, 1, 0.5, 2, 1, "full"),
-    ),
-) -> Case:
-    """Return the case.
-
-    Args:
-        parameters: λ, arrivals a second; μ, services a second of each worker, both from 0.001 to 1,000,000; c,
-            workers; p, the probability that an attempt fails, from 0 to 1; N, how many there are, from 1 to 1000; the
-            first wait in seconds; and the jitter, of `attempts.JITTERS`. The workers keep up with all attempts,
-            λ(1 − p^N)/(1 − p) < c·μ, and forget within 20,000 arrivals that none was there to begin with; the waits,
-            which double, are short beside 4000/λ seconds.
-    """
-    return Case(
-        name="pipeline",
-        title="The whole pipeline in product form",
-        source="Jackson 1957; Baskett, Chandy, Muntz and Palacios 1975",
-        model="Poisson arrivals λ, c workers (max_in_flight) with exponential times of rate μ, failures p, a backoff "
-        "as an infinite-server node, N attempts. The workers are M/M/c at λ(1 − p^N)/(1 − p), whatever the jitter.",
-        experiments=tuple(_product_form(*each) for each in parameters),
-    )
-
-
-def _product_form(rate: float, mu: float, servers: int, p: float, n: int, base: float, jitter: str) -> Experiment:
+def product_form(rate: float, mu: float, servers: int, p: float, n: int, base: float, jitter: str) -> Experiment:
     effective = rate * mean_attempts(p, n)
     sojourn = 1 / mu + erlang_c(servers, effective / mu) / (servers * mu - effective)
     waits = [moments_of_wait(jitter, base * 2**step)[0] for step in range(n - 1)]
@@ -109,4 +81,21 @@ def _in_flight(result: Result, since: float, until: float) -> float:
     return time_average(ends.requested, ends.ended, since, until)
 
 
-CASES = (product_form(),)
+CASES = (
+    Case(
+        name="pipeline",
+        title="The whole pipeline in product form",
+        source="Jackson 1957; Baskett, Chandy, Muntz and Palacios 1975",
+        model="Poisson arrivals λ, c workers (max_in_flight) with exponential times of rate μ, failures p, a backoff "
+        "as an infinite-server node, N attempts. The workers are M/M/c at λ(1 − p^N)/(1 − p), whatever the jitter.",
+        experiments=tuple(
+            product_form(*each)
+            for each in (
+                (6, 12, 1, 0.3, 4, 1, "full"),
+                (0.5, 1, 1, 0.2, 3, 2, "none"),
+                (6, 4, 3, 0.3, 4, 1, "equal"),
+                (3, 12, 1, 0.5, 2, 1, "full"),
+            )
+        ),
+    ),
+)

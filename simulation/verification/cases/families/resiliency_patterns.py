@@ -162,16 +162,6 @@ def resiliency_patterns(
     solved: Iterable[tuple[str, float, float]] = SOLVED,
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
 ) -> Case:
-    """Return the case.
-
-    Args:
-        published: by a configuration of :data:`CONFIGS` and availability, more than 0 and at most 1: total time, half
-            of its 99.9% interval, and the same of the contention time; in seconds.
-        solved: of each triple a configuration of :data:`CONFIGS`, availability, and connect timeout; the times are
-            those of :func:`~simulation.verification.cases.families.resiliency_chain.expected_times`.
-        connect_timeout_s: how long a client waits for a connection in those that are published; 2 in
-            :data:`PUBLISHED`.
-    """
     rows = [(*key, *figures) for key, figures in published.items()]
     return Case(
         name="resiliency-patterns",

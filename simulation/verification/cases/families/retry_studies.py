@@ -18,7 +18,7 @@ from simulation.verification.cases.case import PILOT, Case, Experiment, parsed, 
 from simulation.verification.cases.families.attempts import mean_attempts
 from simulation.verification.cases.families.retry_chains import with_breaker, with_bucket
 from simulation.verification.cases.measures import ended
-from simulation.verification.cases.quantities import RARE, Between, Exactly, Mean, Quantity
+from simulation.verification.cases.quantities import RARE, Between, Mean, Quantity
 
 REQUESTS = 1000
 """In one replication."""
@@ -49,46 +49,9 @@ def load_and_success(result: Result) -> dict[str, float]:
     return {"success": summary["sent"] / summary["accepted"], "load": summary["attempts"] / summary["accepted"]}
 
 
-def retry_strategies(
-    shares: Iterable[float] = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75),
-    budgets: Iterable[float] = (0.05, 0.3, 0.5),
-    breakers: Iterable[float] = (0.05, 0.1),
-    share: float = 0.1,
-    capacity: int = 5,
-) -> Case:
-    """Return the case.
-
-    Args:
-        shares: of attempts that fail, for no retries and for three; 0, from 0.001 to 0.999 or 1.
-        budgets: the same, for a token bucket.
-        breakers: the same, for a breaker.
-        share: of a token that the bucket gets for each call; and of the calls, above which the breaker is open. From 0
-            to 1.
-        capacity: of the bucket in tokens, from 1; it is full to begin with.
-    """
-    return Case(
-        name="retry-strategies",
-        title="No retries, three retries, a token bucket, and a breaker",
-        source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
-        url="https://brooker.co.za/blog/2022/02/28/retries.html",
-        model="1000 calls in a second fail independently with p; no backoff. Load is attempts for each call. "
-        "Clients with a bucket or a breaker make 100 calls each. A call puts 0.1 in a bucket, up to 5, and there are "
-        "retries while there is more than 1, which they take: a load of 1 + min(p/(1 − p), 0.1) in the long run. A "
-        "breaker allows three while failures are at most 0.1 of the calls so far; it is a failure rule that says which "
-        "failures are worth a retry. Expected of both is their Markov chain, solved.",
-        experiments=(
-            *(_strategy(p, n) for p in shares for n in (1, 4) if n > 1 or _is_seen(p)),
-            *(_bucket(p, CLIENT_CALLS, share, capacity) for p in budgets),
-            *(_breaker(p, CLIENT_CALLS, share) for p in breakers),
-        ),
-    )
-
-
 def _strategy(p: float, n: int) -> Experiment:
     quantities: tuple[Quantity, ...] = ()
-    if p in (0, 1):
-        quantities = (Exactly(name="success", target=1.0 - p),)
-    elif _is_seen(p**n):
+    if _is_seen(p**n):
         quantities = (Mean(name="success", target=1 - p**n, within=0.01),)
     if n > 1:
         quantities += (Mean(name="load", target=mean_attempts(p, n), within=0.01),)
@@ -101,8 +64,8 @@ def _strategy(p: float, n: int) -> Experiment:
 
 
 def _is_seen(share: float) -> bool:
-    """Return whether a replication has both failures and successes, or for certain one of them alone."""
-    return share in (0, 1) or RARE < share < 1 - RARE
+    """Return whether a replication has both failures and successes."""
+    return RARE < share < 1 - RARE
 
 
 def _bucket(p: float, calls: int, share: float, capacity: int) -> Experiment:
@@ -191,17 +154,13 @@ def _breaker(p: float, calls: int, share: float) -> Experiment:
         replicate=partial(
             with_retry_breaker, _clients(calls, once_by_breaker(), count=max(1, 2000 // calls)), p, share
         ),
-        quantities=(_load_of_breakers(load), *((success_of_calls,) if RARE < success < 1 - RARE else ())),
+        quantities=(
+            Mean(name="load", target=load, within=0.005, because="solved"),
+            *((success_of_calls,) if RARE < success < 1 - RARE else ()),
+        ),
         pilot=50,
         full_only=p == 0.05,
     )
-
-
-def _load_of_breakers(load: float) -> Quantity:
-    if load == 1 or load - 1 >= RARE:
-        return Mean(name="load", target=load, within=0.005, because="solved")
-    # Of so few retries some validations see none.
-    return Between(name="load", low=1 - RARE, high=1 + RARE, because=f"{load:.7g}, solved: hardly any is retried")
 
 
 def while_tokens_last(share: float, capacity: int) -> str:
@@ -230,16 +189,6 @@ def client_count(
     capacity: int = 5,
     breakers: Iterable[float] = (0.05,),
 ) -> Case:
-    """Return the case.
-
-    Args:
-        shares: of attempts that fail, for token buckets; 0, from 0.001 to 0.999 or 1.
-        calls: of all clients together, from 1 to 100,000.
-        counts: numbers of clients, each of which makes from 1 to 10,000 of these calls.
-        share: of a token that each client's bucket gets for each of its calls, from 0 to 1.
-        capacity: of each bucket in tokens, from 1; it is full to begin with.
-        breakers: shares of attempts that fail, for breakers.
-    """
     return Case(
         name="client-count",
         title="A token bucket in many small clients is none, and a breaker is always open",
@@ -263,33 +212,6 @@ def client_count(
                 for p in breakers
                 for count in counts
             ),
-        ),
-    )
-
-
-def serial_clients(
-    shares: Iterable[float] = (0.1, 0.5), clients: int = 20, think: float = 0.1, base: float = 0.1
-) -> Case:
-    """Return the case.
-
-    Args:
-        shares: of attempts that fail, 0, from 0.001 to 0.999 or 1.
-        clients: that are serial, from 1; they make 100 calls each and 150,000 at most in a run, or what 10 s give.
-        think: how long these think on average, in seconds, from 0.000001 to 1,000,000.
-        base: the first wait in seconds, from 0 to 15, as the third, four times as long, is not above a minute.
-    """
-    return Case(
-        name="open-and-serial",
-        title="Backoff does not cut the work of open clients, but that of serial ones",
-        source="Brooker, What is Backoff For?, 2022",
-        url="https://brooker.co.za/blog/2022/08/11/backoff.html",
-        model="Three retries. Open clients make (1 − p⁴)/(1 − p) attempts for each call, whatever the backoff. A "
-        "serial client calls again when it has its answer and has thought: a renewal process, which waits slow down.",
-        experiments=tuple(
-            experiment
-            for p in shares
-            for wait in dict.fromkeys((0.0, base))
-            for experiment in (_with_backoff(p, wait), _serial(p, clients, think, wait))
         ),
     )
 
@@ -336,4 +258,36 @@ def _calls_a_second(duration: float, result: Result) -> dict[str, float]:
     return {"calls a second of each client": (begun >= since).sum() / (duration - since) / clients}
 
 
-CASES = (retry_strategies(), client_count(), serial_clients())
+CASES = (
+    Case(
+        name="retry-strategies",
+        title="No retries, three retries, a token bucket, and a breaker",
+        source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
+        url="https://brooker.co.za/blog/2022/02/28/retries.html",
+        model="1000 calls in a second fail independently with p; no backoff. Load is attempts for each call. "
+        "Clients with a bucket or a breaker make 100 calls each. A call puts 0.1 in a bucket, up to 5, and there are "
+        "retries while there is more than 1, which they take: a load of 1 + min(p/(1 − p), 0.1) in the long run. A "
+        "breaker allows three while failures are at most 0.1 of the calls so far; it is a failure rule that says which "
+        "failures are worth a retry. Expected of both is their Markov chain, solved.",
+        experiments=(
+            *(_strategy(p, n) for p in (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75) for n in (1, 4) if n > 1 or _is_seen(p)),
+            *(_bucket(p, CLIENT_CALLS, 0.1, 5) for p in (0.05, 0.3, 0.5)),
+            *(_breaker(p, CLIENT_CALLS, 0.1) for p in (0.05, 0.1)),
+        ),
+    ),
+    client_count(),
+    Case(
+        name="open-and-serial",
+        title="Backoff does not cut the work of open clients, but that of serial ones",
+        source="Brooker, What is Backoff For?, 2022",
+        url="https://brooker.co.za/blog/2022/08/11/backoff.html",
+        model="Three retries. Open clients make (1 − p⁴)/(1 − p) attempts for each call, whatever the backoff. A "
+        "serial client calls again when it has its answer and has thought: a renewal process, which waits slow down.",
+        experiments=tuple(
+            experiment
+            for p in (0.1, 0.5)
+            for wait in dict.fromkeys((0.0, 0.1))
+            for experiment in (_with_backoff(p, wait), _serial(p, 20, 0.1, wait))
+        ),
+    ),
+)

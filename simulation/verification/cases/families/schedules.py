@@ -25,13 +25,6 @@ def published_schedules(
         ("Kubernetes", 10, 2, 300, 8),
     ),
 ) -> Case:
-    """Return the case of published schedules.
-
-    Args:
-        schedules: names, and the waits in seconds, three or more.
-        exponentials: names, first wait in seconds, multiplier, from 1, longest wait in seconds, and how many waits,
-            from 3 to 1000. All waits of a schedule together take less than 30 days.
-    """
     return Case(
         name="schedules",
         title="Published retry schedules",

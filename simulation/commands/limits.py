@@ -1,0 +1,163 @@
+"""The command ``retrylab limits``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulation.commands.shared import (
+    CodeOption,
+    Dask,
+    Exit,
+    File,
+    FirstSeed,
+    SetsAsForRun,
+    Workers,
+    check_who_does_them,
+    exits_in_words,
+    import_from_here,
+    json_option,
+    option,
+    path_option,
+    say_what_runs,
+)
+
+if TYPE_CHECKING:
+    from simulation.experiments.limits.map_result import LimitsMap
+
+
+def limits(
+    file: File,
+    of: Annotated[
+        str | None,
+        option(
+            "What to put on: outage, latency, failure_rate, load, capacity or nodes, or several with commas; all when "
+            "left out.",
+            metavar="KINDS",
+        ),
+    ] = None,
+    on: Annotated[
+        list[str] | None,
+        option("A channel to put it on, or all; each of them and all together when left out.", metavar="CHANNEL"),
+    ] = None,
+    map_of: Annotated[
+        str | None,
+        option(
+            "Map where it comes back after a trigger, and find what moves the boundary: over two kinds, such as "
+            "load,outage or load=0.5..2,trigger=10s..5m; trigger is the length of the file's own faults that end.",
+            "--map",
+            metavar="A,B",
+        ),
+    ] = None,
+    lasts: Annotated[
+        str | None,
+        option("How long the trigger of a map lasts that is no outage; 60s when left out.", "--for", metavar="TIME"),
+    ] = None,
+    at: Annotated[
+        str | None,
+        option("When it begins, such as 5m; after the first quarter of duration when left out.", metavar="TIME"),
+    ] = None,
+    seed: FirstSeed = None,
+    sets: SetsAsForRun = None,
+    workers: Workers = None,
+    dask: Dask = None,
+    code: CodeOption = False,
+    as_json: Annotated[bool, json_option("the limits as ")] = False,
+    out: Annotated[
+        Path | None,
+        path_option(
+            "DIR",
+            "Write limits.json here, a scenario file for each side of each edge, and each run as soon as it has "
+            "finished; what is here already is not run again.",
+        ),
+    ] = None,
+) -> None:
+    """Find out how much a scenario takes before an expectation breaks: how long an outage, how much load, and so on.
+
+    Eight amounts of each are tried, and the edge is bisected to 2% over three seeds. With --out, an interrupted search
+    resumes where it stopped. The file's own limits, such as email.outage: ">= 2m", are asked too. Exit code 0: the
+    limits were found; 1: one that the file wants does not hold or cannot be asked; 2: bad input; 3: an invariant broke;
+    4: a worker process is gone.
+    """
+    from actors.errors import ConfigurationError
+    from simulation.experiments.limits.limits import limits as find_limits
+    from simulation.experiments.limits.map import LASTS_S, limits_map
+    from simulation.experiments.limits.result import Limits
+    from simulation.reporting.console import print_sheets, print_written
+    from simulation.reporting.terminal import watch_runs
+    from simulation.scenario.loading import given
+
+    def show(found: Limits | LimitsMap | None) -> None:
+        if as_json:
+            nothing = {"cells" if map_of is not None else "limits": [], "complete": False}
+            typer.echo(json.dumps(nothing if found is None else found.document(), indent=2, allow_nan=False))
+        elif found is not None:
+            print_sheets(found.sheet())
+
+    if code:
+        import_from_here()
+    with exits_in_words(file, out, show, imports_code=True) as finished, _interrupted_with_what_is_known():
+        check_who_does_them(workers, dask)
+        if file.is_file():  # a pipe can be read only once
+            say_what_runs(file, [given(file, sets or [], seed)])
+        with watch_runs(quiet=as_json) as progress:
+            how: dict[str, Any] = {
+                "at": None if at is None else _time("--at", at),
+                "seed": seed,
+                "sets": sets or [],
+                "workers": workers,
+                "cluster": dask,
+                "out": out,
+                "code": code,
+                "progress": finished.counted(progress),
+            }
+            found: Limits | LimitsMap
+            if map_of is None and lasts is not None:
+                raise ConfigurationError(["--for: wanted it with --map, whose trigger lasts so long, got it without"])
+            if map_of is not None:
+                _check_map(of, on)
+                place = (on or ["all"])[0]
+                lasts_s = LASTS_S if lasts is None else _time("--for", lasts)
+                found = limits_map(file, map_of.split(","), on=place, lasts=lasts_s, **how)
+            else:
+                kinds = None if of is None else [name.strip() for name in of.split(",")]
+                found = find_limits(file, kinds, on=on or [], **how)
+    show(found)
+    if out is not None and not as_json:
+        print_written(str(out / "map.png" if map_of is not None and (out / "map.png").is_file() else out))
+    if isinstance(found, Limits) and (not all(found.met.values()) or (of is None and not on and found.not_asked)):
+        raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+@contextmanager
+def _interrupted_with_what_is_known() -> Iterator[None]:
+    """Have an interrupt before a search began say that nothing is known."""
+    from simulation.results.progress import Interrupted
+
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(None) from None
+
+
+def _time(name: str, text: str) -> float:
+    from actors.errors import ConfigurationError
+    from actors.settings.quantities import parse_duration
+
+    if (found := parse_duration(text)) is None:
+        raise ConfigurationError([f"{name}: wanted a time such as 5m, got {text!r}"])
+    return found
+
+
+def _check_map(of: str | None, on: list[str] | None) -> None:
+    from actors.errors import ConfigurationError
+
+    if of is not None or len(on or []) > 1:
+        raise ConfigurationError(["--map: wanted it without --of and with one --on at most"])

@@ -1,0 +1,245 @@
+"""The search for the edge of one stress: between which amounts the expectations of a scenario cease to hold.
+
+An amount holds if the expectations hold with two of three seeds. Eight amounts, and those that the file asks for, are
+tried with the first seed, and the first of them that breaks is bisected with it; the two ends are then asked of the
+other seeds, and moved where these say otherwise. So an edge takes half of the runs that three seeds at each amount
+would. Where the edges of single channels are known, that of all together is looked for at the least of them first.
+
+Each seed has an edge of its own, and half of all seeds have theirs below the edge that is looked for. That all three
+have theirs above it has a chance of 1/8, and so that all have theirs below it. So the ends are moved apart until all
+seeds hold at the lower one and break at the upper one: the edge is between these with 75% confidence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from simulation.experiments.limits.expected import Held
+from simulation.experiments.limits.stress import PRECISION, Stress
+
+SEEDS = 3
+MOST = SEEDS // 2 + 1
+
+CONFIDENCE = 1 - 2 * 0.5**SEEDS
+
+RUNS = 20
+"""About so many runs a search takes."""
+
+Probe = tuple[float, int]
+"""An amount and the place of a seed among the seeds of the search."""
+
+Asking = Generator[Iterable[Probe], None, bool]
+Bracketing = Generator[Iterable[Probe], None, tuple[float, float | None]]
+
+
+@dataclass
+class Edge:
+    """What was found of one stress. Amounts are in the unit of its kind; None: there is none, or it is not known."""
+
+    stress: Stress
+    holds_to: float | None = None
+    """The most with which all expectations hold."""
+
+    breaks_at: float | None = None
+    """The least with which one does not."""
+
+    broken: tuple[int, ...] = ()
+    """The expectations that do not hold there, the one that fails with the most seeds first; by their numbers."""
+
+    interval: tuple[float | None, float | None] = (None, None)
+    """Between which amounts the edges of all seeds are; None: no such end was found in what was tried."""
+
+    is_confirmed: bool = False
+    """Whether all seeds hold at `holds_to`, and break at `breaks_at`."""
+
+    holds_again: list[float] = field(default_factory=list)
+    """Amounts beyond the edge with which all hold again."""
+
+    left_out: tuple[int, ...] = ()
+    """Expectations that do not hold even with nothing put on; nothing is asked of them."""
+
+    runs: int = 0
+    wanted: dict[str, float] = field(default_factory=dict)
+    """By its text, how much of it the file wants to take."""
+
+    holds_wanted: dict[str, bool] = field(default_factory=dict)
+    """Whether that much holds."""
+
+    is_complete: bool = False
+
+
+class Search:
+    """Looks for an edge: :meth:`steps` yields what is to be run, and what came of it is added before it goes on."""
+
+    def __init__(self, stress: Stress, expectations: int, wanted: Mapping[str, float] = MappingProxyType({})) -> None:
+        self.edge = Edge(stress, wanted=dict(wanted))
+        self._stress = stress
+        self._count = expectations
+        self._judged: Sequence[int] = range(expectations)
+        self.hint: tuple[float, float] | None = None
+        """Between which amounts the edge probably is."""
+        self.ends_runs_early: tuple[int, ...] = ()
+        """Expectations of which a run need not go on where one is broken for good."""
+        self._held: dict[Probe, Held] = {}
+        self._is_bracketed = False
+
+    def add(self, probe: Probe, held: Held) -> None:
+        """Take in what held in a run."""
+        self._held[probe] = held
+        self.edge.runs = len(self._held)
+        if not self._is_bracketed:  # until then the first seed says what is known, should it end here
+            known = {amount: self._holds_once(amount, 0) for amount, seed in self._held if seed == 0}
+            self.edge.breaks_at = min((amount for amount, holds in known.items() if not holds), default=None)
+            below = [amount for amount in known if self.edge.breaks_at is None or amount < self.edge.breaks_at]
+            self.edge.holds_to = max(below, default=None)
+
+    def steps(self) -> Generator[Iterable[Probe], None, None]:
+        """Yield the probes that have to be known before it goes on."""
+        edge, stress = self.edge, self._stress
+        nothing = stress.kind.mildest
+        yield from self._judge()
+        if not self._judged:
+            edge.holds_to = edge.breaks_at = None
+            edge.holds_wanted = dict.fromkeys(edge.wanted, False)
+            edge.is_complete = True
+            return
+        self.ends_runs_early = tuple(self._judged)
+        asked = {amount for amount in edge.wanted.values() if nothing < amount <= stress.most}
+        grid = [*stress.grid]
+        if self.hint is not None:
+            yield from self._ask((amount, 0) for amount in self.hint)
+            if [self._holds_once(amount, 0) for amount in self.hint] == [True, False]:
+                grid = [*self.hint]
+        grid = sorted({*grid, *asked})
+        yield from self._ask((amount, 0) for amount in grid)
+        low, high = yield from self._bracket(nothing, grid)
+        yield from self._bisect(low, high)
+        yield from self._widen()
+        if edge.breaks_at is not None:
+            edge.broken = self.broken_at(edge.breaks_at)
+        yield from self._ask_wanted()
+        for amount in grid:
+            is_beyond = edge.breaks_at is not None and amount > edge.breaks_at
+            if is_beyond and self._held_all(amount, 0) and (yield from self._holds_there(amount)):
+                edge.holds_again.append(amount)
+        edge.is_complete = True
+
+    def _judge(self) -> Generator[Iterable[Probe], None, None]:
+        """See which expectations hold with nothing put on: these are looked at."""
+        nothing = self._stress.kind.mildest
+        for asked in range(MOST, SEEDS + 1):
+            yield from self._ask((nothing, seed) for seed in range(asked))
+            runs = [self._held[nothing, seed] for seed in range(asked)]
+            held = [sum(run[each] is True for run in runs) for each in range(self._count)]
+            if all(count >= MOST or asked - count >= MOST for count in held):
+                break
+        self._judged = [each for each, count in enumerate(held) if count >= MOST]
+        self.edge.left_out = tuple(each for each in range(self._count) if each not in self._judged)
+
+    def asked_steps(self) -> Generator[Iterable[Probe], None, None]:
+        """Yield the probes that have to be known for what the file wants, without a search for the edge."""
+        yield from self._judge()
+        yield from self._ask_wanted()
+        self.edge.is_complete = True
+
+    def _ask_wanted(self) -> Generator[Iterable[Probe], None, None]:
+        edge = self.edge
+        for text, amount in edge.wanted.items():
+            # Where an edge is known, less than what is wanted must not break either.
+            is_milder = edge.breaks_at is None or amount < edge.breaks_at
+            can_hold = bool(self._judged) and is_milder and amount <= self._stress.most
+            edge.holds_wanted[text] = can_hold and (yield from self._holds(amount))
+
+    def _bracket(self, nothing: float, grid: Sequence[float]) -> Bracketing:
+        """Return an amount that holds with most seeds, and one beyond it that does not, near to each other where the
+        first seed has them; None: there is none."""
+        high = next((amount for amount in grid if not self._holds_once(amount, 0)), None)
+        low = max((amount for amount in grid if high is None or amount < high), default=nothing)
+        while high is not None and (middle := self._stress.between(low, high)) is not None:
+            yield from self._ask([(middle, 0)])
+            if self._holds_once(middle, 0):
+                low = middle
+            else:
+                high = middle
+        self._is_bracketed = True
+        step = PRECISION
+        while low > nothing and not (yield from self._holds(low)):
+            self.edge.breaks_at, self.edge.holds_to = low, None
+            low, high, step = self._stress.milder(low, step), low, step * 2
+        self.edge.holds_to = low
+        step = PRECISION
+        while high is not None and (yield from self._holds(high)):
+            self.edge.holds_to, self.edge.breaks_at = high, None
+            low = high
+            high, step = (None if high >= self._stress.most else self._stress.harsher(high, step)), step * 2
+        self.edge.breaks_at = high
+        return low, high
+
+    def _bisect(self, low: float, high: float | None) -> Generator[Iterable[Probe], None, None]:
+        while high is not None and (middle := self._stress.between(low, high)) is not None:
+            if (yield from self._holds(middle)):
+                self.edge.holds_to = low = middle
+            else:
+                self.edge.breaks_at = high = middle
+
+    def _widen(self) -> Generator[Iterable[Probe], None, None]:
+        """Move the ends apart until all seeds agree at each."""
+        edge, stress = self.edge, self._stress
+        low, high = edge.holds_to, edge.breaks_at
+        assert low is not None
+        step = PRECISION
+        while low > stress.kind.mildest and not (yield from self._agree(low, holds=True)):
+            low, step = stress.milder(low, step), step * 2
+        step = PRECISION
+        while high is not None and not (yield from self._agree(high, holds=False)):
+            high, step = (None if high >= stress.most else stress.harsher(high, step)), step * 2
+        edge.interval, edge.is_confirmed = (low, high), (low, high) == (edge.holds_to, edge.breaks_at)
+
+    def _agree(self, amount: float, *, holds: bool) -> Asking:
+        for seeds in (range(MOST), range(SEEDS)):  # mostly the first ones are known
+            yield from self._ask((amount, seed) for seed in seeds)
+            if any(self._holds_once(amount, seed) is not holds for seed in seeds):
+                return False
+        return True
+
+    def _ask(self, probes: Iterable[Probe]) -> Generator[Iterable[Probe], None, None]:
+        if missing := [probe for probe in probes if self._held_all(*probe) is None]:
+            yield missing
+
+    def _holds_there(self, amount: float) -> Asking:
+        """Return whether all hold with most of the seeds beyond an edge, where more does not say anything of less."""
+        yield [(amount, seed) for seed in range(MOST) if (amount, seed) not in self._held]
+        return sum(self._holds_once(amount, seed) for seed in range(MOST)) == MOST
+
+    def _holds(self, amount: float) -> Asking:
+        """Return whether all hold with most of the seeds; ask for no more of these than that takes."""
+        held = 0
+        for asked in range(MOST, SEEDS + 1):
+            yield from self._ask((amount, seed) for seed in range(asked))
+            held = sum(self._holds_once(amount, seed) for seed in range(asked))
+            if held >= MOST or asked - held >= MOST:
+                break
+        return held >= MOST
+
+    def _holds_once(self, amount: float, seed: int) -> bool:
+        holds = self._held_all(amount, seed)
+        assert holds is not None
+        return holds
+
+    def _held_all(self, amount: float, seed: int) -> bool | None:
+        """Return whether all hold in a known run, or must, as they hold with more or break with less of it; None if
+        neither is known. The first seed is always run, as it may hold again beyond its edge."""
+        runs = {each: held for (each, place), held in self._held.items() if place == seed}
+        known = {each: all(held[number] for number in self._judged) for each, held in runs.items()}
+        if amount in known or not seed:
+            return known.get(amount)
+        return next((holds for each, holds in known.items() if (each >= amount if holds else each <= amount)), None)
+
+    def broken_at(self, amount: float) -> tuple[int, ...]:
+        """Return the expectations that break with an amount, the one that does with the most seeds first."""
+        runs = [self._held[amount, seed] for seed in range(SEEDS) if (amount, seed) in self._held]
+        broken = Counter(each for each in self._judged for held in runs if held[each] is False)
+        return tuple(sorted(broken, key=lambda each: (-broken[each], each)))

@@ -1,0 +1,285 @@
+"""Envoy's own configuration, version 3 in YAML or JSON: retry policies of routes, limits and ejection of clusters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from actors.settings.quantities import write_duration
+from actors.settings.yaml_tree import ListNode, MappingNode
+from simulation.importing.configuration import (
+    Document,
+    Draft,
+    Section,
+    Setting,
+    Timed,
+    default,
+    each_readable,
+    json_document,
+    yaml_documents,
+)
+from simulation.importing.durations import protobuf_duration
+from simulation.importing.kinds import Given
+from simulation.importing.policy import Policy
+from simulation.importing.readers.envoy_retries import (
+    Retries,
+    put_budget,
+    put_ejection,
+    put_limits,
+    put_retries,
+    put_retries_at_once,
+    put_time_outs,
+)
+from simulation.importing.source import SourceFile
+
+KIND = "envoy"
+_SETTINGS = re.compile(r"retry_?policy|circuit_?breakers|outlier_?detection|virtual_?hosts", re.IGNORECASE)
+_OURS = re.compile(
+    r"static_?resources|type\.googleapis\.com/envoy|virtual_?hosts|load_?assignment|lb_?policy", re.IGNORECASE
+)
+_TOP = frozenset(
+    (
+        "static_resources",
+        "resources",
+        "virtual_hosts",
+        "clusters",
+        "routes",
+        "route_config",
+        "dynamic_resources",
+        "admin",
+    )
+)
+_DEPTH_MAX = 40
+
+
+def recognises(file: SourceFile) -> bool:
+    """Return whether a file has resources of Envoy at its top, with a setting of retries, limits or ejection."""
+    text = file.text
+    is_of_kubernetes = re.search(r"^[\"']?apiVersion[\"']?\s*:", text, re.MULTILINE)
+    if not _SETTINGS.search(text) or not _OURS.search(text) or is_of_kubernetes:
+        return False
+    keys = re.findall(r"^\s{0,2}(?:- )?[\"']?([A-Za-z_]+)[\"']?\s*:", text, re.MULTILINE)
+    keys += re.findall(r"[{,]\s*\"(\w+)\"\s*:", text[:2000])
+    return any(_snake(key) in _TOP for key in keys) or "type.googleapis.com/envoy" in text
+
+
+def _snake(key: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).lower()
+
+
+@dataclass
+class _Found:
+    """The routes and the clusters of files."""
+
+    routes: list[tuple[Document, str, Section, Setting | None]]
+    clusters: dict[str, Section]
+
+
+def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
+    """Return a policy for each route to a cluster, and for each cluster with limits that no route leads to."""
+    broken: list[Policy] = []
+    found = _Found([], {})
+    for document in each_readable(files, KIND, _documents, broken):
+        for setting in _mappings(document.root, 0):
+            _look(document, Section(setting, _snake), found)
+    policies: list[Policy] = []
+    reached: set[str] = set()
+    names: dict[str, int] = {}
+    for document, name, route, above in found.routes:
+        names[name] = names.get(name, 0) + 1
+        draft = Draft(name if names[name] == 1 else f"{name}/{names[name]}", KIND, given)
+        draft.within(document, 1, document.last_line)
+        cluster = _cluster_of(route)
+        reached.add(cluster)
+        _route(draft, route, above, found.clusters.get(cluster))
+        policies.append(draft.policy)
+    for name, section in found.clusters.items():
+        if name not in reached and ("circuit_breakers" in section or "outlier_detection" in section):
+            draft = Draft(name, KIND, given)
+            draft.set("retry.max_attempts", 1)
+            draft.note("No route in these files leads to this cluster.")
+            _limits(draft, section)
+            policies.append(draft.policy)
+    return [*policies, *broken]
+
+
+def _documents(file: SourceFile) -> list[Document]:
+    return [json_document(file)] if file.suffix == ".json" else yaml_documents(file, f"(?i:{_SETTINGS.pattern})")
+
+
+def _mappings(setting: Setting, depth: int) -> Iterator[Setting]:
+    if depth > _DEPTH_MAX:
+        return
+    if isinstance(setting.node, MappingNode):
+        yield setting
+    below = setting.items if isinstance(setting.node, ListNode) else Section(setting).left
+    for each in below:
+        yield from _mappings(each, depth + 1)
+
+
+def _look(document: Document, section: Section, found: _Found) -> None:
+    if "virtual_hosts" in section:
+        for host in section.sections("virtual_hosts"):
+            name, policy = host.take("name"), host.take("retry_policy")
+            for place, route in enumerate(host.sections("routes"), 1):
+                _add_route(document, name.written if name else "virtual host", route, policy, place, found)
+    elif any(key in section for key in _OF_A_CLUSTER) and (named := section.take("name")) is not None:
+        found.clusters.setdefault(named.written, section)
+
+
+_OF_A_CLUSTER = ("load_assignment", "lb_policy", "circuit_breakers", "outlier_detection", "connect_timeout")
+
+
+def _add_route(document: Document, host: str, route: Section, above: Setting | None, place: int, found: _Found) -> None:
+    action, named, match = route.section("route"), route.take("name"), route.section("match")
+    if action is None:
+        return  # a redirect, a direct answer, or a filter's
+    paths = [match.take(key) for key in ("prefix", "path", "path_separated_prefix")] if match is not None else []
+    shown = next((each.written for each in paths if each is not None), str(place) if match is not None else "")
+    found.routes.append((document, f"{host} {named.written if named else shown}".strip(), action, above))
+
+
+def _cluster_of(route: Section) -> str:
+    named = route.take("cluster")
+    if named is None and (weighted := route.section("weighted_clusters")) is not None:
+        clusters = weighted.sections("clusters")
+        named = clusters[0].take("name") if clusters else None
+    return named.written if named else ""
+
+
+# ── one route ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _duration(draft: Draft, setting: Setting | None) -> Timed | None:
+    refused = "Envoy refuses it: wanted seconds such as 0.25s or 15s"
+    return draft.timed(setting, protobuf_duration, "a duration such as 0.25s", refused)
+
+
+def _route(draft: Draft, route: Section, above: Setting | None, cluster: Section | None) -> None:
+    file = route.setting.file
+    whole = _duration(draft, route.take("timeout")) or (15.0, default(file, "timeout", "15s"))
+    policy = route.take("retry_policy")
+    if policy is not None and above is not None:
+        draft.dead(above, "the route has a retry policy of its own, which replaces it whole")
+    policy = policy or above
+    if policy is None:
+        draft.put("retry.max_attempts", 1, default(file, "retry_policy", "none"))
+        put_time_outs(draft, None, whole)
+    elif isinstance(policy.node, MappingNode):
+        _retries(draft, Section(policy, _snake), whole)
+    elif draft.known(policy, "a retry policy") is not None:
+        draft.refuse(policy, "wanted a mapping")
+    for key, reason in _OF_A_ROUTE.items():
+        if setting := route.take(key):
+            draft.unsaid(setting, reason)
+    if cluster is not None:
+        _limits(draft, cluster)
+    elif policy is not None:
+        draft.note("The cluster is not in these files: its bound of retries at once, max_retries (3), is not read.")
+
+
+_OF_A_ROUTE = {
+    "hedge_policy": "a copy is sent when a try is late, and the first answer counts",
+    "idle_timeout": "a time-out between two parts of an answer",
+    "max_stream_duration": "a bound of a whole stream",
+    "retry_policy_typed_config": "code of an extension decides what is tried again",
+}
+_CHOOSES = "it chooses the host of a retry; a channel has one provider"
+_OF_A_POLICY = {
+    "per_try_idle_timeout": "a time-out between two parts of an answer",
+    **dict.fromkeys(("retry_priority", "retry_host_predicate", "host_selection_retry_max_attempts"), _CHOOSES),
+    "retry_options_predicates": "code of an extension changes the retry",
+    "retriable_headers": "headers of the answer decide there",
+    "retriable_request_headers": "headers of the request decide there",
+}
+
+
+def _retries(draft: Draft, policy: Section, whole: Timed) -> None:
+    file = policy.setting.file
+    on = draft.known(policy.take("retry_on"), "reasons such as 5xx,reset")
+    attempts = draft.known(policy.take("num_retries"), "a whole number") or default(file, "num_retries", "1")
+    per_try = _duration(draft, policy.take("per_try_timeout"))
+    codes = policy.take("retriable_status_codes")
+    backoff = policy.section("retry_back_off")
+    intervals = ("base_interval", "max_interval")
+    base, longest = (_duration(draft, backoff.take(key)) if backoff else None for key in intervals)
+    limited = policy.section("rate_limited_retry_back_off")
+    for key, reason in _OF_A_POLICY.items():
+        if setting := policy.take(key):
+            draft.unsaid(setting, reason)
+    for setting in [*policy.left, *(backoff.left if backoff else [])]:
+        draft.refuse(setting, "Envoy refuses a file with a key that it does not know")
+    if draft.questions or draft.is_open:
+        return
+    if on is None:
+        if attempts.line:
+            draft.dead(attempts, "without retry_on nothing is tried again, unless a request asks for it by a header")
+        draft.put("retry.max_attempts", 1, default(file, "retry_on", "none"))
+        put_time_outs(draft, None, whole)
+        if per_try:
+            draft.put("timeout", write_duration(per_try[0]), per_try[1])
+        return
+    words = [word.strip() for word in on.written.split(",") if word.strip()]
+    numbers = [code for item in (codes.items if codes else []) if (code := item.whole) is not None]
+    base = base or (0.025, default(file, "base_interval", "0.025s"))
+    put_retries(draft, Retries(attempts, on, words, base, numbers, codes, per_try, whole, longest))
+    if limited is not None:
+        _rate_limited(draft, limited)
+
+
+def _rate_limited(draft: Draft, limited: Section) -> None:
+    """Set the wait that an answer asks for: by a header, with up to half of it added, and not above a maximum."""
+    longest = (_duration(draft, limited.take("max_interval")) or (300.0,))[0]
+    headers = [name.written.lower() for each in limited.sections("reset_headers") if (name := each.take("name"))]
+    if "retry-after" in headers:
+        reason = f"a wait above {write_duration(longest)} is not heeded there; here that much of it is waited"
+        draft.put("retry.retry_after", "exactly", limited.setting, reason)
+        draft.set("retry.retry_after_jitter", "50%")
+        draft.set("retry.retry_after_excess", write_duration(longest))
+    else:
+        draft.unsaid(limited.setting, "other headers than Retry-After say the wait")
+
+
+# ── its cluster ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _limits(draft: Draft, cluster: Section) -> None:
+    settings = Section(cluster.setting, _snake)
+    breakers = settings.section("circuit_breakers")
+    retries = budget = None
+    is_first = True
+    for each in breakers.sections("thresholds") if breakers else []:
+        if (level := each.take("priority")) is not None and level.written.upper() != "DEFAULT":
+            draft.unsaid(each.setting, "limits of requests of high priority, which routes ask for")
+        elif is_first:
+            is_first = False
+            retries, budget = each.take("max_retries"), each.section("retry_budget")
+            requests, connections = each.take("max_requests"), each.take("max_connections")
+            tracked = each.take("track_remaining")
+            put_limits(draft, draft.known(requests, "a whole number"), connections, each.left)
+            if tracked is not None:
+                draft.dead(tracked, "it is about statistics")
+    if draft.channel.get("retry", {}).get("max_attempts", 1) > 1:
+        _retries_at_once(draft, draft.known(retries, "a whole number"), budget, cluster.setting.file)
+    elif retries is not None:
+        draft.dead(retries, "no route to the cluster tries again")
+    if (outliers := settings.section("outlier_detection")) is not None:
+        put_ejection(draft, outliers, outliers.take("max_ejection_percent"))
+
+
+def _retries_at_once(draft: Draft, retries: Setting | None, budget: Section | None, file: str) -> None:
+    if budget is not None:
+        if retries is not None:
+            draft.dead(retries, "the retry budget replaces it")
+        least, percent = budget.take("min_retry_concurrency"), budget.section("budget_percent")
+        share = percent.take("value") if percent else None
+        usual = default(file, "min_retry_concurrency", "3")
+        put_budget(draft, share or default(file, "budget_percent", "20"), least or usual)
+        return
+    setting = retries or default(file, "max_retries", "3")
+    count = setting.whole
+    if count is None or count < 0:
+        draft.refuse(setting, "wanted a whole number")
+    else:
+        put_retries_at_once(draft, setting, count)

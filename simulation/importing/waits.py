@@ -1,0 +1,126 @@
+"""Waits that were worked out one by one, as the settings of a channel's retries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actors.formatting import duration_text
+from simulation.importing.policy import duration
+
+LONGEST_S = 36_525 * 86_400.0
+"""No wait of a channel is longer."""
+
+UNLIMITED = 1_000_000
+"""From so many attempts on they are as good as without an end."""
+
+
+def attempts(most: float) -> int | str:
+    """Return a number of attempts as `max_attempts` has it."""
+    return "unlimited" if most >= UNLIMITED else int(most)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Settings of retries, and how far they are from the waits; an empty text if they are the same."""
+
+    retry: dict[str, Any]
+    off: str = ""
+
+
+class NoFormula(Exception):
+    """Waits that no settings have; the text says which they are."""
+
+
+def fitted(lows: Sequence[float], highs: Sequence[float], *, is_even: bool = True, retries: int = 0) -> Fitted:
+    """Return the settings with which the k-th wait is drawn from ``[lows[k], highs[k]]``.
+
+    Args:
+        lows: the shortest waits in seconds, one a retry; the last one repeats.
+        highs: the longest.
+        is_even: whether each wait is equally likely between its bounds.
+        retries: how many there are, where that is more.
+
+    Raises:
+        NoFormula: there are no such settings.
+    """
+    is_cut = retries > len(highs) > 1 and highs[-1] != highs[-2]
+    reasons = [f"the wait before retry {len(highs):,} repeats" if is_cut else ""]
+    all_widths = [high - low for low, high in zip(lows, highs, strict=True)]
+    lows, highs = _cut(lows, highs)
+    if lows == highs:
+        return Fitted(_steady(highs), reasons[0])
+    if (capped := _capped(lows, highs)) is not None:
+        return Fitted(capped, reasons[0])
+    reasons.append("" if is_even else "drawn evenly between the same bounds here")
+    off = "; ".join(filter(None, reasons))
+    if all(low == 0 for low in lows):
+        return Fitted({**_steady(highs), "jitter": "full"}, off)
+    widths = [high - low for low, high in zip(lows, highs, strict=True)]
+    if _same(widths):
+        added = {"jitter": "additive", "jitter_max": duration(max(widths)), "cap_before_jitter": True}
+        return Fitted({**_steady(lows), **added}, off)
+    a_time = [width / count for count, width in enumerate(all_widths, 1)]  # which go on to grow where others repeat
+    if _same(a_time):
+        by_count = {"jitter": "by_count", "jitter_max": duration(a_time[0]), "cap_before_jitter": True}
+        return Fitted({**_steady(_cut(lows, lows)[0]), **by_count}, off)
+    middles = [(low + high) / 2 for low, high in zip(lows, highs, strict=True)]
+    shares = [width / (2 * middle) if middle else 0.0 for width, middle in zip(widths, middles, strict=True)]
+    if _same([share for share, middle in zip(shares, middles, strict=True) if middle]):
+        spread = {"jitter": "proportional", "jitter_share": max(shares), "cap_before_jitter": True}
+        return Fitted({**_steady(middles), **spread}, off)
+    reaches = [
+        duration_text(low) + ("" if low == high else f" to {duration_text(high)}")
+        for low, high in zip(lows, highs, strict=True)
+    ]
+    raise NoFormula(f"waits of {', '.join(reaches[:4])} have no formula here")
+
+
+def _capped(lows: Sequence[float], highs: Sequence[float]) -> dict[str, Any] | None:
+    """Return the settings of exponential waits with something drawn on top, both of which are cut at the longest."""
+    longest, width = max(highs), highs[0] - lows[0]
+    if len(lows) < 3 or not lows[0] or width <= 0 or lows[1] < lows[0] or highs[-1] != longest:
+        return None
+    base = lows[1] / lows[0]
+    for number, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        grown = lows[0] * base**number
+        if not _same([low, min(longest, grown)]) or not _same([high, min(longest, grown + width)]):
+            return None
+    found = exponential(lows[0], base, longest)
+    return None if found is None else {**found, "jitter": "additive", "jitter_max": duration(width)}
+
+
+def _cut(lows: Sequence[float], highs: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Return waits without the repetitions of the last one, none below 0 or beyond reach."""
+    found = [tuple(min(max(0.0, end), LONGEST_S) for end in pair) for pair in zip(lows, highs, strict=True)]
+    while len(found) > 1 and found[-1] == found[-2]:
+        found.pop()
+    return [low for low, _ in found], [high for _, high in found]
+
+
+def _same(values: Sequence[float]) -> bool:
+    return all(math.isclose(value, values[0], rel_tol=1e-9, abs_tol=1e-12) for value in values)
+
+
+def _steady(waits: Sequence[float]) -> dict[str, Any]:
+    if len(waits) == 1:
+        return constant(waits[0])
+    return {"schedule": [duration(wait) for wait in waits]}
+
+
+def constant(wait: float) -> dict[str, Any]:
+    """Return the settings of a wait that stays the same, in seconds."""
+    return {"backoff": "constant", "initial_delay": duration(wait), "max_delay": duration(wait)}
+
+
+def exponential(initial: float, base: float, longest: float, least: float = 0.0) -> dict[str, Any] | None:
+    """Return the settings of waits ``min(longest, initial · base^k)``, none below `least`; None of a base below 1."""
+    longest = min(longest, LONGEST_S)
+    if least >= longest or (initial >= longest and base >= 1):
+        return constant(max(least, longest))
+    if base < 1 or initial < 0:
+        return None
+    found = {"initial_delay": duration(initial), "backoff_multiplier": base, "max_delay": duration(longest)}
+    return found | ({"min_delay": duration(least)} if least > 0 else {})

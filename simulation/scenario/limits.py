@@ -1,0 +1,78 @@
+"""How much a scenario is to take at least, as its `limits` say it: ``email.outage: ">= 2m"``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
+
+from actors.settings.quantities import Wanted, parse_duration, parse_share
+
+
+def _factor(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) and float(text) >= 1 else None
+
+
+def _count(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"[0-9]{1,6}", text) else None
+
+
+_FORMS: Mapping[str, tuple[str, Callable[[str], float | None]]] = {
+    "outage": ("a duration such as >= 2m", parse_duration),
+    "latency": ("a factor of at least 1 such as >= 2.5", _factor),
+    "failure_rate": ("a share such as >= 10%", parse_share),
+    "load": ("a factor of at least 1 such as >= 1.5", _factor),
+    "capacity": ("how much of it may be gone, such as >= 3", _count),
+    "nodes": ("how many may be lost, such as >= 1", _count),
+}
+KINDS = tuple(_FORMS)
+"""What is put on a scenario."""
+
+ALL = "all"
+"""The place of what is put on all channels together."""
+
+
+class WantedLimit(NamedTuple):
+    """How much of something a scenario is to take."""
+
+    on: str
+    """A channel, or `ALL`."""
+
+    kind: str
+    amount: float
+    """A duration in seconds, a factor, a share from 0 to 1, or how many are lost."""
+
+    text: str
+    """As it was written: ``email.outage >= 2m``."""
+
+
+def problem_of(name: str, bound: str, channels: tuple[str, ...]) -> str | None:
+    """Return what a limit is wanted to be, where it is not, with the channels that there are; None: it can be used."""
+    on, _, kind = name.rpartition(".")
+    if kind not in KINDS or on not in (ALL, *channels):
+        there = ", ".join((*channels, ALL))
+        return f"a place ({there}) and a kind ({', '.join(KINDS)}) such as {channels[0]}.outage"
+    what, read = _FORMS[kind]
+    is_read = bound.strip().startswith(">=") and read(bound.strip().removeprefix(">=").strip()) is not None
+    return None if is_read else what
+
+
+def wanted_limits(limits: Mapping[str, str]) -> tuple[WantedLimit, ...]:
+    """Return what limits say that can be used."""
+    found = []
+    for name, bound in limits.items():
+        on, _, kind = name.rpartition(".")
+        amount = _FORMS[kind][1](bound.removeprefix(">=").strip())
+        assert amount is not None
+        found.append(WantedLimit(on, kind, amount, f"{name} {bound}"))
+    return tuple(found)
+
+
+def _at_least(value: Any, _unit_required: bool) -> str | None:
+    return f">= {value.strip().removeprefix('>=').strip()}" if isinstance(value, str) else None
+
+
+LimitBound = Annotated[
+    str, Wanted("at least how much, such as '>= 2m'", _at_least, {"type": "string", "pattern": r"^\s*>=\s*\S"})
+]
+"""At least how much."""

@@ -1,0 +1,127 @@
+"""The clocks of the interpreter, which follow the clock of the run.
+
+`time.time`, `datetime.now`, `date.today`, `uuid1` and all else that asks for the date is time_machine's, which patches
+the tables of C and so reaches names that were imported early. `time.monotonic` and its kin are functions here, so they
+have to stand before the service is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import time_machine
+import trio
+import trio.testing
+
+from simulation.world.patching import Patches
+
+START_S: Final = 10_000.0
+"""The run begins at this time of `trio.current_time` and `time.monotonic`: services take 0 for "never"."""
+
+_MONOTONIC_IDS: Final = frozenset(
+    getattr(time, name) for name in ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME") if hasattr(time, name)
+)
+REAL_CLOCKS: Final[dict[str, Callable[..., Any]]] = {
+    name: getattr(time, name)
+    for name in (
+        "clock_gettime",
+        "clock_gettime_ns",
+        "monotonic",
+        "monotonic_ns",
+        "perf_counter",
+        "perf_counter_ns",
+    )
+    if hasattr(time, name)
+}
+_clocks: list[trio.abc.Clock] = []
+"""The clocks of the blocks that are open; the last one counts."""
+
+
+def stepping_clock() -> trio.testing.MockClock:
+    """Return a clock that stands at :data:`START_S`, and jumps when all tasks wait.
+
+    trio asks it some eighty times a request, so it asks no clock of the machine in turn.
+    """
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    clock.jump(START_S)
+    clock.current_time = lambda: clock._virtual_base  # type: ignore[method-assign]
+    return clock
+
+
+@contextmanager
+def virtual_clock(clock: trio.abc.Clock, epoch: float) -> Iterator[None]:
+    """Let the functions of `time` and `datetime` follow a clock.
+
+    Args:
+        clock: made before the block; its `current_time` begins at :data:`START_S`.
+        epoch: the Unix time, in seconds, at that begin.
+    """
+    epoch_ns = round(epoch * 1e9)
+
+    class Traveller(time_machine.Traveller):
+        def time_ns(self) -> int:
+            return epoch_ns + round((clock.current_time() - START_S) * 1e9)
+
+    with Patches() as patches, time_machine.travel(0, tick=False):
+        # time_machine asks the last traveller; it takes ours off its stack again at the end.
+        time_machine.traveller_stack[-1] = Traveller(0, None, False)
+        _clocks.append(clock)
+        patches.callback(_clocks.pop)
+        patches.rebind([(REAL_CLOCKS[name], _VIRTUAL[name]) for name in REAL_CLOCKS])
+        for name in REAL_CLOCKS:
+            patches.put(time, name, _VIRTUAL[name])
+        yield
+
+
+@contextmanager
+def local_time_is_utc() -> Iterator[None]:
+    """Have local times not depend on the machine: its time zone is UTC for as long as the block lasts."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+def virtual_monotonic() -> float:
+    return _clocks[-1].current_time() if _clocks else float(REAL_CLOCKS["monotonic"]())
+
+
+def _perf_counter() -> float:
+    return _clocks[-1].current_time() if _clocks else float(REAL_CLOCKS["perf_counter"]())
+
+
+def _monotonic_ns() -> int:
+    return round(_clocks[-1].current_time() * 1e9) if _clocks else int(REAL_CLOCKS["monotonic_ns"]())
+
+
+def _perf_counter_ns() -> int:
+    return round(_clocks[-1].current_time() * 1e9) if _clocks else int(REAL_CLOCKS["perf_counter_ns"]())
+
+
+def _clock_gettime(clk_id: int, /) -> float:
+    return virtual_monotonic() if _clocks and clk_id in _MONOTONIC_IDS else float(REAL_CLOCKS["clock_gettime"](clk_id))
+
+
+def _clock_gettime_ns(clk_id: int, /) -> int:
+    return _monotonic_ns() if _clocks and clk_id in _MONOTONIC_IDS else int(REAL_CLOCKS["clock_gettime_ns"](clk_id))
+
+
+_VIRTUAL: Final[dict[str, Callable[..., Any]]] = {
+    "clock_gettime": _clock_gettime,
+    "clock_gettime_ns": _clock_gettime_ns,
+    "monotonic": virtual_monotonic,
+    "monotonic_ns": _monotonic_ns,
+    "perf_counter": _perf_counter,
+    "perf_counter_ns": _perf_counter_ns,
+}

@@ -1,0 +1,120 @@
+"""Which tasks of a service still wait, for what, and whether anything ends their wait."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import trio
+from trio import _timeouts
+from trio._core import _parking_lot
+
+from simulation.world.escape import is_of_service, service_line
+from simulation.world.patching import Patches
+from simulation.world.sockets import WorldSocket
+from simulation.world.threads import Threads
+
+_WAITS = {getattr(WorldSocket, name).__code__: name for name in ("connect", "recv", "send", "wait_writable")}
+
+
+_SLEEPS_S = 0.5
+"""A sleep so long with a lock is a wait for better weather."""
+
+
+class Waiting(NamedTuple):
+    """Tasks that wait at one line of the service."""
+
+    tasks: int
+    file: str
+    line: int
+    function: str
+    peer: str | None
+    """The address at the other end, where they wait for a socket."""
+    has_deadline: bool
+    """Whether a cancel scope of the service's own ends the wait."""
+    held_at: tuple[str, ...] = ()
+    """For a thread in a deadlock: where the others wait, each of which has the lock that the one before waits for."""
+
+    def __str__(self) -> str:
+        if self.held_at:
+            others = "".join(f", which waits at {line} for the lock of another" for line in self.held_at[:-1])
+            return (
+                f"{self.file}:{self.line}: a thread waits for the lock of another{others}, which waits at "
+                f"{self.held_at[-1]} for the lock of the first: a deadlock"
+            )
+        what = "" if self.peer is None else f" for {self.peer}"
+        without = "" if self.has_deadline or self.peer is None else " without any deadline"
+        tasks = "a task waits" if self.tasks == 1 else f"{self.tasks} tasks wait"
+        return f"{self.file}:{self.line}: in {self.function} {tasks}{what}{without}"
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether nothing would ever end the wait: a peer that never answers is waited for, without a deadline, or
+        threads wait for each other's locks."""
+        return bool(self.held_at) or (self.peer is not None and not self.has_deadline)
+
+
+def deadlocked_in(threads: Threads) -> list[Waiting]:
+    """Return the deadlocks of threads."""
+    return [
+        Waiting(len(circle), *circle[0], "", None, False, tuple(f"{file}:{line}" for file, line in circle[1:]))
+        for circle in threads.deadlocks()
+    ]
+
+
+@contextmanager
+def sleeps_with_locks(slept: Callable[[str, float, int], object]) -> Iterator[None]:
+    """Call a function after each sleep of half a second and more in which a task has held locks of trio's for which
+    others wait: with the line of the service, the seconds, and how many wait."""
+    real = _timeouts.sleep_until
+
+    async def sleep_until(deadline: float) -> None:
+        began = trio.current_time()
+        await real(deadline)
+        waiters = sum(map(len, _parking_lot.GLOBAL_PARKING_LOT_BREAKER.get(trio.lowlevel.current_task(), ())))
+        if waiters and (lasted := trio.current_time() - began) >= _SLEEPS_S:
+            file, line = service_line(sys._getframe(1))
+            slept(f"{file}:{line}", lasted, waiters)
+
+    with Patches() as patches:
+        patches.put(_timeouts, "sleep_until", sleep_until)
+        yield
+
+
+def waiting_in(nursery: trio.Nursery) -> list[Waiting]:
+    """Return where the tasks in a nursery wait, but for the task that asks."""
+    asking = trio.lowlevel.current_task()
+    found = Counter(_waiting(task) for task in _leaves(nursery) if task is not asking)
+    return [waits._replace(tasks=tasks) for waits, tasks in sorted(found.items(), key=lambda each: each[0][1:4])]
+
+
+def _leaves(nursery: trio.Nursery) -> Iterator[trio.lowlevel.Task]:
+    for task in sorted(nursery.child_tasks, key=lambda task: task._counter):
+        if task.child_nurseries:
+            for inner in task.child_nurseries:
+                yield from _leaves(inner)
+        else:
+            yield task
+
+
+def _waiting(task: trio.lowlevel.Task) -> Waiting:
+    frames = list(task.iter_await_frames())
+    peer = next((_peer(frame) for frame, _ in frames if frame.f_code in _WAITS), None)
+    own: Any = [(frame, line) for frame, line in frames if is_of_service(frame)]
+    parent: trio.lowlevel.Task | None = task
+    while not own and parent is not None and parent.parent_nursery is not None:
+        parent = parent.parent_nursery.parent_task
+        own = [(frame, line) for frame, line in parent.iter_await_frames() if is_of_service(frame)]
+    frame, line = own[-1] if own else frames[-1]
+    deadline = task._cancel_status.effective_deadline()
+    return Waiting(1, frame.f_code.co_filename, line, frame.f_code.co_qualname, peer, deadline < math.inf)
+
+
+def _peer(frame: Any) -> str | None:
+    sock, address = frame.f_locals.get("self"), frame.f_locals.get("address")
+    peer = address or getattr(sock, "_peer", None)
+    return None if peer is None else sock._network.name_of(peer)
