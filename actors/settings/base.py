@@ -233,6 +233,13 @@ def describe(annotation: Any) -> str:
     return "text"
 
 
+def _entry(annotation: Any) -> str:
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    one = describe(get_args(annotation)[0]) if get_origin(annotation) in (tuple, list) else ""
+    return f", each entry {one}" if " such as " in one else ""
+
+
 def _place(model: type[Settings], known: Mapping[str, Any], given: Any, group: str = "") -> WordPlace:
     beside = dict(islice(given.items(), PROBLEMS_MAX)) if isinstance(given, dict) else {}
     return WordPlace(model.__module__.rpartition(".")[2], known, beside, _refused, _own_paths, group)
@@ -411,7 +418,8 @@ def _plain(
             return wanted(f"one of {model._choices.get(key, expected)}{meant}")
         case plain if plain in _WANTED_BY_TYPE:
             # What is not even of the right kind may be a secret at the wrong place.
-            return wanted(_WANTED_BY_TYPE[plain] + meant, NOT_SHOWN if hides else None)
+            entry = _entry(known[key]) if key in known and plain in ("list_type", "tuple_type") else ""
+            return wanted(_WANTED_BY_TYPE[plain] + entry + meant, NOT_SHOWN if hides else None)
         case other:
             return PydanticCustomError(other, "{text}", {"text": context.get("text", error["msg"])})
 

@@ -250,6 +250,10 @@ class Distribution(Settings):
     other_names: ClassVar[Mapping[str, str]] = {
         "erlang": "Erlang's is gamma with a whole number for its shape, such as {gamma: {mean: 80ms, shape: 4}}",
         "gaussian": "did you mean normal?",
+        "mean": "a mean alone is {exponential: {mean: 80ms}}",
+        **dict.fromkeys(
+            ("median", "p50", "p90", "p95", "p99"), "a median and a tail are {lognormal: {median: 80ms, p99: 300ms}}"
+        ),
     }
 
     constant: Duration | None = None

@@ -10,7 +10,7 @@ with messages that come twice or late (:mod:`simulation.engine.message_faults`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
@@ -314,6 +314,12 @@ class FaultConfig(Settings):
     """What goes wrong, on which channels and when. Several keys act together."""
 
     wanted_text: ClassVar[str] = "a fault such as {channel: email, at: 2m, for: 3m, outage: true}"
+    other_names: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("on", "target"), "did you mean channel?"),
+        **dict.fromkeys(("kind", "type"), "what goes wrong is a key of its own, such as outage: true"),
+        **dict.fromkeys(("from", "to", "until", "end"), "write its start and how long it lasts, as at: 5m, for: 2m"),
+        "factor": "did you mean latency_factor?",
+    }
 
     model_config = ConfigDict(
         json_schema_extra={"anyOf": [{"required": [key]} for key in ("channel", *_WITHOUT_CHANNEL)]}

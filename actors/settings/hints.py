@@ -61,6 +61,9 @@ def unknown_setting(
             places.insert(0, _in_group(key, value, place))
         if any(places):
             return f"unknown key; {'; or '.join(filter(None, places))}"
+    if near is None and meant is not None and not meant.keys and not meant.is_settled:
+        near = next((each for each in known if each.endswith(f"_{key}")), None)
+        meant = meant if near is None else None
     instead = said_otherwise(near, value, wants, f"`{near}: {{}}`".format) if near and wants else ""
     if meant is not None and (not same or (meant.is_settled and (not instead or meant.is_told_apart))):
         return f"unknown key; {meant.text}"

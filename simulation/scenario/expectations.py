@@ -346,6 +346,8 @@ def _no_such_metric(path: tuple[str, ...], depth: int, part: MetricKind | Shape)
     near = nearest(path[depth], known)
     if near is not None:
         return f"wanted a metric of the summary, got {wrong}; did you mean {path_of((*path[:depth], near))}?"
+    if depth == 0 and path[1:2] and path[1] in known:
+        return f"wanted a metric of the summary, got {wrong}; did you mean channels.{wrong}?"
     if (quantile := _QUANTILE.fullmatch(path[depth])) is not None and path[:depth] in ((), ("delivery_time_s",)):
         same = f"a {quantile[0]} of at most 10s is delivered_within(10s) >= {quantile[1].replace('_', '.')}%"
         there = f"delivery_time_s has {', '.join(QUANTILES)}"
