@@ -3,7 +3,8 @@
 One that waits for its own instant, a retry or the end of quiet hours has a timer (`Handler._wait`). Here wait
 
 - notifications that were due already when their node started, or took them over: they resume at a pace and in the order
-  of their channel, not as one herd. New ones pass them, and those due later go at their time;
+  of their channel, not as one herd; first those that hold a slot, which the others wait for. New ones pass them, and
+  those due later go at their time;
 - all, while the lease of a store that several nodes share is over: nothing is sent then.
 """
 
@@ -36,6 +37,10 @@ class LookAtBacklog(Message, frozen=True, gc=False):
 LOOK_AT_BACKLOG = LookAtBacklog()
 
 
+_HOLDING = "holding"
+"""The host of the line of those that hold a slot."""
+
+
 def due_since_ns(delivery: Delivery) -> int:
     """Return since when one that comes from the store was to be sent: the order in which they resume.
 
@@ -58,15 +63,16 @@ class Agenda:
         self._without_lease: dict[str, Delivery] = {}
 
     def wait_for_turn(self, delivery: Delivery, until_ns: int | None) -> None:
-        """Let a notification wait for its turn behind all others of its class and key on its channel, until it expires
-        after `until_ns`; None: it does not."""
+        """Let a notification wait for its turn behind all others of its class and key on its channel, or of those there
+        that hold a slot, until it expires after `until_ns`; None: it does not."""
         channel, now_ns = delivery.command.channel, self._system.now_ns
         if channel not in self.rooms:
             config = self._stages[channel].lanes[0].config
             order = Order(config.order, config.fair_by)
             self.rooms[channel] = Pace(config.circuit_breaker, now_ns), WaitingRoom(order)
         _, room = self.rooms[channel]
-        room.join(ONE_LINE, room.order.flow_of(delivery.command), delivery, until_ns, now_ns)
+        host = _HOLDING if self._stages[channel].holds_again(delivery) else ONE_LINE
+        room.join(host, room.order.flow_of(delivery.command), delivery, until_ns, now_ns)
 
     def charge(self, channel: NotificationChannel) -> None:
         """Count one that sets out, whether it has waited or not: the ceiling is for all together."""
@@ -94,7 +100,7 @@ class Agenda:
             if not room.lines and pace.next_ns <= now_ns:
                 del self.rooms[channel]
             due += [delivery for _, _, delivery in room.expired(now_ns)]
-            line = room.lines.get(ONE_LINE)
+            line = room.lines.get(_HOLDING, room.lines.get(ONE_LINE))
             if line is not None and pace.next_ns <= now_ns and (flow := line.turns.next()) is not None:
                 pace.release(now_ns)
                 due.append(room.take(line, flow, goes=True))

@@ -129,11 +129,13 @@ class Stages:
 
     def hold_again(self, deliveries: Iterable[Delivery]) -> None:
         """Give slots to the notifications that had made an attempt before a start, before any new one gets a slot."""
-        if self.held_slots is None or self.circuit_breaker is None:
-            return
-        were_out = tuple((each.command, each.first_provider) for each in deliveries if each.first_start_ns is not None)
-        if were_out:
+        were_out = tuple((each.command, each.first_provider) for each in deliveries if self.holds_again(each))
+        if were_out and self.circuit_breaker is not None:
             self.circuit_breaker.tell(WereOut(were_out))
+
+    def holds_again(self, delivery: Delivery) -> bool:
+        """Tell whether a notification from the store holds a slot, as one does that had made an attempt."""
+        return self.held_slots is not None and delivery.first_start_ns is not None
 
     def give_back(self, notification_id: str) -> None:
         """Take the slot of a notification back, if it holds one."""

@@ -1,13 +1,14 @@
 """Slots that notifications hold between their attempts, as retries in the worker's own process do."""
 
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 from zlib import crc32
 
 from hypothesis import given, settings, strategies as st
-from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, run_on_trio, simulate
+from worlds import EMAIL, OK, START, Scripted, Try, World, email, on_both_clocks, run_on_trio, simulate
 
-from actors.messages import BreakerTransitioned, NotificationFailed, NotificationSent
+from actors.messages import BreakerTransitioned, NotificationFailed, NotificationSent, Priority
 from actors.outcomes import Permanent, Transient
 from actors.pipeline.cancelling import CancelNotification
 from actors.storage.memory import MemoryStore
@@ -161,6 +162,25 @@ def test_after_a_restart_those_that_were_out_have_slots_before_newcomers():
 
     assert first.provider.ids == ["n0", "n1"]
     assert run_on_trio(after, until=60).provider.ids[:2] == ["n0", "n1"]
+
+
+def test_after_a_restart_those_that_hold_slots_resume_before_a_backlog_that_waits_for_them():
+    store = MemoryStore()
+    email_channel = {"retry": HOLDS, "max_in_flight": 2}
+
+    def before(world: World) -> None:
+        world.open(Scripted(lambda _: DOWN, latency=0.5), store=store, email=email_channel)
+        for number in range(60):
+            world.send(email(f"n{number}", priority=Priority.BULK if number < 2 else Priority.CRITICAL))
+
+    first = run_on_trio(before, until=2)
+    assert {each.notification_id for each in first.failures} == {"n0", "n1"}
+
+    def after(world: World) -> None:
+        world.open(Scripted(latency=0.5), store=store, email=email_channel)
+
+    # Ten a second resume. Whoever resumed in the order of arrival or of classes would find no slot until all had.
+    assert run_on_trio(after, until=1.5, start=START + timedelta(seconds=10)).provider.ids[:2] == ["n0", "n1"]
 
 
 @settings(deadline=None)

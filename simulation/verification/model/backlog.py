@@ -11,28 +11,32 @@ from simulation.verification.model.resuming import Pace, ceiling_per_s
 
 
 class Backlog:
-    """By channel, those that wait for their turn; "newcomers pass"."""
+    """By channel, those that wait for their turn; "newcomers pass", and who holds a slot goes before all others."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self.lines: dict[NotificationChannel, tuple[Queue[Notification], Pace]] = {}
+        self.lines: dict[NotificationChannel, tuple[Queue[Notification], Queue[Notification], Pace]] = {}
+        """Those that hold a slot, and the others."""
 
-    def add(self, notification: Notification, until_ns: int | None) -> None:
+    def add(self, notification: Notification, until_ns: int | None, *, holds_slot: bool) -> None:
         channel = notification.command.channel
         if channel not in self.lines:
             config = self.process.world.channels[channel]
-            self.lines[channel] = Queue(Order(config)), Pace(config.circuit_breaker, self.process.now_ns)
-        line, _ = self.lines[channel]
-        line.add(notification, notification.command, until_ns, self.process.now_ns)
+            order, pace = Order(config), Pace(config.circuit_breaker, self.process.now_ns)
+            self.lines[channel] = Queue(order), Queue(order), pace
+        holding, others, _ = self.lines[channel]
+        (holding if holds_slot else others).add(notification, notification.command, until_ns, self.process.now_ns)
 
     def take_due(self) -> list[Notification]:
         """Take out those whose time is up, and of each channel one whose turn it is."""
         now_ns = self.process.now_ns
         due: list[Notification] = []
-        for channel, (line, pace) in list(self.lines.items()):
-            if not line.waiting and pace.next_ns <= now_ns:
+        for channel, (holding, others, pace) in list(self.lines.items()):
+            if not holding.waiting and not others.waiting and pace.next_ns <= now_ns:
                 del self.lines[channel]
-            due += [expired for _, _, expired in line.take_expired(now_ns)]
+            expired = sorted([*holding.take_expired(now_ns), *others.take_expired(now_ns)], key=lambda each: each[:2])
+            due += [each for _, _, each in expired]
+            line = holding if holding.waiting else others
             if line.waiting and pace.next_ns <= now_ns:
                 pace.take_turn(now_ns)
                 due.append(line.pop())
@@ -40,7 +44,8 @@ class Backlog:
 
     def set_wake(self) -> None:
         """Set when to look again."""
-        wakes = (sooner(pace.next_ns, line.next_expiry_ns()) for line, pace in self.lines.values())
+        lines = self.lines.values()
+        wakes = (sooner(pace.next_ns, one.next_expiry_ns(), other.next_expiry_ns()) for one, other, pace in lines)
         self.process.wake("backlog", "", sooner(*wakes))
 
     def pass_by(self, channel: NotificationChannel) -> None:
@@ -48,4 +53,4 @@ class Backlog:
         if channel in self.lines:
             now_ns, config = self.process.now_ns, self.process.world.channels[channel].circuit_breaker
             ceiling = ceiling_per_s(config, self.process.arrivals[channel].per_second(None, now_ns))
-            self.lines[channel][1].pass_by(now_ns, ceiling)
+            self.lines[channel][-1].pass_by(now_ns, ceiling)

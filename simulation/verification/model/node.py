@@ -109,7 +109,8 @@ class Node(Orders):
                 way.follow(way.slots.were_out, [(each.command, each.first_provider) for each in out])
         for notification in sorted(notifications, key=lambda each: each.due_since_ns):
             if notification.given_up is None and notification.due_since_ns <= self.now_ns:
-                self.backlog.add(notification, self.starts_until_ns(notification))
+                holds = notification.first_start_ns is not None and self.ways[notification.command.channel].slots.is_on
+                self.backlog.add(notification, self.starts_until_ns(notification), holds_slot=holds)
             else:
                 self.take_up(notification)
         self.look_at_backlog()
