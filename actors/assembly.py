@@ -135,7 +135,6 @@ class Pipeline:
         self.store = store
         self._nodes = store.living_nodes
         self.quotas = Quotas(len(store.living_nodes))
-        """The quotas of all channels."""
         self.bus = EventBus(system, process, store, subscriber_timeout)
         announce = self.bus.announce
         together = WaitingCounts()
@@ -171,14 +170,12 @@ class Pipeline:
         for channel, stages in wiring.stages.items():
             self._spawn_stages(process, channel, stages, by_name[channel].values())
         self.shared_breakers = SharedBreakers(system, store, wiring.stages.values())
-        """The votes on breakers, from other nodes and to them."""
         self.bus.connect(self.handler, None if max_pending is None else self.has_room)
         listen(store, self._on_news)
         actors = actors or {}
         subscribers = BUILT_IN_SUBSCRIBERS if subscribers is None else subscribers
         subscribe_all(self.bus, channels, without_replaced(subscribers, actors))
         self.own_actors = spawn_own(process, actors, self.bus, store)
-        """The own actors, by their names."""
 
     def _spawn_stages(
         self, process: Process, channel: NotificationChannel, stages: Stages, providers: Iterable[Provider]

@@ -39,8 +39,6 @@ OUTCOMES = {
     "ChannelFault": "fault of the channel",
     "Ambiguous": "perhaps sent",
 }
-"""The outcomes of an attempt."""
-
 
 _HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 

@@ -53,7 +53,6 @@ _BUILTIN = (datetime, Decimal)
 
 
 def _holds_its_types(message: msgspec.Struct) -> bool:
-    """Tell whether all fields of a message hold values of their types, all at once."""
     try:
         msgspec.convert(message, _plain_struct(type(message)), builtin_types=_BUILTIN, from_attributes=True)
     except msgspec.ValidationError:

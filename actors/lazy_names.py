@@ -28,7 +28,6 @@ def homes(package: str) -> dict[str, str]:
 
 
 def lazy_names(package: str) -> tuple[Callable[[str], Any], list[str]]:
-    """Return the ``__getattr__`` and the ``__all__`` of a package."""
     home_of = homes(package)
 
     def get(name: str) -> Any:

@@ -439,7 +439,6 @@ _WANTED: Mapping[str, tuple[str, str]] = {
 
 
 def _check_arguments(**arguments: Any) -> None:
-    """Report wrong arguments here, and not when the first notification comes."""
     problems = [
         f"{name}: wanted {_WANTED[name][1]}, got {given!r}"
         for name, given in arguments.items()

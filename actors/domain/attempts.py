@@ -200,7 +200,6 @@ class WrappedProvider(Provider):
 
     @property
     def wrapped(self) -> Provider:
-        """The other provider."""
         return self._provider
 
     @property

@@ -24,7 +24,6 @@ class Caution(msgspec.Struct, frozen=True, gc=False):
     """How many of those times no other attempt was under way."""
 
     def after_death(self, *, was_alone: bool) -> Caution:
-        """Return the caution after the process has died once more during an attempt of it."""
         return Caution(self.suspicions + 1, self.deaths + was_alone)
 
 

@@ -106,7 +106,6 @@ class Endpoints:
         return self.at((channel, normal_address(channel, address)))
 
     def is_disabled(self, channel: NotificationChannel, address: str) -> bool:
-        """Tell whether nothing is sent to an endpoint."""
         return (channel, normal_address(channel, address)) in self.disabled
 
     def at(self, key: Key) -> Endpoint | None:

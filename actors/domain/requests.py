@@ -29,10 +29,8 @@ class Request(msgspec.Struct, eq=False):
     """The ids of all of them."""
 
     delivered: bool = False
-    """Whether one of them was sent."""
 
     def note_delivery(self) -> None:
-        """Take note that one of them was sent."""
         self.delivered = True
 
 

@@ -133,7 +133,6 @@ class Suppressions:
         return self._stored.get(key) or self._of_file.get(key)
 
     def copy(self) -> Suppressions:
-        """Return a copy of all that are in force now, for a search in a thread."""
         copy = Suppressions()
         copy._stored, copy._of_file, copy.any = self._stored.copy(), self._of_file, self.any
         return copy
@@ -142,7 +141,6 @@ class Suppressions:
 
     @property
     def stored(self) -> Iterable[Suppression]:
-        """Those that the store keeps."""
         return self._stored.values()
 
     def stored_at(self, key: Key) -> Suppression | None:
@@ -166,7 +164,6 @@ class Suppressions:
         return kept
 
     def remove(self, key: Key) -> None:
-        """Keep none of this address any more."""
         self._stored.pop(key, None)
         self._count()
 
@@ -178,7 +175,6 @@ class Suppressions:
             self.remove(key)
 
     def restore(self, stored: Iterable[Suppression]) -> None:
-        """Keep these and no others."""
         self._stored = {suppression.key: suppression for suppression in stored}
         self._count()
 

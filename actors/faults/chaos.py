@@ -101,8 +101,6 @@ class FaultyProvider(WrappedProvider):
 
 
 def _delayed(fate: Fate, call: Callable[[], Awaitable[Any]]) -> Effect:
-    """Return an effect that does real I/O, later and more slowly, and whose answer may be lost."""
-
     async def attempt() -> Any:
         await (trio.sleep(fate.delay_ns / NS_PER_S) if fate.finished is None else fate.finished())
         started = trio.current_time()

@@ -194,7 +194,6 @@ class ProcessorSharing(Station[T]):
         return self._at + -(-left * of // given) if given else NEVER_NS * GRAIN
 
     def _go_on(self, at: int) -> None:
-        """Share out what the servers do until an instant at which nothing has changed yet."""
         if at <= self._at:
             return
         given, of = self._each_is_given()

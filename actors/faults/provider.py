@@ -196,7 +196,6 @@ class SimulatedProvider(Provider):
 
 
 def parted(faults: Sequence[FaultConfig]) -> tuple[list[FaultConfig], list[FaultConfig]]:
-    """Return the faults of a provider itself, and the faults of its upstream."""
     return [fault for fault in faults if not fault.upstream], [fault for fault in faults if fault.upstream]
 
 

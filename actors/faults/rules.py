@@ -185,7 +185,6 @@ class FaultRules:
         self.late_after_ns, self.report_late = after_ns, report
 
     def watch_queue(self, observer: QueueObserver) -> None:
-        """Tell an observer from now on who waits for the capacity; only with a bound of these."""
         self._queue_observer = observer
         if self._station is not None:
             self._station.watch(observer)

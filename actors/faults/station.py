@@ -66,7 +66,6 @@ class RunningStation(Clocked):
         self._delivered = 0
 
     def watch(self, observer: QueueObserver) -> None:
-        """Tell an observer from now on who waits."""
         self._observer = observer
 
     def work(self, now_ns: int, work_ns: int, result: Any, *, critical: bool, delivers: bool) -> Promise:

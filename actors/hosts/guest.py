@@ -233,7 +233,6 @@ async def on_asyncio(loop: asyncio.AbstractEventLoop, function: Callable[..., An
 
 @contextlib.contextmanager
 def _no_signal_handler_of_trio() -> Generator[None, None, None]:
-    """Keep trio, when it starts, from replacing Python's own handler of SIGINT: it does where it finds that one."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler

@@ -157,7 +157,6 @@ class ThreadNotifier(Hosted[N]):
         return call.wait(timeout)
 
     def _wake(self, thread: int) -> None:
-        """Have the notifier's thread look at the calls: once for all until then, as it takes a system call."""
         self._woken_by = thread
         try:
             self._token.run_sync_soon(self._take_calls, _Call.begin)

@@ -220,7 +220,6 @@ class Actor(HookedActor):
     # What its system does to it
 
     def _start_anew(self) -> None:
-        """Start an incarnation: the first, or another one as if new. It is the same object: references stay valid."""
         incarnation = self._incarnation
         if incarnation.number:
             identity = {name: value for name, value in self.__dict__.items() if name in self._IDENTITY}
@@ -327,7 +326,6 @@ class Actor(HookedActor):
 
     @classmethod
     def _place_of(cls, *_args: Any) -> tuple[str, str] | None:
-        """Return the place of an actor whose constructor gets these arguments; None: it has none."""
         return (cls._stands_at, "") if cls._stands_at else None
 
     @property

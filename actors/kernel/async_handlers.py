@@ -70,11 +70,9 @@ class HandlerRun:
         return self.coroutine.send(value) if error is None else self.coroutine.throw(error)
 
     def park(self, parked: Parked) -> None:
-        """Begin the wait that it yielded."""
         self.waits_on = parked.arm(Resume(self))
 
     def resume_anew(self) -> Resume:
-        """Return the message that resumes it from a wait of another kind."""
         self.park_count += 1
         return Resume(self)
 
@@ -158,7 +156,6 @@ class Scope:
         self.trio_scope = trio_scope
 
     def leave(self) -> None:
-        """Have no handler in it any more."""
         self.run = None
 
     def cancel_now(self) -> None:

@@ -349,7 +349,6 @@ class LiveSystem(ActorSystem):
         return trio.CancelScope().__enter__()
 
     def _unwound(self, what: Any, raised: BaseException) -> None:
-        """Pass on a cancellation from a task, and end the system with any other error that is no actor's failure."""
         cancelled: BaseException | None = None
         rest: BaseException | None = raised
         if isinstance(raised, trio.Cancelled):
@@ -419,7 +418,6 @@ class _RunningEffect:
         self._scope.cancel()
 
     async def run(self) -> None:
-        """Run the effect, and deliver its result, its exception, or what stands for its time-out."""
         system, result = self._system, self._on_timeout
         try:
             with self._scope:

@@ -59,7 +59,6 @@ class HandlerTask:
         self._run = run
         self._wait: HandlerWait | None = None
         self.turn = trio.Event()
-        """The latest turn."""
 
     def go_on(self) -> trio.Event | None:
         """Give the handler a turn; None: it waits for none."""

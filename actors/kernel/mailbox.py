@@ -31,7 +31,6 @@ def opened(message: Any) -> tuple[Any, pykka.Future[Any] | None]:
 
 
 def is_stop(message: Any) -> bool:
-    """Tell whether this stops an actor, in an envelope or without."""
     return type(opened(message)[0]) is Stop
 
 
@@ -69,7 +68,6 @@ class Inbox:
         """The most messages that ever waited here at once."""
 
     def append(self, message: Any) -> None:
-        """Keep a message until the actor can take it."""
         self.queue.append(message)
         self.peak = max(self.peak, len(self.queue))
 

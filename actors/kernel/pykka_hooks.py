@@ -63,7 +63,6 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         return answer.get(timeout=timeout) if block else answer
 
     def _register(self) -> None:
-        """Enter it in pykka's registry: actors that are started by their class, and all of a live system."""
         pykka.ActorRegistry.register(self)
         self._is_registered = True
 

@@ -259,7 +259,6 @@ class ActorSystem(Intercepted, ABC):
         self._lifecycle.watch(watcher, ref)
 
     def _enqueue(self, actor: Actor, message: Any) -> None:
-        """Put a message into the ready queue, from the system's own thread."""
         self._ready.append((actor, message))
         self._wake()
 
@@ -428,14 +427,12 @@ class ActorSystem(Intercepted, ABC):
         self._enqueue(actor, Cancel(run.whole))
 
     def _explained(self, error: E) -> E | ForeignAwait:
-        """Return a clearer error in place of an async handler's, where there is one."""
         return error
 
     def _resume_when_done(self, future: Future[Any], resume: Resume) -> None:
         future.when_done(lambda: self._post(resume.run.actor, resume))
 
     def _park(self, run: HandlerRun, parked: Parked | None) -> None:
-        """Let others run while a handler waits; None: for something that does not resume it by itself."""
         self._run_now = None
         if parked is not None:
             run.park(parked)

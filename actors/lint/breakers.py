@@ -76,7 +76,6 @@ _SOON_S = 3600.0
 
 
 def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
-    """Yield findings about `circuit_breaker`; nothing when it is switched off or only watches."""
     breaker, flow = config.circuit_breaker, traffic.flow(config)
     if breaker.enabled and breaker.initial_state == "forced-open" and not traffic.is_operated:
         arriving = (
@@ -129,7 +128,6 @@ def host_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
 
 
 def endpoint_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
-    """Yield findings about the `endpoints` of a channel, whose breakers are as they come to be."""
     from actors.policies.failing_endpoints import SPAN_SHARE
 
     if config.endpoints is None:
@@ -183,7 +181,6 @@ def _slow_calls(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
 
 
 def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
-    """The breaker opens although the provider is as it always is."""
     breaker, healthy = config.circuit_breaker, failing(config, config.circuit_breaker.counts)
     if config.timeout < median(config.provider.latency):
         return  # which is said of the timeout, and is the cause
@@ -254,7 +251,6 @@ def _calls_until_run(p: float, k: int) -> float:
 
 
 def _resumes_too_fast(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
-    """What waits resumes at more than the provider serves, and so the breaker opens again."""
     breaker, provider, flow = config.circuit_breaker, config.provider, traffic.flow(config)
     takes, nodes = mean(provider.latency), traffic.nodes
     if provider.capacity is None or not flow or not takes or breaker.when_open == "fail":
@@ -273,7 +269,6 @@ def _resumes_too_fast(config: ChannelConfig, traffic: Traffic) -> Iterator[Findi
 
 
 def _fastest(breaker: CircuitBreakerConfig, flow: float) -> float:
-    """Return the pace by which what has come in one open time, and comes meanwhile, has gone; at most the ceiling."""
     first, doubling, most = breaker.resume_rate.per_second, breaker.resume_doubling, Ceiling(breaker).per_s(flow)
     low, high = first, most
     for _ in range(50):

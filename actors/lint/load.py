@@ -203,7 +203,6 @@ def _keeps_up(limit: RateLimitConfig, per_s: float, traffic: Traffic) -> bool:
 
 
 def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
-    """Yield that slots are given as unbounded; slots that are left out are those of the transport."""
     for name, own in config.by_provider().items():
         is_further = name in config.failover
         given = (config.failover[name] if is_further else config).model_fields_set
@@ -258,7 +257,6 @@ def _slots(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Fin
 
 
 def _retried_for(config: ChannelConfig, takes: float) -> float:
-    """Return for how many seconds a notification is retried on average, waits included, with nothing wrong."""
     share, chance, total = failing(config).all, 1.0, 0.0
     for wait in islice(waits(config.retry, "mean"), int(min(config.retry.attempts_bound, _RETRIES_SUMMED_MAX)) - 1):
         chance *= share
@@ -267,7 +265,6 @@ def _retried_for(config: ChannelConfig, takes: float) -> float:
 
 
 def _retry_storm(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Finding]:
-    """All attempts of all that arrive are more than the provider takes, and nothing at the sender holds them back."""
     provider, retry, takes = config.provider, config.retry, mean(config.provider.latency)
     if provider.capacity is None or not takes:
         return

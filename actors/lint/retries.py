@@ -169,7 +169,6 @@ def _mean_of_uniform(low: float, high: float, cap: float) -> float:
 
 
 def _soft(retry: RetryConfig, attempt: int, bound: Bound) -> float:
-    """The difference of two reaches: of this attempt, between n - 1 and n, and of the one before."""
     attempt = min(attempt, 500)  # beyond all measure already, and still a float
     this, before = {
         "shortest": (attempt - 1.0, attempt - 1.0),
@@ -306,7 +305,6 @@ def expiry_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
 
 
 def early_end_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
-    """Yield that an expiry keeps attempts from being made."""
     age = traffic.expires_after
     if age is not None and (ends := ends_too_soon(config.retry, age, included=True)) is not None:
         yield _RULES.found("attempts-end-early/expiry", ends=ends)
@@ -385,8 +383,6 @@ def _retries(p: float, most: float) -> float:
 
 
 def _runs_out(config: ChannelConfig, healthy: Failing, traffic: Traffic) -> Iterator[Finding]:
-    """Yield that a budget does not last. Of Envoy's by Little's law twice: for the attempts under way, and for the
-    retries that wait or are under way."""
     from actors.settings import retry as kinds
 
     retry, budget, flow, p = config.retry, config.retry.budget, traffic.flow(config), healthy.all

@@ -97,7 +97,6 @@ class Traffic:
         return min(self.per_s, self.let_through_in(lasts_s * NEARLY) / lasts_s)  # no window begins at the end
 
     def arriving(self, per_s: float, config: ChannelConfig) -> Said:
-        """Return a rate of arrivals in words; a mean of bursts with the most that come at once."""
         if per_s == self.behind_limits != self.per_s:
             return said("{arriving:rate} (behind rate_limit)", arriving=per_s)
         most, is_whole = None if self.most_in is None else self.most_in(1.0), per_s == self.per_s
@@ -123,7 +122,6 @@ class Failing(NamedTuple):
 
 
 def failing(config: ChannelConfig, counted: Collection[str] = ("transient", "ambiguous")) -> Failing:
-    """Return the shares of the attempts that fail although the provider is as it always is, of the kinds that count."""
     too_slow = share_above(config.provider.latency, config.timeout)
     failed = (1 - too_slow) * config.provider.failure_rate if "transient" in counted else 0.0
     too_slow = too_slow if "ambiguous" in counted else 0.0
@@ -166,12 +164,10 @@ def growth(per_s: float, of: str = "") -> Said:
 
 
 def refusals(per_s: float) -> Said:
-    """Return the fate of a rate of attempts that may not wait."""
     return said("{excess:many} are refused", excess=per_s)
 
 
 def excess(per_s: float, limit: RateLimitConfig, of: str = "") -> Said:
-    """Return what happens to so many a second that are too much for a limit."""
     if limit.on_limit == "drop":
         return said("{excess:many}{of} are dead-lettered", of=of, excess=per_s)
     return growth(per_s, of)

@@ -107,7 +107,6 @@ class Agenda:
         return due
 
     def wait_for_lease(self, delivery: Delivery) -> None:
-        """Keep a notification back, as the lease is over."""
         self._without_lease[delivery.command.notification_id] = delivery
 
     def lease_is_back(self) -> list[Delivery]:

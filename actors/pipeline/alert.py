@@ -46,7 +46,6 @@ class AlertOfChannel(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def text(self) -> str:
-        """What the administrator reads."""
         return self.says.format(channel=self.channel, reason=self.reason)
 
 
@@ -71,7 +70,6 @@ class EndpointDisabled(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def text(self) -> str:
-        """What the administrator reads."""
         since = f"all attempts have failed since {self.since:%Y-%m-%d %H:%M:%S} UTC, the latest: {self.reason}"
         return f"Endpoint {_without_secrets(self.address)} of channel {self.channel} is disabled: {since}"
 

@@ -100,14 +100,12 @@ class BeforeProviders:
         return host if self.keys_are_hosts else self.order.key_of(attempt.command)
 
     def in_order(self, attempt: Attempt) -> Sequence[Lane]:
-        """Return the lanes in the order in which an attempt tries them."""
         if self._switch_after is None:
             return self._lanes
         first = (attempt.number - 1) // self._switch_after % len(self._lanes)
         return [*self._lanes[first:], *self._lanes[:first]]
 
     def is_before_all(self, attempt: Attempt, host: str) -> bool:
-        """Tell whether an attempt at a host where none waits goes before all that wait for room at other ones."""
         rank, key = RANKS[attempt.command.priority], self.key_of(attempt, host)
         return not any(lane.slots.has_its_share(key) or self.room.are_before(lane.number, rank) for lane in self._lanes)
 
@@ -130,7 +128,6 @@ class BeforeProviders:
     # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def join(self, attempt: Attempt, host: str, now_ns: int) -> Line[Attempt]:
-        """Let an attempt wait behind those of its flow; return its line."""
         flow = self.order.flow_of(attempt.command)
         return self.room.join(host, flow, attempt, attempt.expires_at_ns, now_ns)
 

@@ -64,7 +64,6 @@ class Channel(Actor):
         self.system.perform(self._breaker, _NOT_MADE, forgo.admitted)
 
     def _takes_up(self, message: Any) -> bool:
-        """Make no attempt that has expired while this channel was down, or is not wanted now: the handler decides."""
         now_ns = self.system.now_ns
         if type(message) is not Admitted or may_still_go(message.attempt, self._stages, now_ns):
             return True
@@ -72,7 +71,6 @@ class Channel(Actor):
         return False
 
     def _waits_for_turn(self, admitted: Admitted) -> bool:
-        """Have an attempt wait until the channel is its own, or no longer another one's; tell whether it does."""
         isolation = self._isolation
         assert isolation is not None
         waits = admitted.attempt.caution is not None or isolation.is_busy
@@ -100,7 +98,6 @@ class Channel(Actor):
             system.perform(self._breaker, effect, admitted, *self._time_limit(admitted.attempt))
 
     def _time_limit(self, attempt: Attempt) -> tuple[int, Ambiguous]:
-        """Return how long an attempt that starts now may take, and its outcome if it takes longer."""
         if self._deadline_ns is None:
             return self._timeout_ns, TIMED_OUT
         left_ns = time_left_ns(self._deadline_ns, self._stages.first_start_ns(attempt), self.system.now_ns)
@@ -149,12 +146,10 @@ def ending_in_an_outcome(effect: Effect, lease_holds: Callable[[], bool] | None)
 
 
 def _no_effect(got: str) -> Ambiguous:
-    """Return the outcome of an attempt that a provider gave no effect for; what it did instead is unknown."""
     return Ambiguous(reason=shortened(f"wanted an effect: an async function, Foreseen or a Promise, got {got}"))
 
 
 def _end_of(result: Any) -> Outcome | Unsent:
-    """Return the outcome of an attempt, or that its transport has not made it at all."""
     return UNSENT if result is UNSENT else outcome_of(result)
 
 

@@ -151,7 +151,6 @@ class CircuitBreakerActor(SharedStage):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        """Let an attempt go to a provider, wait before all of them, or end."""
         lane = self._only
         if lane is not None and not self._lines and not lane.paces.running:
             # What `_admit` would come to, with fewer calls: the way of nearly every attempt.

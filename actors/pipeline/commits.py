@@ -54,7 +54,6 @@ class Commit:
             order.reply(False)
 
     def fail(self, error: Exception) -> None:
-        """Fail the answers that are not set yet."""
         cancels = [order.answer for order in self.cancels if order.answer is not None]
         for answer in (*self.waiting, *cancels):
             if not answer.done:
@@ -86,7 +85,6 @@ class Commits:
         return commit
 
     def end(self, commit: Commit) -> None:
-        """Remove one that the store has finished."""
         del self.under_way[commit.event.notification_id]
         self.opening_count -= commit.opens
         self.dying_count -= type(commit.event) is NotificationMovedToDeadLetter

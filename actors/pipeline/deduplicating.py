@@ -98,7 +98,6 @@ class InFlight:
         return True
 
     def drop(self, attempt: Attempt) -> None:
-        """Remove an attempt that is not sent."""
         self._attempts.pop(id(attempt), None)
 
     def flush(self) -> None:

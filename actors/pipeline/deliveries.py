@@ -37,7 +37,6 @@ class Deliveries:
         return bool(self.by_id or self._redrives.taken)
 
     def count(self) -> int:
-        """Return how many are accepted and have not ended."""
         return len(self.by_id) - self._commits.opening_count
 
     def count_by_channel(self) -> Counter[NotificationChannel]:
@@ -45,7 +44,6 @@ class Deliveries:
         return Counter(each.command.channel for name, each in self.by_id.items() if opening(name) is None)
 
     def has(self, notification_id: str) -> bool:
-        """Tell whether a notification is accepted, or about to be, and has not ended."""
         return notification_id in self.by_id
 
     def of(self, attempt: Attempt) -> Delivery | None:

@@ -42,7 +42,6 @@ class Endings:
         self._fall_back = fall_back
 
     def sent(self, delivery: Delivery, performed: Performed) -> None:
-        """End one whose attempt has succeeded."""
         system, command = self._system, delivery.command
         admitted: Admitted = performed.request
         event = NotificationSent(
@@ -60,7 +59,6 @@ class Endings:
         self._journal.commit(event, delivery, None)
 
     def suppress(self, delivery: Delivery, reason: str) -> None:
-        """End one that is not to be sent at all."""
         self._settle(delivery)
         event = self._journal.event(NotificationSuppressed, delivery.command, reason=reason)
         falls_back = reason is ADDRESS_GONE and not self._store.is_delivered(event.notification_id)

@@ -24,12 +24,10 @@ class EndpointWatch:
         }
         self._endpoints = endpoints
         self.is_on = bool(self._configs)
-        """Whether there are any such channels."""
         self.disabled: Mapping[Any, Any] = endpoints.disabled if self._configs else {}
         """Those that are, for callers to look at first: it is mostly empty."""
 
     def is_disabled(self, command: SendNotification) -> bool:
-        """Tell whether nothing is sent to the endpoint of a command."""
         return command.channel in self._configs and self._endpoints.is_disabled(command.channel, command.recipient)
 
     def mark_of(

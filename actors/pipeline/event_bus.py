@@ -59,11 +59,9 @@ class PendingAnswers:
 
     @property
     def count(self) -> int:
-        """How many there are."""
         return len(self._answers) + self._unheard
 
     def watch(self, when_idle: Callable[[], None]) -> None:
-        """Have a function called whenever nothing is left without an answer."""
         self.when_idle = when_idle
 
     def add(self, answer: Future[Any]) -> None:
@@ -80,7 +78,6 @@ class PendingAnswers:
         self._unheard += 1
 
     def unheard_done(self) -> None:
-        """Count it no more."""
         self._unheard -= 1
         self._one_less()
 
@@ -155,7 +152,6 @@ class EventBus:
 
     @property
     def actors(self) -> list[ActorRef[Any]]:
-        """The actors that call the subscribers."""
         refs = [ref for entries in self._subscribers.values() for _, ref in entries]
         return list({ref.actor_urn: ref for ref in refs}.values())
 
@@ -405,7 +401,6 @@ class EventBus:
         return self.has_room is None or self.has_room(self.priority_of(event))
 
     def priority_of(self, event: Any) -> Priority:
-        """Return the class of the most urgent subscriber to an event."""
         event_type = type(event)
         given = [priority for _, priority in self._priorities.get(event_type, ())]
         others = len(self._subscribers.get(event_type, ())) - len(given)

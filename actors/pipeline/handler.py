@@ -120,7 +120,6 @@ class Handler(Actor):
             self._journal.take_up_next_redrive()
 
     def _resume(self, deliveries: Iterable[Delivery]) -> None:
-        """Go on with notifications from the store: at a pace if they are due already, else each at its time."""
         by_due = sorted(deliveries, key=due_since_ns)
         for channel, stages in self._stages.items():
             stages.hold_again(each for each in by_due if each.command.channel == channel)
@@ -165,7 +164,6 @@ class Handler(Actor):
 
     @handles(Takeover)
     def on_takeover(self, taken: Takeover) -> None:
-        """Go on with the notifications of another node, as after a restart."""
         self._resume(self.intake.take_over(taken))
 
     @handles(LeaseRenewed)
@@ -208,7 +206,6 @@ class Handler(Actor):
             self._defer(delivery, obstacle)
 
     def _defer(self, delivery: Delivery, obstacle: NotBefore) -> None:
-        """Wait for the end of quiet hours; or for preferences that raised, which is no event of a notification."""
         due_ns = obstacle.instant_ns
         if obstacle.raised is not None:
             self._to_alert(PreferencesUnusable(channel=delivery.command.channel, reason=obstacle.raised))

@@ -167,7 +167,6 @@ class HedgingChannel(Channel):
             self._end(flight, outcome)
 
     def _failed(self, flight: _Flight, outcome: Transient | Ambiguous) -> None:
-        """Record a failure that does not decide: another copy may do better."""
         self._lane.heed(outcome, self._lane.host_of(flight.admitted.attempt), self.system.now_ns)
         flight.failure, pushback = outcome, None
         if isinstance(outcome, Ambiguous):
@@ -228,7 +227,6 @@ class HedgingChannel(Channel):
     # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _plan(self, flight: _Flight, next_ns: int | None) -> None:
-        """Schedule the next copy for an instant, in place of the planned one; not at all when it would be too late."""
         if flight.timer is not None:
             flight.timer.cancel()
             flight.timer = flight.planned = None

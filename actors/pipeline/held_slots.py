@@ -57,7 +57,6 @@ class HeldSlots:
         return attempt.command.notification_id in self._held
 
     def set_out(self, attempt: Attempt, lane: Lane) -> None:
-        """Take note that an attempt that holds a slot goes to a provider, where it has a slot by now."""
         notification_id = attempt.command.notification_id
         held = self._held[notification_id]
         if self._tenants is not None:

@@ -236,7 +236,6 @@ class Intake:
                 answer.set(False if redrives else acceptance)
 
     def ids_of(self, user: str) -> list[str]:
-        """Return the ids of a user's notifications that are accepted and have not ended."""
         return [notification_id for notification_id, each in self._deliveries.items() if each.command.user == user]
 
     def known(self, notification_id: str) -> SendNotification | None:

@@ -96,7 +96,6 @@ class Lane:
             else make_concurrency_limit(config.concurrency_limit, stream(f"{self.name}.concurrency"))
         )
         self.slots = Slots(config.slots, self._concurrency, are_shared=config.fair_by != "none")
-        """The bulkhead."""
         self.in_flight = 0
         """Attempts that it has let through and that have not ended: each has a slot."""
         self.reserved = 0
@@ -208,7 +207,6 @@ class Lane:
             self.slots.take(key)
 
     def release(self, key: str) -> None:
-        """Free a slot that was kept."""
         self.reserved -= 1
         if self.slots.are_shared:
             self.slots.give_back(key)
@@ -221,12 +219,10 @@ class Lane:
         return allowed_ns
 
     def charge(self, now_ns: int) -> None:
-        """Count a send under the quota and the adaptive rate, which allow it now."""
         for limiter in self._rates:
             limiter.try_acquire(WHOLE_LANE, now_ns)
 
     def is_paused(self, host: str, now_ns: int) -> bool:
-        """Return whether nothing may start there as the provider has asked for a pause."""
         return self.pauses is not None and self.pauses.until_ns(host, now_ns) != now_ns
 
     def heed(self, outcome: Outcome, host: str, now_ns: int) -> None:
@@ -257,7 +253,6 @@ class Lane:
         return recipient_host(recipient) if self.breaker is None else WHOLE_LANE
 
     def is_shut(self, host: str, now_ns: int) -> bool:
-        """Tell whether the breaker of a host is open or half-open."""
         return self.breakers.of(host, now_ns).state in NOT_CLOSED
 
     # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -351,7 +346,6 @@ def lanes_of(
     arrivals: Arrivals,
     quotas: Quotas | None = None,
 ) -> tuple[Lane, ...]:
-    """Return a lane for each provider of a channel, in the order in which they are tried."""
     settings = config.by_provider()
     return tuple(
         Lane(number, channel, name if len(settings) > 1 else None, own, stream, arrivals, quotas)

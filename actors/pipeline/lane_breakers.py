@@ -65,7 +65,6 @@ class LaneBreakers:
             yield WHOLE_LANE, self.only
 
     def override(self, event: BreakerEvent, now_ns: int) -> bool:
-        """Override every breaker; return whether that changes anything."""
         if self._group is not None:
             return self._group.override(event, now_ns)
         assert self.only is not None
@@ -77,7 +76,6 @@ class LaneBreakers:
 
     @property
     def begins(self) -> BreakerState:
-        """The state in which another one in its place has to begin, so that an operator's override stays in force."""
         if self._group is not None:
             return self._group.begins
         assert self.only is not None

@@ -133,7 +133,6 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What its event says of it."""
         return {
             "by": self.by,
             "why": self.why,
@@ -150,7 +149,6 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def priority(self) -> Priority:
-        """The class of traffic that it will be of."""
         return Priority(self.edit.get("priority", self.letter.command.priority))
 
     def refuse(self, is_served: bool) -> None:

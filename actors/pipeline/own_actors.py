@@ -154,12 +154,10 @@ OwnActors: TypeAlias = Mapping[str, Callable[..., OwnActor]]
 
 
 def is_own_actor(found: object) -> bool:
-    """Tell whether this is a class of own actors."""
     return isinstance(found, type) and issubclass(found, OwnActor)
 
 
 def problems_of_actors(actors: object) -> list[str]:
-    """Return what keeps these from being own actors."""
     if not isinstance(actors, Mapping):
         return [f"actors: wanted a mapping from names to classes, got {actors!r:.100}"]
     return [

@@ -121,7 +121,6 @@ class LivePreferences(Preferences):
         switched_off: Iterable[SwitchedOff] = (),
         quiet: Iterable[Quiet] = (),
     ) -> None:
-        """Take the preferences of a store, by user; each question reads them anew, so they may change."""
         super().__init__(switched_off=switched_off, quiet=quiet)
         self._stored = stored
         self._of_file: Mapping[str, UserPreferences] = {}
@@ -131,11 +130,9 @@ class LivePreferences(Preferences):
         self._of_file = users
 
     def set_in_file(self, user_id: str) -> UserPreferences | None:
-        """Return the preferences of a user in the file; None when there are none."""
         return self._of_file.get(user_id)
 
     def set_in_store(self, user_id: str) -> UserPreferences | None:
-        """Return the preferences of a user in the store; None when there are none."""
         return self._stored.get(user_id)
 
     def quiet_hours_of(self, user_id: str, channel: NotificationChannel) -> list[QuietHours]:

@@ -69,15 +69,12 @@ class PartOfNodes:
         return self._limiter.active_keys
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
         return self._limiter.try_acquire(key, now_ns, cost)
 
     def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return what :meth:`try_acquire` would, and charge nothing."""
         return self._limiter.fits_at(key, now_ns, cost)
 
     def forget_idle(self, now_ns: int) -> None:
-        """Drop every key whose state makes no difference any more."""
         self._limiter.forget_idle(now_ns)
 
 
@@ -119,7 +116,6 @@ class LaneOfAccount:
         return self._account.limiter.active_keys
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
         fits_at_ns = self._account.limiter.try_acquire(key, now_ns, cost)
         if fits_at_ns == now_ns:
             self._account.turn += 1
@@ -143,7 +139,6 @@ class LaneOfAccount:
         return now_ns + 1
 
     def forget_idle(self, now_ns: int) -> None:
-        """Drop every key whose state makes no difference any more."""
         self._account.limiter.forget_idle(now_ns)
 
     def _is_passed_over(self) -> None:

@@ -84,7 +84,6 @@ class Readiness:
         """By id, since when a notification's preferences have raised each time; in that order."""
 
     def obstacle(self, command: SendNotification) -> Unwanted | Undeliverable | NotBefore | None:
-        """Return what keeps a command from being sent now; None: nothing."""
         if command.not_before is not None:
             due_ns = since_1970_ns(command.not_before) - self._system.epoch_ns
             if due_ns > self._system.now_ns:
@@ -138,7 +137,6 @@ class Readiness:
 
     @cached_property
     def _knows_zones(self) -> bool:
-        """Whether the preferences take the time zone of a command."""
         return self._preferences is not None and "zone" in signature(self._preferences.quiet_until).parameters
 
     def _wanted_at_ns(self, preferences: Preferences, command: SendNotification) -> int | None:

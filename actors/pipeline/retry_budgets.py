@@ -26,7 +26,6 @@ class RetryBudgets:
         return self._budgets.get(channel)
 
     def set_out(self, delivery: Delivery, now_ns: int) -> None:
-        """Record that an attempt begins."""
         budget = self._budgets.get(delivery.command.channel)
         if budget is not None:
             budget.start(delivery.charge, now_ns)

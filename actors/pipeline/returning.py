@@ -59,7 +59,6 @@ class Returning:
         return handle
 
     def let_go(self) -> None:
-        """Let them go, as far as they may."""
         now_ns = self._stage.system.now_ns
         for line in list(self._own.lines.values()):
             while line.size:
@@ -76,7 +75,6 @@ class Returning:
                 self.room.take(line, flow, goes=not is_sent_back)
 
     def advance(self) -> None:
-        """End the expired ones; who may go now is looked at with all others."""
         now_ns = self._stage.system.now_ns
         for _, _, attempt in self.room.expired(now_ns):
             self._stage.reject(attempt, EXPIRED)

@@ -106,7 +106,6 @@ class SharedBreakers:
             self.hear(vote)
 
     def hear(self, vote: BreakerVote) -> None:
-        """Pass on the vote of another node, or a pause; one on a breaker that is not shared here is passed over."""
         if vote.breaker in self._shared:
             stage, lane = self._shared[vote.breaker]
             assert stage is not None

@@ -100,7 +100,6 @@ class Stage(Actor):
             self._timer, self._timer_ns = self.system.set_timer(wake_ns, self, _ADVANCE), wake_ns
 
     def reject(self, attempt: Attempt, reason: str) -> None:
-        """End an attempt that is not made."""
         self.tell_handler(Rejected(attempt=attempt, reason=reason))
 
     def sends_back(self, attempt: Attempt) -> bool:

@@ -80,7 +80,6 @@ class Publication:
         self._failure = error
 
     def one_done(self) -> None:
-        """Count one call, or one answer, as done."""
         self._open -= 1
         if self._open == 0 and not self._done.done:  # else the notifier has ended
             if self._failure is None:

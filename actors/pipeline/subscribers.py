@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 
 def welcome_email(event: UserRegistered) -> SendNotification:
-    """Welcome a new user."""
     return SendNotification(
         notification_id=f"email-user-registered-{event.user_id}",
         channel=NotificationChannel.EMAIL,
@@ -37,7 +36,6 @@ def welcome_email(event: UserRegistered) -> SendNotification:
 
 
 def order_email(event: OrderPlaced) -> SendNotification:
-    """Confirm an order by email."""
     return SendNotification(
         notification_id=f"email-order-placed-{event.order_id}",
         channel=NotificationChannel.EMAIL,
@@ -50,7 +48,6 @@ def order_email(event: OrderPlaced) -> SendNotification:
 
 
 def order_sms(event: OrderPlaced) -> SendNotification:
-    """Confirm an order by SMS."""
     return SendNotification(
         notification_id=f"sms-order-placed-{event.order_id}",
         channel=NotificationChannel.SMS,
@@ -62,7 +59,6 @@ def order_sms(event: OrderPlaced) -> SendNotification:
 
 
 def shipping_email(event: OrderShipped) -> SendNotification:
-    """Tell that a parcel is on its way."""
     return SendNotification(
         notification_id=f"email-order-shipped-{event.order_id}",
         channel=NotificationChannel.EMAIL,
@@ -74,7 +70,6 @@ def shipping_email(event: OrderShipped) -> SendNotification:
 
 
 def receipt_email(event: PaymentReceived) -> SendNotification:
-    """Send a receipt."""
     return SendNotification(
         notification_id=f"email-payment-received-{event.payment_id}",
         channel=NotificationChannel.EMAIL,
@@ -153,5 +148,4 @@ def _several(functions: Subscriber | Collection[Subscriber]) -> tuple[Subscriber
 
 
 def _leads_to(function: Subscriber) -> NotificationChannel | None:
-    """Return the channel of a built-in one, None for any other; by identity, as others may have no hash."""
     return next((channel for own, channel in _LEADS_TO if own is function), None)

@@ -315,7 +315,6 @@ class _Environment(SandboxedEnvironment):
         return self.getitem(obj, attribute) if isinstance(obj, dict) else super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return the item named in brackets, or by a part of a path such as ``sort(attribute='user.name')``."""
         _budget.get().spend(3)
         if not isinstance(argument, (str, int, slice)):
             raise _unfit("a name or a number in brackets", argument)
@@ -324,7 +323,6 @@ class _Environment(SandboxedEnvironment):
         return obj[argument] if argument in obj else self.undefined(obj=obj, name=cast(str, argument))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Apply an operator: to numbers, or + to texts, or % to a text as '%.2f' is."""
         if isinstance(left, str) and (operator == "%" and _DECIMALS.fullmatch(left)):
             return _budget.get().weigh(left) % _number(right)
         if isinstance(left, str) and isinstance(right, str) and operator == "+":

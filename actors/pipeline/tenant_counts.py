@@ -44,7 +44,6 @@ class TenantCounts:
         return bool(self._states)
 
     def is_full(self, tenant: str) -> bool:
-        """Tell whether as many of a tenant count as may."""
         return self._max is not None and self._counts.get(tenant, 0) >= self._max
 
     def fits_at_ns(self, attempt: Attempt, tenant: str, now_ns: int) -> int | None:

@@ -58,7 +58,6 @@ class Tenants:
         """Tenants that have room, in the order in which that came about."""
 
     def enter(self, attempt: Attempt) -> None:
-        """Let an attempt pass, wait or end."""
         tenant = tenant_of(attempt.command)
         if tenant == NO_KEY:
             self._pass_on(attempt)
@@ -87,7 +86,6 @@ class Tenants:
         self.lines.wait(attempt, tenant_of(attempt.command), None)  # that it waits has been told
 
     def flush(self) -> None:
-        """Forget all that are at no provider."""
         self._noted.clear()
         self._counts.flush()
         self.lines.clear()

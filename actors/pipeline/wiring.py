@@ -94,7 +94,6 @@ class Stages:
         circuit_breaker: ActorRef[Any],
         channels: Iterable[ActorRef[Any]],
     ) -> None:
-        """Put in the stages of the way, in their order; there is one channel to each lane."""
         self.rate_limiter, self.circuit_breaker, self.channels = rate_limiter, circuit_breaker, tuple(channels)
 
     def attend(
@@ -154,7 +153,6 @@ class Stages:
 
     @property
     def actors(self) -> tuple[ActorRef[Any], ...]:
-        """Every actor along the way."""
         stages = [self.rate_limiter, self.circuit_breaker, *self.channels]
         return tuple(stage for stage in stages if stage is not None)
 

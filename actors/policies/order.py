@@ -107,7 +107,6 @@ class Turns(Generic[V]):
         return self._only is not None if self._classes is None else any(self._classes)
 
     def add(self, flow: Flow, waiting: V) -> None:
-        """Let a flow take part that does not yet, behind the others of its class."""
         classes = self._classes
         if classes is None:
             if self._only is None:
@@ -128,7 +127,6 @@ class Turns(Generic[V]):
         return classes
 
     def discard(self, flow: Flow) -> None:
-        """Remove a flow, if it takes part; a class without any has no credit."""
         if self._classes is None:
             if flow == self._only:
                 self._only = self._waiting = None
@@ -222,7 +220,6 @@ class Turns(Generic[V]):
 
 
 def quanta(config: OrderConfig) -> tuple[float, ...] | None:
-    """Return what each class gets in a round, by its rank, the least 1; None: its order is not by weight."""
     if config.kind != "weighted":
         return None
     weights = config.weights or OrderWeights()

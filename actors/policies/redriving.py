@@ -62,7 +62,6 @@ class Redriving:
         return sorted(self._letters, key=lambda host: next(iter(self._letters[host].values())))
 
     def end(self, host: str) -> None:
-        """Let the letters to a host wait until it answers again."""
         self._due.pop(host, None)
 
     @property

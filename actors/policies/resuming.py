@@ -104,7 +104,6 @@ class _Minute:
         self.second, self.latest, self.over_ns = second, 0, (second + 1) * NS_PER_S
 
     def _forget(self, second: int) -> None:
-        """Forget what is not of the minute that this second is the last of."""
         while self.seconds and self.seconds[0][0] <= second - _MINUTE:
             self.before -= self.seconds.popleft()[1]
 
@@ -188,7 +187,6 @@ class Pace:
 
     @property
     def per_s(self) -> float:
-        """How many go a second now."""
         return min(self._rate + self._released * _LN_2 / self._doubling, self._ceiling)
 
     def release(self, now_ns: int) -> None:
@@ -290,7 +288,6 @@ class Paces:
             self._suspects[host] = relapse
 
     def stop(self, host: str) -> None:
-        """Stop the pace of a host, as its breaker changes."""
         self.running.pop(host, None)
 
     def restart(self, now_ns: int) -> None:

@@ -34,7 +34,6 @@ class Slots:
         self._most = most
         self._adaptive = adaptive
         self.are_bounded = most is not None or adaptive is not None
-        """Whether there is a bound."""
         self.are_shared = are_shared and self.are_bounded
         """Whether a key has to leave some of them to others."""
         self._held: Counter[str] = Counter()
@@ -48,7 +47,6 @@ class Slots:
         return self._adaptive.limit if self._most is None else min(self._most, self._adaptive.limit)
 
     def are_taken(self, in_flight: int) -> bool:
-        """Tell whether none is free, of which so many are taken."""
         limit = self._most if self._adaptive is None else self.limit
         return limit is not None and in_flight >= limit
 
@@ -66,11 +64,9 @@ class Slots:
         return limit - in_flight <= kept or others_wait(key)
 
     def take(self, key: str) -> None:
-        """Count one more that a key has, where keys share them."""
         self._held[key] += 1
 
     def give_back(self, key: str) -> None:
-        """Count one less that a key has, where keys share them."""
         self._held[key] -= 1
         if not self._held[key]:
             del self._held[key]

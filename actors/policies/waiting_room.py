@@ -39,7 +39,6 @@ class Waiting:
         self._whole = whole
 
     def change(self, by: int) -> None:
-        """Count so many more, or fewer."""
         self.now += by
         if self.now > self.peak:
             self.peak = self.now
@@ -95,10 +94,8 @@ class PlacedQueue(Generic[W]):
         self._place_of: dict[int, int] | None = None
         """By identity; only from when one is looked for until the lists are compacted, as it takes 100 bytes each."""
         self.size = 0
-        """How many there are."""
 
     def append(self, place: int, item: W) -> None:
-        """Add one behind all others; its place is larger than theirs."""
         if self.size:
             self._places.append(place)
             self._items.append(item)
@@ -126,7 +123,6 @@ class PlacedQueue(Generic[W]):
         return place, item
 
     def take_out(self, place: int) -> W | None:
-        """Take the one with a place; return None where it has gone."""
         index = self._index(place)
         return None if index is None else self._take(index)
 
@@ -221,7 +217,6 @@ class Line(Generic[W]):
         return queue
 
     def waiting(self) -> Iterator[W]:
-        """Yield those that wait, by their flows."""
         for flow in self.turns.flows():
             for _, item in self.queue(flow).items():
                 yield item
@@ -554,7 +549,6 @@ class _Hosts:
         self.waits: dict[str, bool] = {}
         """Of each host in the heap, whether some of it wait still."""
         self.count = 0
-        """How many do."""
 
 
 def _first_place(queue: PlacedQueue[Any]) -> int:

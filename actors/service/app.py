@@ -51,7 +51,6 @@ class Application(Starlette):
     service: Service
 
     def use(self, service: Service) -> None:
-        """Have requests answered by a service from now on; the first before there is any request."""
         self.service = service
 
 

@@ -182,7 +182,6 @@ class ServiceConfig(NotifierConfig):
 
     @property
     def store_kind(self) -> str:
-        """What the store is: memory, sqlite or postgres."""
         if isinstance(self.store, str):
             return self.store
         return "sqlite" if self.store.postgres is None else "postgres"

@@ -114,7 +114,6 @@ def place_of(error: Exception) -> str:
 
 
 def _say(error: Exception, is_over: bool) -> None:
-    """Log what an application has raised, in a line. Its text is left out: there may be a recipient in it."""
     if is_over:  # the application was told so, and this is its way to say that it has heard it
         logger.debug("a request ended early: %s", type(error).__name__)
         return
@@ -239,7 +238,6 @@ class Connection:
         return True
 
     async def _write(self, data: bytes) -> None:
-        """Send this, in parts that each have their time; raise BrokenResourceError where it is not taken."""
         view = memoryview(data)
         for start in range(0, len(view), READ_BYTES):
             self._waits_since = trio.current_time()
@@ -308,7 +306,6 @@ class Connection:
         return self._stream.socket.getpeername()[:2], self._stream.socket.getsockname()[:2]
 
     async def _receive(self) -> Message:
-        """Return the next part of the body, or that the client has gone: the application's `receive`."""
         await trio.lowlevel.checkpoint()  # what has come already may be of many small parts
         if not self._is_over and not self._has_answered:
             try:
@@ -355,7 +352,6 @@ class Connection:
         await trio.sleep_forever()
 
     def _discard(self) -> None:
-        """Pass over a body that nobody wanted, as far as it has come; with all of it the connection can be kept."""
         for _ in range(DISCARDED_MAX):
             event = self._h11.next_event()
             if isinstance(event, h11.EndOfMessage):
@@ -364,7 +360,6 @@ class Connection:
                 return
 
     async def _send(self, message: Message) -> None:
-        """Send a part of the answer: the application's `send`. Once the client has gone it does nothing."""
         if self._is_over:
             await trio.lowlevel.checkpoint()
             return

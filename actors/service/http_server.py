@@ -103,14 +103,12 @@ class HttpServer:
                 await self._changes.park()
 
     def _has_room(self, newest: Connection, at_most: int) -> bool:
-        """Return whether to accept another connection; those that have been waited for the longest make way."""
         staying = sum(not each.is_sent_away for each in self._connections)
         if staying > at_most and not self._send_away(max(1, at_most // 50), but=newest):
             return False
         return len(self._connections) <= at_most + at_most // 4  # some are still on their way out
 
     async def _answer(self, connection: Connection, stream: trio.SocketStream) -> None:
-        """Serve a connection; what it raises ends nothing else."""
         try:
             await connection.serve()
         except Exception as error:
@@ -121,7 +119,6 @@ class HttpServer:
             self.changed()
 
     def _send_away(self, at_most: int, but: Connection | None = None) -> bool:
-        """End those connections that have been waited for the longest; tell whether there is one."""
         waiting = [(each.waits[1], each) for each in self._connections if each.waits is not None and each is not but]
         for _, connection in heapq.nsmallest(at_most, waiting, key=itemgetter(0)):
             connection.send_away()

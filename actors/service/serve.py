@@ -124,7 +124,6 @@ class _Incarnation:
         self.ended = trio.Event()
 
     async def end(self) -> None:
-        """Leave everything where it is: in the store."""
         self.scope.cancel()
         await self.ended.wait()
 
@@ -171,7 +170,6 @@ class Server:
     ) -> None:
         self.app = make_app()
         self.gate = RequestGate(self.app)
-        """The application as it is served."""
         self._front = Front() if front is None else front
         self._http = self._front.http
         self.config = config
@@ -327,7 +325,6 @@ class Server:
         await incarnation.started.wait()
 
     async def _come_to_rest(self, incarnation: _Incarnation, at_most: float) -> None:
-        """Send nothing more, and wait until the attempts at providers have come back and are in the store."""
         cut = await incarnation.gate.close(at_most)
         if cut:
             text = "attempts are cut off at their providers, and will be made again with the same key"
@@ -337,7 +334,6 @@ class Server:
             await incarnation.notifier.pipeline.dead_letter_queue.ask(Peek(), block=False)
 
     async def reload(self) -> bool:
-        """Read the settings again; tell whether they are used."""
         async with self._changing:
             if self.status.draining:
                 return False

@@ -28,7 +28,6 @@ class ProviderGate:
 
     def __init__(self) -> None:
         self.under_way = 0
-        """Attempts that are at a provider."""
         self._closed = False
         self._changed = trio.Event()
         self._urgent = trio.Event()

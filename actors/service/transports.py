@@ -51,7 +51,6 @@ _OF_A_KEY_FILE = ("project_id", "client_email", "private_key", "private_key_id",
 
 
 def _with_key_file(value: Any, info: ValidationInfo) -> Any:
-    """Return settings of FCM with what the key file of a service account holds, where they name one."""
     if not isinstance(value, Mapping) or "service_account" not in value:
         return value
     path = Path((info.context or {}).get("directory", ""), str(value["service_account"]))
@@ -176,7 +175,6 @@ _BY_KIND: dict[ChannelKind, type[TransportConfig]] = {
 
 
 def _of_its_kind(value: Any, _handler: Any, info: ValidationInfo) -> Any:
-    """Read the transport of a channel beside the four as that of the kind which its keys show."""
     if isinstance(value, TransportConfig):
         return value
     others = value.get("failover") if isinstance(value, dict) else None

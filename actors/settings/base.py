@@ -246,7 +246,6 @@ def _place(model: type[Settings], known: Mapping[str, Any], given: Any, group: s
 
 
 def _meant(model: type[Settings], known: Mapping[str, Any], given: Any, key: str, value: Any) -> str:
-    """Return what a value that a key does not take is here."""
     place = _place(model, known, given)
     if text := said_otherwise(key, value, describe(known[key])):
         return f" ({value} is {text})" if text != str(value) else f" ({value} without quotes)"
@@ -286,7 +285,6 @@ def _refused(path: str, value: Any) -> str | None:
 
 
 def _roots() -> dict[str, type[Settings]]:
-    """Return the settings in which the paths of the table begin, of those that are loaded."""
     models = {model.__name__: model for model in _subclasses(Settings)}
     names = {"": "ChannelConfig", "workload": "ChannelWorkload", "faults": "FaultConfig", "scenario": "Scenario"}
     return {root: models[name] for root, name in names.items() if name in models}
@@ -348,7 +346,6 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _could_be(annotation: Any, value: Any) -> bool:
-    """Tell whether a value is of the kind of a setting; of a mapping or a list nothing but that is looked at."""
     if isinstance(value, (Mapping, list, tuple)):
         wants = describe(annotation)
         return "{" in wants or "[" in wants or wants in ("a mapping", "a list", NotEmpty.text)

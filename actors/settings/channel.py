@@ -513,5 +513,4 @@ class NotifierConfig(Settings):
 
 
 def an_account_of(accounts: Iterable[str]) -> str:
-    """Return what is wanted where an account is named."""
     return "the name of an account, of which there are: " + (", ".join(accounts) or "none")

@@ -106,7 +106,6 @@ def _bulkhead(given: Any, reach: Reach) -> Any:
 
 
 def _fill_hosts(config: ChannelConfig, changes: dict[str, Any], others: dict[str, dict[str, Any]]) -> None:
-    """Fill in a breaker per host for all providers, unless one of them says otherwise: they are all alike."""
     own = {name: other.circuit_breaker for name, other in config.failover.items() if other.circuit_breaker is not None}
     if any("per" in breaker.model_fields_set for breaker in (config.circuit_breaker, *own.values())):
         return

@@ -82,7 +82,6 @@ ChannelNames = Annotated[
 
 
 def is_host(text: str) -> bool:
-    """Tell whether a text may be the name of a host."""
     return bool(text) and not set(text) & set(" @/")
 
 

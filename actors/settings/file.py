@@ -47,7 +47,6 @@ def load_settings(
 def settings_of_tree(
     model: type[M], root: Node, *, context: Mapping[str, Any] | None = None, private: str | None = None
 ) -> M:
-    """Return the settings in the tree of a file; see :func:`load_settings`."""
     try:
         return model.model_validate(data(root), context={**FROM_FILE, **(context or {})})
     except ValidationError as error:
@@ -64,7 +63,6 @@ def tree_of(text: str, filename: str) -> Node:
 
 
 def text_of(path: Path, bytes_max: int = 4 * CHARACTERS_MAX) -> str:
-    """Return the text of a file, or raise a ConfigurationError: it cannot be read, is too long or not in UTF-8."""
     try:
         content = read_whole(path, bytes_max)
     except FileNotFoundError:

@@ -111,7 +111,6 @@ def written_otherwise(value: Any, wants: str) -> list[str]:
 
 
 def write_rate(rate: Rate) -> str:
-    """Return a rate as a file has it, with ``min``, ``h`` and ``d`` for those periods."""
     for period in sorted(_PERIODS, reverse=True):
         if (times := rate.period / period) >= 1 and times.is_integer():
             return f"{write_number(rate.count)}/{'' if times == 1 else write_number(times)}{_PERIODS[period]}"
@@ -119,7 +118,6 @@ def write_rate(rate: Rate) -> str:
 
 
 def write_number(number: float) -> str:
-    """Return a number in digits, rounded where it has more than 15."""
     return plain_number(number, 15).replace(",", "")
 
 

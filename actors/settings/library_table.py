@@ -29,7 +29,6 @@ _CLEAR = 1.0
 
 @cache
 def words() -> tuple[Word, ...]:
-    """Return the table."""
     return tuple(
         Word(peer, word, *more)
         for peers, alike, *more in rows_of("other_libraries.txt")
@@ -39,7 +38,6 @@ def words() -> tuple[Word, ...]:
 
 
 def rows_of(file: str) -> Iterator[list[str]]:
-    """Yield the cells of each row of a table beside this module."""
     for line in (Path(__file__).parent / file).read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             yield [cell.strip() for cell in line.split("|")]
@@ -61,12 +59,10 @@ def near_word(key: str, near: Callable[[str, str], bool], longest: int) -> str |
 
 
 def is_word(key: str) -> bool:
-    """Tell whether a key is in the table."""
     return plain(key[:KEY_MAX]) in by_word() or plain(key[:KEY_MAX].rpartition(".")[2]) in by_word()
 
 
 def keys_of(word: str) -> set[str]:
-    """Return the last parts of the keys that a word may be here."""
     return {row.key.rpartition(".")[2] for row in by_word().get(plain(word[:KEY_MAX]), ())}
 
 
@@ -157,7 +153,6 @@ def _last(given: Any) -> str:
 
 @cache
 def names_of(what: str) -> list[str]:
-    """Return the names in a row of ``libraries.txt``; none where there is no such row."""
     names = dict(rows_of("libraries.txt")).get(what)
     return names.split(", ") if names else []
 

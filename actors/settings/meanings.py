@@ -74,7 +74,6 @@ class WordPlace(NamedTuple):
         return self.module == "channel" and not self.origin and ("retry" in self.known or not self.known)
 
     def name(self, key: str) -> tuple[str, str]:
-        """Return the last part of a key, and where it belongs if that is elsewhere."""
         if (self.origin or self.module) == "expect":
             return key, ""
         line = self.line(key).split(".")
@@ -95,7 +94,6 @@ class WordPlace(NamedTuple):
         return self.stands_in(".".join(groups))
 
     def line(self, path: str) -> str:
-        """Return the part of a path whose last key begins a line to paste."""
         parts = path.split(".")
         first = next((end for end in range(1, len(parts) + 1) if self._has(parts[:end])), 1 + (parts[0] in PLACES))
         return ".".join(parts[:first])
@@ -156,7 +154,6 @@ class Reading(NamedTuple):
         return bool(self.row.key) and self.value is not None and not self.is_example and self.wanted is None
 
     def says(self, other: Reading) -> bool:
-        """Tell whether another reading comes to the same."""
         mine, its = (
             (each.row.key, each.row.value if each.is_example else each.value or each.row.note) for each in (self, other)
         )
@@ -202,7 +199,6 @@ class WordMeaning(NamedTuple):
 
     @property
     def decides(self) -> bool:
-        """Whether the sentence says what to do with the given value."""
         return self.is_settled or not all(self.keys)
 
     @property
@@ -318,7 +314,6 @@ def grown(tree: Mapping[str, Any], paths: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flow(value: Any) -> str:
-    """Return settings on one line, as YAML has them."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {flow(each)}" for key, each in value.items()) + "}"
     if isinstance(value, (list, tuple)):

@@ -92,7 +92,6 @@ def meaning(key: str, value: Any, place: WordPlace) -> Meaning | None:
 
 
 def _unwrapped(key: str, value: Any, place: WordPlace) -> Any:
-    """Return the only value of a mapping such as ``{Timeout: 3s}`` where the word takes a value itself."""
     if isinstance(value, Mapping) and "nanos" in value and value.keys() <= {"seconds", "nanos"}:  # Protocol Buffers
         seconds, nanos = foreign_number(value.get("seconds", 0)), foreign_number(value["nanos"])
         return value if seconds is None or nanos is None else write_duration(seconds + nanos / 1e9)
@@ -146,7 +145,6 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
 
 
 def _of_sibling(key: str, place: WordPlace) -> tuple[Reading, ...]:
-    """Return the reading of another word beside a word that says what both are together, such as a rate."""
     for name, value in islice(place.beside.items(), KEYS_MAX):
         for row in _rows(str(name)[:KEY_MAX], value, place) if plain(str(name)) != plain(key) else ():
             parts = words_in(row.value) | {each.partition("=")[0] for each in row.at.split()}
@@ -164,7 +162,6 @@ def _joined(key: str, reading: Reading, place: WordPlace) -> Reading:
 
 
 def _in_one_mapping(key: str, tree: Mapping[str, Any], place: WordPlace) -> tuple[Mapping[str, Any], str]:
-    """Return settings with those that words beside the word give in the same mapping, and a sentence that says so."""
     own, found, names = dict(_leaves("", tree)), dict[str, Any](), []
     lines = {place.line(path) for path in own} - own.keys()
     if not lines or place.group or len(place.beside) > _SIBLINGS_MAX:
@@ -189,7 +186,6 @@ def _is_taken(paths: Mapping[str, Any], lines: Iterable[str], place: WordPlace) 
 
 
 def _tree_of(name: str, value: Any, place: WordPlace) -> Mapping[str, Any]:
-    """Return the settings of a word; none where there are several readings or its mapping is large."""
     if (block := block_of(_unwrapped(name, value, place))) is not None:
         is_small = sum(1 for _ in islice(flat(block), _SIBLINGS_MAX + 1)) <= _SIBLINGS_MAX
         return translate(name, block, place).tree if is_small else {}
@@ -235,7 +231,6 @@ def _reading(row: Word, value: Any, place: WordPlace, unit: str) -> Reading:
 
 
 def _also(row: Word, value: Any, place: WordPlace, *, repeated: bool = False) -> dict[str, Any]:
-    """Return the settings beside the key that no word beside this one gives, nor one before it unless `repeated`."""
     written = filled(row.also, value, place.beside) or ""
     group = row.key.rpartition(".")[0]
     settings = _read("{" + written.removeprefix("?") + "}").items()
@@ -318,7 +313,6 @@ def example_of(row: Word) -> tuple[str | None, str]:
 
 
 def also_of(row: Word) -> dict[str, Any]:
-    """Return the further settings of a row's example."""
     given = _read(f"{{it: {row.example}}}")
     return _also(row, given.pop("it"), WordPlace(row.at.partition(" ")[0], beside=given))
 
@@ -364,7 +358,6 @@ class _Block:
         self._add(prefix, word, mapping, place, row, 0)
 
     def tree(self) -> dict[str, Any]:
-        """Return the settings from the channel on."""
         paths = self._fixed | self._given
         paths |= {path: value for path, value in self._further.items() if not _conflicts(path, paths)}
         return grown({}, paths)
@@ -434,7 +427,6 @@ class _Block:
         return True
 
     def _add_word(self, name: str, value: Any, place: WordPlace) -> set[str]:
-        """Add a word of other libraries; return the words beside it that its value is made of."""
         readings, _ = _readings(name, value, place)
         if not readings:
             self.unknown += 1
@@ -481,7 +473,6 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _conflicts(path: str, paths: Iterable[str]) -> bool:
-    """Tell whether a path is among others, or leads to one of them or through one."""
     return any(f"{path}.".startswith(f"{each}.") or each.startswith(f"{path}.") for each in paths)
 
 

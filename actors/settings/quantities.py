@@ -64,7 +64,6 @@ class Rate:
 
     @property
     def per_second(self) -> float:
-        """Events a second, on average."""
         return self.count / self.period
 
 
@@ -156,7 +155,6 @@ def write_duration(seconds: float) -> str:
 
 
 def write_rate(rate: Rate) -> str:
-    """Return `rate` as a file has it: ``20/s``, ``100/60s``."""
     return f"{_shortest(rate.count)}/{'' if rate.period == 1 else _shortest(rate.period)}s"
 
 

@@ -38,7 +38,6 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text itself, for the one place that uses it."""
         return self._text
 
     def __repr__(self) -> str:
@@ -57,7 +56,6 @@ class Secret:
 
     @classmethod
     def _is_well_formed(cls, text: str) -> bool:
-        """Tell whether a text that is not empty can be one."""
         return True
 
     @classmethod
@@ -97,7 +95,6 @@ class Secret:
 
 
 def _from_elsewhere(what: str, source: Mapping[Any, Any], directory: str) -> tuple[str, str]:
-    """Return the place that ``{env: NAME}`` or ``{file: path}`` names, for people, and the secret there."""
     match dict(source):
         case {"env": str(name), **others} if not others:
             text = os.environ.get(name)

@@ -262,7 +262,6 @@ class SigningKey(Secret):
 
     @property
     def key(self) -> bytes:
-        """The bytes to sign with."""
         return b64decode(self.reveal().removeprefix("whsec_"))
 
     @classmethod

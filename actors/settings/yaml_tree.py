@@ -165,7 +165,6 @@ def composed(text: str, composer_class: Callable[[str], Any] | None = None) -> y
 
 
 def data(node: Node) -> Any:
-    """Return the tree as plain dicts, lists and scalars."""
     if isinstance(node, MappingNode):
         return {key: data(value) for key, value in node.entries.items()}
     if isinstance(node, ListNode):

@@ -114,7 +114,6 @@ class Bulkhead:
                     raise BulkheadFull(self._limit)
 
     def _leave(self, waiter: Host) -> bool:
-        """Leave the line. False: the waiter is not in it, since it was given a slot just now."""
         return self._line.pop(waiter, self) is None
 
     def _give_back(self) -> None:

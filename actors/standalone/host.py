@@ -139,7 +139,6 @@ class MonotonicClock:
         self._latest_ns = 0
 
     def now_ns(self, host: type[Host]) -> int:
-        """Return the present instant, in nanoseconds."""
         now_ns = host.now_ns()
         if now_ns < self._latest_ns:
             return self._latest_ns

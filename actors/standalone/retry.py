@@ -170,7 +170,6 @@ class Attempts:
         return wait is not None
 
     def _failed(self, error: BaseException) -> float | None:
-        """End the attempt; return how many seconds to wait before the next one. None: there is none."""
         retry = self._retry
         outcome: Outcome = Permanent()
         alone = unwrapped(error)

@@ -64,7 +64,6 @@ class StoredChange(msgspec.Struct, eq=False, gc=False):
 
     @property
     def has_history(self) -> bool:
-        """Whether there may be rows of what happened to its notification."""
         return self.before is None or self.before.later is not None
 
 
@@ -131,7 +130,6 @@ class Batch(Promise):
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more may go into it."""
         return False
 
     @property

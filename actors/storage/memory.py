@@ -76,22 +76,18 @@ class Entry(msgspec.Struct, gc=False):
 
     @property
     def requested(self) -> NotificationRequested:
-        """Its first event."""
         return self.first or requested(self.command, self.accepted_ns, self.epoch_ns)
 
     @property
     def events(self) -> Sequence[NotificationEvent]:
-        """All that has happened to it, in order."""
         return (self.requested, *(self.later or ()))
 
     @property
     def latest(self) -> NotificationEvent:
-        """Its last event."""
         return self.later[-1] if self.later else self.requested
 
     @property
     def was_redriven(self) -> bool:
-        """Whether it was ever redriven."""
         return self.later is not None and NotificationRedriven in map(type, self.later)
 
     def leave_out(self) -> slice | None:
@@ -103,7 +99,6 @@ class Entry(msgspec.Struct, gc=False):
         return gone
 
     def add(self, event: NotificationEvent) -> None:
-        """Note what happens to it now."""
         if self.later is None:
             self.later = [event]
         else:
@@ -115,7 +110,6 @@ class Entry(msgspec.Struct, gc=False):
 
 
 def entry_of_accepted(command: SendNotification, event: NotificationRequested) -> Entry:
-    """Return the entry of a notification to which nothing has happened but that it was accepted."""
     if (  # it says more than the command and when that was accepted
         event.instead_of is not None
         or event.waited_since_ns is not None
@@ -135,7 +129,6 @@ class DeadEntry(Entry, gc=False):
 
     @classmethod
     def of_dead(cls, entry: Entry) -> DeadEntry:
-        """Return the entry of a notification that has been dead-lettered."""
         return cls(entry.command, entry.accepted_ns, entry.epoch_ns, entry.first, entry.later, entry.noted)
 
     @property
@@ -231,7 +224,6 @@ class MemoryStore:
         return None
 
     def _take_in(self, event: NotificationEvent, command: SendNotification) -> Beside:
-        """Take an event in; return its changes beside the notification."""
         return self._take_in_by_kind[type(event)](event, command)
 
     def _open_one(self, event: NotificationRequested, command: SendNotification) -> Beside:
@@ -427,7 +419,6 @@ class MemoryStore:
             self._requests.join(entry.command.notification_id, entry.first.instead_of)
 
     def _end_in_request(self, event: NotificationEvent) -> None:
-        """Note what the end of a notification means for the others of its request, while there are any."""
         request = self._requests.by_member.get(event.notification_id)
         if request is not None:
             if type(event) is NotificationSent:
@@ -436,7 +427,6 @@ class MemoryStore:
 
 
 def _closed_by(entry: Entry, event: NotificationEvent) -> StoredHistory | None:
-    """Return the history of a notification that ends with this event, if an operator acted on it."""
     if entry.was_redriven or (isinstance(event, DeadLetterDiscarded) and event.by is not None):
         return StoredHistory(entry.command, (*entry.events, event))
     return None

@@ -166,7 +166,6 @@ class StoreOnDisk(MemoryStore):
         work.resume()
 
     def _take_back(self, batch: Any) -> None:
-        """Take back what was known already, or what another node was faster with."""
         for change in batch.overtaken:
             notification_id = change.event.notification_id
             if change.entry is not None and self._open.get(notification_id) is change.entry:

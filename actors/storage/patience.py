@@ -34,7 +34,6 @@ class Patience:
     def __init__(self, name: str, tell: Callable[..., object], tell_news: Callable[[News], object]) -> None:
         """`tell` has a function called in the thread of the system; `tell_news` is to be called there."""
         self.is_busy = False
-        """Whether callers get StoreBusy."""
         self.is_locked = False
         """Whether the thread waits for a lock until it can write; no attempt starts meanwhile."""
         self._name, self._tell, self._tell_news = name, tell, tell_news

@@ -90,7 +90,6 @@ class SharedMemory:
                 other.hear(news)
 
     def count_living(self, living: Collection[int]) -> None:
-        """Have all nodes know which of them have a lease. What the others have said of their breakers is forgotten."""
         nodes = self.living = frozenset(living)
         self.votes = {key: until_ns for key, until_ns in self.votes.items() if key[0] in nodes}
         for node in self.nodes.values():
@@ -136,7 +135,6 @@ class SharedMemory:
         return {heir: share for heir, share in shares.items() if share}
 
     def hand_over(self, number: int, to: int, ids: Sequence[str]) -> None:
-        """Have a node own from now on what another one had, and go on with it."""
         gone, heir = self.nodes[number], self.nodes[to]
         histories = []
         for notification_id in ids:
@@ -252,14 +250,12 @@ class NodeStore(MemoryStore):
         return lost
 
     def hear(self, news: News) -> None:
-        """Have the node know of something, as soon as it reaches the store."""
         if self._is_cut_off:
             self._unheard.append(news)
         elif self.on_news is not None:
             self.on_news(news)
 
     def count_living(self) -> None:
-        """Have the node know which nodes have a lease, as soon as it reaches the store."""
         nodes = self._shared.living
         if not self._is_cut_off and self.living_nodes != nodes:
             self.living_nodes = nodes

@@ -110,7 +110,6 @@ class ToDo(Generic[B]):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left, and nothing more comes."""
         return self.closed.is_set() and not self._to_do
 
     def shut(self) -> None:

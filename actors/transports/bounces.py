@@ -175,7 +175,6 @@ def _fields(lines: Iterable[bytes]) -> _Fields:
 
 
 def _boundary(parameters: bytes) -> bytes:
-    """Return the boundary of a multipart, perhaps in several pieces (RFC 2231, 3); empty: there is none."""
     named: dict[bytes, bytes] = {}
     for found in islice(_PARAMETER.finditer(parameters), PARAMETERS_MAX):
         name, quoted, plain = found.groups()

@@ -62,7 +62,6 @@ class MailAddress(msgspec.Struct, frozen=True):
         return f"{local}@{self.domain}"
 
     def written(self, header: str) -> str:
-        """Return the mailbox as it stands in the header of this name."""
         if not self.name:
             return self.path
         if "=?" in self.name or not _VISIBLE.fullmatch(self.name) or len(self.name) > LINE_LENGTH - 12:

@@ -166,7 +166,6 @@ def has_signed(token: str, url: str, form: Mapping[str, str], signature: str) ->
 
 
 def _ways_to_write(url: str) -> set[str]:
-    """Return a URL as it stands, and with its port left out or with the usual one of its scheme."""
     parts = re.fullmatch(r"(https?)(://[^/?#]*?)(:[0-9]+)?([/?#].*)?", url, re.DOTALL)
     if parts is None:
         return {url}

@@ -264,7 +264,6 @@ class Flight:
             return not self._is_left
 
     def leave(self) -> None:
-        """Keep anything more from being sent."""
         with self._lock:
             self._is_left = True
             if self._connection is not None:
@@ -365,7 +364,6 @@ def _check(code: int, text: bytes, wanted: int) -> None:
 
 
 def _outcome_before_mail(code: int, text: bytes | str) -> Transient | ChannelFault:
-    """Return the outcome of a refusal before anything of a mail was said: it is about us."""
     answer = _answer(code, text)
     if 500 <= code < 600:
         return ChannelFault(reason=f"SMTP {code} before any mail", answer=answer)

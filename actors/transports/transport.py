@@ -28,7 +28,6 @@ class Transport(Provider):
     """
 
     async def aclose(self) -> None:
-        """Close all connections. No attempt may be under way, or begin afterwards."""
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:

@@ -31,7 +31,6 @@ class ConcurrencyLimit(Protocol):
 
     @property
     def limit(self) -> int:
-        """Attempts that may be under way at once."""
         return int(self._estimate)
 
     def on_result(self, latency_ns: int, in_flight: int, *, dropped: bool = False) -> None:

@@ -148,14 +148,12 @@ class AdaptiveRate:
         return 0
 
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
-        """Return `now_ns` if admitted, else the earliest instant at which it fits if the rate stays as it is."""
         fits_at_ns = self.fits_at(key, now_ns, cost)
         if fits_at_ns == now_ns and self.rate is not None:
             self._free_at_ns = now_ns + wait_ns(cost / self.rate)
         return fits_at_ns
 
     def fits_at(self, _key: str, now_ns: int, cost: int = 1) -> int:
-        """Return what :meth:`try_acquire` would, and charge nothing."""
         never_fits(cost, cost)
         return max(now_ns, self._free_at_ns)
 

@@ -35,7 +35,6 @@ class RollingCounts:
         self.accepts += accepts
 
     def forget(self, now_ns: int) -> None:
-        """Drop counts that are too old."""
         oldest = now_ns // self._bucket_ns - _BUCKETS
         while self._buckets and self._buckets[0][0] <= oldest:
             _, requests, accepts = self._buckets.popleft()

@@ -76,12 +76,10 @@ class BreakerView:
 
     @property
     def state(self) -> BreakerState:
-        """The state it is in. Open time that has run out shows only when a permit is asked for."""
         return self._state
 
     @property
     def generation(self) -> int:
-        """The number that permits have now."""
         return self._generation
 
     @property
@@ -389,7 +387,6 @@ class Breaker(BreakerView):
             self._heed(self._votes, now_ns)
 
     def _heed(self, votes: Votes, now_ns: int) -> None:
-        """Be open while enough other nodes vote for it, and for its own open time if its own calls opened it."""
         until_ns = votes.open_until_ns(now_ns)
         if self._state is _OPEN:
             self._changes_at_ns = max(
@@ -427,7 +424,6 @@ class Breaker(BreakerView):
             self._exceeded_at_ns = now_ns
 
     def _apply(self, event: BreakerEvent, now_ns: int, until_ns: int | None = None) -> None:
-        """Change the state; `until_ns`: until when other nodes have it open, if they do."""
         before = self._state
         after = next_state(before, event, self.name)
         self._state = after

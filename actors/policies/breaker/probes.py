@@ -48,23 +48,19 @@ class Probes:
         self.reset()
 
     def reset(self) -> None:
-        """Start again: no probe under way, no result."""
         self.under_way = 0
         self._results = 0
         self._failures = 0
         self._slow = 0
 
     def has_left(self) -> bool:
-        """Return whether another probe may go out."""
         return self.left > 0
 
     @property
     def left(self) -> int:
-        """How many more probes may go out."""
         return self._permits - self.under_way - self._results
 
     def take(self) -> None:
-        """Count a probe that goes out."""
         self.under_way += 1
 
     def give_back(self) -> None:

@@ -98,11 +98,8 @@ class IllegalTransition(RetrylabError):
     def __init__(self, name: str, state: BreakerState, event: BreakerEvent) -> None:
         super().__init__(name, state, event)
         self.name = name
-        """The breaker's name."""
         self.state = state
-        """The state it is in, and stays in."""
         self.event = event
-        """The event that was asked for."""
 
     def __str__(self) -> str:
         breaker = f"breaker {self.name!r}" if self.name else "breaker"

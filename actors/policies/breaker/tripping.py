@@ -189,7 +189,6 @@ class FailureRate(_Calls):
         success_may_trip: bool = True,
     ) -> None:
         self.window = window
-        """The calls it judges by."""
         super().__init__()
         self._minimum_calls = minimum_calls
         self._part, self._of = exact_share(rate).as_integer_ratio()
@@ -243,7 +242,6 @@ class FailureRate(_Calls):
 
 
 def make_tripping(config: CircuitBreakerConfig) -> Tripping:
-    """Return the rule that `config` asks for, with nothing counted yet."""
     if config.window is None:
         return ConsecutiveFailures(config.failure_threshold)
     window: Window

@@ -20,7 +20,6 @@ class _Window:
         self.failures = 0
         """Those of them that failed."""
         self.slow = 0
-        """Those of them that were slow, failed or not."""
         self.duration_ns = 0
         """How long they took together."""
 
@@ -60,7 +59,6 @@ class TimeWindow(_Window):
 
     @property
     def entries(self) -> int:
-        """How many instants are remembered."""
         return len(self._log)
 
     def record(self, now_ns: int, failed: bool, slow: bool, duration_ns: int) -> None:
@@ -122,7 +120,6 @@ class CountWindow(_Window):
         super().__init__()
 
     def record(self, _now_ns: int, failed: bool, slow: bool, duration_ns: int) -> None:
-        """Count a call that ended now; the oldest one leaves a full window."""
         log = self._log
         if len(log) == self._size:
             old_failed, old_slow, old_duration_ns = log.popleft()
@@ -167,7 +164,6 @@ class MovingAverage:
         """How long they all took together."""
 
     def record(self, _now_ns: int, failed: bool, slow: bool, duration_ns: int) -> None:
-        """Count a call that ended now; the first is the average itself."""
         keep = self._keep if self.calls else 0.0
         self.calls += 1
         self.failures = keep * self.failures + (1.0 - keep) * failed

@@ -78,7 +78,6 @@ class TokenBucket(RecentKeys[int]):
 
 
 def divided_up(dividend: int, divisor: int) -> int:
-    """Return a quotient of whole numbers, rounded up."""
     return -(-dividend // divisor)
 
 
@@ -148,7 +147,6 @@ class LeakyBucket:
         return goes_at_ns
 
     def forget_idle(self, now_ns: int) -> None:
-        """Drop every key whose state makes no difference any more; also happens by itself as keys become many."""
         now = now_ns * self._ticks_per_ns
         self._free_at = {key: free_at for key, free_at in self._free_at.items() if free_at > now}
         self._went_at_ns = {key: went_ns for key, went_ns in self._went_at_ns.items() if key in self._free_at}

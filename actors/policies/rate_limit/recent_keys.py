@@ -27,7 +27,6 @@ class RecentKeys(ABC, Generic[State]):
 
     @property
     def active_keys(self) -> int:
-        """Keys for which something is remembered."""
         return len(self._recent) + len(self._older)
 
     def forget_idle(self, now_ns: int) -> None:

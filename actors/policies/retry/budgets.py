@@ -84,7 +84,6 @@ class AwsBudget(Budget):
         }
 
     def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
-        """A success gives back the cost of the retry, or 1."""
         if succeeded:
             self.give_back(charge or 1, now_ns)
 
@@ -118,11 +117,9 @@ class EnvoyBudget(Budget):
         self._retries = 0
 
     def start(self, charge: int, now_ns: int) -> None:
-        """One more is under way."""
         self._active += 1
 
     def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
-        """One less is under way, however it ended."""
         self._active -= 1
         self._retries -= charge
 
@@ -228,7 +225,6 @@ class GrpcBudget(Budget):
 
     @property
     def tokens(self) -> float:
-        """How many are there."""
         return self._tokens / 1000
 
     def end(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
@@ -288,11 +284,9 @@ class TokenBudget(Budget):
 
     @property
     def tokens(self) -> float:
-        """How many are there."""
         return self._tokens / self._cost
 
     def start(self, charge: int, now_ns: int) -> None:
-        """A first attempt puts its part in."""
         if not charge:
             self._tokens = min(self._capacity, self._tokens + self._deposit)
 

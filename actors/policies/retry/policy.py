@@ -172,7 +172,6 @@ class RetryPolicy:
         return max(delay_ns, self._spread(self._bounded(hint, delay_ns)))
 
     def _bounded(self, hint: float, delay_ns: int) -> int:
-        """Return a hint in nanoseconds, and no more of it than is heeded where the wait would be `delay_ns`."""
         hint_ns = retry_after_ns(hint)
         return hint_ns if self._excess_ns is None else min(hint_ns, delay_ns + self._excess_ns)
 

@@ -49,7 +49,6 @@ class Asked:
 
 
 def read_asked(said: Mapping[str, str], now: datetime) -> Asked:
-    """Return the filter that an address or a form names; its `window` is a time up to `now`, in place of others."""
     if (window := parse_duration(said.get("window", ""))) is not None:
         # In whole seconds: a field for times shows nothing finer.
         since = written((now - timedelta(seconds=window)).replace(microsecond=0))

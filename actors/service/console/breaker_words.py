@@ -16,8 +16,6 @@ ORDERS: dict[BreakerOverride, str] = {
     "disable": "Disable",
     "metrics-only": "Metrics only",
 }
-"""The overrides, with their labels."""
-
 _FATES = {"wait": "waits", "fail": "fails at once, and uses up an attempt"}
 """The fate of an attempt that meets an open breaker, by `when_open`."""
 

@@ -91,7 +91,6 @@ def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Resp
 
 
 def _ordered(visit: Visit, breakers: Sequence[BreakerNow]) -> Done | None:
-    """Return the states that an override has led to, as they are now; None: the address names no breaker."""
     chosen = visit.query.get("breaker", "")
     channel, _, provider = chosen.partition("/")
     own = [each for each in breakers if each.channel == channel and provider in ("", each.provider)]

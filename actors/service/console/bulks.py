@@ -135,7 +135,6 @@ def _action(text: str) -> Action:
 
 
 def _sound(asked: Asked) -> Asked:
-    """Return a filter that can be read completely: a partial one, which would match too many, is answered by 400."""
     if not asked.is_sound:
         raise HTTPException(400, " ".join(f"{name}: {text}" for name, text in asked.problems.items() if text))
     return asked

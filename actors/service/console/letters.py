@@ -166,7 +166,6 @@ LABELS = {
     "priority": "Priority",
     "why": "Why (optional)",
 }
-"""What the fields of the form are called."""
 
 
 def texts_of(command: SendNotification) -> dict[str, str]:
@@ -305,7 +304,6 @@ async def _notification(
 
 
 def _in_flight(events: Sequence[NotificationEvent], breaker: BreakerNow | None) -> str:
-    """Return what a notification in flight does or waits for; `breaker`: that which keeps it back, if one does."""
     if breaker is None:
         return "It is in flight: it is being tried, or waits for its next attempt."
     is_retried = bool(events) and isinstance(events[-1], NotificationFailed)

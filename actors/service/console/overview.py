@@ -72,7 +72,6 @@ async def audit_page(visit: Visit) -> Response:
 
 
 def _in_runs(entries: Iterable[AuditEntry]) -> list[_Run]:
-    """Return entries, newest first, with those in one that differ in nothing but the notification and the time."""
     runs = ([*alike] for _, alike in groupby(entries, _kind))
     return [_Run(alike[0], alike[-1], len(alike)) for alike in runs]
 

@@ -146,8 +146,6 @@ class Access:
         return HTTPException(401, "wanted a known token", {"WWW-Authenticate": "Bearer"})
 
     def begin_session(self, request: HTTPConnection, token: str) -> tuple[Principal, str] | None:
-        """Return who signs in with `token`, and their session for the cookie; None: it is no one's token, or too many
-        have been tried from there."""
         found = self._look(request, token)
         if found is None:
             return None
@@ -157,7 +155,6 @@ class Access:
         return principal, f"{content}.{_signature(secret, 'session', content)}"
 
     def end_session(self, request: HTTPConnection) -> None:
-        """End the session of a request, if it has one: no copy of its cookie works here any more."""
         session = request.cookies.get(SESSION_COOKIE, "")
         found = self._session(session)
         if found is not None:

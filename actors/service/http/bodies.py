@@ -109,7 +109,6 @@ def _reason_of(error: Exception) -> str:
 
 
 async def body_of(request: Request, at_most: int, too_long: Exception) -> bytes:
-    """Return the body of a request; raise the error where it has more bytes, without reading them."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > at_most:
         raise too_long

@@ -111,7 +111,6 @@ def _accounts(service: Any) -> list[TwilioConfig]:
 
 
 def _urls(account: TwilioConfig, query: str) -> tuple[str, ...]:
-    """Return as which URLs of the account one with this query may have been called."""
     assert account.status_callback is not None
     url = account.status_callback.partition("#")[0].partition("?")[0]
     return (f"{url}?{query}",) if query else (url, f"{url}?")

@@ -26,7 +26,6 @@ ENDPOINTS = HttpEndpoints()
 class Status:
     started_at: datetime
     draining: bool = False
-    """Whether it is shutting down, and accepts nothing more."""
     retry_after_s: int = 1
     """When a refused caller may try again: at what may have taken its place."""
     settings_read_at: datetime | None = None
@@ -35,7 +34,6 @@ class Status:
     """The problems of the settings that were read last and are not used."""
 
     def drains(self, for_s: float = 1) -> None:
-        """Accept nothing more from now on; it may take so many seconds until the service ends."""
         self.draining, self.retry_after_s = True, max(1, round(for_s))
 
     def uses_settings(self, read_at: datetime) -> None:

@@ -263,7 +263,6 @@ def _converted(item: dict[Any, Any], kind: type[T], hints: _Hints) -> T:
 def _problems_of_fields(
     item: dict[Any, Any], kind: Any, wrong: tuple[str, str] | None, hints: _Hints
 ) -> list[tuple[str, str]]:
-    """Return the fields that are unknown or missing, and the first that has a wrong value."""
     fields = _fields(kind)
     known = [field.encode_name for field in fields]
     strange = item.keys() - _known(kind)
@@ -284,7 +283,6 @@ def _problems_of_fields(
 
 
 def _may_be_call(item: dict[Any, Any]) -> bool:
-    """Tell whether a notification may do without a recipient: its channel is none of the four."""
     channel = channel_named(item.get("channel"))
     return channel is not None and channel.is_own
 

@@ -45,8 +45,6 @@ ENDPOINTS = (
     *operating.ENDPOINTS,
     *settings.ENDPOINTS,
 )
-"""All there are, subject by subject; the console is for browsers, and not among them."""
-
 _ANY = {
     431: "wanted a head of at most 16 KiB and 100 headers",
     503: "not now, such as while four large answers are being sent; `Retry-After` says when",

@@ -41,8 +41,6 @@ from actors.messages import (
 from actors.service.config import LogsConfig
 
 events = logging.getLogger("retrylab.events")
-"""Where recorded events are logged."""
-
 _LOGGED: dict[type, tuple[int, tuple[str, ...]]] = {
     NotificationSent: (logging.DEBUG, ("attempt", "provider")),
     NotificationFailed: (logging.INFO, ("attempt", "kind", "reason", "provider")),
@@ -237,7 +235,6 @@ class _Named(str):
 
 
 def _without_text(error: BaseException) -> dict[str, Any]:
-    """Return the types of an exception and of those within it, and where it was raised; not what it says."""
     kinds: list[str] = []
     at: list[str] = []
     found: BaseException | None = error

@@ -166,7 +166,6 @@ def deciding(breakers: list[BreakerNow], channel: NotificationChannel, recipient
 
 
 def _present(pipeline: Pipeline) -> tuple[int, int]:
-    """Return the present instant of a pipeline's clock, and where on the calendar that clock started."""
     system = cast(LiveSystem, pipeline.handler.actor.system)
     return since_1970_ns(system.present) - system.epoch_ns, system.epoch_ns
 

@@ -79,7 +79,6 @@ class DeadLetters:
     """
 
     def __init__(self, notifier: Notifier, nursery: trio.Nursery) -> None:
-        """Work with this notifier; bulk runs are tasks of this nursery."""
         self._bulks: dict[str, Bulk] = {}
         self._ends = Ends(self._bulks)
         self.use(notifier, nursery)
@@ -373,7 +372,6 @@ class DeadLetters:
 
 
 def _taken(fitting: Iterable[DeadLetterMessage], action: Action, served: Served) -> tuple[list[DeadLetterMessage], int]:
-    """Return which of the dead letters that fit a bulk run takes, and how many it leaves out as they are served."""
     letters = [*fitting]
     if action == "discard" or _served(served) == "include":
         return letters, 0

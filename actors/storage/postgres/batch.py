@@ -161,7 +161,6 @@ class SharedBatch(Batch):
         return bool(self.keys or self.served_by or self.votes)
 
     def _write_turn(self, both: Sql, turn: Turn, token: int, base: int, remember_ids_ns: int, own: bool) -> None:
-        """Write what a turn changes of the four channels, or of the others."""
         sql = halves(both)[own]
         requested = turn.of(NotificationRequested, own=own)
         if requested and (own or self._has_others):
@@ -204,7 +203,6 @@ class SharedBatch(Batch):
     def _without_ids_of(
         self, other: Sql, requested: Sequence[SharedChange], remember_ids_ns: int
     ) -> list[SharedChange]:
-        """Leave out what has an id that is known in the other half."""
         known = dict(
             other.execute(
                 "SELECT notification_id, command FROM notifications WHERE notification_id = ANY(%s) "
@@ -218,7 +216,6 @@ class SharedBatch(Batch):
         return [change for change in requested if change not in self.overtaken]
 
     def _write_settings(self, sql: Sql, turn: Turn, own: bool) -> list[Setting]:
-        """Write what becomes of addresses and endpoints, or a change of settings; return what changes."""
         if turn.change is not None:
             return write_change(sql, part_of(turn.change, own=own))
         happened = [change for change in turn.of(*HAPPENS, *ENDS, own=own) if change not in self.overtaken]
@@ -288,7 +285,6 @@ def _was_made(sql: Sql, token: int, number: int, lease_s: float) -> bool:
 
 
 def _write_requests(sql: Sql, changes: Sequence[SharedChange]) -> dict[str, Serving | None]:
-    """Note what was delivered for its request; return what the dead letters of these requests are served by."""
     requests = sorted({each.request_id or "" for each in changes})
     delivered = sorted({each.request_id or "" for each in changes if type(each.event) is NotificationSent})
     served_by: dict[str, Serving | None] = {}

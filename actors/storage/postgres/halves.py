@@ -45,6 +45,5 @@ def halves(sql: Sql) -> tuple[Sql, Sql]:
 
 
 def is_of_others(breaker: str) -> bool:
-    """Tell whether a breaker is one of a channel beside the four."""
     channel = channel_named(breaker.partition("/")[0])
     return channel is not None and channel.is_own

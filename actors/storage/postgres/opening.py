@@ -93,7 +93,6 @@ class Opening:
         return state
 
     def _patiently(self, work: Callable[[Sql], A]) -> A:
-        """Do something, again and again while a lock is in its way; the lease is kept meanwhile."""
         sql = self._link.sql()
         while True:
             try:
@@ -107,7 +106,6 @@ class Opening:
                         keep_lease(sql, self.token, self._node.lease_s)
 
     def _registered(self) -> tuple[int, str]:
-        """Enter the node when its name is free: one that has it and does not renew its lease is dead."""
         claim = self._node.claim or Claim(replaces=False, can_be_asked=False)
         entered = partial(
             register,

@@ -56,7 +56,6 @@ def channel_of(setting: Setting) -> NotificationChannel:
 
 
 def is_of_others(setting: Setting) -> bool:
-    """Tell whether it is of a channel beside the four."""
     return setting[0].removeprefix(ENDPOINT).startswith(OWN)
 
 
@@ -74,7 +73,6 @@ def part_of(change: SettingsChange, *, own: bool) -> SettingsChange:
 
 
 def merged(one: Mapping[Setting, bytes | None], other: Mapping[Setting, bytes | None]) -> dict[Setting, bytes | None]:
-    """Return the settings of both halves, those that a user has in both as one."""
     found = {**one}
     for setting, written in other.items():
         known = found.get(setting)

@@ -224,7 +224,6 @@ class Worker:
         return self._repeat(write)
 
     def _look_round(self, deletes: bool) -> Generator[Outcome, None, bool]:
-        """Keep the lease, take over what has no node, read what others have done; return whether there is more."""
         now_ns = self._latest_ns if deletes else 0
 
         def look(sql: Sql) -> Round:

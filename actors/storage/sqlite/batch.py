@@ -100,7 +100,6 @@ class SqliteBatch(Batch):
         return super().change(change)
 
     def write(self, sql: sqlite3.Connection, retention: Retention) -> None:
-        """Write them, within a transaction; this may be done again after it was rolled back."""
         self.overtaken.clear()
         for turn in self.turns:
             for half in HALVES[: 1 + turn.has_own]:

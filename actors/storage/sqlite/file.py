@@ -253,7 +253,6 @@ TRY_S = 0.1
 
 
 def is_locked(error: sqlite3.Error) -> bool:
-    """Tell whether an error says that another process has locked the file: the same may be tried again."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
 
 
@@ -403,7 +402,6 @@ def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
 
 
 def _statements(script: str) -> list[str]:
-    """Return the statements of a script one by one: `executescript` would commit what is under way before them."""
     statements, statement = [], ""
     for part in script.split(";"):
         statement += part + ";"

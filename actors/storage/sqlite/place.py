@@ -76,7 +76,6 @@ class FilePlace:
         self._log: tuple[int, int] | None = None
 
     def keep_private(self) -> None:
-        """Take from others the right to read or change the file and those beside it; to be called when it is ours."""
         for suffix in ("", "-wal", "-shm", "-lock", "-lock-journal"):
             _keep_private(_beside(self.path, suffix))
 

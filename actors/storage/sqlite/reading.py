@@ -111,7 +111,6 @@ class SqliteHistories(MemoryStore):
 
 
 def _changes(sql: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-    """Yield all that happened, in order: the id, the event, the command where it was requested, and the half."""
     halves = [
         f"SELECT seq, notification_id, CAST(requested AS BLOB), CAST(command AS BLOB), {own} FROM {half}notifications "
         f"UNION ALL SELECT seq, notification_id, CAST(event AS BLOB), NULL, {own} FROM {half}history"
@@ -123,7 +122,6 @@ def _changes(sql: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
 
 
 def _ids_twice(sql: sqlite3.Connection) -> set[str]:
-    """Return the ids of other channels that the release before, which does not see them, has accepted once more."""
     if not _has_table(sql, "own_notifications"):
         return set()
     rows = sql.execute("SELECT notification_id FROM own_notifications JOIN notifications USING (notification_id)")
@@ -329,7 +327,6 @@ def _tidy_up(path: Path) -> None:
 
 
 def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHistory | None:
-    """Return what happened to a notification that has ended since it was redriven or discarded, if it is kept."""
     select = "SELECT command, events FROM every_closed WHERE notification_id = ?"
     row = sql.execute(select, (notification_id,)).fetchone()
     if row is None:

@@ -286,7 +286,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             raise StoreError(f"{self.path} cannot be read: {reason_of(error)}") from error
 
     def _resume_clock(self, sql: sqlite3.Connection) -> None:
-        """Have ids grow old as the clock of the boot goes; see the module."""
         boot_id = self._steps.clocks.boot_id
         newest = "SELECT seq, ended_ns FROM {}remembered ORDER BY seq DESC LIMIT 1"
         found = [row for half in HALVES if (row := sql.execute(newest.format(half)).fetchone()) is not None]
