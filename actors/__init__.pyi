@@ -27,10 +27,7 @@ from actors.errors import (
     Unstorable as Unstorable,
     WrongType as WrongType,
 )
-from actors.faults.provider import (
-    NotificationService as NotificationService,
-    SimulatedProvider as SimulatedProvider,
-)
+from actors.faults.provider import NotificationService as NotificationService, SimulatedProvider as SimulatedProvider
 from actors.faults.queue import Load as Load
 from actors.faults.rules import FailureRule as FailureRule
 from actors.hosts.asyncio_notifier import AsyncioNotifier as AsyncioNotifier
@@ -105,10 +102,7 @@ from actors.settings.channel import (
 )
 from actors.settings.distributions import Distribution as Distribution
 from actors.settings.faults import FaultConfig as FaultConfig
-from actors.settings.quantities import (
-    PositiveDuration as PositiveDuration,
-    PositiveWholeNumber as PositiveWholeNumber,
-)
+from actors.settings.quantities import PositiveDuration as PositiveDuration, PositiveWholeNumber as PositiveWholeNumber
 from actors.standalone.bulkhead import Bulkhead as Bulkhead
 from actors.standalone.circuit_breaker import CircuitBreaker as CircuitBreaker
 from actors.standalone.rate_limiter import RateLimiter as RateLimiter

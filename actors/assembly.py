@@ -16,31 +16,17 @@ from typing import Any
 from actors.domain.attempts import Provider
 from actors.domain.store import BreakerVote, LettersChanged, News, NodesChanged, Store, StoreWaits, listen
 from actors.errors import ConfigurationError
-from actors.faults.build import (
-    Providers,
-    checked_providers,
-    reaches_of,
-    with_defaults,
-)
+from actors.faults.build import Providers, checked_providers, reaches_of, with_defaults
 from actors.kernel.actor import ActorRef, tell_unless_dead
 from actors.kernel.node import Node
 from actors.kernel.runtime import Process
 from actors.kernel.system import ActorSystem
-from actors.messages import (
-    ChannelKind,
-    DeadLetterMessage,
-    NotificationChannel,
-    Priority,
-)
+from actors.messages import ChannelKind, DeadLetterMessage, NotificationChannel, Priority
 from actors.pipeline.alert import AdminAlert, Notify
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
-from actors.pipeline.deduplicating import (
-    DeduplicatingBreaker,
-    DeduplicatingLimiter,
-    InFlight,
-)
+from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter, InFlight
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.pipeline.handler import Handler
@@ -55,11 +41,7 @@ from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
 from actors.pipeline.redriver import NodeGone
 from actors.pipeline.shared_breakers import SharedBreakers
-from actors.pipeline.subscribers import (
-    BUILT_IN_SUBSCRIBERS,
-    Subscribers,
-    subscribe_all,
-)
+from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers, subscribe_all
 from actors.pipeline.templates import Templates
 from actors.pipeline.tenant_counts import TenantCounts
 from actors.pipeline.wiring import Stages, Wiring
@@ -67,12 +49,7 @@ from actors.policies.admission import Admission
 from actors.policies.rate_limit.limiter import make_limiter
 from actors.policies.resuming import Arrivals
 from actors.policies.waiting_room import WaitingCounts
-from actors.settings.channel import (
-    KEEP_ALL_LETTERS,
-    SUBSCRIBER_TIMEOUT,
-    ChannelConfig,
-    DeadLettersConfig,
-)
+from actors.settings.channel import KEEP_ALL_LETTERS, SUBSCRIBER_TIMEOUT, ChannelConfig, DeadLettersConfig
 
 logger = logging.getLogger(__name__)
 

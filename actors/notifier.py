@@ -17,41 +17,23 @@ from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
 from actors.domain.store import Store
 from actors.errors import ConfigurationError, NotifierClosed, StoreInUse, UnknownChannel
-from actors.faults.build import (
-    Providers,
-    enforced_quotas,
-    unreliable_providers,
-)
+from actors.faults.build import Providers, enforced_quotas, unreliable_providers
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns, since_1970_ns
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.system import ActorSystem
-from actors.messages import (
-    DeadLetterMessage,
-    NotificationChannel,
-    NotificationSent,
-    RecordedEvent,
-    SendNotification,
-)
+from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, RecordedEvent, SendNotification
 from actors.pipeline.alert import Notify
 from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.event_bus import check_id, check_timeout
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.own_actors import OwnActors, problems_of_actors
 from actors.pipeline.preferences import Preferences
-from actors.pipeline.subscribers import (
-    BUILT_IN_SUBSCRIBERS,
-    Subscribers,
-    log_unserved,
-    problems_of_subscribers,
-)
+from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers, log_unserved, problems_of_subscribers
 from actors.pipeline.templates import Templates
 from actors.settings.accounts import AccountConfig
 from actors.settings.base import validated
-from actors.settings.channel import (
-    ChannelConfig,
-    NotifierConfig,
-)
+from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.defaults import with_accounts
 from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore

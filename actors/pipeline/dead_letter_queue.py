@@ -17,12 +17,7 @@ from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.kernel.futures import Future
 from actors.kernel.turns import takes_turn
-from actors.messages import (
-    DeadLetterDiscarded,
-    DeadLetterMessage,
-    Message,
-    NotificationChannel,
-)
+from actors.messages import DeadLetterDiscarded, DeadLetterMessage, Message, NotificationChannel
 from actors.pipeline.alert import Alert
 from actors.pipeline.editing import checked_edit
 from actors.pipeline.orders import Redrive, Served

@@ -16,12 +16,7 @@ import msgspec
 from actors.domain.attempts import EXPIRED, Admitted, Refused, Rejected, Requeued
 from actors.domain.delivery import Delivery
 from actors.domain.store import LeaseLost, LeaseRenewed, Store, Takeover
-from actors.errors import (
-    NOT_ACCEPTED,
-    Overtaken,
-    StoreFailed,
-    TemplateError,
-)
+from actors.errors import NOT_ACCEPTED, Overtaken, StoreFailed, TemplateError
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Performed
 from actors.kernel.supervision import Restarted

@@ -11,14 +11,7 @@ import msgspec
 
 from actors.domain.audit import AuditEntry, entry_of
 from actors.domain.caution import Caution
-from actors.domain.delivery import (
-    Delivery,
-    dead_letter_after,
-    left_out,
-    noted,
-    requested,
-    state_after,
-)
+from actors.domain.delivery import Delivery, dead_letter_after, left_out, noted, requested, state_after
 from actors.domain.endpoints import EndpointChange, Endpoints
 from actors.domain.notification_state import ended_as
 from actors.domain.remembered_ids import EndedAs, RememberedIds

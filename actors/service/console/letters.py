@@ -12,13 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from actors.errors import EditRefused, LetterServed
-from actors.messages import (
-    DeadLetterMessage,
-    NotificationEvent,
-    NotificationFailed,
-    Priority,
-    SendNotification,
-)
+from actors.messages import DeadLetterMessage, NotificationEvent, NotificationFailed, Priority, SendNotification
 from actors.pipeline.orders import Served
 from actors.service.console.asked import WINDOWS, read_asked
 from actors.service.console.breaker_words import retried
