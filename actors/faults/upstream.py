@@ -47,10 +47,6 @@ class _Errand:
         """The number of the request that waits for the next layer; an answer to an earlier one comes too late."""
 
 
-def _nobody_asks() -> None:
-    """Take no note of a delivery: only the provider counts these."""
-
-
 class Upstream(Clocked):
     """The upstream of one provider. It has state, so it serves one run."""
 
@@ -145,7 +141,7 @@ class Upstream(Clocked):
                 self._answered(errand, outcome)
 
         errand.waits_for = number
-        below.ask(errand.attempt, fate, now_ns, _nobody_asks).when_kept(end)
+        below.ask(errand.attempt, fate, now_ns, lambda: None).when_kept(end)  # only the provider counts deliveries
         if self._timeout_ns < NEVER_NS:
             # At the end of that instant: an answer that comes at it counts.
             until_ns = now_ns + self._timeout_ns

@@ -15,7 +15,7 @@ from actors.messages import DeadLetterMessage, NotificationMovedToDeadLetter, No
 from actors.pipeline.journal import Journal
 from actors.pipeline.orders import CancelNotification
 from actors.pipeline.readiness import ADDRESS_GONE
-from actors.pipeline.retry_budgets import RetryBudgets
+from actors.pipeline.retries import RetryBudgets
 from actors.pipeline.wiring import Wiring
 
 

@@ -42,10 +42,6 @@ _THROTTLED = Blocked(BlockReason.THROTTLE)
 _TENANT = Blocked(BlockReason.TENANT)
 
 
-def _none_waits(_lane: int, _key: str) -> bool:
-    return False
-
-
 class Lane:
     """One provider of a channel. `now_ns` never goes back from one call to the next.
 
@@ -128,7 +124,7 @@ class Lane:
         host: str,
         now_ns: int,
         key: str = WHOLE_LANE,
-        others_wait: Callable[[int, str], bool] = _none_waits,
+        others_wait: Callable[[int, str], bool] = lambda _lane, _key: False,
         tenant_is_full: bool = False,
         holds_slot: bool = False,
     ) -> int | Blocked:

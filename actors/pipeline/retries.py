@@ -1,4 +1,4 @@
-"""What follows a failed attempt: a retry, and when; or none, and why."""
+"""What follows a failed attempt: a retry, and when, as far as the budgets of the channels allow; or none, and why."""
 
 from __future__ import annotations
 
@@ -15,13 +15,58 @@ from actors.kernel.runtime import Runtime
 from actors.messages import NotificationChannel, NotificationFailed
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Sent, Transient
 from actors.pipeline.fallback import Fallbacks
-from actors.pipeline.retry_budgets import RetryBudgets
-from actors.policies.retry.policy import RetryPolicy
+from actors.policies.retry.budgets import Budget, make_budget
+from actors.policies.retry.policy import RetryPolicy, failure_kind
 from actors.settings.channel import ChannelConfig
 
 RETRY_TIME_UP = "retry time is up"
 DEADLINE = CUT.reason
 BUDGET_SPENT = "retry budget spent"
+
+
+class RetryBudgets:
+    """The budgets, all of them full; a channel may have none."""
+
+    def __init__(self, channels: Mapping[NotificationChannel, ChannelConfig]) -> None:
+        self._budgets: dict[NotificationChannel, Budget] = {
+            channel: make_budget(config.retry.budget)
+            for channel, config in channels.items()
+            if config.retry.budget is not None
+        }
+
+    def of(self, channel: NotificationChannel) -> Budget | None:
+        return self._budgets.get(channel)
+
+    def set_out(self, delivery: Delivery, now_ns: int) -> None:
+        budget = self._budgets.get(delivery.command.channel)
+        if budget is not None:
+            budget.start(delivery.charge, now_ns)
+
+    def attempt_has_ended(self, delivery: Delivery, succeeded: bool | None, now_ns: int) -> None:
+        """Record that an attempt has ended; None where another one could not have done better."""
+        budget = self._budgets.get(delivery.command.channel)
+        if budget is not None:
+            budget.end(delivery.charge, succeeded, now_ns)
+            delivery.charge_retry(0)
+
+    def allows(self, delivery: Delivery, outcome: Transient | Ambiguous | ChannelFault, now_ns: int) -> bool:
+        """Charge a retry to the budget, and return whether it may be made."""
+        budget = self._budgets.get(delivery.command.channel)
+        if budget is None or isinstance(outcome, ChannelFault):  # which uses no attempt up, and no budget either
+            return True
+        charge = budget.try_retry(failure_kind(outcome), now_ns)
+        if charge is None:
+            return False
+        delivery.charge_retry(charge)
+        return True
+
+    def settle(self, delivery: Delivery, now_ns: int) -> None:
+        """Clear what a notification that ends without a provider's answer still has."""
+        if delivery.current is not None:
+            self.attempt_has_ended(delivery, None, now_ns)
+        elif delivery.charge:
+            self._budgets[delivery.command.channel].give_back(delivery.charge, now_ns)
+            delivery.charge_retry(0)
 
 
 class Retries:

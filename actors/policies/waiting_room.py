@@ -17,6 +17,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import compress
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from actors.instants import sooner
@@ -188,7 +189,7 @@ class Line(Generic[W]):
         self.host = host
         self.size = 0
         """How many wait; 0: the line is no longer in its room."""
-        self.turns: Turns[PlacedQueue[W]] = Turns(order, _first_place)
+        self.turns: Turns[PlacedQueue[W]] = Turns(order, attrgetter("first_place"))
         """Of the flows of this line."""
         self.room_at: tuple[int, ...] = ()
         """The lanes at which it takes turns, as it waits for room there."""
@@ -549,7 +550,3 @@ class _Hosts:
         self.waits: dict[str, bool] = {}
         """Of each host in the heap, whether some of it wait still."""
         self.count = 0
-
-
-def _first_place(queue: PlacedQueue[Any]) -> int:
-    return queue.first_place

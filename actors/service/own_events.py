@@ -147,7 +147,7 @@ class OwnEvents:
             for rule in rules:
                 bus.subscribe(self._kinds[name], priority=rule.effective_priority)(_Leads(name, rule))
             if not rules:
-                bus.subscribe(self._kinds[name])(_leads_to_nothing)
+                bus.subscribe(self._kinds[name])(lambda _event: None)
 
 
 def built_in_beside(names: Collection[str]) -> Subscribers:
@@ -180,10 +180,6 @@ class _Leads:
             addresses={channel: address for channel, address in addresses.items() if address is not None},
             zone=None if rule.zone is None else _at(fields, rule.zone),
         )
-
-
-def _leads_to_nothing(_event: OwnEvent) -> None:
-    pass
 
 
 _MISSING = object()

@@ -1,10 +1,9 @@
 """The circuit breaker: permits numbered by generation.
 
 After Michael Nygard, *Release It!*, 2007; names and operator states as in resilience4j. The states and their
-transitions are :mod:`actors.policies.breaker.states`; what trips it is :mod:`actors.policies.breaker.tripping`, what
-probes decide :mod:`actors.policies.breaker.probes`, how long it stays open :mod:`actors.policies.breaker.recovery`,
-and what it lets through right after it has closed :mod:`actors.policies.breaker.recovery`. Here is only what each of
-them means to the caller.
+transitions are :mod:`actors.policies.breaker.states`; what trips it is :mod:`actors.policies.breaker.tripping`; how
+long it stays open, what probes decide, and what it lets through right after it has closed
+:mod:`actors.policies.breaker.recovery`. Here is only what each of them means to the caller.
 
 A permit is the number of the generation it was given in, and every transition begins a new generation. So a result is
 late exactly when its permit is not the current number, and a late result changes nothing: not the counts of a state
@@ -19,8 +18,7 @@ from random import Random
 
 from actors.instants import wait_ns
 from actors.messages import BreakerState
-from actors.policies.breaker.probes import Probes
-from actors.policies.breaker.recovery import OpenTime, Ramp
+from actors.policies.breaker.recovery import OpenTime, Probes, Ramp
 from actors.policies.breaker.sharing import Sharing, Votes
 from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, IllegalTransition, Transition, next_state
 from actors.policies.breaker.tripping import Trip, Tripping, make_tripping

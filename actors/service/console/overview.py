@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -68,12 +68,9 @@ async def audit_page(visit: Visit) -> Response:
     limit = _limit(visit.query.get("limit", ""))
     entries = await visit.letters.audit(limit + 1)
     is_cut, next_limit = len(entries) > limit and limit < ENTRIES_MAX, min(limit * 10, ENTRIES_MAX)
-    return render(visit, "audit.html", rows=_in_runs(entries[:limit]), is_cut=is_cut, next_limit=next_limit)
-
-
-def _in_runs(entries: Iterable[AuditEntry]) -> list[_Run]:
-    runs = ([*alike] for _, alike in groupby(entries, _kind))
-    return [_Run(alike[0], alike[-1], len(alike)) for alike in runs]
+    runs = ([*alike] for _, alike in groupby(entries[:limit], _kind))
+    rows = [_Run(alike[0], alike[-1], len(alike)) for alike in runs]
+    return render(visit, "audit.html", rows=rows, is_cut=is_cut, next_limit=next_limit)
 
 
 def _kind(entry: AuditEntry) -> tuple[Any, ...]:
