@@ -118,9 +118,8 @@ class Tenants:
 
         def tell(message: Any) -> None:
             tell_handler(message)
-            has_ended = type(message) is Performed
-            attempt = message.request.attempt if has_ended else message.attempt
-            if not (has_ended and keeps is not None and keeps(attempt)):
+            attempt = message.request.attempt if type(message) is Performed else message.attempt
+            if keeps is None or not keeps(attempt):
                 self.see_out(attempt)
 
         return tell

@@ -94,8 +94,9 @@ def test_what_falls_due_for_a_stage_that_is_down_stands_before_what_comes_at_the
     assert compared(parse(TEXTS["due-for-one-that-is-down"])).summary["sent"] == 14
 
 
-def test_what_is_durable_while_the_handler_is_down_makes_room_for_what_comes_at_the_same_instant():
-    compared(parse(TEXTS["durable-for-one-that-is-down"]))
+@pytest.mark.parametrize("name", ["durable-for-one-that-is-down", "copy-of-one-that-holds-a-slot"])
+def test_a_scenario_that_once_differed(name):
+    compared(parse(TEXTS[name]))
 
 
 def test_a_stage_that_is_down_has_one_look_in_its_mailbox_however_much_falls_due():
