@@ -37,7 +37,6 @@ from simulation.verification.model.model import Model
 from simulation.verification.model.node import PIPELINE
 from simulation.verification.model.surroundings import Surroundings
 from simulation.verification.model.unrecorded import Alerted, Asked, Refused
-from simulation.verification.model.world import refusals
 
 NUMBERS_BEFORE_A_LOOK = 1024
 
@@ -84,7 +83,7 @@ class LockStep(Invariant):
 
     @classmethod
     def applies(cls, context: Context) -> bool:
-        return context.world is not None and not refusals(context.world)
+        return context.world is not None and context.world.schedule is None
 
     # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
 

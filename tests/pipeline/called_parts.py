@@ -27,7 +27,11 @@ class Asked(WrappedProvider):
         return self._provider.attempt(attempt, now_ns)
 
     def recipient_problem(self, command: SendNotification) -> str | None:
-        return "wanted anyone but bob" if self._is_choosy and "bob" in command.recipient else None
+        return no_bobs(command) if self._is_choosy else None
+
+
+def no_bobs(command: SendNotification) -> str | None:
+    return "wanted anyone but bob" if "bob" in command.recipient else None
 
 
 def clock_for_tests() -> MockClock:

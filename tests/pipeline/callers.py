@@ -16,7 +16,7 @@ from unittest import mock
 
 import trio
 from answered import Answers, Disagreement, demand
-from called_parts import HUNG_S, Asked, clock_for_tests, pass_time
+from called_parts import HUNG_S, Asked, clock_for_tests, no_bobs, pass_time
 from drawn_calls import WRONG_EDITS, Call, Program
 from recorded import ENDS, Book
 from trio.testing import wait_all_tasks_blocked
@@ -102,7 +102,9 @@ class Callers:
         )
         world = world_of(scenario)
         world.channels, world.has_callers, world.chosen = channels, True, self._chosen
-        self._is_compared = not (program.is_on_disk or program.is_choosy)
+        if program.is_choosy:
+            world.recipient_problem = no_bobs
+        self._is_compared = not program.is_on_disk
         self._pipeline: Any = None
         self._checker = Checker(
             [law for law in KNOWN.values() if law.name != "reference-model" or self._is_compared],

@@ -95,7 +95,8 @@ def _with_groups(config: ChannelConfig, random: Random) -> ChannelConfig:
     drawn = random.sample(list(GROUPS), max(1, sum(random.random() < _SHARE_OF_GROUP for _ in GROUPS)))
     changes = {key: group(random) for key, group in GROUPS.items() if key in drawn}
     breaker = changes.get("circuit_breaker", config.circuit_breaker)
-    changes["circuit_breaker"] = breaker.model_copy(update={"per": config.circuit_breaker.per})
+    per = "host" if config.retry.after_retry_after == "host" else config.circuit_breaker.per
+    changes["circuit_breaker"] = breaker.model_copy(update={"per": per})
     provider = changes["provider"] = _provider(config, breaker, random)
     has_limit = changes.get("retry", config.retry).max_elapsed is not None
     changes["deadline"] = None if has_limit or random.random() < 0.7 else log_uniform(random, 0.5, 30.0)

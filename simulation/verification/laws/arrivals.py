@@ -44,7 +44,7 @@ class Arrivals(Invariant):
         self._offered: set[Arrival] = set()
         self._refusals: dict[Arrival, list[Offered]] = {}
         self._taken: Counter[tuple[Arrival, NotificationChannel]] = Counter()
-        """How often each was accepted, or a duplicate."""
+        """How often each was accepted, a duplicate, or for a recipient that no provider sends to."""
         self._lost: list[_Lost] = []
 
     @classmethod
@@ -80,6 +80,9 @@ class Arrivals(Invariant):
         command = sent.message.command if type(sent.message) is Submit else sent.message
         if (arrival := self.context.arrival_of(command.notification_id)) is not None:
             self._offered.add(arrival)
+            world = self.context.world
+            if world is not None and world.recipient_problem(command) is not None:
+                self._taken[arrival, command.channel] += 1
 
     def at_end(self, now_ns: int) -> Objection:
         came, first_ns = self._came_until(now_ns)
@@ -92,7 +95,7 @@ class Arrivals(Invariant):
                 return f"{self._text(arrival)} is accepted at {seconds_text(accepted_ns)}, before it came"
         for arrival in came:
             for channel in self.context.arrivals[arrival[0]].channels:
-                if (arrival, channel) in self._accepted_ns:
+                if (arrival, channel) in self._taken:
                     continue
                 if arrival not in self._refusals:
                     return f"{self._text(arrival)} came, and was neither accepted on {channel} nor refused"

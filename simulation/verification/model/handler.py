@@ -104,6 +104,8 @@ class Handler(Process):
             return
         if command.channel not in self.ways:
             return  # refused: there is no such channel here
+        if instead_of is None and self.world.recipient_problem(command) is not None:
+            return  # refused: its sender is told; one that comes in place of another has none (6)
         if asks_for_room and not self.has_room(command.priority):
             why = "max_pending is {}, and {} are pending"
             self.expect(Refused(now_ns, "overloaded"), why, self.world.max_pending, len(self.pending))
@@ -238,7 +240,7 @@ class Handler(Process):
             self._dead_letter(notification, self._reason_of_expiry(notification), why, until_ns / NS_PER_S)
             return
         try:
-            command = filled_in(command, self.world.templates, self.world.platform)
+            command = filled_in(command, self.world)
         except Missing as missing:  # it has not come to an attempt, so none has failed (1)
             self._dead_letter(notification, str(missing), "a missing variable is a permanent failure that names it")
             return

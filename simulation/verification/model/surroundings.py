@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import msgspec
+
 from actors.settings.faults import Deploy, FaultConfig
 from simulation.verification.model.fleet import Fleet, alone
 from simulation.verification.model.instants import Window, ns
@@ -236,5 +238,8 @@ def order_redrive(
     letters = node.letters
     may_be_taken = letters.is_one(name) and (served == "include" or not letters.is_served(name))
     if may_be_taken and can_be_edited(edit):
+        edited = msgspec.structs.replace(letters.letter(name).command, **edit)
+        if "recipient" in edit and node.world.recipient_problem(edited) is not None:
+            return
         redrive = Redrive(letters.take(name), served, edit, by=by, why=why)
         node.follow("handler", "", node.redrive, redrive)

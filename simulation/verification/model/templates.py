@@ -1,15 +1,15 @@
-"""Templates by name: what is in braces is filled in from the metadata (section 6). Only the plain ones."""
+"""Templates by name: what is in braces is filled in from the metadata (section 6). What Jinja makes of one is given."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
+from actors.errors import TemplateError
 from actors.messages import SendNotification
+from simulation.verification.model.world import World
 
 _VARIABLE = re.compile(r"\{ *(\w+) *\}")
 
@@ -18,15 +18,20 @@ class Missing(Exception):
     """A template is unknown, or "a missing variable is a permanent failure that names it"."""
 
 
-def filled_in(command: SendNotification, templates: Mapping[str, Any], platform: str) -> SendNotification:
+def filled_in(command: SendNotification, world: World) -> SendNotification:
     """Return a command with subject and message made from the template that its metadata names, if it names one."""
     metadata = command.metadata
     if "template" not in metadata:
         return command
-    name = str(metadata["template"])
+    name, templates = str(metadata["template"]), world.templates
     template = templates.get(f"{name}.{metadata.get('lang')}") or templates.get(name)
     if template is None:
         raise Missing(f"template {name!r} is unknown; known are {', '.join(sorted(templates))}")
+    if any(mark in f"{template.subject} {template.body}" for mark in ("{{", "{%")):
+        try:
+            return world.fill_in(command)
+        except TemplateError as error:
+            raise Missing(str(error)) from None
     variables = {
         "recipient": command.recipient,
         "user_id": command.user,
@@ -34,7 +39,7 @@ def filled_in(command: SendNotification, templates: Mapping[str, Any], platform:
         "subject": command.subject,
         "message": command.message,
         **metadata,
-        "platform": platform,
+        "platform": world.platform,
     }
 
     def fill(text: str, is_html: bool) -> str:

@@ -1,12 +1,12 @@
-"""What a run is made of, as far as the model has to know; and which runs it does not say anything about."""
+"""What a run is made of, as far as the model has to know."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.messages import NotificationChannel
+from actors.messages import NotificationChannel, SendNotification
 from actors.settings.accounts import AccountConfig
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
@@ -31,6 +31,10 @@ class World:
     """By user and channel, what is switched on or off now; it may change, and comes before `preferences`."""
     templates: Mapping[str, Any] = field(default_factory=dict)
     """By name: `subject`, `body` and `html`."""
+    fill_in: Callable[[SendNotification], SendNotification] = lambda command: command
+    """Fills in a template that is Jinja's; of others the model does that itself."""
+    recipient_problem: Callable[[SendNotification], str | None] = lambda _: None
+    """Tells why no provider of a command's channel could send to its recipient; None: one could."""
     platform: str = ""
     dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS
     remember_ids: float = 86_400.0
@@ -40,21 +44,8 @@ class World:
     """`count` of them at first, which of them gets what by `routing`, and `takeover_after`. None: one process."""
     nodes_at_most: int = 1
     schedule: Any = None
+    """An order of messages other than the usual one. With it the run is not compared: the model has no rule that says
+    which actor goes first."""
     accounts: Mapping[str, AccountConfig] = field(default_factory=dict)
     simulates_providers: bool = False
     """Whether its providers are the simulated ones of the settings."""
-    choosy_providers: bool = False
-    """Whether providers of one's own change settings, or refuse recipients at the door."""
-
-
-def refusals(world: World) -> list[str]:
-    """Return the settings of a run that the model says nothing about yet; none: it can be checked."""
-    found = []
-    for name, template in world.templates.items():
-        if any(mark in f"{template.subject} {template.body}" for mark in ("{{", "{%")):
-            found.append(f"templates.{name} (Jinja)")
-    if world.choosy_providers:
-        found.append("providers that refuse recipients, have connections or let recipients choose hosts")
-    if world.schedule is not None:
-        found.append("schedule")
-    return found

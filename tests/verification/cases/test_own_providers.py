@@ -10,6 +10,7 @@ from worlds import Scripted
 
 import simulation
 from actors import ConfigurationError, NotificationChannel, Promise, Provider, Sent, Transient
+from actors.messages import BreakerTransitioned
 from simulation.scenario import parse
 
 SCENARIO = """
@@ -68,9 +69,26 @@ def test_they_deliver_on_either_clock(runtime):
     assert result.summary["retries"] > 0
 
 
-def test_every_invariant_can_be_checked_with_them():
-    result = simulation.run(parse(SCENARIO), providers={NotificationChannel.SMS: every_second()}, invariants="all")
-    assert len(result.checked) > 10
+class Choosy(Scripted):
+    connections_max = 2
+    recipients_choose_hosts = True
+
+    def recipient_problem(self, command):
+        return "wanted an even number" if command.notification_id[-1] in "13579" else None
+
+
+def test_the_reference_model_is_told_what_they_choose():
+    text = """
+duration: 10s
+workload: [{channel: webhook, arrivals: {constant: 6/s}, hosts: 3, users: 9}]
+channels: {webhook: {retry: {max_attempts: 2}, circuit_breaker: {failure_threshold: 2, timeout: 1s}}}
+"""
+    provider = Choosy(itertools.cycle([Sent(), Transient(reason="not now"), Transient(reason="down")]), 0.5)
+    result = simulation.run(parse(text), providers={NotificationChannel.WEBHOOK: provider}, invariants="all")
+    assert "reference-model" in result.checked
+    assert result.summary["accepted"] == 30
+    hosts = {event.host for event in result.history if isinstance(event, BreakerTransitioned)}
+    assert len(hosts - {None}) == 3
 
 
 def test_one_that_is_missing_is_named():

@@ -2,10 +2,7 @@
 
 import pytest
 from effort import thorough
-from small_worlds import broken, small_world
-
-from simulation.verification.checking import world_of
-from simulation.verification.model.world import refusals
+from small_worlds import broken
 
 
 @pytest.mark.parametrize(
@@ -13,8 +10,3 @@ from simulation.verification.model.world import refusals
 )
 def test_small_worlds_keep_to_all_invariants(seeds):
     assert {seed: found for seed in seeds if (found := broken(seed)) is not None} == {}
-
-
-@pytest.mark.thorough
-def test_the_reference_model_is_compared_with_all_of_them():
-    assert not any(refusals(world_of(small_world(seed))) for seed in range(200))
