@@ -124,6 +124,9 @@ class Exploration:
     settings_refused: int = 0
     """How many further changes the validator refused."""
 
+    with_drawn_order: int = 0
+    """In how many cases the order of messages was drawn: the reference model is not compared with these."""
+
     mended: list[Path] = field(default_factory=list)
     """Kept cases that broke before and do not break now; their files are gone."""
 
@@ -323,6 +326,7 @@ def _count(exploration: Exploration, outcome: Outcome, guide: Guide) -> None:
     exploration.notifications += outcome.notifications
     exploration.coverage.update(outcome.reached)
     exploration.variations += len(outcome.lineage) > 1
+    exploration.with_drawn_order += outcome.case.schedule is not None
     if outcome.settings is not None:
         exploration.with_drawn_settings += 1
         exploration.settings_changed += outcome.settings.changed

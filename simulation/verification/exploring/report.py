@@ -81,6 +81,9 @@ def _lines(exploration: Exploration, width: int) -> Iterator[str]:
             f"settings were drawn in {counted(exploration.with_drawn_settings, 'case')}: {counted(changed, 'change')}, "
             f"and {refused:,} more that the validator refused"
         )
+    if exploration.with_drawn_order:
+        cases = counted(exploration.with_drawn_order, "case")
+        yield f"the order of messages was drawn in {cases}: no reference model judges these, the other invariants do"
     yield f"reached, in how many of {counted(exploration.cases, 'case')}"
     yield from _coverage(exploration, width)
     yield ""
@@ -177,6 +180,7 @@ def document(exploration: Exploration) -> dict[str, Any]:
             "changes": exploration.settings_changed,
             "refused": exploration.settings_refused,
         },
+        "drawn_order": exploration.with_drawn_order,
         "mended": [str(file) for file in exploration.mended],
         "failure": None if failure is None else _failure(failure),
         "failures": [{**_failure(each), "command": exploration.replay_of(each)} for each in exploration.failures],
