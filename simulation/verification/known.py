@@ -10,13 +10,7 @@ from simulation.verification.laws.attempts import Answers, Fates, Fenced, InTime
 from simulation.verification.laws.base import Invariant
 from simulation.verification.laws.breakers import OpenBreaker
 from simulation.verification.laws.clients import ClientsGoOn
-from simulation.verification.laws.deliveries import (
-    LegalSteps,
-    NothingAfterTheEnd,
-    OneSuccess,
-    ReachedOnce,
-    RetryLimits,
-)
+from simulation.verification.laws.deliveries import LegalSteps, NothingAfterTheEnd, OneSuccess, ReachedOnce, RetryLimits
 from simulation.verification.laws.letters import Retention
 from simulation.verification.laws.limits import Bulkhead, Quota, SlotsGivenBack, UserLimit
 from simulation.verification.laws.liveness import Liveness
@@ -101,7 +95,4 @@ PLAYED_BY_THE_MODEL = (
 """Names under which the reference model is known too: once there was a law for each, which decided again what a policy
 decides. Each mistake that one of them found is found without it (`tests/mutants/found.md`)."""
 
-KNOWN: dict[str, type[Invariant]] = {
-    **{law.name: law for law in _LAWS},
-    **dict.fromkeys(PLAYED_BY_THE_MODEL, LockStep),
-}
+KNOWN: dict[str, type[Invariant]] = {**{law.name: law for law in _LAWS}, **dict.fromkeys(PLAYED_BY_THE_MODEL, LockStep)}

@@ -37,10 +37,7 @@ from simulation.verification.drawing.late_messages import astray
 from simulation.verification.drawing.swarm import SettingsKind, case
 
 TESTS = Path(__file__).parent.parent
-SCENARIOS = (
-    TESTS / "verification/drawing/swarm.yaml",
-    *sorted((TESTS / "mutants" / "scenarios").glob("*.yaml")),
-)
+SCENARIOS = (TESTS / "verification/drawing/swarm.yaml", *sorted((TESTS / "mutants" / "scenarios").glob("*.yaml")))
 
 
 def ordinary(scenario: Scenario, seed: int, settings: SettingsKind = "mixed") -> Scenario:

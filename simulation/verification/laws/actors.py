@@ -8,12 +8,7 @@ from actors.messages import ActorFailed, NotificationEvent
 from actors.pipeline.subscriber_calls import AsyncSubscriber, PlainSubscriber, SubscriberCall
 from simulation.verification.laws.base import Context, Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import PROCESS, STEPS
-from simulation.verification.laws.observations import (
-    MessageSent,
-    OutOfTurn,
-    Overtaken,
-    Unanswered,
-)
+from simulation.verification.laws.observations import MessageSent, OutOfTurn, Overtaken, Unanswered
 from simulation.verification.laws.text import message_text
 
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from actors.formatting import seconds_text
 from actors.instants import ns, wait_ns
-from actors.messages import (
-    NotificationChannel,
-    NotificationFailed,
-    NotificationSent,
-    Priority,
-)
+from actors.messages import NotificationChannel, NotificationFailed, NotificationSent, Priority
 from actors.outcomes import Ambiguous, ChannelFault
 from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.settings.channel import PRIMARY

@@ -20,12 +20,7 @@ from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
 from simulation.verification.laws.lifecycles import Lifecycle, Lifecycles
-from simulation.verification.laws.observations import (
-    MessageSent,
-    OutOfTurn,
-    Overtaken,
-    Unanswered,
-)
+from simulation.verification.laws.observations import MessageSent, OutOfTurn, Overtaken, Unanswered
 from simulation.verification.model.world import World
 
 ARRIVAL = re.compile(r"^(?!.*/[a-z])(?:.*[-/])?(\d+)-(\d+)$")

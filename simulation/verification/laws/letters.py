@@ -6,12 +6,7 @@ from collections import deque
 
 from actors.formatting import seconds_text
 from actors.instants import NEVER_NS, ns
-from actors.messages import (
-    DeadLetterDiscarded,
-    NotificationEvent,
-    NotificationMovedToDeadLetter,
-    NotificationRedriven,
-)
+from actors.messages import DeadLetterDiscarded, NotificationEvent, NotificationMovedToDeadLetter, NotificationRedriven
 from actors.pipeline.dead_letter_queue import FULL, RETENTION
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import STEPS

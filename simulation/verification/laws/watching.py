@@ -28,13 +28,7 @@ from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLim
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.settings.channel import ChannelConfig
 from simulation.verification.laws.lifecycles import Lifecycle, Lifecycles, cut_ns
-from simulation.verification.laws.observations import (
-    AttemptMade,
-    MessageSent,
-    OutOfTurn,
-    Overtaken,
-    Unanswered,
-)
+from simulation.verification.laws.observations import AttemptMade, MessageSent, OutOfTurn, Overtaken, Unanswered
 
 Note = Callable[[Any], None]
 

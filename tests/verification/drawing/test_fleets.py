@@ -15,10 +15,7 @@ from simulation.scenario import load
 from simulation.verification.drawing.swarm import case
 
 TESTS = Path(__file__).parents[2]
-SCENARIOS = [
-    Path(__file__).with_name("swarm.yaml"),
-    *sorted((TESTS / "mutants" / "scenarios").glob("*.yaml")),
-]
+SCENARIOS = [Path(__file__).with_name("swarm.yaml"), *sorted((TESTS / "mutants" / "scenarios").glob("*.yaml"))]
 
 
 def fleet(seed: int) -> simulation.Scenario:

@@ -96,13 +96,7 @@ def breaker(seconds: float, before: str, after: str, cause: str, **fields: Any) 
 
 
 def made(
-    seconds: float,
-    id: str = "n",
-    outcome: Outcome | None = None,
-    *,
-    number: int = 1,
-    takes: float = 0.5,
-    **fields: Any,
+    seconds: float, id: str = "n", outcome: Outcome | None = None, *, number: int = 1, takes: float = 0.5, **fields: Any
 ) -> AttemptMade:
     """Return an attempt that is delivered and answered, unless something else is given."""
     command_fields = {key: fields.pop(key) for key in ("user_id", "critical", "recipient") if key in fields}

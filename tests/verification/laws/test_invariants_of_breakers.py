@@ -1,17 +1,7 @@
 """Invariants about breakers, what is sent anew, and fallbacks: histories that break them."""
 
 import msgspec
-from histories import (
-    breach_of,
-    breaker,
-    check_breach,
-    context_of,
-    dead,
-    let_through,
-    redriven,
-    requested,
-    sent,
-)
+from histories import breach_of, breaker, check_breach, context_of, dead, let_through, redriven, requested, sent
 
 # ── breakers and fallbacks ─────────────────────────────────────────────────────────────────────────────────────
 

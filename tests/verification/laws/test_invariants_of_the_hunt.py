@@ -4,25 +4,10 @@ from datetime import UTC, datetime, time
 
 import msgspec
 import pytest
-from histories import (
-    EMAIL,
-    S,
-    breach_of,
-    breaker,
-    check_breach,
-    context_of,
-    crashed,
-    failed,
-    made,
-    requested,
-    sent,
-)
+from histories import EMAIL, S, breach_of, breaker, check_breach, context_of, crashed, failed, made, requested, sent
 
 from actors.instants import since_1970_ns
-from actors.messages import (
-    DeferralCause,
-    NotificationDeferred,
-)
+from actors.messages import DeferralCause, NotificationDeferred
 from actors.outcomes import Permanent, Sent, Transient
 from actors.pipeline.handler import Handler
 from actors.pipeline.preferences import Preferences

@@ -1,19 +1,8 @@
 """What has to come: histories in which it does not, or at another time, and some near them in which it does."""
 
-from histories import (
-    EMAIL,
-    at,
-    breach_of,
-    check_breach,
-    crashed,
-    dead,
-    redriven,
-    requested,
-)
+from histories import EMAIL, at, breach_of, check_breach, crashed, dead, redriven, requested
 
-from actors.messages import (
-    DeadLetterDiscarded,
-)
+from actors.messages import DeadLetterDiscarded
 from actors.settings.channel import ChannelConfig, DeadLettersConfig
 from simulation.invariants import Context
 

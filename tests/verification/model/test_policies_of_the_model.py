@@ -6,12 +6,12 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from random import Random
-from typing import Any, TypeVar, get_args
+from typing import TypeVar
 
 import pytest
 from effort import examples
 from hypothesis import assume, given, settings, strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from actors.instants import since_1970_ns
 from actors.kernel.randomness import RandomStreams
@@ -31,13 +31,16 @@ from actors.policies.rate_limit.limiter import make_limiter
 from actors.policies.resuming import Arrivals, Ceiling, Pace
 from actors.policies.retry.budgets import make_budget
 from actors.policies.retry.policy import Progress, RetryPolicy, failure_kind
-from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, ConcurrencyLimitConfig
+from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, GradientConfig, VegasConfig
 from actors.settings.base import Settings
 from actors.settings.breaker import BreakerWindow, CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import OrderConfig, OrderWeights
+from actors.settings.quantities import FROM_FILE
 from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import FinagleBudgetConfig, RetryConfig
+from simulation.verification.drawing.drawn_settings import Values
+from simulation.verification.drawing.whole_groups import GROUPS, budget
 from simulation.verification.model import (
     adaptive,
     backoff,
@@ -54,19 +57,6 @@ from simulation.verification.model.randomness import Stream
 SECOND = 10**9
 M = TypeVar("M", bound=Settings)
 
-DURATIONS = st.one_of(
-    st.sampled_from([1e-9, 2e-9, 3e-9, 1e-7, 0.001, 0.1, 0.3, 1.0, 1.1, 60.0, 3600.0, 1e9]), st.floats(1e-9, 200)
-)
-DURATIONS_FROM_0 = st.one_of(st.just(0.0), DURATIONS)
-SHARES = st.one_of(st.sampled_from([0.011000000000000001, 0.1, 0.25, 1 / 3, 0.5, 2 / 3, 1.0]), st.floats(1e-3, 1))
-SHARES_FROM_0 = st.one_of(st.just(0.0), SHARES)
-FACTORS = st.one_of(st.sampled_from([1.0, 1.5, 2.0, 3.0, 1e9]), st.floats(1, 10))
-COUNTS = st.one_of(st.integers(1, 4), st.sampled_from([10, 100]))
-RATES = st.builds(
-    lambda count, period: f"{count}/{period}",
-    st.sampled_from([1, 2, 3, 7, 10, 2.5, 0.5, 1000]),
-    st.sampled_from(["ms", "s", "3s", "min", "7s"]),
-)
 SEEDS = st.integers(0, 2**32)
 """Of the calls: what is drawn one by one from a seed is cheap enough for long sequences."""
 
@@ -96,18 +86,20 @@ def is_throttled(outcome: Outcome) -> bool:
     return isinstance(outcome, Transient) and outcome.throttled
 
 
-def some(draw: st.DrawFn, optional: dict[str, st.SearchStrategy[Any]], *, often: int = 3) -> dict[str, Any]:
-    """Return values for some of the keys: each with one chance in `often`."""
-    return {key: draw(values) for key, values in optional.items() if draw(st.integers(1, often)) == 1}
+def drawn(model: type[M], group: str) -> st.SearchStrategy[M]:
+    """Return settings as the cases of the swarm have them, in half of the examples with values at edges."""
 
+    def draw(seed: int) -> M:
+        random = Random(seed)
+        if random.random() < 0.5 and isinstance(found := GROUPS[group](random), model):
+            return found
+        try:
+            return model.model_validate(Values(random, {}).group(model), context=FROM_FILE)
+        except ValidationError:
+            assume(False)
+            raise
 
-def valid(model: type[M], given_keys: dict[str, Any]) -> M:
-    """Return the settings, or reject the example where they do not go together."""
-    try:
-        return model(**given_keys)
-    except ValidationError:
-        assume(False)
-        raise
+    return SEEDS.map(draw)
 
 
 @given(st.integers(0, 2**70), st.text())
@@ -120,73 +112,13 @@ def test_streams_of_the_same_seed_and_name_draw_the_same(seed: int, name: str) -
 # ── retries ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def outcome_rules(*, schedules: bool) -> st.SearchStrategy[dict[str, Any]]:
-    keys: dict[str, st.SearchStrategy[Any]] = {
-        "max_attempts": st.integers(1, 6),
-        "initial_delay": DURATIONS_FROM_0,
-        "max_delay": DURATIONS_FROM_0,
-    }
-    if schedules:
-        keys["schedule"] = st.lists(DURATIONS_FROM_0, min_size=1, max_size=3)
-    return st.composite(lambda draw: some(draw, keys, often=2))()
-
-
-@st.composite
-def retry_configs(draw: st.DrawFn) -> RetryConfig:
-    jitter = draw(st.sampled_from(get_args(RetryConfig.model_fields["jitter"].annotation)))
-    rules = outcome_rules(schedules=jitter not in ("decorrelated", "soft"))
-    chosen = {
-        "jitter": jitter,
-        "max_attempts": draw(st.sampled_from([2000, 8, 5, 2])),
-        "retry_after": draw(st.sampled_from(["pushback", "exactly", "lower_bound", "ignore"])),
-        **some(
-            draw,
-            {
-                "initial_delay": DURATIONS_FROM_0,
-                "max_delay": DURATIONS_FROM_0,
-                "min_delay": DURATIONS_FROM_0,
-                "max_elapsed": DURATIONS,
-                "jitter_share": SHARES,
-                "jitter_max": DURATIONS,
-                "jitter_factor": FACTORS,
-                "retry_after_jitter": SHARES,
-                "retry_after_excess": st.one_of(st.none(), DURATIONS_FROM_0),
-                "per_outcome": st.fixed_dictionaries(
-                    {}, optional=dict.fromkeys(("transient", "throttled", "ambiguous"), rules)
-                ),
-                "per_reason": st.fixed_dictionaries({"busy": rules}),
-            },
-        ),
-    }
-    chosen["min_delay"] = min(chosen.get("min_delay", 0.0), chosen.get("max_delay", 60.0))
-    if jitter == "decorrelated":
-        chosen["cap_after_draw"] = draw(st.booleans())
-    elif jitter in ("proportional", "additive", "by_count"):
-        chosen["cap_before_jitter"] = draw(st.booleans())
-    if jitter == "proportional":
-        chosen["jitter_side"] = draw(st.sampled_from(["both", "above"]))
-    if jitter != "soft":
-        plus = st.fixed_dictionaries({"plus": DURATIONS_FROM_0})
-        power = st.fixed_dictionaries({"power": st.sampled_from([0, 0.5, 1, 4]), "plus": DURATIONS_FROM_0})
-        shapes = [st.builds(lambda of: {"exponential": of}, plus)]
-        shapes += [st.builds(lambda of: {"polynomial": of}, power)] * (jitter != "decorrelated")
-        words = st.sampled_from(["exponential", "fibonacci", "linear", "constant"])
-        chosen["backoff"] = draw(st.one_of(words, *shapes))
-        chosen["backoff_multiplier"] = draw(FACTORS)
-        if chosen["backoff"] == "linear" and draw(st.booleans()):
-            chosen["increment"] = draw(DURATIONS_FROM_0)
-        if jitter != "decorrelated" and draw(st.integers(1, 5)) == 5:
-            chosen["schedule"] = draw(st.lists(DURATIONS_FROM_0, min_size=1, max_size=4))
-    return valid(RetryConfig, chosen)
-
-
-@given(retry_configs(), st.one_of(st.integers(1, 12), st.integers(1, 3000)))
+@given(drawn(RetryConfig, "retry"), st.one_of(st.integers(1, 12), st.integers(1, 3000)))
 def test_delays_without_jitter_are_the_same(config: RetryConfig, attempt: int) -> None:
     assert backoff.delay_s(config, attempt) == config.calculate_delay(attempt)
 
 
 @settings(max_examples=examples(250))
-@given(retry_configs(), SEEDS)
+@given(drawn(RetryConfig, "retry"), SEEDS)
 def test_retries_follow_after_the_same_waits(config: RetryConfig, seed: int) -> None:
     product = RetryPolicy(config, RandomStreams(seed).stream("email.backoff"))
     model = backoff.Retrying(config, Stream(seed, "email.backoff"))
@@ -212,26 +144,13 @@ def test_retries_follow_after_the_same_waits(config: RetryConfig, seed: int) -> 
             assert model.next_wait_ns(outcome, used) == product.next_wait_ns(outcome, progress)
 
 
-@st.composite
-def budget_settings(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(st.sampled_from(["finagle", "grpc", "envoy", "aws", "token_bucket"]))
-    keys: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-        "finagle": {"share": SHARES_FROM_0, "min_rate": st.one_of(st.none(), RATES), "ttl": DURATIONS},
-        "grpc": {"max_tokens": st.floats(0.001, 20), "token_ratio": st.floats(0.001, 2)},
-        "envoy": {"share": SHARES_FROM_0, "min_concurrency": st.integers(0, 4), "inclusive": st.booleans()},
-        "aws": {"capacity": st.integers(1, 60), "retry_cost": COUNTS, "throttled_cost": COUNTS, "timeout_cost": COUNTS},
-        "token_bucket": {"share": SHARES_FROM_0, "capacity": st.integers(1, 4), "inclusive": st.booleans()},
-    }
-    return {"kind": kind, **some(draw, keys[kind], often=2)}
-
-
 @settings(max_examples=examples(100))
-@given(budget_settings(), SEEDS)
-def test_budgets_allow_the_same_retries(chosen: dict[str, Any], seed: int) -> None:
-    config = valid(RetryConfig, {"budget": chosen}).budget
+@given(SEEDS)
+def test_budgets_allow_the_same_retries(seed: int) -> None:
+    random, now_ns = Random(seed), 0
+    config = RetryConfig.model_validate({"budget": budget(random)}).budget
     assert config is not None
     product, model = make_budget(config), budgets.budget_of(config)
-    random, now_ns = Random(seed), 0
     share_sent, share_asked = random.choice([0.1, 0.5, 0.9]), random.choice([0.3, 0.5])
     ttl_ns = int(config.ttl * SECOND / 10) if isinstance(config, FinagleBudgetConfig) else 0
     under_way: list[int] = []
@@ -263,30 +182,8 @@ def test_budgets_allow_the_same_retries(chosen: dict[str, Any], seed: int) -> No
 # ── limits, and the pace of resuming ────────────────────────────────────────────────────────────────────────────
 
 
-@st.composite
-def limit_configs(draw: st.DrawFn) -> RateLimitConfig:
-    kind = draw(
-        st.sampled_from(["sliding_window", "fixed_window", "token_bucket", "sliding_counter", "leaky_bucket", "gcra"])
-    )
-    chosen: dict[str, Any] = {"kind": kind}
-    buckets = kind in ("token_bucket", "gcra", "leaky_bucket")
-    which = draw(st.integers(1, 4))
-    if which == 1:
-        chosen["max_per_minute"] = draw(COUNTS)
-    elif which == 2 and kind != "leaky_bucket":
-        chosen["rates"] = draw(st.sampled_from([["2/s", "5/min"], ["1/ms", "3/s", "4/min"], ["3/s", "4/2s", "5/7s"]]))
-    else:
-        count = draw(st.sampled_from([1, 2, 3, 7] + [1.5, 2.5, 3.3] * buckets))
-        chosen["rate"] = f"{count}/{draw(st.sampled_from(['ms', 's', '3s', 'min', '0.0000001s', '0.0001ms', '7s']))}"
-    if kind in ("token_bucket", "gcra") and "rates" not in chosen and draw(st.booleans()):
-        chosen["burst"] = draw(COUNTS)
-    if kind == "leaky_bucket":
-        chosen["aligned"] = draw(st.booleans())
-    return valid(RateLimitConfig, chosen)
-
-
 @settings(max_examples=examples(200))
-@given(limit_configs(), SEEDS)
+@given(drawn(RateLimitConfig, "rate_limit"), SEEDS)
 def test_limits_let_the_same_go_at_the_same_instants(config: RateLimitConfig, seed: int) -> None:
     product, model = make_limiter(config), limits.limit_of(config)
     width_ns = round(config.limits[0].period * SECOND)
@@ -358,16 +255,9 @@ def test_slots_go_to_the_same_classes_and_hosts(seed: int) -> None:
             model.held[host] += 1
 
 
-PACES = st.fixed_dictionaries(
-    {"resume_rate": RATES},
-    optional={"resume_doubling": DURATIONS, "resume_rate_max": st.sampled_from(["1000/s", "1000000/s", "20/s"])},
-)
-
-
 @settings(max_examples=examples(80))
-@given(PACES, SEEDS)
-def test_what_waited_resumes_at_the_same_pace(chosen: dict[str, Any], seed: int) -> None:
-    config = valid(CircuitBreakerConfig, chosen)
+@given(drawn(CircuitBreakerConfig, "circuit_breaker"), SEEDS)
+def test_what_waited_resumes_at_the_same_pace(config: CircuitBreakerConfig, seed: int) -> None:
     random, now_ns = Random(seed), 5
     product, model = Pace(config, now_ns), resuming.Pace(config, now_ns)
     arrivals, came = Arrivals(), resuming.Arrivals()
@@ -397,52 +287,14 @@ def test_what_waited_resumes_at_the_same_pace(chosen: dict[str, Any], seed: int)
 
 # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-TIMEOUT_NS, SLOW_NS = 100, 3
 
-
-@st.composite
-def breaker_configs(draw: st.DrawFn) -> CircuitBreakerConfig:
-    chosen = some(
-        draw,
-        {
-            "reopen": st.just("after"),
-            "decide": st.sampled_from(["when_decided", "when_all_used"]),
-            "half_open_permits": st.integers(2, 4),
-            "ignored_counts_as": st.just("success"),
-            "initial_state": st.sampled_from([*["closed"] * 6, "disabled", "forced-open", "metrics-only"]),
-            "half_open_max": st.sampled_from([1e-9, 30e-9, 100e-9]),
-            "open_growth": st.fixed_dictionaries(
-                {"max": st.sampled_from([100e-9, 350e-9, 1e3])}, optional={"multiplier": FACTORS, "jitter": SHARES}
-            ),
-        },
-    )
-    if draw(st.integers(1, 3)) == 1:
-        kinds = ["transient", "ambiguous", "throttled", *["permanent"] * ("ignored_counts_as" not in chosen)]
-        chosen["counts"] = draw(st.lists(st.sampled_from(kinds), min_size=1, unique=True))
-    chosen["timeout"] = TIMEOUT_NS / 1e9
-    if draw(st.booleans()):
-        starts = st.sampled_from([0.5, 0.25, 1 / 3, 0.0, 0.1])
-        chosen["ramp"] = {"over": draw(st.sampled_from([40e-9, 7e-8, 1e-9])), "start": draw(starts)}
-    if "half_open_max" in chosen:
-        chosen["half_open_then"] = draw(st.sampled_from(["open", "closed", "probe"]))
-    kind = draw(st.sampled_from(["ema", "time", "calls", "consecutive", "ema", "time"]))
-    if kind != "consecutive":
-        size = draw(st.integers(1, 8))
-        chosen["window"] = {kind: size * 10e-9 if kind == "time" else size}
-        chosen |= some(
-            draw,
-            {
-                "minimum_calls": st.integers(1, size),
-                "success_may_trip": st.just(False),
-                "slow_call": st.fixed_dictionaries({"duration": st.just(SLOW_NS / 1e9)}, optional={"rate": SHARES}),
-            },
-            often=2,
-        )
-    else:
-        chosen["failure_threshold"] = draw(st.integers(1, 4))
-    if "window" in chosen or "decide" in chosen:
-        chosen |= some(draw, {"failure_rate": SHARES}, often=2)
-    return valid(CircuitBreakerConfig, chosen)
+def steps_of(config: CircuitBreakerConfig) -> tuple[int, ...]:
+    """Return the times between calls: short ones, and those that the settings name, and a part of them."""
+    named_s = [config.timeout, config.half_open_max, *([] if config.ramp is None else [config.ramp.over])]
+    named_s += [] if config.window is None else [config.window.time]
+    named_s += [] if config.open_growth is None else [config.open_growth.max]
+    named_ns = [round(each * SECOND) for each in named_s if each is not None]
+    return (0, 0, 0, 1, 1, *named_ns, *(each - 1 for each in named_ns), *(each // 10 for each in named_ns * 3))
 
 
 ORDERS = {
@@ -479,8 +331,11 @@ class BreakerPair:
         self.predicted: list[breakers.Change] = []
         stream, random = Stream(7, "email.breaker"), RandomStreams(7).stream("email.breaker")
         self.per_host, self.counts = per_host, config.counts
+        self.slow_ns = 0 if config.slow_call is None else round(config.slow_call.duration * SECOND)
         if per_host:
-            self.group = BreakerGroup(config, random=random, on_transition=self._note, idle_ns=300, keys_max=2)
+            self.group = BreakerGroup(
+                config, random=random, on_transition=self._note, idle_ns=3 * round(config.timeout * SECOND), keys_max=2
+            )
             self.model_group = breaker_groups.BreakersByHost(config, stream, self.predicted.append)
             self.model_group.KEYS_MAX, self.model_group._idle_ns = 2, self.group._idle_ns
         else:
@@ -507,7 +362,7 @@ class BreakerPair:
 
     def play(self, random: Random, calls: int, steps_ns: tuple[int, ...]) -> None:
         """Make so many calls, with the same questions to both."""
-        now_ns = 0
+        now_ns, slow_ns = 0, self.slow_ns
         permits: list[tuple[int, str]] = []
         share_sent, share_ordered = random.choice([0.0, 0.2, 0.5, 0.8]), random.choice([0.0, 0.0, 0.03])
         has_faults = random.random() < 0.5  # which trip so often that no window fills
@@ -534,7 +389,7 @@ class BreakerPair:
                 product, model = self.of(host, now_ns)
                 outcome = any_end(random, share_sent) if random.random() < 0.9 else None
                 outcome = outcome if has_faults or not isinstance(outcome, ChannelFault) else Ambiguous()
-                took_ns = random.choice([0, SLOW_NS, SLOW_NS + 1])
+                took_ns = random.choice([0, slow_ns, slow_ns + 1])
                 settle(product, self.counts, permit, outcome, now_ns, took_ns)
                 model.settle(permit, outcome, now_ns, took_ns)
                 if product.state is BreakerState.CLOSED:
@@ -551,19 +406,16 @@ class BreakerPair:
             self.happened.clear()
 
 
-STEPS_OF_BREAKERS_NS = (0, 0, 0, 1, 1, 2, 3, 5, 10, 10, 20, 30, 40, 99, 100, 101, 300, 350, 401)
-
-
 @settings(max_examples=examples(250))
-@given(breaker_configs(), SEEDS)
+@given(drawn(CircuitBreakerConfig, "circuit_breaker"), SEEDS)
 def test_breakers_change_at_the_same_instants(config: CircuitBreakerConfig, seed: int) -> None:
-    BreakerPair(config, per_host=False).play(Random(seed), 200, STEPS_OF_BREAKERS_NS)
+    BreakerPair(config, per_host=False).play(Random(seed), 200, steps_of(config))
 
 
 @settings(max_examples=examples(80))
-@given(breaker_configs(), SEEDS)
+@given(drawn(CircuitBreakerConfig, "circuit_breaker"), SEEDS)
 def test_breakers_of_hosts_change_at_the_same_instants(config: CircuitBreakerConfig, seed: int) -> None:
-    BreakerPair(config, per_host=True).play(Random(seed), 200, STEPS_OF_BREAKERS_NS)
+    BreakerPair(config, per_host=True).play(Random(seed), 200, steps_of(config))
 
 
 @settings(max_examples=examples(40))
@@ -581,26 +433,8 @@ def test_long_windows_lay_the_same_instants_together(minimum_calls: int, seed: i
 # ── what adapts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@st.composite
-def adaptive_rates(draw: st.DrawFn) -> AdaptiveRateConfig:
-    kind = draw(st.sampled_from(["aimd", "cubic"]))
-    chosen = some(
-        draw,
-        {
-            "initial_rate": st.sampled_from(["10/s", "1/s", "500/min"]),
-            "minimum_rate": st.sampled_from(["1/s", "1/min"]),
-            "maximum_rate": st.sampled_from(["10/s", "2/s"]),
-            "decrease": SHARES,
-            "cooldown": DURATIONS_FROM_0,
-            **({"increase": RATES} if kind == "aimd" else {"scale": st.sampled_from([0.1, 0.4, 5.0])}),
-        },
-        often=2,
-    )
-    return valid(AdaptiveRateConfig, {"kind": kind, **chosen})
-
-
 @settings(max_examples=examples(100))
-@given(adaptive_rates(), SEEDS)
+@given(drawn(AdaptiveRateConfig, "adaptive_rate"), SEEDS)
 def test_adaptive_rates_let_the_same_go_at_the_same_instants(config: AdaptiveRateConfig, seed: int) -> None:
     product, model = AdaptiveRate(config), adaptive.AdaptiveRate(config)
     random, now_ns = Random(seed), 0
@@ -625,23 +459,9 @@ def test_adaptive_rates_let_the_same_go_at_the_same_instants(config: AdaptiveRat
         assert model.fits_at("", now_ns) == product.fits_at("", now_ns)
 
 
-@st.composite
-def concurrency_limits(draw: st.DrawFn) -> ConcurrencyLimitConfig:
-    kind = draw(st.sampled_from(["gradient", "vegas"]))
-    low, middle, high = sorted(draw(st.lists(st.integers(1, 200), min_size=3, max_size=3)))
-    keys: dict[str, st.SearchStrategy[Any]] = {"smoothing": SHARES}
-    if kind == "vegas":
-        keys |= {"alpha": COUNTS, "beta": COUNTS, "decrease": SHARES, "probe_multiplier": COUNTS}
-    else:
-        keys |= {"tolerance": FACTORS, "queue_size": st.integers(0, 10), "long_window": COUNTS}
-    chosen = {"kind": kind, "minimum": low, "initial": middle, "maximum": high, **some(draw, keys, often=2)}
-    config: ConcurrencyLimitConfig = TypeAdapter(ConcurrencyLimitConfig).validate_python(chosen)
-    return config
-
-
 @settings(max_examples=examples(100))
-@given(concurrency_limits(), SEEDS)
-def test_adaptive_bounds_of_concurrency_are_the_same(config: ConcurrencyLimitConfig, seed: int) -> None:
+@given(st.one_of(drawn(VegasConfig, "concurrency_limit"), drawn(GradientConfig, "concurrency_limit")), SEEDS)
+def test_adaptive_bounds_of_concurrency_are_the_same(config: VegasConfig | GradientConfig, seed: int) -> None:
     product = make_concurrency_limit(config, RandomStreams(seed).stream("email.concurrency"))
     model = adaptive.concurrency_of(config, Stream(seed, "email.concurrency"))
     random = Random(seed)
@@ -657,22 +477,9 @@ def test_adaptive_bounds_of_concurrency_are_the_same(config: ConcurrencyLimitCon
         assert (model.limit, model._estimate) == (product.limit, product._estimate)
 
 
-THROTTLES = st.fixed_dictionaries(
-    {},
-    optional={
-        "k": FACTORS,
-        "window": DURATIONS,
-        "padding": st.sampled_from([0.001, 1.0, 10.0]),
-        "max_rejection": SHARES,
-        "count_rejected": st.booleans(),
-    },
-)
-
-
 @settings(max_examples=examples(60))
-@given(THROTTLES, SEEDS)
-def test_adaptive_throttles_refuse_the_same(chosen: dict[str, Any], seed: int) -> None:
-    config = AdaptiveThrottleConfig(**chosen)
+@given(drawn(AdaptiveThrottleConfig, "adaptive_throttle"), SEEDS)
+def test_adaptive_throttles_refuse_the_same(config: AdaptiveThrottleConfig, seed: int) -> None:
     product = AdaptiveThrottle(config, RandomStreams(seed).stream("email.throttle"))
     model = adaptive.AdaptiveThrottle(config, Stream(seed, "email.throttle"))
     random, now_ns = Random(seed), 0
