@@ -88,7 +88,15 @@ def test_what_falls_due_for_a_stage_that_is_down_stands_before_what_comes_at_the
     assert compared(parse(TEXTS["due-for-one-that-is-down"])).summary["sent"] == 14
 
 
-@pytest.mark.parametrize("name", ["durable-for-one-that-is-down", "copy-of-one-that-holds-a-slot"])
+ONCE_DIFFERENT = (
+    "durable-for-one-that-is-down",
+    "copy-of-one-that-holds-a-slot",
+    "timer-of-a-process-that-is-gone",
+    "quota-that-outlives-all-nodes",
+)
+
+
+@pytest.mark.parametrize("name", ONCE_DIFFERENT)
 def test_a_scenario_that_once_differed(name):
     compared(parse(TEXTS[name]))
 
@@ -196,20 +204,6 @@ def test_what_became_durable_while_the_handler_was_down_is_recorded_when_the_pro
     compared(parse(text + crashes + "  - {channel: all, at: 9s, crash: process, restart_after: 1s}\n", "small.yaml"))
 
 
-def test_a_timer_of_a_process_that_is_gone_falls_due_for_no_one():
-    """The limiter of the first process would have looked at 10 s, while that of the second is down."""
-    compared(
-        parse("""
-duration: 14s
-workload: [{channel: sms, users: 1, arrivals: {constant: 1/s}}]
-channels: {sms: {rate_limit: {rate: 1/10s}}}
-faults:
-  - {channel: all, at: 5500ms, crash: process, restart_after: 100ms}
-  - {channel: sms, at: 9500ms, crash: {actor: limiter}, restart_after: 2s}
-""")
-    )
-
-
 # ── messages that come twice, or late ───────────────────────────────────────────────────────────────────────────
 
 
@@ -232,20 +226,6 @@ def test_many_cases_whose_messages_come_twice_and_late(path):
 def test_messages_that_come_twice_and_late_while_actors_and_the_process_crash(runtime):
     summary = compared(parse(TEXTS["astray"]), runtime=runtime).summary
     assert summary["requests"] > summary["attempts"]
-
-
-@pytest.mark.parametrize(
-    ("owner", "name", "wrong", "told"),
-    [
-        (InFlight, "take", lambda self, attempt: True, "has passed all that|is expected|has come"),
-        (InFlight, "settle", lambda self, admitted: True, "is expected|should be|has come"),
-        (DeduplicatingLimiter, "on_attempt", RateLimiterActor.on_attempt, "is expected|should be|has come"),
-    ],
-)
-def test_a_stage_that_takes_a_copy_is_told(monkeypatch, owner, name, wrong, told):
-    monkeypatch.setattr(owner, name, wrong)
-    with pytest.raises(InvariantBreach, match=told):
-        simulation.run(parse(TEXTS["astray"]), invariants=LOCK_STEP)
 
 
 # ── fleets ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -290,21 +270,6 @@ def test_fleets_of_the_swarm_that_do_not_reach_the_store(seed):
     assert difference(load(SCENARIOS[seed % len(SCENARIOS)]), seed, is_fleet=True, is_cut_off=True) is None
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "wrong", "told"),
-    [
-        (NodeStore, "has_lease", lambda self: True, r"nothing is expected now, and this has happened: Asked"),
-        (NodeStore, "reconnect", lambda self: setattr(self, "_is_cut_off", False), r"is missing|has not come"),
-        (Service, "_end_leases", lambda self: None, r"\(leases\) was due at .* and has not come"),
-        (Agenda, "lease_is_back", lambda self: [], r"has not come|is missing"),
-    ],
-)
-def test_what_a_node_that_is_cut_off_does_otherwise_is_told(monkeypatch, owner, name, wrong, told):
-    monkeypatch.setattr(owner, name, wrong)
-    with pytest.raises(InvariantBreach, match=told):
-        simulation.run(parse(TEXTS["cut-off"]), invariants=LOCK_STEP)
-
-
 def test_what_is_durable_too_soon_is_told(monkeypatch):
     hand_over = NodeStore.commit
     at_once = {"commit_delay_ns": 0}
@@ -328,26 +293,6 @@ def test_many_fleets_of_the_swarm(path):
     assert {seed: found for seed in range(100) if (found := difference(scenario, seed, is_fleet=True))} == {}
 
 
-def all_to_one(self, number, heirs):
-    return {heirs[0]: tuple(self.nodes[number].open_ids())}
-
-
-@pytest.mark.parametrize(
-    ("owner", "name", "wrong", "told"),
-    [
-        (Service, "_home_of", lambda self, key, ready: ready[0], "routing is by_user"),
-        (Service, "drain", lambda self, process: None, "routing is by_user"),
-        (SharedMemory, "shares", all_to_one, "a dead node had is taken over"),
-        (SharedMemory, "hand_over", lambda self, number, to, ids: None, "has not come|is missing"),
-        (Process, "record_takeover", lambda self, of, ids: None, "a NodeTookOver is expected"),
-    ],
-)
-def test_what_a_fleet_does_otherwise_is_told(monkeypatch, owner, name, wrong, told):
-    monkeypatch.setattr(owner, name, wrong)
-    with pytest.raises(InvariantBreach, match=told):
-        simulation.run(parse(TEXTS["fleet"], "fleet.yaml"), invariants=LOCK_STEP)
-
-
 @pytest.mark.parametrize(
     ("kind", "routing", "runtime"),
     [("token_bucket", "round_robin", "simpy"), ("leaky_bucket", "by_host", "simpy"), ("gcra", "random", "trio")],
@@ -355,24 +300,6 @@ def test_what_a_fleet_does_otherwise_is_told(monkeypatch, owner, name, wrong, to
 def test_a_quota_is_divided_among_the_nodes_that_there_are(kind, routing, runtime):
     sets = [f"seed={len(kind)}", f"nodes.routing={routing}", f"channels.email.quota.kind={kind}"]
     compared(parse(TEXTS["divided"], sets=sets), runtime=runtime)
-
-
-def test_a_quota_of_all_nodes_outlives_them_all():
-    compared(
-        parse("""
-duration: 20s
-nodes: {count: 2, takeover_after: 2s}
-workload: [{channel: email, arrivals: {constant: 3/s}}]
-channels: {email: {quota: {rate: 2/s, kind: token_bucket, across: nodes}}}
-faults: [{channel: email, at: 6s, crash: process, restart_after: 5s}]
-""")
-    )
-
-
-def test_a_quota_that_is_not_divided_anew_is_told(monkeypatch):
-    monkeypatch.setattr(Quotas, "divide", lambda self, nodes, now_ns: False)
-    with pytest.raises(InvariantBreach, match=r"resumes_at_ns should be|is expected|has not come"):
-        simulation.run(parse(TEXTS["divided"]), invariants=LOCK_STEP)
 
 
 @pytest.mark.parametrize("kind", ["sliding_window", "fixed_window", "token_bucket"])
@@ -384,6 +311,42 @@ def test_channels_take_turns_at_the_quota_of_an_account_and_a_provider_retries_i
 
 
 # ── a difference ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def all_to_one(self, number, heirs):
+    return {heirs[0]: tuple(self.nodes[number].open_ids())}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "owner", "name", "wrong", "told"),
+    [
+        ("astray", InFlight, "take", lambda self, attempt: True, "has passed all that|is expected|has come"),
+        ("astray", InFlight, "settle", lambda self, admitted: True, "is expected|should be|has come"),
+        ("astray", DeduplicatingLimiter, "on_attempt", RateLimiterActor.on_attempt, "is expected|should be|has come"),
+        ("cut-off", NodeStore, "has_lease", lambda self: True, "nothing is expected now, and this has happened: Asked"),
+        (
+            "cut-off",
+            NodeStore,
+            "reconnect",
+            lambda self: setattr(self, "_is_cut_off", False),
+            "is missing|has not come",
+        ),
+        ("cut-off", Service, "_end_leases", lambda self: None, r"\(leases\) was due at .* and has not come"),
+        ("cut-off", Agenda, "lease_is_back", lambda self: [], "has not come|is missing"),
+        ("fleet", Service, "_home_of", lambda self, key, ready: ready[0], "routing is by_user"),
+        ("fleet", Service, "drain", lambda self, process: None, "routing is by_user"),
+        ("fleet", SharedMemory, "shares", all_to_one, "a dead node had is taken over"),
+        ("fleet", SharedMemory, "hand_over", lambda self, number, to, ids: None, "has not come|is missing"),
+        ("fleet", Process, "record_takeover", lambda self, of, ids: None, "a NodeTookOver is expected"),
+        ("divided", Quotas, "divide", lambda *_: False, "resumes_at_ns should be|is expected|has not come"),
+        # A retry that never comes is no event: it is missed when its time has passed.
+        ("small", Handler, "_wait", lambda self, delivery: None, "was due at .* and has not come"),
+    ],
+)
+def test_what_the_product_does_otherwise_is_told(monkeypatch, scenario, owner, name, wrong, told):
+    monkeypatch.setattr(owner, name, wrong)
+    with pytest.raises(InvariantBreach, match=told):
+        simulation.run(parse(TEXTS[scenario]), invariants=LOCK_STEP)
 
 
 def test_the_first_difference_is_said_with_its_rule_and_the_setting(monkeypatch):
@@ -415,13 +378,6 @@ def test_a_planted_mistake_is_told_with_the_setting_that_is_broken():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "a breaker trips, opens and closes by its circuit_breaker: failure_threshold=2, " in done.stdout
-
-
-def test_what_does_not_happen_is_missed(monkeypatch):
-    """A retry that never comes is no event: it is missed when its time has passed."""
-    monkeypatch.setattr(Handler, "_wait", lambda self, delivery: None)
-    with pytest.raises(InvariantBreach, match=r"was due at .* and has not come"):
-        simulation.run(parse(TEXTS["small"], "small.yaml"), invariants=LOCK_STEP)
 
 
 def test_an_alert_that_is_not_raised_is_missed(monkeypatch):

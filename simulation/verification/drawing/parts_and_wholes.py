@@ -22,10 +22,10 @@ from actors.settings.faults import FaultConfig
 from simulation.scenario import EventWorkload, Scenario
 from simulation.scenario.popularity import count_of
 from simulation.scenario.workload import HOST_OF_EVENTS, WorkloadEntry, host_name
+from simulation.verification.drawing.changes import changed
 from simulation.verification.drawing.drawn_settings import SPARE
 from simulation.verification.drawing.fault_kinds import KINDS, drawn_strength
 from simulation.verification.drawing.numbers import log_uniform, rounded
-from simulation.verification.drawing.rare_settings import changed
 from simulation.verification.drawing.whole_groups import GROUPS
 
 _OF_ATTEMPTS = tuple(name for name, kind in KINDS.items() if kind.hits == "attempts")

@@ -18,9 +18,9 @@ from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.scenario.workload import WorkloadEntry
+from simulation.verification.drawing.changes import changed
 from simulation.verification.drawing.drawn_settings import Values
 from simulation.verification.drawing.numbers import log_uniform, rounded
-from simulation.verification.drawing.rare_settings import changed
 
 _MOST_BURSTS = 4
 """In so many bursts at most comes all of an entry of the workload."""

@@ -11,15 +11,12 @@ from random import Random
 from typing import Any
 
 from actors.settings.channel import ChannelConfig
-from actors.settings.distributions import Distribution
-from actors.settings.order import TenantConfig
 from actors.settings.quantities import Rate
-from actors.settings.rate_limit import RateLimitConfig
 from simulation.scenario import EventWorkload, Scenario
 from simulation.scenario.people import QuietHoursShare
 from simulation.scenario.workload import WorkloadEntry
+from simulation.verification.drawing.changes import changed, exponential, updated
 from simulation.verification.drawing.numbers import log_uniform
-from simulation.verification.drawing.rare_settings import changed
 
 
 def nightfall(scenario: Scenario, random: Random) -> Scenario:
@@ -52,17 +49,13 @@ def _with_bounds(config: ChannelConfig, duration: float, random: Random) -> Chan
         bounds: dict[str, Any] = {"max_in_flight": random.randint(1, 3)}
         if random.random() < 0.4:
             bounds["rate"] = Rate(random.randint(1, 3), random.choice([1.0, 3.0]))
-        changes["tenant"] = TenantConfig.model_validate(bounds)
+        changes["tenant"] = bounds
     if random.random() < 0.8:
         of_user = {"rate": Rate(random.randint(2, 6), log_uniform(random, 0.5, max(1.0, duration / 2)))}
-        changes["rate_limit"] = RateLimitConfig.model_validate(
-            {**of_user, "on_limit": random.choice(["defer", "defer", "drop"])}
-        )
+        changes["rate_limit"] = {**of_user, "on_limit": random.choice(["defer", "defer", "drop"])}
     if not config.provider.script:
-        takes = {"exponential": {"mean": log_uniform(random, 0.2, max(0.4, duration / 10))}}
-        latency = Distribution.model_validate(takes)
-        changes["provider"] = config.provider.model_copy(update={"latency": latency})
-    return config.model_copy(update=changes)
+        changes["provider"] = {"latency": exponential(log_uniform(random, 0.2, max(0.4, duration / 10)))}
+    return updated(config, **changes)
 
 
 def _night(scenario: Scenario, random: Random) -> QuietHoursShare:

@@ -10,8 +10,7 @@ from random import Random
 from typing import Any, TypeAlias, get_args
 
 from actors.settings.accounts import AccountConfig
-from actors.settings.adaptive import AdaptiveRateConfig, HedgingConfig
-from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, QuotaConfig, RetryConfig, UpstreamConfig
+from actors.settings.channel import ChannelConfig, QuotaConfig, RetryConfig, UpstreamConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
@@ -20,6 +19,7 @@ from actors.settings.redrive import RedriveConfig
 from simulation.scenario import ClosedWorkload, Scenario
 from simulation.scenario.people import TemplateText
 from simulation.scenario.workload import ResendConfig
+from simulation.verification.drawing.changes import changed, exponential, updated
 from simulation.verification.drawing.fault_kinds import drawn_quota
 from simulation.verification.drawing.numbers import log_uniform, rounded
 
@@ -42,13 +42,6 @@ def with_rare_settings(scenario: Scenario, stream: Callable[[str], Random]) -> S
         if share is None or random.random() < share:
             scenario = change(scenario, random)
     return scenario
-
-
-def changed(scenario: Scenario, change: Callable[[ChannelConfig], ChannelConfig | None]) -> Scenario:
-    """Return a scenario with the channels that it uses changed, where there is a change."""
-    channels = {channel: change(scenario.channel_as_given(channel)) for channel in scenario.channels_used}
-    update = {channel.value: config for channel, config in channels.items() if config is not None}
-    return scenario.model_copy(update={"channels": scenario.channels.model_copy(update=update)})
 
 
 _OfCase: TypeAlias = Callable[[Scenario, Random], Scenario]
@@ -121,7 +114,7 @@ def _remembering(config: ChannelConfig, random: Random) -> ChannelConfig:
     if random.random() < 0.5:
         retry["per_outcome"] = {random.choice(["ambiguous", "throttled", "transient"]): {"initial_delay": 7.0}}
     breaker = config.circuit_breaker.model_copy(update={"timeout": log_uniform(random, 0.5, 10.0)})
-    return config.model_copy(update={"retry": RetryConfig.model_validate(retry), "circuit_breaker": breaker})
+    return updated(config, retry=retry, circuit_breaker=breaker)
 
 
 @_of_channels("copying", 0.2)
@@ -137,36 +130,32 @@ def _copying(config: ChannelConfig, random: Random) -> ChannelConfig:
             {"kind": "token_bucket", "share": 0.5, "capacity": random.randint(1, 4)},
         ]
     )
-    retry = RetryConfig.model_validate({"max_attempts": 4, "initial_delay": 0.5, "budget": budget})
-    provider = config.provider
+    provider: dict[str, Any] = {}
     if random.random() < 0.5:  # so that several copies are out, and some of them fail
-        latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.05, 3.0)}})
-        provider = provider.model_copy(update={"latency": latency, "failure_rate": random.choice([0.1, 0.4])})
-    changes = {"retry": retry, "hedging": HedgingConfig.model_validate(hedging), "provider": provider}
-    return config.model_copy(update=changes)
+        provider = {"latency": exponential(log_uniform(random, 0.05, 3.0)), "failure_rate": random.choice([0.1, 0.4])}
+    retry = {"max_attempts": 4, "initial_delay": 0.5, "budget": budget}
+    return updated(config, retry=retry, hedging=hedging, provider=provider)
 
 
 @_of_channels("adapting", 0.15)
 def _adapting(config: ChannelConfig, random: Random) -> ChannelConfig:
     """Channels send as fast as they can until a provider throttles them."""
     rate = {"kind": random.choice(["aimd", "cubic"]), "minimum_rate": Rate(random.choice([0.2, 1.0]), 1.0)}
-    return config.model_copy(update={"adaptive_rate": AdaptiveRateConfig.model_validate(rate)})
+    return updated(config, adaptive_rate=rate)
 
 
 @_of_channels("overdue", 0.15)
 def _overdue(config: ChannelConfig, random: Random) -> ChannelConfig:
     """Breakers open soon, and their probes may take longer than they are waited for."""
-    breaker: dict[str, Any] = {"failure_threshold": random.randint(1, 3), "per": config.circuit_breaker.per}
-    breaker |= {"timeout": log_uniform(random, 0.5, 10.0), "half_open_max": log_uniform(random, 0.05, 3.0)}
-    breaker |= {"half_open_then": random.choice(["open", "closed", "probe"])}
-    breaker |= {"half_open_permits": random.randint(1, 3)}
-    changes: dict[str, Any] = {"circuit_breaker": CircuitBreakerConfig.model_validate(breaker)}
+    breaker: dict[str, Any] = {"failure_threshold": random.randint(1, 3), "timeout": log_uniform(random, 0.5, 10.0)}
+    breaker |= {"half_open_max": log_uniform(random, 0.05, 3.0)}
+    breaker |= {"half_open_then": random.choice(["open", "closed", "probe"]), "half_open_permits": random.randint(1, 3)}
+    changes: dict[str, Any] = {"circuit_breaker": breaker}
     if random.random() < 0.6:  # so that several probes in a row are overdue, and others ask meanwhile
         mean = breaker["half_open_max"] * log_uniform(random, 0.5, 10.0)
-        latency = Distribution.model_validate({"exponential": {"mean": mean}})
         changes["timeout"] = max(config.timeout, 3.0 * mean)
-        changes["provider"] = config.provider.model_copy(update={"latency": latency, "failure_rate": 0.3})
-    return config.model_copy(update=changes)
+        changes["provider"] = {"latency": exponential(mean), "failure_rate": 0.3}
+    return updated(config, **changes)
 
 
 @_of_channels("upstreams", 0.1)
@@ -182,9 +171,7 @@ def _with_upstreams(config: ChannelConfig, random: Random) -> ChannelConfig | No
     if random.random() < 0.5:
         behind = {"latency": latency, "failure_rate": 0.3, "retry": {"max_attempts": random.randint(1, 3)}}
         upstream["upstream"] = {**behind, "upstream": behind} if random.random() < 0.3 else behind
-    return config.model_copy(
-        update={"provider": config.provider.model_copy(update={"upstream": UpstreamConfig.model_validate(upstream)})}
-    )
+    return updated(config, provider={"upstream": UpstreamConfig.model_validate(upstream)})
 
 
 @_of_cases("resending", 0.5)
@@ -207,24 +194,20 @@ def _watched_closely(config: ChannelConfig, random: Random) -> ChannelConfig | N
     """Endpoints are asked so often, where they may be disabled, that they are."""
     if config.endpoints is None or random.random() >= _SHARE_FAILING:
         return None
-    apart, provider = config.endpoints.disable_after * random.uniform(0.1, 0.2), config.provider
+    apart, provider = config.endpoints.disable_after * random.uniform(0.1, 0.2), {}
     if random.random() < 0.4:  # to the nanosecond at the shares of it that decide, as answers take no time
         apart = round(config.endpoints.disable_after / random.choice([5, 8, 10]), 9)
-        provider = provider.model_copy(update={"latency": Distribution(constant=0.0)})
+        provider = {"latency": Distribution(constant=0.0)}
     often = {"max_attempts": 20, "initial_delay": apart, "max_delay": 2.0 * apart, "backoff": "constant"}
-    retry, per = RetryConfig.model_validate(often), config.circuit_breaker.per
-    breaker = CircuitBreakerConfig.model_validate({"failure_threshold": 1000, "per": per})
-    return config.model_copy(update={"retry": retry, "circuit_breaker": breaker, "provider": provider})
+    return updated(config, retry=often, circuit_breaker={"failure_threshold": 1000}, provider=provider)
 
 
 @_of_channels("pressed", 0.1)
 def _short_of_time(config: ChannelConfig, random: Random) -> ChannelConfig:
     """Retries stand in a line when their time is up: attempts soon fail, and few go at once."""
     retry = {"max_attempts": 20, "initial_delay": 0.2, "max_delay": 1.0, "max_elapsed": log_uniform(random, 1.0, 20.0)}
-    latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.3, 2.0)}})
-    provider = config.provider.model_copy(update={"latency": latency, "failure_rate": 0.6})
-    changes = {"retry": RetryConfig.model_validate(retry), "provider": provider, "deadline": None}
-    return config.model_copy(update={**changes, "max_in_flight": random.randint(1, 2)})
+    provider = {"latency": exponential(log_uniform(random, 0.3, 2.0)), "failure_rate": 0.6}
+    return updated(config, retry=retry, provider=provider, deadline=None, max_in_flight=random.randint(1, 2))
 
 
 @_of_channels("redriven", 0.15)
@@ -233,15 +216,10 @@ def _redriven_by_host(config: ChannelConfig, random: Random) -> ChannelConfig | 
     hosts answer again."""
     if config.circuit_breaker.per != "host":
         return None
-    breaker = {"per": "host", "failure_threshold": random.randint(1, 2), "timeout": log_uniform(random, 1.0, 10.0)}
-    return config.model_copy(
-        update={
-            "redrive": RedriveConfig(rate=Rate(1, log_uniform(random, 0.5, 10.0)), at_most=3),
-            "retry": RetryConfig(max_attempts=random.randint(1, 2)),
-            "circuit_breaker": CircuitBreakerConfig.model_validate(breaker),
-            "provider": config.provider.model_copy(update={"failure_rate": random.choice([0.3, 0.6])}),
-        }
-    )
+    breaker = {"failure_threshold": random.randint(1, 2), "timeout": log_uniform(random, 1.0, 10.0)}
+    redrive = RedriveConfig(rate=Rate(1, log_uniform(random, 0.5, 10.0)), at_most=3)
+    retry, provider = {"max_attempts": random.randint(1, 2)}, {"failure_rate": random.choice([0.3, 0.6])}
+    return updated(config, redrive=redrive, retry=retry, circuit_breaker=breaker, provider=provider)
 
 
 @_of_channels("promises", 0.1)
@@ -253,8 +231,7 @@ def _at_timeout(config: ChannelConfig, random: Random) -> ChannelConfig | None:
     timeout = random.choice([0.5, 1.0, 3.0])
     half = Distribution(constant=timeout / 2)
     upstream = UpstreamConfig(latency=half, failure_rate=random.choice([0.0, 0.3]), retry=RetryConfig(max_attempts=1))
-    provider = config.provider.model_copy(update={"latency": half, "upstream": upstream})
-    return config.model_copy(update={"timeout": timeout, "provider": provider})
+    return updated(config, timeout=timeout, provider={"latency": half, "upstream": upstream})
 
 
 @_of_cases("refusing", 0.1)
@@ -263,24 +240,12 @@ def _refusing_slowly(scenario: Scenario, random: Random) -> Scenario:
     slow = log_uniform(random, 0.2, 1.0)
 
     def patient(config: ChannelConfig) -> ChannelConfig:
-        breaker: dict[str, Any] = {
-            "window": {"calls": 4},
-            "minimum_calls": 2,
-            "failure_rate": random.choice([0.3, 0.6]),
-        }
-        breaker |= {
-            "slow_call": {"duration": slow, "rate": random.choice([0.3, 0.6])},
-            "per": config.circuit_breaker.per,
-        }
+        breaker: dict[str, Any] = {"window": {"calls": 4}, "minimum_calls": 2}
+        breaker |= {"failure_rate": random.choice([0.3, 0.6])}
+        breaker |= {"slow_call": {"duration": slow, "rate": random.choice([0.3, 0.6])}}
         breaker |= {"timeout": log_uniform(random, 0.5, 5.0), "half_open_permits": random.randint(1, 2)}
-        latency = Distribution.model_validate({"exponential": {"mean": slow}})
-        return config.model_copy(
-            update={
-                "circuit_breaker": CircuitBreakerConfig.model_validate(breaker),
-                "timeout": max(config.timeout, 4.0 * slow),
-                "provider": config.provider.model_copy(update={"latency": latency, "failure_rate": 0.2}),
-            }
-        )
+        provider = {"latency": exponential(slow), "failure_rate": 0.2}
+        return updated(config, circuit_breaker=breaker, timeout=max(config.timeout, 4.0 * slow), provider=provider)
 
     refused = [{"channel": str(channel), "at": 0.0, "permanent_rate": 0.5} for channel in scenario.channels_used]
     faults = (*scenario.faults, *map(FaultConfig.model_validate, refused))

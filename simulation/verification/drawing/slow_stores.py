@@ -8,15 +8,12 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
-from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
-from actors.settings.retry import RetryConfig
 from simulation.scenario import Scenario
+from simulation.verification.drawing.changes import changed, exponential, updated
 from simulation.verification.drawing.disturbances import bearable, down_time
 from simulation.verification.drawing.numbers import log_uniform, rounded
-from simulation.verification.drawing.rare_settings import changed
 from simulation.verification.drawing.whole_groups import budget
 
 _MOST_CRASHES = 6
@@ -45,13 +42,8 @@ def losing(scenario: Scenario, random: Random) -> Scenario:
 
 def _often_failing(config: ChannelConfig, random: Random) -> ChannelConfig:
     retry = {"max_attempts": random.randint(4, 8), "initial_delay": log_uniform(random, 0.05, 3.0)}
-    latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.01, 1.0)}})
-    provider = config.provider.model_copy(update={"latency": latency, "failure_rate": random.choice([0.3, 0.6])})
-    changes: dict[str, Any] = {
-        "retry": RetryConfig.model_validate({**retry, "max_delay": 10.0, "budget": budget(random)}),
-        "provider": provider,
-    }
+    provider = {"latency": exponential(log_uniform(random, 0.01, 1.0)), "failure_rate": random.choice([0.3, 0.6])}
+    changes: dict[str, Any] = {"retry": {**retry, "max_delay": 10.0, "budget": budget(random)}, "provider": provider}
     if random.random() < 0.7:  # else hardly any fails for long
-        per = config.circuit_breaker.per
-        changes["circuit_breaker"] = CircuitBreakerConfig.model_validate({"failure_threshold": 1000, "per": per})
-    return config.model_copy(update=changes)
+        changes["circuit_breaker"] = {"failure_threshold": 1000}
+    return updated(config, **changes)

@@ -22,9 +22,9 @@ from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import RetriedKind, RetryConfig
 from actors.settings.script import ScriptedAnswer
 from simulation.scenario import Scenario
+from simulation.verification.drawing.changes import changed, per_of, updated
 from simulation.verification.drawing.fault_kinds import drawn_quota
 from simulation.verification.drawing.numbers import log_uniform, rounded
-from simulation.verification.drawing.rare_settings import changed
 
 Data: TypeAlias = dict[str, Any]
 
@@ -77,26 +77,24 @@ def with_pauses(scenario: Scenario, random: Random) -> Scenario:
 
 def with_held_slots(scenario: Scenario, random: Random) -> Scenario:
     """Return a scenario in which notifications hold their slots, of which there are few, and attempts often fail."""
-    update: Data = {}
-    for channel in scenario.channels_used:
-        config = scenario.channel_as_given(channel)
+
+    def holding(config: ChannelConfig) -> ChannelConfig | None:
         if random.random() < 0.3 or any(lane.concurrency_limit for lane in config.by_provider().values()):
-            continue
+            return None
         slots = random.choice([1, 2, 3, random.randint(4, 12)])
         others = {name: other.model_copy(update={"max_in_flight": slots}) for name, other in config.failover.items()}
-        words: Data = {"holds_slot": True, "initial_delay": log_uniform(random, 0.05, 5.0)}
-        provider = config.provider.model_copy(update={"failure_rate": random.choice([0.1, 0.3, 0.6])})
-        changes: Data = {"retry": config.retry.model_copy(update=words), "provider": provider, "failover": others}
-        update[channel.value] = config.model_copy(update={**changes, "max_in_flight": slots})
-    return scenario.model_copy(update={"channels": scenario.channels.model_copy(update=update)})
+        retry = config.retry.model_copy(update={"holds_slot": True, "initial_delay": log_uniform(random, 0.05, 5.0)})
+        provider = {"failure_rate": random.choice([0.1, 0.3, 0.6])}
+        return updated(config, retry=retry, provider=provider, failover=others, max_in_flight=slots)
+
+    return changed(scenario, holding)
 
 
 def _with_groups(config: ChannelConfig, random: Random) -> ChannelConfig:
     drawn = random.sample(list(GROUPS), max(1, sum(random.random() < _SHARE_OF_GROUP for _ in GROUPS)))
     changes = {key: group(random) for key, group in GROUPS.items() if key in drawn}
     breaker = changes.get("circuit_breaker", config.circuit_breaker)
-    per = "host" if config.retry.after_retry_after == "host" else config.circuit_breaker.per
-    changes["circuit_breaker"] = breaker.model_copy(update={"per": per})
+    changes["circuit_breaker"] = breaker.model_copy(update={"per": per_of(config)})
     provider = changes["provider"] = _provider(config, breaker, random)
     has_limit = changes.get("retry", config.retry).max_elapsed is not None
     changes["deadline"] = None if has_limit or random.random() < 0.7 else log_uniform(random, 0.5, 30.0)
