@@ -106,10 +106,11 @@ class Checker:
         """Return the providers of each channel by name, each so that the attempts at it are observed."""
         settings = self.context.providers
         kept = None if self.lock_step is None else self.lock_step.on_promise_kept
+        more = kept, self.context.first_start_ns if self.context.steps_the_clock else None
         return {
             channel: {
                 name: ObservedProvider(
-                    provider, channel, name, settings[channel, name], self.context.lifecycles, self.note, kept
+                    provider, channel, name, settings[channel, name], self.context.lifecycles, self.note, *more
                 )
                 for name, provider in by_name.items()
             }

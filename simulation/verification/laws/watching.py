@@ -51,6 +51,7 @@ class ObservedProvider(WrappedProvider):
         lifecycles: Lifecycles,
         note: Note,
         kept: Callable[[AttemptMade, Outcome, int], None] | None = None,
+        first_start_ns: Callable[[Attempt], int | None] | None = None,
     ) -> None:
         """Make one.
 
@@ -62,6 +63,8 @@ class ObservedProvider(WrappedProvider):
             lifecycles: knows the latest attempt of each notification.
             note: takes an :class:`~simulation.verification.laws.observations.AttemptMade` for each attempt.
             kept: takes it once more when its answer, which was promised, has come, with the answer and the instant.
+            first_start_ns: returns when the first attempt of a notification began, as its node knows; None: the history
+                says that, as no clock steps by which it is read after a crash.
         """
         super().__init__(provider)
         self.outcomes_are_plain = provider.outcomes_are_plain
@@ -73,6 +76,7 @@ class ObservedProvider(WrappedProvider):
         self._lifecycles = lifecycles
         self._note = note
         self._tell_kept = kept
+        self._first_start_ns = first_start_ns
         self._counts_deliveries = hasattr(provider, "delivered")
 
     def on_wired(self, system: ActorSystem) -> None:
@@ -118,7 +122,10 @@ class ObservedProvider(WrappedProvider):
         began_ns = lifecycle.began_ns(attempt) if self._hedges and lifecycle is not None else None
         left_ns = self._timeout_ns - (0 if began_ns is None else now_ns - began_ns)  # copies share one time-out
         if self._deadline_s is not None:
-            left_ns = min(left_ns, cut_ns(lifecycle, self._deadline_s, began_ns or now_ns) - now_ns)
+            starts_ns = began_ns or now_ns
+            if self._first_start_ns is not None:
+                starts_ns, lifecycle = min(starts_ns, self._first_start_ns(attempt) or starts_ns), None
+            left_ns = min(left_ns, cut_ns(lifecycle, self._deadline_s, starts_ns) - now_ns)
         answered = foreseen is not None and foreseen.delay_ns <= left_ns
         takes_ns = foreseen.delay_ns if answered and foreseen is not None else left_ns
         made = AttemptMade(

@@ -18,7 +18,7 @@ from simulation.verification.cases.quantities import Between, Exactly, Mean, Qua
 
 _ROWS = csv.reader(Path(__file__).with_suffix(".csv").read_text(encoding="utf-8").splitlines()[1:])
 TABLE = {(kind, int(clients)): tuple(map(float, figures)) for kind, clients, *figures in _ROWS}
-"""What that simulator prints, run 1000 times (aws-samples/aws-arch-backoff-simulator @66cb169, ported from Python 2 to 3
+"""What the simulator prints, run 1000 times (aws-samples/aws-arch-backoff-simulator @66cb169, ported from Python 2 to 3
 and changed in nothing else), by kind of backoff and number of clients: writes, their standard error, their standard
 deviation; time in ticks, its standard error, its standard deviation."""
 
