@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from decimal import Decimal, localcontext
 from functools import partial
 
@@ -16,6 +15,7 @@ from simulation.verification.cases.case import PILOT, Case, Experiment, scenario
 from simulation.verification.cases.families.retry_chains import with_breaker, with_bucket
 from simulation.verification.cases.families.retry_studies import (
     BREAKER_RETRIES,
+    CLIENTS,
     EVENTS,
     load_and_success,
     once_by_breaker,
@@ -27,29 +27,6 @@ from simulation.verification.cases.measures import Array, attempts, ended, expon
 from simulation.verification.cases.quantities import RARE, Follows, Mean, Quantity
 
 # ── clients, each with a bucket or a breaker ────────────────────────────────────────────────────────────────────────
-
-
-def nodes_as_clients(
-    shares: Iterable[float] = (0.3,),
-    calls: int = 2000,
-    counts: Iterable[int] = (10, 100, 1000),
-    share: float = 0.1,
-    capacity: int = 5,
-    breakers: Iterable[float] = (0.05,),
-) -> Case:
-    return Case(
-        name="nodes-as-clients",
-        title="What limits the retries of a fleet is gone where each process has one of its own",
-        source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
-        url="https://brooker.co.za/blog/2022/02/28/retries.html",
-        model=f"{calls:,} calls go to n nodes in turn, each with the bucket or breaker of the case retry-strategies: "
-        "the retry budget of its own pipeline, and a failure rule that counts by node. Expected is the Markov chain of "
-        "one node, solved.",
-        experiments=(
-            *(_buckets(p, count, calls // count, share, capacity) for p in shares for count in counts),
-            *(_breakers(p, count, calls // count, share) for p in breakers for count in counts),
-        ),
-    )
 
 
 def _in_turn(count: int, calls: int, retry: str, provider: str = "") -> str:
@@ -216,7 +193,19 @@ def _shares(duration: float, result: Result) -> dict[str, float]:
 
 
 CASES = (
-    nodes_as_clients(),
+    Case(
+        name="nodes-as-clients",
+        title="What limits the retries of a fleet is gone where each process has one of its own",
+        source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
+        url="https://brooker.co.za/blog/2022/02/28/retries.html",
+        model="2,000 calls go to n nodes in turn, each with the bucket or breaker of the case retry-strategies: "
+        "the retry budget of its own pipeline, and a failure rule that counts by node. Expected is the Markov chain of "
+        "one node, solved.",
+        experiments=(
+            *(_buckets(0.3, count, 2000 // count, 0.1, 5) for count in CLIENTS),
+            *(_breakers(0.05, count, 2000 // count, 0.1) for count in CLIENTS),
+        ),
+    ),
     Case(
         name="arrivals-of-nodes",
         title="Poisson arrivals that are split over nodes, and superposed at their provider",

@@ -241,33 +241,11 @@ def _among_outages(text: str, mu: float, sigma: float, seed: int) -> dict[str, f
 
 # ── the herd ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+HERD = 1000
+HERD_WAIT_S = 10
 BINS = 100
 BINS_APART = 10
 """Those whose variance is looked at."""
-
-
-def herd(size: int = 1000, wait: float = 10) -> Case:
-    return Case(
-        name="herd",
-        title="How jitter spreads a thundering herd",
-        source="balls into bins; Brooker, AWS Architecture Blog, 2015",
-        url="https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/",
-        model=f"{size} notifications fail at once and have one retry, after {wait:g} s with jitter; their retries are "
-        "counted in 100 bins of that time.",
-        experiments=(
-            Experiment(
-                name="jitter none",
-                replicate=_herd("none", size, wait),
-                quantities=(Exactly(name="retries at the very end", target=size),),
-            ),
-            Experiment(name="jitter full", replicate=_herd("full", size, wait), quantities=_spread(size, BINS)),
-            Experiment(
-                name="jitter equal",
-                replicate=_herd("equal", size, wait),
-                quantities=(Exactly(name="retries in the first half", target=0), *_spread(size, BINS // 2)),
-            ),
-        ),
-    )
 
 
 def expected_largest(size: int, bins: int) -> float:
@@ -294,45 +272,43 @@ def expected_largest(size: int, bins: int) -> float:
 _NEGLIGIBLE = 1e-9
 
 
-def _spread(size: int, bins: int) -> tuple[Quantity, ...]:
+def _spread(bins: int) -> tuple[Quantity, ...]:
     share = 1 / bins
-    quantities: tuple[Quantity, ...] = (
+    return (
         Frequencies(name="retries in each bin", distribution="uniform", shares=(share,) * bins),
         Variance(
             name=f"variance of every {BINS_APART}th of them",
-            target=size * share * (1 - share),
+            target=HERD * share * (1 - share),
             within=0.2,
             because="independent, but for a correlation of −1/(bins − 1)",
         ),
-        Mean(name="retries in the fullest bin", target=expected_largest(size, bins), within=0.02),
+        Mean(name="retries in the fullest bin", target=expected_largest(HERD, bins), within=0.02),
     )
-    # The variance is tested as that of what is nearly normal, which so small counts are not.
-    return quantities if size * share >= 5 else (quantities[0], quantities[2])
 
 
-def _herd(jitter: str, size: int, wait: float) -> Replicate:
+def _herd(jitter: str) -> Replicate:
     return scenario(
         f"""
 duration: 1s
 drain: 1d
-workload: [{{channel: push, arrivals: {{burst: {{size: {size}, every: 1s}}}}}}]
+workload: [{{channel: push, arrivals: {{burst: {{size: {HERD}, every: 1s}}}}}}]
 channels:
   push:
     circuit_breaker: {{enabled: false}}
-    retry: {{max_attempts: 2, initial_delay: {wait}s, jitter: {jitter}, max_delay: 10h}}
-faults: [{{channel: push, at: 0s, for: {wait}s, fail_first: {size}}}]
+    retry: {{max_attempts: 2, initial_delay: {HERD_WAIT_S}s, jitter: {jitter}, max_delay: 10h}}
+faults: [{{channel: push, at: 0s, for: {HERD_WAIT_S}s, fail_first: {HERD}}}]
 """,
-        partial(_bins, wait, BINS if jitter == "full" else BINS // 2),
+        partial(_bins, BINS if jitter == "full" else BINS // 2),
     )
 
 
-def _bins(wait: float, bins: int, result: Result) -> dict[str, object]:
+def _bins(bins: int, result: Result) -> dict[str, object]:
     tried = attempts(result)
     retries = tried.started[tried.number == 2]
-    counts, _ = np.histogram(retries, bins=bins, range=(wait * (BINS - bins) / BINS, wait))
+    counts, _ = np.histogram(retries, bins=bins, range=(HERD_WAIT_S * (BINS - bins) / BINS, HERD_WAIT_S))
     return {
-        "retries at the very end": int((retries == ns(wait) / NS_PER_S).sum()),
-        "retries in the first half": int((retries < wait / 2).sum()),
+        "retries at the very end": int((retries == ns(HERD_WAIT_S) / NS_PER_S).sum()),
+        "retries in the first half": int((retries < HERD_WAIT_S / 2).sum()),
         "retries in each bin": counts.tolist(),
         f"variance of every {BINS_APART}th of them": counts[::BINS_APART].tolist(),
         "retries in the fullest bin": int(counts.max()),
@@ -349,5 +325,25 @@ CASES = (
         experiments=tuple(_outage(*each) for each in ((60, 1, 30), (60, 1, math.inf), (300, 1, 60), (10, 0.5, 4))),
     ),
     inspection_paradox(),
-    herd(),
+    Case(
+        name="herd",
+        title="How jitter spreads a thundering herd",
+        source="balls into bins; Brooker, AWS Architecture Blog, 2015",
+        url="https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/",
+        model="1000 notifications fail at once and have one retry, after 10 s with jitter; their retries are "
+        "counted in 100 bins of that time.",
+        experiments=(
+            Experiment(
+                name="jitter none",
+                replicate=_herd("none"),
+                quantities=(Exactly(name="retries at the very end", target=HERD),),
+            ),
+            Experiment(name="jitter full", replicate=_herd("full"), quantities=_spread(BINS)),
+            Experiment(
+                name="jitter equal",
+                replicate=_herd("equal"),
+                quantities=(Exactly(name="retries in the first half", target=0), *_spread(BINS // 2)),
+            ),
+        ),
+    ),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -27,6 +26,9 @@ SERVICE_S = 0.02
 
 EVENTS = 100
 """What is rare is so skewed that it misleads Student's t: there are so many of them, on average, to begin with."""
+
+CLIENTS = (10, 100, 1000)
+"""How many share the calls, where that is looked at."""
 
 CLIENT_CALLS = 100
 """Of each client in the study with a token bucket: 10 a second for 10 s."""
@@ -181,41 +183,6 @@ def with_retry_breaker(text: str, p: float, share: float, seed: int) -> dict[str
     return load_and_success(run(parsed(text), seed=seed, rules={"webhook": [RetryBreaker(p, share, seed)]}))
 
 
-def client_count(
-    shares: Iterable[float] = (0.3, 0.5),
-    calls: int = 10_000,
-    counts: Iterable[int] = (10, 100, 1000),
-    share: float = 0.1,
-    capacity: int = 5,
-    breakers: Iterable[float] = (0.05,),
-) -> Case:
-    return Case(
-        name="client-count",
-        title="A token bucket in many small clients is none, and a breaker is always open",
-        source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
-        url="https://brooker.co.za/blog/2022/02/28/retries.html",
-        model=f"{calls:,} calls spread over n clients, each with the bucket or breaker of the case before. Few "
-        "with a bucket keep to 1.1; in many, the tokens that were there to begin with do for most failures. "
-        "With a breaker many clients hardly retry, as the first failure is too large a share of few calls.",
-        experiments=(
-            *(
-                replace(
-                    _bucket(p, calls // count, share, capacity),
-                    name=f"n={count} p={p:g} token bucket",
-                    full_only=p > 0.3 and count > 100,
-                )
-                for p in shares
-                for count in counts
-            ),
-            *(
-                replace(_breaker(p, calls // count, share), name=f"n={count} p={p:g} breaker", full_only=count != 100)
-                for p in breakers
-                for count in counts
-            ),
-        ),
-    )
-
-
 def _with_backoff(p: float, wait: float) -> Experiment:
     return Experiment(
         name=f"p={p:g} first wait {wait:g} s, open",
@@ -275,7 +242,30 @@ CASES = (
             *(_breaker(p, CLIENT_CALLS, 0.1) for p in (0.05, 0.1)),
         ),
     ),
-    client_count(),
+    Case(
+        name="client-count",
+        title="A token bucket in many small clients is none, and a breaker is always open",
+        source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
+        url="https://brooker.co.za/blog/2022/02/28/retries.html",
+        model="10,000 calls spread over n clients, each with the bucket or breaker of the case before. Few "
+        "with a bucket keep to 1.1; in many, the tokens that were there to begin with do for most failures. "
+        "With a breaker many clients hardly retry, as the first failure is too large a share of few calls.",
+        experiments=(
+            *(
+                replace(
+                    _bucket(p, 10_000 // count, 0.1, 5),
+                    name=f"n={count} p={p:g} token bucket",
+                    full_only=p > 0.3 and count > 100,
+                )
+                for p in (0.3, 0.5)
+                for count in CLIENTS
+            ),
+            *(
+                replace(_breaker(0.05, 10_000 // count, 0.1), name=f"n={count} p=0.05 breaker", full_only=count != 100)
+                for count in CLIENTS
+            ),
+        ),
+    ),
     Case(
         name="open-and-serial",
         title="Backoff does not cut the work of open clients, but that of serial ones",
