@@ -475,9 +475,9 @@ def _equal(sample: Any, target: Any) -> bool:
     return bool(sample == target)
 
 
-def rounded(value: float, digits: int = 2) -> str:
-    """Return a number with so many digits that count."""
-    return plain_number(value, digits)
+def rounded(value: float) -> str:
+    """Return a number with two digits that count."""
+    return plain_number(value, 2)
 
 
 def interval(mean: float, half_width: float) -> str:

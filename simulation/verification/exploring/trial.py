@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule
     from simulation.results.result import Result
     from simulation.running.checking import Choice
-    from simulation.running.runner import RulesByName
 
 UNNAMED = "conservation"
 """The invariant that every run checks, and that breaks without a name of its own."""
@@ -56,7 +55,6 @@ def attempt(
     scenario: Scenario,
     schedule: Schedule | None = None,
     invariants: Choice = "all",
-    rules: RulesByName | None = None,
     providers: Providers | None = None,
 ) -> Trial:
     """Run a scenario, and return the outcome. Whatever the run raises is a failing case, but for interrupts.
@@ -67,7 +65,6 @@ def attempt(
         scenario: what to run.
         schedule: in place of its own.
         invariants: those that are checked, as for :func:`simulation.run`.
-        rules: of its providers, as for :func:`simulation.run`.
         providers: in place of its own, as for :func:`simulation.run`.
     """
     from simulation.running.runner import run
@@ -76,7 +73,7 @@ def attempt(
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)  # crashes are injected by the thousand, and each would be in the log
     try:
-        result = run(scenario, schedule=schedule, invariants=invariants, rules=rules, providers=providers)
+        result = run(scenario, schedule=schedule, invariants=invariants, providers=providers)
         return Trial(result, None)
     except InvariantBreach as breach:
         return Trial(

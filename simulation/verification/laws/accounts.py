@@ -4,27 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from actors.messages import (
-    ActorFailed,
-    NodeTookOver,
-    NotificationDeferred,
-    NotificationEvent,
-    NotificationFailed,
-    NotificationMovedToDeadLetter,
-    NotificationRedriven,
-    NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
-)
+from actors.messages import ActorFailed, NodeTookOver, NotificationDeferred, NotificationEvent, NotificationFailed
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-
-CHANGE_OF_IN_FLIGHT: dict[type[NotificationEvent], int] = {
-    NotificationRequested: 1,
-    NotificationRedriven: 1,
-    NotificationSent: -1,
-    NotificationSuppressed: -1,
-    NotificationMovedToDeadLetter: -1,
-}
+from simulation.verification.laws.recount import PENDING
 
 
 class Conservation(Invariant):
@@ -39,9 +21,9 @@ class Conservation(Invariant):
         super().__init__(context)
         self._in_flight = 0
 
-    @observes(*CHANGE_OF_IN_FLIGHT)
+    @observes(*PENDING)
     def on_change(self, event: NotificationEvent) -> Objection:
-        self._in_flight += CHANGE_OF_IN_FLIGHT[type(event)]
+        self._in_flight += PENDING[type(event)]
         count_in_flight = self.context.in_flight_now
         if count_in_flight is None or (in_pipeline := count_in_flight()) == self._in_flight:
             return None
@@ -71,7 +53,7 @@ class NothingLost(Invariant):
         if self._looks_at_ns is not None:  # what is taken over lies in the mailbox of the handler at this instant
             self._looks_at_ns = max(self._looks_at_ns, takeover.at_ns + 1)
 
-    @observes(*CHANGE_OF_IN_FLIGHT, NotificationDeferred, NotificationFailed)
+    @observes(*PENDING, NotificationDeferred, NotificationFailed)
     def on_event(self, event: NotificationEvent) -> Objection:
         if self._looks_at_ns is None or event.at_ns < self._looks_at_ns:
             return None

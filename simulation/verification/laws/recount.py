@@ -42,6 +42,7 @@ PENDING: dict[type, int] = {
     NotificationSuppressed: -1,
     NotificationMovedToDeadLetter: -1,
 }
+"""What changes how many are accepted and have not ended, and by how much."""
 LETTERS: dict[type, int] = {NotificationMovedToDeadLetter: 1, NotificationRedriven: -1, DeadLetterDiscarded: -1}
 
 Figures: TypeAlias = dict[str, float | None]
