@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from actors.domain.attempts import Provider
+from actors.domain.attempts import Attempt, Provider
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.instants import ns
 from actors.kernel.interceptors import Interceptor
@@ -106,7 +106,7 @@ class Checker:
         """Return the providers of each channel by name, each so that the attempts at it are observed."""
         settings = self.context.providers
         kept = None if self.lock_step is None else self.lock_step.on_promise_kept
-        more = kept, self.context.first_start_ns if self.context.steps_the_clock else None
+        more = kept, self._first_start_ns if self.context.steps_the_clock else None
         return {
             channel: {
                 name: ObservedProvider(
@@ -116,6 +116,11 @@ class Checker:
             }
             for channel, by_name in providers.items()
         }
+
+    def _first_start_ns(self, attempt: Attempt) -> int | None:
+        context = self.context
+        pipeline = context.pipeline() if attempt.node is None else context.pipeline_of(attempt.node)
+        return None if pipeline is None else pipeline.wiring.stages[attempt.command.channel].first_start_ns(attempt)
 
     # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
 

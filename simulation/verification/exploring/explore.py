@@ -124,9 +124,6 @@ class Exploration:
     settings_refused: int = 0
     """How many further changes the validator refused."""
 
-    with_drawn_order: int = 0
-    """In how many cases the order of messages was drawn: the reference model is not compared with these."""
-
     mended: list[Path] = field(default_factory=list)
     """Kept cases that broke before and do not break now; their files are gone."""
 
@@ -137,6 +134,9 @@ class Exploration:
 
     later_failures: list[Failure] = field(default_factory=list)
     """The other cases that broke; none where the exploration ends with the first."""
+
+    with_drawn_order: int = 0
+    """In how many cases the order of messages was drawn: the reference model is not compared with these."""
 
     def __repr__(self) -> str:
         never = len(self.never)

@@ -275,11 +275,6 @@ class Context:
         pipeline = self.pipeline()
         return pipeline is None or pipeline.wiring.stages[attempt.command.channel].is_awaited(attempt)
 
-    def first_start_ns(self, attempt: Attempt) -> int | None:
-        """Return when the first attempt of a notification began, as its node knows; None: this one is the first."""
-        pipeline = self.pipeline() if attempt.node is None else self.pipeline_of(attempt.node)
-        return None if pipeline is None else pipeline.wiring.stages[attempt.command.channel].first_start_ns(attempt)
-
     def is_by_the_calendar(self, lifecycle: Lifecycle) -> bool:
         """Tell whether times of a notification may have been read from the store after a crash, while the wall clock
         steps."""
