@@ -390,19 +390,19 @@ def test_an_alert_that_is_not_raised_is_missed(monkeypatch):
 # ── what it says nothing about ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_run_in_another_order_than_the_usual_one_is_not_compared_and_says_so(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("", "in lock-step with the reference model"),
+        ("schedule: {random_walk: true}", "not compared with the reference model, as its messages have another order"),
+    ],
+)
+def test_a_checked_run_says_whether_it_is_compared(tmp_path, change, said):
     path = tmp_path / "small.yaml"
-    path.write_text(TEXTS["small"].replace("seed: 5", "seed: 5\nschedule: {random_walk: true}"))
-    assert "reference-model" not in simulation.run(load(path), invariants="all").checked
+    path.write_text(f"{TEXTS['small']}{change}\n")
     result = CliRunner().invoke(app, ["run", str(path), "--check"])
-    assert "not compared with the reference model, as its messages have another" in " ".join(result.stdout.split())
-
-
-def test_a_checked_run_says_that_it_is_compared(tmp_path):
-    path = tmp_path / "small.yaml"
-    path.write_text(TEXTS["small"])
-    result = CliRunner().invoke(app, ["run", str(path), "--check"])
-    assert "in lock-step with the reference model" in result.stdout
+    assert said in " ".join(result.stdout.split())
+    assert ("reference-model" in simulation.run(load(path), invariants="all").checked) == (not change)
 
 
 def test_many_seeds_go_on_where_they_stopped(tmp_path, capsys):
