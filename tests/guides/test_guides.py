@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from effort import thorough
 from guide import Guide
 
 TESTS = Path(__file__).parents[1]
@@ -15,84 +16,41 @@ missing = [program for program in ("bash", "curl", "grep", "sed") if shutil.whic
 needs_a_shell = pytest.mark.skipif(bool(missing), reason=f"not here: {', '.join(missing)}")
 
 
+OWN_ACTORS = GUIDES / "own-actors"
+OTHERS = (
+    "failure-rules",
+    "limits",
+    "asgi",
+    "asyncio",
+    "threads",
+    "service-process",
+    "import",
+    "own-code",
+    "own-actors",
+)
+
+
 @pytest.mark.integration
 @needs_a_shell
-def test_in_a_trio_service(tmp_path):
-    Guide(GUIDES / "trio-example.md").run(tmp_path)
+@pytest.mark.parametrize("name", ["trio-example", *map(thorough, OTHERS)])
+def test_what_a_guide_shows(tmp_path, name):
+    Guide(GUIDES / f"{name}.md").run(tmp_path)
 
 
 @pytest.mark.thorough
 @pytest.mark.integration
 @needs_a_shell
-def test_how_much_it_takes(tmp_path):
-    Guide(GUIDES / "limits.md").run(tmp_path)
-
-
-@pytest.mark.thorough
-@pytest.mark.integration
-@needs_a_shell
-def test_in_an_asgi_application(tmp_path):
-    Guide(GUIDES / "asgi.md").run(tmp_path)
-
-
-@pytest.mark.thorough
-@pytest.mark.integration
-@needs_a_shell
-def test_in_an_asyncio_application(tmp_path):
-    Guide(GUIDES / "asyncio.md").run(tmp_path)
-
-
-@pytest.mark.thorough
-@pytest.mark.integration
-@needs_a_shell
-def test_in_programs_that_block(tmp_path):
-    Guide(GUIDES / "threads.md").run(tmp_path)
-
-
-@pytest.mark.thorough
-@pytest.mark.integration
-@needs_a_shell
-@pytest.mark.parametrize("guide", ["several-nodes", pytest.param("celery", marks=pytest.mark.slow)])
-def test_several_nodes(tmp_path, guide):
+@pytest.mark.parametrize("name", ["several-nodes", pytest.param("celery", marks=pytest.mark.slow)])
+def test_what_a_guide_shows_on_postgresql(tmp_path, name):
     from postgres_server import NoServer, running_server
 
     try:
         with running_server() as server:
-            Guide(GUIDES / f"{guide}.md").run(tmp_path, DATABASE_URL=server.new_database())
+            Guide(GUIDES / f"{name}.md").run(tmp_path, DATABASE_URL=server.new_database())
     except NoServer as error:
         pytest.skip(f"no PostgreSQL here: {error}")
 
 
-@pytest.mark.thorough
-@pytest.mark.integration
-@needs_a_shell
-def test_a_process_of_its_own(tmp_path):
-    Guide(GUIDES / "service-process.md").run(tmp_path)
-
-
-@pytest.mark.integration
-@needs_a_shell
-def test_failure_rules_by_name(tmp_path):
-    Guide(GUIDES / "failure-rules.md").run(tmp_path)
-
-
-@pytest.mark.thorough
-@pytest.mark.integration
-@needs_a_shell
-def test_settings_read_from_files(tmp_path):
-    Guide(GUIDES / "import.md").run(tmp_path)
-
-
-@pytest.mark.thorough
-@pytest.mark.integration
-@needs_a_shell
-def test_own_code_in_an_outage(tmp_path):
-    Guide(GUIDES / "own-code.md").run(tmp_path)
-
-
-@pytest.mark.integration
-@needs_a_shell
-def test_own_actors(tmp_path):
-    guide, example = Guide(GUIDES / "own-actors.md"), GUIDES / "own-actors"
-    assert guide.files == {path.name: path.read_text() for path in example.iterdir() if path.is_file()}
-    guide.run(tmp_path)
+def test_the_files_of_own_actors_are_those_of_the_guide():
+    written = {path.name: path.read_text() for path in OWN_ACTORS.iterdir() if path.is_file()}
+    assert Guide(GUIDES / "own-actors.md").files == written
