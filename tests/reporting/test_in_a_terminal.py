@@ -117,6 +117,7 @@ def test_a_run_is_seen_while_it_goes_on_and_then_only_its_result(tmp_path):
     assert "\x1b" not in out
 
 
+@pytest.mark.thorough
 def test_without_colour_there_is_none(tmp_path):
     with InTerminal(tmp_path, "run", OUTAGE, *ENDLESS, NO_COLOR="1") as command:
         command.read_until("now ")

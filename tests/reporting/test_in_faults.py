@@ -37,6 +37,7 @@ def result():
     return simulation.run(parse(textwrap.dedent(TEXT), "a.yaml"))
 
 
+@cache
 def titles():
     return {axes.get_label(): axes.get_title(loc="left") for axes in plots.overview(result()).axes}
 

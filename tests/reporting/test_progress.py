@@ -1,5 +1,6 @@
 """What a run tells while it goes on."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,19 @@ SHORT = ["duration=3m"]
 MINUTE = ["duration=1m", "expect=[]", "faults=[]"]
 
 
+@cache
+def whole(*sets):
+    """The result of a run that no one looks at."""
+    return simulation.run(OUTAGE, sets=sets)
+
+
 @pytest.mark.parametrize("record", sliced(["full", "aggregates"], 4))
 def test_the_last_snapshot_has_the_summary_of_the_result(record):
     snapshots = []
     result = simulation.run(OUTAGE, sets=[*SHORT, f"record={record}"], progress=snapshots.append)
     run, summary = snapshots[-1], result.summary
     assert len(snapshots) > 1
-    rows = simulation.run(OUTAGE, sets=SHORT).notifications.query("outcome == 'sent'")
+    rows = whole(*SHORT).notifications.query("outcome == 'sent'")
     times = rows["finished_at_s"] - rows["waited_since_s"]
     for channel in (None, *result.scenario.channels_used):
         own = summary if channel is None else summary["channels"][channel]
@@ -55,7 +62,7 @@ def test_looking_at_everything_changes_nothing():
         run.breaker("email")
 
     watched = simulation.run(OUTAGE, sets=SHORT, progress=look)
-    assert watched.summary == simulation.run(OUTAGE, sets=SHORT).summary
+    assert watched.summary == whole(*SHORT).summary
 
 
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])
@@ -69,9 +76,9 @@ def test_what_progress_raises_ends_the_run_at_once_and_is_no_failure_of_an_actor
     with pytest.raises(LookupError, match="mine"):
         simulation.run(OUTAGE, sets=SHORT, runtime=runtime, progress=fail, on_events=lambda chunk: events.extend(chunk))
     assert len(calls) == 1
-    whole = simulation.run(OUTAGE, sets=SHORT).history
-    assert events == whole[: len(events)]
-    assert len(events) < len(whole)
+    history = whole(*SHORT).history
+    assert events == history[: len(events)]
+    assert len(events) < len(history)
     # It is told of whole instants, and ends in the one that is under way.
     assert len({event.at_ns for event in events if event.at_ns > round(calls[0] * 1e9)}) == 1
 
@@ -101,8 +108,7 @@ def test_a_run_that_is_cancelled_ends_at_its_instant_and_hands_out_each_event_on
     with pytest.raises(RunCancelled, match=r"^cancelled after [0-9.]+ s of the run$"):
         simulation.run(OUTAGE, sets=MINUTE, runtime=runtime, cancelled=cancelled, on_events=events.extend)
     assert len(looks) == 10
-    whole = simulation.run(OUTAGE, sets=MINUTE).history
-    assert events == whole[: len(events)]
+    assert events == whole(*MINUTE).history[: len(events)]
     at = 9 * recorder.LOOK  # the first look is before the run begins
     assert at <= len(events)
     assert {event.at_ns for event in events[at:]} <= {events[at - 1].at_ns}
@@ -131,7 +137,7 @@ def test_an_interrupt_while_events_are_handed_out_hands_none_out_twice():
     with pytest.raises(KeyboardInterrupt):
         simulation.run(OUTAGE, sets=MINUTE, on_events=interrupted)
     handed = [event for chunk in chunks for event in chunk]
-    assert handed == simulation.run(OUTAGE, sets=MINUTE).history[: len(handed)]
+    assert handed == whole(*MINUTE).history[: len(handed)]
 
 
 @pytest.mark.parametrize("look", sliced([1, 97, 5000], 6))

@@ -18,7 +18,7 @@ BROKEN = {
     "duration": "10m",
     "drain": "1h",
     "workload": [
-        {"channel": "email", "arrivals": {"poisson": "20/s"}},
+        {"channel": "email", "arrivals": {"poisson": "8/s"}},
         {"channel": "push", "arrivals": {"constant": "5/s"}},
     ],
     "channels": {
@@ -145,6 +145,7 @@ def test_while_it_drains_it_says_so_and_estimates_nothing(tmp_path):
     assert "notifications/s" not in text
 
 
+@pytest.mark.thorough
 def test_time_left_goes_by_what_is_still_to_arrive(tmp_path):
     ramp = {"name": "ramp", "duration": "10m", "workload": [{"channel": "email", "arrivals": {}}]}
     ramp["workload"][0]["arrivals"] = {"ramp": {"from": "1/s", "to": "100/s"}}
@@ -183,6 +184,7 @@ def test_several_providers_have_a_line_each(tmp_path):
     assert second.endswith("closed")
 
 
+@pytest.mark.thorough
 def test_breakers_of_hosts_are_counted(tmp_path):
     hosts = {
         **BROKEN,

@@ -1,6 +1,7 @@
 """The timeline of a notification is its attempts and waits, none missing and none twice; the raster is many of them."""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from simulation.scenario import parse
 RUNS = ("outage", "all kinds of waits", "providers", "lost", "milliseconds", "one")
 
 
+@cache
 def courses(name):
     result = result_of(name)
     rows = result.notifications
