@@ -43,7 +43,7 @@ def test_what_cannot_be_shown_is_replaced(command, encoding, tmp_path):
     assert (b"\xb7" if encoding == "latin-1" else b"?") in done.stdout  # the dot in the first line
 
 
-@pytest.mark.parametrize("encoding", sliced(ENCODINGS, 3))
+@pytest.mark.parametrize("encoding", sliced(ENCODINGS, 3, 1))
 def test_json_is_whole_in_every_encoding(encoding, tmp_path):
     done = retrylab_in(encoding, "run", STEADY, *SHORT, "--set", r'name="\u2192 \xfc"', "--json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -61,6 +61,6 @@ def test_a_file_whose_name_is_no_text_is_shown_as_far_as_it_is(tmp_path):
 
 def test_a_file_whose_name_is_an_order_to_a_terminal_is_shown_without(tmp_path):
     (tmp_path / "a\x1b[31m.yaml").write_bytes(STEADY.read_bytes().replace(b"name: steady-state\n", b""))
-    done = retrylab({"PYTHONUTF8": "1"}, "run", "a\x1b[31m.yaml", *SHORT, cwd=tmp_path)
+    done = in_process.encoded("run", "a\x1b[31m.yaml", *SHORT, cwd=tmp_path, encoding="utf-8")
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(rb"a\x1b[31m  seed 1")

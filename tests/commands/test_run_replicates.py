@@ -1,12 +1,14 @@
 """`retrylab run --replicates`: expectations of a share of runs, as a person or a CI job meets them."""
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import in_process
 import pytest
 from scenario_tables import written
+from undrawn import undrawn
 
 FATES = """\
 name: fates
@@ -17,6 +19,12 @@ channels:
 expect:
   - {that: sent == 1, in: 80% of runs}
 """
+
+
+@pytest.fixture(autouse=True)
+def _in_words() -> Iterator[None]:
+    with undrawn(words=True):
+        yield
 
 
 file = written("fates.yaml", FATES.replace("FAILURE_RATE", "0%"))
