@@ -34,7 +34,7 @@ FCM = {
     "fcm": {
         "project_id": "shop",
         "client_email": "shop@shop.iam.gserviceaccount.com",
-        "private_key": pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)),
+        "private_key": pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)),
     }
 }
 WEB_PUSH = {

@@ -366,7 +366,7 @@ WRONG = "vapid_key: wanted a P-256 key in PEM or base64url, got a value that is 
     [
         ({"vapid_key": "hunter2"}, WRONG),
         ({"vapid_key": pem(ec.generate_private_key(ec.SECP384R1()))}, WRONG),
-        ({"vapid_key": pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))}, WRONG),
+        ({"vapid_key": pem(rsa.generate_private_key(public_exponent=65537, key_size=1024))}, WRONG),
         ({"vapid_key": "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----"}, WRONG),
         ({"subject": "push@shop.example"}, "subject: wanted a mailto: or https: URL, got 'push@shop.example'"),
         ({"subject": "mailto:push@shop"}, "subject: wanted a mailto: or https: URL, got 'mailto:push@shop'"),
