@@ -18,7 +18,7 @@ import jsonschema
 import pandas as pd
 import pytest
 import yaml
-from effort import sliced
+from effort import sliced, thorough
 from malformed_scenarios import MALFORMED
 
 import simulation
@@ -208,7 +208,7 @@ def test_a_malformed_file_exits_2_without_a_traceback(each, tmp_path):
 
 
 @pytest.mark.parametrize("columns", sliced([40, 60], 4))
-@pytest.mark.parametrize("command", ["run", "compare", "whatif", "sweep"])
+@pytest.mark.parametrize("command", ["run", "compare", "whatif", thorough("sweep")])
 def test_a_narrow_terminal_cuts_off_no_figures(command, columns, tmp_path, monkeypatch):
     path = tmp_path / "slow.yaml"
     path.write_text(

@@ -89,6 +89,7 @@ def test_the_studio_and_collection_import_none_either(folder, monkeypatch):
     assert not (folder / "imported").exists()
 
 
+@pytest.mark.thorough
 def test_a_report_says_how_a_service_is_run_again(folder, monkeypatch):
     monkeypatch.chdir(folder)
     sys.path.insert(0, str(folder))

@@ -178,6 +178,7 @@ def test_a_folder_that_cannot_be_written_exits_2(path, tmp_path):
     assert done.stderr.startswith(f"--out {tmp_path / 'file'}")
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_interrupted_it_says_what_is_kept_and_goes_on(path, tmp_path):
     out = tmp_path / "out"

@@ -192,6 +192,7 @@ def test_a_channel_of_ones_own_stands_for_one_of_its_kind(tmp_path, monkeypatch)
     assert done.stdout.splitlines()[-1].strip() == "codes: {switch_after: 1, failover: {backup: {}}}"
 
 
+@pytest.mark.thorough
 def test_what_would_have_held_is_found(monkeypatch):
     monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["vonage-2022"],))
     done = retrylab("incidents", "--workers", 1)

@@ -428,6 +428,7 @@ def test_an_interval_ends_where_the_figure_does(path):
     assert (cells["low"].dropna() >= 0).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_a_worker_that_dies_is_told_and_what_is_over_is_kept(path, tmp_path):
     script = tmp_path / "dying.py"

@@ -306,6 +306,7 @@ def test_combinations_that_a_scenario_cannot_have_are_left_out(random):
     ]
 
 
+@pytest.mark.thorough
 def test_an_interrupted_search_has_what_it_had_come_to_and_goes_on_from_there(random, tmp_path, monkeypatch):
     from simulation.running import executors
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from effort import thorough
 
 import actors
 
@@ -123,7 +124,7 @@ def started(directory, port, loop):
 @pytest.mark.parametrize(
     ("kills", "loop"),
     [
-        (1, "uvloop"),
+        thorough((1, "uvloop")),
         pytest.param(20, "uvloop", marks=pytest.mark.slow),
         pytest.param(20, "asyncio", marks=pytest.mark.slow),
     ],

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import trio
+from effort import thorough
 
 import simulation
 from actors import MemoryStore, Notifier, SendNotification
@@ -191,7 +192,9 @@ def simulated_samples(quarter: int, at_most: int, tmp_path: Path) -> tuple[list[
 
 
 @pytest.mark.parametrize(
-    ("quarter", "at_most"), [(20, FEW), pytest.param(900, 10_000, marks=pytest.mark.slow)], ids=["minutes", "an hour"]
+    ("quarter", "at_most"),
+    [thorough((20, FEW)), pytest.param(900, 10_000, marks=pytest.mark.slow)],
+    ids=["minutes", "an hour"],
 )
 def test_simulated_it_leaves_memory_as_it_was_too(quarter, at_most, tmp_path, lower_bounds):
     blocks, summary = simulated_samples(quarter, at_most, tmp_path)

@@ -127,7 +127,8 @@ def test_without_colour_there_is_none(tmp_path):
     assert codes <= {"", "0", "1", "2", "22"}  # bold and dim are no colours
 
 
-@pytest.mark.parametrize("options", sliced([["--json"], []], 4, 1), ids=["json", "dumb"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "dumb"])
 def test_nothing_is_seen_with_json_or_where_the_cursor_cannot_move(tmp_path, options):
     env = {} if options else {"TERM": "dumb"}
     with InTerminal(tmp_path, "run", OUTAGE, "--set", "duration=3m", "--set", "expect=[]", *options, **env) as command:

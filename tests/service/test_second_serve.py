@@ -66,6 +66,7 @@ def test_point_8_a_second_serve_leaves_a_living_one_alone_and_says_who_that_is(s
             assert first.end() == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("same_port", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_point_8_one_that_replaces_another_has_it_drain_first(store, same_port, tmp_path):
     """What the first has accepted and not sent is sent once, by the second."""

@@ -7,11 +7,12 @@ from collections import Counter
 import pytest
 import trio
 import trio.testing
+from effort import thorough
 from served import SHOP, email, service, write
 
 from actors.outcomes import Sent, Transient
 
-BOTH_STORES = pytest.mark.parametrize("store", ["memory", {"sqlite": "store.db"}])
+BOTH_STORES = pytest.mark.parametrize("store", ["memory", thorough({"sqlite": "store.db"})])
 
 
 def channels(**settings):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from effort import sliced
+from effort import thorough
 from service_parts import opened_store
 
 from actors.domain.notification_state import state_of
@@ -105,7 +105,7 @@ async def test_a_scheduled_one_survives_a_kill_and_goes_at_its_instant_and_a_can
     assert open_ids == ["later"]
 
 
-@pytest.mark.parametrize("path", sliced(BOTH, 4), indirect=True)
+@pytest.mark.parametrize("path", [*map(thorough, BOTH)], indirect=True)
 async def test_letters_of_an_outage_are_redriven_by_the_processes_after_it(path):
     assert taken_until_dead(path, "down") == []
     first = taken_until_dead(path, "up-slowly")

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from effort import sliced
+from effort import sliced, thorough
 from releases import ROOT, unpacked
 from service_parts import opened_store
 from shelves import command, happens
@@ -65,7 +65,7 @@ def path(request, tmp_path) -> str:
     return request.getfixturevalue("dsn") if request.param == "postgres" else str(tmp_path / "store.db")
 
 
-@pytest.mark.parametrize(("kills", "each"), [(1, 60), pytest.param(10, 500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "each"), [thorough((1, 60)), pytest.param(10, 500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("path", sliced(["sqlite", "postgres"], 2), indirect=True)
 async def test_the_release_before_passes_by_what_is_of_other_channels(before, path, kills, each):
     turns = Turns(path)

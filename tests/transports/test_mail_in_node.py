@@ -12,7 +12,7 @@ from test_mail import INJECTIONS, SHOP, command, in_lines
 
 from actors.transports.mail import mail_of
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 PACKAGE = "mailparser@3.14.2"
 READ = """
@@ -64,7 +64,6 @@ def written(**given: Any) -> bytes:
     return mail_of(command(**given), SHOP, 1_800_000_000.0, key="key-17").content
 
 
-@pytest.mark.thorough
 def test_texts_arrive_as_they_were_given(read):
     mails = [written(message=text) for text in TEXTS + INJECTIONS]
     mails += [written(message=f"<p>{text}</p>", metadata={"html": True, "text": text}) for text in TEXTS]

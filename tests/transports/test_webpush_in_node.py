@@ -18,7 +18,7 @@ from actors.messages import SendNotification
 from actors.outcomes import DeadDestination, Permanent, Sent
 from actors.transports.webpush import WebPushProvider
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 PACKAGE = "web-push-testing@1.2.2"
 START = """
@@ -90,7 +90,6 @@ async def pushed(subscription: dict[str, Any], **more: Any) -> Any:
         return await outcome_of(provider, command, wanted_for=60)
 
 
-@pytest.mark.thorough
 async def test_a_browser_shows_what_was_pushed(browsers: Browsers) -> None:
     subscription = browsers.subscribe(public(VAPID))
     assert type(await pushed(subscription, subject="Order 17")) is Sent
