@@ -160,7 +160,7 @@ def test_what_is_counted_follows_from_the_attempts():
 def test_each_provider_has_its_own_and_the_channel_the_sum():
     text = BURST.replace("provider: {latency", "max_in_flight: 40\n    failover: {backup: {provider: {latency: 100ms, "
                          "capacity: 1, queue: {limit: 9}}}}\n    provider: {latency")  # fmt: skip
-    result = run_of(text=text)
+    result = run_of("duration=3m", text=text)
     of_channel = result.summary["channels"]["email"]
     own = {name: each["queue"] for name, each in of_channel["providers"].items()}
     for key in ("abandoned", "turned_away"):
@@ -186,13 +186,13 @@ def test_both_clocks_and_a_saved_result_say_the_same(tmp_path):
 
 
 def test_nothing_is_counted_where_there_is_no_bound():
-    result = run_of(text=BURST.replace(", queue: {limit: 256}", ""))
+    result = run_of("duration=80s", text=BURST.replace(", queue: {limit: 256}", ""))
     assert "queue" not in result.summary["channels"]["email"]
     assert "queue_email" not in result.series.columns
 
 
 def test_an_expectation_may_bound_it():
     text = BURST + 'expect: ["channels.email.queue.peak <= 100", "channels.email.queue.abandoned == 0"]\n'
-    assert [each["holds"] for each in run_of(text=text).summary["expectations"]] == [False, False]
-    cured = run_of("channels.email.max_in_flight=15", text=text)
+    assert [each["holds"] for each in run_of("duration=3m", text=text).summary["expectations"]] == [False, False]
+    cured = run_of("channels.email.max_in_flight=15", "duration=3m", text=text)
     assert [each["holds"] for each in cured.summary["expectations"]] == [True, True]

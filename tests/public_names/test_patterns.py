@@ -5,6 +5,7 @@ it has read in every way that there is, takes hours for a single one, and the de
 """
 
 import ast
+import functools
 import importlib
 import json
 import re
@@ -50,6 +51,7 @@ Found = dict[tuple[str, int], set[str]]
 """How each pattern, with its flags, is used: by the names of methods."""
 
 
+@functools.cache
 def patterns() -> Found:
     """Return the patterns of `actors`: those that are compiled, and those that are given to a function of `re`."""
     found: Found = {}

@@ -7,6 +7,7 @@ import in_process
 import pytest
 from beside import tables
 from effort import sliced
+from undrawn import undrawn
 
 import simulation
 from actors.messages import DeferralCause, NotificationDeferred
@@ -104,7 +105,8 @@ def test_it_is_said_wherever_a_run_is_shown(tmp_path: Path):
     document = json.loads(in_process.retrylab("run", "unnamed.yaml", "--json", cwd=tmp_path).stdout)
     assert document["defaults"] == result.summary["defaults"]
     assert f"- {text}" in markdown([RunFacts.of(result, "again")], [], 1)
-    simulation.save(result, tmp_path / "saved")
+    with undrawn(words=True):
+        simulation.save(result, tmp_path / "saved")
     assert simulation.open_result(tmp_path / "saved").summary["defaults"] == result.summary["defaults"]
     assert text.replace("'", "&#39;") in (tmp_path / "saved" / "report.html").read_text(encoding="utf-8")
     told: list[dict] = []

@@ -1,5 +1,6 @@
 """A history reads the same packed or not, and its tables are the same however many rows are made at once."""
 
+from collections.abc import Iterator
 from typing import get_args
 
 import pytest
@@ -30,10 +31,11 @@ def as_objects() -> simulation.Result:
     return simulation.run(simulation.parse(SCENARIO))
 
 
-@pytest.fixture
-def packed(monkeypatch) -> simulation.Result:
-    monkeypatch.setattr(history, "OBJECTS", 4096)
-    return simulation.run(simulation.parse(SCENARIO))
+@pytest.fixture(scope="module")
+def packed(as_objects) -> Iterator[simulation.Result]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(history, "OBJECTS", 4096)
+        yield simulation.run(simulation.parse(SCENARIO))
 
 
 def test_it_reads_as_a_list_does(as_objects, packed):

@@ -19,7 +19,7 @@ import simulation
 print(json.dumps({path: simulation.run(path, sets=["record=aggregates"]).summary for path in sys.argv[1:]}))
 """
 
-each_scenario = pytest.mark.parametrize("path", sliced(SCENARIOS, 36), ids=lambda path: path.stem, scope="module")
+each_scenario = pytest.mark.parametrize("path", sliced(SCENARIOS, 36, 4), ids=lambda path: path.stem, scope="module")
 """Tests of one scenario stand beside one another, so that it is run by one worker."""
 a_part_or_all = pytest.mark.parametrize(
     ("number", "path"),
