@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from console_command import app
+from each_row import over_each
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -22,7 +23,7 @@ def help_of(*names, columns):
     return done.stdout
 
 
-@pytest.mark.parametrize("names", list(commands(get_command(app))), ids=" ".join)
+@over_each((names,) for names in commands(get_command(app)))
 def test_nothing_is_cut_off_in_eighty_columns(names):
     assert re.findall(r".*\S….*", help_of(*names, columns=80)) == []
 

@@ -22,7 +22,7 @@ from simulation.scenario import parse
 
 BURST = """
 name: bounded
-duration: 10m
+duration: 6m
 workload:
   - {name: usual, channel: email, users: 1000, arrivals: {constant: 8/s}}
   - {name: more, channel: email, users: 1000, at: 1m, for: 10s, arrivals: {constant: 32/s}}

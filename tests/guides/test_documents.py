@@ -4,6 +4,7 @@ import re
 
 import pytest
 from documents import GUIDES, ROOT, text_of
+from each_row import over_each
 from other_libraries import GUIDE, page
 
 DOCUMENTS = [ROOT / "README.md", ROOT / ".github" / "CONTRIBUTING.md", *sorted(GUIDES.glob("*.md"))]
@@ -16,7 +17,7 @@ def headings(path):
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@over_each(DOCUMENTS)
 def test_what_a_document_points_to_is_there(path):
     links = re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text(encoding="utf-8"))
     missing = []
@@ -49,7 +50,7 @@ def test_the_files_that_the_architecture_names_are_there():
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@over_each(DOCUMENTS)
 def test_nothing_that_is_shown_imports_from_a_private_path(path):
     text = path.read_text(encoding="utf-8")
     assert re.findall(r"^(?:from|import) ((?:actors|simulation)\.\S+)", text, flags=re.MULTILINE) == []

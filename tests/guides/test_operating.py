@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import yaml
 from documents import GUIDES, text_of
+from each_row import over_each
 from guide import Guide
 from test_guides import needs_a_shell
 
@@ -65,7 +66,7 @@ def without_strings(query):
     return re.sub(r'"[^"]*"', '""', query)
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@over_each(QUERIES)
 def test_every_metric_and_label_of_a_query_exists(name):
     there = exported()
     query = re.sub(r"\[\d+[smh]\]", "", without_strings(QUERIES[name]))

@@ -37,6 +37,7 @@ def test_the_document_shows_the_commands_that_draw_it(name):
     assert [line for line in commands(name) if " ".join(line.split()) not in shown] == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", sliced(PLOTS, len(PLOTS), first=1))
 def test_a_plot_is_what_its_commands_draw(name):
     stored, drawn = colours(Image.open(path_of(name))), colours(plotted(name))

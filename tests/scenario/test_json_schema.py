@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from beside import tables
+from each_row import over_each
 from malformed_scenarios import MALFORMED, Malformed
 
 from actors.errors import ConfigurationError
@@ -31,7 +32,7 @@ def test_it_is_a_schema_that_can_be_printed() -> None:
     assert SCHEMA["required"] == ["workload"]
 
 
-@pytest.mark.parametrize("file", [*sorted(DATA.glob("*.yaml")), *SHIPPED], ids=lambda file: file.stem)
+@over_each([*sorted(DATA.glob("*.yaml")), *SHIPPED])
 def test_good_files_are_valid(file: Path) -> None:
     assert [error.message for error in VALIDATOR.iter_errors(plain(file.read_text()))] == []
 
@@ -39,7 +40,7 @@ def test_good_files_are_valid(file: Path) -> None:
 SMALL = "duration: 10m\nworkload: [{channel: email, arrivals: {poisson: 20/s}}]\n"
 
 
-@pytest.mark.parametrize("change", tables(__file__)["invalid_to_both"])
+@over_each(tables(__file__)["invalid_to_both"])
 def test_bad_files_are_invalid_to_both(change: str) -> None:
     key = change.partition(":")[0]
     rest = "".join(line + "\n" for line in SMALL.splitlines() if not line.startswith(f"{key}:"))
@@ -49,7 +50,7 @@ def test_bad_files_are_invalid_to_both(change: str) -> None:
         scenario.parse(text)
 
 
-@pytest.mark.parametrize("each", MALFORMED, ids=lambda each: each.name)
+@over_each(MALFORMED)
 def test_what_is_invalid_is_refused(each: Malformed, tmp_path: Path) -> None:
     file = each.written(tmp_path)
     try:

@@ -1,5 +1,6 @@
 """The linter over scenarios: shipped ones, their places in the file, and what only a scenario can get wrong."""
 
+import itertools
 import json
 import logging
 import random
@@ -14,6 +15,7 @@ import trio
 import yaml
 from beside import tables
 from documents import text_of
+from each_row import over_each
 from effort import sliced
 from hypothesis import given, strategies as st
 from scenario_tables import written
@@ -46,7 +48,7 @@ def said(text):
 # ── false alarms ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
+@over_each(sorted((ROOT / "scenarios").glob("*.yaml")))
 def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
     meant = TABLES["meant"]
     assert [str(finding) for finding in lint_scenario(load(path))] == meant.get(path.stem, [])
@@ -91,7 +93,7 @@ channels:
 FINDINGS = yaml.safe_load(Path(__file__).with_name("findings.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("row", FINDINGS, ids=lambda row: row.get("name", ""))
+@over_each(FINDINGS)
 def test_what_it_says(row):
     assert said(row["scenario"]) == row.get("findings", [])
 
@@ -393,8 +395,7 @@ PROCESSES = [
 ]
 
 
-@pytest.mark.parametrize("process", PROCESSES, ids=str)
-@pytest.mark.parametrize("time_of_day", [0, 3600, 80_000])
+@over_each(itertools.product(PROCESSES, (0, 3600, 80_000)))
 def test_as_many_are_expected_as_arrive(process, time_of_day):
     arrivals = Arrivals.model_validate(process)
     for duration in (95.0, 600.0):

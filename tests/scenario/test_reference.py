@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from console_command import app
+from each_row import over_each
 from typer.testing import CliRunner
 
 from actors.messages import NotificationChannel
@@ -100,7 +100,7 @@ def complete(text: str, folder: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+@over_each(range(len(EXAMPLES)))
 def test_an_example_is_a_scenario_or_a_part_of_one(number: int, tmp_path: Path) -> None:
     load(complete(EXAMPLES[number], tmp_path))
 

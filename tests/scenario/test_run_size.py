@@ -4,6 +4,7 @@ import json
 
 import in_process
 import pytest
+from each_row import over_each
 from shipped import SCENARIOS
 
 import simulation
@@ -25,7 +26,7 @@ def of(more="", record="full", arrivals="poisson: 10/s"):
     )
 
 
-@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+@over_each(SCENARIOS)
 def test_nothing_is_said_of_the_scenarios_that_ship(path):
     assert warning_of(size_of(simulation.load(path))) is None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from beside import tables
+from each_row import over_each
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel as Channel
@@ -81,7 +82,7 @@ def test_every_key_of_the_release() -> None:
     assert set(every.templates) == {"welcome", "welcome.de"}
 
 
-@pytest.mark.parametrize("file", sorted(SCENARIOS.glob("**/*.yaml")), ids=lambda file: file.stem)
+@over_each(sorted(SCENARIOS.glob("**/*.yaml")))
 def test_shipped_scenarios_load(file: Path) -> None:
     assert scenario.load(file).workload
 
@@ -203,7 +204,7 @@ def test_problems_of_sets_follow_those_of_the_file_in_their_order() -> None:
     ]
 
 
-@pytest.mark.parametrize("number", [*range(0x20), *range(0x7F, 0xA0)])
+@over_each([*range(0x20), *range(0x7F, 0xA0)])
 def test_what_is_printed_of_a_scenario_is_no_order_to_a_terminal(number: int) -> None:
     for key in ("name", "description"):
         text = rf'{SMALL}{key}: "a\x{number:02x}b"'

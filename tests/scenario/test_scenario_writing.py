@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import pytest
+from each_row import over_each
 from hypothesis import given, strategies as st
 
 from simulation.scenario import load, parse
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "scenarios").glob("*.yaml")) + sorted((ROOT / "tests/verification/drawing").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@over_each(FILES)
 def test_shipped_scenarios_come_back(path):
     scenario = load(path)
     again = parse(write(scenario))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from each_row import over_each
 from hypothesis import example, given, strategies as st
 
 import simulation
@@ -40,7 +41,7 @@ def said_of(key: str, value: Any, place: WordPlace) -> str:
     return "" if meant is None else meant.text
 
 
-@pytest.mark.parametrize(("at", "line", "said"), [(at, *case) for at, cases in CASES.items() for case in cases.items()])
+@over_each((at, *case) for at, cases in CASES.items() for case in cases.items())
 def test_a_word_leads_to_the_key_here_with_the_number_that_was_given(at, line, said):
     assert problems(at, line) == said
 
@@ -112,7 +113,7 @@ def paste(file: dict[str, Any], place: str, lines: dict[str, Any]) -> None:
             part[key] = value
 
 
-@pytest.mark.parametrize(("at", "line", "said"), [(at, *case) for at, cases in CASES.items() for case in cases.items()])
+@over_each((at, *case) for at, cases in CASES.items() for case in cases.items())
 def test_what_a_text_offers_is_taken_where_it_is_pasted_as_it_is_printed(at, line, said):
     at = "" if at == "channel" else at
     given = yaml.safe_load(line if line[0] == "{" else f"{{{line}}}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from beside import tables
+from each_row import over_each
 from hypothesis import given, strategies as st
 
 from actors.settings.yaml_tree import Place, ScalarNode, Unreadable, data, plain_scalar, read, show
@@ -18,7 +19,7 @@ def value_of(text: str) -> Any:
     return data(read(f"key: {text}", FILE))["key"]
 
 
-@pytest.mark.parametrize(("text", "value"), TABLES["core_rules"])
+@over_each(map(tuple, TABLES["core_rules"]))
 def test_core_rules(text: str, value: Any) -> None:
     found = value_of(text)
     assert found == value

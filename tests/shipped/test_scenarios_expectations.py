@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from each_row import over_each
 from effort import sliced
 from shipped import SCENARIOS as PATHS, broken, result_of, without
 
@@ -13,7 +14,7 @@ SCENARIOS = {path.stem: path for path in PATHS}
 SCHEMA = SCENARIOS["steady-state"].with_name("scenario.schema.json")
 OTHER_SEEDS = (101, 102, 103)
 
-each_scenario = pytest.mark.parametrize("name", SCENARIOS)
+each_scenario = over_each(SCENARIOS)
 each_that_is_run = pytest.mark.parametrize("name", sliced(SCENARIOS, 12), scope="module")
 
 

@@ -1,5 +1,6 @@
 """The scenarios that are refused, of ``tests/scenario/malformed/scenarios.yaml``."""
 
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,9 @@ class Malformed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes: str = ""
 
     def written(self, folder: Path) -> Path:
-        """Write the scenario into an empty folder, beside the data that it may name."""
-        (folder / "data").symlink_to(FOLDER / "data")
+        """Write the scenario into a folder, beside the data that it may name."""
+        with contextlib.suppress(FileExistsError):
+            (folder / "data").symlink_to(FOLDER / "data")
         path = folder / f"{self.name}.yaml"
         path.write_bytes(self.scenario.encode() or self.bytes.encode("latin-1"))
         return path
