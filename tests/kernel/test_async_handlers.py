@@ -1,5 +1,6 @@
 """Async handlers: one at a time for each actor, side by side for all, and in the dispatcher's order."""
 
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import pykka
 import pytest
 import trio
+from effort import sliced
 from two_clocks import Do, DoSlowly, run_on
 
 from actors.errors import ActorSystemError, ForeignAwait
@@ -354,9 +356,17 @@ class TestTriosOwnCancelScopesInAHandler:
 class TestClosing:
     """Whatever the handlers are at, the block ends, at once."""
 
-    @pytest.mark.parametrize("in_finally", [None, "own", "foreign", "ask", "shielded", "shielded own", "shielded ask"])
-    @pytest.mark.parametrize("at", ["own", "foreign", "ask", "shielded own", "shielded ask"])
-    @pytest.mark.parametrize("how", ["leave", "stop", "raise", "cancel"])
+    @pytest.mark.parametrize(
+        ("how", "at", "in_finally"),
+        sliced(
+            itertools.product(
+                ["leave", "stop", "raise", "cancel"],
+                ["own", "foreign", "ask", "shielded own", "shielded ask"],
+                [None, "own", "foreign", "ask", "shielded", "shielded own", "shielded ask"],
+            ),
+            3,
+        ),
+    )
     def test_ends_handlers_wherever_they_wait(self, on_mock_clock, at, in_finally, how):
         trace = []
 

@@ -5,6 +5,7 @@ import weakref
 
 import pytest
 import trio
+from effort import thorough
 from two_clocks import Do, run_on
 
 from actors.errors import ForeignAwait
@@ -433,7 +434,7 @@ class TestTheDispatcherLeavesOthersTheirTurn:
                     await trio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("until", [None, 1.0])
+@pytest.mark.parametrize("until", [thorough(None), 1.0])
 def test_a_simulation_is_freed_when_no_one_holds_it(until):
     """Also one that ends with an effect in flight whose request refers to its actor."""
     system = SimulatedSystem()

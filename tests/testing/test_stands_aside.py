@@ -77,6 +77,7 @@ def test_folders_that_are_no_packages_hide_nothing(tmp_path: Path) -> None:
     assert ended(tmp_path) == (0, [])
 
 
+@pytest.mark.thorough
 def test_scenarios_and_fixtures_are_not_there_where_it_stands_aside(tmp_path: Path) -> None:
     packages(tmp_path, "simulation")
     (tmp_path / "outage.yaml").write_text("workload:\nduration:\nexpect:\n")
