@@ -20,6 +20,9 @@ from simulation.sheets import Column, Row, Sheet, Word
 ATTEMPTS_MAX = 100
 """So many attempts of a policy are listed one by one in its document."""
 
+NAME_MAX = 24
+"""Characters of another file's name that stand beside its line, so that the column leaves room for the others."""
+
 _MOODS: dict[Mark, Any] = {
     Mark.EXACT: "fine",
     Mark.APPROXIMATE: "unsure",
@@ -39,9 +42,13 @@ class ImportedPolicies:
         self.imported = imported
         self.names = channel_names(imported.policies)
         self.configs = [_config(policy) for policy in imported.policies]
-        self.schedules: list[Schedule | None] = [
-            None if config is None else schedules(retries_of(config), shown=ATTEMPTS_MAX)[0] for config in self.configs
-        ]
+        drawn: dict[str, Schedule] = {}  # many policies of a file wait alike
+        self.schedules: list[Schedule | None] = []
+        for retries in (None if config is None else retries_of(config) for config in self.configs):
+            key = repr(retries)
+            if retries is not None and key not in drawn:
+                drawn[key] = schedules(retries, shown=ATTEMPTS_MAX)[0]
+            self.schedules.append(drawn.get(key))
 
     @property
     def questions(self) -> list[Question]:
@@ -134,12 +141,16 @@ def _sheets(policy: Policy, name: str, config: ChannelConfig | None, schedule: S
 
 
 def _places(policy: Policy, main: str) -> Iterator[str]:
-    """Yield the line of each finding, with its file unless that is the main one: its last name where that tells it."""
+    """Yield the line of each finding, with its file unless that is the main one: its last name where that tells it.
+
+    Of a long name the end is shown, which tells files of a folder apart.
+    """
     files = {main, *(each.file for each in policy.findings if each.line)}
     names = Counter(PurePath(each).name for each in files)
     for each in policy.findings:
         name = PurePath(each.file).name
-        of_other = f"{name if names[name] == 1 else each.file}:{each.line}"
+        name = name if names[name] == 1 else each.file
+        of_other = f"{name if len(name) <= NAME_MAX else '…' + name[1 - NAME_MAX :]}:{each.line}"
         yield "" if not each.line else str(each.line) if each.file == main else of_other
 
 

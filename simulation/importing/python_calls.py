@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from simulation.importing.draft import Head, written
-from simulation.importing.python_names import Bound, Function, Module, dotted
+from simulation.importing.python_names import Bound, Function, Module, dotted, walked
 from simulation.importing.python_source import Program
 from simulation.importing.python_values import UNKNOWN, Called, Default, Later, Symbol
 
@@ -105,7 +105,7 @@ class _Uses:
             call = self._of(decorator, self.module, local, 0)
             if call is not None:
                 self._add(inside, decorator, call)
-                self.claimed.update(id(each) for each in ast.walk(decorator) if each is not decorator)
+                self.claimed.update(id(each) for each in walked(decorator) if each is not decorator)
                 self._seen.add(id(decorator))
         if len(self.found) > first + 1:
             self.found[first:] = [replace(each, is_nested=True) for each in self.found[first:]]
@@ -159,7 +159,7 @@ class _Uses:
     def _within(self, function: Function, module: Module, given: Mapping[str, Any], depth: int) -> Called | None:
         """Return the first use in a function that wraps another one, such as a decorator with its own arguments."""
         scope = {**locals_of(function, self.program, module, {}), **given}
-        for node in ast.walk(function):
+        for node in walked(function):
             if node is not function and isinstance(node, _FUNCTIONS):
                 for decorator in node.decorator_list:
                     if (call := self._of(decorator, module, scope, depth + 1)) is not None:
@@ -171,7 +171,7 @@ class _Uses:
         return None
 
     def _claim(self, node: ast.AST) -> None:
-        self.claimed.update(id(each) for each in ast.walk(node) if isinstance(each, ast.expr))
+        self.claimed.update(id(each) for each in walked(node) if isinstance(each, ast.expr))
 
     def _with_more(self, inner: Called, node: ast.Call, module: Module, local: Mapping[str, Any]) -> Called | None:
         further = ast.Call(ast.Name("further", ast.Load()), [], node.keywords, lineno=node.lineno)
@@ -203,7 +203,7 @@ def attributes_of(of: Bound, program: Program) -> dict[str, Any]:
         assert isinstance(each.node, ast.ClassDef)
         for method in each.node.body:
             if isinstance(method, _FUNCTIONS):
-                for node in ast.walk(method):
+                for node in walked(method):
                     if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and (name := dotted(node)):
                         stores.setdefault(name, []).append(method)
     for each in program.classes(of):
@@ -226,7 +226,7 @@ def attributes_of(of: Bound, program: Program) -> dict[str, Any]:
 
 
 def _set_in(function: Function) -> Iterator[tuple[str, ast.expr]]:
-    for node in ast.walk(function):
+    for node in walked(function):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None)
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(value, ast.expr) and len(targets) == 1:
@@ -252,7 +252,7 @@ def locals_of(
         if value is not None:
             local[each.arg] = Default(f"{owner or function.name}.{each.arg}", value)
     bound: dict[str, list[ast.expr | None]] = {}
-    for node in ast.walk(function):
+    for node in walked(function):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             bound.setdefault(node.targets[0].id, []).append(node.value)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

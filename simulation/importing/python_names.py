@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +22,12 @@ CHARACTERS_MAX = 200_000
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+_WITHOUT_BRACKETS = re.compile(
+    r"^([ \t]*except\*?[ \t]+)([\w.]+(?:[ \t]*,[ \t]*(?:\w+\.)*[A-Z]\w*)+)([ \t]*:)", re.MULTILINE
+)
+"""Several exceptions without brackets, as from Python 3.14 on; a small letter would be the name of Python 2's."""
+
+
 def parsed(file: SourceFile) -> ast.Module:
     """Return the syntax tree of a file; raise ConfigurationError if it is no Python 3, or too long."""
     if len(file.text) > CHARACTERS_MAX:
@@ -27,13 +35,25 @@ def parsed(file: SourceFile) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(file.text)
+            try:
+                return ast.parse(file.text)
+            except SyntaxError:
+                return ast.parse(_WITHOUT_BRACKETS.sub(r"\1(\2)\3", file.text))
     except SyntaxError as error:
         check_conflict(file)
         place = f"{file.name}:{error.lineno or 1}:{error.offset or 1}"
-        raise ConfigurationError([f"{place}: wanted Python 3: {error.msg}"]) from None
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise ConfigurationError([f"{place}: wanted Python {version}, which reads it: {error.msg}"]) from None
     except (ValueError, RecursionError, MemoryError):
         raise ConfigurationError([f"{file.name}: wanted Python that is not nested so deeply"]) from None
+
+
+def walked(node: ast.AST) -> tuple[ast.AST, ...]:
+    """Return a node and all that are below it, as `ast.walk` does, which is slow, once for each node."""
+    found: tuple[ast.AST, ...] | None = node.__dict__.get("_walked")
+    if found is None:
+        found = node._walked = tuple(ast.walk(node))  # type: ignore[attr-defined]
+    return found
 
 
 def name_of(file: SourceFile) -> tuple[str, bool]:
@@ -64,8 +84,8 @@ class Module:
         name, is_package = name_of(file)
         module = cls(file, parsed(file), name, is_package)
         module._bind(module.tree.body, is_certain=True)
-        module._import(ast.walk(module.tree))
-        for node in ast.walk(module.tree):
+        module._import(walked(module.tree))
+        for node in walked(module.tree):
             if isinstance(node, ast.Global):
                 module.bindings |= dict.fromkeys(node.names)
         return module

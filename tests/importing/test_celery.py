@@ -9,7 +9,7 @@ import pytest
 from beside import tables
 from effort import examples
 from hypothesis import given, settings, strategies as st
-from judged import agrees, by_celery, policies, policy
+from judged import agrees, by_celery, policies, policy, schedule
 
 from simulation.importing.channels import place_of
 from simulation.importing.files import import_files
@@ -107,6 +107,24 @@ def test_a_task_is_named_by_its_own_file_and_files_with_answers_were_read(tmp_pa
     assert found.channel["retry"]["max_attempts"] == 7
     assert [Path(name).name for name in imported.files] == ["base.py", "limits.py", "tasks.py"]
     assert [Path(name).name for name in imported.passed_over] == ["other.py"]
+
+
+def test_tasks_of_an_app_that_another_file_makes_are_read_and_files_of_python_3_14(tmp_path: Path) -> None:
+    of_app = "from shop.background import app as background, HIGH\n@background.task(bind=True, max_retries=4)\n"
+    body = "    try:\n        send()\n    except OSError, shop.Late:\n        self.retry(countdown=2)\n"
+    texts = {
+        "background.py": "from celery import Celery\napp = Celery('shop')\n",
+        "mails.py": f"{of_app}def mail(self):\n{body}",
+        "old.py": f"{of_app}def old(self):\n{body.replace('shop.Late', 'late')}",
+        "jobs.py": "from jobs.runner import app\n@app.task(retry=3)\ndef job(): ...\n",
+    }
+    (tmp_path / "shop").mkdir()
+    for name, text in texts.items():
+        (tmp_path / "shop" / name).write_text(text)
+    imported = import_files([tmp_path])
+    assert [each.name for each in imported.policies] == ["shop.mails.mail"]
+    assert schedule(imported.policies[0]).attempts[-1].start.longest == 8
+    assert [Path(name).name for name in imported.passed_over] == ["jobs.py", "old.py"]
 
 
 OF_DECORATOR = "@shared_task(autoretry_for=(OSError,), retry_backoff=2, max_retries=4)\ndef charge(): ..."

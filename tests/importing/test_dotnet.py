@@ -12,14 +12,17 @@ from actors.errors import ConfigurationError
 from simulation.importing.policy import Mark, Policy
 from simulation.importing.readers.dotnet import recognises, time_span
 from simulation.importing.source import SourceFile
-from tests.support.imported import marks, read, reason, starts
+from tests.support.imported import marks, one, read, reason, starts
 
 STANDARD: dict[str, Any] = {"AttemptTimeout": {"Timeout": "00:00:10"}}
 
 
-def section(**parts: Any) -> Policy:
-    (policy,) = read("dotnet", json.dumps({"Orders": {**STANDARD, **parts}}), names=["appsettings.json"]).values()
-    return policy
+THEIRS = {"Orders.options": "standard"}
+"""Given: the standard handler reads the section, though it has settings that the handler lacks."""
+
+
+def section(given: dict[str, str] | None = None, **parts: Any) -> Policy:
+    return one("dotnet", json.dumps({"Orders": {**STANDARD, **parts}}), names=["appsettings.json"], given=given)
 
 
 def channel(policy: Policy) -> dict[str, Any]:
@@ -120,19 +123,37 @@ def test_what_the_client_refuses_is_refused(parts: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    "parts",
     [
-        ("TotalRequestTimeout", "00:01:30"),
-        ("TimeoutSeconds", 30),
-        ("Timeout", {"Timeout": "00:00:10"}),
-        ("Hedging", {"MaxHedgedAttempts": 2}),
+        {"TotalRequestTimeout": "00:01:30"},
+        {"TimeoutSeconds": 30},
+        {"Timeout": {"Timeout": "00:00:10"}},
+        {"Hedging": {"MaxHedgedAttempts": 2}},
+        {"Retry": {"MaxRetryAttempts": 3, "BaseDelay": "00:00:01", "UseJitter": True}},
+        {"CircuitBreaker": {"FailureThreshold": 5, "SamplingDuration": "00:00:30"}},
     ],
 )
-def test_a_section_that_other_code_reads_is_refused(key: str, value: Any) -> None:
-    policy = section(Retry={"MaxRetryAttempts": 2}, **{key: value})
-    assert policy.channel is None
-    assert "other code reads this section" in "; ".join(each.reason for each in policy.findings)
+def test_whether_other_code_reads_a_section_with_settings_that_the_handler_lacks_is_asked(parts: Any) -> None:
+    settings = {"Retry": {"MaxRetryAttempts": 2}, **parts}
+    policy = section(**settings)
+    assert (policy.channel, [each.name for each in policy.questions]) == (None, ["Orders.options"])
+    assert "other code may read this section" in "; ".join(each.reason for each in policy.findings)
+    answered = section(THEIRS, **settings)
+    assert answered.channel is not None
+    assert any(each.mark is Mark.DOES_NOTHING for each in answered.findings)
     assert section(BaseUrl="https://a", Retry={"MaxRetryAttempts": 2}).channel is not None
+
+
+def test_options_of_a_retry_alone_have_no_time_outs_and_no_breaker() -> None:
+    options = {"MaxRetryAttempts": 3, "Delay": "00:00:00.5", "BackoffType": "Linear"}
+    asked = one("dotnet", json.dumps({"Shop:RetryOptions": options}), names=["appsettings.json"])
+    assert [each.name for each in asked.questions] == ["Shop/RetryOptions.options"]
+    text = json.dumps({"RetryOptions": options})
+    of = {kind: one("dotnet", text, given={"RetryOptions.options": kind}) for kind in ("http", "polly")}
+    assert {kind: starts(each)[-1] for kind, each in of.items()} == {"http": (2.25, 3.75), "polly": (3.0, 3.0)}
+    assert [each.channel["retry"]["retry_after"] for each in of.values() if each.channel] == ["exactly", "ignore"]
+    drawn = one("dotnet", json.dumps({"RetryOptions": {**options, "UseJitter": True}}))
+    assert set(channel(drawn)) == {"retry"}
 
 
 def test_the_endpoints_of_the_hedging_handler_have_no_retries() -> None:
@@ -142,7 +163,7 @@ def test_the_endpoints_of_the_hedging_handler_have_no_retries() -> None:
 
 
 def test_unknown_settings_do_nothing_and_names_are_read_in_any_case() -> None:
-    policy = section(retry={"maxretryattempts": 7, "MaxAttempts": 9, "delay": "00:00:00.1"})
+    policy = section(THEIRS, retry={"maxretryattempts": 7, "MaxAttempts": 9, "delay": "00:00:00.1"})
     assert len(starts(policy)) == 8
     assert marks(policy)["MaxAttempts"][1] is Mark.DOES_NOTHING
     assert "no such setting" in reason(policy, "MaxAttempts")

@@ -41,13 +41,18 @@ MANY = {
         + "".join(f"  def backoff(%Job{{attempt: {n}}}), do: {n}\n" for n in range(5_000))
         + "end\n",
     ),
+    "clients": (
+        "aws",
+        "from botocore.config import Config\n"
+        + "".join(f"c{n} = boto3.client('s3', config=Config(retries={{'mode': 'legacy'}}))\n" for n in range(400)),
+    ),
     "modules": ("oban", "defmodule A do\n  use Oban.Worker\nend\nA.new(1, max_attempts: 2)\n" * 4_000),
 }
 
 
 @pytest.mark.parametrize(("kind", "text"), sliced([pytest.param(*case, id=name) for name, case in MANY.items()], 5))
 def test_files_with_very_many_of_one_thing_take_a_bounded_time(kind: str, text: str) -> None:
-    file = SourceFile("a.ts" if kind == "bullmq" else "a.rb" if kind == "sidekiq" else "a.ex", text)
+    file = SourceFile({"aws": "a.py", "bullmq": "a.ts", "sidekiq": "a.rb", "oban": "a.ex"}[kind], text)
     assert KINDS[kind].recognises(file)
     try:
         found = len(KINDS[kind].read([file], Given()))

@@ -13,21 +13,22 @@ from simulation.importing.policy import Mark, Policy
 from simulation.importing.source import SourceFile
 from tests.support.imported import marks, one, read, reason, starts
 
-
-def istio(route: str, rule: str = "", **arguments: Any) -> Policy:
-    text = f"""
+SHOP = """
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {{name: shop}}
 spec: {{hosts: [shop], http: [{{route: [{{destination: {{host: shop}}}}], {route}}}]}}
 """
-    if rule:
-        text += f"""---
+RULE = """
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {{name: shop}}
 spec: {{host: shop.default.svc.cluster.local, trafficPolicy: {{{rule}}}}}
 """
+
+
+def istio(route: str, rule: str = "", **arguments: Any) -> Policy:
+    text = SHOP.format(route=route) + (f"---{RULE.format(rule=rule)}" if rule else "")
     return one("istio", text, **arguments)
 
 
@@ -145,6 +146,18 @@ def test_reasons_that_lead_to_nothing(words: str, codes: str, mark: Mark, why: s
     policy = envoy(f"retry_policy: {{retry_on: '{words}', num_retries: 2{codes}}}")
     assert (marks(policy)["retry_on"][1], why in reason(policy, "retry_on")) == (mark, True)
     assert len(starts(policy)) == (3 if mark in (Mark.EXACT, Mark.APPROXIMATE) else 1)
+
+
+def test_which_of_several_rules_for_a_host_holds_is_not_guessed() -> None:
+    def second(spec: str) -> Policy:
+        rule = f"apiVersion: networking.istio.io/v1\nkind: DestinationRule\nspec: {spec}"
+        texts = (SHOP.format(route="timeout: 2s"), RULE.format(rule="connectionPool: {http: {http2MaxRequests: 7}}"))
+        return one("istio", "---".join([*texts, f"\n{rule}"]))
+
+    found = second("{host: shop, trafficPolicy: {connectionPool: {http: {http2MaxRequests: 9}}}}")
+    assert found.channel is None
+    assert "of 2 rules for shop Istio takes the oldest" in reason(found, "trafficPolicy")
+    assert channel(second("{host: shop, subsets: []}"))["max_in_flight"]["limit"] == 7
 
 
 def test_routes_as_a_control_plane_writes_them() -> None:

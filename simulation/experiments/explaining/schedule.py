@@ -120,7 +120,10 @@ def drawn_starts(config: RetryConfig, takes_s: float = 0.0, seed: int = 0, until
             delay_ns, memory_ns = policy.next_wait(number, memory_ns)
             at_ns += takes_ns + delay_ns
             looked_at_ns = at_ns - delay_ns if is_checked_late else at_ns
-            row.append(at_ns / NS_PER_S if looked_at_ns < end_ns else math.inf)
+            if looked_at_ns >= end_ns:
+                row += [math.inf] * (1 + retries - number)
+                break
+            row.append(at_ns / NS_PER_S)
         starts.append(row)
         drawn += len(row)
     return starts

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from actors.errors import ConfigurationError
@@ -21,7 +22,7 @@ from simulation.importing.draft import written
 from simulation.importing.kinds import Given, Version, version_of
 from simulation.importing.policy import Policy
 from simulation.importing.python_calls import Use, uses
-from simulation.importing.python_names import dotted
+from simulation.importing.python_names import Module, dotted, walked
 from simulation.importing.python_source import Program
 from simulation.importing.python_values import Called, Combined, Open, Symbol, Undecided
 from simulation.importing.source import SourceFile
@@ -269,17 +270,23 @@ class _Assumed:
 
 
 def _services(use: Use) -> tuple[str, ...]:
-    found: set[str] = set()
-    for node in ast.walk(use.module.tree):
-        if isinstance(node, ast.Call) and (dotted(node.func) or "").rsplit(".", 1)[-1] in ("client", "resource"):
+    """Return the services whose clients are made with a Config, where its name or its line says which they are."""
+    named = _clients(use.module)
+    return tuple(sorted({*named.get(use.line, ()), *named.get(use.name.rpartition(".")[2], ())}))
+
+
+@lru_cache(maxsize=8)
+def _clients(module: Module) -> Mapping[int | str, set[str]]:
+    """Return the services of a module's clients by the line of their Config, and by the last part of its name."""
+    found: dict[int | str, set[str]] = {}
+    for node in walked(module.tree):
+        if isinstance(node, ast.Call) and (dotted(node.func) or "").rpartition(".")[2] in ("client", "resource"):
             of = {each.arg: each.value for each in node.keywords}
             config, first = of.get("config"), node.args[0] if node.args else of.get("service_name")
-            named = (dotted(config) if config is not None else None) or "?"
-            is_inside = getattr(config, "lineno", 0) == use.line
-            is_same = is_inside or named.rsplit(".", 1)[-1] == use.name.rsplit(".", 1)[-1]
-            if is_same and isinstance(first, ast.Constant) and isinstance(first.value, str):
-                found.add(first.value)
-    return tuple(sorted(found))
+            if config is not None and isinstance(first, ast.Constant) and isinstance(first.value, str):
+                for key in (config.lineno, (dotted(config) or "").rpartition(".")[2]):
+                    found.setdefault(key, set()).add(first.value)
+    return found
 
 
 # ── what botocore does ──────────────────────────────────────────────────────────────────────────────────────────

@@ -17,11 +17,12 @@ from actors.settings.hints import nearest
 from simulation.importing.draft import UNREAD, Draft, Head, Setting, whole, written
 from simulation.importing.kinds import Given, Version, rests_on, version_of
 from simulation.importing.policy import Mark, Policy, did_you_mean
+from simulation.importing.python_names import walked
 from simulation.importing.python_source import Program
 from simulation.importing.python_values import Symbol, is_number
 from simulation.importing.readers.celery_conf import AppSettings, read_limits, seconds_or_none
 from simulation.importing.readers.celery_retries import RetryCall, retry_calls
-from simulation.importing.readers.celery_tasks import Task, entries_of, has_tasks, tasks_in
+from simulation.importing.readers.celery_tasks import Task, entries_of, has_tasks, of_apps, tasks_in
 from simulation.importing.source import SourceFile
 from simulation.importing.waits import UNLIMITED, attempts, constant, exponential
 
@@ -48,7 +49,9 @@ _TASK_SETTINGS = frozenset(_OTHERS.split()) | {*_OF_RETRIES}
 
 def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
     """Return a policy for each task; raise ConfigurationError if a file is no Python 3."""
-    program = Program(files, given)
+    further = of_apps(files, given.others)
+    given.used.update(each.name for each in further)
+    program = Program([*files, *further], given)
     version = version_of(given, "celery", (5, 7))
     app = AppSettings(program)
     return [_Reading(task, program, version, app).policy() for task in tasks_in(program)]
@@ -445,7 +448,7 @@ _ATTEMPTS = "retry.max_attempts"
 
 
 def _attributes(function: ast.AST) -> set[str]:
-    return {node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
+    return {node.attr for node in walked(function) if isinstance(node, ast.Attribute)}
 
 
 def _in_kwargs(setting: Setting) -> Setting:

@@ -8,7 +8,7 @@ from typing import Any
 
 from simulation.importing.draft import UNREAD, Draft, Setting, wait
 from simulation.importing.policy import duration
-from simulation.importing.python_names import Module, dotted
+from simulation.importing.python_names import Module, dotted, walked
 from simulation.importing.python_source import Program
 from simulation.importing.python_values import is_number
 
@@ -54,7 +54,7 @@ class AppSettings:
 
 def _set_in(module: Module, name: str) -> Iterator[Setting]:
     """Yield where a module sets a setting of the app: as a name, ``app.conf.name`` or ``app.conf.update(name=…)``."""
-    for node in ast.walk(module.tree):
+    for node in walked(module.tree):
         match node:
             case ast.Assign(targets=[target], value=value):
                 written = dotted(target) or ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from simulation.importing.draft import UNREAD, Draft, Head, Setting, whole, written
 from simulation.importing.python_calls import locals_of
-from simulation.importing.python_names import Bound, Function, Module, dotted
+from simulation.importing.python_names import Bound, Function, Module, dotted, walked
 from simulation.importing.python_source import Program, given_value
 from simulation.importing.python_values import Drawn, Later, Symbol, Undecided, is_number, seconds
 from simulation.importing.readers.celery_tasks import Task, entries_of
@@ -143,7 +143,7 @@ class RetryCall:
         if isinstance(node, ast.Name):
             bound = [
                 each.value
-                for each in ast.walk(self.function)
+                for each in walked(self.function)
                 if isinstance(each, ast.Assign) and [dotted(target) for target in each.targets] == [node.id]
             ]
             node = bound[0] if len(bound) == 1 else node
@@ -329,11 +329,11 @@ def _is_met_by_all(around: Around, function: Function) -> bool:
 
 
 def _asks(test: ast.expr) -> bool:
-    names = {dotted(node) or "" for node in ast.walk(test) if isinstance(node, (ast.Attribute, ast.Name))}
+    names = {dotted(node) or "" for node in walked(test) if isinstance(node, (ast.Attribute, ast.Name))}
     return any(name.endswith(_RETRIES) or name == "retries" for name in names)
 
 
 def _leaves(statement: ast.stmt) -> bool:
     return isinstance(statement, (ast.Return, ast.Raise)) and not any(
-        isinstance(node, ast.Attribute) and node.attr == "retry" for node in ast.walk(statement)
+        isinstance(node, ast.Attribute) and node.attr == "retry" for node in walked(statement)
     )

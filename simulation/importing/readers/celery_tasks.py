@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from actors.errors import ConfigurationError
 from simulation.importing.draft import Head, Setting, written
-from simulation.importing.python_names import Bound, Function, Module, dotted
+from simulation.importing.python_names import Bound, Function, Module, dotted, name_of, parsed, walked
 from simulation.importing.python_source import Program
 from simulation.importing.source import SourceFile
 
@@ -18,6 +20,8 @@ _OTHERS = re.compile(
     re.MULTILINE,
 )
 _TASK = re.compile(r"^[ \t]*@[\w.]*(?:\btask|shared_task)\b|\bTask\b|\.Task\)", re.MULTILINE)
+_APP = re.compile(r"^(\w+)[ \t]*(?::[^=\n]+)?=[ \t]*(?:celery\.)?Celery\(", re.MULTILINE)
+_IMPORT = re.compile(r"^from[ \t]+([\w.]+)[ \t]+import[ \t]+\(?([\w, \t]+|[^()]+(?=\)))", re.MULTILINE)
 _ONLY_CELERYS = re.compile(
     r"^[ \t]*@[\w.]+\.task\([^@]*?\b(?:autoretry_for|retry_backoff|default_retry_delay|acks_late)[ \t]*=", re.MULTILINE
 )
@@ -33,11 +37,32 @@ _BASES = frozenset(("celery.Task", "celery.app.task.Task", "celery.task.Task", "
 
 def has_tasks(file: SourceFile) -> bool:
     """Return whether a file of Python has tasks of Celery."""
-    if file.suffix != ".py" or _TASK.search(file.text) is None:
+    if file.suffix != ".py":
         return False
     if _CELERY.search(file.text) is not None:
-        return True
+        return _TASK.search(file.text) is not None or _APP.search(file.text) is not None
     return _OTHERS.search(file.text) is None and _ONLY_CELERYS.search(file.text) is not None
+
+
+def of_apps(files: Sequence[SourceFile], others: Sequence[SourceFile]) -> list[SourceFile]:
+    """Return those of other files whose tasks belong to an app of Celery that they import from one of all these.
+
+    One that is no Python is left out.
+    """
+    apps = {(name_of(each)[0].rpartition(".")[2], app) for each in (*files, *others) for app in _APP.findall(each.text)}
+    found = []
+    for file in others if apps else ():
+        imports = _IMPORT.findall(file.text) if "import" in file.text and ".task" in file.text else []
+        named = {
+            (source.rpartition(".")[2], name.partition(" as ")[0].strip(), name.rpartition(" as ")[2].strip())
+            for source, names in imports
+            for name in names.split(",")
+        }
+        if any((source, app) in apps and f"@{local}.task" in file.text for source, app, local in named):
+            with suppress(ConfigurationError):
+                parsed(file)
+                found.append(file)
+    return found
 
 
 @dataclass(eq=False, slots=True)
@@ -70,10 +95,10 @@ def tasks_in(program: Program) -> Iterator[Task]:
     names: set[str] = set()
     for module in program.modules:
         inside: dict[ast.AST, str] = {}
-        for node in ast.walk(module.tree):
+        for node in walked(module.tree):
             if isinstance(node, ast.ClassDef):
                 inside |= dict.fromkeys(node.body, f"{node.name}.")
-        nodes = [node for node in ast.walk(module.tree) if isinstance(node, (ast.ClassDef, *_FUNCTIONS))]
+        nodes = [node for node in walked(module.tree) if isinstance(node, (ast.ClassDef, *_FUNCTIONS))]
         for node in sorted(nodes, key=lambda each: each.lineno):
             if isinstance(node, ast.ClassDef):
                 task = _of_class(node, module, program)
@@ -222,7 +247,7 @@ def _methods(base: Bound | None, program: Program) -> Iterator[tuple[Module, Fun
 def _base_of_apps(program: Program) -> Bound | None:
     found = []
     for module in program.having("task_cls"):
-        for node in ast.walk(module.tree):
+        for node in walked(module.tree):
             if isinstance(node, ast.Call) and program.qualified(node.func, module) in (
                 "celery.Celery",
                 "celery.app.Celery",

@@ -40,7 +40,8 @@ _SPELT = {
 _OURS = re.compile(
     r'"(?:TotalRequestTimeout|AttemptTimeout)(?:"\s*:\s*\{|:Timeout"\s*:)'
     r'|"Retry"\s*:\s*\{[^{}]*"(?:MaxRetryAttempts|BackoffType|UseJitter|ShouldRetryAfterHeader)"'
-    r'|"CircuitBreaker"\s*:\s*\{[^{}]*"(?:FailureRatio|SamplingDuration|MinimumThroughput|BreakDuration)"',
+    r'|"CircuitBreaker"\s*:\s*\{[^{}]*"(?:FailureRatio|SamplingDuration|MinimumThroughput|BreakDuration)"'
+    r'|\{[^{}]*"BackoffType"\s*:[^{}]*"MaxRetryAttempts"\s*:|\{[^{}]*"MaxRetryAttempts"\s*:[^{}]*"BackoffType"\s*:',
     re.IGNORECASE,
 )
 _STRANGE = re.compile(r"timeout|retr|attempt|delay|back-?off|break|hedg|endpoint|jitter|bulkhead|limit")
@@ -116,25 +117,34 @@ def _above(plain: Mapping[Path, Setting], over: Mapping[Path, Setting]) -> dict[
 def _sections(settings: Mapping[Path, Setting], given: Given) -> dict[str, Policy]:
     parts: dict[Path, dict[str, dict[Path, Setting]]] = {}
     for path, setting in settings.items():
-        lowered = [part.lower() for part in path]
+        lowered = tuple(part.lower() for part in path)
         place = next((place for place, part in enumerate(lowered[:-1]) if part in _KNOWN), None)
         if place is not None:
-            below = parts.setdefault(path[:place], {}).setdefault(lowered[place], {})
-            below[tuple(lowered[place + 1 :])] = setting
+            parts.setdefault(path[:place], {}).setdefault(lowered[place], {})[lowered[place + 1 :]] = setting
     found: dict[str, Policy] = {}
     for section, of in parts.items():
-        strangers = [each for path, each in settings.items() if _is_stranger(path, section)]
-        beside = {
-            path[len(section) - 1].lower() for path in settings if section and path[: len(section) - 1] == section[:-1]
-        }
+        around = section[:-1]
+        beside = {path[len(around)].lower() for path in settings if section and path[: len(around)] == around}
         is_of_hedging = section[-1:] and section[-1].lower() == "endpoint" and "hedging" in beside
         is_theirs = any(path[0] in _KNOWN[part] and path[0] != "name" for part, each in of.items() for path in each)
         if is_theirs and not is_of_hedging:
             draft = Draft("/".join(section) or "appsettings", KIND, given)
-            for each in strangers:
-                draft.refuse(each, "the standard handler has no such setting: other code reads this section")
-            found[draft.name] = _Options(draft, of).policy()
+            strangers = [each for path, each in settings.items() if _is_stranger(path, section)]
+            found[draft.name] = _Options(draft, of).policy(strangers)
+    for section, alone in _alone(settings).items():
+        draft = Draft("/".join(section), KIND, given)
+        found[draft.name] = _Options(draft, {"retry": alone}).retries_alone()
     return found
+
+
+def _alone(settings: Mapping[Path, Setting]) -> dict[Path, dict[Path, Setting]]:
+    """Return the sections with the options of a retry alone, which code binds to those of one strategy."""
+    sections: dict[Path, dict[Path, Setting]] = {}
+    for path, setting in settings.items():
+        if len(path) > 1 and not {part.lower() for part in path[:-1]} & set(_KNOWN):
+            sections.setdefault(path[:-1], {})[(path[-1].lower(),)] = setting
+    both = {("maxretryattempts",), ("backofftype",)}
+    return {path: each for path, each in sections.items() if both <= set(each) <= {(key,) for key in _KNOWN["retry"]}}
 
 
 def _is_stranger(path: Path, section: Path) -> bool:
@@ -165,8 +175,10 @@ class _Options:
         self.draft, self.parts = draft, parts
         self.file = next(iter(next(iter(parts.values())).values())).file
 
-    def policy(self) -> Policy:
+    def policy(self, strangers: Sequence[Setting]) -> Policy:
         draft = self.draft
+        if self._has_strangers(strangers):
+            return draft.policy
         attempt = self._time("attempttimeout", "Timeout", "00:00:10", 0.01)
         whole = self._time("totalrequesttimeout", "Timeout", "00:00:30", 0.01)
         self._limiter()
@@ -178,12 +190,44 @@ class _Options:
             draft.refuse(whole[1], "the client refuses it: TotalRequestTimeout may not be shorter than AttemptTimeout")
         if sampling[0] < 2 * attempt[0]:
             draft.refuse(sampling[1], "the client refuses it: SamplingDuration has to be twice AttemptTimeout at least")
+        draft.note("Read as HttpStandardResilienceOptions: the code says to which client the section belongs.")
+        if set(self.parts) == {"retry"}:
+            draft.note("Code that binds a retry's options alone has none of the time-outs, nor the breaker.")
+        return draft.policy
+
+    def _has_strangers(self, beside: Sequence[Setting]) -> bool:
+        """Ask whether the standard handler reads the section, if it has settings that the handler lacks.
+
+        Given that it does, these do nothing.
+        """
+        name = f"{self.draft.name}.options"
+        is_theirs = self.draft.given.values.get(name) == "standard"
+        strangers = [(each, list(_SPELT.values())) for each in beside]
         for part, of in self.parts.items():
             for path, setting in of.items():
                 if path[0] not in _KNOWN[part] or (len(path) > 1 and part != "ratelimiter"):
-                    known = list(_KNOWN[part].values())
-                    draft.dead(setting, no_such_setting(setting.key, known, "the standard handler"))
-        draft.note("Read as HttpStandardResilienceOptions: the code says to which client the section belongs.")
+                    strangers.append((setting, list(_KNOWN[part].values())))
+        for setting, known in strangers:
+            if is_theirs:
+                self.draft.dead(setting, no_such_setting(setting.key, known, "the standard handler"))
+            else:
+                self.draft.unsaid(setting, "the standard handler has no such setting: other code may read this section")
+        if strangers and not is_theirs:
+            self.draft.ask_for(name, strangers[0][0], "standard, where code binds it to HttpStandardResilienceOptions")
+        return bool(strangers) and not is_theirs
+
+    def retries_alone(self) -> Policy:
+        """Return what the options of a retry say by themselves, as those of HTTP or as Polly's own have defaults."""
+        draft, name = self.draft, f"{self.draft.name}.options"
+        kind = draft.given.values.get(name, "http" if ("usejitter",) in self.parts["retry"] else "")
+        if kind not in ("http", "polly"):
+            of = "HttpRetryStrategyOptions, or polly, where it is RetryStrategyOptions"
+            draft.ask_for(name, next(iter(self.parts["retry"].values())), f"http, where code binds it to {of}")
+            return draft.policy
+        self._retry(is_of_http=kind == "http")
+        if kind == "http":
+            draft.note(f"Read as HttpRetryStrategyOptions; Polly's own heed no Retry-After (--given {name}=polly).")
+        draft.note("Time-outs and a breaker of the pipeline stand in code, and are not read.")
         return draft.policy
 
     def _setting(self, part: str, key: str, usual: str) -> Setting:
@@ -215,13 +259,13 @@ class _Options:
             return float(usual), setting
         return number, setting
 
-    def _retry(self) -> None:
+    def _retry(self, *, is_of_http: bool = True) -> None:
         draft = self.draft
         count, counted = self._number("retry", "MaxRetryAttempts", "3", 1, 2**31 - 1)
         draft.put("retry.max_attempts", int(count) + 1, counted)
         delay, setting = self._time("retry", "Delay", "00:00:02", 0)
         kind = self._setting("retry", "BackoffType", "Exponential")
-        jitter = self._setting("retry", "UseJitter", "true")
+        jitter = self._setting("retry", "UseJitter", "true" if is_of_http else "false")
         word = {"0": "constant", "1": "linear", "2": "exponential"}.get(kind.written, kind.written.lower())
         if word not in ("constant", "linear", "exponential"):
             draft.refuse(kind, "the client refuses it: wanted Constant, Linear or Exponential")
@@ -247,6 +291,9 @@ class _Options:
             off = f"cut after the jitter there, before it here: waits up to {duration_text(short)} shorter"
             draft.noted(capped, "retry.max_delay", off if short > 0 else "")
         after = self._setting("retry", "ShouldRetryAfterHeader", "true")
+        if not is_of_http:
+            draft.set("retry.retry_after", "ignore")
+            return
         draft.put("retry.retry_after", "exactly" if after.truth else "ignore", after)
         if after.truth:
             draft.set("retry.retry_after_excess", None)

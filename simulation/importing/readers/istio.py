@@ -123,11 +123,15 @@ def _routes(resource: _Resource, rules: Sequence[_Resource], given: Given, reach
         for fault in filter(None, [route.take("fault")]):
             draft.unsaid(fault, "a fault that the proxy makes; in a scenario it stands under faults")
         for host, subset in dict.fromkeys((host, subset) for host, subset in targets):
-            for number, rule in enumerate(rules):
-                if _same_host(host, resource.namespace, rule):
-                    reached.add(number)
-                    if (host, subset) == targets[0]:
-                        _rule(draft, rule, subset)
+            fitting = {each: rule for each, rule in enumerate(rules) if _same_host(host, resource.namespace, rule)}
+            reached.update(fitting)
+            if (host, subset) == targets[0]:
+                with_policy = [rule for rule in fitting.values() if _has_settings(rule)]
+                for rule in with_policy[1:]:
+                    why = f"of {len(with_policy)} rules for {host} Istio takes the oldest: give the files that apply"
+                    draft.refuse(Section(rule.spec).take("trafficPolicy") or rule.spec, why)
+                for rule in fitting.values():
+                    _rule(draft, rule, subset)
         if len(set(targets)) > 1:
             draft.note(f"The route goes to {len(set(targets))} destinations; the rule of the first one is read.")
         yield draft.policy
