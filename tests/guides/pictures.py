@@ -77,7 +77,13 @@ PLOTS = {
         retrylab explain mesh/envoy.yaml --out cart.png
     """,
     "import-grpc": """
-        retrylab explain cloud/service_config.json --out orders.png
+        retrylab explain api/service_config.json --out orders.png
+    """,
+    "import-aws": """
+        retrylab explain reports/store.py --out exports.png
+    """,
+    "import-dotnet": """
+        retrylab explain web --channel rates --out rates.png
     """,
     "several-nodes": """
         retrylab plot scenarios/breaker-of-each-node.yaml --kind breaker-states --set nodes=4
