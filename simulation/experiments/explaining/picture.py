@@ -25,6 +25,9 @@ ROW_HEIGHT = 0.21
 AROUND = 1.75
 """Inches for what stands above and below the rows."""
 
+ROWS_MIN = 4
+"""With fewer rows the legend would not have its place below them."""
+
 _LOWEST_S = 0.05
 
 
@@ -35,7 +38,7 @@ def picture(name: str, channels: Sequence[ChannelExplained]) -> Picture:
         name: the scenario's.
         channels: of it.
     """
-    heights = [AROUND + ROW_HEIGHT * (len(each.schedules[0].attempts) + 1) for each in channels]
+    heights = [AROUND + ROW_HEIGHT * (max(ROWS_MIN, len(each.schedules[0].attempts)) + 1) for each in channels]
     with matplotlib.style.context(STYLE, after_reset=True):
         figure = Picture(figsize=(WIDTH, sum(heights)), dpi=DPI, layout="constrained")
         axes = figure.subplots(len(channels), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -73,7 +76,8 @@ def _draw(ax: Axes, name: str, channel: ChannelExplained) -> None:
         handles.append(Patch(facecolor=BLUE, alpha=0.35, label="earliest to latest"))
     if channel.open_spells:
         handles.append(Patch(facecolor=VERMILION, alpha=0.6, label="breaker open while the outage goes on, |: a probe"))
-    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.04 - 0.45 / (0.3 + ROW_HEIGHT * rows)), ncols=3)
+    below = -0.04 - 0.45 / (0.3 + ROW_HEIGHT * max(ROWS_MIN, rows))
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, below), ncols=3)
 
 
 def _finding(channel: ChannelExplained) -> str:
