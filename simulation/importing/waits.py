@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.formatting import duration_text
+from simulation.importing.durations import LONGEST_S as LONGEST_S
 from simulation.importing.policy import duration
-
-LONGEST_S = 36_525 * 86_400.0
-"""No wait of a channel is longer."""
 
 UNLIMITED = 1_000_000
 """From so many attempts on they are as good as without an end."""

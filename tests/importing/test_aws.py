@@ -92,6 +92,9 @@ def test_what_is_decided_elsewhere_is_asked_for() -> None:
     name = asked.questions[0].name
     given = configured("{'max_attempts': int(os.environ['TRIES']), 'mode': 'legacy'}", "import os\n", given={name: "2"})
     assert [late for _, late in starts(given)] == [0, 1, 3]
+    assert [each.name for each in configured("shop.retries").questions] == ["shop.retries"]
+    answered = configured("shop.retries", given={"shop.retries": "{'max_attempts': 1}"})
+    assert (len(starts(answered)), marks(answered)["max_attempts"]) == (2, (3, Mark.EXACT))
 
 
 @pytest.mark.parametrize(

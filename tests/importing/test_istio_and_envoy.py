@@ -158,6 +158,23 @@ def test_which_of_several_rules_for_a_host_holds_is_not_guessed() -> None:
     assert found.channel is None
     assert "of 2 rules for shop Istio takes the oldest" in reason(found, "trafficPolicy")
     assert channel(second("{host: shop, subsets: []}"))["max_in_flight"]["limit"] == 7
+    same = "{host: shop.default.svc.cluster.local, trafficPolicy: {connectionPool: {http: {http2MaxRequests: 7}}}}"
+    assert channel(second(same))["max_in_flight"]["limit"] == 7
+
+
+def test_a_cluster_is_of_the_routes_own_file_or_of_the_only_one() -> None:
+    retried = "{match: {prefix: /}, route: {cluster: c, retry_policy: {retry_on: 5xx}}}"
+    route = f"virtual_hosts: [{{name: a, routes: [{retried}]}}]"
+    limits = "clusters: [{name: c, circuit_breakers: {thresholds: [{max_retries: 5}]}}]"
+    clusters = [limits, limits.replace("5", "9")]
+
+    def bound(*texts: str) -> Any:
+        found = read("envoy", *texts)["a /"]
+        return found.channel and found.channel["retry"]["budget"]["min_concurrency"]
+
+    assert bound(f"{route}\n{clusters[0]}", clusters[1]) == 5
+    assert bound(route, clusters[1]) == bound(route, clusters[1], clusters[1]) == 9
+    assert bound(route, *clusters) is None
 
 
 def test_routes_as_a_control_plane_writes_them() -> None:

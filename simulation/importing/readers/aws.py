@@ -166,15 +166,20 @@ def _configured(
 ) -> Policy:
     draft, file = Draft(use.name, KIND, given), use.module.file.name
     retries = _Retries(file=file, services=_services(use))
-    value, (node, module) = use.call.keywords.get("retries"), use.call.nodes.get("retries", (None, None))
-    items = _items(value, node, module, program, use)
-    if items is not None:
-        of = {key: _argument(draft, file, line, key, each) for key, (line, each) in items.items()}
-        _config_retries(draft, retries, {key: setting for key, setting in of.items() if setting is not None})
-    elif value is not None or node is not None:
-        setting = Setting.of(file, use.line, "retries", ast.unparse(node)[:100] if node is not None else "…")
-        draft.unsaid(setting, "it is decided elsewhere")
-        draft.ask_for(f"{use.name}.retries", setting, "a Config with the retries written out")
+    node, module = use.call.nodes.get("retries", (None, use.module))
+    if node is not None:
+        entries = program.entries(node, module)
+        if entries is not None:
+            read = {key: _argument(draft, program, key, *each) for key, each in entries.items()}
+            of = {key: setting for key, setting in read.items() if setting is not None}
+            if written(node) in given.values:
+                of = {key: replace(setting, line=use.line) for key, setting in of.items()}
+            _config_retries(draft, retries, of)
+        else:
+            named = written(node)
+            setting = Setting.of(file, use.line, "retries", named)
+            draft.unsaid(setting, "it is decided elsewhere")
+            draft.ask_for(named if dotted(node) else f"{use.name}.retries", setting, "a dict with the retries")
     for key in ("connect_timeout", "read_timeout", "max_pool_connections"):
         if key in use.call.keywords:
             node = use.call.nodes.get(key, (use.node,))[0]
@@ -191,23 +196,26 @@ def _configured(
     return _policy(draft, retries, version)
 
 
-def _argument(draft: Draft, file: str, line: int, key: str, value: Any) -> Setting | None:
+def _argument(draft: Draft, program: Program, key: str, node: ast.AST, module: Module) -> Setting | None:
     """Return an item of ``retries``; None, and a question, where its value does not stand in the files."""
-    if isinstance(value, _Assumed):
-        setting = _argument(draft, file, line, key, value.value)
-        return None if setting is None else replace(setting, assumed=value.reason)
-    if isinstance(value, Open | Symbol | Called | Combined):
-        own = f"{draft.name}.{key}"
-        named = value.name if isinstance(value, Open) else value.written if isinstance(value, Symbol) else ""
-        name = named or own
-        answer = draft.given.values.get(name, draft.given.values.get(own))
-        setting = Setting.of(file, line, key, named or "…")
-        if answer is not None:
-            return Setting(file, line, key, Setting.of(file, line, key, answer).node, shown=named or "…")
-        draft.unsaid(setting, f"it is decided elsewhere: --given {name}=…")
-        draft.ask_for(name, setting, "a whole number" if "attempts" in key else f"one of {', '.join(_MODES)}")
-        return None
-    return Setting.of(file, line, key, str(value)[:100], value)
+    with program.assumptions() as assumed:
+        try:
+            value = program.value(node, module)
+        except Undecided as undecided:
+            value = Open(undecided.name, 0)
+    file, line, own = module.file.name, getattr(node, "lineno", 0), f"{draft.name}.{key}"
+    if not isinstance(value, Open | Symbol | Called | Combined):
+        setting = Setting.of(file, line, key, str(value)[:100], value)
+        return replace(setting, assumed="; ".join(dict.fromkeys(assumed)))
+    named = value.name if isinstance(value, Open) else value.written if isinstance(value, Symbol) else ""
+    name = named or own
+    answer = draft.given.values.get(name, draft.given.values.get(own))
+    if answer is not None:
+        return replace(Setting.of(file, line, key, answer), shown=named or "…")
+    setting = Setting.of(file, line, key, named or "…")
+    draft.unsaid(setting, f"it is decided elsewhere: --given {name}=…")
+    draft.ask_for(name, setting, "a whole number" if "attempts" in key else f"one of {', '.join(_MODES)}")
+    return None
 
 
 def _config_retries(draft: Draft, retries: _Retries, settings: Mapping[str, Setting]) -> None:
@@ -226,47 +234,6 @@ def _config_retries(draft: Draft, retries: _Retries, settings: Mapping[str, Sett
         else:
             retries.attempts = count + added, given
     retries.mode = settings.get("mode")
-
-
-def _items(
-    value: Any, node: ast.AST | None, module: Any, program: Program, use: Use
-) -> dict[str, tuple[int, Any]] | None:
-    """Return the items of ``retries`` with their lines; None if it is no mapping that stands in the files.
-
-    Each item of a literal is looked at alone, so that one that is decided elsewhere leaves the others.
-    """
-    pairs: list[tuple[str, ast.expr]] = []
-    if isinstance(node, ast.Dict):
-        pairs = [
-            (key.value, each)
-            for key, each in zip(node.keys, node.values, strict=True)
-            if isinstance(key, ast.Constant) and isinstance(key.value, str)
-        ]
-        if len(pairs) != len(node.keys):
-            return None
-    elif isinstance(node, ast.Call) and dotted(node.func) == "dict" and not node.args:
-        pairs = [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
-    if not pairs:
-        found = {str(key): (use.line, each) for key, each in value.items()} if isinstance(value, Mapping) else None
-        return None if found is None or any(isinstance(each, Open) for _, each in found.values()) else found
-    items: dict[str, tuple[int, Any]] = {}
-    for key, each in pairs:
-        with program.assumptions() as assumed:
-            try:
-                items[key] = each.lineno, program.value(each, module or use.module)
-            except Undecided as undecided:
-                items[key] = each.lineno, Open(undecided.name, each.lineno)
-            if assumed:
-                items[key] = each.lineno, _Assumed(items[key][1], "; ".join(dict.fromkeys(assumed)))
-    return items
-
-
-@dataclass(frozen=True)
-class _Assumed:
-    """A value that rests on something that is said elsewhere, as a default of the environment."""
-
-    value: Any
-    reason: str
 
 
 def _services(use: Use) -> tuple[str, ...]:

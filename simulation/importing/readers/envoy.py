@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from actors.settings.quantities import write_duration
-from actors.settings.yaml_tree import ListNode, MappingNode
+from actors.settings.yaml_tree import ListNode, MappingNode, data
 from simulation.importing.configuration import (
     Document,
     Draft,
@@ -38,18 +39,7 @@ _SETTINGS = re.compile(r"retry_?policy|circuit_?breakers|outlier_?detection|virt
 _OURS = re.compile(
     r"static_?resources|type\.googleapis\.com/envoy|virtual_?hosts|load_?assignment|lb_?policy", re.IGNORECASE
 )
-_TOP = frozenset(
-    (
-        "static_resources",
-        "resources",
-        "virtual_hosts",
-        "clusters",
-        "routes",
-        "route_config",
-        "dynamic_resources",
-        "admin",
-    )
-)
+_TOP = re.compile("static_resources|resources|virtual_hosts|clusters|routes|route_config|dynamic_resources|admin")
 _DEPTH_MAX = 40
 
 
@@ -61,7 +51,7 @@ def recognises(file: SourceFile) -> bool:
         return False
     keys = re.findall(r"^\s{0,2}(?:- )?[\"']?([A-Za-z_]+)[\"']?\s*:", text, re.MULTILINE)
     keys += re.findall(r"[{,]\s*\"(\w+)\"\s*:", text[:2000])
-    return any(_snake(key) in _TOP for key in keys) or "type.googleapis.com/envoy" in text
+    return any(_TOP.fullmatch(_snake(key)) for key in keys) or "type.googleapis.com/envoy" in text
 
 
 def _snake(key: str) -> str:
@@ -73,7 +63,7 @@ class _Found:
     """The routes and the clusters of files."""
 
     routes: list[tuple[Document, str, Section, Setting | None]]
-    clusters: dict[str, Section]
+    clusters: dict[str, list[Section]]
 
 
 def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
@@ -92,14 +82,14 @@ def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
         draft.within(document, 1, document.last_line)
         cluster = _cluster_of(route)
         reached.add(cluster)
-        _route(draft, route, above, found.clusters.get(cluster))
+        _route(draft, route, above, _one_of(draft, cluster, found.clusters.get(cluster, []), route.setting.file))
         policies.append(draft.policy)
-    for name, section in found.clusters.items():
-        if name not in reached and ("circuit_breakers" in section or "outlier_detection" in section):
+    for name, sections in found.clusters.items():
+        if name not in reached and any(any(_limits_of(section)) for section in sections):
             draft = Draft(name, KIND, given)
             draft.set("retry.max_attempts", 1)
             draft.note("No route in these files leads to this cluster.")
-            _limits(draft, section)
+            _limits(draft, _one_of(draft, name, sections, "") or sections[0])
             policies.append(draft.policy)
     return [*policies, *broken]
 
@@ -125,7 +115,7 @@ def _look(document: Document, section: Section, found: _Found) -> None:
             for place, route in enumerate(host.sections("routes"), 1):
                 _add_route(document, name.written if name else "virtual host", route, policy, place, found)
     elif any(key in section for key in _OF_A_CLUSTER) and (named := section.take("name")) is not None:
-        found.clusters.setdefault(named.written, section)
+        found.clusters.setdefault(named.written, []).append(section)
 
 
 _OF_A_CLUSTER = ("load_assignment", "lb_policy", "circuit_breakers", "outlier_detection", "connect_timeout")
@@ -146,6 +136,22 @@ def _cluster_of(route: Section) -> str:
         clusters = weighted.sections("clusters")
         named = clusters[0].take("name") if clusters else None
     return named.written if named else ""
+
+
+def _one_of(draft: Draft, name: str, clusters: Sequence[Section], file: str) -> Section | None:
+    """Return the cluster of a name: of the same file, if it has one; those of others have to have the same limits."""
+    fitting = [each for each in clusters if each.setting.file == file] or clusters
+    if any(_limits_of(each) != _limits_of(fitting[0]) for each in fitting):
+        at = fitting[0].setting
+        why = f"{len(fitting)} clusters of this name differ in their limits: give the files that are used together"
+        draft.refuse(Setting.of(at.file, at.line, "cluster", name), why)
+    return fitting[0] if fitting else None
+
+
+def _limits_of(cluster: Section) -> list[Any]:
+    section = Section(cluster.setting, _snake)
+    settings = [section.take(key) for key in ("circuit_breakers", "outlier_detection")]
+    return [each and data(each.node) for each in settings]
 
 
 # ── one route ───────────────────────────────────────────────────────────────────────────────────────────────────

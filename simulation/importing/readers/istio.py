@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from actors.settings.yaml_tree import data
 from simulation.importing.configuration import (
     Document,
     Draft,
@@ -126,12 +127,14 @@ def _routes(resource: _Resource, rules: Sequence[_Resource], given: Given, reach
             fitting = {each: rule for each, rule in enumerate(rules) if _same_host(host, resource.namespace, rule)}
             reached.update(fitting)
             if (host, subset) == targets[0]:
-                with_policy = [rule for rule in fitting.values() if _has_settings(rule)]
+                of_host = {repr(data(rule.spec.node)): rule for rule in reversed(fitting.values())}  # equal ones once
+                with_policy = [rule for rule in reversed(of_host.values()) if _has_settings(rule)]
                 for rule in with_policy[1:]:
                     why = f"of {len(with_policy)} rules for {host} Istio takes the oldest: give the files that apply"
                     draft.refuse(Section(rule.spec).take("trafficPolicy") or rule.spec, why)
-                for rule in fitting.values():
-                    _rule(draft, rule, subset)
+                for rule in reversed(of_host.values()):
+                    if rule not in with_policy[1:]:
+                        _rule(draft, rule, subset)
         if len(set(targets)) > 1:
             draft.note(f"The route goes to {len(set(targets))} destinations; the rule of the first one is read.")
         yield draft.policy

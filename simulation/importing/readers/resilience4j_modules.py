@@ -59,30 +59,20 @@ OLD: Mapping[str, tuple[str, ...]] = {
 """Names of before version 2, with what they set."""
 
 ASPECTS: Mapping[str, str] = {
-    "retryaspectorder": "retry",
-    "circuitbreakeraspectorder": "circuitbreaker",
-    "ratelimiteraspectorder": "ratelimiter",
-    "timelimiteraspectorder": "timelimiter",
-    "bulkheadaspectorder": "bulkhead",
+    f"{module}aspectorder": module for module in ("retry", "circuitbreaker", "ratelimiter", "timelimiter", "bulkhead")
 }
 """The settings of the order of modules, the outermost first where none is given."""
 
 NOT_ABOUT_CALLS: Mapping[str, str] = {
-    "eventconsumerbuffersize": "it keeps events for the actuator",
-    "registerhealthindicator": "it shows a state to the actuator",
-    "allowhealthindicatortofail": "it shows a state to the actuator",
-    "subscribeforevents": "it keeps events for the actuator",
+    **dict.fromkeys(("eventconsumerbuffersize", "subscribeforevents"), "it keeps events for the actuator"),
+    **dict.fromkeys(("registerhealthindicator", "allowhealthindicatortofail"), "it shows a state to the actuator"),
+    **dict.fromkeys(
+        ("ignoreclassbindingexceptions", "ignoreunknownexceptions"), "it is about classes that are not there"
+    ),
     "writablestacktraceenabled": "it shortens stack traces",
-    "ignoreclassbindingexceptions": "it is about classes that are not there",
-    "ignoreunknownexceptions": "it is about classes that are not there",
     "consumeresultbeforeretryattempt": "it is called between attempts and changes no wait",
     "cancelrunningfuture": "the attempt is over for its caller either way",
-    "metrics": "",
-    "tags": "",
-    "micrometer": "",
-    "scheduled": "",
-    "thread": "",
-    "enabled": "",
+    **dict.fromkeys(("metrics", "tags", "micrometer", "scheduled", "thread", "enabled"), ""),
 }
 """Settings and modules that change no attempt, with the reason."""
 
