@@ -79,20 +79,21 @@ def limits(
 ) -> None:
     """Find out how much a scenario takes before an expectation breaks: how long an outage, how much load, and so on.
 
-    Eight amounts of each are tried, and the edge is bisected to 2% over three seeds. With --out, an interrupted search
+    Eight amounts of each are tried, and the edge is bisected until most of a few seeds hold on its one side and break
+    on the other; how many seeds, and where the edge of others may be, is said. With --out, an interrupted search
     resumes where it stopped. The file's own limits, such as email.outage: ">= 2m", are asked too. Exit code 0: the
     limits were found; 1: one that the file wants does not hold or cannot be asked; 2: bad input; 3: an invariant broke;
     4: a worker process is gone.
     """
     from actors.errors import ConfigurationError
+    from simulation.experiments.limits import map as mapping, result
     from simulation.experiments.limits.limits import limits as find_limits
-    from simulation.experiments.limits.map import LASTS_S, limits_map
-    from simulation.experiments.limits.result import Limits
     from simulation.reporting.console import print_sheets, print_written
     from simulation.reporting.terminal import watch_runs
+    from simulation.results.files import check_folder
     from simulation.scenario.loading import given
 
-    def show(found: Limits | LimitsMap | None) -> None:
+    def show(found: result.Limits | LimitsMap | None) -> None:
         if as_json:
             nothing = {"cells" if map_of is not None else "limits": [], "complete": False}
             typer.echo(json.dumps(nothing if found is None else found.document(), indent=2, allow_nan=False))
@@ -103,34 +104,36 @@ def limits(
         import_from_here()
     with exits_in_words(file, out, show, imports_code=True) as finished, _interrupted_with_what_is_known():
         check_who_does_them(workers, dask)
-        if file.is_file():  # a pipe can be read only once
-            say_what_runs(file, [given(file, sets or [], seed)])
+        scenario = given(file, sets or [], seed, code)
+        say_what_runs(file, [scenario])
+        if out is not None:
+            check_folder(out, (mapping if map_of is not None else result).DOCUMENT, [file])
         with watch_runs(quiet=as_json) as progress:
             how: dict[str, Any] = {
                 "at": None if at is None else _time("--at", at),
-                "seed": seed,
-                "sets": sets or [],
                 "workers": workers,
                 "cluster": dask,
                 "out": out,
                 "code": code,
                 "progress": finished.counted(progress),
             }
-            found: Limits | LimitsMap
+            found: result.Limits | LimitsMap
             if map_of is None and lasts is not None:
                 raise ConfigurationError(["--for: wanted it with --map, whose trigger lasts so long, got it without"])
             if map_of is not None:
                 _check_map(of, on)
                 place = (on or ["all"])[0]
-                lasts_s = LASTS_S if lasts is None else _time("--for", lasts)
-                found = limits_map(file, map_of.split(","), on=place, lasts=lasts_s, **how)
+                lasts_s = mapping.LASTS_S if lasts is None else _time("--for", lasts)
+                found = mapping.limits_map(scenario, map_of.split(","), on=place, lasts=lasts_s, **how)
             else:
                 kinds = None if of is None else [name.strip() for name in of.split(",")]
-                found = find_limits(file, kinds, on=on or [], **how)
+                found = find_limits(scenario, kinds, on=on or [], **how)
     show(found)
     if out is not None and not as_json:
         print_written(str(out / "map.png" if map_of is not None and (out / "map.png").is_file() else out))
-    if isinstance(found, Limits) and (not all(found.met.values()) or (of is None and not on and found.not_asked)):
+    if isinstance(found, result.Limits) and (
+        not all(found.met.values()) or (of is None and not on and found.not_asked)
+    ):
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 
 

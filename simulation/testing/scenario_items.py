@@ -246,7 +246,7 @@ class ExpectationItem(ScenarioItem):
 
 
 class LimitItem(ScenarioItem):
-    """How much of something the scenario is to take, with most of three seeds."""
+    """How much of something the scenario is to take, with most of a few seeds."""
 
     def __init__(self, *, limit: WantedLimit, **kwargs: Any) -> None:
         super().__init__(**kwargs)

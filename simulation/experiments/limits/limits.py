@@ -155,10 +155,11 @@ class _Searching:
             side_by_side.carry_out(steps, partial(runs.map, judged_run))
 
     def _least_edge(self, kind: Kind) -> tuple[float, float] | None:
-        """Return between which amounts the least of the edges is that are known of single channels."""
-        edges = (each.edge for each in self.searches if each.edge.stress.kind is kind and each.edge.is_complete)
-        broken = (edge for edge in edges if edge.breaks_at is not None)
-        low, high = min((edge.interval for edge in broken), default=(None, None), key=lambda ends: ends[0] or 0.0)
+        """Return between which amounts the first seed has its edge in the search of the channel whose edge is least."""
+        of_kind = [each for each in self.searches if each.edge.stress.kind is kind and each.edge.is_complete]
+        broken = [each for each in of_kind if each.edge.breaks_at is not None]
+        least = min(broken, default=None, key=lambda each: each.edge.breaks_at or 0.0)
+        low, high = (None, None) if least is None else least.of_the_first_seed
         return None if low is None or high is None else (low, high)
 
     def _questions(self, number: int, *, only_wanted: bool) -> Iterator[list[Question]]:

@@ -21,7 +21,7 @@ from typing import Any
 from actors.errors import ConfigurationError
 from actors.settings.quantities import parse_duration, parse_share
 from simulation.experiments.limits.agenda import KnownBy, SideBySide
-from simulation.experiments.limits.map_result import Cell, LimitsMap, Remedy
+from simulation.experiments.limits.map_result import BOUNDARY_SEEDS, REMEDY_SEEDS, Cell, LimitsMap, Remedy
 from simulation.experiments.limits.stress import KINDS, Kind, Stress, channels_with_traffic
 from simulation.experiments.limits.trend import FIGURES, FOLLOWS_S, VERDICTS, Triggered, Verdict, judge
 from simulation.experiments.sweeping.journal import Journal
@@ -49,12 +49,6 @@ LASTS_S = 60.0
 
 LEAD_S = 60.0
 """So long a scenario runs before the trigger, at most, unless it is said."""
-
-BOUNDARY_SEEDS = 3
-"""A cell next to the boundary is judged by most of so many."""
-
-SEEDS = 5
-"""A remedy is checked with so many."""
 
 TRIGGER = "trigger"
 LOAD = "load"
@@ -211,7 +205,7 @@ class _Plan:
         if at_s <= 0:
             raise ConfigurationError(["--at: wanted a trigger after the start, so that there is something before it"])
         first, second = (_axis(text, scenario, on, at_s, own, max(2, cells)) for text in texts)
-        return cls(file, scenario, (first, second), on, at_s, lasts, seeds_of(scenario.seed, SEEDS), tuple(sets))
+        return cls(file, scenario, (first, second), on, at_s, lasts, seeds_of(scenario.seed, REMEDY_SEEDS), tuple(sets))
 
     def triggered(self, amounts: Sequence[float], place: int = 0, more: Sequence[str] = ()) -> Triggered:
         """Return the run of a cell with one of the seeds, and with more changes to the file."""
@@ -458,8 +452,8 @@ class _Mapping:
         for count in (1, 2):
             for chosen in combinations(changes, count):
                 sets = tuple(text for change in chosen for text in change)
-                places = range(SEEDS)
-                self._side_by_side([iter([[(target, place, sets) for place in places[: SEEDS // 2 + 1]]])])
+                places = range(REMEDY_SEEDS)
+                self._side_by_side([iter([[(target, place, sets) for place in places[: REMEDY_SEEDS // 2 + 1]]])])
                 held = self._recovers(target, sets)
                 if held is None:
                     self._side_by_side([iter([[(target, place, sets) for place in places]])])
@@ -477,10 +471,10 @@ class _Mapping:
     def _recovers(self, target: tuple[float, float], sets: tuple[str, ...]) -> bool | None:
         known = [
             self._verdict(target, sets, place) is Verdict.RECOVERS
-            for place in range(SEEDS)
+            for place in range(REMEDY_SEEDS)
             if (target, place, sets) in self.known
         ]
-        most = SEEDS // 2 + 1
+        most = REMEDY_SEEDS // 2 + 1
         return True if sum(known) >= most else False if len(known) - sum(known) >= most else None
 
 

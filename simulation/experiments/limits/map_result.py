@@ -12,6 +12,12 @@ from simulation.scenario import Scenario
 from simulation.scenario.limits import ALL
 from simulation.sheets import Cell as SheetCell, Column, Row, Sheet, Word, notebook
 
+BOUNDARY_SEEDS = 3
+"""A cell next to the boundary is judged by most of so many."""
+
+REMEDY_SEEDS = 5
+"""A remedy is checked with so many."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -118,7 +124,7 @@ class LimitsMap:
         other = self.text(1 - axis, least[1 - axis])
         sentence = f"{where}: {self._trigger(axis, other)} it does not recover from {self.kinds[axis]} "
         seeds = self.found[least].seeds
-        with_seeds = "with the one seed that was tried" if seeds == 1 else "with most of three seeds"
+        with_seeds = "with the one seed that was tried" if seeds == 1 else f"with most of {BOUNDARY_SEEDS} seeds"
         sentence += f"{self.text(axis, least[axis])} on, {with_seeds}"
         if self.remedy is None:
             return sentence
@@ -154,7 +160,7 @@ class LimitsMap:
         notes = [
             "· recovers within five minutes after the trigger; late: recovers later, by its trend; STUCK: does not "
             "recover; over: it is overloaded before the trigger",
-            "a cell is judged by the first seed, and by most of three where that and the boundary differ",
+            f"a cell is judged by the first seed, and by most of {BOUNDARY_SEEDS} where that and the boundary differ",
         ]
         said = [self.finding]
         if self.boundary:
@@ -164,7 +170,7 @@ class LimitsMap:
         if self.remedy is not None:
             cell = " and ".join(self.text(axis, amount) for axis, amount in enumerate(self.remedy.cell))
             sets = " ".join(f"--set '{each}'" for each in self.remedy.sets)
-            said.append(f"tried on {cell}, which does not recover without, in most of five seeds: {sets}")
+            said.append(f"it recovers on {cell}, which does not without, with most of {REMEDY_SEEDS} seeds: {sets}")
         about = f"{self.scenario.name} · from seed {self.scenario.seed} · {counted(len(self.cells), 'cell')}"
         return Sheet("Does it come back?", columns, rows, notes, said, about=about)
 

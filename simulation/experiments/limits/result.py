@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from actors.formatting import counted
 from simulation.experiments.limits.expected import SENT
-from simulation.experiments.limits.search import CONFIDENCE, Edge
+from simulation.experiments.limits.search import CONFIDENCE, MOST, SEEDS, Edge
 from simulation.results.formatting import line
 from simulation.scenario import Scenario
 from simulation.scenario.limits import wanted_limits
@@ -82,12 +83,13 @@ class Limits:
         columns = [Column("limit"), Column("holds up to"), Column("breaks at"), Column("breaks first", folds=True)]
         columns += [Column(f"edge, {CONFIDENCE:.0%}")]
         rows = [Row(self._cells(edge)) for edge in self.edges]
-        notes = [
-            "an amount holds if it does with two of three seeds, and edges are known to 2%; the last column has the "
-            "amounts between which the edges of all three seeds are"
-        ]
-        if not rows:
-            notes = []
+        notes = []
+        if any(edge.is_complete and edge.breaks_at is not None for edge in self.edges):
+            notes += [
+                f"an amount holds if all that is expected does with {MOST} of {SEEDS} seeds{self._known_to()}",
+                "other seeds have other edges: the amount with which half of all seeds break is within the last column "
+                f"with {CONFIDENCE:.0%} confidence",
+            ]
         if any(edge.stress.kind.name == "outage" for edge in self.edges):
             notes.append("ten minutes of arrivals follow an outage, and a share is of all that arrives in that run")
         if rows and not self.scenario.expect:
@@ -104,6 +106,12 @@ class Limits:
         runs = counted(sum(edge.runs for edge in self.edges), "run")
         about = f"{self.scenario.name} · from seed {self.scenario.seed} · {runs}"
         return Sheet(title, columns, rows, notes, said, tuple(self.lacking), about)
+
+    def _known_to(self) -> str:
+        """Return how far apart the two sides of an edge are at most, where both are more than nothing."""
+        sides = [(edge.holds_to, edge.breaks_at) for edge in self.edges if not edge.stress.kind.is_whole]
+        apart = [1 - low / high for low, high in sides if low and high]
+        return f"; the edge of these seeds is known to {math.ceil(1000 * max(apart)) / 10:g}%" if apart else ""
 
     def _cells(self, edge: Edge) -> list[Cell]:
         text = edge.stress.text
@@ -125,6 +133,7 @@ class Limits:
         return {
             "scenario": self.scenario.name,
             "seed": self.scenario.seed,
+            "seeds": SEEDS,
             "confidence": CONFIDENCE,
             "expectations": list(self.expectations),
             "complete": self.is_complete,

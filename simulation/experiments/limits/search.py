@@ -1,17 +1,20 @@
 """The search for the edge of one stress: between which amounts the expectations of a scenario cease to hold.
 
-An amount holds if the expectations hold with two of three seeds. Eight amounts, and those that the file asks for, are
+An amount holds if the expectations hold with most of five seeds. Eight amounts, and those that the file asks for, are
 tried with the first seed, and the first of them that breaks is bisected with it; the two ends are then asked of the
-other seeds, and moved where these say otherwise. So an edge takes half of the runs that three seeds at each amount
-would. Where the edges of single channels are known, that of all together is looked for at the least of them first.
+other seeds, and moved where these say otherwise, until most of them hold at the lower one and break at the upper one.
+A seed that holds with more of a stress, or breaks with less, is not asked again, and no more seeds are asked than
+decide. Where the edges of single channels are known, that of all together is looked for at the least of them first.
 
-Each seed has an edge of its own, and half of all seeds have theirs below the edge that is looked for. That all three
-have theirs above it has a chance of 1/8, and so that all have theirs below it. So the ends are moved apart until all
-seeds hold at the lower one and break at the upper one: the edge is between these with 75% confidence.
+Each seed has an edge of its own, and half of all seeds have theirs below the edge that is looked for. That all five
+have theirs above it has a chance of 1/32, and so that all have theirs below it. So the ends are moved apart until all
+seeds hold at the lower one and break at the upper one: the edge is between these with 94% confidence
+(:data:`CONFIDENCE`).
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +23,12 @@ from types import MappingProxyType
 from simulation.experiments.limits.expected import Held
 from simulation.experiments.limits.stress import PRECISION, Stress
 
-SEEDS = 3
+SEEDS = 5
 MOST = SEEDS // 2 + 1
 
 CONFIDENCE = 1 - 2 * 0.5**SEEDS
 
-RUNS = 20
+RUNS = 26
 """About so many runs a search takes."""
 
 Probe = tuple[float, int]
@@ -79,8 +82,10 @@ class Search:
         self._stress = stress
         self._count = expectations
         self._judged: Sequence[int] = range(expectations)
+        self._judges = 1
+        """So many seeds say what holds with nothing put on, if all of them say that it does."""
         self.hint: tuple[float, float] | None = None
-        """Between which amounts the edge probably is."""
+        """Between which amounts the first seed probably has its edge."""
         self.ends_runs_early: tuple[int, ...] = ()
         """Expectations of which a run need not go on where one is broken for good."""
         self._held: dict[Probe, Held] = {}
@@ -91,10 +96,14 @@ class Search:
         self._held[probe] = held
         self.edge.runs = len(self._held)
         if not self._is_bracketed:  # until then the first seed says what is known, should it end here
-            known = {amount: self._holds_once(amount, 0) for amount, seed in self._held if seed == 0}
-            self.edge.breaks_at = min((amount for amount, holds in known.items() if not holds), default=None)
-            below = [amount for amount in known if self.edge.breaks_at is None or amount < self.edge.breaks_at]
-            self.edge.holds_to = max(below, default=None)
+            self.edge.holds_to, self.edge.breaks_at = self.of_the_first_seed
+
+    @property
+    def of_the_first_seed(self) -> tuple[float | None, float | None]:
+        """Between which amounts the first seed has its edge, as far as that is known."""
+        holds = self._runs_of(0)
+        breaks_at = min((amount for amount in holds if not holds[amount]), default=None)
+        return max((amount for amount in holds if breaks_at is None or amount < breaks_at), default=None), breaks_at
 
     def steps(self) -> Generator[Iterable[Probe], None, None]:
         """Yield the probes that have to be known before it goes on."""
@@ -111,11 +120,14 @@ class Search:
         grid = [*stress.grid]
         if self.hint is not None:
             yield from self._ask((amount, 0) for amount in self.hint)
-            if [self._holds_once(amount, 0) for amount in self.hint] == [True, False]:
+            if self.of_the_first_seed == self.hint:
                 grid = [*self.hint]
         grid = sorted({*grid, *asked})
         yield from self._ask((amount, 0) for amount in grid)
         low, high = yield from self._bracket(nothing, grid)
+        if low == nothing and (yield from self._judges_otherwise()):
+            yield from self.steps()
+            return
         yield from self._bisect(low, high)
         yield from self._widen()
         if edge.breaks_at is not None:
@@ -123,24 +135,38 @@ class Search:
         yield from self._ask_wanted()
         for amount in grid:
             is_beyond = edge.breaks_at is not None and amount > edge.breaks_at
-            if is_beyond and self._held_all(amount, 0) and (yield from self._holds_there(amount)):
+            if is_beyond and self._runs_of(0).get(amount) and (yield from self._holds_there(amount)):
                 edge.holds_again.append(amount)
         edge.is_complete = True
 
     def _judge(self) -> Generator[Iterable[Probe], None, None]:
         """See which expectations hold with nothing put on: these are looked at."""
         nothing = self._stress.kind.mildest
-        for asked in range(MOST, SEEDS + 1):
+        for asked in (self._judges, *range(MOST, SEEDS + 1)):
             yield from self._ask((nothing, seed) for seed in range(asked))
             runs = [self._held[nothing, seed] for seed in range(asked)]
             held = [sum(run[each] is True for run in runs) for each in range(self._count)]
-            if all(count >= MOST or asked - count >= MOST for count in held):
+            if min(held) == asked or all(count >= MOST or asked - count >= MOST for count in held):
                 break
-        self._judged = [each for each, count in enumerate(held) if count >= MOST]
+        self._judged = [each for each, count in enumerate(held) if count >= min(asked, MOST)]
         self.edge.left_out = tuple(each for each in range(self._count) if each not in self._judged)
+
+    def _judges_otherwise(self) -> Asking:
+        """Ask most seeds what holds with nothing put on, as no amount was found that shows that it does; return whether
+        that is less than was looked at."""
+        before = self._judged
+        self._judges, self.ends_runs_early = MOST, ()
+        yield from self._judge()
+        if self._judged == before:
+            self.ends_runs_early = tuple(before)
+            return False
+        self._held = {probe: held for probe, held in self._held.items() if probe[0] == self._stress.kind.mildest}
+        self._is_bracketed = False
+        return True
 
     def asked_steps(self) -> Generator[Iterable[Probe], None, None]:
         """Yield the probes that have to be known for what the file wants, without a search for the edge."""
+        self._judges = MOST
         yield from self._judge()
         yield from self._ask_wanted()
         self.edge.is_complete = True
@@ -156,11 +182,11 @@ class Search:
     def _bracket(self, nothing: float, grid: Sequence[float]) -> Bracketing:
         """Return an amount that holds with most seeds, and one beyond it that does not, near to each other where the
         first seed has them; None: there is none."""
-        high = next((amount for amount in grid if not self._holds_once(amount, 0)), None)
+        high = next((amount for amount in grid if not self._runs_of(0)[amount]), None)
         low = max((amount for amount in grid if high is None or amount < high), default=nothing)
         while high is not None and (middle := self._stress.between(low, high)) is not None:
             yield from self._ask([(middle, 0)])
-            if self._holds_once(middle, 0):
+            if self._runs_of(0)[middle]:
                 low = middle
             else:
                 high = middle
@@ -199,44 +225,55 @@ class Search:
         edge.interval, edge.is_confirmed = (low, high), (low, high) == (edge.holds_to, edge.breaks_at)
 
     def _agree(self, amount: float, *, holds: bool) -> Asking:
-        for seeds in (range(MOST), range(SEEDS)):  # mostly the first ones are known
-            yield from self._ask((amount, seed) for seed in seeds)
-            if any(self._holds_once(amount, seed) is not holds for seed in seeds):
-                return False
-        return True
+        """Return whether all seeds say so; the one that says otherwise the nearest to it is asked first."""
+        while (not holds) not in (known := self._known_at(amount)):
+            unknown = [seed for seed in range(SEEDS) if known[seed] is None]
+            if not unknown:
+                return True
+            otherwise = [seed for seed in unknown if (not holds) in self._runs_of(seed).values()]
+            yield [(amount, seed) for seed in otherwise[:1] or unknown]
+        return False
 
     def _ask(self, probes: Iterable[Probe]) -> Generator[Iterable[Probe], None, None]:
-        if missing := [probe for probe in probes if self._held_all(*probe) is None]:
+        if missing := [probe for probe in probes if probe not in self._held]:
             yield missing
 
     def _holds_there(self, amount: float) -> Asking:
         """Return whether all hold with most of the seeds beyond an edge, where more does not say anything of less."""
-        yield [(amount, seed) for seed in range(MOST) if (amount, seed) not in self._held]
-        return sum(self._holds_once(amount, seed) for seed in range(MOST)) == MOST
+        yield from self._ask((amount, seed) for seed in range(MOST))
+        return all(self._runs_of(seed)[amount] for seed in range(MOST))
 
     def _holds(self, amount: float) -> Asking:
         """Return whether all hold with most of the seeds; ask for no more of these than that takes."""
-        held = 0
-        for asked in range(MOST, SEEDS + 1):
-            yield from self._ask((amount, seed) for seed in range(asked))
-            held = sum(self._holds_once(amount, seed) for seed in range(asked))
-            if held >= MOST or asked - held >= MOST:
-                break
-        return held >= MOST
+        while True:
+            known = self._known_at(amount)
+            held, broken = known.count(True), known.count(False)
+            if max(held, broken) >= MOST:
+                return held >= MOST
+            unknown = [seed for seed in range(SEEDS) if known[seed] is None]
+            yield [(amount, seed) for seed in unknown[: MOST - max(held, broken)]]
 
-    def _holds_once(self, amount: float, seed: int) -> bool:
-        holds = self._held_all(amount, seed)
-        assert holds is not None
-        return holds
+    def _runs_of(self, seed: int) -> dict[float, bool]:
+        """Return whether all hold, by the amounts that were run with a seed."""
+        return {
+            amount: all(held[number] for number in self._judged)
+            for (amount, place), held in self._held.items()
+            if place == seed
+        }
 
-    def _held_all(self, amount: float, seed: int) -> bool | None:
-        """Return whether all hold in a known run, or must, as they hold with more or break with less of it; None if
-        neither is known. The first seed is always run, as it may hold again beyond its edge."""
-        runs = {each: held for (each, place), held in self._held.items() if place == seed}
-        known = {each: all(held[number] for number in self._judged) for each, held in runs.items()}
-        if amount in known or not seed:
-            return known.get(amount)
-        return next((holds for each, holds in known.items() if (each >= amount if holds else each <= amount)), None)
+    def _known_at(self, amount: float) -> list[bool | None]:
+        """Return of each seed whether all hold with an amount, or must, as they hold with more or break with less of
+        it; None: neither is known."""
+        return [self._known_of(seed, amount) for seed in range(SEEDS)]
+
+    def _known_of(self, seed: int, amount: float) -> bool | None:
+        runs = self._runs_of(seed)
+        if amount in runs:
+            return runs[amount]
+        breaks_at = min((each for each, holds in runs.items() if not holds), default=math.inf)
+        if breaks_at < amount:
+            return False
+        return True if any(amount < each < breaks_at for each in runs) else None
 
     def broken_at(self, amount: float) -> tuple[int, ...]:
         """Return the expectations that break with an amount, the one that does with the most seeds first."""

@@ -33,6 +33,10 @@ from simulation.scenario.workload import ClosedWorkload, WorkloadEntry
 GRID = 8
 """So many amounts are tried first."""
 
+STEP = 1.85
+"""By which durations and shares are apart then: five bisections bring them within :data:`PRECISION`, of 2 it takes
+six."""
+
 FOLLOWS_S = 600.0
 """So long a run goes on after the end of an outage."""
 
@@ -198,8 +202,8 @@ def _rounded(amount: float, low: float | None = None, high: float | None = None)
     return amount if low is not None and high is not None and not low < short < high else short
 
 
-def _halved(most: float) -> Sequence[float]:
-    return [_rounded(most / 2**step) for step in reversed(range(1, GRID))] + [most]
+def _divided(most: float) -> Sequence[float]:
+    return [_rounded(most / STEP**step) for step in reversed(range(1, GRID))] + [most]
 
 
 def _multiplied(most: float) -> Sequence[float]:
@@ -363,7 +367,7 @@ KINDS = {
             lambda lasts, _: duration_text(lasts),
             _outage,
             lambda stress: stress.scenario.duration,
-            _halved,
+            _divided,
             ends=True,
         ),
         Kind(
@@ -380,7 +384,7 @@ KINDS = {
             lambda share, _: f"+{plain_number(share * 100)}%",
             lambda stress, share: _with_fault(stress, failure_rate=share) if share else stress.scenario,
             lambda _: 1.0,
-            _halved,
+            _divided,
         ),
         Kind("load", 1.0, lambda factor, _: f"×{plain_number(factor)}", _load, lambda _: FACTOR_MAX, _multiplied),
         Kind(

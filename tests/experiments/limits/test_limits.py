@@ -54,19 +54,19 @@ def ladder_outage():
 class Known:
     """A scenario that holds with some amounts of an outage, by seed."""
 
-    def __init__(self, holds):
-        self.holds = holds
-        self.search = Search(ladder_outage(), 1)
+    def __init__(self, holds, expectations=1):
+        self.search = Search(ladder_outage(), expectations)
         self.asked = []
         for probes in self.search.steps():
             for amount, seed in probes:
                 self.asked.append((amount, seed))
-                self.search.add((amount, seed), (holds(amount, seed),))
+                held = holds(amount, seed)
+                self.search.add((amount, seed), held if isinstance(held, tuple) else (held,))
         self.edge = self.search.edge
 
 
 def test_an_edge_of_which_seeds_differ_is_that_of_most():
-    edges = [10, 51, 100]  # the first seed breaks early
+    edges = [10, 51, 100, 20, 80]  # the first seed breaks early
     known = Known(lambda amount, seed: amount < edges[seed])
     assert 50 <= known.edge.holds_to < 51 <= known.edge.breaks_at <= 51 * 1.02
     assert not known.edge.is_confirmed
@@ -76,7 +76,7 @@ def test_an_edge_of_which_seeds_differ_is_that_of_most():
     agreeing = Known(lambda amount, _: amount < 51)
     assert agreeing.edge.is_confirmed
     assert agreeing.edge.interval == (agreeing.edge.holds_to, agreeing.edge.breaks_at)
-    assert agreeing.edge.runs == len(agreeing.asked) <= 20
+    assert agreeing.edge.runs == len(agreeing.asked) <= 23
 
 
 def test_the_interval_has_the_edge_of_half_of_all_seeds_as_often_as_it_says():
@@ -87,6 +87,14 @@ def test_the_interval_has_the_edge_of_half_of_all_seeds_as_often_as_it_says():
         low, high = Known(lambda amount, seed, edges=edges: amount < edges[seed]).edge.interval
         inside += low <= math.exp(3) < high
     assert inside / 100 >= CONFIDENCE - 0.1
+
+
+def test_a_seed_that_holds_by_chance_with_nothing_put_on_is_not_believed():
+    by_chance = Known(lambda amount, seed: amount == seed == 0).edge
+    assert (by_chance.holds_to, by_chance.breaks_at, by_chance.left_out) == (None, None, (0,))
+    two = Known(lambda amount, seed: (amount == seed == 0, amount < 20), expectations=2).edge
+    assert two.left_out == (0,)
+    assert two.holds_to == pytest.approx(20, rel=0.02)
 
 
 @pytest.mark.thorough
@@ -100,13 +108,13 @@ def test_all_channels_together_are_tried_at_the_least_edge_of_one():
     edges = {edge.stress.on: edge for edge in found.edges}
     assert edges["all"].holds_to == edges["sms"].holds_to == pytest.approx(40, rel=0.02)
     assert edges["webhook"].holds_to == pytest.approx(100, rel=0.02)
-    assert edges["all"].runs <= 8 < edges["sms"].runs
+    assert edges["all"].runs <= 11 < edges["sms"].runs
 
 
 def test_what_holds_again_beyond_its_edge_is_said():
     known = Known(lambda amount, _: not 20 < amount < 40)
     assert known.edge.holds_to == pytest.approx(20, rel=0.02)
-    assert known.edge.holds_again == [60.0, 120.0]
+    assert known.edge.holds_again == [64.9, 120.0]
 
 
 def test_what_never_breaks_and_what_breaks_at_once():
@@ -253,7 +261,7 @@ def test_what_the_file_wants_is_asked_exactly_and_what_is_beyond_the_grid_too():
         "webhook.outage >= 90s": (True, "holds"),
         "all.outage >= 3m": (
             False,
-            "`sent_fraction == 1` breaks with 2 of 2 seeds: it is 90.12% with the first of them",
+            "`sent_fraction == 1` breaks with 3 of 3 seeds: it is 90.12% with the first of them",
         ),
         "webhook.latency >= 12": (True, "holds"),
     }
@@ -292,7 +300,7 @@ def test_what_is_interrupted_says_what_the_first_seed_has_shown():
     for probes in itertools.islice(steps, 2):
         for amount, seed in probes:
             search.add((amount, seed), (amount < 40,))
-    assert (search.edge.holds_to, search.edge.breaks_at, search.edge.is_complete) == (30.0, 60.0, False)
+    assert (search.edge.holds_to, search.edge.breaks_at, search.edge.is_complete) == (35.1, 64.9, False)
 
 
 def test_at_the_shell_an_interrupt_before_the_search_is_a_document_too(tmp_path, monkeypatch):
