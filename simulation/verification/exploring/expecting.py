@@ -92,9 +92,9 @@ class Injected:
         return FaultConfig.model_validate({"at": self.at_s, **keys})
 
     def __str__(self) -> str:
-        what = {"outage": "an outage of", "hang": "a hang of", "crash": "a crash for"}[self.kind]
-        where = f" {self.place}" if self.kind != "crash" else f" node {self.place}" if self.place else ""
-        return f"{what}{where} {duration_text(self.lasts_s)} at {instant_text(self.at_s)}"
+        where = self.place if self.kind != "crash" else f"node {self.place}" if self.place else "the process"
+        a = "an" if self.kind == "outage" else "a"
+        return f"{a} {self.kind} of {where} for {duration_text(self.lasts_s)} at {instant_text(self.at_s)}"
 
 
 Case = tuple[Injected, ...]
@@ -254,7 +254,7 @@ def _cut_down(scenario: Scenario, judged: frozenset[int], case: Case) -> Case:
     def changed(number: int, **keys: Any) -> Case:
         return (*case[:number], replace(case[number], **keys), *case[number + 1 :])
 
-    for number, keeps_end in product(range(len(case)), (False, True)):
+    def shortened(number: int, *, keeps_end: bool) -> Case:
         begins_s, longest_s = case[number].at_s, case[number].lasts_s
         low, high = 0.0, longest_s
         while high - low > max(PRECISION * high, 0.01):
@@ -266,11 +266,15 @@ def _cut_down(scenario: Scenario, judged: frozenset[int], case: Case) -> Case:
                 high = middle
             else:
                 low = middle
-        case = changed(number, at_s=begins_s + (longest_s - high) * keeps_end, lasts_s=high)
+        return changed(number, at_s=begins_s + (longest_s - high) * keeps_end, lasts_s=high)
+
+    for number, keeps_end in product(range(len(case)), (False, True)):
+        case = shortened(number, keeps_end=keeps_end)
     for number in range(len(case)):
         for digits in (-2, -1, 0):
             rounder = changed(number, at_s=max(0.0, round(case[number].at_s, digits)))
             if breaks(rounder):
                 case = rounder
                 break
+        case = shortened(number, keeps_end=False)  # at another instant less of it may do
     return case
