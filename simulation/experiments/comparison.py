@@ -7,11 +7,9 @@ differences are then taken seed by seed.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +20,10 @@ from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, diff
 from simulation.experiments.precision import Precision
 from simulation.experiments.setting_columns import setting_column
 from simulation.experiments.sweeping.design import grid
-from simulation.experiments.sweeping.journal import Journal, finish
-from simulation.results.files import check_folder, folder_to_fill
+from simulation.experiments.sweeping.sweep import Done, Plan
+from simulation.results.files import folder_to_fill
 from simulation.results.formatting import LABEL_MAX, NOTHING, line, metric_text, never_text, seeds_text
 from simulation.results.progress import Interrupted
-from simulation.running.executors import RunMetrics, Task, executor
 from simulation.running.replicates import Values, checked_metrics
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
@@ -137,12 +134,14 @@ def run_settings(
     See :func:`compare` for the arguments, and what is raised where one is wrong; `announce` is told what will be run.
     """
     check_counts(replicates=replicates, workers=workers)
-    settings = grid(space(vary), most=COMBINATIONS_MAX) if vary else []
+    varied = space(vary) if vary else {}
+    settings = grid(varied, most=COMBINATIONS_MAX) if vary else []
     if len(settings) < 2:
         raise ConfigurationError(
             ["--vary: wanted two values to compare, such as channels.email.retry.jitter=none,full"]
         )
-    if len(settings) * replicates > RUNS_MAX:
+    most = len(settings) * replicates
+    if most > RUNS_MAX:
         raise ConfigurationError([f"--replicates: wanted at most {RUNS_MAX:,} runs in all"])
     scenarios = load_all(path, settings, sets, seed)
     _check_all_differ(settings, scenarios)
@@ -150,47 +149,32 @@ def run_settings(
     paths = checked_metrics(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
     paths = tuple(dict.fromkeys((*paths, *precision.half_widths)))
     seeds = seeds_of(scenarios[0].seed, replicates)
-    if out is not None:
-        check_folder(Path(out), DOCUMENT, [path])
-    kept = nullcontext() if out is None else Journal.opened(Path(out))
-    most = len(settings) * replicates
+    plan = Plan(path, scenarios[0], varied, settings, seeds, scenarios, precision, sets)
+
+    everything = range(len(settings))
+
+    def found_of(done: Done, cells: Sequence[int]) -> Comparison:
+        values: dict[str, list[Values]] = {path: [done.values(cell, path) for cell in cells] for path in paths}
+        if metrics is None:
+            values = {metric: runs for metric, runs in values.items() if not _is_idle_breaker(metric, runs)}
+        return Comparison(scenarios[0], [settings[each] for each in cells], list(done.seeds), values, done.notes)
+
     if announce is not None:
         announce(scenarios)
-    of_setting: list[list[RunMetrics]] = [[] for _ in settings]
-    with executor(min(most, workers) if workers else workers) as runs_here, kept as journal:
-        for count in precision.looks(replicates):
-            added, before = seeds[len(of_setting[0]) : count], sum(map(len, of_setting))
-            tasks = [
-                Task(scenario, seed, " ".join([*sets, *setting.sets]))
-                for scenario, setting in zip(scenarios, settings, strict=True)
-                for seed in added
-            ]
-            try:
-                done = iter(finish(tasks, runs_here, journal, _on_from(progress, before, most)))
-            except Interrupted as stopped:
-                places = [range(number * len(added), (number + 1) * len(added)) for number in range(len(settings))]
-                whole = [number for number, own in enumerate(places) if stopped.so_far.keys() >= {*own}]
-                if len(whole) < 2:
-                    raise KeyboardInterrupt from None
-                runs_of = [[*of_setting[each], *(stopped.so_far[place] for place in places[each])] for each in whole]
-                values = {path: [[run.figures[path] for run in runs] for runs in runs_of] for path in paths}
-                found = Comparison(scenarios[0], [settings[each] for each in whole], list(seeds[:count]), values)
-                raise Interrupted(found) from None
-            for runs in of_setting:
-                runs += itertools.islice(done, len(added))
-            values = {path: [[run.figures[path] for run in runs] for runs in of_setting] for path in paths}
-            too_wide = precision.too_wide({each: differences_of(values[each])[1:] for each in precision.half_widths})
-            if not too_wide:
-                break
-    if metrics is None:
-        idle = {metric for metric, runs in values.items() if _is_idle_breaker(metric, runs)}
-        values = {metric: runs for metric, runs in values.items() if metric not in idle}
-    notes = precision.words(too_wide, scenarios[0], count)
-    return Comparison(scenarios[0], settings, list(seeds[:count]), values, notes)
-
-
-def _on_from(progress: Callable[[int, int], None] | None, before: int, most: int) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, _: progress(before + done, most)
+    try:
+        done = plan.do(
+            min(most, workers) if workers else workers,
+            None,
+            out,
+            DOCUMENT,
+            None if progress is None else lambda finished, of, _=None: progress(finished, of),
+            lambda done, metric: differences_of([done.values(cell, metric) for cell in everything])[1:],
+        )
+    except Interrupted as stopped:
+        if len(whole := stopped.so_far.complete()) < 2:
+            raise KeyboardInterrupt from None
+        raise Interrupted(found_of(stopped.so_far, whole)) from None
+    return found_of(done, everything)
 
 
 def differences_of(of_setting: Sequence[Values]) -> list[Difference | None]:

@@ -368,7 +368,9 @@ def test_a_finished_cell_is_told_once_with_its_means_however_the_runs_were_share
 def test_more_replicates_and_more_values_run_only_what_is_new(path, tmp_path, monkeypatch):
     ran = []
     monkeypatch.setattr(
-        executors, "do", lambda task, do=executors.do: ran.append((task.changes, task.seed)) or do(task)
+        executors,
+        "do",
+        lambda task, do=executors.do: ran.append((task.changes.rpartition(".")[2], task.seed)) or do(task),
     )
     for attempts, replicates in (([1, 3], 2), ([3, 5, 1], 3)):
         simulation.sweep(path, {ATTEMPTS: attempts}, replicates=replicates, out=tmp_path / "out")
@@ -460,7 +462,9 @@ def test_a_breach_says_where_it_was(path, monkeypatch):
         raise InvariantBreach("two and two are five", "sums", 0)
 
     monkeypatch.setattr("simulation.running.runner.run", breach)
-    with pytest.raises(InvariantBreach, match=r"(?s)with seed 3 and max_attempts=1 failure_rate=10%: .*two and two"):
+    with pytest.raises(
+        InvariantBreach, match=r"(?s)with seed 3 and \S+max_attempts=1 \S+failure_rate=10%: .*two and two"
+    ):
         simulation.sweep(path)
 
 

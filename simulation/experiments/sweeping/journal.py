@@ -11,16 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TextIO
 
 import msgspec
 
 from actors.errors import ConfigurationError
-from simulation.results.progress import Interrupted
-from simulation.running.cache_key import scenario_hash
-from simulation.running.executors import Executor, RunMetrics, Task, metric_paths, with_never
+from simulation.running.executors import RunMetrics, metric_paths, with_never
 from simulation.scenario import Scenario
 
 NAME = "runs.jsonl"
@@ -68,50 +66,6 @@ class Journal:
         line = {"scenario": scenario, "seed": seed, "digest": run.digest, "figures": figures}
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
-
-
-def finish(
-    tasks: Sequence[Task], executor: Executor, journal: Journal | None, progress: Callable[[int, int], None] | None
-) -> list[RunMetrics]:
-    """Return the runs of all tasks, in their order: those that are kept, and those that are done and kept now.
-
-    Args:
-        tasks: the runs.
-        executor: does those that are missing.
-        journal: keeps them; None where nothing is kept.
-        progress: called with how many runs have finished, and of how many; first with those that were kept.
-
-    Raises:
-        Interrupted: a `KeyboardInterrupt` came; it has the runs that had finished, by their places.
-    """
-    # A setting has many runs, and one hash.
-    hashes = (
-        {}
-        if journal is None
-        else {
-            number: scenario_hash(scenario)
-            for number, scenario in {id(task.scenario): task.scenario for task in tasks}.items()
-        }
-    )
-    done: dict[int, RunMetrics] = {}
-    for place, task in enumerate(tasks):
-        kept = None if journal is None else journal.kept(task.scenario, hashes[id(task.scenario)], task.seed)
-        if kept is not None:
-            done[place] = kept
-    missing = [place for place in range(len(tasks)) if place not in done]
-    if progress is not None:
-        progress(len(done), len(tasks))
-    try:
-        for number, run in executor.run([tasks[place] for place in missing]) if missing else ():
-            task = tasks[missing[number]]
-            done[missing[number]] = run
-            if journal is not None:
-                journal.add(hashes[id(task.scenario)], task.seed, run)
-            if progress is not None:
-                progress(len(done), len(tasks))
-    except KeyboardInterrupt:
-        raise Interrupted(done) from None
-    return [done[place] for place in range(len(tasks))]
 
 
 class _Line(msgspec.Struct):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.errors import ConfigurationError
 from simulation.experiments.paired import OverRuns, over_runs
-from simulation.experiments.precision import Precision
+from simulation.experiments.precision import Interval, Precision
 from simulation.experiments.sweeping.design import cells
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.sweeping.result import DOCUMENT, SweepResult, save_sweep
@@ -113,6 +113,9 @@ class Plan:
     precision: Precision
     """After which of the seeds it may end."""
 
+    sets: Sequence[str] = ()
+    """Changes that hold for every cell."""
+
     @classmethod
     def of(
         cls,
@@ -141,43 +144,70 @@ class Plan:
             raise ConfigurationError([f"--replicates: wanted at most {RUNS_MAX:,} runs in all, got {runs:,}"])
         seeds = seeds_of(scenario.seed, replicates)
         scenarios = load_all(path, settings, sets, seed)
-        return cls(path, scenario, found, settings, seeds, scenarios, Precision.of(within, scenarios, "--within"))
+        return cls(path, scenario, found, settings, seeds, scenarios, Precision.of(within, scenarios, "--within"), sets)
 
     def run(
         self, workers: int | None, cluster: Any, out: str | Path | None, progress: RunsProgress | None
     ) -> SweepResult:
         """Do the runs that have not finished yet, and return the results of all; see :func:`sweep`."""
+
+        def result_of(done: Done, cells: Sequence[int]) -> SweepResult:
+            settings, values = [self.settings[each] for each in cells], [done.of(each) for each in cells]
+            return SweepResult.of(self.scenario, self.space, settings, done.seeds, values, self.path)
+
+        try:
+            done = self.do(workers, cluster, out, DOCUMENT, progress, Done.over_runs)
+        except Interrupted as stopped:
+            if cells := stopped.so_far.complete():
+                raise Interrupted(result_of(stopped.so_far, cells)) from None
+            raise KeyboardInterrupt from None
+        result = result_of(done, range(len(self.settings)))
+        result.notes = done.notes
         if out is not None:
-            check_folder(Path(out), DOCUMENT, [self.path])
+            save_sweep(result, out)
+        return result
+
+    def do(
+        self,
+        workers: int | None,
+        cluster: Any,
+        out: str | Path | None,
+        document: str,
+        progress: RunsProgress | None,
+        intervals: Callable[[Done, str], Iterable[Interval | None]],
+    ) -> Done:
+        """Do the runs that have not finished yet, until the intervals of a metric are as narrow as is wanted.
+
+        Raises:
+            Interrupted: a `KeyboardInterrupt` came; it has what is done.
+        """
+        if out is not None:
+            check_folder(Path(out), document, [self.path])
         kept = nullcontext() if out is None else Journal.opened(Path(out))
         with executor(workers, cluster) as runs, kept as journal:  # which leaves no folder where none is done
-            done = _Done(self, journal, progress)
+            done = Done(self, journal, progress)
             for count in self.precision.looks(len(self.seeds)):
                 missing = done.begin(self.seeds[:count])
                 try:
-                    for place, run in runs.run([self.task(*each) for each in missing]):
+                    for place, run in runs.run([self.task(*each) for each in missing]) if missing else ():
                         done.add(*missing[place], run)
                 except KeyboardInterrupt:
-                    if cells := done.complete():
-                        settings, values = [self.settings[each] for each in cells], [done.of(each) for each in cells]
-                        raise Interrupted(
-                            SweepResult.of(self.scenario, self.space, settings, done.seeds, values, self.path)
-                        ) from None
-                    raise
-                too_wide = self.precision.too_wide(done.over_runs(self.precision.half_widths))
+                    raise Interrupted(done) from None
+                too_wide = self.precision.too_wide(
+                    {metric: intervals(done, metric) for metric in self.precision.half_widths}
+                )
                 if not too_wide:
                     break
-            result = SweepResult.of(self.scenario, self.space, self.settings, done.seeds, done.by_cell(), self.path)
-            result.notes = tuple(self.precision.words(too_wide, self.scenario, count))
-            if out is not None:
-                save_sweep(result, out)
-            return result
+            done.notes = tuple(self.precision.words(too_wide, self.scenario, count))
+            return done
 
     def task(self, cell: int, seed: int) -> Task:
-        return Task(self.scenarios[cell], seed, self.settings[cell].label)
+        return Task(self.scenarios[cell], seed, " ".join([*self.sets, *self.settings[cell].sets]))
 
 
-class _Done:
+class Done:
+    """The runs of a plan that have finished."""
+
     def __init__(self, plan: Plan, journal: Journal | None, progress: RunsProgress | None) -> None:
         self._plan = plan
         self._journal = journal
@@ -187,6 +217,8 @@ class _Done:
         self._count = len(plan.settings) * len(plan.seeds)
         self.seeds = plan.seeds[:0]
         """Of each cell, until now."""
+        self.notes: tuple[str, ...] = ()
+        """A line for each metric with intervals that are wider than is wanted."""
         self._left: Counter[int] = Counter()
         """How many of its runs each cell has still to do."""
 
@@ -220,18 +252,13 @@ class _Done:
         if finished is None:
             self._progress(len(self._runs), self._count)
             return
-        runs = [run.figures for run in self.of(finished)]
-        found = {path: over_runs(path, [run.get(path) for run in runs]) for path in runs[0]}
+        found = {path: over_runs(path, self.values(finished, path)) for path in self.of(finished)[0].figures}
         cell = FinishedCell(
             self._plan.settings[finished].label,
             {path: over.middle for path, over in found.items()},
             {path: over.never for path, over in found.items() if over.never},
         )
         self._progress(len(self._runs), self._count, cell)
-
-    def by_cell(self) -> Iterator[list[RunMetrics]]:
-        for cell in range(len(self._plan.settings)):
-            yield self.of(cell)
 
     def complete(self) -> list[int]:
         """Return the cells of which all runs have finished."""
@@ -240,8 +267,9 @@ class _Done:
     def of(self, cell: int) -> list[RunMetrics]:
         return [self._runs[cell, seed] for seed in self.seeds]
 
-    def over_runs(self, metrics: Iterable[str]) -> dict[str, list[OverRuns]]:
-        return {
-            path: [over_runs(path, [run.figures.get(path) for run in runs]) for runs in self.by_cell()]
-            for path in metrics
-        }
+    def values(self, cell: int, metric: str) -> list[float | None]:
+        """Return a metric in each run of a cell."""
+        return [run.figures.get(metric) for run in self.of(cell)]
+
+    def over_runs(self, metric: str) -> list[OverRuns]:
+        return [over_runs(metric, self.values(cell, metric)) for cell in range(len(self._plan.settings))]
