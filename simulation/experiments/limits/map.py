@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +22,8 @@ from actors.errors import ConfigurationError
 from actors.settings.quantities import parse_duration, parse_share
 from simulation.experiments.limits.agenda import KnownBy, SideBySide
 from simulation.experiments.limits.map_result import BOUNDARY_SEEDS, REMEDY_SEEDS, Cell, LimitsMap, Remedy
-from simulation.experiments.limits.stress import KINDS, Kind, Stress, channels_with_traffic
+from simulation.experiments.limits.search import Bisection, Probe
+from simulation.experiments.limits.stress import KINDS, Kind, Scale, Stress, channels_with_traffic
 from simulation.experiments.limits.trend import FIGURES, FOLLOWS_S, VERDICTS, Triggered, Verdict, judge
 from simulation.experiments.sweeping.journal import Journal
 from simulation.results.files import check_folder
@@ -55,27 +56,22 @@ LOAD = "load"
 
 
 @dataclass(frozen=True)
-class Axis:
+class Axis(Scale):
     """One side of a map."""
 
     kind: str
     amounts: tuple[float, ...]
     is_whole: bool = False
 
-    def rounded(self, amount: float) -> float:
-        """Return an amount as it can be put on."""
-        return float(round(amount)) if self.is_whole else float(f"{amount:.4g}")
+    precision = PRECISION
 
-    def between(self, low: float, high: float) -> float | None:
-        """Return an amount between two; None: they are near enough to each other."""
-        if self.is_whole:
-            return None if high - low <= 1 else float((low + high) // 2)
-        return None if high - low <= PRECISION * high else self.rounded((low * high) ** 0.5)
+    @property
+    def least(self) -> float:
+        return self.amounts[0]
 
-    def moved(self, amount: float, by: float) -> float:
-        """Return an amount that is more by a share, or less by a negative one, at most to an end of the axis."""
-        far = amount + math.copysign(1, by) if self.is_whole else self.rounded(amount * (1 + by))
-        return min(max(far, self.amounts[0]), self.amounts[-1])
+    @property
+    def most(self) -> float:
+        return self.amounts[-1]
 
 
 def limits_map(
@@ -342,23 +338,25 @@ class _Mapping:
     def _refining(self, axis: int, other: float, more: tuple[str, ...] = ()) -> Iterator[list[Key]]:
         """Find the boundary along one axis, for an amount of the other."""
         along = self.plan.axes[axis]
-        amounts = along.amounts
 
         def cell(amount: float) -> tuple[float, ...]:
             return (amount, other) if axis == 0 else (other, amount)
 
-        yield [(cell(amount), 0, more) for amount in amounts]
-        stuck = next((amount for amount in amounts if self._is_stuck(cell(amount), more)), None)
-        low = max((amount for amount in amounts if stuck is None or amount < stuck), default=None)
+        line = Bisection(along, BOUNDARY_SEEDS)
+
+        def asked(steps: Iterable[Iterable[Probe]]) -> Iterator[list[Key]]:
+            for probes in steps:
+                probes = list(probes)
+                yield [(cell(amount), place, more) for amount, place in probes]
+                line.answers |= {probe: not self._is_stuck(cell(probe[0]), more, probe[1]) for probe in probes}
+
+        yield from asked([[(amount, 0) for amount in along.amounts]])
+        low, stuck = line.of_the_first_seed
         if low is None or self._verdict(cell(low), more) is Verdict.OVERLOADED:
             return
-        while stuck is not None and (middle := along.between(low, stuck)) is not None:
-            yield [(cell(middle), 0, more)]
-            if self._is_stuck(cell(middle), more):
-                stuck = middle
-            else:
-                low = middle
-        low, stuck = yield from self._for_most(along, cell, low, stuck, more)
+        yield from asked(line.find(low, stuck))
+        assert line.low is not None
+        low, stuck = line.low, line.high
         if stuck is not None and not more:
             self.result.boundary.append((cell(low), cell(stuck)))
         elif more and self.result.remedy is not None:
@@ -369,34 +367,7 @@ class _Mapping:
             there = [cells for cells, _, changes in self.known if not changes and cells == cell(cells[axis])]
             for cells in dict.fromkeys(there):
                 if (stuck is not None and cells[axis] >= stuck) is not self._is_stuck(cells):
-                    yield from self._is_mostly_stuck(cells, more)
-
-    def _for_most(
-        self, axis: Axis, cell: Callable[[float], Amounts], low: float, stuck: float | None, more: tuple[str, ...]
-    ) -> Generator[list[Key], None, tuple[float, float | None]]:
-        """Move the two ends of a boundary to where they are with most of the seeds, and bring them near again."""
-        first, last = axis.amounts[0], axis.amounts[-1]
-        step = PRECISION
-        while low > first and (yield from self._is_mostly_stuck(cell(low), more)):
-            low, stuck, step = axis.moved(low, -step), low, step * 2
-        step = PRECISION
-        while stuck is not None and not (yield from self._is_mostly_stuck(cell(stuck), more)):
-            low, stuck, step = stuck, None if stuck >= last else axis.moved(stuck, step), step * 2
-        while stuck is not None and (middle := axis.between(low, stuck)) is not None:
-            if (yield from self._is_mostly_stuck(cell(middle), more)):
-                stuck = middle
-            else:
-                low = middle
-        return low, stuck
-
-    def _is_mostly_stuck(self, cell: tuple[float, ...], more: tuple[str, ...]) -> Generator[list[Key], None, bool]:
-        most = BOUNDARY_SEEDS // 2 + 1
-        for asked in range(most, BOUNDARY_SEEDS + 1):
-            yield [(cell, place, more) for place in range(asked)]
-            stuck = sum(self._is_stuck(cell, more, place) for place in range(asked))
-            if stuck >= most or asked - stuck >= most:
-                break
-        return stuck >= most
+                    yield [(cells, place, more) for place in range(BOUNDARY_SEEDS)]
 
     def _is_stuck(self, cell: tuple[float, ...], more: tuple[str, ...] = (), place: int = 0) -> bool:
         return self._verdict(cell, more, place) in (Verdict.STUCK, Verdict.OVERLOADED)

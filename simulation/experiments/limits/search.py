@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from simulation.experiments.limits.expected import Held
-from simulation.experiments.limits.stress import PRECISION, Stress
+from simulation.experiments.limits.stress import Scale, Stress
 
 SEEDS = 5
 MOST = SEEDS // 2 + 1
@@ -35,7 +35,6 @@ Probe = tuple[float, int]
 """An amount and the place of a seed among the seeds of the search."""
 
 Asking = Generator[Iterable[Probe], None, bool]
-Bracketing = Generator[Iterable[Probe], None, tuple[float, float | None]]
 
 
 @dataclass
@@ -74,10 +73,87 @@ class Edge:
     is_complete: bool = False
 
 
-class Search:
+class Bisection:
+    """Bisects the edge of a first seed to that of most of some seeds, by whether all holds with an amount and a seed.
+
+    What it yields is to be asked, and the answers are there before it goes on.
+    """
+
+    def __init__(self, amounts: Scale, seeds: int) -> None:
+        self._amounts = amounts
+        self._seeds = range(seeds)
+        self._most = seeds // 2 + 1
+        self.answers: dict[Probe, bool] = {}
+        self.low: float | None = None
+        """The most that holds with most seeds, as far as it is known."""
+        self.high: float | None = None
+        """The least that does not; None: there is none."""
+
+    @property
+    def of_the_first_seed(self) -> tuple[float | None, float | None]:
+        """Between which amounts the first seed has its edge, as far as that is known."""
+        holds = self._runs_of(0)
+        breaks_at = min((amount for amount in holds if not holds[amount]), default=None)
+        return max((amount for amount in holds if breaks_at is None or amount < breaks_at), default=None), breaks_at
+
+    def find(self, low: float, high: float | None) -> Generator[Iterable[Probe], None, None]:
+        """Find the edge that most seeds have, from where the first one has it; None: it has none."""
+        amounts = self._amounts
+        while high is not None and (middle := amounts.between(low, high)) is not None:
+            yield from self._ask([(middle, 0)])
+            low, high = (middle, high) if self.answers[middle, 0] else (low, middle)
+        self.low, self.high = low, high
+        step = amounts.precision
+        while low > amounts.least and not (yield from self._holds(low)):
+            self.low, self.high = None, low
+            low, high, step = amounts.milder(low, step), low, step * 2
+        self.low = low
+        step = amounts.precision
+        while high is not None and (yield from self._holds(high)):
+            self.low, self.high = high, None
+            low, high, step = high, None if high >= amounts.most else amounts.harsher(high, step), step * 2
+        self.high = high
+        while high is not None and (middle := amounts.between(low, high)) is not None:
+            low, high = (middle, high) if (yield from self._holds(middle)) else (low, middle)
+            self.low, self.high = low, high
+
+    def _ask(self, probes: Iterable[Probe]) -> Generator[Iterable[Probe], None, None]:
+        if missing := [probe for probe in probes if probe not in self.answers]:
+            yield missing
+
+    def _holds(self, amount: float) -> Asking:
+        """Return whether all hold with most of the seeds; ask for no more of these than that takes."""
+        while True:
+            known = self._known_at(amount)
+            held, broken = known.count(True), known.count(False)
+            if max(held, broken) >= self._most:
+                return held >= self._most
+            unknown = [seed for seed in self._seeds if known[seed] is None]
+            yield [(amount, seed) for seed in unknown[: self._most - max(held, broken)]]
+
+    def _runs_of(self, seed: int) -> dict[float, bool]:
+        return {amount: holds for (amount, place), holds in self.answers.items() if place == seed}
+
+    def _known_at(self, amount: float) -> list[bool | None]:
+        """Return of each seed whether all hold with an amount, or must, as they hold with more or break with less of
+        it; None: neither is known."""
+        return [self._known_of(seed, amount) for seed in self._seeds]
+
+    def _known_of(self, seed: int, amount: float) -> bool | None:
+        runs = self._runs_of(seed)
+        if amount in runs:
+            return runs[amount]
+        breaks_at = min((each for each, holds in runs.items() if not holds), default=math.inf)
+        if breaks_at < amount:
+            return False
+        return True if any(amount < each < breaks_at for each in runs) else None
+
+
+class Search(Bisection):
     """Looks for an edge: :meth:`steps` yields what is to be run, and what came of it is added before it goes on."""
 
     def __init__(self, stress: Stress, expectations: int, wanted: Mapping[str, float] = MappingProxyType({})) -> None:
+        super().__init__(stress, SEEDS)
         self.edge = Edge(stress, wanted=dict(wanted))
         self._stress = stress
         self._count = expectations
@@ -89,26 +165,20 @@ class Search:
         self.ends_runs_early: tuple[int, ...] = ()
         """Expectations of which a run need not go on where one is broken for good."""
         self._held: dict[Probe, Held] = {}
-        self._is_bracketed = False
 
     def add(self, probe: Probe, held: Held) -> None:
         """Take in what held in a run."""
         self._held[probe] = held
+        self.answers[probe] = all(held[number] for number in self._judged)
         self.edge.runs = len(self._held)
-        if not self._is_bracketed:  # until then the first seed says what is known, should it end here
-            self.edge.holds_to, self.edge.breaks_at = self.of_the_first_seed
-
-    @property
-    def of_the_first_seed(self) -> tuple[float | None, float | None]:
-        """Between which amounts the first seed has its edge, as far as that is known."""
-        holds = self._runs_of(0)
-        breaks_at = min((amount for amount in holds if not holds[amount]), default=None)
-        return max((amount for amount in holds if breaks_at is None or amount < breaks_at), default=None), breaks_at
+        if not self.edge.is_complete:  # this is what is known, should it end here
+            known = self.of_the_first_seed if self.low is None else (self.low, self.high)
+            self.edge.holds_to, self.edge.breaks_at = known
 
     def steps(self) -> Generator[Iterable[Probe], None, None]:
         """Yield the probes that have to be known before it goes on."""
         edge, stress = self.edge, self._stress
-        nothing = stress.kind.mildest
+        nothing = stress.least
         yield from self._judge()
         if not self._judged:
             edge.holds_to = edge.breaks_at = None
@@ -124,11 +194,14 @@ class Search:
                 grid = [*self.hint]
         grid = sorted({*grid, *asked})
         yield from self._ask((amount, 0) for amount in grid)
-        low, high = yield from self._bracket(nothing, grid)
-        if low == nothing and (yield from self._judges_otherwise()):
+        high = next((amount for amount in grid if not self.answers[amount, 0]), None)
+        low = max((amount for amount in grid if high is None or amount < high), default=nothing)
+        yield from self.find(low, high)
+        if self.low == nothing and (yield from self._judges_otherwise()):
+            self.low = self.high = None
             yield from self.steps()
             return
-        yield from self._bisect(low, high)
+        edge.holds_to, edge.breaks_at = self.low, self.high
         yield from self._widen()
         if edge.breaks_at is not None:
             edge.broken = self.broken_at(edge.breaks_at)
@@ -141,7 +214,7 @@ class Search:
 
     def _judge(self) -> Generator[Iterable[Probe], None, None]:
         """See which expectations hold with nothing put on: these are looked at."""
-        nothing = self._stress.kind.mildest
+        nothing = self._stress.least
         for asked in (self._judges, *range(MOST, SEEDS + 1)):
             yield from self._ask((nothing, seed) for seed in range(asked))
             runs = [self._held[nothing, seed] for seed in range(asked)]
@@ -149,6 +222,7 @@ class Search:
             if min(held) == asked or all(count >= MOST or asked - count >= MOST for count in held):
                 break
         self._judged = [each for each, count in enumerate(held) if count >= min(asked, MOST)]
+        self.answers = {probe: all(held[each] for each in self._judged) for probe, held in self._held.items()}
         self.edge.left_out = tuple(each for each in range(self._count) if each not in self._judged)
 
     def _judges_otherwise(self) -> Asking:
@@ -160,8 +234,7 @@ class Search:
         if self._judged == before:
             self.ends_runs_early = tuple(before)
             return False
-        self._held = {probe: held for probe, held in self._held.items() if probe[0] == self._stress.kind.mildest}
-        self._is_bracketed = False
+        self._held = {probe: held for probe, held in self._held.items() if probe[0] == self._stress.least}
         return True
 
     def asked_steps(self) -> Generator[Iterable[Probe], None, None]:
@@ -179,47 +252,15 @@ class Search:
             can_hold = bool(self._judged) and is_milder and amount <= self._stress.most
             edge.holds_wanted[text] = can_hold and (yield from self._holds(amount))
 
-    def _bracket(self, nothing: float, grid: Sequence[float]) -> Bracketing:
-        """Return an amount that holds with most seeds, and one beyond it that does not, near to each other where the
-        first seed has them; None: there is none."""
-        high = next((amount for amount in grid if not self._runs_of(0)[amount]), None)
-        low = max((amount for amount in grid if high is None or amount < high), default=nothing)
-        while high is not None and (middle := self._stress.between(low, high)) is not None:
-            yield from self._ask([(middle, 0)])
-            if self._runs_of(0)[middle]:
-                low = middle
-            else:
-                high = middle
-        self._is_bracketed = True
-        step = PRECISION
-        while low > nothing and not (yield from self._holds(low)):
-            self.edge.breaks_at, self.edge.holds_to = low, None
-            low, high, step = self._stress.milder(low, step), low, step * 2
-        self.edge.holds_to = low
-        step = PRECISION
-        while high is not None and (yield from self._holds(high)):
-            self.edge.holds_to, self.edge.breaks_at = high, None
-            low = high
-            high, step = (None if high >= self._stress.most else self._stress.harsher(high, step)), step * 2
-        self.edge.breaks_at = high
-        return low, high
-
-    def _bisect(self, low: float, high: float | None) -> Generator[Iterable[Probe], None, None]:
-        while high is not None and (middle := self._stress.between(low, high)) is not None:
-            if (yield from self._holds(middle)):
-                self.edge.holds_to = low = middle
-            else:
-                self.edge.breaks_at = high = middle
-
     def _widen(self) -> Generator[Iterable[Probe], None, None]:
         """Move the ends apart until all seeds agree at each."""
         edge, stress = self.edge, self._stress
         low, high = edge.holds_to, edge.breaks_at
         assert low is not None
-        step = PRECISION
-        while low > stress.kind.mildest and not (yield from self._agree(low, holds=True)):
+        step = stress.precision
+        while low > stress.least and not (yield from self._agree(low, holds=True)):
             low, step = stress.milder(low, step), step * 2
-        step = PRECISION
+        step = stress.precision
         while high is not None and not (yield from self._agree(high, holds=False)):
             high, step = (None if high >= stress.most else stress.harsher(high, step)), step * 2
         edge.interval, edge.is_confirmed = (low, high), (low, high) == (edge.holds_to, edge.breaks_at)
@@ -234,46 +275,10 @@ class Search:
             yield [(amount, seed) for seed in otherwise[:1] or unknown]
         return False
 
-    def _ask(self, probes: Iterable[Probe]) -> Generator[Iterable[Probe], None, None]:
-        if missing := [probe for probe in probes if probe not in self._held]:
-            yield missing
-
     def _holds_there(self, amount: float) -> Asking:
         """Return whether all hold with most of the seeds beyond an edge, where more does not say anything of less."""
         yield from self._ask((amount, seed) for seed in range(MOST))
         return all(self._runs_of(seed)[amount] for seed in range(MOST))
-
-    def _holds(self, amount: float) -> Asking:
-        """Return whether all hold with most of the seeds; ask for no more of these than that takes."""
-        while True:
-            known = self._known_at(amount)
-            held, broken = known.count(True), known.count(False)
-            if max(held, broken) >= MOST:
-                return held >= MOST
-            unknown = [seed for seed in range(SEEDS) if known[seed] is None]
-            yield [(amount, seed) for seed in unknown[: MOST - max(held, broken)]]
-
-    def _runs_of(self, seed: int) -> dict[float, bool]:
-        """Return whether all hold, by the amounts that were run with a seed."""
-        return {
-            amount: all(held[number] for number in self._judged)
-            for (amount, place), held in self._held.items()
-            if place == seed
-        }
-
-    def _known_at(self, amount: float) -> list[bool | None]:
-        """Return of each seed whether all hold with an amount, or must, as they hold with more or break with less of
-        it; None: neither is known."""
-        return [self._known_of(seed, amount) for seed in range(SEEDS)]
-
-    def _known_of(self, seed: int, amount: float) -> bool | None:
-        runs = self._runs_of(seed)
-        if amount in runs:
-            return runs[amount]
-        breaks_at = min((each for each, holds in runs.items() if not holds), default=math.inf)
-        if breaks_at < amount:
-            return False
-        return True if any(amount < each < breaks_at for each in runs) else None
 
     def broken_at(self, amount: float) -> tuple[int, ...]:
         """Return the expectations that break with an amount, the one that does with the most seeds first."""

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +46,6 @@ TRACE_MAX = 1_000_000
 """A trace whose load is multiplied is written out as so many instants at most."""
 
 PRECISION = 0.02
-"""An edge is found to within this share of it."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,50 @@ class Kind:
     """Whether it is over before arrivals end."""
 
 
+class Scale(ABC):
+    """The amounts of something, among which an edge is."""
+
+    precision = PRECISION
+    """An edge is found to within this share of it."""
+
+    @property
+    @abstractmethod
+    def least(self) -> float:
+        """Nothing, or the least that is tried."""
+
+    @property
+    @abstractmethod
+    def most(self) -> float:
+        """The most that is tried."""
+
+    @property
+    @abstractmethod
+    def is_whole(self) -> bool:
+        """Whether only whole amounts are there."""
+
+    def between(self, low: float, high: float) -> float | None:
+        """Return an amount between two that are told apart; None: they are near enough to each other."""
+        if self.is_whole:
+            return None if high - low <= 1 else float((low + high) // 2)
+        if high - low <= self.precision * high:
+            return None
+        if low > self.least:
+            return _rounded((low * high) ** 0.5, low, high)
+        return _rounded((low + high) / 2, low, high) if high - low > self.most * 1e-4 else None
+
+    def milder(self, amount: float, by: float) -> float:
+        """Return an amount that is milder by a share, and at least the least."""
+        less = amount - max(1, round(amount * by)) if self.is_whole else _rounded(amount * (1 - by))
+        return max(self.least, less)
+
+    def harsher(self, amount: float, by: float) -> float:
+        """Return an amount that is harsher by a share, and at most the most."""
+        more = amount + max(1, round(amount * by)) if self.is_whole else _rounded(amount * (1 + by))
+        return min(self.most, more)
+
+
 @dataclass(frozen=True)
-class Stress:
+class Stress(Scale):
     """One kind of trouble, at one place of a scenario."""
 
     kind: Kind
@@ -78,6 +120,14 @@ class Stress:
     scenario: Scenario
     at: float
     """When it begins, in seconds of the run."""
+
+    @property
+    def least(self) -> float:
+        return self.kind.mildest
+
+    @property
+    def is_whole(self) -> bool:
+        return self.kind.is_whole
 
     @property
     def name(self) -> str:
@@ -92,7 +142,7 @@ class Stress:
 
     @property
     def most(self) -> float:
-        """The most that is tried: at least what the file wants to take, where that is not a count."""
+        """At least what the file wants to take, where that is not a count."""
         most = self.kind.most(self)
         if self.kind.is_whole:
             return most
@@ -115,27 +165,6 @@ class Stress:
         """Return the scenario with so much of it, and without a recording of each event."""
         found = self.kind.put_on(self, amount)
         return found if found.record == "aggregates" else found.model_copy(update={"record": "aggregates"})
-
-    def between(self, low: float, high: float) -> float | None:
-        """Return an amount between two that are told apart; None: they are near enough to each other."""
-        if self.kind.is_whole:
-            return None if high - low <= 1 else float((low + high) // 2)
-        nothing = self.kind.mildest
-        if high - low <= PRECISION * high:
-            return None
-        if low > nothing:
-            return _rounded((low * high) ** 0.5, low, high)
-        return _rounded((low + high) / 2, low, high) if high - low > self.most * 1e-4 else None
-
-    def milder(self, amount: float, by: float) -> float:
-        """Return an amount that is milder by a share, and at least the mildest."""
-        less = amount - max(1, round(amount * by)) if self.kind.is_whole else _rounded(amount * (1 - by))
-        return max(self.kind.mildest, less)
-
-    def harsher(self, amount: float, by: float) -> float:
-        """Return an amount that is harsher by a share, and at most the most."""
-        more = amount + max(1, round(amount * by)) if self.kind.is_whole else _rounded(amount * (1 + by))
-        return min(self.most, more)
 
 
 def stresses(
