@@ -355,19 +355,19 @@ class _Mapping:
         if low is None or self._verdict(cell(low), more) is Verdict.OVERLOADED:
             return
         yield from asked(line.find(low, stuck))
-        assert line.low is not None
         low, stuck = line.low, line.high
-        if stuck is not None and not more:
-            self.result.boundary.append((cell(low), cell(stuck)))
-        elif more and self.result.remedy is not None:
+        assert low is not None
+        if more:
+            assert self.result.remedy is not None
             self.result.remedy.moved_to = (low, stuck)
-        if (
-            not more
-        ):  # a cell of which the first seed says otherwise than the boundary is judged by most of the seeds too
-            there = [cells for cells, _, changes in self.known if not changes and cells == cell(cells[axis])]
-            for cells in dict.fromkeys(there):
-                if (stuck is not None and cells[axis] >= stuck) is not self._is_stuck(cells):
-                    yield [(cells, place, more) for place in range(BOUNDARY_SEEDS)]
+            return
+        if stuck is not None:
+            self.result.boundary.append((cell(low), cell(stuck)))
+        there = {amounts for amounts, _, changes in self.known if not changes and amounts == cell(amounts[axis])}
+        for amounts in sorted(there):
+            if (stuck is not None and amounts[axis] >= stuck) is not self._is_stuck(amounts):
+                # The first seed says otherwise than the boundary.
+                yield [(amounts, place, more) for place in range(BOUNDARY_SEEDS)]
 
     def _is_stuck(self, cell: tuple[float, ...], more: tuple[str, ...] = (), place: int = 0) -> bool:
         return self._verdict(cell, more, place) in (Verdict.STUCK, Verdict.OVERLOADED)

@@ -6,22 +6,25 @@ there, as nothing that comes later changes that. Otherwise it is followed for fi
 under way at the providers, the dead requests in their queues included, falls by more than chance, and would be what it
 was within a day, it *recovers late*; else it *does not recover*. Where chance hides the trend of few arrivals that
 go on, it is followed for twice as long, up to eight times: else a storm of few random arrivals would seem to stay from
-5% below its boundary on.
+5% below its boundary on. And as long as the providers work on what came before the end of the trigger, which may be
+slower than what comes then, no trend is looked at: at least half of the time it is looked at follows that.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from actors.errors import RunCancelled
 from actors.instants import NS_PER_S, ns
-from actors.messages import NotificationMovedToDeadLetter, NotificationRequested, NotificationSent
+from actors.messages import NotificationChannel, NotificationMovedToDeadLetter, NotificationRequested, NotificationSent
 from simulation.results.backlogs import CHANGES
 from simulation.running.executors import RunMetrics
 from simulation.running.runner import run
@@ -83,7 +86,7 @@ def judge(task: Triggered) -> RunMetrics:
         duration = task.ends_s + LONGER * FOLLOWS_S
         task = replace(task, scenario=task.scenario.model_copy(update={"duration": duration}))
     course = _Course(task)
-    rules: Any = {channel: [course.sample] for channel in task.scenario.channels_used}
+    rules: Any = {channel: [partial(course.sample, channel)] for channel in task.scenario.channels_used}
     with suppress(RunCancelled):
         run(task.scenario, seed=task.seed, rules=rules, on_events=course.see, cancelled=course.is_decided)
     verdict, after_s = course.verdict()
@@ -110,6 +113,12 @@ class _Course:
         self._accepted, self._quick, self._sent, self._dead = ([0] * count for _ in range(4))
         self._pending = [0] * count
         self._load: list[list[int]] = [[0, 0] for _ in range(count)]
+        self._asked: Counter[NotificationChannel] = Counter()
+        """Attempts, by channel."""
+        self._owed: dict[NotificationChannel, int] = {}
+        """As many of these came before the end of the trigger; of channels whose providers still work on them."""
+        self._settled = self._ends
+        """The bucket in which the providers had done with the last of these."""
         self._before: list[int] = []
         """How long those took that were sent before the trigger, in nanoseconds."""
         self._now = 0
@@ -118,14 +127,23 @@ class _Course:
         self._share_before = 0.0
         self._found: tuple[Verdict, float | None] | None = None
         self._looked = self._ends
-        self._due = self._ends + round(FOLLOWS_S / BUCKET_S)
+        self._least = round(FOLLOWS_S / BUCKET_S)
+        self._due = self._ends + self._least
         """The bucket after which the trend is looked at."""
 
-    def sample(self, _attempt: Any, now_ns: int, load: Any) -> None:
+    def sample(self, channel: NotificationChannel, _attempt: Any, now_ns: int, load: Any) -> None:
         """Note how much a provider is at, as a failure rule that decides nothing."""
-        sampled = self._load[min(now_ns // self._width_ns, self._last)]
+        bucket = min(now_ns // self._width_ns, self._last)
+        sampled = self._load[bucket]
         sampled[0] += load.under_way
         sampled[1] += 1
+        self._asked[channel] += 1
+        if bucket < self._ends:
+            self._owed[channel] = self._asked[channel]
+        elif channel in self._owed:
+            self._settled = bucket
+            if self._asked[channel] - load.under_way > self._owed[channel]:
+                del self._owed[channel]
 
     def see(self, events: Sequence[Any]) -> None:
         for event in events:
@@ -155,6 +173,7 @@ class _Course:
     def is_decided(self) -> bool:
         if self._found is None and self._quick_ns is not None:
             self._look_after()
+            self._due = max(self._due, self._settled + self._least // 2)
             if self._found is None and self._due <= self._now < self._last:
                 self._look_at_trend(self._due)
                 self._due += self._due - self._ends
@@ -200,7 +219,7 @@ class _Course:
         """Judge by the buckets before the end, unless a longer run may show more."""
         levels = [self._level(bucket) for bucket in range(end)]
         before = sum(levels[self._begins // 2 : self._begins]) / (self._begins - self._begins // 2)
-        settled = self._ends + (end - self._ends) // SETTLES
+        settled = max(self._ends + (end - self._ends) // SETTLES, min(self._settled, end - self._least // 2))
         falls, error = _fall(levels[settled:end])
         if not is_over and abs(falls) < 2 * error and sum(self._accepted[settled:end]) < FEW:
             return

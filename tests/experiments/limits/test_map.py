@@ -56,6 +56,15 @@ def test_what_recovers_after_the_end_of_the_run_does_so_by_its_trend(storm):
     assert verdict(storm, 1.26, 100.0)[0] is Verdict.STUCK
 
 
+def test_a_backlog_of_slow_requests_from_the_trigger_is_no_storm(storm):
+    """Of 160 requests each takes the provider two seconds, also after the trigger, and so long new ones pile up."""
+    storm.write_text(STORM.replace("speed: 0", "latency_factor: 20"))
+    late, after_s = verdict(storm, 0.5, 40.0)
+    assert late is Verdict.LATE
+    assert after_s == pytest.approx((160 * 2 - 40) / (1 - 0.4), rel=0.1)
+    assert verdict(storm, 1.4, 20.0)[0] is Verdict.STUCK
+
+
 def test_what_recovers_just_as_the_run_ends_is_late(storm):
     assert {verdict(storm, 1.0, lasts)[0] for lasts in (68.0, 70.0, 72.0, 74.0, 76.0, 78.0)} <= {
         Verdict.RECOVERS,
