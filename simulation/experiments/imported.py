@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
@@ -133,7 +133,8 @@ def _sheets(policy: Policy, name: str, config: ChannelConfig | None, schedule: S
     if schedule is not None and schedule.max_attempts == 1:
         yield Sheet(said=["One attempt; nothing is retried."])
     elif schedule is not None:
-        yield schedule_sheet(_shortened(schedule))
+        assert config is not None
+        yield schedule_sheet(schedules(retries_of(config))[0])
     elif policy.questions:
         yield Sheet(warnings=["When attempts are made is open:", *(each.asked for each in policy.questions)])
     else:
@@ -156,12 +157,3 @@ def _places(policy: Policy, main: str) -> Iterator[str]:
 
 def _row(finding: Finding, where: str) -> Row:
     return Row((where, finding.text, Word(finding.mark.value, _MOODS[finding.mark]), finding.path, finding.reason))
-
-
-def _shortened(schedule: Schedule, shown: int = 10) -> Schedule:
-    from dataclasses import replace
-
-    attempts: Sequence[Any] = schedule.attempts
-    if len(attempts) <= shown + 1:
-        return schedule
-    return replace(schedule, attempts=(*attempts[:shown], attempts[-1]))
