@@ -363,10 +363,10 @@ class _Mapping:
             return
         if stuck is not None:
             self.result.boundary.append((cell(low), cell(stuck)))
-        there = {amounts for amounts, _, changes in self.known if not changes and amounts == cell(amounts[axis])}
-        for amounts in sorted(there):
-            if (stuck is not None and amounts[axis] >= stuck) is not self._is_stuck(amounts):
-                # The first seed says otherwise than the boundary.
+        first = {amounts for amounts, place, changes in self.known if place == 0 and not changes}
+        for amounts in sorted(each for each in first if each == cell(each[axis])):
+            is_beyond = stuck is not None and amounts[axis] >= stuck
+            if is_beyond is not self._is_stuck(amounts):  # the other seeds are asked too
                 yield [(amounts, place, more) for place in range(BOUNDARY_SEEDS)]
 
     def _is_stuck(self, cell: tuple[float, ...], more: tuple[str, ...] = (), place: int = 0) -> bool:

@@ -10,6 +10,7 @@ import simulation
 from actors.errors import ConfigurationError
 from simulation.experiments.limits.map import _Plan, limits_map
 from simulation.experiments.limits.trend import VERDICTS, Triggered, Verdict, _fall, judge
+from simulation.running.executors import RunMetrics
 from simulation.scenario import load
 
 STORM = """
@@ -132,6 +133,21 @@ def test_a_map_goes_on_where_it_stopped(storm, tmp_path, monkeypatch):
     monkeypatch.setattr("simulation.experiments.limits.map.judge", None)
     assert limits_map(storm, ["load=0.2..0.4", "trigger=5s..10s"], **how).document() == first
     assert first["finding"] == "storm: after each trigger it recovers, wherever it is well before"
+
+
+def test_the_boundary_is_that_of_most_seeds(storm, monkeypatch):
+    def judged(task):
+        stuck_from = {0: 5.0, 1: 6.0}.get(task.seed, 7.0)
+        verdict = (
+            Verdict.STUCK if task.scenario.workload[0].arrivals.constant.per_second >= stuck_from else Verdict.LATE
+        )
+        return RunMetrics({"verdict": float(VERDICTS.index(verdict)), "after_s": None}, "")
+
+    monkeypatch.setattr("simulation.experiments.limits.map.judge", judged)
+    found = limits_map(storm, ["load=1..2", "trigger=10s..20s"], cells=3)
+    assert len(found.boundary) == 3
+    assert all(low[0] * 4 < 6 <= high[0] * 4 < 6.3 for low, high in found.boundary)
+    assert found.remedy is None
 
 
 def test_all_kinds_can_be_triggers(storm):
