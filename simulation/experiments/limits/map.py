@@ -421,15 +421,10 @@ class _Mapping:
         target = stuck[0]
         changes = list(_changes(self.plan))
         for count in (1, 2):
-            for chosen in combinations(changes, count):
-                sets = tuple(text for change in chosen for text in change)
-                places = range(REMEDY_SEEDS)
-                self._side_by_side([iter([[(target, place, sets) for place in places[: REMEDY_SEEDS // 2 + 1]]])])
-                held = self._recovers(target, sets)
-                if held is None:
-                    self._side_by_side([iter([[(target, place, sets) for place in places]])])
-                    held = self._recovers(target, sets)
-                if held:
+            tried = [tuple(text for change in chosen for text in change) for chosen in combinations(changes, count)]
+            self._side_by_side([iter([[(target, 0, sets) for sets in tried]])])
+            for sets in tried:
+                if self._verdict(target, sets) is Verdict.RECOVERS and self._mostly_recovers(target, sets):
                     self.result.remedy = Remedy(sets, target)
                     self.result.remedy_scenarios = (
                         self.plan.triggered(target).scenario,
@@ -439,14 +434,14 @@ class _Mapping:
                     self._side_by_side([self._refining(axis, target[1 - axis], sets)])
                     return
 
-    def _recovers(self, target: tuple[float, float], sets: tuple[str, ...]) -> bool | None:
-        known = [
-            self._verdict(target, sets, place) is Verdict.RECOVERS
-            for place in range(REMEDY_SEEDS)
-            if (target, place, sets) in self.known
-        ]
+    def _mostly_recovers(self, target: tuple[float, float], sets: tuple[str, ...]) -> bool:
         most = REMEDY_SEEDS // 2 + 1
-        return True if sum(known) >= most else False if len(known) - sum(known) >= most else None
+        for asked in range(most, REMEDY_SEEDS + 1):
+            self._side_by_side([iter([[(target, place, sets) for place in range(asked)]])])
+            held = sum(self._verdict(target, sets, place) is Verdict.RECOVERS for place in range(asked))
+            if max(held, asked - held) >= most:
+                break
+        return held >= most
 
 
 def _changes(plan: _Plan) -> Iterator[tuple[str, ...]]:
