@@ -195,7 +195,9 @@ def spawn_own(process: Process, actors: OwnActors, bus: EventBus, store: Store) 
     refs: dict[str, ActorRef[Any]] = {}
     for name, made in actors.items():
         cls, settings = _class_of(made), made.keywords if isinstance(made, partial) else {}
-        bound = type(cls.__name__, (cls,), {"name": name, "_bus": bus, "_store": store})
+        bound = type(
+            name, (cls,), {"name": name, "_bus": bus, "_store": store}
+        )  # so that events and logs have its name
         try:
             refs[name] = process.spawn(bound, **settings)
         except Exception as error:

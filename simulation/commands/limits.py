@@ -102,7 +102,7 @@ def limits(
 
     if code:
         import_from_here()
-    with exits_in_words(file, out, show, imports_code=True) as finished, _interrupted_with_what_is_known():
+    with exits_in_words(file, out, show) as finished, _interrupted_with_what_is_known():
         check_who_does_them(workers, dask)
         scenario = given(file, sets or [], seed, code)
         say_what_runs(file, [scenario])

@@ -246,7 +246,7 @@ def _decide(
 
     if replicates > 1:
         announce(file, [result.scenario], replicates, workers)
-    with exits_in_words(file, None, imports_code=True), watch_runs(quiet=quiet) as progress:
+    with exits_in_words(file, None), watch_runs(quiet=quiet) as progress:
         try:
             invariants: Literal["all", "default"] = "all" if check else "default"
             decide(result, replicates, workers=workers, invariants=invariants, rules=rules, progress=progress)

@@ -27,9 +27,9 @@ def run_in_world(
     from actors.optional_dependencies import needs
 
     with needs("world"):
-        from simulation.world.escape import Escape
+        from simulation.world.escape import Escape, ServiceFailed
         from simulation.world.exploring import Breach, breaches, lone_arrivals
-        from simulation.world.run import ServiceFailed, run_service
+        from simulation.world.run import run_service
         from simulation.world.second import run_apart, run_with_others
 
     _check(service)

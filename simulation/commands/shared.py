@@ -217,16 +217,13 @@ class FinishedRuns:
 
 
 @contextmanager
-def exits_in_words(
-    file: Path, out: Path | None, show: Callable[[Any], None] | None = None, *, imports_code: bool = False
-) -> Iterator[FinishedRuns]:
+def exits_in_words(file: Path, out: Path | None, show: Callable[[Any], None] | None = None) -> Iterator[FinishedRuns]:
     """End the command with a text and an exit code when the block raises; gives what counts its runs.
 
     Args:
         file: the scenario's file.
         out: the folder that keeps finished runs, if there is one.
         show: prints the result so far of what is interrupted.
-        imports_code: whether the command has `--code`.
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
     from simulation.results.progress import Interrupted
@@ -235,10 +232,7 @@ def exits_in_words(
     try:
         yield finished
     except ConfigurationError as error:
-        from simulation.running.own_code import NOT_IMPORTED, RUNS_NO_CODE
-
-        problems = error.problems
-        refuse(problems if imports_code else [each.replace(NOT_IMPORTED, RUNS_NO_CODE) for each in problems])
+        refuse(error.problems)
     except InvariantBreach as breach:
         say(f"{file}: an invariant broke, which is a bug: {breach}")
         raise typer.Exit(Exit.INVARIANT_BROKEN) from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from actors.formatting import counted, instant_text, plain_number
+from actors.formatting import counted, instant_text, plain_number, seconds_text
 from actors.instants import NS_PER_S
 from actors.messages import (
     ActorFailed,
@@ -145,7 +146,7 @@ def _late(figures: Mapping[str, Any], within: str = "1m") -> int:
 
 def _reasons(result: Result) -> Iterator[str]:
     """Yield what own actors raised, and why attempts failed and notifications died, as far as all of that is known."""
-    summary, failed, raised = result.summary, Counter[str](), Counter[str]()
+    summary, failed, raised, first_ns = result.summary, Counter[str](), Counter[str](), math.inf
     dead: dict[str, str] = {}
     for event in result.history:
         if isinstance(event, NotificationFailed):
@@ -156,8 +157,9 @@ def _reasons(result: Result) -> Iterator[str]:
             dead.pop(event.notification_id, None)
         elif isinstance(event, ActorFailed) and not event.error.startswith("InjectedCrash"):
             raised[f"{event.actor}: {event.error}"] += 1
+            first_ns = min(first_ns, event.at_ns)
     if raised and result.scenario.actors:
-        yield f"own actors raised: {_most_common(raised)}"
+        yield f"own actors raised: {_most_common(raised)}; the first at {seconds_text(int(first_ns))}"
     if failed:
         yield f"failed attempts: {_most_common(failed)}"
     if dead and len(dead) == summary["dead_lettered"]:  # aggregates keep the first ones only

@@ -21,8 +21,10 @@ from actors.settings.quantities import FROM_FILE, ShownText, Wanted, number
 from actors.settings.yaml_tree import MappingNode, Place, Problem
 from simulation.scenario import Scenario
 
-NOT_IMPORTED = "is code, which is not imported without --code (or code=True)"
-RUNS_NO_CODE = "is code, which this command does not import; run, explore, limits and replay do, with --code"
+NOT_IMPORTED = (
+    "is code, which is imported only by run, explore, limits and replay with --code, "
+    "in Python with code=True, by pytest with --retrylab-code"
+)
 
 
 def import_from(folder: str) -> None:
@@ -52,6 +54,11 @@ def imported(name: str) -> Any:
         raise ValueError(f"{module} has no {path}{f'; did you mean {near}?' if near else ''}") from None
 
 
+def file_of(scenario: Scenario) -> MappingNode:
+    """Return the file of a scenario, for places in it; an empty one where it is from none."""
+    return MappingNode(Place(scenario.name)) if scenario.in_file is None else scenario.in_file
+
+
 class Placed(partial[OwnActor]):
     """The class of an own actor with its settings, and where it stands in the file."""
 
@@ -67,8 +74,7 @@ def actors_of(scenario: Scenario) -> OwnActors:
     """
     if not scenario.actors:
         return {}
-    place = Place(scenario.name)
-    root = MappingNode(place, {} if scenario.actors_in_file is None else {"actors": scenario.actors_in_file})
+    root = file_of(scenario)
     problems: list[Problem] = []
     found: dict[str, Placed] = {}
     for name, config in scenario.actors.items():

@@ -157,11 +157,9 @@ def _completed(root: Node, filename: str, sets: Sequence[str], seed: int | None)
         problems += _sweep_problems(root, directory)
     if scenario is None or problems:
         raise refusal(problems)
-    if scenario.actors and isinstance(root, MappingNode):
-        actors = root.entries["actors"]
-        assert isinstance(actors, MappingNode)
-        return scenario.with_code(False, actors)
-    return scenario
+    if not isinstance(root, MappingNode):
+        return scenario
+    return scenario.with_code(False, root if scenario.actors or scenario.world else MappingNode(root.place))
 
 
 def _validated(root: Node, directory: str) -> tuple[Scenario | None, list[Problem]]:

@@ -274,7 +274,7 @@ class Scenario(Settings):
     """Actors of yours beside the pipeline, by their names. Their code is imported only for a run, with `--code`."""
 
     _may_import: bool = PrivateAttr(False)
-    _actors_in_file: MappingNode | None = PrivateAttr(None)
+    _in_file: MappingNode | None = PrivateAttr(None)
 
     @property
     def may_import(self) -> bool:
@@ -282,15 +282,15 @@ class Scenario(Settings):
         return self._may_import
 
     @property
-    def actors_in_file(self) -> MappingNode | None:
-        """Where `actors` stands in its file. None: it is from none."""
-        return self._actors_in_file
+    def in_file(self) -> MappingNode | None:
+        """Its file, for the places of what names code; empty if it names none. None: it is from none."""
+        return self._in_file
 
-    def with_code(self, allowed: bool = True, actors_in_file: MappingNode | None = None) -> Self:
+    def with_code(self, allowed: bool = True, in_file: MappingNode | None = None) -> Self:
         """Return a copy of which runs may import the code that it names, and of which it is known where that stands."""
         copied = self.model_copy()
         copied._may_import = allowed
-        copied._actors_in_file = actors_in_file or self._actors_in_file
+        copied._in_file = in_file or self._in_file
         return copied
 
     @model_validator(mode="wrap")

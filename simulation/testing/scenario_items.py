@@ -13,7 +13,7 @@ from actors.errors import ConfigurationError, InvariantBreach
 from simulation.results.reproduce import shell_command
 from simulation.running.deciding import decide, decision_text
 from simulation.running.memory import left
-from simulation.running.own_code import NOT_IMPORTED, import_from
+from simulation.running.own_code import import_from
 from simulation.running.runner import run
 from simulation.scenario import Expectation, Scenario, load
 from simulation.scenario.limits import WantedLimit, wanted_limits
@@ -154,8 +154,7 @@ class ScenarioFile(pytest.File):
 
 def _without_result(error: InvariantBreach | ConfigurationError) -> NoResult:
     if isinstance(error, ConfigurationError):
-        text = str(error).replace(NOT_IMPORTED, "is code, which is not imported without --retrylab-code")
-        return NoResult("cannot be run so", f"the scenario cannot be run so\n{text}")
+        return NoResult("cannot be run so", f"the scenario cannot be run so\n{error}")
     # Without the command that it brings: that is for a caller who runs the scenario from Python.
     report = InvariantBreach(error.message, error.invariant, error.at_ns, error.seed, error.history)
     return NoResult("an invariant broke", f"an invariant broke, which is a bug\n{report}")

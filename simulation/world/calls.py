@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
-from actors.errors import ConfigurationError
+from actors.errors import ConfigurationError, unwrapped
 from actors.messages import SendNotification
 from actors.optional_dependencies import needs
+from actors.settings.file import located
 from simulation.running import own_code
 from simulation.world.sockets import WorldSocket, origin
 
@@ -40,16 +41,21 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 Call: TypeAlias = Callable[[Arrival], Awaitable[object]]
 
 
-def imported(name: str) -> Any:
-    """Return the function that ``module:name`` names.
+def imported(name: str, scenario: Scenario | None = None, *path: str | int) -> Any:
+    """Return the function that ``module:name`` names; it stands at a path of the scenario's file.
 
     Raises:
         ConfigurationError: there is no such module or name.
     """
     try:
-        return own_code.imported(name)
+        found = own_code.imported(name)
+        if not callable(found):
+            raise ValueError(f"{found!r:.60}")
     except ValueError as error:
-        raise ConfigurationError([f"{name}: wanted a function module:name, got {error}"]) from error
+        text = f"{name}: wanted a function module:name, got {error}"
+        problem = text if scenario is None else str(located(own_code.file_of(scenario), path, text))
+        raise ConfigurationError([problem]) from error
+    return found
 
 
 def takes_arrivals(main: Callable[..., Any]) -> bool:
@@ -59,13 +65,26 @@ def takes_arrivals(main: Callable[..., Any]) -> bool:
     return any(each.default is inspect.Parameter.empty and each.kind in positional for each in parameters)
 
 
-def names_of_code(scenario: Scenario) -> list[str]:
-    """Return what a scenario names of Python, as ``path: name``."""
+def names_of_code(scenario: Scenario) -> dict[tuple[str | int, ...], str]:
+    """Return what a scenario names of Python, by its path in the file."""
     calls = {
-        f"workload.{number}.calls": getattr(entry, "calls", None) for number, entry in enumerate(scenario.workload)
+        ("workload", number, "calls"): getattr(each, "calls", None) for number, each in enumerate(scenario.workload)
     }
-    answers = {f"world.{host}.answer": config.answer for host, config in scenario.world.items()}
-    return [f"{path}: {name}" for path, name in (calls | answers).items() if name and " " not in name]
+    answers = {("world", host, "answer"): config.answer for host, config in scenario.world.items()}
+    return {path: name for path, name in (calls | answers).items() if name and " " not in name}
+
+
+async def awaited(function: Callable[..., Any], *args: Any) -> None:
+    """Call an async function of the service.
+
+    Raises:
+        ConfigurationError: it is no async function.
+    """
+    called = function(*args)
+    if not inspect.isawaitable(called):
+        name = getattr(function, "__qualname__", function)
+        raise ConfigurationError([f"{name}: wanted an async function, got one that returned {called!r:.60}"])
+    await called
 
 
 class Calls:
@@ -110,20 +129,13 @@ class Calls:
         origin.set(arrival.id)
         raised: BaseException | None = None
         try:
-            await call(arrival)
+            await awaited(call, arrival)
         except Exception as error:
             raised = unwrapped(error)
             self.errors[type(raised).__name__] += 1
         self.open -= 1
         self.ended[arrival.id] = None if raised is None else type(raised).__name__
         self._over(arrival.id, raised)
-
-
-def unwrapped(error: BaseException) -> BaseException:
-    """Return the only error in groups of groups; the group where there are several."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 class CallFailed(Exception):

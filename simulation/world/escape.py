@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 import trio
+
+from actors.errors import ConfigurationError, RetrylabError, described
+from actors.formatting import counted, seconds_text
 
 _LIBRARIES = tuple(
     {f"{Path(path).resolve()}/" for name, path in sysconfig.get_paths().items() if name.endswith(("lib", "stdlib"))}
@@ -40,6 +44,42 @@ class Escape(BaseException):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.sentence}"
+
+
+class ServiceFailed(RetrylabError):
+    """The service raised, or its process ended without a result.
+
+    ::
+
+        shop/app.py:31: 12.5 s into the run, charge raised KeyError: 'settings'
+          called at shop/app.py:12, in main
+    """
+
+
+def failure_of(error: BaseException, at_ns: int) -> RetrylabError:
+    """Return what an error says of the service, by its own lines: of a group, by those of the first error in it.
+
+    Where none of the lines is the service's, the message is the whole traceback.
+    """
+    whole, others, frames = error, 0, dict[FrameType, int]()
+    while True:
+        frames.update(each for each in traceback.walk_tb(error.__traceback__) if is_of_service(each[0]))
+        if not isinstance(error, BaseExceptionGroup):
+            break
+        others += len(error.exceptions) - 1
+        error = error.exceptions[0]
+    if not frames:
+        if isinstance(error, ConfigurationError):
+            return error
+        return ServiceFailed("".join(traceback.format_exception(whole)))
+    *callers, innermost = [
+        (f"{frame.f_code.co_filename}:{line}", frame.f_code.co_name) for frame, line in frames.items()
+    ]
+    cause = "" if error.__cause__ is None else f", from {described(error.__cause__)}"
+    beside = f", and {counted(others, 'other error')}" if others else ""
+    sentence = f"{seconds_text(at_ns)} into the run, {innermost[1]} raised {described(error)}{cause}{beside}"
+    lines = [f"{innermost[0]}: {sentence}", *(f"  called at {place}, in {name}" for place, name in reversed(callers))]
+    return ServiceFailed("\n".join(lines))
 
 
 class World(Protocol):

@@ -213,8 +213,8 @@ class _Exploring:
             result = self._executed(parse(write(case)))
         except Escape as escape:
             return Breach("escape", str(escape)), len(self._world.rows)
-        except Exception as error:
-            return Breach("crash", f"{type(error).__name__}: {error}"), len(self._world.rows)
+        except RetrylabError as error:
+            return Breach("crash", str(error).partition("\n")[0]), len(self._world.rows)
         return next(breaches(result, expect=self._expect, lone=self._lone), None), len(result.rows)
 
     def _smallest(self, seed: int, case: Case, breach: Breach, requests: int) -> FailingCase:

@@ -29,6 +29,7 @@ import msgspec
 import trio
 
 from actors.domain.attempts import TIMED_OUT, Attempt, Provider
+from actors.errors import ConfigurationError
 from actors.faults.conditions import NEVER_NS
 from actors.faults.rules import OUTAGE
 from actors.instants import NS_PER_S, ns
@@ -238,7 +239,7 @@ def as_answer(given: Any) -> HostAnswer:
     """Return the answer that a function of the user means.
 
     Raises:
-        TypeError: it is none.
+        ConfigurationError: it is none.
     """
     if isinstance(given, HostAnswer):
         return given
@@ -246,7 +247,8 @@ def as_answer(given: Any) -> HostAnswer:
         return _json(200, given)
     if isinstance(given, str | bytes):
         return HostAnswer(body=given.encode() if isinstance(given, str) else given)
-    raise TypeError(f"wanted a HostAnswer, a mapping, text or bytes of the host's answer function, got {given!r:.100}")
+    wanted = "a HostAnswer, a mapping, text or bytes of the host's answer function"
+    raise ConfigurationError([f"answer: wanted {wanted}, got {given!r:.100}"])
 
 
 def command_of(request: HostRequest, channel: NotificationChannel, notification_id: str) -> SendNotification:

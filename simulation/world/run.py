@@ -18,7 +18,7 @@ import sys
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,25 +26,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import trio
 
-from actors.errors import ConfigurationError, RetrylabError
+from actors.errors import RetrylabError
 from actors.faults.build import enforced_quotas, faults_of, unreliable_providers
 from actors.faults.provider import SimulatedProvider
 from actors.formatting import counted
 from actors.instants import NS_PER_S, since_1970_ns
 from actors.kernel.live import LiveSystem
 from actors.messages import NotificationChannel
+from actors.settings.file import located, refusal
 from simulation.results.reproduce import SERVICE, Origin
 from simulation.results.result import Result
 from simulation.running.contents import channels_of
+from simulation.running.own_code import NOT_IMPORTED, file_of
 from simulation.running.runner import RunPlan, recorder_of
 from simulation.running.workload import Clients, Source
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.identity import id_prefix
 from simulation.scenario.loading import given
-from simulation.world.calls import Call, Calls, by_http, imported, names_of_code, takes_arrivals, unwrapped
+from simulation.world.calls import Call, Calls, awaited, by_http, imported, names_of_code, takes_arrivals
 from simulation.world.clock import REAL_CLOCKS, START_S, local_time_is_utc, stepping_clock, virtual_clock
 from simulation.world.entropy import REAL_URANDOM, collector_off, reseed, seeded_entropy, seeded_scheduler
-from simulation.world.escape import Escape
+from simulation.world.escape import Escape, ServiceFailed, failure_of
 from simulation.world.host import Host
 from simulation.world.memory_channels import memory_channels
 from simulation.world.names import Names, written
@@ -72,10 +74,6 @@ _SHOWN = 5
 
 _GRACE_S = 60
 """Seconds that a cancelled service has to clean up, and then its threads to end."""
-
-
-class ServiceFailed(RetrylabError):
-    """The service's main function raised, or left its world; the message has the traceback."""
 
 
 class ServiceResult(Result):
@@ -167,7 +165,7 @@ def run_service(
     Raises:
         ConfigurationError: the scenario cannot be used, or names code and `code` is false.
         Escape: the service left its world, whether it noticed that or not.
-        ServiceFailed: its main function raised.
+        ServiceFailed: the service raised; the message has the line, and those that led there.
         ValueError: it is called in a run of trio.
     """
     if trio.lowlevel.in_trio_run():
@@ -193,22 +191,28 @@ def check(scenario: Scenario, answers: Mapping[str, Any], *, code: bool = False)
     Raises:
         ConfigurationError: it cannot, or names code and `code` is false.
     """
-    problems = [
-        f"world: wanted a host {host!r} to answer for, got none" for host in answers if host not in scenario.world
+    problems: list[tuple[tuple[str | int, ...], str]] = [
+        (("world",), f"wanted a host {host!r} to answer for, got none")
+        for host in answers
+        if host not in scenario.world
     ]
     if not scenario.world:
-        problems.append("world: wanted the hosts that the service calls, such as {api.example.com: payments}, got none")
+        problems.append(
+            (("world",), "wanted the hosts that the service calls, such as {api.example.com: payments}, got none")
+        )
     if not code:
-        problems += [
-            f"{name} is code, which is not imported without --code (or code=True)" for name in names_of_code(scenario)
-        ]
+        problems += [(path, f"{name} {NOT_IMPORTED}") for path, name in names_of_code(scenario).items()]
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, EventWorkload):
-            problems.append(
-                f"workload.{number}.event: wanted a channel, whose arrivals call the service, got {entry.event}"
-            )
-    if problems:
-        raise ConfigurationError(problems)
+            wanted = f"wanted a channel, whose arrivals call the service, got {entry.event}"
+            problems.append((("workload", number, "event"), wanted))
+    _refuse(scenario, problems)
+
+
+def _refuse(scenario: Scenario, problems: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
+    """Raise a ConfigurationError with each problem at its place in the scenario's file, if there are any."""
+    if placed := [located(file_of(scenario), *problem) for problem in problems]:
+        raise refusal(placed)
 
 
 def in_a_fork(run: Callable[[], R]) -> R:
@@ -294,6 +298,8 @@ class World:
         """Set by the hooks."""
         self._done: trio.Event
         self._main_is_over = False
+        self._failed_ns = 0
+        """When the main function raised."""
         self._waiting: list[Waiting] = []
         self._blocked: list[str] = []
 
@@ -321,7 +327,7 @@ class World:
         function = imported(main) if isinstance(main, str) else main
         by_file = {host: config.answer for host, config in self.scenario.world.items() if config.answer is not None}
         answers = {
-            host: imported(each) if isinstance(each, str) else each
+            host: imported(each, self.scenario, "world", host, "answer") if isinstance(each, str) else each
             for host, each in {**by_file, **given_answers}.items()
         }
         return Loaded(function, self._calls(function, calls), answers)
@@ -348,7 +354,7 @@ class World:
                 trio.run(self._run, *service, clock=self.clock)
             except BaseException as error:
                 if not self.escapes:
-                    raise self._traffic.failure or unwrapped(error) from None
+                    raise failure_of(self._traffic.failure or error, self._failed_ns or self.now_ns) from None
             finally:
                 gc.unfreeze()
         if self.escapes:
@@ -422,7 +428,11 @@ class World:
             self._blocked.append(f"{where}: {what} with a lock for which {counted(waiters, 'task')} waited")
 
     async def _main(self, main: Callable[[], Any]) -> None:
-        await main()
+        try:
+            await awaited(main)
+        except BaseException:
+            self._failed_ns = self.now_ns
+            raise
         self._main_is_over = True
         self._look()
 
@@ -512,11 +522,11 @@ class World:
                 without.append(number)
                 continue
             if isinstance(call, str) and " " not in call:
-                call = imported(call)
+                call = imported(call, self.scenario, "workload", number, "calls")
             found[id_prefix(number, entry.channel)] = call
         if found and without:
-            wanted = "what its arrivals call, as other entries have it"
-            raise ConfigurationError([f"workload.{number}.calls: wanted {wanted}, got none" for number in without])
+            text = "wanted what its arrivals call, as other entries have it, got none"
+            _refuse(self.scenario, [(("workload", number, "calls"), text) for number in without])
         return found
 
     def _spawn_arrivals(self, system: LiveSystem) -> None:

@@ -21,7 +21,8 @@ from typing import Any, Final, NamedTuple
 from actors.errors import ConfigurationError
 from simulation.scenario import Scenario
 from simulation.scenario.loading import given
-from simulation.world.run import Main, ServiceFailed, ServiceResult, check, outcome_of, run_here
+from simulation.world.escape import ServiceFailed
+from simulation.world.run import Main, ServiceResult, check, outcome_of, run_here
 from simulation.world.traffic import Row
 
 _ADDR_NO_RANDOMIZE: Final = 0x0040000
@@ -80,7 +81,7 @@ def run_with_others(
     Raises:
         ConfigurationError: the scenario cannot be used, or a function is not one of a module.
         Escape: the service left its world.
-        ServiceFailed: its main function raised.
+        ServiceFailed: the service raised.
     """
     with ThreadPoolExecutor(at_once) as pool:
         first, *others = pool.map(

@@ -7,6 +7,7 @@ from in_process import retrylab
 
 import simulation
 from simulation.reporting.html.reproduce import reproduction
+from simulation.running.own_code import NOT_IMPORTED
 from simulation.studio.checking import check
 
 SCENARIO = """
@@ -76,9 +77,7 @@ def test_code_that_a_file_names_is_imported_only_when_asked_for(folder, command)
     assert not (folder / "imported").exists()
     if "--service" in command:
         assert done.returncode == 2
-        assert done.stderr == (
-            "s.yaml: workload.0.calls: a_shop:order is code, which is not imported without --code (or code=True)\n"
-        )
+        assert done.stderr == (f"s.yaml:3:66: workload.0.calls: a_shop:order {NOT_IMPORTED}\n")
 
 
 def test_the_studio_and_collection_import_none_either(folder, monkeypatch):
@@ -105,6 +104,14 @@ def test_a_report_says_how_a_service_is_run_again(folder, monkeypatch):
         (("--service", "a_shop"), "--service a_shop: wanted a function module:main"),
         (("--service", "a_shop:main", "--replicates", "2"), "--replicates: wanted it without --service"),
         (("--service", "a_shop:nothing", "--code"), "s.yaml: a_shop:nothing: wanted a function module:name"),
+        (
+            ("--service", "a_shop:main", "--code", "--set", "workload.0.calls=a_shop:nothing"),
+            "s.yaml: --set workload.0.calls: a_shop:nothing: wanted a function module:name",
+        ),
+        (
+            ("--service", "a_shop:main", "--set", "world={}"),
+            "s.yaml:2:1: world: wanted the hosts that the service calls",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_refused(folder, options, text):

@@ -706,7 +706,7 @@ def test_the_code_that_a_scenario_names_is_imported_for_its_run_alone_and_only_w
     refused.assert_outcomes(failed=2)
     refused.stdout.fnmatch_lines(
         [
-            "*actors.a.actor: own_mine:A is code, which is not imported without --retrylab-code",
+            "*actors.a.actor: own_mine:A is code, *, by pytest with --retrylab-code",
             "look closer  retrylab run s.yaml --seed 0 --check --code",
             "run again    pytest s.yaml::runs --retrylab-code",
         ]

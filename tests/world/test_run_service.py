@@ -2,10 +2,12 @@
 
 import contextlib
 import random
+import re
 import socket
 import ssl
 import uuid
 from collections import Counter
+from functools import partial
 
 import httpx
 import httpx2
@@ -16,8 +18,7 @@ import trio
 
 import simulation
 from actors.errors import ConfigurationError
-from simulation.world.escape import Escape
-from simulation.world.run import ServiceFailed
+from simulation.world.escape import Escape, ServiceFailed
 
 OUTAGE = """
 duration: 10m
@@ -299,17 +300,42 @@ def test_a_wait_without_any_deadline_is_a_finding():
     assert result.summary["simulated_s"] == 90
 
 
-def test_a_service_that_fails_fails_the_run():
-    async def main():
-        raise KeyError("settings")
+async def charges(order):
+    return {}[order]
 
-    with pytest.raises(ServiceFailed, match="KeyError: 'settings'"):
-        run(main)
+
+async def in_nurseries():
+    async with trio.open_nursery(), trio.open_nursery() as nursery:
+        await trio.sleep(1.5)
+        for order in ("a", "b"):
+            nursery.start_soon(charges, order)
+
+
+async def in_a_library():
+    async with httpx2.AsyncClient() as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.get, "https://gone.example.com/")
+
+
+@pytest.mark.parametrize(
+    ("main", "said"),
+    [
+        (partial(charges, "a"), r"PLACE: 0 s into the run, charges raised KeyError: 'a'"),
+        (in_nurseries, r"PLACE: 1.5 s into the run, charges raised KeyError: '[ab]', and 1 other.* at PLACE, in .*"),
+        (in_a_library, r"PLACE: 0.08 s into the run, in_a_library raised ConnectError: .*, from ConnectError: .*"),
+        (lambda: None, r".*<lambda>: wanted an async function, got one that returned None"),
+    ],
+)  # fmt: skip
+def test_a_service_that_raises_fails_the_run_in_a_sentence_with_its_own_lines(main, said):
+    with pytest.raises((ServiceFailed, ConfigurationError)) as failed:
+        run(main, OUTAGE.replace("at: 2m, ", "") + "  gone.example.com: {channel: payments, outage: refused}\n")
+    assert re.fullmatch(said.replace("PLACE", r"\S*test_run_service.py:\d+"), str(failed.value), re.DOTALL)
 
 
 def test_code_that_the_file_names_is_imported_only_when_asked_for():
     text = OUTAGE.replace("1/s}", "1/s}, calls: 'no_such_module:order'")
-    with pytest.raises(ConfigurationError, match=r"workload.0.calls: no_such_module:order is code, .* without --code"):
+    with pytest.raises(
+        ConfigurationError, match=r"scenario.yaml:4:66: workload.0.calls: no_such_module:order is code, "
+    ):
         run(shop, text)
     with pytest.raises(ConfigurationError, match="no_such_module:order: wanted a function"):
         run(shop, text, code=True)
@@ -333,9 +359,9 @@ def test_an_answer_function_that_fails_fails_the_run_by_its_own_name():
         async with httpx2.AsyncClient() as client:
             await client.get("http://api.example.com/orders")
 
-    with pytest.raises(ServiceFailed, match=r"(?s)in broken.*LookupError: /orders"):
+    with pytest.raises(ServiceFailed, match=r":\d+: \S+ s into the run, broken raised LookupError: /orders$"):
         run(main, answers={"api.example.com": broken})
-    with pytest.raises(ServiceFailed, match=r"wanted a HostAnswer, a mapping, text or bytes of .* got 17"):
+    with pytest.raises(ConfigurationError, match=r"answer: wanted a HostAnswer, a mapping, text or bytes of .* got 17"):
         run(main, answers={"api.example.com": lambda _: 17})
 
 
@@ -356,7 +382,7 @@ def test_so_does_one_of_a_host_that_takes_mails():
             await stream.send_all(f"{line}\r\n".encode())
         await stream.receive_some()
 
-    with pytest.raises(ServiceFailed, match=r"(?s)in broken.*LookupError: MAIL"):
+    with pytest.raises(ServiceFailed, match=r":\d+: \S+ s into the run, broken raised LookupError: MAIL$"):
         run(main, OUTAGE.replace("api.example.com", "mail.example.com"), answers={"mail.example.com": broken})
 
 
