@@ -26,11 +26,10 @@ from simulation.testing import strategies as strategies, testkit as testkit
 from simulation.verification.cases.procedure import Validation as Validation, validate as validate
 from simulation.verification.exploring.explore import Exploration as Exploration, explore as explore
 from simulation.world.calls import Arrival as Arrival
-from simulation.world.escape import Escape as Escape
+from simulation.world.escape import Escape as Escape, ServiceFailed as ServiceFailed
 from simulation.world.exploring import explore_service as explore_service
 from simulation.world.provider import HostAnswer as HostAnswer, HostRequest as HostRequest
 from simulation.world.run import (
-    ServiceFailed as ServiceFailed,
     ServiceResult as ServiceResult,
     run_service as run_service,
 )

@@ -31,7 +31,7 @@ class HostStream:
             OSError: the connection was reset, or the client broke off the handshake.
         """
         while True:
-            if self._tls is not None:
+            if self._tls is not None and (self._incoming.pending or self._tls.pending()):
                 try:
                     return self._tls.read(_READ)
                 except ssl.SSLWantReadError:

@@ -59,9 +59,10 @@ class Patches(ExitStack):
         """Give modules that imported an original by name its replacement."""
         by_id = {id(original): replacement for original, replacement in replacements}
         for module in _modules():
-            found = [(name, value) for name, value in vars(module).items() if id(value) in by_id]
-            if found and not _is_left_alone(module.__name__):
-                for name, value in found:
+            if by_id.keys().isdisjoint(map(id, vars(module).values())) or _is_left_alone(module.__name__):
+                continue
+            for name, value in list(vars(module).items()):
+                if id(value) in by_id:
                     self.put(module, name, by_id[id(value)])
 
 
