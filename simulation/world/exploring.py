@@ -11,6 +11,7 @@ crash           its main function raised, or a call raised an error of its code,
 lost            a call returned, and a request that it made for its arrival was given up; or none that names the arrival
                 and changes something was made, as one is for a lone arrival when nothing fails
 blocked         a call slept after a failure with a `trio.Lock` for which others wait
+piled up        four values or more waited in a memory channel without a bound, the first for five seconds or more
 repeated        a request that the provider may have taken was sent again without the same `Idempotency-Key`
 never ends      a call had not ended long after the last fault
 not repeatable  another process, with other hashes and addresses, sent other requests (:mod:`simulation.world.second`)
@@ -47,8 +48,13 @@ _LASTS_S: Final = 30.0
 _DRAIN_S: Final = 900.0
 _ARRIVALS_MAX: Final = 12
 _FAULTS_MAX: Final = 3
+_LASTING_S: Final = (1, 3, 10, 20)
 _WAYS: Final = (503, "refused", "reset", "closed", "silence")
 _SHRINKS_MAX: Final = 150
+_SMALL: Final = 10
+"""A case of so many requests or more is not small: some seeds later there may be one of the same kind that is."""
+
+_LOOKS_ON: Final = 10
 
 _KINDS: Final[Sequence[Callable[[Random], dict[str, Any]]]] = (
     lambda _: {"outage": True},
@@ -182,18 +188,26 @@ class _Exploring:
         self, main: Main, calls: Any, answers: Mapping[str, Any], first_seed: int, seeds: int, keep_going: bool
     ) -> Explored:
         found: dict[str, FailingCase] = {}
-        tried = 0
+        tried, ends = 0, first_seed + seeds
         with self._world.hooks():
             self._service = self._world.loaded(main, calls, answers)
             self._lone = lone_arrivals(self._base, lambda lone: self._apart(lambda: self._executed(lone)))
-            for seed in range(first_seed, first_seed + seeds):
+            while (seed := first_seed + tried) < ends:
                 case = drawn_case(self._base, seed)
                 breach, requests = self._try(case)
                 tried += 1
-                if breach is not None and breach.kind not in found:
-                    found[breach.kind] = self._smallest(seed, case, breach, requests)
-                    if not keep_going:
-                        break
+                known = None if breach is None else found.get(breach.kind)
+                if breach is None or (known is not None and known.requests < _SMALL):
+                    continue
+                smallest = self._smallest(seed, case, breach, requests)
+                if known is None or smallest.requests < known.requests:
+                    found[breach.kind] = smallest
+                if not keep_going:
+                    ends = (
+                        seed + 1
+                        if smallest.requests < _SMALL
+                        else min(ends, min(each.seed for each in found.values()) + _LOOKS_ON)
+                    )
         return Explored(tried, list(found.values()))
 
     def _apart(self, run: Callable[[], R]) -> R:
@@ -218,31 +232,42 @@ class _Exploring:
         return next(breaches(result, expect=self._expect, lone=self._lone), None), len(result.rows)
 
     def _smallest(self, seed: int, case: Case, breach: Breach, requests: int) -> FailingCase:
-        """Leave out faults and arrivals one after the other, for as long as the same kind of breach remains."""
+        """Leave out faults and arrivals one after the other, for as long as the same kind of breach remains; shorten
+        faults, let them hang and let arrivals come at once where that leaves fewer requests."""
         runs = 0
 
-        def still(**changed: Any) -> bool:
+        def still(*, with_fewer: bool = False, **changed: Any) -> bool:
             nonlocal runs, requests, case, breach
             runs += 1
             if runs > _SHRINKS_MAX:
                 return False
             found, count = self._try(case | changed)
-            if found is None or found.kind != breach.kind:
+            if found is None or found.kind != breach.kind or (with_fewer and count >= requests):
                 return False
             case, breach, requests = case | changed, found, count
             return True
 
-        def with_times(number: int, times: Sequence[str]) -> bool:
+        def with_times(number: int, times: Sequence[str], **how: bool) -> bool:
             entry = case["workload"][number] | {"arrivals": {"times": times}}
-            return bool(times) and still(workload=[*case["workload"][:number], entry, *case["workload"][number + 1 :]])
+            workload = [*case["workload"][:number], entry, *case["workload"][number + 1 :]]
+            return bool(times) and still(workload=workload, **how)
 
         before: Case = {}
         while before != case and runs < _SHRINKS_MAX:
             before = case
             minimal(case["faults"], lambda kept: still(faults=kept))
             for number, entry in enumerate(case["workload"]):
-                minimal(entry.get("arrivals", {}).get("times", ()), partial(with_times, number))
+                times = minimal(entry.get("arrivals", {}).get("times", ()), partial(with_times, number))
+                if len(set(times)) > 1:
+                    with_times(number, [times[0]] * len(times), with_fewer=True)
             minimal(case["workload"], lambda kept: bool(kept) and still(workload=kept))
+            for number, fault in enumerate(case["faults"]):
+                where = {key: fault[key] for key in ("channel", "at")}
+                for change in (*({"for": f"{for_s}s"} for for_s in _LASTING_S), {"hang": True}):
+                    changed = fault | change if "for" in change else where | {"for": fault["for"]} | change
+                    faults = [*case["faults"][:number], changed, *case["faults"][number + 1 :]]
+                    if changed != fault and still(with_fewer=True, faults=faults):
+                        break
         comment = f"Broke: {breach.kind}: {breach.sentence}"
         return FailingCase(seed, breach.kind, breach.sentence, requests, write(case, comment))
 
@@ -263,7 +288,7 @@ def drawn_case(scenario: Scenario, seed: int) -> Case:
     channels = sorted({str(host.channel) for host in scenario.world.values() if host.channel is not None})
     for _ in range(random.randint(0, _FAULTS_MAX)):
         begins = random.choice([0, random.randint(0, 25)])
-        window = {"at": f"{begins}s", "for": f"{random.choice([1, 3, 10, 20])}s"}
+        window = {"at": f"{begins}s", "for": f"{random.choice(_LASTING_S)}s"}
         case["faults"].append({"channel": random.choice(channels), **window, **random.choice(_KINDS)(random)})
     return case
 
@@ -322,8 +347,8 @@ def breaches(result: ServiceResult, *, expect: bool, lone: Lone) -> Iterator[Bre
         if arrival.rsplit("-", 2)[0] in lone.delivered and not any(row.notification == arrival for row in result.rows):
             alone = "one is for an arrival that is alone when nothing fails"
             yield Breach("lost", f"{arrival}: its call returned, and no request for it was made; {alone}")
-    for sentence in result.blocked:
-        yield Breach("blocked", sentence)
+    yield from (Breach("blocked", sentence) for sentence in result.blocked)
+    yield from (Breach("piled up", sentence) for sentence in result.piled_up)
     calls = result.calls
     never = sorted(arrival for arrival in result.arrivals if arrival not in calls)
     if never:

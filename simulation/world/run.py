@@ -98,6 +98,8 @@ class ServiceResult(Result):
     """The arrivals that are named in requests which changed something, and were answered with success."""
     blocked: Sequence[str] = ()
     """The first call that slept after a failure with a lock for which others waited, in a sentence."""
+    piled_up: Sequence[str] = ()
+    """Where values had last piled up in a memory channel without a bound, in a sentence."""
     kept: Sequence[str] = ()
     """Functions and classes that had kept a real clock or entropy before the hooks stood, and do not follow the run."""
 
@@ -302,6 +304,7 @@ class World:
         """When the main function raised."""
         self._waiting: list[Waiting] = []
         self._blocked: list[str] = []
+        self._piled_up: list[str] = []
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -365,6 +368,7 @@ class World:
         result.calls, result.arrivals = self._called.ended, self._called.started
         result.made_for = self._traffic.made_for
         result.delivered, result.blocked = frozenset(self._traffic.delivered), self._blocked
+        result.piled_up = self._piled_up[-1:]
         result.waiting, result.kept = self._waiting, kept_by(service, kept)
         return result
 
@@ -378,7 +382,7 @@ class World:
             hooks.enter_context(virtual_clock(self.clock, start))
             hooks.enter_context(seeded_entropy(0))
             hooks.enter_context(refusals(self))
-            hooks.enter_context(memory_channels())
+            hooks.enter_context(memory_channels(lambda sentence: self._piled_up.append(sentence)))
             hooks.enter_context(collector_off())
             yield
 
@@ -422,7 +426,10 @@ class World:
 
     def _slept(self, where: str, for_s: float, waiters: int) -> None:
         arrival = origin.get()
-        latest = next((row for row in reversed(self.rows) if row.notification == arrival), None)
+        made_for = self._traffic.made_for
+        latest = next(
+            (row for row in reversed(self.rows) if arrival in (row.notification, made_for.get(row.notification))), None
+        )
         if not self._blocked and latest is not None and not latest.answer.startswith("2"):
             what = f"{arrival}: the call slept {for_s:g} s after {latest.answer}"
             self._blocked.append(f"{where}: {what} with a lock for which {counted(waiters, 'task')} waited")

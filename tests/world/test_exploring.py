@@ -19,7 +19,7 @@ world: {pay.example.com: pay, mail.example.com: mail}
 workload: [{channel: pay, arrivals: {poisson: 1/s}}]
 """
 SERVICE = r"""
-import time, trio
+import math, time, trio
 
 async def post(host, arrival, attempts=10, key=True):
     for attempt in range(attempts):
@@ -81,6 +81,20 @@ async def sleeps_with_a_lock(arrival):
     async with lock:
         await post("pay.example.com", arrival)
 
+orders, to_do = trio.open_memory_channel(math.inf)
+
+async def piles_up(arrival):
+    await orders.send(arrival)
+    if not arrival.number:
+        with trio.move_on_after(800):
+            async for order in to_do:
+                await post("pay.example.com", order)
+
+async def sleeps_with_a_lock_for_a_token(arrival):
+    async with lock:
+        await post("mail.example.com", arrival)
+    await post("pay.example.com", arrival)
+
 async def posts_a_set(arrival):
     for host in {"pay.example.com", "mail.example.com"}:
         await post(host, arrival)
@@ -117,6 +131,8 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         effort.thorough(("checks_itself", "crash")),
         effort.thorough(("drops_in_company", "lost")),
         effort.thorough(("sleeps_with_a_lock", "blocked")),
+        effort.thorough(("sleeps_with_a_lock_for_a_token", "blocked")),
+        effort.thorough(("piles_up", "piled up")),
         effort.thorough(("posts_a_set", "not repeatable")),
     ],
 )

@@ -45,7 +45,8 @@ async def test_a_task_says_when_its_wait_ends() -> None:
 
 
 async def test_memory_channels_call_the_methods_that_the_world_replaces() -> None:
-    with memory_channels():
+    piled_up: list[str] = []
+    with memory_channels(piled_up.append):
         send, receive = trio.open_memory_channel[str](1)
         token = origin.set("payments-0-7")
         await send.send("a")
