@@ -1,4 +1,4 @@
-"""Prints what came of each service here, in this process: ``python digests.py DURATION``."""
+"""Prints what came of services here, in this process: ``python digests.py DURATION [NAME …]``."""
 
 import json
 import sys
@@ -35,7 +35,7 @@ def run(duration, name, **options):
 
 
 if __name__ == "__main__":
-    for name in ("invoices", "prices", "proxy"):
+    for name in sys.argv[2:] or ("invoices", "prices", "proxy"):
         result = run(sys.argv[1], name)
         keys = ("offered", "sent", "dead_lettered", "in_flight", "attempts", "digest")
         print(json.dumps({"name": name, **{key: result.summary[key] for key in keys}, "findings": result.findings}))
