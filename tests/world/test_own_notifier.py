@@ -126,15 +126,23 @@ def test_its_transports_make_the_attempts_of_a_simulation(channel):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("name", "channel"), [("flapping-provider", "sms"), ("throttling-provider", "sms"), ("throttling-provider", "push")]
+    ("name", "channel"),
+    [
+        ("flapping-provider", "sms"),
+        ("throttling-provider", "sms"),
+        ("throttling-provider", "push"),
+        ("hanging-provider", "webhook"),
+        ("hanging-provider", "push"),
+    ],
 )
 def test_so_they_do_in_shipped_scenarios(name, channel):
     text = (SHIPPED / f"{name}.yaml").read_text()
-    for rate in ("20/s", "12/s"):
+    for rate in ("20/s", "15/s", "12/s", "5/s"):
         text = text.replace(f"poisson: {rate}", "poisson: 2/s")
     data = yaml.safe_load(text.replace("rate: 8/s", "rate: 1/s")) | {"duration": "4m", "expect": []}
     config = data["channels"][channel]
     config["retry"]["jitter"] = "none"  # which another generator draws
+    config.setdefault("circuit_breaker", {})["per"] = "channel"  # webhooks have one per host
     data |= {
         "channels": {channel: config, "tokens": {"kind": "call"}},
         "workload": [entry for entry in data["workload"] if entry["channel"] == channel],
