@@ -37,7 +37,8 @@ class OwnActor(Actor):
     """The base class of own actors. The arguments of its constructor are its settings.
 
     Values that it keeps are plain data, as JSON has them: a restart, of the actor or of the process, loses everything
-    else. With several nodes on one database each keeps its own, which a node of the same name finds again.
+    else. With several nodes on one database each keeps its own, under its name: no other node takes them over, and a
+    node of the same name finds them again.
     """
 
     supervision = Supervision(then="restart")

@@ -26,7 +26,7 @@ Paths are relative to the file. Every secret may stand elsewhere: ``{env: NAME}`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -153,6 +153,10 @@ class TracingConfig(Settings):
 
 class ServiceConfig(NotifierConfig):
     """All settings of the service."""
+
+    other_names: ClassVar[Mapping[str, str]] = {
+        "actors": "a service imports no code: open a notifier with actors= in a program of yours"
+    }
 
     listen: Address = "127.0.0.1:8080"
     """Where it listens for HTTP; with port 0 the system chooses one, which is printed."""

@@ -262,11 +262,10 @@ class _Exploring:
                     with_times(number, [times[0]] * len(times), with_fewer=True)
             minimal(case["workload"], lambda kept: bool(kept) and still(workload=kept))
             for number, fault in enumerate(case["faults"]):
-                where = {key: fault[key] for key in ("channel", "at")}
-                for change in (*({"for": f"{for_s}s"} for for_s in _LASTING_S), {"hang": True}):
-                    changed = fault | change if "for" in change else where | {"for": fault["for"]} | change
-                    faults = [*case["faults"][:number], changed, *case["faults"][number + 1 :]]
-                    if changed != fault and still(with_fewer=True, faults=faults):
+                hangs = {"hang": True} | {key: fault[key] for key in ("channel", "at", "for")}
+                for simpler in (*({**fault, "for": f"{for_s}s"} for for_s in _LASTING_S), hangs):
+                    faults = [*case["faults"][:number], simpler, *case["faults"][number + 1 :]]
+                    if simpler != fault and still(with_fewer=True, faults=faults):
                         break
         comment = f"Broke: {breach.kind}: {breach.sentence}"
         return FailingCase(seed, breach.kind, breach.sentence, requests, write(case, comment))

@@ -96,12 +96,13 @@ def run(kept_logging):
 
 
 def test_bad_input_is_said_without_a_traceback(tmp_path, run):
-    config = write(tmp_path / "service.yaml", drain="soon", listne="x")
+    config = write(tmp_path / "service.yaml", drain="soon", listne="x", actors={"a": {"actor": "b:C"}})
     ended = run(config)
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert [line.partition(" ")[2] for line in ended.stderr.splitlines()] == [
         "drain: wanted a duration such as 80ms, 10s, 5m or 2h, got 'soon'",
         "listne: unknown key; did you mean listen?",
+        "actors: unknown key; a service imports no code: open a notifier with actors= in a program of yours",
     ]
     assert run(tmp_path / "none.yaml").stderr == f"{tmp_path}/none.yaml: no such file\n"
     fine = write(tmp_path / "fine.yaml")
