@@ -115,7 +115,6 @@ _PLAIN: dict[Any, Any] = {
 
 
 def _settings_of(cls: type[OwnActor]) -> type[Settings]:
-    """Return the model of the arguments of a constructor."""
     fields: dict[str, Any] = {}
     try:
         hints = get_type_hints(cls.__init__, include_extras=True)

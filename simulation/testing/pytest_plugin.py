@@ -47,7 +47,6 @@ _HINT = re.compile(rb"^#[ \t]*yaml-language-server:.*\bscenario\.schema\.json\b"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the plugin's options."""
     group = parser.getgroup("retrylab", "scenarios of retrylab")
     group.addoption(
         "--retrylab-seeds",
@@ -116,7 +115,6 @@ def stands_aside() -> str | None:
 
 
 def pytest_report_header() -> str | None:
-    """Say that the plugin does nothing, where that is so."""
     reason = stands_aside()
     return f"retrylab: stands aside, {reason}" if reason else None
 
@@ -140,7 +138,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collect_file(
     file_path: Path, parent: pytest.Collector
 ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-    """Collect a file that is a scenario."""
     collectors = yield
     if file_path.suffix in (".yaml", ".yml") and _is_scenario(file_path, parent, bool(collectors)):
         if stands_aside():

@@ -66,7 +66,6 @@ class Shown:
         return self.text
 
     def toterminal(self, tw: Any) -> None:
-        """Write it to a terminal."""
         first, _, rest = self.text.partition("\n")
         tw.line(first, red=True, bold=True)
         tw.line(rest)
@@ -114,7 +113,6 @@ class ScenarioFile(pytest.File):
 
     @property
     def invariants(self) -> Literal["default", "all"]:
-        """The invariants to check in each run."""
         return "all" if self.config.getoption("--retrylab-check") else "default"
 
     def outcome(self, seed: int) -> Result | NoResult:
@@ -148,7 +146,6 @@ class ScenarioFile(pytest.File):
         return outcome
 
     def teardown(self) -> None:
-        """Let go of the run."""
         self._outcome = None
 
 
@@ -174,7 +171,6 @@ class ScenarioItem(pytest.Item):
         self.add_marker("retrylab_scenario")
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Say where it is."""
         return self.path, None, f"{self.path.name}: {self.name}"
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any, **kwargs: Any) -> Any:
@@ -202,7 +198,6 @@ class ScenarioItem(pytest.Item):
         return f"look closer  {look}\nrun again    {shlex.join(test)}"
 
     def look_closer(self, command: str, *options: object) -> str:
-        """Return the line with a command to run on the file with such options."""
         code = ["--code"] if self.parent.scenario.actors else []
         words = ["retrylab", command, self.parent.shown_path, *options, *code]
         return f"look closer  {shlex.join(map(str, words))}"
@@ -212,7 +207,6 @@ class RunItem(ScenarioItem):
     """The run itself: that it comes to its end, and that the invariants checked hold on the way."""
 
     def runtest(self) -> None:
-        """Run the scenario."""
         outcome = self.parent.outcome(self.seed)
         if isinstance(outcome, NoResult):
             raise DoesNotHold(outcome.headline, f"{outcome.text}\n\n{self.again(broken=True)}")
@@ -227,7 +221,6 @@ class ExpectationItem(ScenarioItem):
         self.expectation = expectation
 
     def runtest(self) -> None:
-        """See whether it holds."""
         outcome = self.parent.outcome(self.seed)
         if isinstance(outcome, NoResult):
             runs = self.nodeid.replace(f"::{self.expectation.text}", f"::{RUNS}")
@@ -252,7 +245,6 @@ class LimitItem(ScenarioItem):
         self.limit = limit
 
     def runtest(self) -> None:
-        """See whether all that is expected holds with so much."""
         from simulation.experiments.limits.limits import ask
 
         look = self.look_closer("limits", "--of", self.limit.kind, "--on", self.limit.on)
@@ -265,15 +257,10 @@ class LimitItem(ScenarioItem):
             raise DoesNotHold(why, f"{self.name} does not hold\n{why}\n\n{look}")
 
 
-class ShareItem(ScenarioItem):
+class ShareItem(ExpectationItem):
     """One expectation of a share of runs: decided by the runs from the file's own seed on, or skipped."""
 
-    def __init__(self, *, expectation: Expectation, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.expectation = expectation
-
     def runtest(self) -> None:
-        """See whether it holds in as many runs as it should."""
         replicates = self.config.getoption("--retrylab-replicates")
         outcome = self.parent.decided(self.seed, replicates)
         if isinstance(outcome, NoResult):

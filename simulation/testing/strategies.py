@@ -227,12 +227,10 @@ def keeping(scenario: Scenario, folder: str | Path | None = None) -> Iterator[No
 
 
 def _tenths(most: float) -> SearchStrategy[float]:
-    """Return a strategy of seconds from 0 to `most`, in tenths."""
     return st.integers(0, round(10 * most)).map(lambda tenths: tenths / 10)
 
 
 def _of(shape: Shape) -> SearchStrategy[Any]:
-    """Return a strategy of the values of a shape, the simplest first."""
     match shape:
         case Between():
             return st.sampled_from(_simple(shape))

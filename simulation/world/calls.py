@@ -66,7 +66,6 @@ def takes_arrivals(main: Callable[..., Any]) -> bool:
 
 
 def names_of_code(scenario: Scenario) -> dict[tuple[str | int, ...], str]:
-    """Return what a scenario names of Python, by its path in the file."""
     calls = {
         ("workload", number, "calls"): getattr(each, "calls", None) for number, each in enumerate(scenario.workload)
     }
@@ -112,11 +111,9 @@ class Calls:
 
     @property
     def has_calls(self) -> bool:
-        """Whether arrivals call anything."""
         return bool(self._calls)
 
     def start(self, command: SendNotification) -> None:
-        """Start the call of an arrival."""
         prefix, _, number = command.notification_id.rpartition("-")
         arrival = Arrival(
             id=command.notification_id, number=int(number), channel=str(command.channel), user=command.user

@@ -93,20 +93,19 @@ def local_time_is_utc() -> Iterator[None]:
         time.tzset()
 
 
-def virtual_monotonic() -> float:
-    return _clocks[-1].current_time() if _clocks else float(REAL_CLOCKS["monotonic"]())
+def _reading(name: str) -> Callable[[], Any]:
+    real = REAL_CLOCKS[name]
+
+    def seconds() -> Any:
+        return _clocks[-1].current_time() if _clocks else real()
+
+    def nanoseconds() -> Any:
+        return round(_clocks[-1].current_time() * 1e9) if _clocks else real()
+
+    return nanoseconds if name.endswith("_ns") else seconds
 
 
-def _perf_counter() -> float:
-    return _clocks[-1].current_time() if _clocks else float(REAL_CLOCKS["perf_counter"]())
-
-
-def _monotonic_ns() -> int:
-    return round(_clocks[-1].current_time() * 1e9) if _clocks else int(REAL_CLOCKS["monotonic_ns"]())
-
-
-def _perf_counter_ns() -> int:
-    return round(_clocks[-1].current_time() * 1e9) if _clocks else int(REAL_CLOCKS["perf_counter_ns"]())
+virtual_monotonic, _monotonic_ns = _reading("monotonic"), _reading("monotonic_ns")
 
 
 def _clock_gettime(clk_id: int, /) -> float:
@@ -122,6 +121,6 @@ _VIRTUAL: Final[dict[str, Callable[..., Any]]] = {
     "clock_gettime_ns": _clock_gettime_ns,
     "monotonic": virtual_monotonic,
     "monotonic_ns": _monotonic_ns,
-    "perf_counter": _perf_counter,
-    "perf_counter_ns": _perf_counter_ns,
+    "perf_counter": _reading("perf_counter"),
+    "perf_counter_ns": _reading("perf_counter_ns"),
 }

@@ -48,7 +48,6 @@ _open: list[_Streams] = []
 
 @contextmanager
 def seeded_entropy(seed: int) -> Iterator[None]:
-    """Let everything random follow a seed, `random`'s own generator too."""
     state = random.getstate()
     with Patches() as patches:
         _open.append(_Streams(seed))
@@ -70,7 +69,6 @@ def seeded_entropy(seed: int) -> Iterator[None]:
 
 
 def reseed(seed: int) -> None:
-    """Begin all streams of the open block anew, by another seed."""
     _open[-1] = _Streams(seed)
     random.seed(f"{seed}/random")
 

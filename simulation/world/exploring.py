@@ -341,7 +341,6 @@ def unsent(result: ServiceResult) -> list[str]:
 
 
 def breaches(result: ServiceResult, *, expect: bool, lone: Lone) -> Iterator[Breach]:
-    """Yield what is wrong with a run."""
     for arrival in unsent(result):
         if arrival.rsplit("-", 2)[0] in lone.delivered and not any(row.notification == arrival for row in result.rows):
             alone = "one is for an arrival that is alone when nothing fails"

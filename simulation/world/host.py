@@ -57,7 +57,6 @@ class Host(ABC):
 
     @property
     def tls_context(self) -> ssl.SSLContext:
-        """The context with its certificate."""
         return self._tls(self.name, self.config)
 
     async def lets_in(self) -> bool:
@@ -82,12 +81,10 @@ class Host(ABC):
         return False
 
     def reset_idle(self) -> None:
-        """Reset the connections that wait for a request."""
         for sock in list(self._idle):
             sock.reset()
 
     async def serve(self, sock: WorldSocket) -> None:
-        """Serve one connection until it ends."""
         fate = self._fates.pop() if self._fates else None
         self._idle[sock] = None
         try:
@@ -106,7 +103,6 @@ class Host(ABC):
         """Speak the protocol over a connection; `fate` is of its first request, where that is decided already."""
 
     def goes_on(self, sock: WorldSocket) -> None:
-        """Note that a connection waits for its next request."""
         self._idle[sock] = None
 
     async def work_on(self, request: HostRequest, sock: WorldSocket, fate: Fate | None) -> Work | None:

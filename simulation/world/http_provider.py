@@ -54,7 +54,6 @@ class HttpHost(Host):
     async def _answer(
         self, stream: HostStream, sock: WorldSocket, request: HostRequest, fate: Fate | None, *, goes_on: bool
     ) -> bool:
-        """Answer a request; return whether the connection goes on."""
         if (work := await self.work_on(request, sock, fate)) is None:
             return False
         answer = work.answer
@@ -74,8 +73,6 @@ class HttpHost(Host):
 
 
 class _Requests:
-    """The requests that come over a connection."""
-
     def __init__(self, host: str, stream: HostStream) -> None:
         self._host, self._stream = host, stream
         self._unread = b""

@@ -72,7 +72,6 @@ class Network(trio.abc.SocketFactory):
         return (host or "0.0.0.0", port, *address[2:])
 
     def closed(self, sock: WorldSocket) -> None:
-        """Note that a socket is closed."""
         for port in [port for port, listener in self._listeners.items() if listener is sock]:
             del self._listeners[port]
 
@@ -85,7 +84,6 @@ class Network(trio.abc.SocketFactory):
         return sock
 
     def name_of(self, address: Address) -> str:
-        """Return the host at an address."""
         return self._names.host_at.get(address[0], f"{address[0]}:{address[1]}")
 
     def _host(self, name: str, port: int) -> Host:

@@ -152,7 +152,6 @@ class VirtualProvider:
 
     @property
     def may_refuse(self) -> bool:
-        """Whether a connection may be refused now."""
         now_ns = self._now_ns()
         return any(begins_ns <= now_ns < ends_ns for begins_ns, ends_ns in self._closed_at)
 
@@ -162,7 +161,6 @@ class VirtualProvider:
         return Fate(self, self._provider.attempt(attempt, self._now_ns()), self._now_ns())
 
     def answer_to(self, outcome: Outcome | None, request: HostRequest) -> HostAnswer:
-        """Return how an outcome shows to the client; None: no answer comes."""
         shape = _SHAPES[self.host.shape]
         match outcome:
             case None:
@@ -219,7 +217,6 @@ class Fate:
         return self.outcome
 
     async def answer(self, request: HostRequest) -> HostAnswer:
-        """Wait for the outcome, and return how it shows."""
         return self._provider.answer_to(await self.known(), request)
 
     @property

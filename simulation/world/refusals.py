@@ -104,7 +104,6 @@ def watchdog(threads: Threads) -> Iterator[None]:
 
 
 def _without_proxies(patches: Patches) -> None:
-    """Let no proxy and no .netrc of the machine send a request elsewhere."""
     before = dict(os.environ)
     patches.callback(os.environ.update, before)
     for name in before:
@@ -140,8 +139,6 @@ def _refused_fork_exec(*_: Any) -> Any:
 
 
 class _Finder:
-    """Refuses modules before they are found."""
-
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> None:
         if name in SEES_NO_SOCKETS and not here.is_passing and _open:
             sentence = f"{name} opens its sockets in C, where the world does not see them"

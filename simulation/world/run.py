@@ -266,7 +266,6 @@ def outcome_of(run: Callable[[], Any]) -> bytes:
 def run_here(
     main: Main, scenario: Scenario, calls: Call | str | None, answers: Mapping[str, AnswerFunction | str]
 ) -> ServiceResult:
-    """Run a service in this process, in which nothing else may run."""
     return World(scenario).run(main, calls, answers)
 
 
@@ -276,14 +275,6 @@ class Loaded(NamedTuple):
     main: Callable[..., Any]
     calls: Mapping[str, Call | str]
     answers: Mapping[str, AnswerFunction]
-
-
-def kept_by(service: Loaded, kept: Sequence[str]) -> Sequence[str]:
-    """Leave out of the names that kept a real function those of packages that the service does not import."""
-    if not kept:
-        return kept
-    packages = packages_of([service.main, *filter(callable, service.calls.values()), *service.answers.values()])
-    return [name for name in kept if name.partition(".")[0] in packages]
 
 
 class World:
@@ -308,18 +299,15 @@ class World:
 
     @property
     def rows(self) -> Sequence[Row]:
-        """The requests so far."""
         return self._traffic.rows
 
     @property
     def now_ns(self) -> int:
-        """Nanoseconds since the start of the run."""
         return round((self.clock.current_time() - START_S) * NS_PER_S)
 
     def run(
         self, main: Main, calls: Call | str | None, given_answers: Mapping[str, AnswerFunction | str]
     ) -> ServiceResult:
-        """Run a service; see :func:`run_service`."""
         kept = keepers_of([*REAL_CLOCKS.values(), REAL_URANDOM])
         with self.hooks():
             service = self.loaded(main, calls, given_answers)
@@ -369,12 +357,14 @@ class World:
         result.made_for = self._traffic.made_for
         result.delivered, result.blocked = frozenset(self._traffic.delivered), self._blocked
         result.piled_up = self._piled_up[-1:]
-        result.waiting, result.kept = self._waiting, kept_by(service, kept)
+        functions: list[Any] = [service.main, *filter(callable, service.calls.values()), *service.answers.values()]
+        imported_by = packages_of(functions) if kept else set()
+        result.waiting = self._waiting
+        result.kept = [name for name in kept if name.partition(".")[0] in imported_by]
         return result
 
     @contextmanager
     def hooks(self) -> Iterator[None]:
-        """Replace the interpreter's clocks, entropy, threads and sockets."""
         start = self.scenario.start.timestamp()
         with ExitStack() as hooks:
             hooks.enter_context(self._authority.trusted())
@@ -448,7 +438,6 @@ class World:
         self._look()
 
     def _look(self) -> None:
-        """End the run if nothing more will come of it."""
         has_calls = self._called.has_calls
         if self._called.open or (has_calls and self.now_ns < self.scenario.arrivals_end_ns):
             return
@@ -466,7 +455,6 @@ class World:
         hosts.start_soon(self._insist, service)
 
     async def _insist(self, service: trio.Nursery) -> None:
-        """End what a cancelled service does not end by itself."""
         await trio.sleep(_GRACE_S)
         self.threads.end()
         await trio.sleep(_GRACE_S)
@@ -551,7 +539,6 @@ class World:
 
 @asynccontextmanager
 async def _service_nursery() -> AsyncIterator[trio.Nursery]:
-    """Open a nursery whose tasks may end as threads do that the end of the run interrupts."""
     try:
         async with trio.open_nursery() as nursery:
             yield nursery

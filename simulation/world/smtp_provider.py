@@ -122,7 +122,6 @@ class _Session:
         await self._say("235 2.7.0 welcome")
 
     async def _take(self, content: bytes, recipients: list[str]) -> bool:
-        """Take a mail as its fate has it; return whether the connection goes on."""
         fate, self._fate = self._fate, None
         work = await self._host.work_on(_request(self._host.name, content, recipients), self._sock, fate)
         if work is None:
@@ -164,7 +163,6 @@ class _Session:
 
 
 def _request(host: str, content: bytes, recipients: list[str]) -> HostRequest:
-    """Return a mail as a request: its headers, and its text, decoded."""
     mail = email.message_from_bytes(content, policy=email.policy.default)
     text = mail.get_body(("plain", "html"))
     headers = tuple((name.lower(), str(value)) for name, value in mail.items())
@@ -173,7 +171,6 @@ def _request(host: str, content: bytes, recipients: list[str]) -> HostRequest:
 
 
 def _reply(answer: HostAnswer, *, is_outage: bool) -> str:
-    """Return the line to say; none where the connection ends without a reply."""
     if answer.broken is not None:
         return {"cut": "25", "wrong": "<html>"}.get(answer.broken, "")
     if answer.status < 400:

@@ -97,6 +97,13 @@ class _Known:
         self.family = own.family
 
 
+def _refused(what: str) -> Any:
+    def method(sock: WorldSocket, *_: Any) -> NoReturn:
+        raise refuse(sock._network.world, f"{what} of a socket is not possible in a world; wanted a stream")
+
+    return method
+
+
 class WorldSocket(trio.socket.SocketType):
     """A stream socket of the world, as trio's own in all that clients and servers call."""
 
@@ -153,7 +160,6 @@ class WorldSocket(trio.socket.SocketType):
     # ── connecting ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def join(self, peer: WorldSocket) -> None:
-        """Connect two sockets."""
         self.rx = peer.tx = Half()
         self.tx = peer.rx = Half()
         assert peer._own is not None
@@ -232,7 +238,6 @@ class WorldSocket(trio.socket.SocketType):
         await self.wait_for_room()
 
     async def wait_for_room(self) -> None:
-        """Wait until bytes can be sent."""
         while True:
             self._check_open()
             if self.tx is None:
@@ -255,7 +260,6 @@ class WorldSocket(trio.socket.SocketType):
             self.tx.end()
 
     def reset(self) -> None:
-        """End the connection in both directions with a reset."""
         for half in (self.rx, self.tx):
             if half is not None:
                 half.end(reset=True)
@@ -277,17 +281,4 @@ class WorldSocket(trio.socket.SocketType):
         if self._fileno == -1:
             raise _error(errno.EBADF)
 
-    def _refuse(self, what: str) -> NoReturn:
-        raise refuse(self._network.world, f"{what} of a socket is not possible in a world; wanted a stream")
-
-    def dup(self) -> NoReturn:
-        self._refuse("dup()")
-
-    def detach(self) -> NoReturn:
-        self._refuse("detach()")
-
-    async def sendto(self, *_: Any) -> NoReturn:
-        self._refuse("sendto()")
-
-    async def recvfrom(self, *_: Any) -> NoReturn:
-        self._refuse("recvfrom()")
+    dup, detach, sendto, recvfrom = map(_refused, ("dup()", "detach()", "sendto()", "recvfrom()"))

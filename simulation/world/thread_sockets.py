@@ -124,21 +124,12 @@ class ThreadSocket(socket.socket):
             view = view[await self.inner.send(view) :]
 
     async def readable(self) -> None:
-        """Wait until there is something to read; on the loop."""
         if not self.ahead and not self.inner.is_readable():
             self.ahead = await self.inner.recv(CHUNK)
 
-    @property
-    def family(self) -> Any:
-        return self.inner.family
-
-    @property
-    def type(self) -> Any:
-        return self.inner.type
-
-    @property
-    def proto(self) -> int:
-        return int(self.inner.proto)
+    family = property(lambda self: self.inner.family)
+    type = property(lambda self: self.inner.type)
+    proto = property(lambda self: int(self.inner.proto))
 
     def fileno(self) -> int:
         return _NO_FD if self._closed else int(self.inner.fileno())

@@ -199,7 +199,6 @@ class Threads:
         self._jobs.pop(job, None)
 
     def _give(self, job: Job, result: outcome.Outcome[Any]) -> None:
-        """Hand the baton to a thread, and block the loop until it comes back."""
         before, self.running = self.running, job
         try:
             job.go.put(result)

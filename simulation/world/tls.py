@@ -29,7 +29,6 @@ class Authority:
         self._pem = self._trusted.cert_pem.bytes().decode("ascii")
 
     def context_of(self, host: str, config: HostConfig) -> ssl.SSLContext:
-        """Return the context of the server at a host."""
         if host not in self._contexts:
             authority = self._other if config.tls == "untrusted" else self._trusted
             certificate = authority.issue_cert(host, not_after=_EXPIRED if config.tls == "expired" else None)

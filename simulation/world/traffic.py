@@ -92,7 +92,6 @@ class Seen:
         self._is_over = False
 
     def end(self, shown: str, outcome: Outcome | None) -> None:
-        """Note the answer."""
         if self._is_over:
             return
         self._is_over = True
@@ -100,7 +99,6 @@ class Seen:
         self._traffic.ended(self._host, self, self._pending, shown, _LOST if outcome is None else outcome)
 
     def lost(self) -> None:
-        """Note that the client has stopped waiting."""
         self.end("timed out", None)
 
 
@@ -147,7 +145,6 @@ class Traffic:
 
     @property
     def in_flight(self) -> int:
-        """How many notifications have not ended."""
         return sum(pending.is_counted for pending in self._open.values())
 
     def digest(self) -> str:
@@ -157,7 +154,6 @@ class Traffic:
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def arrive(self, command: SendNotification) -> None:
-        """Note that an arrival comes to the service."""
         arrival = command.notification_id
         if arrival in self._arrivals:
             return  # the same once more, as of a sender that got no answer
@@ -173,7 +169,6 @@ class Traffic:
         self._give_up(those, even_unsent=has_failed)
 
     def end(self) -> None:
-        """Give up what has failed and was not tried again by the end of the run: it was dropped when it last failed."""
         self._give_up(sorted(self._open.values(), key=lambda pending: pending.failed_ns), in_hindsight=True)
 
     def _give_up(self, those: list[_Pending], *, even_unsent: bool = False, in_hindsight: bool = False) -> None:
@@ -250,7 +245,6 @@ class Traffic:
         yield from (found for text in texts for found in self._ids.findall(text) if found in self._arrivals)
 
     def ended(self, host: HostConfig, seen: Seen, pending: _Pending, shown: str, outcome: Outcome) -> None:
-        """Note the end of a request."""
         request, now_ns = seen.request, self._now_ns()
         used = seen.number
         pending.failed_ns = now_ns

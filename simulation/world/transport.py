@@ -188,7 +188,6 @@ class TrioClock:
     epoch_ns = 0
 
     def begin(self) -> None:
-        """Start at 0 now; called under trio."""
         self._started_at = trio.current_time()
 
     @property

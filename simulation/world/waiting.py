@@ -59,7 +59,6 @@ class Waiting(NamedTuple):
 
 
 def deadlocked_in(threads: Threads) -> list[Waiting]:
-    """Return the deadlocks of threads."""
     return [
         Waiting(len(circle), *circle[0], "", None, False, tuple(f"{file}:{line}" for file, line in circle[1:]))
         for circle in threads.deadlocks()
