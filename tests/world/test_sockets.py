@@ -172,19 +172,6 @@ async def what_is_no_http_ends_the_connection():
 
 
 @check
-async def requests_come_at_once_or_in_pieces_until_one_is_the_last():
-    one = b"\r\nHEAD /%d HTTP/1.1\r\nHost:api.example.com\r\nA: 1\r\n%b\r\n"
-    last = b"POST /9 HTTP/1.0\nContent-Length: 3\n\nabc"
-    async with await trio.open_tcp_stream("api.example.com", 80) as stream:
-        for part in (one % (1, b"") + one % (2, b"") + last[:25], last[25:-1], last[-1:]):
-            await stream.send_all(part)
-            await trio.sleep(1)
-        answers = b"".join([part async for part in stream])
-    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
-    assert answers.endswith(b'content-length: 12\r\nconnection: close\r\n\r\n{"ok": true}')
-
-
-@check
 async def an_idle_connection_expires_by_the_clock_of_the_run():
     limits = httpx2.Limits(keepalive_expiry=5)
     async with httpx2.AsyncClient(limits=limits) as client:
