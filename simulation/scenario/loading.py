@@ -157,9 +157,8 @@ def _completed(root: Node, filename: str, sets: Sequence[str], seed: int | None)
         problems += _sweep_problems(root, directory)
     if scenario is None or problems:
         raise refusal(problems)
-    if not isinstance(root, MappingNode):
-        return scenario
-    return scenario.with_code(False, root if scenario.actors or scenario.world else MappingNode(root.place))
+    names_code = scenario.actors or scenario.is_for_service
+    return scenario.with_code(False, root) if names_code and isinstance(root, MappingNode) else scenario
 
 
 def _validated(root: Node, directory: str) -> tuple[Scenario | None, list[Problem]]:

@@ -283,7 +283,7 @@ class Scenario(Settings):
 
     @property
     def in_file(self) -> MappingNode | None:
-        """Its file, for the places of what names code; empty if it names none. None: it is from none."""
+        """Its file, for the places of what names code. None: it names none, or is from no file."""
         return self._in_file
 
     def with_code(self, allowed: bool = True, in_file: MappingNode | None = None) -> Self:

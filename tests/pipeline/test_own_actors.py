@@ -297,7 +297,7 @@ async def test_who_publishes_gets_what_the_actor_raises_and_it_goes_on_with_the_
         assert await notifier.actors["keeps"].ask(Later("a"), block=False) == "accepted"
         assert await notifier.actors["keeps"].ask(Later("a"), block=False) == "duplicate"
     assert list(store.kept) == [("keeps", "17")]
-    assert "Keeps" in caplog.text
+    assert "keeps" in caplog.text
     assert "ValueError: bad" in caplog.text
 
 

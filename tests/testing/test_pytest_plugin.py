@@ -677,7 +677,7 @@ def test_what_a_scenario_is_to_take_is_asked(pytester: Pytester) -> None:
             "*::webhook.outage >= 90s PASSED*",
             "*::all.outage >= 3m FAILED*",
             "all.outage >= 3m does not hold",
-            "`sent_fraction == 1` breaks with 2 of 2 seeds: it is 9*",
+            "`sent_fraction == 1` breaks with 3 of 3 seeds: it is 9*",
             "look closer  retrylab limits ladder.yaml --of outage --on all",
         ]
     )
