@@ -430,7 +430,10 @@ _PLAIN_WORDS = (
     (r"expected ',' or '(.)', but got '<stream end>'", r"the text ends before a closing '\1'"),
     (r"expected ',' or '(.)', but got .*", r"wanted ',' or '\1'"),
     (r"expected the node content, but found .*", "wanted a value"),
-    (r"expected '<document start>', but found .*", "wanted the end of the document"),
+    (
+        r"expected '<document start>', but found .*",
+        "does not line up with the first line, or is behind the end of the document",
+    ),
     (r"(?:sequence|block sequence) entries are not allowed here", "a list entry '- ' cannot start here"),
     (r"mapping keys are not allowed here", "a key cannot start here"),
     (r"found unknown escape character '(.*)'", r"no such escape \\\1 in double quotes; use single quotes"),

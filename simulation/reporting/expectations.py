@@ -22,10 +22,13 @@ class Summarized(Protocol):
     def summary(self) -> dict[str, Any]: ...
 
 
+_UNMEASURED = "there was nothing to measure"
+
+
 def verdict(expectation: Expectation, result: Summarized, value: float | None) -> str:
     """Return in a few words what the value is and what was wanted: ``is 3.02 min, wanted at most 60 s``."""
     if value is None and not expectation.is_never(result.summary):
-        return "has no value: it is a statistic of no values"
+        return f"has no value: {_UNMEASURED}"
     words = wording(result, expectation, value)
     return f"is {words.value}, wanted {words.wanted}"
 
@@ -52,7 +55,7 @@ def wording(result: Summarized, expectation: Expectation, value: float | None) -
     kind = metric_kind(result.scenario.outline, path_of(expectation.path))
     wanted = expectation.value
     if value is None:
-        nothing = NEVER if expectation.is_never(result.summary) else "nothing: it is a statistic of no values"
+        nothing = NEVER if expectation.is_never(result.summary) else f"unknown: {_UNMEASURED}"
         return Wording(nothing, f"{_WANTED[expectation.op]} {with_unit(wanted, kind)}".lstrip(), None)
     value_text, wanted_text = with_unit(value, kind), with_unit(wanted, kind)
     if value_text == wanted_text and value != wanted:

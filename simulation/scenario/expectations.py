@@ -343,6 +343,9 @@ def _no_such_metric(path: tuple[str, ...], depth: int, part: MetricKind | Shape)
     known = [key for key, below in part.items() if below not in NOT_METRICS]
     if (meant := meaning(path[depth], None, WordPlace("expect"))) is not None and path[depth] not in known:
         return f"wanted a metric of the summary, got {wrong}; {meant.text}"
+    if path[:depth] == ("faults",):
+        ending = f"here {listed(known)}" if known else "here none does"
+        return f"wanted a metric of the summary, got {wrong}; only faults that end have one: {ending}"
     near = nearest(path[depth], known)
     if near is not None:
         return f"wanted a metric of the summary, got {wrong}; did you mean {path_of((*path[:depth], near))}?"

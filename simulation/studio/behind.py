@@ -29,6 +29,7 @@ _WHO = {
     "arrived": "that arrived",
     "sent": "that were delivered",
     "failed": "with a failed attempt",
+    "refused": "with an attempt that was refused on our side",
     "dead": "dead-lettered",
     "suppressed": "not wanted",
     "under_way": "under way",
@@ -42,6 +43,7 @@ _EVENTS = {
     "arrived": NotificationRequested,
     "sent": NotificationSent,
     "failed": NotificationFailed,
+    "refused": NotificationFailed,
     "dead": NotificationMovedToDeadLetter,
     "suppressed": NotificationSuppressed,
 }
@@ -65,7 +67,8 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, place: str) ->
     channel, _, node = place.partition("@")
     if kind in _EVENTS:
         within = (event for event in history if type(event) is _EVENTS[kind] and start_ns <= event.at_ns < stop_ns)
-        ids = list(dict.fromkeys(event.notification_id for event in within if _is_at(event, channel, node)))
+        of_kind = (each for each in within if getattr(each, "refused", None) in (None, kind == "refused"))
+        ids = list(dict.fromkeys(event.notification_id for event in of_kind if _is_at(event, channel, node)))
     else:
         ids = [each for each, waits in _waits(result, stop_ns - 1, place).items() if waits == kind]
     lasted = _lasted(history, set(ids), stop_ns)

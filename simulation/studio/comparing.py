@@ -55,9 +55,10 @@ def compare(
 
 def _metrics(scenarios: Sequence[Scenario]) -> list[str]:
     expected = [".".join(each.path) for scenario in scenarios for each in scenario.expect if each.window is None]
-    breakers = [f"breaker.{name}.open_s" for name in scenarios[0].breakers if name in scenarios[1].breakers]
+    common = [name for name in scenarios[0].breakers if name in scenarios[1].breakers][:6]
+    breakers = [f"breaker.{name}.{key}" for name in common for key in ("opened", "open_s")]
     found = []
-    for path in dict.fromkeys([*METRICS, *expected, *breakers[:6]]):
+    for path in dict.fromkeys([*METRICS, *expected, *breakers]):
         try:
             for scenario in scenarios:
                 metric_kind(scenario.outline, path)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState
 from actors.settings.channel import ChannelConfig
-from actors.settings.quantities import write_duration
+from actors.settings.quantities import Rate, write_duration
 from simulation.reporting.fault_windows import AT_THE_START
 from simulation.scenario import Scenario
 from simulation.scenario.limits import ALL, wanted_limits
@@ -40,6 +40,9 @@ class Turn(NamedTuple):
     log: bool = False
     """Whether each step of the slider multiplies."""
 
+    per: str = "s"
+    """The window of a rate."""
+
     @property
     def stops(self) -> tuple[float, ...]:
         """Where its slider stops: numbers that people would choose, some forty at most."""
@@ -61,7 +64,7 @@ class Turn(NamedTuple):
             case "duration":
                 return write_duration(value)
             case "rate":
-                return f"{value:g}/s"
+                return f"{value:g}/{self.per}"
             case "share":
                 return f"{value * 100:g}%"
             case "switch":
@@ -86,6 +89,7 @@ OF_A_CHANNEL = (
     Turn("circuit_breaker.timeout", f"{BREAKER}stays open for", "duration", "CircuitBreakerConfig", 1, 1800, True),
     Turn("circuit_breaker.half_open_permits", f"{BREAKER}probes", "count", "CircuitBreakerConfig", 1, 20),
     Turn("circuit_breaker.when_open", f"{BREAKER}when open", "choice", "CircuitBreakerConfig"),
+    Turn("circuit_breaker.resume_rate", f"{BREAKER}pace after it", "rate", "CircuitBreakerConfig", 0.1, 500, True),
     Turn("retry.max_attempts", "Retry: attempts", "count", "RetryConfig", 1, 15),
     Turn("retry.initial_delay", "Retry: first wait", "duration", "RetryConfig", 0.1, 300, True),
     Turn("retry.backoff_multiplier", "Retry: each wait is times the last", "number", "RetryConfig", 1, 5),
@@ -95,7 +99,10 @@ OF_A_CHANNEL = (
     Turn("retry.holds_slot", "Retry: slot held while waiting", "switch", "RetryConfig"),
     Turn("timeout", "Timeout of an attempt", "duration", "ChannelConfig", 0.1, 60, True),
     Turn("deadline", "Deadline of all attempts", "duration", "ChannelConfig", 1, 1800, True),
+    Turn("rate_limit.rate", "Rate limit", "rate", "RateLimitConfig", 1, 500, True),
+    Turn("quota.rate", "Quota", "rate", "QuotaConfig", 1, 500, True),
     Turn("max_in_flight", "Attempts at once", "count", "ChannelConfig", 1, 500, True),
+    Turn("max_in_flight.limit", "Attempts at once", "count", "BulkheadConfig", 1, 500, True),
     Turn("provider.failure_rate", "Provider: usual failures", "share", "ProviderConfig"),
 )
 OF_AN_ENTRY = (
@@ -176,6 +183,10 @@ def _turned(scenario: Scenario) -> Iterator[tuple[Path, str, Turn, Any]]:
         config = scenario.channel_config(channel)
         for turn in OF_A_CHANNEL:
             value = _at(config, turn.key)
+            if isinstance(value, Rate):  # in its own window: 60/min lets through other bursts than 1/s
+                windows = {1.0: "s", 60.0: "min", 3600.0: "h"}
+                turn = turn._replace(per=windows.get(value.period) or write_duration(value.period))
+                value = value.count
             if _has_effect(turn, config) and value is not None:
                 yield ("channels", channel.value, *turn.key.split(".")), f"Channel {channel}", turn, value
 
@@ -188,6 +199,8 @@ def _has_effect(turn: Turn, config: ChannelConfig) -> bool:
             return breaker.initial_state != "disabled"
         case ["circuit_breaker", "when_open"]:
             return breaker.begins not in _NEVER_OPEN
+        case ["circuit_breaker", "resume_rate"]:
+            return breaker.begins is BreakerState.CLOSED and breaker.when_open == "wait"
         case ["circuit_breaker", "failure_threshold"]:
             return breaker.begins is BreakerState.CLOSED and breaker.window is None
         case ["circuit_breaker", _]:
@@ -217,7 +230,7 @@ def is_own(path: str) -> bool:
 
 def _at(settings: Any, key: str) -> Any:
     for name in key.split("."):
-        settings = None if settings is None else getattr(settings, name)
+        settings = getattr(settings, name, None)
     return settings
 
 

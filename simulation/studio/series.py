@@ -37,8 +37,8 @@ there are so many, two become one."""
 
 _ROUND_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
-COUNTS = ("arrived", "sent", "failed", "dead", "suppressed")
-"""How many in each bucket."""
+COUNTS = ("arrived", "sent", "failed", "refused", "dead", "suppressed")
+"""How many in each bucket; attempts that were refused on our side are no failed ones."""
 
 LEVELS = (*WAITS, "under_way", "dead_letters")
 """How many there are at the end of each bucket, and what they wait for."""
@@ -164,7 +164,7 @@ class Series:
                 self._accept(counter, event)
             elif kind is NotificationFailed:
                 earliest = min(earliest, self._attempted(counter, id_, event.started_ns, at_ns))
-                counter.rows["failed"][bucket] += 1
+                counter.rows["refused" if event.refused else "failed"][bucket] += 1
                 retry_ns = event.next_retry_at_ns
                 if retry_ns is not None:
                     counter.rows["backoff"][bucket] += 1

@@ -20,7 +20,7 @@ from actors.errors import ConfigurationError, InvariantBreach, RunCancelled
 from actors.instants import NS_PER_S
 from simulation.reporting.facts import defaults_at_work
 from simulation.reporting.fault_windows import windows
-from simulation.results.formatting import NOTHING, quantile_text
+from simulation.results.formatting import quantile_text
 from simulation.results.result import Result
 from simulation.running.memory import left
 from simulation.running.process_pool import begin_quietly
@@ -217,9 +217,11 @@ def _loaded(text: str, filename: str) -> tuple[Scenario, bool]:
 
 def _outline(scenario: Scenario) -> dict[str, Any]:
     duration_s = scenario.arrivals_end_ns / NS_PER_S
-    shown = windows(scenario, duration_s)
+    latest_s = (scenario.activity_end_ns + scenario.drain_ns) / NS_PER_S
+    shown = windows(scenario, latest_s)
     return {
         "duration_s": duration_s,
+        "latest_s": latest_s,
         "channels": [channel.value for channel in scenario.channels_used],
         "about": {channel.value: about(scenario, channel) for channel in scenario.channels_used},
         "breakers": {str(name): str(state) for name, state in islice(scenario.breakers.items(), BREAKERS_MAX)},
@@ -230,16 +232,22 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
             for window in shown
             for start, stop in window.spans[:EVENTS_MAX]
             for at, word in ((start, "begins"), (stop, "ends"))
-            if not window.quiet and at < duration_s
+            if not window.quiet and at < latest_s
         ],
         "list": _listed([{"tone": "off", "state": "…", "text": each.text} for each in scenario.expect]),
     }
 
 
-def _listed(expectations: Sequence[Mapping[str, Any]], defaults: Sequence[str] = ()) -> str:
+def _notes(result: Result) -> list[tuple[str, str, str]]:
+    """Return what `retrylab run` says beside the expectations, each behind its tone and a word for it."""
+    warnings, defaults = result.warnings, defaults_at_work(result.summary)
+    return [*(("care", "warning", each) for each in warnings), *(("off", "default", each) for each in defaults)]
+
+
+def _listed(expectations: Sequence[Mapping[str, Any]], notes: Sequence[tuple[str, str, str]] = ()) -> str:
     ordered = sorted(expectations, key=lambda each: each["tone"] != "bad")
     return rendered(
-        "expectations.html", expectations=[{"value": "", "breach": None, **each} for each in ordered], defaults=defaults
+        "expectations.html", expectations=[{"value": "", "breach": None, **each} for each in ordered], notes=notes
     )
 
 
@@ -247,16 +255,23 @@ def _shown(result: Result, digest: str | None) -> dict[str, Any]:
     found = result.summary
     median, most = (quantile_text(found, name) for name in ("p50", "p99"))
     amplification = found["retry_amplification"]
+    pending = f"; {found['in_flight']:,} still in flight" if found["in_flight"] else ""
     same = "" if digest is None else SAME if digest == found["digest"] else OTHER
     return {
         "holds": [each["holds"] for each in found["expectations"]],
-        "list": _listed(_held(result), defaults_at_work(found)),
+        "list": _listed(_held(result), _notes(result)),
         "figures": (
-            f"{found['delivered']:,} of {found['offered']:,} delivered; delivery time: median {median}, 99% {most}; "
+            f"{found['delivered']:,} of {found['offered']:,} delivered{pending}; "
+            f"delivery time: median {median}, 99% {most}; "
             f"{found['dead_lettered']:,} dead-lettered; "
-            f"{NOTHING if amplification is None else f'{amplification:.3g}'} attempts for each first one.{same}"
+            f"{'nothing tried' if amplification is None else _tried(amplification)}.{same}"
         ),
     }
+
+
+def _tried(amplification: float) -> str:
+    many = f"{amplification:.3g}"
+    return f"{many} attempt{'' if many == '1' else 's'} for each notification that was tried"
 
 
 _STATES = {None: ("off", "undecided by one run"), True: ("fine", "holds"), False: ("bad", "breaks")}
@@ -288,5 +303,5 @@ def _breaches(result: Result) -> dict[str, Any]:
             for each in found
             if each.breach is not None and each.breach.spans
         ],
-        "list": _listed(held, defaults_at_work(result.summary)),
+        "list": _listed(held, _notes(result)),
     }

@@ -492,7 +492,7 @@ def test_an_expectation_that_does_not_hold_is_named_with_its_figure():
 
 def test_a_figure_over_nothing_is_called_so():
     lines = header_lines(figure_of(QUIET + "    expect: [delivery_time_s.p99 < 1s]\n"))
-    assert "does not hold: delivery_time_s.p99 < 1s — it is nothing: it is a statistic of no values" in lines
+    assert "does not hold: delivery_time_s.p99 < 1s — it is unknown: there was nothing to measure" in lines
 
 
 def test_of_many_broken_expectations_the_first_are_named_and_the_rest_counted():

@@ -187,7 +187,7 @@ def test_a_statistic_over_nothing_fails_and_is_no_number():
     read = words_of(NOTHING)
     failing = read.rows("Expectations")[0]
     assert failing[0] == "fails"
-    assert "a statistic of no values" in failing[2]
+    assert "there was nothing to measure" in failing[2]
     assert "None" not in read.text()
     assert "nan" not in read.text().split()
 

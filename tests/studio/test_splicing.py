@@ -206,6 +206,24 @@ limits: {sms.outage: ">= 2m", all.failure_rate: ">= 20%", push.latency: ">= 2"}
     assert shown == [("2m", "sms.outage >= 2m"), ("20%", "all.failure_rate >= 20%")]
 
 
+def test_rates_and_slots_of_the_text_have_sliders_that_keep_their_form():
+    channel = "{quota: {rate: 240/min}, rate_limit: {rate: 30/10s}, max_in_flight: {limit: 12, wait: 1s}}"
+    text = (
+        f"duration: 1m\nworkload: [{{channel: email, arrivals: {{constant: 1/s}}}}]\nchannels: {{email: {channel}}}\n"
+    )
+    turned = {knob["path"].removeprefix("channels.email."): knob for knob in knobs(Splices(text), parse(text))}
+    wanted = {
+        "quota.rate": ("240/min", "250/min"),
+        "rate_limit.rate": ("30/10s", "30/10s"),
+        "max_in_flight.limit": ("12", "12"),
+        "circuit_breaker.resume_rate": ("10/s", "10/s"),
+    }
+    shown = {path: (knob["value"], knob["stops"][knob["at"]]) for path, knob in turned.items() if path in wanted}
+    assert shown == wanted
+    for path in wanted:
+        parse(edited(text, ("channels", "email", *path.split(".")), turned[path]["stops"][0]))
+
+
 def test_an_unlimited_number_of_attempts_is_a_stop_of_its_own():
     text = TEXT.replace("max_attempts: 5", "max_attempts: unlimited")
     [knob] = [each for each in knobs(Splices(text), parse(text)) if each["path"].endswith("retry.max_attempts")][:1]

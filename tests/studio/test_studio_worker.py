@@ -95,7 +95,7 @@ def test_frames_come_to_what_the_summary_says(monkeypatch, name, duration, most)
             "sent": of["sent"],
             "dead": of["dead_lettered"],
             "suppressed": of["suppressed"],
-            "failed": of["attempts"] - of["sent"],
+            "failed": of["attempts"] - of["sent"],  # nothing is refused where attempts wait for the breaker
         }
         assert own["dead_letters"][-1] == of["dlq"]["final"]
         assert min(min(own[level]) for level in series.LEVELS) == 0
@@ -141,11 +141,46 @@ def test_a_channel_that_delivers_nothing_has_times_that_are_never():
     rows, width = together(lines[:-3])  # but for the last frame
     assert [rows["email"]["p99"][int(at / width)] for at in (130, 150)] == [None, None]
     rows, width = together(lines)
+    in_flight = re.search(r"delivered; ([\d,]+) still in flight; .*never", lines[-2]["figures"])
+    assert int(in_flight[1].replace(",", "")) > sum(rows["email"]["dead"]) + 1000
     for at in (130, 150, 170):
         assert rows["email"]["p50"][int(at / width)] == series.NEVER
         assert rows[""]["p99"][int(at / width)] == series.NEVER
         assert 0 < rows["sms"]["p50"][int(at / width)] < 2
     assert rows["email"]["p99"][int(60 / width)] > 0
+
+
+def test_attempts_that_are_refused_are_none_that_a_provider_failed():
+    text = """\
+duration: 1m
+workload: [{channel: email, arrivals: {constant: 10/s}}]
+channels: {email: {circuit_breaker: {when_open: fail, timeout: 20s}, retry: {max_attempts: 2}}}
+faults: [{channel: email, at: 10s, outage: true}]
+"""
+    worker = Worker(list, lambda: False)
+    lines = told(text, worker=worker)
+    assert lines[0]["faults"][0]["spans"] == ((10, 60 + 3600),)  # it does not end with the arrivals
+    rows, _ = together(lines)
+    result = worker._last[1]
+    attempts = result.attempts.query("outcome != 'sent'")
+    assert (sum(rows["email"]["failed"]), sum(rows["email"]["refused"])) == tuple(
+        (attempts["refused"] == refused).sum() for refused in (False, True)
+    )
+    for kind, label in (("failed", None), ("refused", "The provider's latest failure")):
+        found = behind(result, 0, 100, kind, "")
+        assert found["number"] == attempts[attempts["refused"] == (kind == "refused")]["id"].nunique()
+        steps = [step for one in found["shown"] for step in one["steps"].head if step.answer is not None]
+        refused = ["refused on our side" in step.details[0] for step in steps]
+        assert [step.answer_is == "The provider's latest failure" for step in steps] == refused
+        assert label is None or any(refused)
+    page = told(text, worker=worker, do="notifications", from_s=0, to_s=100, kind="refused", place="")[0]["html"]
+    assert "The provider&#39;s latest failure:" in page
+    assert 'state care">warning</span>channels.email.circuit_breaker.when_open: fail' in lines[-1]["list"]
+
+
+def test_one_attempt_is_one():
+    lines = told("duration: 5s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n")
+    assert lines[-2]["figures"].endswith("; 1 attempt for each notification that was tried.")
 
 
 def test_studio_changes_nothing_of_a_run():
@@ -300,6 +335,7 @@ def test_a_comparison_is_that_of_the_command():
     assert rows["dead_lettered"]["differs"] == bool(compared["excludes_0"]) is True
     assert rows["dead_lettered"]["difference"] == f"+{compared['difference']:.4g}"
     assert rows["breaker.sms.open_s"]["difference"] == "0 s"
+    assert rows["breaker.sms.opened"]["difference"] == "0"
     assert "On 2 of 2 common seeds" in told(other, do="compare", pinned=text, replicates=2)[-1]["html"]
     assert told(other, do="compare", pinned=text, replicates=1)[0]["type"] == "problems"
 

@@ -41,7 +41,9 @@ class Step(NamedTuple):
     """Details, as markup or text."""
 
     answer: str | None = None
-    """The provider's answer as it came."""
+    """The provider's answer as it came, or its latest failure before a refusal."""
+
+    answer_is: str = "The provider's answer"
 
 
 class Interrupted(NamedTuple):
@@ -130,7 +132,8 @@ def _failed(event: NotificationFailed) -> Step:
         wait = _lasting(event.next_retry_at_ns - event.at_ns)
         details.append(Markup("Next attempt after {}, at {}.").format(wait, instant(event.next_retry_at_ns)))
     kind: Tone = "care" if event.given_up is None else "bad"
-    return Step(event.at_ns, what_happened(event), kind, tuple(details), event.answer)
+    answer_is = "The provider's latest failure" if event.refused else Step._field_defaults["answer_is"]
+    return Step(event.at_ns, what_happened(event), kind, tuple(details), event.answer, answer_is)
 
 
 def _origin(event: NotificationRequested) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ export class Actors {
     Object.assign(this, { element, template, pick, boxes: [] });
   }
 
-  /** Show how they stand at a place and an instant. */
   show(run, place, at) {
     this.#build(run.places(place));
     for (const { item, name, own, parts: [state, number, words, bar] } of this.boxes) {

@@ -7,7 +7,6 @@ async function answered(path, what, signal) {
   throw new Error((await answer.json().catch(() => ({}))).detail ?? `The server answered ${answer.status}.`);
 }
 
-/** Return what the server answers, as JSON. */
 export const get = async (path, what) => (await answered(path, what)).json();
 
 /** What is thrown where something takes long, and was not done: ask with `anyway` to have it done. */

@@ -15,7 +15,7 @@ const PANELS = { // how high each is, and how its values are shown; its curves a
 export const BEHIND = { p50: "arrived", p99: "arrived", dead_letters: "dead" };
 
 /** What tells curves apart that have the same grey: marks on lines, hatching of areas; their keys have the same in the style sheet. */
-const MARKS = { sent: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z", failed: "M-5,4H5L0,-5Z", p99: "M0,-5.5L5.5,0L0,5.5L-5.5,0Z" };
+const MARKS = { sent: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z", failed: "M-5,4H5L0,-5Z", refused: "M-4,-4H4V4H-4Z", p99: "M0,-5.5L5.5,0L0,5.5L-5.5,0Z" };
 const HATCHES = { rate_limit: "M-1,9L9,-1", backoff: "M-1,-1L9,9", turn: "M4,0V8", quiet_hours: "M0,4H8" };
 const AREAS = ["arrived"]; // under lines
 const MARK_EVERY = 72, LANE = 17; // pixels
@@ -37,13 +37,11 @@ export class Charts {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  /** Draw as soon as the browser is about to paint. */
   draw() {
     this.isStale = true;
     this.mark();
   }
 
-  /** Show the cursor, and the values at it. */
   mark() {
     if (this.isDirty) return;
     this.isDirty = true;
@@ -292,7 +290,6 @@ export class Charts {
     });
   }
 
-  /** Write over curves. */
   #label(context, text, x, y) {
     const colour = context.fillStyle;
     Object.assign(context, { globalAlpha: 0.85, fillStyle: this.colour("raised") }).fillRect(x - 2, y - 11, context.measureText(text).width + 4, 14);

@@ -6,7 +6,6 @@ import { make } from "./dom.js";
 const LETTER = /[\w:{,]/;
 
 export class Completion {
-  /** Offer it in a list that stands over a field. */
   constructor(field, list) {
     Object.assign(this, { field, list, asked: 0 });
     field.addEventListener("keydown", (event) => this.#key(event), { capture: true }); // before the editor takes Tab
@@ -21,7 +20,6 @@ export class Completion {
     this.field.removeAttribute("aria-activedescendant");
   }
 
-  /** Ask what is offered at the caret, and show it. */
   async ask() {
     const asked = ++this.asked, { value, selectionStart: at, scrollTop, scrollLeft } = this.field;
     const found = await get("/complete", { before: value.slice(0, at), after: value.slice(at) }).catch(() => ({ offered: [] }));

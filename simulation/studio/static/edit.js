@@ -16,7 +16,7 @@ const file = new URLSearchParams(location.search).get("file") ?? "";
 const kept = `retrylab:${file}`;
 const runs = new Latest(), others = new Latest(), comparing = new Latest();
 let version = null, filed = "", undo, checking = 0, beginning = 0, run = null, cursor = 0, checked = null, session = null;
-let pinned = null, tuned = null, playing = 0, leapt = 0;
+let pinned = null, tuned = null, playing = 0, leapt = 0, isHolding = false;
 
 const PAUSE_MS = 400; // in typing, for the text to be run: 3 on the way to 30s is no setting
 
@@ -45,7 +45,7 @@ function changed(text, source) {
   leapt = null;
   byId("comparison").replaceChildren();
   byId("behind").hidden = true;
-  charts.isHeld = source === session?.source;
+  charts.isHeld = isHolding && source === session?.source;
   for (const timer of [checking, beginning]) clearTimeout(timer);
   checking = setTimeout(check, source === "opened" ? 0 : 80, text);
   byId("settings").ariaBusy = "true";
@@ -60,7 +60,7 @@ async function check(text) {
     editor.show(found.problems);
     if (found.problems.length) { wrong(found.problems); return; }
     checked = { text, data: found };
-    knobs.show(found.html, found.knobs);
+    settle();
     byId("title").textContent = found.name;
     document.title = `${file}: ${found.name} · retrylab studio`;
     options("channel", ["", ...found.channels], "all channels");
@@ -69,8 +69,14 @@ async function check(text) {
     options("node", ["", ...Array.from({ length: found.nodes }, (_, at) => String(at + 1))], "all nodes", "node ");
     byId("node").hidden = found.nodes === 1;
     for (const each of ["channel", "node"]) charts[each] = byId(each).value; // what was shown may be gone
-    faults.show(found.faults, found.quiet);
   } catch (error) { message(error); } finally { byId("settings").ariaBusy = text !== editor.text; } // then another goes on
+}
+
+/** Put the controls where the last text has them that could be read. */
+function settle() {
+  if (!checked) return;
+  knobs.show(checked.data.html, checked.data.knobs);
+  faults.show(structuredClone(checked.data.faults), checked.data.quiet); // bands that are dragged change
 }
 
 /** Say what is wrong with the text where people look, without most of the path; the editor has all of it. */
@@ -91,7 +97,8 @@ async function turn(source, changes) {
   if (session?.source !== source || session.last !== editor.text) {
     const text = editor.text;
     if (checked?.text !== text) await check(text);
-    if (checked?.text !== text || editor.text !== text) return;
+    if (editor.text !== text) return;
+    if (checked?.text !== text) { message(new Error("Nothing was put in: the text cannot be run as it is.")); settle(); return; }
     session = { source, base: checked, last: text };
   }
   const wanted = changes(session.base.data);
@@ -100,7 +107,6 @@ async function turn(source, changes) {
   changed(session.last, source);
 }
 
-/** Add a fault, or take one out. */
 async function replace(what) {
   try { changed((await get("/fault", { text: editor.text, ...what })).text, "fault"); } catch (error) { message(error); }
 }
@@ -147,14 +153,13 @@ function draw() {
   look();
 }
 
-/** Show how things are at the cursor. */
 function look() {
   const now = charts.cursor = Math.min(cursor, run?.end ?? cursor); // it stays where it was put, though a run may be shorter
   charts.mark();
   if (now !== leapt) byId("event").textContent = "";
   if (!run?.width) return;
-  const at = charts.hover ?? now;
-  byId("story").textContent = `${clock(at, true)} — ${story(run, charts.place, at)}`;
+  const wanted = charts.hover ?? now, at = Math.min(wanted, run.reached);
+  byId("story").textContent = `${clock(at, true)}${at < wanted ? ", as far as the run has come" : ""} — ${story(run, charts.place, at)}`;
   byId("now").textContent = clock(now, true);
   byId("way-at").textContent = clock(Math.min(run.endOfStep(now), run.end), true);
   const time = byId("time");
@@ -166,7 +171,7 @@ function look() {
 // ── time ──
 
 function seek(at) {
-  cursor = Math.max(0, Math.min(at, run?.end ?? 0));
+  cursor = Math.max(0, Math.min(at, run?.done ? run.end : Math.max(run?.end ?? 0, cursor))); // a run under way may end later than is known
   const [from, to] = charts.range;
   if (charts.view && (cursor < from || cursor > to)) zoom(Math.max(0, cursor - (to - from) / 2), Math.max(0, cursor - (to - from) / 2) + to - from);
   look();
@@ -321,7 +326,7 @@ on("play", "click", () => play(!playing));
 on("time", "input", () => { play(false); seek(Number(byId("time").value)); });
 on("time", "keydown", (event) => {
   const by = { ArrowLeft: -1, ArrowRight: 1, PageDown: -20, PageUp: 20 }[event.key];
-  if (by && run) { event.preventDefault(); seek((run.bucket(cursor) + by) * run.width + run.width / 2); }
+  if (by && run) { event.preventDefault(); seek((Math.floor((run.done ? charts.cursor : cursor) / run.width) + by) * run.width + run.width / 2); }
 });
 on("expectations", "click", ({ target }) => { if (target.dataset.at) seek(Number(target.dataset.at)); });
 on("previous", "click", () => leap(false));
@@ -341,12 +346,17 @@ on("add-fault", "submit", (event) => {
   const lasts = roundSeconds(run.begin.duration_s / 10), at = Math.round(Math.min(cursor, run.begin.duration_s - lasts));
   replace({ entry: `{channel: ${byId("new-where").value}, at: ${writeDuration(Math.max(0, at))}, for: ${writeDuration(lasts)}, ${byId("new-what").value}}` });
 });
-for (const letsGo of ["pointerup", "focusout"]) addEventListener(letsGo, () => { charts.isHeld = false; draw(); });
+for (const holds of ["pointerdown", "keydown"]) addEventListener(holds, () => { isHolding = true; }, true);
+for (const letsGo of ["pointerup", "pointercancel", "keyup", "focusout", "change"]) addEventListener(letsGo, ({ type, target }) => {
+  if (type === "change" && target.type === "range") return; // each step of a key that is held down makes one
+  isHolding = charts.isHeld = false;
+  draw();
+});
 addEventListener("pagehide", remember);
 addEventListener("keydown", (event) => {
   const isZ = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey);
   if (isZ) { event.preventDefault(); back(event.shiftKey ? 1 : -1); }
-  if (event.key === " " && event.target === document.body && run) { event.preventDefault(); play(!playing); }
+  if (event.key === " " && !event.target.closest("input:not([type=range]), textarea, select, button, summary, a, dialog") && run) { event.preventDefault(); play(!playing); }
 });
 
 async function open() {

@@ -28,7 +28,6 @@ export class Editor {
     this.#paint();
   }
 
-  /** Show what is wrong, each at its line. */
   show(problems) {
     this.problems = problems;
     this.field.setAttribute("aria-invalid", problems.length > 0);
@@ -40,7 +39,6 @@ export class Editor {
     this.#paint();
   }
 
-  /** Put the caret somewhere. */
   go(line, column) {
     const at = offsetOf(this.text, line, column);
     this.field.focus();

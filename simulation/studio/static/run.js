@@ -17,13 +17,11 @@ export class Run {
     Object.assign(this, { begin, channels: begin.channels, width: 0, length: 0, rows: {}, transitions: [], spans: {}, done: null, breaches: [], broke: [], list: begin.list });
   }
 
-  /** Take in a line of what a worker tells of the run. */
   take(line) {
     if (line.type === "frame") this.frame(line);
     else Object.assign(this, line.type === "done" ? { done: line, spans: {} } : { breaches: line.breaches, broke: line.events }, { list: line.list });
   }
 
-  /** Take in a frame: rows that have changed, from a bucket on. */
   frame(frame) {
     if (frame.width_s !== this.width) Object.assign(this, { rows: {}, length: 0, width: frame.width_s });
     this.spans = {};
@@ -44,6 +42,9 @@ export class Run {
     this.transitions.push(...frame.transitions);
   }
 
+  /** Return up to when there are figures, in seconds. */
+  get reached() { return this.done ? this.end : this.length * this.width; }
+
   get end() { return this.done ? this.done.end_s : Math.max(this.begin.duration_s, this.length * this.width); }
 
   bucket(at) { return Math.max(0, Math.min(this.length - 1, Math.floor(at / this.width))); }
@@ -62,16 +63,13 @@ export class Run {
   /** Return when the step of an instant ends, at which its levels are counted, in seconds. */
   endOfStep(at) { return (this.bucket(at) + 1) * this.width; }
 
-  /** Return a value at an instant; null where there is none. */
   value(name, place, at) { return this.values(name, place)[this.bucket(at)] ?? null; }
 
-  /** Return the place of each channel that a place is of. */
   places(place) { return /^(@|$)/.test(place) ? this.channels.map((each) => each + place) : [place]; }
 
   /** Return the spans of a breaker: state, from, to. Of several hosts or nodes the most shut counts. */
   states(breaker) { return (this.spans[breaker] ??= this.#states(breaker)); }
 
-  /** Return the state of a breaker at an instant. */
   stateAt(breaker, at) { return this.states(breaker).findLast((each) => each.from <= at)?.state; }
 
   /** Return the hosts of recipients whose own breaker is not closed at an instant; null where there is one breaker for all of them. */
@@ -107,7 +105,7 @@ export class Run {
     const first = this.values("dead", place).findIndex((each) => each > 0), breakers = breakersAt(this, place);
     const transitions = this.transitions.filter(({ breaker }) => breakers.includes(breaker));
     const letters = first < 0 ? [] : [{ at: first * this.width, kind: "dead", text: "the first dead letter" }];
-    return [...this.begin.events, ...transitions, ...letters, ...this.broke].sort((one, other) => one.at - other.at);
+    return [...this.begin.events.filter((each) => each.at <= this.end), ...transitions, ...letters, ...this.broke].sort((one, other) => one.at - other.at);
   }
 }
 
@@ -144,7 +142,6 @@ function shuttest(run, place, at) {
 
 const STATES = { disabled: "off", "metrics-only": "watches only", "forced-open": "forced open" };
 
-/** Return the state of a breaker in words. */
 export const stateWords = (state) => STATES[state] ?? state ?? "";
 
 /** Return what becomes of attempts that meet a breaker at an instant at which it is not closed. */
@@ -168,12 +165,12 @@ export function breakerWords(run, place, at) {
 export function story(run, place, at) {
   const said = [], breakers = breakersAt(run, place);
   for (const { text, spans, dips } of run.begin.faults) {
-    const isIn = ([from, to]) => from <= at && at < to, now = spans.find(isIn);
+    const isIn = ([from, to]) => from <= at && (at < to || to >= run.begin.latest_s), now = spans.find(isIn);
     if (!now) continue;
-    const end = now[1] < run.begin.duration_s ? `until ${clock(now[1], true)}` : "to the end";
+    const end = now[1] < run.begin.latest_s ? `until ${clock(now[1], true)}` : "to the end";
     said.push(`${text}${dips.length ? (dips.some(isIn) ? ", down now" : ", up now") : ""}, ${end}.`);
   }
-  const notClosed = breakers.map((name) => ({ name, ...run.states(name).find((each) => each.from <= at && at < each.to) }))
+  const notClosed = breakers.map((name) => ({ name, ...run.states(name).findLast((each) => each.from <= at) }))
     .filter(({ state }) => SHUT_FIRST.includes(state));
   const states = [...new Set(notClosed.map(({ state }) => stateWords(state)))].join(" or ");
   if (notClosed.length > 1) said.push(`${notClosed.length} of ${breakers.length} breakers are ${states}.`);
@@ -187,9 +184,12 @@ export function story(run, place, at) {
   waits.push([drain, "drain", WORDS.circuit_breaker]);
   waits.sort(([one], [other]) => other - one);
   const words = waits.filter(([many]) => many > 0).map(([many, does, where]) => `${count(many)} ${does}${many === 1 ? "s" : ""} ${where}`);
-  if (words.length) said.push(`${words.join(", ")}.`);
+  const end = run.endOfStep(at), stateThen = (name) => run.stateAt(name, end - 1e-9), changed = breakers.filter((each) => run.stateAt(each, at) !== stateThen(each));
+  const what = changed.length > 1 ? `${changed.length} breakers have changed` : `the breaker of ${changed[0]} is ${stateWords(stateThen(changed[0]))}`;
+  const by = changed.length ? `By ${clock(end, true)} ${what}: ` : ""; // what waits is counted then
+  if (words.length) said.push(`${by}${words.join(", ")}.`);
   const letters = run.value("dead_letters", place, at);
   if (letters > 0) said.push(`${count(letters)} dead letter${letters === 1 ? "" : "s"}.`);
   if (said.length) return said.join(" ");
-  return run.value("failed", place, at) > 0 ? "Nothing waits, though attempts fail." : "All goes well: nothing waits.";
+  return run.value("failed", place, at) + run.value("refused", place, at) > 0 ? "Nothing waits, though attempts fail." : "All goes well: nothing waits.";
 }

@@ -25,7 +25,6 @@ export function clock(seconds, fine = false) {
   return fine && tenths % 10 ? `${text}.${tenths % 10}` : text;
 }
 
-/** Return a count with its thousands set apart. */
 export const count = (value) => Math.round(value).toLocaleString("en");
 
 /** Return at most so many round numbers from 0 to a limit. */

@@ -11,7 +11,7 @@ const open = { at: 2.5, kind: "opens", breaker: "email", host: null, to: "open",
 
 function run() {
   const made = new Run({
-    duration_s: 4, channels: ["email", "sms"], breakers: { email: "closed", sms: "closed" },
+    duration_s: 4, latest_s: 6, channels: ["email", "sms"], breakers: { email: "closed", sms: "closed" },
     about: { email: { fails: false, limit: "the quota" }, sms: { fails: true, limit: "the rate limit" } },
     faults: [{ text: "email: outage", spans: [[1, 3]], dips: [] }], events: [{ at: 1, kind: "fault" }, { at: 3, kind: "fault" }], expectations: [],
   });
@@ -55,8 +55,28 @@ test("a sentence says what happens", () => {
   assert.equal(story(made, "", 2.6), "email: outage, until 0:03. The breaker of email is open, since 0:02.5: attempts wait. 3 wait behind the breaker. 1 dead letter.");
   made.frame({ width_s: 1, from: 4, to: 5, times: {}, rows: { email: rows({ circuit_breaker: [2] }) }, transitions: [{ ...open, at: 3.5, to: "closed" }] });
   assert.match(story(made, "", 4.2), /2 drain behind the breaker/);
+  assert.match(story(made, "", 2.2), /until 0:03\. By 0:03 the breaker of email is open: 3 wait behind the breaker\./); // it is closed at 2.2
+  assert.match(story(made, "", 3.2), /attempts wait\. By 0:04 the breaker of email is closed: 2 drain behind the breaker\./);
   made.frame({ width_s: 1, from: 5, to: 6, times: {}, rows: { email: rows({ backoff: [1], turn: [2] }) }, transitions: [] });
   assert.match(story(made, "", 5.2), /2 wait for a turn or a free slot, 1 waits between retries/);
+});
+
+test("a fault is named until it ends, be it after the arrivals or with the run", () => {
+  const made = run();
+  made.begin.faults = [{ text: "email: outage", spans: [[1, 6]], dips: [] }, { text: "sms: hangs", spans: [[1, 5]], dips: [] }];
+  assert.match(story(made, "", 3.2), /^email: outage, to the end\. sms: hangs, until 0:05\./);
+  made.frame({ width_s: 1, from: 4, to: 6, times: {}, rows: {}, transitions: [] });
+  for (const at of [5.5, 6]) assert.match(story(made, "", at), /^email: outage, to the end\. The breaker of email is open/);
+});
+
+test("there are figures up to where a run has come", () => {
+  const made = run();
+  made.begin.duration_s = 20;
+  assert.deepEqual([made.reached, made.end], [4, 20]);
+  made.begin.events.push({ at: 21, kind: "fault" });
+  assert.equal(made.events("").at(-1).at, 3); // it may not come to the other one
+  made.take({ type: "done", end_s: 22 });
+  assert.deepEqual([made.reached, made.events("").at(-1).at], [22, 21]);
 });
 
 test("what is never is longer than any time, and what is not known yet is nothing", () => {
@@ -88,6 +108,8 @@ test("a breaker of each host is open for those hosts alone", () => {
 test("nothing is well where attempts fail", () => {
   const made = run();
   made.frame({ width_s: 1, from: 0, to: 1, times: {}, rows: { email: rows({ failed: [2] }) }, transitions: [] });
+  assert.equal(story(made, "", 0.5), "Nothing waits, though attempts fail.");
+  made.frame({ width_s: 1, from: 0, to: 1, times: {}, rows: { email: rows({ refused: [2], failed: [0] }) }, transitions: [] });
   assert.equal(story(made, "", 0.5), "Nothing waits, though attempts fail.");
 });
 
