@@ -114,6 +114,15 @@ def test_what_cannot_be_met_is_said():
     assert "Retry: attempts" in last["turned"]
 
 
+def test_what_no_setting_can_meet_is_said_with_the_arithmetic_and_is_not_searched():
+    text = TEXT.replace("failure_rate: 50%", "outage: true").replace("dead_lettered == 0", "delivered_within(1s) >= 99%")
+    lines = []
+    asked = {"do": "search", "text": text, "filename": "x.yaml", "metric": "dead_lettered", "channel": "email"}
+    Worker(lines.append, lambda: False).do(asked)
+    [[problem]] = [line["problems"] for line in lines]
+    assert "no setting can meet that: 20% arrive in the first 4 s of the outage of email" in problem["text"]
+
+
 def test_bad_metrics_and_channels_are_refused():
     for metric, channel in (("nothing", "email"), ("attempts", "sms"), ("attempts", "")):
         with pytest.raises(ConfigurationError):
