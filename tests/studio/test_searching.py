@@ -115,7 +115,8 @@ def test_what_cannot_be_met_is_said():
 
 
 def test_what_no_setting_can_meet_is_said_with_the_arithmetic_and_is_not_searched():
-    text = TEXT.replace("failure_rate: 50%", "outage: true").replace("dead_lettered == 0", "delivered_within(1s) >= 99%")
+    text = TEXT.replace("failure_rate: 50%", "outage: true")
+    text = text.replace("dead_lettered == 0", "delivered_within(1s) >= 99%")
     lines = []
     asked = {"do": "search", "text": text, "filename": "x.yaml", "metric": "dead_lettered", "channel": "email"}
     Worker(lines.append, lambda: False).do(asked)
