@@ -31,7 +31,7 @@ _Place: TypeAlias = tuple[NotificationChannel, type]
 class _Stage:
     def __init__(self) -> None:
         self.there: dict[str, Attempt] = {}
-        self.doubted: set[str] = set()
+        self.doubted: dict[str, Attempt] = {}
         """What was there before some stage forgot all it had: of this channel, or of another one."""
         self.most = 0
         """How many were there at once at most, if only within an instant."""
@@ -39,7 +39,7 @@ class _Stage:
     def come(self, attempt: Attempt) -> None:
         """Take note that one comes, for the first time or once more."""
         notification_id = attempt.command.notification_id
-        self.doubted.discard(notification_id)
+        self.doubted.pop(notification_id, None)
         self.there[notification_id] = attempt
         self.most = max(self.most, len(self.there) + len(self.doubted))
 
@@ -47,18 +47,17 @@ class _Stage:
         """Take note that one is going, if it is there: it may be counted still, or no more."""
         notification_id = attempt.command.notification_id
         if self.there.get(notification_id) is attempt:  # else it has been sent again behind this one
-            del self.there[notification_id]
-            self.doubted.add(notification_id)
+            self.doubted[notification_id] = self.there.pop(notification_id)
 
     def leave(self, attempt: Attempt) -> None:
         notification_id = attempt.command.notification_id
-        self.doubted.discard(notification_id)
-        if self.there.get(notification_id) is attempt:
-            del self.there[notification_id]
+        for those in (self.there, self.doubted):
+            if those.get(notification_id) is attempt:
+                del those[notification_id]
 
     def doubt(self) -> None:
         """Take note that it may have forgotten all."""
-        self.doubted |= self.there.keys()
+        self.doubted |= self.there
         self.there.clear()
 
 
