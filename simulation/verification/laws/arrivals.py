@@ -43,8 +43,10 @@ class Arrivals(Invariant):
         """When each was accepted first."""
         self._offered: set[Arrival] = set()
         self._refusals: dict[Arrival, list[Offered]] = {}
+        self._unreachable: set[tuple[Arrival, NotificationChannel]] = set()
+        """Those for a recipient that no provider sends to."""
         self._taken: Counter[tuple[Arrival, NotificationChannel]] = Counter()
-        """How often each was accepted, a duplicate, or for a recipient that no provider sends to."""
+        """How often each was accepted, unreachable, or a duplicate, be it of one whose acceptance a crash undid."""
         self._lost: list[_Lost] = []
 
     @classmethod
@@ -82,6 +84,7 @@ class Arrivals(Invariant):
             self._offered.add(arrival)
             world = self.context.world
             if world is not None and world.recipient_problem(command) is not None:
+                self._unreachable.add((arrival, command.channel))
                 self._taken[arrival, command.channel] += 1
 
     def at_end(self, now_ns: int) -> Objection:
@@ -95,7 +98,7 @@ class Arrivals(Invariant):
                 return f"{self._text(arrival)} is accepted at {seconds_text(accepted_ns)}, before it came"
         for arrival in came:
             for channel in self.context.arrivals[arrival[0]].channels:
-                if (arrival, channel) in self._taken:
+                if (arrival, channel) in self._accepted_ns or (arrival, channel) in self._unreachable:
                     continue
                 if arrival not in self._refusals:
                     return f"{self._text(arrival)} came, and was neither accepted on {channel} nor refused"

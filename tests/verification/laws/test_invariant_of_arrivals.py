@@ -39,6 +39,8 @@ ARRIVALS = "arrivals: {constant: 1/s}"
         (f"{ARRIVALS}, resend: {{after: 20s, at_most: 2}}", DIES, "", 0, 20),
         (f"{ARRIVALS}, resend: {{after: 20s, at_most: 2}}", DIES, "drain: 6s", 4, 20),
         ("clients: 2, think: 4s", DIES, "", 2, 8),
+        # The second is a duplicate of one that has not become durable before the crash.
+        ("repeats: 100%, arrivals: {times: [0s, 0s]}", "{at: 1s, crash: process}", "commit_latency: 2s", 1, 1),
     ],
 )
 def test_what_is_not_accepted_is_refused_once(entry, faults, more, refused, offered, runtime):
