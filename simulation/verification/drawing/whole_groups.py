@@ -93,6 +93,8 @@ def with_held_slots(scenario: Scenario, random: Random) -> Scenario:
 def _with_groups(config: ChannelConfig, random: Random) -> ChannelConfig:
     drawn = random.sample(list(GROUPS), max(1, sum(random.random() < _SHARE_OF_GROUP for _ in GROUPS)))
     changes = {key: group(random) for key, group in GROUPS.items() if key in drawn}
+    if changes.get("retry", config.retry).holds_slot:
+        changes.pop("concurrency_limit", None)
     breaker = changes.get("circuit_breaker", config.circuit_breaker)
     changes["circuit_breaker"] = breaker.model_copy(update={"per": per_of(config)})
     provider = changes["provider"] = _provider(config, breaker, random)

@@ -18,6 +18,7 @@ from simulation.verification.drawing.whole_groups import with_whole_groups
 from simulation.verification.exploring.trial import attempt
 
 SWARM = load(Path(__file__).parent / "swarm.yaml")
+HELD_SLOTS = load(Path(__file__).parents[2] / "mutants" / "scenarios" / "held-slots.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,13 @@ def configs(drawn):
 def test_what_is_drawn_is_a_file_that_can_be_read(drawn):
     for each in drawn[:15]:
         assert parse(write(each)) == each
+
+
+def test_where_slots_are_held_no_limit_that_goes_by_latency_is_drawn():
+    cases = [with_whole_groups(HELD_SLOTS, Random(seed)) for seed in range(15)]
+    configs = [each.channel_config(channel) for each in cases for channel in each.channels_used]
+    assert not any(config.retry.holds_slot and config.concurrency_limit for config in configs)
+    assert any(config.concurrency_limit for config in configs), "where another group is drawn, and slots are not held"
 
 
 @pytest.mark.parametrize("key", ["jitter", "retry_after", "cap_after_draw", "cap_before_jitter"])
