@@ -20,10 +20,19 @@ from typing import Any, Literal, TypeAlias
 
 from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
+from actors.messages import NotificationChannel
 from actors.settings.distributions import Distribution
 from actors.settings.faults import Change, Crash, FaultConfig
 from actors.settings.quantities import Rate
-from simulation.scenario import ChannelWorkload, ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
+from simulation.scenario import (
+    ChannelWorkload,
+    ClosedWorkload,
+    EventWorkload,
+    Operation,
+    Scenario,
+    ScheduleConfig,
+    WorkloadEntry,
+)
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
 from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.scenario.operations import EditConfig
@@ -168,7 +177,7 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
     faults += outages_of_endpoints(scenario, duration, stream("disabling"))
     if (draw := stream("astray")).random() < _SHARE_ASTRAY:
         faults += astray(duration, draw)
-    faults = bearable(faults)
+    faults = tuple(fault for fault in bearable(faults) if _has_recipients(fault, workload))
     changes: dict[str, Any] = {
         "seed": seed,
         "duration": duration,
@@ -195,6 +204,16 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
         share = 0.5 if loses else _SHARE_COMMITTING
         changes["commit_latency"] = log_uniform(draw, 0.001, 3.0) if draw.random() < share else scenario.commit_latency
     return scenario.model_copy(update=changes)
+
+
+def _has_recipients(fault: FaultConfig, workload: tuple[WorkloadEntry, ...]) -> bool:
+    """Tell whether entries are left that send to hosts, where a fault names some."""
+    return fault.host is None or any(
+        NotificationChannel.EMAIL in fault.channel  # where domain events send to a host
+        if isinstance(entry, EventWorkload)
+        else entry.channel in fault.channel and entry.hosts is not None
+        for entry in workload
+    )
 
 
 def _start(scenario: Scenario, duration: float, random: Random) -> datetime:

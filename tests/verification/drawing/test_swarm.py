@@ -62,6 +62,16 @@ def test_every_case_is_a_file_that_can_be_read(path):
         assert drawn.seed == seed
 
 
+def test_no_fault_is_at_hosts_to_which_nothing_is_sent_any_more():
+    scenario = load(ROOT / "tests" / "mutants" / "scenarios" / "pausing.yaml")
+    cases = [case(scenario, seed) for seed in range(60)]
+    at_hosts = [any(fault.host for fault in each.faults) for each in cases]
+    sends = [any(getattr(entry, "hosts", None) for entry in each.workload) for each in cases]
+    met = set(zip(at_hosts, sends, strict=True))
+    assert (True, True) in met, "where something is sent there, the fault stays"
+    assert (True, False) not in met
+
+
 def test_cases_are_small_and_none_is_like_another():
     scenario = load(SWARM)
     sizes = sorted(simulation.run(case(scenario, seed, settings="given")).summary["accepted"] for seed in range(16))
