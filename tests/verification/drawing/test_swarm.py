@@ -64,7 +64,7 @@ def test_every_case_is_a_file_that_can_be_read(path):
 
 def test_no_fault_is_at_hosts_to_which_nothing_is_sent_any_more():
     scenario = load(ROOT / "tests" / "mutants" / "scenarios" / "pausing.yaml")
-    cases = [case(scenario, seed) for seed in range(60)]
+    cases = [case(scenario, seed, settings="given") for seed in range(40)]
     at_hosts = [any(fault.host for fault in each.faults) for each in cases]
     sends = [any(getattr(entry, "hosts", None) for entry in each.workload) for each in cases]
     met = set(zip(at_hosts, sends, strict=True))
