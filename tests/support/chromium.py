@@ -88,7 +88,9 @@ class Chromium:
         """The addresses that pages have asked for since the last time, but for those of the browser itself."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         asked = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        return [each["request"]["url"] for each in asked if not each["documentURL"].startswith("chrome://")]
+        own = ("chrome:", "chrome-untrusted:")
+        urls = ((each["request"]["url"], each["documentURL"]) for each in asked)
+        return [url for url, page in urls if not url.startswith(own) and not page.startswith(own)]
 
 
 @contextmanager
