@@ -258,7 +258,10 @@ def outcome_of(run: Callable[[], Any]) -> bytes:
     try:
         return pickle.dumps(run())
     except (Escape, RetrylabError) as error:
-        return pickle.dumps(error)
+        try:
+            return pickle.dumps(error)
+        except Exception:  # of a module that was imported anew, say
+            return pickle.dumps(ServiceFailed(traceback.format_exc()))
     except BaseException:
         return pickle.dumps(ServiceFailed(traceback.format_exc()))
 

@@ -109,8 +109,8 @@ def test_a_report_says_how_a_service_is_run_again(folder, monkeypatch):
             "s.yaml: --set workload.0.calls: a_shop:nothing: wanted a function module:name",
         ),
         (
-            ("--service", "a_shop:main", "--set", "world={}"),
-            "s.yaml:2:1: world: wanted the hosts that the service calls",
+            ("--service", "a_shop:main", "--code", "--set", "world={}"),
+            "s.yaml: --set world: wanted the hosts that the service calls",
         ),
     ],
 )
