@@ -260,8 +260,8 @@ def outcome_of(run: Callable[[], Any]) -> bytes:
     except (Escape, RetrylabError) as error:
         try:
             return pickle.dumps(error)
-        except Exception:  # of a module that was imported anew, say
-            return pickle.dumps(ServiceFailed(traceback.format_exc()))
+        except Exception:  # its module was imported anew, say
+            return pickle.dumps(ServiceFailed(str(error)))
     except BaseException:
         return pickle.dumps(ServiceFailed(traceback.format_exc()))
 
