@@ -37,7 +37,7 @@ def test_the_setting_shown_meets_with_other_seeds_what_the_file_s_own_misses():
     assert [line.split("  ")[0] for line in SHOWN.splitlines() if re.match(r"[a-z_.0-9]+ <= ", line)] == expected
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_command_shown_prints_what_has_the_shape_shown():
     # The same search of a far shorter run without an outage, for which the file's own attempts do not do either.
     shorter = ["--set", "duration=40s", "--set", "faults=[]", "--set", "expect=[channels.push.dead_lettered <= 1]"]

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import effort
 import pytest
 
 from actors.errors import ConfigurationError
@@ -59,7 +58,8 @@ def test_what_follows_the_seed_is_the_same_in_other_processes(scenario: Path) ->
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("main", "processes"), [("in_the_order_of_texts", 1), effort.thorough(("in_the_order_of_objects", 3))]
+    ("main", "processes"),
+    [("in_the_order_of_texts", 1), pytest.param("in_the_order_of_objects", 3, marks=pytest.mark.slow)],
 )
 def test_the_first_request_that_differs_is_named(main: str, processes: int, scenario: Path) -> None:
     difference = first_difference(f"service_apart:{main}", scenario, processes=processes)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule
     from simulation.results.result import Result
     from simulation.running.checking import Choice
+    from simulation.running.runner import RulesByName
 
 UNNAMED = "conservation"
 """The invariant that every run checks, and that breaks without a name of its own."""
@@ -55,6 +56,7 @@ def attempt(
     scenario: Scenario,
     schedule: Schedule | None = None,
     invariants: Choice = "all",
+    rules: RulesByName | None = None,
     providers: Providers | None = None,
 ) -> Trial:
     """Run a scenario, and return the outcome. Whatever the run raises is a failing case, but for interrupts.
@@ -65,6 +67,7 @@ def attempt(
         scenario: what to run.
         schedule: in place of its own.
         invariants: those that are checked, as for :func:`simulation.run`.
+        rules: of its providers, as for :func:`simulation.run`.
         providers: in place of its own, as for :func:`simulation.run`.
     """
     from simulation.running.runner import run
@@ -73,7 +76,7 @@ def attempt(
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)  # crashes are injected by the thousand, and each would be in the log
     try:
-        result = run(scenario, schedule=schedule, invariants=invariants, providers=providers)
+        result = run(scenario, schedule=schedule, invariants=invariants, rules=rules, providers=providers)
         return Trial(result, None)
     except InvariantBreach as breach:
         return Trial(
