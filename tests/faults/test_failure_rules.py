@@ -108,6 +108,7 @@ def test_a_first_failure_is_kept_for_an_attempt_that_no_rule_decides_about():
         (OVERLOADED, [2, 4, 6]),
         (Ambiguous(reason="who knows"), [2, 4, 6]),
         (Transient(reason="busy", throttled=True), [2, 2, 2]),
+        (Transient(reason="refused", connection=True), [2, 2, 2]),
     ],
 )
 def test_a_refusal_at_admission_takes_up_no_capacity_and_failed_work_does(outcome, answers):

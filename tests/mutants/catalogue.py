@@ -47,7 +47,8 @@ class Mutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     expected: str = ANYTHING
     """What is expected to find it: an invariant by its name; ``expectations``, those of a scenario; ``reopened``, a
-    store on disk that has to say what one in memory does; or ``others_go_on``, those that wait for a suspect."""
+    store on disk that has to say what one in memory does; ``others_go_on``, those that wait for a suspect; or
+    ``tests``, which the hunt does not run."""
 
     seen: str = ""
     """What a user would see of a stranger's mistake."""
@@ -113,6 +114,9 @@ def read(path: Path, rows: type[Rows]) -> Rows:
 
 
 BY_SUBJECT = {path.stem: read(path, tuple[Mutant, ...]) for path in sorted(MISTAKES.glob("*.yaml"))}
+OF_TESTS = BY_SUBJECT.pop("tests-alone")
+"""Those that the hunt leaves out when no names are given, as nothing that it runs gets to them."""
+
 MUTANTS = tuple(mutant for mutants in BY_SUBJECT.values() for mutant in mutants)
 STRANGERS = {path.stem: read(path, dict[str, tuple[Mutant, ...]]) for path in sorted(MISTAKES.glob("strangers/*.yaml"))}
 """The mistakes of authors who have not seen what is to find them: of each stranger by area."""

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalogue import MUTANTS, STRANGERS, Mutant
+from catalogue import MUTANTS, OF_TESTS, STRANGERS, Mutant
 
 ROOT = Path(__file__).parents[2]
 SUPPORT = ROOT / "tests" / "support"
@@ -128,7 +128,7 @@ def chosen(names: Sequence[str], *, strangers: bool = False) -> list[Mutant]:
         SystemExit: a name is not known.
     """
     of_strangers = [mutant for areas in STRANGERS.values() for area in areas.values() for mutant in area]
-    by_name = {mutant.name: mutant for mutant in (*MUTANTS, *of_strangers)}
+    by_name = {mutant.name: mutant for mutant in (*MUTANTS, *OF_TESTS, *of_strangers)}
     if unknown := [name for name in names if name not in by_name]:
         raise SystemExit(f"wanted names of mutants ({', '.join(by_name)}), got {', '.join(unknown)}")
     return [by_name[name] for name in names] or (of_strangers if strangers else list(MUTANTS))

@@ -179,3 +179,17 @@ def test_what_a_history_leaves_out_counts_when_it_is_recalled(seed):
         return [(each.attempts, each.step) for each in (progress, *(progress.others or {}).values())]
 
     assert counts(there.progress_under(policy)) == counts(delivery.progress_under(policy))
+
+
+def test_what_a_history_leaves_out_is_of_the_attempts_since_it_was_redriven():
+    command = SendNotification(notification_id="n", channel=NotificationChannel.EMAIL, recipient="a@b.c", message="x")
+    delivery = Delivery(command, 0, fresh_since_ns=0)
+    about = {"epoch_ns": EPOCH_NS, "notification_id": "n", "channel": NotificationChannel.EMAIL, "reason": "x"}
+    for end_ns in (120, 240):
+        for at_ns in range(end_ns - 120, end_ns):
+            failed = {"kind": "Transient", "attempt": at_ns + 1, "started_ns": at_ns, "next_retry_at_ns": at_ns}
+            delivery.fail(NotificationFailed(at_ns=at_ns, **about, **failed, unlimited=True), at_ns)
+        moved = NotificationMovedToDeadLetter(at_ns=end_ns, **about, attempts=end_ns, requested_at_ns=0)
+        letter = dead_letter(delivery, moved)
+        delivery = redriven(letter, {}, end_ns, EPOCH_NS, without_operator=False)
+    assert [each.at_ns for each in letter.history] == [*range(20), *range(40, 140), *range(160, 240)]

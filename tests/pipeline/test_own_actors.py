@@ -279,6 +279,22 @@ async def test_who_publishes_waits_until_what_the_actor_keeps_is_durable(autojum
     assert store.kept == {("keeps", "17"): b'["ann"]', ("keeps", "18"): b'["ann"]'}
 
 
+async def test_each_finds_what_it_has_kept_itself_in_the_order_of_the_keys():
+    found = {}
+
+    class Finds(OwnActor):
+        def on_start(self) -> None:
+            found[self.name] = [*self.kept().items()]
+
+    store = MemoryStore()
+    for actor, key, value in (("one", "b", b"1"), ("two", "a", b"[2]"), ("one", "a", b"3")):
+        store.keep(actor, key, value, 0)
+    actors = dict.fromkeys(("one", "two", "new"), Finds)
+    async with Notifier.open({"channels": {"email": {}}}, store=store, actors=actors):
+        pass
+    assert found == {"one": [("a", 3), ("b", 1)], "two": [("a", [2])], "new": []}
+
+
 async def test_who_publishes_is_told_that_the_actor_has_crashed_first(autojump_clock):
     async with Notifier.open({"channels": {"email": {}}}, store=SlowStore(), actors={"keeps": Keeps}) as notifier:
         published = notifier.publish(SHIPPED)

@@ -153,6 +153,12 @@ def test_what_is_final_is_not_asked_for_again():
     assert simulation.run(of).summary["dead_lettered"] == 1
 
 
+@pytest.mark.parametrize(("upstream", "at_ms"), tables(__file__)["retried"])
+def test_the_provider_asks_again_for_what_and_for_how_long_its_settings_say(upstream, at_ms):
+    of = scenario(DOWN, upstream=upstream, retry="{max_attempts: 1}", email="timeout: 1m,")
+    assert [at for at, _, _ in requests(of)] == at_ms
+
+
 def test_a_budget_of_the_provider_bounds_its_retries():
     upstream = "retry: {max_attempts: 9, initial_delay: 1ms, budget: {kind: token_bucket, capacity: 5, share: 0.001}}"
     of = scenario(DOWN, upstream=upstream, entry="arrivals: {constant: 10/s}, for: 2s", retry="{max_attempts: 1}")
@@ -298,9 +304,10 @@ def test_a_fault_hits_the_layer_of_its_number(layer: str, by_layer: list[int]) -
 
 def test_a_layer_waits_for_the_next_one_until_its_time_is_up() -> None:
     behind = "latency: {constant: 300ms}, retry: {max_attempts: 1}"
-    late = scenario(upstream=layers(f"{THREE}, timeout: 299ms", behind))
-    summary = simulation.run(late, invariants="all").summary
-    assert (summary["sent"], list(summary["requests_by_layer"].values())) == (0, [3, 9, 9])
+    for wait in ("100ms", "0.5ms"):  # the late answer comes before the next request, or after
+        late = scenario(upstream=layers(f"{THREE.replace('100ms', wait)}, timeout: 299ms", behind))
+        summary = simulation.run(late, invariants="all").summary
+        assert (summary["sent"], list(summary["requests_by_layer"].values())) == (0, [3, 9, 9])
     in_time = scenario(upstream=layers(f"{THREE}, timeout: 300ms", behind))
     summary = simulation.run(in_time, invariants="all").summary
     assert (summary["sent"], list(summary["requests_by_layer"].values())) == (1, [1, 1, 1])
