@@ -160,7 +160,7 @@ class CircuitBreakerConfig(Settings):
     """Only a growing share of the calls is let through after it has closed. None: all at once."""
 
     when_open: Literal["wait", "fail"] = "wait"
-    """A notification that meets an open breaker waits and uses up no attempt, or fails at once and does."""
+    """A notification that meets an open breaker waits, or fails at once, which uses up an attempt."""
 
     resume_rate: PositiveRate = Rate(10.0, 1.0)
     """The pace at which waiting notifications resume when it has closed; it grows until none waits. After a restart or

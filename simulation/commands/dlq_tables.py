@@ -134,28 +134,24 @@ def print_notification(shown: Document) -> None:
     _print(console, ("", ""), rows, "")
     console.print()
     rows = [(at(event["at"]), _words(event["event"]), _details(event)) for event in shown["events"]]
-    _print(console, ("at, UTC", "what happened", ""), rows, "its events are no longer kept")
+    _print(console, ("at, UTC", "what happened", ""), rows, "its events are not kept")
     if shown["audit"]:
         console.print()
         print_audit(shown["audit"])
 
 
-_SHOWN_OF_EVENTS = (
-    "attempt",
-    "provider",
-    "kind",
-    "reason",
-    "answer",
-    "next_retry_at",
-    "resumes_at",
-    "cause",
-    "by",
-    "why",
-)
+_SHOWN_OF_EVENTS = {
+    **{name: name for name in ("attempt", "provider", "kind", "reason", "answer", "cause", "by", "why")},
+    "next_retry_at": "next attempt due at",
+    "resumes_at": "resumes at",
+}
 
 
 def _details(event: Document) -> Lines:
-    lines = [f"{name.replace('_', ' ')}: {event[name]}" for name in _SHOWN_OF_EVENTS if event.get(name) is not None]
+    names = _SHOWN_OF_EVENTS
+    if event.get("refused"):
+        names = names | {"answer": "refused on our side; the provider's latest failure"}
+    lines = [f"{words}: {event[name]}" for name, words in names.items() if event.get(name) is not None]
     if event.get("edit"):
         lines.append(f"edited: {json.dumps(event['edit'], ensure_ascii=False)}")
     return Lines(lines)

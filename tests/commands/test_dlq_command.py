@@ -95,6 +95,16 @@ async def test_a_list_groups_and_one_are_shown():
         assert [each["count"] for each in (await at.document("groups", "--by", "channel"))["groups"]] == [2, 1]
 
 
+async def test_an_attempt_that_was_refused_here_has_no_answer_of_its_own():
+    breaker = {"failure_threshold": 1, "when_open": "fail"}
+    channels = {"email": {"retry": {"max_attempts": 1}, "circuit_breaker": breaker}}
+    async with desk(channels=channels) as at, served(app_of(at)) as url:
+        await at.die(command("a", message="down: HTTP 503"), command("b"), pace=0)
+        shown = (await Shell(at, url).run("show", "b")).stdout
+        assert "refused on our side; the provider's latest failure: HTTP 503" in shown
+        assert " answer: " not in shown
+
+
 async def test_ids_that_look_like_a_path_are_shown_and_retried():
     ids = ("groups", "..", "a/retry", "a/../b", "%2F")
     async with shell(*(command(each, message="bad: mailbox full") for each in ids)) as at:

@@ -290,7 +290,7 @@ async def test_breakers_are_shown_with_their_history_and_ordered_about(autojump_
         assert (status, answered) == (422, {"problems": ["provider: wanted one of primary, got 'backup'"]})
         _, trail = await client.get("/api/audit")
         assert [(each["action"], each["about"], each["why"]) for each in trail["audit"]] == [
-            ("breaker force-open", "email", "asked to")
+            ("breaker force-open", "email, until another override or a restart", "asked to")
         ]
 
 

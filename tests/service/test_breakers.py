@@ -43,6 +43,12 @@ async def test_a_breaker_is_seen_to_open_and_when_it_may_close(autojump_clock):
         assert (breaker.retry_at - breaker.since).total_seconds() == 60
         [opened] = watch.history()
         assert (opened.breaker, opened.to_state, opened.cause, opened.at) == ("email", "open", "trip", breaker.since)
+        await trio.sleep(60)
+        await live.send(email("probe"))
+        await live.wait_until_quiet()
+        assert len(watch.history()) == 3
+        [still] = watch.now(live.pipeline)
+        assert (still.state, still.since) == (BreakerState.OPEN, breaker.since)
 
 
 async def test_each_host_has_its_own_where_it_is_set_so(autojump_clock):

@@ -68,7 +68,7 @@ async def bring(notifier, gateway, backup, state):
 
 def foretold(sentence):
     """Return how many of ten that arrive go to the provider, to the backup, wait, and fail, as a sentence says."""
-    goes, _, rest = sentence.partition("; the rest ")
+    goes, _, rest = re.sub(r"until \S+ \S+ answered, ", "", sentence).partition("; the rest ")
     through = 10 if goes == "is let through" else 0
     if times := re.fullmatch(r"is let through (?:once|(\d+) times), as (?:a probe|probes)", goes):
         through = int(times[1] or 1)
@@ -121,18 +121,21 @@ async def test_the_meaning_of_an_override_is_that_of_the_settings(autojump_clock
         hints = (await browser.get(BREAKERS)).texts(".choice .quiet")
         assert hints[0] == (
             "Nothing is sent; what arrives waits (email, push) or fails at once, and uses up an attempt (sms), unless "
-            "another provider takes it, until an operator closes it."
+            "another provider takes it, until an operator closes it or the service restarts."
         )
         assert hints[1] == "Start again with all counts at zero; what waits resumes at a limited rate."
-    fails = {"channels": {"sms": {"circuit_breaker": {"when_open": "fail"}}}, "drain": 0}
+    fails = {"channels": {"webhook": {"circuit_breaker": {"when_open": "fail", "per": "host"}}}, "drain": 0}
     async with signed_in(settings=fails) as (_, browser):
         page = await browser.get(BREAKERS)
         assert page.texts(".choice .quiet")[:2] == [
-            "Nothing is sent; what arrives fails at once, and uses up an attempt, until an operator closes it.",
+            "Nothing is sent; what arrives fails at once, and uses up an attempt, until an operator closes it or the "
+            "service restarts.",
             "Start again with all counts at zero.",
         ]
-        page = await browser.send(page, BREAKERS, breaker="sms", order="force-open", why="x")
-        assert page.text("[role=status]") == ("sms is forced-open: what arrives fails at once, and uses up an attempt.")
+        page = await browser.send(page, BREAKERS, breaker="webhook", order="force-open", why="x")
+        assert page.text("[role=status]") == "webhook is overridden: the breaker of each host begins in that state."
+        assert page.rows("Now") == [["webhook no host yet", "forced-open", "", "", ""]]
+        assert (await browser.get("/console")).rows("Channels")[0][1] == "forced-open (no host yet) for 0 s"
 
 
 async def killed(service, channel="sms", count=79):
@@ -152,9 +155,16 @@ async def test_the_filter_finds_what_an_outage_killed_though_the_breaker_refused
         assert reasons == [["circuit breaker is open", "77"], ["503 outage", "2"]]
         page = await browser.get(LETTERS, reason="OUTAGE")
         assert "79 dead letters fit" in page.text(".title")
-        assert page.rows("Dead letters")[0][3] == "circuit breaker is open after 503 outage"
+        shown = "circuit breaker is open (the provider's latest failure: 503 outage)"
+        assert page.rows("Dead letters")[0][3] == shown
+        for reason, found in ((shown, 77), ("latest failure", 0)):
+            page = await browser.get(LETTERS, reason=reason)
+            assert page.text(".title").split()[2] == (str(found))
+        overview = await browser.get("/console")
+        figures = dict(zip(overview.texts(".figures dt"), overview.texts(".figures dd"), strict=True))
+        assert (figures["failed at the provider"], figures["refused on our side"]) == ("2", "77")
         page = await browser.get(LETTERS + "/notification", id="n-50")
-        assert "Dead-lettered: circuit breaker is open after 503 outage" in page.text()
+        assert f"Dead-lettered: {shown}" in page.text()
         assert page.texts(".timeline figcaption") == ["The provider's latest failure"]
         assert page.texts(".timeline pre") == ["503 outage"]
 
@@ -187,7 +197,7 @@ async def test_a_bulk_retry_says_what_came_of_it_and_that_the_breaker_is_open(au
         assert run.html.css(".state.fine") == []
         assert run.html.css("meta[http-equiv=refresh]") == []
         [row] = (await browser.get("/console/bulks")).rows("Bulk runs")
-        assert row == ["Retry 79", "finished", "79", "0", "79", "0", "0", "79", "otto"]
+        assert row == ["Retry 79", "finished", "79", "0", "0", "79", "0", "0", "0", "79", "otto"]
         page = await browser.send(one, LETTERS + "/retry")
         await service.notifier.wait_until_quiet()
         page = await browser.get(LETTERS + "/notification", id="n-50", done="retried")

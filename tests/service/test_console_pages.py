@@ -9,6 +9,7 @@ import trio
 from console_kit import ANN, NASTY, SETTINGS, notification, signed_in
 from desks import HOOK, fail_endpoint
 
+from actors.domain.suppressions import Suppression, SuppressionSource
 from actors.service.console.asked import written
 from actors.service.console.breakers import BREAKERS_SHOWN
 from actors.service.operations.queries import Filter
@@ -28,11 +29,12 @@ async def test_the_overview_has_the_figures_of_every_channel(autojump_clock):
         await service.notifier.send(notification(5, "+4930123456", "sms"))
         page = await browser.get("/console")
         figures = dict(zip(page.texts(".figures dt"), page.texts(".figures dd"), strict=True))
-        assert figures == {"in flight": "1", "sent": "1", "failed attempts": "4", "dead letters": "3"}
+        assert figures == {"in flight": "1", "sent": "1", "suppressed": "0", "failed at the provider": "4",
+            "refused on our side": "0", "dead letters": "3"}  # fmt: skip
         rows = {row[0]: row[1:] for row in page.rows("Channels")}
         assert rows == {
-            "email": ["closed for 1 s", "0", "1", "3", "2"],
-            "sms": ["forced-open for 0 s", "1", "0", "1", "1"],
+            "email": ["closed for 1 s", "0", "1", "0", "3", "0", "2"],
+            "sms": ["forced-open for 0 s", "1", "0", "0", "1", "0", "1"],
         }
         assert "The circuit breaker of sms is forced-open: what arrives waits." in page.text()
         assert "3 notifications wait in the dead letter queue." in page.text()
@@ -81,7 +83,9 @@ async def test_the_list_can_be_narrowed_to_a_window_of_time(autojump_clock):
         hour = await browser.choose(page, "Last hour")
         assert ids(hour) == ["n-3"]
         assert re.fullmatch(r"[0-9-]{10}T[0-9:]{8}", hour.html.css_first("#since").attributes["value"])
-        assert ids(await browser.choose(hour, "Last 24 hours")) == ["n-3", "n-1"]
+        day = await browser.choose(hour, "Last 24 hours")
+        assert ids(day) == ["n-3", "n-1"]
+        assert day.texts(".chips button[aria-current]") == ["Last 24 hours"]
 
 
 async def test_a_window_of_time_keeps_what_is_chosen_and_not_sent_yet(autojump_clock):
@@ -165,7 +169,7 @@ async def test_a_timeline_has_every_attempt_and_the_answer_as_it_came(autojump_c
             "Attempt 2 failed: 503 gateway down", "Dead-lettered: 503 gateway down"]  # fmt: skip
         assert page.texts(".timeline .when")[2].endswith("+1 s")
         assert page.texts(".timeline pre") == ["HTTP/1.1 503 Service Unavailable"] * 2
-        assert "Next attempt 1 s later" in page.text(".timeline")
+        assert "Next attempt due 1 s later" in page.text(".timeline")
 
 
 async def test_who_waits_behind_a_breaker_is_said_to(autojump_clock):
@@ -391,7 +395,7 @@ async def test_a_bulk_run_does_what_its_dry_run_said_at_the_pace_that_was_set(au
         assert [letter.notification_id for letter in service.notifier.dead_letter_queue] == ["n-99"]
         assert "reason contains no such user , dead-lettered until" in page.text(".facts")
         [row] = (await browser.get(BULKS)).rows("Bulk runs")
-        assert row == ["Discard 10", "finished", "10", "", "", "0", "0", "10", "otto"]
+        assert row == ["Discard 10", "finished", "10", "", "", "", "", "0", "0", "10", "otto"]
 
 
 async def test_a_bulk_run_that_is_cancelled_leaves_the_rest(autojump_clock):
@@ -467,10 +471,10 @@ async def test_a_breaker_that_is_off_in_the_file_is_told_from_one_that_was_overr
         page = await browser.send(page, BREAKERS, breaker="email", order="close", why="x")
         assert nexts(page) == {
             "email": "by an operator's override; the settings say otherwise",
-            "sms": "by an operator's override, until the next one",
+            "sms": "by an operator's override, until the next one or a restart",
         }
         overview = (await browser.get("/console")).text()
-        assert "Overridden, until an operator changes it: sms (disabled)." in overview
+        assert "Overridden, until an operator changes it or the service restarts: sms (disabled)." in overview
         assert "So in the settings" not in overview
 
 
@@ -543,6 +547,37 @@ async def test_the_audit_trail_has_in_one_what_was_done_on_end(autojump_clock):
         assert [row[2].partition(" since")[0] for row in page.rows("What was done")] == ["retry ×2"]
         page = await browser.get(page.html.css_first("main a.button").attributes["href"])
         assert len(page.rows("What was done")) == 5
+
+
+async def test_a_retry_by_hand_is_not_merged_with_those_of_a_bulk_run(autojump_clock):
+    async with signed_in(DEAD) as (service, browser):
+        await browser.send(await browser.get(NEW, action="retry", channel="email"), BULKS)
+        await trio.sleep(5)
+        await service.dead_letters.retry("n-3", by="otto")
+        [bulk] = service.dead_letters.bulks()
+        rows = (await browser.get("/console/audit")).rows("What was done")
+        assert [(row[2].partition(" since")[0], row[3].split()[-1], row[4]) for row in rows[:2]] == [
+            ("retry", "n-3", ""),
+            ("retry ×2", "n-2", f"bulk retry (run {bulk.id})"),
+        ]
+
+
+async def test_who_is_suppressed_is_told_since_when_and_by_whom(autojump_clock):
+    async with signed_in(DEAD[:1]) as (service, browser):
+        store, address = service.store, "nobody@example.com"
+        for source, said in (
+            ("provider", "by the provider's word: 550 gone. A retry lifts this."),
+            ("operator", "by an operator's word: 550 gone. A retry is suppressed too."),
+        ):
+            fields = {"channel": "email", "address": address, "reason": "550 gone", "since_ns": 0}
+            store.suppressions.add(Suppression(**fields, source=SuppressionSource(source)))
+            page = await browser.get("/console/dead-letters/notification", id="n-1")
+            assert page.text(".note.care") == f"Nothing is sent to this address since 1970-01-01 00:00:00, {said}"
+        await service.notifier.send(notification(2, address))
+        await service.notifier.wait_until_quiet()
+        page = await browser.get("/console/dead-letters/notification", id="n-2")
+        assert "It is suppressed: nothing is sent to this address since 1970" in page.text()
+        assert (await browser.get("/console")).rows("Channels")[0][4] == "1"
 
 
 async def test_every_page_can_be_read_by_who_does_not_see_it(autojump_clock):

@@ -122,9 +122,17 @@ def test_each_event_is_a_step_in_plain_words():
     assert [step.after_s for step in steps] == [None, 0, 1, 61, 1, 0, 37, 1, 1, 1]
     assert steps[0].lines == ("In place of n-0, as a fallback.",)
     assert steps[3].lines == ("Perhaps sent; started 00:01:00, took 2 s.", "Provider: backup.",
-        "Sent beside it: 1 copy, as a hedge.", "Next attempt 1 s later, at 00:01:03.")  # fmt: skip
+        "Sent beside it: 1 copy, as a hedge.", "Next attempt due 1 s later, at 00:01:03.")  # fmt: skip
     assert steps[4].lines == (
         "Fault of the channel; the provider says that we send too fast; refused on our side, no provider was asked.",
+    )
+    late = event(NotificationSent, 130, attempt=2, started_ns=123_000_000_000, requested_at_ns=0)
+    due = event(
+        NotificationFailed, 1, reason="x", kind="Transient", attempt=1, started_ns=0, next_retry_at_ns=3 * 10**9
+    )
+    assert steps_of([due, late])[1].lines == (
+        "It began 2 min after it was due: a circuit breaker, a limit or others held it back.",
+        "The answer came after 7 s.",
     )
     why, message, subject = steps[6].lines
     assert why == "Why: mended"

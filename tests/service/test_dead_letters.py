@@ -532,7 +532,11 @@ async def test_who_orders_a_breaker_about_is_in_the_audit_trail(autojump_clock):
     async with desk() as at:
         assert await at.letters.operate_breaker("email", "force-open", by="ann", why="the provider asked")
         (entry,) = await at.letters.audit()
-        assert (entry.action, entry.about, entry.by) == ("breaker force-open", "email", "ann")
+        assert (entry.action, entry.about, entry.by) == (
+            "breaker force-open",
+            "email, until another override or a restart",
+            "ann",
+        )
 
 
 FALLS_BACK = {"channels": {"email": {"fallback": {"channel": "sms"}}, "sms": {}}}

@@ -17,7 +17,7 @@ from actors.domain.store import Store
 from actors.endpoints import EndpointMark, EndpointState
 from actors.kernel.effects import Foreseen
 from actors.messages import BreakerTransitioned, NotificationChannel, SendNotification
-from actors.outcomes import DeadDestination, Outcome, Permanent, Sent
+from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.service.app import make_app
 from actors.service.http.access import Access, TokenConfig
 from actors.service.operations.breakers import BreakerWatch
@@ -46,7 +46,7 @@ def fail_endpoint(store: Store, address: str = HOOK, state: str = "disabled") ->
 
 
 class Provided(Provider):
-    """Dead-letters what says so in its message (``bad: why``, ``gone: why``), and takes everything else."""
+    """Fails with what its message asks for (``bad: why``, ``gone: why``, ``down: why``), and takes everything else."""
 
     def __init__(self) -> None:
         self.taken: list[Attempt] = []
@@ -56,6 +56,7 @@ class Provided(Provider):
         outcomes: dict[str, Outcome] = {
             "bad": Permanent(reason=reason, answer=f"550 {reason}"),
             "gone": DeadDestination(reason=reason),
+            "down": Transient(reason=reason),
         }
         outcome = outcomes.get(kind, Sent())
         if type(outcome) is Sent:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping
 
-from actors.messages import BreakerState, BreakerTransitioned
+from actors.messages import BreakerState, BreakerTransitioned, NotificationChannel
 from actors.notifier import BreakerOverride
+from actors.pipeline.wiring import Stages
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.service.operations.breakers import RELOAD, BreakerNow
 
@@ -42,12 +43,13 @@ def arriving(breaker: BreakerNow) -> str:
     kept_back = _FATES[breaker.when_open]
     if breaker.instead is not None:
         kept_back = f"goes to {breaker.instead}, where that takes it"
-    probes = "once, as a probe" if breaker.probes_left == 1 else f"{breaker.probes_left} times, as probes"
+    is_one = breaker.probes_left == 1
+    probes = "once, as a probe" if is_one else f"{breaker.probes_left} times, as probes"
     return {
         "all": "is let through",
         "paced": "is let through at a limited rate, behind what has waited",
         "share": f"is let through in a growing share; the rest {kept_back}",
-        "probe": f"is let through {probes}; the rest {kept_back}",
+        "probe": f"is let through {probes}; until {'that is' if is_one else 'they are'} answered, the rest {kept_back}",
         "none": kept_back,
     }[breaker.admits]
 
@@ -75,24 +77,29 @@ def _of_hosts(count: int, of: int) -> str:
     return f"for {count:,} of {of:,} hosts " if of > 1 else ""
 
 
-def meaning(override: BreakerOverride, breakers: Sequence[BreakerNow]) -> str:
-    """Return the effect of an override, by the settings of the channels that have breakers here."""
+def meaning(override: BreakerOverride, channels: Mapping[NotificationChannel, Stages]) -> str:
+    """Return the effect of an override, by the settings of the channels."""
     match override:
         case "force-open":
-            return f"Nothing is sent; what arrives {_kept_back(breakers)}, until an operator closes it."
+            until = "until an operator closes it or the service restarts"
+            return f"Nothing is sent; what arrives {_kept_back(channels)}, {until}."
         case "close":
-            resumes = all(each.when_open == "fail" for each in breakers) and bool(breakers)
-            return f"Start again with all counts at zero{'' if resumes else '; what waits resumes at a limited rate'}."
+            waits = any(_when_open(stages) == "wait" for stages in channels.values())
+            return f"Start again with all counts at zero{'; what waits resumes at a limited rate' if waits else ''}."
         case "disable":
             return "Let everything through, and count nothing."
         case _:
             return "Let everything through and count, but never open."
 
 
-def _kept_back(breakers: Sequence[BreakerNow]) -> str:
-    on: dict[str, dict[str, None]] = {}
-    for each in breakers:
-        on.setdefault(_FATES[each.when_open], {})[each.channel] = None
-    said = [f"{fate} ({', '.join(channels)})" if len(on) > 1 else fate for fate, channels in on.items()]
-    others = ", unless another provider takes it" if any(each.name != each.channel for each in breakers) else ""
-    return (" or ".join(said) or "waits or fails, by its settings") + others
+def _kept_back(channels: Mapping[NotificationChannel, Stages]) -> str:
+    on: dict[str, list[str]] = {}
+    for channel, stages in channels.items():
+        on.setdefault(_FATES[_when_open(stages)], []).append(channel)
+    said = [f"{fate} ({', '.join(names)})" if len(on) > 1 else fate for fate, names in on.items()]
+    others = ", unless another provider takes it" if any(len(each.lanes) > 1 for each in channels.values()) else ""
+    return " or ".join(said) + others
+
+
+def _when_open(stages: Stages) -> str:
+    return stages.lanes[0].config.circuit_breaker.when_open

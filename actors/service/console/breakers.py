@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -66,6 +66,7 @@ def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Resp
     service = visit.service
     started = service.status.started_at
     breakers = service.breakers.now(service.notifier.pipeline, service.config.notifier)
+    stages = service.notifier.pipeline.wiring.stages
     done = done_of(visit, _DONE)
     if done is None and visit.query.get("done") == "ordered":
         done = _ordered(visit, breakers)
@@ -76,12 +77,12 @@ def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Resp
         visit,
         "breakers.html",
         status_code=422 if problems else 200,
-        breakers=[_row(breaker, started) for breaker in breakers[:BREAKERS_SHOWN]],
+        breakers=[*(_row(breaker, started) for breaker in breakers[:BREAKERS_SHOWN]), *_without_hosts(visit, breakers)],
         breakers_left=max(0, len(breakers) - BREAKERS_SHOWN),
         endpoints=list(islice(disabled.values(), BREAKERS_SHOWN)),
         endpoints_left=max(0, len(disabled) - BREAKERS_SHOWN),
         choices=_choices(visit),
-        orders=[(name, label, meaning(name, breakers)) for name, label in ORDERS.items()],
+        orders=[(name, label, meaning(name, stages)) for name, label in ORDERS.items()],
         texts={"breaker": "", "order": "", "why": ""} | texts,
         problems={"breaker": "", "order": "", "why": ""} | problems,
         transitions=service.breakers.history(limit=TRANSITIONS_SHOWN),
@@ -97,14 +98,15 @@ def _ordered(visit: Visit, breakers: Sequence[BreakerNow]) -> Done | None:
     now = dict.fromkeys(f"{each.name} is {each.state}: what arrives {arriving(each)}." for each in own)
     if chosen not in dict(_choices(visit)):
         return None
-    return Done(" ".join(now) or f"{chosen} is overridden: so will be the breaker of each host.")
+    return Done(" ".join(now) or f"{chosen} is overridden: the breaker of each host begins in that state.")
 
 
 def _row(breaker: BreakerNow, started: datetime) -> dict[str, Any]:
     next_at = None
     match breaker.state:
         case BreakerState.OPEN:
-            what, next_at = "a probe may go", breaker.retry_at
+            is_due = breaker.admits == "probe"
+            what, next_at = ("the next attempt is a probe", None) if is_due else ("a probe may go", breaker.retry_at)
         case BreakerState.HALF_OPEN:
             what = "the probe's answer decides"
         case BreakerState.CLOSED if breaker.ramping_until is not None:
@@ -112,11 +114,21 @@ def _row(breaker: BreakerNow, started: datetime) -> dict[str, Any]:
         case BreakerState.CLOSED:
             what = "by an operator's override; the settings say otherwise" if breaker.overridden else ""
         case _ if breaker.overridden:
-            what = "by an operator's override, until the next one"
+            what = "by an operator's override, until the next one or a restart"
         case _:
             what = "so in the settings; an operator may override it"
     known = {"name": breaker.name, "host": breaker.host, "state": breaker.state, "since": breaker.since or started}
     return known | {"arriving": arriving(breaker), "next": what, "next_at": next_at}
+
+
+def _without_hosts(visit: Visit, breakers: Sequence[BreakerNow]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each provider whose hosts have breakers of their own, and of which no host is known yet."""
+    known = {each.name for each in breakers}
+    for stages in visit.service.notifier.pipeline.wiring.stages.values():
+        for lane in stages.lanes:
+            if lane.name not in known:
+                row = {"name": lane.name, "host": "no host yet", "state": lane.breakers.begins, "since": None}
+                yield row | {"arriving": "", "next": "", "next_at": None}
 
 
 def _choices(visit: Visit) -> list[tuple[str, str]]:

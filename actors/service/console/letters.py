@@ -11,6 +11,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from actors.domain.suppressions import Suppression
 from actors.errors import EditRefused, LetterServed
 from actors.messages import DeadLetterMessage, NotificationEvent, NotificationFailed, Priority, SendNotification
 from actors.pipeline.orders import Served
@@ -62,7 +63,7 @@ _RETRIED = {
 _STATES = {
     "dead letter": "",
     "sent": "It is sent.",
-    "suppressed": "It is suppressed: nothing is sent to this address, or this user does not want it.",
+    "suppressed": "It is suppressed: its user does not want it, or its address was suppressed then.",
     "cancelled": "It is cancelled: its sender has taken it back before it was sent.",
     "discarded": "It is discarded.",
     "ended": "It has ended. Its history is not kept; its id still is, so that it is not sent again.",
@@ -94,6 +95,7 @@ async def list_page(visit: Visit) -> Response:
         key_of={"reason": "reason_is"}.get(by or "", by),
         page_size=PAGE_SIZE,
         channels=visit.channels,
+        chosen_window=visit.query.get("window"),
         windows=[(name, write_duration(window.total_seconds())) for name, window in WINDOWS],
         done=done_of(visit),
     )
@@ -275,7 +277,14 @@ async def _notification(
     if done is not None and timeline.state != "in flight" and visit.query.get("done") in _RETRIED:
         said = _RETRIED[visit.query["done"]].format(timeline.state.replace("dead", "a dead"))
         done = Done(said, "fine" if timeline.state == "sent" else "care")
-    breakers = visit.service.breakers.now(visit.service.notifier.pipeline)
+    pipeline = visit.service.notifier.pipeline
+    state = _STATES.get(timeline.state, "")
+    suppression = pipeline.store.suppressions.find(command.channel, command.recipient)
+    if suppression is not None and timeline.state == "suppressed":
+        state = f"It is suppressed: {_since_when(suppression)}"
+    if not timeline.events and timeline.state != "ended":
+        state += " Its history is not kept, nor when it ended."
+    breakers = visit.service.breakers.now(pipeline)
     breaker = deciding(breakers, command.channel, command.recipient)
     if timeline.state not in ("in flight", "dead letter"):
         breaker = None
@@ -289,12 +298,22 @@ async def _notification(
         metadata=texts_of(command)["metadata"],
         facts=facts,
         edited=edited,
-        state=_in_flight(timeline.events, breaker) if timeline.state == "in flight" else _STATES[timeline.state],
+        state=_in_flight(timeline.events, breaker) if timeline.state == "in flight" else state,
+        suppressed="" if letter is None or suppression is None else _since_when(suppression, of_letter=True),
         kept_back=[] if letter is None or breaker is None else retried([breaker], (command.channel,)),
         steps=steps_of(timeline.events),
         problems={"why": "", **(problems or {})},
         done=done,
     )
+
+
+def _since_when(suppression: Suppression, *, of_letter: bool = False) -> str:
+    source, reason = suppression.source, suppression.reason
+    whose = {"provider": "the provider's word", "file": "the file of suppressions"}.get(source, "an operator's word")
+    text = f"nothing is sent to this address since {suppression.since:%Y-%m-%d %H:%M:%S}, by {whose}: {reason}."
+    if not of_letter:
+        return text
+    return sentence(f"{text} {'A retry lifts this' if source == 'provider' else 'A retry is suppressed too'}")
 
 
 def _in_flight(events: Sequence[NotificationEvent], breaker: BreakerNow | None) -> str:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from actors.domain.audit import AuditEntry
 from actors.formatting import counted
 from actors.messages import NotificationChannel
+from actors.pipeline.wiring import Stages
 from actors.service.console.breaker_words import because, keeping_back
 from actors.service.console.breakers import CHANGES_NOTHING_BY_ITSELF
 from actors.service.console.gate import Visit
@@ -45,11 +46,12 @@ async def overview_page(visit: Visit) -> Response:
     started = service.status.started_at
     figures = figures_of(service.metrics)
     channels = [
-        {"name": channel.value, "figures": figures[channel], "breaker": _worst(channel, breakers, started)}
-        for channel in service.notifier.pipeline.wiring.stages
+        {"name": channel.value, "figures": figures[channel], "breaker": _worst(channel, stages, breakers, started)}
+        for channel, stages in service.notifier.pipeline.wiring.stages.items()
     ]
     total: Counter[str] = Counter()
     for channel in service.notifier.pipeline.wiring.stages:
+        figures[channel]["failed"] -= figures[channel]["refused"]
         total.update(figures[channel])
     return render(
         visit,
@@ -82,7 +84,9 @@ def figures_of(metrics: Metrics) -> dict[str, Counter[str]]:
     names = {
         "notifications_in_flight": "in_flight",
         "notifications_sent_total": "sent",
+        "notifications_suppressed_total": "suppressed",
         "notifications_failed_total": "failed",
+        "attempts_refused_total": "refused",
         "notifications_in_dlq": "dead_letters",
     }
     figures: dict[str, Counter[str]] = defaultdict(Counter)
@@ -93,13 +97,15 @@ def figures_of(metrics: Metrics) -> dict[str, Counter[str]]:
     return figures
 
 
-def _worst(channel: NotificationChannel, breakers: list[BreakerNow], started: datetime) -> dict[str, Any]:
+def _worst(
+    channel: NotificationChannel, stages: Stages, breakers: list[BreakerNow], started: datetime
+) -> dict[str, Any]:
     own = sorted(
         (breaker for breaker in breakers if breaker.channel == channel),
         key=lambda breaker: _SEVERITY.index(breaker.state),
     )
     if not own:
-        return {"state": "closed", "since": started, "which": "no host yet"}
+        return {"state": stages.lanes[0].breakers.begins, "since": started, "which": "no host yet"}
     worst = own[0]
     alike = sum(breaker.state == worst.state for breaker in own)
     which = f"{alike} of {len(own)}" if len(own) > 1 else ""
@@ -110,7 +116,10 @@ def _troubles(total: Counter[str], breakers: list[BreakerNow], disabled: int) ->
     for what in keeping_back(breakers):
         yield what, address("/breakers"), "Look at the breakers"
     stays = [breaker for breaker in breakers if breaker.state in CHANGES_NOTHING_BY_ITSELF]
-    for overridden, text in ((True, "Overridden, until an operator changes it"), (False, "So in the settings")):
+    for overridden, text in (
+        (True, "Overridden, until an operator changes it or the service restarts"),
+        (False, "So in the settings"),
+    ):
         named = dict.fromkeys(f"{each.name} ({each.state})" for each in stays if each.overridden is overridden)
         if named:
             yield f"{text}: {', '.join(named)}.", address("/breakers"), "Look at the breakers"

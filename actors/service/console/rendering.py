@@ -29,7 +29,7 @@ from actors.service.console.gate import (
     sign_in_first,
 )
 from actors.service.http.access import Principal, Role
-from actors.service.operations.queries import underlying_reason
+from actors.service.operations.queries import LATEST_FAILURE, underlying_reason
 
 logger = logging.getLogger(__name__)
 
@@ -137,4 +137,5 @@ _environment = jinja2.Environment(
     lstrip_blocks=True,
 )
 _environment.filters |= {"number": plain_number, "percent": words.percent, "duration": words.duration}
-_environment.globals |= {"address": address, "counted": counted, "underlying_reason": underlying_reason}
+_environment.globals |= {"address": address, "counted": counted}
+_environment.globals |= {"LATEST_FAILURE": LATEST_FAILURE, "underlying_reason": underlying_reason}

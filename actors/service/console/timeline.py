@@ -51,14 +51,22 @@ class Step:
 def steps_of(events: Iterable[NotificationEvent]) -> list[Step]:
     steps: list[Step] = []
     used = 0
+    due: datetime | None = None
     for event in events:
         step = _step(event)
+        if isinstance(event, NotificationFailed) and (gone := left_out_before(event, used)):
+            step = replace(step, lines=(f"{counted(gone, 'attempt')} before this one left out.", *step.lines))
+        elif (
+            isinstance(event, (NotificationFailed, NotificationSent))
+            and due is not None
+            and (late_s := (event.started - due).total_seconds()) >= 1
+        ):
+            why = "a circuit breaker, a limit or others held it back"
+            step = replace(step, lines=(f"It began {duration(late_s)} after it was due: {why}.", *step.lines))
         if isinstance(event, NotificationFailed):
-            if gone := left_out_before(event, used):
-                step = replace(step, lines=(f"{counted(gone, 'attempt')} before this one left out.", *step.lines))
-            used = event.attempt
+            used, due = event.attempt, event.next_retry_at
         elif isinstance(event, NotificationRedriven):
-            used = 0
+            used, due = 0, None
         after_s = (step.at - steps[-1].at).total_seconds() if steps else None
         steps.append(replace(step, after_s=after_s))
     return steps
@@ -109,7 +117,7 @@ def _failed(event: NotificationFailed) -> Step:
     lines += _provider(event)
     if event.next_retry_at is not None:
         wait = (event.next_retry_at - event.at).total_seconds()
-        lines.append(f"Next attempt {duration(wait)} later, at {event.next_retry_at:%H:%M:%S}.")
+        lines.append(f"Next attempt due {duration(wait)} later, at {event.next_retry_at:%H:%M:%S}.")
     kind: Tone = "care" if event.given_up is None else "bad"
     answer_is = "The provider's latest failure" if event.refused else Step.answer_is
     return Step(event.at, what_happened(event), kind, tuple(lines), event.answer, answer_is)

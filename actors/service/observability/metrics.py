@@ -74,6 +74,7 @@ class Metrics:
         self._accepted = counter("notifications_accepted", "Notifications that were accepted.", "priority")
         self._sent = counter("notifications_sent", "Notifications that were sent.", "priority")
         self._failed = counter("notifications_failed", "Attempts that failed, by outcome.", "kind")
+        self._refused = counter("attempts_refused", "Failed attempts that were refused on our side.")
         self._dead = counter("notifications_dead_lettered", "Notifications moved to the dead letter queue.", "priority")
         self._redriven = counter("notifications_redriven", "Dead letters taken up again.")
         self._suppressed = counter("notifications_suppressed", "Notifications that are not wanted.")
@@ -106,7 +107,7 @@ class Metrics:
         self._count_of: dict[type, Callable[[Any], None]] = {
             NotificationRequested: self._on_requested,
             NotificationSent: self._on_sent,
-            NotificationFailed: lambda event: self._failed(event.channel, event.kind).inc(),
+            NotificationFailed: self._on_failed,
             NotificationMovedToDeadLetter: self._on_dead,
             NotificationRedriven: self._on_redriven,
             NotificationSuppressed: self._on_suppressed,
@@ -134,6 +135,11 @@ class Metrics:
         self._in_flight(event.channel).dec()
         self._attempts(event.channel).observe(event.attempt)
         self._delivery_time(event.channel, event.priority).observe((event.at_ns - event.requested_at_ns) / NS_PER_S)
+
+    def _on_failed(self, event: NotificationFailed) -> None:
+        self._failed(event.channel, event.kind).inc()
+        if event.refused:
+            self._refused(event.channel).inc()
 
     def _on_dead(self, event: NotificationMovedToDeadLetter) -> None:
         self._dead(event.channel, event.priority).inc()
@@ -168,7 +174,7 @@ class Metrics:
             self._in_flight(channel).set(in_flight[channel])
             self._in_dlq(channel).set(dead[channel])
         for channel in channels:
-            for one in (self._redriven, self._suppressed, self._refusals):
+            for one in (self._redriven, self._suppressed, self._refusals, self._refused):
                 one(channel)
             self._attempts(channel)
             for priority in Priority:

@@ -44,7 +44,8 @@ class BreakerNow:
     """Whose breaker it is, where each host of recipients has one; ``""`` for recipients without a host."""
     state: BreakerState
     since: datetime | None
-    """When it came into this state; None: it is so since the service started, or the host was first seen."""
+    """When it came into this state, or if it is open, when it opened first: a probe that fails does not begin it anew;
+    None: it is so since the service started, or the host was first seen."""
     retry_at: datetime | None
     """While open, when a probe may be let through at the earliest; None where an operator has to override it first."""
     ramping_until: datetime | None
@@ -70,16 +71,18 @@ class BreakerWatch:
 
     def __init__(self, kept: int = HISTORY_KEPT) -> None:
         self._history: deque[BreakerTransitioned] = deque(maxlen=kept)
-        self._latest: OrderedDict[tuple[str, str | None], BreakerTransitioned] = OrderedDict()
-        """The latest transition of each breaker and host, also of those that the history has dropped."""
+        self._since: OrderedDict[tuple[str, str | None], tuple[datetime, datetime]] = OrderedDict()
+        """When each breaker and host came into its state, and when it opened first, however often a probe has failed
+        since; also of those that the history has dropped."""
 
     def record(self, event: RecordedEvent) -> None:
         if type(event) is BreakerTransitioned:
             self._history.append(event)
-            self._latest[event.breaker, event.host] = event
-            self._latest.move_to_end((event.breaker, event.host))
-            if len(self._latest) > KEYS_MAX:
-                self._latest.popitem(last=False)
+            _, opened = self._since.pop((event.breaker, event.host), (event.at, event.at))
+            is_probed = event.from_state in (BreakerState.OPEN, BreakerState.HALF_OPEN)
+            self._since[event.breaker, event.host] = event.at, opened if is_probed else event.at
+            if len(self._since) > KEYS_MAX:
+                self._since.popitem(last=False)
 
     def history(
         self, *, limit: int | None = None, channel: NotificationChannel | None = None
@@ -101,14 +104,14 @@ class BreakerWatch:
             for host, breaker in lane.breakers:
                 retry_ns, ramping_ns = breaker.reopen_at_ns, breaker.ramping_until_ns
                 own_host = None if lane.breaker is not None else host
-                latest = self._latest.get((lane.name, own_host))
+                since, opened = self._since.get((lane.name, own_host), (None, None))
                 now = BreakerNow(
                     name=lane.name,
                     channel=channel,
                     provider=lane.provider_name,
                     host=own_host,
                     state=breaker.state,
-                    since=None if latest is None else latest.at,
+                    since=opened if breaker.state is BreakerState.OPEN else since,
                     retry_at=None if retry_ns is None else utc(epoch_ns + retry_ns),
                     ramping_until=None if ramping_ns is None else utc(epoch_ns + ramping_ns),
                     consecutive_failures=breaker.consecutive_failures,

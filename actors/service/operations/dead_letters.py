@@ -250,6 +250,7 @@ class DeadLetters:
         self._notifier.bus.check_store()
         changed = await self._notifier.operate_breaker(channel, override, provider)
         about = f"{channel}" if provider is None else f"{channel}, {provider}"
+        about += "" if override == "close" else ", until another override or a restart"
         await self._store.wait_for(self._store.note(self._entry(f"breaker {override}", by, about, why)))
         return changed
 
@@ -294,7 +295,7 @@ class DeadLetters:
         Args:
             action: what to do with each.
             filter: which.
-            why: the reason; a discard without one says ``bulk discard``.
+            why: the reason; without one it is ``bulk retry`` or ``bulk discard``. In the trail the run's name follows.
             rate_per_s: how many to start a second at the most, above 0 and up to 10,000.
             served: ``include`` to retry also those that are served: whose fallback was delivered or is under way.
             found: the dead letters that fit, from `find`. None: it looks for them.
@@ -337,10 +338,11 @@ class DeadLetters:
         return self._bulks.get(bulk_id)
 
     async def _run(self, bulk: Bulk) -> None:
+        why = f"{bulk.why or f'bulk {bulk.action}'} (run {bulk.id})"
         if bulk.action == "retry":
-            do = functools.partial(self.retry, by=bulk.by, why=bulk.why, served=bulk.served)
+            do = functools.partial(self.retry, by=bulk.by, why=why, served=bulk.served)
         else:
-            do = functools.partial(self.discard, by=bulk.by, why=bulk.why or "bulk discard")
+            do = functools.partial(self.discard, by=bulk.by, why=why)
         await bulk.run(do)
         bulk.end(self._now)
 

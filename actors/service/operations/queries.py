@@ -31,7 +31,8 @@ class Filter:
     """Which dead letters; all that is given has to fit, and all of them fit a filter in which nothing is."""
 
     reason: str | None = None
-    """Part of the reason of the dead letter, or of the underlying one; upper and lower case are the same."""
+    """Part of the reason of the dead letter, with the underlying one as the console shows it, or of the provider's last
+    answer; upper and lower case are the same."""
     reason_is: str | None = None
     channel: NotificationChannel | None = None
     recipient: str | None = None
@@ -60,11 +61,8 @@ class Filter:
             yield lambda letter: _moved_ns(letter) < until_ns
         if self.reason is not None:
             reason = self.reason.casefold()
-            yield (
-                lambda letter: (
-                    reason in letter.failure_reason.casefold() or reason in (underlying_reason(letter) or "").casefold()
-                )
-            )
+            label = "" if reason in LATEST_FAILURE else LATEST_FAILURE  # words that each letter has find none
+            yield lambda letter: reason in _said(letter, label).casefold()
         if self.recipient is not None:
             recipient = self.recipient.casefold()
             yield lambda letter: recipient in letter.command.recipient.casefold()
@@ -80,6 +78,14 @@ def underlying_reason(letter: DeadLetterMessage) -> str | None:
     said = (failed.answer if failed.refused else failed.reason for failed in reversed(letter.history))
     latest = next(filter(None, said), None)
     return None if latest == letter.failure_reason else latest
+
+
+LATEST_FAILURE = "the provider's latest failure: "
+
+
+def _said(letter: DeadLetterMessage, label: str) -> str:
+    underlying = f" ({label}{said})" if (said := underlying_reason(letter)) else ""
+    return f"{letter.failure_reason}{underlying}\n{(letter.history[-1].answer or '') if letter.history else ''}"
 
 
 def read_instant(text: Any, now: datetime) -> datetime | None:
