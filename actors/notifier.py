@@ -257,7 +257,8 @@ class Notifier:
     ) -> Awaitable[bool]:
         """Override the breakers of a channel, all or one provider's; awaiting it tells whether any changed.
 
-        It lasts until the next override: a breaker that is forced open admits nothing until it is closed.
+        A breaker that is forced open admits nothing until the next override, or until this notifier is closed; one that
+        was closed may open again by itself.
 
         Raises (at once):
             UnknownChannel: the channel is not configured.
