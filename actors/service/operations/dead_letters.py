@@ -339,11 +339,8 @@ class DeadLetters:
 
     async def _run(self, bulk: Bulk) -> None:
         why = f"{bulk.why or f'bulk {bulk.action}'} (run {bulk.id})"
-        if bulk.action == "retry":
-            do = functools.partial(self.retry, by=bulk.by, why=why, served=bulk.served)
-        else:
-            do = functools.partial(self.discard, by=bulk.by, why=why)
-        await bulk.run(do)
+        do = functools.partial(self.retry, served=bulk.served) if bulk.action == "retry" else self.discard
+        await bulk.run(functools.partial(do, by=bulk.by, why=why))
         bulk.end(self._now)
 
     def _note_cancel(self, bulk: Bulk, by: str | None) -> None:
