@@ -196,9 +196,8 @@ def spawn_own(process: Process, actors: OwnActors, bus: EventBus, store: Store) 
     refs: dict[str, ActorRef[Any]] = {}
     for name, made in actors.items():
         cls, settings = _class_of(made), made.keywords if isinstance(made, partial) else {}
-        bound = type(
-            name, (cls,), {"name": name, "_bus": bus, "_store": store}
-        )  # so that events and logs have its name
+        # Events and logs call an actor by the name of its class.
+        bound = type(name, (cls,), {"name": name, "_bus": bus, "_store": store})
         try:
             refs[name] = process.spawn(bound, **settings)
         except Exception as error:

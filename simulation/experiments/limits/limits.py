@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,8 +80,7 @@ def limits(
     found, lacking = stresses(scenario, of, on, at)
     if out is not None:
         check_folder(Path(out), DOCUMENT, [] if isinstance(path, Scenario) else [path])
-    kept = nullcontext() if out is None else Journal.opened(Path(out))
-    with executor(workers, cluster) as runs, kept as journal:
+    with executor(workers, cluster) as runs, Journal.opened(out) as journal:
         searching = _Searching(scenario, found, journal, progress)
         result = Limits(scenario, [search.edge for search in searching.searches], lacking, searching.expectations)
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -121,8 +120,7 @@ def limits_map(
         plan = _Plan.of(file, axes, on, at, lasts, cells, seed, sets, code)
         if out is not None:
             check_folder(Path(out), DOCUMENT, [] if isinstance(path, Scenario) else [path])
-        kept = nullcontext() if out is None else Journal.opened(Path(out))
-        with executor(workers, cluster) as runs, kept as journal:
+        with executor(workers, cluster) as runs, Journal.opened(out) as journal:
             mapping = _Mapping(plan, runs, journal, progress)
             try:
                 mapping.carry_out()

@@ -32,15 +32,18 @@ class Journal:
 
     @classmethod
     @contextlib.contextmanager
-    def opened(cls, directory: Path) -> Iterator[Journal]:
-        """Give the journal of a folder, which is made if it is not there, for the length of a block.
+    def opened(cls, folder: str | Path | None) -> Iterator[Journal | None]:
+        """Give the journal of a folder, which is made if it is not there, for the length of a block; None for none.
 
         Raises:
             ConfigurationError: another command is at work in the folder.
             OSError: it cannot be written.
         """
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / NAME
+        if folder is None:
+            yield None
+            return
+        path = Path(folder) / NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+", encoding="utf-8", errors="replace") as file:
             _lock(file, path)
             file.seek(0)

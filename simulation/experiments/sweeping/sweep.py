@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,8 +182,8 @@ class Plan:
         """
         if out is not None:
             check_folder(Path(out), document, [self.path])
-        kept = nullcontext() if out is None else Journal.opened(Path(out))
-        with executor(workers, cluster) as runs, kept as journal:  # which leaves no folder where none is done
+        # The journal is opened last: it leaves no folder where no run can be done.
+        with executor(workers, cluster) as runs, Journal.opened(out) as journal:
             done = Done(self, journal, progress)
             for count in self.precision.looks(len(self.seeds)):
                 missing = done.begin(self.seeds[:count])

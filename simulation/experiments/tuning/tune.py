@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +142,8 @@ def tune(
 
         if out is not None:
             check_folder(Path(out), DOCUMENT, [file])
-        kept = nullcontext() if out is None else Journal.opened(Path(out))
         try:
-            with executor(workers, cluster) as runs, kept as journal:
+            with executor(workers, cluster) as runs, Journal.opened(out) as journal:
                 bench = Bench(runs, scenario.seed, replicates, journal, progress)
                 search.run(bench, trials, expected_runs(wanted))
                 found += confirm(search, bench)
