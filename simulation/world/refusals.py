@@ -159,19 +159,27 @@ class _Watchdog:
     def watching(self) -> Iterator[None]:
         before = signal.signal(signal.SIGVTALRM, self._interrupt)
         self._ends.acquire()
-        begun = _thread.allocate_lock()
+        begun, over = _thread.allocate_lock(), _thread.allocate_lock()
         begun.acquire()
-        _thread.start_new_thread(self._watch, (begun,))
+        over.acquire()
+        _thread.start_new_thread(self._watch, (begun, over))
         begun.acquire()  # what the thread takes of the heap it has taken by then, in each run alike
         try:
             yield
         finally:
             self._ends.release()
+            over.acquire()  # else its last signal might come to the handler from before, and end the process
             signal.signal(signal.SIGVTALRM, before)
 
-    def _watch(self, begun: Any) -> None:
+    def _watch(self, begun: Any, over: Any) -> None:
         meter = Meter()
         begun.release()
+        try:
+            self._look(meter)
+        finally:
+            over.release()
+
+    def _look(self, meter: Meter) -> None:
         while not self._ends.acquire(timeout=LOOK_S):
             if self._threads.running is not None:
                 meter = Meter()

@@ -258,10 +258,7 @@ def outcome_of(run: Callable[[], Any]) -> bytes:
     try:
         return pickle.dumps(run())
     except (Escape, RetrylabError) as error:
-        try:
-            return pickle.dumps(error)
-        except Exception:  # its module was imported anew, say
-            return pickle.dumps(ServiceFailed(str(error)))
+        return pickle.dumps(error)
     except BaseException:
         return pickle.dumps(ServiceFailed(traceback.format_exc()))
 

@@ -1,8 +1,14 @@
 """Each way out of a world is refused by the line of the service that took it, and stays recorded if it is caught."""
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from own_process import in_a_world
+
+from simulation.world import refusals
+from simulation.world.run import in_a_fork
 
 REFUSED = {
     "time.sleep(1)": "time.sleep blocks the event loop",
@@ -83,3 +89,26 @@ def test_proxies_and_netrc_of_the_machine_are_not_read(tmp_path: Path) -> None:
     assert seen == [[{}, "/dev/null"], "no .netrc"]
     assert escapes == []
     assert after == "http://proxy.corp"
+
+
+def test_a_watchdog_that_interrupts_as_the_run_ends_does_not_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, asked = threading.Lock(), threading.Event()
+    looks.acquire()
+
+    class Late:
+        def look(self, *_loop: int) -> str:
+            asked.set()
+            looks.acquire(timeout=0.1)
+            return "waits"
+
+    monkeypatch.setattr(refusals, "Meter", Late)
+    monkeypatch.setattr(refusals, "LOOK_S", 0.0)
+
+    def run() -> str:
+        with refusals.watchdog(SimpleNamespace(running=None)):
+            asked.wait()
+        looks.release()
+        threading.Event().wait(0.05)  # for an interrupt that is sent yet
+        return "ended"
+
+    assert in_a_fork(run) == "ended"
