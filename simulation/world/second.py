@@ -128,11 +128,13 @@ def by_names(main: Main, calls: Any, answers: Mapping[str, Any], scenario: Scena
 
 def apart(hash_seed: int, function: Callable[..., Any], *args: Any) -> Any:
     """Call a function in a new process with a seed for hashes, and return or raise what it does."""
+    # A process that reads compiled code has another heap than the one that has compiled it.
+    own = {"PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.run(
         [sys.executable, "-c", "from simulation.world.second import serve; serve()"],
         input=pickle.dumps((hash_seed, sys.path, function, args)),
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=os.environ | own,
         preexec_fn=_keep_addresses if sys.platform == "linux" else None,
         check=False,
     )
