@@ -254,13 +254,19 @@ def in_a_fork(run: Callable[[], R]) -> R:
 
 
 def outcome_of(run: Callable[[], Any]) -> bytes:
-    """Run, and return the result or the error, pickled; an error that another process may not know as its traceback."""
+    """Run, and return the result or the error, pickled; an error that another process may not know as its traceback.
+
+    Some libraries (tblib, which Dask loads) have every error pickled with its traceback and causes, however deep: an
+    error is handed on without them.
+    """
     try:
         return pickle.dumps(run())
     except (Escape, RetrylabError) as error:
-        return pickle.dumps(error)
+        handed_on: BaseException = error.with_traceback(None)
+        error.__cause__ = error.__context__ = None
     except BaseException:
-        return pickle.dumps(ServiceFailed(traceback.format_exc()))
+        handed_on = ServiceFailed(traceback.format_exc())
+    return pickle.dumps(handed_on)
 
 
 def run_here(

@@ -1,6 +1,7 @@
 """A trio service as it is, in the world of a scenario: it is written here as anyone would write it."""
 
 import contextlib
+import copyreg
 import random
 import re
 import socket
@@ -362,6 +363,19 @@ def test_an_answer_function_that_fails_fails_the_run_by_its_own_name():
     with pytest.raises(ServiceFailed, match=r":\d+: \S+ s into the run, broken raised LookupError: /orders$"):
         run(main, answers={"api.example.com": broken})
     with pytest.raises(ConfigurationError, match=r"answer: wanted a HostAnswer, a mapping, text or bytes of .* got 17"):
+        run(main, answers={"api.example.com": lambda _: 17})
+
+
+def test_an_error_is_handed_on_where_a_library_has_errors_pickled_with_their_tracebacks(monkeypatch):
+    support = pytest.importorskip("tblib.pickling_support")  # distributed, of Dask, does this for every error
+    monkeypatch.setitem(copyreg.dispatch_table, ConfigurationError, ConfigurationError.__reduce__)
+    support.install(ConfigurationError)
+
+    async def main():
+        async with httpx2.AsyncClient() as client:
+            await client.get("http://api.example.com/orders")
+
+    with pytest.raises(ConfigurationError, match=r"answer: wanted a HostAnswer"):
         run(main, answers={"api.example.com": lambda _: 17})
 
 
