@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -101,90 +101,51 @@ def run(
 ) -> None:
     """Run scenarios. Exit code 0: no expectation fails, though one may be undecided; 1: one does; 2: bad input; 3: an
     invariant broke; 4: a worker process is gone; 130: interrupted, with what was known by then."""
-    from actors.errors import ConfigurationError, ForeignAwait, InvariantBreach, RunCancelled
-    from simulation.reporting.terminal import watch_run
-    from simulation.results.reproduce import Origin, shell_command
-    from simulation.scenario.arguments import check_counts
+    from actors.errors import InvariantBreach, RunCancelled
+    from simulation.results.reproduce import Origin
 
     check_lab("run", out=out, replicates=replicates)
     files = without_others(files)
-    messages = Messages(annotate)
-    output = RunOutput(messages, as_json=as_json, as_jsonl=as_jsonl, markdown=markdown)
-    if record is not None and len(files) > 1:
-        refuse([f"--record {record}: wanted one scenario file, got {len(files)}"])
-    if workers is not None and replicates is None:
-        refuse([f"--workers {workers}: wanted it with --replicates, whose runs they share"])
-    if service is not None:
-        beside = {"--record": record, "--replicates": replicates, "--rules": rules}
-        if unfit := [f"{name}: wanted it without --service" for name, value in beside.items() if value]:
-            refuse(unfit)
-    try:
-        check_counts(replicates=replicates, workers=workers)
-    except ConfigurationError as error:
-        refuse(error.problems)
+    how = _How(
+        messages=Messages(annotate),
+        seed=seed,
+        sets=sets or [],
+        runtime=runtime,
+        record=record,
+        check=check,
+        rules=rules or [],
+        service=service,
+        code=code,
+        quiet=as_json,
+        quiet_service=as_json or as_jsonl,
+    )
+    _refuse_what_does_not_go_together(files, how, replicates, workers)
+    output = RunOutput(how.messages, as_json=as_json, as_jsonl=as_jsonl, markdown=markdown)
     with output.summarized(len(files)):
-        scenarios, problems = load_all(files, sets or [], seed)
-        if not problems and service is None:
-            scenarios, problems = with_code(scenarios, files, code)
-        if problems:
-            messages.refuse(problems)
-        named = NamedRules(tuple(rules)) if rules else None
-        if named is not None and (unusable := named.problems(scenarios)):
-            refuse(unusable)
+        scenarios = _loaded(files, how)
         directories = _directories(files, out)
-        for file, scenario in zip(files, scenarios, strict=True):
-            for problem, finding in findings_in(file, scenario, sets or []) if service is None else ():
-                if named is None or finding.rule not in NOT_SO_WITH_RULES:
-                    messages.finding("warning", file, problem, finding)
+        _warn(files, scenarios, how)
         holds, is_interrupted = True, False
         unsaved: str | None = None
         for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
-            part = f"{number} of {len(files)}" if len(files) > 1 else ""
             announce(file, [scenario], service=service)
-            again = shell_command(
-                file, scenario.seed, sets or [], runtime, check=check, rules=rules or [], service=service, code=code
-            )
             try:
-                how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [], code)
-                if check:
-                    how = partial(how, invariants="all")
-                if named is not None:
-                    how = partial(how, rules=named(scenario))
-                result: Result
-                if service is not None:
-                    is_quiet = as_json or as_jsonl
-                    result, is_sound = run_in_world(service, file, scenario, code=code, check=check, quiet=is_quiet)
-                    holds &= is_sound
-                else:
-                    with interrupts() as cancelled, watch_run(scenario, quiet=as_json, part=part) as progress:
-                        result = how(runtime=runtime, progress=progress, cancelled=cancelled)
-            except OSError as error:
-                if record is None:
-                    raise
-                refuse([f"--record {record}: {error.strerror}"])
-            except ConfigurationError as error:
-                if of_trace := [each for each in error.problems if record and each.startswith(f"{record}: ")]:
-                    refuse(f"--record {problem}" for problem in of_trace)
-                messages.refuse({_placed(problem, file): file for problem in error.problems})
-            except ForeignAwait as error:
-                refuse([f"{file}: {_awaited_at(error)}{error}"])
+                result, is_sound = how.run(file, scenario, f"{number} of {len(files)}" if len(files) > 1 else "")
             except RunCancelled as stopped:
                 output.add_interrupted(file, scenario, stopped.so_far)
                 is_interrupted = True
                 break
             except InvariantBreach as breach:
-                text = f"{file}: {breach.of_run(scenario.seed, again)}"
-                messages.problem(text, "an invariant broke, which is a bug", file)
+                text = f"{file}: {breach.of_run(scenario.seed, how.again(file, scenario))}"
+                how.messages.problem(text, "an invariant broke, which is a bug", file)
                 raise typer.Exit(Exit.INVARIANT_BROKEN) from None
             only = result.origin.only_in_python
-            result.origin = Origin(file, tuple(sets or []), only, tuple(rules or []), service, code)
+            result.origin = Origin(file, tuple(how.sets), only, tuple(how.rules), service, code)
             if replicates is not None:
-                is_interrupted = not _decide(
-                    result, file, replicates=replicates, workers=workers, rules=named, check=check, quiet=as_json
-                )
-            holds &= result.holds
+                is_interrupted = not _decide(result, file, how, replicates, workers)
+            holds &= is_sound and result.holds
             unsaved = None if directory is None else save(result, directory)
-            output.add(file, result, directory if unsaved is None else None, again)
+            output.add(file, result, directory if unsaved is None else None, how.again(file, scenario))
             if unsaved is not None or is_interrupted:
                 break
         output.end(several=len(files) > 1)
@@ -195,6 +156,123 @@ def run(
             raise typer.Exit(Exit.INTERRUPTED)
     if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+class _How(NamedTuple):
+    """How each file is run."""
+
+    messages: Messages
+    seed: int | None
+    sets: Sequence[str]
+    runtime: RuntimeName
+    record: Path | None
+    check: bool
+    rules: Sequence[str]
+    service: str | None
+    code: bool
+    quiet: bool
+    quiet_service: bool
+
+    @property
+    def named_rules(self) -> NamedRules | None:
+        return NamedRules(tuple(self.rules)) if self.rules else None
+
+    def again(self, file: Path, scenario: Scenario) -> str:
+        """The command that runs a file so once more."""
+        from simulation.results.reproduce import shell_command
+
+        return shell_command(
+            file,
+            scenario.seed,
+            self.sets,
+            self.runtime,
+            check=self.check,
+            rules=self.rules,
+            service=self.service,
+            code=self.code,
+        )
+
+    def run(self, file: Path, scenario: Scenario, part: str) -> tuple[Result, bool]:
+        """Run a scenario; return its result, and whether nothing is wrong with the service that ran in it.
+
+        Raises:
+            InvariantBreach: an invariant broke.
+            RunCancelled: Ctrl-C was pressed.
+            typer.Exit: the run was refused, as has been said.
+        """
+        from actors.errors import ConfigurationError, ForeignAwait
+        from simulation.reporting.terminal import watch_run
+
+        try:
+            if self.service is not None:
+                return run_in_world(
+                    self.service, file, scenario, code=self.code, check=self.check, quiet=self.quiet_service
+                )
+            call = self._call(file, scenario)
+            with interrupts() as cancelled, watch_run(scenario, quiet=self.quiet, part=part) as progress:
+                return call(runtime=self.runtime, progress=progress, cancelled=cancelled), True
+        except OSError as error:
+            if self.record is None:
+                raise
+            refuse([f"--record {self.record}: {error.strerror}"])
+        except ConfigurationError as error:
+            if of_trace := [each for each in error.problems if self.record and each.startswith(f"{self.record}: ")]:
+                refuse(f"--record {problem}" for problem in of_trace)
+            self.messages.refuse({_placed(problem, file): file for problem in error.problems})
+        except ForeignAwait as error:
+            refuse([f"{file}: {_awaited_at(error)}{error}"])
+
+    def _call(self, file: Path, scenario: Scenario) -> Callable[..., Result]:
+        from simulation.running.runner import run as run_scenario
+        from simulation.running.traces.recording import record
+
+        call: Callable[..., Result] = partial(run_scenario, scenario)
+        if self.record is not None:
+            call = partial(record, file, self.record, seed=self.seed, sets=self.sets, code=self.code)
+        if self.check:
+            call = partial(call, invariants="all")
+        return call if self.named_rules is None else partial(call, rules=self.named_rules(scenario))
+
+
+def _refuse_what_does_not_go_together(
+    files: Sequence[Path], how: _How, replicates: int | None, workers: int | None
+) -> None:
+    from actors.errors import ConfigurationError
+    from simulation.scenario.arguments import check_counts
+
+    if how.record is not None and len(files) > 1:
+        refuse([f"--record {how.record}: wanted one scenario file, got {len(files)}"])
+    if workers is not None and replicates is None:
+        refuse([f"--workers {workers}: wanted it with --replicates, whose runs they share"])
+    if how.service is not None:
+        beside = {"--record": how.record, "--replicates": replicates, "--rules": how.rules}
+        if unfit := [f"{name}: wanted it without --service" for name, value in beside.items() if value]:
+            refuse(unfit)
+    try:
+        check_counts(replicates=replicates, workers=workers)
+    except ConfigurationError as error:
+        refuse(error.problems)
+
+
+def _loaded(files: Sequence[Path], how: _How) -> Sequence[Scenario]:
+    scenarios, problems = load_all(files, how.sets, how.seed)
+    if not problems and how.service is None:
+        scenarios, problems = with_code(scenarios, files, how.code)
+    if problems:
+        how.messages.refuse(problems)
+    if how.named_rules is not None and (unusable := how.named_rules.problems(scenarios)):
+        refuse(unusable)
+    return scenarios
+
+
+def _warn(files: Sequence[Path], scenarios: Sequence[Scenario], how: _How) -> None:
+    """Say what the linter finds in the files; of a service in their world it knows nothing."""
+    if how.service is not None:
+        return
+    for file, scenario in zip(files, scenarios, strict=True):
+        for problem, finding in findings_in(file, scenario, how.sets):
+            if not how.rules or finding.rule not in NOT_SO_WITH_RULES:
+                how.messages.finding("warning", file, problem, finding)
 
 
 def _awaited_at(error: ForeignAwait) -> str:
@@ -230,38 +308,17 @@ def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
     return list(directories)
 
 
-def _decide(
-    result: Result,
-    file: Path,
-    *,
-    replicates: int,
-    workers: int | None,
-    rules: NamedRules | None,
-    check: bool,
-    quiet: bool,
-) -> bool:
+def _decide(result: Result, file: Path, how: _How, replicates: int, workers: int | None) -> bool:
     """Run the seeds that follow, and note in the summary what all show of the expectations; return whether all ran."""
     from simulation.reporting.terminal import watch_runs
     from simulation.running.deciding import decide
 
     if replicates > 1:
         announce(file, [result.scenario], replicates, workers)
-    with exits_in_words(file, None), watch_runs(quiet=quiet) as progress:
+    invariants: Literal["all", "default"] = "all" if how.check else "default"
+    with exits_in_words(file, None), watch_runs(quiet=how.quiet) as progress:
         try:
-            invariants: Literal["all", "default"] = "all" if check else "default"
-            decide(result, replicates, workers=workers, invariants=invariants, rules=rules, progress=progress)
+            decide(result, replicates, workers=workers, invariants=invariants, rules=how.named_rules, progress=progress)
         except KeyboardInterrupt:
             return False
     return True
-
-
-def _runner(scenario: Scenario) -> Callable[..., Result]:
-    from simulation.running.runner import run as run_scenario
-
-    return partial(run_scenario, scenario)
-
-
-def _recorder(file: Path, trace: Path, seed: int | None, sets: Sequence[str], code: bool) -> Callable[..., Result]:
-    from simulation.running.traces.recording import record
-
-    return partial(record, file, trace, seed=seed, sets=sets, code=code)
