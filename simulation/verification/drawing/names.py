@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from random import Random
 from typing import Any
 
 from actors.channel_names import ChannelKind, EveryChannel, NotificationChannel, in_order
+from actors.errors import ConfigurationError
 from actors.settings.channel import ChannelConfig
-from simulation.scenario import EventWorkload, Scenario
+from simulation.scenario import EventWorkload, Scenario, parse
+from simulation.scenario.writing import write
 
 NAMES = ("payments-api", "geo_2", "a-3-4", "copy")
 """Of these some look like parts of an id, or are called as methods are."""
 
 _SHARE_OF_CALLS = 0.5
+_SHARE_OF_NOBODY = 0.5
 
 
 def renamed(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario in which some channels have names of their own, and half of these take calls."""
+    """Return a scenario in which some channels have names of their own, and half of these take calls; half of the
+    entries with calls have no recipients, where nothing else of the scenario names any."""
     by_events = {
         channel for entry in scenario.workload if isinstance(entry, EventWorkload) for channel in entry.channels
     }
@@ -40,7 +45,7 @@ def renamed(scenario: Scenario, random: Random) -> Scenario:
         return config.model_copy(update=changes)
 
     settings = {str(names.get(each, each)): settings_of(each) for each in scenario.channels_used}
-    return scenario.model_copy(
+    found = scenario.model_copy(
         update={
             "channels": type(scenario.channels)(**settings),
             "workload": tuple(
@@ -63,3 +68,19 @@ def renamed(scenario: Scenario, random: Random) -> Scenario:
             ),
         }
     )
+    return _without_recipients(found, {names[old] for old in names if kinds[old] is ChannelKind.CALL}, random)
+
+
+def _without_recipients(scenario: Scenario, calls: Container[NotificationChannel], random: Random) -> Scenario:
+    nobody = dict.fromkeys(("users", "hosts", "tenants"))
+    workload = tuple(
+        entry.model_copy(update=nobody)
+        if not isinstance(entry, EventWorkload) and entry.channel in calls and random.random() < _SHARE_OF_NOBODY
+        else entry
+        for entry in scenario.workload
+    )
+    found = scenario.model_copy(update={"workload": workload})
+    try:
+        return parse(write(found, "")) if workload != scenario.workload else scenario
+    except ConfigurationError:  # a fault, an operation or a setting is about them
+        return scenario

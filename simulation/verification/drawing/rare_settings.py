@@ -16,6 +16,7 @@ from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import BUCKETS, RateLimitConfig
 from actors.settings.redrive import RedriveConfig
+from actors.settings.retry import RetriedKind
 from simulation.scenario import ClosedWorkload, Scenario
 from simulation.scenario.people import TemplateText
 from simulation.scenario.workload import ResendConfig
@@ -163,7 +164,13 @@ def _with_upstreams(config: ChannelConfig, random: Random) -> ChannelConfig | No
     """Some providers ask another one, and again where that fails."""
     if random.random() < 0.5:
         return None
-    retry = {"max_attempts": random.randint(1, 4), "initial_delay": log_uniform(random, 0.05, 5.0)}
+    retry: dict[str, Any] = {"max_attempts": random.randint(1, 4), "initial_delay": log_uniform(random, 0.05, 5.0)}
+    if random.random() < 0.3:
+        kinds = get_args(RetriedKind)
+        retry["on"] = random.sample(kinds, random.randint(1, len(kinds) - 1))
+    if random.random() < 0.4:
+        checked = random.choice(["before_wait", "after_failure"])
+        retry |= {"max_elapsed": log_uniform(random, 0.1, 10.0), "max_elapsed_checked": checked}
     latency = {"exponential": {"mean": log_uniform(random, 0.01, 2.0)}}
     upstream: dict[str, Any] = {"retry": retry, "latency": latency, "failure_rate": random.choice([0.1, 0.5])}
     if random.random() < 0.5:

@@ -100,7 +100,7 @@ def attempts_without_a_last_one(scenario: Scenario, random: Random) -> Scenario:
     if not is_deadline:
         retry["max_elapsed"] = write_duration(limit_s)
     latency = {"exponential": {"mean": write_duration(rounded(apart_s / 4.0))}}
-    provider = {"latency": latency, "failure_rate": random.choice([0.5, 0.95])}
+    provider = {"latency": latency, "failure_rate": random.choice([0.5, 0.95, 1.0])}
     deadline = write_duration(limit_s) if is_deadline else None
     return _changed(scenario, random, {"retry": retry, "deadline": deadline, "provider": provider})
 

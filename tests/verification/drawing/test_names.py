@@ -6,6 +6,7 @@ from random import Random
 
 from simulation import run
 from simulation.scenario import parse
+from simulation.scenario.identity import has_recipients, is_call
 from simulation.scenario.writing import write
 from simulation.verification.drawing.names import NAMES, renamed
 
@@ -33,4 +34,6 @@ def test_what_no_event_needs_is_renamed_wherever_it_is_named_and_some_of_it_take
     assert set(NAMES[:3]) <= used
     kinds = {case.channel_as_given(channel).kind for case in cases for channel in case.channels_used}
     assert {"call", "push", "webhook", None} <= kinds
+    calls = [(case, entry) for case in cases for entry in case.workload[:2] if is_call(case, entry.channel)]
+    assert {has_recipients(entry, case) for case, entry in calls} == {True, False}
     assert len(run(cases[0], invariants="all").notifications) == len(run(SCENARIO).notifications)

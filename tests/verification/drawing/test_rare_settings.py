@@ -8,10 +8,11 @@ from random import Random
 import pytest
 from fleets import as_fleet
 
+from actors.settings.channel import ChannelConfig
 from actors.settings.faults import FaultConfig
 from simulation.scenario import load
 from simulation.verification.drawing.disturbances import TOO_MANY_CRASHES, bearable
-from simulation.verification.drawing.rare_settings import ACCOUNT, TEMPLATE
+from simulation.verification.drawing.rare_settings import ACCOUNT, TEMPLATE, _with_upstreams
 from simulation.verification.drawing.swarm import _again_and_again, case
 from simulation.verification.exploring.trial import attempt
 
@@ -69,6 +70,13 @@ def test_some_are_answered_at_the_very_time_out_and_some_are_slow_to_refuse(case
         each for each in cases if any(fault.permanent_rate == 0.5 and fault.for_ is None for fault in each.faults)
     ]
     assert any(config.circuit_breaker.slow_call for config in configs_of(refusing))
+
+
+def test_some_upstreams_are_asked_again_for_some_failures_alone_and_some_for_so_long():
+    drawn = [_with_upstreams(ChannelConfig(), Random(seed)) for seed in range(40)]
+    retries = [config.provider.upstream.retry for config in drawn if config is not None]
+    assert {len(retry.on) for retry in retries} == {1, 2, 3, 4, 5}
+    assert {retry.max_elapsed_checked for retry in retries if retry.max_elapsed} == {"before_wait", "after_failure"}
 
 
 def test_an_alert_that_crashes_may_do_so_more_often_than_others():
