@@ -96,7 +96,9 @@ def attempts_without_a_last_one(scenario: Scenario, random: Random) -> Scenario:
     if random.random() < 0.4:
         kind, most = random.choice(["transient", "throttled", "ambiguous"]), random.choice([3, 110, "unlimited"])
         retry["per_outcome"] = {kind: {"max_attempts": most, "initial_delay": write_duration(rounded(apart_s))}}
-    is_deadline = random.random() < 0.3
+    # A deadline counts from the first attempt that reaches a provider, and none does while a breaker is forced open.
+    lanes = [lane for each in scenario.channels_used for lane in scenario.channel_as_given(each).by_provider().values()]
+    is_deadline = random.random() < 0.3 and all(lane.circuit_breaker.when_open == "wait" for lane in lanes)
     if not is_deadline:
         retry["max_elapsed"] = write_duration(limit_s)
     latency = {"exponential": {"mean": write_duration(rounded(apart_s / 4.0))}}

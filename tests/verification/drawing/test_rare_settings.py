@@ -13,6 +13,7 @@ from actors.settings.faults import FaultConfig
 from simulation.scenario import load
 from simulation.verification.drawing.disturbances import TOO_MANY_CRASHES, bearable
 from simulation.verification.drawing.rare_settings import ACCOUNT, TEMPLATE, _with_upstreams
+from simulation.verification.drawing.seldom_met import attempts_without_a_last_one
 from simulation.verification.drawing.swarm import _again_and_again, case
 from simulation.verification.exploring.trial import attempt
 
@@ -77,6 +78,14 @@ def test_some_upstreams_are_asked_again_for_some_failures_alone_and_some_for_so_
     retries = [config.provider.upstream.retry for config in drawn if config is not None]
     assert {len(retry.on) for retry in retries} == {1, 2, 3, 4, 5}
     assert {retry.max_elapsed_checked for retry in retries if retry.max_elapsed} == {"before_wait", "after_failure"}
+
+
+def test_where_an_open_breaker_refuses_attempts_none_go_on_until_a_deadline_alone():
+    waiting = load(Path(__file__).parent / "swarm.yaml", sets=["channels.sms.circuit_breaker.when_open=wait"])
+    for scenario, wanted in [(waiting, {True, False}), (SWARM, {False})]:
+        drawn = [attempts_without_a_last_one(scenario, Random(seed)) for seed in range(30)]
+        unlimited = [config for config in configs_of(drawn) if config.retry.max_attempts == "unlimited"]
+        assert {config.deadline is not None for config in unlimited} == wanted
 
 
 def test_an_alert_that_crashes_may_do_so_more_often_than_others():
