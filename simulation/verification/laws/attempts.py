@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TypeAlias
+
 from actors.formatting import seconds_text
 from actors.instants import ns, wait_ns
-from actors.messages import NotificationChannel, NotificationFailed, NotificationSent, Priority
-from actors.outcomes import Ambiguous, ChannelFault
+from actors.messages import NotificationChannel, NotificationFailed, NotificationSent, Priority, UpstreamRequested
+from actors.outcomes import Ambiguous, ChannelFault, Outcome
 from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
-from actors.settings.channel import PRIMARY
+from actors.settings.channel import PRIMARY, ProviderConfig
+from actors.settings.faults import FaultConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import Lifecycle, cut_ns
 from simulation.verification.laws.observations import AttemptMade
 from simulation.verification.model.instants import NEVER_NS
 from simulation.verification.model.providers import Fate, Quota, SimulatedProvider
+from simulation.verification.model.upstreams import Agenda, Request, Upstream, unheard
 from simulation.verification.model.world import World
 
 
@@ -176,8 +181,8 @@ def _expires_ns(lifecycle: Lifecycle, expires_after: float | None) -> int | None
 class Fates(Invariant):
     """Each attempt fares at its simulated provider as that one's settings and the faults say, with the same draws.
 
-    Of a provider with a discipline of its own it is known how an attempt ends, and not when; of what one asks behind
-    its API, neither. Where providers follow failure rules nothing is.
+    Of a provider with a discipline of its own it is known how an attempt ends, and not when. What one asks behind its
+    API is known request by request, in the usual order of turns. Where providers follow failure rules nothing is.
     """
 
     name = "fates"
@@ -186,8 +191,14 @@ class Fates(Invariant):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         assert context.world is not None
-        self._providers = _providers_of(context.world)
+        world = context.world
+        self._providers = _providers_of(world)
         self._promised: list[tuple[AttemptMade, Fate]] = []
+        self._upstreams = {} if world.schedule else _upstreams_of(world)
+        self._unanswered: dict[int, AttemptMade] = {}
+        """By identity, those for which upstreams are asked."""
+        self._wrong: Objection = None
+        """About the latest answer that was not what comes of these."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -204,7 +215,20 @@ class Fates(Invariant):
                 return _objection(made, fate, "it has promised an answer")
             if fate.is_known:
                 self._promised.append((made, fate))
-            return None
+                return None
+            upstream = self._upstreams.get((made.channel, made.provider))
+            if upstream is None:
+                return None
+            objection = self._go_on(upstream.agenda, made.at_ns)
+            called = made.provider if len(self.context.channels[made.channel].by_provider()) > 1 else None
+            first = Request(made.notification_id, made.channel, called, made.node, made.attempt.number)
+            if fate.asks_ns is None:  # so it is not known either for which of several copies it is asked
+                upstream.ask(first, command.recipient, None, unheard)
+                return objection
+            self._unanswered[id(made)] = made
+            answered = partial(self._answered, made, upstream.agenda, fate.outcome is None)
+            upstream.ask(first, command.recipient, made.at_ns + fate.asks_ns, answered)
+            return objection
         if made.outcome is None or made.foreseen_ns is None:
             return _objection(made, fate, "there is no answer to be seen")
         is_answered = made.foreseen_ns < NEVER_NS
@@ -218,10 +242,47 @@ class Fates(Invariant):
             return _objection(made, fate, "it is delivered" if made.delivered else "it is not delivered")
         return None
 
+    @observes(UpstreamRequested)
+    def on_request(self, event: UpstreamRequested) -> Objection:
+        upstream = self._upstreams.get((event.channel, event.provider or PRIMARY))
+        if upstream is None:
+            return None
+        objection = self._go_on(upstream.agenda, event.at_ns)
+        of_what = event.notification_id, event.channel, event.provider, event.node, event.attempt
+        request = Request(*of_what, event.layer, event.number)
+        if objection is None and not upstream.agenda.see(request, event.at_ns):
+            return f"{request} is made now, and it is not its time"
+        return objection
+
+    def _go_on(self, agenda: Agenda, now_ns: int) -> Objection:
+        missed = agenda.go_on_until(now_ns)
+        if missed is not None:
+            return Finding(f"{missed} is due at {seconds_text(agenda.now_ns)}, and it is not made", missed[0])
+        return self._wrong
+
+    def _answered(self, made: AttemptMade, agenda: Agenda, is_lost: bool, outcome: Outcome) -> None:
+        del self._unanswered[id(made)]
+        if not is_lost:  # it is compared when that instant is over
+            agenda.at(agenda.now_ns + 1, partial(self._compare, made, outcome, agenda.now_ns))
+
+    def _compare(self, made: AttemptMade, outcome: Outcome, now_ns: int) -> None:
+        if now_ns == made.ends_at_ns and not made.answered:
+            return  # which time is up first at that instant, its own or a layer's, is open
+        said = made.outcome if made.answered else None, made.ends_at_ns
+        if said != (outcome, now_ns) and (made.answered or now_ns < made.ends_at_ns):
+            fate = Fate(outcome, now_ns - made.at_ns, False, "so what is behind it has answered")
+            self._wrong = Finding(_objection(made, fate, f"it is answered with {said[0]}"), made.notification_id)
+
     def at_end(self, now_ns: int) -> Objection:
         for made, fate in self._promised:
             if made.answered and made.outcome != fate.outcome:
                 return _objection(made, fate, f"it is answered with {made.outcome}")
+        for upstream in self._upstreams.values():
+            if (objection := self._go_on(upstream.agenda, now_ns)) is not None:
+                return objection
+        for made in self._unanswered.values():
+            if made.answered and made.ends_at_ns < now_ns:
+                return f"an attempt of {made.notification_id} is answered, and it has not been asked for behind that"
         return None
 
 
@@ -234,20 +295,48 @@ def _objection(made: AttemptMade, fate: Fate, what: str) -> str:
     )
 
 
-def _providers_of(world: World) -> dict[tuple[NotificationChannel, str], SimulatedProvider]:
+_ProviderKey: TypeAlias = tuple[NotificationChannel, str]
+
+
+def _providers_of(world: World) -> dict[_ProviderKey, SimulatedProvider]:
     accounts = {name: Quota(own.throttle) for name, own in world.accounts.items() if own.throttle is not None}
     return {
-        (channel, name): SimulatedProvider(
-            config.provider,
-            [
-                fault
-                for fault in world.faults
-                if channel in fault.channel and fault.provider in (None, name) and not fault.upstream
-            ],
+        key: SimulatedProvider(
+            config,
+            [fault for fault in _faults_of(world, key) if not fault.upstream],
             world.seed,
-            f"{channel}.provider" if name == PRIMARY else f"{channel}.{name}.provider",
-            accounts.get(config.provider.account or ""),
+            _stream_of(key),
+            accounts.get(config.account or ""),
         )
+        for key, config in _settings_of(world).items()
+    }
+
+
+def _upstreams_of(world: World) -> dict[_ProviderKey, Upstream]:
+    return {
+        key: Upstream(
+            config.upstream,
+            _faults_of(world, key),
+            world.seed,
+            _stream_of(key),
+        )
+        for key, config in _settings_of(world).items()
+        if config.upstream is not None
+    }
+
+
+def _settings_of(world: World) -> dict[_ProviderKey, ProviderConfig]:
+    return {
+        (channel, name): config.provider
         for channel, of_channel in world.channels.items()
         for name, config in of_channel.by_provider().items()
     }
+
+
+def _faults_of(world: World, key: _ProviderKey) -> list[FaultConfig]:
+    return [fault for fault in world.faults if key[0] in fault.channel and fault.provider in (None, key[1])]
+
+
+def _stream_of(key: _ProviderKey) -> str:
+    channel, name = key
+    return f"{channel}.provider" if name == PRIMARY else f"{channel}.{name}.provider"

@@ -61,6 +61,8 @@ class Fate(NamedTuple):
     why: str
     is_known: bool = True
     """Whether this is its outcome, and nobody behind the provider is asked for it."""
+    asks_ns: int | None = None
+    """After how long what is behind the provider is asked; None: that is not known, or it is not asked."""
 
 
 class Quota:
@@ -242,7 +244,7 @@ class SimulatedProvider:
         if end_ns >= NEVER_NS:
             return Fate(None, NEVER_NS, False, "it is frozen to the end")
         if asks:
-            return Fate(done, None, False, "what is behind it is asked", is_known=False)
+            return Fate(done, None, False, "what is behind it is asked", is_known=False, asks_ns=end_ns - now_ns)
         takes_ns = NEVER_NS if done is None else end_ns - now_ns
         return Fate(done, takes_ns, delivers, why)
 

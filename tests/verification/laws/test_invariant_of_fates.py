@@ -11,14 +11,19 @@ from histories import EMAIL, S, breach_of, check_breach, made
 from provider_attempts import first_attempt
 
 from actors.domain.attempts import Attempt
+from actors.errors import InvariantBreach
+from actors.faults import upstream
 from actors.faults.provider import SimulatedProvider
 from actors.kernel.effects import Foreseen
 from actors.kernel.randomness import RandomStreams
 from actors.messages import SendNotification
 from actors.outcomes import Sent, Transient
+from actors.policies.retry.policy import RetryPolicy
 from actors.settings.channel import ChannelConfig, ProviderConfig
 from actors.settings.faults import FaultConfig
+from simulation import run
 from simulation.invariants import Context
+from simulation.scenario import parse
 from simulation.verification.model import providers
 from simulation.verification.model.world import World
 
@@ -88,3 +93,38 @@ def test_a_promised_answer_is_looked_at_in_the_end():
         promised.settle(Sent(), 3 * S)
 
     check_breach("fates", history(), "answered with Sent", shared, end=9)
+
+
+LAYERS = """
+name: layers
+duration: 1m
+workload: [{channel: email, arrivals: {poisson: 1/s}}]
+channels:
+  email:
+    timeout: 20s
+    provider:
+      upstream:
+        retry: {max_attempts: 3, initial_delay: 1s, max_elapsed: 9s, on: [transient]}
+        timeout: 2s
+        upstream:
+          {latency: {exponential: {mean: 1s}}, failure_rate: 50%, retry: {max_attempts: 2, budget: {kind: aws}}}
+faults: [{channel: email, upstream: 2, at: 20s, for: 9s, lost_reply_rate: 50%}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "mistake", "said"),
+    [
+        (RetryPolicy, "is_out_of_time", lambda *_: True, "it is not made"),
+        (RetryPolicy, "next_wait_ns", lambda *_: 0, "it is not its time"),
+        (RetryPolicy, "gives_up", lambda *_, **__: False, "answered with None, and wanted is"),
+        (upstream, "UPSTREAM_TIMED_OUT", Transient(reason="slow"), "wanted is Ambiguous"),
+        (upstream.Upstream, "_begin", lambda *_: None, "it is not made"),
+    ],
+)
+def test_what_is_asked_behind_a_provider_is_followed_layer_by_layer(where, name, mistake, said, monkeypatch):
+    scenario = parse(LAYERS)
+    run(scenario, invariants=["fates"])
+    monkeypatch.setattr(where, name, mistake)
+    with pytest.raises(InvariantBreach, match=said):
+        run(scenario, invariants=["fates"])
