@@ -182,9 +182,33 @@ def test_each_kind_of_failure_with_a_rule_has_a_schedule():
 
 
 def test_a_setting_that_only_a_run_accounts_for_is_named():
-    scenario = parsed(NO_BREAKER | {"quota": {"rate": "2/s"}, "retry": {"budget": {}}})
-    assert not has_closed_form(scenario.channel_config(EMAIL))
-    assert explaining.besides(scenario.channel_config(EMAIL)) == ("quota", "retry.budget")
+    provider = {"latency": "200ms", "one_at_a_time": {}, "throttle": {"rate": "9/s"}}
+    for email, named in (
+        ({"quota": {"rate": "2/s"}, "retry": {"budget": {}}}, ("quota", "retry.budget")),
+        ({"tenant": {"rate": "2/s"}, "provider": provider}, ("tenant", "provider.throttle", "provider.one_at_a_time")),
+    ):
+        config = parsed(NO_BREAKER | email).channel_config(EMAIL)
+        assert not has_closed_form(config)
+        assert explaining.besides(config) == named
+
+
+@pytest.mark.usefixtures("short")
+def test_what_of_the_people_and_of_other_entries_is_in_no_number_is_named():
+    scenario = simulation.parse("""
+        duration: 1m
+        max_pending: 100
+        workload:
+          - {name: codes, channel: email, arrivals: {poisson: 1/s}, users: 9}
+          - {name: offers, channel: email, arrivals: {poisson: 1/s}, users: 9, expires_after: 3m}
+        channels: {email: {rate_limit: {rate: 3/min, on_limit: drop}, circuit_breaker: {enabled: false}}}
+        quiet_hours: [{share: 30%, from: 22:00, to: 06:00}]
+        preferences: [{share: 10%, channel: push, enabled: false}]
+    """)
+    (email,) = simulation.explain(scenario).channels
+    assert email.left_out == ("quiet_hours", "max_pending", "workload.offers.expires_after")
+    notes = "".join(note for sheet in sheets("a", [email]) for note in sheet.notes)
+    assert "One node" not in notes
+    assert email.in_words[-1].text == "What is over the rate_limit is dropped, outage or not."
 
 
 @pytest.mark.usefixtures("short")
@@ -396,6 +420,7 @@ def test_a_timeout_of_days_bounds_an_attempt_all_the_same():
          "all are open it waits and uses up no attempt."),
         ({"retry": {"jitter": "full"}}, "call 5 opens it after 400 ms; retries may open it sooner."),
         ({}, "call 5 opens it after 400 ms."),
+        ({"provider": {"latency": {"exponential": {"mean": "80ms"}}}}, "call 5 opens it after about 480 ms."),
     ],
 )  # fmt: skip
 def test_what_is_said_of_a_breaker_is_of_its_settings(email, said):

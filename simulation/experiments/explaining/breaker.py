@@ -151,9 +151,10 @@ def _opens(config: ChannelConfig, rate: float) -> str:
     first_wait_s = next(waits(config.retry, "shortest")) if config.retry.max_attempts != 1 else math.inf
     is_sooner = first_wait_s + limited_mean(config.provider.latency, config.timeout) < after_s
     sooner = "; retries may open it sooner" if is_sooner else ""
+    about = "" if config.provider.latency.constant is not None else "about "
     return (
         f"The breaker opens {rule}{per}. If every call fails, at {rate:g}/s call {calls} opens it after "
-        f"{duration_text(after_s)}{sooner}."
+        f"{about}{duration_text(after_s)}{sooner}."
     )
 
 

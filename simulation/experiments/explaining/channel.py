@@ -129,7 +129,7 @@ class ChannelExplained:
     """Settings that take part too, and are in the runs only."""
 
     left_out: tuple[str, ...]
-    """Settings that are in nothing of this: all of it is of one node, which has the whole load."""
+    """Settings that are in nothing of this."""
 
 
 def explained(
@@ -174,7 +174,7 @@ def explained(
         open_spells(config, rate),
         cost_in_words(config, rate, found[0], timeout),
         besides(config),
-        left_out(scenario, config),
+        left_out(scenario, channel, like),
     )
 
 

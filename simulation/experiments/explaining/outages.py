@@ -52,6 +52,7 @@ _HALF_NS = 5e-10
 
 _IN_RUNS_ONLY = (
     "rate_limit",
+    "tenant",
     "quota",
     "max_in_flight",
     "adaptive_rate",
@@ -62,7 +63,7 @@ _IN_RUNS_ONLY = (
     "endpoints",
 )
 
-_OF_PROVIDERS = ("capacity", "latency_by_load", "upstream", "script")
+_OF_PROVIDERS = ("capacity", "latency_by_load", "throttle", "account", "one_at_a_time", "upstream", "script")
 
 _OF_EVENTS = ("users",)
 _OF_NOTIFICATIONS = ("hosts", "tenants", "expires_after", "critical", "priority")
@@ -134,12 +135,23 @@ def besides(config: ChannelConfig) -> tuple[str, ...]:
     return (*found, *(f"provider.{key}" for key in _OF_PROVIDERS if getattr(config.provider, key)))
 
 
-def left_out(scenario: Scenario, config: ChannelConfig) -> tuple[str, ...]:
-    """Return what is not accounted for: the other nodes, and with which of them breakers are shared."""
-    if scenario.nodes_at_most == 1:
-        return ()
-    is_shared = any(lane.circuit_breaker.shared != "none" for lane in config.by_provider().values())
-    return ("nodes", "circuit_breaker.shared") if is_shared else ("nodes",)
+def left_out(scenario: Scenario, channel: NotificationChannel, like: WorkloadEntry | None) -> tuple[str, ...]:
+    """Return what is not accounted for: other nodes and a breaker shared with them, the people, the bound of the whole
+    file, and how other entries of the workload differ from the one that stands for all."""
+    found = []
+    if scenario.nodes_at_most > 1:
+        lanes = scenario.channel_config(channel).by_provider().values()
+        found += ["nodes"]
+        found += ["circuit_breaker.shared"] if any(lane.circuit_breaker.shared != "none" for lane in lanes) else []
+    found += ["quiet_hours"] if any(channel in each.channels for each in scenario.quiet_hours) else []
+    found += ["preferences"] if any(channel == each.channel for each in scenario.preferences) else []
+    found += ["max_pending"] if scenario.max_pending is not None else []
+    for name, entry in zip(scenario.outline.entries, scenario.workload, strict=True):
+        if channel in entry.channels:
+            own = {key: getattr(entry, key, None) for key in (*_OF_EVENTS, *_OF_NOTIFICATIONS)}
+            others = (key for key, value in own.items() if value and value != getattr(like, key, None))
+            found += [f"workload.{name}.{key}" for key in others]
+    return tuple(found)
 
 
 def has_closed_form(config: ChannelConfig) -> bool:
@@ -381,8 +393,10 @@ def load_sheet(
         note += f" Runs that would have more than {CALLS_MAX:,} calls at the full rate have a lower one."
     if besides:
         note += f" Only the runs, and not the formulas, know of {', '.join(besides)}."
+    if "nodes" in left_out:
+        note += " One node takes the whole load."
     if left_out:
-        note += f" One node takes the whole load. Left out: {', '.join(left_out)}."
+        note += f" Left out: {', '.join(left_out)}."
     headings = ("rate", "calls", "never", "slowest", "requests", "peak after", "opens", "closes")
     columns = [Column("outage"), *(Column(heading, Kind.COUNT) for heading in headings)]
     sheet = Sheet(

@@ -224,6 +224,13 @@ def limits_in_words(config: ChannelConfig) -> list[Sentence]:
         found.append(
             f"A notification holds one of {config.slots} slots from its first attempt to its end, also while it waits."
         )
+    dropping = [
+        key
+        for key in ("rate_limit", "quota")
+        if (limit := getattr(config, key)) is not None and limit.on_limit == "drop"
+    ]
+    if dropping:
+        found.append(f"What is over the {' or the '.join(dropping)} is dropped, outage or not.")
     if config.deadline is not None:
         found.append(f"An attempt that is under way {duration_text(config.deadline)} after the first began is cut.")
     return [Sentence(text) for text in found]
