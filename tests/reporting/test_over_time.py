@@ -77,6 +77,17 @@ def test_titles_say_what_is_found():
     assert plots.throughput(result).get_title("left").startswith(f"{sent:,} of {came:,} delivered, ")
 
 
+def test_what_no_one_wants_and_what_another_channel_takes_over_is_not_offered():
+    text = "duration: 1m\nworkload: [{channel: push, arrivals: {constant: 5/s}, users: 50}]\n"
+    text += "channels: {push: {retry: {max_attempts: 1}, fallback: {channel: sms}, provider: {failure_rate: 20%}}}\n"
+    result = simulation.run(simulation.parse(text + "preferences: [{share: 20%, channel: push, enabled: false}]\n"))
+    assert result.summary["unwanted"] > 20
+    assert result.summary["handed_on"] > 20
+    for channel in ("push", "sms", None):
+        figures = result.summary if channel is None else result.summary["channels"][channel]
+        assert f"ll {figures['offered']:,} delivered" in plots.throughput(result, channel=channel).get_title("left")
+
+
 def test_what_was_refused_was_not_delivered():
     down = "faults: [{channel: sms, at: 2s, crash: process, restart_after: 3s}]"
     workload = "workload: [{channel: sms, arrivals: {constant: 1/s}}, {channel: push, arrivals: {constant: 2/s}}]"

@@ -215,7 +215,7 @@ def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool) -
     named = ("arrivals", "delivered", *(["failed attempts"] if fails else []))
     handles = [each for each in axes.get_legend_handles_labels()[0] if first and each.get_label() in named]
     draw_requests(axes, bounds, part, bin_s)
-    _set_title(axes, titled(part.label, findings.of_the_rates(part.frame, part.refused), _copies(part)), handles)
+    _set_title(axes, titled(part.label, findings.of_the_rates(part.frame, part.offered), _copies(part)), handles)
 
 
 def _copies(part: Taken) -> str:

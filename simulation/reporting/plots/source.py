@@ -75,12 +75,22 @@ class Taken(NamedTuple):
     @property
     def refused(self) -> int:
         """How many of its arrivals were refused; 0 where that is not known: of a table alone, a channel of an entry."""
+        return sum(self._figures.get("refused", {}).values())
+
+    @property
+    def offered(self) -> tuple[int, int] | None:
+        """How many requests were offered, and how many of them delivered; None where that is not known."""
+        figures = self._figures
+        return (figures["offered"], figures["delivered"]) if "offered" in figures else None
+
+    @property
+    def _figures(self) -> Mapping[str, Any]:
         if self.run is None or len(self.where) > 1:
-            return 0
-        figures = self.run.summary
+            return {}
+        figures: Mapping[str, Any] = self.run.summary
         for column, value in self.where.items():
             figures = figures.get(_GROUPS[column], {}).get(value, {})
-        return sum(figures.get("refused", {}).values())
+        return figures
 
     @property
     def end_s(self) -> float | None:
