@@ -114,7 +114,16 @@ def _figures_sheet(result: Result) -> Sheet:
     opened = [_open_text(figures["breaker"]) for figures in channels.values()]
     opened += [""] * (len(sheet.rows) - len(opened))
     rows = [row._replace(cells=[*row.cells, text]) for row, text in zip(sheet.rows, opened, strict=True)]
-    return sheet._replace(columns=[*sheet.columns, Column("breaker open", Kind.NUMBER)], rows=rows, said=facts(result))
+    together = _counted_together(result.scenario)
+    heading = f"breaker open, all {together}" if together else "breaker open"
+    return sheet._replace(columns=[*sheet.columns, Column(heading, Kind.NUMBER)], rows=rows, said=facts(result))
+
+
+def _counted_together(scenario: Scenario) -> str:
+    """Return of what each has a breaker of its own, so that a channel's figures are those of several."""
+    of_hosts = {each for entry in scenario.workload if getattr(entry, "hosts", None) for each in entry.channels}
+    has_hosts = any(scenario.channel_config(each).circuit_breaker.per == "host" for each in of_hosts)
+    return " and ".join(["nodes"] * (scenario.nodes_at_most > 1) + ["hosts"] * has_hosts)
 
 
 def _open_text(breaker: dict[str, Any]) -> str:

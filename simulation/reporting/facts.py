@@ -112,10 +112,16 @@ def _whom(groups: list[_Group], of_all: Mapping[str, Any], count: Callable[[Mapp
     if len(groups) == 1:
         return text
     hit = sorted((each for each in groups if count(each.figures)), key=lambda each: -count(each.figures))
-    parts = [f"{each.name} {_of(count(each.figures), each.figures, '')}" for each in hit[:NAMED_MAX]]
-    if rest := sum(count(each.figures) for each in hit[NAMED_MAX:]):
+    named = _named_of(len(hit))
+    parts = [f"{each.name} {_of(count(each.figures), each.figures, '')}" for each in hit[:named]]
+    if rest := sum(count(each.figures) for each in hit[named:]):
         parts.append(f"others {rest:,}")
     return f"{text}: {', '.join(parts)}"
+
+
+def _named_of(count: int) -> int:
+    """Return how many of so many are named: all, or so few that the others are two at least."""
+    return count if count == NAMED_MAX + 1 else NAMED_MAX
 
 
 def _of(count: int, figures: Mapping[str, Any], what: str = " requests") -> str:
@@ -210,8 +216,9 @@ def _suppressed_as_gone(result: Result) -> int:
 
 def _most_common(reasons: Counter[str]) -> str:
     each = reasons.most_common()
-    parts = [f"{count:,} {reason}" for reason, count in each[:NAMED_MAX]]
-    if rest := sum(count for _, count in each[NAMED_MAX:]):
+    named = _named_of(len(each))
+    parts = [f"{count:,} {reason}" for reason, count in each[:named]]
+    if rest := sum(count for _, count in each[named:]):
         parts.append(f"{rest:,} for other reasons")
     return ", ".join(parts)
 
@@ -307,7 +314,7 @@ def _herd(result: Result) -> Iterator[str]:
         times, name, figures = herd
         yield (
             f"{name}: {figures['peaks']['requests_per_s']:,} requests to the provider in the busiest second, "
-            f"{plain_number(times)} times the mean"
+            f"{plain_number(times)} times the mean over {duration_text(lasts_s)} of arrivals"
         )
 
 

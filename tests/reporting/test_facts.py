@@ -57,6 +57,14 @@ def test_of_more_than_three_entries_and_reasons_the_rest_is_counted():
     assert lines[0] == "all 600 requests never delivered: e0 all 120, e1 all 120, e2 all 120, others 240"
 
 
+def test_a_fourth_reason_is_named_and_more_are_other_reasons():
+    script = "{outcome: transient, reason: a}, {outcome: transient, reason: b}, {outcome: transient, reason: c}"
+    text = TWO.replace("latency: 100ms", f"script: [{script}, {{outcome: permanent, reason: d}}]")
+    assert "failed attempts: 1 a, 1 b, 1 c, 1 d" in facts_of(text)
+    text = text.replace("reason: d}", "reason: d}, {outcome: permanent, reason: e}")
+    assert "failed attempts: 1 a, 1 b, 1 c, 2 for other reasons" in facts_of(text)
+
+
 def test_refused_arrivals_are_among_those_that_are_not_delivered():
     crash = "faults: [{channel: sms, at: 2m, crash: process, restart_after: 10s}]\n"
     lines = facts_of(TWO + crash)
@@ -136,7 +144,7 @@ def test_a_herd_after_an_outage_is_told_and_a_paced_return_is_not():
     waits = TWO.replace("{enabled: false}", "{timeout: 10s, resume_rate: 6/s, resume_rate_max: 6/s}") + OUTAGE
     assert not [line for line in facts_of(waits) if "busiest second" in line]
     [line] = [line for line in facts_of(waits.replace("6/s", "1000/s")) if "busiest second" in line]
-    assert line.endswith("times the mean")
+    assert line.endswith("times the mean over 10 min of arrivals")
 
 
 def test_entries_have_rows_of_their_own_where_they_share_a_channel_only(capsys):
@@ -224,3 +232,17 @@ def test_the_backlog_of_a_fault_is_that_of_its_channels():
     faults = simulation.run(parse(text.replace("sms: {c", "sms: {timeout: 1m, c"))).summary["faults"]
     assert faults["0"]["backlog_cleared_s"] == pytest.approx(44, abs=2)  # beside it those of push go on growing
     assert faults["1"]["backlog_cleared_s"] is not None
+
+
+@pytest.mark.parametrize(
+    ("more", "per", "heading"),
+    [
+        ("", "", "breaker open"),
+        ("nodes: 2\n", "", "breaker open, all nodes"),
+        ("", "hosts: 3, ", "breaker open, all hosts"),
+    ],
+)
+def test_breakers_that_are_counted_together_say_so(capsys, more, per, heading):
+    text = TWO.replace("10m", "30s").replace("sms", "webhook").replace("{enabled: false}", "{per: host}")
+    print_result(simulation.run(parse(more + text.replace("arrivals", f"{per}arrivals"))), None)
+    assert capsys.readouterr().out.splitlines()[1].rstrip().endswith(f"  {heading}")

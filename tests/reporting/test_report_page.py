@@ -223,6 +223,9 @@ def test_breakers_of_hosts_are_counted_together_and_are_no_share_of_the_run():
     assert shares["sms"].endswith("%")
     assert "webhook: one for each host, which are counted together." in read.text()
     assert "one for each host" not in words_of(OUTAGE).text()
+    read = words_of(f"nodes: 3\n{PER_HOST}")
+    assert {row[3] for row in read.rows("Circuit breakers") if "@" not in row[0]} == {"–"}
+    assert "sms, webhook: one for each node, which are counted together." in read.text()
 
 
 def test_several_providers_have_a_table_and_lifelines_of_their_own():

@@ -114,7 +114,7 @@ def _breakers(result: Result) -> Sheet:
     ]  # fmt: skip
     simulated_s, transitions = result.summary["simulated_s"], result.breaker
     rows = []
-    of_hosts = []
+    of_hosts, of_nodes = [], []
     for name, figures in result.summary["breaker"].items():
         own = transitions_of(transitions, name)
         opened = own[own["to"].isin(["open", "forced-open"])]["time_s"]
@@ -122,13 +122,19 @@ def _breakers(result: Result) -> Sheet:
         of_hosts += [name] if has_hosts else []
         share = None if has_hosts or not simulated_s else figures["open_s"] / simulated_s
         if (first := result.scenario.breakers.get(name)) is None:
-            state = None  # that of all nodes together
+            state = share = None
+            of_nodes += [name]
         else:
             state = result.series[f"breaker_{name}"].iloc[-1] if len(own) else str(first)
         open_for, share = (figures["open_s"], share) if figures["opened"] else (None, None)
         first_s = opened.iloc[0] if len(opened) else None
         rows.append(Row([name, _times(figures["opened"]), open_for, share, first_s, state]))
-    notes = [f"{', '.join(of_hosts)}: one for each host, which are counted together."] if of_hosts else []
+    apart = {"host": of_hosts, "node": of_nodes}
+    notes = [
+        f"{', '.join(names)}: one for each {what}, which are counted together."
+        for what, names in apart.items()
+        if names
+    ]
     return Sheet("Circuit breakers", columns, rows, notes, key="breakers")
 
 
