@@ -98,7 +98,7 @@ class Limits:
         for each in left_out:
             of = [edge.stress.name for edge in self.edges if each in edge.left_out]
             where = "" if len(of) == len(self.edges) else f" of {', '.join(of)}"
-            notes.append(f"left out, as it does not hold even without{where}: {self.expectations[each]}")
+            notes.append(f"left out{where}, as it does not hold even without: {self.expectations[each]}")
         said = [f"{text}: {'holds' if holds else 'DOES NOT HOLD'}" for text, holds in self.met.items()]
         said += [f"{text}: not asked" for text in self.not_asked]
         said += [self.in_words(edge) for edge in self.edges if edge.holds_again]
@@ -118,7 +118,7 @@ class Limits:
         low, high = (None if end is None else text(end) for end in edge.interval)
         interval = None if low is None else f"{low} to {high}"
         if low is not None and high is None:
-            interval = f"from {low}; {text(edge.stress.most)} was the most that was tried"
+            interval = f"{low} or more"
         is_known = edge.holds_to is not None and (edge.is_complete or edge.holds_to > edge.stress.kind.mildest)
         holds = text(edge.holds_to) if is_known and edge.holds_to is not None else None
         if edge.breaks_at is None:

@@ -206,11 +206,12 @@ def stresses(
         usable = [stress for stress in of_kind if stress.most > stress.kind.mildest]
         found += usable
         if not usable:
-            lacking.append(f"{name}: {_LACKING.get(name, 'nothing to put it on')}")
+            of = f" of {', '.join(on)}" if on else ""
+            lacking.append(f"{name}: {_LACKING.get(name, 'nothing to put it on').format(of=of)}")
     return found, lacking
 
 
-_LACKING = {"capacity": "no provider has a capacity of more than one", "nodes": "there is one process"}
+_LACKING = {"capacity": "no provider{of} has a capacity of more than one", "nodes": "there is one process"}
 
 
 def channels_with_traffic(scenario: Scenario) -> tuple[NotificationChannel, ...]:

@@ -18,6 +18,7 @@ import simulation
 from actors.errors import ConfigurationError
 from simulation.experiments.limits.expected import BROKEN_EARLY, Trial, figures_wanted, held_of, judged_run, under
 from simulation.experiments.limits.limits import ask
+from simulation.experiments.limits.result import Limits
 from simulation.experiments.limits.search import CONFIDENCE, MOST, SEEDS, Search
 from simulation.experiments.limits.stress import stresses
 from simulation.scenario.limits import wanted_limits
@@ -125,6 +126,9 @@ def test_what_never_breaks_and_what_breaks_at_once():
     assert 0 < at_once.breaks_at < 0.1
     broken = Known(lambda *_: False).edge
     assert (broken.holds_to, broken.left_out, broken.runs) == (None, (0,), MOST)
+    sheet = Limits(scenario_of(LADDER), [never, broken], [], ["it is well"]).sheet()
+    assert sheet.rows[0].cells[1:] == ["2 min", "not in what was tried", None, "2 min or more"]
+    assert "left out of webhook.outage, as it does not hold even without: it is well" in sheet.notes
 
 
 def test_an_outage_takes_the_place_and_the_number_of_the_file_s_own():
@@ -242,6 +246,8 @@ def test_what_cannot_be_put_on_is_refused_or_said():
     found = simulation.limits(scenario_of(LADDER), ["capacity", "nodes"])
     assert found.edges == []
     assert found.lacking == ["capacity: no provider has a capacity of more than one", "nodes: there is one process"]
+    of_one = simulation.limits(scenario_of(LADDER), ["capacity"], on=["webhook"])
+    assert of_one.lacking == ["capacity: no provider of webhook has a capacity of more than one"]
 
 
 def test_the_files_on_either_side_of_an_edge_run_as_it_says(tmp_path):
