@@ -129,7 +129,7 @@ def test_where_none_meets_them_it_says_which_fail_and_by_how_much(scenario, tmp_
                 "--set", "expect=[dead_lettered <= 1, sent >= 10, retry_delay_s.max > 9s]")  # fmt: skip
     assert done.exit_code == 1, done.output
     lines = done.output.splitlines()
-    assert lines[1] == "No setting meets the expectations in 80% of runs. The nearest one:"
+    assert lines[1] == "No setting was found to meet the expectations in 80% of runs. The nearest one:"
     assert lines[2] == f"  {ATTEMPTS}  3  was 2"
     assert lines[3] == "Nothing else was turned."
     assert lines[4] == "all expectations held in 0 of 4 runs with fresh seeds"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from simulation.experiments.tuning.goal import Goal, Objective, distance, margins
-from simulation.experiments.tuning.trial import Trial, best, nearest, no_worse, ranked
+from simulation.experiments.tuning.trial import UNCHANGED, Trial, best, nearest, no_worse, ranked
 from simulation.running.executors import RunMetrics
 from simulation.scenario import Expectation
 from simulation.scenario.space import Setting
@@ -110,6 +110,10 @@ def test_it_is_rejected_once_it_has_failed_too_often_and_the_nearest_is_the_one_
     assert nearest([own, near, far, outside]) is near
     assert 0 < near.shortfall < far.shortfall < own.shortfall < 2
     assert near.spare < 0 < outside.spare + 0.01
+    near.change = UNCHANGED._replace(others=2)
+    less = Trial(4, near.setting, near.scenario, near.goal, change=UNCHANGED._replace(others=1))
+    less.add(near.searched)
+    assert nearest([own, near, far, outside, less]) is less
 
 
 @pytest.mark.parametrize(

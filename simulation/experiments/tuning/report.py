@@ -266,7 +266,7 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
     elif any(each.decision is Decision.REJECTED and not each.is_baseline for each in tuning.trials):
         yield f"No setting was confirmed to meet the expectations in {share}. {closest}"
     else:
-        yield f"No setting meets the expectations in {share}. {closest}"
+        yield f"No setting was found to meet the expectations in {share}. {closest}"
     yield from _setting(tuning, trial)
     yield "Nothing else was turned."
     fresh = " with fresh seeds" if trial.fresh else ""

@@ -330,7 +330,8 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def nearest(trials: Iterable[Trial]) -> Trial:
-    """Return the one that comes nearest to meeting the expectations, of those that may be chosen and have runs.
+    """Return the one that comes nearest to meeting the expectations, of those that may be chosen and have runs; of
+    several that come as near, the one that changes least.
 
     The file's own settings, which come first, when there is none.
     """
@@ -339,7 +340,7 @@ def nearest(trials: Iterable[Trial]) -> Trial:
     # With fresh runs it comes further from them, and would be passed by one that has none.
     tried = [trial for trial in tried if trial.fresh] or tried
     tried = [trial for trial in tried if not trial.change.contradicts] or tried
-    return min(tried or [first], key=lambda trial: (trial.shortfall, trial.number))
+    return min(tried or [first], key=lambda trial: (trial.shortfall, trial.change, trial.number))
 
 
 def no_worse(costs: Costs | None, others: Costs | None) -> bool:
