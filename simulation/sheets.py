@@ -199,8 +199,14 @@ def terminal(sheet: Sheet, width: int | None = None) -> RenderableType:
     return table
 
 
-def _widths(sheet: Sheet, width: int) -> list[int | None] | None:
-    """Return how wide each column is in a terminal, the wider ones as narrow as need be; None: it is too narrow."""
+def narrowest(sheet: Sheet) -> int:
+    """Return in how many characters the table has room with texts that are broken at words only."""
+    fewest, _ = _bounds(sheet)
+    return sum(fewest) + GAP * (len(fewest) - 1)
+
+
+def _bounds(sheet: Sheet) -> tuple[list[int], list[int]]:
+    """Return how wide each column is with its texts broken at words, and as they are."""
     from rich.cells import cell_len
 
     drawn = [cells for _, cells in _cells(sheet, _in_terminal)]
@@ -212,6 +218,12 @@ def _widths(sheet: Sheet, width: int) -> list[int | None] | None:
         parts = lines if column.is_number and not column.folds else [part for line in lines for part in line.split()]
         fewest.append(indent * (not number) + max(map(cell_len, parts), default=0))
         most.append(indent * (not number) + max(map(cell_len, lines), default=0))
+    return fewest, most
+
+
+def _widths(sheet: Sheet, width: int) -> list[int | None] | None:
+    """Return how wide each column is in a terminal, the wider ones as narrow as need be; None: it is too narrow."""
+    fewest, most = _bounds(sheet)
     for cap in range(width, 0, -1):
         found: list[int | None] = [min(wide, max(narrow, cap)) for narrow, wide in zip(fewest, most, strict=True)]
         if sum(filter(None, found)) + GAP * len(found) <= width + GAP:

@@ -19,7 +19,7 @@ from simulation.results.result import REPORT_FILE, Result
 from simulation.results.sheet import COUNTED, IN_SHORT, channels_sheet
 from simulation.scenario import Scenario
 from simulation.scenario.identity import entries_apart
-from simulation.sheets import Column, Kind, Sheet, terminal
+from simulation.sheets import Column, Kind, Sheet, narrowest, terminal
 
 WIDTH_OF_A_FILE = 120
 """In a file or a pipe there is no terminal whose width could be taken."""
@@ -98,14 +98,15 @@ def print_written(where: str) -> None:
 
 
 def print_table(sheet: Sheet) -> None:
-    """Print the table of a sheet on stdout. In a file each row is a line, however long, unless a column folds."""
+    """Print the table of a sheet on stdout. In a file each row is a line, however long, unless a column folds: then
+    texts are broken at words."""
     console = stdout()
-    if console.is_terminal:
-        console.print(terminal(sheet, console.width))
-        return
-    if not any(column.folds for column in sheet.columns):
-        console.width = WIDEST
-    console.print(terminal(sheet), soft_wrap=False)
+    width: int | None = console.width
+    if not console.is_terminal:
+        folds = any(column.folds for column in sheet.columns)
+        width = max(console.width, narrowest(sheet)) if folds else None
+        console.width = width or WIDEST
+    console.print(terminal(sheet, width), soft_wrap=False)
 
 
 def _figures_sheet(result: Result) -> Sheet:

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from selectolax.lexbor import LexborHTMLParser
 
+from simulation.reporting.console import print_table
 from simulation.reporting.html.rendering import environment
 from simulation.sheets import Code, Column, Kind, Lines, Row, Sheet, Word, cell_text, markdown, notebook, terminal
 
@@ -143,3 +144,11 @@ def drawn(table, width):
     file = StringIO()
     Console(file=file, width=width, color_system=None).print(table)
     return file.getvalue()
+
+
+def test_in_a_file_a_table_that_folds_breaks_its_texts_at_words(capsys):
+    columns = [Column("limit"), Column("breaks first", folds=True), Column("edge")]
+    long = "workload.offers.delivery_time_s.p90 <= 3m"
+    print_table(Sheet("", columns, [Row(["email.outage", long, " ".join(["as far as was tried"] * 6)])]))
+    words = capsys.readouterr().out.split()
+    assert {"breaks", "first", "workload.offers.delivery_time_s.p90"} <= set(words)
