@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from urllib.parse import quote
 import typer
 from typer.core import TyperGroup
 
+from actors.formatting import counted
 from simulation.commands.shared import Exit, json_option, option, path_option
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ Action = Literal["retry", "discard"]
 _CAME = {"delivered": "delivered", "under_way": "under way", "dead_again": "dead again", "not_wanted": "not wanted"}
 """What has come of the dead letters that a bulk run retries, by the counts of the API."""
 
+
+def _came(run: Mapping[str, Any]) -> str:
+    return ", ".join(f"{run[name]:,} {words}" for name, words in _CAME.items() if run.get(name))
+
+
 _Url = Annotated[str | None, option("Where the service is.", "--url", envvar="RETRYLAB_URL")]
 _Token = Annotated[
     Path | None,
@@ -89,7 +95,7 @@ _Id = Annotated[str, typer.Argument(metavar="ID", help="The notification's id.",
 
 _Reason = Annotated[str | None, option("Part of the reason.", "--reason", metavar="TEXT")]
 _ReasonIs = Annotated[str | None, option("The whole reason.", "--reason-is", metavar="TEXT")]
-_Channel = Annotated[str | None, option("email, sms, push or webhook.", "--channel")]
+_Channel = Annotated[str | None, option("A channel by its name.", "--channel")]
 _Recipient = Annotated[str | None, option("Part of the address.", "--recipient", metavar="TEXT")]
 _IdPrefix = Annotated[str | None, option("The start of the id.", "--id", metavar="TEXT")]
 _Since = Annotated[
@@ -225,10 +231,12 @@ def erase(
     with _asking(url, token_file, store) as source:
         done = source.post(f"users/{_part(user)}/erase", {"why": why})
     if not _printed_as_json(as_json, done):
-        typer.echo(
-            f"erased: {done['discarded']} dead letters, {done['cancelled']} that waited, "
-            f"{done['histories']} histories, {'the' if done['preferences'] else 'no'} preferences"
+        letters, histories = (
+            counted(done["discarded"], "dead letter"),
+            counted(done["histories"], "history", "histories"),
         )
+        preferences = "the preferences" if done["preferences"] else "no preferences"
+        typer.echo(f"erased: {letters}, {done['cancelled']:,} that waited, {histories}, {preferences}")
         if done["in_flight"]:
             typer.echo(f"on their way: {done['in_flight']}; erase again when they have ended")
 
@@ -323,7 +331,7 @@ def bulk(
         gone = f", {skipped:,} were no longer dead letters" if skipped else ""
         left_out = f", {run['left_out']:,} left out as served" if run.get("left_out") else ""
         wrong = f", {failed:,} failed" if failed else ""
-        came = "".join(f", {run[name]:,} {words}" for name, words in _CAME.items() if run.get(name))
+        came = f", {came}" if (came := _came(run)) else ""
         typer.echo(f"bulk {action} {run['bulk']}: {run['state']}, {done}{gone}{left_out}{wrong}{came}")
     if wait and (run["failed"] or run["state"] == "cancelled" or not run["total"]):
         raise typer.Exit(1)
@@ -334,7 +342,7 @@ def bulks(as_json: _Json = False, url: _Url = None, token_file: _Token = None, s
     """Print the bulk runs of the service, newest first."""
     with _asking(url, token_file, store) as source:
         runs = source.get("bulks")
-    _print(as_json, runs, lambda tables: tables.print_bulks(runs["bulks"]))
+    _print(as_json, runs, lambda tables: tables.print_bulks(runs["bulks"], _came))
 
 
 @dlq.command()

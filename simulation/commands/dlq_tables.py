@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -84,20 +84,22 @@ def _why(entry: Document) -> str | None:
     return "; ".join(filter(None, (entry["why"], edited))) or None
 
 
-def print_bulks(bulks: Sequence[Document]) -> None:
-    """Print bulk runs."""
+def print_bulks(bulks: Sequence[Document], came: Callable[[Document], str]) -> None:
+    """Print bulk runs, each with what has come of its dead letters."""
     rows = [
         (
             each["bulk"],
             each["action"],
             each["state"],
             *(f"{each.get(name, 0):,}" for name in ("total", "done", "skipped", "left_out", "failed")),
+            came(each) or None,
             each["by"],
             at(each["started_at"]),
         )
         for each in bulks
     ]
-    headings = ("run", "what", "state", ">total", ">done", ">skipped", ">left out", ">failed", "who", "started, UTC")
+    counts = (">total", ">done", ">skipped", ">left out", ">failed")
+    headings = ("run", "what", "state", *counts, "came of them", "who", "started, UTC")
     _print(stdout(), headings, rows, "no bulk runs since the service started")
 
 
@@ -106,7 +108,8 @@ def print_dry_run(action: str, dry_run: Document) -> None:
     console = stdout()
     left_out = dry_run.get("left_out", 0)
     others = f", and leave out {left_out:,} that {'is' if left_out == 1 else 'are'} served" if left_out else ""
-    console.print(f"would {action} [bold]{dry_run['count']:,}[/bold] dead letters{others}")
+    letters = "dead letter" if dry_run["count"] == 1 else "dead letters"
+    console.print(f"would {action} [bold]{dry_run['count']:,}[/bold] {letters}{others}")
     if dry_run["count"]:
         rows = [
             (f"{each['count']:,}", each["key"], at(each["oldest"]), at(each["newest"])) for each in dry_run["groups"]

@@ -419,7 +419,7 @@ async def test_served_ones_are_marked_and_left_out_unless_told_so():
         refused = await at.run("retry", "a", code=1)
         assert "'a' is served: its fallback" in refused.stderr
         dry = (await at.run("bulk", "retry", "--dry-run")).stdout
-        assert "would retry 1 dead letters, and leave out 1 that is served" in dry
+        assert "would retry 1 dead letter, and leave out 1 that is served" in dry
         assert "left out as served" not in (await at.run("bulk", "discard", "--dry-run")).stdout
         assert (await at.run("bulk", "discard", "--why", "x", "--yes", "--served", "include", code=2)).stderr == (
             "--served: wanted it only with retry; a discard takes all that fit\n"
@@ -428,6 +428,7 @@ async def test_served_ones_are_marked_and_left_out_unless_told_so():
         assert re.search("finished, 1 of 2 done, 1 left out as served, 1 (under way|delivered|dead again)\n", done)
         (run,) = (await at.run("bulks")).stdout.splitlines()[1:]
         assert run.split()[3:8] == ["2", "1", "0", "1", "0"]
+        assert re.search("  1 (under way|delivered|dead again)  ", run)
         assert (await at.run("retry", "a", "--served", "include")).stdout == "'a' is being tried again\n"
 
 
@@ -451,7 +452,7 @@ async def test_what_is_kept_of_a_user_is_erased_and_the_command_says_how_much():
         user = at.at.letters.letter("b/sms").command.user
         theirs = [each for each in at.at.ids() if at.at.letters.letter(each).command.user == user]
         said = (await at.run("erase", user, "--why", "asked for by letter")).stdout
-        assert said == f"erased: {len(theirs)} dead letters, 0 that waited, 0 histories, no preferences\n"
+        assert said == f"erased: {len(theirs)} dead letter, 0 that waited, 0 histories, no preferences\n"
         assert not set(at.at.ids()) & set(theirs)
         again = await at.document("erase", user)
         assert again == {"cancelled": 0, "discarded": 0, "histories": 0, "preferences": False, "in_flight": 0}

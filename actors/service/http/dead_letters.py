@@ -203,5 +203,5 @@ async def _cancel_bulk(call: Call) -> Document:
 def _bulk_of(call: Call) -> Bulk:
     bulk = call.letters.bulk(call.id)
     if bulk is None:
-        raise HTTPException(404, "no bulk run of this name has been started since this process was")
+        raise HTTPException(404, "no bulk run of this name since the service started")
     return bulk
