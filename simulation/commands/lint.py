@@ -37,7 +37,7 @@ def lint(
     as_jsonl: Annotated[bool, jsonl_option("each finding, file by file")] = False,
     annotate: Annotate = None,
 ) -> None:
-    """Print the settings that cannot do what they say, which defaults will decide, as notes, and refused templates.
+    """Print the settings that cannot do what they say, which defaults may decide, as notes, and refused templates.
 
     As JSON a finding is an object: file; line and column, null where --set put the setting; rule, a name that stays
     when the message changes; path, of the setting; message; and numbers, a list of those in the message, each with

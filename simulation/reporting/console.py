@@ -115,15 +115,19 @@ def _figures_sheet(result: Result) -> Sheet:
     opened = [_open_text(figures["breaker"]) for figures in channels.values()]
     opened += [""] * (len(sheet.rows) - len(opened))
     rows = [row._replace(cells=[*row.cells, text]) for row, text in zip(sheet.rows, opened, strict=True)]
-    together = _counted_together(result.scenario)
+    together = _counted_together(result)
     heading = f"breaker open, all {together}" if together else "breaker open"
     return sheet._replace(columns=[*sheet.columns, Column(heading, Kind.NUMBER)], rows=rows, said=facts(result))
 
 
-def _counted_together(scenario: Scenario) -> str:
+def _counted_together(result: Result) -> str:
     """Return of what each has a breaker of its own, so that a channel's figures are those of several."""
+    scenario, channels = result.scenario, result.summary["channels"]
     of_hosts = {each for entry in scenario.workload if getattr(entry, "hosts", None) for each in entry.channels}
-    has_hosts = any(scenario.channel_config(each).circuit_breaker.per == "host" for each in of_hosts)
+    has_hosts = any(
+        scenario.channel_config(each).circuit_breaker.per == "host" and channels[each.value]["breaker"]["opened"]
+        for each in of_hosts
+    )
     return " and ".join(["nodes"] * (scenario.nodes_at_most > 1) + ["hosts"] * has_hosts)
 
 

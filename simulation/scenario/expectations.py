@@ -165,7 +165,8 @@ class Expectation:
         match = _FORM.fullmatch(self.bound)
         written = match[3] if match else ""
         if not _NUMBER.fullmatch(written) and not _unit_fits(written, part):
-            return f"wanted a number that fits {path} ({part}), got {written!r}"
+            duration = ", or a duration such as 30s" if part in DURATIONS else ""
+            return f"wanted a number that fits {path} ({part}{duration}), got {written!r}"
         if replace(self, window=window).always(part) is False:
             meant = part is MetricKind.SHARE and 1 < self.value <= 100 and not written.endswith("%")
             hint = f"; did you mean {written}%?" if meant else ""

@@ -95,7 +95,7 @@ def unnamed(scenario: Scenario, channel: NotificationChannel) -> Unnamed:
 
 
 def default_notes(scenario: Scenario) -> list[Finding]:
-    """Return which defaults will decide in a run of a scenario, as its providers fail, or are slow, by what it says."""
+    """Return which defaults may decide in a run of a scenario, as its providers fail, or are slow, by what it says."""
     return list(_notes(scenario))
 
 

@@ -244,5 +244,6 @@ def test_the_backlog_of_a_fault_is_that_of_its_channels():
 )
 def test_breakers_that_are_counted_together_say_so(capsys, more, per, heading):
     text = TWO.replace("10m", "30s").replace("sms", "webhook").replace("{enabled: false}", "{per: host}")
+    text += "faults: [{channel: webhook, outage: true}]\n"
     print_result(simulation.run(parse(more + text.replace("arrivals", f"{per}arrivals"))), None)
     assert capsys.readouterr().out.splitlines()[1].rstrip().endswith(f"  {heading}")

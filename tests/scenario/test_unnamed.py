@@ -1,4 +1,4 @@
-"""The linter's notes on defaults that will decide, before the run."""
+"""The linter's notes on defaults that may decide, before the run."""
 
 import json
 from functools import partial
