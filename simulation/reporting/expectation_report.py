@@ -11,7 +11,7 @@ from actors.instants import NS_PER_S
 from actors.messages import BreakerState
 from actors.optional_dependencies import needs
 from simulation.reporting.expectations import wording
-from simulation.reporting.fault_windows import windows
+from simulation.reporting.fault_windows import channel_of_breaker, windows
 from simulation.reporting.sparklines import axis, in_cells, sparkline, windows_line
 from simulation.results.formatting import duration_text
 from simulation.results.result import Result
@@ -31,7 +31,7 @@ CELLS_MAX = 62
 BREAKERS_MAX = 4
 WINDOWS_MAX = 5
 
-SIZES = {"in_flight": "in flight", "dlq_size": "dead letter queue"}
+SIZES = {"in_flight": "in flight", "dlq_size": "dead letters"}
 """Series of how many there are at the end of a bucket."""
 
 FLOWS = {"arrivals": "arrivals", "sent": "sent", "failed": "failed", "dead_lettered": "dead-lettered"}
@@ -114,7 +114,7 @@ def _chart(result: Result, expectation: Expectation) -> Iterator[str]:
             continue  # of a provider
         if name in SIZES:
             folded = in_cells(series[name].to_list(), size, max)
-            label = SIZES[name]
+            label = f"{SIZES[name]} every {duration_text(width_s)}"
         else:
             folded = in_cells(series[name].to_list(), size, sum)
             label = f"{FLOWS[name]} per {duration_text(cell_s)}"
@@ -169,7 +169,7 @@ def _scope(path: Sequence[str]) -> tuple[str | None, str]:
         return path[1], path[4 if path[2] == "providers" else 2]
     if path[0] in ("workload", "classes", "nodes"):
         return None, path[2]
-    return (path[1].partition("@")[0].split("/")[0] if path[0] == "breaker" else None), path[0]
+    return (channel_of_breaker(path[1]) if path[0] == "breaker" else None), path[0]
 
 
 _PARTS: dict[str, By] = {"channels": "channel", "workload": "entry", "classes": "priority"}
@@ -207,10 +207,9 @@ def _of_provider(result: Result, channel: str, provider: str) -> pd.DataFrame:
 
 def _breakers(result: Result, channel: str | None, path: Sequence[str]) -> list[str]:
     """Return the breakers to show: the one in question, or those in scope that have changed their state."""
-    if path[0] == "breaker":
-        return [path[1]]
+    asked = path[1] if path[0] == "breaker" or (path[0] == "channels" and path[2] == "breaker") else None
+    if asked is not None:  # of several nodes the breaker of each
+        return [name for name in result.scenario.breakers if asked in (name, name.partition("@")[0])][:BREAKERS_MAX]
     moved = set(result.breaker["channel"])
-    in_scope = [name for name in result.scenario.breakers if channel in (None, name.split("/")[0])]
-    if path[0] == "channels" and path[2] == "breaker":
-        return in_scope[:1]
+    in_scope = [name for name in result.scenario.breakers if channel in (None, channel_of_breaker(name))]
     return [name for name in in_scope if name in moved][:BREAKERS_MAX]

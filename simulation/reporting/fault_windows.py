@@ -48,6 +48,11 @@ class Window(NamedTuple):
         return not self.quiet and channel in self.channels and self.provider in (None, provider or PRIMARY)
 
 
+def channel_of_breaker(name: str) -> str:
+    """Return the channel of a breaker by its name, such as ``email``, ``email@2`` or ``email/backup@2``."""
+    return name.partition("@")[0].partition("/")[0]
+
+
 def windows(scenario: Scenario, end_s: float, channel: str | None = None) -> list[Window]:
     """Return the faults of `scenario`, then its quiet hours, as far as they lie within a run of this length.
 

@@ -97,3 +97,18 @@ def test_of_a_provider_its_own_attempts_are_drawn():
     first = next(at for at, mark in enumerate(line) if mark != " ")
     assert abs(first * run.summary["simulated_s"] / 60 - rows_of["end_s"].min()) < 8
     assert not any(label.startswith("dead-lettered") for label in found)
+
+
+def test_at_several_nodes_the_breaker_of_each_is_drawn_and_how_often_what_is_in_flight_was_looked_at():
+    text = """
+        duration: 2m
+        nodes: 2
+        workload: [{channel: email, arrivals: {constant: 4/s}}]
+        faults: [{channel: email, at: 30s, for: 30s, outage: true}]
+        expect: [breaker.email.opened == 0, channels.email.breaker.opened == 0, delivered_within(1s) == 1]
+    """
+    run = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    for expectation, outcome in zip(run.scenario.expect, run.summary["expectations"], strict=True):
+        labels = [line[:26].strip() for line in failure_text(run, expectation, outcome["value"])]
+        assert [label for label in labels if label.startswith("breaker ")] == ["breaker email@1", "breaker email@2"]
+    assert "in flight every 500 ms" in labels

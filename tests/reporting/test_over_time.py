@@ -23,7 +23,7 @@ from simulation.reporting.plots.findings import quantile
 from simulation.reporting.plots.panels import count_axis
 from simulation.reporting.plots.source import parts
 from simulation.reporting.plots.tripping import counted_by
-from simulation.results.waiting import waiting_of
+from simulation.results.waiting import in_flight_most, waiting_of
 from simulation.scenario import parse
 
 
@@ -86,6 +86,14 @@ def test_what_no_one_wants_and_what_another_channel_takes_over_is_not_offered():
     for channel in ("push", "sms", None):
         figures = result.summary if channel is None else result.summary["channels"][channel]
         assert f"ll {figures['offered']:,} delivered" in plots.throughput(result, channel=channel).get_title("left")
+
+
+def test_the_title_has_the_most_in_flight_at_any_instant():
+    for ax, (most, _) in (
+        (plots.in_flight(result), in_flight_most(result.notifications, result.dlq))
+        for result in map(result_of, ("outage", "lost"))
+    ):
+        assert ax.get_title("left").startswith(f"At most {most:,} in flight, at ")
 
 
 def test_what_was_refused_was_not_delivered():
@@ -274,6 +282,21 @@ def test_delivery_times_stand_where_those_were_accepted_that_took_them():
     assert np.isinf(course.times_s).sum() == whole["never"]
 
 
+def test_what_one_request_takes_without_copies_is_said_where_it_is_known_and_not_of_a_provider_that_asks_on():
+    text = """
+        duration: 20s
+        workload: [{channel: sms, arrivals: {constant: 2/s}}]
+        channels: {sms: {hedging: {delay: 1s}, provider: {latency: 50ms, upstream: {latency: 300ms}}}}
+    """
+    for upstream, said in (("", ["without copies: 99% within 50 ms"]), (", upstream: {latency: 300ms}", [])):
+        run = simulation.run(parse(textwrap.dedent(text).replace(", upstream: {latency: 300ms}", upstream), "a.yaml"))
+        for ax in (plots.delivery_over_time(run), *plots.overview(run).axes):
+            words = [each.get_text() for each in ax.texts if "without copies" in each.get_text()]
+            assert words == (said if ax.get_title("left").startswith(("Half", "Delivery time")) else [])
+            assert not said or "Delivery time" not in ax.get_title("left") or "50 ms without" in ax.get_title("left")
+            assert said or "without copies" not in ax.get_title("left")
+
+
 def test_each_that_was_never_delivered_has_a_mark_at_its_acceptance():
     result = result_of("lost")
     ax = plots.delivery_over_time(result)
@@ -433,6 +456,24 @@ def test_of_a_breaker_for_each_host_it_is_that_which_opened_most_and_slots_stand
     _, in_use = line(ax, "slots in use")
     assert min(in_use) == 0
     assert 0 < max(in_use) <= 1
+
+
+def test_at_several_nodes_a_breaker_is_said_to_open_at_each_and_nothing_is_counted_for_all_of_them():
+    text = """
+        duration: 2m
+        nodes: 2
+        workload: [{channel: email, arrivals: {constant: 4/s}}]
+        faults: [{channel: email, at: 30s, for: 30s, outage: true}]
+    """
+    result = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    opened = result.summary["breaker"]["email"]["opened"]
+    assert result.summary["breaker"]["email@2"]["opened"] < opened
+    ax = plots.breaker_causes(result)
+    assert ax.get_title("left").startswith(f"email: opens {opened} times, first at 0:3")
+    assert ax.get_title("left").endswith("at 2 nodes")
+    assert not [each for each in ax.lines if each.get_label() == "failures in a row"]
+    lanes = plots.breaker_states(result, channel="email").child_axes[0]
+    assert [label.get_text() for label in lanes.get_yticklabels()] == ["email@1", "email@2"]
 
 
 # ── windows ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from actors.formatting import instant_text
 from actors.messages import BreakerState
-from simulation.reporting.fault_windows import Window
+from simulation.reporting.fault_windows import Window, channel_of_breaker
 from simulation.reporting.plots import findings
 from simulation.reporting.plots.canvas import size_in
 from simulation.reporting.plots.layout import LEFT, NOTE_SIZE, SMALL_SIZE
@@ -111,7 +111,7 @@ def host_counts(transitions: pd.DataFrame, notifications: pd.DataFrame | None) -
     for name in transitions.loc[transitions["host"].notna(), "channel"].unique():
         hosts = set(transitions.loc[transitions["channel"] == name, "host"].dropna())
         if notifications is not None and not notifications.empty:
-            of_channel = notifications["channel"] == str(name).partition("/")[0]
+            of_channel = notifications["channel"] == channel_of_breaker(str(name))
             hosts.update(notifications.loc[of_channel, "host"].dropna())
         found[str(name)] = len(hosts)
     return found

@@ -245,11 +245,12 @@ def draw_course(ax: Axes, course: Course, scale: Scale) -> list[Artist]:
 
 
 def alone_of(part: Taken) -> float | None:
-    """Return within what time 99% of requests alone are answered, of a channel that hedges; None: it does not."""
+    """Return within what time 99% of requests alone are answered, of a channel that hedges; None: it does not, or its
+    provider asks something else first, whose time no formula has."""
     if part.run is None or part.channel is None:
         return None
     config = part.run.scenario.channel_config(NotificationChannel(part.channel))
-    return None if config.hedging is None else quantile(config.provider.latency, 0.99)
+    return None if config.hedging is None or config.provider.upstream else quantile(config.provider.latency, 0.99)
 
 
 def draw_alone(ax: Axes, part: Taken) -> None:

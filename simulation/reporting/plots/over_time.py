@@ -12,6 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from actors.formatting import instant_text, plain_number
+from simulation.reporting.fault_windows import channel_of_breaker
 from simulation.reporting.plots import findings
 from simulation.reporting.plots.bounds import bounds_of, draw_bounds, draw_requests
 from simulation.reporting.plots.breakers import breakers_in, draw_breakers, found_of_breakers, host_counts
@@ -34,6 +35,7 @@ from simulation.reporting.plots.source import By, Source, Taken, are_first, arri
 from simulation.reporting.plots.stacked import HEIGHT, WIDTH, ends_s, over_time
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.results.formatting import duration_text
+from simulation.results.waiting import in_flight_most
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -132,9 +134,12 @@ def draw_level_of(ax: Axes, part: Taken, column: str, what: str) -> tuple[str, S
         mark_redrives(ax, part)
         draw_bounds(ax, bounds_of(part.run), "dlq", part)
     highest, at_s = peak(binned, bin_s, column)
+    steps = f"in steps of {duration_text(bin_s)}, each at its end" if highest else ""
+    if part.run is not None and column == "in_flight" and part.run.scenario.record == "full":
+        highest, at_s = in_flight_most(part.table("notifications"), part.table("dlq"))
     last = int(part.frame[column].iloc[-1])
     found = findings.of_a_level(highest, min(at_s, end_s), last, what)
-    return titled(part.label, found, f"in steps of {duration_text(bin_s)}, each at its end" if highest else ""), []
+    return titled(part.label, found, steps), []
 
 
 def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | None = None) -> Axes:
@@ -156,7 +161,7 @@ def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | Non
         [shown._replace(frame=frame)] if shown.run is not None else parts(source, "breaker", "from", "to", "host")
     )
     every = breakers_in(found.frame) if found.scenario is None else found.scenario.breakers
-    breakers = {name: begins for name, begins in every.items() if channel in (None, name.split("/")[0])}
+    breakers = {name: begins for name, begins in every.items() if channel in (None, channel_of_breaker(name))}
     with canvas(ax, WIDTH, HEIGHT + LANE * len(breakers)) as ax:
         if not breakers:
             say(ax, "no transitions")

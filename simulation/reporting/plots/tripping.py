@@ -13,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from actors.errors import ConfigurationError
-from actors.formatting import instant_text
+from actors.formatting import counted, instant_text
 from actors.messages import BreakerState, NotificationChannel
 from actors.policies.breaker.tripping import FailureRate, make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
 from simulation.reporting.plots.breakers import openings
+from simulation.reporting.plots.canvas import say
 from simulation.reporting.plots.findings import titled
 from simulation.reporting.plots.limits import budget_left, quota_in_use
 from simulation.reporting.plots.looks import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
@@ -25,6 +26,7 @@ from simulation.reporting.plots.panels import count_axis
 from simulation.reporting.plots.source import PlottedRun, Taken, check_run, parts
 from simulation.reporting.plots.stacked import over_time
 from simulation.results.series import nanoseconds
+from simulation.results.tables import transitions_of
 
 FAILURES = ("transient", "throttled", "ambiguous")
 """The outcomes that are no call to a breaker that does not count them as failures."""
@@ -58,7 +60,8 @@ def breaker_causes(result: PlottedRun, ax: Axes | None = None, *, channel: str |
     What is far above its threshold, as failures in a row where nothing opens, is cut off.
 
     It is counted again from the attempts of the run, from none on whenever the breaker closes. Where each host has a
-    breaker of its own, it is that of the host whose breaker opened most often.
+    breaker of its own, it is that of the host whose breaker opened most often. Where each node has one, the title alone
+    says how often they opened: no table says at which node an attempt was made.
 
     Args:
         result: a result that kept its attempts.
@@ -82,7 +85,12 @@ def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     assert part.channel is not None
     channel = part.run.scenario.channel_config(NotificationChannel(part.channel))
     config = channel.circuit_breaker
-    transitions = part.run.breaker[part.run.breaker["channel"] == part.channel]
+    transitions = transitions_of(part.run.breaker, part.channel)
+    about = part.label or part.channel
+    if part.run.scenario.outline.nodes > 1:
+        say(ax, "each node counts its own attempts, and no table says whose an attempt was")
+        nodes = openings(transitions)["channel"].nunique()
+        return titled(about, _opens(openings(transitions)), f"at {counted(nodes, 'node')}" if nodes else ""), []
     own = part.frame[(part.frame["provider"] == "primary") & (part.frame["channel"] == part.channel)]
     slots = _slots_in_use(own, channel.slots)
     quota = None if channel.quota is None else quota_in_use(own, channel.quota)
@@ -93,20 +101,20 @@ def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
         transitions, own, of_host = _of_one_host(part.run, transitions, own)
     closes = transitions.loc[transitions["to"] == "closed", "time_s"].to_list()
     opens = openings(transitions)["time_s"].to_list()
-    counted = counted_by(config, own.sort_values("end_s", kind="stable").to_dict("records"), closes)
+    tallied = counted_by(config, own.sort_values("end_s", kind="stable").to_dict("records"), closes)
     threshold = config.failure_rate if config.window is not None else float(config.failure_threshold)
     needed = _needed(config)
-    values = np.minimum(np.array(counted.failing) / threshold, SHOWN_MAX)
-    enough = np.array(counted.calls) >= needed
+    values = np.minimum(np.array(tallied.failing) / threshold, SHOWN_MAX)
+    enough = np.array(tallied.calls) >= needed
     name = "failure rate" if config.window is not None else "failures in a row"
     handles: list[Artist] = []
-    ax.plot(counted.at_s, values, color=BLUE, linewidth=0.7, alpha=0.35, drawstyle="steps-post", label="_too few calls")
+    ax.plot(tallied.at_s, values, color=BLUE, linewidth=0.7, alpha=0.35, drawstyle="steps-post", label="_too few calls")
     shown = np.where(enough, values, np.nan)
-    handles += ax.plot(counted.at_s, shown, color=BLUE, linewidth=1.3, drawstyle="steps-post", label=name)
+    handles += ax.plot(tallied.at_s, shown, color=BLUE, linewidth=1.3, drawstyle="steps-post", label=name)
     highest = max([1.0, *values[enough].tolist()])
     if config.slow_call is not None:
-        slow = np.where(enough, np.minimum(np.array(counted.slow) / config.slow_call.rate, SHOWN_MAX), np.nan)
-        handles += ax.plot(counted.at_s, slow, color=PURPLE, linewidth=1.3, drawstyle="steps-post", label="slow calls")
+        slow = np.where(enough, np.minimum(np.array(tallied.slow) / config.slow_call.rate, SHOWN_MAX), np.nan)
+        handles += ax.plot(tallied.at_s, slow, color=PURPLE, linewidth=1.3, drawstyle="steps-post", label="slow calls")
         highest = max([highest, *slow[np.isfinite(slow)].tolist()])
     handles.append(ax.axhline(1.0, color="#222222", linewidth=1.0, linestyle=(0, (4, 2)), label="threshold"))
     for steps, color, label in (
@@ -122,13 +130,19 @@ def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     if opens:
         ax.vlines(opens, 0, min(highest, SHOWN_MAX), color=VERMILION, linewidth=0.9, label="opens")
         handles.append(Line2D([], [], color=VERMILION, linewidth=0.9, label="opens"))
-    times = "once" if len(opens) == 1 else f"{len(opens):,} times"
-    said = f"opens {times}, first at {instant_text(opens[0])}" if opens else "never opens"
     if config.begins is BreakerState.DISABLED:
-        return titled((part.label or part.channel) + of_host, "has no breaker"), handles
+        return titled(about + of_host, "has no breaker"), handles
     at = f"{100 * threshold:.3g}% failing" if config.window is not None else f"{threshold:g} in a row"
     slow_too = "" if config.slow_call is None else f" or {100 * config.slow_call.rate:.3g}% slow"
-    return titled((part.label or part.channel) + of_host, said, f"threshold {at}{slow_too}"), handles
+    said = _opens(openings(transitions))
+    return titled(about + of_host, said, f"threshold {at}{slow_too}"), handles
+
+
+def _opens(found: pd.DataFrame) -> str:
+    if found.empty:
+        return "never opens"
+    times = "once" if len(found) == 1 else f"{len(found):,} times"
+    return f"opens {times}, first at {instant_text(float(found['time_s'].iloc[0]))}"
 
 
 def _of_one_host(
@@ -174,12 +188,12 @@ def counted_by(
         closes_s: when it closed, which it begins anew with.
     """
     found = Counted([], [], [], [])
-    counted = {*config.counts, "channel_fault"}
+    kinds = {*config.counts, "channel_fault"}
     tripping, pending = make_tripping(config), deque(closes_s)
     for attempt in attempts:
         kind = "permanent" if attempt["outcome"] in IGNORED else attempt["outcome"]
         kind = "throttled" if attempt["throttled"] else kind
-        failed = kind in counted
+        failed = kind in kinds
         is_ignored = kind in FAILURES or (kind == "permanent" and config.ignored_counts_as == "neutral")
         if is_ignored and not failed:
             continue  # no call to the breaker
