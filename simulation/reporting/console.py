@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from actors.formatting import instant_text
+from actors.formatting import counted, instant_text
 from actors.instants import NS_PER_S
+from actors.messages import NotificationChannel
 from simulation.reporting.expectations import in_words
 from simulation.reporting.facts import facts
 from simulation.results.formatting import NOTHING, duration_text
@@ -111,26 +112,18 @@ def print_table(sheet: Sheet) -> None:
 
 def _figures_sheet(result: Result) -> Sheet:
     sheet = channels_sheet(result.summary, entries_apart(result.scenario)).only(*IN_SHORT)
-    channels = result.summary["channels"]
-    opened = [_open_text(figures["breaker"]) for figures in channels.values()]
-    opened += [""] * (len(sheet.rows) - len(opened))
-    rows = [row._replace(cells=[*row.cells, text]) for row, text in zip(sheet.rows, opened, strict=True)]
-    together = _counted_together(result)
-    heading = f"breaker open, all {together}" if together else "breaker open"
-    return sheet._replace(columns=[*sheet.columns, Column(heading, Kind.NUMBER)], rows=rows, said=facts(result))
+    opened = {channel: _open_text(result, channel) for channel in result.summary["channels"]}
+    rows = [row._replace(cells=[*row.cells, "" if row.rank else opened[str(row.cells[0])]]) for row in sheet.rows]
+    return sheet._replace(columns=[*sheet.columns, Column("breaker open", Kind.NUMBER)], rows=rows, said=facts(result))
 
 
-def _counted_together(result: Result) -> str:
-    """Return of what each has a breaker of its own, so that a channel's figures are those of several."""
-    scenario, channels = result.scenario, result.summary["channels"]
-    of_hosts = {each for entry in scenario.workload if getattr(entry, "hosts", None) for each in entry.channels}
-    has_hosts = any(
-        scenario.channel_config(each).circuit_breaker.per == "host" and channels[each.value]["breaker"]["opened"]
-        for each in of_hosts
-    )
-    return " and ".join(["nodes"] * (scenario.nodes_at_most > 1) + ["hosts"] * has_hosts)
-
-
-def _open_text(breaker: dict[str, Any]) -> str:
+def _open_text(result: Result, channel: str) -> str:
+    breaker, nodes = result.summary["channels"][channel]["breaker"], len(result.summary.get("nodes", ()))
+    if not breaker["opened"]:
+        return NOTHING
     times = "once" if breaker["opened"] == 1 else f"{breaker['opened']:,} times"
-    return f"{times}, {duration_text(breaker['open_s'])}" if breaker["opened"] else NOTHING
+    own = [entry for entry in result.scenario.workload if channel in entry.channels]
+    per = result.scenario.channel_config(NotificationChannel(channel)).circuit_breaker.per
+    is_of_hosts = per == "host" and any(getattr(entry, "hosts", None) for entry in own)
+    where = f" at {counted(nodes, 'node')}" if nodes else " at all hosts" if is_of_hosts else ""
+    return f"{times}, {duration_text(breaker['open_s'])}{where}"

@@ -76,7 +76,8 @@ class DefaultsAtWork:
         if opened := sum(breakers[name]["opened"] for name in found.breakers):
             kept_back, refused = self._kept_back[channel], self._refused[channel]
             text = f"{whose} circuit breaker, {NOT_NAMED} (default: {found.breaker_text})"
-            did = f"opened {'once' if opened == 1 else f'{opened:,} times'} and kept back {kept_back:,}"
+            times, waits = (("once" if count == 1 else f"{count:,} times") for count in (opened, kept_back))
+            did = f"opened {times}" + (f" and kept notifications back {waits}" if kept_back else "")
             counts = {"opened": opened, "kept_back": kept_back, "refused": refused}
             yield f"{setting}.circuit_breaker", counts, f"{text}, {did}{f', refused {refused:,}' if refused else ''}"
         if cut_off := self._timed_out[channel]:

@@ -161,7 +161,7 @@ class Result:
         """
         from simulation.results.tables import requests_of
 
-        return requests_of(self.notifications)
+        return requests_of(self.notifications, self.attempts)
 
     @cached_property
     def attempts(self) -> pd.DataFrame:

@@ -65,7 +65,7 @@ class SavedResult:
         """
         from simulation.results.tables import requests_of
 
-        return requests_of(self.notifications)
+        return requests_of(self.notifications, self.attempts)
 
     @cached_property
     def attempts(self) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from simulation.results.formatting import line_of_run, quantile
@@ -35,18 +35,22 @@ _COLUMNS = (
 )
 
 
-def channels_sheet(summary: Mapping[str, Any], entries: Iterable[str] = ()) -> Sheet:
+def channels_sheet(summary: Mapping[str, Any], entries: Mapping[str, str] = {}) -> Sheet:
     """Return the sheet of a summary, without the columns in which all is 0.
 
     Args:
         summary: of a run; one of an older version may lack keys.
-        entries: the names of entries of the workload that have a row of their own.
+        entries: the names of entries of the workload that have a row of their own, each with the channel below whose
+            row it stands; below all of them where that is empty.
     """
     counts = {heading: key for heading, key in _COUNTS.items() if heading in _ALWAYS or summary.get(key)}
     columns = [Column("channel"), *(Column(heading, Kind.COUNT) for heading in counts), *_COLUMNS]
-    rows = [Row([name, *_cells(figures, counts)]) for name, figures in summary["channels"].items()]
+    rows = []
+    for channel, figures in (*summary["channels"].items(), ("", None)):
+        rows += [Row([channel, *_cells(figures, counts)])] if figures is not None else []
+        own = [name for name, of_channel in entries.items() if of_channel == channel]
+        rows += [Row([name, *_cells(summary["workload"][name], counts)], "part") for name in own]
     of_channels = sum(figures.get("offered", 0) for figures in summary["channels"].values())
-    rows += [Row([name, *_cells(summary["workload"][name], counts)], "part") for name in entries]
     if len(rows) > 1 or of_channels < summary.get("offered", 0):  # as own actors may have sent on any
         rows.append(Row(["all", *_cells(summary, counts)], "total"))
     return Sheet(columns=columns, rows=rows)

@@ -185,8 +185,10 @@ def _host(requested: NotificationRequested, origins: Origins) -> str | None:
     return origins.host(requested.notification_id, requested.user_id)
 
 
-def requests_of(notifications: pd.DataFrame) -> pd.DataFrame:
+def requests_of(notifications: pd.DataFrame, attempts: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return a row for each request among the notifications of a frame, without those that turned out not to be wanted.
+
+    What is suppressed counts as not wanted, but for what is to an address that the attempts have found to be gone.
 
     `channel` is the one that has delivered it, or that has taken it over last; `time_s` is its delivery time, infinite
     where it was never delivered. `id` and `waited_since_s` are those of the notification that did, where the frame has
@@ -198,7 +200,7 @@ def requests_of(notifications: pd.DataFrame) -> pd.DataFrame:
     is_sent = frame["outcome"] == "sent"
     is_alone = ~frame["request"].duplicated(keep=False)
     frame = frame.assign(time_s=(frame["finished_at_s"] - frame["waited_since_s"]).where(is_sent, math.inf))
-    frame = frame[~(is_alone & (frame["outcome"] == "suppressed"))]
+    frame = frame[~(is_alone & (frame["outcome"] == "suppressed") & ~_is_gone(frame, attempts))]
     columns = [name for name in ("id", "request", "channel", "waited_since_s", "time_s") if name in frame.columns]
     if is_alone.all():
         return frame[columns]
@@ -206,6 +208,14 @@ def requests_of(notifications: pd.DataFrame) -> pd.DataFrame:
     first = frame.sort_values("time_s", kind="stable")
     ends = pd.concat([first[first["time_s"] < math.inf], frame[frame["time_s"] == math.inf].iloc[::-1]])
     return ends.drop_duplicates("request")[columns].sort_index()
+
+
+def _is_gone(notifications: pd.DataFrame, attempts: pd.DataFrame | None) -> pd.Series[bool]:
+    """Return which notifications are to someone whose address an attempt on their channel has found to be gone."""
+    if attempts is None or not (is_found := attempts["outcome"] == "dead_destination").any():
+        return pd.Series(False, notifications.index)
+    who = notifications["channel"].astype(str) + " " + notifications["user"].astype(str)
+    return who.isin(who[notifications["id"].isin(attempts.loc[is_found, "id"])])
 
 
 def attempts_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:

@@ -123,8 +123,13 @@ class Origins:
         return number if number is not None and number < len(self._names) else None
 
 
-def entries_apart(scenario: Scenario) -> list[str]:
-    """Return the names of those entries of the workload that share a channel, and so have figures of their own."""
+def entries_apart(scenario: Scenario) -> dict[str, str]:
+    """Return the names of those entries of the workload that share a channel, and so have figures of their own; each
+    with its channel, which is empty for one of several."""
     on = Counter(channel for entry in scenario.workload for channel in entry.channels)
     entries = zip(scenario.outline.entries, scenario.workload, strict=True)
-    return [name for name, entry in entries if any(on[channel] > 1 for channel in entry.channels)]
+    return {
+        name: str(entry.channels[0]) if len(entry.channels) == 1 else ""
+        for name, entry in entries
+        if any(on[channel] > 1 for channel in entry.channels)
+    }

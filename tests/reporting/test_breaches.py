@@ -8,6 +8,7 @@ import pytest
 from matplotlib.patches import StepPatch
 
 import simulation
+from simulation.reporting.html import report
 from simulation.reporting.html.happenings import broken, happenings
 from simulation.reporting.plots import overview
 from simulation.reporting.plots.bounds import bounds_of
@@ -201,3 +202,20 @@ def test_a_count_of_a_part_of_the_run_is_no_height_of_the_level():
     run = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
     windowed, whole = bounds_of(run)
     assert (windowed.value, whole.value) == (0.0, 5.0)
+
+
+def test_what_is_accepted_at_the_end_of_a_window_is_not_in_it():
+    window = "{from: 30s, to: 40s, that: [delivered_within(1ms) >= 100%, attempts <= 19]}"
+    text = TEXT.partition("expect:")[0] + f"expect: [{window}]\n"
+    run = simulation.run(parse(textwrap.dedent(text.replace("{channel: sms, arr", "{channel: sms, at: 1m, arr")), "a"))
+    assert run.summary["expectations"][1]["value"] == 20
+    assert breach_of(run, 0).text.startswith("20 of 20 requests not delivered within 1 ms")
+    assert len(breach_of(run, 1).ids) == 1
+
+
+@pytest.mark.parametrize(("expected", "says"), [("delivered_within(1ms) >= 100%", False), ("dlq.peak <= 0", True)])
+def test_a_report_speaks_of_red_bars_where_a_panel_has_one(expected, says):
+    run = simulation.run(parse(textwrap.dedent(TEXT.partition("expect:")[0] + f"expect: [{expected}]\n"), "a.yaml"))
+    labels = [str(patch.get_label()) for axes in overview(run).axes for patch in axes.patches]
+    assert any(label.endswith(": broke") for label in labels) is says
+    assert ("The red bars" in report(run)) is says

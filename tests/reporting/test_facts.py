@@ -1,10 +1,13 @@
 """What the lines below the table of a run say, and that there are none where there is nothing to say."""
 
+import numpy as np
 import pytest
 
 import simulation
 from simulation.reporting.console import print_result
 from simulation.reporting.facts import facts
+from simulation.reporting.html.tables import tables
+from simulation.results.formatting import duration_text
 from simulation.scenario import parse
 
 TWO = """
@@ -234,16 +237,44 @@ def test_the_backlog_of_a_fault_is_that_of_its_channels():
     assert faults["1"]["backlog_cleared_s"] is not None
 
 
-@pytest.mark.parametrize(
-    ("more", "per", "heading"),
-    [
-        ("", "", "breaker open"),
-        ("nodes: 2\n", "", "breaker open, all nodes"),
-        ("", "hosts: 3, ", "breaker open, all hosts"),
-    ],
-)
-def test_breakers_that_are_counted_together_say_so(capsys, more, per, heading):
-    text = TWO.replace("10m", "30s").replace("sms", "webhook").replace("{enabled: false}", "{per: host}")
-    text += "faults: [{channel: webhook, outage: true}]\n"
-    print_result(simulation.run(parse(more + text.replace("arrivals", f"{per}arrivals"))), None)
-    assert capsys.readouterr().out.splitlines()[1].rstrip().endswith(f"  {heading}")
+def test_a_request_to_an_address_that_is_gone_is_never_delivered_in_pictures_too_and_one_not_wanted_is_none():
+    text = """
+duration: 1m
+workload: [{channel: email, arrivals: {constant: 10/s}, users: 200}]
+channels: {email: {provider: {latency: {exponential: {mean: 100ms}}}}}
+faults: [{channel: email, dead_destination_rate: 10%}]
+preferences: [{share: 20%, channel: email, enabled: false}]
+"""
+    result = simulation.run(parse(text))
+    summary = result.summary
+    assert summary["unwanted"] > 0
+    assert summary["suppressed"] > summary["unwanted"]
+    assert len(result.requests) == summary["offered"]
+    assert np.isinf(result.requests["time_s"]).sum() == summary["delivery_time_s"]["never"]
+
+
+def test_entries_stand_below_their_channel_and_open_times_of_several_nodes_are_said_to_be_theirs(capsys):
+    text = """
+duration: 2m
+nodes: 2
+workload:
+  - {name: codes, channel: sms, arrivals: {constant: 1/s}}
+  - {name: news, channel: sms, arrivals: {constant: 4/s}}
+  - {channel: email, arrivals: {constant: 1/s}}
+channels: {sms: {circuit_breaker: {timeout: 10s}}}
+faults: [{channel: sms, at: 20s, for: 60s, outage: true}]
+"""
+    result = simulation.run(parse(text))
+    print_result(result, None)
+    rows = [line.split("  ")[0] or line.split()[0] for line in capsys.readouterr().out.splitlines()[1:7]]
+    assert rows == ["channel", "email", "sms", "codes", "news", "all"]
+    breaker = result.summary["breaker"]["sms"]
+    assert breaker["open_s"] > 61
+    print_result(result, None)
+    said = capsys.readouterr().out
+    assert f"{breaker['opened']} times, {duration_text(breaker['open_s'])} at 2 nodes" in said
+    (sheet,) = (sheet for sheet in tables(result) if sheet.key == "breakers")
+    shares = {row.cells[0]: row.cells[3] for row in sheet.rows if row.cells[2]}
+    assert shares.pop("sms") is None
+    assert all(0 < share < 1 for share in shares.values())
+    assert sheet.notes == ["email, sms: one for each node, which are counted together."]

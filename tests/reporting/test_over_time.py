@@ -2,6 +2,7 @@
 
 import itertools
 import textwrap
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -319,6 +320,17 @@ def test_a_few_deliveries_are_dots_and_no_quantiles():
     assert found.is_single.sum() == 10
     known = np.diff(found.edges_s)[~np.isnan(found.p50_s)]
     assert known.max() < 12
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 240.0])
+def test_no_delivery_time_is_drawn_before_the_first_is_accepted_nor_in_a_pause(pause_s):
+    first = np.arange(60.0, 120.0, 0.1)
+    accepted = np.concatenate([first, first + 60 + pause_s])
+    found = course(accepted, np.full(len(accepted), 0.1), 500.0)
+    for (start_s, stop_s), p50 in zip(pairwise(found.edges_s), found.p50_s, strict=True):
+        if np.isfinite(p50):
+            assert start_s >= 59
+            assert stop_s <= 132 or start_s >= 110 + pause_s
 
 
 def test_what_was_accepted_at_one_instant_is_wide_enough_to_be_seen():

@@ -43,7 +43,7 @@ def test_a_breaker_that_is_not_in_the_file_says_what_it_kept_back(record, runtim
     assert found["setting"] == BREAKER
     assert found["counts"] == {"opened": figures["opened"], "kept_back": result.summary["deferred"], "refused": 0}
     assert found["counts"]["opened"] == 1
-    assert found["text"] == f"{SAID}once and kept back {result.summary['deferred']:,}"
+    assert found["text"] == f"{SAID}once and kept notifications back {result.summary['deferred']:,} times"
     if record == "full":
         kept = [event for event in result.history if type(event) is NotificationDeferred]
         assert {event.cause for event in kept} == {DeferralCause.CIRCUIT_BREAKER}

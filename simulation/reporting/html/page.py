@@ -17,6 +17,7 @@ from simulation.reporting.html.rendering import environment
 from simulation.reporting.html.reproduce import reproduction
 from simulation.reporting.html.tables import tables, tiles
 from simulation.reporting.html.worst import RULES
+from simulation.reporting.plots.bounds import has_bars
 from simulation.scenario.writing import write
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def report(result: Result, *, overview: Figure | None = None) -> str:
             broken=[
                 (each, [linked(one, keys) for one in each.breach.ids]) for each in broke if each.breach is not None
             ],
+            bars=has_bars(result),
             happenings=happenings(result, broke),
             letters=letters(result, keys),
             figures=figures(result, overview, keys),

@@ -84,10 +84,7 @@ def _channels(result: Result) -> Sheet:
     return channels_sheet(result.summary, entries_apart(result.scenario))._replace(
         key="channels",
         title="Channels",
-        notes=[
-            "dead: dead-lettered. Delivery times are of all that was offered, from the first acceptance to the "
-            "delivery. Where a channel has several entries of the workload, each of these is listed below."
-        ],
+        notes=["dead: dead-lettered. Delivery times are of all that was offered, from first acceptance to delivery."],
     )
 
 

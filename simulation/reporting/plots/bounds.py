@@ -172,6 +172,19 @@ def _ticks(bound: Bound) -> list[AbstractPathEffect]:
     return [withTickedStroke(spacing=TICKS, angle=angle, length=TICK)]
 
 
+def has_bars(run: PlottedRun) -> bool:
+    """Return whether the panels of a run have a red bar where an expectation broke: rates and times are drawn of each
+    channel, all else of the whole."""
+    several = len(run.scenario.channels_used) > 1
+    for bound in bounds_of(run):
+        of_whole = several and bound.panel in ("dlq", "amplification")
+        apart = set(bound.scope.where) - {"provider"}
+        is_shown = not apart if of_whole else apart == {"channel"} or not (apart or several)
+        if is_shown and bound.panel and bound.breach is not None and bound.breach.spans:
+            return True
+    return False
+
+
 def _is_about(bound: Bound, part: Taken) -> bool:
     where = {column: value for column, value in bound.scope.where.items() if column != "provider"}
     return where == dict(part.where) or (bool(where) and where == {"channel": part.channel})

@@ -47,6 +47,13 @@ class Scope(NamedTuple):
     to_s: float
     """The part of the run that it is about."""
 
+    is_cut: bool = False
+    """Whether the run goes on after that part, which then does not have its end in it."""
+
+    def has(self, at_s: Any) -> Any:
+        """Return of instants, as an array or a column of a table, which are in that part."""
+        return (at_s >= self.from_s) & ((at_s < self.to_s) if self.is_cut else (at_s <= self.to_s))
+
 
 class Breach(NamedTuple):
     """Where and when an expectation broke."""
@@ -83,7 +90,7 @@ def scope_of(expectation: Expectation, end_s: float) -> Scope:
         where = {"breaker": path[1]}
     elif metric[0] == "providers":
         where, metric = {**where, "provider": metric[1]}, metric[2:]
-    return Scope(where, metric, from_s, to_s)
+    return Scope(where, metric, from_s, to_s, is_cut=to_s < end_s)
 
 
 def breach_of(run: PlottedRun, number: int) -> Breach | None:
@@ -151,7 +158,8 @@ def _requests(run: PlottedRun, scope: Scope) -> pd.DataFrame:
     if run.notifications.empty:
         return run.notifications
     found = requests_where(run, scope.where)
-    return found[found["waited_since_s"].between(scope.from_s, scope.to_s)]
+    rows: pd.DataFrame = found[scope.has(found["waited_since_s"])]
+    return rows
 
 
 def _steps_above(at_s: Times, marked: npt.NDArray[np.bool_], allowed: float, scope: Scope) -> tuple[Span, ...]:
@@ -213,7 +221,7 @@ def _is_a_count(metric: Sequence[str]) -> bool:
 
 def _counts(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
     at_s, ids = _events(run, scope)
-    within = (at_s >= scope.from_s) & (at_s <= scope.to_s)
+    within = scope.has(at_s)
     at_s, ids = at_s[within], ids[within]
     order = np.argsort(at_s, kind="stable")
     place = math.ceil(expectation.value) - 1 if expectation.op == "<" else math.floor(expectation.value)

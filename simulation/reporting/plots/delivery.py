@@ -127,7 +127,10 @@ def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.Dat
     if isinstance(source, Mapping):
         for label, one in source.items():
             found = taken(one, "notifications", *needed)
-            yield str(label), requests_of(found.frame), found.run, 0 if found.run is None else _refused(found.run)
+            if found.run is None:
+                yield str(label), requests_of(found.frame), None, 0
+            else:
+                yield str(label), found.run.requests, found.run, _refused(found.run)
         return
     found = taken(source, "notifications", *needed)
     requests = requests_of(found.frame) if found.run is None else found.run.requests

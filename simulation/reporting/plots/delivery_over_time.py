@@ -55,8 +55,8 @@ LOG_TICKS_MAX, TICKS_MAX = 60, 6
 TICKS_IN = 0.15
 """How far apart the texts of ticks are at least, in inches."""
 
-ABOVE_NEVER_IN = 0.23
-"""How much room there is above what is never, in inches."""
+ABOVE_IN = 0.23
+"""How much room there is above what takes longest, or never ends, in inches."""
 
 DECADES = 1e5
 """What is so many times shorter than the longest stands at the bottom of the axis."""
@@ -167,7 +167,8 @@ def _edges(accepted_s: Floats, last_s: float, end_s: float, wanted: int) -> Floa
     """Return the edges of steps, none too narrow to be seen; those of too few are joined with some that follow."""
     stop_s = max(float(np.nextafter(last_s, np.inf)), end_s / STEPS_MAX)
     steps = int(np.clip(len(accepted_s) // wanted, 1, min(STEPS_MAX, np.ceil(stop_s / end_s * STEPS_MAX))))
-    edges = np.linspace(0.0, stop_s, steps + 1)
+    first_s = float(accepted_s[0]) if len(accepted_s) else 0.0
+    edges = np.linspace(first_s if first_s > end_s / STEPS_MAX else 0.0, stop_s, steps + 1)
     counts = np.histogram(accepted_s, edges)[0].tolist()
     kept, joined, together = [0], 0, 0
     for number, count in enumerate(counts):
@@ -175,7 +176,7 @@ def _edges(accepted_s: Floats, last_s: float, end_s: float, wanted: int) -> Floa
             kept.append(number)
             joined = together = 0
         joined, together = joined + 1, together + count
-        if together >= FEW:
+        if together >= FEW or not together:  # nothing is drawn before the first
             kept.append(number + 1)
             joined = together = 0
     return edges[[*kept, steps] if kept[-1] < steps else kept]
@@ -287,10 +288,10 @@ def scale_of(courses: Sequence[Course], also_s: Sequence[float] = ()) -> Scale:
 def _time_axis(ax: Axes, scale: Scale) -> None:
     low_s, high_s, has_never = scale
     ax.set_yscale("log")
-    bottom, top = low_s / 1.5, high_s * 3
-    if has_never:  # above its marks the letters of windows have room
-        never_s, above = never_level(high_s), min(ABOVE_NEVER_IN / size_in(ax)[1], 0.4)
-        top = float(never_s * (never_s / bottom) ** (above / (1 - above)))
+    bottom = low_s / 1.5
+    highest_s = never_level(high_s) if has_never else high_s
+    above = min(ABOVE_IN / size_in(ax)[1], 0.4)  # where the letters of windows have room
+    top = float(highest_s * (highest_s / bottom) ** (above / (1 - above)))
     ax.set_ylim(bottom, top)
     apart = float(np.exp(np.log(top / bottom) * max(TICKS_IN / size_in(ax)[1], 1 / TICKS_MAX)))
     below = never_level(high_s) / apart if has_never else high_s * 1.2
@@ -414,7 +415,7 @@ def found_waiting(part: Taken) -> tuple[str, float]:
         return "nothing in flight", at_s
     there = _waiting(part, np.array([at_s, at_s + AN_INSTANT_S]))[:, 0]
     name = list(WHERE.values())[int(there.argmax())]
-    share = f"{there.max() / most:.0%} {_THERE.get(name, name)}"
+    share = f"{int(100 * there.max() / most + 1e-3)}% {_THERE.get(name, name)}"  # rounded down: 100% are all
     return f"up to {most:,}, at {instant_text(at_s)}, {share}", at_s
 
 

@@ -39,13 +39,11 @@ from simulation.reporting.plots.in_faults import found_in, worst_fault
 from simulation.reporting.plots.layout import (
     BOTTOM,
     GAP,
-    GREY,
     LEFT,
     NOTE_ROOM,
     NOTE_SIZE,
     NOTES_AT,
     PANEL_WIDTH,
-    SMALL_SIZE,
     TOP,
     WIDTH,
 )
@@ -74,20 +72,15 @@ from simulation.reporting.plots.shading import (
 from simulation.reporting.plots.source import PlottedRun, Taken, arrivals_end_of, check_run, end_of, parts
 from simulation.reporting.plots.stacked import on_one_scale, scale_of_all
 from simulation.reporting.plots.text import drawable, fit, wrap
-from simulation.reporting.plots.time_axis import draw_time_axis, minds_the_clock
+from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.results.formatting import duration_text
 from simulation.results.waiting import in_flight_changes
-from simulation.scenario import Scenario
 
 # Heights in inches.
 WINDOW_LINE, BREAKER_LANE = 0.21, 0.32
 RATES, LEVEL, DLQ, TIMES = 1.6, 1.25, 0.9, 1.15
 RATES_OF_SEVERAL, TIMES_OF_SEVERAL = 0.85, 0.8
 """Of each channel, where there are several."""
-
-ARRIVALS_STOP_ROOM = 0.12
-"""How much of the width of a panel the words at the end of arrivals take."""
-
 
 LEGEND_BELOW = 0.16
 """How far a legend beside a panel begins below the top of it for each line of the note, in inches."""
@@ -157,12 +150,14 @@ def _draw(result: PlottedRun) -> Figure:
         note(axes, rates_note(part, [*filter(None, steps)] if axes is rates[0] else []), first_lines)
         draw_capacity(axes, part)
         draw_bounds(axes, bounds, "rates", part)
-    if arrivals_end_s is not None and arrivals_end_s < end_s * (1 - DRAIN_SEEN):
-        _mark_the_drain(panels, arrivals_end_s, end_s, scenario)
     lowest = panels[wanted[-1].name]
     for axes in panels.values():
         axes.xaxis.set_visible(axes is lowest)  # the ticks of the others would be made, and not be seen
     draw_time_axis(lowest, scenario, end_s)
+    if arrivals_end_s is not None and arrivals_end_s < end_s * (1 - DRAIN_SEEN):
+        for axes in panels.values():
+            mark_end_of_arrivals(axes, arrivals_end_s)
+        lowest.set_xlabel(f"{lowest.get_xlabel()}; arrivals stop at the dotted line")
     return figure
 
 
@@ -372,22 +367,3 @@ def _breakers(result: PlottedRun, end_s: float, found: Sequence[Window]) -> Iter
         breaker_notes(axes, result, list(shown), several, end_s, lettered)
 
     yield _Panel("breakers", (len(shown) + HEADROOM) * BREAKER_LANE, draw)
-
-
-def _mark_the_drain(panels: dict[str, Axes], arrivals_end_s: float, end_s: float, scenario: Scenario) -> None:
-    """Mark where arrivals stop: what comes after that is only what was in flight."""
-    for axes in panels.values():
-        mark_end_of_arrivals(axes, arrivals_end_s)
-    lowest = list(panels.values())[-1]
-    place = arrivals_end_s / end_s
-    lowest.annotate(
-        "arrivals stop",
-        (place, 0.0),
-        xycoords="axes fraction",
-        xytext=(0, -34 if minds_the_clock(scenario) else -25),
-        textcoords="offset points",
-        size=SMALL_SIZE,
-        color=GREY,
-        ha="center" if 0.65 < place < 1 - ARRIVALS_STOP_ROOM / 2 else "right" if place > 0.5 else "left",
-        va="top",
-    )

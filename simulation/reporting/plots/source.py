@@ -147,8 +147,8 @@ def requests_where(source: Source, where: Mapping[str, str]) -> pd.DataFrame:
     """
     of_rows = {column: value for column, value in where.items() if column != "channel"}
     if isinstance(source, pd.DataFrame) or of_rows:
-        rows = source if isinstance(source, pd.DataFrame) else source.notifications
-        found = requests_of(rows_where(rows, of_rows))
+        rows, tried = (source, None) if isinstance(source, pd.DataFrame) else (source.notifications, source.attempts)
+        found = requests_of(rows_where(rows, of_rows), tried)
     else:
         found = source.requests
     return rows_where(found, {column: value for column, value in where.items() if column == "channel"})
