@@ -17,8 +17,8 @@
 # # From a sweep to a setting
 #
 # When the provider was down for a minute and a half, mail came too late. How many attempts do we
-# need, and how long should the breaker stay open, so that 99.5% arrive and 99 of 100 of these
-# within two minutes, for as few requests as possible? And how sure is that?
+# need, and how long should the breaker stay open, so that 99.5% arrive and 99 of 100 within two
+# minutes, for as few requests as possible? And how sure is that?
 
 # %%
 from pathlib import Path

@@ -96,7 +96,7 @@ print(f"sent: {sent:.0%}, attempts for each: {amplification:.2f}")
 # ## What decides whether it recovers
 #
 # How long the trigger lasts decides little: once the queue is longer than the timeout, it stays.
-# Three seconds are forgotten, five have the same end as twenty, and at four it depends on the seed.
+# Two seconds are forgotten, five have the same end as twenty, and between them the seed decides.
 # The same trigger with three seeds each; the bars are 95% confidence intervals.
 
 # %%

@@ -150,8 +150,8 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# Both get the same through. The store, which is in trouble, gets six times the requests of one of
-# them, and would get up if it were not for those.
+# For 62% that get through in place of 59%, the store, which is in trouble, gets six times the
+# requests.
 #
 # ## What to do
 #

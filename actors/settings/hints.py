@@ -124,7 +124,12 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
                 f"{where.strip()}{instead}",
             )
         )
-    found.sort(key=lambda each: (each[0], each[1].count(".")))
+
+    def rank_of(each: tuple[int, str, str]) -> tuple[bool, int, int]:
+        is_beside = place.module != "channel" and MODULES.get(each[1].partition(".")[0]) == place.module
+        return not is_beside, each[0], each[1].count(".")
+
+    found.sort(key=rank_of)  # those in the same group of settings first
     if not found or (only_fitting and found[0][0] == _REFUSED):
         return None
     rank, path, _ = found[0]
@@ -132,7 +137,7 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
     there = place._replace(module=module, origin=place.origin or place.module)
     if rank == _REFUSED and value is not None and (meant := meaning(key, value, there)) and meant.is_settled:
         return meant.text
-    alike = [text for each, other, text in found if (each, other.count(".")) == (rank, path.count("."))]
+    alike = [each[2] for each in found if rank_of(each) == rank_of(found[0])]
     return f"{key} belongs {', or '.join(alike[:2])}"
 
 

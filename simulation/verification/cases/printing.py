@@ -49,7 +49,7 @@ def summary(validation: Validation) -> str:
     """Return the last lines: how many hold, and how they were tested."""
     tested = (
         "± and … are the 99.9% interval over n independent replications; each quantity is tested at "
-        f"{validation.alpha:.1g}, so that all of them are by chance alone wrong in one validation of a thousand"
+        f"{validation.alpha:.1g}, so that by chance alone one of them is wrong in one validation of a thousand"
     )
     return "\n".join([validation.headline, *wrap(tested, WIDTH)])
 
