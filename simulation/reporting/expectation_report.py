@@ -117,7 +117,8 @@ def _chart(result: Result, expectation: Expectation) -> Iterator[str]:
             label = f"{SIZES[name]} every {duration_text(width_s)}"
         else:
             folded = in_cells(series[name].to_list(), size, sum)
-            label = f"{FLOWS[name]} per {duration_text(cell_s)}"
+            is_refused = name == "arrivals" and any(result.summary["refused"].values())
+            label = f"{'accepted' if is_refused else FLOWS[name]} per {duration_text(cell_s)}"
         yield _row(label, sparkline(folded), _number(max(folded)))
     drawn_blocks = ""
     simulated_s = result.summary["simulated_s"]

@@ -102,6 +102,8 @@ def test_what_was_refused_was_not_delivered():
     workload = "workload: [{channel: sms, arrivals: {constant: 1/s}}, {channel: push, arrivals: {constant: 2/s}}]"
     result = simulation.run(parse(f"duration: 10s\n{workload}\n{down}"))
     assert plots.throughput(result).get_title("left").startswith("21 of 30 delivered")
+    assert legend(plots.throughput(result))[:2] == ["accepted", "delivered"]
+    assert "accepted" in [str(patch.get_label()) for axes in plots.overview(result).axes for patch in axes.patches]
     for by in ("channel", "entry"):
         titles = [each.get_title("left") for each in plots.throughput(result, by=by).child_axes]
         assert sorted(titles) == ["push: 14 of 20 delivered", "sms: 7 of 10 delivered"]

@@ -71,7 +71,7 @@ def _rates(series: pd.DataFrame, edges: np.ndarray[tuple[int], np.dtype[np.float
     sums = {name: np.bincount(places, series[name], STEPS) for name in ("arrivals", "sent", "failed")}
     for place in range(STEPS):
         failed = counted(int(sums["failed"][place]), "failed attempt")
-        yield f"{count(sums['arrivals'][place])} arrived, {count(sums['sent'][place])} delivered, {failed}"
+        yield f"{count(sums['arrivals'][place])} accepted, {count(sums['sent'][place])} delivered, {failed}"
 
 
 def _times(requests: pd.DataFrame, edges: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Iterator[str]:

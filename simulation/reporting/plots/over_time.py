@@ -89,7 +89,7 @@ def throughput(
 def draw_throughput(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     """Draw the rates of a part; return a title and a legend's entries."""
     binned, bin_s = bins(part.frame, ends_s(part))
-    steps = draw_rates(ax, binned, bin_s)
+    steps = draw_rates(ax, binned, bin_s, part.arriving)
     handles = ax.get_legend_handles_labels()[0]
     if part.run is not None:
         draw_requests(ax, bounds_of(part.run), part, bin_s)
@@ -171,7 +171,8 @@ def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | Non
         share = 1.0 if found.run is None else min(LANE * (len(breakers) + 0.6) / size_in(ax)[1], LANES_SHARE_MAX)
         if found.run is not None:
             binned, bin_s = bins(shown.frame, end_s)
-            ax.set_ylabel("per second\n" + draw_rates(ax, binned, bin_s).replace(", ", "\n"), y=(1 - share) / 2)
+            steps = draw_rates(ax, binned, bin_s, shown.arriving)
+            ax.set_ylabel("per second\n" + steps.replace(", ", "\n"), y=(1 - share) / 2)
         else:
             ax.yaxis.set_visible(False)
         lanes = ax.inset_axes((0.0, 1.0 - share, 1.0, share), sharex=ax, label="breakers")

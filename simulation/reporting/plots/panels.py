@@ -60,11 +60,11 @@ def stairs(axes: Axes, values: Any, edges: Any, *, baseline: Any = 0, fill: bool
     return patch
 
 
-def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float) -> str:
+def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float, arriving: str = "arrivals") -> str:
     """Draw what arrives, what is delivered and which attempts fail, a second; return in which steps, and how scaled."""
     edges = [*binned["time_s"], binned["time_s"].iloc[-1] + width_s]
     rates = {name: binned[name].to_numpy() / width_s for name in ("arrivals", "sent", "failed")}
-    stairs(axes, rates["arrivals"], edges, fill=True, color=ARRIVALS, alpha=0.75, label="arrivals")
+    stairs(axes, rates["arrivals"], edges, fill=True, color=ARRIVALS, alpha=0.75, label=arriving)
     if rates["failed"].max() > 0:  # else they are not hidden by what fails
         outline: dict[str, Any] = {"color": "#6f6f6f", "linewidth": 0.8, "zorder": 2.5, "label": "_arrivals"}
         stairs(axes, rates["arrivals"], edges, baseline=None, **outline)

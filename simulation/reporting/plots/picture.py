@@ -205,9 +205,9 @@ def _rates_name(part: Taken) -> str:
 def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool) -> None:
     assert part.run is not None
     binned, bin_s = bins(part.frame, end_of(part.run))
-    draw_rates(axes, binned, bin_s)
+    draw_rates(axes, binned, bin_s, part.arriving)
     fails = part.run.summary["attempts"] and part.run.series["failed"].any()
-    named = ("arrivals", "delivered", *(["failed attempts"] if fails else []))
+    named = (part.arriving, "delivered", *(["failed attempts"] if fails else []))
     handles = [each for each in axes.get_legend_handles_labels()[0] if first and each.get_label() in named]
     draw_requests(axes, bounds, part, bin_s)
     _set_title(axes, titled(part.label, findings.of_the_rates(part.frame, part.offered), _copies(part)), handles)

@@ -93,6 +93,11 @@ class Taken(NamedTuple):
         return figures
 
     @property
+    def arriving(self) -> str:
+        """What the arrivals of series are: those that were accepted, where the run refused some."""
+        return "accepted" if self.run is not None and any(self.run.summary.get("refused", {}).values()) else "arrivals"
+
+    @property
     def end_s(self) -> float | None:
         """When the run ended, where that is known."""
         return None if self.run is None else end_of(self.run)
