@@ -140,7 +140,7 @@ def test_the_overview_has_a_bar_where_it_broke_in_the_panel_it_is_about():
     within = [patch for patch in bars if patch.get_label().startswith("within")]
     assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in within] == list(spans)
     sent = result().summary["channels"]["email"]["delivered_within"]["10s"]
-    assert any(f"✗ within(10s) {100 * sent:.4g}%, wanted ≥ 99%" in text.get_text() for text in panel.texts)
+    assert any(f"✗ within(10 s) {100 * sent:.4g}%, wanted ≥ 99%" in text.get_text() for text in panel.texts)
 
 
 def test_happenings_are_in_order_and_say_when_it_broke():

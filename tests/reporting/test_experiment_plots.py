@@ -1,8 +1,10 @@
 """The plots of comparisons and of searches show what their tables have."""
 
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from console_command import app
 from described import described
@@ -74,6 +76,24 @@ def test_what_has_no_per_cent_of_the_baseline_is_at_the_edge_with_both_values():
     assert len(edges) == 2
     assert all(edge == ax.get_xlim()[1] > 0 for edge in edges)
     assert "not drawn" not in ax.get_title("left")
+
+
+def test_what_is_many_times_the_baseline_does_not_flatten_the_rest():
+    table = pd.DataFrame(
+        {
+            "metric": ["dead_lettered", "dead_lettered", "requests", "requests"],
+            "setting": ["old", "new"] * 2,
+            "mean": [0.1, 187.8, 900.0, 990.0],
+            "median": [0.0, 188.0, 900.0, 990.0],
+            "difference": [np.nan, 187.7, np.nan, 90.0],
+            "low": [np.nan, 180.0, np.nan, 80.0],
+            "high": [np.nan, 195.0, np.nan, 100.0],
+            "excludes_0": [False, True, False, True],
+        }
+    )
+    ax = plots.differences(SimpleNamespace(table=table))
+    assert [text.get_text() for text in ax.texts] == ["0.1 → 188"]
+    assert ax.get_xlim()[1] < 20
 
 
 def test_a_search_is_what_each_setting_costs_against_how_often_it_is_as_expected(scenario):

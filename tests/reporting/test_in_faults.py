@@ -93,7 +93,7 @@ def test_an_expectation_has_its_ticks_on_the_side_on_which_it_fails(number, side
 def test_its_text_has_the_value_and_the_wanted_one():
     wanted = bounds_of(result())
     share = result().summary["channels"]["sms"]["delivered_within"]["2s"]
-    assert wanted[2].text == f"within(2s) {100 * share:.4g}%, wanted ≥ 10%"
+    assert wanted[2].text == f"within(2 s) {100 * share:.4g}%, wanted ≥ 10%"
     assert wanted[0].text.startswith("p99 ")
     assert wanted[0].text.endswith(" s, wanted ≤ 5s") or " min, wanted ≤ 5s" in wanted[0].text
 

@@ -3,6 +3,7 @@
 import itertools
 import textwrap
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from plot_samples import result_of
 
 import simulation
 from actors.errors import ConfigurationError, WrongType
+from actors.formatting import instant_text
 from actors.messages import NotificationChannel
 from simulation.reporting import plots
 from simulation.reporting.fault_windows import windows
@@ -78,17 +80,6 @@ def test_titles_say_what_is_found():
     assert plots.throughput(result).get_title("left").startswith(f"{sent:,} of {came:,} delivered, ")
 
 
-def test_what_no_one_wants_and_what_another_channel_takes_over_is_not_offered():
-    text = "duration: 1m\nworkload: [{channel: push, arrivals: {constant: 5/s}, users: 50}]\n"
-    text += "channels: {push: {retry: {max_attempts: 1}, fallback: {channel: sms}, provider: {failure_rate: 20%}}}\n"
-    result = simulation.run(simulation.parse(text + "preferences: [{share: 20%, channel: push, enabled: false}]\n"))
-    assert result.summary["unwanted"] > 20
-    assert result.summary["handed_on"] > 20
-    for channel in ("push", "sms", None):
-        figures = result.summary if channel is None else result.summary["channels"][channel]
-        assert f"ll {figures['offered']:,} delivered" in plots.throughput(result, channel=channel).get_title("left")
-
-
 def test_the_title_has_the_most_in_flight_at_any_instant():
     for ax, (most, _) in (
         (plots.in_flight(result), in_flight_most(result.notifications, result.dlq))
@@ -107,6 +98,29 @@ def test_what_was_refused_was_not_delivered():
     for by in ("channel", "entry"):
         titles = [each.get_title("left") for each in plots.throughput(result, by=by).child_axes]
         assert sorted(titles) == ["push: 14 of 20 delivered", "sms: 7 of 10 delivered"]
+
+
+def test_what_is_not_wanted_or_goes_on_to_another_channel_is_not_offered_and_all_the_rest_was_delivered():
+    text = """
+        duration: 40s
+        workload: [{channel: push, arrivals: {constant: 2/s}, users: 50}]
+        channels: {push: {fallback: {channel: sms}, retry: {max_attempts: 1}, provider: {failure_rate: 30%}}}
+        preferences: [{share: 20%, channel: push, enabled: false}]
+    """
+    run = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    channels = run.summary["channels"]
+    assert run.summary["unwanted"] > 0
+    assert channels["push"]["handed_on"] > 0
+    titles = [each.get_title("left").partition(", ")[0] for each in plots.throughput(run, by="channel").child_axes]
+    assert sorted(titles) == [f"{name}: all {channels[name]['offered']} delivered" for name in ("push", "sms")]
+
+
+def test_where_most_are_in_flight_is_a_share_of_them_and_only_all_is_100_per_cent():
+    run = simulation.run(Path("scenarios/hedged-tail.yaml"), sets=["duration=30s", "expect=[]"])
+    most, at_s = in_flight_most(run.notifications, run.dlq)
+    asked = run.attempts[(run.attempts["start_s"] <= at_s) & (run.attempts["end_s"] > at_s)]
+    said = f"Up to {most}, at {instant_text(at_s)}, {100 * len(asked) // most}% at the provider"
+    assert plots.waiting(run).get_title("left").startswith(said)
 
 
 def test_amplification_is_the_ratio_of_attempts_to_first_ones_whatever_the_cells(monkeypatch):

@@ -75,7 +75,7 @@ def _bounds_of(run: PlottedRun) -> list[Bound]:
         panel, value = _place(scope, expectation.value, expectation.within_s, expectation.window is None)
         sign = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}.get(expectation.op, expectation.op)
         measured = value_text(outcome, lambda number, scope=scope: _number(scope, number))  # type: ignore[misc]
-        text = f"{_short(scope)} {measured}, wanted {sign} {expectation.bound.split()[-1]}"
+        text = f"{_short(scope, expectation.within_s)} {measured}, wanted {sign} {expectation.bound.split()[-1]}"
         fails = {"<": "above", ">": "below"}.get(expectation.op[0], "")
         if scope.metric[0] == WITHIN and fails:  # the line is the time: more of what is below it is more in time
             fails = "below" if fails == "above" else "above"
@@ -106,11 +106,13 @@ def _place(scope: Scope, value: float, within_s: float | None, is_whole: bool) -
     return ("amplification", value) if first == "retry_amplification" else ("", 0.0)
 
 
-def _short(scope: Scope) -> str:
+def _short(scope: Scope, within_s: float | None) -> str:
     metric = scope.metric
+    if metric[0] == WITHIN and within_s is not None:
+        return f"within({duration_text(within_s)})"
     if metric[0] in ("delivery_time_s", "dlq"):
         return metric[-1]
-    text = path_of(metric).replace("delivered_within", "within").replace("sent_time_s.", "sent time ")
+    text = path_of(metric).replace("sent_time_s.", "sent time ")
     of = f" of {scope.where['provider']}" if "provider" in scope.where else ""
     return text.removeprefix("peaks.") + of
 

@@ -415,7 +415,7 @@ def found_waiting(part: Taken) -> tuple[str, float]:
         return "nothing in flight", at_s
     there = _waiting(part, np.array([at_s, at_s + AN_INSTANT_S]))[:, 0]
     name = list(WHERE.values())[int(there.argmax())]
-    share = f"{int(100 * there.max() / most + 1e-3)}% {_THERE.get(name, name)}"  # rounded down: 100% are all
+    share = f"{100 * round(there.max()) // most}% {_THERE.get(name, name)}"  # rounded down: 100% are all
     return f"up to {most:,}, at {instant_text(at_s)}, {share}", at_s
 
 

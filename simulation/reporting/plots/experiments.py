@@ -24,6 +24,9 @@ WIDTH, ROW, AROUND = 8.6, 0.24, 1.2
 """In inches: a figure, a row of it, and what is above and below the rows."""
 
 ROWS_MAX = 60
+FAR = 10.0
+"""What is more than so many times the baseline stands at the edge: all else would be flattened beside it."""
+
 NAMES = 3.2
 """How wide the name of a metric or of a setting may be, in inches."""
 
@@ -41,9 +44,10 @@ def differences(comparison: ComparedSettings, ax: Axes | None = None) -> Axes:
     """Draw by how much each metric of a comparison differs from the baseline, in per cent of it, with its 95%
     interval, seed by seed. What the interval leaves undecided is pale.
 
-    A metric that is 0 or never in the baseline, or never now, has no per cent: where it differs it is at the edge, more
-    to the right and less to the left, with both values. Of more rows than there is room for, those are drawn that
-    differ by more than chance, and of these the largest.
+    A metric that is 0 or never in the baseline, or never now, or more than ten times the baseline, would say nothing in
+    per cent, or flatten the rest: where it differs it is at the edge, more to the right and less to the left, with both
+    values. Of more rows than there is room for, those are drawn that differ by more than chance, and of these the
+    largest.
 
     Args:
         comparison: what :func:`simulation.compare` returned.
@@ -101,10 +105,11 @@ def differences(comparison: ComparedSettings, ax: Axes | None = None) -> Axes:
 
 
 def _relative(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the differences to the baseline in per cent of it; infinite where it is 0, or one of both is never."""
+    """Return the differences to the baseline in per cent of it; infinite where these say nothing: it is 0 or far less,
+    or one of both is never."""
     middles = table["mean"].fillna(table["median"])
     base = table["metric"].map(table.assign(middle=middles).drop_duplicates("metric").set_index("metric")["middle"])
-    has_share = (base != 0) & np.isfinite(base) & np.isfinite(middles)
+    has_share = (base != 0) & np.isfinite(base) & np.isfinite(middles) & (middles.abs() <= FAR * base.abs())
     rows = table[["metric", "setting"]].assign(
         **{name: 100 * table[name] / base.abs().where(has_share) for name in ("difference", "low", "high")},
         sure=table["excludes_0"],

@@ -20,10 +20,10 @@ def titled(label: str, *said: str) -> str:
     return f"{label}: {words}" if label else f"{words[:1].upper()}{words[1:]}"
 
 
-def of_the_rates(binned: pd.DataFrame, offered: tuple[int, int] | None) -> str:
-    """Return how much came and was delivered: as `offered` has it, else as the counts have it of what was accepted."""
+def of_the_rates(binned: pd.DataFrame, offered_delivered: tuple[int, int] | None) -> str:
+    """Return how many of the requests that were offered were delivered; of a table alone, of what it has."""
     came, sent, failed = (int(binned[column].sum()) for column in ("arrivals", "sent", "failed"))
-    came, sent = offered or (came, sent)
+    came, sent = offered_delivered or (came, sent)
     if not came:
         return "nothing arrives"
     all_of = sent == came > 1

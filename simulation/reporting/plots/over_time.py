@@ -94,7 +94,7 @@ def draw_throughput(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     if part.run is not None:
         draw_requests(ax, bounds_of(part.run), part, bin_s)
         draw_bounds(ax, bounds_of(part.run), "rates", part)
-    return titled(part.label, findings.of_the_rates(part.frame, part.offered), steps), handles
+    return titled(part.label, findings.of_the_rates(part.frame, part.offered_delivered), steps), handles
 
 
 def in_flight(

@@ -210,7 +210,8 @@ def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool) -
     named = (part.arriving, "delivered", *(["failed attempts"] if fails else []))
     handles = [each for each in axes.get_legend_handles_labels()[0] if first and each.get_label() in named]
     draw_requests(axes, bounds, part, bin_s)
-    _set_title(axes, titled(part.label, findings.of_the_rates(part.frame, part.offered), _copies(part)), handles)
+    said = findings.of_the_rates(part.frame, part.offered_delivered), _copies(part)
+    _set_title(axes, titled(part.label, *said), handles)
 
 
 def _copies(part: Taken) -> str:

@@ -74,17 +74,18 @@ class Taken(NamedTuple):
 
     @property
     def refused(self) -> int:
-        """How many of its arrivals were refused; 0 where that is not known: of a table alone, a channel of an entry."""
+        """How many of its arrivals were refused; 0 where that is not known."""
         return sum(self._figures.get("refused", {}).values())
 
     @property
-    def offered(self) -> tuple[int, int] | None:
-        """How many requests were offered, and how many of them delivered; None where that is not known."""
+    def offered_delivered(self) -> tuple[int, int] | None:
+        """How many requests were offered and delivered; None where that is not known."""
         figures = self._figures
         return (figures["offered"], figures["delivered"]) if "offered" in figures else None
 
     @property
     def _figures(self) -> Mapping[str, Any]:
+        """Its metrics in the summary; empty where there are none: of a table alone, or a channel of an entry."""
         if self.run is None or len(self.where) > 1:
             return {}
         figures: Mapping[str, Any] = self.run.summary
