@@ -24,7 +24,6 @@ export class Actors {
     }
   }
 
-  /** Make the boxes, where there are other places than before. */
   #build(places) {
     if (places.join() === this.shown) return;
     this.shown = places.join();

@@ -130,7 +130,6 @@ export class Charts {
     this.breakers.canvas.setAttribute("aria-label", `Circuit breakers at the cursor: ${said.join(", ")}`);
   }
 
-  /** Put a mark where it belongs on the axis, if it does. */
   #place(mark, from, to = from) {
     const left = this.x(from), width = Math.max(1, this.x(to) - left);
     mark.hidden = from === null || left < LEFT - 1 || left > this.width - RIGHT + 1;
@@ -296,7 +295,6 @@ export class Charts {
     Object.assign(context, { globalAlpha: 1, fillStyle: colour }).fillText(text, x, y);
   }
 
-  /** Draw red at the foot of a panel where expectations of it broke. */
   #breaches(key, context, height) {
     context.fillStyle = this.colour("bad");
     for (const { number, spans } of this.run.breaches) {

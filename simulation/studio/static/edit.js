@@ -253,7 +253,6 @@ function stop() {
 
 // ── to keep ──
 
-/** Keep what a reload would lose. */
 function remember() {
   if (!undo) return;
   const state = { text: editor.text, version, cursor, view: charts.view, channel: charts.channel, node: charts.node, pinned: pinned?.text ?? null };

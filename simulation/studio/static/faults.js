@@ -23,7 +23,6 @@ export class Faults {
     (next?.querySelector(part ? `[data-part="${part}"]` : ".gone") ?? byId("new-what")).focus();
   }
 
-  /** Put the bands where the axis is now. */
   place() {
     this.faults.forEach((fault, number) => {
       const { band, parts } = this.bands[number], end = this.#end(fault);

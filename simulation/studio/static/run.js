@@ -153,11 +153,16 @@ function fate(run, name, at) {
   return run.stateAt(name, at) === "half-open" ? `probes go out, other attempts ${rest}` : `attempts ${rest}`;
 }
 
+/** Return how many wait behind the breakers of some places at the end of a step and of the one before it. */
+function behind(run, places, at) {
+  const bucket = run.bucket(at), all = places.map((each) => run.values("circuit_breaker", each));
+  return [bucket, bucket - 1].map((one) => all.reduce((sum, values) => sum + (values[one] ?? 0), 0));
+}
+
 /** Return how the breakers of a place stand when a bucket ends, and what happens there, in words. */
 export function breakerWords(run, place, at) {
-  const found = shuttest(run, place, at);
-  const isShut = SHUT_FIRST.includes(found?.state), waits = run.value("circuit_breaker", place, at) > 0;
-  const words = !isShut ? (waits ? "drain behind it" : "wait") : `wait; ${fate(run, found.name, found.at)}`;
+  const found = shuttest(run, place, at), isShut = SHUT_FIRST.includes(found?.state), [now, before] = behind(run, [place], at);
+  const words = !isShut ? (!now ? "wait" : now < before ? "drain behind it" : "wait in line behind it") : `wait; ${fate(run, found.name, found.at)}`;
   return { state: found?.state ?? "", words: words.replace(/; attempts wait$/, "") };
 }
 
@@ -179,9 +184,9 @@ export function story(run, place, at) {
     said.push(`The breaker of ${name}${where} is ${stateWords(state)}, since ${clock(from, true)}${to < run.length * run.width ? ` until ${clock(to, true)}` : ""}: ${fate(run, name, at)}.`);
   }
   const waits = WAITS.map((name) => [run.value(name, place, at), "wait", WORDS[name] ?? `for ${run.limit(place)}`]);
-  const drain = run.places(place).filter((each) => !SHUT_FIRST.includes(shuttest(run, each, at)?.state)).reduce((sum, each) => sum + run.value("circuit_breaker", each, at), 0);
-  waits[WAITS.indexOf("circuit_breaker")][0] -= drain; // behind one that has closed again nothing waits for it
-  waits.push([drain, "drain", WORDS.circuit_breaker]);
+  const [resume, before] = behind(run, run.places(place).filter((each) => !SHUT_FIRST.includes(shuttest(run, each, at)?.state)), at);
+  waits[WAITS.indexOf("circuit_breaker")][0] -= resume; // behind one that has closed again nothing waits for it
+  waits.push(resume < before ? [resume, "drain", WORDS.circuit_breaker] : [resume, "wait", "in line behind the breaker, which has closed"]);
   waits.sort(([one], [other]) => other - one);
   const words = waits.filter(([many]) => many > 0).map(([many, does, where]) => `${count(many)} ${does}${many === 1 ? "s" : ""} ${where}`);
   const end = run.endOfStep(at), stateThen = (name) => run.stateAt(name, end - 1e-9), changed = breakers.filter((each) => run.stateAt(each, at) !== stateThen(each));

@@ -54,7 +54,9 @@ test("a sentence says what happens", () => {
   assert.equal(story(made, "", 0.5), "All goes well: nothing waits.");
   assert.equal(story(made, "", 2.6), "email: outage, until 0:03. The breaker of email is open, since 0:02.5: attempts wait. 3 wait behind the breaker. 1 dead letter.");
   made.frame({ width_s: 1, from: 4, to: 5, times: {}, rows: { email: rows({ circuit_breaker: [2] }) }, transitions: [{ ...open, at: 3.5, to: "closed" }] });
-  assert.match(story(made, "", 4.2), /2 drain behind the breaker/);
+  assert.match(story(made, "", 4.2), /2 wait in line behind the breaker, which has closed/); // as many as before
+  assert.equal(breakerWords(made, "email", 4.2).words, "wait in line behind it");
+  assert.equal(breakerWords(made, "email", 3.6).words, "drain behind it");
   assert.match(story(made, "", 2.2), /until 0:03\. By 0:03 the breaker of email is open: 3 wait behind the breaker\./); // it is closed at 2.2
   assert.match(story(made, "", 3.2), /attempts wait\. By 0:04 the breaker of email is closed: 2 drain behind the breaker\./);
   made.frame({ width_s: 1, from: 5, to: 6, times: {}, rows: { email: rows({ backoff: [1], turn: [2] }) }, transitions: [] });
