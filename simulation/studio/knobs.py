@@ -89,7 +89,8 @@ OF_A_CHANNEL = (
     Turn("circuit_breaker.timeout", f"{BREAKER}stays open for", "duration", "CircuitBreakerConfig", 1, 1800, True),
     Turn("circuit_breaker.half_open_permits", f"{BREAKER}probes", "count", "CircuitBreakerConfig", 1, 20),
     Turn("circuit_breaker.when_open", f"{BREAKER}when open", "choice", "CircuitBreakerConfig"),
-    Turn("circuit_breaker.resume_rate", f"{BREAKER}pace after it", "rate", "CircuitBreakerConfig", 0.1, 500, True),
+    Turn("circuit_breaker.resume_rate", f"{BREAKER}first resume rate", "rate", "CircuitBreakerConfig", 0.1, 500, True),
+    Turn("circuit_breaker.resume_rate_max", f"{BREAKER}top resume rate", "rate", "CircuitBreakerConfig", 1, 500, True),
     Turn("retry.max_attempts", "Retry: attempts", "count", "RetryConfig", 1, 15),
     Turn("retry.initial_delay", "Retry: first wait", "duration", "RetryConfig", 0.1, 300, True),
     Turn("retry.backoff_multiplier", "Retry: each wait is times the last", "number", "RetryConfig", 1, 5),
@@ -181,7 +182,13 @@ def _turned(scenario: Scenario) -> Iterator[tuple[Path, str, Turn, Any]]:
                 yield ("faults", str(number), turn.key), group, turn._replace(high=high), value
     for channel in scenario.channels_used:
         config = scenario.channel_config(channel)
-        for turn in OF_A_CHANNEL:
+        of_backups = (
+            turn._replace(key=f"failover.{name}.{turn.key}", label=f"{turn.label} of {name}")
+            for name in config.failover
+            for turn in OF_A_CHANNEL
+            if turn.model == "QuotaConfig"
+        )
+        for turn in (*OF_A_CHANNEL, *of_backups):
             value = _at(config, turn.key)
             if isinstance(value, Rate):  # in its own window: 60/min lets through other bursts than 1/s
                 windows = {1.0: "s", 60.0: "min", 3600.0: "h"}
@@ -199,7 +206,7 @@ def _has_effect(turn: Turn, config: ChannelConfig) -> bool:
             return breaker.initial_state != "disabled"
         case ["circuit_breaker", "when_open"]:
             return breaker.begins not in _NEVER_OPEN
-        case ["circuit_breaker", "resume_rate"]:
+        case ["circuit_breaker", "resume_rate" | "resume_rate_max"]:
             return breaker.begins is BreakerState.CLOSED and breaker.when_open == "wait"
         case ["circuit_breaker", "failure_threshold"]:
             return breaker.begins is BreakerState.CLOSED and breaker.window is None
@@ -230,7 +237,7 @@ def is_own(path: str) -> bool:
 
 def _at(settings: Any, key: str) -> Any:
     for name in key.split("."):
-        settings = getattr(settings, name, None)
+        settings = settings.get(name) if isinstance(settings, Mapping) else getattr(settings, name, None)
     return settings
 
 

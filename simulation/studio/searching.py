@@ -27,6 +27,7 @@ PROBABILITY = CONFIDENCE = 0.9
 SEARCHED = (
     "circuit_breaker.failure_threshold",
     "circuit_breaker.timeout",
+    "circuit_breaker.resume_rate",
     "retry.max_attempts",
     "retry.initial_delay",
     "retry.max_delay",

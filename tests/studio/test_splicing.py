@@ -207,7 +207,10 @@ limits: {sms.outage: ">= 2m", all.failure_rate: ">= 20%", push.latency: ">= 2"}
 
 
 def test_rates_and_slots_of_the_text_have_sliders_that_keep_their_form():
-    channel = "{quota: {rate: 240/min}, rate_limit: {rate: 30/10s}, max_in_flight: {limit: 12, wait: 1s}}"
+    channel = (
+        "{quota: {rate: 240/min}, rate_limit: {rate: 30/10s}, max_in_flight: {limit: 12, wait: 1s}, "
+        "circuit_breaker: {resume_rate_max: 80/s}, failover: {spare: {quota: {rate: 15/s}}, other: {}}}"
+    )
     text = (
         f"duration: 1m\nworkload: [{{channel: email, arrivals: {{constant: 1/s}}}}]\nchannels: {{email: {channel}}}\n"
     )
@@ -217,11 +220,15 @@ def test_rates_and_slots_of_the_text_have_sliders_that_keep_their_form():
         "rate_limit.rate": ("30/10s", "30/10s"),
         "max_in_flight.limit": ("12", "12"),
         "circuit_breaker.resume_rate": ("10/s", "10/s"),
+        "circuit_breaker.resume_rate_max": ("80/s", "80/s"),
+        "failover.spare.quota.rate": ("15/s", "15/s"),
     }
+    assert "failover.other.quota.rate" not in turned
+    assert turned["failover.spare.quota.rate"]["label"] == "Quota of spare"
     shown = {path: (knob["value"], knob["stops"][knob["at"]]) for path, knob in turned.items() if path in wanted}
     assert shown == wanted
     for path in wanted:
-        parse(edited(text, ("channels", "email", *path.split(".")), turned[path]["stops"][0]))
+        parse(edited(text, ("channels", "email", *path.split(".")), turned[path]["stops"][turned[path]["at"] - 1]))
 
 
 def test_an_unlimited_number_of_attempts_is_a_stop_of_its_own():
