@@ -16,8 +16,12 @@ expect: [EXPECT]
 ATTEMPTS = "channels.email.retry.max_attempts"
 
 
+CLEARED = "faults.0.backlog_cleared_s"
+QUOTA = "{quota: {rate: 20/s}}"
+
+
 def problems(expect, varied=(ATTEMPTS,), channel="{}"):
-    text = OUTAGE.replace("EXPECT", f"'{expect}'").replace("CHANNEL", channel)
+    text = OUTAGE.replace("EXPECT", ", ".join(f"'{each}'" for each in expect.split(", "))).replace("CHANNEL", channel)
     return unreachable(simulation.parse(text), varied)
 
 
@@ -36,8 +40,30 @@ def test_what_arrives_in_an_outage_cannot_be_there_before_its_end(expect, share)
 
 
 @pytest.mark.parametrize(
+    ("expect", "channel", "lost", "takes"),
+    [
+        ("channels.email.sent_fraction >= 99%, channels.email.peaks.requests_per_s <= 20", "{}", "120", "84 s"),
+        ("delivered_within(10m) >= 99%, peaks.requests_per_s <= 20", "{}", "240", "78 s"),
+        ("dead_lettered == 0", QUOTA, "0", "90 s"),
+    ],
+)
+def test_a_backlog_leaves_no_faster_than_its_provider_may_get_it(expect, channel, lost, takes):
+    (problem,) = problems(f"{CLEARED} <= 1m, {expect}", channel=channel)
+    assert problem == (
+        f"expect: {CLEARED} <= 1m: no setting can meet that: 1,800 arrive in the outage of email, of which at most "
+        f"{lost} may be lost; at 20/s, the most that its provider may get, the others take {takes}"
+    )
+    assert problems(f"{CLEARED} <= 2m, {expect}", channel=channel) == []
+
+
+@pytest.mark.parametrize(
     ("expect", "varied", "channel"),
     [
+        (f"{CLEARED} <= 1m", ATTEMPTS, QUOTA),
+        (f"{CLEARED} <= 1m, dead_lettered == 0", "channels.email.quota.rate", QUOTA),
+        (f"{CLEARED} <= 1m, dead_lettered == 0", ATTEMPTS, "{}"),
+        (f"{CLEARED} <= 1m, dead_lettered <= 1000", ATTEMPTS, QUOTA),
+        (f"{CLEARED} <= 1m, dead_lettered == 0", ATTEMPTS, QUOTA.replace("}}", "}, redrive: {rate: 1/s}}")),
         ("delivered_within(3m) >= 99%", ATTEMPTS, "{}"),
         ("delivered_within(2m) >= 97%", ATTEMPTS, "{}"),
         ("channels.sms.delivered_within(1m) >= 99%", ATTEMPTS, "{}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -169,12 +170,15 @@ def unreachable(scenario: Scenario, varied: Iterable[str]) -> list[str]:
         varied: the paths that are searched.
     """
     roots = ("faults", "workload", "duration", "channels.*.failover", "channels.*.fallback", "quiet_hours")
-    if any(re.sub(r"^channels\.\w+", "channels.*", path).startswith(roots) for path in varied):
+    paths = [*varied]
+    if any(re.sub(r"^channels\.\w+", "channels.*", path).startswith(roots) for path in paths):
         return []
-    return [problem for each in scenario.expect for problem in _problems(scenario, each)]
+    return [
+        problem for each in scenario.expect for problem in (*_late(scenario, each), *_behind(scenario, each, paths))
+    ]
 
 
-def _problems(scenario: Scenario, expectation: Expectation) -> Iterator[str]:
+def _late(scenario: Scenario, expectation: Expectation) -> Iterator[str]:
     wanted = _wanted(expectation)
     if wanted is None or expectation.window is not None:
         return
@@ -182,7 +186,7 @@ def _problems(scenario: Scenario, expectation: Expectation) -> Iterator[str]:
     channels = [each for each in scenario.channels_used if path[0] != "channels" or each.value == path[1]]
     if path[0] not in ("channels", "delivered_within", "delivery_time_s"):
         return
-    offered = sum(_arriving(scenario, channel, 0.0, float("inf")) for channel in channels)
+    offered = sum(_arriving(scenario, channel, 0.0, math.inf) for channel in channels)
     late = {
         (fault, channel): _arriving(scenario, channel, fault.at, fault.at + (fault.for_ or 0.0) - within_s)
         for fault in scenario.faults
@@ -200,6 +204,54 @@ def _problems(scenario: Scenario, expectation: Expectation) -> Iterator[str]:
             f"outage of {channel}, which lasts {duration_text(lasts_s)} from {instant_text(fault.at)} on: they cannot "
             f"be there within {duration_text(within_s)}"
         )
+
+
+def _behind(scenario: Scenario, expectation: Expectation, varied: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each channel whose backlog of an outage takes longer than wanted at the rate that its
+    provider may get, unless more of it is lost than may be."""
+    path = expectation.path
+    if path[0] != "faults" or path[-1] != "backlog_cleared_s" or expectation.op not in ("<=", "<"):
+        return
+    fault = scenario.faults[int(path[1])]
+    is_simple = _is_total(fault) and not (scenario.operations or scenario.preferences or scenario.max_pending)
+    for channel in scenario.channels_used if is_simple else ():
+        config = scenario.channel_config(channel)
+        if channel not in fault.channel or config.fallback is not None or config.redrive is not None:
+            continue
+        arrive = _arriving(scenario, channel, fault.at, fault.at + (fault.for_ or 0.0))
+        lost, per_s, at_once = _bounds(scenario, channel, varied)
+        if per_s and 0.99 * arrive - lost > per_s * expectation.value + at_once:  # a hundredth is left to chance
+            yield (
+                f"expect: {expectation.text}: no setting can meet that: {plain_number(round(arrive))} arrive in the "
+                f"outage of {channel}, of which at most {plain_number(math.floor(lost))} may be lost; at "
+                f"{plain_number(per_s)}/s, the most that its provider may get, the others take "
+                f"{duration_text((arrive - lost) / per_s)}"
+            )
+
+
+def _bounds(scenario: Scenario, channel: NotificationChannel, varied: Sequence[str]) -> tuple[float, float, float]:
+    """Return how many of a channel may be lost, how many requests a second its provider may get, by `expect` and by a
+    quota that is not searched, and how many more than that at once."""
+    lost = per_s = at_once = math.inf
+    config = scenario.channel_config(channel)
+    is_fixed = not any("quota" in path or path == "nodes" for path in varied) and scenario.nodes_at_most == 1
+    if config.quota is not None and config.quota.is_filled and is_fixed and not config.failover:
+        limit = config.quota.limit
+        per_s, at_once = limit.per_second, 2 * max(limit.count, config.quota.burst or 0)
+    for each in scenario.expect:
+        path, is_most = tuple(each.path), each.op in ("<=", "<", "==")
+        own = path[:2] == ("channels", channel.value)
+        name = ".".join(path[2:] if own else path)
+        if each.window is not None:
+            continue
+        if re.fullmatch(r"sent_fraction|delivered_within\..*", name) and each.op in (">=", ">", "=="):
+            channels = (channel,) if own else scenario.channels_used
+            lost = min(lost, sum(_arriving(scenario, one, 0.0, math.inf) for one in channels) * (1.0 - each.value))
+        elif name == "dead_lettered" and is_most:
+            lost = min(lost, each.value)
+        elif name == "peaks.requests_per_s" and is_most and each.value < per_s:
+            per_s = at_once = each.value  # one second more has begun
+    return lost, per_s, at_once
 
 
 def _wanted(expectation: Expectation) -> tuple[float, float, tuple[str, ...]] | None:
