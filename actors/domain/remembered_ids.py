@@ -83,6 +83,14 @@ class RememberedIds:
     def ended_as(self, notification_id: str) -> EndedAs:
         return self._unsent.get(notification_id, "sent")
 
+    def ended_ns(self, notification_id: str, now_ns: int) -> int | None:
+        """Return when one has ended that is remembered, by the clock of `now_ns`; None: that is not known here."""
+        if notification_id not in self.commands:
+            return None
+        known = zip(reversed(self._ended), reversed(self._ended_ns), strict=True)  # it may have ended before, too
+        since = next((ended_ns for each, ended_ns in known if each == notification_id), None)
+        return None if since is None else since + now_ns - self.steady_ns(now_ns)
+
     def keep(self, command: SendNotification) -> None:
         """Remember the id of a command until it is forgotten, or added with a term."""
         self.commands[command.notification_id] = command

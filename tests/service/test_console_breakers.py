@@ -121,15 +121,14 @@ async def test_the_meaning_of_an_override_is_that_of_the_settings(autojump_clock
         hints = (await browser.get(BREAKERS)).texts(".choice .quiet")
         assert hints[0] == (
             "Nothing is sent; what arrives waits (email, push) or fails at once, and uses up an attempt (sms), unless "
-            "another provider takes it, until an operator closes it or the service restarts."
+            "another provider takes it, until another override or a restart."
         )
         assert hints[1] == "Start again with all counts at zero; what waits resumes at a limited rate."
     fails = {"channels": {"webhook": {"circuit_breaker": {"when_open": "fail", "per": "host"}}}, "drain": 0}
     async with signed_in(settings=fails) as (_, browser):
         page = await browser.get(BREAKERS)
         assert page.texts(".choice .quiet")[:2] == [
-            "Nothing is sent; what arrives fails at once, and uses up an attempt, until an operator closes it or the "
-            "service restarts.",
+            "Nothing is sent; what arrives fails at once, and uses up an attempt, until another override or a restart.",
             "Start again with all counts at zero.",
         ]
         page = await browser.send(page, BREAKERS, breaker="webhook", order="force-open", why="x")

@@ -577,6 +577,10 @@ async def test_who_is_suppressed_is_told_since_when_and_by_whom(autojump_clock):
         await service.notifier.wait_until_quiet()
         page = await browser.get("/console/dead-letters/notification", id="n-2")
         assert "It is suppressed: nothing is sent to this address since 1970" in page.text()
+        ended = f"It ended {service.notifier.system.present:%Y-%m-%d %H:%M:%S}; its history is not kept."
+        await trio.sleep(90)
+        page = await browser.get("/console/dead-letters/notification", id="n-2")
+        assert ended in page.text()
         assert (await browser.get("/console")).rows("Channels")[0][4] == "1"
 
 

@@ -63,6 +63,17 @@ async def known_of(made: Shelf, each: SendNotification, at_s: float) -> SendNoti
     return None
 
 
+def test_when_an_id_has_ended_last_is_known_by_the_clock_that_is_set():
+    ahead_ns = 0
+    ids = RememberedIds(1_000, ahead_ns=lambda: ahead_ns)
+    for notification_id, now_ns in (("a", 10), ("b", 20), ("a", 30)):
+        ids.add(command(notification_id), now_ns)
+    ids.keep(command("dead"))
+    assert [ids.ended_ns(each, 40) for each in ("a", "b", "dead", "never")] == [30, 20, None, None]
+    ahead_ns = 500  # the clock has been set forward, and so it would have shown more then
+    assert ids.ended_ns("b", 540) == 520
+
+
 # ── a bounded cache before it ───────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -81,8 +81,7 @@ def meaning(override: BreakerOverride, channels: Mapping[NotificationChannel, St
     """Return the effect of an override, by the settings of the channels."""
     match override:
         case "force-open":
-            until = "until an operator closes it or the service restarts"
-            return f"Nothing is sent; what arrives {_kept_back(channels)}, {until}."
+            return f"Nothing is sent; what arrives {_kept_back(channels)}, until another override or a restart."
         case "close":
             waits = any(_when_open(stages) == "wait" for stages in channels.values())
             return f"Start again with all counts at zero{'; what waits resumes at a limited rate' if waits else ''}."

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from actors.domain.suppressions import Suppression
 from actors.errors import EditRefused, LetterServed
+from actors.instants import since_1970_ns, utc
 from actors.messages import DeadLetterMessage, NotificationEvent, NotificationFailed, Priority, SendNotification
 from actors.pipeline.orders import Served
 from actors.service.console.asked import WINDOWS, read_asked
@@ -283,7 +284,11 @@ async def _notification(
     if suppression is not None and timeline.state == "suppressed":
         state = f"It is suppressed: {_since_when(suppression)}"
     if not timeline.events and timeline.state != "ended":
-        state += " Its history is not kept, nor when it ended."
+        ended_ns = pipeline.store.remembered.ended_ns(notification_id, since_1970_ns(now_of(visit.request)))
+        when = "Its history is not kept, nor when it ended."
+        if ended_ns is not None:
+            when = f"It ended {utc(ended_ns):%Y-%m-%d %H:%M:%S}; its history is not kept."
+        state = f"{state} {when}"
     breakers = visit.service.breakers.now(pipeline)
     breaker = deciding(breakers, command.channel, command.recipient)
     if timeline.state not in ("in flight", "dead letter"):
