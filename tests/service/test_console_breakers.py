@@ -26,7 +26,7 @@ class Gateway(Provider):
 
     def attempt(self, attempt, now_ns):
         async def deliver():
-            self.asked.append(attempt.command.channel)
+            self.asked.append(attempt.command.notification_id)
             if self.is_down:
                 return Transient(reason="503 outage")
             await trio.sleep(self.takes_s)
@@ -35,8 +35,8 @@ class Gateway(Provider):
         return deliver
 
 
-def settings(*, enabled=True, permits=1, attempts=1):
-    breaker = {"failure_threshold": 2, "timeout": 60, "half_open_permits": permits, "enabled": enabled}
+def settings(*, permits=1, attempts=1, **more):
+    breaker = {"failure_threshold": 2, "timeout": 60, "half_open_permits": permits, **more}
     retry = {"max_attempts": attempts, "jitter": "none", "initial_delay": 1}
     return {
         "channels": {
@@ -49,7 +49,8 @@ def settings(*, enabled=True, permits=1, attempts=1):
 
 
 async def bring(notifier, gateway, backup, state):
-    """Bring the first breaker of each channel into a state: open, due for a probe, or half-open with a probe out."""
+    """Bring the first breaker of each channel into a state: open, due for a probe, half-open with a probe out, closed
+    with a ramp by the probe's answer, or closed with fifty that have come while it was open."""
     if state == "closed":
         return
     gateway.is_down = backup.is_down = True
@@ -57,37 +58,54 @@ async def bring(notifier, gateway, backup, state):
         await notifier.send(notification(f"{channel}-{number}", "ann", channel))
     await notifier.wait_until_quiet()
     gateway.is_down = backup.is_down = False
-    if state == "open":
+    if state == "resuming":
+        for number, channel in product(range(50), CHANNELS):
+            await notifier.send(notification(f"{channel}-before-{number}", "ann", channel))
+        for channel in CHANNELS:
+            await notifier.operate_breaker(channel, "close", "primary")
+    if state in ("open", "resuming"):
         return
     await trio.sleep(60)
-    if state == "half-open":
+    if state != "due":
         for channel in CHANNELS:
             await notifier.send(notification(f"{channel}-probe", "ann", channel))
-        await trio.sleep(0.1)
+        await trio.sleep(0.1 if state == "half-open" else 10)
 
 
-def foretold(sentence):
-    """Return how many of ten that arrive go to the provider, to the backup, wait, and fail, as a sentence says."""
+def check_foretold(sentence, fared):
+    """Check that of ten that arrive as many go to the provider, to the backup, wait and fail as a sentence has said."""
     goes, _, rest = re.sub(r"until \S+ \S+ answered, ", "", sentence).partition("; the rest ")
-    through = 10 if goes == "is let through" else 0
+    kinds = {
+        "goes to backup, where that takes it": "backup",
+        "waits": "wait",
+        "fails at once, and uses up an attempt": "fail",
+    }
+    through = {"is let through": 10, "is let through at a limited rate, behind what has waited": 0}.get(goes, 0)
     if times := re.fullmatch(r"is let through (?:once|(\d+) times), as (?:a probe|probes)", goes):
         through = int(times[1] or 1)
-    else:
-        rest = rest or goes
-    left = 10 - through
-    return {"first": through, "backup": left * ("goes to backup" in rest), "wait": left * (rest == "waits"),
-        "fail": left * (rest == "fails at once, and uses up an attempt")}  # fmt: skip
+    elif goes == "is let through in a growing share":
+        through = fared["first"]
+        assert through < 10
+    other = kinds.get(rest or goes, "wait")
+    assert fared == {"first": 0, "backup": 0, "wait": 0, "fail": 0} | {other: 10 - through} | {"first": through}, (
+        sentence
+    )
 
 
 ORDERS = (None, "force-open", "close", "disable", "metrics-only")
-CASES = [(True, *case) for case in product(("closed", "open", "due", "half-open"), ORDERS)]
-CASES += [(False, "closed", order) for order in ORDERS]
+BEGINS = ({"enabled": False}, *({"initial_state": state} for state in ("forced-open", "disabled", "metrics-only")))
+CASES = [({}, *case) for case in product(("closed", "open", "due", "half-open", "resuming"), ORDERS)]
+CASES += [(begins, "closed", order) for begins, order in product(BEGINS, ORDERS)]
+CASES += [({"ramp": {"over": 600, "start": 0.1}}, "ramping", None)]
 
 
-@pytest.mark.parametrize(("enabled", "state", "order"), sliced(CASES, 3))
-async def test_ten_that_arrive_fare_as_the_console_has_said(autojump_clock, enabled, state, order):
+@pytest.mark.parametrize(("begins", "state", "order"), sliced(CASES, 3))
+async def test_ten_that_arrive_fare_as_the_console_has_said(autojump_clock, begins, state, order):
     gateway, backup = Gateway(), Gateway()
-    given = {"settings": settings(enabled=enabled, permits=3 if order is None else 1), "takes": (gateway, backup)}
+    given = {
+        "settings": settings(permits=3 if order is None and state != "ramping" else 1, **begins),
+        "takes": (gateway, backup),
+    }
     async with signed_in(**given) as (service, browser):
         notifier = service.notifier
         await bring(notifier, gateway, backup, state)
@@ -97,23 +115,30 @@ async def test_ten_that_arrive_fare_as_the_console_has_said(autojump_clock, enab
         page = await browser.get(BREAKERS)
         rows = {row[0]: (row[1], row[3]) for row in page.rows("Now")}
         overview = (await browser.get("/console")).text()
-        before = {}
         for channel in CHANNELS:
             shown, sentence = rows[channel]
             if shown in ("open", "half-open", "forced-open"):
                 assert f"The circuit breaker of {channel} is {shown}: what arrives {sentence}." in overview
             else:
                 assert f"The circuit breaker of {channel} " not in overview
-            before[channel] = gateway.asked.count(channel), backup.asked.count(channel)
         for number, channel in product(range(10), CHANNELS):
             await notifier.send(notification(f"{channel}-then-{number}", "ann", channel))
         await trio.sleep(1)
-        queue = list(notifier.dead_letter_queue)
+        dead = {letter.notification_id for letter in notifier.dead_letter_queue}
         for channel in CHANNELS:
-            failed = sum(letter.notification_id.startswith(f"n-{channel}-then-") for letter in queue)
-            went = gateway.asked.count(channel) - before[channel][0], backup.asked.count(channel) - before[channel][1]
-            fared = {"first": went[0], "backup": went[1], "wait": 10 - sum(went) - failed, "fail": failed}
-            assert fared == foretold(rows[channel][1]), rows[channel]
+            ids = {f"n-{channel}-then-{number}" for number in range(10)}
+            went, failed = [len(ids & {*each.asked}) for each in (gateway, backup)], len(ids & dead)
+            check_foretold(
+                rows[channel][1], {"first": went[0], "backup": went[1], "wait": 10 - sum(went) - failed, "fail": failed}
+            )
+            last = f"n-{channel}-then-9"
+            said = (await browser.get(LETTERS + "/notification", id=last)).text()
+            waits = last not in {*gateway.asked, *backup.asked, *dead}
+            shut = next(row[1] for row in (await browser.get(BREAKERS)).rows("Now") if row[0] == channel)
+            is_kept = f"until the circuit breaker of {channel}, which is {shut}, lets it go" in said
+            assert is_kept or not waits or shut not in ("open", "half-open", "forced-open"), said
+            assert waits or not is_kept or "It waits, unless it is at its provider," in said
+            assert ("Dead-lettered: circuit breaker is open" in said) is (last in dead)
 
 
 async def test_the_meaning_of_an_override_is_that_of_the_settings(autojump_clock):
