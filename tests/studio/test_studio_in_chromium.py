@@ -207,6 +207,10 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     assert browser.figures() == first
     assert browser.text("#now") == last != "0:00"
 
+    browser.type("p99 <= 5s", "p98 <= 5s")
+    browser.wait(lambda: "expect.1: " in browser.text("#status"))  # a number alone would name nothing
+    browser.click("#undo")
+
     # a text that is far too long is said to be, and gone again
     browser.driver.execute_script(
         "const field = document.getElementById('text');"

@@ -42,3 +42,10 @@ def test_pages_need_nothing_from_elsewhere_and_run_no_text(path):
         == []
     )
     assert re.findall(r"<script(?![^>]*\bsrc=)|\sstyle=\"", text) == []
+
+
+def test_each_curve_has_the_colour_of_its_key():
+    style, page = ((STATIC / name).read_text(encoding="utf-8") for name in ("studio.css", "edit.html"))
+    for name in set(re.findall(r'class="key (\w+)"', page)):
+        assert len(re.findall(rf"--c-{name}: #", style)) == 2, name  # by day and by night; curves are drawn with it
+        assert f".{name} {{ --own: var(--c-{name}); }}" in style

@@ -81,7 +81,7 @@ function settle() {
 
 /** Say what is wrong with the text where people look, without most of the path; the editor has all of it. */
 function wrong([{ line, text }, ...more]) {
-  say("bad", `${line ? `Line ${line}: ` : ""}${text.replace(/^\S+\.(?=[^.\s]+: )/, "")}${more.length ? `, and ${more.length} more` : ""}`);
+  say("bad", `${line ? `Line ${line}: ` : ""}${text.replace(/^\S+\.(?=[^.\s\d][^.\s]*: )/, "")}${more.length ? `, and ${more.length} more` : ""}`);
   byId("expect").classList.add("is-old"); // as the picture
   byId("figures").replaceChildren(run ? make("em", {}, "The picture is of the last text that could be run.") : "");
 }
