@@ -176,10 +176,12 @@ async def test_the_filter_finds_what_an_outage_killed_though_the_breaker_refused
     async with signed_in(settings=settings(), takes=(Gateway(), Gateway())) as (service, browser):
         await killed(service)
         reasons = [row[:2] for row in (await browser.get(LETTERS, by="reason")).rows("By reason")]
-        assert reasons == [["circuit breaker is open", "77"], ["503 outage", "2"]]
+        shown = "circuit breaker is open (the provider's latest failure: 503 outage)"
+        assert reasons == [[shown, "77"], ["503 outage", "2"]]
+        dry = await browser.get(BULK, action="retry")
+        assert [row[:2] for row in dry.rows("Reasons")] == reasons
         page = await browser.get(LETTERS, reason="OUTAGE")
         assert "79 dead letters fit" in page.text(".title")
-        shown = "circuit breaker is open (the provider's latest failure: 503 outage)"
         assert page.rows("Dead letters")[0][3] == shown
         for reason, found in ((shown, 77), ("latest failure", 0)):
             page = await browser.get(LETTERS, reason=reason)

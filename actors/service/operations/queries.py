@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -238,6 +238,8 @@ class Group:
     """When the first of them was dead-lettered."""
     newest: datetime
     """When the last of them was dead-lettered."""
+    failures: Sequence[tuple[str, int]] = ()
+    """By reason, the providers' latest failures behind it that are other words, and how often; the commonest first."""
 
 
 _KEYS: dict[By, Any] = {
@@ -250,15 +252,21 @@ _KEYS: dict[By, Any] = {
 def grouped(letters: Iterable[DeadLetterMessage], by: By) -> list[Group]:
     groups: dict[str, list[DeadLetterMessage]] = {}
     counts: Counter[str] = Counter()
+    failures: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for letter in letters:
         key = _KEYS[by](letter)
         counts[key] += 1
+        if by == "reason" and (failure := underlying_reason(letter)) is not None:
+            failures[key][failure] += 1
         oldest, newest = groups.setdefault(key, [letter, letter])
         if _moved_ns(letter) < _moved_ns(oldest):
             groups[key][0] = letter
         elif _moved_ns(letter) > _moved_ns(newest):
             groups[key][1] = letter
-    return [Group(key, count, groups[key][0].moved_at, groups[key][1].moved_at) for key, count in counts.most_common()]
+    return [
+        Group(key, count, groups[key][0].moved_at, groups[key][1].moved_at, failures[key].most_common())
+        for key, count in counts.most_common()
+    ]
 
 
 def _moved_ns(letter: DeadLetterMessage) -> int:
