@@ -97,6 +97,7 @@ _Reason = Annotated[str | None, option("Part of the reason.", "--reason", metava
 _ReasonIs = Annotated[str | None, option("The whole reason.", "--reason-is", metavar="TEXT")]
 _Channel = Annotated[str | None, option("A channel by its name.", "--channel")]
 _Recipient = Annotated[str | None, option("Part of the address.", "--recipient", metavar="TEXT")]
+_User = Annotated[str | None, option("Whose it is.", "--user", metavar="USER")]
 _IdPrefix = Annotated[str | None, option("The start of the id.", "--id", metavar="TEXT")]
 _Since = Annotated[
     str | None, option("Dead-lettered since 2026-03-01T14:30Z, or since so long ago: 2h.", "--since", metavar="TIME")
@@ -119,6 +120,7 @@ def list_letters(
     reason_is: _ReasonIs = None,
     channel: _Channel = None,
     recipient: _Recipient = None,
+    user: _User = None,
     id_prefix: _IdPrefix = None,
     since: _Since = None,
     until: _Until = None,
@@ -133,7 +135,7 @@ def list_letters(
     store: _Store = None,
 ) -> None:
     """Print dead letters, oldest first."""
-    filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
+    filter = _filter(reason, reason_is, channel, recipient, user, id_prefix, since, until)
     with _asking(url, token_file, store) as source:
         page = source.get("dead-letters", **filter, limit=limit, after=after, order="newest" if newest else "oldest")
     _print(as_json, page, lambda tables: tables.print_letters(page["dead_letters"], page["next"]))
@@ -146,6 +148,7 @@ def groups(
     reason_is: _ReasonIs = None,
     channel: _Channel = None,
     recipient: _Recipient = None,
+    user: _User = None,
     id_prefix: _IdPrefix = None,
     since: _Since = None,
     until: _Until = None,
@@ -155,7 +158,7 @@ def groups(
     store: _Store = None,
 ) -> None:
     """Print how many dead letters there are of each kind, most first."""
-    filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
+    filter = _filter(reason, reason_is, channel, recipient, user, id_prefix, since, until)
     with _asking(url, token_file, store) as source:
         found = source.get("dead-letters/groups", **filter, by=by)
     _print(as_json, found, lambda tables: tables.print_groups(by, found["groups"]))
@@ -282,6 +285,7 @@ def bulk(
     reason_is: _ReasonIs = None,
     channel: _Channel = None,
     recipient: _Recipient = None,
+    user: _User = None,
     id_prefix: _IdPrefix = None,
     since: _Since = None,
     until: _Until = None,
@@ -302,7 +306,7 @@ def bulk(
 
     Exit code 1: there were none, or some failed.
     """
-    filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
+    filter = _filter(reason, reason_is, channel, recipient, user, id_prefix, since, until)
     asks = not yes and not dry_run
     if asks and not (sys.stdin.isatty() and sys.stdout.isatty() and not as_json):
         _refuse("wanted --yes or --dry-run where there is no terminal to ask on")
@@ -379,7 +383,7 @@ def audit(
 
 
 def _filter(*given: str | None) -> dict[str, str]:
-    names = ("reason", "reason_is", "channel", "recipient", "id", "since", "until")
+    names = ("reason", "reason_is", "channel", "recipient", "user", "id", "since", "until")
     return {name: value for name, value in zip(names, given, strict=True) if value is not None}
 
 

@@ -91,6 +91,7 @@ async def test_a_list_groups_and_one_are_shown():
         assert "a  dead letter" in shown
         assert "answer: 550 mailbox full" in shown
         assert (await at.document("list", "--id", "b/"))["dead_letters"][0]["id"] == "b/sms"
+        assert [each["id"] for each in (await at.document("list", "--user", "+4670"))["dead_letters"]] == ["b/sms"]
         assert (await at.document("show", "b/sms"))["command"]["recipient"] == "+4670"
         assert [each["count"] for each in (await at.document("groups", "--by", "channel"))["groups"]] == [2, 1]
 

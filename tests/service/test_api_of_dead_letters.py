@@ -64,6 +64,7 @@ async def test_a_list_has_what_a_table_needs_and_goes_on_page_by_page(autojump_c
             ),
             ({"id": "b/", "channel": "sms", "recipient": "+46"}, ["b/sms"]),
             ({"reason_is": "mailbox"}, []),
+            ({"user": "+4670"}, ["b/sms"]),
         ):
             _, found = await client.get("/api/dead-letters", **query)
             assert [letter["id"] for letter in found["dead_letters"]] == ids

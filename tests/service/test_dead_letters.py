@@ -28,7 +28,7 @@ from actors.storage.memory import MemoryStore
 from actors.storage.sqlite.store import SqliteStore
 
 FIVE = (command("a", message="bad: mailbox full"),
-    command("b", message="bad: no such user", recipient="bob@example.org"),
+    command("b", message="bad: no such user", recipient="bob@example.org", user_id="bob"),
     command("c", message="bad: mailbox full", channel=SMS, recipient="+4670"),
     command("d", message="bad: Mailbox full again"), command("x/e", message="bad: mailbox full"))  # fmt: skip
 
@@ -41,6 +41,9 @@ FIVE = (command("a", message="bad: mailbox full"),
         ({"reason_is": "mailbox full"}, "ace"),
         ({"channel": SMS}, "c"),
         ({"recipient": "ann@"}, "ade"),
+        ({"user": "bob"}, "b"),
+        ({"user": "bo"}, ""),
+        ({"user": "+4670"}, "c"),
         ({"id_prefix": "x/"}, "e"),
         ({"reason": "mailbox full", "channel": EMAIL}, "ade"),
         ({"reason": "nothing of the sort"}, ""),

@@ -10,7 +10,7 @@ from actors.service.console.words import sentence
 from actors.service.operations.queries import Filter, readable
 from actors.settings.quantities import parse_duration
 
-NAMES = ("reason", "reason_is", "channel", "recipient", "id", "since", "until")
+NAMES = ("reason", "reason_is", "channel", "recipient", "user", "id", "since", "until")
 """The parts of a filter, as they are called in addresses."""
 
 WINDOWS = (
@@ -80,6 +80,7 @@ _LABELS = {
     "reason": "reason contains",
     "channel": "channel",
     "recipient": "recipient contains",
+    "user": "user",
     "id_prefix": "id begins with",
     "since": "dead-lettered since",
     "until": "dead-lettered until",

@@ -37,6 +37,7 @@ class Filter:
     channel: NotificationChannel | None = None
     recipient: str | None = None
     """Part of the address; upper and lower case are the same."""
+    user: str | None = None
     id_prefix: str | None = None
     since: datetime | None = None
     """They were dead-lettered at this instant or later. With a time zone."""
@@ -51,6 +52,8 @@ class Filter:
             yield lambda letter: letter.command.channel == channel
         if (whole := self.reason_is) is not None:
             yield lambda letter: letter.failure_reason == whole
+        if (user := self.user) is not None:
+            yield lambda letter: letter.command.user == user
         if (prefix := self.id_prefix) is not None:
             yield lambda letter: letter.notification_id.startswith(prefix)
         if self.since is not None:
@@ -116,6 +119,7 @@ class FilterSettings(Settings):
     reason_is: Text | None = None
     channel: NotificationChannel | None = None
     recipient: Text | None = None
+    user: Text | None = None
     id_prefix: Text | None = Field(default=None, alias="id")
     since: _Instant | None = None
     until: _Instant | None = None
