@@ -162,6 +162,20 @@ async def test_the_meaning_of_an_override_is_that_of_the_settings(autojump_clock
         assert (await browser.get("/console")).rows("Channels")[0][1] == "forced-open (no host yet) for 0 s"
 
 
+async def test_who_looks_for_a_user_finds_what_is_in_flight_too(autojump_clock):
+    async with signed_in(settings=settings(), takes=(Gateway(), Gateway())) as (service, browser):
+        await service.notifier.operate_breaker("email", "force-open")
+        for number, user, channel in ((1, "ann", "email"), (2, "bob", "email"), (3, "ann", "sms")):
+            await service.notifier.send(notification(number, f"{user}@example.com", channel, user_id=user))
+        await trio.sleep(10)  # that by SMS is sent
+        for asked in ({"user": "ann"}, {"recipient": "ANN@"}):
+            page = await browser.get(LETTERS, **asked)
+            assert "Besides, 1 notification fits and is in flight: n-1" in page.texts("main .note")
+            assert page.html.css_first("main .note a").attributes["href"] == "/console/dead-letters/notification?id=n-1"
+        for asked in ({"user": "an"}, {"user": "ann", "channel": "sms"}, {"channel": "email"}):
+            assert "in flight" not in (await browser.get(LETTERS, **asked)).text()
+
+
 async def killed(service, channel="sms", count=79):
     """Have an outage kill notifications: all but the first ones meet an open breaker at each attempt."""
     service.gateway.is_down = True

@@ -79,6 +79,7 @@ async def list_page(visit: Visit) -> Response:
     newest_first = visit.query.get("order") != "oldest"
     found = await letters.find(asked.filter)
     groups = [] if by is None else await worked_out(found, lambda: grouped(found, by))
+    deliveries = visit.service.notifier.pipeline.handler.actor.deliveries
     page = await letters.page(asked.filter, limit=PAGE_SIZE, after=after, newest_first=newest_first)
     return render(
         visit,
@@ -88,6 +89,7 @@ async def list_page(visit: Visit) -> Response:
         by=by,
         groups=groups,
         groups_shown=GROUPS_SHOWN,
+        in_flight=asked.filter.in_flight(each.command for each in deliveries.by_id.values()),
         letters=page.letters,
         next=page.next,
         is_first=after is None,

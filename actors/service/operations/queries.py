@@ -17,7 +17,7 @@ from pydantic import Field
 
 from actors.errors import ConfigurationError
 from actors.instants import since_1970_ns
-from actors.messages import DeadLetterMessage, NotificationChannel
+from actors.messages import DeadLetterMessage, NotificationChannel, SendNotification
 from actors.settings.base import Settings, validated
 from actors.settings.quantities import Text, Wanted, parse_duration
 
@@ -47,15 +47,29 @@ class Filter:
     def fitting(self, letters: Iterable[DeadLetterMessage]) -> Iterator[DeadLetterMessage]:
         return functools.reduce(lambda left, condition: filter(condition, left), self._conditions(), iter(letters))
 
-    def _conditions(self) -> Iterator[Callable[[DeadLetterMessage], bool]]:
+    def in_flight(self, commands: Iterable[SendNotification]) -> list[SendNotification]:
+        """Return those of notifications in flight that a filter of a user or a recipient is about."""
+        if self.user is None and self.recipient is None:
+            return []
+        conditions = [*self._of_commands()]
+        return [command for command in commands if all(fits(command) for fits in conditions)]
+
+    def _of_commands(self) -> Iterator[Callable[[SendNotification], bool]]:
         if (channel := self.channel) is not None:
-            yield lambda letter: letter.command.channel == channel
+            yield lambda command: command.channel == channel
+        if (user := self.user) is not None:
+            yield lambda command: command.user == user
+        if (prefix := self.id_prefix) is not None:
+            yield lambda command: command.notification_id.startswith(prefix)
+        if self.recipient is not None:
+            recipient = self.recipient.casefold()
+            yield lambda command: recipient in command.recipient.casefold()
+
+    def _conditions(self) -> Iterator[Callable[[DeadLetterMessage], bool]]:
+        if conditions := [*self._of_commands()]:
+            yield lambda letter: all(fits(letter.command) for fits in conditions)
         if (whole := self.reason_is) is not None:
             yield lambda letter: letter.failure_reason == whole
-        if (user := self.user) is not None:
-            yield lambda letter: letter.command.user == user
-        if (prefix := self.id_prefix) is not None:
-            yield lambda letter: letter.notification_id.startswith(prefix)
         if self.since is not None:
             since_ns = since_1970_ns(self.since)
             yield lambda letter: _moved_ns(letter) >= since_ns
@@ -66,9 +80,6 @@ class Filter:
             reason = self.reason.casefold()
             label = "" if reason in LATEST_FAILURE else LATEST_FAILURE  # words that each letter has find none
             yield lambda letter: reason in _said(letter, label).casefold()
-        if self.recipient is not None:
-            recipient = self.recipient.casefold()
-            yield lambda letter: recipient in letter.command.recipient.casefold()
 
     def __str__(self) -> str:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
