@@ -1,12 +1,14 @@
 """Explore over a service: planted bugs are found, cut down, and run again from their file; a sound service passes."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import effort
 import pytest
 from in_process import retrylab
 
+from simulation.world import second
 from simulation.world.exploring import explore_service
 
 WORLD = """
@@ -137,8 +139,10 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_planted_bug_is_found_cut_down_and_shows_again_by_the_line_that_is_printed(
-    main: str, kind: str, scenario: Path
+    main: str, kind: str, scenario: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if kind != "not repeatable":
+        monkeypatch.setattr(second, "run_with_others", partial(second.run_with_others, processes=0))
     service, folder = f"planted_service:{main}", scenario.parent
     done = retrylab("explore", "world.yaml", "--service", service, "--seeds", "100", "--out", "kept", cwd=folder)
 
@@ -157,7 +161,8 @@ def test_a_sound_service_passes(scenario: Path) -> None:
     assert str(explore_service("planted_service:sound", scenario, seeds=40)) == "40 cases: none broke"
 
 
-def test_findings_fail_a_run_that_is_checked_alone(scenario: Path) -> None:
+def test_findings_fail_a_run_that_is_checked_alone(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second, "run_with_others", partial(second.run_with_others, processes=0))
     scenario.write_text(f"{WORLD}faults: [{{channel: pay, hang: true}}]\ndrain: 5s\n")
     for arguments, code in (((), 0), (("--check",), 1)):
         done = retrylab("run", "world.yaml", "--service", "planted_service:waits", *arguments, cwd=scenario.parent)
