@@ -11,6 +11,7 @@ from console_command import app
 from documents import blocks, text_of
 from effort import examples, sliced
 from hypothesis import settings
+from in_process import retrylab
 from typer.testing import CliRunner
 
 from actors import NotificationService, Notifier, SendNotification
@@ -45,12 +46,9 @@ def test_the_first_shell_block_holds_the_two_commands():
         assert " install " in command
 
 
-@pytest.mark.integration
 def test_the_output_shown_is_that_of_the_command():
     shown = blocks("README", "text")[0].splitlines()
-    code = "from simulation.commands.cli import main; main()"
-    command = [sys.executable, "-c", code, "run", "scenarios/provider-outage.yaml"]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    printed = retrylab("run", "scenarios/provider-outage.yaml", cwd=ROOT).stdout
     assert [line.rstrip() for line in printed.splitlines()] == [line.rstrip() for line in shown]
 
 

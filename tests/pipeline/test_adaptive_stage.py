@@ -125,7 +125,7 @@ def test_a_concurrency_limit_keeps_the_queue_at_the_provider_short_and_the_provi
 def test_what_a_deadline_cuts_says_nothing_about_the_provider(kind):
     """A second attempt is cut after 50 ms, where the provider takes 100: that is no latency of the provider."""
     text = f"""
-duration: 1m
+duration: 20s
 seed: 1
 workload: [{{channel: email, users: 1000, arrivals: {{poisson: 200/s}}}}]
 channels:

@@ -247,10 +247,10 @@ channels: {CHANNEL: {timeout: 6s, provider: {connections: MOST, latency: {consta
     ("channel", "size", "most", "takes", "sets", "ends"),
     sliced(
         [
-            ("email", 2000, 4, "50ms", [], 25.0),
-            ("email", 2000, 4, "50ms", ["channels.email.max_in_flight=50"], 25.0),
-            ("email", 2000, 4, "50ms", ["channels.email.max_in_flight=2"], 50.0),
-            ("email", 2000, 4, "50ms", ["channels.email.circuit_breaker.failure_threshold=1"], 25.0),
+            ("email", 800, 4, "50ms", [], 10.0),
+            ("email", 800, 4, "50ms", ["channels.email.max_in_flight=50"], 10.0),
+            ("email", 800, 4, "50ms", ["channels.email.max_in_flight=2"], 20.0),
+            ("email", 800, 4, "50ms", ["channels.email.circuit_breaker.failure_threshold=1"], 10.0),
             ("webhook", 2500, 100, "500ms", [], 12.5),
         ],
         10,

@@ -1,3 +1,5 @@
+import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -7,13 +9,14 @@ from beside import tables
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
-from simulation.scenario import Expectation, json_schema, parse
+from simulation.scenario import Expectation, parse
 from simulation.scenario.metrics import NOT_METRICS, MetricKind, Outline, path_of, summary_shape
 from simulation.scenario.writing import write
 
 TABLES = tables(__file__)
 
-SCHEMA = jsonschema.Draft202012Validator(json_schema())
+PUBLISHED = Path(__file__).parents[2] / "scenarios" / "scenario.schema.json"
+SCHEMA = jsonschema.Draft202012Validator(json.loads(PUBLISHED.read_text(encoding="utf-8")))
 
 SUMMARY = {
     "sent_fraction": 0.99,

@@ -17,7 +17,7 @@ jsonschema = pytest.importorskip("jsonschema")
 
 DATA = Path(__file__).parent / "data"
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("**/*.yaml"))
-SCHEMA = scenario.json_schema()
+SCHEMA = json.loads((Path(__file__).parents[2] / "scenarios" / "scenario.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
@@ -25,9 +25,8 @@ def plain(text: str) -> Any:
     return data(read(text, Place("f.yaml", 1, 1)))
 
 
-def test_it_is_a_schema_that_can_be_printed() -> None:
+def test_it_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert json.loads(json.dumps(SCHEMA)) == SCHEMA
     assert SCHEMA["title"] == "retrylab scenario"
     assert SCHEMA["required"] == ["workload"]
 

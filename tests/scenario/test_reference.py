@@ -1,5 +1,6 @@
 """The reference of the scenario language is what the models say, and its examples are scenarios."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from each_row import over_each
 from typer.testing import CliRunner
 
 from actors.messages import NotificationChannel
-from simulation.scenario import json_schema, load
+from simulation.scenario import load
 from simulation.scenario.metrics import MEANINGS, NOT_METRICS, MetricKind, Outline, Shape, path_of, summary_shape
 from simulation.scenario.reference import meaning_of, models_described, reference
 
-FILE = Path(__file__).parents[2] / "notebooks" / "guides" / "reference.md"
-TEXT = FILE.read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "notebooks" / "guides" / "reference.md").read_text(encoding="utf-8")
+SCHEMA = json.loads((ROOT / "scenarios" / "scenario.schema.json").read_text(encoding="utf-8"))
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -25,7 +27,7 @@ def test_the_file_is_what_the_command_prints() -> None:
 
 
 def test_it_has_the_keys_of_every_model() -> None:
-    models = {name for name, schema in json_schema()["$defs"].items() if "enum" not in schema}
+    models = {name for name, schema in SCHEMA["$defs"].items() if "enum" not in schema}
     assert models | {"Scenario"} == models_described()
 
 
@@ -38,9 +40,8 @@ def described(schema: object, path: str) -> list[str]:
 
 
 def test_every_key_says_what_it_is() -> None:
-    schema = json_schema()
-    assert described(schema, "Scenario") == []
-    assert [key for name, model in schema["$defs"].items() for key in described(model, name)] == []
+    assert described(SCHEMA, "Scenario") == []
+    assert [key for name, model in SCHEMA["$defs"].items() for key in described(model, name)] == []
 
 
 def leaves(shape: Shape, above: tuple[str, ...] = ()) -> list[str]:

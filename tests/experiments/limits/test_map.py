@@ -5,6 +5,7 @@ import random
 
 import pytest
 import yaml
+from effort import sliced, thorough
 
 import simulation
 from actors.errors import ConfigurationError
@@ -66,11 +67,9 @@ def test_a_backlog_of_slow_requests_from_the_trigger_is_no_storm(storm):
     assert verdict(storm, 1.4, 20.0)[0] is Verdict.STUCK
 
 
-def test_what_recovers_just_as_the_run_ends_is_late(storm):
-    assert {verdict(storm, 1.0, lasts)[0] for lasts in (68.0, 70.0, 72.0, 74.0, 76.0, 78.0)} <= {
-        Verdict.RECOVERS,
-        Verdict.LATE,
-    }
+@pytest.mark.parametrize("lasts", sliced([68.0, 70.0, 72.0, 74.0, 76.0, 78.0], 3, 1))
+def test_what_recovers_just_as_the_run_ends_is_late(storm, lasts):
+    assert verdict(storm, 1.0, lasts)[0] in (Verdict.RECOVERS, Verdict.LATE)
 
 
 @pytest.mark.parametrize("drift", [-1.0, 0.0, 1.0])
@@ -87,12 +86,13 @@ def test_a_random_walk_falls_where_it_drifts_down(drift):
     assert sum(falls for falls, _ in found) / 40 == pytest.approx(-5 * drift, abs=0.5)
 
 
+@pytest.mark.parametrize("places", [[1], thorough([0, 1, 2])])
 @pytest.mark.parametrize("load_of", [0.97, 1.04])
-def test_chance_does_not_hide_the_boundary_of_a_storm_of_few_random_arrivals(storm, load_of):
+def test_chance_does_not_hide_the_boundary_of_a_storm_of_few_random_arrivals(storm, load_of, places):
     """Five minutes show a fall only from 5% below the boundary on."""
     storm.write_text(STORM.replace("constant: 4/s", "poisson: 4/s"))
-    found = [verdict(storm, load_of * 5 / 4, 60.0, place=place)[0] for place in range(3)]
-    assert (sum(each is Verdict.STUCK for each in found) >= 2) is (load_of > 1)
+    found = [verdict(storm, load_of * 5 / 4, 60.0, place=place)[0] for place in places]
+    assert (2 * sum(each is Verdict.STUCK for each in found) > len(places)) is (load_of > 1)
 
 
 def test_what_stays_as_it_is_and_what_waits_for_long_are_told_apart(storm):
