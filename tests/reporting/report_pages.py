@@ -115,7 +115,7 @@ class Says:
 @cache
 def nasty_page() -> Page:
     """Return the report of a run in which all that people or providers may say is nasty."""
-    scenario = parse(OUTAGE).model_copy(update={"name": NASTY, "description": f"{NASTY}\x07"})
+    scenario = parse(OUTAGE).model_copy(update={"name": NASTY, "description": f"{NASTY}\x07", "duration": 70.0})
     return Page(simulation.report(simulation.run(scenario, rules={"push": [Says()]})))
 
 
