@@ -195,7 +195,7 @@ def test_what_a_restart_finds_is_never_refused():
 
 OVERLOAD = """
 name: overload
-duration: 60s
+duration: 30s
 max_pending: {most}
 workload:
   - {{channel: email, arrivals: {{poisson: 20/s}}}}

@@ -285,9 +285,10 @@ def test_ids_and_recipients_that_an_actor_makes_up_are_of_the_entries_that_there
     assert result.summary["channels"]["sms"]["delivered"] == 9
 
 
-def test_searches_keep_the_channels_that_own_actors_may_send_to():
+@pytest.mark.parametrize("seeds", [15, thorough(60)])
+def test_searches_keep_the_channels_that_own_actors_may_send_to(seeds):
     scenario = simulation.load(EXAMPLE / "confirmation.yaml")
-    for seed in range(60):
+    for seed in range(seeds):
         assert set(drawn_case(scenario, seed).scenario.channels_used) >= set(scenario.channels_used)
 
 

@@ -12,7 +12,7 @@ from actors import Foreseen, Notifier, SendNotification, Sent, SqliteStore, Tran
 from actors.domain.attempts import Attempt, Provider
 from actors.messages import NotificationChannel
 
-WAITING = 2000
+WAITING = 800
 S = 1_000_000_000
 CHANNELS = {"push": {"retry": {"max_attempts": 3}, "circuit_breaker": {"failure_threshold": 5, "timeout": "60s"}}}
 

@@ -8,9 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from effort import thorough
 
 import simulation
 from simulation.scenario import load, parse
+from simulation.scenario.writing import write
 from simulation.verification.drawing.swarm import case
 from simulation.verification.exploring.coverage import SOMETIMES, demanded
 from simulation.verification.exploring.explore import Exploration
@@ -131,12 +133,13 @@ def test_a_report_fits_the_terminal_and_says_the_same(width):
 # ── variations ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_is_aimed_at_is_hit():
+@pytest.mark.parametrize("seeds", [30, thorough(70)])
+def test_what_is_aimed_at_is_hit(seeds):
     base = parse(crashing())
     result = simulation.run(base)
     spans = [span for span in seen_in(result.history, base).spans if span.state == HALF_OPEN]
     hit = Counter()
-    for seed in range(70):
+    for seed in range(seeds):
         child = varied(base, seed, spans)
         assert [entry.arrivals for entry in child.workload] == [entry.arrivals for entry in base.workload]
         seen = seen_in(simulation.run(child).history, child).names
@@ -164,10 +167,9 @@ def test_one_actor_is_crashed_again_while_it_is_down_and_when_that_should_be_for
     assert max(gaps) > 60
 
 
-def test_a_variation_can_be_read_back():
-    from simulation.scenario.writing import write
-
-    for seed in range(12):
+@pytest.mark.parametrize("seeds", [4, thorough(12)])
+def test_a_variation_can_be_read_back(seeds):
+    for seed in range(seeds):
         child = varied(case(SWARM, seed), 1000 + seed, [Span(HALF_OPEN, 10**9, 10**10 + 1, "webhook")])
         assert parse(write(child), "tests/verification/exploring/varied.yaml") == child
 
