@@ -12,7 +12,7 @@ import random
 import ssl
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -97,17 +97,12 @@ def seeded_scheduler(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def collector_off() -> Iterator[Callable[[], int]]:
-    """Keep the garbage collector from running finalizers where the heap happens to be full.
-
-    Yields:
-        A function that collects: call it at fixed times of the clock.
-    """
+def collector_off() -> Iterator[None]:
+    """Keep the garbage collector from running finalizers where the heap happens to be full."""
     was_on = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
-        yield gc.collect
+        yield
     finally:
         if was_on:
             gc.enable()

@@ -34,7 +34,19 @@ class HttpHost(Host):
         await self._serve(HostStream(sock, self.tls_context if speaks_tls else None), sock, fate)
 
     async def _serve(self, stream: HostStream, sock: WorldSocket, fate: Fate | None) -> None:
-        connection = h11.Connection(h11.SERVER)
+        further = b""
+        while True:
+            connection = h11.Connection(h11.SERVER)  # for one request: what it is answered is written apart
+            connection.receive_data(further or await stream.receive())
+            if (request := await self._request(stream, connection)) is None:
+                return
+            closes = connection.their_state is h11.MUST_CLOSE
+            if not await self._answer(stream, sock, request, fate, closes=closes):
+                return
+            fate, (further, _) = None, connection.trailing_data
+
+    async def _request(self, stream: HostStream, connection: Any) -> HostRequest | None:
+        """Read a request; None: the client has closed the connection instead."""
         request: Any = None
         body = bytearray()
         while True:
@@ -44,27 +56,23 @@ class HttpHost(Host):
                     await stream.send(connection.send(h11.InformationalResponse(status_code=100, headers=[])))
                 connection.receive_data(await stream.receive())
             elif isinstance(event, h11.Request):
-                request, body = event, bytearray()
+                request = event
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):
-                if not await self._answer(stream, sock, connection, self._request(request, bytes(body)), fate):
-                    return
-                fate = None
+                break
             else:
-                return
-
-    def _request(self, request: Any, body: bytes) -> HostRequest:
+                return None
         return HostRequest(
             host=self.name,
             method=request.method.decode("ascii"),
             path=request.target.decode("ascii", "replace"),
-            headers=tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers),
-            body=body,
+            headers=tuple([(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers]),
+            body=bytes(body),
         )
 
     async def _answer(
-        self, stream: HostStream, sock: WorldSocket, connection: Any, request: HostRequest, fate: Fate | None
+        self, stream: HostStream, sock: WorldSocket, request: HostRequest, fate: Fate | None, *, closes: bool
     ) -> bool:
         if (work := await self.work_on(request, sock, fate)) is None:
             return False
@@ -76,33 +84,29 @@ class HttpHost(Host):
         if answer.broken == "closed":
             return False
         assert self.provider is not None
-        closes = answer.broken == "cut" or self.provider.may_refuse
-        await stream.send(_written(connection, request, answer, closes=closes))
+        closes |= answer.broken == "cut" or self.provider.may_refuse or ("connection", "close") in answer.headers
+        await stream.send(_written(request, answer, closes=closes))
         self.goes_on(sock)
-        if answer.broken == "cut" or connection.our_state is not h11.DONE:
+        if closes:
             await stream.close()
-            return False
-        connection.start_next_cycle()
-        return True
+        return not closes
 
 
 @lru_cache(maxsize=256)
-def _head(status: int, headers: tuple[tuple[str, str], ...]) -> Any:
-    """Return the first line of an answer and its headers; h11 takes long to check them, and they repeat."""
-    return h11.Response(status_code=status, headers=list(headers), reason=responses.get(status, ""))
+def _head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """Return the first line of an answer and its headers as they are sent: they repeat."""
+    written: bytes = h11.Connection(h11.SERVER).send(
+        h11.Response(status_code=status, headers=list(headers), reason=responses.get(status, ""))
+    )
+    return written
 
 
-def _written(connection: Any, request: HostRequest, answer: HostAnswer, *, closes: bool) -> bytes:
-    has_body = request.method != "HEAD" and answer.status not in (204, 304)
-    headers = [*answer.headers]
-    if has_body or answer.body:
+def _written(request: HostRequest, answer: HostAnswer, *, closes: bool) -> bytes:
+    has_none = answer.status in (204, 304)
+    headers = [each for each in answer.headers if each[0].lower() != "transfer-encoding"]
+    if answer.body or not has_none:
         headers.append(("content-length", str(len(answer.body))))
     if closes:
         headers.append(("connection", "close"))
-    written: bytes = connection.send(_head(answer.status, tuple(headers)))
-    if has_body and answer.body:
-        body = answer.body[:-1] if answer.broken == "cut" else answer.body
-        written += connection.send(h11.Data(data=body)) if body else b""
-    if answer.broken != "cut":
-        written += connection.send(h11.EndOfMessage())
-    return written
+    body = b"" if has_none or request.method == "HEAD" else answer.body
+    return _head(answer.status, tuple(headers)) + (body[:-1] if answer.broken == "cut" else body)

@@ -70,7 +70,27 @@ def keepers_of(originals: Iterable[Any]) -> list[str]:
     """Name the functions, classes and modules that keep an original where :meth:`Patches.rebind` does not replace it:
     as a default argument, an attribute, in a partial. They go on calling it."""
     dicts = {id(vars(module)): module for module in _modules()}
-    return _names([keeper for keeper in gc.get_referrers(*originals) if id(keeper) not in dicts], dicts)
+    asked, found, seen = tuple(originals), set[str](), {id(originals)}
+    for hop in range(_HOPS_MAX):
+        if not asked:
+            break
+        keepers = gc.get_referrers(*asked)
+        seen |= {id(asked), id(keepers)}
+        between: list[Any] = []
+        for keeper in keepers:
+            if id(keeper) in seen or (hop == 0 and id(keeper) in dicts):
+                continue
+            seen.add(id(keeper))
+            if (module := dicts.get(id(keeper))) is not None:
+                found.add(module.__name__)
+            elif isinstance(keeper, type | FunctionType):
+                found.add(f"{keeper.__module__}.{keeper.__qualname__}")
+            elif not _is_standard(type(keeper).__module__):
+                found.add(f"{type(keeper).__module__}.{type(keeper).__qualname__}")
+            elif not isinstance(keeper, ModuleType):
+                between.append(keeper)
+        asked = tuple(between)
+    return sorted(name for name in found if not (_is_left_alone(name) or _is_standard(name) or name.startswith(_OURS)))
 
 
 def _modules() -> list[ModuleType]:
@@ -88,31 +108,6 @@ def _is_left_alone(module: str) -> bool:
     return module.startswith(_LEFT_ALONE) and (
         module in _LEFT_ALONE or module.startswith(tuple(f"{name}." for name in _LEFT_ALONE))
     )
-
-
-def _names(keepers: list[Any], dicts: dict[int, ModuleType]) -> list[str]:
-    found: set[str] = set()
-    seen = {id(keepers)}
-    for _ in range(_HOPS_MAX):
-        between: list[Any] = []
-        for keeper in keepers:
-            if id(keeper) in seen:
-                continue
-            seen.add(id(keeper))
-            module = dicts.get(id(keeper))
-            if module is not None:
-                found.add(module.__name__)
-            elif isinstance(keeper, type | FunctionType):
-                found.add(f"{keeper.__module__}.{keeper.__qualname__}")
-            elif _is_standard(type(keeper).__module__):
-                between.append(keeper)
-            else:
-                found.add(f"{type(keeper).__module__}.{type(keeper).__qualname__}")
-        if not between:
-            break
-        seen.add(id(between))
-        keepers = gc.get_referrers(*between)
-    return sorted(name for name in found if not (_is_left_alone(name) or _is_standard(name) or name.startswith(_OURS)))
 
 
 def _is_standard(name: str) -> bool:

@@ -307,7 +307,6 @@ class World:
     def rows(self) -> Sequence[Row]:
         return self._traffic.rows
 
-    @property
     def now_ns(self) -> int:
         return round((self.clock.current_time() - START_S) * NS_PER_S)
 
@@ -337,7 +336,7 @@ class World:
         recorder.defaults = None  # those are the pipeline's, which is not here
         start_ns = since_1970_ns(scenario.start)
         self._traffic = Traffic(
-            lambda: self.now_ns,
+            self.now_ns,
             start_ns,
             recorder.record,
             _entries_by_channel(scenario),
@@ -346,12 +345,12 @@ class World:
         self._main_is_over = takes_arrivals(service.main)
         reseed(scenario.seed)
         with seeded_scheduler(scenario.seed), watchdog(self.threads), sleeps_with_locks(self._slept):
-            gc.freeze()  # so that later collections look at what the run makes alone
+            gc.freeze()  # so that collections look at what the run makes alone
             try:
                 trio.run(self._run, *service, clock=self.clock)
             except BaseException as error:
                 if not self.escapes:
-                    raise failure_of(self._traffic.failure or error, self._failed_ns or self.now_ns) from None
+                    raise failure_of(self._traffic.failure or error, self._failed_ns or self.now_ns()) from None
             finally:
                 gc.unfreeze()
         if self.escapes:
@@ -410,15 +409,15 @@ class World:
                 service.start_soon(self._end, service, hosts, name="the end of the run")
                 self._collect(system)
             traffic.end()
-            self._ran_ns = self.now_ns
+            self._ran_ns = self.now_ns()
             hosts.cancel_scope.cancel()
         recorder.end()
 
     def _collect(self, system: LiveSystem) -> None:
         """Collect garbage at fixed instants: a finalizer that runs elsewhere would make two runs differ."""
-        if self.now_ns:
+        if self.now_ns():
             gc.collect()
-        system.call_at(self.now_ns + _COLLECTS_EVERY_NS, partial(self._collect, system))
+        system.call_at(self.now_ns() + _COLLECTS_EVERY_NS, partial(self._collect, system))
 
     def _slept(self, where: str, for_s: float, waiters: int) -> None:
         arrival = origin.get()
@@ -434,7 +433,7 @@ class World:
         try:
             await awaited(main)
         except BaseException:
-            self._failed_ns = self.now_ns
+            self._failed_ns = self.now_ns()
             raise
         self._main_is_over = True
         self._look()
@@ -445,7 +444,7 @@ class World:
 
     def _look(self) -> None:
         has_calls = self._called.has_calls
-        if self._called.open or (has_calls and self.now_ns < self.scenario.arrivals_end_ns):
+        if self._called.open or (has_calls and self.now_ns() < self.scenario.arrivals_end_ns):
             return
         if self._main_is_over or (has_calls and not self._traffic.in_flight):
             self._done.set()
@@ -504,10 +503,10 @@ class World:
         if config.channel is not None:
             faults = faults_of(self.scenario.faults, config.channel, config.provider)
             simulated = providers[config.channel, config.provider]
-            provider = VirtualProvider(simulated, config, faults, lambda: self.now_ns, answers.get(host))
+            provider = VirtualProvider(simulated, config, faults, self.now_ns, answers.get(host))
         made = kind(name, config, provider, self._traffic, self._authority.context_of)
         for at_ns in () if provider is None else provider.closes_at_ns:
-            if at_ns > self.now_ns:
+            if at_ns > self.now_ns():
                 system.call_at(at_ns, made.reset_idle)
         return made
 

@@ -127,9 +127,8 @@ def order(seed):
 state = random.getstate()
 runs = [seeded(7), seeded(7), seeded(8)]
 restored = random.getstate() == state
-with collector_off() as collect:
+with collector_off():
     off = not gc.isenabled()
-    collect()
 print(json.dumps([runs, [order(1), order(1), order(2), order(3)], os.urandom(8).hex(), restored, off, gc.isenabled()]))
 """
 SHOP = "import os\nat_import = os.urandom(8)\ndef draw(): return os.urandom(4).hex()\n"
