@@ -11,7 +11,7 @@ import typer
 from simulation.commands.foreign_files import GivenValues, Library, Profile, given_of, say_left_out
 from simulation.commands.shared import (
     Workers,
-    check_lab,
+    check_extras,
     exits_in_words,
     given_path,
     json_option,
@@ -58,7 +58,7 @@ def explain(
     from simulation.importing.foreign import imported_from
     from simulation.reporting.console import print_sheets
 
-    check_lab("explain", out=out)
+    check_extras("explain", out=out)
     with exits_in_words(file or Path("defaults"), out):
         if out is not None and out.suffix.lower() not in (".png", ".svg"):
             raise ConfigurationError([f"--out {out}: wanted a name that ends in .png or .svg"])

@@ -16,6 +16,7 @@ from simulation.commands.shared import (
     File,
     SetsAsForRun,
     announce,
+    check_extras,
     columns,
     import_from_here,
     json_option,
@@ -108,6 +109,7 @@ def explore(
     from simulation.verification.exploring.explore import explore as explore_cases
     from simulation.verification.exploring.report import WIDE, document, interrupted, report
 
+    check_extras("explore", service=service)
     try:
         if service is not None:
             beside = {"--varies": varies, "--json": as_json, "--workers": workers, "--fault": faults}

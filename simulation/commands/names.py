@@ -35,6 +35,7 @@ _SHELL = ("rich", "typer")
 _SIMULATE = (*_SHELL, "simpy")
 _ONLY_LAB = ("matplotlib", "numpy", "optuna", "pandas", "pyarrow", "scipy")
 _LAB = (*_SIMULATE, *_ONLY_LAB)
+_WORLD = (*_SIMULATE, "h11", "time_machine", "trustme")
 _SERVICE = (*_SHELL, "h11", "httpx2", "prometheus_client", "starlette")
 
 COMMANDS = {
@@ -69,8 +70,9 @@ def missing(name: str | None) -> str | None:
 
 
 def missing_for_option(option: str) -> str | None:
-    """Return what to say of an option such as ``run --out`` that needs all of the lab; None where it is installed."""
-    return _said(f"retrylab {option}", "lab", _LAB)
+    """Return what to say of an option such as ``run --out`` that needs an extra of its own; None where it is there."""
+    extra, packages = ("world", _WORLD) if option.endswith(" --service") else ("lab", _LAB)
+    return _said(f"retrylab {option}", extra, packages)
 
 
 def missing_module(name: str | None, error: ModuleNotFoundError) -> str | None:

@@ -27,7 +27,7 @@ from simulation.commands.shared import (
     Sets,
     Workers,
     announce,
-    check_lab,
+    check_extras,
     exits_in_words,
     interrupts,
     json_option,
@@ -104,7 +104,7 @@ def run(
     from actors.errors import InvariantBreach, RunCancelled
     from simulation.results.reproduce import Origin
 
-    check_lab("run", out=out, replicates=replicates)
+    check_extras("run", out=out, replicates=replicates, service=service)
     files = without_others(files)
     how = _How(
         messages=Messages(annotate),

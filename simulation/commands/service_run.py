@@ -24,13 +24,10 @@ def run_in_world(
     Raises:
         ConfigurationError: the scenario cannot be used, or names code and `code` is false.
     """
-    from actors.optional_dependencies import needs
-
-    with needs("world"):
-        from simulation.world.escape import Escape, ServiceFailed
-        from simulation.world.exploring import Breach, breaches, lone_arrivals
-        from simulation.world.run import run_service
-        from simulation.world.second import run_apart, run_with_others
+    from simulation.world.escape import Escape, ServiceFailed
+    from simulation.world.exploring import Breach, breaches, lone_arrivals
+    from simulation.world.run import run_service
+    from simulation.world.second import run_apart, run_with_others
 
     _check(service)
     broken: list[Breach] = []
@@ -73,10 +70,7 @@ def explore_in_world(
     Raises:
         ConfigurationError: the scenario cannot be used, or names code and `code` is false.
     """
-    from actors.optional_dependencies import needs
-
-    with needs("world"):
-        from simulation.world.exploring import explore_service
+    from simulation.world.exploring import explore_service
 
     _check(service)
     explored = explore_service(

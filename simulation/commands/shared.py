@@ -83,8 +83,8 @@ def save(result: Result | Comparison, directory: Path) -> str | None:
     return None
 
 
-def check_lab(command: str, **asked: object) -> None:
-    """End the command if one of the options that need all of the lab is given, and the lab is not installed.
+def check_extras(command: str, **asked: object) -> None:
+    """End the command if one of the options that need a further extra is given, and the extra is not installed.
 
     Args:
         command: its name.

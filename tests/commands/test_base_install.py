@@ -172,11 +172,14 @@ workload: [{channel: email, arrivals: {poisson: 2/s}}]
 channels: {email: {retry: {max_attempts: 2}, provider: {latency: 80ms}}}
 """
 LACKING = "needs matplotlib, of the extra lab: pip install 'retrylab[lab]'"
+OF_WORLD = "needs h11, of the extra world: pip install 'retrylab[world]'"
 SAID = f"""\
 run -> exit 0: s
 run --check -> exit 0: s
 run --out out -> exit 2: retrylab run --out {LACKING}
 run --replicates 3 -> exit 2: retrylab run --replicates {LACKING}
+run --service shop:main -> exit 2: retrylab run --service {OF_WORLD}
+explore --service shop:main -> exit 2: retrylab explore --service {OF_WORLD}
 lint -> exit 0:
 explain --workers 1 -> exit 0: s
 explain --out a.png -> exit 2: retrylab explain --out {LACKING}
