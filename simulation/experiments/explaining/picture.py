@@ -16,7 +16,7 @@ from simulation.experiments.explaining.outages import OUTAGES_S
 from simulation.experiments.explaining.schedule import Schedule
 from simulation.reporting.plots.canvas import DPI, STYLE, Picture
 from simulation.reporting.plots.looks import BLACK, BLUE, VERMILION
-from simulation.reporting.plots.text import cut, drawable
+from simulation.reporting.plots.text import wrap
 from simulation.reporting.plots.time_axis import draw_log_durations
 from simulation.results.formatting import duration_text
 
@@ -66,9 +66,9 @@ def _draw(ax: Axes, name: str, channel: ChannelExplained) -> None:
     ax.tick_params(axis="y", length=0)
     ax.set_ylabel("attempt")
     ax.set_xlabel("time since the first attempt, and since the beginning of the outage")
-    title = drawable(f"{name}, {channel.channel}: {_finding(channel)}")
+    title = wrap(f"{name}, {channel.channel}: {_finding(channel)}", WIDTH - 0.9, 10, 2, "bold")
     slower = any(each.rate < channel.load for each in channel.under_load)  # its label has a third line
-    ax.set_title(cut(title, WIDTH - 0.9, 10, "bold"), pad=40 if slower else 30)
+    ax.set_title("\n".join(title), pad=40 if slower else 30)
     handles: list[Artist] = [
         Line2D([], [], color=BLUE, marker="o", linestyle="", markersize=5, label="attempt; half of all calls by then")
     ]
