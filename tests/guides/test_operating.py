@@ -149,7 +149,7 @@ def test_the_image_ends_by_the_signal_that_drains_and_runs_as_nobody_special():
 
 
 def test_the_guide_names_the_pythons_that_the_service_is_not_warned_of():
-    named = re.search(r"^## Which Python\n\n([\d., ]+),", text_of("operating"), flags=re.MULTILINE)[1].split(", ")
+    named = re.search(r"^## Which Python\n\nUse ([\d., ]+),", text_of("operating"), flags=re.MULTILINE)[1].split(", ")
     assert named == [f"{major}.{minor}.{patch}" for (major, minor), patch in OLDEST_PYTHON.items()]
 
 
