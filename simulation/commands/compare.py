@@ -58,14 +58,14 @@ def compare(
         Path | None,
         path_option(
             "DIR",
-            "Write comparison.json and tables here, and each run as soon as it has finished; what is here already is "
-            "not run again.",
+            "Write comparison.json and tables here, and each run as soon as it has ended; finished runs that are here "
+            "are not repeated.",
         ),
     ] = None,
 ) -> None:
     """Compare settings on the same seeds: the mean of each, and the differences with their 95% confidence intervals.
 
-    A metric that may be never, such as delivery_time_s.p99, has its median and the number of runs in which it is never.
+    For a metric that may be never, such as delivery_time_s.p99, the table has the median and the number of nevers.
     """
     from simulation.experiments.comparison import run_settings
     from simulation.reporting.console import print_sheets, print_written

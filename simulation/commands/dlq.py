@@ -172,7 +172,7 @@ def show(
     token_file: _Token = None,
     store: _Store = None,
 ) -> None:
-    """Print all that is known of one notification: every attempt, with what the provider answered."""
+    """Print everything known about one notification: every attempt, with the provider's answer."""
     with _asking(url, token_file, store) as source:
         shown = source.get(f"notifications/{_part(notification_id)}")
     _print(as_json, shown, lambda tables: tables.print_notification(shown))
@@ -230,7 +230,7 @@ def erase(
     token_file: _Token = None,
     store: _NoStore = None,
 ) -> None:
-    """Erase what is kept of a user: what waits, dead letters, histories, preferences."""
+    """Erase all data of a user: waiting notifications, dead letters, histories, preferences."""
     with _asking(url, token_file, store) as source:
         done = source.post(f"users/{_part(user)}/erase", {"why": why})
     if not _printed_as_json(as_json, done):
@@ -300,9 +300,9 @@ def bulk(
     token_file: _Token = None,
     store: _NoStore = None,
 ) -> None:
-    """Retry or discard all that fit a filter; all there are, without one. Says first what that would be, and asks.
+    """Retry or discard the letters that fit a filter, or all without one. It first says what it would do, and asks.
 
-    A retry leaves out those that are served, and says how many.
+    A retry leaves out served letters, and says how many.
 
     Exit code 1: there were none, or some failed.
     """

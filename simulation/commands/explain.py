@@ -27,7 +27,7 @@ def explain(
         typer.Argument(
             parser=given_path,
             metavar="[FILE]",
-            help="A scenario, a file with `channels`, or one that `import` reads; the defaults without.",
+            help="A scenario, a file with `channels`, or one that `import` reads; without it the defaults.",
             show_default=False,
         ),
     ] = None,
@@ -35,10 +35,10 @@ def explain(
         list[str] | None,
         set_option("Change a setting, e.g. channels.email.retry.max_attempts=8; of the file, or of the defaults."),
     ] = None,
-    channel: Annotated[str | None, option("Explain this channel alone; all that are used when left out.")] = None,
+    channel: Annotated[str | None, option("Explain this channel alone; without it each channel that is used.")] = None,
     load: Annotated[
         float | None,
-        option("Calls a second in the outages; as many as the file has on average, or 10, when left out."),
+        option("Calls a second in the outages; without it the file's mean, or 10."),
     ] = None,
     out: Annotated[Path | None, path_option("FILE", "Draw the picture here: a name that ends in .png or .svg.")] = None,
     values: GivenValues = None,
@@ -50,7 +50,7 @@ def explain(
     """Say in words, tables and one picture what settings will do: when attempts are made, what an outage of a second to
     an hour does to a call and to a load, when the breaker opens. Exit code 0: done; 2: bad input.
 
-    Numbers come by a closed form where there is one, else by a small run; each says which.
+    Numbers come from a closed form if there is one, else from a small run; each number says which.
     """
     from actors.errors import ConfigurationError
     from simulation.experiments.explaining.explain import explain as explain_settings

@@ -55,10 +55,11 @@ def explore(
         typer.Option(help="Which settings the cases have: those of FILE, some of them changed at random, or both."),
     ] = "mixed",
     unguided: Annotated[
-        bool, typer.Option("--unguided", help="Draw each case anew; vary none that has seen something new.")
+        bool,
+        typer.Option("--unguided", help="Draw each case anew, in place of varying cases that showed something new."),
     ] = False,
     varies: Annotated[
-        str | None, option("Have every case vary the one that these seeds lead to, such as 12,57.", metavar="SEEDS")
+        str | None, option("Vary in every case the one that these seeds lead to, such as 12,57.", metavar="SEEDS")
     ] = None,
     expect: Annotated[
         bool,
@@ -67,7 +68,7 @@ def explore(
     faults: Annotated[
         list[str] | None,
         option(
-            "With --expect: a fault that there may be, and its longest duration, such as outage=2m, email.hang=30s or "
+            "With --expect: a fault that may be drawn, and its longest duration, such as outage=2m, email.hang=30s or "
             "crash=30s; once for each. Two outages of 2m and a crash when left out.",
             "--fault",
             metavar="KIND=TIME",
@@ -78,11 +79,11 @@ def explore(
         Path | None,
         path_option(
             "DIR",
-            "Keep failing cases here, and try those that are here first. Nothing is written when left out.",
+            "Keep failing cases here, and first try the cases that are here. Without it nothing is written.",
         ),
     ] = None,
     keep_going: Annotated[
-        bool, typer.Option("--all", help="Go on after a case that broke, and show each that did.")
+        bool, typer.Option("--all", help="Go on after a case that broke, and show every broken case.")
     ] = False,
     as_json: Annotated[bool, json_option("the result as ")] = False,
     service: Annotated[
@@ -93,12 +94,12 @@ def explore(
 ) -> None:
     """Run many small cases of a scenario, with faults and operations drawn by seeds, checking every invariant.
 
-    With --expect it looks for the mildest faults within bounds that break an expectation of FILE, cuts them down, and
-    writes the scenario with them as mildest.yaml into --out DIR; 200 cases unless --seeds says another number. With
-    --service as well, the expectations of FILE have to hold in each of its cases.
+    With --expect it looks for the mildest faults within bounds that break an expectation of FILE, shrinks them, and
+    writes the scenario with them as mildest.yaml into --out DIR; it tries 200 cases unless --seeds names another
+    number. With --service as well, the expectations of FILE have to hold in each case.
 
     Exit code 0: no case broke, and everything that the settings make possible happened in some case; 1: a case broke,
-    or something never happened; 2: bad input; 130: interrupted, with how many were run.
+    or something never happened; 2: bad input; 130: interrupted, after the number of cases that ran.
     """
     from actors.errors import ConfigurationError
     from simulation.reporting.terminal import watch_runs

@@ -20,10 +20,10 @@ def export(
     values: GivenValues = None,
     libraries: Library = None,
 ) -> None:
-    """Bring what was changed in an imported scenario back into the file that it was imported from, as a difference.
+    """Bring your changes of an imported scenario back into the file that it was imported from, as a difference.
 
-    Only numbers are replaced that stand in one place of that file and were imported exactly. The file is then read
-    again: it has to say what the scenario says, and all else has to be as it was. Exit code 0: done; 2: refused.
+    It replaces only numbers that stand in one place of that file and were imported exactly. Then it reads the file
+    again, which must equal the scenario, and be unchanged otherwise. Exit code 0: done; 2: refused.
     """
     from actors.errors import ConfigurationError
     from simulation.importing.export import export as exported

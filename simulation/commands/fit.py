@@ -66,7 +66,7 @@ def fit(
             "windows, lost replies elsewhere."
         ),
     ] = None,
-    out: Annotated[Path | None, path_option("FILE", "Write a scenario with what was found here.")] = None,
+    out: Annotated[Path | None, path_option("FILE", "Write the fitted scenario here.")] = None,
     as_json: Annotated[bool, json_option("all metrics as ")] = False,
 ) -> None:
     """Turn a log of real attempts into provider and fault settings. Exit code 0: done; 2: bad input."""

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from simulation.importing.files import Imported
     from simulation.importing.kinds import Given
 
-From = Annotated[str | None, option("The library that the files are of; told by the files when left out.", "--from")]
-Profile = Annotated[list[str] | None, option("A profile that is active, of a file with several.", "--profile")]
+From = Annotated[str | None, option("The library whose files these are; without it the files tell.", "--from")]
+Profile = Annotated[list[str] | None, option("An active profile, for a file with several.", "--profile")]
 GivenValues = Annotated[
     list[str] | None,
-    option("The value of what decides and is not in the files.", "--given", metavar="NAME=VALUE"),
+    option("The value of a name that decides and is not in the files.", "--given", metavar="NAME=VALUE"),
 ]
 Library = Annotated[
     list[str] | None,
     option(
-        "A library's version, e.g. celery=5.4; the newest known when left out.",
+        "A library's version, e.g. celery=5.4; without it the newest known.",
         "--library",
         metavar="NAME=VERSION",
     ),

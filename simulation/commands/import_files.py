@@ -25,9 +25,9 @@ def import_(
     """Read the retry settings of other libraries from your own files, and say for each line what it does.
 
     A line is exact; approximate, by how much and where; cannot be said in the settings of a channel; or does nothing,
-    and why. Then come the starts of attempts of a call that always fails. Nothing of the files is run.
+    and why. Then the command prints when the attempts of a call start that always fails. It runs nothing of the files.
 
-    What decides and stands elsewhere is asked for: --given NAME=VALUE answers it.
+    If a name decides and stands elsewhere, the command asks for its value: answer with --given NAME=VALUE.
 
     Exit code 0: read, though lines may be approximate and questions open; 2: bad input.
     """

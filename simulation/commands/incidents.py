@@ -21,14 +21,14 @@ def incidents(
         Path | None,
         argument(
             "[SETTINGS]",
-            "A file with `channels`: of a scenario, a notifier or a service; or one that `import` reads. The defaults "
-            "without.",
+            "A file with `channels`, of a scenario, a notifier or a service; or a file that `import` reads. Without "
+            "it the defaults.",
         ),
     ] = None,
     remedies: Annotated[
-        bool, typer.Option("--remedies", help="Look for the fewest changes with which what breaks would hold.")
+        bool, typer.Option("--remedies", help="Look for the fewest changes with which each broken incident would hold.")
     ] = False,
-    policy: Annotated[str | None, option("The policy of a file that `import` reads, where it has several.")] = None,
+    policy: Annotated[str | None, option("The policy to use, if `import` reads several from the file.")] = None,
     values: GivenValues = None,
     profiles: Profile = None,
     libraries: Library = None,
@@ -37,12 +37,13 @@ def incidents(
 ) -> None:
     """Run your channel settings through published incidents: what would have held, and what would have broken.
 
-    Arrivals, providers and faults are the incident's; everything that the sender decides is yours. Loads are scaled
-    down there, so your slots and quotas bind less than they would. An incident with a channel that the file lacks is
-    not judged. The one policy of a file that `import` reads, or the one that --policy names, is that of every channel.
+    The incident sets arrivals, providers and faults; your file sets everything that the sender decides. The incidents'
+    loads are scaled down, so your slots and quotas bind less than they would. An incident with a channel that the file
+    lacks is not judged. If `import` reads the file, its one policy, or the policy that --policy names, is used for
+    every channel.
 
-    --remedies tries some changes where an incident breaks: to retry for hours, a breaker for each host, a slow pace
-    after an outage, a quota where the provider has a limit, a second provider where the incident has one.
+    --remedies tries some changes on each incident that breaks: retries for hours, a breaker for each host, a slow pace
+    after an outage, a quota if the provider has a limit, a second provider if the incident has one.
 
     Exit code 0: every incident holds; 1: one breaks; 2: bad input.
     """

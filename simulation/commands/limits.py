@@ -36,31 +36,32 @@ def limits(
     of: Annotated[
         str | None,
         option(
-            "What to put on: outage, latency, failure_rate, load, capacity or nodes, or several with commas; all when "
-            "left out.",
+            "The stresses to try: outage, latency, failure_rate, load, capacity or nodes, or several with commas; "
+            "without it all.",
             metavar="KINDS",
         ),
     ] = None,
     on: Annotated[
         list[str] | None,
-        option("A channel to put it on, or all; each of them and all together when left out.", metavar="CHANNEL"),
+        option("The channel to stress, or all; without it each channel, and all together.", metavar="CHANNEL"),
     ] = None,
     map_of: Annotated[
         str | None,
         option(
-            "Map where it comes back after a trigger, and find what moves the boundary: over two kinds, such as "
-            "load,outage or load=0.5..2,trigger=10s..5m; trigger is the length of the file's own faults that end.",
+            "Map where the service recovers after a trigger, and find a setting that moves the boundary: over two "
+            "stresses, such as load,outage or load=0.5..2,trigger=10s..5m; trigger is the length of the file's own "
+            "faults that end.",
             "--map",
             metavar="A,B",
         ),
     ] = None,
     lasts: Annotated[
         str | None,
-        option("How long the trigger of a map lasts that is no outage; 60s when left out.", "--for", metavar="TIME"),
+        option("How long a map's trigger lasts, if it is no outage; without it 60s.", "--for", metavar="TIME"),
     ] = None,
     at: Annotated[
         str | None,
-        option("When it begins, such as 5m; after the first quarter of duration when left out.", metavar="TIME"),
+        option("When the stress begins, such as 5m; without it after the first quarter of duration.", metavar="TIME"),
     ] = None,
     seed: FirstSeed = None,
     sets: SetsAsForRun = None,
@@ -73,17 +74,17 @@ def limits(
         path_option(
             "DIR",
             "Write limits.json here, a scenario file for each side of each edge, and each run as soon as it has "
-            "finished; what is here already is not run again.",
+            "ended; finished runs that are here are not repeated.",
         ),
     ] = None,
 ) -> None:
     """Find out how much a scenario takes before an expectation breaks: how long an outage, how much load, and so on.
 
-    Eight amounts of each are tried, and the edge is bisected until most of a few seeds hold on its one side and break
-    on the other; how many seeds, and where the edge of others may be, is said. With --out, an interrupted search
-    resumes where it stopped. The file's own limits, such as email.outage: ">= 2m", are asked too. Exit code 0: the
-    limits were found; 1: one that the file wants does not hold or cannot be asked; 2: bad input; 3: an invariant broke;
-    4: a worker process is gone.
+    It tries eight amounts of each stress, and bisects the edge until most of a few seeds hold on one side of it and
+    break on the other. The output says how many seeds ran, and where the edge of other seeds may be. With --out, an
+    interrupted search resumes where it stopped. The search also checks the file's own limits, such as email.outage: ">=
+    2m". Exit code 0: the limits were found; 1: a limit of the file does not hold or cannot be checked; 2: bad input; 3:
+    an invariant broke; 4: a worker process is gone.
     """
     from actors.errors import ConfigurationError
     from simulation.experiments.limits import map as mapping, result

@@ -37,11 +37,11 @@ def lint(
     as_jsonl: Annotated[bool, jsonl_option("each finding, file by file")] = False,
     annotate: Annotate = None,
 ) -> None:
-    """Print the settings that cannot do what they say, which defaults may decide, as notes, and refused templates.
+    """Print settings that cannot do what they say, refused templates, and, as notes, defaults that may decide.
 
     As JSON a finding is an object: file; line and column, null where --set put the setting; rule, a name that stays
-    when the message changes; path, of the setting; message; and numbers, a list of those in the message, each with
-    text, value and unit (s, 1/s, share, or null).
+    when the message changes; path, of the setting; message; and numbers, a list of the numbers in the message, each
+    with text, value and unit (s, 1/s, share, or null).
 
     A note has the rule default-decides.
 

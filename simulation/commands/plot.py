@@ -65,9 +65,8 @@ def plot(
     kinds: Annotated[
         list[KindName] | None,
         option(
-            "What to draw; may be given several times. lines, heatmap and pareto are of a sweep, differences of a "
-            "comparison, trials of a search, the others of a run. The overview of a run, and lines of a sweep, when "
-            "left out.",
+            "What to draw; may be given several times. lines, heatmap and pareto draw a sweep, differences a "
+            "comparison, trials a search, the others a run. Without it the overview of a run, and lines of a sweep.",
             "--kind",
         ),
     ] = None,

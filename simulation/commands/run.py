@@ -71,21 +71,21 @@ def run(
         ),
     ] = None,
     record: Annotated[
-        Path | None, path_option("TRACE", "Write the history of the run here, to be replayed; one FILE only.")
+        Path | None, path_option("TRACE", "Write the history of the run here, for replay; one FILE only.")
     ] = None,
     check: Annotated[
         bool,
         typer.Option(
             "--check",
-            help="Check all invariants that apply, and stop at the first breach; with --service, all that `explore` "
-            "looks at in a service, and three other processes.",
+            help="Check all invariants that apply, and stop at the first breach; with --service, make the checks that "
+            "`explore` makes of a service, and compare three other processes.",
         ),
     ] = False,
     replicates: Annotated[
         int | None,
         option(
-            "Run so many consecutive seeds at most, until each expectation 'in: 99% of runs' is decided with 95% "
-            "confidence; 99% takes 299 runs without a failure. Other expectations must hold with the first seed.",
+            "Run at most this number of consecutive seeds, until each expectation 'in: 99% of runs' is decided with "
+            "95% confidence; 99% takes 299 runs without a failure. Other expectations must hold with the first seed.",
             min=1,
         ),
     ] = None,
@@ -100,7 +100,7 @@ def run(
     code: CodeOption = False,
 ) -> None:
     """Run scenarios. Exit code 0: no expectation fails, though one may be undecided; 1: one does; 2: bad input; 3: an
-    invariant broke; 4: a worker process is gone; 130: interrupted, with what was known by then."""
+    invariant broke; 4: a worker process is gone; 130: interrupted, after the results so far."""
     from actors.errors import InvariantBreach, RunCancelled
     from simulation.results.reproduce import Origin
 

@@ -23,7 +23,7 @@ System = Literal["github"]
 
 Annotate = Annotated[
     System | None,
-    option("Annotate the lines of what is wrong in a pull request, by commands on stderr that GitHub reads."),
+    option("Annotate each problem at its line in a pull request, by commands on stderr that GitHub reads."),
 ]
 
 Files = Annotated[list[Path], argument("FILE", "Scenario files.")]

@@ -16,7 +16,7 @@ def schema(
     ] = False,
     of_summary: Annotated[
         bool,
-        typer.Option("--summary", help="Print that of a run's summary instead: summary.json, run --json."),
+        typer.Option("--summary", help="Print the schema of a run's summary instead: summary.json, run --json."),
     ] = False,
 ) -> None:
     """Print the JSON Schema of scenario files, for editors and other tools."""

@@ -20,13 +20,14 @@ def serve(
         bool,
         typer.Option(
             "--replace",
-            help="Have a living service with the same store, or node of the same name, drain and end first.",
+            help="Make a living service with the same store, or a node of the same name, drain and end first.",
         ),
     ] = False,
 ) -> None:
     """Run the notifier as a service, with real transports and HTTP in front.
 
-    SIGTERM drains and parks what is in flight, a second one stops at once. SIGHUP reloads the settings.
+    On SIGTERM it drains, and keeps the rest of the notifications in flight for the next start; a second SIGTERM stops
+    it at once. SIGHUP reloads the settings.
 
     Exit code 0: it was asked to stop, and has; 1: it failed; 2: bad input, or a service of the same name is alive.
     """

@@ -158,8 +158,8 @@ FirstSeed = Annotated[int | None, option("The first seed, in place of the file's
 WithinOption = Annotated[
     list[str] | None,
     option(
-        "How far the ends of the 95% intervals of a metric may be from their middles: runs are added, ten first, until "
-        "all are so narrow, e.g. sent_fraction=0.1%.",
+        "Add runs, ten first, until each 95% interval of a metric ends within this distance of its middle, e.g. "
+        "sent_fraction=0.1%.",
         "--within",
         metavar="PATH=WIDTH",
     ),

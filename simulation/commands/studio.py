@@ -22,7 +22,7 @@ def studio(
 ) -> None:
     """Open a page on this machine to change a scenario and watch its run.
 
-    It prints an address, which is good for one browser. Nothing is sent anywhere else. Ctrl-C stops it.
+    It prints an address, which works in one browser. It sends nothing anywhere else. Ctrl-C stops it.
 
     Exit code 1: the port is not available; 2: bad input; 130: it was stopped.
     """

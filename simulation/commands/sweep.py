@@ -50,7 +50,7 @@ def sweep(
     design: Annotated[
         DesignName | None, option("Every combination (grid), or samples of them; grid when left out.")
     ] = None,
-    samples: Annotated[int | None, option("How many combinations, where the design is no grid.", min=1)] = None,
+    samples: Annotated[int | None, option("How many combinations to sample, if the design is no grid.", min=1)] = None,
     seed: FirstSeed = None,
     metrics: Annotated[
         list[str] | None,
@@ -68,7 +68,8 @@ def sweep(
         Path | None,
         path_option(
             "DIR",
-            "Write the tables here, and each run as soon as it has finished; what is here already is not run again.",
+            "Write the tables here, and each run as soon as it has ended; finished runs that are here are not "
+            "repeated.",
         ),
     ] = None,
 ) -> None:
@@ -76,9 +77,9 @@ def sweep(
 
     A setting goes through values, channels.email.retry.max_attempts=1,2,3,5, or a range,
     channels.email.timeout=100ms..10s or 'channels.email.timeout={from: 100ms, to: 10s, scale: log, steps: 5}'.
-    A metric that may be never, such as delivery_time_s.p99, has its median and the number of runs in which it is never.
-    With --out, an interrupted sweep resumes where it stopped. Exit code 0: it has finished; 2: bad input; 3: an
-    invariant broke; 4: a worker process is gone.
+    For a metric that may be never, such as delivery_time_s.p99, the table has the median and the number of nevers. With
+    --out, an interrupted sweep resumes where it stopped. Exit code 0: it has finished; 2: bad input; 3: an invariant
+    broke; 4: a worker process is gone.
     """
     from simulation.experiments.sweeping.result import SHOWN
     from simulation.experiments.sweeping.sweep import Plan

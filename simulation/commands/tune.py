@@ -78,8 +78,8 @@ def tune(
 ) -> None:
     """Search for the cheapest settings that meet the expectations of a scenario.
 
-    Few combinations are all tried, many are sampled by Optuna. Each gets a run or two, and more where it looks best;
-    the best is confirmed with fresh seeds. A setting with a run in which the metric is never is not found.
+    It tries every combination if they are few, and samples many with Optuna. Each setting gets a run or two, the most
+    promising get more, and fresh seeds confirm the best. A setting whose metric is never in one of its runs is dropped.
     A search takes a few hundred runs: to shorten it, set a shorter duration or fewer --trials.
 
     Exit code 0: a setting is found; 1: none meets the expectations; 2: bad input; 130: interrupted, with the best so

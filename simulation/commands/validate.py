@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def validate(
     full: Annotated[
-        bool, typer.Option("--full", help="Intervals as narrow as each case says, and all experiments; slow.")
+        bool, typer.Option("--full", help="Make intervals as narrow as each case says, and run all experiments; slow.")
     ] = False,
     case: Annotated[
         list[str] | None, option("Only this case; may be given several times.", "--case", metavar="NAME")
@@ -30,7 +30,7 @@ def validate(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the findings as a Markdown table.")] = False,
     rows: Annotated[int | None, option("With --markdown: at most so many rows of each case.", min=1)] = None,
     list_cases: Annotated[
-        bool, typer.Option("--list", help="Print the cases there are, with --json as JSON, and run nothing.")
+        bool, typer.Option("--list", help="Print all cases, with --json as JSON, and run nothing.")
     ] = False,
 ) -> None:
     """Compare with theory and published results: each case with its source, the expected and the measured.

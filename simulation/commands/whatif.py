@@ -32,8 +32,8 @@ def whatif(
     within: Annotated[
         str | None,
         option(
-            "Draw each outcome from the attempts recorded within this time of it, such as 500ms; half the time in "
-            "which the record has ten when left out.",
+            "Draw each outcome from the attempts recorded within this time of it, such as 500ms; without it half the "
+            "time in which the record has ten.",
             metavar="DURATION",
         ),
     ] = None,
