@@ -86,7 +86,7 @@ class RampConfig(Settings):
     @model_validator(mode="after")
     def _grows(self) -> Self:
         if self.start == 1:
-            raise wanted("a start of less than 100%, where there is something left to grow")
+            raise wanted("a start of less than 100%, so that it can grow")
         return self
 
 

@@ -349,7 +349,7 @@ class ChannelConfig(Settings):
         if self.switch_after is not None and not self.failover:
             raise wanted("switch_after only with failover, where there is a provider to switch to")
         if self.redrive is not None and not any(each.circuit_breaker.enabled for each in self.by_provider().values()):
-            raise wanted("redrive only with a circuit breaker that is enabled, as it goes by its closing")
+            raise wanted("redrive only with a circuit breaker that is enabled, whose closing starts it")
         if self.retry.holds_slot:
             lanes = self.by_provider().values()
             if any(lane.concurrency_limit is not None for lane in lanes):
@@ -369,7 +369,7 @@ class ChannelConfig(Settings):
             if breaker is not None and breaker.per != self.circuit_breaker.per:
                 raise wanted(f"circuit breakers of all providers per {self.circuit_breaker.per}", f"another for {name}")
             if breaker is not None and "when_open" in breaker.model_fields_set:
-                raise wanted("when_open only for the whole channel, as it is decided when no provider takes any", name)
+                raise wanted("when_open only for the whole channel: it decides when no provider takes anything", name)
         return self
 
     @property
@@ -494,7 +494,7 @@ class NotifierConfig(Settings):
         for channel, config in self.channels.items():
             fallback = config.fallback
             if fallback is not None and fallback.channel.is_own and fallback.channel not in self.channels:
-                text = wanted(f"a channel that there is: {', '.join(self.channels)}")
+                text = wanted(f"one of the channels {', '.join(self.channels)}")
                 raise at_places([(("channels", channel, "fallback", "channel"), text, fallback.channel.value)])
         return self
 

@@ -205,7 +205,7 @@ class QuotaFault(Settings):
         if self.burst is not None and self.kind != "token_bucket":
             raise wanted("burst only with kind: token_bucket")
         if self.counts == "all" and self.kind == "token_bucket":
-            raise wanted("counts: all only with windows, as a bucket gives what is in it")
+            raise wanted("counts: all only with windows; a bucket counts what it gives")
         return self
 
     @property
@@ -460,7 +460,7 @@ class FaultConfig(Settings):
         if not self.injects:
             raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
         if self.host is not None and (others := sorted(self.injects & _OF_NO_HOST)):
-            raise wanted("a host only for what can go wrong with some attempts and not with others", ", ".join(others))
+            raise wanted("host only beside faults of single attempts", ", ".join(others))
         if self.node is not None and (others := sorted(self.injects & NO_NODE_FAULT_KEYS)):
             raise wanted(
                 "a node only for a crash, a partition, and what can go wrong with some attempts", ", ".join(others)
@@ -471,7 +471,7 @@ class FaultConfig(Settings):
                 "no channel and no provider for what hits all that a node does", ", ".join(sorted(self.injects))
             )
         if self.upstream and (others := sorted(self.injects & SYSTEM_FAULT_KEYS)):
-            raise wanted("upstream only for what can go wrong with requests to it", ", ".join(others))
+            raise wanted("upstream only beside faults of its requests", ", ".join(others))
         if self.restart_after is not None and self.crash is None:
             raise wanted("crash beside restart_after", "none")
         return self

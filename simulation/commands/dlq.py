@@ -313,7 +313,7 @@ def bulk(
     if action == "discard" and why is None and not dry_run:
         _refuse("--why: wanted the reason of a discard, got nothing")
     if action == "discard" and served == "include":
-        _refuse("--served: wanted it only with retry; a discard takes all that fit")
+        _refuse("--served: wanted it only with retry; a discard takes served letters too")
     order: dict[str, Any] = {"action": action, "filter": filter, "rate": rate, "why": why}
     order["served"] = _if_included(served)
     with _asking(url, token_file, store) as source:

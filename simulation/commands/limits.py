@@ -120,7 +120,7 @@ def limits(
             }
             found: result.Limits | LimitsMap
             if map_of is None and lasts is not None:
-                raise ConfigurationError(["--for: wanted it with --map, whose trigger lasts so long, got it without"])
+                raise ConfigurationError(["--for: wanted it with --map, as the length of its trigger"])
             if map_of is not None:
                 _check_map(of, on)
                 place = (on or ["all"])[0]

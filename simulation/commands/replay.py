@@ -46,7 +46,7 @@ def replay(
             given: dict[str, Any] = {"rules": NamedRules(tuple(rules))(scenario)} if rules else {}
             outcome = replay_trace(recorded, sets=sets or [], seed=seed, runtime=runtime, code=code, **given)
         elif sets or seed is not None or runtime is not None or rules:
-            refuse([f"--against {against}: wanted no changes besides, since nothing is run"])
+            refuse([f"--against {against}: wanted no other option, since nothing is run"])
         else:
             outcome = compare_traces(trace, against)
     except ConfigurationError as error:

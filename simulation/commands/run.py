@@ -243,7 +243,7 @@ def _refuse_what_does_not_go_together(
     if how.record is not None and len(files) > 1:
         refuse([f"--record {how.record}: wanted one scenario file, got {len(files)}"])
     if workers is not None and replicates is None:
-        refuse([f"--workers {workers}: wanted it with --replicates, whose runs they share"])
+        refuse([f"--workers {workers}: wanted it with --replicates, to share the runs"])
     if how.service is not None:
         beside = {"--record": how.record, "--replicates": replicates, "--rules": how.rules}
         if unfit := [f"{name}: wanted it without --service" for name, value in beside.items() if value]:

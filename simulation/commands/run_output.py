@@ -124,7 +124,7 @@ def _why_unwritable(path: Path) -> str | None:
     if path.is_dir():
         return "wanted a file, got a folder"
     if not path.parent.is_dir():
-        return f"wanted a file in a folder that is there, got {path.parent}"
+        return f"wanted a file in a folder that exists, got {path.parent}"
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         return "wanted a file that may be written"
     return None

@@ -349,4 +349,4 @@ def check_who_does_them(workers: int | None, dask: str | None) -> None:
     from actors.errors import ConfigurationError
 
     if dask is not None and workers is not None:
-        raise ConfigurationError([f"--dask {dask}: wanted it without --workers, which are those of the cluster"])
+        raise ConfigurationError([f"--dask {dask}: wanted it without --workers, since the cluster has its own"])

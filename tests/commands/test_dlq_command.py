@@ -423,7 +423,7 @@ async def test_served_ones_are_marked_and_left_out_unless_told_so():
         assert "would retry 1 dead letter, and leave out 1 that is served" in dry
         assert "left out as served" not in (await at.run("bulk", "discard", "--dry-run")).stdout
         assert (await at.run("bulk", "discard", "--why", "x", "--yes", "--served", "include", code=2)).stderr == (
-            "--served: wanted it only with retry; a discard takes all that fit\n"
+            "--served: wanted it only with retry; a discard takes served letters too\n"
         )
         done = (await at.run("bulk", "retry", "--yes")).stdout
         assert re.search("finished, 1 of 2 done, 1 left out as served, 1 (under way|delivered|dead again)\n", done)

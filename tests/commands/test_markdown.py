@@ -125,7 +125,7 @@ def test_it_is_written_too_where_the_input_is_bad_an_invariant_breaks_or_it_is_i
     ("where", "reason"),
     [
         (".", "wanted a file, got a folder"),
-        ("nowhere/summary.md", "wanted a file in a folder that is there, got nowhere"),
+        ("nowhere/summary.md", "wanted a file in a folder that exists, got nowhere"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_refused_before_the_run(where, reason, file, tmp_path, monkeypatch):

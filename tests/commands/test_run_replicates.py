@@ -87,7 +87,7 @@ def test_the_report_of_one_run_says_that_it_is_undecided(retrylab: partial, file
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (("--workers", 2), "--workers 2: wanted it with --replicates, whose runs they share"),
+        (("--workers", 2), "--workers 2: wanted it with --replicates, to share the runs"),
         (
             ("--replicates", 2, "--seed", 2**63 - 1),
             "seed: wanted one below 2^63 in every replicate, got 9223372036854775807",

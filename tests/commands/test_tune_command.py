@@ -239,7 +239,7 @@ def test_a_figure_that_no_setting_has_is_refused(scenario):
         (["contended.yaml", "--vary", "drain=1s,2s", "--confidence", "much"],
          "--confidence: wanted a share from 50% to 99.9%, got 'much'\n"),
         (["contended.yaml", "--vary", "drain=1s,2s", "--dask", "127.0.0.1:1", "--workers", "2"],
-         "--dask 127.0.0.1:1: wanted it without --workers, which are those of the cluster\n"),
+         "--dask 127.0.0.1:1: wanted it without --workers, since the cluster has its own\n"),
     ],
 )  # fmt: skip
 def test_bad_input_exits_2_without_a_traceback(scenario, monkeypatch, arguments, problem):

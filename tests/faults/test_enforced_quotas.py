@@ -64,9 +64,7 @@ def test_in_fixed_windows_it_makes_no_difference(gaps: list[int], count: int, wi
 
 
 def test_a_bucket_counts_what_it_gives():
-    with pytest.raises(
-        ConfigurationError, match="wanted counts: all only with windows, as a bucket gives what is in it"
-    ):
+    with pytest.raises(ConfigurationError, match="wanted counts: all only with windows; a bucket counts what it gives"):
         validated(QuotaFault, {"rate": "1/s", "kind": "token_bucket", "counts": "all"})
 
 

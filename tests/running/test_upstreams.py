@@ -252,7 +252,7 @@ def test_a_fault_of_what_is_behind_no_provider_is_refused():
     assert error.value.problems == [
         "f.yaml:3:37: faults.0.upstream: wanted a provider with an `upstream` there, got none on email"
     ]
-    with pytest.raises(ConfigurationError, match="upstream only for what can go wrong with requests to it"):
+    with pytest.raises(ConfigurationError, match="upstream only beside faults of its requests"):
         scenario("{channel: email, upstream: true, crash: process}")
 
 
