@@ -450,7 +450,7 @@ async def check(path: Path, config: ServiceConfig) -> list[str]:
     ]
     templates = live_settings.templates.languages()
     problems += [
-        located(root, ("events", name, number, "template"), f"wanted a template that there is, got {rule.template!r}")
+        located(root, ("events", name, number, "template"), f"wanted an existing template, got {rule.template!r}")
         for name, rules in config.events.items()
         for number, rule in enumerate(rules)
         if rule.template not in templates

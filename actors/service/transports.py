@@ -285,7 +285,7 @@ def transports_of_another_kind(
     for name in transports.model_extra or ():
         if (named := channel_named(name)) is None or named not in channels:
             known = ", ".join(dict.fromkeys([*NotificationChannel, *channels]))
-            yield ("transports", name), f"a channel that there is ({known}; `channels` may have more)", repr(name)
+            yield ("transports", name), f"an existing channel ({known}; `channels` may have more)", repr(name)
             continue
         model = _BY_KIND.get(kind_of(named, channels[named]), TransportConfig)
         for provider, transport in transports.of(named).items():

@@ -462,9 +462,7 @@ class FaultConfig(Settings):
         if self.host is not None and (others := sorted(self.injects & _OF_NO_HOST)):
             raise wanted("host only beside faults of single attempts", ", ".join(others))
         if self.node is not None and (others := sorted(self.injects & NO_NODE_FAULT_KEYS)):
-            raise wanted(
-                "a node only for a crash, a partition, and what can go wrong with some attempts", ", ".join(others)
-            )
+            raise wanted("node only beside a crash, a partition, and faults of single attempts", ", ".join(others))
         is_of_one = self.provider is not None or not isinstance(self.channel, EveryChannel)
         if is_of_one and self.injects <= FLEET_FAULT_KEYS:
             raise wanted(

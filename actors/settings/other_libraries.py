@@ -486,5 +486,5 @@ def _first_key(word: str) -> str:
     return next((key for key in keys if key in MODULES), "")
 
 
-NO_SUCH_KEY = "a key that there is"
+NO_SUCH_KEY = "an existing key"
 """What `WordPlace.refused` returns for a path that leads nowhere."""

@@ -117,7 +117,7 @@ def _not_there(scenario: Mapping[str, Any]) -> Iterator[Finding]:
     there = ", ".join(in_order([*NotificationChannel, *filter(None, map(channel_named, channels))]))
     for path, name in places:
         if (channel := channel_named(name)) is not None and channel.is_own and name not in channels:
-            yield path, f"wanted a channel that there is ({there}; `channels` may have more), got {name!r}"
+            yield path, f"wanted an existing channel ({there}; `channels` may have more), got {name!r}"
 
 
 def _channels_of_hosts(scenario: Mapping[str, Any]) -> dict[tuple[str | int, ...], Any]:
@@ -284,7 +284,7 @@ def _crashes_of_missing_actors(scenario: Mapping[str, Any], used: Iterable[Notif
             continue
         hit = _channels_named(fault, used)
         if hit and all(_within(channels, channel.value, "rate_limit") is None for channel in hit):
-            text = f"wanted an actor that there is: without a rate_limit no limiter on {', '.join(hit)}"
+            text = f"wanted an existing actor: without a rate_limit no limiter on {', '.join(hit)}"
             yield ("faults", index, "crash", "actor"), text
 
 

@@ -150,7 +150,7 @@ class Channels(Settings):
         """
         others: Mapping[str, ChannelConfig] = (self.model_extra or {}) if channel.is_own else self.__dict__
         if channel not in others:
-            text = f"wanted a channel that there is ({', '.join(self.there)}), got {channel.value!r}"
+            text = f"wanted an existing channel ({', '.join(self.there)}), got {channel.value!r}"
             raise ConfigurationError([text])
         return others[channel]
 

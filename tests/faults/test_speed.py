@@ -221,7 +221,7 @@ def test_a_latency_is_of_those_who_arrive_and_a_speed_of_all() -> None:
     [
         ("speed: -1", "faults.0.speed: wanted a number of at least 0, got -1"),
         ("speed: 20%", "faults.0.speed: wanted a number of at least 0, got '20%'"),
-        ("speed: 0.5, host: example.com", "faults.0: wanted a host only for what can go wrong with some attempts"),
+        ("speed: 0.5, host: example.com", "faults.0: wanted host only beside faults of single attempts"),
     ],
 )
 def test_what_is_no_speed_is_said(value: str, problem: str) -> None:

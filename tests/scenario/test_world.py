@@ -30,7 +30,7 @@ def test_a_host_is_a_channel_or_a_weather_or_a_mapping():
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("a: paymants", "world.a: wanted a channel that there is (email, sms, push, webhook, payments; "),
+        ("a: paymants", "world.a: wanted an existing channel (email, sms, push, webhook, payments; "),
         ("a: 7", "world.a: wanted a channel, one of refused, unreachable, silence, or a mapping such as {channel: "),
         ("a: {}", "world.a: wanted exactly one of channel, always, got none"),
         ("a: {channel: email, always: refused}", "world.a: wanted exactly one of channel, always, got both"),

@@ -88,7 +88,7 @@ def test_transports_go_by_the_kind_of_a_channel(tmp_path):
     assert {problem.partition("service.yaml:")[2].partition(": ")[2] for problem in refused.value.problems} == {
         "channels.api.kind: wanted a kind that has a transport, as a call has in Python alone, got call",
         "transports.zeta: wanted a transport for kind sms, got smtp",
-        f"transports.fax: wanted a channel that there is ({there}), got 'fax'",
+        f"transports.fax: wanted an existing channel ({there}), got 'fax'",
     }
     config = load(write(tmp_path / "own.yaml", **with_channels(transports=TRANSPORTS | {"news": smtp})))
     assert config.notifier.channels["news"].slots == 4  # as its transport has connections

@@ -150,5 +150,5 @@ async def test_check_warns_of_a_template_that_there_is_not(tmp_path, templates):
     path = tmp_path / "service.yaml"
     write(path, events={"Reset": [RESET[0], RESET[1] | {"template": "codes"}]}, templates=templates)
     [warning] = await check(path, load(path))
-    assert warning.endswith("events.Reset.1.template: wanted a template that there is, got 'codes'")
+    assert warning.endswith("events.Reset.1.template: wanted an existing template, got 'codes'")
     assert json.loads(path.read_text())["events"]["Reset"][1]["template"] == "codes"

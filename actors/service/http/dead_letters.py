@@ -169,7 +169,7 @@ async def _start_bulk(call: Call, body: _Bulk) -> Document | Response:
     if body.action == "discard" and body.why is None:
         raise ConfigurationError(["why: wanted the reason of a discard, got nothing"])
     if body.action == "discard" and body.served == "include":
-        raise ConfigurationError(["served: wanted it only with the action retry; a discard takes all that fit"])
+        raise ConfigurationError(["served: wanted it only with the action retry; a discard takes served letters too"])
     bulk = letters.start_bulk(
         body.action,
         filter,
