@@ -30,6 +30,9 @@ class TurnObserver(Protocol):
     waiting_kinds: frozenset[str]
     """The turns that it wants to know of when they fall due for an actor that is down."""
 
+    ignored_kinds: frozenset[str]
+    """The turns that it does not want to know of when they begin."""
+
     def turn(self, kind: str, key: Any, node: int | None, now_ns: int) -> Callable[[], None] | None:
         """Take note of a turn that begins; what is returned is called when it has ended."""
 
@@ -118,7 +121,7 @@ class _Turns(Interceptor):
             self._observer.turn(RESTART, place, node, self.system.now_ns)
         go_on(actor)
         for kind, mark in _marks(type(actor)).items():
-            if kind in actor._plain:
+            if kind in actor._plain and mark.kind not in self._observer.ignored_kinds:
                 actor._plain[kind] = partial(self._take_turn, mark, actor, node, actor._plain[kind])
 
     def _take_turn(

@@ -35,15 +35,11 @@ from simulation.verification.laws.observations import AttemptMade
 from simulation.verification.model.comparing import Difference
 from simulation.verification.model.model import Model
 from simulation.verification.model.node import PIPELINE
-from simulation.verification.model.surroundings import Surroundings
 from simulation.verification.model.unrecorded import Alerted, Asked, Refused
 
 NUMBERS_BEFORE_A_LOOK = 1024
 
 _OF_STORE = frozenset({"commit", "discarded"})
-
-_TOLD_BEFORE = frozenset({"command", "cancel", "override", "redrive-order", "discard-order"})
-"""Turns of what has followed in the model when it was told."""
 
 
 class LockStep(Invariant):
@@ -52,6 +48,8 @@ class LockStep(Invariant):
     name = "reference-model"
     waiting_kinds = frozenset({"look", "hedge", "backlog", "ages", "redrive", "answer", "copy"}) | _OF_STORE
     """What comes when its actor is back; all else is begun anew then."""
+    ignored_kinds = frozenset({"command", "cancel", "override", "redrive-order", "discard-order"})
+    """What has followed in the model when it was told."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -135,8 +133,6 @@ class LockStep(Invariant):
 
     def turn(self, kind: str, key: Any, node: int | None, now_ns: int) -> Callable[[], None] | None:
         """Compare a turn with what is due; return what is to be done when it has ended."""
-        if kind in _TOLD_BEFORE:
-            return None
         if kind == "submit":
             return partial(self._submitted, key)
         if kind == "letter":
@@ -146,9 +142,7 @@ class LockStep(Invariant):
             return self._calls_subscriber(*key) if self.model.world.has_callers else None
         turn = self._turn_of(kind, key, self.answer_of)
         if turn is not None:
-            kind, key = turn
-            of_node = None if kind in Surroundings.TIMERS else node
-            self.note(self.model.turn, kind, key, of_node, now_ns, not self.system.is_busy)
+            self.note(self.model.turn, *turn, node, now_ns, not self.system.is_busy)
         return None
 
     def falls_due(self, kind: str, key: Any, node: int | None, now_ns: int) -> None:

@@ -15,6 +15,10 @@ class Order(str):
     """A message."""
 
 
+class Hint(str):
+    """A message of which it is enough to know when it is told."""
+
+
 class Worker(Actor):
     supervision = Supervision(initial_delay=1.0)
 
@@ -38,9 +42,15 @@ class Worker(Actor):
         if order == "fail":
             raise ValueError(order)
 
+    @handles(Hint)
+    @takes_turn("hint", when_told=True)
+    def on_hint(self, hint):
+        self._log.append(f"heeds {hint}")
+
 
 class Log:
     waiting_kinds = frozenset({"wake"})
+    ignored_kinds = frozenset({"hint"})
 
     def __init__(self):
         self.lines = []
@@ -73,6 +83,10 @@ def test_a_turn_is_reported_before_its_handler_and_may_be_followed_to_its_end():
     told = ["told to order dig", "told to order rest"]
     turns = [line for order in ("dig", "rest") for line in (f"order {order} at 0", f"does {order}", f"{order} is done")]
     assert observed(program) == [*told, *turns]
+
+
+def test_a_turn_of_a_kind_that_is_ignored_is_reported_when_it_is_told_alone():
+    assert observed(lambda system, worker: worker.tell(Hint("left"))) == ["told to hint left", "heeds left"]
 
 
 def test_what_is_no_turn_is_handled_and_not_reported():

@@ -127,6 +127,8 @@ class Retrying:
     def __init__(self, config: RetryConfig, stream: Stream) -> None:
         self.config = config
         self._stream = stream
+        self._rules: dict[tuple[str, str | None], tuple[str, RetryConfig]] = {}
+        """By the kind of a failure, and its reason where that has settings."""
 
     def is_final(self, outcome: Outcome, timed_out: bool) -> bool:
         """Tell whether an attempt at a provider that ended so is the last one: "`retry.on`: which outcomes are tried
@@ -227,7 +229,14 @@ class Retrying:
 
     def _rule(self, outcome: Transient | Ambiguous) -> tuple[str, RetryConfig]:
         """Return the name of the rule under which a failure counts, and the settings with the keys that it gives."""
-        kind, by_reason = kind_of(outcome), self.config.per_reason.get(outcome.reason)
+        kind, reason = kind_of(outcome), outcome.reason if outcome.reason in self.config.per_reason else None
+        found = self._rules.get((kind, reason))
+        if found is None:
+            found = self._rules[kind, reason] = self._rule_of(kind, reason)
+        return found
+
+    def _rule_of(self, kind: str, reason: str | None) -> tuple[str, RetryConfig]:
+        by_reason = None if reason is None else self.config.per_reason[reason]
         rule: OutcomeRetryConfig | None = by_reason or getattr(self.config.per_outcome, kind)
         if rule is None:
             return "", self.config
@@ -236,7 +245,7 @@ class Retrying:
             given = {"max_attempts": len(rule.schedule) + 1, **given}
         elif rule.initial_delay is not None:
             given["schedule"] = None
-        return f"reason {outcome.reason}" if by_reason else kind, self.config.model_copy(update=given)
+        return f"reason {reason}" if by_reason else kind, self.config.model_copy(update=given)
 
     def _heeded_ns(self, hint: float, wait: int) -> int:
         """Return a hint in ns: only up to `retry_after_excess` beyond the wait without it, and jitter on top."""

@@ -85,7 +85,8 @@ class Comparison(Timeline):
         It is first where nothing else is under way at this instant.
         """
         has_waited = bool(self.handed_over) and any(_waits_for(step, loop, key) for step in self.handed_over)
-        is_one_look_more = not has_waited and loop.TIMERS[key[0]].may_look and loop.due.get(key) != now_ns
+        may_look = loop.TIMERS[key[0]].may_look
+        is_one_look_more = not has_waited and may_look and loop.due.get(key) != now_ns
         if now_ns > self.now_ns or (not has_waited and is_first):
             self.settle(now_ns)
         elif not is_one_look_more:  # else it came before what is in the mailbox, or behind it: that is not known
@@ -97,7 +98,7 @@ class Comparison(Timeline):
                 raise Difference(f"{_named(loop, key)} has come before what was in the mailbox before it")
         elif loop.due.get(key) == now_ns:
             del loop.due[key]
-        elif not loop.TIMERS[key[0]].may_look:
+        elif not may_look:
             due_ns = loop.due.get(key)
             due = "never" if due_ns is None else f"due at {due_ns / NS_PER_S:.9f} s"
             raise Difference(f"{_named(loop, key)} has come at {now_ns / NS_PER_S:.9f} s; it is {due}")
@@ -112,8 +113,9 @@ class Comparison(Timeline):
 
     def _apply_next(self) -> None:
         step = (self.handed_over or self.following).popleft()
-        if step.place in step.loop.mailboxes:
-            step.loop.mailboxes[step.place].append(step)
+        mailboxes = step.loop.mailboxes
+        if mailboxes and step.place in mailboxes:
+            mailboxes[step.place].append(step)
         else:
             step.rule(*step.args)
 
@@ -136,7 +138,7 @@ def timer_that_waits(_key: Key) -> None:
 
 
 def _waits_for(step: Step, loop: Loop, key: Key) -> bool:
-    return (step.loop, step.rule, step.args) == (loop, timer_that_waits, (key,))
+    return step.loop is loop and step.rule is timer_that_waits and step.args == (key,)
 
 
 # ── in words ────────────────────────────────────────────────────────────────────────────────────────────────────────

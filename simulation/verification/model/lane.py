@@ -94,8 +94,10 @@ class Lane:
         """
         host, now_ns = attempt.host, self.process.now_ns
         breaker = self.breaker(host)
-        if breaker.state in REFUSING and breaker.admits_at_ns(now_ns) != now_ns and breaker.state in REFUSING:
-            return self._shut(host)  # it claims no turn of an account, as room would not help
+        if breaker.state in REFUSING:
+            admits_ns = breaker.admits_at_ns(now_ns)
+            if admits_ns != now_ns and breaker.state in REFUSING:
+                return self._shut(breaker, admits_ns)  # it claims no turn of an account, as room would not help
         paused_ns = self._paused_ns(host)
         if paused_ns > now_ns:
             return Blocked("hint", paused_ns)
@@ -118,7 +120,7 @@ class Lane:
         if permit is None:
             if pace is not None and breaker.ramping_until_ns is not None:
                 return Blocked("pace", pace.next_ns)
-            return self._shut(host)
+            return self._shut(breaker, breaker.admits_at_ns(now_ns))
         if self._throttle is not None and not self._throttle.admits(now_ns):
             breaker.settle(permit, None, now_ns, 0)
             return Blocked("throttle", None)
@@ -170,9 +172,7 @@ class Lane:
         is_over = drops and self.quota is not None and self.quota.fits_at("", now_ns) != now_ns
         return Blocked("quota" if is_over else "rate", room_ns)
 
-    def _shut(self, host: str) -> Blocked:
-        now_ns, breaker = self.process.now_ns, self.breaker(host)
-        until_ns = breaker.admits_at_ns(now_ns)
+    def _shut(self, breaker: Breaker, until_ns: int | None) -> Blocked:
         if breaker.ramping_until_ns is not None:
             return Blocked("ramp", breaker.ramping_until_ns)
         by_failures = breaker.state in (BreakerState.OPEN, BreakerState.HALF_OPEN)

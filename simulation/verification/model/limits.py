@@ -210,8 +210,9 @@ class Slots:
 
     def are_taken(self, limit: int | None, *, holds_slot: bool = False) -> bool:
         """Return whether none is free; for one that holds a slot, whether as many are there as may be."""
-        reserved = 0 if holds_slot else self.reserved.total()
-        return limit is not None and self.held.total() + reserved >= limit
+        if limit is None:
+            return False
+        return self.held.total() + (0 if holds_slot else self.reserved.total()) >= limit
 
     def are_kept_from(self, key: str, limit: int | None, *, do_others_wait: bool) -> bool:
         """Return whether those that are free are kept for keys other than this one."""

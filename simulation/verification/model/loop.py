@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import msgspec
+
 from actors.messages import RecordedEvent, SendNotification
 from simulation.verification.model.instants import ns
 from simulation.verification.model.randomness import Stream
@@ -42,7 +44,7 @@ class Timer(NamedTuple):
     """Whether its rule only looks whether anything is due, so that one look more does no harm."""
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """Something that follows: in which process and at which of its actors, and by which rule."""
 
     loop: Loop
@@ -81,11 +83,6 @@ class Timeline:
         self.expected: deque[tuple[Any, str, tuple[Any, ...]]] = deque()
         """Events, each with its rule in words and the settings that this is about."""
 
-    def follow(self, step: Step) -> None:
-        """Have a rule applied at this instant, behind all that follows already, or as it goes astray."""
-        if self.goes_astray is None or not self.goes_astray(step):
-            self.following.append(step)
-
 
 class Loop:
     """Something with an agenda: a process, or what surrounds all."""
@@ -114,8 +111,9 @@ class Loop:
 
     def at(self, instant_ns: int, kind: str, what: Any) -> None:
         """Put on the agenda that something falls due; one in the past is now."""
-        self.due[kind, what] = max(instant_ns, self.now_ns)
-        heapq.heappush(self.timeline.agenda, (self.due[kind, what], next(self.timeline.numbers), self, (kind, what)))
+        key, timeline = (kind, what), self.timeline
+        due_ns = self.due[key] = max(instant_ns, self.now_ns)
+        heapq.heappush(timeline.agenda, (due_ns, next(timeline.numbers), self, key))
 
     def wake(self, kind: str, what: Any, instant_ns: int | None) -> None:
         """Have it fall due then, and not at the instant set before; None: not at all."""
@@ -125,14 +123,16 @@ class Loop:
             self.at(instant_ns, kind, what)
 
     def follow(self, actor: str, where: str, rule: Callable[..., None], *args: Any) -> None:
-        """Have a rule applied at this instant, behind all that follows already."""
-        self.timeline.follow(Step(self, (actor, where), rule, args))
+        """Have a rule applied at this instant, behind all that follows already, or as it goes astray."""
+        step, timeline = Step(self, (actor, where), rule, args), self.timeline
+        if timeline.goes_astray is None or not timeline.goes_astray(step):
+            timeline.following.append(step)
 
     def event(self, kind: type[E], command: SendNotification | None, /, **fields: Any) -> E:
         """Return an event of this instant, of a notification where it is of one."""
         if command is not None:
-            fields |= {"notification_id": command.notification_id, "channel": command.channel}
-        return kind(at_ns=self.now_ns, epoch_ns=self.epoch_ns, node=self.node, **fields)
+            fields["notification_id"], fields["channel"] = command.notification_id, command.channel
+        return kind(at_ns=self.now_ns, epoch_ns=self.timeline.epoch_ns, node=self.node, **fields)
 
     def expect(self, event: Any, why: str, *about: Any) -> None:
         """Expect an event next, by a rule in words and with the settings that it is about."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import ClassVar
 
+import msgspec
+
 from actors.messages import ActorFailed, BreakerState, NotificationEvent
 from actors.settings.faults import Crash, FaultConfig
 from simulation.verification.model.backlog import Backlog
@@ -213,8 +215,8 @@ class Node(Orders):
         way = self.ways[place[1].partition("/")[0]]
         stage = way.users if place[0] == "limiter" else way
         if step.rule == stage.enter:
-            return step._replace(rule=stage.enter_after_waiting)
-        return step._replace(rule=self.make_after_waiting) if step.rule == self.make else step
+            return msgspec.structs.replace(step, rule=stage.enter_after_waiting)
+        return msgspec.structs.replace(step, rule=self.make_after_waiting) if step.rule == self.make else step
 
     # ── the process crashes ─────────────────────────────────────────────────────────────────────────────────────
 

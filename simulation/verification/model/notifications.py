@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -24,8 +23,7 @@ TIMED_OUT = Ambiguous(reason="timed out")
 CUT = Ambiguous(reason="deadline")
 
 
-@dataclass(eq=False, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """One attempt on its way; an answer to any but the latest of its notification is stale."""
 
     command: SendNotification
@@ -57,8 +55,7 @@ class Attempt:
         return f"attempt {self.number} of {self.command.notification_id}"
 
 
-@dataclass(eq=False, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, eq=False):
     """An attempt that has been let through to a provider, with what it has for that."""
 
     attempt: Attempt
@@ -92,8 +89,7 @@ ROOM = {"slot", "rate", "quota"}
 SHUT = {"breaker", "ramp"}
 
 
-@dataclass(eq=False, slots=True)
-class Send:
+class Send(msgspec.Struct, eq=False):
     """One time that a provider is asked."""
 
     admitted: Admitted
@@ -120,8 +116,7 @@ class Ended(NamedTuple):
 ENDED_AS_EXPIRED = Ended(reason=EXPIRED)
 
 
-@dataclass(eq=False, slots=True)
-class Notification:
+class Notification(msgspec.Struct, eq=False):
     """The state of one that is accepted and has not ended."""
 
     command: SendNotification
@@ -191,11 +186,12 @@ class Notification:
     def fail(self, event: NotificationFailed) -> None:
         """ "The first 20 and the last 80 are kept" (23), and the first that a provider was asked for."""
         self.failures += (event,)
-        fresh = self.failures[self.older :]
-        surplus = [failed for failed in fresh if failed.unlimited][20:-80]
-        asked = next((failed for failed in fresh if not failed.refused), None)
-        if gone := [failed for failed in surplus if failed is not asked]:
-            self.failures = tuple(failed for failed in self.failures if failed not in gone)
+        if len(self.failures) > 100:
+            fresh = self.failures[self.older :]
+            surplus = [failed for failed in fresh if failed.unlimited][20:-80]
+            asked = next((failed for failed in fresh if not failed.refused), None)
+            if gone := [failed for failed in surplus if failed is not asked]:
+                self.failures = tuple(failed for failed in self.failures if failed not in gone)
         self.given_up = event.given_up
         self.first_failed_ns = self.first_failed_ns or event.at_ns + event.epoch_ns
 
@@ -229,8 +225,7 @@ class Notification:
 Then: TypeAlias = Callable[[Notification], None] | None
 
 
-@dataclass(eq=False, slots=True)
-class Commit:
+class Commit(msgspec.Struct, eq=False):
     """A change of a notification that is not durable yet."""
 
     event: NotificationEvent

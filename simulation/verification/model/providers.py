@@ -207,14 +207,15 @@ class SimulatedProvider:
         work_ns = ns((latency() + self._per_in_flight * (len(self._ends_ns) + len(self._waiting))) * factor)
         knows_load = self._is_in_order or self._is_critical_first or not self._per_in_flight
         drawn = self._draw()
-        if any(fault.config.hang for fault in open_):
+        if open_ and any(fault.config.hang for fault in open_):
             return Fate(None, NEVER_NS, False, "it hangs")
         at_the_gate = self._refused(open_, host, now_ns)
         if at_the_gate is not None:
             outcome, why = at_the_gate
             return Fate(outcome, work_ns if knows_load else None, False, why)
         bound = self._config.queue
-        self._starts_ns = [start_ns for start_ns in self._starts_ns if start_ns > now_ns]
+        if self._starts_ns:
+            self._starts_ns = [start_ns for start_ns in self._starts_ns if start_ns > now_ns]
         if bound is not None and len(self._starts_ns) + len(self._waiting) >= bound.limit:
             refused = bound.when_full == "refuse"
             return Fate(QUEUE_FULL if refused else None, 0 if refused else NEVER_NS, False, "as many wait as may")
@@ -249,8 +250,7 @@ class SimulatedProvider:
         return Fate(done, takes_ns, delivers, why)
 
     def _refused(self, open_: Sequence[_Fault], host: str, now_ns: int) -> tuple[Outcome, str] | None:
-        quotas = [self._account, self._throttle, *(fault.quota for fault in open_)]
-        for quota in quotas:
+        for quota in (self._account, self._throttle, *(fault.quota for fault in open_)):
             if quota is not None and not quota.takes(host, now_ns):
                 return quota.answer, "its quota is used up"
         return (OUTAGE, "it is down") if any(fault.is_down(now_ns) for fault in open_) else None
@@ -263,7 +263,7 @@ class SimulatedProvider:
         top = 0.0
         for name, outcome in _RATES if open_ else _RATES[-1:]:
             own = self._config.failure_rate if name == "failure_rate" else 0.0
-            shares = [fault.value(name, now_ns, 0.0) for fault in open_ if name in fault.rates]
+            shares = [fault.value(name, now_ns, 0.0) for fault in open_ if name in fault.rates] if open_ else []
             if not (own or shares):
                 continue
             top = min(1.0, top + (own + sum(shares)))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 from actors.endpoints import EndpointMark, EndpointState
 from actors.messages import (
@@ -76,8 +77,7 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
     return state
 
 
-@dataclass(slots=True)
-class History:
+class History(msgspec.Struct):
     """What has happened to a notification, as the store has it."""
 
     command: SendNotification
@@ -114,6 +114,12 @@ class Store:
     def keep(self, event: NotificationEvent, command: SendNotification, node: int | None) -> None:
         name, calendar_ns = event.notification_id, event.epoch_ns + event.at_ns
         match event:
+            case NotificationFailed():
+                self.open[name].events.append(event)
+                if event.kind == "DeadDestination" and command.recipient:
+                    self.gone.add(address(command))
+                if event.endpoint is not None:
+                    self._mark(address(command), event.endpoint, calendar_ns)
             case NotificationRequested():
                 self.open[name] = History(command, [event], node)
                 if event.instead_of is not None:
@@ -140,10 +146,6 @@ class Store:
                 self._end(name, delivered=False)
             case _:
                 self.open[name].events.append(event)
-                if isinstance(event, NotificationFailed) and event.kind == "DeadDestination" and command.recipient:
-                    self.gone.add(address(command))
-                if isinstance(event, NotificationFailed) and event.endpoint is not None:
-                    self._mark(address(command), event.endpoint, calendar_ns)
 
     def _mark(self, key: tuple[str, str], mark: EndpointMark, calendar_ns: int) -> None:
         """Know this of an endpoint; and forget, as each mark does, the two oldest whose time is over by the calendar.
