@@ -41,6 +41,10 @@ class Interceptor:
         """Send an actor a message: by `tell`, by a route, or by `ask` (then the message is in an envelope)."""
         go_on(message)
 
+    def telling(self, go_on: Next, actor: Any) -> Callable[[Any], None]:
+        """Return what sends one actor its messages. By default that is `tell`, which gets the actor each time."""
+        return partial(self.tell, go_on, actor)
+
     def ask(self, go_on: Next, ref: Any, message: Any) -> Any:
         """Ask an actor; returns the future of the answer."""
         return go_on(ref, message)
@@ -113,18 +117,14 @@ def put_in(interceptor: Interceptor, system: Intercepted, lifecycle: Intercepted
         for hook, method in hooks.items():
             if _overrides(interceptor, hook):
                 owner._put_round(method, getattr(interceptor, hook))
-    if _overrides(interceptor, "tell"):
-        system._put_round("_teller", partial(_intercepted_teller, interceptor.tell))
-        system._put_round("route", partial(_intercepted_route, interceptor.tell))
+    if _overrides(interceptor, "tell") or _overrides(interceptor, "telling"):
+        system._put_round("_teller", lambda teller, actor: interceptor.telling(teller(actor), actor))
+        system._put_round("route", partial(_intercepted_route, interceptor))
 
 
-def _intercepted_teller(tell: Next, teller: Next, actor: Any) -> Callable[[Any], None]:
-    return partial(tell, teller(actor), actor)
-
-
-def _intercepted_route(tell: Next, route: Next, ref: Any) -> Callable[[Any], None]:
+def _intercepted_route(interceptor: Interceptor, route: Next, ref: Any) -> Callable[[Any], None]:
     is_bounded = ref.actor.mailbox.capacity is not None  # then its route is its `tell`, where this is in already
-    return ref.tell if is_bounded else partial(tell, route(ref), ref.actor)
+    return ref.tell if is_bounded else interceptor.telling(route(ref), ref.actor)
 
 
 def _overrides(interceptor: Interceptor, hook: str) -> bool:

@@ -186,7 +186,7 @@ class Context:
 
         return cache(arrival)
 
-    @property
+    @cached_property
     def mixes_messages_up(self) -> bool:
         """Whether messages between actors come twice, or overtake each other."""
         return any(fault.duplicate_rate is not None or fault.reorder is not None for fault in self.faults)
@@ -196,7 +196,7 @@ class Context:
         """Whether it is known that no schedule has actors take turns in another order than messages come."""
         return self.world is not None and self.world.schedule is None
 
-    @property
+    @cached_property
     def steps_the_clock(self) -> bool:
         """Whether the wall clock jumps."""
         return any(fault.clock_step is not None for fault in self.faults)

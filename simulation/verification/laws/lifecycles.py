@@ -153,13 +153,11 @@ class Lifecycles:
 
     def follow(self, event: Any) -> None:
         kind = type(event)
-        if kind is AttemptMade:
-            self._attempted(event)
-            return
-        if kind is ActorFailed:
-            self._crashed(event)
-            return
         if kind not in STEPS and kind is not DuplicateIgnored:
+            if kind is AttemptMade:
+                self._attempted(event)
+            elif kind is ActorFailed:
+                self._crashed(event)
             return
         lifecycle = self._lifecycles.get(event.notification_id)
         if lifecycle is None or (kind is NotificationRequested and lifecycle.state is not State.IN_FLIGHT):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 from actors.domain.attempts import Attempt, FlushQueue
 from actors.kernel.actor import Actor
@@ -17,9 +19,9 @@ from simulation.verification.laws.feedback import OF_ATTEMPTS
 from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS
 from simulation.verification.laws.observations import MessageSent
 
-_COUNTS: dict[type[Actor], tuple[str, ...]] = {
-    RateLimiterActor: ("users",),
-    CircuitBreakerActor: ("tenants", "quota", "slots", "breaker"),
+_COUNTS: dict[type[Actor], Callable[[Any], tuple[Any, ...]]] = {
+    RateLimiterActor: lambda waiting: (waiting.users,),
+    CircuitBreakerActor: attrgetter("tenants", "quota", "slots", "breaker"),
 }
 """By the stages at which attempts wait, what these are counted by."""
 
@@ -41,7 +43,9 @@ class _Stage:
         notification_id = attempt.command.notification_id
         self.doubted.pop(notification_id, None)
         self.there[notification_id] = attempt
-        self.most = max(self.most, len(self.there) + len(self.doubted))
+        count = len(self.there) + len(self.doubted)
+        if count > self.most:
+            self.most = count
 
     def let_go(self, attempt: Attempt) -> None:
         """Take note that one is going, if it is there: it may be counted still, or no more."""
@@ -52,7 +56,7 @@ class _Stage:
     def leave(self, attempt: Attempt) -> None:
         notification_id = attempt.command.notification_id
         for those in (self.there, self.doubted):
-            if those.get(notification_id) is attempt:
+            if those and those.get(notification_id) is attempt:
                 del those[notification_id]
 
     def doubt(self) -> None:
@@ -130,7 +134,7 @@ class Waiting(Invariant):
 
     def _at(self, channel: NotificationChannel, kind: type | None) -> _Stage | None:
         """Return a stage to which something happens; None: it is none at which attempts wait."""
-        if kind is None or kind not in _COUNTS:
+        if kind not in _COUNTS:
             return None
         self._changed.add((channel, kind))
         return self._stages[channel, kind]
@@ -147,12 +151,12 @@ class Waiting(Invariant):
         if pipeline is None or not self.context.lifecycles.is_settled(self._now_ns):
             return None
         for channel, kind in self._changed:
-            counts = pipeline.wiring.stages[channel].waiting
-            by, stage = [getattr(counts, name) for name in _COUNTS[kind]], self._stages[channel, kind]
+            stage = self._stages[channel, kind]
             counted, there, most = 0, len(stage.there), 0
-            for each in by:
+            for each in _COUNTS[kind](pipeline.wiring.stages[channel].waiting):
                 counted += each.now
-                most = max(most, each.peak)
+                if each.peak > most:
+                    most = each.peak
             if not there <= counted <= there + len(stage.doubted):
                 return f"{counted} are counted as waiting for {_NAMES[kind]} of {channel}, where {there} do"
             if most > stage.most:

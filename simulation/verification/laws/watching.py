@@ -173,7 +173,7 @@ class MessageWatch(Interceptor):
             wants: tells which messages are observed.
         """
         self._note = note
-        self._wants: Wants = cache(wants)
+        self._wants = wants
         self._at_work: Actor | None = None
         """Whose handler is running."""
         self._sent_count = 0
@@ -188,22 +188,29 @@ class MessageWatch(Interceptor):
 
     # ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def tell(self, go_on: Next, actor: Actor, message: Any) -> None:
-        is_question = type(message) is Envelope
-        content = message.message if is_question else message
-        if type(content) is Stop:
-            go_on(message)
-            return
-        run = self.system._run_now
-        sender = self._at_work if run is None else run.actor
-        self._sent_count += 1
-        receiver = IN_PLACE_OF.get(type(actor), type(actor))
-        if self._wants(receiver, type(content)):
-            sender_class = None if sender is None else IN_PLACE_OF.get(type(sender), type(sender))
-            now_ns, node = self.system.now_ns, actor.process.node_number
-            self._note(MessageSent(at_ns=now_ns, node=node, sender=sender_class, receiver=receiver, message=content))
-        sent = _Sending(sender, self._sent_count, content)
-        go_on(Envelope(sent, reply_to=message.reply_to) if is_question else sent)
+    def telling(self, go_on: Next, actor: Actor) -> Callable[[Any], None]:
+        system, note = self.system, self._note
+        receiver, node = IN_PLACE_OF.get(type(actor), type(actor)), actor.process.node_number
+        wants: Callable[[type], bool] = cache(partial(self._wants, receiver))
+
+        def tell(message: Any) -> None:
+            is_question = type(message) is Envelope
+            content = message.message if is_question else message
+            kind = type(content)
+            if kind is Stop:
+                go_on(message)
+                return
+            run = system._run_now
+            sender = self._at_work if run is None else run.actor
+            self._sent_count += 1
+            if wants(kind):
+                sender_class = None if sender is None else IN_PLACE_OF.get(type(sender), type(sender))
+                now_ns = system.now_ns
+                note(MessageSent(at_ns=now_ns, node=node, sender=sender_class, receiver=receiver, message=content))
+            sent = _Sending(sender, self._sent_count, content)
+            go_on(Envelope(sent, reply_to=message.reply_to) if is_question else sent)
+
+        return tell
 
     def ask(self, go_on: Next, ref: ActorRef[Any], message: Any) -> Future[Any]:
         future: Future[Any] = go_on(ref, message)
@@ -230,14 +237,11 @@ class MessageWatch(Interceptor):
         finally:
             self._at_work = None
         handlers = dict(actor._plain)
-        for kind, handler in handlers.items():  # of what comes as it is: timers, and effects that are done
+        for kind, handler in handlers.items():
             actor._plain[kind] = partial(self._come, actor, handler)
         if not actor._incarnation.async_handlers:
             # The short way for what is sent; what may wait comes by `handle`.
             actor._plain[_Sending] = partial(self._open, actor, handlers, self._latest.setdefault(actor, {}))
-
-    def _come(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
-        return self._at_work_on(actor, handler, message)
 
     def _at_work_on(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
         self._at_work = actor
@@ -245,6 +249,9 @@ class MessageWatch(Interceptor):
             return handler(message)
         finally:
             self._at_work = None
+
+    _come = _at_work_on
+    """Have what was not sent come to its handler: what falls due, and effects that are done."""
 
     def _open(
         self, actor: Actor, handlers: Mapping[type, Callable[[Any], Any]], latest: dict[Actor, int], sent: _Sending
@@ -369,7 +376,7 @@ class TimerWatch(MessageWatch):
                 self._note(OutOfTurn(at_ns=now_ns, node=node, receiver=receiver, message=message))
             else:
                 self._latest_of = now_ns, number
-        return super()._come(actor, handler, message)
+        return self._at_work_on(actor, handler, message)
 
     def _was_kept(self, actor: Actor, message: Any) -> bool:
         """Tell whether a message comes out of the mailbox of an actor that was down, where it fell due before."""
