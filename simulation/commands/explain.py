@@ -55,7 +55,7 @@ def explain(
     from actors.errors import ConfigurationError
     from simulation.experiments.explaining.explain import explain as explain_settings
     from simulation.experiments.imported import sheets_of_lines
-    from simulation.importing.foreign import imported_from
+    from simulation.importing.channels import imported_from
     from simulation.reporting.console import print_sheets
 
     check_extras("explain", out=out)

@@ -86,7 +86,7 @@ def write_scenario(found: ImportedPolicies, files: Sequence[Path], out: Path) ->
 def scenario_file(file: Path, given: Given) -> Iterator[Path]:
     """Give the file of a scenario: of a file of another library, one that is written of its policies."""
     from simulation.experiments.imported import ImportedPolicies
-    from simulation.importing.foreign import imported_from
+    from simulation.importing.channels import imported_from
 
     imported = imported_from(file, given)
     if imported is None:

@@ -49,7 +49,7 @@ def lint(
     """
     if as_json and as_jsonl:
         refuse(["--jsonl: wanted it without --json"])
-    from simulation.importing.foreign import channels_root, imported_from
+    from simulation.importing.channels import channels_root, imported_from
     from simulation.scenario.lint import places_in, places_of
     from simulation.scenario.unnamed import DECIDES, default_notes
 

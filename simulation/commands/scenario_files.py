@@ -66,7 +66,7 @@ def load_each_file(
 ) -> tuple[list[tuple[Scenario, bool]], dict[str, Path]]:
     """Return the same, where files with settings of a notifier, a service or a library that ``import`` reads, marked by
     True, are fine as well."""
-    from simulation.importing.foreign import load_foreign
+    from simulation.importing.channels import load_foreign
 
     return _loaded(files, lambda file: load_foreign(file, sets, library))
 

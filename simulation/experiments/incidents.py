@@ -21,9 +21,8 @@ from actors.settings.faults import FaultConfig
 from actors.settings.file import settings_of_tree, text_of, tree_of
 from actors.settings.quantities import Rate
 from actors.settings.yaml_tree import MappingNode
-from simulation.importing.channels import channel_names
+from simulation.importing.channels import channel_names, channels_root, imported_from
 from simulation.importing.files import Imported
-from simulation.importing.foreign import channels_root, imported_from
 from simulation.importing.kinds import Given
 from simulation.results.result import Result
 from simulation.running.executors import executor

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from simulation.verification.laws.accounts import Conservation, NothingLost
 from simulation.verification.laws.actors import AsksSettle, NoErrors, Order, RecordedFirst, TimersInOrder
-from simulation.verification.laws.arrivals import Arrivals
+from simulation.verification.laws.arrivals import Arrivals, ClientsGoOn
 from simulation.verification.laws.as_given import SettingsAsGiven
 from simulation.verification.laws.attempts import Answers, Fates, Fenced, InTime
 from simulation.verification.laws.base import Invariant
 from simulation.verification.laws.breakers import OpenBreaker
-from simulation.verification.laws.clients import ClientsGoOn
-from simulation.verification.laws.deliveries import LegalSteps, NothingAfterTheEnd, OneSuccess, ReachedOnce, RetryLimits
+from simulation.verification.laws.deliveries import (
+    Conservation,
+    LegalSteps,
+    NothingAfterTheEnd,
+    NothingLost,
+    OneSuccess,
+    ReachedOnce,
+    RetryLimits,
+)
 from simulation.verification.laws.letters import Retention
 from simulation.verification.laws.limits import Bulkhead, Quota, SlotsGivenBack, UserLimit
 from simulation.verification.laws.liveness import Liveness

@@ -33,7 +33,7 @@ from simulation.invariants import KNOWN, AttemptMade, MessageSent, observes
 from simulation.scenario import Scenario
 from simulation.verification.drawing.numbers import log_uniform, rounded
 from simulation.verification.exploring.trial import Trial, attempt
-from simulation.verification.laws.feedback import let_through_in
+from simulation.verification.laws.observations import let_through_in
 
 HOLD_S, PAUSE_S, DEATHS_MAX = 2.0, 10.0, 3
 """For how long others wait for a suspect at first, how long one waits that has been counted, and how often it may be:

@@ -17,7 +17,7 @@ from actors.messages import NotificationFailed, NotificationSent
 from actors.outcomes import Permanent
 from simulation.engine.schedules import RandomWalk
 from simulation.results import recorder
-from simulation.running.traces.difference import event_text
+from simulation.running.traces.replaying import event_text
 from simulation.running.traces.trace import Trace
 from simulation.scenario import load
 from simulation.scenario.writing import write

@@ -11,8 +11,7 @@ from actors.channel_names import channel_named
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.experiments.explaining.channel import ChannelExplained, explained, sheets
-from simulation.importing.channels import NO_TIMEOUT_S, without_timeout
-from simulation.importing.foreign import imported_from, load_foreign
+from simulation.importing.channels import NO_TIMEOUT_S, imported_from, load_foreign, without_timeout
 from simulation.importing.kinds import Given
 from simulation.results.formatting import line
 from simulation.running.executors import executor

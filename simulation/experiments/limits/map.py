@@ -19,7 +19,7 @@ from typing import Any
 
 from actors.errors import ConfigurationError
 from actors.settings.quantities import parse_duration, parse_share
-from simulation.experiments.limits.agenda import KnownBy, SideBySide
+from simulation.experiments.limits.limits import KnownBy, SideBySide
 from simulation.experiments.limits.map_result import BOUNDARY_SEEDS, REMEDY_SEEDS, Cell, LimitsMap, Remedy
 from simulation.experiments.limits.search import Bisection, Probe
 from simulation.experiments.limits.stress import KINDS, Kind, Scale, Stress, channels_with_traffic

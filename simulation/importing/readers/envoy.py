@@ -20,7 +20,6 @@ from simulation.importing.configuration import (
     json_document,
     yaml_documents,
 )
-from simulation.importing.durations import protobuf_duration
 from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy
 from simulation.importing.readers.envoy_retries import (
@@ -33,6 +32,7 @@ from simulation.importing.readers.envoy_retries import (
     put_time_outs,
 )
 from simulation.importing.source import SourceFile
+from simulation.importing.waits import protobuf_duration
 
 KIND = "envoy"
 _SETTINGS = re.compile(r"retry_?policy|circuit_?breakers|outlier_?detection|virtual_?hosts", re.IGNORECASE)

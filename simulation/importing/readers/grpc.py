@@ -22,10 +22,10 @@ from simulation.importing.configuration import (
     json_document,
     yaml_documents,
 )
-from simulation.importing.durations import grpc_go_duration, protobuf_duration
 from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy
 from simulation.importing.source import SourceFile
+from simulation.importing.waits import grpc_go_duration, protobuf_duration
 
 KIND = "grpc"
 _OURS = re.compile(r"[\"']?(?:methodConfig|retryThrottling)[\"']?\s*:\s*(?:[\[{]|$)", re.MULTILINE | re.IGNORECASE)

@@ -18,7 +18,6 @@ from simulation.importing.configuration import (
     no_such_setting,
     yaml_documents,
 )
-from simulation.importing.durations import go_duration
 from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy
 from simulation.importing.readers.envoy_retries import (
@@ -31,6 +30,7 @@ from simulation.importing.readers.envoy_retries import (
     put_time_outs,
 )
 from simulation.importing.source import SourceFile
+from simulation.importing.waits import go_duration
 
 KIND = "istio"
 _OURS = r"networking\.istio\.io/"

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 
 from actors.settings.quantities import write_duration
 from simulation.importing.configuration import Draft, Setting, default
-from simulation.importing.durations import within
 from simulation.importing.spring import names_of, relaxed
-from simulation.importing.waits import LONGEST_S
+from simulation.importing.waits import LONGEST_S, within
 
 
 def _relaxed(*words: str) -> dict[str, str]:

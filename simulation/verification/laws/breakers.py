@@ -19,9 +19,8 @@ from actors.policies.breaker.states import KEYS_MAX, NOT_CLOSED, BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
 from simulation.verification.laws.base import BreakerKey, Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.feedback import let_through_in
 from simulation.verification.laws.lifecycles import PROCESS
-from simulation.verification.laws.observations import AttemptMade, MessageSent
+from simulation.verification.laws.observations import AttemptMade, MessageSent, let_through_in
 from simulation.verification.model.backoff import kind_of
 
 _HALF_OPEN = BreakerState.HALF_OPEN

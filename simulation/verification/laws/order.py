@@ -26,9 +26,8 @@ from actors.policies.breaker.per_host import recipient_host
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import OrderWeights
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.feedback import OF_ATTEMPTS, Key, provider_of
 from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS
-from simulation.verification.laws.observations import MessageSent
+from simulation.verification.laws.observations import OF_ATTEMPTS, Key, MessageSent, provider_of
 
 CLASSES = list(Priority)
 _RANKS = {each: rank for rank, each in enumerate(CLASSES)}

@@ -15,9 +15,8 @@ from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
 from simulation.verification.laws.base import Context, Invariant, Objection, observes
-from simulation.verification.laws.feedback import OF_ATTEMPTS
 from simulation.verification.laws.lifecycles import ON_THE_WAY, PROCESS
-from simulation.verification.laws.observations import MessageSent
+from simulation.verification.laws.observations import OF_ATTEMPTS, MessageSent
 
 _COUNTS: dict[type[Actor], Callable[[Any], tuple[Any, ...]]] = {
     RateLimiterActor: lambda waiting: (waiting.users,),
