@@ -24,7 +24,7 @@ from actors.service.console.timeline import steps_of
 from actors.service.console.words import sentence
 from actors.service.http.bodies import problem_of_shape
 from actors.service.operations.breakers import BreakerNow, deciding
-from actors.service.operations.queries import By, grouped, worked_out
+from actors.service.operations.queries import By, grouped, in_flight, worked_out
 from actors.settings.quantities import parse_duration, write_duration
 
 PAGE_SIZE = 50
@@ -89,7 +89,7 @@ async def list_page(visit: Visit) -> Response:
         by=by,
         groups=groups,
         groups_shown=GROUPS_SHOWN,
-        in_flight=asked.filter.in_flight(each.command for each in deliveries.by_id.values()),
+        in_flight=in_flight(asked.filter, (each.command for each in deliveries.by_id.values())),
         letters=page.letters,
         next=page.next,
         is_first=after is None,

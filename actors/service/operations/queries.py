@@ -47,13 +47,6 @@ class Filter:
     def fitting(self, letters: Iterable[DeadLetterMessage]) -> Iterator[DeadLetterMessage]:
         return functools.reduce(lambda left, condition: filter(condition, left), self._conditions(), iter(letters))
 
-    def in_flight(self, commands: Iterable[SendNotification]) -> list[SendNotification]:
-        """Return those of notifications in flight that a filter of a user or a recipient is about."""
-        if self.user is None and self.recipient is None:
-            return []
-        conditions = [*self._of_commands()]
-        return [command for command in commands if all(fits(command) for fits in conditions)]
-
     def _of_commands(self) -> Iterator[Callable[[SendNotification], bool]]:
         if (channel := self.channel) is not None:
             yield lambda command: command.channel == channel
@@ -84,6 +77,14 @@ class Filter:
     def __str__(self) -> str:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None) or "all"
+
+
+def in_flight(filter: Filter, commands: Iterable[SendNotification]) -> list[SendNotification]:
+    """Return those of notifications in flight that a filter of a user or a recipient is about."""
+    if filter.user is None and filter.recipient is None:
+        return []
+    conditions = [*filter._of_commands()]
+    return [command for command in commands if all(fits(command) for fits in conditions)]
 
 
 def underlying_reason(letter: DeadLetterMessage) -> str | None:
