@@ -349,6 +349,24 @@ def test_no_delivery_time_is_drawn_before_the_first_is_accepted_nor_in_a_pause(p
             assert stop_s <= 132 or start_s >= 110 + pause_s
 
 
+def test_no_step_of_delivery_times_is_of_before_and_after_the_begin_or_the_end_of_a_fault():
+    text = """
+        duration: 10m
+        workload: [{channel: sms, arrivals: {constant: 1/s}}]
+        channels: {sms: {provider: {latency: 100ms}}}
+        faults: [{channel: sms, at: 128s, for: 117s, outage: true}]
+    """
+    run = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    for ax in (
+        plots.delivery_over_time(run),
+        next(axes for axes in plots.overview(run).axes if axes.get_label() == "times"),
+    ):
+        (drawn,) = (patch for patch in ax.patches if patch.get_label() == "99% within")
+        values, edges, _ = drawn.get_data()
+        assert {128.0, 245.0} <= set(edges)
+        assert values[edges[:-1] < 128].max() < 1 < values[edges[:-1] >= 128][0]
+
+
 def test_what_was_accepted_at_one_instant_is_wide_enough_to_be_seen():
     found = course(np.zeros(3000), np.linspace(1, 300, 3000), 360.0)
     assert len(found.p50_s) == 1

@@ -114,7 +114,7 @@ def delivery_over_time(
     needed = ("channel", "waited_since_s", "outcome", "finished_at_s")
     found = parts(source, "notifications", *needed, channel=channel, entry=entry, by=by)
     shown = [part._replace(frame=requests_in(part)) for part in found]
-    scale = scale_of([course_of(part.frame, ends_s(part)) for part in shown])
+    scale = scale_of([course_in(part) for part in shown])
     return over_time(shown, ax, partial(draw_delivery, scale=scale), "delivery time")
 
 
@@ -127,19 +127,27 @@ def requests_in(part: Taken) -> pd.DataFrame:
     )
 
 
-def course_of(requests: pd.DataFrame, end_s: float) -> Course:
+def course_in(part: Taken) -> Course:
+    """Return how delivery times go in a part of a run, whose frame is its requests."""
+    end_s = ends_s(part)
+    turns_s = [at_s for window in part.windows(end_s) for at_s in (window.spans[0][0], window.spans[-1][1])]
+    return course_of(part.frame, end_s, turns_s)
+
+
+def course_of(requests: pd.DataFrame, end_s: float, turns_s: Sequence[float] = ()) -> Course:
     """Return how delivery times go over the time of a run.
 
     Args:
         requests: with when each was accepted, `requested_at_s`, and how long it took, `time_s`.
         end_s: of the run.
+        turns_s: when faults begin and end: a step does too, so that none is of before and after.
     """
     ordered = requests.sort_values("requested_at_s", kind="stable")
     accepted, times = ordered["requested_at_s"].to_numpy(float), ordered["time_s"].to_numpy(float)
     last_s = float(accepted[-1]) if len(accepted) else end_s
     wanted = IN_A_STEP
     while True:
-        course = _in_steps(accepted, times, _edges(accepted, last_s, end_s, wanted))
+        course = _in_steps(accepted, times, _turned(_edges(accepted, last_s, end_s, wanted), turns_s))
         if wanted >= ENOUGH or not _is_a_comb(course):
             return course
         wanted *= 2
@@ -182,9 +190,21 @@ def _edges(accepted_s: Floats, last_s: float, end_s: float, wanted: int) -> Floa
     return edges[[*kept, steps] if kept[-1] < steps else kept]
 
 
+def _turned(edges_s: Floats, turns_s: Sequence[float]) -> Floats:
+    """Return edges of which the nearest to each turn is there instead."""
+    turned: dict[int, float] = {}
+    for at_s in turns_s if len(edges_s) > 2 else ():
+        place = 1 + int(np.abs(edges_s[1:-1] - at_s).argmin())
+        if edges_s[place - 1] < at_s < edges_s[place + 1]:
+            turned.setdefault(place, at_s)
+    found = edges_s.copy()
+    found[list(turned)] = list(turned.values())
+    return found
+
+
 def draw_delivery(ax: Axes, part: Taken, scale: Scale) -> tuple[str, Sequence[Artist]]:
     """Draw the delivery times of a part, whose frame is its requests; return a title and a legend's entries."""
-    course = course_of(part.frame, ends_s(part))
+    course = course_in(part)
     if not len(course.times_s):
         say(ax, why_empty(part.run))
         return titled(part.label, "delivery times"), []

@@ -23,7 +23,7 @@ from simulation.reporting.plots.delivery_over_time import (
     Course,
     Scale,
     alone_of,
-    course_of,
+    course_in,
     draw_alone,
     draw_course,
     draw_waiting,
@@ -221,7 +221,7 @@ def _copies(part: Taken) -> str:
     if not figures["hedges"]:
         return ""
     more = figures["hedges"] / max(figures["requests"] - figures["hedges"], 1)
-    return f"{figures['hedges']:,} copies, {more:.1%} more requests"
+    return f"{figures['hedges']:,} copies (+{more:.1%})"
 
 
 def _set_title(axes: Axes, title: str, handles: Sequence[Artist] = ()) -> None:
@@ -237,9 +237,8 @@ def _times(channels: Sequence[Taken], bounds: Sequence[Bound], found: Sequence[W
     assert run is not None
     if run.scenario.record != "full" or run.notifications.empty:
         return
-    end_s = end_of(run)
     shown = [part._replace(frame=requests_in(part)) for part in channels]
-    courses = [course_of(part.frame, end_s) for part in shown]
+    courses = [course_in(part) for part in shown]
     scale = scale_of(courses, [bound.value for bound in bounds if bound.panel == "times" and bound.value > 0])
     for number, (part, course) in enumerate(zip(shown, courses, strict=True)):
         if len(course.times_s):

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator
 
 from actors.errors import ConfigurationError
 from simulation.reporting.plots.canvas import DPI, STYLE, Picture
-from simulation.reporting.plots.delivery_over_time import course_of, draw_delivery, draw_waits, requests_in, scale_of
+from simulation.reporting.plots.delivery_over_time import course_in, draw_delivery, draw_waits, requests_in, scale_of
 from simulation.reporting.plots.over_time import draw_level_of, draw_throughput
 from simulation.reporting.plots.shading import shade
 from simulation.reporting.plots.source import By, PlottedRun, Taken, arrivals_end_of, check_run, parts
@@ -114,7 +114,7 @@ def _rows_of(pair: list[Taken | None]) -> list[tuple[Draw, str, list[Taken | Non
     rows: list[tuple[Draw, str, list[Taken | None]]] = [(draw_throughput, "per second", pair)]
     if all(part.run is not None and part.run.scenario.record == "full" for part in known):
         requests = [None if part is None else part._replace(frame=requests_in(part)) for part in pair]
-        scale = scale_of([course_of(part.frame, ends_s(part)) for part in requests if part is not None])
+        scale = scale_of([course_in(part) for part in requests if part is not None])
         rows.append((partial(draw_delivery, scale=scale), "delivery time", list(requests)))
         rows.append((draw_waits, "in flight", pair))
     else:
