@@ -442,7 +442,8 @@ def test_more_may_come_at_once_than_a_live_notifier_accepts_of_its_class(size, m
         if from_on is None
         else [
             f"workload.0.arrivals.burst.size: {size:,} notifications arrive at once, and a live notifier has at most "
-            f"100,000 pending by default and refuses what is more, of these from {from_on} on; max_pending says so here"
+            f"100,000 pending by default and refuses what is more, the first of these at {from_on} "
+            "pending; max_pending says so here"
         ]
     )
 
@@ -466,12 +467,12 @@ def test_more_may_wait_in_an_outage_than_a_live_notifier_accepts():
 
     assert of_room(per_s=100, bound="") == [
         "faults.0.for: 120,000 notifications arrive meanwhile, and a live notifier has at most 100,000 pending by "
-        "default and refuses what is more, of these from 95,000 on; max_pending says so here"
+        "default and refuses what is more, the first of these at 95,000 pending; max_pending says so here"
     ]
     assert of_room(per_s=75, bound="") == []
     assert of_room(per_s=100, bound="max_pending: 50000\n        ") == [
         "faults.0.for: 120,000 notifications arrive meanwhile, and at most 50,000 may be pending: what is more is "
-        "refused, of these from 47,500 on"
+        "refused, the first of these at 47,500 pending"
     ]
 
 
@@ -495,7 +496,7 @@ def test_it_is_said_how_many_would_wait_where_more_arrive_than_go(sms, key, most
     assert found.partition(":")[0] == f"channels.{key}"
     told = int(found.split("up to ")[1].split(" ")[0].replace(",", ""))
     assert told == pytest.approx(most, rel=0.06)
-    assert found.endswith("and at most 150 may be pending: what is more is refused, of these from 120 on")
+    assert found.endswith("and at most 150 may be pending: what is more is refused, the first of these at 120 pending")
     waiting = simulation.run(parse(textwrap.dedent(QUEUES.format(bound="", sms=sms)))).summary["peaks"]["waiting"]
     # The peaks of what waits for an account and for slots need not be at one instant.
     assert 0.94 * max(waiting.values()) <= told <= 1.06 * sum(waiting.values())

@@ -20,7 +20,7 @@ def test_a_burst_in_an_outage_is_not_spread_over_the_hour(at, is_said):
         found
         == [
             "faults.0.for: 150,000 notifications arrive meanwhile, and a live notifier has at most 100,000 pending by "
-            "default and refuses what is more, of these from 95,000 on; max_pending says so here"
+            "default and refuses what is more, the first of these at 95,000 pending; max_pending says so here"
         ]
         * is_said
     )

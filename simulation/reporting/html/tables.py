@@ -46,7 +46,7 @@ def tiles(result: Result) -> list[Tile]:
     if summary["unwanted"]:
         found.append(Tile("unwanted", count(summary["unwanted"]), "by the user or an operator; not offered"))
     if summary["reached_twice"]:
-        found.append(Tile("reached twice", count(summary["reached_twice"]), "one request, carried out twice", "care"))
+        found.append(Tile("reached twice", count(summary["reached_twice"]), "carried out twice or more", "care"))
     if summary["in_flight"]:
         found.append(Tile("still in flight", count(summary["in_flight"]), "at the end of the run", "care"))
     if refused := sum(summary["refused"].values()):

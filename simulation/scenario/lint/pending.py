@@ -210,7 +210,7 @@ def _room(scenario: Scenario, entries: Collection[WorkloadEntry]) -> int:
 def _refused(scenario: Scenario, first: int) -> Said:
     """Return what becomes of those beyond the room, of which these are refused from `first` on."""
     most = scenario.max_pending or _LIVE
-    of_these = said(", of these from {first} on", first=first) if first < most else ""
+    of_these = said(", the first of these at {first} pending", first=first) if first < most else ""
     bounded = "and at most {most} may be pending: what is more is refused{of_these}"
     live = "and a live notifier has at most {most} pending by default and refuses what is more{of_these}; max_pending "
     return said(live + "says so here" if scenario.max_pending is None else bounded, most=most, of_these=of_these)
