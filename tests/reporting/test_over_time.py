@@ -156,6 +156,7 @@ def test_a_time_of_retries_alone_has_no_ratio_but_a_mark():
     assert set(ratio[known & (times > 50)]) == {2.0}
     (marks,) = (one for one in ax.lines if one.get_label() == "retries only")
     np.testing.assert_allclose(marks.get_xdata(), [50], atol=1)
+    assert ax.get_title("left") == "Retry amplification ×2 over the whole run, retries only first at 0:50"
 
 
 def test_without_attempts_amplification_counts_what_ended_against_arrivals_and_says_so():

@@ -239,7 +239,10 @@ def _draw_amplification(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     if overall is not None:
         label = "whole run" if part.label else f"whole run: ×{plain_number(overall)}"
         handles.append(ax.axhline(overall, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 2)), label=label))
-        if top > overall * 1.2:
+        alone = unbounded & (times_s < (end_s if last_s is None else last_s))
+        if alone.any():
+            said += f", retries only first at {instant_text(float(times_s[_middles(alone)[0]]))}"
+        elif top > overall * 1.2:
             said += f", up to ×{plain_number(top)} at {instant_text(float(times_s[int(np.nanargmax(ratio))]))}"
     draw_bounds(ax, bounds, "amplification", part)
     if unbounded.any():
