@@ -100,10 +100,14 @@ def _seeds(exploration: Exploration) -> str:
     return f"seed {first}" if first == last else f"seeds {first:,} to {last:,}"
 
 
+def _reached(exploration: Exploration) -> dict[str, int]:
+    """Return in how many cases what the settings make possible happened, and what drawn settings made possible."""
+    counts, known = exploration.coverage, demanded(exploration.scenario)
+    return {each.text: counts[each.text] for each in SOMETIMES if each in known or counts[each.text]}
+
+
 def _coverage(exploration: Exploration, width: int) -> Iterator[str]:
-    counts = exploration.coverage
-    known = {each.text for each in demanded(exploration.scenario)}
-    cells = [f"{counts[each.text]:7,}  {each.text}" for each in SOMETIMES if each.text in known or counts[each.text]]
+    cells = [f"{count:7,}  {text}" for text, count in _reached(exploration).items()]
     rows = -(-len(cells) // max(1, width // _COLUMN_WIDTH))
     for row in range(rows):
         yield "".join(cell.ljust(_COLUMN_WIDTH) for cell in cells[row::rows])
@@ -171,7 +175,7 @@ def document(exploration: Exploration) -> dict[str, Any]:
         "first_seed": exploration.first_seed,
         "cases": exploration.cases,
         "notifications": exploration.notifications,
-        "reached": {each.text: exploration.coverage[each.text] for each in demanded(exploration.scenario)},
+        "reached": _reached(exploration),
         "never": exploration.never if failure is None else [],
         "pairs": {pair: exploration.seen[pair] for pair in PAIRS if exploration.seen[pair]},
         "variations": exploration.variations,

@@ -363,6 +363,9 @@ def test_only_what_the_settings_make_possible_is_demanded():
 def test_the_command_in_json(small):
     result = command(small, "--seeds", 3, "--workers", 1, "--json", "--schedule", "random-walk")
     written = json.loads(result.stdout)
+    told = command(small, "--seeds", 3, "--workers", 1, "--schedule", "random-walk").stdout
+    assert len(written["reached"]) > len(demanded(load(small)))  # drawn settings make more possible
+    assert all(f"{count:7,}  {text}" in told for text, count in written["reached"].items())
     assert (written["scenario"], written["first_seed"], written["cases"]) == ("small", 0, 3)
     assert written["failure"] is None
     assert set(written["never"]) == {text for text, count in written["reached"].items() if not count}
