@@ -127,23 +127,15 @@ def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.Dat
     if isinstance(source, Mapping):
         for label, one in source.items():
             found = taken(one, "notifications", *needed)
-            if found.run is None:
-                yield str(label), requests_of(found.frame), None, 0
-            else:
-                yield str(label), found.run.requests, found.run, _refused(found.run)
+            rows = requests_of(found.frame) if found.run is None else found.run.requests
+            yield str(label), rows, found.run, found.refused
         return
     found = taken(source, "notifications", *needed)
     requests = requests_of(found.frame) if found.run is None else found.run.requests
     channels = requests["channel"].unique() if found.scenario is None else found.scenario.channels_used
     for channel in channels:
-        refused = 0 if found.run is None else _refused(found.run, str(channel))
+        refused = found._replace(where={"channel": str(channel)}).refused
         yield str(channel), requests[requests["channel"] == channel], found.run, refused
-
-
-def _refused(run: PlottedRun, channel: str | None = None) -> int:
-    """Return how many arrivals were refused, on a channel or in all; older files do not say it."""
-    figures = run.summary if channel is None else run.summary["channels"][channel]
-    return sum(figures.get("refused", {}).values())
 
 
 def _label(label: str, delivered: int, offered: int) -> str:
