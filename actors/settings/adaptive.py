@@ -65,7 +65,7 @@ class AdaptiveRateConfig(Settings):
 
 class _ConcurrencyBounds(Settings):
     initial: PositiveWholeNumber = 20
-    """Attempts under way at once, to begin with."""
+    """Attempts in flight at once, to begin with."""
 
     minimum: PositiveWholeNumber = 1
     """It never falls below."""
@@ -118,7 +118,7 @@ class VegasConfig(_ConcurrencyBounds):
     """How much of the way to each new estimate it goes."""
 
     probe_multiplier: PositiveWholeNumber = 30
-    """The lowest latency is measured again after about so many attempts for each one in the limit."""
+    """The lowest latency is measured again after about this number of attempts for each slot of the limit."""
 
 
 ConcurrencyLimitConfig: TypeAlias = Annotated[
@@ -147,7 +147,7 @@ class AdaptiveThrottleConfig(Settings):
     """The probability of a refusal never exceeds this."""
 
     count_rejected: StrictBool = True
-    """Whether what is refused here counts as a request (as in the SRE book and grpc-go) or not (as in failsafe-go)."""
+    """Whether attempts that are refused here count (as in the SRE book and grpc-go) or not (as in failsafe-go)."""
 
 
 class HedgingConfig(Settings):

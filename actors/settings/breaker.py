@@ -27,13 +27,13 @@ class BreakerWindow(OneOf):
     wanted_text: ClassVar[str] = "a window such as {calls: 100} or {time: 20s}"
 
     calls: PositiveWholeNumber | None = None
-    """The last so many calls, however long ago they were."""
+    """This number of last calls, however long ago they were."""
 
     time: PositiveDuration | None = None
-    """The calls that ended in the last so many seconds, (now - width, now]."""
+    """The calls that ended within this time, (now - width, now]."""
 
     ema: PositiveWholeNumber | None = None
-    """All calls, weighed by an exponential moving average over about so many (as Finagle): needs no log."""
+    """All calls, by an exponential moving average over about this number of them (as Finagle): needs no log."""
 
     @property
     def default_minimum_calls(self) -> int:
@@ -47,7 +47,7 @@ class SlowCall(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {duration: 2s, rate: 50%}"
 
     duration: PositiveDuration
-    """A call that takes longer than this is slow; one that takes exactly this long is not."""
+    """A call that takes longer than this is slow; a call that takes exactly this long is not."""
 
     rate: PositiveShare = 0.5
     """The share of slow calls, failed or not, that opens it, reached or exceeded."""
@@ -163,8 +163,8 @@ class CircuitBreakerConfig(Settings):
     """A notification that meets an open breaker waits, or fails at once, which uses up an attempt."""
 
     resume_rate: PositiveRate = Rate(10.0, 1.0)
-    """The pace at which waiting notifications resume when it has closed; it grows until none waits. After a restart or
-    a takeover what is due already resumes at this pace too, also where there is no breaker."""
+    """The rate at which waiting notifications resume when the breaker has closed; it grows until none waits. After a
+    restart or a takeover overdue notifications resume at this rate too, also without a breaker."""
 
     resume_doubling: PositiveDuration = 10.0
     """How long it takes that pace to double."""
@@ -181,10 +181,10 @@ class CircuitBreakerConfig(Settings):
     the host that is asked, and with `after_retry_after: host`; `channel` for all else."""
 
     shared: Literal["none", "any", "quorum"] = "none"
-    """With whom it is shared where several nodes share a store. `none`: each node has its own, and goes by that alone.
-    `any`: a node's is open also while any other living node says so. `quorum`: while so many others say so that they
-    are more than half of the living nodes. A node says so from when its own calls have opened it until its open time is
-    over; what it has only been told it does not pass on."""
+    """Whether nodes with one store share their breakers. `none`: each node has its own breaker, and uses no other.
+    `any`: a node's breaker is also open while any other living node says that its own is open. `quorum`: while more
+    than half of the living nodes say so. A node says so from when its own calls have opened its breaker until the open
+    time is over; it does not pass on the word of other nodes."""
 
     share_latency: Duration = 0.1
     """How long it takes until the others know what a node says. In a scenario; live it takes as long as it takes by

@@ -65,9 +65,9 @@ class LatencyByLoadConfig(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {per_in_flight: 10ms}"
 
     per_in_flight: PositiveDuration
-    """How much longer an attempt takes for each other one that is under way there when it starts, worked on or queued.
-    With arrivals at random at a rate r and a mean latency L it takes L / (1 - r · per_in_flight) on average, and longer
-    and longer where r · per_in_flight is 1 or more."""
+    """How much longer an attempt takes for each other attempt that is at the provider when it starts, worked on or
+    queued. With arrivals at random at a rate r and a mean latency L it takes L / (1 - r · per_in_flight) on average,
+    and longer and longer where r · per_in_flight is 1 or more."""
 
 
 class QueueConfig(Settings):
@@ -76,11 +76,11 @@ class QueueConfig(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {limit: 256, when_full: refuse}"
 
     limit: PositiveWholeNumber
-    """How many wait at most, beside those that the provider works on."""
+    """How many requests wait at most, beside those that the provider works on."""
 
     when_full: Literal["refuse", "drop"] = "refuse"
-    """What becomes of an attempt that comes when so many wait. `refuse`: it fails at once, transiently, with the reason
-    `queue full`. `drop`: no answer ever comes."""
+    """What happens to an attempt when the queue is full. `refuse`: it fails at once, transiently, with the reason
+    `queue full`. `drop`: it never gets an answer."""
 
 
 class OneAtATimeConfig(Settings):
@@ -114,7 +114,7 @@ class UpstreamConfig(Settings):
     """How long it waits for an answer before it counts the request as failed. None: as long as it takes."""
 
     latency: Distribution = Field(default_factory=lambda: Distribution(constant=0.0))
-    """How long what is behind it takes to answer; the provider's own latency comes before the first request."""
+    """How long the upstream takes to answer; the provider's own latency comes before the first request."""
 
     failure_rate: Share = 0.0
     """Share of the requests that fail transiently. A fault with `upstream: true` adds to it."""
@@ -149,7 +149,7 @@ class ProviderConfig(Settings):
     """How long it takes to answer; with a capacity, how long it works on an attempt."""
 
     latency_by_load: LatencyByLoadConfig | None = None
-    """How much longer it takes the more there is under way at it. None: its latency does not depend on that."""
+    """How much longer the provider takes the more is in flight there. None: its latency does not depend on it."""
 
     failure_rate: Share = 0.0
     """Share of attempts that fail transiently."""
@@ -158,12 +158,12 @@ class ProviderConfig(Settings):
     """How many it works on at once; the rest queue. None: no bound."""
 
     queue: QueueConfig | None = None
-    """How many may wait for its capacity, and that of a fault. With it the summary counts those that wait, and those
-    that are worked on though their sender has stopped waiting. None: no bound, and neither is counted."""
+    """How many requests may wait for the provider's capacity, or a fault's. With it the summary counts requests that
+    wait, and requests that are worked on though their sender has stopped waiting. None: no bound and no counts."""
 
     throttle: QuotaFault | None = None
-    """The quota that it enforces: what exceeds it is answered with `throttled`. None: none but those of its `account`
-    and of faults."""
+    """The quota that the provider enforces: it answers requests above it with `throttled`. None: none but those of its
+    `account` and of faults."""
 
     one_at_a_time: OneAtATimeConfig | None = None
     """Whether it works on one attempt at a time for each host or user. None: on as many as come."""
@@ -179,10 +179,10 @@ class ProviderConfig(Settings):
     """What a request to it costs, in a unit of your own; the summary's `cost` is the sum of all."""
 
     discipline: Discipline = "fifo"
-    """What happens to more than its capacity. `fifo`: they wait, first come, first served. `critical_first`: critical
-    notifications go before all others; what it works on already is not interrupted. `processor_sharing`: none wait, all
-    become slower, as more than the capacity share it equally. Real email and SMS gateways slow down like that as load
-    grows."""
+    """What happens to requests above the capacity. `fifo`: they wait, first come, first served. `critical_first`:
+    critical notifications go before all others, but do not interrupt a request in work. `processor_sharing`: no request
+    waits, but all become slower, since they share the capacity equally. Real email and SMS gateways slow down like that
+    as load grows."""
 
     upstream: UpstreamConfig | None = None
     """What it asks in its turn before it answers, and retries there; `upstream_requests` counts them. An attempt that
@@ -226,17 +226,17 @@ class FailoverConfig(Settings):
     """How long one attempt may take before it counts as ambiguous."""
 
     max_in_flight: MaxInFlight | None = None
-    """Attempts under way at once (bulkhead); null for no bound. Where the channel has none either: as many as its
-    transport has connections. `{limit: 10, wait: 500ms}` refuses one that finds no slot in that time."""
+    """Attempts in flight at once (bulkhead); null for no bound. If the channel has none either: as many as its
+    transport has connections. `{limit: 10, wait: 500ms}` refuses an attempt that finds no slot in that time."""
 
     adaptive_rate: AdaptiveRateConfig | None = None
-    """A rate that follows what it takes; null for none."""
+    """A rate that follows what the provider accepts; null for none."""
 
     concurrency_limit: ConcurrencyLimitConfig | None = None
     """A bulkhead whose size follows its latency; null for none."""
 
     adaptive_throttle: AdaptiveThrottleConfig | None = None
-    """Refuse at the sender a share of what it would refuse; null for none."""
+    """Refuse at the sender a share of what the provider would refuse; null for none."""
 
     hedging: HedgingConfig | None = None
     """Send a copy when its answer is late; null for never."""
@@ -265,17 +265,17 @@ class FallbackConfig(Settings):
     """Where it goes then, with the id ``<id>/<channel>`` and the address that the command has for it."""
 
     after: PositiveDuration | None = None
-    """How long this channel may take at most: what it has not sent by then, and is not just sending, expires. The time
-    runs from when a notification first sets out for the provider: not while it waits in quiet hours before that, but at
-    a limit, an open breaker and between retries. None: as long as its retries take."""
+    """How long this channel may take: a notification that it has not sent by then, and is not just sending, expires.
+    The time begins when the notification first sets out for the provider: waiting in quiet hours before that does not
+    count, waiting at a limit, at an open breaker and between retries does. None: as long as its retries take."""
 
 
 class ChannelConfig(Settings):
     """All settings of one channel."""
 
     kind: ChannelKind | None = None
-    """What it reaches, and so what its recipients are: required of a channel that is not email, sms, push or webhook,
-    which are their own kinds. `call` is a request to a service: it needs no recipient, and then it has no user."""
+    """What the channel reaches, which decides its recipients. Required, except for email, sms, push and webhook, which
+    are their own kinds. `call` is a request to a service: it needs no recipient, and without one it has no user."""
 
     retry: RetryConfig = RetryConfig()
     """When to try again, and when to stop."""
@@ -300,7 +300,7 @@ class ChannelConfig(Settings):
 
     deadline: PositiveDuration | None = None
     """How long all attempts together may take, from the start of the first one on, over all providers; a redrive begins
-    anew. An attempt that is under way then is cut: it is ambiguous and the last one, and says nothing to the breaker.
+    anew. An attempt that is in flight then is cut: it is ambiguous and the last one, and the breaker does not count it.
     None: no bound."""
 
     max_in_flight: MaxInFlight | None = None
@@ -330,17 +330,17 @@ class ChannelConfig(Settings):
     is open, the quota is used up, no slot is free. The channel's own is called `primary`."""
 
     switch_after: PositiveWholeNumber | None = None
-    """After so many failed attempts a notification tries the next provider first. A Retry-After of one provider holds
-    for the notification's next attempt, also where that goes to another one. None: always in the same order."""
+    """After this number of failed attempts a notification tries the next provider first. A Retry-After of one provider
+    holds for the notification's next attempt, also at another provider. None: always the same order."""
 
     fallback: FallbackConfig | None = None
-    """Another channel for what this one dead-letters. None: the dead letter queue is the end."""
+    """Another channel for notifications that this one dead-letters. None: the dead letter queue is the end."""
 
     redrive: RedriveConfig | None = None
     """What is redriven without an operator when the provider is back. None: nothing."""
 
     endpoints: EndpointsConfig | None = None
-    """When an endpoint of which all attempts fail is disabled, until it is enabled by order. None: never."""
+    """When an endpoint whose attempts all fail is disabled, until an operator enables it. None: never."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -290,8 +290,8 @@ class Deploy(Settings):
     """From the stop of one node to that of the next."""
 
     drain: Duration = 0.0
-    """How long a node that is stopped, and gets nothing new, goes on with what it has. What has not ended then is
-    parked in the store, and the others take it over at once."""
+    """How long a stopped node, which gets nothing new, goes on with its notifications. Those that have not ended then
+    stay in the store, and the other nodes take them over at once."""
 
 
 class Scale(Settings):
@@ -351,20 +351,20 @@ class FaultConfig(Settings):
     """How long the window lasts: it is [at, at + for). None: to the end of the run."""
 
     failure_rate: Annotated[Share | ChangingShare, plain_or(Share, ChangingShare)] | None = None
-    """Share of attempts that fail transiently; or one that changes, for a slow decline."""
+    """Share of attempts that fail transiently; a share that changes makes a slow decline."""
 
     fail_first: PositiveWholeNumber | None = None
-    """The first so many attempts in the window fail transiently."""
+    """This number of first attempts in the window fails transiently."""
 
     outage: StrictBool = False
     """Every attempt fails transiently, after the provider's latency."""
 
     latency: Distribution | None = None
-    """The provider's latency, in place of its usual one. With a capacity: of those who arrive in the window; what is
-    under way and queued goes on as before. `speed` is of all of them."""
+    """The provider's latency, in place of its usual one. With a capacity it holds for requests that arrive in the
+    window; `speed` also changes those in work and queued."""
 
     latency_factor: Annotated[PositiveNumber | ChangingFactor, plain_or(PositiveNumber, ChangingFactor)] | None = None
-    """Multiplies the provider's latency; or one that changes, for a slow decline."""
+    """Multiplies the provider's latency; a factor that changes makes a slow decline."""
 
     hang: StrictBool = False
     """The provider never answers: attempts run into their timeout."""
@@ -394,8 +394,8 @@ class FaultConfig(Settings):
     """How many the provider works on at once, unless its own capacity is smaller still; the rest queue."""
 
     speed: Annotated[float, number(0)] | None = None
-    """How fast a provider with a capacity works, as a multiple of its usual speed: at 0.2 all takes five times as long,
-    what it is at and what is queued included; at 0 it is frozen. Of windows that overlap, the product."""
+    """How fast a provider with a capacity works, as a multiple of its usual speed: at 0.2 every request takes five
+    times as long, also those in work and queued; at 0 the provider is frozen. Windows that overlap multiply."""
 
     lost_reply_rate: Share | None = None
     """Share of attempts that succeed, but whose reply is lost."""

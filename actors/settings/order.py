@@ -37,7 +37,7 @@ class OrderWeights(Settings):
     """The part of normal ones."""
 
     bulk: PositiveNumber = 1.0
-    """The part of those that may be late."""
+    """The part of notifications that may be late."""
 
     @model_validator(mode="after")
     def _starves_none(self) -> Self:
@@ -86,11 +86,11 @@ class TenantConfig(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {max_in_flight: 10, rate: 20/s}"
 
     max_in_flight: PositiveWholeNumber | None = None
-    """How many of a tenant may be under way at once: at the provider, or waiting for a slot or the quota there. What
-    waits for a circuit breaker does not count until it goes. None: no bound."""
+    """How many attempts of a tenant may be in flight at once: at the provider, or waiting for a slot or the quota
+    there. A notification that waits for a circuit breaker does not count. None: no bound."""
 
     rate: PositiveRate | None = None
-    """How many attempts of a tenant go in so long. None: no bound."""
+    """The rate at which attempts of a tenant may start. None: no bound."""
 
     @model_validator(mode="after")
     def _bounds_something(self) -> Self:

@@ -112,8 +112,8 @@ class QuotaConfig(RateLimitConfig):
     and channels that wait take turns. None: of its own."""
 
     across: Literal["each", "nodes"] = "each"
-    """Of whom it is where several nodes share a store. `each`: each node has all of it. `nodes`: it is that of all
-    together, of which each living node has an equal part; for buckets only, which can be divided."""
+    """Whose quota it is, if several nodes share a store. `each`: each node has the whole quota. `nodes`: all nodes
+    together have it, and each living node has an equal part; for buckets only, which can be divided."""
 
     @model_validator(mode="before")
     @classmethod

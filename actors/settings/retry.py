@@ -83,7 +83,7 @@ class EnvoyBudgetConfig(Settings):
     """Count as Envoy."""
 
     share: Share = 0.2
-    """Of the attempts under way, those that wait for a limiter or a slot included."""
+    """A share of the attempts in flight, including those that wait for a limiter or a slot."""
 
     min_concurrency: WholeNumber = 3
     """So many retries at once are always allowed."""
@@ -238,9 +238,9 @@ class RetryConfig(Settings):
     }
 
     max_attempts: Attempts = 3
-    """All sends, the first included, but for those that `per_outcome` and `per_reason` count on their own. `unlimited`:
-    only its `max_elapsed`, the channel's `deadline`, its expiry or a failure for good ends a notification. Of the
-    attempts that fail the first 20 and the last 80 are then kept, and no wait is shorter than 1ms."""
+    """All attempts, the first included, except those that `per_outcome` and `per_reason` count on their own.
+    `unlimited`: only its `max_elapsed`, the channel's `deadline`, its expiry or a failure for good ends a notification.
+    Then the first 20 and the last 80 failed attempts are kept, and no wait is shorter than 1ms."""
 
     max_elapsed: PositiveDuration | None = None
     """No retry starts this long after the notification was accepted or redriven, or later. None: whenever its turn
@@ -307,7 +307,7 @@ class RetryConfig(Settings):
     exactly then, and the backoff goes on."""
 
     retry_after_jitter: Share = 0.0
-    """Jitter on top of a hint, which is multiplied by U(1, 1 + x): those that were given the same time do not come back
+    """Jitter on top of a hint, which is multiplied by U(1, 1 + x), so that callers with the same hint do not come back
     at the same time."""
 
     after_retry_after: Literal["only_it", "host", "channel"] = "only_it"

@@ -84,8 +84,8 @@ class NodesConfig(Settings):
     of recipients, while that lives."""
 
     takeover_after: PositiveDuration = 30.0
-    """How long after the death of a node the others take over what it had not brought to an end, unless it is back
-    before: its lease on the store."""
+    """How long after the death of a node the others take over its notifications, unless it is back before: its lease on
+    the store."""
 
 
 ONE_PROCESS = NodesConfig()
@@ -218,8 +218,8 @@ class Scenario(Settings):
     service: one of priority `bulk` at 80% of it, a normal one at 95%. None: no bound; live it is 100,000."""
 
     commit_latency: Duration = 0.0
-    """How long the store takes to make a change durable, and known to other nodes where there are any; a crash of the
-    process forgets what is not durable before its instant."""
+    """How long the store takes to make a change durable, and known to other nodes; a crash of the process forgets
+    changes that are not durable by then."""
 
     nodes: Nodes = 1
     """How many processes of the service there are, or that and more of them."""
@@ -251,8 +251,9 @@ class Scenario(Settings):
     or in a share of runs."""
 
     limits: dict[Text, LimitBound] = Field(default_factory=dict)
-    """How much of an outage, latency, failures, load, or of lost capacity or nodes it is to take at least while what it
-    expects holds: ``{email.outage: ">= 2m", all.load: ">= 1.5"}``. `retrylab limits` and pytest ask, a run does not."""
+    """How much of an outage, latency, failures, load, or lost capacity or nodes the service must survive while the
+    expectations hold: ``{email.outage: ">= 2m", all.load: ">= 1.5"}``. `retrylab limits` and pytest check them, a run
+    does not."""
 
     sweep: Sweep | None = None
     """Which settings to vary in a sweep."""

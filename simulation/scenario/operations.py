@@ -95,21 +95,21 @@ class Operation(Settings):
     """On which channels: one, a list, or `all`. Needed by `breaker`. None: of all."""
 
     provider: Text | None = None
-    """`breaker` only: that of one of the channel's providers, `primary` or one by its name. None: those of all."""
+    """`breaker` only: whose breaker, `primary` or another provider by its name. None: those of all."""
 
     redrive: DeadLetters | None = None
-    """Which of the dead letters that there are then are tried again, each with a fresh set of attempts and, where it
-    expires, with its whole `expires_after` anew."""
+    """Which of the dead letters are tried again, each with a fresh set of attempts and, if it expires, with its whole
+    `expires_after` anew."""
 
     served: Literal["exclude", "include"] = "exclude"
-    """`redrive` only: whether it takes those too that are served: their fallback was delivered or is under way, or
-    another notification of the same request. To redrive them reaches people twice."""
+    """`redrive` only: whether it takes served letters too, whose fallback, or another notification of the same request,
+    was delivered or is in flight. To redrive them reaches people twice."""
 
     edit: EditConfig | None = None
-    """`redrive` only: what is changed of each of them before. None: nothing."""
+    """`redrive` only: what to change in each letter first. None: nothing."""
 
     discard: DeadLetters | None = None
-    """Which of them are removed for good."""
+    """Which of the dead letters are removed for good."""
 
     cancel: Waiting | None = None
     """Which of the notifications that wait then, and are at no provider, are cancelled: suppressed, for the reason

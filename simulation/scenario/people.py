@@ -45,7 +45,7 @@ class QuietHoursShare(Settings):
     """Local time at which they end, itself excluded; earlier than `from` means the next day."""
 
     zone: ZoneName = "UTC"
-    """The users' time zone. Where it is left out, that of an entry's `users` goes before it."""
+    """The users' time zone. Left out: the zone of an entry's `users`."""
 
     channels: ChannelNames = EVERY_CHANNEL
     """Where they apply: one, a list, or `all`."""

@@ -46,7 +46,7 @@ class UserSpread(ZipfSpread):
     """The exponent. 0: all alike. 1: the first gets twice as many as the second, ten times as many as the tenth."""
 
     zone: ZoneName | None = None
-    """The time zone that they are in, which `quiet_hours` without a zone of their own go by. None: UTC."""
+    """The users' time zone, which `quiet_hours` without a zone of their own use. None: UTC."""
 
     @model_validator(mode="after")
     def _more_than_a_number(self) -> Self:

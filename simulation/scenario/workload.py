@@ -133,10 +133,10 @@ class EventWorkload(Settings):
     `duration`; a trace to its end."""
 
     users: Users | None = None
-    """Spread at random over so many users, evenly or by Zipf's law. None: every event has its own."""
+    """How many users the events have, at random, evenly or by Zipf's law. None: each event has its own."""
 
     resend: ResendConfig | None = None
-    """What becomes of an arrival that is refused. None: it is lost."""
+    """What the sender does with an arrival that is refused. None: the arrival is lost."""
 
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:
@@ -169,23 +169,23 @@ class ChannelWorkload(Settings):
     `duration`; a trace to its end."""
 
     users: Users | None = None
-    """Spread at random over so many users, evenly or by Zipf's law. None: every notification has its own."""
+    """How many users get the notifications, at random, evenly or by Zipf's law. None: each notification has its own."""
 
     hosts: Spread | None = None
-    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
-    share of the users is at each. None: addresses have no host."""
+    """How many hosts the users' addresses have in turn: of 20, user 27 has `user-27@host-7.example`; by Zipf's law,
+    hosts differ in their share of the users. None: addresses have no host."""
 
     tenants: Spread | None = None
-    """Their senders are so many tenants in turn, as `metadata.tenant: tenant-7` of 20; by Zipf's law, so large a share
-    of the users is each one's. None: there is no tenant."""
+    """How many tenants send to the users in turn: of 20, user 27 has `metadata.tenant: tenant-7`; by Zipf's law,
+    tenants differ in their share of the users. None: there is no tenant."""
 
     expires_after: Age | None = None
-    """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
-    begins the count anew. None: never."""
+    """A notification older than this is dead-lettered as expired. From a distribution each notification draws its own
+    time. A redrive begins the count anew. None: never."""
 
     not_before: Age | None = None
     """Each is scheduled for so long after it arrives, and waits until then; expiry and delivery time count from there.
-    Of a distribution, each draws its own. None: it goes at once."""
+    From a distribution each notification draws its own time. None: it goes at once."""
 
     critical: StrictBool = False
     """Bypasses preferences and quiet hours; and means `priority: critical` where none is given."""
@@ -195,7 +195,7 @@ class ChannelWorkload(Settings):
     flag."""
 
     resend: ResendConfig | None = None
-    """What becomes of an arrival that is refused. None: it is lost."""
+    """What the sender does with an arrival that is refused. None: the arrival is lost."""
 
     repeats: Share = 0.0
     """So many of the arrivals are no new notification, but one of the latest hundred once more with the same id, as of
@@ -239,19 +239,19 @@ class ClosedWorkload(Settings):
     """How long they send: in [at, at + for), and not from `duration` on. None: to `duration`."""
 
     users: Users | None = None
-    """Spread at random over so many users, evenly or by Zipf's law. None: every notification has its own."""
+    """How many users get the notifications, at random, evenly or by Zipf's law. None: each notification has its own."""
 
     hosts: Spread | None = None
-    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
-    share of the users is at each. None: addresses have no host."""
+    """How many hosts the users' addresses have in turn: of 20, user 27 has `user-27@host-7.example`; by Zipf's law,
+    hosts differ in their share of the users. None: addresses have no host."""
 
     tenants: Spread | None = None
-    """Their senders are so many tenants in turn, as `metadata.tenant: tenant-7` of 20; by Zipf's law, so large a share
-    of the users is each one's. None: there is no tenant."""
+    """How many tenants send to the users in turn: of 20, user 27 has `metadata.tenant: tenant-7`; by Zipf's law,
+    tenants differ in their share of the users. None: there is no tenant."""
 
     expires_after: Age | None = None
-    """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
-    begins the count anew. None: never."""
+    """A notification older than this is dead-lettered as expired. From a distribution each notification draws its own
+    time. A redrive begins the count anew. None: never."""
 
     critical: StrictBool = False
     """Bypasses preferences and quiet hours; and means `priority: critical` where none is given."""

@@ -91,11 +91,11 @@ class HostConfig(Settings):
     retrylab has a transport for."""
 
     answer: ShownText | None = None
-    """A function `module:name` that takes a request and returns the answer to one that goes well. It is code, so it is
+    """A function `module:name` that takes each request that succeeds, and returns its answer. It is code, so it is
     imported only with `--code`. None: the answer of `shape`."""
 
     tls: Literal["trusted", "untrusted", "expired"] = "trusted"
-    """Whether its certificate is of an authority that the service trusts, of another one, or out of date."""
+    """Whether the host's certificate is signed by a trusted authority, by another one, or out of date."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -118,5 +118,5 @@ def test_the_defaults_in_it_are_those_of_the_models() -> None:
 def test_it_says_what_was_found_unsaid() -> None:
     text = " ".join(TEXT.split())
     assert "Expiry begins anew with a redrive" in text
-    assert "not while it waits in quiet hours" in text
+    assert "waiting in quiet hours before that does not count" in text
     assert "the next one takes at once what is refused here, where it has room" in text
