@@ -18,8 +18,8 @@ class AccountConfig(Settings):
     wanted_text: ClassVar[str] = "an account such as {throttle: {rate: 30/s}}"
 
     throttle: QuotaFault | None = None
-    """The quota that the provider enforces, in a simulation: what exceeds it over all channels whose `provider` has
-    this account is answered with `throttled`. None: none."""
+    """The quota that the provider enforces, in a simulation: it answers requests above it, of all channels whose
+    `provider` has this account, with `throttled`. None: none."""
 
     quota: RateLimitConfig | None = None
     """What the sender keeps to, over all channels whose `quota` has this account. None: the rate of the `throttle`, by

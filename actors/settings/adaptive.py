@@ -47,7 +47,7 @@ class AdaptiveRateConfig(Settings):
     """cubic only: how fast it grows, the C of CUBIC."""
 
     cooldown: Duration = 1.0
-    """After a cut, throttling does not cut again for so long: it is the answer to what was sent before."""
+    """How long after a cut further throttling does not cut again, as it answers requests from before the cut."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -90,7 +90,7 @@ class GradientConfig(_ConcurrencyBounds):
     """How many times the long average latency may be without the limit falling."""
 
     queue_size: WholeNumber = 4
-    """How many may queue at the provider: what the limit grows by while latency is low."""
+    """How many requests may queue at the provider: by so many the limit grows while latency is low."""
 
     smoothing: PositiveShare = 0.2
     """How much of the way to each new estimate it goes."""
@@ -135,7 +135,7 @@ class AdaptiveThrottleConfig(Settings):
     """
 
     k: Annotated[float, number(1)] = 2.0
-    """The multiple of what the provider accepts that is sent to it."""
+    """How many times as much is sent to the provider as it accepts."""
 
     window: PositiveDuration = 120.0
     """Over how long requests and accepts are counted."""

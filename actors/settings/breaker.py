@@ -170,7 +170,7 @@ class CircuitBreakerConfig(Settings):
     """How long it takes that pace to double."""
 
     resume_rate_max: PositiveRate | None = None
-    """The ceiling of that pace. None: ten times `resume_rate`, or twice the rate at which new notifications have come
+    """The ceiling of that rate. None: ten times `resume_rate`, or twice the rate at which new notifications have come
     in the last minute, whichever is more; a ceiling below that rate would let a line grow that new ones join. Where the
     pace overloads the provider, so that the breaker opens again, half of it is the ceiling until the line is empty; it
     grows by 2% a minute."""
@@ -187,8 +187,8 @@ class CircuitBreakerConfig(Settings):
     time is over; it does not pass on the word of other nodes."""
 
     share_latency: Duration = 0.1
-    """How long it takes until the others know what a node says. In a scenario; live it takes as long as it takes by
-    the database, which is at most a second or two."""
+    """How long it takes, in a scenario, until the other nodes know what a node says. Live the database decides: a
+    second or two at most."""
 
     enabled: StrictBool = True
     """False: it is disabled, which is the same as ``initial_state: disabled``."""

@@ -93,9 +93,9 @@ class OneAtATimeConfig(Settings):
     exclude each other, and so do notifications without a user."""
 
     when_busy: Literal["fail", "wait"] = "fail"
-    """What becomes of an attempt that comes meanwhile. `fail`: it fails at once, transiently, with the reason `busy`.
-    `wait`: it begins when those before it have ended, in the order in which they came; where a fault gives a capacity,
-    it takes up a place meanwhile."""
+    """What happens to an attempt that comes meanwhile. `fail`: it fails at once, transiently, with the reason `busy`.
+    `wait`: it begins when the attempts before it have ended, in their order; if a fault gives a capacity, it takes up a
+    place meanwhile."""
 
 
 UPSTREAM_LAYERS_MAX = 4
@@ -326,8 +326,8 @@ class ChannelConfig(Settings):
     """What the channel's own provider is like in a simulation."""
 
     failover: dict[ProviderName, FailoverConfig] = Field(default_factory=dict)
-    """Further providers by name, in the order in which they are tried when those before take nothing now: the breaker
-    is open, the quota is used up, no slot is free. The channel's own is called `primary`."""
+    """Further providers by name, in the order in which they are tried. Each is tried while those before it take
+    nothing: the breaker is open, the quota is used up, no slot is free. The channel's own is called `primary`."""
 
     switch_after: PositiveWholeNumber | None = None
     """After this number of failed attempts a notification tries the next provider first. A Retry-After of one provider

@@ -193,12 +193,12 @@ class QuotaFault(Settings):
     """Token bucket only: how many it takes at once. None: as many as the count of the rate."""
 
     per: Literal["provider", "host"] = "provider"
-    """Of whom it takes so much: of all together, or for each host of recipients. Recipients without a host, such as
+    """Whom the quota is for: all together, or each host of recipients. Recipients without a host, such as
     phone numbers, have one quota together."""
 
     counts: Literal["accepted", "all"] = "accepted"
-    """What is counted in a window. `all`: refused attempts too, so that who goes on asking too often gets nothing more;
-    in fixed windows that makes no difference, as the first ones are taken in any case."""
+    """What a window counts. `all`: refused attempts too, so that a sender who goes on too fast gets nothing more; in
+    fixed windows that makes no difference, as the first ones are taken in any case."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -300,7 +300,7 @@ class Scale(Settings):
     wanted_text: ClassVar[str] = "a number of nodes such as {to: 20}"
 
     to: NodeCount
-    """How many nodes there are from now on: new ones are started, or those of the highest numbers stopped for good."""
+    """How many nodes run from now on: new ones start, or those with the highest numbers stop for good."""
 
     drain: Duration = 0.0
     """As of a deploy."""
@@ -334,11 +334,11 @@ class FaultConfig(Settings):
     all of them."""
 
     host: Hosts | None = None
-    """Only attempts to recipients at this host, or at these, are hit: those of its domain, or whose URL it is in. What
-    the fault remembers it remembers of all of them together: a quota, how many have failed. None: all recipients."""
+    """Only attempts to recipients at this host, or at these, are hit: addresses of its domain, or URLs with it. The
+    fault counts all of them together: for a quota, and how many have failed. None: all recipients."""
 
     node: Nodes | None = None
-    """Only what this node of a fleet sees is hit, or these. None: all nodes."""
+    """Only attempts of this node of a fleet are hit, or of these nodes. None: all nodes."""
 
     upstream: Layer = False
     """What the provider asks behind its API is hit, and not the provider itself: requests, where this says attempts. Of
@@ -382,7 +382,7 @@ class FaultConfig(Settings):
     """Share of attempts that get no connection: nothing is sent, and none of a capacity is taken up."""
 
     channel_fault_rate: Share | None = None
-    """Share of attempts that find the channel itself broken, as where its credentials are not good any more."""
+    """Share of attempts that find the channel itself broken, for example since its credentials have expired."""
 
     burst: Burst | None = None
     """Failures in bursts, beside those of `failure_rate`; it begins good."""

@@ -31,13 +31,13 @@ class OrderWeights(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {critical: 16, normal: 4, bulk: 1}"
 
     critical: PositiveNumber = 16.0
-    """The part of critical ones."""
+    """The part of critical notifications."""
 
     normal: PositiveNumber = 4.0
-    """The part of normal ones."""
+    """The part of normal notifications."""
 
     bulk: PositiveNumber = 1.0
-    """The part of notifications that may be late."""
+    """The part of bulk notifications, which may be late."""
 
     @model_validator(mode="after")
     def _starves_none(self) -> Self:

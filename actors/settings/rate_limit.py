@@ -108,8 +108,8 @@ class QuotaConfig(RateLimitConfig):
     """At most so many in each window for all together, or what an account allows that channels share."""
 
     account: Text | None = None
-    """The account whose `quota` this is, in place of all other keys: what other channels with it send counts as well,
-    and channels that wait take turns. None: of its own."""
+    """The account whose `quota` this is, in place of all other keys: requests of other channels with this account count
+    as well, and channels that wait take turns. None: the channel's own."""
 
     across: Literal["each", "nodes"] = "each"
     """Whose quota it is, if several nodes share a store. `each`: each node has the whole quota. `nodes`: all nodes

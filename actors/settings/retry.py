@@ -51,7 +51,7 @@ class PerOutcomeConfig(Settings):
     """Own retry settings for some of the ways in which an attempt can fail."""
 
     transient: OutcomeRetryConfig | None = None
-    """Failed, another attempt may not; throttled ones excluded."""
+    """An attempt has failed, and another may succeed; throttled ones excluded."""
 
     throttled: OutcomeRetryConfig | None = None
     """The provider is healthy and says that we send too fast."""
@@ -270,7 +270,7 @@ class RetryConfig(Settings):
     `{exponential: {plus: 15s}}`."""
 
     increment: Duration | None = None
-    """Linear only: what each wait is longer than the one before. None: the `initial_delay`."""
+    """Linear only: how much longer each wait is than the one before. None: the `initial_delay`."""
 
     schedule: Annotated[tuple[Duration, ...], NotEmpty()] | None = None
     """The waits one by one, in place of a formula; `max_attempts` then defaults to its length + 1, and the last

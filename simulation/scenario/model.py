@@ -80,8 +80,8 @@ class NodesConfig(Settings):
     """How many there are, at most 1,000."""
 
     routing: Routing = "round_robin"
-    """Which of the living ones gets an arrival: each in turn, any of them, or always the same for a user or for a host
-    of recipients, while that lives."""
+    """Which of the living nodes gets an arrival: each in turn, any of them, or always the same for a user or for a host
+    of recipients, while that node lives."""
 
     takeover_after: PositiveDuration = 30.0
     """How long after the death of a node the others take over its notifications, unless it is back before: its lease on
@@ -202,7 +202,7 @@ class Scenario(Settings):
     entry on; so `duration` may be left out when all arrivals are traces."""
 
     drain: Duration = 3600.0
-    """After `duration`, at most so long until nothing is in flight."""
+    """How long after `duration` the run goes on at most, until nothing is in flight."""
 
     start: Instant = datetime(2026, 1, 1, tzinfo=UTC)
     """Where on the calendar the run starts: matters to quiet hours and diurnal arrivals."""

@@ -97,8 +97,8 @@ class ResendConfig(Settings):
     """How long it waits each time."""
 
     at_most: PositiveWholeNumber
-    """How often it is offered once more; refused again after that it is lost. A run goes on for it until the end of
-    its `drain`; what waits then is counted as refused."""
+    """How often an arrival is offered again; refused once more it is lost. A run goes on for it until the end of its
+    `drain`; an arrival that waits then counts as refused."""
 
 
 _CALLS = re.compile(r"[\w.]+:[\w.]+|[A-Z]+ http://(?:localhost|127\.0\.0\.1)(?::\d{1,5})?(?:/\S*)?")

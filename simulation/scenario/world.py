@@ -87,7 +87,7 @@ class HostConfig(Settings):
     """How any other transient failure shows, such as one of a `failure_rate`."""
 
     shape: Literal["json", "twilio", "fcm", "webpush", "webhook"] = "json"
-    """The answers to requests that go well, and to refusals for good: `{"ok": true}` in JSON, or those of an API that
+    """The answers to requests that succeed, and to refusals for good: `{"ok": true}` in JSON, or those of an API that
     retrylab has a transport for."""
 
     answer: ShownText | None = None
