@@ -69,7 +69,7 @@ def _facts(result: Result) -> Iterator[str]:
     yield from _late_ones(groups, summary)
     if summary["reached_twice"]:
         verb = "was" if summary["reached_twice"] == 1 else "were"
-        what = f"{verb} carried out by a provider twice or more"
+        what = f"{verb} carried out by a provider twice or more, answered in time or not"
         yield _whom(groups, summary, lambda each: int(each["reached_twice"]), what)
     yield from _worst_parties(result)
     yield from _other_ways(result)

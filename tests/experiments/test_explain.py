@@ -30,7 +30,13 @@ from simulation.experiments.explaining.outages import (
     under_load,
 )
 from simulation.experiments.explaining.picture import picture
-from simulation.experiments.explaining.schedule import drawn_starts, schedule_in_words, schedule_sheet, schedules
+from simulation.experiments.explaining.schedule import (
+    drawn_starts,
+    limits_in_words,
+    schedule_in_words,
+    schedule_sheet,
+    schedules,
+)
 
 EMAIL = NotificationChannel.EMAIL
 
@@ -190,6 +196,14 @@ def test_a_setting_that_only_a_run_accounts_for_is_named():
         config = parsed(NO_BREAKER | email).channel_config(EMAIL)
         assert not has_closed_form(config)
         assert explaining.besides(config) == named
+
+
+def test_that_a_table_leaves_out_what_attempts_take_is_said_and_of_what_the_mean_is():
+    said = "The table leaves out what attempts take, 1 s each"
+    for latency, more in (("1s", "."), ({"exponential": {"mean": "1s"}}, " on average, by which the formulas go.")):
+        email = parsed({"timeout": "1h", "provider": {"latency": latency}}).channel_config(EMAIL)
+        assert limits_in_words(email)[0].text == said + more
+    assert limits_in_words(parsed({}).channel_config(EMAIL)) == []
 
 
 @pytest.mark.usefixtures("short")

@@ -106,7 +106,7 @@ faults: [{channel: sms, at: 2m, for: 2m, outage: true}]
 
 def test_who_was_reached_twice_and_what_went_another_way_is_said():
     lines = facts_of(FALLEN_BACK + "operations: [{at: 6m, redrive: all, served: include}]\n")
-    assert "119 of 600 requests were carried out by a provider twice or more" in lines
+    assert "119 of 600 requests were carried out by a provider twice or more, answered in time or not" in lines
     assert "sms handed 119 requests on to push" in lines
 
 

@@ -12,6 +12,7 @@ from actors.formatting import counted
 from actors.instants import NS_PER_S, wait_ns
 from actors.policies.retry.backoff import Backoff
 from actors.settings.channel import ChannelConfig
+from actors.settings.distribution_moments import limited_mean
 from actors.settings.retry import RetryConfig
 from simulation.experiments.explaining.evidence import By, Reach, Sentence, marked
 from simulation.reporting.retry_waits import DRAWS, Fixed, envelope, policy_text
@@ -210,8 +211,12 @@ def schedule_in_words(schedule: Schedule, retry: RetryConfig, timeout: float | N
 
 
 def limits_in_words(config: ChannelConfig) -> list[Sentence]:
-    """Return which failures are tried again, and when an attempt is cut, where the settings say so."""
+    """Return what attempts take, which failures are tried again, and when one is cut, where the settings say so."""
     found = []
+    latency = config.provider.latency
+    if takes_s := limited_mean(latency, config.timeout):
+        mean = "" if latency.constant is not None else " on average, by which the formulas go"
+        found.append(f"The table leaves out what attempts take, {duration_text(takes_s)} each{mean}.")
     if "on" in config.retry.model_fields_set:
         found.append(f"Tried again is what ends as {', '.join(config.retry.on)}; any other failure is final.")
     if config.retry.after_retry_after != "only_it":
