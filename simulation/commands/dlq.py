@@ -435,7 +435,6 @@ def _asking(url: str | None, token_file: Path | None, store: str | None) -> Iter
 
 
 def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
-    """Wait until a bulk run has ended, and show its progress; to stop waiting does not stop the run."""
     from simulation.reporting.terminal import watch_runs
 
     try:

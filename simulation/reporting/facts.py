@@ -97,7 +97,6 @@ class _Group(NamedTuple):
 
 
 def _groups(result: Result) -> list[_Group]:
-    """Return the entries of the workload; where classes differ, those that are not normal say so."""
     classes = [class_of(entry) for entry in result.scenario.workload]
     names = [
         f"{name} ({kind})" if kind != NORMAL and len(set(classes)) > 1 else name
@@ -107,7 +106,6 @@ def _groups(result: Result) -> list[_Group]:
 
 
 def _whom(groups: list[_Group], of_all: Mapping[str, Any], count: Callable[[Mapping[str, Any]], int], what: str) -> str:
-    """Return of how many requests something is to be said, and whose they are."""
     text = f"{_of(count(of_all), of_all)} {what}"
     if len(groups) == 1:
         return text
@@ -151,7 +149,6 @@ def _late(figures: Mapping[str, Any], within: str = "1m") -> int:
 
 
 def _reasons(result: Result) -> Iterator[str]:
-    """Yield what own actors raised, and why attempts failed and notifications died, as far as all of that is known."""
     summary, failed, raised, first_ns = result.summary, Counter[str](), Counter[str](), math.inf
     dead: dict[str, str] = {}
     for event in result.history:
@@ -173,7 +170,6 @@ def _reasons(result: Result) -> Iterator[str]:
 
 
 def _redriven(result: Result) -> Iterator[str]:
-    """Yield when dead letters were redriven, and what came of them, where the whole history is known."""
     became: dict[str, str] = {}
     times: list[float] = []
     history: Sequence[Any] = result.history if result.scenario.record == "full" else ()
@@ -224,7 +220,6 @@ def _most_common(reasons: Counter[str]) -> str:
 
 
 def _worst_parties(result: Result) -> Iterator[str]:
-    """Yield at which host, and of which tenant, recipients were late or not reached, if it is one and not all."""
     for kind, preposition in (("hosts", "at"), ("tenants", "of")):
         yield from _worst_party(result, kind, preposition)
 
@@ -267,7 +262,6 @@ def _copies(result: Result) -> Iterator[str]:
 
 
 def _queues(result: Result) -> Iterator[str]:
-    """Yield of the providers whose queue has a bound what they did for nothing, or turned away."""
     for channel, figures in result.summary["channels"].items():
         whole = {"": figures} if "queue" in figures and "providers" not in figures else {}
         parts = {f" {name}": each for name, each in figures.get("providers", {}).items() if "queue" in each}
@@ -283,7 +277,6 @@ def _queues(result: Result) -> Iterator[str]:
 
 
 def _backlogs(result: Result) -> Iterator[str]:
-    """Yield of the faults that left a backlog how long after them it was cleared, the longest ones."""
     times = {}
     for key, each in result.summary["faults"].items():
         ends_at, cleared_s = result.scenario.faults[int(key)].ends_at, each["backlog_cleared_s"]
@@ -301,7 +294,6 @@ def _backlogs(result: Result) -> Iterator[str]:
 
 
 def _herd(result: Result) -> Iterator[str]:
-    """Yield on which channel that a fault hits the requests of one second are many times the usual."""
     scenario = result.scenario
     lasts_s = max(scenario.duration, 1.0)
     most = [

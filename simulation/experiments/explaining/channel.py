@@ -92,7 +92,6 @@ def cost_in_words(
 
 
 def _kept_back(config: ChannelConfig) -> str:
-    """Return what keeps requests back that would be made else; nothing where all are made."""
     by = ["the retry budget"] if config.retry.budget is not None else []
     by += ["an open breaker"] if trips(config.circuit_breaker) else []
     return f", less those that {' and '.join(by)} {'keep' if len(by) > 1 else 'keeps'} back" if by else ""
@@ -179,7 +178,6 @@ def explained(
 
 
 def _mean_load(scenario: Scenario, channel: NotificationChannel) -> float:
-    """Return how many notifications come on a channel a second, on average, to three digits."""
     entries = [entry for entry in scenario.workload if channel in entry.channels]
     count = sum(
         expected_notifications(scenario, entry) / (1 if isinstance(entry, ClosedWorkload) else len(entry.channels))

@@ -309,7 +309,6 @@ def _lost_ns(result: Result) -> list[int]:
 
 
 def _breaker(result: Result, channel: NotificationChannel, outage_s: float) -> tuple[float | None, float | None]:
-    """Return when the breaker opens first, and closes for good, in seconds from the outage's beginning and its end."""
     changes = [e for e in result.history if isinstance(e, BreakerTransitioned) and e.breaker == channel.value]
     opened_ns = [each.at_ns for each in changes if each.to_state == "open" and each.at_ns >= ns(BEFORE_S)]
     if not opened_ns:

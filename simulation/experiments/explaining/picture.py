@@ -91,7 +91,6 @@ def _finding(channel: ChannelExplained) -> str:
 
 
 def _keeps_waiting(channel: ChannelExplained) -> bool:
-    """Return whether calls outlast an outage by the breaker, which their own attempts would not."""
     last_s = channel.schedules[0].last.start.longest
     return any(
         each.outage_s > last_s and each.opens_s is not None and each.lost < each.calls for each in channel.under_load

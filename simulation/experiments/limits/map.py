@@ -233,7 +233,6 @@ class _Plan:
 
 
 def _own_trigger(scenario: Scenario) -> list[Any]:
-    """Return the faults of a scenario with a window that ends before arrivals do."""
     return [
         fault for fault in scenario.faults if fault.for_ and fault.at > 0 and fault.at + fault.for_ < scenario.duration
     ]
@@ -334,7 +333,6 @@ class _Mapping:
         self.result.is_complete = True
 
     def _refining(self, axis: int, other: float, more: tuple[str, ...] = ()) -> Iterator[list[Key]]:
-        """Find the boundary along one axis, for an amount of the other."""
         along = self.plan.axes[axis]
 
         def cell(amount: float) -> tuple[float, ...]:
@@ -406,7 +404,6 @@ class _Mapping:
     # ── what moves the boundary ─────────────────────────────────────────────────────────────────────────────────
 
     def _look_for_remedy(self) -> None:
-        """Try changes, the cheapest first, on the mildest cell of the grid that does not recover."""
         first, second = self.plan.axes
         stuck = [
             (one, other)

@@ -213,7 +213,6 @@ class Search(Bisection):
         edge.is_complete = True
 
     def _judge(self) -> Generator[Iterable[Probe], None, None]:
-        """See which expectations hold with nothing put on: these are looked at."""
         nothing = self._stress.least
         for asked in (self._judges, *range(MOST, SEEDS + 1)):
             yield from self._ask((nothing, seed) for seed in range(asked))
@@ -253,7 +252,6 @@ class Search(Bisection):
             edge.holds_wanted[text] = can_hold and (yield from self._holds(amount))
 
     def _widen(self) -> Generator[Iterable[Probe], None, None]:
-        """Move the ends apart until all seeds agree at each."""
         edge, stress = self.edge, self._stress
         low, high = edge.holds_to, edge.breaks_at
         assert low is not None

@@ -339,7 +339,6 @@ def _more(rate: Rate, factor: float) -> Rate:
 
 
 def _instants_of(counts: Sequence[int], every: float, factor: float) -> tuple[float, ...]:
-    """Return the arrivals of a trace, so many times as many, evenly within each bucket."""
     if sum(counts) * factor > TRACE_MAX:
         got = f"{sum(counts):,} times {plain_number(factor)}"
         raise ConfigurationError([f"load: wanted a trace of at most {TRACE_MAX:,} arrivals, got {got}"])

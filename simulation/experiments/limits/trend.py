@@ -191,7 +191,6 @@ class _Course:
             self._found = Verdict.OVERLOADED, None
 
     def _look_after(self) -> None:
-        """Look at each stretch of which it is known by now who was sent quickly."""
         assert self._quick_ns is not None
         known = self._now - math.ceil(self._quick_ns / self._width_ns)
         while self._looked + STRETCH <= known and self._found is None:

@@ -130,7 +130,6 @@ def _setting(tuning: Tuning, trial: Trial) -> Iterator[str]:
 
 
 def _same_costs(tuning: Tuning, trial: Trial) -> Iterator[str]:
-    """Yield which values of a setting do the same, if all others stay; what was found changes least."""
     own, ties = tuning.values(trial), [tuning.values(each) for each in tuning.ties(trial)]
     for path in own:
         same = [each[path] for each in ties if all(each[key] == own[key] for key in own if key != path)]
@@ -374,7 +373,6 @@ def _text(value: float | None, kind: MetricKind, digits: int = 4) -> str:
 
 
 def _plain(value: float | None, kind: MetricKind, digits: int = 4) -> str:
-    """Return a metric beside the bound of an expectation, with its unit."""
     if value is None or math.isinf(value) or kind is not MetricKind.SHARE:
         return _text(value, kind, digits)
     return with_unit(value, kind)

@@ -218,7 +218,6 @@ def _number(value: Any) -> float | None:
 
 @contextmanager
 def _quiet(optuna: Any) -> Iterator[None]:
-    """Have Optuna log only its warnings, for the length of a block."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -388,7 +387,6 @@ class Search:
         self._race(bench, RACING_RUNS)
 
     def _race(self, bench: Bench, runs_max: int) -> None:
-        """Give the best more runs, until those that are the best then have so many."""
         runs_max = min(runs_max, self.goal.replicates)
         while unfinished := [trial for trial in best(self.alive) if len(trial.searched) < runs_max]:
             self._do([(trial, min(2 * len(trial.searched), runs_max)) for trial in unfinished], bench)

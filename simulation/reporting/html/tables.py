@@ -89,7 +89,6 @@ def _channels(result: Result) -> Sheet:
 
 
 def _worst(result: Result) -> Sheet:
-    """Return the hosts and tenants with the most that were late; the table is left out where there are none."""
     columns = [
         Column("Of"), Column("offered", Kind.COUNT), Column("not within a minute", Kind.COUNT),
         Column("share", Kind.SHARE),
