@@ -4,6 +4,7 @@ import math
 import re
 
 import pytest
+from each_row import over_each
 from hypothesis import example, given, strategies as st
 
 from actors.formatting import plain_number
@@ -30,8 +31,7 @@ def read_back(text):
     return sum(float(number.replace(",", "")) * SECONDS[unit] for number, unit in parts)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
+@over_each(
     [
         (0, "0 s"),
         (0.000_999_9, "1 ms"),
@@ -52,7 +52,7 @@ def read_back(text):
         (-0.9999, "-1 s"),
         (-90, "-90 s"),
         (None, "–"),
-    ],
+    ]
 )
 def test_a_duration_is_never_as_much_as_the_next_unit(seconds, text):
     assert duration_text(seconds) == text

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from chromium import needs_chromium
 from documents import GUIDES, text_of
+from each_row import over_each
 from effort import sliced
 from pictures import BYTES_MAX, PAGES, PLOTS, commands, document_of, path_of, plotted
 from PIL import Image
@@ -31,7 +32,7 @@ def test_each_picture_is_shown_once_with_an_alternative_text():
     assert text_of("README").startswith("# retrylab\n\n![")
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@over_each(PLOTS)
 def test_the_document_shows_the_commands_that_draw_it(name):
     shown = re.sub(r"\s+", " ", text_of(SHOWN_IN[name]).replace("\\\n", " "))
     assert [line for line in commands(name) if " ".join(line.split()) not in shown] == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from beside import tables
+from each_row import over_each
 from effort import examples
 from hypothesis import given, settings, strategies as st
 from imported import one, read, starts
@@ -63,7 +64,7 @@ def test_starts_are_those_of_bull(attempts: int, kind: str, delay: int) -> None:
     assert [each[0] for each in ours] == pytest.approx(by_bull(attempts, kind, delay), rel=1e-6)
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in TABLES["marks"]])
+@over_each(TABLES["marks"])
 def test_each_option_has_its_mark(row: dict[str, Any]) -> None:
     found = one("bullmq", BULLMQ + row["text"], names=["a.ts"], given=row.get("given"))
     said = {each.text: f"{each.mark.value}: {each.reason}" for each in found.findings}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from beside import tables
+from each_row import over_each
 from effort import examples
 from hypothesis import given, settings, strategies as st
 from imported import one, read, starts
@@ -64,7 +65,7 @@ def test_a_backoff_of_the_file_is_worked_out(formula: str, a: int, b: int, attem
     assert [each[1] for each in starts(found)] == pytest.approx(theirs, rel=1e-6)
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in TABLES["marks"]])
+@over_each(TABLES["marks"])
 def test_each_option_has_its_mark(row: dict[str, Any]) -> None:
     found = worker(row.get("options", ""), row.get("text", ""), given=row.get("given"))
     said = {each.text: f"{each.mark.value}: {each.reason}" for each in found.findings}

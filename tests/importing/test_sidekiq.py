@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from beside import tables
+from each_row import over_each
 from effort import examples
 from hypothesis import given, settings, strategies as st
 from imported import one, read, starts
@@ -70,7 +71,7 @@ def test_starts_are_those_of_active_job(attempts: int, wait: str, jitter: float 
     assert all(theirs - 1e-6 <= each[1] <= theirs + beyond + 1e-6 for each, theirs in zip(ours, most, strict=True))
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in TABLES["marks"]])
+@over_each(TABLES["marks"])
 def test_each_option_has_its_mark(row: dict[str, Any]) -> None:
     found = ruby(row["text"], given=row.get("given"), versions=row.get("versions"))
     said = {each.text: f"{each.mark.value}: {each.reason}" for each in found.findings}

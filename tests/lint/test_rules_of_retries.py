@@ -5,6 +5,7 @@ from itertools import islice
 
 import pytest
 from beside import tables
+from each_row import over_each
 from effort import sliced
 from hypothesis import given, strategies as st
 
@@ -26,7 +27,7 @@ def test_every_drawn_wait_is_between_the_shortest_and_the_longest(settings, seed
         assert shortest[attempt - 1] - 1e-6 <= wait_ns / 1e9 <= longest[attempt - 1] + 1e-6
 
 
-@pytest.mark.parametrize("settings", CONFIGS, ids=str)
+@over_each(CONFIGS)
 def test_the_mean_is_that_of_many(settings):
     config = RetryConfig.model_validate({"max_attempts": 5, **settings})
     backoff, total_ns, runs = Backoff(config, random.Random(5)), 0, 4000

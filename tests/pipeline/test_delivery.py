@@ -3,7 +3,7 @@
 import random
 from datetime import UTC, datetime
 
-import pytest
+from each_row import over_each
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -136,7 +136,7 @@ class Life(RuleBasedStateMachine):
 TestLife = Life.TestCase
 
 
-@pytest.mark.parametrize("seed", range(20))
+@over_each(range(20))
 def test_what_a_history_leaves_out_counts_when_it_is_recalled(seed):
     rng = random.Random(seed)
     rules = {"ambiguous": {"max_attempts": 10_000, "initial_delay": 2}}

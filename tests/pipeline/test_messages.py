@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from each_row import over_each
 from hypothesis import given, strategies as st
 from worlds import EMAIL, SMS, World, email, on_both_clocks
 
@@ -179,7 +180,7 @@ def test_no_message_is_forgotten_here():
     assert {type(message) for message in ALL} == concrete
 
 
-@pytest.mark.parametrize("message", ALL, ids=named)
+@over_each(ALL)
 def test_messages_survive_json_msgpack_and_pickling(message):
     kind = type(message)
     assert msgspec.json.decode(msgspec.json.encode(message), type=kind, strict=False) == message
@@ -188,7 +189,7 @@ def test_messages_survive_json_msgpack_and_pickling(message):
     assert copy.deepcopy(message) == message
 
 
-@pytest.mark.parametrize("message", ALL, ids=named)
+@over_each(ALL)
 def test_messages_are_immutable_and_built_from_keywords(message):
     field = message.__struct_fields__[0]
     with pytest.raises(AttributeError):
@@ -365,7 +366,7 @@ def test_any_other_amount_is_taken(amount):
 # ── instants ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("message", ALL, ids=named)
+@over_each(ALL)
 def test_every_instant_has_its_datetime_in_utc(message):
     instants = [name for name in message.__struct_fields__ if name.endswith("_ns") and name != "epoch_ns"]
     for name in instants:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from beside import tables
+from each_row import over_each
 from effort import examples, sliced
 from hypothesis import given, settings, strategies as st
 from worlds import OK, Scripted, Sleeping, Try, World, email, on_both_clocks, run_on_trio, simulate
@@ -415,7 +416,7 @@ def test_a_channel_fault_ends_with_the_time_for_retries():
     assert world.letters[0].attempts == 0
 
 
-@pytest.mark.parametrize(("settings", "hint", "times"), TABLES["meanings"])
+@over_each(map(tuple, TABLES["meanings"]))
 def test_what_a_hint_means_can_be_set(settings, hint, times):
     world = on_both_clocks(one([Transient(retry_after=hint), Transient()], retry=settings), until=2 * 86400)
     assert world.provider.times == times

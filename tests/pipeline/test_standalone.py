@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable
 
 import pytest
 import trio
+from each_row import over_each
 
 from actors import CircuitBreaker, RateLimiter
 from actors.errors import (
@@ -217,8 +218,7 @@ async def test_whatever_can_be_awaited_will_do(autojump_clock):
     assert breaker.state is BreakerState.OPEN
 
 
-@pytest.mark.parametrize(
-    ("make", "problem"),
+@over_each(
     [
         (lambda: CircuitBreaker(failure_threshold=0), "failure_threshold: wanted a whole number of at least 1, got 0"),
         (lambda: CircuitBreaker(2.5), "failure_threshold: wanted a whole number of at least 1, got 2.5"),
@@ -245,7 +245,7 @@ async def test_whatever_can_be_awaited_will_do(autojump_clock):
             lambda: RateLimiter(config=CircuitBreakerConfig()),
             "config: wanted a RateLimitConfig or a mapping, got CircuitBreakerConfig(",
         ),
-    ],
+    ]
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_words_of_the_settings(make, problem):
     with pytest.raises(ConfigurationError) as caught:

@@ -3,10 +3,12 @@
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import product
 
 import pytest
 from beside import tables
 from documents import text_of
+from each_row import over_each
 from hypothesis import given, strategies as st
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
@@ -51,7 +53,7 @@ REFUSED = TABLES["refused"] | {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("body", REFUSED, ids=lambda body: body[:60])
+@over_each(REFUSED)
 def test_a_construct_that_is_not_allowed_is_named_with_what_takes_its_place(body):
     assert REFUSED[body] in problems(body)
     with pytest.raises(TemplateRefused, match=r"^template 't': line 1: "):
@@ -213,8 +215,7 @@ STOPPED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("html", [False, True])
-@pytest.mark.parametrize("name", STOPPED)
+@over_each(product(STOPPED, (False, True)))
 def test_a_text_that_would_take_seconds_or_all_memory_is_stopped(name, html):
     body, why = STOPPED[name]
     compiled, problems = language.read(body, html)

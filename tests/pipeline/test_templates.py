@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from beside import tables
+from each_row import over_each
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
 from worlds import World, email, on_both_clocks
@@ -77,7 +78,7 @@ def test_any_text_comes_through_as_it_is(name):
     assert filled("{name}", name=name) == name
 
 
-@pytest.mark.parametrize("escape", tables(__file__)["escapes"])
+@over_each(tables(__file__)["escapes"])
 def test_nothing_gets_out_of_the_sandbox_and_every_error_is_a_template_error(escape):
     with pytest.raises(TemplateError, match="template 't'"):
         filled(escape, name="Ann", items=[1])

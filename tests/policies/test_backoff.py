@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from beside import tables
+from each_row import over_each
 from hypothesis import assume, given, strategies as st
 from pydantic import ValidationError
 
@@ -51,7 +52,7 @@ def test_the_delays_of_the_specification() -> None:
     assert RetryConfig().calculate_delay(3) == 4.0
 
 
-@pytest.mark.parametrize(("settings", "expected"), TABLES["delays"].values(), ids=TABLES["delays"])
+@over_each(map(tuple, TABLES["delays"].values()))
 def test_delays_without_jitter(settings: dict[str, Any], expected: list[float]) -> None:
     attempts = range(1, len(expected) + 1)
     assert delays(attempts, **settings) == pytest.approx(expected, rel=1e-15)
@@ -329,7 +330,7 @@ def test_a_minimum_bounds_the_range_of_full_jitter() -> None:
     assert jittered_s([0, 0.5, 1], [1, 1, 1], jitter="full", min_delay=4) == [4, 4, 4]
 
 
-@pytest.mark.parametrize(("settings", "problem"), TABLES["without_effect"])
+@over_each(map(tuple, TABLES["without_effect"]))
 def test_settings_that_would_do_nothing_are_refused(settings: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         RetryConfig(**settings)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from each_row import over_each
 
 from actors.errors import RetrylabError
 from actors.instants import ns
@@ -291,8 +292,7 @@ def test_a_timeout_beyond_all_time_is_a_long_one() -> None:
 TEN = {"window": {"calls": 10}, "failure_rate": 0.5}
 
 
-@pytest.mark.parametrize(
-    ("calls", "late", "is_abrupt", "settings"),
+@over_each(
     [
         ("S" * 20 + "FFFFF", "", True, {}),
         ("SSSSSF" + "S" * 14 + "FFFFF", "", True, {}),  # one of twenty
@@ -309,7 +309,7 @@ TEN = {"window": {"calls": 10}, "failure_rate": 0.5}
         ("FS" + "S" * 18 + "FSFSFSFSF", "", True, TEN),
         ("SSS" + "FSFSFSFSF", "FFFFFFF", True, TEN),
         ("F" + "S" * 10 + "FSFSFSFSF", "FFFFFFF", False, TEN),
-    ],
+    ]
 )
 def test_an_overload_trips_it_abruptly_and_ordinary_failures_do_not(calls, late, is_abrupt, settings):
     breaker, _ = make(**settings)

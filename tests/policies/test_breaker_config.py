@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from beside import tables
+from each_row import over_each
 from pydantic import ValidationError
 
 from actors.policies.breaker.breaker import Breaker
@@ -76,7 +77,7 @@ def test_how_many_calls_it_takes_to_judge(settings: dict[str, Any], calls: int) 
     assert [rule.failure(0) for _ in range(calls)] == [False] * (calls - 1) + [True]
 
 
-@pytest.mark.parametrize(("settings", "key", "message"), tables(__file__)["refused"])
+@over_each(map(tuple, tables(__file__)["refused"]))
 def test_what_does_not_go_together_is_refused_at_its_key(settings: dict[str, Any], key: str, message: str) -> None:
     found = problems(**settings)
     assert list(found) == [key]

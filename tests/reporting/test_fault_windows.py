@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from each_row import over_each
 from hypothesis import given, strategies as st
 
 from actors.channel_names import EVERY_CHANNEL
@@ -27,8 +28,7 @@ def found(rest, end_s=3600.0):
     ]
 
 
-@pytest.mark.parametrize(
-    ("fault", "expected"),
+@over_each(
     [
         ("{channel: sms, at: 1m, for: 2m, outage: true}", [("sms: outage", [(60, 180)])]),
         ("{channel: sms, at: 50m, outage: true}", [("sms: outage", [(3000, 3600)])]),
@@ -47,7 +47,7 @@ def found(rest, end_s=3600.0):
             "{channel: sms, at: 1m, crash: process, outage: true}",
             [("sms: process crashes; outage", [(60, 3600)])],
         ),
-    ],
+    ]
 )
 def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
     assert found(f"faults: [{fault}]") == expected
@@ -73,8 +73,7 @@ def test_a_deploy_lasts_until_the_last_of_the_nodes_that_there_are_is_back(scale
     assert found(f"nodes: 2\nfaults: [{deploy}]", 70.0)[0][1] == [(60, 70)]
 
 
-@pytest.mark.parametrize(
-    ("keys", "text"),
+@over_each(
     [
         ({"failure_rate": 0.125}, "12.5% fail"),
         ({"channel_fault_rate": 0.1}, "10% find the channel broken"),
@@ -101,7 +100,7 @@ def test_a_deploy_lasts_until_the_last_of_the_nodes_that_there_are_is_back(scale
         ({"crash": {"actor": "dlq"}, "restart_after": 5}, "dlq crashes, back after 5 s"),
         ({"throttle": {"rate": "100/min"}}, "throttled to 100/min"),
         ({"throttle": {"rate": "5/3s"}}, "throttled to 5/3 s"),
-    ],
+    ]
 )
 def test_a_fault_is_told_in_a_few_words(keys, text):
     fault = FaultConfig.model_validate({"channel": "sms", **keys})

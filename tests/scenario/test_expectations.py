@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 import yaml
 from beside import tables
+from each_row import over_each
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
@@ -27,7 +28,7 @@ SUMMARY = {
 }
 
 
-@pytest.mark.parametrize(("text", "value", "holds"), TABLES["evaluated"])
+@over_each(map(tuple, TABLES["evaluated"]))
 def test_evaluation(text: str, value: Any, holds: bool) -> None:
     assert Expectation.parse(text).evaluate(SUMMARY) == (value, holds)
 

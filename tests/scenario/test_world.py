@@ -1,6 +1,7 @@
 """The hosts of a scenario's world: what can be said of them, and what is refused with its place."""
 
 import pytest
+from each_row import over_each
 
 import simulation
 from actors.errors import ConfigurationError
@@ -27,8 +28,7 @@ def test_a_host_is_a_channel_or_a_weather_or_a_mapping():
     assert "email" in simulation.parse(SCENARIO + "  mail.example.com: email\n").channels_used
 
 
-@pytest.mark.parametrize(
-    ("line", "problem"),
+@over_each(
     [
         ("a: paymants", "world.a: wanted an existing channel (email, sms, push, webhook, payments; "),
         ("a: 7", "world.a: wanted a channel, one of refused, unreachable, silence, or a mapping such as {channel: "),
@@ -44,7 +44,7 @@ def test_a_host_is_a_channel_or_a_weather_or_a_mapping():
         ("a.example:443: email", "wanted the name of a host, such as api.example.com or *.example.com, got"),
         ("localhost: email", "wanted the name of a host, such as api.example.com or *.example.com, got"),
         ("10.0.0.1: email", "wanted the name of a host, such as api.example.com or *.example.com, got"),
-    ],
+    ]
 )
 def test_what_is_wrong_is_said_with_its_place(line, problem):
     with pytest.raises(ConfigurationError) as refused:

@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 
 import pytest
+from each_row import over_each
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -261,8 +262,7 @@ def test_guesses_take_little_room_wherever_they_come_from():
     assert len(access._guesses._full_at) == len(access._guesses._proven) == ADDRESSES_MAX
 
 
-@pytest.mark.parametrize(
-    ("peer", "forwarded_for", "address"),
+@over_each(
     [
         ("203.0.113.5", "", "203.0.113.5"),
         ("8.8.8.8", "198.51.100.7", "8.8.8.8"),
@@ -278,7 +278,7 @@ def test_guesses_take_little_room_wherever_they_come_from():
         ("2a00:1450:4001:82a::200e", "", "2a00:1450:4001:82a::/64"),
         ("fe80::1%eth0", "2a00::5", "2a00::/64"),
         ("", "8.8.8.8", "?"),
-    ],
+    ]
 )
 def test_the_address_that_is_counted(peer, forwarded_for, address):
     proxies = behind("127.0.0.1", "10.0.0.0/8", "fd00::/8", "fe80::/10")

@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 import trio
 from beside import tables
+from each_row import over_each
 from hypothesis import given, strategies as st
 from served import OTTO, PLACED, SHOP, Scripted, email, service
 
@@ -144,7 +145,7 @@ def test_text_for_people_is_a_line_with_its_fields():
     )
 
 
-@pytest.mark.parametrize(("text", "shown"), TABLES["private"])
+@over_each(map(tuple, TABLES["private"]))
 def test_what_looks_private_is_hidden(text, shown):
     assert logs.hide(text) == shown
 

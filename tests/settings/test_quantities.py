@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from each_row import over_each
 from hypothesis import given, strategies as st
 
 from actors.messages import NotificationChannel
@@ -18,37 +19,34 @@ from actors.settings.quantities import (
 )
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
+@over_each(
     [
         ("80ms", 0.08), ("7us", 0.000007), ("7µs", 0.000007), ("3ns", 3e-9), ("10s", 10), ("5m", 300), ("5min", 300),
         ("2h", 7200), ("1d", 86400), ("1.5h", 5400), ("1e3ms", 1), ("10 s", 10), (" 10s ", 10), (0.08, 0.08),
         ("", None), ("10", None), ("-1s", None), ("1 hour", None), ("s", None), ("1h30m", None), ("1e999s", None),
         (True, None), (None, None), (float("nan"), None), ("٣s", None), ([1], None),
-    ],
+    ]
 )  # fmt: skip
 def test_durations(text: Any, seconds: float | None) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize(
-    ("text", "rate"),
+@over_each(
     [
         ("20/s", Rate(20, 1)), ("100/min", Rate(100, 60)), ("100/m", Rate(100, 60)), ("3/10s", Rate(3, 10)),
         ("0.5/s", Rate(0.5, 1)), ("500 / h", Rate(500, 3600)), ("1/ms", Rate(1, 0.001)), (5, Rate(5, 1)),
         ("20", None), ("20/", None), ("/s", None), ("20/0s", None), ("20/1e5", None), ("-20/s", None), (True, None),
-    ],
+    ]
 )  # fmt: skip
 def test_rates(text: Any, rate: Rate | None) -> None:
     assert parse_rate(text) == rate
 
 
-@pytest.mark.parametrize(
-    ("text", "share"),
+@over_each(
     [
         ("30%", 0.3), ("0%", 0), ("100%", 1), ("0.1 %", 0.001), (0.3, 0.3), (1, 1), (0, 0),
         ("101%", None), ("-1%", None), (1.01, None), (-0.1, None), ("0.3", None), (True, None), ("%", None),
-    ],
+    ]
 )  # fmt: skip
 def test_shares(text: Any, share: float | None) -> None:
     assert parse_share(text) == share

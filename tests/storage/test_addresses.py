@@ -4,11 +4,12 @@ import contextlib
 import hashlib
 import re
 import sqlite3
+from itertools import product
 
 import msgspec
 import psycopg
-import pytest
 from beside import tables
+from each_row import over_each
 from hypothesis import given, strategies as st
 from shelves import suppression
 
@@ -25,7 +26,7 @@ EMAIL, SMS, PUSH, WEBHOOK = (NotificationChannel(name) for name in ("email", "sm
 URL = "https://example.com/hook?a=B"
 
 
-@pytest.mark.parametrize(("channel", "one", "other", "are_same"), tables(__file__)["addresses"])
+@over_each(map(tuple, tables(__file__)["addresses"]))
 def test_which_addresses_are_the_same(channel, one, other, are_same):
     channel = NotificationChannel(channel)
     assert (normal_address(channel, one) == normal_address(channel, other)) == are_same
@@ -35,8 +36,7 @@ def test_path_and_query_stay_as_they_are():
     assert normal_address(WEBHOOK, "HTTPS://EXAMPLE.com:443/Hook;%7e?A=b#C") == "https://example.com/Hook;%7e?A=b#C"
 
 
-@pytest.mark.parametrize("channel", list(NotificationChannel))
-@pytest.mark.parametrize("part", ["<", "< ", " <a", "[", "a:", "https://a", "0", "+ ", ":1"])
+@over_each(product(NotificationChannel, ["<", "< ", " <a", "[", "a:", "https://a", "0", "+ ", ":1"]))
 def test_a_long_address_takes_no_longer_than_its_length(channel, part):
     """A minute or more, where the time goes by the square of it."""
     for begin in ("", "<", "https://", "https://[", "https://a:"):

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 from beside import tables
+from each_row import over_each
 from shipped import SCENARIOS
 
 from simulation.scenario import parse
@@ -34,7 +35,7 @@ def offered(typed, at=None, text=TEXT):
     return {each["text"]: each["insert"] for each in answer["offered"]}
 
 
-@pytest.mark.parametrize(("typed", "at", "some", "none"), tables(__file__)["offered"])
+@over_each(map(tuple, tables(__file__)["offered"]))
 def test_what_is_offered_belongs_there(typed, at, some, none):
     found = offered(typed, at)
     assert set(some) <= set(found)

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from each_row import over_each
 
 STATIC = Path(__file__).parents[2] / "simulation" / "studio" / "static"
 TESTS = Path(__file__).parent / "modules"
@@ -31,7 +32,7 @@ def test_there_is_little_javascript():
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in STATIC.glob("*.js")) < 1450
 
 
-@pytest.mark.parametrize("path", sorted(STATIC.iterdir()), ids=lambda path: path.name)
+@over_each(sorted(STATIC.iterdir()))
 def test_pages_need_nothing_from_elsewhere_and_run_no_text(path):
     text = path.read_text(encoding="utf-8")
     assert re.findall(r"(?:https?:)?//[\w.-]+\.\w+/", text) == []

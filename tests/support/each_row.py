@@ -46,4 +46,6 @@ def over_each(rows: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[.
 
 
 def _name_of(row: tuple[Any, ...]) -> str:
-    return " | ".join(str(getattr(each, "name", each))[:60] for each in row)
+    return " | ".join(
+        str(each.get("name", each) if isinstance(each, dict) else getattr(each, "name", each))[:60] for each in row
+    )

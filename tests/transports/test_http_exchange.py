@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+from each_row import over_each
 from http_servers import DROP, HANG, Reply, http_server
 from hypothesis import given, strategies as st
 from tls_certificate import Tls
@@ -196,8 +197,7 @@ def http_date(seconds: float) -> str:
     return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
 
-@pytest.mark.parametrize(
-    ("value", "date", "wanted"),
+@over_each(
     [
         (None, None, None),
         ("120", None, 120.0),
@@ -215,7 +215,7 @@ def http_date(seconds: float) -> str:
         (http_date(NOW + 90), "yesterday", 90.0),
         ("Sunday, 06-Nov-94 08:49:37 GMT", http_date(784111717.0), 60.0),
         ("Sun Nov  6 08:49:37 1994", http_date(784111717.0), 60.0),
-    ],
+    ]
 )
 def test_how_long_to_wait(value, date, wanted):
     assert retry_after(value, date, NOW) == wanted

@@ -9,6 +9,7 @@ import pytest
 import trio
 from attempts import outcome_of
 from beside import tables
+from each_row import over_each
 from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
 from hypothesis import given, strategies as st
 from tls_certificate import Tls
@@ -201,7 +202,7 @@ async def test_the_country_is_that_of_the_notification_before_that_of_the_settin
     assert (await sent(command, country_code="+49")).form["To"] == "+43664123456"
 
 
-@pytest.mark.parametrize(("recipient", "country_code", "wanted"), TABLES["phone_numbers"])
+@over_each(map(tuple, TABLES["phone_numbers"]))
 def test_phone_numbers(recipient, country_code, wanted):
     assert e164(recipient, country_code) == wanted
 
@@ -246,7 +247,7 @@ def test_a_national_number_is_read_as_a_valid_one_or_not_at_all(digits, region):
 # ── its final outcome ───────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("status", "code", "kind"), TABLES["status_callbacks"])
+@over_each(map(tuple, TABLES["status_callbacks"]))
 def test_a_status_callback(status, code, kind):
     form = {"MessageSid": "SM1", "MessageStatus": status, "notification_id": "sms-17"}
     report = status_callback(form | ({} if code is None else {"ErrorCode": code}))

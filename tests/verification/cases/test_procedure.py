@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from each_row import over_each
 
 import simulation
 from actors.errors import ConfigurationError
@@ -245,8 +246,7 @@ def test_what_a_replication_returns_and_cannot_be_compared_is_said(figures, quan
     assert complaint in problem
 
 
-@pytest.mark.parametrize(
-    ("make", "complaint"),
+@over_each(
     [
         (lambda: Mean(name="x", target=math.inf), "x: wanted a finite target, got inf"),
         (lambda: Mean(name="x", target=math.nan), "x: wanted a finite target, got nan"),
@@ -283,7 +283,7 @@ def test_what_a_replication_returns_and_cannot_be_compared_is_said(figures, quan
             lambda: simulation.validate([case(lambda _: {"x": 1}, Between(name="x", low=0))], workers=2),
             "a-case: one: wanted a replicate that can be sent to other processes",
         ),
-    ],
+    ]
 )
 def test_what_cannot_be_tested_is_refused(make, complaint):
     with pytest.raises(ConfigurationError) as refused:

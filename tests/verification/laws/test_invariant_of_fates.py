@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
 from random import Random
 from typing import Any
 
 import pytest
 from beside import tables
+from each_row import over_each
 from histories import EMAIL, S, breach_of, check_breach, made
 from provider_attempts import first_attempt
 
@@ -42,8 +44,7 @@ def attempt(host: str = "a.org", node: int | None = None) -> Attempt:
     return first_attempt(command, node=node)
 
 
-@pytest.mark.parametrize("wrong", FAULTS)
-@pytest.mark.parametrize("kind", PROVIDERS)
+@over_each(product(PROVIDERS, FAULTS))
 def test_the_same_is_said_of_each_attempt(kind: str, wrong: str):
     config = ProviderConfig.model_validate(PROVIDERS[kind])
     faults = [FaultConfig.model_validate({"channel": "email", **fault}) for fault in FAULTS[wrong]]

@@ -4,6 +4,7 @@ import re
 
 import msgspec
 import pytest
+from each_row import over_each
 from histories import (
     EMAIL,
     breaker,
@@ -65,7 +66,7 @@ ALL = [
 ]
 
 
-@pytest.mark.parametrize("each", ALL, ids=lambda each: type(each).__name__)
+@over_each(ALL)
 def test_no_line_has_a_repr_in_it(each):
     text = line(each)
     assert not re.search(r"[A-Z]\w+\(|<|=|None|_", text), text
