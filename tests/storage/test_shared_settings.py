@@ -1,5 +1,7 @@
 """Suppressions and preferences of several nodes on one PostgreSQL: each gets what the others set."""
 
+import threading
+
 from shelves import change, command, event_of, mark, suppression, until
 
 from actors.domain.user_preferences import UserPreferences
@@ -11,6 +13,8 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
 )
+from actors.storage.memory import Entry
+from actors.storage.postgres import reading
 from actors.storage.postgres.store import PostgresStore
 
 EMAIL = NotificationChannel.EMAIL
@@ -58,6 +62,28 @@ async def test_what_a_provider_says_at_one_node_leaves_what_people_say_at_anothe
         await until(lambda: reasons(one) == reasons(two) == ["complaint"])
     async with PostgresStore.open(dsn, node="three") as three:
         assert reasons(three) == ["complaint"]
+
+
+async def test_a_letter_that_is_redriven_between_its_state_and_its_history_is_none(dsn, monkeypatch):
+    has_read, may_go_on = threading.Event(), threading.Event()
+
+    def entry_of_accepted(*accepted: object, made=reading.entry_of_accepted) -> Entry:
+        has_read.set()
+        assert may_go_on.wait(60)
+        return made(*accepted)
+
+    async with (
+        PostgresStore.open(dsn, node="one") as one,
+        PostgresStore.open(dsn, node="two") as two,
+    ):
+        await happens(one, NotificationRequested)
+        monkeypatch.setattr(reading, "entry_of_accepted", entry_of_accepted)
+        await happens(one, NotificationMovedToDeadLetter, 1)
+        await until(has_read.is_set)
+        await happens(one, NotificationRedriven, 2)
+        may_go_on.set()
+        await happens(one, NotificationMovedToDeadLetter, 3)
+        await until(lambda: [each.moved_at_ns for each in two.dead_letters()] == [3 * 10**9])
 
 
 async def test_what_becomes_of_an_endpoint_at_one_node_the_others_know(dsn):

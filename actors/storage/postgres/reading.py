@@ -10,7 +10,7 @@ from actors.domain.codec import decode_audit_entry, decode_command, decode_event
 from actors.domain.notification_state import known_end
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import BreakerVote, StoredHistory
-from actors.messages import NotificationRequested, SendNotification
+from actors.messages import NotificationMovedToDeadLetter, NotificationRequested, SendNotification
 from actors.storage.memory import Entry, entry_of_accepted
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.halves import halves
@@ -45,7 +45,12 @@ def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Sh
     dead: dict[str, Entry] = {}
     for half in halves(sql) if wanted else ():
         dead = entries(half, "state = 'dead' AND notification_id = ANY(%s)", (wanted,)) | dead
-    return Shared({each: dead.get(each) for each in wanted}, read_settings(sql, settings))
+    letters = dict.fromkeys(wanted) | {
+        each: entry
+        for each, entry in dead.items()
+        if isinstance(entry.latest, NotificationMovedToDeadLetter)  # else it is none since, as the next look will show
+    }
+    return Shared(letters, read_settings(sql, settings))
 
 
 def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
