@@ -189,10 +189,7 @@ class Checker:
 
     def _look(self, event: Any) -> None:
         kind = type(event)
-        for name, observe in self._observers[(event.receiver, type(event.message)) if kind is MessageSent else kind]:
-            objection = observe(event)
-            if objection is not None and self.breach is None:
-                self._break(name, objection, event, event.at_ns)
+        self._ask(self._observers[(event.receiver, type(event.message)) if kind is MessageSent else kind], event)
         if self._nodes and event.node is not None:
             self._look_at_node(self._nodes[event.node - 1], event)
         if kind is not MessageSent:

@@ -7,9 +7,10 @@ limiters do (:mod:`actors.policies.rate_limit.limiter`), so that a mistake in on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import Protocol
 
 from actors.domain.attempts import Admitted, Attempt
@@ -109,28 +110,24 @@ class SlotMeter:
         return f"two in one interval of {self._text}"
 
 
-def meters_of(config: RateLimitConfig) -> list[Meter]:
-    """Return the meters for one key: of what a limit promises, whatever comes, one for each of its rates.
+def _maker_of(config: RateLimitConfig, rate: Rate) -> Callable[[], Meter]:
+    """Return what makes the meter of a key, of what a limit promises by one of its rates, whatever comes.
 
     A sliding counter only estimates; what it does promise is the limit in each window of the two that it counts in.
     """
-    return [_meter_of(config, rate) for rate in config.limits]
-
-
-def _meter_of(config: RateLimitConfig, rate: Rate) -> Meter:
     count, width_ns = as_fraction(rate.count), wait_ns(rate.period)
     interval_ns, text = width_ns / count, write_rate(rate)
     match config.kind:
         case "sliding_window":
-            return WindowMeter(int(count), width_ns)
+            return partial(WindowMeter, int(count), width_ns)
         case "fixed_window" | "sliding_counter":
-            return SeamMeter(int(count), width_ns)
+            return partial(SeamMeter, int(count), width_ns)
         case "leaky_bucket" if config.aligned:
-            return SlotMeter(interval_ns, text)
+            return partial(SlotMeter, interval_ns, text)
         case "leaky_bucket":
-            return BucketMeter(1, interval_ns, text)
+            return partial(BucketMeter, 1, interval_ns, text)
         case _:
-            return BucketMeter(config.burst or int(count), interval_ns, text)
+            return partial(BucketMeter, config.burst or int(count), interval_ns, text)
 
 
 def longest_window_ns(config: RateLimitConfig) -> int:
@@ -152,6 +149,8 @@ class _Counted(Invariant):
         super().__init__(context)
         self._meters: dict[Hashable, tuple[int, int, list[Meter]]] = {}
         """By key, when it has counted last, for how long that matters, and the meters."""
+        self._of: dict[int, tuple[int, list[Callable[[], Meter]]]] = {}
+        """By the identity of a limit, how long that matters, and what makes its meters."""
         self._many = _MANY
 
     @observes(ActorFailed)
@@ -161,7 +160,13 @@ class _Counted(Invariant):
 
     def count(self, key: Hashable, limit: RateLimitConfig, now_ns: int) -> str | None:
         """Count one more; return what is too much, or None."""
-        _, width_ns, meters = self._meters.get(key) or (0, longest_window_ns(limit), meters_of(limit))
+        if (known := self._meters.get(key)) is not None:
+            _, width_ns, meters = known
+        else:
+            if id(limit) not in self._of:
+                self._of[id(limit)] = longest_window_ns(limit), [_maker_of(limit, rate) for rate in limit.limits]
+            width_ns, makers = self._of[id(limit)]
+            meters = [make() for make in makers]
         self._meters[key] = now_ns, width_ns, meters
         if len(self._meters) > self._many:
             self._meters = {each: known for each, known in self._meters.items() if sum(known[:2]) > now_ns}

@@ -133,15 +133,13 @@ class Retrying:
     def is_final(self, outcome: Outcome, timed_out: bool) -> bool:
         """Tell whether an attempt at a provider that ended so is the last one: "`retry.on`: which outcomes are tried
         again. Others are final with their reason. ChannelFault is always tried again" (23)."""
-        kinds = {
-            "throttled": isinstance(outcome, Transient) and outcome.throttled,
-            "connection": isinstance(outcome, Transient) and outcome.connection and not outcome.throttled,
-            "transient": isinstance(outcome, Transient) and not outcome.connection and not outcome.throttled,
-            "timeout": isinstance(outcome, Ambiguous) and timed_out,
-            "lost_reply": isinstance(outcome, Ambiguous) and not timed_out,
-        }
-        is_retried = any(is_of_kind and kind in self.config.on for kind, is_of_kind in kinds.items())
-        return not is_retried and not isinstance(outcome, ChannelFault)
+        if isinstance(outcome, Transient):
+            kind = "throttled" if outcome.throttled else "connection" if outcome.connection else "transient"
+        elif isinstance(outcome, Ambiguous):
+            kind = "timeout" if timed_out else "lost_reply"
+        else:
+            return not isinstance(outcome, ChannelFault)
+        return kind not in self.config.on
 
     def is_unlimited(self, outcome: Outcome) -> bool:
         """Tell whether attempts may fail so "until the deadline, expiry or a permanent error" (23)."""
@@ -164,9 +162,10 @@ class Retrying:
             wait, _ = jittered(self.config, max(used.step, 1), memory_ns, self._stream)
             return max(wait, wait_ns(delay_s(self.config, 1)))
         name, config = self._rule(outcome)
-        used = progress.setdefault(self._count(name), Used())
+        counted = self._count(name)
+        used = progress.get(counted) or progress.setdefault(counted, Used())
         used.count()
-        most = (config if self._count(name) else self.config).max_attempts
+        most = (config if counted else self.config).max_attempts
         if most == "unlimited":  # "no wait is then shorter than 1ms" (reference.md)
             drawn = self._wait_ns(outcome, config, used)
             return None if drawn is None else max(drawn, 1_000_000)

@@ -451,9 +451,10 @@ class Handler(Process):
         if notification.first_start_ns is None and made is not None:
             notification.first_start_ns = made.started_ns
         retry_ns, given_up, why = self._retry(notification, outcome, was_asked=made is not None)
-        known, config = self.store.endpoints.get(address(command)), self.world.channels[command.channel]
-        has_endpoint = lane is not None and command.recipient != ""
-        mark = mark_after(outcome, known, config, self.epoch_ns + self.now_ns) if has_endpoint else None
+        config, mark = self.world.channels[command.channel], None
+        if lane is not None and command.recipient:
+            known = self.store.endpoints.get(address(command))
+            mark = mark_after(outcome, known, config, self.epoch_ns + self.now_ns)
         if mark is not None and mark.state is DISABLED:
             self.follow("alert", "", self.letters.alert, address(command), disabled_text(command, mark, outcome.reason))
         event = self.event(
