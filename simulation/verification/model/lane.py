@@ -125,8 +125,8 @@ class Lane:
             breaker.settle(permit, None, now_ns, 0)
             return Blocked("throttle", None)
         self.charge_rates()
-        self.slots.held[attempt.key] += 1
-        return Admitted(attempt, self.number, permit, self.slots.held.total())
+        self.slots.change(attempt.key, 1)
+        return Admitted(attempt, self.number, permit, self.slots.count)
 
     @property
     def slot_limit(self) -> int | None:
@@ -184,7 +184,7 @@ class Lane:
         """Free the slot, and have the breaker and all that adapts learn of the outcome, if there is any."""
         now_ns, duration_ns = self.process.now_ns, send.ended_ns - send.started_ns
         admitted, outcome = send.admitted, send.outcome
-        self.slots.held[admitted.attempt.key] -= 1
+        self.slots.change(admitted.attempt.key, -1)
         said = None if outcome is CUT else outcome  # "it says nothing to the breaker" (23)
         self.breaker(admitted.attempt.host).settle(admitted.permit, said, now_ns, duration_ns)
         if outcome is None:

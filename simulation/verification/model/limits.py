@@ -203,26 +203,33 @@ class Slots:
     """
 
     def __init__(self) -> None:
-        self.held: Counter[str] = Counter()
+        self.count = 0
+        """How many are at the provider."""
+        self._held: Counter[str] = Counter()
         """By key; ``""`` are those without one, and all where no keys take turns."""
         self.reserved: Counter[str] = Counter()
         """By key, those that notifications hold which have no attempt there (`holds_slot`)."""
+
+    def change(self, key: str, by: int) -> None:
+        """Take note that one of a key has gone to the provider (1), or has come back (-1)."""
+        self.count += by
+        self._held[key] += by
 
     def are_taken(self, limit: int | None, *, holds_slot: bool = False) -> bool:
         """Return whether none is free; for one that holds a slot, whether as many are there as may be."""
         if limit is None:
             return False
-        return self.held.total() + (0 if holds_slot else self.reserved.total()) >= limit
+        return self.count + (0 if holds_slot else self.reserved.total()) >= limit
 
     def are_kept_from(self, key: str, limit: int | None, *, do_others_wait: bool) -> bool:
         """Return whether those that are free are kept for keys other than this one."""
         if limit is None or not self.has_quarter(key, limit):
             return False
-        return do_others_wait or limit - (self.held + self.reserved).total() <= (limit + 8) // 16
+        return do_others_wait or limit - self.count - self.reserved.total() <= (limit + 8) // 16
 
     def has_quarter(self, key: str, limit: int | None) -> bool:
         """Return whether a key has a quarter of the slots."""
-        return limit is not None and key != "" and self.held[key] + self.reserved[key] >= max(1, limit // 4)
+        return limit is not None and key != "" and self._held[key] + self.reserved[key] >= max(1, limit // 4)
 
 
 class Latest:

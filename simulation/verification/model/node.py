@@ -259,7 +259,7 @@ class Node(Orders):
         """Return its state, with that of a notification where it has it."""
         breakers = [
             f"{self.named(lane.name)}{' at ' + host if host else ''} {breaker.state}, "
-            f"{lane.slots.held.total()} at the provider"
+            f"{lane.slots.count} at the provider"
             for way in self.ways.values()
             for lane in way.lanes
             for host, breaker in lane.breakers.all()[-3:]

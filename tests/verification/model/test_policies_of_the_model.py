@@ -249,10 +249,10 @@ def test_slots_go_to_the_same_classes_and_hosts(seed: int) -> None:
         if permits and random.random() < 0.4:
             permit, host = permits.pop(random.randrange(len(permits)))
             product.take_back(permit, host, 0, host)
-            model.held[host] -= 1
+            model.change(host, -1)
         elif isinstance(admitted := product.try_admit(host, 0, host), int):
             permits.append((admitted, host))
-            model.held[host] += 1
+            model.change(host, 1)
 
 
 @settings(max_examples=examples(80))
