@@ -16,13 +16,13 @@ from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import BUCKETS, RateLimitConfig
 from actors.settings.redrive import RedriveConfig
-from actors.settings.retry import RetriedKind
 from simulation.scenario import ClosedWorkload, Scenario
 from simulation.scenario.people import TemplateText
 from simulation.scenario.workload import ResendConfig
 from simulation.verification.drawing.changes import changed, exponential, updated
 from simulation.verification.drawing.fault_kinds import drawn_quota
 from simulation.verification.drawing.numbers import log_uniform, rounded
+from simulation.verification.drawing.whole_groups import GROUPS, budget
 
 ACCOUNT = "shared"
 TEMPLATE = "welcome"
@@ -164,19 +164,14 @@ def _with_upstreams(config: ChannelConfig, random: Random) -> ChannelConfig | No
     """Some providers ask another one, and again where that fails."""
     if random.random() < 0.5:
         return None
-    retry: dict[str, Any] = {"max_attempts": random.randint(1, 4), "initial_delay": log_uniform(random, 0.05, 5.0)}
-    if random.random() < 0.3:
-        kinds = get_args(RetriedKind)
-        retry["on"] = random.sample(kinds, random.randint(1, len(kinds) - 1))
-    if random.random() < 0.4:
-        checked = random.choice(["before_wait", "after_failure"])
-        retry |= {"max_elapsed": log_uniform(random, 0.1, 10.0), "max_elapsed_checked": checked}
+    retry = GROUPS["retry"](random).model_copy(update={"max_attempts": random.randint(1, 4)})
     latency = {"exponential": {"mean": log_uniform(random, 0.01, 2.0)}}
     upstream: dict[str, Any] = {"retry": retry, "latency": latency, "failure_rate": random.choice([0.1, 0.5])}
     if random.random() < 0.5:
         upstream["timeout"] = log_uniform(random, 0.1, 3.0)
     if random.random() < 0.5:
-        behind = {"latency": latency, "failure_rate": 0.3, "retry": {"max_attempts": random.randint(1, 3)}}
+        again = {"max_attempts": random.randint(1, 3), "budget": budget(random)}
+        behind = {"latency": latency, "failure_rate": 0.3, "retry": again}
         upstream["upstream"] = {**behind, "upstream": behind} if random.random() < 0.3 else behind
     return updated(config, provider={"upstream": UpstreamConfig.model_validate(upstream)})
 

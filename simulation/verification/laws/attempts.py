@@ -10,8 +10,7 @@ from actors.instants import ns, wait_ns
 from actors.messages import NotificationChannel, NotificationFailed, NotificationSent, Priority, UpstreamRequested
 from actors.outcomes import Ambiguous, ChannelFault, Outcome
 from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
-from actors.settings.channel import PRIMARY, ProviderConfig
-from actors.settings.faults import FaultConfig
+from actors.settings.channel import PRIMARY
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import Lifecycle, cut_ns
 from simulation.verification.laws.observations import AttemptMade
@@ -191,14 +190,10 @@ class Fates(Invariant):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         assert context.world is not None
-        world = context.world
-        self._providers = _providers_of(world)
+        self._providers, self._upstreams = _providers_of(context.world)
         self._promised: list[tuple[AttemptMade, Fate]] = []
-        self._upstreams = {} if world.schedule else _upstreams_of(world)
-        self._unanswered: dict[int, AttemptMade] = {}
-        """By identity, those for which upstreams are asked."""
         self._wrong: Objection = None
-        """About the latest answer that was not what comes of these."""
+        """About an answer that was not what comes of the requests behind a provider."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -215,20 +210,9 @@ class Fates(Invariant):
                 return _objection(made, fate, "it has promised an answer")
             if fate.is_known:
                 self._promised.append((made, fate))
-                return None
-            upstream = self._upstreams.get((made.channel, made.provider))
-            if upstream is None:
-                return None
-            objection = self._go_on(upstream.agenda, made.at_ns)
-            called = made.provider if len(self.context.channels[made.channel].by_provider()) > 1 else None
-            first = Request(made.notification_id, made.channel, called, made.node, made.attempt.number)
-            if fate.asks_ns is None:  # so it is not known either for which of several copies it is asked
-                upstream.ask(first, command.recipient, None, unheard)
-                return objection
-            self._unanswered[id(made)] = made
-            answered = partial(self._answered, made, upstream.agenda, fate.outcome is None)
-            upstream.ask(first, command.recipient, made.at_ns + fate.asks_ns, answered)
-            return objection
+            elif (made.channel, made.provider) in self._upstreams:
+                return self._ask(self._upstreams[made.channel, made.provider], made, fate)
+            return None
         if made.outcome is None or made.foreseen_ns is None:
             return _objection(made, fate, "there is no answer to be seen")
         is_answered = made.foreseen_ns < NEVER_NS
@@ -241,6 +225,17 @@ class Fates(Invariant):
         if made.delivered != fate.delivers:
             return _objection(made, fate, "it is delivered" if made.delivered else "it is not delivered")
         return None
+
+    def _ask(self, upstream: Upstream, made: AttemptMade, fate: Fate) -> Objection:
+        objection = self._go_on(upstream.agenda, made.at_ns)
+        called = made.provider if len(self.context.channels[made.channel].by_provider()) > 1 else None
+        first = Request(made.notification_id, made.channel, called, made.node, made.attempt.number)
+        asks_ns, answer = NEVER_NS, unheard
+        if fate.asks_ns is not None:  # else it is not known either for which of several copies it is asked
+            asks_ns = made.at_ns + fate.asks_ns
+            answer = partial(self._answered, made, upstream.agenda, fate.outcome is None)
+        upstream.ask(first, made.attempt.command.recipient, asks_ns, answer)
+        return objection
 
     @observes(UpstreamRequested)
     def on_request(self, event: UpstreamRequested) -> Objection:
@@ -261,29 +256,23 @@ class Fates(Invariant):
         return self._wrong
 
     def _answered(self, made: AttemptMade, agenda: Agenda, is_lost: bool, outcome: Outcome) -> None:
-        del self._unanswered[id(made)]
-        if not is_lost:  # it is compared when that instant is over
-            agenda.at(agenda.now_ns + 1, partial(self._compare, made, outcome, agenda.now_ns))
+        heard = None if is_lost else outcome
+        agenda.at(agenda.now_ns + 1, partial(self._compare, made, heard, agenda.now_ns))  # when that instant is over
 
-    def _compare(self, made: AttemptMade, outcome: Outcome, now_ns: int) -> None:
-        if now_ns == made.ends_at_ns and not made.answered:
-            return  # which time is up first at that instant, its own or a layer's, is open
-        said = made.outcome if made.answered else None, made.ends_at_ns
-        if said != (outcome, now_ns) and (made.answered or now_ns < made.ends_at_ns):
-            fate = Fate(outcome, now_ns - made.at_ns, False, "so what is behind it has answered")
-            self._wrong = Finding(_objection(made, fate, f"it is answered with {said[0]}"), made.notification_id)
+    def _compare(self, made: AttemptMade, heard: Outcome | None, now_ns: int) -> None:
+        is_in_time = heard is not None and now_ns < made.ends_at_ns  # at that instant it is open whose time is up first
+        if (made.outcome, made.ends_at_ns) != (heard, now_ns) if made.answered else is_in_time:
+            fate = Fate(heard, now_ns - made.at_ns, False, "so what is behind it has answered")
+            said = f"it is answered with {made.outcome if made.answered else 'nothing'}"
+            self._wrong = Finding(_objection(made, fate, said), made.notification_id)
 
     def at_end(self, now_ns: int) -> Objection:
         for made, fate in self._promised:
             if made.answered and made.outcome != fate.outcome:
                 return _objection(made, fate, f"it is answered with {made.outcome}")
         for upstream in self._upstreams.values():
-            if (objection := self._go_on(upstream.agenda, now_ns)) is not None:
-                return objection
-        for made in self._unanswered.values():
-            if made.answered and made.ends_at_ns < now_ns:
-                return f"an attempt of {made.notification_id} is answered, and it has not been asked for behind that"
-        return None
+            self._wrong = self._go_on(upstream.agenda, now_ns)
+        return self._wrong
 
 
 def _objection(made: AttemptMade, fate: Fate, what: str) -> str:
@@ -295,48 +284,20 @@ def _objection(made: AttemptMade, fate: Fate, what: str) -> str:
     )
 
 
-_ProviderKey: TypeAlias = tuple[NotificationChannel, str]
+_Key: TypeAlias = tuple[NotificationChannel, str]
 
 
-def _providers_of(world: World) -> dict[_ProviderKey, SimulatedProvider]:
+def _providers_of(world: World) -> tuple[dict[_Key, SimulatedProvider], dict[_Key, Upstream]]:
+    """Return the providers, and what is behind them where turns are taken as usual."""
     accounts = {name: Quota(own.throttle) for name, own in world.accounts.items() if own.throttle is not None}
-    return {
-        key: SimulatedProvider(
-            config,
-            [fault for fault in _faults_of(world, key) if not fault.upstream],
-            world.seed,
-            _stream_of(key),
-            accounts.get(config.account or ""),
-        )
-        for key, config in _settings_of(world).items()
-    }
-
-
-def _upstreams_of(world: World) -> dict[_ProviderKey, Upstream]:
-    return {
-        key: Upstream(
-            config.upstream,
-            _faults_of(world, key),
-            world.seed,
-            _stream_of(key),
-        )
-        for key, config in _settings_of(world).items()
-        if config.upstream is not None
-    }
-
-
-def _settings_of(world: World) -> dict[_ProviderKey, ProviderConfig]:
-    return {
-        (channel, name): config.provider
-        for channel, of_channel in world.channels.items()
-        for name, config in of_channel.by_provider().items()
-    }
-
-
-def _faults_of(world: World, key: _ProviderKey) -> list[FaultConfig]:
-    return [fault for fault in world.faults if key[0] in fault.channel and fault.provider in (None, key[1])]
-
-
-def _stream_of(key: _ProviderKey) -> str:
-    channel, name = key
-    return f"{channel}.provider" if name == PRIMARY else f"{channel}.{name}.provider"
+    providers, upstreams = {}, {}
+    for channel, of_channel in world.channels.items():
+        for name, lane in of_channel.by_provider().items():
+            config, key = lane.provider, (channel, name)
+            faults = [each for each in world.faults if channel in each.channel and each.provider in (None, name)]
+            own = [fault for fault in faults if not fault.upstream]
+            stream = f"{channel}.provider" if name == PRIMARY else f"{channel}.{name}.provider"
+            providers[key] = SimulatedProvider(config, own, world.seed, stream, accounts.get(config.account or ""))
+            if config.upstream is not None and world.schedule is None:
+                upstreams[key] = Upstream(config.upstream, faults, world.seed, stream)
+    return providers, upstreams

@@ -5,10 +5,10 @@ To the model itself the answer is given, as that of any provider. Which requests
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
@@ -23,8 +23,6 @@ from simulation.verification.model.randomness import Stream
 
 TIMED_OUT = Ambiguous(reason="upstream timed out")
 
-_BEHIND = 2**62
-
 
 class Request(NamedTuple):
     """One request, by what the history says of it."""
@@ -38,56 +36,50 @@ class Request(NamedTuple):
     number: int = 1
 
 
+class _Due(NamedTuple):
+    at_ns: int
+    is_behind: bool
+    """Whether all else goes first that is due then."""
+    place: int
+    rule: Callable[[], None]
+    request: Request | None
+
+
 class Agenda:
     """What falls due behind one provider, first come, first served. A request waits until it is seen."""
 
     def __init__(self) -> None:
         self.now_ns = 0
-        self._due: list[tuple[int, int, Callable[[], None], Request | None]] = []
-        self._numbers = count()
-        self._some_time: list[tuple[Request | None, Callable[[], None]]] = []
+        self._due: list[_Due] = []
+        self._places = count()
 
-    def at(self, instant_ns: int | None, rule: Callable[[], None], request: Request | None = None) -> None:
-        """Have a rule applied then, or as the request is seen; None: some time."""
-        if instant_ns is None:
-            self._some_time.append((request, rule))
-        elif instant_ns < NEVER_NS:
-            heappush(self._due, (instant_ns, next(self._numbers), rule, request))
-
-    def behind(self, instant_ns: int, rule: Callable[[], None]) -> None:
-        """Have a rule applied at an instant behind all else that is due then."""
-        if instant_ns < NEVER_NS:
-            heappush(self._due, (instant_ns, _BEHIND + next(self._numbers), rule, None))
+    def at(
+        self, at_ns: int, rule: Callable[[], None], request: Request | None = None, *, is_behind: bool = False
+    ) -> None:
+        """Have a rule applied then; that of a request as it is seen, which at `NEVER_NS` is some time."""
+        insort(self._due, _Due(at_ns, is_behind, next(self._places), rule, request))
 
     def go_on_until(self, now_ns: int) -> Request | None:
         """Do what is due before an instant; return a request that was, and has not been seen."""
-        while self._due and self._due[0][0] < now_ns:
-            self.now_ns, _, rule, request = heappop(self._due)
+        while self._due and self._due[0].at_ns < now_ns:
+            self.now_ns, _, _, rule, request = self._due.pop(0)
             if request is not None:
                 return request
             rule()
         return None
 
     def see(self, seen: Request, now_ns: int) -> bool:
-        """Take a request that is seen now, behind the answers that were due before it; return whether it was due."""
-        for place, (request, rule) in enumerate(self._some_time):
-            if request == seen:
-                del self._some_time[place]
-                self.now_ns = now_ns
-                rule()
+        """Take a request that is seen now, behind the answers that are due before it; return whether it is due."""
+        self.now_ns = now_ns
+        while True:
+            of_it = (due for due in self._due if due.request in (None, seen) and due.at_ns in (now_ns, NEVER_NS))
+            due = next(of_it, None)
+            if due is None:
+                return False
+            self._due.remove(due)
+            due.rule()
+            if due.request is not None:
                 return True
-        others = []
-        is_due = False
-        while not is_due and self._due and self._due[0][0] <= now_ns:
-            entry = self.now_ns, _, rule, request = heappop(self._due)
-            is_due = request == seen
-            if is_due or request is None:
-                rule()
-            else:
-                others.append(entry)
-        for entry in others:
-            heappush(self._due, entry)
-        return is_due
 
 
 @dataclass(eq=False, slots=True)
@@ -112,12 +104,7 @@ class Upstream:
     """
 
     def __init__(
-        self,
-        config: UpstreamConfig,
-        faults: Sequence[FaultConfig],
-        seed: int,
-        name: str,
-        above: Upstream | None = None,
+        self, config: UpstreamConfig, faults: Sequence[FaultConfig], seed: int, name: str, above: Upstream | None = None
     ) -> None:
         self.agenda: Agenda = Agenda() if above is None else above.agenda
         self._layer: int = 1 if above is None else above._layer + 1
@@ -132,11 +119,11 @@ class Upstream:
         if config.upstream is not None:
             self._below = Upstream(config.upstream, faults, seed, own, self)
 
-    def ask(self, first: Request, recipient: str, at_ns: int | None, answer: Callable[[Outcome], None]) -> None:
-        """Have it asked then, or some time, and give its answer."""
+    def ask(self, first: Request, recipient: str, at_ns: int, answer: Callable[[Outcome], None]) -> None:
+        """Have it asked then, or at `NEVER_NS` some time, and give its answer."""
         self._next(_Errand(first, recipient, answer), at_ns)
 
-    def _next(self, errand: _Errand, at_ns: int | None) -> None:
+    def _next(self, errand: _Errand, at_ns: int) -> None:
         self.agenda.at(at_ns, partial(self._request, errand), errand.request)
 
     def _request(self, errand: _Errand) -> None:
@@ -151,7 +138,7 @@ class Upstream:
             end = partial(self._answered, errand, request.number)
             first = request._replace(layer=request.layer + 1, number=1)
             self._below.ask(first, recipient, now_ns + fate.asks_ns, unheard if fate.outcome is None else end)
-            self.agenda.behind(until_ns, partial(end, TIMED_OUT))  # an answer at that instant counts
+            self.agenda.at(until_ns, partial(end, TIMED_OUT), is_behind=True)  # an answer at that instant counts
         elif fate.outcome is not None and fate.takes_ns is not None and now_ns + fate.takes_ns <= until_ns:
             self.agenda.at(now_ns + fate.takes_ns, partial(self._answered, errand, 0, fate.outcome))
         else:

@@ -74,9 +74,11 @@ def test_some_are_answered_at_the_very_time_out_and_some_are_slow_to_refuse(case
 
 
 def test_some_upstreams_are_asked_again_for_some_failures_alone_and_some_for_so_long():
-    drawn = [_with_upstreams(ChannelConfig(), Random(seed)) for seed in range(40)]
-    retries = [config.provider.upstream.retry for config in drawn if config is not None]
-    assert {len(retry.on) for retry in retries} == {1, 2, 3, 4, 5}
+    drawn = [_with_upstreams(ChannelConfig(), Random(seed)) for seed in range(90)]
+    layers = [layer for config in drawn if config is not None for layer in config.provider.upstream.chain]
+    retries = [layer.retry for layer in layers]
+    assert {len(retry.on) for retry in retries} >= {2, 3, 4, 5}
+    assert len({type(retry.budget) for retry in retries}) == 6, "none, or one of each kind"
     assert {retry.max_elapsed_checked for retry in retries if retry.max_elapsed} == {"before_wait", "after_failure"}
 
 

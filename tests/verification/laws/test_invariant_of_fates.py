@@ -118,7 +118,7 @@ faults: [{channel: email, upstream: 2, at: 20s, for: 9s, lost_reply_rate: 50%}]
     [
         (RetryPolicy, "is_out_of_time", lambda *_: True, "it is not made"),
         (RetryPolicy, "next_wait_ns", lambda *_: 0, "it is not its time"),
-        (RetryPolicy, "gives_up", lambda *_, **__: False, "answered with None, and wanted is"),
+        (RetryPolicy, "gives_up", lambda *_, **__: False, "answered with nothing, and wanted is"),
         (upstream, "UPSTREAM_TIMED_OUT", Transient(reason="slow"), "wanted is Ambiguous"),
         (upstream.Upstream, "_begin", lambda *_: None, "it is not made"),
     ],
