@@ -37,12 +37,7 @@ class Checker:
     """
 
     def __init__(self, choice: Choice, context: Context, *, record: Callable[[Any], None]) -> None:
-        """Make a checker.
-
-        Args:
-            choice: which invariants.
-            context: what the run is made of.
-            record: receives every recorded event before the invariants do.
+        """Make a checker; `record` receives every recorded event before the invariants do.
 
         Raises:
             ConfigurationError: a name is not known, or something is no invariant; all problems.
@@ -223,7 +218,6 @@ class Checker:
         self.breach = InvariantBreach(text, name, at_ns, history=history_lines(history))
 
     def _break_outside(self, text: str) -> None:
-        """Break where nothing is recorded, and end the run as soon as may be."""
         if self.breach is None:
             self._break(LockStep.name, text, None, 0 if self._system is None else self._system.now_ns)
             if self._system is not None:

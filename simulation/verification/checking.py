@@ -72,15 +72,7 @@ def check_of(
     schedule: Schedule | None,
     providers: ProvidersByName | None,
 ) -> RunChecker:
-    """Return what checks a run of a scenario.
-
-    Args:
-        scenario: what is run.
-        invariants: which are checked.
-        recorder: of the history.
-        has_rules: whether its providers follow failure rules of the caller's.
-        schedule: chooses the next of several ready actors, in place of the scenario's own.
-        providers: in place of those that the scenario describes.
+    """Return what checks a run of a scenario, whose schedule and providers may be in place of its own.
 
     Raises:
         ConfigurationError: the invariants cannot be used; all their problems.
@@ -113,7 +105,6 @@ def check_of(
 
 
 def _clients_of(scenario: Scenario) -> list[ClientsOf]:
-    """Return what an invariant has to know of the closed entries; it draws what their clients draw."""
     streams, found = RandomStreams(scenario.seed), []
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, ClosedWorkload):
@@ -125,7 +116,6 @@ def _clients_of(scenario: Scenario) -> list[ClientsOf]:
 
 
 def _arrivals_of(scenario: Scenario) -> list[ArrivalsOf]:
-    """Return what an invariant has to know of what arrives; it draws what the sources draw."""
     found = []
     for number, (name, entry) in enumerate(zip(scenario.outline.entries, scenario.workload, strict=True)):
         times, resend = None, None

@@ -109,15 +109,8 @@ def time_average(begins: Array, ends: Array, since: float, until: float) -> floa
 
 
 def shares_of_states(begins: Array, ends: Array, since: float, until: float, count: int) -> dict[str, float]:
-    """Return the share of the time with 0, 1, … so many of the spans [begin, end) under way, as ``P(N = 0)`` and on.
-
-    Args:
-        begins: when each begins, in seconds from the start of the run, when none is under way.
-        ends: when each ends.
-        since: what is before is not looked at.
-        until: what is after is not looked at.
-        count: of the states.
-    """
+    """Return the share of the time with 0, 1, … so many of the spans [begin, end) under way, as ``P(N = 0)`` and on:
+    of the seconds from `since` until `until`, when none is under way at 0."""
     times = np.concatenate([begins, ends])
     order = np.argsort(times, kind="stable")
     times = np.clip(times[order], since, until)

@@ -40,12 +40,7 @@ Write: TypeAlias = Callable[[float], str]
 
 
 def coinciding(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario with times that are multiples of a step; it itself where its settings do not allow that.
-
-    Args:
-        scenario: a case of the swarm.
-        random: draws the step, when notifications arrive, and how long providers take.
-    """
+    """Return a scenario with times that are multiples of a step; it itself where its settings do not allow that."""
     step_s = random.choice(STEPS_S)
 
     def write(length_s: float) -> str:
@@ -67,7 +62,6 @@ def coinciding(scenario: Scenario, random: Random) -> Scenario:
 
 
 def _as_many(scenario: Scenario, entry: Any, write: Write, step_s: float, random: Random) -> dict[str, Any]:
-    """Return bursts by which about as many come as do in a scenario, and one at least."""
     length_s = max(step_s, entry.for_ or scenario.duration - entry.at)
     count = max(1.0, expected_notifications(scenario, entry))
     every_s = step_s * max(random.randint(1, _MOST_STEPS), math.floor(length_s / count / step_s))
@@ -95,7 +89,6 @@ def _in_step(value: Any, write: Write, step_s: float, random: Random) -> Any:
 
 
 def _one_of_two(write: Write, step_s: float, least: int, random: Random) -> dict[str, Any]:
-    """Return a distribution of two times of so many steps at least, of which one comes more often."""
     short, long = random.randint(least, _MOST_STEPS), random.randint(0, _MOST_STEPS)
     return {
         "mixture": [

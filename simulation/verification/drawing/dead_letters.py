@@ -19,12 +19,7 @@ _MOST_TIMES = 4
 
 
 def burying(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario with much that dies on all channels, little room, and orders of people that meet each other.
-
-    Args:
-        scenario: a case of the swarm.
-        random: draws what fails, the room, and what is ordered when.
-    """
+    """Return a scenario with much that dies on all channels, little room, and orders of people that meet each other."""
     used = scenario.channels_used
     way = random.sample(used, len(used))
     channels: dict[str, ChannelConfig] = {}

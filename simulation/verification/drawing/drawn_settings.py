@@ -276,7 +276,6 @@ class _Drawing:
         return entry.model_copy(update={"repeats": self._random.choice([0.0, 0.2, 1.0])})
 
     def _drawn_together(self, config: ChannelConfig, paths: Sequence[Path], random: Random) -> ChannelConfig:
-        """Return the settings of a channel with these drawn anew, but for those that do not fit."""
         data: Data = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
         for path in paths:
             candidate = deepcopy(data)
@@ -295,7 +294,6 @@ class _Drawing:
         return config
 
     def _of_a_class(self, entry: WorkloadEntry, random: Random) -> WorkloadEntry:
-        """Return an entry of the workload with a class, and with tenants and hosts that take turns."""
         if isinstance(entry, EventWorkload):
             return entry
         changes: Data = {}
@@ -309,7 +307,6 @@ class _Drawing:
         return entry.model_copy(update=changes)
 
     def _in_order(self, config: ChannelConfig, random: Random) -> ChannelConfig:
-        """Return the settings of a channel with an order and bounds of tenants."""
         values = Values(random, config.model_dump(mode="json", by_alias=True, exclude_unset=True))
         changes: Data = {}
         for key, model, share in (("order", OrderConfig, 0.8), ("tenant", TenantConfig, 0.4)):
@@ -328,7 +325,6 @@ _GROUPS: Mapping[str, type[Settings]] = {
 
 
 def _leave_out(data: Data, path: Path) -> bool:
-    """Take out what stands at a path; return whether there was something."""
     parent: Any = data
     for key in path[:-1]:
         parent = parent.get(key) if isinstance(parent, dict) else None

@@ -21,12 +21,7 @@ _KINDS = (["twice"], ["late"], ["twice", "late"], ["twice and late"], ["twice an
 
 
 def astray(duration: float, random: Random) -> tuple[FaultConfig, ...]:
-    """Return faults by which messages of all channels come twice, or late, or both, for a while or all the time.
-
-    Args:
-        duration: how long notifications arrive, in seconds.
-        random: draws the faults.
-    """
+    """Return faults by which messages of all channels come twice, or late, or both, for a while or all the time."""
     faults = []
     for kinds in random.choice(_KINDS):
         fault: dict[str, Any] = {"channel": "all", "at": random.choice((0.0, random.uniform(0.0, duration)))}

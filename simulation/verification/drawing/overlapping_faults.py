@@ -29,12 +29,7 @@ _SHARE_IN_STEP = 0.5
 
 
 def overlapping(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario some of whose providers work on few at once, and meet several faults in one time.
-
-    Args:
-        scenario: a case of the swarm.
-        random: draws which providers, what they are like, and what goes wrong with them when.
-    """
+    """Return a scenario some of whose providers work on few at once, and meet several faults in one time."""
     channels, faults = {}, []
     for channel in random.sample(scenario.channels_used, random.randint(1, len(scenario.channels_used))):
         config = scenario.channel_as_given(channel)

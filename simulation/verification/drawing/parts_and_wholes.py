@@ -36,12 +36,7 @@ _MOST_FAULTS = 4
 
 def unlike(scenario: Scenario, random: Random) -> Scenario:
     """Return a scenario with further providers, each of whose keys is left out, null, or of its own; and so are those
-    of the channel itself. What takes long, and how many connections there are, differs as well.
-
-    Args:
-        scenario: a case of the swarm.
-        random: draws which channels, and what differs.
-    """
+    of the channel itself. What takes long, and how many connections there are, differs as well."""
     return changed(scenario, lambda config: _unlike(config, random) if random.random() < 0.7 else None)
 
 
@@ -66,7 +61,6 @@ def _unlike(config: ChannelConfig, random: Random) -> ChannelConfig | None:
 def _left_out_null_or_own(
     given: dict[str, Any], channel: ChannelConfig, random: Random, *, share: float
 ) -> dict[str, Any]:
-    """Return settings of which a share is left out, null or drawn."""
     found = dict(given)
     for key, draw in _OWN.items():
         if random.random() >= share:
@@ -118,10 +112,6 @@ def at_places(scenario: Scenario, random: Random) -> Scenario:
     """Return a scenario with several faults in one time, each at some hosts or all, at one provider or at all of them.
 
     At several nodes, some of these are of some nodes.
-
-    Args:
-        scenario: a case of the swarm.
-        random: draws how many hosts there are, what goes wrong, where and when.
     """
     workload = tuple(_at_hosts(entry, random) for entry in scenario.workload)
     found, faults = scenario.model_copy(update={"workload": workload}), []
@@ -137,7 +127,6 @@ def _at_hosts(entry: WorkloadEntry, random: Random) -> WorkloadEntry:
 
 
 def _at_one_time(scenario: Scenario, channel: NotificationChannel, random: Random) -> list[FaultConfig]:
-    """Return faults that all hold at one instant, each from and to another one."""
     middle, hosts = random.uniform(0.1, 0.9) * scenario.duration, _hosts_on(channel, scenario)
     faults = []
     for _ in range(random.randint(2, _MOST_FAULTS)):

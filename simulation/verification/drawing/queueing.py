@@ -27,12 +27,7 @@ _MOST_BURSTS = 4
 
 
 def queueing(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario with as many notifications, which come in a few bursts, and with little room before providers.
-
-    Args:
-        scenario: a case of the swarm.
-        random: draws the bursts, whose notifications are in them, and the room.
-    """
+    """Return a scenario whose notifications come in a few bursts, with little room before providers."""
     crowded = changed(scenario, lambda config: _short_of_room(config, random))
     return crowded.model_copy(
         update={"workload": tuple(_in_bursts(scenario, entry, random) for entry in scenario.workload)}

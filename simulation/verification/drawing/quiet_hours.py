@@ -20,12 +20,7 @@ from simulation.verification.drawing.numbers import log_uniform
 
 
 def nightfall(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario of few users and tenants, with little room for either, most of whom have a night within it.
-
-    Args:
-        scenario: a case of the swarm.
-        random: draws who they are, how much room there is, and when the night is.
-    """
+    """Return a scenario of few users and tenants, with little room for either, most of whom have a night within it."""
     bounded = changed(scenario, lambda config: _with_bounds(config, scenario.duration, random))
     return bounded.model_copy(
         update={

@@ -32,12 +32,7 @@ _SHARE_FAILING = 0.6
 
 
 def with_rare_settings(scenario: Scenario, stream: Callable[[str], Random]) -> Scenario:
-    """Return a scenario that has in some cases what the functions below say.
-
-    Args:
-        scenario: with settings that were drawn.
-        stream: returns the random stream of a name.
-    """
+    """Return a scenario that has in some cases what the functions below say."""
     for name, (share, change) in _CHANGES.items():
         random = stream(name)
         if share is None or random.random() < share:
@@ -122,19 +117,10 @@ def _remembering(config: ChannelConfig, random: Random) -> ChannelConfig:
 def _copying(config: ChannelConfig, random: Random) -> ChannelConfig:
     """Attempts are sent once more soon, and retried out of a budget with little in it."""
     hedging = {"max_attempts": random.randint(2, 4), "delay": log_uniform(random, 0.01, 1.0)}
-    budget = random.choice(
-        [
-            {"kind": "grpc", "max_tokens": random.randint(2, 6), "token_ratio": random.choice([0.1, 0.5, 1.0])},
-            {"kind": "grpc", "max_tokens": random.randint(2, 6), "token_ratio": 1.0},
-            {"kind": "aws", "capacity": random.randint(10, 40), "timeout_cost": random.choice([None, 1, 10])},
-            {"kind": "envoy", "share": 0.2, "min_concurrency": random.randint(1, 3)},
-            {"kind": "token_bucket", "share": 0.5, "capacity": random.randint(1, 4)},
-        ]
-    )
     provider: dict[str, Any] = {}
     if random.random() < 0.5:  # so that several copies are out, and some of them fail
         provider = {"latency": exponential(log_uniform(random, 0.05, 3.0)), "failure_rate": random.choice([0.1, 0.4])}
-    retry = {"max_attempts": 4, "initial_delay": 0.5, "budget": budget}
+    retry = {"max_attempts": 4, "initial_delay": 0.5, "budget": budget(random)}
     return updated(config, retry=retry, hedging=hedging, provider=provider)
 
 
@@ -178,7 +164,6 @@ def _with_upstreams(config: ChannelConfig, random: Random) -> ChannelConfig | No
 
 @_of_cases("resending", 0.5)
 def _resending(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario whose senders come again with what was refused, where anything may be."""
     if scenario.max_pending is None:
         return scenario
     resend = {"after": log_uniform(random, 0.1, 30.0), "at_most": random.randint(1, 4)}
@@ -238,7 +223,6 @@ def _at_timeout(config: ChannelConfig, random: Random) -> ChannelConfig | None:
 
 @_of_cases("refusing", 0.1)
 def _refusing_slowly(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario whose providers take long to refuse addresses, also probes, where slow calls open breakers."""
     slow = log_uniform(random, 0.2, 1.0)
 
     def patient(config: ChannelConfig) -> ChannelConfig:

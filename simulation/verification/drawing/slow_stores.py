@@ -20,12 +20,7 @@ _MOST_CRASHES = 6
 
 
 def losing(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario that often fails, retries out of budgets with little in them, and crashes as it writes that.
-
-    Args:
-        scenario: a case of the swarm.
-        random: draws how it fails, retries and crashes, and how long a change takes to be durable.
-    """
+    """Return a scenario that often fails, retries out of budgets with little in them, and crashes as it writes that."""
     found = changed(scenario, lambda config: _often_failing(config, random))
     crashes = []
     for _ in range(random.randint(1, _MOST_CRASHES)):

@@ -207,7 +207,6 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
 
 
 def _has_recipients(fault: FaultConfig, workload: tuple[WorkloadEntry, ...]) -> bool:
-    """Tell whether entries are left that send to hosts, where a fault names some."""
     return fault.host is None or any(
         NotificationChannel.EMAIL in fault.channel  # where domain events send to a host
         if isinstance(entry, EventWorkload)

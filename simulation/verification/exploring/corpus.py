@@ -66,14 +66,8 @@ class Corpus:
         return kept.model_copy(update=current | {"channels": _with_scripts(scenario.channels, kept.channels)})
 
     def keep(self, name: str, scenario: Scenario, comment: str, command: str, *, own_settings: bool = False) -> Path:
-        """Write a failing case, in place of one of the same name; return its file.
-
-        Args:
-            name: of the file, without its ending.
-            scenario: the case.
-            comment: what broke.
-            command: shows it again.
-            own_settings: whether it is to be tried with the settings that it has, also when others have changed.
+        """Write a failing case, in place of one of the same name; return its file. `comment` says what broke, and
+        `own_settings` whether it is to be tried with the settings that it has, also when others have changed.
 
         Raises:
             OSError: it cannot be written there.

@@ -57,12 +57,7 @@ class Guide:
         self._parents: list[Parent] = []
 
     def parents_of(self, seeds: Sequence[int], counts: Mapping[str, int]) -> list[Parent | None]:
-        """Return what the case of each seed of a round is a variation of; None: of nothing.
-
-        Args:
-            seeds: those of the round.
-            counts: in how many cases each thing was seen so far.
-        """
+        """Return what the case of each seed of a round is a variation of; None: of nothing."""
         rarest = sorted(
             (parent for parent in self._parents if len(parent.lineage) < DEEPEST),
             key=lambda parent: (min((counts.get(name, 0) for name in parent.seen.names), default=0), parent.lineage),

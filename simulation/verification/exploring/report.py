@@ -20,12 +20,7 @@ _LINES_OF_A_CASE = 40
 
 
 def report(exploration: Exploration, width: int = WIDE) -> str:
-    """Return the report. The first two lines of a failed one are the seed, and the command that shows it again.
-
-    Args:
-        exploration: it.
-        width: characters that a line of a table may have.
-    """
+    """Return the report. The first two lines of a failed one are the seed, and the command that shows it again."""
     return "\n".join(line.rstrip() for line in _lines(exploration, width))
 
 

@@ -196,7 +196,6 @@ class _Shrinking:
         return trial
 
     def _first_run(self, scenario: Scenario) -> tuple[Trial, Schedule | None]:
-        """Return the outcome of the case as it is, and the decisions of its schedule."""
         schedule = None
         if scenario.schedule is not None:
             schedule = scenario.schedule.make(RandomStreams(scenario.seed).stream("schedule"))
@@ -219,7 +218,6 @@ class _Shrinking:
         return True
 
     def _with(self, path: Path, value: Any) -> bool:
-        """Try the best so far with another value at a path; None removes the present one."""
         return self._try(_changed(self._data, path, value))
 
     # ── passes ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -47,13 +47,7 @@ _SELDOM = 0.15
 
 
 def varied(case: Scenario, seed: int, spans: Sequence[Span] | None = None) -> Scenario:
-    """Return a variation of a case.
-
-    Args:
-        case: what is varied.
-        seed: draws the variation.
-        spans: when the states of its run went on; None: it is run to find out.
-    """
+    """Return a variation of a case; without the spans of the states of its run, it is run to find out."""
     if spans is None:
         result = attempt(case, invariants="default").result
         spans = () if result is None else seen_in(result.history, case).spans

@@ -218,7 +218,6 @@ class Lifecycles:
         return self.crashes - len(recent_ns)
 
     def _forget(self) -> None:
-        """Drop the one that ended longest ago, unless it has come back since."""
         notification_id, lifecycle, ended_ns = self._ended.popleft()
         if self._lifecycles.get(notification_id) is lifecycle and lifecycle.state_since_ns == ended_ns:
             del self._lifecycles[notification_id]

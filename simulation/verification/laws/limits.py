@@ -159,7 +159,6 @@ class _Counted(Invariant):
             self._meters.clear()
 
     def count(self, key: Hashable, limit: RateLimitConfig, now_ns: int) -> str | None:
-        """Count one more; return what is too much, or None."""
         if (known := self._meters.get(key)) is not None:
             _, width_ns, meters = known
         else:

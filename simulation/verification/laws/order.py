@@ -230,7 +230,6 @@ class _Line(Invariant):
         return config.slots is not None and self.held[provider, key] >= max(1, config.slots // 4)
 
     def on_start(self, channel: NotificationChannel, provider: Key, waiter: _Waiter, at_ns: int) -> Objection:
-        """Look at one that goes to a provider; it is no longer among those that wait."""
         raise NotImplementedError
 
     def on_start_of_another(self, channel: NotificationChannel, rank: int, key: str, at_ns: int) -> None:

@@ -53,13 +53,7 @@ Figures: TypeAlias = dict[str, float | None]
 
 
 def of_events(events: Mapping[type, Sequence[Any]], before: Mapping[type, int], lasts_ns: int) -> Figures:
-    """Return the figures of what happened to notifications in some time.
-
-    Args:
-        events: all of that time, by type and in order.
-        before: how many of each type were before it.
-        lasts_ns: how long it is.
-    """
+    """Return the figures of what happened to notifications in some time."""
     count = Counter({kind: len(own) for kind, own in events.items()})
     failed, sent = events.get(NotificationFailed, ()), events.get(NotificationSent, ())
     attempts = [*sent, *failed]
@@ -183,14 +177,7 @@ class Requests:
 
 
 def of_requests(requests: Sequence[Request], refused: int, handed_on: int, within_s: Mapping[str, float]) -> Figures:
-    """Return the figures of requests that were accepted, beside so many that were refused.
-
-    Args:
-        requests: those that the figures are of.
-        refused: how many.
-        handed_on: how many another channel took over.
-        within_s: within what times it is counted how many were delivered, by name.
-    """
+    """Return the figures of requests that were accepted, beside so many that were refused."""
     wanted = [request for request in requests if request.is_wanted]
     times = sorted(request.took_ns for request in requests if request.deliveries)
     offered = len(wanted) + refused

@@ -34,8 +34,6 @@ _FAILED = (Transient, Ambiguous)
 
 
 class _Ceilings(Arrivals):
-    """How many of each channel may go a second while others resume."""
-
     def of(self, channel: NotificationChannel, config: CircuitBreakerConfig, now_ns: int) -> float:
         return ceiling_per_s(config, self.per_second(channel, now_ns))
 

@@ -146,13 +146,7 @@ Place = tuple[NotificationChannel, str]
 
 
 def named(context: Context, paths: Iterable[str], place: Place | None) -> list[str]:
-    """Return settings with their paths and values; those that are not set are left out.
-
-    Args:
-        context: what the run is made of.
-        paths: of a channel, such as ``circuit_breaker.timeout``; or of the whole, such as ``dead_letters.keep``.
-        place: whose settings are meant; None where no channel's are.
-    """
+    """Return settings with their paths and values, at a place or of no channel; those that are not set are left out."""
     return list(_named(context, paths, place))
 
 
@@ -192,7 +186,6 @@ def place_of(event: Any, context: Context) -> Place | None:
 
 
 def _value(config: BaseModel, path: str) -> Any:
-    """Return a setting as a file has it; a group without what it has by default."""
     *groups, name = path.split(".")
     for group in groups:
         config = getattr(config, group)

@@ -38,7 +38,6 @@ class _Stage:
         """How many were there at once at most, if only within an instant."""
 
     def come(self, attempt: Attempt) -> None:
-        """Take note that one comes, for the first time or once more."""
         notification_id = attempt.command.notification_id
         self.doubted.pop(notification_id, None)
         self.there[notification_id] = attempt

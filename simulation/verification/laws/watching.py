@@ -53,18 +53,10 @@ class ObservedProvider(WrappedProvider):
         kept: Callable[[AttemptMade, Outcome, int], None] | None = None,
         first_start_ns: Callable[[Attempt], int | None] | None = None,
     ) -> None:
-        """Make one.
+        """Make one: `note` takes each attempt, and `kept` each answer that was promised, as it comes.
 
-        Args:
-            provider: the one that delivers.
-            channel: its channel.
-            name: its name there.
-            config: the settings that hold for it.
-            lifecycles: knows the latest attempt of each notification.
-            note: takes an :class:`~simulation.verification.laws.observations.AttemptMade` for each attempt.
-            kept: takes it once more when its answer, which was promised, has come, with the answer and the instant.
-            first_start_ns: returns when the first attempt of a notification began, as its node knows; None: the history
-                says that, as no clock steps by which it is read after a crash.
+        `first_start_ns` returns when the first attempt of a notification began, as its node knows; None: the history
+        says that, as no clock steps by which it is read after a crash.
         """
         super().__init__(provider)
         self.outcomes_are_plain = provider.outcomes_are_plain
@@ -388,7 +380,6 @@ class TimerWatch(MessageWatch):
         return False
 
     def _number_of(self, actor: Actor, message: Any) -> int | None:
-        """Return as the how-many-th it was set what comes now, and forget it; None: that is not known."""
         what = message.request if type(message) is Performed else message
         key = id(actor), id(what), self.system.now_ns
         if (numbers := self._set.get(key)) is None:

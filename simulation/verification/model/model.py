@@ -86,13 +86,7 @@ class Model:
         at.follow("breaker", channel, at.ways[channel].operate, override, provider)
 
     def on_asked(self, asked: Asked, outcome: Outcome | None, delay_ns: int | None) -> int:
-        """Compare an attempt at a provider with the one expected; return a number that it has until its answer comes.
-
-        Args:
-            asked: the attempt.
-            outcome: what the provider answers. None: that is not known yet.
-            delay_ns: after how long. None: that is not known yet.
-        """
+        """Compare an attempt with the one expected; return a number that it has until its answer comes."""
         self.compare(asked)
         return self._nodes[asked.node].on_asked(outcome, delay_ns)
 

@@ -93,8 +93,6 @@ class Quota:
 
 
 class _Fault(Window):
-    """One fault, and what it remembers."""
-
     def __init__(self, fault: FaultConfig, seed: int, stream: str) -> None:
         super().__init__(fault)
         self.config = fault
@@ -151,15 +149,7 @@ class SimulatedProvider:
     def __init__(
         self, config: ProviderConfig, faults: Sequence[FaultConfig], seed: int, stream: str, account: Quota | None
     ) -> None:
-        """Make one.
-
-        Args:
-            config: its settings.
-            faults: what goes wrong with it, and not with what is behind it.
-            seed: of the run.
-            stream: with which the names of its random streams begin.
-            account: what the account that it is of takes. None: it is of none.
-        """
+        """Make one: `faults` are its own alone, and the names of its random streams begin with `stream`."""
         self._config = config
         self._faults = [_Fault(fault, seed, f"{stream}.fault.{number}") for number, fault in enumerate(faults)]
         self._latency = config.latency.sampler(Stream(seed, f"{stream}.latency").random)

@@ -21,8 +21,6 @@ _OF_MESSAGES = {"duplicate_rate", "reorder"}
 
 
 class _Straying(Window):
-    """What one fault does to the messages of one channel."""
-
     def __init__(self, fault: FaultConfig, seed: int, name: str) -> None:
         super().__init__(fault)
         self.rate = fault.duplicate_rate

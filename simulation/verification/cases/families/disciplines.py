@@ -25,14 +25,7 @@ _CUSTOMERS_IF_BUSY = 30_000
 
 
 def _text(workload: Iterable[tuple[float, str]], rho: float, settles_s: float, provider: str) -> tuple[str, float]:
-    """Return a scenario, and how long arrivals last in it.
-
-    Args:
-        workload: arrivals a second, and what else is said of them.
-        rho: the utilisation of the provider.
-        settles_s: after how many seconds it has forgotten that it began empty.
-        provider: its settings.
-    """
+    """Return a scenario whose provider forgets in `settles_s` that it began empty, and how long arrivals last in it."""
     workload = list(workload)
     customers = _CUSTOMERS if rho <= 0.7 else _CUSTOMERS_IF_BUSY
     duration = settling.duration(sum(rate for rate, _ in workload), customers, settles_s)

@@ -38,15 +38,7 @@ class Station:
 
 
 def solved(rate: float, cars: float, car_min: float, motorcycle_min: float, places: int) -> dict[str, float]:
-    """Return the share of the time in each state, of the chain in continuous time.
-
-    Args:
-        rate: vehicles a minute.
-        cars: their share among these.
-        car_min: how long a car takes, mean in minutes.
-        motorcycle_min: how long a motorcycle takes.
-        places: for motorcycles to wait.
-    """
+    """Return the share of the time in each state, of the chain in continuous time: `rate` vehicles come a minute."""
     busy = [(kind, waiting) for kind in ("car", "motorcycle") for waiting in range(places + 1)]
     number = {state: 1 + index for index, state in enumerate(busy)}
     generator = np.zeros((1 + len(busy), 1 + len(busy)))
