@@ -310,8 +310,6 @@ class LockStep(Invariant):
 
 
 class _Asking(Interceptor):
-    """Tells what actors begin: attempts at providers, and changes of a store that has promised to finish them."""
-
     def __init__(self, lock_step: LockStep) -> None:
         self._lock_step = lock_step
 

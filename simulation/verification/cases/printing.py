@@ -85,7 +85,6 @@ def markdown(validation: Validation, rows: int | None = None) -> str:
 
 
 def _some(result: CaseResult, rows: int | None) -> list[Measured]:
-    """Return so many of what was measured, or all; the first of each experiment before the second of any."""
     if rows is None:
         return list(result.measured)
     places: Counter[str] = Counter()

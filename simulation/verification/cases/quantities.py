@@ -247,8 +247,6 @@ class Between(Quantity):
 
 
 class _OfDraws(Quantity):
-    """One for which a replication returns a number, or a list of independent ones."""
-
     def complaint(self, figure: Any) -> str | None:
         return None if _is_number(figure) or _are_numbers(figure) else "a finite number, or a list of some"
 

@@ -99,7 +99,6 @@ def _one_of_two(write: Write, step_s: float, least: int, random: Random) -> dict
 
 
 def _in_step_too(factor: float) -> float:
-    """Return a factor that is a whole number, or a power of one half."""
     return float(round(factor)) if factor >= 1 or not factor else 2.0 ** round(math.log2(factor))
 
 

@@ -139,14 +139,8 @@ class DrawnSettings:
 
 
 def draw_settings(scenario: Scenario, random: Random, classes: Random | None = None) -> DrawnSettings:
-    """Return a scenario with some of its settings changed, which is as valid as it was.
-
-    Args:
-        scenario: whose settings are changed, and what of the workload is a setting: how old a notification may become.
-        random: draws what is changed, and to what.
-        classes: draws in half of the cases classes, tenants and hosts of what arrives, and the order of channels and
-            their bounds of tenants. None: none of these.
-    """
+    """Return a scenario with some of its settings changed, which is as valid as it was. `classes` draws, in half of the
+    cases, classes, tenants and hosts of what arrives, and the order of channels and their bounds of tenants."""
     return _Drawing(scenario, random, classes).drawn()
 
 
@@ -249,7 +243,6 @@ class _Drawing:
     def _without_circles(
         self, channels: Mapping[NotificationChannel, ChannelConfig], given: Mapping[NotificationChannel, ChannelConfig]
     ) -> Mapping[NotificationChannel, ChannelConfig]:
-        """Return the channels, those that were given where fallbacks would go round in a circle."""
         update = {channel.value: config for channel, config in channels.items()}
         drawn = self._scenario.model_copy(
             update={"channels": self._scenario.channels.model_copy(update=update), "faults": (), "operations": ()}
@@ -341,13 +334,8 @@ class Values:
     """Draws values of settings, as a file has them, by the types of the models."""
 
     def __init__(self, random: Random, others: Data, *, is_full: bool = False) -> None:
-        """Make what draws.
-
-        Args:
-            random: draws.
-            others: settings whose values are edges for those that are drawn.
-            is_full: whether of a group nearly all settings are drawn, and a group of what may be a single value too.
-        """
+        """Make what draws, with edges at the values of other settings; where it `is_full`, nearly all of a group are
+        drawn, and a group of what may be a single value too."""
         self._random = random
         self._is_full = is_full
         self._durations: list[float] = []

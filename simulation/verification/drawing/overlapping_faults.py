@@ -51,7 +51,6 @@ def overlapping(scenario: Scenario, random: Random) -> Scenario:
 
 
 def _overlapping(scenario: Scenario, channel: NotificationChannel, random: Random) -> list[FaultConfig]:
-    """Return faults of a few kinds, which all hold at one instant, and each from and to another one."""
     middle = random.uniform(0.1, 0.9) * scenario.duration
     kinds = [random.choice(_OF_WORK), random.choice([*_OF_WORK, *_OF_ATTEMPTS])]
     faults = []

@@ -79,7 +79,6 @@ def _bulkhead(_channel: ChannelConfig, random: Random) -> int | BulkheadConfig:
 
 
 def _breaker(channel: ChannelConfig, random: Random) -> CircuitBreakerConfig:
-    """Return a circuit breaker that is of one host where that of the channel is, and says no more of that."""
     drawn: CircuitBreakerConfig = GROUPS["circuit_breaker"](random)
     changes = {key: getattr(drawn, key) for key in drawn.model_fields_set - {"when_open"}}
     if "per" in channel.circuit_breaker.model_fields_set:

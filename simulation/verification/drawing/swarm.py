@@ -135,14 +135,8 @@ def case(
 def drawn_case(
     scenario: Scenario, seed: int, *, schedule: ScheduleKind = "mixed", settings: SettingsKind = "mixed"
 ) -> Case:
-    """Return the case of a scenario that a seed draws, with what was drawn of its settings.
-
-    Args:
-        scenario: its settings are tried. Each of its own faults and operations is in half of the cases.
-        seed: draws the case, and is the seed of its run.
-        schedule: which orders of ready messages are drawn.
-        settings: whether settings are drawn.
-    """
+    """Return the case that a seed draws, with what was drawn of its settings; each of the scenario's own faults and
+    operations is in half of the cases."""
     streams = RandomStreams(seed)
 
     def stream(name: str) -> Random:
@@ -297,7 +291,6 @@ def _to_few(workload: tuple[WorkloadEntry, ...], random: Random) -> tuple[Worklo
 
 
 def _to_many(workload: tuple[WorkloadEntry, ...], random: Random) -> tuple[WorkloadEntry, ...]:
-    """Return the workload, in some cases to so many users that hardly any comes twice."""
     if random.random() >= _SHARE_OF_MANY:
         return workload
     return tuple(entry.model_copy(update={"users": _so_many(1000, entry.users)}) for entry in workload)

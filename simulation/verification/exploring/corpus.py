@@ -84,7 +84,6 @@ class Corpus:
 
 
 def _with_scripts(channels: Channels, kept: Channels) -> Channels:
-    """Return the settings of channels, with the scripts that a case was kept with: they are no settings under test."""
     changes: dict[str, ChannelConfig] = {}
     for name in kept.there:
         if name not in kept.model_fields_set:

@@ -71,7 +71,6 @@ def reached(history: Iterable[RecordedEvent], scenario: Scenario) -> frozenset[s
 
 
 def _only_at(events: Events, scenario: Scenario, where: Callable[[ChannelConfig], bool]) -> Events:
-    """Return those of the events that are about an attempt at a provider, or about a breaker, with such settings."""
     meant: set[tuple[str, str] | str] = set()
     for channel in scenario.channels_used:
         for number, (name, config) in enumerate(scenario.channel_config(channel).by_provider().items()):
@@ -104,8 +103,6 @@ def _breaks(config: ChannelConfig) -> bool:
 
 
 def _limits(on_limit: str) -> Callable[[Scenario], bool]:
-    """Return whether limits that a few notifications meet do this with what goes beyond them."""
-
     def limits(scenario: Scenario) -> bool:
         for channel in scenario.channels_used:
             entries = [entry for entry in scenario.workload if channel in entry.channels]

@@ -222,7 +222,6 @@ def _kept(scenario: Scenario, run: RunMetrics) -> frozenset[int]:
 
 
 def _drawn(scenario: Scenario, bounds: Sequence[Bound], count: int, most: int, random: Random) -> Iterator[Case]:
-    """Yield cases of so many faults, each as long as it may be, at instants and places that are drawn in turn."""
     chosen = list(dict.fromkeys(combinations(bounds, count)))
     ends_s = scenario.arrivals_end_ns / NS_PER_S
     for number in range(max(most, comb(len(bounds), count))):

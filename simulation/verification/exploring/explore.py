@@ -383,7 +383,6 @@ _drawn: _Drawn | None = None
 
 @contextmanager
 def _runs(exploration: Exploration, workers: int) -> Iterator[Callable[[list[_Task]], Iterable[Outcome]]]:
-    """Give what runs cases, and yields their outcomes in this order; those that are not asked for are not run."""
     scenario, how = exploration.scenario, (exploration.schedule, exploration.settings, exploration.invariants)
     drawn = (scenario, *how, exploration.keeps_going)
     if workers == 1:

@@ -21,8 +21,6 @@ LINES_MAX = 24
 
 @dataclass(frozen=True, slots=True)
 class _Deviated:
-    """A decision that was not for the actor with the oldest message."""
-
     at_ns: int
     step: int
     chosen: str

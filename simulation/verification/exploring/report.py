@@ -109,7 +109,6 @@ def _coverage(exploration: Exploration, width: int) -> Iterator[str]:
 
 
 def _pairs(exploration: Exploration, width: int) -> Iterator[str]:
-    """Yield in how many cases each event happened while each state went on: a table, or several where it is wide."""
     seen = exploration.seen
     states = [state for state in STATES if seen[state]]
     events = [event for event in EVENTS if seen[event]]

@@ -111,14 +111,8 @@ def answers_of(providers: Mapping[NotificationChannel, Mapping[str, NotingProvid
 
 
 def scripted(data: Data, answers: Answers, *, without: Collection[Arrival] = (), faults: bool = False) -> Data:
-    """Return the plain data of a scenario with providers that answer so, and are nothing else.
-
-    Args:
-        data: of the scenario.
-        answers: of its run.
-        without: arrivals whose answers are left out.
-        faults: whether to keep what goes wrong at providers, which has no say in what is written down.
-    """
+    """Return the plain data of a scenario with providers that answer so, and are nothing else; with `faults` what goes
+    wrong at them stays, which has no say in what is written down."""
     data = deepcopy(data)
     for (channel, name), of_provider in answers.items():
         settings = data.setdefault("channels", {}).setdefault(channel.value, {})

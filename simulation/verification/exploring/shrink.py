@@ -243,7 +243,6 @@ class _Shrinking:
         return self._is_scripted
 
     def _pass(self) -> bool:
-        """Try to leave out and to simplify everything once; return whether anything could be."""
         before = json.dumps(self._data, sort_keys=True)
         for key in ("faults", "operations", "workload"):
             self._fewer((key,))
@@ -314,7 +313,6 @@ class _Shrinking:
                     self._fewer_settings((*path, key))
 
     def _read(self, data: Data) -> Scenario | None:
-        """Return the scenario of plain data, as a file with it would give; None if that could not be used."""
         try:
             scenario = Scenario.model_validate(data, context=FROM_FILE)
         except ValidationError:
@@ -383,7 +381,6 @@ def _simpler(path: Path, value: Any) -> Iterator[Any]:
 
 
 def _rounder(value: float) -> Iterator[float]:
-    """Yield numbers with fewer digits near `value`, those with the fewest first."""
     found = [0.0]
     for digits in (1, 2, 3):
         found.append(float(f"{value:.{digits}g}"))

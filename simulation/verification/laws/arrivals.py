@@ -117,7 +117,6 @@ class Arrivals(Invariant):
         return self._look_at_repeats(came)
 
     def _came_until(self, end_ns: int) -> tuple[Counter[Arrival], dict[Arrival, int]]:
-        """Return how often each has come, and of those that do not wait for anybody, when first."""
         came, first_ns = Counter[Arrival](), dict[Arrival, int]()
         for number, entry in enumerate(self.context.arrivals):
             if entry.times is None:

@@ -80,7 +80,6 @@ class SettingsAsGiven(Invariant):
         }
 
     def _allowed(self, quota: QuotaConfig | None) -> Any:
-        """Return what a quota allows, that of an account where it names one."""
         world = self.context.world
         if quota is None or quota.account is None or world is None or quota.account not in world.accounts:
             return _allowed(quota)
@@ -101,7 +100,6 @@ class SettingsAsGiven(Invariant):
 
 
 def _own(key: str, given: ChannelConfig, other: FailoverConfig | None) -> Any:
-    """Return what is given for a provider by a key: by itself, or else by its channel."""
     if other is None or key not in other.model_fields_set:
         return getattr(given, key)
     value = getattr(other, key)

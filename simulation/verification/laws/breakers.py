@@ -154,7 +154,6 @@ class OpenBreaker(Invariant):
         return config.half_open_permits * (1 + half_open_ns // max(1, wait_ns(config.half_open_max)))
 
     def _ended(self, attempt: Attempt, *, says_nothing: bool) -> None:
-        """Take note of an outcome; a probe whose says nothing has given its permit back."""
         known = self._let_through.pop(id(attempt), None)
         if known is not None and says_nothing:
             known[1].probes -= 1

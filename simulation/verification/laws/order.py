@@ -74,8 +74,6 @@ def key_of(config: ChannelConfig, attempt: Attempt) -> str:
 
 
 class _Line(Invariant):
-    """The base of those that look at the line before the providers of a channel."""
-
     receivers = frozenset({CircuitBreakerActor, Channel, HedgingChannel, Handler})
     messages = OF_ATTEMPTS | {PauseHeard}
     needs_order = True

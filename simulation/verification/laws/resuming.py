@@ -50,8 +50,6 @@ class _Closed:
 
 @dataclass(slots=True)
 class _Relapse:
-    """A breaker that has opened again while its line resumed, with all well before."""
-
     at_ns: int
     ceiling: float
     """How many a second may go then, at most."""

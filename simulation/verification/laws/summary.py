@@ -97,8 +97,6 @@ class _Own(defaultdict[type, list[Any]]):
 
 
 class _Sorted:
-    """What is counted, by the entry of the workload, the channel and the kind."""
-
     def __init__(self) -> None:
         self._own: defaultdict[tuple[int | None, NotificationChannel, type], list[Any]] = defaultdict(list)
         self._of: dict[tuple[Any, ...], _Own] = {}
@@ -412,7 +410,6 @@ class Summary(Invariant):
 
 
 def _is_between(said: Any, least: Any, most: Any) -> bool:
-    """Tell whether a figure is within its bounds, but for the digits that another order of counting loses."""
     if not isinstance(said, (int, float)) or not isinstance(least, float):
         return bool(said == least if least == most or said is None else least <= said <= most)
     slack = 1e-9 + 1e-9 * abs(least)

@@ -131,7 +131,6 @@ class Waiting(Invariant):
         return wrong
 
     def _at(self, channel: NotificationChannel, kind: type | None) -> _Stage | None:
-        """Return a stage to which something happens; None: it is none at which attempts wait."""
         if kind not in _COUNTS:
             return None
         self._changed.add((channel, kind))

@@ -158,12 +158,6 @@ class MessageWatch(Interceptor):
     """
 
     def __init__(self, note: Note, wants: Wants = lambda receiver, message: False) -> None:
-        """Make one.
-
-        Args:
-            note: takes the observations.
-            wants: tells which messages are observed.
-        """
         self._note = note
         self._wants = wants
         self._at_work: Actor | None = None

@@ -105,7 +105,6 @@ class Comparison(Timeline):
         loop.fire(*key)
 
     def _run(self) -> None:
-        """Apply what follows until an event is expected."""
         while not self.expected and (self.handed_over or self.following):
             if self.handed_over and self.handed_over[0].rule is timer_that_waits:
                 return

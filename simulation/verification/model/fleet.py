@@ -184,7 +184,6 @@ class Fleet(Processes[SharingNode]):
             self._count(node)
 
     def _count(self, node: SharingNode) -> None:
-        """Have a node know which nodes there are, as soon as it reaches the store."""
         side, leases = node.side, self._leases
         if side.is_cut_off or side.nodes == leases:
             return

@@ -282,7 +282,6 @@ class Handler(Process):
         return None if deadline is None or began_ns is None else began_ns + wait_ns(deadline)
 
     def _reason_of_expiry(self, notification: Notification) -> str:
-        """Return by which bound its time is up, where it is: by that which was the first to pass."""
         if self.starts_until_ns(notification) == notification.sent_until_ns:
             return EXPIRED
         return RETRY_TIME_UP if self._cut_ns(notification) is None else CUT.reason

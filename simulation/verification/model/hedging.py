@@ -148,7 +148,6 @@ class Hedging:
     # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _plan(self, flight: Flight, next_ns: int | None) -> None:
-        """Plan the next copy, in place of what was planned; none where that would be too late."""
         flight.planned_ns = next_ns if next_ns is not None and flight.may_get_more(next_ns) else None
         self.process.wake("hedge", (flight.lane.where, flight.number), flight.planned_ns)
 

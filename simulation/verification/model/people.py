@@ -88,6 +88,5 @@ def wanted_from_ns(world: World, command: SendNotification, now_ns: int, epoch_n
 
 
 def _belongs(user: str, rule: str, share: float) -> bool:
-    """Tell whether a user is of the share that a rule is about: by the user's id alone, in every run alike."""
     digest = hashlib.sha256(f"{rule}/{user}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64

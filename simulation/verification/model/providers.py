@@ -128,7 +128,6 @@ class _Fault(Window):
         return self.config.outage or (now_ns - self.start_ns) % (up_ns + down_ns) >= up_ns
 
     def bursting(self, now_ns: int) -> float:
-        """Return which share fails as it is in a bad spell."""
         if self._spells is None or self.config.burst is None:
             return 0.0
         while self._spell[1] <= now_ns:
@@ -303,7 +302,6 @@ class SimulatedProvider:
         return NEVER_NS
 
     def _servers(self, now_ns: int) -> int | None:
-        """Return how many it works on at once; None: on all there are."""
         found = [fault.config.capacity for fault in self._faults if fault.is_open(now_ns)]
         of_faults = [capacity for capacity in found if capacity is not None][-1:]
         bounds = [bound for bound in (self._config.capacity, *of_faults) if bound is not None]

@@ -159,7 +159,6 @@ class Upstream:
             self._next(errand, now_ns + wait_ns)
 
     def _wait_ns(self, errand: _Errand, outcome: Outcome, now_ns: int) -> int | None:
-        """Return how long it waits before it asks once more; None: it does not."""
         retrying = self._retrying
         if not isinstance(outcome, (Transient, Ambiguous)) or retrying.is_final(outcome, outcome is TIMED_OUT):
             return None

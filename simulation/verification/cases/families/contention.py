@@ -132,7 +132,6 @@ def _replicate(kind: str, clients: int) -> Replicate:
 
 
 def _as_the_table(figure: float, error: float) -> float:
-    """Return how narrow an interval is enough: to be more precise than the table is would say nothing more."""
     return 4.5 * error / figure
 
 

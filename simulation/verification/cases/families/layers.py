@@ -122,7 +122,6 @@ BETWEEN_REDRIVES_S = 60
 
 
 def _bottom(rounds: int, attempts_each: int, requests_each: int, p: float) -> tuple[float, float]:
-    """Return how many attempts there are of a notification, and how many requests at the bottom."""
     at_attempt = p**requests_each
     at_round = at_attempt**attempts_each
     made = mean_attempts(at_attempt, attempts_each) * mean_attempts(at_round, rounds)
