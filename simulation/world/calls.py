@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import inspect
 import json
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
 import trio
 
-from actors.errors import ConfigurationError, unwrapped
+from actors.errors import ConfigurationError, described, unwrapped
 from actors.messages import SendNotification
 from actors.optional_dependencies import needs
 from actors.settings.file import located
 from simulation.running import own_code
+from simulation.world.escape import is_of_service
 from simulation.world.sockets import WorldSocket, origin
 
 with needs("world"):
@@ -39,6 +41,9 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Call: TypeAlias = Callable[[Arrival], Awaitable[object]]
+
+_BUGS: Final = (AssertionError, AttributeError, IndexError, KeyError, NameError, TypeError, UnboundLocalError)
+"""Errors of the code that raises them, whatever its provider does."""
 
 
 def imported(name: str, scenario: Scenario | None = None, *path: str | int) -> Any:
@@ -100,6 +105,7 @@ class Calls:
             over: told of the end of each call, with what it has raised.
         """
         self._nursery, self._calls, self._over = nursery, calls, over
+        self.has_calls = bool(calls)
         self.open = 0
         """Calls that have not ended."""
         self.errors: Counter[str] = Counter()
@@ -108,10 +114,8 @@ class Calls:
         """The arrivals that called."""
         self.ended: dict[str, str | None] = {}
         """By arrival, the exception that its call has raised; None where it returned."""
-
-    @property
-    def has_calls(self) -> bool:
-        return bool(self._calls)
+        self.bugs: dict[str, str] = {}
+        """By arrival, the error of the code that its call has raised."""
 
     def start(self, command: SendNotification) -> None:
         prefix, _, number = command.notification_id.rpartition("-")
@@ -130,6 +134,9 @@ class Calls:
         except Exception as error:
             raised = unwrapped(error)
             self.errors[type(raised).__name__] += 1
+            *_, (innermost, _) = traceback.walk_tb(raised.__traceback__)
+            if type(raised) in _BUGS or (type(raised) is RuntimeError and not is_of_service(innermost)):
+                self.bugs[arrival.id] = described(raised)
         self.open -= 1
         self.ended[arrival.id] = None if raised is None else type(raised).__name__
         self._over(arrival.id, raised)

@@ -27,14 +27,7 @@ _MONOTONIC_IDS: Final = frozenset(
 )
 REAL_CLOCKS: Final[dict[str, Callable[..., Any]]] = {
     name: getattr(time, name)
-    for name in (
-        "clock_gettime",
-        "clock_gettime_ns",
-        "monotonic",
-        "monotonic_ns",
-        "perf_counter",
-        "perf_counter_ns",
-    )
+    for name in ("clock_gettime", "clock_gettime_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
     if hasattr(time, name)
 }
 _clocks: list[trio.abc.Clock] = []

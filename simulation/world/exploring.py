@@ -7,7 +7,8 @@ What is looked at in each case, whatever the service:
 
 =============== ======================================================================================================
 escape          the service left its world
-crash           its main function raised, or a call raised an error of its code, such as AssertionError or KeyError
+crash           its main function raised, or a call raised an error of its code, such as AssertionError or KeyError, or
+                the RuntimeError of a library that it uses wrongly
 lost            a call returned, and a request that it made for its arrival was given up; or none that names the arrival
                 and changes something was made, as one is for a lone arrival when nothing fails
 blocked         a call slept after a failure with a `trio.Lock` for which others wait
@@ -69,12 +70,6 @@ _UNSURE: Final = frozenset({"timed out", "closed", "cut", "wrong"})
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """What may be asked of several hosts, of which one has to answer."""
-
-_BUGS: Final = frozenset(
-    each.__name__
-    for each in (AssertionError, AttributeError, IndexError, KeyError, NameError, TypeError, UnboundLocalError)
-)
-"""Errors of the code that raises them, whatever its provider does."""
 
 R = TypeVar("R")
 
@@ -355,9 +350,7 @@ def breaches(result: ServiceResult, *, expect: bool, lone: Lone) -> Iterator[Bre
     by_notification: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in result.rows:
         by_notification[row.notification, row.host].append(row)
-    for arrival, error in calls.items():
-        if error in _BUGS:
-            yield Breach("crash", f"the call of {arrival} raised {error}")
+    yield from (Breach("crash", f"the call of {arrival} raised {error}") for arrival, error in result.bugs.items())
     raised = any(calls.values())
     sent = {row.notification for row in result.rows if row.answer.startswith("2")}
     reads = read_in(result) | lone.reads

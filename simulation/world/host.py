@@ -53,7 +53,8 @@ class Host(ABC):
         self._tls = tls
         self._fates: list[Fate] = []
         """The fate of the request for which a connection is being opened."""
-        self._idle: dict[WorldSocket, None] = {}
+        self.idle: dict[WorldSocket, None] = {}
+        """Connections over which no request is under way."""
 
     @property
     def tls_context(self) -> ssl.SSLContext:
@@ -81,12 +82,12 @@ class Host(ABC):
         return False
 
     def reset_idle(self) -> None:
-        for sock in list(self._idle):
+        for sock in list(self.idle):
             sock.reset()
 
     async def serve(self, sock: WorldSocket) -> None:
         fate = self._fates.pop() if self._fates else None
-        self._idle[sock] = None
+        self.idle[sock] = None
         try:
             await self._session(sock, fate)
         except self.gone:
@@ -95,15 +96,12 @@ class Host(ABC):
             self._traffic.failure = error
             raise
         finally:
-            self._idle.pop(sock, None)
+            self.idle.pop(sock, None)
             sock.close()
 
     @abstractmethod
     async def _session(self, sock: WorldSocket, fate: Fate | None) -> None:
         """Speak the protocol over a connection; `fate` is of its first request, where that is decided already."""
-
-    def goes_on(self, sock: WorldSocket) -> None:
-        self._idle[sock] = None
 
     async def work_on(self, request: HostRequest, sock: WorldSocket, fate: Fate | None) -> Work | None:
         """Have the provider work on a request, which is not idle meanwhile; None: no answer comes, and the client has
@@ -115,7 +113,7 @@ class Host(ABC):
         if fate is None:
             fate = self.provider.begin(seen.command, seen.number)
         sock.rx.when_ended = seen.lost
-        self._idle.pop(sock, None)
+        self.idle.pop(sock, None)
         answer = await fate.answer(request)
         if answer.broken == "silence":
             while not sock.rx.ended:

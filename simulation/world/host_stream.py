@@ -11,7 +11,7 @@ import os
 import ssl
 from typing import Final
 
-from simulation.world.sockets import BUFFER_SIZE, WorldSocket
+from simulation.world.sockets import WorldSocket
 
 _READ: Final = 65536
 
@@ -30,6 +30,8 @@ class HostStream:
         Raises:
             OSError: the connection was reset, or the client broke off the handshake.
         """
+        half = self._sock.rx
+        assert half is not None
         while True:
             if self._tls is not None and (self._incoming.pending or self._tls.pending()):
                 try:
@@ -42,22 +44,14 @@ class HostStream:
                     with contextlib.suppress(OSError):
                         await self._flush()  # the alert
                     raise
-            got = await self._raw()
+            while not half.is_readable:
+                await half.readers.park()
+            if half.reset:
+                raise OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+            got = half.take()
             if self._tls is None or not got:
                 return got
             self._incoming.write(got)
-
-    async def _raw(self) -> bytes:
-        half = self._sock.rx
-        assert half is not None
-        while not half.is_readable:
-            await half.readers.park()
-        if half.reset:
-            raise OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        got = bytes(half.data)
-        half.data.clear()
-        half.room.unpark_all()
-        return got
 
     async def send(self, data: bytes) -> None:
         """Send bytes, and wait only where the client reads too slowly."""
@@ -76,10 +70,7 @@ class HostStream:
         assert half is not None
         while view:
             await self._sock.wait_for_room()
-            room = BUFFER_SIZE - len(half.data)
-            half.data += view[:room]
-            half.readers.unpark_all()
-            view = view[room:]
+            view = view[half.put(view) :]
 
     async def close(self) -> None:
         """Say that nothing more will come."""

@@ -15,7 +15,6 @@ from simulation.world.sockets import WorldSocket
 with needs("world"):
     import h11
 
-
 _HANDSHAKE: Final = b"\x16"
 """The first byte of TLS; no request of HTTP begins so."""
 
@@ -31,10 +30,7 @@ class HttpHost(Host):
         while not sock.rx.is_readable:
             await sock.rx.readers.park()
         speaks_tls = sock.rx.data[:1] == _HANDSHAKE
-        await self._serve(HostStream(sock, self.tls_context if speaks_tls else None), sock, fate)
-
-    async def _serve(self, stream: HostStream, sock: WorldSocket, fate: Fate | None) -> None:
-        further = b""
+        stream, further = HostStream(sock, self.tls_context if speaks_tls else None), b""
         while True:
             connection = h11.Connection(h11.SERVER)  # for one request: what it is answered is written apart
             connection.receive_data(further or await stream.receive())
@@ -67,7 +63,9 @@ class HttpHost(Host):
             host=self.name,
             method=request.method.decode("ascii"),
             path=request.target.decode("ascii", "replace"),
-            headers=tuple([(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers]),
+            headers=tuple(
+                [(name.decode("ascii").lower(), value.decode("latin-1")) for name, value in request.headers.raw_items()]
+            ),
             body=bytes(body),
         )
 
@@ -86,7 +84,7 @@ class HttpHost(Host):
         assert self.provider is not None
         closes |= answer.broken == "cut" or self.provider.may_refuse or ("connection", "close") in answer.headers
         await stream.send(_written(request, answer, closes=closes))
-        self.goes_on(sock)
+        self.idle[sock] = None
         if closes:
             await stream.close()
         return not closes
@@ -95,10 +93,8 @@ class HttpHost(Host):
 @lru_cache(maxsize=256)
 def _head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
     """Return the first line of an answer and its headers as they are sent: they repeat."""
-    written: bytes = h11.Connection(h11.SERVER).send(
-        h11.Response(status_code=status, headers=list(headers), reason=responses.get(status, ""))
-    )
-    return written
+    response = h11.Response(status_code=status, headers=list(headers), reason=responses.get(status, ""))
+    return bytes(h11.Connection(h11.SERVER).send(response))
 
 
 def _written(request: HostRequest, answer: HostAnswer, *, closes: bool) -> bytes:

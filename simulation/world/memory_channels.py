@@ -20,7 +20,6 @@ from simulation.world.sockets import origin
 _Sender: Any = trio.MemorySendChannel
 _Receiver: Any = trio.MemoryReceiveChannel
 
-
 _WAIT: Final = 4
 """So many values in a channel without a bound have piled up, once the first has waited for `_FOR_S`."""
 

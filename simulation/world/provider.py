@@ -152,8 +152,7 @@ class VirtualProvider:
 
     @property
     def may_refuse(self) -> bool:
-        now_ns = self._now_ns()
-        return any(begins_ns <= now_ns < ends_ns for begins_ns, ends_ns in self._closed_at)
+        return any(begins_ns <= self._now_ns() < ends_ns for begins_ns, ends_ns in self._closed_at)
 
     def begin(self, command: SendNotification, number: int) -> Fate:
         """Decide the fate of an attempt that begins now; `number` is that of the attempt, from 1."""

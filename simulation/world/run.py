@@ -68,7 +68,6 @@ _COLLECTS_EVERY_NS = 60 * NS_PER_S
 R = TypeVar("R")
 Main: TypeAlias = str | Callable[..., Any]
 
-
 _SHOWN = 5
 """Requests of no arrival that are shown, by host and path; the others are a number."""
 
@@ -90,6 +89,8 @@ class ServiceResult(Result):
     """The ids of arrivals that called the service."""
     calls: Mapping[str, str | None]
     """By arrival, the exception that its call has raised, None where it returned; one that never ended is not here."""
+    bugs: Mapping[str, str]
+    """By arrival, the error of the code that its call has raised, whatever its provider did."""
     waiting: Sequence[Waiting] = ()
     """Where threads are in a deadlock, and where tasks still waited when the run was cut at `duration` + `drain`."""
     made_for: Mapping[str, str]
@@ -359,7 +360,7 @@ class World:
         result.summary["digest"] = self._traffic.digest()
         result.rows, result.errors = self._traffic.rows, dict(self._called.errors)
         result.calls, result.arrivals = self._called.ended, self._called.started
-        result.made_for = self._traffic.made_for
+        result.made_for, result.bugs = self._traffic.made_for, self._called.bugs
         result.delivered, result.blocked = frozenset(self._traffic.delivered), self._blocked
         result.piled_up = self._piled_up[-1:]
         functions: list[Any] = [service.main, *filter(callable, service.calls.values()), *service.answers.values()]

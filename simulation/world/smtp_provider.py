@@ -133,7 +133,7 @@ class _Session:
             self._sock.reset()
         if reply:
             await self._say(reply)
-        self._host.goes_on(self._sock)
+        self._host.idle[self._sock] = None
         return broken is None and not reply.startswith("421")
 
     async def _content(self) -> bytes:

@@ -27,7 +27,6 @@ origin: ContextVar[str | None] = ContextVar("origin", default=None)
 """The id of the arrival that a task works for; None: of none, and then requests are told apart by their tasks. It
 follows the bytes: a task of the service that reads them from another one works for the same arrival."""
 
-
 looked_up_for: ContextVar[str | None] = ContextVar("looked_up_for", default=None)
 """For whom the task looked a name up: connections are opened by tasks of trio's own, which inherit it."""
 
@@ -79,6 +78,20 @@ class Half:
         called, self.when_ended = self.when_ended, None
         if called is not None:
             called()
+
+    def put(self, data: memoryview) -> int:
+        """Take as many bytes as there is room for; return how many."""
+        taken = min(len(data), BUFFER_SIZE - len(self.data))
+        self.data += data[:taken]
+        self.readers.unpark_all()
+        return taken
+
+    def take(self, size: int | None = None) -> bytes:
+        found = bytes(self.data[:size])
+        del self.data[:size]
+        if self.room:
+            self.room.unpark_all()
+        return found
 
     def wake(self) -> None:
         self.readers.unpark_all()
@@ -209,9 +222,7 @@ class WorldSocket(trio.socket.SocketType):
             self._check_open()
         if half.reset:
             raise _error(errno.ECONNRESET)
-        found = bytes(half.data[:size])
-        del half.data[:size]
-        half.room.unpark_all()
+        found = half.take(size)
         if found and half.origin is not None:
             origin.set(half.origin)
         return found
@@ -227,11 +238,8 @@ class WorldSocket(trio.socket.SocketType):
         view = memoryview(data).cast("B")
         await self.wait_for_room()
         assert self.tx is not None
-        room = BUFFER_SIZE - len(self.tx.data)
-        self.tx.data += view[:room]
         self.tx.origin = whose()
-        self.tx.readers.unpark_all()
-        return min(room, len(view))
+        return self.tx.put(view)
 
     async def wait_writable(self) -> None:
         await trio.lowlevel.checkpoint()

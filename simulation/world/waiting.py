@@ -20,7 +20,6 @@ from simulation.world.threads import Threads
 
 _WAITS = {getattr(WorldSocket, name).__code__: name for name in ("connect", "recv", "send", "wait_writable")}
 
-
 _SLEEPS_S = 0.5
 """A sleep so long with a lock is a wait for better weather."""
 

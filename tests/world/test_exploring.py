@@ -97,6 +97,17 @@ async def sleeps_with_a_lock_for_a_token(arrival):
         await post("mail.example.com", arrival)
     await post("pay.example.com", arrival)
 
+free = trio.CapacityLimiter(2)
+
+async def releases_twice(arrival):
+    await free.acquire_on_behalf_of(arrival.id)
+    try:
+        await post("pay.example.com", arrival, 1)
+    except RuntimeError:
+        free.release_on_behalf_of(arrival.id)
+    finally:
+        free.release_on_behalf_of(arrival.id)
+
 async def posts_a_set(arrival):
     for host in {"pay.example.com", "mail.example.com"}:
         await post(host, arrival)
@@ -131,6 +142,7 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         effort.thorough(("loses_a_wakeup", "never ends")),
         effort.thorough(("sleeps_in_an_outage", "escape")),
         effort.thorough(("checks_itself", "crash")),
+        effort.thorough(("releases_twice", "crash")),
         effort.thorough(("drops_in_company", "lost")),
         effort.thorough(("sleeps_with_a_lock", "blocked")),
         effort.thorough(("sleeps_with_a_lock_for_a_token", "blocked")),
