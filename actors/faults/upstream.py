@@ -143,8 +143,9 @@ class Upstream(Clocked):
         errand.waits_for = number
         below.ask(errand.attempt, fate, now_ns, lambda: None).when_kept(end)  # only the provider counts deliveries
         if self._timeout_ns < NEVER_NS:
-            # An answer at that very instant counts, whatever it comes of.
-            system._call_behind(now_ns + self._timeout_ns, partial(end, UPSTREAM_TIMED_OUT))
+            # Behind what is due at that instant, whose answer counts, and before the time-out of the sender.
+            until_ns = now_ns + self._timeout_ns
+            system.call_at(until_ns, lambda: system.call_at(until_ns, partial(end, UPSTREAM_TIMED_OUT)))
 
     def _answered(self, errand: _Errand, outcome: Outcome) -> None:
         system = self.system

@@ -6,6 +6,8 @@ from collections.abc import Container
 from random import Random
 from typing import Any
 
+from pydantic import ValidationError
+
 from actors.channel_names import ChannelKind, EveryChannel, NotificationChannel, in_order
 from actors.errors import ConfigurationError
 from actors.settings.channel import ChannelConfig
@@ -45,9 +47,13 @@ def renamed(scenario: Scenario, random: Random) -> Scenario:
         return config.model_copy(update=changes)
 
     settings = {str(names.get(each, each)): settings_of(each) for each in scenario.channels_used}
+    try:
+        channels = type(scenario.channels)(**settings)
+    except ValidationError:  # a setting is one of the kind that it was
+        return scenario
     found = scenario.model_copy(
         update={
-            "channels": type(scenario.channels)(**settings),
+            "channels": channels,
             "workload": tuple(
                 entry
                 if isinstance(entry, EventWorkload)

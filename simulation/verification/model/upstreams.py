@@ -38,8 +38,6 @@ class Request(NamedTuple):
 
 class _Due(NamedTuple):
     at_ns: int
-    is_behind: bool
-    """Whether all else goes first that is due then."""
     place: int
     rule: Callable[[], None]
     request: Request | None
@@ -53,16 +51,14 @@ class Agenda:
         self._due: list[_Due] = []
         self._places = count()
 
-    def at(
-        self, at_ns: int, rule: Callable[[], None], request: Request | None = None, *, is_behind: bool = False
-    ) -> None:
+    def at(self, at_ns: int, rule: Callable[[], None], request: Request | None = None) -> None:
         """Have a rule applied then; that of a request as it is seen, which at `NEVER_NS` is some time."""
-        insort(self._due, _Due(at_ns, is_behind, next(self._places), rule, request))
+        insort(self._due, _Due(at_ns, next(self._places), rule, request))
 
     def go_on_until(self, now_ns: int) -> Request | None:
         """Do what is due before an instant; return a request that was, and has not been seen."""
         while self._due and self._due[0].at_ns < now_ns:
-            self.now_ns, _, _, rule, request = self._due.pop(0)
+            self.now_ns, _, rule, request = self._due.pop(0)
             if request is not None:
                 return request
             rule()
@@ -138,7 +134,8 @@ class Upstream:
             end = partial(self._answered, errand, request.number)
             first = request._replace(layer=request.layer + 1, number=1)
             self._below.ask(first, recipient, now_ns + fate.asks_ns, unheard if fate.outcome is None else end)
-            self.agenda.at(until_ns, partial(end, TIMED_OUT), is_behind=True)  # an answer at that instant counts
+            # An answer at that instant counts: the time-out comes behind what is due by then.
+            self.agenda.at(until_ns, partial(self.agenda.at, until_ns, partial(end, TIMED_OUT)))
         elif fate.outcome is not None and fate.takes_ns is not None and now_ns + fate.takes_ns <= until_ns:
             self.agenda.at(now_ns + fate.takes_ns, partial(self._answered, errand, 0, fate.outcome))
         else:
