@@ -18,7 +18,7 @@ from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.bulkhead import BulkheadConfig
 from actors.settings.channel import ChannelConfig, FailoverConfig, ProviderConfig
 from actors.settings.distributions import Distribution
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig
 from simulation.scenario import EventWorkload, Scenario
 from simulation.scenario.popularity import count_of
 from simulation.scenario.workload import HOST_OF_EVENTS, WorkloadEntry, host_name
@@ -117,6 +117,20 @@ def at_places(scenario: Scenario, random: Random) -> Scenario:
     for channel in random.sample(scenario.channels_used, random.randint(1, len(scenario.channels_used))):
         faults += _at_one_time(found, channel, random)
     return found.model_copy(update={"faults": (*scenario.faults, *faults)})
+
+
+def at_layers(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario in which half of what may go wrong behind providers, where any ask something there, does."""
+    faults = []
+    for fault in scenario.faults:
+        hit = [
+            scenario.channel_as_given(each).by_provider() for each in scenario.channels_used if each in fault.channel
+        ]
+        lanes = [lane for by_name in hit for name, lane in by_name.items() if fault.provider in (None, name)]
+        depths = [len(lane.provider.upstream.chain) for lane in lanes if lane.provider.upstream is not None]
+        is_moved = depths and not fault.injects & SYSTEM_FAULT_KEYS and random.random() < 0.5
+        faults.append(fault.model_copy(update={"upstream": random.randint(1, max(depths))}) if is_moved else fault)
+    return scenario.model_copy(update={"faults": tuple(faults)})
 
 
 def _at_hosts(entry: WorkloadEntry, random: Random) -> WorkloadEntry:

@@ -54,7 +54,7 @@ from simulation.verification.drawing.late_messages import astray
 from simulation.verification.drawing.names import renamed
 from simulation.verification.drawing.numbers import log_uniform, rounded
 from simulation.verification.drawing.overlapping_faults import overlapping
-from simulation.verification.drawing.parts_and_wholes import at_places, unlike
+from simulation.verification.drawing.parts_and_wholes import at_layers, at_places, unlike
 from simulation.verification.drawing.queueing import queueing
 from simulation.verification.drawing.quiet_hours import nightfall
 from simulation.verification.drawing.rare_settings import outages_of_endpoints, with_rare_settings
@@ -102,6 +102,7 @@ _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] =
     (unlike, "unlike", 0.2),
     (at_places, "places", 0.15),
     (overlapping, "overlaps", 0.15),
+    (at_layers, "layers", 0.7),
     (with_pauses, "hints", 0.2),
     (with_held_slots, "held slots", 0.2),
     *((change, change.__name__, 0.04) for change in SELDOM_MET),

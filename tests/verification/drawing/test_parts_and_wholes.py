@@ -11,14 +11,14 @@ from fleets import as_fleet
 from actors.settings.channel import FailoverConfig
 from simulation.scenario import load, parse
 from simulation.scenario.writing import write
-from simulation.verification.drawing.parts_and_wholes import at_places, unlike
+from simulation.verification.drawing.parts_and_wholes import at_layers, at_places, unlike
 from simulation.verification.drawing.swarm import case
 
 SWARM = load(Path(__file__).parent / "swarm.yaml")
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("change", [unlike, at_places])
+@pytest.mark.parametrize("change", [unlike, at_places, at_layers])
 def test_it_is_a_file_that_can_be_read(seed, change):
     found = change(case(SWARM, seed, settings="drawn"), Random(seed))
     assert parse(write(found)) == found
