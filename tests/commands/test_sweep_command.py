@@ -69,7 +69,7 @@ def test_it_prints_a_row_a_cell_and_where_the_rest_is(path, tmp_path):
         ]
     assert lines[2].endswith("0 of 2")
     assert " ".join(lines[2].split()).endswith("never in 2 of 2 0 of 2")  # of 50 one in five is lost
-    assert "of what may be never the median, with its 95% confidence interval from six runs on" in lines
+    assert "a metric that may be never has its median, with its 95% confidence interval from six runs on" in lines
     assert lines[-1] == f"written to {tmp_path / 'out'}; to see it: retrylab plot {tmp_path / 'out'}"
 
 

@@ -59,10 +59,11 @@ def cost_in_words(
     upstream = config.provider.upstream
     copies = "" if config.hedging is None else ", before copies that hedging sends"
     requests = marked(counted(attempts, "request"), by)
+    calls = f"{counted(rate, 'call')}/s"
     become = marked(plain_number(rate * attempts), by)
-    text = f"a call makes {least}{requests}{copies}: {rate:g} calls/s become up to {become} requests/s"
+    text = f"a call makes {least}{requests}{copies}: {calls} become{'s' * (rate == 1)} up to {become} requests/s"
     if attempts == math.inf:
-        text = f"requests for a call{copies} go on for ever: those of {rate:g} calls/s only grow"
+        text = f"requests for a call{copies} go on for ever: those of {calls} only grow"
     text = f"If every attempt fails, {text}{_kept_back(config)}."
     said = [Sentence(text, by)]
     if upstream is not None:

@@ -150,7 +150,7 @@ class SweepResult:
         if seeds > 1:
             yield "± 95% confidence, Student's t"
             if MetricKind.QUANTILE in metrics.values():
-                yield "of what may be never the median, with its 95% confidence interval from six runs on"
+                yield "a metric that may be never has its median, with its 95% confidence interval from six runs on"
 
     @property
     def figures(self) -> list[str]:
