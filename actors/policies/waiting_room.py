@@ -1,13 +1,13 @@
-"""Who waits, and who of those goes next: the one structure for all lines of attempts.
+"""Who waits, and who goes next: the one structure for all lines of attempts.
 
-A room has a line for each host: of a recipient's host, of a user or of a tenant, or one line for all. In a line the
+A room has a line for each host (a recipient's host, a user or a tenant), or one line for all. In a line the
 flows, which are classes of traffic and the keys within a class, take turns by the order of the channel
 (:mod:`actors.policies.order`); within a flow the first to join is the first to go. Where lines share something, such as
 the slots of a provider, the flows of all lines that wait for room there take turns.
 
 A room has one heap of expiries and one of the instants at which a line is worth a look, so whoever owns it needs one
-timer, at :attr:`WaitingRoom.wake_ns`. All that leave a room leave through `_left`, but for those that `clear` drops, of
-which `on_empty` hears nothing.
+timer, at :attr:`WaitingRoom.wake_ns`. All that leave a room leave through `_left`, but for the waiters that `clear`
+drops, of which `on_empty` hears nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ONE_LINE = ""
 
 
 class Waiting:
-    """How many wait for one thing, and the most that did at an instant."""
+    """How many wait for one thing, and the most that have waited at once."""
 
     __slots__ = ("_whole", "now", "peak")
 
@@ -47,12 +47,12 @@ class Waiting:
             self._whole.change(by)
 
     def reset(self) -> None:
-        """Count none any more: what a stage had that has crashed, or has dropped them, is sent again."""
+        """Count none any more: their stage has crashed or dropped them, and they are sent again."""
         self.change(-self.now)
 
 
 class WaitingCounts:
-    """How many attempts wait at the stages, by what for."""
+    """How many attempts wait at the stages, by what they wait for."""
 
     def __init__(self, whole: WaitingCounts | None = None) -> None:
         self.limit: Waiting = Waiting(None if whole is None else whole.limit)
@@ -79,9 +79,9 @@ _NO_REASONS: frozenset[Any] = frozenset()
 
 
 class PlacedQueue(Generic[W]):
-    """Those of one flow in the order of their places, of whom any may be taken out.
+    """The waiters of one flow in the order of their places; any may be taken out.
 
-    Each takes two pointers in lists. An `OrderedDict` takes 100 bytes, and a `deque` 600 before there is any in it.
+    Each takes two pointers in lists. An `OrderedDict` takes 100 bytes, and a `deque` 600 before anything is in it.
     """
 
     __slots__ = ("_head", "_items", "_place_of", "_places", "size")
@@ -89,18 +89,18 @@ class PlacedQueue(Generic[W]):
     def __init__(self) -> None:
         self._places: list[int] = []
         self._items: list[W | None] = []
-        """None: it has been taken out."""
+        """By index, as the places; None: that waiter has been taken out."""
         self._head = 0
-        """Where the first is; what is before it has gone."""
+        """The index of the first waiter; all before it have gone."""
         self._place_of: dict[int, int] | None = None
-        """By identity; only from when one is looked for until the lists are compacted, as it takes 100 bytes each."""
+        """By identity; kept only from a search until the lists are compacted, as it takes 100 bytes for each waiter."""
         self.size = 0
 
     def append(self, place: int, item: W) -> None:
         if self.size:
             self._places.append(place)
             self._items.append(item)
-        else:  # most are alone in their flow: lists of one take 24 bytes less than those that one has been added to
+        else:  # most are alone in their flow: a list made with one takes 24 bytes less than an empty one that grows
             self._places, self._items, self._head = [place], [item], 0
         if self._place_of is not None:
             self._place_of[id(item)] = place
@@ -117,7 +117,7 @@ class PlacedQueue(Generic[W]):
         return item
 
     def pop(self) -> tuple[int, W]:
-        """Take the first, of which there has to be one; return its place, and it."""
+        """Take the first, which has to exist; return its place, and it."""
         index = self._head
         place, item = self._places[index], self._take(index)
         assert item is not None
@@ -130,7 +130,7 @@ class PlacedQueue(Generic[W]):
     def find(self, identity: int) -> int | None:
         """Return the place of the one with an identity; None: it is not here.
 
-        How long this takes does not depend on how many wait, but for the first search, and each after half have gone.
+        A search hardly takes longer where more wait, but for the first one, and the first after a compaction.
         """
         if self._place_of is None:
             self._place_of = {id(item): place for place, item in self.items()}
@@ -167,7 +167,7 @@ class PlacedQueue(Generic[W]):
 
 
 class Line(Generic[W]):
-    """Those of one host who wait, and for what. It is in its room as long as there are any."""
+    """The waiters of one host, and what they wait for. A line is in its room as long as it has any."""
 
     __slots__ = (
         "asks_at_ns",
@@ -192,25 +192,25 @@ class Line(Generic[W]):
         self.turns: Turns[PlacedQueue[W]] = Turns(order, attrgetter("first_place"))
         """Of the flows of this line."""
         self.room_at: tuple[int, ...] = ()
-        """The lanes at which it takes turns, as it waits for room there."""
+        """The lanes at which the line takes turns, as it waits for room there."""
         self.reasons: frozenset[Any] = _NO_REASONS
         """Why the first does not go now, at any of the lanes."""
         self.is_up_to_time = False
-        """Whether time alone can make room: then it is known how soon the next attempt goes."""
+        """Whether time alone can make room: then the instant of the next attempt is known."""
         self.asks_at_ns: int | None = None
-        """When it is worth asking again, as far as time decides; room comes by turns."""
+        """When the line is worth asking again, as far as time decides; room comes by turns."""
         self.slot_wait_ns: int | None = None
         """How long each waits for a slot, at most; None: as long as it takes, or they wait for something else."""
         self.slot_wait_since_ns = 0
-        """Since when that holds."""
+        """Since when the line waits for a slot."""
         self.wake_ns: int | None = None
-        """When to look at it next, if nothing happens before."""
+        """When to look at the line next, if nothing happens before."""
         self.counted_as = counted_as
-        """What counts those that wait; None: nothing yet."""
+        """The count that the waiters are in; None: none yet."""
         self.unreported: dict[int, W] | None = None
-        """By place, those that have joined since they were reported last; None: none are reported."""
+        """By place, the waiters that have joined since the last report; None: the line reports none."""
         self.joined: OrderedDict[int, tuple[int, Flow]] | None = None
-        """By place, in order, when each joined and its flow; None: that is not kept."""
+        """By place, in order, the instant at which each joined, and its flow; None: not kept."""
 
     def queue(self, flow: Flow) -> PlacedQueue[W]:
         queue = self.turns.get(flow)
@@ -224,30 +224,30 @@ class Line(Generic[W]):
 
     @property
     def refuses_at_ns(self) -> int | None:
-        """When the one that has waited longest has waited long enough for a slot; None: at no time."""
+        """When the longest waiter has waited long enough for a slot; None: at no time."""
         if self.slot_wait_ns is None or not self.joined:
             return None
         return max(next(iter(self.joined.values()))[0], self.slot_wait_since_ns) + self.slot_wait_ns
 
     def wait_for(self, reasons: frozenset[Any], asks_at_ns: int | None, *, is_up_to_time: bool) -> None:
-        """Wait for what blocks the first; the arguments are as the attributes."""
+        """Note what blocks the first; the arguments are the attributes of the same names."""
         self.reasons, self.asks_at_ns, self.is_up_to_time = reasons, asks_at_ns, is_up_to_time
 
     def wait_for_slots(self, wait_ns: int | None, now_ns: int) -> None:
-        """Let each wait so long for a slot, from now on or from when it joins, if it did not wait for one before."""
+        """Let each wait so long for a slot, from when the line began to wait for one, or it joined if that is later."""
         if self.slot_wait_ns is None:
             self.slot_wait_since_ns = now_ns
         self.slot_wait_ns = wait_ns
 
     def take_unreported(self) -> Iterable[W]:
-        """Return those that have joined since this was called last, in order."""
+        """Return the waiters that have joined since the last call, in order."""
         if not self.unreported:
             return ()
         unreported, self.unreported = self.unreported, {}
         return unreported.values()
 
     def count_as(self, waiting: Waiting) -> None:
-        """Count those that wait among others from now on."""
+        """Count the waiters in another count from now on."""
         if waiting is not self.counted_as:
             if self.counted_as is not None:
                 self.counted_as.change(-self.size)
@@ -262,9 +262,9 @@ class WaitingRoom(Generic[W]):
         order: of the channel, at this place; no other room has it.
         lanes: how many things the lines share and wait for, each by its number.
         by_host: whether each host has a line; else there is only :data:`ONE_LINE`.
-        reports: whether lines keep those that have not been reported.
-        keeps_instants: whether lines keep when each joined, which is for those that wait for so long at most.
-        counted_as: counts those that wait, until their line is counted as something else; None: they are not counted.
+        reports: whether lines keep the waiters that have not been reported.
+        keeps_instants: whether lines keep when each joined, which a bounded wait for a slot needs.
+        counted_as: counts the waiters, until their line is counted as something else; None: they are not counted.
         on_empty: called with the host of a line that has become empty, when it is gone.
     """
 
@@ -292,7 +292,7 @@ class WaitingRoom(Generic[W]):
         self._turns: list[Turns[_Hosts]] = [Turns(order, self._since) for _ in range(lanes if by_host else 0)]
         """By lane, of the flows of the lines that wait for room there."""
         self._expiries: list[tuple[Any, ...]] = []
-        """When each expires, its place, flow and host if lines are by host; for a while also of some that left."""
+        """When each expires, its place, flow, and host if lines are by host; for a while also of some that left."""
         self._wakes: list[tuple[int, str]] = []
         """When a line is worth a look, and its host; entries that no longer hold stay for a while."""
 
@@ -333,9 +333,9 @@ class WaitingRoom(Generic[W]):
 
         Args:
             line: where it waits.
-            flow: of which it is the first.
-            goes: whether it goes on; the flow of one that ends or goes back keeps its turn.
-            at: the lane whose turn it was; None: none's.
+            flow: the flow whose first is taken.
+            goes: whether it goes on; if it ends or goes back, its flow keeps the turn.
+            at: the lane at which it was its turn; None: at none.
         """
         queue = line.queue(flow)
         if goes:
@@ -351,7 +351,7 @@ class WaitingRoom(Generic[W]):
         return item
 
     def take_longest(self, line: Line[W]) -> W:
-        """Take the one out of a line that keeps instants that has waited longest."""
+        """Take the longest waiter out of a line that keeps instants."""
         assert line.joined is not None
         place, (_, flow) = next(iter(line.joined.items()))
         item = self._take_out(line, flow, place)
@@ -359,7 +359,7 @@ class WaitingRoom(Generic[W]):
         return item
 
     def take_out(self, host: str, flow: Flow, item: W) -> bool:
-        """Take one out that waits at a host; tell whether it did."""
+        """Take a waiter out of the line of a host; tell whether it was there."""
         line, place = self.lines.get(host), self._place_of(host, flow, item)
         return line is not None and place is not None and self._take_out(line, flow, place) is not None
 
@@ -369,7 +369,7 @@ class WaitingRoom(Generic[W]):
         return None if queue is None else queue.find(id(item))
 
     def expired(self, now_ns: int) -> Iterator[tuple[int, str, W]]:
-        """Take out those that have expired, as they are asked for: since when each has, its host, and it."""
+        """Take out expired waiters, lazily; yield for each since when it has expired, its host, and it."""
         while self._expiries and self._expiries[0][0] < now_ns:
             expires_at_ns, place, flow, *hosts = heapq.heappop(self._expiries)
             host = hosts[0] if hosts else ONE_LINE
@@ -378,7 +378,7 @@ class WaitingRoom(Generic[W]):
                 yield expires_at_ns + 1, host, item
 
     def clear(self) -> None:
-        """Forget all that wait; whoever counts them is reset by the owner."""
+        """Forget all that wait; their owner resets the counts."""
         for line in list(self.lines.values()):
             for lane in line.room_at:
                 self.wait_for_no_room(line, lane)
@@ -394,7 +394,7 @@ class WaitingRoom(Generic[W]):
         return item
 
     def _left(self, line: Line[W], flow: Flow, queue: PlacedQueue[W], place: int) -> None:
-        """Take note that one of a flow waits no more: the only way out of a room, but for `clear`."""
+        """Note that one of a flow waits no more: the only way out of a room, but for `clear`."""
         line.size -= 1
         if line.counted_as is not None:
             line.counted_as.change(-1)
@@ -438,11 +438,11 @@ class WaitingRoom(Generic[W]):
         return self._for_room[lane] > 0
 
     def turns_at(self, lane: int) -> Turns[Any]:
-        """Return whose turn it is at a lane, among the flows of all lines there; some have to wait for room there."""
+        """Return the turns at a lane, of the flows of all lines there; at least one has to wait for room there."""
         return self._turns[lane] if self._by_host else self.lines[ONE_LINE].turns
 
     def line_at(self, lane: int, flow: Flow) -> Line[W]:
-        """Return the line whose first of a flow has joined before those of other lines that wait for room at a lane."""
+        """Return the line, of all that wait for room at a lane, whose first of a flow joined first."""
         if not self._by_host:
             return self.lines[ONE_LINE]
         hosts = self._turns[lane].get(flow)
@@ -450,13 +450,13 @@ class WaitingRoom(Generic[W]):
         return self.lines[self._first(hosts)[1]]
 
     def others_wait(self, lane: int, key: str) -> bool:
-        """Tell whether any of other keys wait for room at a lane; where there is one line, whether any wait."""
+        """Tell whether any of other keys wait for room at a lane; where there is one line, whether they wait at all."""
         if self._by_host:
             return self._turns[lane].has_others(key)
         return ONE_LINE in self.lines and self.lines[ONE_LINE].turns.has_others(key)
 
     def are_before(self, lane: int, rank: int) -> bool:
-        """Tell whether any wait for room at a lane who go before one of a class that comes now at another host."""
+        """Tell whether any that wait for room at a lane go before a newcomer of a class at another host."""
         return self._turns[lane].are_before(rank) if self._by_host else bool(self.lines)
 
     def _add(self, lane: int, line: Line[W], flow: Flow) -> None:
@@ -488,7 +488,7 @@ class WaitingRoom(Generic[W]):
                 heapq.heappop(heap)
                 del hosts.waits[host]
             elif (now := self.lines[host].queue(hosts.flow).first_place) != place:
-                # Those before it have gone: places only grow, so this is found out when it comes up.
+                # The first has gone: places only grow, so a stale entry comes up before its line is due.
                 heapq.heapreplace(heap, (now, host))
             else:
                 return heap[0]
@@ -521,7 +521,7 @@ class WaitingRoom(Generic[W]):
 
     @property
     def wake_ns(self) -> int | None:
-        """When time brings something: the end of a wait, or an expiry; None: never."""
+        """When time next ends a wait or brings an expiry; None: never."""
         while self._wakes and not self._is_due(*self._wakes[0]):
             heapq.heappop(self._wakes)
         while self._expiries and not self._is_waiting(*self._expiries[0][1:]):
@@ -548,5 +548,5 @@ class _Hosts:
         self.flow = flow
         self.heap: list[tuple[int, str]] = []
         self.waits: dict[str, bool] = {}
-        """Of each host in the heap, whether some of it wait still."""
+        """For each host in the heap, whether any of this flow still wait there."""
         self.count = 0

@@ -1,8 +1,8 @@
-"""What is expected of a scenario under a stress: its `expect`; without one, that all is sent and no backlog stays.
+"""The expectations of a scenario under a stress: its `expect`; without one, 99% are sent and no backlog stays.
 
 A run of a search ends as soon as one of its expectations is broken for good: a count or a peak has passed its bound
-and cannot fall again, a backlog has been there for too long, or more notifications are late or dead than the share
-allows of all that may still come.
+and cannot fall again, a backlog has been there for too long, or more notifications are late or dead than its
+share of all that may come allows.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from simulation.scenario.metrics import QUANTILES, WITHIN, Window, path_of
 from simulation.scenario.workload import ClosedWorkload
 
 Held = tuple[bool | None, ...]
-"""Of each expectation, whether it held in a run; None: the run had ended before that was known."""
+"""For each expectation, whether it held in a run; None: the run ended before that was known."""
 
 SENT = Expectation.parse("sent_fraction >= 99%")
 PENDING = Expectation.parse("in_flight >= 0")
 OFFERED = Expectation.parse("accepted >= 0")
 
 MORE = 0.01
-"""A backlog stays if more than this share of what comes meanwhile is added to it."""
+"""A backlog stays if it grows by more than this share of the notifications accepted meanwhile."""
 
 CLEARED = f"no backlog stays: what is pending grows by at most {MORE:.0%} of what is accepted meanwhile"
 
@@ -41,17 +41,17 @@ BROKEN_EARLY = "broken_early"
 
 
 def texts_of(scenario: Scenario) -> tuple[str, ...]:
-    """Return the texts of what is expected of a scenario."""
+    """Return the texts of the expectations of a scenario."""
     return tuple(each.text for each in scenario.expect) or (SENT.text, CLEARED)
 
 
 def under(stress: Stress, amount: float) -> Scenario:
-    """Return the scenario with so much of a stress, and with what :func:`held_of` looks at."""
+    """Return the scenario with so much of a stress, and with the expectations for :func:`held_of`."""
     found = stress.put_on(amount)
     if found.expect:
         return found
     ends_s = found.arrivals_end_ns / NS_PER_S
-    # What an outage leaves is compared with what was before it; of what lasts, the second half with the first.
+    # After an outage the backlog is compared with the one before it; under a lasting stress, its halves are.
     before_s = stress.at if stress.kind.ends else (stress.at + ends_s) / 2
     windows = [Window(0.0, at_s) for at_s in (before_s or 1e-9, ends_s)]
     return found.model_copy(
@@ -68,12 +68,12 @@ class Trial(Task):
 
 
 def figures_wanted(scenario: Scenario) -> list[str]:
-    """Return the names of what :func:`judged_run` returns."""
+    """Return the names of the figures that :func:`judged_run` returns."""
     return [*(path_of(each.path) for each in scenario.expect), BROKEN_EARLY]
 
 
 def judged_run(trial: Trial) -> RunMetrics:
-    """Do a run in this process, and return the metrics that are expected.
+    """Do a run in this process, and return the metrics that its expectations name.
 
     Raises:
         InvariantBreach: it broke an invariant: a bug.
@@ -90,7 +90,7 @@ def judged_run(trial: Trial) -> RunMetrics:
 
 
 def held_of(stress: Stress, scenario: Scenario, figures: Mapping[str, float | None]) -> Held:
-    """Return of each expectation whether it held in a run of a scenario that :func:`under` has returned."""
+    """Return for each expectation whether it held in a run of a scenario from :func:`under`."""
     if (broken := figures.get(BROKEN_EARLY)) is not None:
         return tuple(False if number == broken else None for number in range(len(texts_of(stress.scenario))))
     values = [figures.get(path_of(each.path)) for each in scenario.expect]
@@ -117,7 +117,7 @@ class _Breaking:
         return self.number is not None
 
     def _breaks(self, each: Expectation, run: RunSnapshot) -> bool:
-        if each.window is not None or self.scenario.operations:  # by which dead letters are redriven
+        if each.window is not None or self.scenario.operations:  # operations may redrive dead letters
             return False
         channel = NotificationChannel(each.path[1]) if each.path[0] == "channels" else None
         of = each.path[2:] if channel is not None else each.path
@@ -136,7 +136,7 @@ class _Breaking:
     def _are_too_many(
         self, run: RunSnapshot, channel: NotificationChannel | None, seconds: float, share: float
     ) -> bool:
-        """Tell whether those that are late or dead are more than a share of all that may come."""
+        """Tell whether more notifications are late or dead than a share of all that may come."""
         if channel not in self._offered:
             self._offered[channel] = sum(_at_most_offered(self.scenario, channel))
         too_many = share * self._offered[channel] + 2

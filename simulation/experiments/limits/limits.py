@@ -32,7 +32,7 @@ K = TypeVar("K", bound=Any)
 T = TypeVar("T")
 
 KnownBy = tuple[str, int]
-"""The hash of what decides about a run, and its seed."""
+"""The hash of the settings that decide about a run, and its seed."""
 
 
 @dataclass(eq=False)
@@ -79,7 +79,7 @@ class SideBySide(Generic[K, T]):
             self.tell(len(self._waiting))
 
     def _go_on(self, search: _Search[K]) -> None:
-        """Ask a search what it has to know, until that has to be run."""
+        """Answer the questions of a search from known runs, until one has to be run."""
         for keys in search.steps:
             self._ask(search, sorted(set(keys)))
             if search.missing:
@@ -101,7 +101,7 @@ class SideBySide(Generic[K, T]):
 
 
 class Agenda(Iterator[T], Generic[T]):
-    """Tasks in order; there may be more later when there are none."""
+    """Tasks in order; after its end there may be more later."""
 
     def __init__(self) -> None:
         self.waiting: deque[T] = deque()
@@ -179,7 +179,7 @@ def limits(
 def ask(scenario: Scenario, wanted: WantedLimit) -> tuple[bool, str]:
     """Return whether a scenario takes as much as it wants to, and in a few words why, by runs in this process.
 
-    What cannot be put on the scenario is no amount that it takes.
+    A scenario does not take a stress that cannot be put on it.
 
     Raises:
         InvariantBreach: a run broke an invariant: a bug.
@@ -223,7 +223,7 @@ class _Searching:
         self._runs: dict[KnownBy, RunMetrics] = {}
 
     def carry_out(self, runs: Executor, *, only_wanted: bool = False) -> None:
-        # A run with ten times the load takes the longest: it begins first, and is not what all wait for at the end.
+        # A run with ten times the load takes the longest: it begins first, so that none waits for it at the end.
         order = sorted(range(len(self.searches)), key=lambda each: self._stress(each).kind.name != "load")
         of_channels = {stress.kind.name for stress in map(self._stress, order) if stress.on != ALL}
         later = {number for number in order if self._stress(number).on == ALL} & {
@@ -237,7 +237,7 @@ class _Searching:
             side_by_side.carry_out(steps, partial(runs.map, judged_run))
 
     def _least_edge(self, kind: Kind) -> tuple[float, float] | None:
-        """Return between which amounts the first seed has its edge in the search of the channel whose edge is least."""
+        """Return between which amounts the first seed has its edge for the channel whose edge is least."""
         of_kind = [each for each in self.searches if each.edge.stress.kind is kind and each.edge.is_complete]
         broken = [each for each in of_kind if each.edge.breaks_at is not None]
         least = min(broken, default=None, key=lambda each: each.edge.breaks_at or 0.0)

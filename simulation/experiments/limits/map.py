@@ -1,8 +1,8 @@
 """A map over two stresses: where a scenario comes back after a trigger, where the boundary is, and what moves it.
 
-One axis may be the load; the others say the trigger, which begins at `at`, ends, and is followed by five minutes: an
-outage; a window of latency, failures, lost capacity or lost nodes; or the scenario's own faults that end, `trigger`
-being their length. Own faults that end are left out where the trigger is another.
+One axis may be the load; any other describes the trigger, which begins at `at`, ends, and is followed by five
+minutes or more: an outage; a window of latency, failures, lost capacity or lost nodes; or the scenario's own faults
+that end, `trigger` being their length. Own faults that end are left out where the trigger is another.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from simulation.scenario.writing import file_of, in_one_line, write
 DOCUMENT = "map.json"
 
 CELLS = 10
-"""So many amounts of each axis, unless it is said."""
+"""So many amounts of each axis, unless `cells` says otherwise."""
 
 PRECISION = 0.04
 """A boundary is found to within this share of it."""
 
 LASTS_S = 60.0
-"""How long a trigger lasts that is no outage, unless it is said."""
+"""How long a trigger lasts that is on no axis, unless `lasts` says otherwise."""
 
 LEAD_S = 60.0
-"""So long a scenario runs before the trigger, at most, unless it is said."""
+"""So long a scenario runs before the trigger, at most, unless `at` or its own faults say otherwise."""
 
 TRIGGER = "trigger"
 LOAD = "load"
@@ -89,23 +89,23 @@ def limits_map(
     progress: Callable[[int, int], None] | None = None,
     code: bool = False,
 ) -> LimitsMap:
-    """Return in which cells a scenario comes back after a trigger, and the cheapest change that moves the boundary.
+    """Return in which cells a scenario comes back after a trigger, and the mildest change that moves the boundary.
 
     Args:
         path: the scenario's file; or a scenario.
-        axes: two kinds, of :data:`simulation.experiments.limits.stress.KINDS` and ``trigger``; or such as
-            ``load=0.5..2``, between which amounts.
+        axes: two kinds, of :data:`simulation.experiments.limits.stress.KINDS` and ``trigger``; with
+            amounts, such as ``load=0.5..2``, they go from the first to the second.
         on: a channel, or ``all``.
-        at: when the trigger begins, in seconds; a quarter of `duration`, and at most a minute, when None.
-        lasts: how long a trigger lasts that is no outage, in seconds.
+        at: when the trigger begins, in seconds; when None, the first fault of ``trigger``, or `duration` / 4 up to 60.
+        lasts: how long a trigger lasts that is on no axis by its length, in seconds.
         cells: how many amounts of each axis there are, at least 2.
         seed: the first seed; the scenario's own when None.
         sets: ``path=value`` changes to the file.
         workers: how many processes share the runs; all cores when None. A script that asks for more than one is
             imported by each, so what it does belongs under ``if __name__ == "__main__":``.
         cluster: a Dask cluster that does the runs instead; see :func:`simulation.sweep`.
-        out: a folder that keeps runs as they finish, so that the same call goes on where it stopped; the map as JSON,
-            and the cell that its remedy was tried on, as it was and with it. Nothing is kept when None.
+        out: a folder that keeps runs as they finish, so that the same call goes on where it stopped; the map as JSON
+            and a picture, and the cell that its remedy was tried on, without it and with it. Nothing is kept when None.
         progress: called with how many runs have finished, and about how many there will be.
         code: whether the own actors that the scenario names are imported.
 
@@ -154,7 +154,7 @@ def save_map(found: LimitsMap, directory: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is mapped: the scenario of each cell."""
+    """The plan of a map: the scenario of each cell."""
 
     file: str | Path
     scenario: Scenario
@@ -440,7 +440,7 @@ class _Mapping:
 
 
 def _changes(plan: _Plan) -> Iterator[tuple[str, ...]]:
-    """Yield changes to the settings of the channels that are hit, those that others notice least first."""
+    """Yield changes to the settings of the channels that are hit, the least noticeable for others first."""
     scenario = plan.scenario
     channels = channels_with_traffic(scenario) if plan.on == ALL else [plan.on]
     given = {channel: scenario.channel_as_given(type(scenario.channels_used[0])(channel)) for channel in channels}
@@ -457,7 +457,7 @@ def _changes(plan: _Plan) -> Iterator[tuple[str, ...]]:
 _REMEDIES: tuple[tuple[str, Callable[[Any], Any], Callable[[Any], bool]], ...] = (
     # Retries are then at most a tenth of what is sent: it costs the few that fail in a bad minute.
     ("retry.budget", lambda _: {"share": "10%"}, lambda config: config.retry.budget is None),
-    # What comes in an outage waits, and resumes at a pace.
+    # Notifications that come in an outage wait, and resume at a pace.
     ("circuit_breaker.enabled", lambda _: True, lambda config: not config.circuit_breaker.enabled),
     ("retry.jitter", lambda _: "full", lambda config: config.retry.jitter == "none"),
     # The queue is then ours, where nothing times out.

@@ -13,22 +13,22 @@ from simulation.scenario.limits import ALL
 from simulation.sheets import Cell as SheetCell, Column, Row, Sheet, Word, notebook
 
 BOUNDARY_SEEDS = 3
-"""A cell next to the boundary is judged by most of so many."""
+"""A cell next to the boundary is judged by the verdict in the middle of so many seeds."""
 
 REMEDY_SEEDS = 5
-"""A remedy is checked with so many."""
+"""A remedy is checked with so many seeds."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What becomes of runs with so much of both."""
+    """The verdict on runs with so much of both stresses."""
 
     amounts: tuple[float, float]
     verdict: Verdict
-    """Of the seed in the middle, where several were asked."""
+    """The one in the middle by harshness, where several seeds were asked."""
 
     after_s: float | None
-    """How many seconds after the trigger it recovers, by its trend where it is late; None: it does not."""
+    """How many seconds after the trigger it recovers, by its trend if it is late; None: it does not recover."""
 
     seeds: int = 1
     """With how many seeds it was run."""
@@ -36,14 +36,14 @@ class Cell:
 
 @dataclass
 class Remedy:
-    """A change with which a cell recovers that does not without."""
+    """A change with which a cell recovers that does not recover without it."""
 
     sets: tuple[str, ...]
     """As for ``--set``."""
 
     cell: tuple[float, float]
     moved_to: tuple[float, float | None] | None = None
-    """Along the axis that is searched, with it: the most that recovers, and the least that does not, if any."""
+    """With the change, along one axis: the largest amount that recovers, and the least that does not, if any."""
 
 
 MARKS = {
@@ -62,7 +62,7 @@ class LimitsMap:
     kinds: tuple[str, str]
     on: str
     lasts_s: float
-    """How long the trigger lasts, where that is on no axis."""
+    """How long the trigger lasts, where no axis says so."""
 
     amounts: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     found: dict[tuple[float, ...], Cell] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class LimitsMap:
 
     @property
     def verdicts(self) -> dict[tuple[float, float], Verdict]:
-        """What becomes of each cell that is known."""
+        """The verdict on each cell that is known."""
         return {cell.amounts: cell.verdict for cell in self.cells}
 
     def text(self, axis: int, amount: float) -> str:
@@ -105,7 +105,7 @@ class LimitsMap:
 
     @property
     def finding(self) -> str:
-        """What the map shows, in a sentence."""
+        """The finding of the map, in a sentence."""
         where = self.scenario.name if self.on == ALL else f"{self.scenario.name}, {self.on}"
         if not {(one, other) for one in self.amounts[0] for other in self.amounts[1]} <= self.verdicts.keys():
             where += ", as far as it is known"

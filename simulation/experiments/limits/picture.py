@@ -73,7 +73,7 @@ def _square(column: int, row: int, colour: str) -> Patch:
 
 
 def _place(amounts: tuple[float, ...], amount: float) -> float:
-    """Return where an amount is among those of an axis, which are as far from each other as their logarithms."""
+    """Return the place of an amount on an axis; between two amounts it goes by the logarithm."""
     from math import log
 
     if amount in amounts:

@@ -1,4 +1,4 @@
-"""What a scenario takes: a sheet for people, a document for JSON, and files that run either side of an edge."""
+"""How much a scenario takes: a sheet for people, a document for JSON, and files that run either side of an edge."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Limits:
         self.scenario = scenario
         self.edges = edges
         self.lacking = lacking
-        """What was asked for and cannot be put on, a line each."""
+        """A line for each kind of stress that was asked for and cannot be put on."""
         self.expectations = expectations
-        """The texts of what is expected."""
+        """The texts of the expectations."""
 
     def __repr__(self) -> str:
         return line("Limits", self.scenario.name, [self.in_words(edge) for edge in self.edges])
@@ -50,7 +50,7 @@ class Limits:
 
     @property
     def met(self) -> dict[str, bool]:
-        """Whether each limit that the file wants holds, of those that were asked, by its text."""
+        """Whether each limit that the file wants and that was asked holds, by its text."""
         return {text: holds for edge in self.edges for text, holds in edge.holds_wanted.items()}
 
     @property

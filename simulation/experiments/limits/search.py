@@ -1,15 +1,15 @@
 """The search for the edge of one stress: between which amounts the expectations of a scenario cease to hold.
 
 An amount holds if the expectations hold with most of five seeds. Eight amounts, and those that the file asks for, are
-tried with the first seed, and the first of them that breaks is bisected with it; the two ends are then asked of the
-other seeds, and moved where these say otherwise, until most of them hold at the lower one and break at the upper one.
+tried with the first seed, and the range below the first that breaks is bisected with it; the two ends are then
+asked of the other seeds, and moved where these differ, until most of them hold at the lower one and break at the upper.
 A seed that holds with more of a stress, or breaks with less, is not asked again, and no more seeds are asked than
 decide. Where the edges of single channels are known, that of all together is looked for at the least of them first.
 
-Each seed has an edge of its own, and half of all seeds have theirs below the edge that is looked for. That all five
-have theirs above it has a chance of 1/32, and so that all have theirs below it. So the ends are moved apart until all
-seeds hold at the lower one and break at the upper one: the edge is between these with 94% confidence
-(:data:`CONFIDENCE`).
+Each seed has an edge of its own, and half of all seeds have theirs below the edge that is looked for. The
+chance that all five have theirs above it is 1/32, as is the chance that all have theirs below. So the ends are
+moved apart until all seeds hold at the lower one and break at the upper one: the edge lies between them with 94%
+confidence (:data:`CONFIDENCE`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST = SEEDS // 2 + 1
 CONFIDENCE = 1 - 2 * 0.5**SEEDS
 
 RUNS = 26
-"""About so many runs a search takes."""
+"""A search takes about so many runs."""
 
 Probe = tuple[float, int]
 """An amount and the place of a seed among the seeds of the search."""
@@ -39,20 +39,20 @@ Asking = Generator[Iterable[Probe], None, bool]
 
 @dataclass
 class Edge:
-    """What was found of one stress. Amounts are in the unit of its kind; None: there is none, or it is not known."""
+    """The edge that was found for one stress. Amounts are in the unit of its kind; None: none, or not known."""
 
     stress: Stress
     holds_to: float | None = None
-    """The most with which all expectations hold."""
+    """The largest amount with which all expectations hold."""
 
     breaks_at: float | None = None
-    """The least with which one does not."""
+    """The least amount with which one does not hold."""
 
     broken: tuple[int, ...] = ()
     """The expectations that do not hold there, the one that fails with the most seeds first; by their numbers."""
 
     interval: tuple[float | None, float | None] = (None, None)
-    """Between which amounts the edges of all seeds are; None: no such end was found in what was tried."""
+    """Between which amounts the edges of all seeds lie; None: no such end was found among the amounts tried."""
 
     is_confirmed: bool = False
     """Whether all seeds hold at `holds_to`, and break at `breaks_at`."""
@@ -65,10 +65,10 @@ class Edge:
 
     runs: int = 0
     wanted: dict[str, float] = field(default_factory=dict)
-    """By its text, how much of it the file wants to take."""
+    """By the text of each limit that the file wants, its amount."""
 
     holds_wanted: dict[str, bool] = field(default_factory=dict)
-    """Whether that much holds."""
+    """By the same texts, whether that amount holds."""
 
     is_complete: bool = False
 
@@ -76,7 +76,7 @@ class Edge:
 class Bisection:
     """Bisects the edge of a first seed to that of most of some seeds, by whether all holds with an amount and a seed.
 
-    What it yields is to be asked, and the answers are there before it goes on.
+    The probes that it yields are to be asked, and their answers have to be there before it goes on.
     """
 
     def __init__(self, amounts: Scale, seeds: int) -> None:
@@ -85,9 +85,9 @@ class Bisection:
         self._most = seeds // 2 + 1
         self.answers: dict[Probe, bool] = {}
         self.low: float | None = None
-        """The most that holds with most seeds, as far as it is known."""
+        """The largest amount that holds with most seeds, as far as is known."""
         self.high: float | None = None
-        """The least that does not; None: there is none."""
+        """The least amount that does not; None: there is none."""
 
     @property
     def of_the_first_seed(self) -> tuple[float | None, float | None]:
@@ -97,7 +97,7 @@ class Bisection:
         return max((amount for amount in holds if breaks_at is None or amount < breaks_at), default=None), breaks_at
 
     def find(self, low: float, high: float | None) -> Generator[Iterable[Probe], None, None]:
-        """Find the edge that most seeds have, from where the first one has it; None: it has none."""
+        """Find the edge that most seeds have, from where the first seed has its edge; `high` None: it has none."""
         amounts = self._amounts
         while high is not None and (middle := amounts.between(low, high)) is not None:
             yield from self._ask([(middle, 0)])
@@ -122,7 +122,7 @@ class Bisection:
             yield missing
 
     def _holds(self, amount: float) -> Asking:
-        """Return whether all hold with most of the seeds; ask for no more of these than that takes."""
+        """Return whether all expectations hold with most seeds; ask no more seeds than decide."""
         while True:
             known = self._known_at(amount)
             held, broken = known.count(True), known.count(False)
@@ -150,7 +150,7 @@ class Bisection:
 
 
 class Search(Bisection):
-    """Looks for an edge: :meth:`steps` yields what is to be run, and what came of it is added before it goes on."""
+    """Looks for an edge: :meth:`steps` yields the probes to run, and their results are added before it goes on."""
 
     def __init__(self, stress: Stress, expectations: int, wanted: Mapping[str, float] = MappingProxyType({})) -> None:
         super().__init__(stress, SEEDS)
@@ -159,19 +159,19 @@ class Search(Bisection):
         self._count = expectations
         self._judged: Sequence[int] = range(expectations)
         self._judges = 1
-        """So many seeds say what holds with nothing put on, if all of them say that it does."""
+        """So many seeds say which expectations hold with nothing put on, if all of them hold with all of these."""
         self.hint: tuple[float, float] | None = None
         """Between which amounts the first seed probably has its edge."""
         self.ends_runs_early: tuple[int, ...] = ()
-        """Expectations of which a run need not go on where one is broken for good."""
+        """The expectations that end a run as soon as one is broken for good."""
         self._held: dict[Probe, Held] = {}
 
     def add(self, probe: Probe, held: Held) -> None:
-        """Take in what held in a run."""
+        """Take in which expectations held in a run."""
         self._held[probe] = held
         self.answers[probe] = all(held[number] for number in self._judged)
         self.edge.runs = len(self._held)
-        if not self.edge.is_complete:  # this is what is known, should it end here
+        if not self.edge.is_complete:  # the result, should the search end here
             known = self.of_the_first_seed if self.low is None else (self.low, self.high)
             self.edge.holds_to, self.edge.breaks_at = known
 
@@ -246,7 +246,7 @@ class Search(Bisection):
     def _ask_wanted(self) -> Generator[Iterable[Probe], None, None]:
         edge = self.edge
         for text, amount in edge.wanted.items():
-            # Where an edge is known, less than what is wanted must not break either.
+            # Where an edge is known, less than the wanted amount must not break either.
             is_milder = edge.breaks_at is None or amount < edge.breaks_at
             can_hold = bool(self._judged) and is_milder and amount <= self._stress.most
             edge.holds_wanted[text] = can_hold and (yield from self._holds(amount))
@@ -264,7 +264,7 @@ class Search(Bisection):
         edge.interval, edge.is_confirmed = (low, high), (low, high) == (edge.holds_to, edge.breaks_at)
 
     def _agree(self, amount: float, *, holds: bool) -> Asking:
-        """Return whether all seeds say so; the one that says otherwise the nearest to it is asked first."""
+        """Return whether all seeds say so; a seed that has said otherwise of some amount is asked first."""
         while (not holds) not in (known := self._known_at(amount)):
             unknown = [seed for seed in range(SEEDS) if known[seed] is None]
             if not unknown:
@@ -274,12 +274,12 @@ class Search(Bisection):
         return False
 
     def _holds_there(self, amount: float) -> Asking:
-        """Return whether all hold with most of the seeds beyond an edge, where more does not say anything of less."""
+        """Return whether all hold with the first seeds beyond an edge, where more says nothing about less."""
         yield from self._ask((amount, seed) for seed in range(MOST))
         return all(self._runs_of(seed)[amount] for seed in range(MOST))
 
     def broken_at(self, amount: float) -> tuple[int, ...]:
-        """Return the expectations that break with an amount, the one that does with the most seeds first."""
+        """Return the expectations that break with an amount, the one that breaks with the most seeds first."""
         runs = [self._held[amount, seed] for seed in range(SEEDS) if (amount, seed) in self._held]
         broken = Counter(each for each in self._judged for held in runs if held[each] is False)
         return tuple(sorted(broken, key=lambda each: (-broken[each], each)))

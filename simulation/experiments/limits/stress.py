@@ -1,4 +1,4 @@
-"""What is put on a scenario to find out how much of it its settings stand: its kinds, and the scenario with so much.
+"""The kinds of stress that are put on a scenario to find out how much its settings stand, and the scenario with it.
 
 ::
 
@@ -35,15 +35,15 @@ GRID = 8
 """So many amounts are tried first."""
 
 STEP = 1.85
-"""By which durations and shares are apart then: five bisections bring them within :data:`PRECISION`, of 2 it takes
-six."""
+"""The ratio of neighbours among these durations and shares: five bisections bring an edge within :data:`PRECISION`;
+with 2 it takes six."""
 
 FOLLOWS_S = 600.0
-"""So long a run goes on after the end of an outage."""
+"""A run goes on for at least so long after the end of an outage."""
 
 FACTOR_MAX = 10.0
 TRACE_MAX = 1_000_000
-"""A trace whose load is multiplied is written out as so many instants at most."""
+"""A trace whose load is multiplied becomes a list of so many instants at most."""
 
 PRECISION = 0.02
 
@@ -54,7 +54,7 @@ class Kind:
 
     name: str
     mildest: float
-    """Nothing of it."""
+    """The amount that changes nothing."""
 
     text: Callable[[float, Stress], str]
     put_on: Callable[[Stress, float], Scenario]
@@ -68,7 +68,7 @@ class Kind:
 
 
 class Scale(ABC):
-    """The amounts of something, among which an edge is."""
+    """The amounts among which an edge is looked for."""
 
     precision = PRECISION
     """An edge is found to within this share of it."""
@@ -86,7 +86,7 @@ class Scale(ABC):
     @property
     @abstractmethod
     def is_whole(self) -> bool:
-        """Whether only whole amounts are there."""
+        """Whether only whole amounts exist."""
 
     def between(self, low: float, high: float) -> float | None:
         """Return an amount between two that are told apart; None: they are near enough to each other."""
@@ -136,13 +136,13 @@ class Stress(Scale):
 
     @cached_property
     def channels(self) -> tuple[NotificationChannel, ...]:
-        """Those that are hit."""
+        """The channels that are hit."""
         there = channels_with_traffic(self.scenario)
         return there if self.on == ALL else tuple(each for each in there if each.value == self.on)
 
     @property
     def most(self) -> float:
-        """At least what the file wants to take, where that is not a count."""
+        """At least the amount that the file wants to take, unless amounts are counts."""
         most = self.kind.most(self)
         if self.kind.is_whole:
             return most
@@ -170,7 +170,7 @@ class Stress(Scale):
 def stresses(
     scenario: Scenario, kinds: Sequence[str] | None = None, on: Sequence[str] = (), at: float | None = None
 ) -> tuple[list[Stress], list[str]]:
-    """Return what can be put on a scenario, and a line for each kind that was asked for and cannot.
+    """Return the stresses that can be put on a scenario, and a line for each kind that was asked for and cannot.
 
     Args:
         scenario: the scenario.
@@ -253,10 +253,10 @@ def _with_fault(stress: Stress, **keys: Any) -> Scenario:
 
 
 def _outage(stress: Stress, lasts: float) -> Scenario:
-    """Return the scenario with one outage of the channels, in place of its own ones of them.
+    """Return the scenario with one outage of the channels, in place of its own outages of them.
 
-    The first one that is replaced leaves its number to it, as expectations name faults by number; others of these
-    channels alone become the same outage once more, which changes nothing.
+    The new outage takes the number of the first one that it replaces, as expectations name faults by number; a further
+    outage of these channels alone becomes the same outage once more, which changes nothing.
     """
     scenario, channels = stress.scenario, set(stress.channels)
     keys = {"channel": list(stress.channels), "at": stress.at, "for": lasts or 1e-9, "outage": True}

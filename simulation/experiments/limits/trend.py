@@ -1,13 +1,13 @@
 """Whether a scenario comes back after a trigger, judged by its trend and not by the end of its run.
 
-Before the trigger a run is *well* if nine tenths of what ends is sent and what is pending does not grow. It *recovers*
-as soon as, of what is accepted in half a minute, nearly as many are sent as quickly as before the trigger; the run ends
-there, as nothing that comes later changes that. Otherwise it is followed for five minutes. Where what is pending and
-under way at the providers, the dead requests in their queues included, falls by more than chance, and would be what it
-was within a day, it *recovers late*; else it *does not recover*. Where chance hides the trend of few arrivals that
-go on, it is followed for twice as long, up to eight times: else a storm of few random arrivals would seem to stay from
-5% below its boundary on. And as long as the providers work on what came before the end of the trigger, which may be
-slower than what comes then, no trend is looked at: at least half of the time it is looked at follows that.
+Before the trigger a run is *well* if nine tenths of the notifications that end are sent and the backlog hardly grows.
+It *recovers* as soon as nearly as many of those accepted in half a minute are sent in time as before the trigger; the
+run ends there, as nothing later changes that. Otherwise it is followed for five minutes. Its load, which is the backlog
+and the requests at the providers, dead ones in their queues included, may then fall by more than chance, and so fast
+that it would be back within a day: it *recovers late*; else it *does not recover*. Where chance hides the trend of few
+arrivals that go on, it is followed for twice as long, up to eight times: else a storm of few random arrivals would seem
+to stay from 5% below its boundary on. Attempts from before the end of the trigger may be slower than later ones: until
+the run ends, the trend is looked at only when at least two and a half minutes have passed after the last of them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STRETCH = 6
 """So many buckets have to be well for a recovery."""
 
 SETTLES = 6
-"""The first sixth of what follows a trigger is left out of the trend: retries that it has caused still come."""
+"""The first sixth of the time after a trigger is left out of the trend: retries that it has caused still come."""
 
 LATE_S = 86_400.0
 
@@ -44,14 +44,14 @@ FOLLOWS_S = 300.0
 """How long a run goes on after the trigger, unless it recovers before."""
 
 LONGER = 8
-"""By how much that may be longer, where chance hides the trend."""
+"""Up to so many times as long, where chance hides the trend."""
 
 FEW = 10_000
 """Among fewer arrivals chance may hide the trend."""
 
 
 class Verdict(StrEnum):
-    """What becomes of a run after its trigger."""
+    """The course of a run after its trigger."""
 
     OVERLOADED = "overloaded before"
     RECOVERS = "recovers"
@@ -62,7 +62,7 @@ class Verdict(StrEnum):
 VERDICTS = tuple(Verdict)
 
 FIGURES = frozenset({"verdict", "after_s"})
-"""What is kept of a run."""
+"""The figures that are kept of a run."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class _Course:
     def __init__(self, task: Triggered) -> None:
         self._width_ns = ns(BUCKET_S)
         self._begins = max(2, round(task.begins_s / BUCKET_S))
-        """The bucket in which the trigger begins; what was before it is in the buckets below."""
+        """The bucket in which the trigger begins; all lower buckets are before it."""
         self._ends_s = task.ends_s
         self._ends = math.ceil(task.ends_s / BUCKET_S)
         self._last = math.ceil(task.scenario.arrivals_end_ns / self._width_ns)
@@ -116,11 +116,11 @@ class _Course:
         self._asked: Counter[NotificationChannel] = Counter()
         """Attempts, by channel."""
         self._owed: dict[NotificationChannel, int] = {}
-        """As many of these came before the end of the trigger; of channels whose providers still work on them."""
+        """By channel, how many attempts came before the end of the trigger, while its providers still work on them."""
         self._settled = self._ends
         """The bucket in which the providers had done with the last of these."""
         self._before: list[int] = []
-        """How long those took that were sent before the trigger, in nanoseconds."""
+        """How long each notification sent before the trigger took, in nanoseconds."""
         self._now = 0
         self._pending_now = 0
         self._quick_ns: int | None = None
@@ -201,7 +201,7 @@ class _Course:
             self._looked += 1
 
     def verdict(self) -> tuple[Verdict, float | None]:
-        """Return what becomes of it, and after how many seconds it recovers; of what is late, by its trend."""
+        """Return the verdict, and after how many seconds it recovers; if it is late, by its trend."""
         if self._quick_ns is None:  # it has ended before the trigger
             return Verdict.RECOVERS, 0.0
         while self._now < self._last:
@@ -235,9 +235,9 @@ class _Course:
 
 
 def _fall(levels: Sequence[float]) -> tuple[float, float]:
-    """Return by how much these fall from one to the next, and the standard error of that.
+    """Return by how much levels fall from one to the next, and its standard error.
 
-    What is in a queue is a random walk: its drift is the mean of its steps, here of stretches.
+    The length of a queue is a random walk: its drift is the mean of its steps, here of stretches.
     """
     stretches = [sum(levels[first : first + STRETCH]) / STRETCH for first in range(0, len(levels), STRETCH)]
     steps = [after - before for before, after in pairwise(stretches[: len(levels) // STRETCH])]
