@@ -42,14 +42,23 @@ def updated(config: ChannelConfig, **changes: Any) -> ChannelConfig:
         if key == "provider":
             changes[key] = config.provider.model_copy(update=value)
         elif key in _MODELS and isinstance(value, dict):
-            per = {"per": per_of(config)} if key == "circuit_breaker" else {}
-            changes[key] = _MODELS[key].model_validate(value | per)
-    return config.model_copy(update=changes)
+            changes[key] = _MODELS[key].model_validate(value)
+    found = config.model_copy(update=changes)
+    return with_breakers_alike(found, config) if "circuit_breaker" in changes else found
 
 
-def per_of(config: ChannelConfig) -> str:
-    """Return what a channel's breakers are one for each: hosts too where a hint holds for a host, by default."""
-    return "host" if config.retry.after_retry_after == "host" else config.circuit_breaker.per
+def with_breakers_alike(found: ChannelConfig, given: ChannelConfig) -> ChannelConfig:
+    """Return settings whose breakers are all one for each host, or none is: as given, and by host where a hint holds
+    for a host, by default."""
+    per = {"per": "host" if given.retry.after_retry_after == "host" else given.circuit_breaker.per}
+    failover = {
+        name: other
+        if other.circuit_breaker is None or other.circuit_breaker.per == per["per"]
+        else other.model_copy(update={"circuit_breaker": other.circuit_breaker.model_copy(update=per)})
+        for name, other in found.failover.items()
+    }
+    breaker = found.circuit_breaker.model_copy(update=per)
+    return found.model_copy(update={"circuit_breaker": breaker, "failover": failover})
 
 
 def exponential(mean: float) -> Distribution:

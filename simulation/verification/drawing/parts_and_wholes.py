@@ -123,14 +123,17 @@ def at_layers(scenario: Scenario, random: Random) -> Scenario:
     """Return a scenario in which half of what may go wrong behind providers, where any ask something there, does."""
     faults = []
     for fault in scenario.faults:
-        hit = [
-            scenario.channel_as_given(each).by_provider() for each in scenario.channels_used if each in fault.channel
-        ]
-        lanes = [lane for by_name in hit for name, lane in by_name.items() if fault.provider in (None, name)]
-        depths = [len(lane.provider.upstream.chain) for lane in lanes if lane.provider.upstream is not None]
+        depths = layers_behind(scenario, fault)
         is_moved = depths and not fault.injects & SYSTEM_FAULT_KEYS and random.random() < 0.5
         faults.append(fault.model_copy(update={"upstream": random.randint(1, max(depths))}) if is_moved else fault)
     return scenario.model_copy(update={"faults": tuple(faults)})
+
+
+def layers_behind(scenario: Scenario, fault: FaultConfig) -> list[int]:
+    """Return how many layers there are behind each provider that a fault is at, of those that have any."""
+    hit = [scenario.channel_as_given(each).by_provider() for each in scenario.channels_used if each in fault.channel]
+    lanes = [lane for by_name in hit for name, lane in by_name.items() if fault.provider in (None, name)]
+    return [len(lane.provider.upstream.chain) for lane in lanes if lane.provider.upstream is not None]
 
 
 def _at_hosts(entry: WorkloadEntry, random: Random) -> WorkloadEntry:

@@ -109,8 +109,10 @@ def _remembering(config: ChannelConfig, random: Random) -> ChannelConfig:
     retry["jitter"] = random.choice(["decorrelated", "decorrelated", "none"])
     if random.random() < 0.5:
         retry["per_outcome"] = {random.choice(["ambiguous", "throttled", "transient"]): {"initial_delay": 7.0}}
-    breaker = config.circuit_breaker.model_copy(update={"timeout": log_uniform(random, 0.5, 10.0)})
-    return updated(config, retry=retry, circuit_breaker=breaker)
+    timeout, growth = log_uniform(random, 0.5, 10.0), config.circuit_breaker.open_growth
+    shorter = {"timeout": timeout if growth is None else min(timeout, growth.max)}
+    breaker = config.circuit_breaker.model_copy(update=shorter)
+    return updated(config.model_copy(update={"circuit_breaker": breaker}), retry=retry)
 
 
 @_of_channels("copying", 0.2)

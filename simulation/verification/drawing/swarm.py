@@ -54,7 +54,7 @@ from simulation.verification.drawing.late_messages import astray
 from simulation.verification.drawing.names import renamed
 from simulation.verification.drawing.numbers import log_uniform, rounded
 from simulation.verification.drawing.overlapping_faults import overlapping
-from simulation.verification.drawing.parts_and_wholes import at_layers, at_places, unlike
+from simulation.verification.drawing.parts_and_wholes import at_layers, at_places, layers_behind, unlike
 from simulation.verification.drawing.queueing import queueing
 from simulation.verification.drawing.quiet_hours import nightfall
 from simulation.verification.drawing.rare_settings import outages_of_endpoints, with_rare_settings
@@ -95,6 +95,18 @@ _LONGEST_WINDOW = 1.5
 """As a share of the time in which notifications arrive."""
 
 
+def _without_what_hits_nothing(scenario: Scenario, _random: Random) -> Scenario:
+    """Return a scenario without the faults of layers and limiters that its settings, as drawn, do not have."""
+
+    def hits(fault: FaultConfig) -> bool:
+        channels = [scenario.channel_as_given(each) for each in scenario.channels_used if each in fault.channel]
+        if fault.crash == Crash(actor="limiter"):
+            return any(config.rate_limit is not None for config in channels)
+        return (fault.upstream or 0) <= max(layers_behind(scenario, fault), default=0)
+
+    return scenario.model_copy(update={"faults": tuple(filter(hits, scenario.faults))})
+
+
 _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] = (
     (queueing, "queues", 0.25),
     (burying, "burying", 0.2),
@@ -102,10 +114,11 @@ _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] =
     (unlike, "unlike", 0.2),
     (at_places, "places", 0.15),
     (overlapping, "overlaps", 0.15),
-    (at_layers, "layers", 0.7),
     (with_pauses, "hints", 0.2),
     (with_held_slots, "held slots", 0.2),
     *((change, change.__name__, 0.04) for change in SELDOM_MET),
+    (at_layers, "layers", 0.7),
+    (_without_what_hits_nothing, "hits nothing", 1.0),
     (coinciding, "coincidence", 0.25),
     (nightfall, "nights", 0.15),
     (in_zones, "zones", 0.2),

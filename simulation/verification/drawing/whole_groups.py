@@ -22,7 +22,7 @@ from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import RetriedKind, RetryConfig
 from actors.settings.script import ScriptedAnswer
 from simulation.scenario import Scenario
-from simulation.verification.drawing.changes import changed, per_of, updated
+from simulation.verification.drawing.changes import changed, updated, with_breakers_alike
 from simulation.verification.drawing.fault_kinds import drawn_quota
 from simulation.verification.drawing.numbers import log_uniform, rounded
 
@@ -96,7 +96,7 @@ def _with_groups(config: ChannelConfig, random: Random) -> ChannelConfig:
     if changes.get("retry", config.retry).holds_slot:
         changes.pop("concurrency_limit", None)
     breaker = changes.get("circuit_breaker", config.circuit_breaker)
-    changes["circuit_breaker"] = breaker.model_copy(update={"per": per_of(config)})
+    changes["circuit_breaker"] = breaker
     provider = changes["provider"] = _provider(config, breaker, random)
     has_limit = changes.get("retry", config.retry).max_elapsed is not None
     changes["deadline"] = None if has_limit or random.random() < 0.7 else log_uniform(random, 0.5, 30.0)
@@ -105,7 +105,7 @@ def _with_groups(config: ChannelConfig, random: Random) -> ChannelConfig:
         # Before anything is known of how fast that was.
         script = (ScriptedAnswer(outcome="throttled"), ScriptedAnswer(outcome="throttled"), *provider.script)
         changes["provider"] = provider.model_copy(update={"script": script})
-    return config.model_copy(update=changes)
+    return with_breakers_alike(config.model_copy(update=changes), config)
 
 
 def _retry(random: Random) -> RetryConfig:

@@ -23,6 +23,7 @@ from simulation.verification.drawing.swarm import KINDS, case
 
 ROOT = Path(__file__).parents[3]
 SWARM = ROOT / "tests" / "verification" / "drawing" / "swarm.yaml"
+HUNTED = ROOT / "tests" / "mutants" / "scenarios"
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
 
 TRACED = """
@@ -62,8 +63,32 @@ def test_every_case_is_a_file_that_can_be_read(path):
         assert drawn.seed == seed
 
 
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        ("pausing", 6400042),  # a breaker by host, beside a spare's for the channel
+        ("pausing", 448),  # a time-out above the longest that it grows to
+        ("copies-held-back", 58),  # a fault behind a provider that has no upstream any more
+        ("layers", 65),  # the file's own fault, at a layer that is none any more
+        ("restarts", 76),  # a crash of a limiter that is none any more
+    ],
+)
+def test_settings_drawn_one_after_the_other_fit_together(name, seed):
+    drawn = case(load(HUNTED / f"{name}.yaml"), seed, settings="drawn")
+    assert parse(write(drawn)) == drawn
+
+
+@pytest.mark.thorough
+def test_whatever_many_seeds_runs_is_a_file_that_can_be_read():
+    scenarios = [load(path) for path in (SWARM, *sorted(HUNTED.glob("*.yaml")))]
+    for seed in range(500):
+        for settings in ("mixed", "drawn"):
+            drawn = case(scenarios[seed % len(scenarios)], seed, settings=settings)
+            assert parse(write(drawn)) == drawn, (seed, settings)
+
+
 def test_no_fault_is_at_hosts_to_which_nothing_is_sent_any_more():
-    scenario = load(ROOT / "tests" / "mutants" / "scenarios" / "pausing.yaml")
+    scenario = load(HUNTED / "pausing.yaml")
     cases = [case(scenario, seed, settings="given") for seed in range(40)]
     at_hosts = [any(fault.host for fault in each.faults) for each in cases]
     sends = [any(getattr(entry, "hosts", None) for entry in each.workload) for each in cases]
