@@ -7,6 +7,7 @@ import simulation
 from simulation.reporting.console import print_result
 from simulation.reporting.facts import facts
 from simulation.reporting.html.tables import tables
+from simulation.reporting.plots.source import requests_where
 from simulation.results.formatting import duration_text
 from simulation.scenario import parse
 
@@ -240,7 +241,9 @@ def test_the_backlog_of_a_fault_is_that_of_its_channels():
 def test_a_request_to_an_address_that_is_gone_is_never_delivered_in_pictures_too_and_one_not_wanted_is_none():
     text = """
 duration: 1m
-workload: [{channel: email, arrivals: {constant: 10/s}, users: 200}]
+workload:
+  - {name: one, channel: email, arrivals: {constant: 5/s}, users: 200}
+  - {name: two, channel: email, arrivals: {constant: 5/s}, users: 200}
 channels: {email: {provider: {latency: {exponential: {mean: 100ms}}}}}
 faults: [{channel: email, dead_destination_rate: 10%}]
 preferences: [{share: 20%, channel: email, enabled: false}]
@@ -249,8 +252,10 @@ preferences: [{share: 20%, channel: email, enabled: false}]
     summary = result.summary
     assert summary["unwanted"] > 0
     assert summary["suppressed"] > summary["unwanted"]
-    assert len(result.requests) == summary["offered"]
-    assert np.isinf(result.requests["time_s"]).sum() == summary["delivery_time_s"]["never"]
+    for where, figures in [({}, summary), *(({"entry": name}, each) for name, each in summary["workload"].items())]:
+        requests = requests_where(result, where)
+        assert len(requests) == figures["offered"]
+        assert np.isinf(requests["time_s"]).sum() == figures["delivery_time_s"]["never"]
 
 
 def test_entries_stand_below_their_channel_and_open_times_of_several_nodes_are_said_to_be_theirs(capsys):
@@ -266,12 +271,11 @@ faults: [{channel: sms, at: 20s, for: 60s, outage: true}]
 """
     result = simulation.run(parse(text))
     print_result(result, None)
-    rows = [line.split("  ")[0] or line.split()[0] for line in capsys.readouterr().out.splitlines()[1:7]]
+    said = capsys.readouterr().out
+    rows = [line.split("  ")[0] or line.split()[0] for line in said.splitlines()[1:7]]
     assert rows == ["channel", "email", "sms", "codes", "news", "all"]
     breaker = result.summary["breaker"]["sms"]
     assert breaker["open_s"] > 61
-    print_result(result, None)
-    said = capsys.readouterr().out
     assert f"{breaker['opened']} times, {duration_text(breaker['open_s'])} at 2 nodes" in said
     (sheet,) = (sheet for sheet in tables(result) if sheet.key == "breakers")
     shares = {row.cells[0]: row.cells[3] for row in sheet.rows if row.cells[2]}

@@ -2,7 +2,6 @@
 
 import itertools
 import textwrap
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -344,7 +343,7 @@ def test_no_delivery_time_is_drawn_before_the_first_is_accepted_nor_in_a_pause(p
     first = np.arange(60.0, 120.0, 0.1)
     accepted = np.concatenate([first, first + 60 + pause_s])
     found = course(accepted, np.full(len(accepted), 0.1), 500.0)
-    for (start_s, stop_s), p50 in zip(pairwise(found.edges_s), found.p50_s, strict=True):
+    for (start_s, stop_s), p50 in zip(itertools.pairwise(found.edges_s), found.p50_s, strict=True):
         if np.isfinite(p50):
             assert start_s >= 59
             assert stop_s <= 132 or start_s >= 110 + pause_s

@@ -152,11 +152,10 @@ def requests_where(source: Source, where: Mapping[str, str]) -> pd.DataFrame:
     channels have been put together.
     """
     of_rows = {column: value for column, value in where.items() if column != "channel"}
-    if isinstance(source, pd.DataFrame) or of_rows:
-        rows, tried = (source, None) if isinstance(source, pd.DataFrame) else (source.notifications, source.attempts)
-        found = requests_of(rows_where(rows, of_rows), tried)
-    else:
-        found = source.requests
+    if isinstance(source, pd.DataFrame):
+        found = requests_of(rows_where(source, of_rows))
+    else:  # an address may have been found to be gone in another part
+        found = source.requests[source.requests.index.isin(rows_where(source.notifications, of_rows).index)]
     return rows_where(found, {column: value for column, value in where.items() if column == "channel"})
 
 
