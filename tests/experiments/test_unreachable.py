@@ -11,13 +11,13 @@ duration: 20m
 workload: [{channel: email, arrivals: {constant: 10/s}}, {channel: sms, arrivals: {constant: 10/s}}]
 faults: [{channel: email, at: 5m, for: 3m, outage: true}]
 channels: {email: CHANNEL}
+accounts: {a: {throttle: {rate: 20/s}}}
 expect: [EXPECT]
 """
 ATTEMPTS = "channels.email.retry.max_attempts"
-
-
 CLEARED = "faults.0.backlog_cleared_s"
 QUOTA = "{quota: {rate: 20/s}}"
+OF_ACCOUNT = "{quota: {account: a}, provider: {account: a}}"
 
 
 def problems(expect, varied=(ATTEMPTS,), channel="{}"):
@@ -45,6 +45,7 @@ def test_what_arrives_in_an_outage_cannot_be_there_before_its_end(expect, share)
         ("channels.email.sent_fraction >= 99%, channels.email.peaks.requests_per_s <= 20", "{}", "120", "84 s"),
         ("delivered_within(10m) >= 99%, peaks.requests_per_s <= 20", "{}", "240", "78 s"),
         ("dead_lettered == 0", QUOTA, "0", "90 s"),
+        ("dead_lettered == 0", OF_ACCOUNT, "0", "90 s"),
     ],
 )
 def test_a_backlog_leaves_no_faster_than_its_provider_may_get_it(expect, channel, lost, takes):
@@ -61,6 +62,7 @@ def test_a_backlog_leaves_no_faster_than_its_provider_may_get_it(expect, channel
     [
         (f"{CLEARED} <= 1m", ATTEMPTS, QUOTA),
         (f"{CLEARED} <= 1m, dead_lettered == 0", "channels.email.quota.rate", QUOTA),
+        (f"{CLEARED} <= 1m, dead_lettered == 0", "accounts.a.throttle.rate", OF_ACCOUNT),
         (f"{CLEARED} <= 1m, dead_lettered == 0", ATTEMPTS, "{}"),
         (f"{CLEARED} <= 1m, dead_lettered <= 1000", ATTEMPTS, QUOTA),
         (f"{CLEARED} <= 1m, dead_lettered == 0", ATTEMPTS, QUOTA.replace("}}", "}, redrive: {rate: 1/s}}")),

@@ -234,7 +234,7 @@ def _bounds(scenario: Scenario, channel: NotificationChannel, varied: Sequence[s
     quota that is not searched, and how many more than that at once."""
     lost = per_s = at_once = math.inf
     config = scenario.channel_config(channel)
-    is_fixed = not any("quota" in path or path == "nodes" for path in varied) and scenario.nodes_at_most == 1
+    is_fixed = not any(re.search("quota|^accounts|^nodes$", path) for path in varied) and scenario.nodes_at_most == 1
     if config.quota is not None and config.quota.is_filled and is_fixed and not config.failover:
         limit = config.quota.limit
         per_s, at_once = limit.per_second, 2 * max(limit.count, config.quota.burst or 0)
