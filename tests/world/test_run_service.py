@@ -352,6 +352,14 @@ async def test_it_is_called_outside_of_trio():
         run(shop)
 
 
+def test_an_error_in_a_group_that_was_never_raised_is_the_error_of_its_call():
+    async def order(_):
+        raise ExceptionGroup("both", [RuntimeError("given up")])
+
+    result = run(order, fewer())
+    assert (result.errors, result.bugs) == ({"RuntimeError": 60}, {})
+
+
 def test_an_answer_function_that_fails_fails_the_run_by_its_own_name():
     def broken(request):
         raise LookupError(request.path)
