@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TypeAlias
 
 from actors.formatting import seconds_text
 from actors.instants import ns, wait_ns
-from actors.messages import NotificationChannel, NotificationFailed, NotificationSent, Priority, UpstreamRequested
+from actors.messages import NotificationFailed, NotificationSent, Priority, UpstreamRequested
 from actors.outcomes import Ambiguous, ChannelFault, Outcome
 from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.settings.channel import PRIMARY
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import Lifecycle, cut_ns
-from simulation.verification.laws.observations import AttemptMade
+from simulation.verification.laws.observations import AttemptMade, Key
 from simulation.verification.model.instants import NEVER_NS
 from simulation.verification.model.providers import Fate, Quota, SimulatedProvider
 from simulation.verification.model.upstreams import Agenda, Request, Upstream, unheard
@@ -284,10 +283,7 @@ def _objection(made: AttemptMade, fate: Fate, what: str) -> str:
     )
 
 
-_Key: TypeAlias = tuple[NotificationChannel, str]
-
-
-def _providers_of(world: World) -> tuple[dict[_Key, SimulatedProvider], dict[_Key, Upstream]]:
+def _providers_of(world: World) -> tuple[dict[Key, SimulatedProvider], dict[Key, Upstream]]:
     """Return the providers, and what is behind them where turns are taken as usual."""
     accounts = {name: Quota(own.throttle) for name, own in world.accounts.items() if own.throttle is not None}
     providers, upstreams = {}, {}

@@ -27,7 +27,7 @@ from actors.settings.quantities import Rate, write_rate
 from actors.settings.rate_limit import RateLimitConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import PROCESS
-from simulation.verification.laws.observations import AttemptMade, MessageSent, let_through_in, provider_of
+from simulation.verification.laws.observations import AttemptMade, Key, MessageSent, let_through_in, provider_of
 
 
 class Meter(Protocol):
@@ -241,15 +241,13 @@ class Bulkhead(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._slots: dict[tuple[NotificationChannel, str], int] = {}
+        self._slots: dict[Key, int] = {}
         for key, config in context.providers.items():
             adaptive = config.concurrency_limit
             bounds = [config.slots, None if adaptive is None else adaptive.maximum]
             if (slots := min((bound for bound in bounds if bound is not None), default=None)) is not None:
                 self._slots[key] = slots
-        self._under_way: dict[tuple[NotificationChannel, str], dict[int, list[AttemptMade]]] = {
-            key: {} for key in self._slots
-        }
+        self._under_way: dict[Key, dict[int, list[AttemptMade]]] = {key: {} for key in self._slots}
         """By the identity of each attempt: its sends; one that has ended may be left there for a while."""
 
     @observes(ActorFailed)
