@@ -229,12 +229,8 @@ def limits_in_words(config: ChannelConfig) -> list[Sentence]:
         found.append(
             f"A notification holds one of {config.slots} slots from its first attempt to its end, also while it waits."
         )
-    dropping = [
-        key
-        for key in ("rate_limit", "quota")
-        if (limit := getattr(config, key)) is not None and limit.on_limit == "drop"
-    ]
-    if dropping:
+    limits = {"rate_limit": config.rate_limit, "quota": config.quota}
+    if dropping := [key for key, limit in limits.items() if limit is not None and limit.on_limit == "drop"]:
         found.append(f"What is over the {' or the '.join(dropping)} is dropped, outage or not.")
     if config.deadline is not None:
         found.append(f"An attempt that is under way {duration_text(config.deadline)} after the first began is cut.")

@@ -125,12 +125,8 @@ def _breakers(result: Result) -> Sheet:
         open_for, share = (figures["open_s"], share) if figures["opened"] else (None, None)
         first_s = opened.iloc[0] if len(opened) else None
         rows.append(Row([name, _times(figures["opened"]), open_for, share, first_s, state]))
-    apart = {"host": of_hosts, "node": of_nodes}
-    notes = [
-        f"{', '.join(names)}: one for each {what}, which are counted together."
-        for what, names in apart.items()
-        if names
-    ]
+    apart = [(of_hosts, "host"), (of_nodes, "node")]
+    notes = [f"{', '.join(names)}: one for each {one}, which are counted together." for names, one in apart if names]
     return Sheet("Circuit breakers", columns, rows, notes, key="breakers")
 
 

@@ -19,6 +19,9 @@ from simulation.engine.schedules import Deviations
 from simulation.running.runner import Runtime, run
 from simulation.running.traces.trace import Trace, error_line, error_text
 
+if TYPE_CHECKING:
+    from simulation.running.checking import Choice
+
 SHOWN_BEFORE = 3
 """How many common events are kept for what leads to a difference."""
 
@@ -114,10 +117,6 @@ def _value(key: str, event: dict[str, Any]) -> str:
     return (
         repr(value) if isinstance(value, str) and (not value or not value.isprintable() or " " in value) else str(value)
     )
-
-
-if TYPE_CHECKING:
-    from simulation.running.checking import Choice
 
 
 @dataclass(frozen=True, slots=True)
