@@ -82,7 +82,8 @@ class HttpHost(Host):
         if answer.broken == "closed":
             return False
         assert self.provider is not None
-        closes |= answer.broken == "cut" or self.provider.may_refuse or ("connection", "close") in answer.headers
+        said = {(name.lower(), value.lower()) for name, value in answer.headers}
+        closes |= answer.broken == "cut" or self.provider.may_refuse or ("connection", "close") in said
         await stream.send(_written(request, answer, closes=closes))
         self.idle[sock] = None
         if closes:

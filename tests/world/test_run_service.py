@@ -20,6 +20,7 @@ import trio
 import simulation
 from actors.errors import ConfigurationError
 from simulation.world.escape import Escape, ServiceFailed
+from simulation.world.provider import HostAnswer
 
 OUTAGE = """
 duration: 10m
@@ -358,6 +359,16 @@ def test_an_error_in_a_group_that_was_never_raised_is_the_error_of_its_call():
 
     result = run(order, fewer())
     assert (result.errors, result.bugs) == ({"RuntimeError": 60}, {})
+
+
+def test_a_host_closes_a_connection_where_its_answer_says_so_in_capitals_too():
+    async def order(_):
+        async with await trio.open_tcp_stream("api.example.com", 80) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+            assert b"".join([part async for part in stream])  # until it is closed
+
+    result = run(order, fewer(), answers={"api.example.com": lambda _: HostAnswer(headers=(("Connection", "Close"),))})
+    assert len(result.calls) == 40  # all but those in the outage, whose answers say nothing of it
 
 
 def test_an_answer_function_that_fails_fails_the_run_by_its_own_name():
