@@ -71,16 +71,12 @@ def sleeps_with_locks(slept: Callable[[str, float, int], object]) -> Iterator[No
     real = _timeouts.sleep_until
 
     async def sleep_until(deadline: float) -> None:
-        held = _parking_lot.GLOBAL_PARKING_LOT_BREAKER.get(trio.lowlevel.current_task())
-        if not held:
-            return await real(deadline)
+        held = _parking_lot.GLOBAL_PARKING_LOT_BREAKER.get(trio.lowlevel.current_task(), ())
         began = trio.current_time()
         await real(deadline)
-        waiters = sum(map(len, held))
-        if waiters and (lasted := trio.current_time() - began) >= _SLEEPS_S:
+        if (waiters := sum(map(len, held))) and (lasted := trio.current_time() - began) >= _SLEEPS_S:
             file, line = service_line(sys._getframe(1))
             slept(f"{file}:{line}", lasted, waiters)
-        return None
 
     with Patches() as patches:
         patches.put(_timeouts, "sleep_until", sleep_until)

@@ -80,11 +80,9 @@ def test_titles_say_what_is_found():
 
 
 def test_the_title_has_the_most_in_flight_at_any_instant():
-    for ax, (most, _) in (
-        (plots.in_flight(result), in_flight_most(result.notifications, result.dlq))
-        for result in map(result_of, ("outage", "lost"))
-    ):
-        assert ax.get_title("left").startswith(f"At most {most:,} in flight, at ")
+    for result in map(result_of, ("outage", "lost")):
+        most, _ = in_flight_most(result.notifications, result.dlq)
+        assert plots.in_flight(result).get_title("left").startswith(f"At most {most:,} in flight, at ")
 
 
 def test_what_was_refused_was_not_delivered():
@@ -357,10 +355,8 @@ def test_no_step_of_delivery_times_is_of_before_and_after_the_begin_or_the_end_o
         faults: [{channel: sms, at: 128s, for: 117s, outage: true}]
     """
     run = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
-    for ax in (
-        plots.delivery_over_time(run),
-        next(axes for axes in plots.overview(run).axes if axes.get_label() == "times"),
-    ):
+    times = next(axes for axes in plots.overview(run).axes if axes.get_label() == "times")
+    for ax in (plots.delivery_over_time(run), times):
         (drawn,) = (patch for patch in ax.patches if patch.get_label() == "99% within")
         values, edges, _ = drawn.get_data()
         assert {128.0, 245.0} <= set(edges)
