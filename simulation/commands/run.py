@@ -119,7 +119,7 @@ def run(
         quiet=as_json,
         quiet_service=as_json or as_jsonl,
     )
-    _refuse_what_does_not_go_together(files, how, replicates, workers)
+    _refuse_unfit(files, how, replicates, workers)
     output = RunOutput(how.messages, as_json=as_json, as_jsonl=as_jsonl, markdown=markdown)
     with output.summarized(len(files)):
         scenarios = _loaded(files, how)
@@ -234,9 +234,7 @@ class _How(NamedTuple):
         return call if self.named_rules is None else partial(call, rules=self.named_rules(scenario))
 
 
-def _refuse_what_does_not_go_together(
-    files: Sequence[Path], how: _How, replicates: int | None, workers: int | None
-) -> None:
+def _refuse_unfit(files: Sequence[Path], how: _How, replicates: int | None, workers: int | None) -> None:
     from actors.errors import ConfigurationError
     from simulation.scenario.arguments import check_counts
 

@@ -135,8 +135,7 @@ class Calls:
             raised = unwrapped(error)
             self.errors[type(raised).__name__] += 1
             frames = [frame for frame, _ in traceback.walk_tb(raised.__traceback__)]  # none in a group, unless raised
-            is_wrong_use = type(raised) is RuntimeError and frames and not is_of_service(frames[-1])
-            if type(raised) in _BUGS or is_wrong_use:
+            if type(raised) in _BUGS or (type(raised) is RuntimeError and frames and not is_of_service(frames[-1])):
                 self.bugs[arrival.id] = described(raised)
         self.open -= 1
         self.ended[arrival.id] = None if raised is None else type(raised).__name__
