@@ -165,6 +165,19 @@ def test_slots_that_nobody_gives_back_are_caught(monkeypatch):
         simulation.run(parse(TWICE), invariants=["slots-given-back"])
 
 
+def test_a_slot_that_a_wait_holds_at_the_end_is_not_missed():
+    """Nothing else follows before the end of the run, as the breaker stays open."""
+    text = """
+        duration: 10s
+        workload: [{channel: email, arrivals: {times: [0s]}}]
+        channels: {email: {max_in_flight: 1, retry: {holds_slot: true}, provider: {latency: 1s}}}
+        faults: [{channel: email, outage: true}]
+        operations: [{at: 500ms, channel: all, breaker: force-open}]
+    """
+    run = simulation.run(parse(text), invariants=["slots-given-back"])
+    assert run.summary["in_flight"] == 1
+
+
 def test_a_handler_that_sends_twice_is_caught(small, monkeypatch):
     def send_twice(self, delivery):
         send(self, delivery)
