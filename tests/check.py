@@ -29,15 +29,11 @@ MODELLED = ("actors/pipeline/", "actors/policies/", "simulation/verification/mod
 
 
 class Step(NamedTuple):
-    """One of the checks."""
-
     name: str
     command: list[str]
 
 
 class Done(NamedTuple):
-    """How a check went."""
-
     step: Step
     code: int
     seconds: float

@@ -87,7 +87,6 @@ async def in_asyncio(notifications: int, store: str, directory: Path) -> Figures
 
 
 def in_uvloop(notifications: int, store: str, directory: Path) -> Figures:
-    """Return the same for uvloop's clients."""
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -48,7 +48,6 @@ CONNECTIONS = {1: 40, 1_000: 4}
 
 
 def settings(is_delivering: bool) -> dict[str, Any]:
-    """Return the settings of the served one."""
     latency = "0s" if is_delivering else "1h"
     return {
         "listen": "127.0.0.1:0",
@@ -90,7 +89,6 @@ class Rows:
         threading.Thread(target=self._work, daemon=True).start()
 
     async def write(self, rows: list[tuple[str, bytes]]) -> None:
-        """Write rows, and return when they are on the disk."""
         done = trio.Event()
         with self._news:
             self._to_do.append((rows, done))
@@ -116,8 +114,6 @@ class Rows:
 
 
 def bare_app(rows: Rows) -> Any:
-    """Return the application."""
-
     async def app(_scope: Any, receive: Any, send: Any) -> None:
         read = bytearray()
         while True:
@@ -160,7 +156,6 @@ def running(argv: list[str], directory: Path) -> Iterator[tuple[int, int]]:
 
 
 async def post_all(port: int, path: str, bodies: list[bytes], connections: int) -> None:
-    """Post all bodies, each connection one after the other."""
     left = iter(bodies)
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n".encode()
 

@@ -72,7 +72,6 @@ class Takes(Provider):
 
 
 def order(number: int, channel: NotificationChannel, recipient: str) -> SendNotification:
-    """Return one notification."""
     return SendNotification(
         notification_id=f"order-{number}",
         channel=channel,
@@ -83,7 +82,6 @@ def order(number: int, channel: NotificationChannel, recipient: str) -> SendNoti
 
 
 def email(number: int) -> SendNotification:
-    """Return a notification by email."""
     return order(number, NotificationChannel.EMAIL, f"user-{number}@example.org")
 
 
@@ -113,7 +111,6 @@ async def timed(work: Callable[[range], Awaitable[None]], notifications: int) ->
 
 @asynccontextmanager
 async def opened_store(side: str, directory: Path) -> AsyncIterator[Any]:
-    """Open a store."""
     if side == "memory":
         yield MemoryStore()
     elif side == "sqlite":
@@ -197,7 +194,6 @@ async def bare(notifications: int, url: str) -> dict[str, Any]:
 
 
 def webhook(number: int, url: str) -> SendNotification:
-    """Return a notification by webhook."""
     return order(number, NotificationChannel.WEBHOOK, url)
 
 
@@ -205,7 +201,6 @@ def webhook(number: int, url: str) -> SendNotification:
 
 
 def measure(side: str, notifications: int, directory: Path) -> dict[str, Any]:
-    """Measure one side in this process."""
     if side in TARGETS:
         return trio.run(over_store, side, notifications, directory)
     with receiver() as url:

@@ -26,7 +26,6 @@ class Player(Actor):
 
     @handles(int)
     def on_ball(self, left: int) -> None:
-        """Play it back."""
         if left:
             self.other.tell(left - 1)
         else:
@@ -40,7 +39,6 @@ def _serve(system: SimulatedSystem | LiveSystem, messages: int) -> None:
 
 
 def simulated(messages: int) -> None:
-    """Play in simulated time."""
     with SimulatedSystem() as system:
         _serve(system, messages)
         system.run()

@@ -62,8 +62,6 @@ MESSAGE_SIDES = {
 
 
 class Sizes(NamedTuple):
-    """How much is run."""
-
     rounds: int
     notifications: int
     growing: tuple[int, ...]

@@ -73,7 +73,6 @@ def bare(load: Load) -> tuple[Run, Count]:
 def product(
     load: Load, record: str = "full", remember_ids: str = "1d", settings: Sequence[str] = ()
 ) -> tuple[Run, Count]:
-    """Return the run of the scenario."""
     import scenario_file
 
     import simulation

@@ -61,7 +61,6 @@ class CheckedModel(Model):
             env.process(self.see_to(command))
 
     def see_to(self, command: SendNotification) -> Process:
-        """See one notification to its end."""
         env, load, draws = self.env, self.load, self.draws
         notification_id, user = command.notification_id, command.recipient
         requested_ns = int(env.now * NS_PER_S)
@@ -175,7 +174,6 @@ class CheckedModel(Model):
         self.recorder.record(event)
 
     def defer(self, command: SendNotification, cause: DeferralCause) -> None:
-        """Record that a notification waits."""
         self.recorder.record(
             NotificationDeferred(
                 at_ns=int(self.env.now * NS_PER_S),
@@ -187,7 +185,6 @@ class CheckedModel(Model):
         )
 
     def move_to(self, state: str) -> None:
-        """Change the state."""
         self.recorder.record(
             BreakerTransitioned(
                 at_ns=int(self.env.now * NS_PER_S),
@@ -202,7 +199,6 @@ class CheckedModel(Model):
 
 
 def build(load: Load) -> tuple[simpy.Environment, CheckedModel]:
-    """Return the environment to run and its model."""
     env = simpy.Environment()
     model = CheckedModel(load, env)
     env.process(model.source())

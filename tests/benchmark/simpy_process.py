@@ -50,7 +50,6 @@ class Model:
             env.process(self.notification(f"push-{number}", user()))
 
     def notification(self, notification_id: str, user: str) -> Process:
-        """See one notification to its end."""
         env, load, draws = self.env, self.load, self.draws
         if notification_id in self.seen:
             return
@@ -140,7 +139,6 @@ class Model:
             self.env.process(self.resume())
 
     def move_to(self, state: str) -> None:
-        """Change the state."""
         self.transitions.append((self.env.now, "push", self.state, state))
         self.state = state
         self.probing = False
@@ -166,7 +164,6 @@ class Model:
 
 
 def build(load: Load) -> tuple[simpy.Environment, Model]:
-    """Return the environment to run and its model."""
     env = simpy.Environment()
     model = Model(load, env)
     env.process(model.source())

@@ -220,7 +220,6 @@ class Stages:
                     env.process(self.later(delay, self.to_breaker, message))
 
     def channel(self) -> Process:
-        """Ask the provider."""
         env, load = self.env, self.load
         draw_latency, draw_fate = self.draws.latency, self.draws.fate
         while True:
@@ -245,7 +244,6 @@ class Stages:
         self.to_breaker.put(Result(notification))
 
     def dead_letter_queue(self) -> Process:
-        """Keep what was dead-lettered."""
         while True:
             notification = yield self.to_dead_letters.get()
             self.dead_letters[notification.id] = (
@@ -259,6 +257,5 @@ class Stages:
 
 
 def build(load: Load) -> tuple[simpy.Environment, Stages]:
-    """Return the environment to run and its stages."""
     env = simpy.Environment()
     return env, Stages(load, env)

@@ -58,7 +58,6 @@ def invoke(*words: str, env: dict[str, str | None] | None = None) -> Any:
 
 @asynccontextmanager
 async def served(application: Any) -> AsyncGenerator[str]:
-    """Serve an application on loopback."""
     async with trio.open_nursery() as nursery:
         server = HttpServer(application)
         (url,) = await server.listen("127.0.0.1:0", nursery)

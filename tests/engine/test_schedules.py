@@ -85,8 +85,6 @@ class Clerk(Actor):
 
 
 class AsyncClerk(Clerk):
-    """The same in an async handler."""
-
     @handles(Deposit)
     async def on_deposit(self, _):
         balance = await self.account.ask(Read(), block=False)

@@ -43,7 +43,6 @@ EMAIL = NotificationChannel.EMAIL
 
 @pytest.fixture
 def short(monkeypatch):
-    """Let the outages be short."""
     monkeypatch.setattr(explaining, "OUTAGES_S", (1.0, 5.0))
 
 

@@ -34,8 +34,6 @@ _LOOKS = re.compile(r"(curl -s (?!.* -d )|grep |retrylab dlq (list|groups|show|a
 
 
 class Step(NamedTuple):
-    """A command, and what it prints."""
-
     command: str
     printed: str
 
@@ -65,7 +63,6 @@ class Guide:
 
     @property
     def files(self) -> dict[str, str]:
-        """The files it shows, by name."""
         return dict(_FILE.findall(self.text))
 
     def steps(self) -> Iterator[Step]:
@@ -151,7 +148,6 @@ class Shell:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return so many ports that are free."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -175,7 +175,6 @@ def _read(png: bytes) -> Image.Image:
 
 
 def path_of(name: str) -> Path:
-    """Return the file of a picture."""
     return GUIDES / f"{name}.png"
 
 

@@ -80,7 +80,6 @@ class Kind:
     """What one may take; more where none is taken on a loop."""
 
     def input(self, seed: int) -> Any:
-        """Return the input of a seed."""
         return self.draw(Random(f"{self.name} {seed}"))
 
 
@@ -240,14 +239,12 @@ async def _feed_all(kind: Kind, seeds: range, bounds: Bounds, pieces: _Pieces, s
 
 
 def load(name: str) -> Kind:
-    """Return the kind of this name."""
     kind: Kind = importlib.import_module(f"kind_{name}").KIND
     assert kind.name == name
     return kind
 
 
 def names() -> list[str]:
-    """Return the names of all kinds."""
     return sorted(path.stem.removeprefix("kind_") for path in Path(__file__).parent.glob("kind_*.py"))
 
 

@@ -35,8 +35,6 @@ VALUES = (
 
 
 class Callback(NamedTuple):
-    """A request."""
-
     path: str
     headers: dict[str, str]
     body: bytes
@@ -68,7 +66,6 @@ def draw(random: Random) -> Callback:
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[Callable[[Callback], Awaitable[None]]]:
-    """Serve the routes."""
     with tempfile.TemporaryDirectory() as folder:
         transports = {"email": {"simulated": True}, "sms": {"twilio": ACCOUNT}}
         async with service(Path(folder), transports=transports) as served:

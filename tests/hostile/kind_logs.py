@@ -35,7 +35,6 @@ class Log(NamedTuple):
 
 
 def draw(random: Random) -> Log:
-    """Return the content of a file."""
     if random.random() < 0.1:
         size = random.choice((9_000, 20_000))
         line = ",".join(["1"] * size)

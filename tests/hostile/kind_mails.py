@@ -121,7 +121,6 @@ def _changed(random: Random) -> bytes:
 
 
 def draw(random: Random) -> bytes:
-    """Return a mail."""
     what = random.random()
     if what < 0.3:
         mail = ATTACKS[random.choice(sorted(ATTACKS))]()
@@ -133,7 +132,6 @@ def draw(random: Random) -> bytes:
 
 
 def feed(mail: bytes) -> None:
-    """Read it."""
     for bounce in bounces_in(mail):
         assert bounce.recipient.isprintable()
         assert len(bounce.recipient) <= 320

@@ -129,7 +129,6 @@ def _typed(document: Any) -> Any:
 
 
 def _changed(document: Any, random: Random) -> Any:
-    """Change a document in one place."""
     places = _places(document)
     if not places:
         return document
@@ -182,7 +181,6 @@ def _bomb(random: Random) -> str:
 
 
 def draw(random: Random) -> str:
-    """Return the text of a scenario."""
     if random.random() < 0.15:
         return _bomb(random)
     document = _typed(random.choice(_documents()[:1] * 3 + _documents()))

@@ -146,7 +146,6 @@ LARGE: tuple[Any, ...] = (
 
 
 async def feed(given: tuple[str, bool, dict[str, Any]]) -> int:
-    """Return how long the text is."""
     body, html, metadata = given
     templates = await trio.to_thread.run_sync(lambda: Templates({"t": Template(body=body, html=html)}))
     command = SendNotification(

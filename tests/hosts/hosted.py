@@ -49,5 +49,4 @@ class SlowStore(MemoryStore):
 
 @asynccontextmanager
 async def opened(resource):
-    """Open what is open already."""
     yield resource

@@ -16,8 +16,6 @@ OPENS = {"open", "open_asyncio", "open_in_thread"}
 
 
 class TracedPost(Post):
-    """Keeps the trace of each attempt."""
-
     def __init__(self):
         super().__init__()
         self.traces = []

@@ -37,7 +37,6 @@ def policies(kind: str, *texts: str, **given: Any) -> list[Policy]:
 
 
 def policy(kind: str, *texts: str, **given: Any) -> Policy:
-    """Return the one policy in files."""
     (found,) = policies(kind, *texts, **given)
     return found
 

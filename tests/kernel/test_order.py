@@ -14,8 +14,6 @@ from simulation.engine.system import SimulatedSystem
 
 @dataclass(frozen=True)
 class Note:
-    """Write this down."""
-
     text: Any
 
 

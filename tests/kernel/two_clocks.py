@@ -15,8 +15,6 @@ __all__ = ["CLOCKS", "Do", "DoSlowly", "Program", "Run", "run_on"]
 
 @dataclass(frozen=True)
 class Do:
-    """Call this with the actor."""
-
     what: Any
 
 
@@ -29,8 +27,6 @@ class DoSlowly:
 
 @dataclass
 class Run:
-    """What a program did."""
-
     system: ActorSystem
     trace: list[Any] = field(default_factory=list)
     """What it noted down, in order."""

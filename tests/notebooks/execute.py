@@ -71,7 +71,6 @@ async def execute_all(paths: Sequence[Path], out: Path | None) -> None:
 
 
 def main() -> None:
-    """Do what the command line says."""
     parser = argparse.ArgumentParser(description="Runs the notebooks anew and writes their outputs and figures.")
     parser.add_argument("texts", nargs="*", type=Path, metavar="FILE.py", help="the texts; those of notebooks/ if none")
     parser.add_argument(

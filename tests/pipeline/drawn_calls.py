@@ -59,8 +59,6 @@ error, or since it is cancelled."""
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a program."""
-
     at: float
     """When, in seconds."""
     what: str
@@ -94,7 +92,6 @@ class Program:
     """Whether its providers refuse some recipients at the door."""
 
     def without(self, calls: set[int]) -> Program:
-        """Return it without some of its calls, by their places."""
         return replace(self, calls=tuple(each for place, each in enumerate(self.calls) if place not in calls))
 
 
@@ -104,7 +101,6 @@ def _swarm() -> Scenario:
 
 
 def drawn_program(seed: int, *, is_on_disk: bool = False) -> Program:
-    """Return the program of a seed."""
     streams = RandomStreams(seed)
     random = streams.stream("program")
     scenario = comparable(case(_swarm(), seed, schedule="normal"))

@@ -48,7 +48,6 @@ class Log(Provider):
 
     @property
     def delivered(self) -> int:
-        """How many notifications the other one has delivered."""
         return self._provider.delivered  # type: ignore[attr-defined,no-any-return]
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
@@ -67,7 +66,6 @@ class Course:
         self.fresh_since_ns = 0
 
     def take(self, event: NotificationEvent, world: World) -> None:
-        """Follow one event."""
         match event:
             case NotificationRequested() | NotificationRedriven():
                 self.fresh_since_ns, self.failures = event.at_ns, []
@@ -85,7 +83,6 @@ class Course:
         return len(counted) >= max_attempts and counted[-1] is self.failures[-1]
 
     def check_reason(self, moved: NotificationMovedToDeadLetter, world: World) -> None:
-        """Check that a dead letter is one for the reason that it gives."""
         config = world.channel_configs[moved.channel]
         command = world.commands[moved.notification_id]
         latest = self.failures[-1] if self.failures else None

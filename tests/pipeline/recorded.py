@@ -51,7 +51,6 @@ class Book:
         self.counts: Counter[tuple[str, type]] = Counter()
 
     def record(self, event: Any) -> None:
-        """Take an event."""
         self.events.append(event)
         if isinstance(event, BreakerTransitioned):
             self.breakers[event.breaker, event.host] = event.to_state

@@ -73,7 +73,6 @@ def accepted_elsewhere(notifier: Notifier, command: SendNotification) -> StoredH
 
 
 def take_over(notifier: Notifier, store: Shared, command: SendNotification) -> None:
-    """Have the node take over a notification."""
     past = accepted_elsewhere(notifier, command)
     MemoryStore.commit(store, past.events[0], command)
     assert store.on_news is not None

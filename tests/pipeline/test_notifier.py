@@ -220,8 +220,6 @@ async def test_what_is_left_in_a_store_on_disk_is_said_to_be_kept(tmp_path, capl
 
 
 class Awaited:
-    """Gets events only where it is awaited."""
-
     async def __call__(self, event: NotificationSent) -> None:
         raise NotImplementedError
 

@@ -324,7 +324,6 @@ def put_everything_back(world: World) -> None:
 
 
 def check_safety(world: World, *, crashed: bool) -> None:
-    """Check what holds at every instant."""
     check_times(world)
     if world.checker.breach is not None:
         raise world.checker.breach

@@ -32,7 +32,6 @@ def chain(world: World, pushes: Scripted, texts: Scripted, mails: Scripted, **pi
 
 
 def notes(world: World) -> list[object]:
-    """Return what was noted but for acceptances."""
     return [note for note in world.notes if not isinstance(note, Acceptance)]
 
 

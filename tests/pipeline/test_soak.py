@@ -51,8 +51,6 @@ CHANNELS: dict[str, Any] = {
 
 
 class Sample(NamedTuple):
-    """What there is at an instant."""
-
     blocks: int
     """Blocks of memory that Python's objects take."""
 

@@ -146,7 +146,6 @@ class BreakerInvariants(RuleBasedStateMachine):
         return Fraction(1, 4) + Fraction(3, 4) * Fraction(elapsed, RAMP_NS)
 
     def after_transitions(self, known: int) -> None:
-        """Follow the transitions since."""
         for step in self.transitions[known:]:
             self.counted, self.under_way, self.probing_since_ns = [], 0, step.at_ns
             shut = step.from_state in (*OPEN_STATES, BreakerState.HALF_OPEN)

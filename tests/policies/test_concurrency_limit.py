@@ -20,7 +20,6 @@ def vegas(**settings: Any) -> VegasLimit:
 
 
 def limits(limit: ConcurrencyLimit, latencies_ms: Sequence[float], in_flight: int, **settings: Any) -> list[int]:
-    """Return the limit after each."""
     got = []
     for latency in latencies_ms:
         limit.on_result(round(latency * MS), in_flight, **settings)

@@ -17,7 +17,6 @@ class Screen:
         self._column = 0
 
     def feed(self, text: str) -> None:
-        """Show what is written."""
         for match in _PIECE.finditer(text):
             argument, command, control, plain = match.groups()
             if plain is not None:

@@ -75,7 +75,6 @@ class InTerminal:
         return bool(data)
 
     def read_until(self, pattern):
-        """Read until a pattern has come."""
         deadline = time.monotonic() + DEADLINE_S
         while not re.search(pattern, self.text):
             assert self._read(), f"it ended with {self.text!r}"

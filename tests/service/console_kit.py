@@ -175,7 +175,6 @@ class Browser:
         return await self.get(form.attributes["action"], **fields | filled_in)
 
     async def send(self, page, action, **filled_in):
-        """Send a form of a page."""
         return await self.post(action, page.form(action) | filled_in)
 
 

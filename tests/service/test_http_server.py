@@ -28,8 +28,6 @@ OK = b"GET / HTTP/1.1\r\nHost: service\r\n\r\n"
 
 
 class Served:
-    """A server on loopback."""
-
     def __init__(self, server: HttpServer, port: int) -> None:
         self.server = server
         self.port = port
@@ -66,7 +64,6 @@ async def everything(stream: trio.SocketStream) -> bytes:
 
 
 async def answer(stream: trio.SocketStream) -> bytes:
-    """Return what comes next."""
     return bytes(await stream.receive_some())
 
 
@@ -135,7 +132,6 @@ def application(**endpoints: Callable[[Request], Any]) -> Starlette:
 
 @asynccontextmanager
 async def serving(app: Any = None, **limits: Any) -> AsyncIterator[Served]:
-    """Serve an application on loopback."""
     async with trio.open_nursery() as nursery:
         server = HttpServer(application() if app is None else app, Limits(**limits))
         (url,) = await server.listen("127.0.0.1:0", nursery)
@@ -217,7 +213,6 @@ CHUNKED = b"POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n
 
 
 def head_of(size: int, headers: int) -> bytes:
-    """Return a head of so many bytes with so many headers."""
     start = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"x:\r\n" * (headers - 2) + b"y:"
     return start + b"z" * (size - len(start) - 4) + b"\r\n\r\n"
 

@@ -91,7 +91,6 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
 
 @pytest.fixture
 def run(kept_logging):
-    """Runs the command in this process."""
     return lambda *argv: CliRunner().invoke(app, ["serve", *map(str, argv)])
 
 

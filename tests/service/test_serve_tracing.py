@@ -24,7 +24,6 @@ CONFIG = {"channels": {"email": {"retry": {"max_attempts": 2, "initial_delay": 1
 
 @pytest.fixture
 def spans():
-    """The spans that have ended, and what makes them."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))

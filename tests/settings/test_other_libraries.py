@@ -99,7 +99,6 @@ def offered(text: str, at: str) -> list[list[tuple[str, dict[str, Any]]]]:
 
 
 def paste(file: dict[str, Any], place: str, lines: dict[str, Any]) -> None:
-    """Put lines where a text says."""
     if not lines:
         return
     root, *groups = place.split(".") if place else [""]

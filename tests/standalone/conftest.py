@@ -6,5 +6,4 @@ from policy_hosts import HOSTS, made_host
 
 @pytest.fixture(params=HOSTS)
 def host(request, monkeypatch):
-    """One host, or in another test another one."""
     return made_host(request.param, monkeypatch)

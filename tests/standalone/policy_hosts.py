@@ -57,15 +57,12 @@ class VirtualTime:
 
 
 class PolicyHost:
-    """One of the three."""
-
     def __init__(self, name: str, virtual: VirtualTime) -> None:
         self.name = name
         self._virtual = virtual
 
     @property
     def is_async(self) -> bool:
-        """Whether its functions are."""
         return self.name != "thread"
 
     def now(self) -> float:
@@ -95,7 +92,6 @@ class PolicyHost:
         return lambda *args, **kwargs: _at_once(body(*args, **kwargs))
 
     async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function of this host."""
         result = function(*args, **kwargs)
         return await result if self.is_async else result
 

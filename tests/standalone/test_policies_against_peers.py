@@ -110,8 +110,6 @@ def test_breakers_are_pybreakers(name, threshold, timeout, steps):
 
 
 async def called(host, steps, decorate, refusal):
-    """Return what came of each call."""
-
     async def body(fails):
         if fails:
             raise Down

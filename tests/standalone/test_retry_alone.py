@@ -267,7 +267,6 @@ def test_a_breaker_inside_tells_when_to_come_back(host):
 
 def test_decorators_stack_and_keep_the_name(host):
     async def body(one, *, two):
-        """Add."""
         return one + two
 
     async def program(host):

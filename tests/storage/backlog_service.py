@@ -36,7 +36,6 @@ class OneByOne(Provider):
 
 
 async def main(path: str, first: int, count: int) -> None:
-    """Run the service."""
     async with (
         opened_store(path, lease=LEASE) as store,
         Notifier.open(CONFIG, providers=OneByOne(), store=store) as notifier,

@@ -34,7 +34,6 @@ class Endpoint(Provider):
 
 
 async def main() -> None:
-    """Run it."""
     path = sys.argv[1]
     told: list[str] = []
     webhook = {

@@ -60,7 +60,6 @@ class Receiver(Provider):
 
 
 async def main(database: str, name: str, path: str, notifications: int) -> None:
-    """Run the node."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     async with (
         PostgresStore.open(database, node=name, lease=LEASE) as store,

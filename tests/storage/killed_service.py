@@ -65,7 +65,6 @@ async def publish(notifier: Notifier, names: list[str], numbers: Iterator[int], 
 
 
 async def main(path: str, first: int, notifications: int, channels: str = "push", node: str | None = None) -> None:
-    """Run the service."""
     names = channels.split(",")
     config = {"channels": {each: OF_A_CHANNEL | ({} if each in FOUR else {"kind": "push"}) for each in names}}
     is_node = path.startswith("postgresql:") and node is None

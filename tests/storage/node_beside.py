@@ -59,8 +59,6 @@ class Receiver(Provider):
 
 
 class Node:
-    """Carries out the orders."""
-
     def __init__(self, store: Any, notifier: Notifier, receiver: Receiver) -> None:
         self._store, self._notifier, self._receiver = store, notifier, receiver
 
@@ -119,7 +117,6 @@ class Node:
 
 
 async def main(database: str, name: str) -> None:
-    """Run the node."""
     receiver = Receiver()
     async with (
         PostgresStore.open(database, node=name, lease=LEASE) as store,

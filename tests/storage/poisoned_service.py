@@ -54,7 +54,6 @@ def deadly_fill_in(templates: Templates, command: SendNotification) -> SendNotif
 
 
 async def main(path: str, notifications: int, by_template: bool) -> None:
-    """Run the service."""
     say("started")
     caution.PAUSE_S = 0.05  # no one kills this process over and over
     deadly, templates = Deadly(), Templates({"t": Template(body="Hello")})

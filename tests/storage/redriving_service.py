@@ -45,7 +45,6 @@ async def send(notifier: Notifier, notification_id: str) -> None:
 
 
 async def main() -> None:
-    """Run it."""
     path, gateway = sys.argv[1], Gateway()
     push = {
         "retry": {"max_attempts": 1},

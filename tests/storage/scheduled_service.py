@@ -31,14 +31,12 @@ class Receiver(Provider):
 
 
 def command(name: str, not_before: datetime) -> SendNotification:
-    """Return what is to be sent then."""
     return SendNotification(
         notification_id=name, channel="push", recipient="device", message="hello", not_before=not_before
     )
 
 
 async def main() -> None:
-    """Run it."""
     path, ahead = sys.argv[1], float(sys.argv[2])
     config = {"channels": {"push": {}, "sms": {"quota": {"rate": "1/h"}}}, "drain": 0}
     async with (

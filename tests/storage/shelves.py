@@ -129,7 +129,6 @@ async def check_that_many_share_a_transaction(store: SqliteStore | PostgresStore
 
 
 def suppression(address: str, reason: str, source: str = "operator", by: str | None = None) -> Suppression:
-    """Return the suppression of an email address."""
     return Suppression(
         channel=NotificationChannel.EMAIL,
         address=address,
@@ -141,13 +140,11 @@ def suppression(address: str, reason: str, source: str = "operator", by: str | N
 
 
 def mark(state: str, since_s: float = 0) -> EndpointMark:
-    """Return what a failure makes of an endpoint."""
     since_ns = EPOCH_NS + round(since_s * S)
     return EndpointMark(state=EndpointState(state), since_ns=since_ns, until_ns=since_ns + 3600 * S)
 
 
 def change(by: str | None = None, **fields: Any) -> SettingsChange:
-    """Return a change of settings."""
     audit = AuditEntry(at_ns=EPOCH_NS, action="change", by=by)
     given = {name: value if isinstance(value, dict) else tuple(value) for name, value in fields.items()}
     return SettingsChange(audit=audit, **given)
@@ -166,8 +163,6 @@ _FIELDS: dict[type[NotificationEvent], dict[str, Any]] = {
 
 
 class Snapshot(msgspec.Struct):
-    """All that a store answers."""
-
     open: list[Delivery]
     dead: list[DeadLetterMessage]
     suppressions: list[Suppression]
@@ -221,17 +216,14 @@ class Shelf:
             await effect()
 
     async def snapshot(self, *ids: str, now_s: float = 0) -> Snapshot:
-        """Return all that the store answers."""
         return await snapshot(self.store, list(ids), now_s)
 
     @property
     def open_ids(self) -> list[str]:
-        """What has not ended, in order."""
         return [delivery.command.notification_id for delivery in self.store.open_deliveries(EPOCH_NS)]
 
     @property
     def dead_ids(self) -> list[str]:
-        """The dead letters, in order."""
         return [letter.notification_id for letter in self.store.dead_letters()]
 
     async def recall(self, notification_id: str, at_s: float) -> SendNotification | None:
@@ -239,7 +231,6 @@ class Shelf:
         return await self.store.recall(notification_id, EPOCH_NS + round(at_s * S))
 
     async def remembers(self, notification_id: str, at_s: float) -> bool:
-        """Tell whether an id is remembered at an instant."""
         return await self.recall(notification_id, at_s) is not None
 
 

@@ -73,7 +73,6 @@ class History:
         self._at_s = 0.0
 
     def groups(self, calls: int) -> Iterator[list[tuple[str, Any]]]:
-        """Yield groups of calls."""
         while calls > 0:
             size = min(calls, self._random.choice((1, 1, 2, 5, 20, 150)))
             yield [self._call() for _ in range(size)]

@@ -42,12 +42,10 @@ class NodeProcess:
         return [line.split()[1] for line in lines if line.startswith(f"{what} ")]
 
     def freeze(self) -> None:
-        """Stop it, wherever it is."""
         self.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def wake(self) -> None:
-        """Let it go on."""
         self.process.send_signal(signal.SIGCONT)
 
     def ended(self) -> str:
@@ -57,7 +55,6 @@ class NodeProcess:
         return self._errors.read()
 
     def close(self) -> None:
-        """Kill it if it runs."""
         self.process.kill()
         self.process.wait()
         self._errors.close()

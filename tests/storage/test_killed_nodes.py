@@ -61,13 +61,11 @@ class NodeProcess:
         assert self.process.poll() is None, "it has ended by itself"
 
     def kill(self) -> None:
-        """Kill it."""
         self.was_killed = True
         self.process.kill()
         self._ended(-9)
 
     def end(self) -> None:
-        """Let it come to its end."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self._ended(0)

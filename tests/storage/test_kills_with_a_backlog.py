@@ -29,8 +29,6 @@ ORPHANED = """
 
 
 class Life:
-    """One process of the service."""
-
     def __init__(self, store: str, first: int, count: int) -> None:
         argv = [sys.executable, str(SERVICE), store, str(first), str(count)]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

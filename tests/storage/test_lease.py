@@ -12,8 +12,6 @@ from actors.storage.postgres.lease import Lease
 
 
 class Clock:
-    """A clock that the test sets."""
-
     def __init__(self) -> None:
         self.now = 1000.0
 

@@ -63,13 +63,11 @@ class Node:
             time.sleep(0.02)
 
     def end(self) -> None:
-        """Let it end by itself."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert self.process.wait(PATIENCE_S) == 0
 
     def kill(self) -> None:
-        """Kill it, and close its pipes."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):

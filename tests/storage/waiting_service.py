@@ -33,7 +33,6 @@ def command(notification_id: str, priority: str, tenant: str) -> SendNotificatio
 
 
 async def main(path: str, port: int, count: int, rate: str) -> None:
-    """Run the service."""
     email = {
         "max_in_flight": 1,
         "quota": {"rate": rate, "kind": "token_bucket", "burst": 1},

@@ -48,8 +48,6 @@ LONG = OUTAGE.replace("duration: 60s ", "duration: 30d ").replace("small-outage"
 
 
 class Studio(Chromium):
-    """What a person does with studio."""
-
     def see(self, file: str) -> None:
         self.open(f"/edit?file={file}")
         self.wait_for_the_run()

@@ -65,7 +65,6 @@ class Provided(Provider):
 
     @property
     def ids(self) -> list[str]:
-        """What was taken, in order."""
         return [attempt.command.notification_id for attempt in self.taken]
 
 
@@ -85,7 +84,6 @@ class Desk:
             await trio.sleep(pace)
 
     def ids(self, *args: Any, **kwargs: Any) -> list[str]:
-        """Return the ids of a page."""
         return [letter.notification_id for letter in self.letters.list(*args, **kwargs).letters]
 
 
@@ -113,8 +111,6 @@ def app_of(at: Desk, watch: BreakerWatch | None = None) -> Any:
 
 
 class Client:
-    """A client of the API."""
-
     def __init__(self, at: Desk, client: httpx2.AsyncClient) -> None:
         self.at = at
         self._client = client

@@ -33,7 +33,6 @@ def read(
 
 
 def one(kind: str, *texts: str, **arguments: Any) -> Policy:
-    """Return the only policy of texts."""
     (policy,) = read(kind, *texts, **arguments).values()
     return policy
 
@@ -44,7 +43,6 @@ def marks(policy: Policy) -> dict[str, tuple[int, Mark]]:
 
 
 def reason(policy: Policy, key: str) -> str:
-    """Return the reasons of the findings of a key."""
     return "; ".join(each.reason for each in policy.findings if each.text.split(":")[0] == key)
 
 

@@ -27,8 +27,6 @@ class NoServer(Exception):
 
 
 class Server:
-    """A server that runs."""
-
     def __init__(self, bin_path: Path, directory: Path, user: str | None) -> None:
         self.directory = directory
         self._bin_path = bin_path
@@ -40,7 +38,6 @@ class Server:
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
-        """Return what to connect to a database by."""
         return f"postgresql://postgres@/{database}?host={self.directory}"
 
     def new_database(self) -> str:
@@ -68,7 +65,6 @@ class Server:
             raise NoServer(f"{program} failed: {done.stdout.strip()}")
 
     def init(self) -> None:
-        """Make its data directory."""
         self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions")
 
 

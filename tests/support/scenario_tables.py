@@ -8,8 +8,6 @@ import pytest
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
-    """A scenario of a table."""
-
     name: str
     scenario: str
     why: str = ""

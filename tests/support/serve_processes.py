@@ -25,7 +25,6 @@ WAIT_S = 60.0
 
 
 def until(holds: Callable[[], T]) -> T:
-    """Wait until this holds, and return what it is then."""
     end = time.monotonic() + WAIT_S
     while not (found := holds()):
         assert time.monotonic() < end

@@ -44,7 +44,6 @@ def write(path: Path, **changes: Any) -> Path:
 
 
 def email(number: int | str, **fields: Any) -> dict[str, Any]:
-    """Return a notification."""
     return {
         "notification_id": f"n-{number}",
         "channel": "email",

@@ -191,7 +191,6 @@ class History(testkit.Recorded):
         self.pipeline: Pipeline | None = None
 
     def record(self, event: Any) -> None:
-        """Take an event into the history."""
         self.append(event)
         change = CHANGE_OF_IN_FLIGHT.get(type(event), 0)
         self.in_flight += change
@@ -282,12 +281,10 @@ class World:
         return [event.at_ns / 1e9 for event in self.events(*kinds)]
 
     def sent_ids(self) -> list[str]:
-        """Return the ids of what was sent, in order."""
         return [event.notification_id for event in self.events(NotificationSent)]
 
     @property
     def letters(self) -> list[DeadLetterMessage]:
-        """What is in the dead letter queue."""
         return self.pipeline.dead_letters
 
     @property
@@ -297,7 +294,6 @@ class World:
 
     @property
     def failures(self) -> list[NotificationFailed]:
-        """The failed attempts, in order."""
         return self.events(NotificationFailed)
 
 
@@ -307,7 +303,6 @@ Scenario = Callable[[World], Any]
 def run_on(
     clock: Clock, scenario: Scenario, *, until: float = 86_400.0, seed: int = 0, start: datetime = START
 ) -> World:
-    """Run a scenario on one of the clocks."""
     history = History()
 
     def program(system: ActorSystem) -> World:

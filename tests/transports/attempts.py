@@ -21,7 +21,6 @@ def attempt_of(command: SendNotification, number: int = 1, edits: int = 0, wante
 async def outcome_of(
     provider: Provider, command: SendNotification, number: int = 1, edits: int = 0, wanted_for: float | None = None
 ) -> Outcome:
-    """Make an attempt and return its outcome."""
     effect: Any = provider.attempt(attempt_of(command, number, edits, wanted_for), NOW_NS)
     outcome: Outcome = await effect()
     return outcome

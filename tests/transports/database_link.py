@@ -31,7 +31,6 @@ class DatabaseLink:
         return f"{before}?host={self._directory}"
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Run it until it is cancelled."""
         self._directory.mkdir()
         listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
         await listening.bind(str(self._directory / SOCKET))

@@ -54,7 +54,6 @@ class Takeovers(logging.Handler):
 
 
 def tell(event: RecordedEvent) -> None:
-    """Say what the parent counts."""
     if isinstance(event, BreakerTransitioned):
         if event.to_state == "open":
             say("opened")
@@ -76,7 +75,6 @@ async def input_lines() -> AsyncIterator[str]:
 
 
 async def main(database: str, name: str, lease: float, settings: str, url: str) -> None:
-    """Run the node."""
     say("imported")
     lines = input_lines()
     if await anext(lines, None) is None:

@@ -18,8 +18,6 @@ HANG = "hang"
 
 
 class Reply(NamedTuple):
-    """What the server answers."""
-
     status: int
     body: bytes | dict[str, Any] | str = b""
     headers: dict[str, str] = {}  # noqa: RUF012
@@ -32,8 +30,6 @@ class Reply(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What has come."""
-
     target: str
     headers: dict[str, str]
     body: bytes

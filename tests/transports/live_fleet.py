@@ -94,11 +94,9 @@ class NodeProcess:
         self._is_read.set()
 
     def about(self, word: str) -> list[str]:
-        """Return what it has said with this word."""
         return [what for said, what, _ in self.said if said == word]
 
     async def open(self) -> None:
-        """Have it begin."""
         await self.send("begin")
         async with self._has_news:
             while not self.about("open"):
@@ -115,7 +113,6 @@ class NodeProcess:
             assert not self.is_open
 
     async def kill(self) -> None:
-        """Kill it."""
         self.is_open = False
         self._process.kill()
         assert await self._process.wait() == -9
@@ -132,7 +129,6 @@ class NodeProcess:
         return [each for each in self.sent if each not in accepted]
 
     async def end(self) -> None:
-        """Have it end, if it has not."""
         assert self._process.stdin is not None
         await self._process.stdin.aclose()
         await self._process.wait()

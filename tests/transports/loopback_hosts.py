@@ -40,8 +40,6 @@ def closed_port() -> Iterator[int]:
 
 
 class Hosts:
-    """Where notifications go."""
-
     def __init__(self, server: HttpServer, refusing: int) -> None:
         self.server = server
         self._refusing = refusing

@@ -46,8 +46,6 @@ class Schedule:
 
 
 def webhook_server(schedule: Schedule) -> AbstractAsyncContextManager[HttpServer]:
-    """Run a receiver of webhooks."""
-
     def answer(request: Request) -> Said:
         fate = schedule.judge()
         if fate.outcome is None:

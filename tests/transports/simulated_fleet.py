@@ -32,7 +32,6 @@ class Counted(WrappedProvider):
         self.taken: Counter[str] = Counter()
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
-        """Return the effect that makes this attempt."""
         effect = self._provider.attempt(attempt, now_ns)
         assert isinstance(effect, Foreseen)
         self.requests += 1

@@ -110,7 +110,6 @@ def test_no_address_is_more_than_one_line_of_text(local, domain):
 
 
 def in_parts(levels, mail):
-    """Return a mail in so many multiparts."""
     begin = "".join(f"Content-Type: multipart/mixed; boundary=x{n}\r\n\r\n--x{n}\r\n" for n in range(levels))
     return begin.encode() + mail
 

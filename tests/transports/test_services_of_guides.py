@@ -53,7 +53,6 @@ def order(number: int, address: str) -> OrderPlaced:
 
 
 def user(number: int, address: str) -> UserRegistered:
-    """Return what leads to no SMS."""
     return UserRegistered(user_id=str(number), email=address, name="Ann", registered_at=datetime.now(UTC))
 
 
