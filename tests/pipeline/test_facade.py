@@ -4,7 +4,6 @@ import pytest
 from worlds import EMAIL, World, email, on_both_clocks
 
 from actors import NotificationService, Notifier, RetryConfig
-from actors.messages import NotificationFailed, NotificationMovedToDeadLetter, NotificationSent
 from actors.settings.channel import ChannelConfig, NotifierConfig
 
 RETRY = RetryConfig(max_attempts=3, initial_delay=0.1)
@@ -32,30 +31,6 @@ async def test_an_email_that_always_fails_lands_in_the_dead_letter_queue(autojum
     assert len(dead) == 1
     assert dead[0].attempts == 3
     assert dead[0].command.recipient == "ann@example.org"
-
-
-def test_calculate_delay_doubles_up_to_a_minute():
-    delays = {attempt: RetryConfig().calculate_delay(attempt) for attempt in (1, 2, 3, 4, 10)}
-    assert delays == {1: 1.0, 2: 2.0, 3: 4.0, 4: 8.0, 10: 60.0}
-
-
-def test_both_outcomes_are_the_same_on_both_clocks():
-    def sent_at_the_third_attempt(world: World) -> None:
-        world.open(NotificationService(fail_count=2), email={"retry": RETRY})
-        world.send(email("a"))
-
-    def hopeless(world: World) -> None:
-        world.open(NotificationService(failure_rate=1.0), email={"retry": RETRY})
-        world.send(email("a"))
-
-    world = on_both_clocks(sent_at_the_third_attempt)
-    assert world.times(NotificationFailed) == [0.0, 0.1]
-    assert world.times(NotificationSent) == [pytest.approx(0.3)]
-    assert world.letters == []
-    world = on_both_clocks(hopeless)
-    assert world.times(NotificationFailed) == [0.0, 0.1, pytest.approx(0.3)]
-    assert world.times(NotificationMovedToDeadLetter) == [pytest.approx(0.3)]
-    assert [letter.attempts for letter in world.letters] == [3]
 
 
 @pytest.mark.parametrize("latency", [0.0, 0.25, 2.5])

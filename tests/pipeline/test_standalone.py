@@ -35,7 +35,8 @@ async def fail_often(breaker: CircuitBreaker, times: int) -> None:
 
 
 async def test_it_opens_refuses_and_lets_a_probe_through_at_the_exact_instant(autojump_clock):
-    breaker = CircuitBreaker(failure_threshold=3, timeout=60.0)
+    seen: list[str] = []
+    breaker = CircuitBreaker(failure_threshold=3, timeout=60.0, on_transition=lambda each: seen.append(each.to_state))
     assert await breaker.call(works, 7) == 7
     await fail_often(breaker, 3)
     assert breaker.state is BreakerState.OPEN
@@ -53,30 +54,7 @@ async def test_it_opens_refuses_and_lets_a_probe_through_at_the_exact_instant(au
     await trio.sleep(0.001)
     await breaker.call(call)
     assert len(calls) == 1
-    assert breaker.state is BreakerState.CLOSED
-
-
-async def test_a_failed_probe_opens_it_again(autojump_clock):
-    breaker = CircuitBreaker(failure_threshold=1, timeout=10.0)
-    await fail_often(breaker, 1)
-    await trio.sleep(10)
-    await fail_often(breaker, 1)
-    await trio.sleep(9)
-    with pytest.raises(ServiceUnavailable):
-        await breaker.call(works)
-    await trio.sleep(1)
-    await breaker.call(works)
-
-
-async def test_a_success_in_between_starts_the_count_anew_and_any_exception_is_a_failure(autojump_clock):
-    breaker = CircuitBreaker(failure_threshold=2)
-    await fail_often(breaker, 1)
-    await breaker.call(works)
-    await fail_often(breaker, 1)
-    assert breaker.state is BreakerState.CLOSED
-    with pytest.raises(ZeroDivisionError):
-        await breaker.call(fails, ZeroDivisionError())
-    assert breaker.state is BreakerState.OPEN
+    assert seen == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED]
 
 
 async def test_permanent_errors_do_not_count_and_as_a_probes_answer_close_it(autojump_clock):
@@ -151,24 +129,6 @@ async def test_a_timed_out_call_is_a_failure_when_it_says_so(autojump_clock):
     with pytest.raises(trio.TooSlowError):
         await breaker.call(with_a_deadline)
     assert breaker.state is BreakerState.OPEN
-
-
-async def test_guard_does_the_same_for_a_block(autojump_clock):
-    seen = []
-    breaker = CircuitBreaker(
-        config=CircuitBreakerConfig(failure_threshold=1, timeout=5),
-        on_transition=lambda each: seen.append(each.to_state),
-    )
-    with pytest.raises(TransientError):
-        async with breaker.guard():
-            await fails()
-    with pytest.raises(ServiceUnavailable):
-        async with breaker.guard():
-            raise AssertionError("not reached")
-    await trio.sleep(5)
-    async with breaker.guard():
-        await works()
-    assert seen == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED]
 
 
 def plain() -> str:
@@ -279,13 +239,6 @@ async def test_calls_that_take_too_long_open_it_whether_they_work_or_fail(autoju
     assert breaker.state is BreakerState.OPEN
 
 
-async def test_a_call_of_exactly_the_duration_is_not_slow(autojump_clock):
-    breaker = CircuitBreaker(config=SLOW_CALLS)
-    for _ in range(4):
-        await breaker.call(trio.sleep, 2)
-    assert breaker.state is BreakerState.CLOSED
-
-
 async def test_a_refusal_of_one_message_is_slow_too_where_it_counts(autojump_clock):
     async def refuses_late() -> None:
         await trio.sleep(3)
@@ -322,16 +275,6 @@ async def test_open_times_are_jittered_by_the_seed(autojump_clock):
     assert await times(None) != await times(None)
     assert all(240 <= each <= 361 for each in first)
     assert len(set(first)) > 1
-
-
-async def test_settings_may_be_a_mapping_as_in_a_scenario(autojump_clock):
-    breaker = CircuitBreaker(config={"failure_threshold": 2, "timeout": "1m"})
-    await fail_often(breaker, 2)
-    await trio.sleep(59)
-    with pytest.raises(ServiceUnavailable):
-        await breaker.call(works)
-    limiter = RateLimiter(config={"rate": "1/s"})
-    assert [await limiter.check_limit("ann") for _ in range(2)] == [True, False]
 
 
 def test_service_unavailable_is_of_the_family():
