@@ -599,27 +599,6 @@ def test_closing_an_open_breaker_resumes_those_who_wait_at_once_and_paced():
     assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(resumed))
 
 
-def test_metrics_only_never_shuts():
-    def scenario(world: World) -> None:
-        world.open(Scripted(lambda _: DOWN), email={"max_in_flight": 1, "retry": {"max_attempts": 2}})
-        order(world, "metrics-only", at=0)
-        world.send(*(email(f"n{number}") for number in range(20)), at=1)
-
-    world = on_both_clocks(scenario)
-    assert len(world.provider.tries) == 40
-    assert world.events(NotificationDeferred) == []
-
-
-def test_a_breaker_that_is_switched_off_stays_out_of_the_way():
-    def scenario(world: World) -> None:
-        world.open(Scripted(lambda _: DOWN), email={"circuit_breaker": {"enabled": False}})
-        world.send(*(email(f"n{number}") for number in range(20)))
-
-    world = on_both_clocks(scenario)
-    assert len(world.provider.tries) == 60
-    assert transitions(world) == []
-
-
 def test_each_channel_has_its_own():
     def scenario(world: World) -> None:
         world.open(

@@ -242,21 +242,6 @@ def test_the_answer_of_a_probe_counts_also_when_the_breaker_crashed_meanwhile():
     assert sorted(world.sent_ids()) == [f"n{number}" for number in range(5)]
 
 
-def test_those_who_wait_resume_paced_also_when_the_breaker_crashes_while_they_do():
-    def scenario(world: World) -> None:
-        world.open(Scripted(), email={"circuit_breaker": {"resume_rate": "1/s", "resume_doubling": "1h"}})
-        breaker = world.pipeline.wiring.stages["email"].circuit_breaker
-        world.ask(breaker, OperateBreaker(order="force-open"), at=0)
-        world.send(*(email(f"n{number}") for number in range(20)), at=1)
-        world.ask(breaker, OperateBreaker(order="close"), at=2)
-        crash(world, "breaker", at=7)
-
-    world = on_both_clocks(scenario)
-    assert sorted(world.sent_ids()) == sorted(f"n{number}" for number in range(20))
-    at_ns = [each.at_ns for each in world.provider.tries]
-    assert most_in_a_window(at_ns, 1_000_000_000) <= 2
-
-
 @pytest.mark.parametrize("victim", ["breaker", "channel", "limiter", "handler"])
 def test_the_bulkhead_holds_through_crashes(victim):
     under_way: list[int] = []

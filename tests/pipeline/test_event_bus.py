@@ -222,14 +222,6 @@ def test_an_async_subscriber_finishes_what_it_was_at_when_it_was_unsubscribed():
     assert world.notes == [None]
 
 
-def test_an_event_without_subscribers_is_published_at_once():
-    def scenario(world: World) -> None:
-        world.open(push={})
-        world.at(0, lambda: world.note_answer(world.pipeline.bus.publish(PLACED)))
-
-    assert on_both_clocks(scenario).notes == [None]
-
-
 @pytest.mark.parametrize(
     ("junk", "said"),
     [
@@ -398,19 +390,3 @@ def test_a_subscriber_whose_actor_crashes_over_and_over_still_gets_events():
 
     world = on_both_clocks(scenario)
     assert world.notes == ["received", None]
-
-
-def test_many_failures_of_one_bug_do_not_end_the_run():
-    """More than any supervision allows, and within its window."""
-
-    def scenario(world: World) -> None:
-        world.open(Scripted(lambda this: Permanent(reason=this.notification_id)), notify=_raise, email={})
-        world.send(*(email(f"n{number}") for number in range(50)))
-
-    world = on_both_clocks(scenario)
-    assert len(world.letters) == 50
-    assert world.events(ActorFailed) == []
-
-
-def _raise(_text: str) -> None:
-    raise RuntimeError("the pager is down")

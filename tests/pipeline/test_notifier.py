@@ -18,9 +18,8 @@ from actors.errors import (
     WrongType,
 )
 from actors.instants import NS_PER_S
-from actors.messages import NotificationChannel, NotificationSent, OrderPlaced
+from actors.messages import NotificationSent, OrderPlaced
 from actors.outcomes import ChannelFault, Outcome, Permanent, Sent
-from actors.pipeline.dead_letter_queue import Peek, RedriveDeadLetter
 from actors.pipeline.preferences import Preferences
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import NotifierConfig
@@ -417,12 +416,6 @@ async def test_settings_that_are_no_mapping_are_refused_also_where_they_are_empt
     assert refused.value.problems == [f"wanted a mapping, got {config!r}"]
 
 
-@pytest.mark.parametrize("config", [None, {}])
-async def test_no_settings_are_all_channels_with_their_defaults(config):
-    async with Notifier.open(config) as notifier:
-        assert set(notifier.pipeline.wiring.stages) == set(NotificationChannel)
-
-
 async def test_remembered_ids_follow_the_settings(autojump_clock):
     async with Notifier.open({"remember_ids": "1m"}) as notifier:
         answers = []
@@ -430,17 +423,6 @@ async def test_remembered_ids_follow_the_settings(autojump_clock):
             answers.append(await notifier.send(email("a")))
             await trio.sleep(40)
     assert answers == ["accepted", "duplicate", "accepted"]
-
-
-async def test_the_dead_letter_queue_can_be_asked(autojump_clock):
-    async with Notifier.open(providers=NotificationService(fail_count=3)) as notifier:
-        await notifier.send(email("a"))
-        await notifier.wait_until_quiet()
-        queue = notifier.pipeline.dead_letter_queue
-        letter = await queue.ask(Peek(), block=False)
-        assert letter.notification_id == "a"
-        assert await queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
-    assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
 
 
 @pytest.mark.parametrize("is_object", [False, True])
