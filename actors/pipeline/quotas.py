@@ -131,22 +131,16 @@ class LaneOfAccount:
         if self._yields_ns == now_ns:
             return now_ns + 1
         self._told_ns = None
-        first = min((lane for lane in self._account.lanes if lane._waits(now_ns)), key=_served_at, default=None)
+        waiting = (lane for lane in self._account.lanes if lane._waits(now_ns))
+        first = min(waiting, key=lambda lane: lane._served, default=None)
         if first is None or first._served >= self._served:
             return now_ns
-        first._is_passed_over()
+        first._told_ns = None
         self._yields_ns, self._told_ns = now_ns, now_ns + 1
         return now_ns + 1
 
     def forget_idle(self, now_ns: int) -> None:
         self._account.limiter.forget_idle(now_ns)
 
-    def _is_passed_over(self) -> None:
-        self._told_ns = None
-
     def _waits(self, now_ns: int) -> bool:
         return self._told_ns is not None and self._told_ns <= now_ns
-
-
-def _served_at(lane: LaneOfAccount) -> int:
-    return lane._served

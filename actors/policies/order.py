@@ -45,15 +45,11 @@ def tenant_of(command: SendNotification) -> str:
     return NO_KEY if tenant is None else str(tenant)
 
 
-def _host_of(command: SendNotification) -> str:
-    return recipient_host(command.recipient)
-
-
-def _user_of(command: SendNotification) -> str:
-    return command.user
-
-
-_KEYS: dict[FairBy, Callable[[SendNotification], str]] = {"user": _user_of, "host": _host_of, "tenant": tenant_of}
+_KEYS: dict[FairBy, Callable[[SendNotification], str]] = {
+    "user": lambda command: command.user,
+    "host": lambda command: recipient_host(command.recipient),
+    "tenant": tenant_of,
+}
 
 
 class Order:

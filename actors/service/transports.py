@@ -14,7 +14,6 @@ A channel that has more than one provider in its settings has a transport for ea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib import import_module
@@ -37,33 +36,24 @@ from actors.settings.defaults import NO_BOUNDS, Reach, filled_in, simulated_reac
 from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig
 from actors.settings.quantities import wanted
 from actors.settings.transports import (
-    KEY_FILE_BYTES_MAX,
     FcmConfig,
     SmtpConfig,
     TargetSettings,
     TwilioConfig,
     WebhookConfig,
     WebPushConfig,
+    held_in_key_file,
 )
-from actors.settings.whole_file import read_whole
-
-_OF_A_KEY_FILE = ("project_id", "client_email", "private_key", "private_key_id", "token_uri")
 
 
 def _with_key_file(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, Mapping) or "service_account" not in value:
         return value
     path = Path((info.context or {}).get("directory", ""), str(value["service_account"]))
-    try:
-        content = json.loads(read_whole(path, KEY_FILE_BYTES_MAX))
-        got = f"another one: {path}"
-    except (OSError, ValueError, RecursionError) as error:
-        content = None
-        got = f"{path}: {(getattr(error, 'strerror', None) or 'no JSON').lower()}"
-    if not isinstance(content, dict) or content.get("type") != "service_account":
+    held, got = held_in_key_file(path)
+    if held is None:
         raise wanted("the key file of a service account, in JSON, as service_account", got)
-    own = {key: given for key, given in value.items() if key != "service_account"}
-    return {key: content[key] for key in _OF_A_KEY_FILE if key in content} | own
+    return held | {key: given for key, given in value.items() if key != "service_account"}
 
 
 _PROVIDERS = {

@@ -310,14 +310,22 @@ class FcmConfig(HttpSettings):
     @classmethod
     def from_service_account(cls, path: Path, **settings: Any) -> Self:
         """Return the settings in the key file of a service account, and these; a ConfigurationError if it is none."""
-        try:
-            held = json.loads(read_whole(path, KEY_FILE_BYTES_MAX))
-        except (OSError, ValueError, RecursionError):
-            held = None
-        if not isinstance(held, dict) or held.get("type") != "service_account":
+        held, _ = held_in_key_file(path)
+        if held is None:
             raise ConfigurationError([f"{path}: wanted the key file of a service account, in JSON"])
-        known = ("project_id", "client_email", "private_key", "private_key_id", "token_uri")
-        return validated(cls, {key: held[key] for key in known if key in held} | settings)
+        return validated(cls, held | settings)
+
+
+def held_in_key_file(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """Return the settings that the key file of a service account holds; or None, and what is there."""
+    try:
+        content = json.loads(read_whole(path, KEY_FILE_BYTES_MAX))
+    except (OSError, ValueError, RecursionError) as error:
+        return None, f"{path}: {(getattr(error, 'strerror', None) or 'no JSON').lower()}"
+    if not isinstance(content, dict) or content.get("type") != "service_account":
+        return None, f"another one: {path}"
+    known = ("project_id", "client_email", "private_key", "private_key_id", "token_uri")
+    return {key: content[key] for key in known if key in content}, ""
 
 
 class WebPushConfig(TargetSettings):

@@ -127,8 +127,4 @@ def plain_text(html: str) -> str:
     reader.read(html)
     # One blank at a time: a run of them that ends in no line would be tried from each of its blanks.
     text = re.sub(" ++", " ", "".join(reader.parts))
-    return re.sub(r" ?[\n\x00][ \n\x00]*+", _end_of_lines, text).strip()
-
-
-def _end_of_lines(found: re.Match[str]) -> str:
-    return "\n" * max(1, min(2, found[0].count("\n")))
+    return re.sub(r" ?[\n\x00][ \n\x00]*+", lambda found: "\n" * max(1, min(2, found[0].count("\n"))), text).strip()
