@@ -6,14 +6,12 @@ import msgspec
 import pytest
 import trio
 from hypothesis import given, strategies as st
-from shelves import EPOCH_NS, S, command, event_of
+from shelves import EPOCH_NS, Receiver, S, command, event_of
 from trio.testing import MockClock
 
-from actors import Foreseen, Notifier
-from actors.domain.attempts import Attempt, Provider
+from actors import Notifier
 from actors.domain.delivery import state_after
 from actors.messages import NotificationDeferred, NotificationFailed, NotificationRequested, NotificationSent
-from actors.outcomes import Sent
 from actors.storage.sqlite.store import SqliteStore
 
 DAY_S = 86_400
@@ -37,13 +35,6 @@ def test_no_wait_is_longer_than_was_decided(kind, decided_s, down_s, step_s, sin
     assert wait_s <= decided_s
     if step_s >= 0:
         assert wait_s == decided_s - down_s - step_s - since_start_s  # as it was to be, by the calendar
-
-
-class Receiver(Provider):
-    """Takes everything."""
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        return Foreseen(0, Sent())
 
 
 @pytest.mark.parametrize("ahead_s", [DAY_S, 1])
