@@ -14,17 +14,15 @@ from trio.testing import MockClock
 from actors import Notifier
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import encode_command, encode_event
-from actors.errors import IdempotencyConflict, StoreError, StoreFailed, StoreInUse, Unstorable
+from actors.errors import StoreError, StoreFailed, StoreInUse, Unstorable
 from actors.messages import (
-    DeadLetterDiscarded,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
     NotificationSent,
 )
-from actors.outcomes import DeadDestination, Permanent, Transient
-from actors.pipeline.dead_letter_queue import DiscardDeadLetter, ListDeadLetters, RedriveDeadLetter
+from actors.outcomes import Transient
 from actors.pipeline.orders import Acceptance
 from actors.storage.sqlite import file as sqlite_file
 from actors.storage.sqlite.reading import reading
@@ -47,46 +45,9 @@ async def made(tmp_path):
 # ── through the notifier ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_was_accepted_by_one_notifier_is_known_to_the_next(path):
-    async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
-        assert await notifier.send(A) is Acceptance.ACCEPTED
-        await notifier.wait_until_quiet()
-    receiver = Receiver()
-    async with SqliteStore.open(path) as store, Notifier.open(providers=receiver, store=store) as notifier:
-        assert await notifier.send(A) is Acceptance.DUPLICATE
-        with pytest.raises(IdempotencyConflict):
-            await notifier.send(command("a", message="Something else"))
-    assert receiver.taken == []
-
-
 async def test_what_comes_while_the_store_is_at_work_shares_a_transaction(path):
     async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
         await check_that_many_share_a_transaction(store, notifier)
-
-
-async def test_a_retry_keeps_its_time_over_a_restart(path):
-    config = {"drain": "0s", "channels": {"email": {"retry": {"initial_delay": "300s"}}}}
-    failed: list[NotificationFailed] = []
-    async with (
-        SqliteStore.open(path) as store,
-        Notifier.open(config, providers=Receiver(Transient()), store=store) as one,
-    ):
-        has_failed = trio.Event()
-
-        @one.bus.subscribe(NotificationFailed)
-        def note(event: NotificationFailed) -> None:
-            failed.append(event)
-            has_failed.set()
-
-        await one.send(A)
-        await has_failed.wait()
-    async with SqliteStore.open(path) as store:
-        (delivery,) = store.open_deliveries(failed[0].epoch_ns)
-        assert delivery.due_ns == failed[0].next_retry_at_ns
-        receiver = Receiver()
-        async with Notifier.open(config, providers=receiver, store=store) as two:
-            assert two.in_flight == 1
-        assert receiver.taken == []  # its time has not come
 
 
 def test_a_retry_that_was_waited_for_is_made_at_its_time(path):
@@ -120,61 +81,6 @@ def test_a_retry_that_was_waited_for_is_made_at_its_time(path):
 
     started_ns, due_ns = trio.run(live, clock=MockClock(autojump_threshold=0.05))
     assert started_ns == pytest.approx(due_ns, abs=1_000_000)
-
-
-async def test_dead_letters_are_there_after_a_restart_to_be_redriven_and_discarded(path):
-    outcomes = [Permanent(reason="bad"), Permanent(reason="bad")]
-    async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(*outcomes), store=store) as notifier:
-        await notifier.send(A)
-        await notifier.send(B)
-        await notifier.wait_until_quiet()
-    receiver = Receiver()
-    async with SqliteStore.open(path) as store, Notifier.open(providers=receiver, store=store) as notifier:
-        queue = notifier.pipeline.dead_letter_queue
-        letters = await queue.ask(ListDeadLetters(), block=False)
-        assert [letter.notification_id for letter in letters] == ["a", "b"]
-        both_done, done = trio.Event(), []
-
-        @notifier.bus.subscribe(NotificationSent, DeadLetterDiscarded)
-        def note(event: object) -> None:
-            done.append(event)
-            if len(done) == 2:
-                both_done.set()
-
-        assert await queue.ask(RedriveDeadLetter(notification_id="a", by="ann"), block=False)
-        assert await queue.ask(DiscardDeadLetter(notification_id="b", reason="test data", by="bob"), block=False)
-        await both_done.wait()
-        entries = await store.audit_trail()
-    assert receiver.taken == ["a"]
-    async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
-        assert notifier.dead_letter_queue == []
-        assert notifier.in_flight == 0
-        assert await notifier.send(A) is Acceptance.DUPLICATE
-        assert await notifier.send(B) is Acceptance.DUPLICATE
-        assert await store.audit_trail() == entries
-    assert {(entry.action, entry.by, entry.notification_id, entry.why) for entry in entries} == {
-        ("retry", "ann", "a", None),
-        ("discard", "bob", "b", "test data"),
-    }
-    (discarded,) = [event for event in done if isinstance(event, DeadLetterDiscarded)]
-    assert [entry.at for entry in entries if entry.action == "discard"] == [discarded.at]
-
-
-async def test_nothing_more_is_sent_to_an_address_that_is_gone(path):
-    async with (
-        SqliteStore.open(path) as store,
-        Notifier.open(providers=Receiver(DeadDestination()), store=store) as one,
-    ):
-        await one.send(A)
-        await one.wait_until_quiet()
-        discarded = trio.Event()
-        one.bus.subscribe(DeadLetterDiscarded)(lambda _: discarded.set())
-        await one.pipeline.dead_letter_queue.ask(DiscardDeadLetter(notification_id="a", reason="known"), block=False)
-        await discarded.wait()
-    receiver = Receiver()
-    async with SqliteStore.open(path) as store, Notifier.open(providers=receiver, store=store) as notifier:
-        assert await notifier.send(B) is Acceptance.ACCEPTED  # and suppressed
-    assert receiver.taken == []
 
 
 async def test_what_cannot_be_stored_is_refused_and_nothing_else_is(path, caplog):
