@@ -56,8 +56,6 @@ class Source(Protocol):
 
 
 class Service:
-    """A running service."""
-
     def __init__(self, client: httpx2.Client, url: str, *, has_token: bool) -> None:
         self._client = client
         self._url = url

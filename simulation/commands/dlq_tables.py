@@ -22,7 +22,6 @@ def at(text: str | None) -> str:
 
 
 def print_letters(letters: Sequence[Document], after: str | None) -> None:
-    """Print a page of dead letters."""
     rows = [
         (
             each["id"],
@@ -47,13 +46,11 @@ def _served(letter: Document) -> str | None:
 
 
 def print_groups(by: str, groups: Sequence[Document]) -> None:
-    """Print groups of dead letters."""
     rows = [(f"{each['count']:,}", each["key"], at(each["oldest"]), at(each["newest"])) for each in groups]
     _print(stdout(), (">letters", by, "oldest, UTC", "newest, UTC"), rows, "no dead letters")
 
 
 def print_audit(entries: Sequence[Document]) -> None:
-    """Print what people have done."""
     rows = [
         (at(each["at"]), each["by"] or "the system", each["action"], each["about"] or each["id"], _why(each))
         for each in entries
@@ -104,7 +101,6 @@ def print_bulks(bulks: Sequence[Document], came: Callable[[Document], str]) -> N
 
 
 def print_dry_run(action: str, dry_run: Document) -> None:
-    """Print what a bulk run would be about."""
     console = stdout()
     left_out = dry_run.get("left_out", 0)
     others = f", and leave out {left_out:,} that {'is' if left_out == 1 else 'are'} served" if left_out else ""

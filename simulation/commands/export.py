@@ -27,7 +27,7 @@ def export(
     """
     from actors.errors import ConfigurationError
     from simulation.importing.export import export as exported
-    from simulation.importing.kinds import KINDS
+    from simulation.importing.source import KINDS
 
     with exits_in_words(file, None):
         if kind not in KINDS:

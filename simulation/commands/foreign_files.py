@@ -15,7 +15,7 @@ from simulation.commands.shared import option, say
 if TYPE_CHECKING:
     from simulation.experiments.imported import ImportedPolicies
     from simulation.importing.files import Imported
-    from simulation.importing.kinds import Given
+    from simulation.importing.source import Given
 
 From = Annotated[str | None, option("The library whose files these are; without it the files tell.", "--from")]
 Profile = Annotated[list[str] | None, option("An active profile, for a file with several.", "--profile")]
@@ -36,7 +36,7 @@ Library = Annotated[
 def given_of(values: Sequence[str] | None, profiles: Sequence[str] | None, libraries: Sequence[str] | None) -> Given:
     """Return what the options say; raise ConfigurationError for one without ``=``, or of no known library."""
     from actors.errors import ConfigurationError
-    from simulation.importing.kinds import KINDS, Given
+    from simulation.importing.source import KINDS, Given
 
     pairs = {name: _pairs(name, texts or []) for name, texts in (("--given", values), ("--library", libraries))}
     known = [name for kind in KINDS.values() for name in (kind.name, *kind.beside)]

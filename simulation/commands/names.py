@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 
 class Exit(IntEnum):
-    """What the exit code says."""
-
     HOLDS = 0
     DOES_NOT_HOLD = 1
     BAD_INPUT = 2
@@ -89,7 +87,6 @@ def _said(what: str, extra: str, packages: Iterable[str]) -> str | None:
 
 
 def version_line() -> str:
-    """Return what ``--version`` prints."""
     from importlib.metadata import version
 
     return f"retrylab {version('retrylab')}"

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 class KindName(StrEnum):
-    """What to draw."""
-
     OVERVIEW = "overview"
     THROUGHPUT = "throughput"
     IN_FLIGHT = "in-flight"

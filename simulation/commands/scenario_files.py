@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from actors.lint.findings import Finding
     from actors.settings.yaml_tree import Place, Problem
-    from simulation.importing.kinds import Given
+    from simulation.importing.source import Given
     from simulation.reporting.annotations import Level
     from simulation.scenario import Scenario
 

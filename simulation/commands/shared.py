@@ -84,12 +84,7 @@ def save(result: Result | Comparison, directory: Path) -> str | None:
 
 
 def check_extras(command: str, **asked: object) -> None:
-    """End the command if one of the options that need a further extra is given, and the extra is not installed.
-
-    Args:
-        command: its name.
-        asked: these options by their names, None where they are not given.
-    """
+    """End the command if one of the options that need a further extra is given, and the extra is not installed."""
     for name, value in asked.items():
         if value is not None and (lacking := missing_for_option(f"{command} --{name}")):
             refuse([lacking])
@@ -129,22 +124,18 @@ def argument(metavar: str, help: str) -> Any:
 
 
 def path_option(metavar: str, help: str, *names: str, **more: Any) -> Any:
-    """Return an option that is a path."""
     return option(help, *names, parser=given_path, metavar=metavar, **more)
 
 
 def json_option(what: str) -> Any:
-    """Return the option ``--json`` of a command that prints something."""
     return typer.Option("--json", help=f"Print {what}JSON and nothing else.")
 
 
 def jsonl_option(what: str) -> Any:
-    """Return the option ``--jsonl`` of a command that takes several files."""
     return typer.Option("--jsonl", help=f"Print a line of JSON for {what}.")
 
 
 def set_option(help: str) -> Any:
-    """Return the option ``--set``."""
     return option(help, "--set", metavar="PATH=VALUE")
 
 
@@ -274,11 +265,6 @@ def warn_of_varied(file: Path, sets: Sequence[str] | None, varied: Collection[st
     """Say which of the varied settings cannot change anything; what is wrong with the file is said elsewhere.
 
     Returns the scenario, or None where it can be read only once, or cannot be used.
-
-    Args:
-        file: the scenario's file.
-        sets: the overrides it is loaded with.
-        varied: the paths. None: those of the file's own sweep.
     """
     from actors.errors import ConfigurationError
     from simulation.scenario import load
@@ -298,7 +284,6 @@ def warn_of_varied(file: Path, sets: Sequence[str] | None, varied: Collection[st
 
 
 def say_what_runs(file: Path, scenarios: Iterable[Scenario]) -> None:
-    """Say that the pipeline runs, where a file is of a service in its world."""
     if any(scenario.is_for_service for scenario in scenarios):
         from simulation.scenario.world import NO_SERVICE
 
@@ -315,14 +300,6 @@ def announce(
 ) -> None:
     """Say how long so many runs of each scenario will take, and how much memory, where that is hours or gigabytes, and
     that they are of the pipeline where a service is missing.
-
-    Args:
-        file: the scenario's file.
-        scenarios: that are run.
-        replicates: of each, at most.
-        workers: processes that share them; None: as many as cores.
-        dask: the cluster that does them instead, of which nothing is known.
-        service: that runs in place of the pipeline.
     """
     import os
 

@@ -32,7 +32,6 @@ from actors.settings.faults import FaultConfig
 
 
 def is_message_fault(fault: FaultConfig) -> bool:
-    """Tell whether a fault has messages come twice or late."""
     return fault.duplicate_rate is not None or fault.reorder is not None
 
 
@@ -54,8 +53,6 @@ class _Window:
 
 
 class _MessageFaultRules:
-    """What happens to the messages of each channel."""
-
     def __init__(self, faults: Sequence[FaultConfig], streams: RandomStreams) -> None:
         self._faults, self._streams = faults, streams
         self._windows: dict[NotificationChannel, list[_Window]] = {}

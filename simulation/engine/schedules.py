@@ -360,8 +360,6 @@ def _explore(run: RunUnder, schedule: Schedule) -> Explored:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search came to."""
-
     runs: int
     most_deviations: int
     breach: Exception | None

@@ -18,9 +18,8 @@ from actors.errors import ConfigurationError
 from actors.formatting import counted
 from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs, pairs_text
 from simulation.experiments.precision import Precision
-from simulation.experiments.setting_columns import setting_column
-from simulation.experiments.sweeping.design import grid
-from simulation.experiments.sweeping.sweep import Done, Plan
+from simulation.experiments.sweeping.result import setting_column
+from simulation.experiments.sweeping.sweep import Done, Plan, grid
 from simulation.results.files import folder_to_fill
 from simulation.results.formatting import LABEL_MAX, NOTHING, line, metric_text, never_text, seeds_text
 from simulation.results.progress import Interrupted

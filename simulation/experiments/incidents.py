@@ -23,7 +23,7 @@ from actors.settings.quantities import Rate
 from actors.settings.yaml_tree import MappingNode
 from simulation.importing.channels import channel_names, channels_root, imported_from
 from simulation.importing.files import Imported
-from simulation.importing.kinds import Given
+from simulation.importing.source import Given
 from simulation.results.result import Result
 from simulation.running.executors import executor
 from simulation.running.runner import run
@@ -37,8 +37,6 @@ FURTHER = "further"
 
 @dataclass(frozen=True)
 class Incident:
-    """What one of the incidents asks of settings."""
-
     name: str
 
     happened: str

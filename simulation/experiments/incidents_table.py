@@ -20,13 +20,7 @@ from simulation.sheets import Column, Row, Sheet, Word
 
 
 def verdicts_sheet(verdicts: Sequence[Verdict], called: str, settings: NotifierConfig) -> Sheet:
-    """Return how settings fared in each incident.
-
-    Args:
-        verdicts: of them.
-        called: their name.
-        settings: these.
-    """
+    """Return how settings fared in each incident."""
     held = sum(verdict.holds for verdict in verdicts)
     rows = [
         Row(

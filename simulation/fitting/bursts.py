@@ -102,13 +102,7 @@ class Candidate:
 
 
 def candidate(hit: Flags, start_s: Floats, near: Candidate | None = None) -> Candidate | None:
-    """Return the most likely burst model, or None where there is nothing that it could be made of.
-
-    Args:
-        hit: Of each attempt, in order: whether it failed.
-        start_s: When it started, in seconds.
-        near: Of nearly the same attempts: where to begin. None: several places are tried.
-    """
+    """Return the most likely burst model, or None where there is nothing that it could be made of."""
     size = len(hit)
     hits = int(np.count_nonzero(hit))
     duration = float(start_s[-1] - start_s[0]) if size else 0.0

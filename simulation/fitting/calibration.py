@@ -18,12 +18,11 @@ from simulation.fitting.estimate import Estimate, rate, share
 from simulation.fitting.failing import Failing, fit_failing
 from simulation.fitting.latency import Latency, fit_latency
 from simulation.fitting.log import AttemptLog, Flags, OutcomeKind, Whole
-from simulation.fitting.provider_fit import ProviderFit
+from simulation.fitting.provider_fit import ProviderFit, fit_throttling
 from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.sample import Sample
 from simulation.fitting.setting_lines import lines_of
 from simulation.fitting.slowness import Brownout, find_brownouts, slowness
-from simulation.fitting.throttling import fit_throttling
 from simulation.fitting.windows import Window
 from simulation.results.formatting import line
 from simulation.sheets import Column, Row, Sheet, notebook
@@ -278,15 +277,7 @@ def _without_stalls(failing: Failing) -> Failing:
 def _brownout(
     window: Window, there: AttemptLog, usual: Sample, *, resamples: int, random: np.random.Generator
 ) -> Brownout | None:
-    """Return what the latency is like in a window; None where that is nothing out of the usual.
-
-    Args:
-        window: of slowness, or in which attempts get no answer.
-        there: the attempts in it.
-        usual: the latencies outside of all windows.
-        resamples: for the fit of its latency.
-        random: draws these.
-    """
+    """Return what the latency is like in a window; None where that is nothing out of the usual."""
     sample, is_of, _notes = _sample(there)
     if not len(sample.seen) or not len(usual.seen) or not np.median(usual.seen) > 0:
         unanswered = share(len(sample.censored), sample.size)

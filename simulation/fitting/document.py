@@ -161,12 +161,7 @@ def _may_be_replaced(path: Path) -> bool:
 
 
 def scenario_data(fit: Fit, stem: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the plain data of the scenario, and the texts of the data files that it names.
-
-    Args:
-        fit: What is known.
-        stem: What the names of the data files begin with.
-    """
+    """Return the plain data of the scenario, and the texts of the data files that it names."""
     files: dict[str, str] = {}
     workload = []
     for channel, arriving in fit.arriving.items():

@@ -79,13 +79,7 @@ Likelihood: TypeAlias = Callable[[Floats], float]
 
 
 def covariance_at(likelihood: Likelihood, theta: Floats, steps: Floats | None = None) -> Floats | None:
-    """Return the inverse of the observed information, by central differences; None where it is not at a maximum.
-
-    Args:
-        likelihood: Its logarithm.
-        theta: Where it has its maximum.
-        steps: Some tenths of the standard errors, if they are known about.
-    """
+    """Return the inverse of the observed information, by central differences; None where it is not at a maximum."""
     size = len(theta)
     steps = np.full(size, 1e-3) if steps is None else steps
     scale = _curvature_steps(likelihood, theta, steps)

@@ -54,7 +54,6 @@ class Goodness:
 
     @property
     def degree(self) -> str:
-        """In a word."""
         p = self.distance_p
         if self.distance == 0:
             return "exact"
@@ -68,7 +67,6 @@ class Goodness:
 
     @property
     def words(self) -> str:
-        """For people: what that means."""
         match self.degree:
             case "exact":
                 return "all are the same"
@@ -113,14 +111,7 @@ class Latency:
 
 
 def fit_latency(sample: Sample, is_of: str, *, resamples: int, random: np.random.Generator) -> Latency | None:
-    """Return the best family; None where nothing was seen.
-
-    Args:
-        sample: The latencies.
-        is_of: Of which attempts they are, in words.
-        resamples: For the p-values; 0 for none of them.
-        random: Draws these.
-    """
+    """Return the best family; None where nothing was seen."""
     if not len(sample.seen):
         return None
     fits = _all(sample)

@@ -32,12 +32,10 @@ class Sample:
 
     @property
     def size(self) -> int:
-        """How many there are, censored ones included."""
         return len(self.seen) + len(self.censored)
 
     @property
     def positive(self) -> bool:
-        """Whether all that were seen are more than 0."""
         return bool(len(self.seen)) and bool(self.seen[0] > 0)
 
     @property

@@ -13,9 +13,8 @@ from actors.channel_names import NotificationChannel, channel_named
 from actors.errors import ConfigurationError
 from actors.settings.yaml_tree import ListNode, MappingNode, Node, Place, ScalarNode
 from simulation.importing.files import Imported, import_files, recognised_kinds
-from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy
-from simulation.importing.source import read_source
+from simulation.importing.source import Given, read_source
 from simulation.scenario import Scenario
 from simulation.scenario.loading import channels_in, load_channels
 from simulation.scenario.writing import write
@@ -53,7 +52,6 @@ def _is_fine(name: str) -> bool:
 
 
 def channels_of(policies: Sequence[Policy]) -> dict[str, dict[str, Any]]:
-    """Return the settings of a channel for each policy that has some, by its name."""
     return {
         name: _completed(policy, policy.channel)
         for name, policy in zip(channel_names(policies), policies, strict=True)
@@ -118,14 +116,7 @@ def _node(value: Any, path: str, places: Mapping[str, Place], around: Place) -> 
 
 
 def scenario_text(policies: Sequence[Policy], name: str, drain: str, comment: str) -> str:
-    """Return the text of a scenario with a channel for each policy, a steady load on it and an outage of five minutes.
-
-    Args:
-        policies: of which those with settings become channels.
-        name: of the scenario.
-        drain: how long calls may still be retried when no more come.
-        comment: what stands above it.
-    """
+    """Return the text of a scenario: a channel for each policy, a steady load on it, and an outage of five minutes."""
     channels = channels_of(policies)
     return write(
         {

@@ -29,9 +29,8 @@ from actors.settings.yaml_tree import (
     printable,
     read_foreign,
 )
-from simulation.importing.kinds import Given
 from simulation.importing.policy import Finding, Mark, Policy, PolicyDraft, Said
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile
 
 TEXT_MAX = 200
 RENDER = "render it first, then import the result"
@@ -71,7 +70,6 @@ def shown(text: str) -> str:
 
 
 def is_template(text: str) -> bool:
-    """Return whether there is a template in a text of a file that was read here."""
     return any(_HIDDEN <= ord(each) < _HIDDEN + 256 for each in text)
 
 
@@ -128,7 +126,6 @@ class Setting:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the key has no value."""
         return isinstance(self.node, ScalarNode) and self.node.value is None
 
     @property
@@ -193,21 +190,18 @@ class Section:
         return next((setting for setting in taken if not setting.is_empty), None)
 
     def section(self, *names: str) -> Section | None:
-        """Take a mapping."""
         setting = self.take(*names)
         if setting is None or not isinstance(setting.node, MappingNode):
             return None
         return type(self)(setting, self._canonical)
 
     def sections(self, name: str) -> list[Section]:
-        """Take a list of mappings."""
         setting = self.take(name)
         found = [] if setting is None or not isinstance(setting.node, ListNode) else setting.items
         return [type(self)(each, self._canonical) for each in found if isinstance(each.node, MappingNode)]
 
     @property
     def left(self) -> list[Setting]:
-        """The settings that nothing has taken."""
         return list(self._settings.values())
 
 
@@ -373,8 +367,6 @@ def ini_sections(file: SourceFile) -> list[tuple[str, int, list[Setting]]]:
 
 
 class Draft(PolicyDraft):
-    """A policy of a configuration file, whose values may be templates."""
-
     def __init__(self, name: str, kind: str, given: Given) -> None:
         super().__init__(shown(name), kind)
         self.given = given

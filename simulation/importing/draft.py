@@ -64,8 +64,6 @@ def written(node: ast.AST) -> str:
 
 
 class Draft(PolicyDraft):
-    """A policy whose values a program of Python gives."""
-
     def __init__(self, name: str, kind: str, program: Program, file: str = "") -> None:
         super().__init__(name, kind, file, [file])
         self.program = program
@@ -130,7 +128,6 @@ def _set_anew(text: str) -> frozenset[str]:
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number; None if the value is none."""
     return int(value) if isinstance(value, (int, float)) and value == value // 1 else None
 
 

@@ -33,16 +33,12 @@ NO_MATCH = Unknown("", "no clause that matches")
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """`first..last`."""
-
     first: int
     last: int
 
 
 @dataclass(frozen=True, eq=False)
 class Clause:
-    """One `def` or `defp` of a function."""
-
     name: str
     parameters: tuple[Node, ...]
     guard: Node | None
@@ -52,8 +48,6 @@ class Clause:
 
 @dataclass(eq=False)
 class Module:
-    """A module with its attributes and functions."""
-
     name: str
     node: Node
     tree: Tree
@@ -130,7 +124,6 @@ class Module:
         return {key_of(each): self.value(part(each, "value"), bound, depth) for each in pairs}
 
     def of_pair(self, pair: Node) -> Any:
-        """Return the value of a pair."""
         return self.value(part(pair, "value"))
 
     def clauses(self, name: str) -> list[Clause]:
@@ -383,7 +376,6 @@ def key_of(pair: Node) -> str:
 
 
 def operator(node: Node) -> str:
-    """Return the sign of an operator."""
     return text(node, "operator")
 
 
@@ -393,7 +385,6 @@ def arguments_of(node: Node) -> list[Node]:
 
 
 def block_of(node: Node) -> Node | None:
-    """Return the `do` block of a call."""
     return next((each for each in node.named_children if each.type == "do_block"), None)
 
 

@@ -17,9 +17,8 @@ from actors.errors import ConfigurationError
 from actors.settings.channel import NotifierConfig
 from actors.settings.file import settings_of_tree
 from simulation.importing.channels import channel_names, root_of
-from simulation.importing.kinds import Given, Kind
 from simulation.importing.policy import Finding, Mark, Policy
-from simulation.importing.source import SourceFile, read_source
+from simulation.importing.source import Given, Kind, SourceFile, read_source
 from simulation.scenario.loading import load_channels
 
 _NUMBER = r"[0-9][0-9_]*(?:\.[0-9]+)?"
@@ -51,12 +50,6 @@ class Exported:
 
 def export(scenario: Path, kind: Kind, into: Path, given: Given) -> Exported:
     """Return a file of a library with the settings that a scenario's channels of the same names have.
-
-    Args:
-        scenario: a scenario, or a file with `channels`, as ``retrylab import --out`` writes it.
-        kind: the library.
-        into: the file that was imported.
-        given: what the command line says besides, as it was said for the import.
 
     Raises:
         ConfigurationError: a setting stands in several places, is computed or stands elsewhere, or the file cannot say

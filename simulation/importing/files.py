@@ -13,9 +13,8 @@ from pathlib import Path
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from simulation.importing.kinds import KINDS, Given, Kind
 from simulation.importing.policy import Policy
-from simulation.importing.source import SourceFile, held_files, read_source
+from simulation.importing.source import KINDS, Given, Kind, SourceFile, held_files, read_source
 
 FILES_MAX = 20_000
 _CODE = re.compile(r"\bAdd(?:\w*Resilience(?:Handler|Pipeline)|StandardHedgingHandler|Retry|PolicyHandler)\b")

@@ -206,7 +206,6 @@ class Program:
         return Unknown(name, f"{name}, which comes from {path!r}")
 
     def member(self, node: Node, bound: Mapping[str, Any], depth: int) -> Any:
-        """Return the value of ``object.key`` or ``object['key']``."""
         whole_node = part(node, "object")
         index = part(node, "index")
         key = text(node, "property") if index is None else self.value(index, bound, depth)

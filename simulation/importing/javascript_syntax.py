@@ -64,13 +64,11 @@ def string(node: Node | None) -> str:
 
 
 def without_suffix(name: str) -> str:
-    """Return a file's name without the ending of a source file."""
     path = PurePosixPath(name)
     return str(path.with_suffix("")) if path.suffix in SUFFIXES else str(path)
 
 
 def stem(name: str) -> str:
-    """Return the last part of a file's name without its ending."""
     return PurePosixPath(without_suffix(name)).name
 
 

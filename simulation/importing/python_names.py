@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from actors.errors import ConfigurationError
-from simulation.importing.kinds import Given
 from simulation.importing.python_values import Symbol
-from simulation.importing.source import SourceFile, check_conflict
+from simulation.importing.source import Given, SourceFile, check_conflict
 
 CHARACTERS_MAX = 200_000
 """A longer file would take more than a second."""

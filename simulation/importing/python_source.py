@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 from actors.settings.yaml_tree import printable
-from simulation.importing.kinds import Given
 from simulation.importing.python_names import DEPTH_MAX, Bound, Module, Names, dotted
 from simulation.importing.python_values import (
     FUNCTIONS,
@@ -27,7 +26,7 @@ from simulation.importing.python_values import (
     applied,
     combined,
 )
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile
 
 _STEPS_MAX = 20_000
 

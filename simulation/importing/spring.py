@@ -48,7 +48,6 @@ class Application:
 
     @property
     def profiles(self) -> list[str]:
-        """The profiles that documents name."""
         names = {name for each in self.documents for when in each.when for name in re.findall(r"[^\s!&|(),]+", when)}
         return sorted(names - {"default"})
 

@@ -15,9 +15,8 @@ from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from simulation.importing.kinds import Given
 from simulation.importing.policy import Finding, Mark, Policy, PolicyDraft, duration
-from simulation.importing.source import SourceFile, check_conflict
+from simulation.importing.source import Given, SourceFile, check_conflict
 from simulation.importing.waits import NoFormula, fitted
 
 CHARACTERS_MAX = 2**18
@@ -152,7 +151,6 @@ def line(node: Node) -> int:
 
 
 def part(node: Node | None, name: str) -> Node | None:
-    """Return the part of a node with this name."""
     return None if node is None else node.child_by_field_name(name)
 
 
@@ -168,7 +166,6 @@ def inner(node: Node | None) -> list[Node]:
 
 
 def arguments_of(call: Node) -> list[Node]:
-    """Return the arguments of a call."""
     return inner(part(call, "arguments"))
 
 

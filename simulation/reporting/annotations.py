@@ -23,13 +23,6 @@ def workflow_command(
 
     The runner reads such lines on standard output and on standard error; see "Workflow commands for GitHub Actions" in
     GitHub's documentation, and `escapeData` and `escapeProperty` in its toolkit for what is escaped.
-
-    Args:
-        level: how bad it is.
-        message: what is shown; it may have several lines.
-        title: the heading above it.
-        file: the file; None where it is about none.
-        place: in the file. An override on the command line has none, and is shown at the file's top.
     """
     properties: dict[str, str] = {}
     if file is not None:
@@ -55,13 +48,7 @@ def in_workspace(file: Path) -> str:
 
 
 def expectation_commands(result: Result, file: Path, places: list[Place]) -> list[str]:
-    """Return a workflow command for each expectation of a run that does not hold.
-
-    Args:
-        result: of the run.
-        file: of the scenario.
-        places: where each of its expectations stands in the file.
-    """
+    """Return a workflow command for each expectation of a run that does not hold."""
     from simulation.reporting.expectations import in_words
 
     which = f"{result.summary['scenario']}, seed {result.summary['seed']}"

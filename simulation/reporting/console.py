@@ -94,7 +94,6 @@ def print_sheets(*sheets: Sheet) -> None:
 
 
 def print_written(where: str) -> None:
-    """Print where results were written."""
     stdout().print(f"written to {escape(where)}", soft_wrap=True)
 
 

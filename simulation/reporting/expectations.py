@@ -91,8 +91,6 @@ def distance_text(expectation: Expectation, value: float, kind: MetricKind) -> s
 
 
 class ExpectationResult(NamedTuple):
-    """The result of one expectation of a run."""
-
     text: str
     """The expectation, as it was written."""
 

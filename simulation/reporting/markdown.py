@@ -41,12 +41,10 @@ class RunFacts(NamedTuple):
 
     @property
     def failing(self) -> list[ExpectationResult]:
-        """The expectations that do not hold."""
         return [each for each in self.expectations if each.holds is False]
 
     @property
     def undecided(self) -> int:
-        """How many of the expectations are."""
         return sum(each.holds is None for each in self.expectations)
 
 

@@ -87,7 +87,6 @@ class ProviderMetrics:
         self._sent: Counter[tuple[NotificationChannel, str]] = Counter()
 
     def fold(self, events: dict[type, list[Any]]) -> None:
-        """Take in a chunk of the history, sorted by type."""
         if not self._providers:
             return
         for kind in (NotificationSent, NotificationFailed):
@@ -116,7 +115,6 @@ class NodeMetrics:
         self._taken_over: Counter[int | None] = Counter()
 
     def fold(self, events: dict[type, list[Any]]) -> None:
-        """Take in a chunk of the history, sorted by type."""
         if not self._numbers:
             return
         for kind, counts in self._events.items():

@@ -34,7 +34,6 @@ class DefaultsAtWork:
         self._out_of_attempts = Counter[NotificationChannel]()
 
     def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
-        """Take in a chunk of the history, sorted by type."""
         if not self._may_act:
             return
         for deferred in events.get(NotificationDeferred, ()):

@@ -90,7 +90,6 @@ class SeriesCounter:
         """Every transition of every breaker."""
 
     def fold(self, events: dict[type, list[Any]]) -> None:
-        """Take in a chunk of the history, sorted by type."""
         for name, kind in self.COUNTED.items():
             of_kind = events.get(kind, ())
             ordered = of_kind if self._is_in_order else sorted(of_kind, key=instant_of)

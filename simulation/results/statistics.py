@@ -53,7 +53,6 @@ class Durations:
         self._histogram: Histogram | None = None
 
     def extend(self, durations_ns: list[int]) -> None:
-        """Add several."""
         # An array takes numbers five times as fast when they are packed.
         self._durations_ns.frombytes(pack(f"{len(durations_ns)}q", *durations_ns))
         self._sorted_ns = None
@@ -75,7 +74,6 @@ class Durations:
         return bisect_right(self._in_order(), limit_ns)
 
     def plus(self, others: Iterable[Durations]) -> Durations:
-        """Return these durations and those of others."""
         together = Durations(self._durations_ns)
         for other in others:
             together._durations_ns.extend(other._durations_ns)
@@ -143,7 +141,6 @@ class Histogram:
         self.count += len(durations_ns)
 
     def plus(self, others: Iterable[Histogram]) -> Histogram:
-        """Return the counts of this and of others."""
         together = Histogram()
         for part in (self, *others):
             together._counts.update(part._counts)

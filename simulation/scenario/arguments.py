@@ -20,11 +20,6 @@ WORKERS_MAX = 256
 def check_word(name: str, value: object, words: Iterable[str]) -> None:
     """Check that an argument is one of the words that it may be.
 
-    Args:
-        name: of the argument, for the error.
-        value: what was given.
-        words: what it may be.
-
     Raises:
         ConfigurationError: it is something else.
     """
@@ -35,10 +30,6 @@ def check_word(name: str, value: object, words: Iterable[str]) -> None:
 
 def check_metric(value: object, known: Iterable[str]) -> None:
     """Check that a metric is one that a sweep has.
-
-    Args:
-        value: what was given.
-        known: the metrics that it has.
 
     Raises:
         ConfigurationError: it is something else.
@@ -53,11 +44,6 @@ def check_metric(value: object, known: Iterable[str]) -> None:
 def check_texts(name: str, value: Any, example: str) -> None:
     """Check that an argument is a list of texts, and no single text, whose characters would be taken for them.
 
-    Args:
-        name: of the argument, for the error.
-        value: what was given.
-        example: such a text.
-
     Raises:
         ConfigurationError: it is something else.
     """
@@ -68,11 +54,6 @@ def check_texts(name: str, value: Any, example: str) -> None:
 
 def check_mapping(name: str, value: object, what: str) -> None:
     """Check that an argument is a mapping.
-
-    Args:
-        name: of the argument, for the error.
-        value: what was given.
-        what: it maps to what, and from what.
 
     Raises:
         ConfigurationError: it is something else.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 from itertools import cycle, islice, pairwise, takewhile
 from pathlib import Path
@@ -20,7 +21,7 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from actors.instants import NS_PER_S, ns, since_1970_ns, utc
+from actors.instants import NS_PER_S, first_clock_change, ns, since_1970_ns, time_zone, utc
 from actors.settings.base import NotEmpty, OneOf, Settings, at_key, plain_or
 from actors.settings.csv_column import DataFile, read_numbers
 from actors.settings.distribution_moments import limited_mean, mean
@@ -44,7 +45,36 @@ from actors.settings.quantities import (
     write_duration,
 )
 from simulation.scenario.changing_rates import Piece, poisson_along
-from simulation.scenario.days import WEEKDAYS, instants_at
+
+# ── days of a time zone ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def instants_at(at: time, zone: str, days: Collection[str], begins: datetime) -> Iterator[datetime]:
+    """Yield the instants, in UTC and from `begins` on, at which it is `at` in a zone on these days of the week.
+
+    A local time that does not exist, since the clocks are put forward over it, goes to the next one that does. Of one
+    that comes twice it is the first.
+    """
+    local = time_zone(zone)
+    day = begins.astimezone(local).date() - timedelta(days=1)  # whose time may have been put forward to the next day
+    while True:
+        if WEEKDAYS[day.weekday()] in days and (instant := _instant_of(datetime.combine(day, at, local))) >= begins:
+            yield instant
+        day += timedelta(days=1)
+
+
+def _instant_of(shown: datetime) -> datetime:
+    first, second = (shown.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first <= second:
+        return first
+    # By the offsets before and after a gap, the two are on either side of it (PEP 495).
+    change = first_clock_change(second, first, shown.tzinfo)
+    assert change is not None
+    return change
+
 
 HOUR_NS = 3600 * NS_PER_S
 DAY_NS = 24 * HOUR_NS
@@ -553,8 +583,8 @@ def wave(mean: float, peak: float) -> tuple[float, float]:
 
 def at_instants(times: tuple[float, ...], duration_ns: int) -> Iterator[int]:
     """Yield these instants, given in seconds and in order, as far as they are below the duration."""
-    for time in times:
-        if (at_ns := ns(time)) >= duration_ns:
+    for at_s in times:
+        if (at_ns := ns(at_s)) >= duration_ns:
             return
         yield at_ns
 

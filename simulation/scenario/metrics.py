@@ -309,11 +309,7 @@ class Outline:
 
 
 def entry_names(entries: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:
-    """Return the names of the entries of a workload.
-
-    Args:
-        entries: the name of each, or None where the file gives none, and the channel or event that it is called after.
-    """
+    """Return the names of the entries of a workload."""
     entries = list(entries)
     unnamed = [default for given, default in entries if given is None]
     numbers: dict[str, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,7 +31,7 @@ from actors.settings.accounts import AccountConfig
 from actors.settings.base import AtMost, NotEmpty, Settings, at_places, plain_or
 from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig, named_and_in_order
 from actors.settings.defaults import filled_in, simulated_reaches, with_accounts
-from actors.settings.faults import Crash, FaultConfig, NodeCount
+from actors.settings.faults import ACTOR_NAME, ACTORS, Crash, FaultConfig, NodeCount
 from actors.settings.hints import nearest
 from actors.settings.quantities import (
     Duration,
@@ -49,7 +50,6 @@ from simulation.scenario.expectations import Entry as ExpectEntry, flattened
 from simulation.scenario.limits import LimitBound
 from simulation.scenario.metrics import Outline, entry_names
 from simulation.scenario.operations import Operation
-from simulation.scenario.own_actors import ActorKey, OwnActorConfig
 from simulation.scenario.people import PreferenceShare, QuietHoursShare, TemplateText
 from simulation.scenario.schedule import ScheduleConfig
 from simulation.scenario.sweep import Sweep
@@ -64,6 +64,46 @@ from simulation.scenario.workload import (
 )
 from simulation.scenario.world import Host, HostName
 from simulation.sheets import Column, Row, Sheet, notebook
+
+# ── own actors ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+_CODE = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
+
+ActorKey: TypeAlias = Annotated[
+    str,
+    Wanted(
+        "a name of letters, digits, _ and - that no actor of the pipeline has",
+        lambda value, _: value if re.fullmatch(ACTOR_NAME, value) and value not in ACTORS else None,
+        {"type": "string", "pattern": f"^{ACTOR_NAME}$", "not": {"enum": list(ACTORS)}},
+    ),
+]
+
+CodeName: TypeAlias = Annotated[
+    str,
+    Wanted(
+        "a class such as shop.digests:Digest",
+        lambda value, _: value if isinstance(value, str) and re.fullmatch(_CODE, value) else None,
+        {"type": "string", "pattern": r"^[\w.]+:[\w.]+$"},
+    ),
+]
+
+
+class OwnActorConfig(Settings):
+    """An actor of a class of yours, with its settings: the arguments of the constructor."""
+
+    model_config = ConfigDict(extra="allow")
+
+    wanted_text: ClassVar[str] = "a class with its settings, such as {actor: shop.digests:Digest, at_most: 20}"
+
+    actor: CodeName
+    """The class, `module:name`: a subclass of `actors.OwnActor`. It is code, so it is imported only with `--code`."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as the file has them."""
+        return self.model_extra or {}
+
 
 Routing: TypeAlias = Literal["round_robin", "random", "by_user", "by_host"]
 """Which of the living nodes gets an arrival: each in turn, any, always the same for a user, or for a host of

@@ -61,7 +61,6 @@ _UNIT_OF = {
 
 
 def reference() -> str:
-    """Return the reference of the scenario language."""
     text = _TEXT.read_text(encoding="utf-8")
     places = dict(_places(text))
     schema = json_schema()

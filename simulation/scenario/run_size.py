@@ -60,12 +60,7 @@ def size_of(scenario: Scenario) -> RunSize:
 
 
 def warning_of(size: RunSize, left: Callable[[], int | None] = lambda: None) -> str | None:
-    """Return what to say of something large before it begins; None: it is not.
-
-    Args:
-        size: of it.
-        left: returns how many bytes of memory there are; None: that is not known.
-    """
+    """Return what to say of something large before it begins; None: it is not."""
     if size.seconds < LONG_S and size.bytes < LARGE_BYTES:
         return None
     there = left()

@@ -17,10 +17,6 @@ def plain(seed: Any) -> Any:
 def one_seed(seed: int, name: str = "seed") -> int:
     """Return a seed that is given in place of a scenario's own.
 
-    Args:
-        seed: the seed.
-        name: of the option or the argument, for the error.
-
     Raises:
         ConfigurationError: a file could not have it.
     """
@@ -34,11 +30,6 @@ def one_seed(seed: int, name: str = "seed") -> int:
 
 def seeds_of(first: int, replicates: int, name: str = "seed") -> range:
     """Return the seeds of so many runs, one after the other.
-
-    Args:
-        first: of them.
-        replicates: how many.
-        name: of the option or the argument, for the error.
 
     Raises:
         ConfigurationError: a file could not have one of them.

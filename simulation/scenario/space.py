@@ -116,9 +116,6 @@ def checked_vary(vary: Mapping[str, Any], name: str = "--vary") -> dict[str, Any
 def written_values(given: str | Iterable[Any]) -> list[str]:
     """Return the values that are given for a path, as they are written in a file.
 
-    Args:
-        given: a text in which commas part them, or the values one by one, in an order of their own.
-
     Raises:
         ConfigurationError: they are no values.
     """
@@ -160,12 +157,9 @@ _FORM = "wanted path=a,b or path=low..high such as channels.email.retry.max_atte
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Some values, as they are written in a file."""
-
     texts: tuple[str, ...]
 
     def levels(self) -> list[str]:
-        """Return all of them."""
         return list(self.texts)
 
     def at(self, share: float) -> str:

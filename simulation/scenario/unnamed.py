@@ -73,7 +73,6 @@ class Unnamed(NamedTuple):
 
 
 def unnamed(scenario: Scenario, channel: NotificationChannel) -> Unnamed:
-    """Return the defaults of a channel."""
     given, config = scenario.channel_as_given(channel), scenario.channel_config(channel)
     lanes = config.by_provider()
 

@@ -45,12 +45,7 @@ def as_data(scenario: Scenario) -> dict[str, Any]:
 
 
 def write(scenario: Scenario | Mapping[str, Any], comment: str = "") -> str:
-    """Return the YAML text of a scenario, or of its plain data.
-
-    Args:
-        scenario: what to write.
-        comment: what stands above it, without the ``#`` signs.
-    """
+    """Return the YAML text of a scenario, or of its plain data."""
     data = as_data(scenario) if isinstance(scenario, Scenario) else scenario
     above = [f"# {line}".rstrip() for line in comment.splitlines()]
     return "\n".join([*above, *_of_the_file(data)]) + "\n"

@@ -158,8 +158,6 @@ def _without_result(error: InvariantBreach | ConfigurationError) -> NoResult:
 
 
 class ScenarioItem(pytest.Item):
-    """A test of a scenario with one seed."""
-
     parent: ScenarioFile
 
     obj = None
@@ -214,8 +212,6 @@ class RunItem(ScenarioItem):
 
 
 class ExpectationItem(ScenarioItem):
-    """One expectation."""
-
     def __init__(self, *, expectation: Expectation, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.expectation = expectation

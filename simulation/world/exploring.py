@@ -78,8 +78,6 @@ Case = dict[str, Any]
 
 
 class Breach(NamedTuple):
-    """What is wrong with a case."""
-
     kind: str
     sentence: str
 

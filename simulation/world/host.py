@@ -27,8 +27,6 @@ class Work(NamedTuple):
 
 
 class Host(ABC):
-    """One host of a world."""
-
     gone: ClassVar[tuple[type[Exception], ...]]
     """What a session raises if its client has gone, or says what is not of the protocol."""
 

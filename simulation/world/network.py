@@ -1,21 +1,92 @@
-"""The network of a world: its hosts, what the service listens on, and connections between them."""
+"""The network of a world: its hosts with their names and certificates, what the service listens on, and connections."""
 
 from __future__ import annotations
 
+import datetime
 import errno
 import os
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import trio
+import trustme
 
+from simulation.scenario.world import HostConfig
 from simulation.world.escape import World, refuse
 from simulation.world.host import Host
 from simulation.world.http_provider import HttpHost
-from simulation.world.names import LOCAL, Names
 from simulation.world.smtp_provider import SmtpHost
-from simulation.world.sockets import FIRST_FILENO, Address, WorldSocket
+from simulation.world.sockets import FIRST_FILENO, Address, WorldSocket, looked_up_for, whose
+
+# ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+LOCAL: Final = frozenset({"localhost", "localhost.localdomain", "127.0.0.1", "::1", "0.0.0.0", "::"})
+
+
+def written(name: str, hosts: Iterable[str]) -> str | None:
+    """Return a host as a scenario names it, such as ``*.example``; None: it is none of its hosts."""
+    if name in hosts:
+        return name
+    return next((host for host in hosts if host[:2] == "*." and name.endswith(host[1:])), None)
+
+
+class Names(trio.abc.HostnameResolver):
+    """Resolves the hosts of a world, each to a public address; any other name is an escape.
+
+    Addresses are of 11.0.0.0/16. Guards against requests to private networks let them pass, and no host is there in
+    practice that a test could reach by mistake: nothing leaves the process.
+    """
+
+    def __init__(self, world: World, hosts: Iterable[str]) -> None:
+        self._world = world
+        self._hosts = tuple(hosts)
+        self._address_of: dict[str, str] = {}
+        self.host_at: dict[str, str] = {}
+        """The names by their addresses, which they get in the order in which they are asked for."""
+
+    def look_up(self, host: Any) -> str:
+        """Return the address of a host.
+
+        Raises:
+            Escape: the world has no such host.
+        """
+        name = host.decode("ascii") if isinstance(host, bytes) else host
+        name = name.rstrip(".").lower()
+        if name in LOCAL:
+            return "127.0.0.1"
+        if name in self.host_at:
+            return name
+        if name not in self._address_of:
+            if written(name, self._hosts) is None:
+                there = ", ".join(self._hosts) or "none"
+                sentence = f"the world has no host {name!r} (it has: {there}); `world: {{{name}: refused}}` has it fail"
+                raise refuse(self._world, sentence)
+            number = len(self._address_of)
+            address = self._address_of[name] = f"11.0.{1 + number // 250}.{1 + number % 250}"
+            self.host_at[address] = name
+        return self._address_of[name]
+
+    async def getaddrinfo(
+        self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[tuple[Any, ...]]:
+        await trio.lowlevel.checkpoint()
+        looked_up_for.set(whose())
+        address = self.look_up(host)
+        if family not in (0, socket.AF_INET):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        number = socket.getservbyname(port) if isinstance(port, str) and not port.isdecimal() else int(port or 0)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, number))]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
+        await trio.lowlevel.checkpoint()
+        host, port = sockaddr[:2]
+        name = host if flags & socket.NI_NUMERICHOST else self.host_at.get(host, host)
+        return name, str(port)
+
 
 SYN_RETRIES_S: Final = 127.0
 """How long Linux tries to connect to a host that is silent."""
@@ -126,3 +197,56 @@ class Network(trio.abc.SocketFactory):
         peer._own = (host, port)
         sock.join(peer)
         self._nursery.start_soon(there.serve, peer, name=f"{name}:{port}")
+
+
+# ── certificates ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+_EXPIRED = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+
+
+class Authority:
+    """Signs a certificate for each host of a world; every client in it trusts this authority.
+
+    `SSLContext.wrap_bio` (trio) and `wrap_socket` (threads) load it into a client's context just before a handshake,
+    however that context came about. Hostnames are checked as always. Certificates are valid at the real date, since
+    OpenSSL has a clock of its own; one that is `expired` was so before.
+    """
+
+    def __init__(self) -> None:
+        self._trusted, self._other = trustme.CA(), trustme.CA()
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._pem = self._trusted.cert_pem.bytes().decode("ascii")
+
+    def context_of(self, host: str, config: HostConfig) -> ssl.SSLContext:
+        if host not in self._contexts:
+            authority = self._other if config.tls == "untrusted" else self._trusted
+            certificate = authority.issue_cert(host, not_after=_EXPIRED if config.tls == "expired" else None)
+            context = self._contexts[host] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            certificate.configure_cert(context)
+        return self._contexts[host]
+
+    @contextmanager
+    def trusted(self) -> Iterator[None]:
+        """Have every client in the process trust it meanwhile."""
+        pem, told = self._pem, set[int]()
+        real = {name: getattr(ssl.SSLContext, name) for name in ("wrap_bio", "wrap_socket")}
+
+        def trusting(name: str) -> Any:
+            def wrap(context: ssl.SSLContext, *args: Any, server_side: bool = False, **options: Any) -> Any:
+                if not server_side and id(context) not in told:
+                    told.add(id(context))
+                    kept.append(context)  # so that no other context gets its id
+                    context.load_verify_locations(cadata=pem)
+                return real[name](context, *args, server_side=server_side, **options)
+
+            return wrap
+
+        kept: list[ssl.SSLContext] = []
+        try:
+            for name in real:
+                setattr(ssl.SSLContext, name, trusting(name))
+            yield
+        finally:
+            for name, function in real.items():
+                setattr(ssl.SSLContext, name, function)

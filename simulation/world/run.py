@@ -49,14 +49,12 @@ from simulation.world.entropy import REAL_URANDOM, collector_off, reseed, seeded
 from simulation.world.escape import Escape, ServiceFailed, failure_of
 from simulation.world.host import Host
 from simulation.world.memory_channels import memory_channels
-from simulation.world.names import Names, written
-from simulation.world.network import Network
+from simulation.world.network import Authority, Names, Network, written
 from simulation.world.patching import keepers_of, packages_of
 from simulation.world.provider import AnswerFunction, VirtualProvider
 from simulation.world.refusals import refusals, watchdog
 from simulation.world.sockets import origin
 from simulation.world.threads import RunEnded, Threads
-from simulation.world.tls import Authority
 from simulation.world.traffic import Row, Traffic
 from simulation.world.waiting import Waiting, deadlocked_in, sleeps_with_locks, waiting_in
 

@@ -7,7 +7,7 @@ import pytest
 from in_process import retrylab
 
 from simulation.experiments.incidents import INCIDENTS, settings_given
-from simulation.importing.kinds import Given
+from simulation.importing.source import Given
 
 TASKS = """\
 import os

@@ -20,7 +20,6 @@ from simulation.experiments.explaining.breaker import (
     opens_s,
 )
 from simulation.experiments.explaining.channel import cost_in_words, sheets
-from simulation.experiments.explaining.evidence import By
 from simulation.experiments.explaining.outages import (
     UnderLoad,
     _by_run,
@@ -31,6 +30,7 @@ from simulation.experiments.explaining.outages import (
 )
 from simulation.experiments.explaining.picture import picture
 from simulation.experiments.explaining.schedule import (
+    By,
     drawn_starts,
     limits_in_words,
     schedule_in_words,

@@ -13,8 +13,7 @@ from celery.utils.time import get_exponential_backoff_interval
 
 from actors.settings.base import validated
 from actors.settings.retry import RetryConfig
-from simulation.experiments.explaining.evidence import Reach
-from simulation.experiments.explaining.schedule import schedules
+from simulation.experiments.explaining.schedule import Reach, schedules
 
 
 def with_every_draw(share, wait, numbers):

@@ -20,9 +20,8 @@ from actors.settings.file import settings_of_tree
 from simulation.experiments.explaining import schedule as schedule_module
 from simulation.experiments.explaining.schedule import Schedule, retries_of, schedules
 from simulation.importing.channels import root_of
-from simulation.importing.kinds import KINDS, Given
 from simulation.importing.policy import Policy
-from simulation.importing.source import SourceFile
+from simulation.importing.source import KINDS, Given, SourceFile
 
 ATTEMPTS_MAX = 60
 """A policy that never stops is followed so far."""

@@ -13,8 +13,7 @@ from hypothesis import given, settings, strategies as st
 from imported import one, read, starts
 
 from actors.errors import ConfigurationError
-from simulation.importing.kinds import KINDS
-from simulation.importing.source import SourceFile
+from simulation.importing.source import KINDS, SourceFile
 
 TABLES = tables(__file__)
 BULLMQ = "import { Queue, Worker, FlowProducer, UnrecoverableError } from 'bullmq';\nconst q = new Queue('q', {});\n"

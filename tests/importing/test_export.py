@@ -10,8 +10,7 @@ import pytest
 from in_process import retrylab
 
 from simulation.importing.channels import channels_of, scenario_text
-from simulation.importing.kinds import KINDS, Given
-from simulation.importing.source import SourceFile
+from simulation.importing.source import KINDS, Given, SourceFile
 
 TYPESCRIPT = """import { Queue } from 'bullmq';
 const LIMIT = 4;

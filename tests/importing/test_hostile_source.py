@@ -6,8 +6,7 @@ import pytest
 from effort import sliced
 
 from actors.errors import ConfigurationError
-from simulation.importing.kinds import KINDS, Given
-from simulation.importing.source import SourceFile
+from simulation.importing.source import KINDS, Given, SourceFile
 
 JS = "import { Queue, Worker } from 'bullmq';\nconst q = new Queue('q', {});\n"
 MANY = {

@@ -8,9 +8,8 @@ import pytest
 
 from actors.errors import ConfigurationError
 from simulation.importing.channels import channel_names
-from simulation.importing.kinds import KINDS
 from simulation.importing.policy import Mark, Policy
-from simulation.importing.source import SourceFile
+from simulation.importing.source import KINDS, SourceFile
 from tests.support.imported import marks, one, read, reason, starts
 
 SHOP = """

@@ -7,8 +7,7 @@ from itertools import pairwise
 import pytest
 
 import simulation
-from simulation.reporting.expectation_report import failure_text
-from simulation.reporting.sparklines import in_cells, sparkline
+from simulation.reporting.expectation_report import failure_text, in_cells, sparkline
 from simulation.scenario import parse
 
 TEXT = """

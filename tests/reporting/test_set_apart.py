@@ -7,10 +7,10 @@ import pytest
 import simulation
 from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import TokenBudgetConfig
-from simulation.reporting.plots.capacity import served_per_s
-from simulation.reporting.plots.limits import budget_left, quota_in_use
-from simulation.reporting.plots.set_apart import set_apart
+from simulation.reporting.plots.header import set_apart
+from simulation.reporting.plots.picture import served_per_s
 from simulation.reporting.plots.source import parts
+from simulation.reporting.plots.tripping import budget_left, quota_in_use
 from simulation.scenario import parse
 
 TEXT = """

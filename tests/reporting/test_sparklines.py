@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from simulation.reporting.sparklines import BLOCKS, axis, in_cells, sparkline, windows_line
+from simulation.reporting.expectation_report import BLOCKS, axis, in_cells, sparkline, windows_line
 
 HEIGHTS = " " + BLOCKS
 VALUES = st.lists(st.floats(0, 1e9), max_size=80)

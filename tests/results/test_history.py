@@ -8,7 +8,7 @@ import pytest
 import simulation
 from actors import messages
 from actors.messages import NotificationEvent, RecordedEvent
-from simulation.results import history, tables
+from simulation.results import recorder, tables
 from simulation.results.result import TABLES, UPSTREAM_TABLE
 
 SCENARIO = """
@@ -34,7 +34,7 @@ def as_objects() -> simulation.Result:
 @pytest.fixture(scope="module")
 def packed(as_objects) -> Iterator[simulation.Result]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(history, "OBJECTS", 4096)
+        patched.setattr(recorder, "OBJECTS", 4096)
         yield simulation.run(simulation.parse(SCENARIO))
 
 
@@ -63,4 +63,4 @@ def test_tables_are_the_same_of_a_packed_history_and_of_rows_in_blocks(as_object
 
 def test_every_kind_of_event_comes_out_again():
     kinds = {kind for kind in vars(messages).values() if isinstance(kind, type) and issubclass(kind, RecordedEvent)}
-    assert set(get_args(history.Recorded)) == kinds - {RecordedEvent, NotificationEvent}
+    assert set(get_args(recorder.Recorded)) == kinds - {RecordedEvent, NotificationEvent}

@@ -144,7 +144,7 @@ def test_intervals_that_are_all_nothing_are_refused() -> None:
 
 @given(st.integers(1, 9), st.integers(0, 86_400), st.integers(0, 3 * 86_400), st.integers(1, 5 * 86_400), seeds)
 def test_each_day_has_its_count_within_a_while(count: int, over: int, begins: int, lasts: int, seed: int) -> None:
-    """Law: the days are those of :mod:`simulation.scenario.days`; the end cuts off what is behind it."""
+    """Law: the days are those of :mod:`simulation.scenario.arrivals`; the end cuts off what is behind it."""
     epoch_ns = ns(datetime(2026, 3, 27, tzinfo=UTC).timestamp() + begins)  # in Berlin one of the days has 23 hours
     config = DailyArrivals(at="08:00", zone="Europe/Berlin", count=count, over=over)
     times = list(daily(config, epoch_ns, Random(seed), ns(lasts)))

@@ -8,7 +8,7 @@ import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
 
-from simulation.scenario.days import WEEKDAYS, instants_at
+from simulation.scenario.arrivals import WEEKDAYS, instants_at
 
 MINUTE = timedelta(minutes=1)
 

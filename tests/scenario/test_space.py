@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from actors.errors import ConfigurationError
 from actors.settings.base import validated
-from simulation.experiments.sweeping.design import cells
+from simulation.experiments.sweeping.sweep import cells
 from simulation.scenario.ranges import Range
 from simulation.scenario.space import Choices, number_of, parse_space, space, split_values
 

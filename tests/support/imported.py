@@ -10,9 +10,8 @@ from unittest import mock
 from actors.channel_names import channel_named
 from simulation.experiments.explaining import schedule as explained
 from simulation.experiments.explaining.schedule import retries_of, schedules
-from simulation.importing.kinds import KINDS, Given
 from simulation.importing.policy import Mark, Policy
-from simulation.importing.source import SourceFile
+from simulation.importing.source import KINDS, Given, SourceFile
 from simulation.scenario import parse
 
 

@@ -18,6 +18,6 @@ def undrawn(words: bool = False) -> Iterator[None]:
     """Save results with an empty picture and an empty report, or with one of words without figures."""
     overview = mock.patch("simulation.reporting.plots.overview", return_value=_Undrawn())
     figures = mock.patch("simulation.reporting.html.page.figures", return_value=[])
-    report = mock.patch("simulation.reporting.save.report", return_value="")
+    report = mock.patch("simulation.reporting.html.report", return_value="")
     with overview, figures if words else report:
         yield

@@ -16,7 +16,7 @@ from actors.policies.resuming import Ceiling
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean
-from simulation.experiments.explaining.evidence import Sentence
+from simulation.experiments.explaining.schedule import Sentence
 from simulation.results.formatting import duration_text
 
 SPELLS_MAX = 1000

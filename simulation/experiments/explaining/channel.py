@@ -13,7 +13,6 @@ from actors.lint.traffic import trips
 from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig
 from simulation.experiments.explaining.breaker import OpenSpell, breaker_in_words, endpoints_in_words, open_spells
-from simulation.experiments.explaining.evidence import LEGEND, By, Sentence, marked
 from simulation.experiments.explaining.outages import (
     OUTAGES_S,
     OneCall,
@@ -27,8 +26,12 @@ from simulation.experiments.explaining.outages import (
     under_load,
 )
 from simulation.experiments.explaining.schedule import (
+    LEGEND,
+    By,
     Schedule,
+    Sentence,
     limits_in_words,
+    marked,
     retries_of,
     schedule_in_words,
     schedule_sheet,
@@ -44,14 +47,7 @@ from simulation.sheets import Sheet
 def cost_in_words(
     config: ChannelConfig, rate: float, schedule: Schedule, timeout: float | None
 ) -> tuple[Sentence, ...]:
-    """Return what the provider gets to do with these settings, at so many calls a second.
-
-    Args:
-        config: of the channel.
-        rate: calls a second.
-        schedule: of failures without a rule of their own.
-        timeout: of an attempt; None: there is none.
-    """
+    """Return what the provider gets to do with these settings, at so many calls a second."""
     limit = retries_of(config).max_elapsed
     attempts = schedule.max_attempts if limit is None else schedule.mean_attempts
     by = By.DRAWS if limit is not None and schedule.drawn else By.FORMULA
@@ -141,16 +137,7 @@ def explained(
     *,
     has_timeout: bool = True,
 ) -> ChannelExplained:
-    """Return what the settings of a channel will do.
-
-    Args:
-        scenario: has the settings.
-        channel: which.
-        load: calls a second; None: as many as the scenario has.
-        has_load: whether its workload is one, and does not stand for any.
-        pool: does the runs.
-        has_timeout: whether its timeout bounds an attempt, and does not stand for none.
-    """
+    """Return what the settings of a channel will do."""
     config = scenario.channel_config(channel)
     mean = _mean_load(scenario, channel)
     rate, load_is = (load, "given") if load is not None else (mean, "of the scenario")

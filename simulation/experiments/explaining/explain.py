@@ -12,7 +12,7 @@ from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.experiments.explaining.channel import ChannelExplained, explained, sheets
 from simulation.importing.channels import NO_TIMEOUT_S, imported_from, load_foreign, without_timeout
-from simulation.importing.kinds import Given
+from simulation.importing.source import Given
 from simulation.results.formatting import line
 from simulation.running.executors import executor
 from simulation.scenario import Scenario, parse

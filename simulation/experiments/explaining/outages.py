@@ -26,8 +26,7 @@ from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import FROM_FILE
-from simulation.experiments.explaining.evidence import By, Reach, marked
-from simulation.experiments.explaining.schedule import FOLLOWED_MAX, drawn_starts, retries_of
+from simulation.experiments.explaining.schedule import FOLLOWED_MAX, By, Reach, drawn_starts, marked, retries_of
 from simulation.results.formatting import duration_text, mean_count_text
 from simulation.results.result import Result
 from simulation.running.runner import run
@@ -193,16 +192,7 @@ def one_call(config: ChannelConfig, outage_s: float) -> OneCall:
 def under_load(
     scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry | None
 ) -> UnderLoad:
-    """Return what an outage does to a steady load.
-
-    Args:
-        scenario: has the settings.
-        channel: on which the load comes.
-        rate: calls a second.
-        outage_s: how long the outage lasts.
-        like: an entry of the workload that says who the users are, and how old their notifications may become; None:
-            the channel is only a fallback.
-    """
+    """Return what an outage does to a steady load."""
     config = scenario.channel_config(channel)
     if has_closed_form(config) and getattr(like, "expires_after", None) is None:
         return _by_schedule(config, rate, outage_s)
@@ -374,15 +364,7 @@ def one_call_sheet(calls: Sequence[OneCall]) -> Sheet:
 def load_sheet(
     outages: Sequence[UnderLoad], load: float, load_is: str, besides: Sequence[str], left_out: Sequence[str]
 ) -> Sheet:
-    """Return what outages do to a steady load.
-
-    Args:
-        outages: of which each is a row.
-        load: calls a second that were asked for.
-        load_is: the load in words.
-        besides: settings that are in the runs only.
-        left_out: settings that are in nothing of it.
-    """
+    """Return what outages do to a steady load."""
     slower = any(found.rate < load for found in outages)
     note = (
         "calls: in the outage; never: not delivered at all; requests: in the outage; peak: in a second after it; "

@@ -41,7 +41,6 @@ BROKEN_EARLY = "broken_early"
 
 
 def texts_of(scenario: Scenario) -> tuple[str, ...]:
-    """Return the texts of the expectations of a scenario."""
     return tuple(each.text for each in scenario.expect) or (SENT.text, CLEARED)
 
 

@@ -56,8 +56,6 @@ LOAD = "load"
 
 @dataclass(frozen=True)
 class Axis(Scale):
-    """One side of a map."""
-
     kind: str
     amounts: tuple[float, ...]
     is_whole: bool = False
@@ -154,8 +152,6 @@ def save_map(found: LimitsMap, directory: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """The plan of a map: the scenario of each cell."""
-
     file: str | Path
     scenario: Scenario
     axes: tuple[Axis, Axis]

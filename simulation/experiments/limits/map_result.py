@@ -21,8 +21,6 @@ REMEDY_SEEDS = 5
 
 @dataclass(frozen=True)
 class Cell:
-    """The verdict on runs with so much of both stresses."""
-
     amounts: tuple[float, float]
     verdict: Verdict
     """The one in the middle by harshness, where several seeds were asked."""
@@ -56,8 +54,6 @@ MARKS = {
 
 @dataclass
 class LimitsMap:
-    """In which cells a scenario comes back after a trigger."""
-
     scenario: Scenario
     kinds: tuple[str, str]
     on: str
@@ -91,7 +87,6 @@ class LimitsMap:
 
     @property
     def verdicts(self) -> dict[tuple[float, float], Verdict]:
-        """The verdict on each cell that is known."""
         return {cell.amounts: cell.verdict for cell in self.cells}
 
     def text(self, axis: int, amount: float) -> str:

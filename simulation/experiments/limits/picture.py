@@ -31,7 +31,6 @@ _LABELS = {
 
 
 def picture(found: LimitsMap) -> Picture:
-    """Return the picture of a map."""
     import textwrap
 
     first, second = found.amounts

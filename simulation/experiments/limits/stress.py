@@ -50,8 +50,6 @@ PRECISION = 0.02
 
 @dataclass(frozen=True)
 class Kind:
-    """What can be put on a scenario."""
-
     name: str
     mildest: float
     """The amount that changes nothing."""
@@ -111,8 +109,6 @@ class Scale(ABC):
 
 @dataclass(frozen=True)
 class Stress(Scale):
-    """One kind of trouble, at one place of a scenario."""
-
     kind: Kind
     on: str
     """A channel, or `ALL`."""

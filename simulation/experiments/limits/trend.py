@@ -67,8 +67,6 @@ FIGURES = frozenset({"verdict", "after_s"})
 
 @dataclass(frozen=True)
 class Triggered:
-    """A run with a trigger in it."""
-
     scenario: Scenario
     seed: int
     begins_s: float

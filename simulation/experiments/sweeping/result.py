@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -22,7 +22,6 @@ from simulation.experiments.paired import (
     over_runs,
     share_interval,
 )
-from simulation.experiments.setting_columns import setting_column
 from simulation.results.files import folder_to_fill, read_table
 from simulation.results.formatting import NOTHING, line, metric_text, never_text, seeds_text
 from simulation.results.result import SCENARIO_FILE
@@ -36,6 +35,34 @@ from simulation.scenario.ranges import Range
 from simulation.scenario.space import Choices, Setting, Space, number_of, settings_of, short_names, value_of
 from simulation.scenario.writing import write
 from simulation.sheets import Column, Kind, Row, Sheet, notebook
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# ── columns of what was varied ────────────────────────────────────────────────────────────────────────────────────────
+
+
+INT64_MAX = 2**63 - 1
+
+
+def setting_column(texts: Iterable[str | None]) -> pd.Series[Any]:
+    """Return the values of a setting as a column, from how they are written in a file; None: there is none.
+
+    They are whole numbers where all are, numbers where all are without a unit, and otherwise text as it was written:
+    ``60s`` stays ``60s``, so that tables of one's own with the same values join.
+    """
+    import pandas as pd
+
+    written = list(texts)
+    values = [None if text is None else value_of(text) for text in written]
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, int) and abs(value) <= INT64_MAX for value in known):
+        return pd.Series(values, dtype="int64" if len(known) == len(values) else "Int64")
+    if known and all(isinstance(value, (int, float)) for value in known):
+        return pd.Series(values, dtype="float64")
+    return pd.Series(written, dtype="str")
+
 
 HOLDS = "expectations_hold"
 """The metric that is 1 in a run in which every expectation of the scenario holds, and 0 in others; those of a share of

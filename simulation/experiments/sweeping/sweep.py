@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from actors.errors import ConfigurationError
+from actors.kernel.randomness import RandomStreams
 from simulation.experiments.paired import OverRuns, over_runs
 from simulation.experiments.precision import Interval, Precision
-from simulation.experiments.sweeping.design import cells
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.sweeping.result import DOCUMENT, SweepResult, save_sweep
 from simulation.results.files import check_folder
@@ -19,11 +21,76 @@ from simulation.results.progress import FinishedCell, Interrupted, RunsProgress
 from simulation.running.cache_key import scenario_hash
 from simulation.running.executors import RunMetrics, Task, executor
 from simulation.scenario import Scenario, Sweep, load
-from simulation.scenario.arguments import check_counts
+from simulation.scenario.arguments import check_counts, check_word
+from simulation.scenario.ranges import Range
 from simulation.scenario.seeds import seeds_of
-from simulation.scenario.space import Setting, Space, load_all, space
-from simulation.scenario.sweep import RUNS_MAX, Design
+from simulation.scenario.space import Setting, Space, load_all, settings_of, space
+from simulation.scenario.sweep import CELLS_MAX, RUNS_MAX, Design
 from simulation.scenario.writing import file_of
+
+# ── the cells ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def cells(space: Space, design: Design = "grid", samples: int | None = None, seed: int = 0) -> list[Setting]:
+    """Return the combinations of values of a space, each once.
+
+    Args:
+        space: the values of each path.
+        design: how they are chosen; see :data:`simulation.scenario.sweep.Design`.
+        samples: how many, at least 1; None for a grid. Combinations that come twice, as they do where there are few
+            different values, are left out, so there may be fewer.
+        seed: of the random draws; each path has its own, so one more path leaves the values of the others as they are.
+
+    Raises:
+        ConfigurationError: no such design, it does not go with the samples or the ranges, or there are too many cells.
+    """
+    check_word("--design", design, get_args(Design))
+    if design == "grid":
+        if samples is not None:
+            raise ConfigurationError(["--samples: wanted it only with --design random or latin-hypercube, got a grid"])
+        return grid(space, "values, steps in the range, or --design latin-hypercube")
+    if samples is None:
+        raise ConfigurationError([f"--design {design}: wanted --samples beside it, got none"])
+    _check_count(samples, CELLS_MAX)
+    shares = [_shares(path, design, samples, seed) for path in space]
+    rows = [
+        tuple(dimension.at(share) for dimension, share in zip(space.values(), row, strict=True))
+        for row in zip(*shares, strict=True)
+    ]
+    return settings_of(list(space), dict.fromkeys(rows))
+
+
+def grid(space: Space, wanted: str = "values, or steps in the range", most: int = CELLS_MAX) -> list[Setting]:
+    """Return every combination of values of a space, each once, the first values of all first.
+
+    Raises:
+        ConfigurationError: a range does not say its steps, or there are too many combinations.
+    """
+    problems = [
+        f"--vary {path}: wanted {wanted}, got a range without steps"
+        for path, dimension in space.items()
+        if isinstance(dimension, Range) and dimension.steps is None
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    levels = [dimension.levels() for dimension in space.values()]
+    _check_count(math.prod(map(len, levels)), most)
+    return settings_of(list(space), product(*levels))
+
+
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        raise ConfigurationError([f"--vary: wanted at most {most:,} combinations, got {count:,}"])
+
+
+def _shares(path: str, design: Design, samples: int, seed: int) -> list[float]:
+    """Return where in the values of a path each sample lies, from 0 to 1."""
+    random = RandomStreams(seed).stream(f"sweep.{path}")
+    if design == "random":
+        return [random.random() for _ in range(samples)]
+    parts = list(range(samples))
+    random.shuffle(parts)
+    return [min((part + random.random()) / samples, math.nextafter(1.0, 0.0)) for part in parts]
 
 
 def sweep(
@@ -205,8 +272,6 @@ class Plan:
 
 
 class Done:
-    """The runs of a plan that have finished."""
-
     def __init__(self, plan: Plan, journal: Journal | None, progress: RunsProgress | None) -> None:
         self._plan = plan
         self._journal = journal

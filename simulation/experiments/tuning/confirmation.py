@@ -94,10 +94,6 @@ def error_at(place: int, goal: Goal) -> float:
     The sum over all places is how often the whole may err (Bonferroni). With one objective the first is mostly
     confirmed and the last, so it has the largest share, and the k-th 1 / (ζ(3) k³). Of a Pareto set many are judged,
     and the k-th has 1 / (k (k + 1)).
-
-    Args:
-        place: 1 for the first.
-        goal: what is searched for.
     """
     share = 1 / (ZETA_OF_3 * place**3) if len(goal.objectives) == 1 else 1 / (place * (place + 1))
     return (1 - goal.confidence) * share
@@ -154,8 +150,6 @@ def judge(trial: Trial, bench: Bench, error: float) -> None:
 
 
 class _Judgement:
-    """What fresh runs decide of all parts of a goal."""
-
     def __init__(self, goal: Goal, plans: Sequence[Sequence[int]]) -> None:
         self._goal = goal
         self._parts = [(part, FreshRuns(looks)) for part, looks in zip(goal.parts, plans, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,13 +15,15 @@ from actors.formatting import counted, plain_number
 from simulation.experiments.paired import Difference
 from simulation.experiments.tuning.goal import Goal, Margin, Objective
 from simulation.experiments.tuning.trial import Trial
-from simulation.experiments.tuning.tuning import Tuning
+from simulation.experiments.tuning.tuning import DOCUMENT, RUNS, TRIALS, Tuning
 from simulation.reporting.expectations import with_unit
+from simulation.results.files import folder_to_fill
 from simulation.results.formatting import NOTHING, metric_text, never_text, seeds_text
 from simulation.running.replicates import kinds_of_metrics
 from simulation.running.sequential_test import Decision
 from simulation.scenario.metrics import NEVER, MetricKind, path_of
 from simulation.scenario.space import number_of
+from simulation.scenario.writing import write
 
 COLUMNS = 80
 LABEL = 34
@@ -376,3 +379,40 @@ def _plain(value: float | None, kind: MetricKind, digits: int = 4) -> str:
     if value is None or math.isinf(value) or kind is not MetricKind.SHARE:
         return _text(value, kind, digits)
     return with_unit(value, kind)
+
+
+# ── on disk ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+_FOUND = re.compile(r"tuned(-[0-9]+)?\.yaml")
+"""The names of the scenarios with what was found."""
+
+
+def save_tuning(tuning: Tuning, directory: str | Path) -> list[Path]:
+    """Write `tuning.json`, the tables of trials and runs as Parquet, and the scenario with the setting that was
+    found as `tuned.yaml` into a folder; return the paths.
+
+    Where several were found they are `tuned-1.yaml` and so on. Those of an earlier search are removed. Equal
+    searches are equal byte by byte.
+
+    Raises:
+        ConfigurationError: the folder has the results of another kind of command, or the file of the scenario
+            itself under one of these names.
+        OSError: it, or a file in it, cannot be written.
+    """
+    directory = folder_to_fill(directory, DOCUMENT, tuning.path)
+    for stale in directory.glob("tuned*.yaml"):
+        if _FOUND.fullmatch(stale.name):  # and not a file that a user has called tuned-by-hand.yaml
+            stale.unlink()
+    written = [directory / name for name in (DOCUMENT, TRIALS, RUNS)]
+    tuning.table.to_parquet(written[1], index=False)
+    tuning.runs.to_parquet(written[2], index=False)
+    for number, trial in enumerate(tuning.found, start=1):
+        written.append(directory / ("tuned.yaml" if len(tuning.found) == 1 else f"tuned-{number}.yaml"))
+        written[-1].write_text(tuned_yaml(tuning, trial), encoding="utf-8")
+    written[0].write_text(json.dumps(tuning.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return written
+
+
+def tuned_yaml(tuning: Tuning, trial: Trial) -> str:
+    return write(trial.scenario, origin(tuning, trial))

@@ -68,11 +68,7 @@ class Points:
         return list(product(*(dimension.levels for dimension in self._dimensions)))
 
     def point(self, values: Sequence[Any]) -> Point | None:
-        """Return the point with these values, or None when it is not one of this space.
-
-        Args:
-            values: of each path, as it stands in a file: text, or what YAML makes of it.
-        """
+        """Return the point with these values, or None when it is not one of this space."""
         parameters = self._parameters(values)
         if parameters is None:
             return None
@@ -86,13 +82,6 @@ class Points:
         The sampler is Optuna's tree-structured Parzen estimator (Bergstra and others, *Algorithms for Hyper-Parameter
         Optimization*, NIPS 24, 2011), which is given all points as they are known by now, with the shortfall as a
         constraint. A point that is proposed and not known yet counts as bad, so that those proposed together lie apart.
-
-        Args:
-            count: how many.
-            learnt: of points that have been tried.
-            taken: all points that are not to be proposed.
-            objectives: how many costs each point has.
-            seed: of the sampler's random draws, and of no others.
         """
         import optuna
 

@@ -15,7 +15,7 @@ from actors.settings.faults import FaultConfig
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.tuning.confirmation import compared, confirm, expected_runs
 from simulation.experiments.tuning.goal import PROBABILITY_MAX as PROBABILITY_MAX, goal
-from simulation.experiments.tuning.save import save_tuning
+from simulation.experiments.tuning.report import save_tuning
 from simulation.experiments.tuning.search import Search, source
 from simulation.experiments.tuning.trial import Bench, Trial, nearest
 from simulation.experiments.tuning.tuning import DOCUMENT, Tuning
@@ -163,12 +163,7 @@ _QUANTILE = re.compile(r"p(\d+(?:_\d+)?)")
 
 
 def unreachable(scenario: Scenario, varied: Iterable[str]) -> list[str]:
-    """Return a sentence with the arithmetic for each expectation that no value of the varied settings can meet.
-
-    Args:
-        scenario: with the expectations.
-        varied: the paths that are searched.
-    """
+    """Return a sentence with the arithmetic for each expectation that no value of the varied settings can meet."""
     roots = ("faults", "workload", "duration", "channels.*.failover", "channels.*.fallback", "quiet_hours")
     paths = [*varied]
     if any(re.sub(r"^channels\.\w+", "channels.*", path).startswith(roots) for path in paths):

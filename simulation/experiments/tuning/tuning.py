@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
 from simulation.experiments.paired import Difference, difference, finite, mean
-from simulation.experiments.setting_columns import setting_column
+from simulation.experiments.sweeping.result import setting_column
 from simulation.experiments.tuning.goal import Margin, Objective, margins
 from simulation.experiments.tuning.search import Search, own_value
 from simulation.experiments.tuning.trial import Trial, best, nearest

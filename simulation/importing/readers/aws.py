@@ -19,13 +19,12 @@ from actors.settings.quantities import write_duration
 from actors.settings.yaml_tree import FOREIGN_VALUES_MAX, printable
 from simulation.importing.configuration import Draft, Setting, default, each_readable, ini_sections
 from simulation.importing.draft import written
-from simulation.importing.kinds import Given, Version, version_of
 from simulation.importing.policy import Policy
 from simulation.importing.python_calls import Use, uses
 from simulation.importing.python_names import Module, dotted, walked
 from simulation.importing.python_source import Program
 from simulation.importing.python_values import Called, Combined, Open, Symbol, Undecided
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile, Version, version_of
 from simulation.importing.waits import LONGEST_S
 
 KIND = "aws"

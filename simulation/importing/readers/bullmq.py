@@ -12,10 +12,9 @@ from tree_sitter import Node
 
 from simulation.importing.javascript import Function, Object, Program, Programs
 from simulation.importing.javascript_syntax import SUFFIXES, language, string
-from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy
 from simulation.importing.readers.bullmq_options import Found, Job, Queue, policies
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile
 from simulation.importing.syntax_trees import (
     NAMESAKES_MAX,
     Unknown,

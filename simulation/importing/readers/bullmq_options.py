@@ -14,8 +14,8 @@ from typing import Any
 from tree_sitter import Node
 
 from simulation.importing.javascript import Function, Object, Program
-from simulation.importing.kinds import Given, rests_on, version_of
 from simulation.importing.policy import Policy, PolicyDraft, duration
+from simulation.importing.source import Given, rests_on, version_of
 from simulation.importing.syntax_trees import (
     NAMESAKES_MAX,
     RETRIES_MAX,

@@ -15,7 +15,6 @@ from typing import Any
 from actors.formatting import duration_text
 from actors.settings.hints import nearest
 from simulation.importing.draft import UNREAD, Draft, Head, Setting, whole, written
-from simulation.importing.kinds import Given, Version, rests_on, version_of
 from simulation.importing.policy import Mark, Policy, did_you_mean
 from simulation.importing.python_names import walked
 from simulation.importing.python_source import Program
@@ -23,7 +22,7 @@ from simulation.importing.python_values import Symbol, is_number
 from simulation.importing.readers.celery_conf import AppSettings, read_limits, seconds_or_none
 from simulation.importing.readers.celery_retries import RetryCall, retry_calls
 from simulation.importing.readers.celery_tasks import Task, entries_of, has_tasks, of_apps, tasks_in
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile, Version, rests_on, version_of
 from simulation.importing.waits import UNLIMITED, attempts, constant, exponential
 
 recognises = has_tasks

@@ -68,13 +68,7 @@ class RetryCall:
     """Further arguments, of a dict that stands elsewhere."""
 
     def waits(self, most: int, delay: float | None, draft: Draft) -> HandWaits | None:
-        """Return the waits before at most so many retries; None if they are open or cannot be said.
-
-        Args:
-            most: retries by ``max_retries``.
-            delay: the wait where the call gives none, in seconds.
-            draft: is told what is open.
-        """
+        """Return the waits before at most so many retries; None if they are open or cannot be said."""
         count = self._met(most, draft)
         if count is None:
             return None

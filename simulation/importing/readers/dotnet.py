@@ -16,9 +16,8 @@ from actors.formatting import duration_text
 from actors.settings.quantities import write_duration
 from actors.settings.yaml_tree import MappingNode
 from simulation.importing.configuration import Draft, Setting, default, each_readable, json_document, no_such_setting
-from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy, Question
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile
 from simulation.importing.waits import LONGEST_S
 
 KIND = "dotnet"

@@ -20,7 +20,6 @@ from simulation.importing.configuration import (
     json_document,
     yaml_documents,
 )
-from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy
 from simulation.importing.readers.envoy_retries import (
     Retries,
@@ -31,7 +30,7 @@ from simulation.importing.readers.envoy_retries import (
     put_retries_at_once,
     put_time_outs,
 )
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile
 from simulation.importing.waits import protobuf_duration
 
 KIND = "envoy"

@@ -22,9 +22,8 @@ from simulation.importing.configuration import (
     json_document,
     yaml_documents,
 )
-from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile
 from simulation.importing.waits import grpc_go_duration, protobuf_duration
 
 KIND = "grpc"

@@ -18,7 +18,6 @@ from simulation.importing.configuration import (
     no_such_setting,
     yaml_documents,
 )
-from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy
 from simulation.importing.readers.envoy_retries import (
     Retries,
@@ -29,7 +28,7 @@ from simulation.importing.readers.envoy_retries import (
     put_retries_at_once,
     put_time_outs,
 )
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile
 from simulation.importing.waits import go_duration
 
 KIND = "istio"
@@ -45,7 +44,6 @@ _EJECTION = (
 
 
 def recognises(file: SourceFile) -> bool:
-    """Return whether a file has a VirtualService or a DestinationRule."""
     return "networking.istio.io/" in file.text and bool(_KIND.search(file.text))
 
 

@@ -12,9 +12,8 @@ from typing import Any
 from tree_sitter import Node
 
 from simulation.importing.elixir import NO_MATCH, Module, Modules, arguments_of, block_of, key_of, of_oban, target
-from simulation.importing.kinds import Given, Version, version_of
 from simulation.importing.policy import Policy, PolicyDraft, duration
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile, Version, version_of
 from simulation.importing.syntax_trees import (
     RETRIES_MAX,
     Entry,
@@ -45,7 +44,6 @@ _KNOWN = frozenset({"max_attempts", "queue", "priority", "tags", "unique", "repl
 
 
 def recognises(file: SourceFile) -> bool:
-    """Return whether a file has a worker of Oban, or its configuration."""
     return file.suffix in (".ex", ".exs") and bool(_NAMES.search(file.text))
 
 

@@ -22,7 +22,6 @@ from simulation.importing.configuration import (
     shown,
     unreadable,
 )
-from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy, Question
 from simulation.importing.readers.resilience4j_modules import (
     ASPECTS,
@@ -35,7 +34,7 @@ from simulation.importing.readers.resilience4j_modules import (
     Values,
     read_module,
 )
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile
 from simulation.importing.spring import Application, Effective, applications as applications_of, names_of, relaxed
 
 KIND = "resilience4j"
@@ -129,8 +128,6 @@ def _with_profiles(application: Application, profiles: Sequence[str], given: Giv
 
 
 class _Reading:
-    """Reads the settings that hold with some profiles."""
-
     def __init__(self, effective: Effective, given: Given) -> None:
         self.effective, self.given = effective, given
         self.blocks: dict[tuple[str, str, str], dict[str, Setting]] = {}

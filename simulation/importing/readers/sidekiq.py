@@ -12,7 +12,6 @@ from typing import Any
 
 from tree_sitter import Node
 
-from simulation.importing.kinds import Given
 from simulation.importing.policy import Policy, PolicyDraft, duration
 from simulation.importing.readers.active_job import ActiveJob
 from simulation.importing.readers.sidekiq_classes import (
@@ -25,7 +24,7 @@ from simulation.importing.readers.sidekiq_classes import (
     options_of,
 )
 from simulation.importing.ruby import Program, Programs, Raised
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile
 from simulation.importing.syntax_trees import (
     RETRIES_MAX,
     Entry,
@@ -55,7 +54,6 @@ _OF_OTHERS = re.compile(r"Sidekiq::|Active[A-Z]|Action[A-Z]|Rails\b|ApplicationJ
 
 
 def recognises(file: SourceFile) -> bool:
-    """Return whether a file has a job of Sidekiq or of Active Job, or settings of these."""
     return file.suffix == ".rb" and bool(_NAMES.search(file.text))
 
 
@@ -99,8 +97,6 @@ def _set_elsewhere(program: Program, all_of: Programs, common: Common) -> Iterat
 
 
 class _Sidekiq:
-    """One class of Sidekiq's jobs."""
-
     draft: PolicyDraft
 
     def __init__(

@@ -9,10 +9,9 @@ from typing import Any
 
 from tree_sitter import Node
 
-from simulation.importing.kinds import Given, Version, rests_on, version_of
 from simulation.importing.policy import Line, Said
 from simulation.importing.ruby import Program, Programs
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile, Version, rests_on, version_of
 from simulation.importing.syntax_trees import (
     NAMESAKES_MAX,
     Entry,

@@ -12,13 +12,12 @@ from typing import Any
 
 from actors.formatting import counted, duration_text
 from simulation.importing.draft import UNREAD, Draft, Setting
-from simulation.importing.kinds import Given, Version, rests_on, version_of
 from simulation.importing.policy import Mark, Policy, duration
 from simulation.importing.python_calls import Use, uses
 from simulation.importing.python_source import Program, given_value
 from simulation.importing.python_values import Called, Open, Symbol, is_number, seconds
 from simulation.importing.readers.tenacity_waits import NotSaid, called_with, short
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile, Version, rests_on, version_of
 from simulation.importing.waits import UNLIMITED, NoFormula, attempts as attempts_of, exponential, fitted
 
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+(?:[\w.]+[ \t]*,[ \t]*)*stamina\b", re.MULTILINE)
@@ -43,7 +42,6 @@ _PATHS = {
 
 
 def recognises(file: SourceFile) -> bool:
-    """Return whether a file of Python imports stamina."""
     return file.suffix == ".py" and _IMPORT.search(file.text) is not None
 
 

@@ -15,7 +15,6 @@ from typing import Any
 from actors.formatting import counted, duration_text
 from actors.settings.quantities import parse_duration
 from simulation.importing.draft import Draft, Setting
-from simulation.importing.kinds import Given, Version, rests_on, version_of
 from simulation.importing.policy import Policy, did_you_mean, duration
 from simulation.importing.python_calls import Use, uses
 from simulation.importing.python_source import Program, given_value
@@ -29,7 +28,7 @@ from simulation.importing.readers.tenacity_waits import (
     short,
     waits_of,
 )
-from simulation.importing.source import SourceFile
+from simulation.importing.source import Given, SourceFile, Version, rests_on, version_of
 from simulation.importing.waits import UNLIMITED, attempts, constant
 
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+tenacity\b", re.MULTILINE)
@@ -57,7 +56,6 @@ _WANTED = {"stop": "a number of attempts", "wait": "a number of seconds"}
 
 
 def recognises(file: SourceFile) -> bool:
-    """Return whether a file of Python imports tenacity."""
     return file.suffix == ".py" and _IMPORT.search(file.text) is not None
 
 
@@ -80,7 +78,6 @@ class Stop:
     """By when the next attempt would start."""
 
     def first_of(self, other: Stop) -> Stop:
-        """Return what stops when one of two does."""
         pairs = zip(
             (self.attempts, self.after_s, self.before_s), (other.attempts, other.after_s, other.before_s), strict=True
         )

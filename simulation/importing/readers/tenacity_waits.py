@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.formatting import duration_text
-from simulation.importing.kinds import Version
 from simulation.importing.policy import duration
 from simulation.importing.python_source import Program
 from simulation.importing.python_values import (
@@ -23,6 +22,7 @@ from simulation.importing.python_values import (
     is_number,
     seconds,
 )
+from simulation.importing.source import Version
 from simulation.importing.waits import LONGEST_S, NoFormula, constant, exponential, fitted
 
 FOLLOWED_MAX = 200
@@ -47,7 +47,6 @@ class Waits:
 
 
 def short(name: str) -> str:
-    """Return the last part of a qualified name."""
     return name.rpartition(".")[2]
 
 

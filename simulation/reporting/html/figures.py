@@ -16,7 +16,7 @@ from simulation.reporting.html.hovering import fields
 from simulation.reporting.plots.backoff import policies_by_channels
 from simulation.reporting.plots.canvas import in_words
 from simulation.reporting.plots.header import header
-from simulation.reporting.plots.layout import LEFT, RIGHT, TOP, WIDTH
+from simulation.reporting.plots.looks import LEFT, RIGHT, TOP, WIDTH
 from simulation.reporting.plots.source import By
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from matplotlib.patheffects import AbstractPathEffect, withTickedStroke
 
 from actors.formatting import plain_number
 from simulation.reporting.plots.breaches import Breach, Scope, breach_of, requests_by_second, scope_of
-from simulation.reporting.plots.layout import FAILS, GREY, HOLDS
+from simulation.reporting.plots.looks import FAILS, GREY, HOLDS
 from simulation.reporting.plots.naming import FOOT, name_line
 from simulation.reporting.plots.panels import HEADROOM, rate_axis, stairs
 from simulation.reporting.plots.source import PlottedRun, Taken, end_of
@@ -39,8 +39,6 @@ LEAN = 60
 
 
 class Bound(NamedTuple):
-    """An expectation of a run, as it is drawn."""
-
     text: str
     """What it is of, without what the panel says, with its value and the wanted one."""
 

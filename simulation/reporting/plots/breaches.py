@@ -35,8 +35,6 @@ Times = npt.NDArray[np.float64]
 
 
 class Scope(NamedTuple):
-    """What a metric is of."""
-
     where: dict[str, str]
     """The columns of tables that tell it apart."""
 
@@ -56,8 +54,6 @@ class Scope(NamedTuple):
 
 
 class Breach(NamedTuple):
-    """Where and when an expectation broke."""
-
     text: str
     """In words, with the times."""
 
@@ -97,10 +93,6 @@ def breach_of(run: PlottedRun, number: int) -> Breach | None:
     """Return where and when an expectation of a run broke.
 
     None: it holds; or nothing of its metric has a time, or a place, as when too few of something came.
-
-    Args:
-        run: with its tables.
-        number: of the expectation, in the order of the file.
     """
     expectation, outcome = run.scenario.expect[number], run.summary["expectations"][number]
     if outcome["holds"] is not False:

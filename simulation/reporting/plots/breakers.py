@@ -15,7 +15,7 @@ from actors.messages import BreakerState
 from simulation.reporting.fault_windows import Window, channel_of_breaker
 from simulation.reporting.plots import findings
 from simulation.reporting.plots.canvas import size_in
-from simulation.reporting.plots.layout import LEFT, NOTE_SIZE, SMALL_SIZE
+from simulation.reporting.plots.looks import LEFT, NOTE_SIZE, SMALL_SIZE
 from simulation.reporting.plots.text import cut, width_in
 from simulation.results.counters import OPEN_STATES
 from simulation.results.formatting import duration_text
@@ -149,13 +149,7 @@ def first_openings(transitions: pd.DataFrame) -> dict[str, float]:
 def found_of_breakers(
     transitions: pd.DataFrame, breakers: Mapping[str, BreakerState], faults: Sequence[tuple[str, Window]] = ()
 ) -> str:
-    """Return which breakers opened, and when first; how far into the fault in which it did.
-
-    Args:
-        transitions: as ``result.breaker``.
-        breakers: by name, with the state in which each begins.
-        faults: with what each is called.
-    """
+    """Return which breakers opened, and when first; how far into the fault in which it did."""
     firsts = first_openings(transitions)
     moved = [name for name in firsts if name in breakers]
     if not moved:
@@ -175,11 +169,6 @@ def opened_in(breaker: str, at_s: float, faults: Sequence[tuple[str, Window]]) -
     """Return the name of the fault in which a breaker opened then, and how far into it; None: it did in none.
 
     Of several that held there, it is the one that began last: with the others the breaker had not opened.
-
-    Args:
-        breaker: its name.
-        at_s: when it opened.
-        faults: with what each is called.
     """
     spans = [(called, span) for called, window in faults if window.hits(breaker) for span in window.spans]
     found = [(called, at_s - from_s) for called, (from_s, to_s) in spans if from_s <= at_s < to_s]
@@ -196,13 +185,6 @@ def draw_breakers(
     """Draw a lane for each breaker, the first on top, with the states written into what is wide enough.
 
     Where each host has its own, what is drawn is how large a share of the hosts is in which state.
-
-    Args:
-        axes: to draw on.
-        transitions: as ``result.breaker``.
-        breakers: by name, with the state in which each begins.
-        end_s: of the run.
-        hosts: how many hosts have a breaker of their own, by its name.
 
     Returns the entries of a legend.
     """

@@ -113,7 +113,6 @@ def say(ax: Axes, text: str) -> None:
 
 
 def figure_of(ax: Axes) -> Figure:
-    """Return the whole figure that axes are in."""
     figure = ax.get_figure(root=True)
     assert figure is not None  # unless the axes have been removed
     return figure

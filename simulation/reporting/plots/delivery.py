@@ -14,9 +14,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from simulation.reporting.plots.canvas import canvas, say, size_in
 from simulation.reporting.plots.findings import listed, quantile, quantile_text
-from simulation.reporting.plots.layout import SMALL_SIZE
 from simulation.reporting.plots.legend import legend_within, set_title
-from simulation.reporting.plots.looks import series_look
+from simulation.reporting.plots.looks import SMALL_SIZE, series_look
 from simulation.reporting.plots.source import PlottedRun, Source, taken, why_empty
 from simulation.reporting.plots.text import cut, drawable
 from simulation.reporting.plots.time_axis import draw_log_durations
@@ -36,8 +35,6 @@ FEWER_THAN_ONE = 0.5
 
 
 class Curve(NamedTuple):
-    """The survival curve of some delivery times."""
-
     times_s: npt.NDArray[np.float64]
     """In order, each once."""
 

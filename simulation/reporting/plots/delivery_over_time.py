@@ -68,8 +68,6 @@ Floats = npt.NDArray[np.float64]
 
 
 class Course(NamedTuple):
-    """Delivery times by the time of acceptance."""
-
     accepted_s: Floats
     """When each request was accepted, in order."""
 
@@ -135,13 +133,7 @@ def course_in(part: Taken) -> Course:
 
 
 def course_of(requests: pd.DataFrame, end_s: float, turns_s: Sequence[float] = ()) -> Course:
-    """Return how delivery times go over the time of a run.
-
-    Args:
-        requests: with when each was accepted, `requested_at_s`, and how long it took, `time_s`.
-        end_s: of the run.
-        turns_s: when faults begin and end: a step does too, so that none is of before and after.
-    """
+    """Return how delivery times go over the time of a run."""
     ordered = requests.sort_values("requested_at_s", kind="stable")
     accepted, times = ordered["requested_at_s"].to_numpy(float), ordered["time_s"].to_numpy(float)
     last_s = float(accepted[-1]) if len(accepted) else end_s

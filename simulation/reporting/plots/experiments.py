@@ -14,9 +14,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from actors.errors import ConfigurationError, WrongType
 from actors.formatting import counted, plain_number
 from simulation.reporting.plots.canvas import canvas, say
-from simulation.reporting.plots.layout import SMALL_SIZE
 from simulation.reporting.plots.legend import legend_above, set_title
-from simulation.reporting.plots.looks import BLUE, GREEN, VERMILION, series_look
+from simulation.reporting.plots.looks import BLUE, GREEN, SMALL_SIZE, VERMILION, series_look
 from simulation.reporting.plots.text import cut, drawable
 from simulation.scenario.metrics import NEVER
 
@@ -134,8 +133,6 @@ def _sign(look: Any, setting: str) -> Line2D:
 
 
 class SearchedSettings(NamedTuple):
-    """What a plot needs of a search."""
-
     objectives: dict[str, bool]
     """The metric of each, and whether more of it is better."""
 

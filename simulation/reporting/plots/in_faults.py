@@ -48,11 +48,6 @@ def worst_fault(part: Taken, accepted_s: Floats, times_s: Floats) -> Fault | Non
     """Return the fault of a part of a run in which half of the deliveries, else 99%, took longest.
 
     None: there is no fault in which anything was accepted, but for those that hold as long as anything is.
-
-    Args:
-        part: of a run.
-        accepted_s: when each request was accepted.
-        times_s: how long its delivery took.
     """
     if part.run is None:
         return None

@@ -163,12 +163,6 @@ OF_ALL = OF_A_RUN | OF_A_SWEEP | OF_A_COMPARISON | OF_A_SEARCH
 def kinds_to_draw(names: list[str], known: dict[str, PlotKind], what: str, options: Options) -> list[str]:
     """Return the kinds of pictures to draw, each once; ``all`` is all of them.
 
-    Args:
-        names: what was asked for; when empty, the one that heeds the options, and without options the first.
-        known: the kinds that there are.
-        what: they are of.
-        options: beside.
-
     Raises:
         ConfigurationError: a kind is none of these, or an option says something about none of them.
     """

@@ -11,7 +11,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import blended_transform_factory
 
 from simulation.reporting.plots.canvas import size_in
-from simulation.reporting.plots.layout import SMALL_SIZE
+from simulation.reporting.plots.looks import SMALL_SIZE
 from simulation.reporting.plots.text import POINTS_PER_INCH, cut, drawable, width_in
 
 ROOM = 2.9
@@ -49,14 +49,6 @@ def name_line(
     """Write a text near a horizontal line, where it hides least of what is drawn by now.
 
     The limits of the axes must be known.
-
-    Args:
-        axes: with the line.
-        text: what to write.
-        at: where the line is, on the y axis; None: at the bottom.
-        color: of the text.
-        span: from where to where the line goes, on the x axis; all across when None.
-        right: whether it is written as far to the right as can be, or to the left.
     """
     width, height = size_in(axes)
     text = cut(drawable(text), min(ROOM, width - 2 * APART), SMALL_SIZE)

@@ -12,7 +12,7 @@ from actors.formatting import counted, instant_text, plain_number
 from simulation.reporting.fault_windows import Window
 from simulation.reporting.plots.breakers import first_openings, label_of, open_times, opened_in
 from simulation.reporting.plots.canvas import size_in
-from simulation.reporting.plots.layout import NOTE_ROOM, NOTE_SIZE, NOTES_AT
+from simulation.reporting.plots.looks import NOTE_ROOM, NOTE_SIZE, NOTES_AT
 from simulation.reporting.plots.source import PlottedRun, Taken
 from simulation.reporting.plots.text import cut, drawable
 from simulation.results.formatting import duration_text

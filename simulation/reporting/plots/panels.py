@@ -13,8 +13,7 @@ from matplotlib.patches import StepPatch
 from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from simulation.reporting.plots.layout import SMALL_SIZE
-from simulation.reporting.plots.looks import REDRIVEN
+from simulation.reporting.plots.looks import REDRIVEN, SMALL_SIZE
 from simulation.reporting.plots.source import Taken
 from simulation.results.formatting import duration_text
 
@@ -149,5 +148,4 @@ def count_axis(axes: Axes, highest: float, *, whole: bool) -> None:
 
 
 def number_text(value: float, _position: int | None = None) -> str:
-    """Return the number at a tick."""
     return f"{value:,.9g}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import matplotlib.style
@@ -12,13 +14,19 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from actors.messages import BreakerState
+from actors.faults.build import faults_of
+from actors.faults.conditions import capacity_steps, speed_steps
+from actors.faults.provider import parted
+from actors.formatting import instant_text, plain_number
+from actors.instants import seconds
+from actors.messages import BreakerState, NotificationChannel
+from actors.settings.channel import PRIMARY
+from actors.settings.distribution_moments import mean
 from simulation.reporting.fault_windows import Window, windows
 from simulation.reporting.plots import findings
 from simulation.reporting.plots.bounds import Bound, bounds_of, draw_bounds, draw_requests
 from simulation.reporting.plots.breakers import HEADROOM, draw_breakers, found_of_breakers, host_counts
 from simulation.reporting.plots.canvas import DPI, STYLE, Picture, make_ticks, size_in
-from simulation.reporting.plots.capacity import draw_capacity
 from simulation.reporting.plots.delivery_over_time import (
     Course,
     Scale,
@@ -34,9 +42,10 @@ from simulation.reporting.plots.delivery_over_time import (
     with_refused,
 )
 from simulation.reporting.plots.findings import listed, quantile_text, titled
-from simulation.reporting.plots.header import header, write_header
+from simulation.reporting.plots.header import header, set_apart, write_header
 from simulation.reporting.plots.in_faults import found_in, worst_fault
-from simulation.reporting.plots.layout import (
+from simulation.reporting.plots.legend import legend_above, legend_width
+from simulation.reporting.plots.looks import (
     BOTTOM,
     GAP,
     LEFT,
@@ -47,11 +56,12 @@ from simulation.reporting.plots.layout import (
     TOP,
     WIDTH,
 )
-from simulation.reporting.plots.legend import legend_above, legend_width
+from simulation.reporting.plots.naming import name_line
 from simulation.reporting.plots.notes import breaker_notes, delivery_note, dlq_note, in_flight_note, note, rates_note
 from simulation.reporting.plots.panels import (
     DEAD,
     IN_FLIGHT,
+    QUEUE,
     bins,
     count_axis,
     draw_level,
@@ -59,8 +69,6 @@ from simulation.reporting.plots.panels import (
     mark_redrives,
     peak,
 )
-from simulation.reporting.plots.provider_queues import draw_queue, queues_in
-from simulation.reporting.plots.set_apart import set_apart
 from simulation.reporting.plots.shading import (
     WINDOWS_MAX,
     draw_windows,
@@ -75,6 +83,82 @@ from simulation.reporting.plots.text import drawable, fit, wrap
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.results.formatting import duration_text
 from simulation.results.waiting import in_flight_changes
+
+# ── queues at providers ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def queues_in(run: PlottedRun) -> list[str]:
+    """Return the columns of the series of the providers at which any waited."""
+    return [column for column in run.series.columns if column.startswith(QUEUE) and run.series[column].any()]
+
+
+def draw_queue(axes: Axes, run: PlottedRun, column: str, binned: pd.DataFrame, bin_s: float) -> None:
+    """Draw how many wait at a provider at the end of each step, and the bound where the queue came near it."""
+    channel, _, name = column.removeprefix(QUEUE).partition("/")
+    figures = run.summary["channels"][channel]
+    queue = (figures["providers"][name or PRIMARY] if "providers" in figures else figures)["queue"]
+    draw_level(axes, binned, bin_s, end_of(run), column, IN_FLIGHT)
+    bound = run.scenario.channel_config(NotificationChannel(channel)).by_provider()[name or PRIMARY].provider.queue
+    assert bound is not None
+    if 2 * queue["peak"] >= bound.limit:
+        axes.axhline(bound.limit, color="#333333", linewidth=0.9, linestyle=(0, (4, 2)))
+    axes.set_title(
+        f"Waiting at {name or 'the provider'} of {channel}: at most {queue['peak']:,}, bound {bound.limit:,}"
+    )
+    left = int(run.series[column].iloc[-1])
+    lines = [f"{queue['abandoned']:,} begun after their sender's", "timeout", f"{queue['turned_away']:,} found it full"]
+    note(
+        axes,
+        [
+            *lines,
+            f"{left:,} at the end"
+            if left
+            else f"highest in the step to {instant_text(peak(binned, bin_s, column)[1])}",
+        ],
+    )
+
+
+# ── what a provider works off ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+INK = "#222222"
+
+
+def served_per_s(part: Taken, end_s: float) -> list[tuple[float, float]]:
+    """Return from when on the provider of a part's channel works off how many a second; empty where it has no capacity.
+
+    That is its capacity by the mean of its latency; less of both while a fault says so.
+    """
+    if part.run is None or part.channel is None:
+        return []
+    channel = NotificationChannel(part.channel)
+    provider = part.run.scenario.channel_config(channel).provider
+    takes_s = mean(provider.latency)
+    if provider.capacity is None or not takes_s:
+        return []
+    faults, _ = parted(faults_of(part.run.scenario.faults, channel, PRIMARY))
+    places = dict(capacity_steps(provider.capacity, faults))
+    speeds = dict(speed_steps(faults))
+    found, at_once, speed = [], 0, Fraction(1)
+    for at_ns in sorted({*places, *speeds}):
+        at_once, speed = places.get(at_ns, at_once), speeds.get(at_ns, speed)
+        if seconds(at_ns) < end_s:
+            found.append((seconds(at_ns), at_once / takes_s * speed))
+    return found
+
+
+def draw_capacity(axes: Axes, part: Taken) -> None:
+    """Draw how many requests a second the provider works off, unless that is beyond the axes."""
+    end_s = part.end_s
+    assert end_s is not None
+    steps = served_per_s(part, end_s)
+    if not steps or steps[0][1] > axes.get_ylim()[1]:
+        return
+    for (from_s, served), (to_s, _) in pairwise([*steps, (end_s, 0.0)]):
+        axes.plot([from_s, to_s], [served] * 2, color=INK, linewidth=1.0, linestyle=(0, (6, 2)), label="_served")
+    text = f"the provider can do {plain_number(steps[0][1])}/s"
+    name_line(axes, text, steps[0][1], INK, right=False)
+
 
 # Heights in inches.
 WINDOW_LINE, BREAKER_LANE = 0.21, 0.32
@@ -94,8 +178,6 @@ LANES_MAX = 8
 
 
 class _Panel(NamedTuple):
-    """A panel of the picture."""
-
     name: str
     height: float
     draw: Callable[[Axes], None]

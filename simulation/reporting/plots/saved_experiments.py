@@ -18,8 +18,6 @@ COMPARISON, SEARCH = "comparison.json", "tuning.json"
 
 
 class SavedComparison(NamedTuple):
-    """What a plot needs of a comparison."""
-
     table: pd.DataFrame
 
 

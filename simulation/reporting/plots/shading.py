@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from simulation.reporting.fault_windows import Window
 from simulation.reporting.plots.canvas import size_in
-from simulation.reporting.plots.layout import GREY, NOTE_ROOM, NOTE_SIZE, NOTES_AT, PANEL_WIDTH, SMALL_SIZE
+from simulation.reporting.plots.looks import GREY, NOTE_ROOM, NOTE_SIZE, NOTES_AT, PANEL_WIDTH, SMALL_SIZE
 from simulation.reporting.plots.text import POINTS_PER_INCH, cut, drawable, width_in, wrap
 
 WINDOWS_MAX = 12
@@ -148,13 +148,6 @@ def shade_and_label(
     """Shade the windows, and write what they are about above the data, for which the axis is made to go higher.
 
     A bar below each text is as long as its window, which grey print shows too.
-
-    Args:
-        axes: with the data, and the limits of its y axis as the data would have them.
-        found: the windows.
-        end_s: of the run.
-        arrivals_end_s: when arrivals stop, which is marked if the run goes on for longer; None: not known.
-        top: how much of the height of the axes there is to begin with.
     """
     width_in_inches, height = size_in(axes)
     labels, left_out = labels_of(found, end_s, width_in_inches)

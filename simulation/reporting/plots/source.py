@@ -132,7 +132,6 @@ class Taken(NamedTuple):
 
 
 def rows_where(frame: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
-    """Return the rows of a frame with these values."""
     for column, value in where.items():
         frame = frame[frame[column] == value]
     return frame
@@ -257,11 +256,6 @@ def check_run(source: object) -> None:
 
 def taken(source: Source, table: str, *needed: str) -> Taken:
     """Return a table of a source.
-
-    Args:
-        source: a run, or the table itself.
-        table: the table's name, such as ``attempts``.
-        needed: the columns that it must have.
 
     Raises:
         WrongType: it is neither.

@@ -148,7 +148,6 @@ def is_number(values: pd.Series[Any]) -> bool:
 
 
 def value_text(value: Any) -> str:
-    """Return the value of a setting as text."""
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value)).lower()
     if isinstance(value, (int, float, np.number)):

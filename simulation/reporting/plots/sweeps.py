@@ -17,9 +17,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from actors.errors import ConfigurationError
 from actors.formatting import plain_number
 from simulation.reporting.plots.canvas import canvas, size_in
-from simulation.reporting.plots.layout import SMALL_SIZE
 from simulation.reporting.plots.legend import legend_within
-from simulation.reporting.plots.looks import VERMILION, series_look
+from simulation.reporting.plots.looks import SMALL_SIZE, VERMILION, series_look
 from simulation.reporting.plots.panels import number_text
 from simulation.reporting.plots.sweep_table import (
     Cells,

@@ -41,7 +41,6 @@ _CLOCKS = {"days": "%m-%d", "s": "%H:%M:%S", "ms": "%H:%M:%S"}
 
 
 def unit_of(end_s: float) -> Unit:
-    """Return the unit for a run of this length."""
     return next(unit for unit in UNITS if end_s <= unit.up_to_s)
 
 

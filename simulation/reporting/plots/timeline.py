@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,16 +19,110 @@ from actors.errors import ConfigurationError
 from actors.formatting import counted
 from simulation.reporting.fault_windows import Window, windows
 from simulation.reporting.plots.canvas import canvas, size_in
-from simulation.reporting.plots.layout import NOTE_SIZE, SMALL_SIZE
 from simulation.reporting.plots.legend import legend_above
-from simulation.reporting.plots.looks import ENDS, REDRIVEN, WAITS, Mark, outcome_look
+from simulation.reporting.plots.looks import ENDS, NOTE_SIZE, REDRIVEN, SMALL_SIZE, WAITS, Mark, outcome_look
 from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import PlottedRun, check_run, end_of, taken
 from simulation.reporting.plots.text import cut, drawable, width_in
 from simulation.reporting.plots.time_axis import draw_time_axis
-from simulation.reporting.plots.waits import Attempt, Course, Wait, course_of
 from simulation.results.formatting import duration_text
-from simulation.results.waiting import INTERRUPTED, as_attempts
+from simulation.results.waiting import INTERRUPTED, TURN, as_attempts, changes
+
+# ── what a notification waits for ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Wait(NamedTuple):
+    """From and to, in seconds from the start of the run, and what was waited for; a key of `looks.WAITS`."""
+
+    start_s: float
+    end_s: float
+    cause: str
+
+
+class Attempt(NamedTuple):
+    """One attempt, as a row of ``result.attempts`` has it, or an interrupted request, and the waits right before it."""
+
+    number: int
+    """From 1 on; 0: a request that was interrupted, which is no attempt."""
+
+    start_s: float
+    end_s: float
+    outcome: str
+    reason: str | None
+    provider: str | None
+    """At which provider, where the channel has several."""
+
+    hedges: int
+    """Copies that were sent beside it."""
+
+    waits: tuple[Wait, ...]
+
+
+class Course(NamedTuple):
+    requested_s: float
+    attempts: tuple[Attempt, ...]
+    waits: tuple[Wait, ...]
+    """Those after the last attempt, before the end."""
+
+    outcome: str
+    """sent, dead_lettered, suppressed or in_flight."""
+
+    end_s: float
+    """When it ended; when the run did, for one in flight."""
+
+    reason: str | None
+    """Why it was dead-lettered."""
+
+    redriven_s: tuple[float, ...] = ()
+    """When it was redriven."""
+
+
+def course_of(
+    row: pd.Series[Any], attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame, end_s: float
+) -> Course:
+    """Return the course of a notification."""
+    ended_s = end_s if pd.isna(row["finished_at_s"]) else float(row["finished_at_s"])
+    waits_for = sorted(
+        (float(at_s), part.order, str(into))
+        for part in changes(row.to_frame().T, attempts, deferrals, dlq)
+        for at_s, into in zip(part.at_s, repeat(part.into) if isinstance(part.into, str) else part.into, strict=False)
+    )
+    found: list[Attempt] = []
+    free_s = float(row["requested_at_s"])
+    for one in attempts.sort_values(["start_s", "end_s"], kind="stable").to_dict("records"):
+        waits = tuple(_between(waits_for, free_s, one["start_s"]))
+        reason, provider = (None if pd.isna(one[key]) else str(one[key]) for key in ("reason", "provider"))
+        found.append(
+            Attempt(
+                int(one["attempt"]),
+                one["start_s"],
+                one["end_s"],
+                str(one["outcome"]),
+                reason,
+                provider,
+                int(one["hedges"]),
+                waits,
+            )
+        )
+        free_s = one["end_s"]
+    reason = str(dlq["reason"].iloc[-1]) if row["outcome"] == "dead_lettered" and len(dlq) else None
+    waits = tuple(_between(waits_for, free_s, ended_s))
+    redriven = tuple(dlq.loc[dlq["left"] == "redriven", "left_at_s"])
+    return Course(float(row["requested_at_s"]), tuple(found), waits, str(row["outcome"]), ended_s, reason, redriven)
+
+
+def _between(waits_for: list[tuple[float, int, str]], start_s: float, end_s: float) -> Iterator[Wait]:
+    cause = TURN
+    for at_s, _, following in waits_for:
+        if at_s >= end_s:
+            break
+        if at_s > start_s:
+            yield Wait(start_s, at_s, cause)
+            start_s = at_s
+        cause = following
+    if start_s < end_s:
+        yield Wait(start_s, end_s, cause)
+
 
 WIDTH, LINE, AROUND = 8.6, 0.27, 1.35
 """In inches: the figure, a line in it, and what is above and below them."""

@@ -1,4 +1,5 @@
-"""Why a breaker opened: what it counts against its thresholds, from the attempts of the run."""
+"""Why a breaker opened: what it counts against its thresholds, from the attempts of the run;
+how much of the quota and of the retry budget is in use, too."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -16,17 +18,102 @@ from actors.errors import ConfigurationError
 from actors.formatting import counted, instant_text
 from actors.messages import BreakerState, NotificationChannel
 from actors.policies.breaker.tripping import FailureRate, make_tripping
+from actors.policies.retry.budgets import (
+    AwsBudget,
+    Budget,
+    FinagleBudget,
+    GrpcBudget,
+    TokenBudget,
+    make_budget,
+)
+from actors.policies.retry.policy import FailureKind
 from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.rate_limit import RateLimitConfig
+from actors.settings.retry import BudgetConfig
 from simulation.reporting.plots.breakers import openings
 from simulation.reporting.plots.canvas import say
 from simulation.reporting.plots.findings import titled
-from simulation.reporting.plots.limits import budget_left, quota_in_use
 from simulation.reporting.plots.looks import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from simulation.reporting.plots.panels import count_axis
 from simulation.reporting.plots.source import PlottedRun, Taken, check_run, parts
 from simulation.reporting.plots.stacked import over_time
 from simulation.results.series import nanoseconds
 from simulation.results.tables import transitions_of
+
+# ── the limits that a breaker has ─────────────────────────────────────────────────────────────────────────────────────
+
+
+Steps = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+"""Times in seconds, and a share from each of them on."""
+
+_RETRIED = {"transient", "ambiguous"}
+
+
+def quota_in_use(attempts: pd.DataFrame, quota: RateLimitConfig) -> Steps | None:
+    """Return when which share of a quota was in use: how many requests started in the window up to then, of those that
+    it allows in any. Of several quotas it is that of which the most is in use; None: there was no attempt.
+    """
+    if attempts.empty:
+        return None
+    starts = np.sort(attempts["start_s"].to_numpy(float))
+    rates = quota.limits
+    times = np.unique(np.concatenate([starts, *(starts + rate.period for rate in rates)]))
+    shares = [
+        (np.searchsorted(starts, times, "right") - np.searchsorted(starts, times - rate.period, "right")) / rate.count
+        for rate in rates
+    ]
+    return times, np.max(shares, axis=0)
+
+
+def budget_left(attempts: pd.DataFrame, config: BudgetConfig) -> Steps | None:
+    """Return when which share of a retry budget was left, of the most that it had in the run.
+
+    None: there was no attempt, or the budget is one of retries at a time, which has nothing to be spent.
+    """
+    budget = make_budget(config)
+    if attempts.empty or _left(budget, 0) is None:
+        return None
+    starts, ends = nanoseconds(attempts["start_s"]), nanoseconds(attempts["end_s"])
+    ids, outcomes = attempts["id"].to_list(), attempts["outcome"].to_list()
+    throttled, retried = attempts["throttled"].to_list(), attempts["next_retry_at_s"].notna().to_list()
+    moments = np.concatenate([ends, starts])
+    # At an instant ends come first, as what they give back can be used then; but not before the start of the same one.
+    turn = np.concatenate([np.where(starts == ends, 2, 0), np.ones(len(ids), int)])
+    order = np.lexsort((turn, moments)).tolist()
+    times: list[float] = []
+    left: list[float] = []
+    due: dict[str, int] = {}  # the charge of the retry that is to come
+    charges: dict[int, int] = {}  # those of attempts that have set out
+    for place in order:
+        row, now_ns = place % len(ids), int(moments[place])
+        if place >= len(ids):
+            charges[row] = due.pop(ids[row], 0)
+            budget.start(charges[row], now_ns)
+        else:
+            outcome = outcomes[row]
+            failed = outcome in _RETRIED
+            budget.end(charges.pop(row, 0), True if outcome == "sent" else False if failed else None, now_ns)
+            if failed and retried[row]:
+                kind: FailureKind = (
+                    "throttled" if throttled[row] else "ambiguous" if outcome == "ambiguous" else "transient"
+                )
+                due[ids[row]] = budget.try_retry(kind, now_ns) or 0
+        times.append(now_ns / 1e9)
+        left.append(_left(budget, now_ns) or 0.0)
+    return np.array(times), np.array(left) / (max(left) or 1.0)
+
+
+def _left(budget: Budget, now_ns: int) -> float | None:
+    match budget:
+        case FinagleBudget():
+            return float(budget.balance(now_ns))
+        case AwsBudget():
+            return float(budget.available)
+        case GrpcBudget() | TokenBudget():
+            return budget.tokens
+        case _:
+            return None
+
 
 FAILURES = ("transient", "throttled", "ambiguous")
 """The outcomes that are no call to a breaker that does not count them as failures."""
@@ -180,13 +267,7 @@ def _needed(config: CircuitBreakerConfig) -> int:
 def counted_by(
     config: CircuitBreakerConfig, attempts: Sequence[Mapping[Any, Any]], closes_s: Sequence[float]
 ) -> Counted:
-    """Return what a breaker counts after each of some attempts, in the order in which they ended.
-
-    Args:
-        config: of the breaker.
-        attempts: rows of ``result.attempts``.
-        closes_s: when it closed, which it begins anew with.
-    """
+    """Return what a breaker counts after each of some attempts, in the order in which they ended."""
     found = Counted([], [], [], [])
     kinds = {*config.counts, "channel_fault"}
     tripping, pending = make_tripping(config), deque(closes_s)

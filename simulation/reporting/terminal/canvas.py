@@ -52,7 +52,6 @@ class Drawn(Protocol):
 
 
 def stderr() -> Console:
-    """Return the terminal at standard error."""
     return Console(stderr=True, highlight=False)
 
 
@@ -96,11 +95,9 @@ class Canvas:
                 self._live.stop()
 
     def is_due(self) -> bool:
-        """Return whether it is time to draw again."""
         return self._shown and self._clock() >= self._due_s
 
     def draw(self) -> None:
-        """Draw."""
         with self._lock, _uninterrupted():
             if not self._shown:
                 return

@@ -18,12 +18,7 @@ class MinuteLines:
     """
 
     def __init__(self, said: Callable[[], str], clock: Callable[[], float] | None = None) -> None:
-        """Begin to count the minutes.
-
-        Args:
-            said: returns what is done of how much, in a line.
-            clock: the wall clock, in seconds; that of the system when None.
-        """
+        """Begin to count the minutes."""
         self._said = said
         self._clock = time.perf_counter if clock is None else clock
         self._begun_s = self._clock()
@@ -31,11 +26,9 @@ class MinuteLines:
         """How many had passed at the last line."""
 
     def is_due(self) -> bool:
-        """Return whether another minute has passed."""
         return self._passed() > self._minutes
 
     def draw(self) -> None:
-        """Print the line."""
         self._minutes = self._passed()
         if sys.stderr is None:  # it was closed from the start; print would take standard output
             return

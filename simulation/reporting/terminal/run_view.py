@@ -14,8 +14,7 @@ from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.policies.breaker.states import NOT_CLOSED
 from simulation.reporting.fault_windows import Window, windows
-from simulation.reporting.terminal.layout import Column, SteadyTable, bar, in_a_line, packed
-from simulation.reporting.terminal.pace import Pace, time_left
+from simulation.reporting.terminal.layout import Column, Pace, SteadyTable, bar, in_a_line, packed, time_left
 from simulation.results.counters import BreakerNow
 from simulation.results.formatting import NOTHING, amplification_text, duration_text
 from simulation.results.progress import RunSnapshot
@@ -47,8 +46,6 @@ _STYLES = {
 
 
 class RunView:
-    """What is to be seen of a run."""
-
     def __init__(
         self,
         scenario: Scenario,
@@ -56,14 +53,7 @@ class RunView:
         clock: Callable[[], float] = time.perf_counter,
         begun_s: float | None = None,
     ) -> None:
-        """Begin to watch a run.
-
-        Args:
-            scenario: what is run.
-            part: which one it is where there are several, such as ``2 of 5``.
-            clock: the wall clock, in seconds.
-            begun_s: when the run began by that clock; now when None.
-        """
+        """Begin to watch a run."""
         self._name = Text(f"{part}  " if part else "").append(" ".join(scenario.name.split()), style="bold")
         self._providers = scenario.providers_used
         self._arrivals_end_s = scenario.arrivals_end_ns / NS_PER_S
@@ -79,7 +69,6 @@ class RunView:
         self._run: RunSnapshot | None = None
 
     def look(self, run: RunSnapshot) -> None:
-        """See how the run stands now."""
         self._run = run
         self._seen_s = self._clock()
         self._simulated.see(self._seen_s, run.seconds)

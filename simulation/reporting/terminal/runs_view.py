@@ -11,8 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from actors.formatting import counted, plain_number
-from simulation.reporting.terminal.layout import Column, SteadyTable, bar, in_a_line, packed
-from simulation.reporting.terminal.pace import time_left
+from simulation.reporting.terminal.layout import Column, SteadyTable, bar, in_a_line, packed, time_left
 from simulation.results.formatting import LABEL_MAX, NOTHING, duration_text, metric_text
 from simulation.results.progress import FinishedCell
 from simulation.scenario.metrics import MetricKind
@@ -25,8 +24,6 @@ LATEST = 5
 
 
 class RunsView:
-    """What is shown of many runs."""
-
     def __init__(
         self,
         what: str = "runs",

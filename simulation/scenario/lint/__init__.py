@@ -15,8 +15,8 @@ from actors.settings.file import located as placed, text_of
 from actors.settings.yaml_tree import Node, Place, Problem, ScalarNode, Unreadable, read
 from simulation.scenario import Expectation, Scenario, overrides
 from simulation.scenario.lint import channels, faults, fleets, workload
-from simulation.scenario.lint.arriving import arriving, behind_limits, with_arrivals
 from simulation.scenario.lint.pending import pending_rules
+from simulation.scenario.lint.workload import arriving, behind_limits, with_arrivals
 
 
 def lint_scenario(scenario: Scenario) -> list[Finding]:
@@ -52,12 +52,7 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
 
 
 def lint_varied(scenario: Scenario, paths: Collection[str]) -> list[str]:
-    """Return which settings are varied to no effect, as nothing arrives on their channel: ``path: …``.
-
-    Args:
-        scenario: what is varied.
-        paths: of the settings. Where they decide what arrives, nothing is said.
-    """
+    """Return which settings are varied to no effect, as nothing arrives on their channel: ``path: …``."""
     if any(path.startswith("workload") or ".fallback" in path for path in paths):
         return []
     idle = {channel.value for channel in scenario.channels.there} - {each.value for each in with_arrivals(scenario)}
@@ -73,11 +68,6 @@ def located(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] =
     """Return findings with their places in the file of the scenario, in its order: ``file.yaml:8:7: …``.
 
     A setting that the file does not have, a default, stands at the nearest that is there and that it is part of.
-
-    Args:
-        findings: of the scenario in the file.
-        path: the file.
-        sets: the overrides it was loaded with.
     """
     return [str(problem) for problem, _ in places_of(findings, path, sets)]
 

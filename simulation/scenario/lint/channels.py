@@ -26,7 +26,7 @@ from actors.settings.distribution_moments import share_above
 from actors.settings.hints import nearest
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import most_in_windows
-from simulation.scenario.lint.arriving import (
+from simulation.scenario.lint.workload import (
     all_expire,
     entries_on,
     has_users,

@@ -11,7 +11,7 @@ from actors.lint.findings import Finding, Rules
 from actors.messages import NotificationChannel
 from actors.settings.faults import FAULT_KEYS, Change, FaultConfig
 from simulation.scenario import Scenario
-from simulation.scenario.lint.arriving import without_arrivals
+from simulation.scenario.lint.workload import without_arrivals
 from simulation.scenario.metrics import metric_kind, path_of, range_text
 
 _RULES = Rules("""

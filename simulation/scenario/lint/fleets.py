@@ -46,12 +46,7 @@ burst-below-nodes  quota
 
 
 def account_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) -> Iterator[Finding]:
-    """Yield the accounts that nothing is of, and the quotas that their channels together exceed.
-
-    Args:
-        scenario: whose they are.
-        per_s: by channel, how many arrive a second on average; a channel of which that is not known is left out.
-    """
+    """Yield the accounts that nothing is of, and the quotas that their channels together exceed."""
     kept: dict[str, dict[NotificationChannel, QuotaConfig]] = {name: {} for name in scenario.accounts}
     enforced: set[str] = set()
     for channel in scenario.channels_used:
@@ -85,12 +80,7 @@ def account_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]
 
 
 def fleet_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) -> Iterator[Finding]:
-    """Yield findings about what nodes do not share, and about what they divide.
-
-    Args:
-        scenario: whose they are.
-        per_s: by channel, how many arrive a second on average; a channel of which that is not known is left out.
-    """
+    """Yield findings about what nodes do not share, and about what they divide."""
     nodes, lease_s = scenario.nodes_at_most, scenario.fleet.takeover_after
     if nodes > 1 and scenario.commit_latency > lease_s:
         yield _RULES.found("commits-longer-than-lease", commit=scenario.commit_latency, lease=lease_s)

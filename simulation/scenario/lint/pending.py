@@ -19,7 +19,7 @@ from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_in_window
-from simulation.scenario.lint.arriving import crowds, nodes_that_count, open_entries, share_wanted
+from simulation.scenario.lint.workload import crowds, nodes_that_count, open_entries, share_wanted
 from simulation.scenario.workload import WorkloadEntry, class_of
 
 _RULES = Rules("""
