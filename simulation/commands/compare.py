@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +20,7 @@ from simulation.commands.shared import (
     json_option,
     option,
     path_option,
+    print_document,
     refuse,
     save,
     warn_of_varied,
@@ -74,7 +74,7 @@ def compare(
 
     def show(comparison: Comparison) -> None:
         if as_json:
-            typer.echo(json.dumps(comparison.document, indent=2, allow_nan=False))
+            print_document(comparison.document)
         else:
             print_sheets(comparison.sheet)
 

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from actors.formatting import counted
-from simulation.commands.shared import Exit, json_option, option, path_option
+from simulation.commands.shared import Exit, json_option, option, path_option, print_document
 
 if TYPE_CHECKING:
     from simulation.commands.dlq_source import Source
@@ -459,7 +459,7 @@ def _print(as_json: bool, document: Any, as_table: Callable[[ModuleType], None])
 
 def _printed_as_json(as_json: bool, document: Any) -> bool:
     if as_json:
-        typer.echo(json.dumps(document, indent=2, allow_nan=False))
+        print_document(document)
     return as_json
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from simulation.commands.shared import (
     json_option,
     option,
     path_option,
+    print_document,
     set_option,
 )
 
@@ -72,7 +72,7 @@ def explain(
 
             write_picture(picture(found.scenario.name, found.channels), out)
     if as_json:
-        typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
+        print_document(found.document)
         return
     of_lines = [] if imported is None else sheets_of_lines(imported, channel)
     print_sheets(*of_lines, *found.sheets)

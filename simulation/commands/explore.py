@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,6 +21,7 @@ from simulation.commands.shared import (
     json_option,
     option,
     path_option,
+    print_document,
     refuse,
     say,
     say_what_runs,
@@ -160,7 +160,7 @@ def explore(
         say(interrupted(stopped.so_far, seeds))
         raise typer.Exit(Exit.INTERRUPTED) from None
     if as_json:
-        typer.echo(json.dumps(document(exploration), indent=2))
+        print_document(document(exploration))
     else:
         text = report(exploration, columns(WIDE))
         typer.echo(wrapped(text) if sys.stdout.isatty() else text)
@@ -179,7 +179,7 @@ def _look_for_mildest(
     with watch_runs("cases", quiet=as_json) as progress:
         found = mildest(scenario, faults or USUAL, cases=cases, workers=workers, progress=progress)
     if as_json:
-        typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
+        print_document(found.document)
     else:
         typer.echo(found.in_words)
         for text in found.left_out:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
-from simulation.commands.shared import argument, json_option, option, path_option, refuse
+from simulation.commands.shared import argument, json_option, option, path_option, print_document, refuse
 
 Timeouts = Literal["hang", "lost_reply"]
 """What attempts without an answer are taken for."""
@@ -100,7 +97,7 @@ def fit(
     except OSError as error:
         refuse([f"--out {error.filename or out}: {error.strerror or error}"])
     if as_json:
-        typer.echo(json.dumps(document(found), indent=2, allow_nan=False))
+        print_document(document(found))
     else:
         from simulation.fitting.report import print_fit
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from simulation.commands.foreign_files import From, GivenValues, Library, Profile, given_of
-from simulation.commands.shared import argument, exits_in_words, json_option, path_option, refuse, say
+from simulation.commands.shared import argument, exits_in_words, json_option, path_option, print_document, refuse, say
 
 
 def import_(
@@ -47,7 +46,7 @@ def import_(
 
             write_scenario(found, files, out)
     if as_json:
-        typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
+        print_document(found.document)
     elif as_markdown:
         for sheet in found.sheets:
             title = f"{sheet.title} ({sheet.about})" if sheet.about else sheet.title

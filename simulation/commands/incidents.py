@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simulation.commands.foreign_files import GivenValues, Library, Profile, given_of
-from simulation.commands.shared import Exit, Workers, argument, exits_in_words, json_option, option, say
+from simulation.commands.shared import Exit, Workers, argument, exits_in_words, json_option, option, print_document, say
 
 if TYPE_CHECKING:
     from simulation.experiments.incidents import Verdict
@@ -63,7 +62,7 @@ def incidents(
             for document in documents:
                 if document["incident"] in changes:
                     document["remedy"] = changes[document["incident"]].changes
-            typer.echo(json.dumps(documents, indent=2, allow_nan=False))
+            print_document(documents)
             return
         print_sheets(verdicts_sheet(found, "the defaults" if file is None else file.name, settings))
         if remedies:

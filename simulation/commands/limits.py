@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from simulation.commands.shared import (
     json_option,
     option,
     path_option,
+    print_document,
     say_what_runs,
 )
 
@@ -97,7 +97,7 @@ def limits(
     def show(found: result.Limits | LimitsMap | None) -> None:
         if as_json:
             nothing = {"cells" if map_of is not None else "limits": [], "complete": False}
-            typer.echo(json.dumps(nothing if found is None else found.document(), indent=2, allow_nan=False))
+            print_document(nothing if found is None else found.document())
         elif found is not None:
             print_sheets(found.sheet())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,16 @@ from actors.errors import ConfigurationError, TemplateError
 from actors.pipeline.templates import SUFFIXES, problems_in, template_files
 from simulation.commands.foreign_files import GivenValues, Library, Profile, given_of, say_left_out
 from simulation.commands.scenario_files import Annotate, Messages, findings_in, load_each_file
-from simulation.commands.shared import Exit, Sets, argument, json_option, jsonl_option, print_line, refuse
+from simulation.commands.shared import (
+    Exit,
+    Sets,
+    argument,
+    json_option,
+    jsonl_option,
+    print_document,
+    print_line,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from actors.lint.findings import Finding
@@ -103,7 +111,7 @@ def lint(
             elif not messages.annotates:
                 typer.echo(f"note: {problem}" if is_note else problem)
     if as_json:
-        typer.echo(json.dumps(documents, indent=2, allow_nan=False))
+        print_document(documents)
     if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -33,6 +36,8 @@ from simulation.commands.shared import (
     jsonl_option,
     option,
     path_option,
+    print_document,
+    print_line,
     refuse,
     save,
     say,
@@ -42,17 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actors.errors import ForeignAwait
-    from simulation.results.result import Result
-    from simulation.scenario import Scenario
-import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-from simulation.commands.shared import print_line
-
-if TYPE_CHECKING:
     from simulation.reporting.markdown import RunFacts
     from simulation.results.progress import RunSnapshot
     from simulation.results.result import Result
@@ -130,7 +124,7 @@ class RunOutput:
         """Print what is left, which is one document of JSON: a list where there are several files."""
         if self._as_json and self._summaries:
             document = self._summaries if several else self._summaries[0]
-            typer.echo(json.dumps(document, indent=2, allow_nan=False))
+            print_document(document)
 
     @contextmanager
     def summarized(self, count: int) -> Iterator[None]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from simulation.commands.shared import refuse
+from simulation.commands.shared import print_document, refuse
 
 
 def schema(
@@ -25,7 +24,7 @@ def schema(
     if of_summary:
         from simulation.scenario.summary_schema import summary_schema
 
-        typer.echo(json.dumps(summary_schema(), indent=2))
+        print_document(summary_schema())
         return
     if as_markdown:
         from simulation.scenario.reference import reference
@@ -34,4 +33,4 @@ def schema(
         return
     from simulation.scenario import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    print_document(json_schema())

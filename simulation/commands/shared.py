@@ -55,6 +55,10 @@ def print_line(document: Any) -> None:
     typer.echo(json.dumps(document, allow_nan=False))
 
 
+def print_document(document: Any) -> None:
+    typer.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
 def import_from_here() -> None:
     """Let modules be imported from the working directory, which the path of a console script is without."""
     from simulation.running.own_code import import_from

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
 
 from simulation.commands.shared import (
     Dask,
@@ -23,6 +20,7 @@ from simulation.commands.shared import (
     json_option,
     option,
     path_option,
+    print_document,
     warn_of_varied,
 )
 
@@ -90,7 +88,7 @@ def sweep(
 
     def show(swept: SweepResult) -> None:
         if as_json:
-            typer.echo(json.dumps(swept.document(list(shown)), indent=2, allow_nan=False))
+            print_document(swept.document(list(shown)))
         else:
             print_sheets(swept.sheet(shown))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, json_option, option, refuse, say
+from simulation.commands.shared import Exit, json_option, option, print_document, refuse, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ def validate(
         say(str(lost))
         raise typer.Exit(Exit.WORKER_LOST) from None
     if as_json:
-        typer.echo(json.dumps(document(validation), indent=2, allow_nan=False))
+        print_document(document(validation))
     else:
         typer.echo(markdown(validation, rows) if as_markdown else summary(validation))
     if not validation.holds:

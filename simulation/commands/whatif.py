@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +16,7 @@ from simulation.commands.fit import (
     OutcomeMap,
     TimeColumn,
 )
-from simulation.commands.shared import SetsAsForRun, argument, exits_in_words, json_option, option
+from simulation.commands.shared import SetsAsForRun, argument, exits_in_words, json_option, option, print_document
 
 if TYPE_CHECKING:
     from simulation.fitting.whatif import WhatIf
@@ -59,7 +58,7 @@ def whatif(
 
     def show(found: WhatIf) -> None:
         if as_json:
-            typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
+            print_document(found.document)
         else:
             print_whatif(found)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from actors.formatting import plain_number
 from actors.instants import NS_PER_S
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from simulation.reporting.plots.breakers import Spans
     from simulation.reporting.plots.source import By
-from collections.abc import Callable, Iterable
-from typing import TypeVar
 
 # ── sparklines ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
