@@ -70,7 +70,7 @@ def fit(
     from actors.errors import ConfigurationError
     from simulation.fitting.calibration import fit as fit_log
     from simulation.fitting.document import check_place, document, save_fit
-    from simulation.fitting.words import parse_map
+    from simulation.fitting.reading import parse_map
     from simulation.results.files import is_same
 
     given, problems = parse_map(outcome_map or [])

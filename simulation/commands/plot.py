@@ -179,7 +179,7 @@ def _opened(source: Path, what: str, seed: int | None, sets: list[str]) -> Any:
         return _sweep(source)
     if what == "a run":
         return _run(source, seed, sets)
-    from simulation.reporting.plots.saved_experiments import saved_comparison, saved_search
+    from simulation.reporting.plots.experiments import saved_comparison, saved_search
 
     return saved_comparison(source) if what == "a comparison" else saved_search(source)
 

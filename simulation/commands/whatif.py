@@ -47,9 +47,9 @@ def whatif(
     """Replay recorded outcomes by time under the policies of a scenario. Exit code 0: done; 2: bad input."""
     from actors.errors import ConfigurationError
     from actors.settings.quantities import parse_duration
+    from simulation.fitting.reading import parse_map
     from simulation.fitting.report import print_whatif
     from simulation.fitting.whatif import whatif as replay
-    from simulation.fitting.words import parse_map
 
     given, problems = parse_map(outcome_map or [])
     within_s = None if within is None else parse_duration(within, unit_required=True)

@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs, pairs_text
-from simulation.experiments.precision import Precision
+from simulation.experiments.paired import (
+    CONFIDENCE,
+    Difference,
+    OverRuns,
+    Precision,
+    difference,
+    finite,
+    over_runs,
+    pairs_text,
+)
 from simulation.experiments.sweeping.result import setting_column
 from simulation.experiments.sweeping.sweep import Done, Plan, grid
 from simulation.results.files import folder_to_fill
@@ -25,11 +33,10 @@ from simulation.results.formatting import LABEL_MAX, NOTHING, line, metric_text,
 from simulation.results.progress import Interrupted
 from simulation.running.replicates import Values, checked_metrics
 from simulation.scenario import Scenario
-from simulation.scenario.arguments import check_counts
+from simulation.scenario.arguments import check_counts, seeds_of
 from simulation.scenario.metrics import MetricKind, metric_kind
-from simulation.scenario.seeds import seeds_of
+from simulation.scenario.ranges import RUNS_MAX
 from simulation.scenario.space import Setting, load_all, space
-from simulation.scenario.sweep import RUNS_MAX
 from simulation.scenario.writing import file_of
 from simulation.sheets import Column, Kind, Row, Sheet, notebook
 
@@ -79,7 +86,7 @@ def compare(
             two for an interval. With `within`, at most so many.
         within: by the path of a metric, how far the ends of its intervals, those of the differences to the baseline,
             may be from their middles, such as ``{"sent_fraction": "0.1%"}``: runs are added, ten first, until all are
-            so narrow. See :mod:`simulation.experiments.precision`.
+            so narrow. See :class:`simulation.experiments.paired.Precision`.
         seed: the first seed; the scenario's own when None.
         metrics: of the summary, by path; :data:`METRICS` and those of the breakers when None.
         sets: ``path=value`` changes to the file that hold for every combination.

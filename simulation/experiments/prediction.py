@@ -22,10 +22,9 @@ from simulation.results.formatting import line
 from simulation.running.executors import Task, figure_at
 from simulation.running.replicates import checked_metrics, figures_of_runs
 from simulation.scenario import Scenario
-from simulation.scenario.arguments import check_counts
+from simulation.scenario.arguments import check_counts, seeds_of
 from simulation.scenario.loading import given
 from simulation.scenario.metrics import NEVER
-from simulation.scenario.seeds import seeds_of
 
 CONFIDENCE = 0.99
 METRICS = ("sent_fraction", "retry_amplification")

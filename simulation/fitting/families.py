@@ -16,10 +16,9 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from actors.settings.distributions import Distribution
-from simulation.fitting.estimate import TAIL, Estimate, Likelihood, Z, covariance_at, of_log
+from simulation.fitting.estimate import TAIL, Estimate, Likelihood, Z, covariance_at, duration, of_log
 from simulation.fitting.log import Floats
 from simulation.fitting.sample import Sample
-from simulation.fitting.writing import duration
 
 
 def _share_of_two(x: Floats, weight: float, mus: Floats, sigmas: Floats) -> Floats:

@@ -13,11 +13,10 @@ from collections.abc import Callable
 import numpy as np
 from scipy import optimize, special
 
-from simulation.fitting.estimate import covariance_at, of_log, of_logit
+from simulation.fitting.estimate import covariance_at, duration, of_log, of_logit
 from simulation.fitting.families import P99, LatencyFit
 from simulation.fitting.log import Floats
 from simulation.fitting.sample import Sample
-from simulation.fitting.writing import duration
 
 LEAST = 30
 """Of fewer than so many, two components cannot be distinguished."""

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulation.fitting.estimate import Estimate
-from simulation.fitting.writing import per_second, percent, plain
+from simulation.fitting.estimate import Estimate, per_second, percent, plain
 from simulation.results.formatting import duration_text
 
 if TYPE_CHECKING:

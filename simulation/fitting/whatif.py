@@ -34,10 +34,9 @@ from simulation.results.statistics import student_t
 from simulation.running.memory import left
 from simulation.running.runner import RunPlan, build, recorder_of
 from simulation.scenario import ChannelWorkload, Scenario, load
-from simulation.scenario.arguments import check_counts
+from simulation.scenario.arguments import check_counts, seeds_of
 from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.run_size import log_size, size_of_runs
-from simulation.scenario.seeds import seeds_of
 
 NEIGHBOURS = 10
 """About so many recorded attempts are drawn from, at the mean rate of the record."""

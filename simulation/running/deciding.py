@@ -12,8 +12,7 @@ from simulation.results.result import Result
 from simulation.running.executors import Task, executor, summary_of
 from simulation.running.sequential_test import Conclusion, SequentialTest, fewest_runs, interval
 from simulation.scenario import Expectation, Scenario
-from simulation.scenario.arguments import check_counts
-from simulation.scenario.seeds import seeds_of
+from simulation.scenario.arguments import check_counts, seeds_of
 
 if TYPE_CHECKING:
     from simulation.running.runner import RulesByName

@@ -37,8 +37,7 @@ from actors.messages import (
 from actors.settings.distributions import Distribution
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.identity import has_recipients, host_of_user, id_prefix, is_call, tenant_of_user
-from simulation.scenario.popularity import UserSpread
-from simulation.scenario.workload import HOST_OF_EVENTS, class_of, user_name
+from simulation.scenario.workload import HOST_OF_EVENTS, UserSpread, class_of, user_name
 
 TEXT = "simulated"
 USERS_KEPT = 4096

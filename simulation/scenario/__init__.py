@@ -5,9 +5,9 @@ from simulation.scenario.loading import load, load_each, parse
 from simulation.scenario.model import Scenario
 from simulation.scenario.operations import DeadLettersOf, Operation
 from simulation.scenario.people import PreferenceShare, QuietHoursShare, TemplateText
+from simulation.scenario.ranges import Sweep
 from simulation.scenario.schedule import PctConfig, ScheduleConfig
 from simulation.scenario.schema import json_schema
-from simulation.scenario.sweep import Sweep
 from simulation.scenario.workload import (
     CHANNELS_OF_EVENT,
     ChannelWorkload,

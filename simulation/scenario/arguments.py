@@ -1,5 +1,5 @@
 """Arguments of the functions for Python that are one of a few words, a list, a mapping or a whole number, where a type
-checker may not have looked."""
+checker may not have looked; and seeds, no larger than a file can have them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.errors import ConfigurationError
 from actors.settings.hints import nearest
+from actors.settings.quantities import WHOLE_NUMBER_MAX
 
 COUNT_MAX = 1_000_000
 """Runs, seeds or trials: what is known of each is kept."""
@@ -87,3 +88,37 @@ def check_counts(**counts: Any) -> None:
 def shown(value: object) -> str:
     """Return as much of a value that is wrong as fits an error."""
     return repr(value)[:100]
+
+
+# ── seeds ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def plain(seed: Any) -> Any:
+    """Return a whole number of numpy's, as it comes out of ``np.arange``, as Python's; anything else as it is."""
+    return operator.index(seed) if hasattr(seed, "__index__") and not isinstance(seed, bool) else seed
+
+
+def one_seed(seed: int, name: str = "seed") -> int:
+    """Return a seed that is given in place of a scenario's own.
+
+    Raises:
+        ConfigurationError: a file could not have it.
+    """
+    seed = plain(seed)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ConfigurationError([f"{name}: wanted a whole number of at least 0, got {seed!r}"])
+    if seed > WHOLE_NUMBER_MAX:
+        raise ConfigurationError([f"{name}: wanted a number below 2^63, got {seed}"])
+    return seed
+
+
+def seeds_of(first: int, replicates: int, name: str = "seed") -> range:
+    """Return the seeds of so many runs, one after the other.
+
+    Raises:
+        ConfigurationError: a file could not have one of them.
+    """
+    first = one_seed(first, name)
+    if first + replicates - 1 > WHOLE_NUMBER_MAX:
+        raise ConfigurationError([f"{name}: wanted one below 2^63 in every replicate, got {first}"])
+    return range(first, first + replicates)

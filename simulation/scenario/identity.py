@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 from actors.messages import ChannelKind, NotificationChannel
 from simulation.scenario.model import Scenario
-from simulation.scenario.popularity import ZipfSpread, host_of
 from simulation.scenario.workload import (
     NORMAL,
     ChannelWorkload,
     ClosedWorkload,
     EventWorkload,
     WorkloadEntry,
+    ZipfSpread,
     class_of,
     host_name,
+    host_of,
     tenant_name,
 )
 

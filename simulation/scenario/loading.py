@@ -16,9 +16,9 @@ from actors.settings.file import located, problem_of, refusal, text_of, tree_of
 from actors.settings.quantities import FROM_FILE
 from actors.settings.yaml_tree import ListNode, MappingNode, Node, Place, Problem, ScalarNode, data, printable
 from simulation.scenario import consistency, overrides
+from simulation.scenario.arguments import one_seed, plain
 from simulation.scenario.model import Scenario
-from simulation.scenario.seeds import one_seed, plain
-from simulation.scenario.sweep import Sweep
+from simulation.scenario.ranges import Sweep
 
 SWEEP_VALUES_MAX = 1_000
 NOT_VARIED = ("name", "description", "seed", "expect", "limits", "sweep")

@@ -51,8 +51,8 @@ from simulation.scenario.limits import LimitBound
 from simulation.scenario.metrics import Outline, entry_names
 from simulation.scenario.operations import Operation
 from simulation.scenario.people import PreferenceShare, QuietHoursShare, TemplateText
+from simulation.scenario.ranges import Sweep
 from simulation.scenario.schedule import ScheduleConfig
-from simulation.scenario.sweep import Sweep
 from simulation.scenario.workload import (
     ChannelWorkload,
     ClosedWorkload,

@@ -11,7 +11,7 @@ from actors.formatting import plain_number
 from actors.lint.findings import duration as in_a_warning
 from actors.service.console import words as console_words
 from actors.settings.quantities import parse_duration
-from simulation.fitting import writing as fit_words
+from simulation.fitting import estimate as fit_words
 from simulation.reporting.plots.sweep_table import value_text
 from simulation.results.formatting import duration_text, metric_text
 from simulation.scenario.metrics import MetricKind

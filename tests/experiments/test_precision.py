@@ -7,8 +7,7 @@ import pytest
 
 import simulation
 from actors.errors import ConfigurationError
-from simulation.experiments.paired import over_runs
-from simulation.experiments.precision import FIRST_LOOK, Precision
+from simulation.experiments.paired import FIRST_LOOK, Precision, over_runs
 from simulation.scenario import load
 
 FILE = "scenarios/flapping-provider.yaml"

@@ -24,7 +24,7 @@ from simulation.experiments.sweeping.result import save_sweep
 from simulation.reporting import plots
 from simulation.reporting.console import print_sheets
 from simulation.running import executors
-from simulation.running.cache_key import scenario_hash
+from simulation.running.executors import scenario_hash
 from simulation.scenario import load
 from simulation.scenario.metrics import MetricKind
 

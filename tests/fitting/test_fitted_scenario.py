@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import simulation
 from simulation.fitting.document import document
+from simulation.fitting.estimate import duration, instant, per_second, percent
 from simulation.fitting.provider_fit import fit_throttling
-from simulation.fitting.writing import duration, instant, per_second, percent
 from simulation.scenario import load
 
 pytestmark = pytest.mark.usefixtures("undrawn")

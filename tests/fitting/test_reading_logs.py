@@ -9,9 +9,8 @@ import simulation
 from actors.channel_names import A_CHANNEL_NAME
 from actors.errors import ConfigurationError
 from simulation.fitting.log import OutcomeKind
-from simulation.fitting.reading import Columns, read_log
+from simulation.fitting.reading import Columns, kind_of, parse_map, read_log
 from simulation.fitting.report import print_reading
-from simulation.fitting.words import kind_of, parse_map
 from simulation.scenario import parse
 
 TABLES = tables(__file__)

@@ -14,7 +14,7 @@ import simulation
 from actors.errors import ConfigurationError, WrongType
 from actors.formatting import plain_number
 from simulation.reporting import plots
-from simulation.reporting.plots.saved_experiments import saved_comparison, saved_search
+from simulation.reporting.plots.experiments import saved_comparison, saved_search
 from simulation.scenario import parse
 
 ATTEMPTS = "channels.sms.retry.max_attempts"

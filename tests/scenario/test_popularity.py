@@ -16,7 +16,7 @@ from actors.errors import ConfigurationError
 from simulation.scenario import Scenario, parse
 from simulation.scenario.identity import host_of_user
 from simulation.scenario.lint import lint_scenario
-from simulation.scenario.popularity import ZipfSpread, host_of, share_of_the_first
+from simulation.scenario.workload import ZipfSpread, host_of, share_of_the_first
 from simulation.scenario.writing import write
 from simulation.verification.drawing.swarm import case
 

@@ -18,15 +18,13 @@ from simulation.experiments.limits.stress import Kind, Stress, stresses
 from simulation.experiments.sweeping.journal import Journal
 from simulation.results.files import check_folder
 from simulation.results.progress import Interrupted
-from simulation.running.cache_key import scenario_hash
-from simulation.running.executors import Executor, RunMetrics, executor
+from simulation.running.executors import Executor, RunMetrics, executor, scenario_hash
 from simulation.running.own_code import actors_of
 from simulation.scenario import Scenario
-from simulation.scenario.arguments import check_counts
+from simulation.scenario.arguments import check_counts, seeds_of
 from simulation.scenario.limits import ALL, WantedLimit
 from simulation.scenario.loading import given
 from simulation.scenario.metrics import metric_kind, path_of
-from simulation.scenario.seeds import seeds_of
 
 K = TypeVar("K", bound=Any)
 T = TypeVar("T")

@@ -27,13 +27,11 @@ from simulation.experiments.limits.trend import FIGURES, FOLLOWS_S, VERDICTS, Tr
 from simulation.experiments.sweeping.journal import Journal
 from simulation.results.files import check_folder
 from simulation.results.progress import Interrupted
-from simulation.running.cache_key import scenario_hash
-from simulation.running.executors import Executor, RunMetrics, executor
+from simulation.running.executors import Executor, RunMetrics, executor, scenario_hash
 from simulation.scenario import Scenario
-from simulation.scenario.arguments import check_counts
+from simulation.scenario.arguments import check_counts, seeds_of
 from simulation.scenario.limits import ALL
 from simulation.scenario.loading import given
-from simulation.scenario.seeds import seeds_of
 from simulation.scenario.writing import file_of, in_one_line, write
 
 DOCUMENT = "map.json"

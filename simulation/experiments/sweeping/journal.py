@@ -1,6 +1,6 @@
 """The finished runs of a sweep, a search or a comparison, on disk: a line for each run, as soon as it has finished.
 
-A run is known by what decides about it (:mod:`simulation.running.cache_key`) and its seed. So a sweep that was cut off
+A run is known by what decides about it (:mod:`simulation.running.executors`) and its seed. So a sweep that was cut off
 goes on where it was, and one with more values or more replicates does only what is new. A process killed in the
 middle of a line loses that line, and a line that is damaged is as good as none: its run is done again. Null stands in
 a line for what is never, as it does in a summary.

@@ -12,20 +12,16 @@ from typing import Any, get_args
 
 from actors.errors import ConfigurationError
 from actors.kernel.randomness import RandomStreams
-from simulation.experiments.paired import OverRuns, over_runs
-from simulation.experiments.precision import Interval, Precision
+from simulation.experiments.paired import Interval, OverRuns, Precision, over_runs
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.sweeping.result import DOCUMENT, SweepResult, save_sweep
 from simulation.results.files import check_folder
 from simulation.results.progress import FinishedCell, Interrupted, RunsProgress
-from simulation.running.cache_key import scenario_hash
-from simulation.running.executors import RunMetrics, Task, executor
+from simulation.running.executors import RunMetrics, Task, executor, scenario_hash
 from simulation.scenario import Scenario, Sweep, load
-from simulation.scenario.arguments import check_counts, check_word
-from simulation.scenario.ranges import Range
-from simulation.scenario.seeds import seeds_of
+from simulation.scenario.arguments import check_counts, check_word, seeds_of
+from simulation.scenario.ranges import CELLS_MAX, RUNS_MAX, Design, Range
 from simulation.scenario.space import Setting, Space, load_all, settings_of, space
-from simulation.scenario.sweep import CELLS_MAX, RUNS_MAX, Design
 from simulation.scenario.writing import file_of
 
 # ── the cells ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -36,7 +32,7 @@ def cells(space: Space, design: Design = "grid", samples: int | None = None, see
 
     Args:
         space: the values of each path.
-        design: how they are chosen; see :data:`simulation.scenario.sweep.Design`.
+        design: how they are chosen; see :data:`simulation.scenario.ranges.Design`.
         samples: how many, at least 1; None for a grid. Combinations that come twice, as they do where there are few
             different values, are left out, so there may be fewer.
         seed: of the random draws; each path has its own, so one more path leaves the values of the others as they are.
@@ -124,8 +120,8 @@ def sweep(
             many.
         within: by the path of a metric, how far the ends of its intervals may be from their middles, such as
             ``{"sent_fraction": "0.1%"}``: every cell gets further runs, ten first, until all are so narrow. See
-            :mod:`simulation.experiments.precision`.
-        design: how the cells are chosen; see :data:`simulation.scenario.sweep.Design`. What the file's `sweep` says
+            :class:`simulation.experiments.paired.Precision`.
+        design: how the cells are chosen; see :data:`simulation.scenario.ranges.Design`. What the file's `sweep` says
             when None; with `vary`, a grid.
         samples: how many cells, where the design is no grid.
         seed: the first seed, and the seed of the design's random draws; the scenario's own when None.

@@ -11,8 +11,7 @@ from simulation.experiments.paired import mean
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.results.progress import FinishedCell, RunsProgress
-from simulation.running.cache_key import scenario_hash
-from simulation.running.executors import Executor, RunMetrics, Task
+from simulation.running.executors import Executor, RunMetrics, Task, scenario_hash
 from simulation.running.sequential_test import Decision, hopeless
 from simulation.scenario import Scenario
 from simulation.scenario.space import Setting

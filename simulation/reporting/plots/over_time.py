@@ -18,7 +18,6 @@ from simulation.reporting.plots.bounds import bounds_of, draw_bounds, draw_reque
 from simulation.reporting.plots.breakers import breakers_in, draw_breakers, found_of_breakers, host_counts
 from simulation.reporting.plots.canvas import canvas, say, size_in
 from simulation.reporting.plots.findings import titled
-from simulation.reporting.plots.legend import legend_above, set_title
 from simulation.reporting.plots.looks import BLUE, VERMILION
 from simulation.reporting.plots.panels import (
     DEAD,
@@ -33,6 +32,7 @@ from simulation.reporting.plots.panels import (
 from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import By, Source, Taken, are_first, arrivals_end_of, parts
 from simulation.reporting.plots.stacked import HEIGHT, WIDTH, ends_s, over_time
+from simulation.reporting.plots.text import legend_above, set_title
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.results.formatting import duration_text
 from simulation.results.waiting import in_flight_most

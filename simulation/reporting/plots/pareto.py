@@ -12,12 +12,11 @@ from scipy.special import stdtrit
 
 from actors.formatting import plain_number
 from simulation.reporting.plots.canvas import canvas, say
-from simulation.reporting.plots.legend import legend_within
 from simulation.reporting.plots.looks import VERMILION
 from simulation.reporting.plots.panels import number_text
 from simulation.reporting.plots.sweep_table import Cells, SweepSource, cells_of, error_bars, setting_text
 from simulation.reporting.plots.sweeps import HEIGHT, LABEL_ROOM, WIDTH
-from simulation.reporting.plots.text import cut, drawable
+from simulation.reporting.plots.text import cut, drawable, legend_within
 
 LABELS_MAX = 10
 """Settings on the front that are named; more are only numbered."""

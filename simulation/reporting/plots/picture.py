@@ -44,7 +44,6 @@ from simulation.reporting.plots.delivery_over_time import (
 from simulation.reporting.plots.findings import listed, quantile_text, titled
 from simulation.reporting.plots.header import header, set_apart, write_header
 from simulation.reporting.plots.in_faults import found_in, worst_fault
-from simulation.reporting.plots.legend import legend_above, legend_width
 from simulation.reporting.plots.looks import (
     BOTTOM,
     GAP,
@@ -79,7 +78,7 @@ from simulation.reporting.plots.shading import (
 )
 from simulation.reporting.plots.source import PlottedRun, Taken, arrivals_end_of, check_run, end_of, parts
 from simulation.reporting.plots.stacked import on_one_scale, scale_of_all
-from simulation.reporting.plots.text import drawable, fit, wrap
+from simulation.reporting.plots.text import drawable, fit, legend_above, legend_width, wrap
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.results.formatting import duration_text
 from simulation.results.waiting import in_flight_changes

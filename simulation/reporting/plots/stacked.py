@@ -10,9 +10,9 @@ from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from simulation.reporting.plots.canvas import canvas, say, size_in
-from simulation.reporting.plots.legend import legend_above, set_title
 from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import Taken, arrivals_end_of, why_empty
+from simulation.reporting.plots.text import legend_above, set_title
 from simulation.reporting.plots.time_axis import draw_time_axis
 
 WIDTH, HEIGHT, PART = 8.6, 3.3, 1.75

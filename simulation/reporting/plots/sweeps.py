@@ -17,7 +17,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from actors.errors import ConfigurationError
 from actors.formatting import plain_number
 from simulation.reporting.plots.canvas import canvas, size_in
-from simulation.reporting.plots.legend import legend_within
 from simulation.reporting.plots.looks import SMALL_SIZE, VERMILION, series_look
 from simulation.reporting.plots.panels import number_text
 from simulation.reporting.plots.sweep_table import (
@@ -28,7 +27,7 @@ from simulation.reporting.plots.sweep_table import (
     is_number,
     value_text,
 )
-from simulation.reporting.plots.text import cut, drawable
+from simulation.reporting.plots.text import cut, drawable, legend_within
 from simulation.results.formatting import never_text
 from simulation.scenario.metrics import NEVER
 from simulation.scenario.space import short_names

@@ -39,8 +39,7 @@ from simulation.scenario.lint.workload import (
     without_arrivals,
 )
 from simulation.scenario.people import QuietHoursShare
-from simulation.scenario.popularity import count_of
-from simulation.scenario.workload import CRITICAL, HOST_OF_EVENTS, class_of
+from simulation.scenario.workload import CRITICAL, HOST_OF_EVENTS, class_of, count_of
 
 _RULES = Rules("""
 nothing-arrives  channels.{channel}

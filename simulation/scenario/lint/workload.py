@@ -18,8 +18,7 @@ from actors.settings.distributions import Distribution
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_in_window
 from simulation.scenario.identity import has_recipients, is_call
-from simulation.scenario.popularity import ZipfSpread, count_of, share_of_the_first
-from simulation.scenario.workload import WorkloadEntry
+from simulation.scenario.workload import WorkloadEntry, ZipfSpread, count_of, share_of_the_first
 
 # ── what arrives ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -16,9 +16,8 @@
 whole program in simulated time and live, and checks that both have the same history.
 """
 
-from simulation.testing.testkit.clocks import CLOCKS, Clock, ClocksDiffer, Run, both_clocks, run_on
+from simulation.testing.testkit.clocks import CLOCKS, Clock, ClocksDiffer, Recorded, Run, both_clocks, run_on
 from simulation.testing.testkit.kit import ActorKit, Probe
-from simulation.testing.testkit.recorded import Recorded
 from simulation.testing.testkit.stepped import SteppedLiveSystem
 from simulation.testing.testkit.watched import AskedEffect, SetTimer
 

@@ -9,9 +9,28 @@ from itertools import zip_longest
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, assert_never
 
 from actors.errors import RetrylabError
+from actors.instants import NS_PER_S
 from actors.kernel.system import START_OF_TIME, ActorSystem
 from simulation.scenario.arguments import check_word
-from simulation.testing.testkit.recorded import Recorded
+
+# ── what is recorded ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Recorded(list[Any]):
+    """The events of a history, in order; give its `record` to a system."""
+
+    def record(self, event: Any) -> None:
+        """Take an event into the history."""
+        self.append(event)
+
+    def of(self, *kinds: type) -> list[Any]:
+        """Return the events of these types (exactly these), in order."""
+        return [event for event in self if type(event) in kinds]
+
+    def times(self, *kinds: type) -> list[float]:
+        """Return when events of these types were recorded, in seconds from the start."""
+        return [event.at_ns / NS_PER_S for event in self.of(*kinds)]
+
 
 T = TypeVar("T")
 

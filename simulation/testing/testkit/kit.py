@@ -15,8 +15,7 @@ from actors.kernel.futures import Unanswered
 from actors.kernel.system import START_OF_TIME, ActorSystem, Undelivered
 from simulation.engine.system import SimulatedSystem
 from simulation.scenario.arguments import check_word
-from simulation.testing.testkit.clocks import CLOCKS, Clock
-from simulation.testing.testkit.recorded import Recorded
+from simulation.testing.testkit.clocks import CLOCKS, Clock, Recorded
 from simulation.testing.testkit.stepped import Stepped, SteppedLiveSystem, SteppedSimulation
 from simulation.testing.testkit.watched import AskedEffect, SetTimer, TimersAndEffects, foreseen_result
 

@@ -13,7 +13,7 @@ from actors.errors import ConfigurationError
 from actors.formatting import counted
 from actors.settings.hints import nearest
 from simulation.running.executors import Executor, executor
-from simulation.scenario.seeds import one_seed
+from simulation.scenario.arguments import one_seed
 from simulation.verification.cases.case import Case, Experiment
 from simulation.verification.cases.quantities import FALSE_ALARMS, Finding, Quantity, Rigor, Verdict
 

@@ -57,8 +57,7 @@ from actors.settings.quantities import (
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.consistency import findings
 from simulation.scenario.people import QuietHoursShare
-from simulation.scenario.popularity import ZipfSpread
-from simulation.scenario.workload import WorkloadEntry
+from simulation.scenario.workload import WorkloadEntry, ZipfSpread
 from simulation.scenario.writing import as_data
 from simulation.verification.drawing.numbers import log_uniform
 

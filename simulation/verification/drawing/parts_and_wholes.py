@@ -20,8 +20,7 @@ from actors.settings.channel import ChannelConfig, FailoverConfig, ProviderConfi
 from actors.settings.distributions import Distribution
 from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig
 from simulation.scenario import EventWorkload, Scenario
-from simulation.scenario.popularity import count_of
-from simulation.scenario.workload import HOST_OF_EVENTS, WorkloadEntry, host_name
+from simulation.scenario.workload import HOST_OF_EVENTS, WorkloadEntry, count_of, host_name
 from simulation.verification.drawing.changes import changed
 from simulation.verification.drawing.drawn_settings import SPARE
 from simulation.verification.drawing.fault_kinds import KINDS, drawn_strength

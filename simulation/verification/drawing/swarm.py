@@ -36,7 +36,7 @@ from simulation.scenario import (
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
 from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.scenario.operations import EditConfig
-from simulation.scenario.popularity import Spread, ZipfSpread, count_of
+from simulation.scenario.workload import Spread, ZipfSpread, count_of
 from simulation.verification.drawing.coincidence import coinciding
 from simulation.verification.drawing.dead_letters import burying
 from simulation.verification.drawing.disturbances import (

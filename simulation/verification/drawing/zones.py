@@ -12,8 +12,7 @@ from actors.instants import ns, seconds
 from simulation.scenario import ClosedWorkload, QuietHoursShare, Scenario
 from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.expected_arrivals import expected_in_window
-from simulation.scenario.popularity import UserSpread, count_of
-from simulation.scenario.workload import WorkloadEntry
+from simulation.scenario.workload import UserSpread, WorkloadEntry, count_of
 from simulation.verification.drawing.numbers import log_uniform, rounded
 
 _ZONES = ("Asia/Tokyo", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "America/Los_Angeles", "UTC")

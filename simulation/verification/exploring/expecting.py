@@ -25,8 +25,8 @@ from actors.settings.quantities import parse_duration
 from simulation.experiments.limits.stress import channels_with_traffic
 from simulation.running.executors import RunMetrics, Task, do, executor
 from simulation.scenario import Scenario
+from simulation.scenario.arguments import seeds_of
 from simulation.scenario.metrics import path_of
-from simulation.scenario.seeds import seeds_of
 
 KINDS = ("outage", "hang", "crash")
 USUAL = ("outage=2m", "outage=2m", "crash=30s")

@@ -19,8 +19,7 @@ from simulation.results.progress import Interrupted
 from simulation.running.own_code import actors_of
 from simulation.running.process_pool import processes
 from simulation.scenario import Scenario, load
-from simulation.scenario.arguments import check_counts, check_word
-from simulation.scenario.seeds import one_seed, seeds_of
+from simulation.scenario.arguments import check_counts, check_word, one_seed, seeds_of
 from simulation.verification.drawing.drawn_settings import DrawnSettings
 from simulation.verification.drawing.swarm import ScheduleKind, SettingsKind, drawn_case
 from simulation.verification.exploring.corpus import Corpus

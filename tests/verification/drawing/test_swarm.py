@@ -17,7 +17,7 @@ from effort import sliced, thorough
 import simulation
 from actors.settings.faults import FAULT_KEYS, FLEET_FAULT_KEYS
 from simulation.scenario import load, parse
-from simulation.scenario.popularity import count_of
+from simulation.scenario.workload import count_of
 from simulation.scenario.writing import write
 from simulation.verification.drawing.swarm import KINDS, case
 
