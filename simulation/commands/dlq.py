@@ -83,8 +83,7 @@ _Token = Annotated[
     ),
 ]
 _Store = Annotated[
-    str | None,
-    option("Read this file of a store, whether or not a service runs.", "--store", metavar="sqlite:PATH"),
+    str | None, option("Read this file of a store, whether or not a service runs.", "--store", metavar="sqlite:PATH")
 ]
 _NoStore = Annotated[str | None, option("A file is only looked at.", "--store", hidden=True)]
 """Taken so that a service is asked for, and not said that there is no such option."""
@@ -166,11 +165,7 @@ def groups(
 
 @dlq.command()
 def show(
-    notification_id: _Id,
-    as_json: _Json = False,
-    url: _Url = None,
-    token_file: _Token = None,
-    store: _Store = None,
+    notification_id: _Id, as_json: _Json = False, url: _Url = None, token_file: _Token = None, store: _Store = None
 ) -> None:
     """Print everything known about one notification: every attempt, with the provider's answer."""
     with _asking(url, token_file, store) as source:

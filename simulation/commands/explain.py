@@ -36,10 +36,7 @@ def explain(
         set_option("Change a setting, e.g. channels.email.retry.max_attempts=8; of the file, or of the defaults."),
     ] = None,
     channel: Annotated[str | None, option("Explain this channel alone; without it each channel that is used.")] = None,
-    load: Annotated[
-        float | None,
-        option("Calls a second in the outages; without it the file's mean, or 10."),
-    ] = None,
+    load: Annotated[float | None, option("Calls a second in the outages; without it the file's mean, or 10.")] = None,
     out: Annotated[Path | None, path_option("FILE", "Draw the picture here: a name that ends in .png or .svg.")] = None,
     values: GivenValues = None,
     profiles: Profile = None,

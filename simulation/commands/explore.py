@@ -47,8 +47,7 @@ def explore(
     first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 0,
     workers: Annotated[int | None, option("Processes that share the cases; as many as cores.", min=1)] = None,
     schedule: Annotated[
-        ScheduleName,
-        typer.Option(help="Which orders of ready messages to draw: the normal one, others, or both."),
+        ScheduleName, typer.Option(help="Which orders of ready messages to draw: the normal one, others, or both.")
     ] = "mixed",
     settings: Annotated[
         SettingsName,
@@ -78,8 +77,7 @@ def explore(
     out: Annotated[
         Path | None,
         path_option(
-            "DIR",
-            "Keep failing cases here, and first try the cases that are here. Without it nothing is written.",
+            "DIR", "Keep failing cases here, and first try the cases that are here. Without it nothing is written."
         ),
     ] = None,
     keep_going: Annotated[

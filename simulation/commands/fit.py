@@ -39,8 +39,7 @@ OutcomeColumn = Annotated[
     ),
 ]
 OutcomeMap = Annotated[
-    list[str] | None,
-    option("What a word means, e.g. bounced=permanent.", "--outcome-map", metavar="WORD=OUTCOME"),
+    list[str] | None, option("What a word means, e.g. bounced=permanent.", "--outcome-map", metavar="WORD=OUTCOME")
 ]
 ChannelName = Annotated[
     str | None,

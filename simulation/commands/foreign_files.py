@@ -25,11 +25,7 @@ GivenValues = Annotated[
 ]
 Library = Annotated[
     list[str] | None,
-    option(
-        "A library's version, e.g. celery=5.4; without it the newest known.",
-        "--library",
-        metavar="NAME=VERSION",
-    ),
+    option("A library's version, e.g. celery=5.4; without it the newest known.", "--library", metavar="NAME=VERSION"),
 ]
 
 

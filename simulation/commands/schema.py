@@ -14,8 +14,7 @@ def schema(
         bool, typer.Option("--markdown", help="Print the reference of the scenario language instead, for people.")
     ] = False,
     of_summary: Annotated[
-        bool,
-        typer.Option("--summary", help="Print the schema of a run's summary instead: summary.json, run --json."),
+        bool, typer.Option("--summary", help="Print the schema of a run's summary instead: summary.json, run --json.")
     ] = False,
 ) -> None:
     """Print the JSON Schema of scenario files, for editors and other tools."""

@@ -14,8 +14,7 @@ from simulation.commands.shared import Exit, argument, leaves, refuse, say
 
 def studio(
     source: Annotated[
-        Path | None,
-        argument("[FILE|DIR]", "A scenario, a trace or a folder of them; the current one when left out."),
+        Path | None, argument("[FILE|DIR]", "A scenario, a trace or a folder of them; the current one when left out.")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port of 127.0.0.1; 0 takes one that is free.")] = 0,
     browse: Annotated[bool, typer.Option("--open", help="Open it in the browser, too.")] = False,

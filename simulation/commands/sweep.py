@@ -96,16 +96,7 @@ def sweep(
         check_who_does_them(workers, dask)
         space = parse_space(vary) if vary else None
         warn_of_varied(file, sets, space)
-        plan = Plan.of(
-            file,
-            space,
-            replicates,
-            design,
-            samples,
-            seed,
-            sets or [],
-            half_widths(within),
-        )
+        plan = Plan.of(file, space, replicates, design, samples, seed, sets or [], half_widths(within))
         shown = kinds_of_metrics(metrics or SHOWN, plan.scenarios, "--metric")
         announce(file, plan.scenarios, len(plan.seeds), workers, dask)
         with watch_runs(quiet=as_json, figures=shown) as progress:

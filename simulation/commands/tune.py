@@ -100,10 +100,7 @@ def tune(
         if (scenario := warn_of_varied(file, sets, space)) is not None:
             announce(file, [scenario], trials * replicates, workers, dask)
         with watch_runs(
-            quiet=as_json,
-            figures=kinds,
-            better="more" if maximize and not minimize else "less",
-            cell="setting",
+            quiet=as_json, figures=kinds, better="more" if maximize and not minimize else "less", cell="setting"
         ) as progress:
             tuning = search(
                 file,

@@ -119,15 +119,9 @@ INCIDENTS = (
         ("sent_fraction == 1", "sent_time_s.max <= 90m"),
         kept=("timeout", "max_in_flight"),  # one stands for many
     ),
+    Incident("gatewayapi-2016", "each SMS up to three times", ("sent_fraction >= 98%", "reached_twice <= 100")),
     Incident(
-        "gatewayapi-2016",
-        "each SMS up to three times",
-        ("sent_fraction >= 98%", "reached_twice <= 100"),
-    ),
-    Incident(
-        "github-retries-2026",
-        "ten times the traffic for hours",
-        ("sent_fraction >= 85%", "peaks.requests_per_s <= 40"),
+        "github-retries-2026", "ten times the traffic for hours", ("sent_fraction >= 85%", "peaks.requests_per_s <= 40")
     ),
     Incident(
         "github-webhooks-2024",

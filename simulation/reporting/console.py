@@ -27,11 +27,7 @@ WIDTH_OF_A_FILE = 120
 WIDEST = 10_000
 """Of a table, however narrow the terminal is."""
 
-_MARKS = {
-    True: "[green]holds[/green]",
-    False: "[bold red]FAILS[/bold red]",
-    None: "[yellow]undecided[/yellow]",
-}
+_MARKS = {True: "[green]holds[/green]", False: "[bold red]FAILS[/bold red]", None: "[yellow]undecided[/yellow]"}
 
 
 def print_result(result: Result, directory: Path | None, comparison: str = "") -> None:

@@ -108,8 +108,7 @@ def explain(
     }
     with executor(workers) as pool:
         return Explanation(
-            loaded,
-            tuple(explained(loaded, one, load, has_load, pool, has_timeout=bounded[one]) for one in used),
+            loaded, tuple(explained(loaded, one, load, has_load, pool, has_timeout=bounded[one]) for one in used)
         )
 
 

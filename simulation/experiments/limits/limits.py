@@ -55,9 +55,7 @@ class SideBySide(Generic[K, T]):
     """Called with how many runs are wanted, at first and after each."""
 
     def carry_out(
-        self,
-        searches: Iterable[Iterator[Iterable[K]]],
-        do: Callable[[Iterator[T]], Iterator[tuple[int, RunMetrics]]],
+        self, searches: Iterable[Iterator[Iterable[K]]], do: Callable[[Iterator[T]], Iterator[tuple[int, RunMetrics]]]
     ) -> None:
         """Carry them out; `do` does runs, and asks for more after each."""
         self._waiting: dict[KnownBy, list[tuple[_Search[K], K]]] = {}

@@ -134,11 +134,7 @@ class LimitsMap:
         kind = self.kinds[1 - axis]
         return (
             f"after {'an outage' if kind == 'outage' else 'a trigger'} of {other}"
-            if kind
-            in (
-                "outage",
-                "trigger",
-            )
+            if kind in ("outage", "trigger")
             else f"after {duration_text(self.lasts_s)} of {kind} {other}"
         )
 

@@ -137,14 +137,10 @@ OF_A_SWEEP: dict[str, PlotKind] = {
 """The same for a sweep."""
 
 
-OF_A_COMPARISON: dict[str, PlotKind] = {
-    "differences": PlotKind(lambda compared, _options: _differences(compared)),
-}
+OF_A_COMPARISON: dict[str, PlotKind] = {"differences": PlotKind(lambda compared, _options: _differences(compared))}
 """The same for a comparison."""
 
-OF_A_SEARCH: dict[str, PlotKind] = {
-    "trials": PlotKind(lambda search, options: _trials(search, options), ("metric",)),
-}
+OF_A_SEARCH: dict[str, PlotKind] = {"trials": PlotKind(lambda search, options: _trials(search, options), ("metric",))}
 """The same for a search of settings."""
 
 

@@ -44,17 +44,7 @@ from simulation.reporting.plots.delivery_over_time import (
 from simulation.reporting.plots.findings import listed, quantile_text, titled
 from simulation.reporting.plots.header import header, set_apart, write_header
 from simulation.reporting.plots.in_faults import found_in, worst_fault
-from simulation.reporting.plots.looks import (
-    BOTTOM,
-    GAP,
-    LEFT,
-    NOTE_ROOM,
-    NOTE_SIZE,
-    NOTES_AT,
-    PANEL_WIDTH,
-    TOP,
-    WIDTH,
-)
+from simulation.reporting.plots.looks import BOTTOM, GAP, LEFT, NOTE_ROOM, NOTE_SIZE, NOTES_AT, PANEL_WIDTH, TOP, WIDTH
 from simulation.reporting.plots.naming import name_line
 from simulation.reporting.plots.notes import breaker_notes, delivery_note, dlq_note, in_flight_note, note, rates_note
 from simulation.reporting.plots.panels import (
@@ -68,14 +58,7 @@ from simulation.reporting.plots.panels import (
     mark_redrives,
     peak,
 )
-from simulation.reporting.plots.shading import (
-    WINDOWS_MAX,
-    draw_windows,
-    mark_end_of_arrivals,
-    shade,
-    tag,
-    window_notes,
-)
+from simulation.reporting.plots.shading import WINDOWS_MAX, draw_windows, mark_end_of_arrivals, shade, tag, window_notes
 from simulation.reporting.plots.source import PlottedRun, Taken, arrivals_end_of, check_run, end_of, parts
 from simulation.reporting.plots.stacked import on_one_scale, scale_of_all
 from simulation.reporting.plots.text import drawable, fit, legend_above, legend_width, wrap
@@ -334,13 +317,7 @@ def _times(channels: Sequence[Taken], bounds: Sequence[Bound], found: Sequence[W
 
 
 def _draw_times(
-    axes: Axes,
-    part: Taken,
-    course: Course,
-    scale: Scale,
-    bounds: Sequence[Bound],
-    first: bool,
-    among: Sequence[Window],
+    axes: Axes, part: Taken, course: Course, scale: Scale, bounds: Sequence[Bound], first: bool, among: Sequence[Window]
 ) -> None:
     handles = draw_course(axes, course, scale)
     draw_alone(axes, part)

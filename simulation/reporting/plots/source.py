@@ -163,12 +163,7 @@ By: TypeAlias = Literal["channel", "entry", "priority"]
 
 
 def parts(
-    source: Source,
-    table: str,
-    *needed: str,
-    channel: str | None = None,
-    entry: str | None = None,
-    by: By | None = None,
+    source: Source, table: str, *needed: str, channel: str | None = None, entry: str | None = None, by: By | None = None
 ) -> list[Taken]:
     """Return the parts of a table of a source that a plot shows; one where it is not divided.
 

@@ -19,14 +19,7 @@ from actors.formatting import plain_number
 from simulation.reporting.plots.canvas import canvas, size_in
 from simulation.reporting.plots.looks import SMALL_SIZE, VERMILION, series_look
 from simulation.reporting.plots.panels import number_text
-from simulation.reporting.plots.sweep_table import (
-    Cells,
-    SweepSource,
-    cells_of,
-    error_bars,
-    is_number,
-    value_text,
-)
+from simulation.reporting.plots.sweep_table import Cells, SweepSource, cells_of, error_bars, is_number, value_text
 from simulation.reporting.plots.text import cut, drawable, legend_within
 from simulation.results.formatting import never_text
 from simulation.scenario.metrics import NEVER
@@ -255,12 +248,7 @@ def sweep_heatmap(
 
 
 def _draw_the_bound(
-    ax: Axes,
-    cells: Cells,
-    figure: str,
-    means: pd.DataFrame,
-    across: tuple[str, list[Any]],
-    up: tuple[str, list[Any]],
+    ax: Axes, cells: Cells, figure: str, means: pd.DataFrame, across: tuple[str, list[Any]], up: tuple[str, list[Any]]
 ) -> str:
     """Draw the line between what is as expected and what is not; return what it is, for below the axis."""
     said = []

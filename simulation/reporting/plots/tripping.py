@@ -18,14 +18,7 @@ from actors.errors import ConfigurationError
 from actors.formatting import counted, instant_text
 from actors.messages import BreakerState, NotificationChannel
 from actors.policies.breaker.tripping import FailureRate, make_tripping
-from actors.policies.retry.budgets import (
-    AwsBudget,
-    Budget,
-    FinagleBudget,
-    GrpcBudget,
-    TokenBudget,
-    make_budget,
-)
+from actors.policies.retry.budgets import AwsBudget, Budget, FinagleBudget, GrpcBudget, TokenBudget, make_budget
 from actors.policies.retry.policy import FailureKind
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.rate_limit import RateLimitConfig
