@@ -74,8 +74,9 @@ def write_scenario(found: ImportedPolicies, files: Sequence[Path], out: Path) ->
     if not any(found.configs):
         raise ConfigurationError([f"--out {out}: no policy can be said yet", *(each.asked for each in found.questions)])
     latest_s = max((each.last.start.longest for each in found.schedules if each is not None), default=0.0)
+    drain = f"{min(1440, int(latest_s // 3600) + 1)}h"  # at most 60 days
     command = shlex.join(["retrylab", "import", *map(str, files)])
-    out.write_text(scenario_text(found.imported.policies, out.stem, drain_for(latest_s), f"By {command}"), "utf-8")
+    out.write_text(scenario_text(found.imported.policies, out.stem, drain, f"By {command}"), "utf-8")
 
 
 @contextmanager
@@ -93,8 +94,3 @@ def scenario_file(file: Path, given: Given) -> Iterator[Path]:
         path = Path(folder) / f"{file.stem or 'imported'}.yaml"
         write_scenario(ImportedPolicies(imported), [file], path)
         yield path
-
-
-def drain_for(latest_s: float) -> str:
-    """Return how long to wait for the last attempts of calls, in whole hours, at most 60 days."""
-    return f"{min(1440, int(latest_s // 3600) + 1)}h"

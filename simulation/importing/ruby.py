@@ -106,7 +106,9 @@ class Program:
             operand = self.value(part(node, "operand"), bound, depth)
             if text(node).startswith("-"):
                 return arithmetic("-", 0, operand)
-            return self._negated(operand) if text(node).startswith(("!", "not")) else Unknown("", shown(node))
+            if not text(node).startswith(("!", "not")):
+                return Unknown("", shown(node))
+            return operand if isinstance(operand, Unknown) else operand in (None, False)
         if kind in ("lambda", "method", "singleton_method"):
             return Block(node, self)
         if kind == "element_reference":
@@ -241,9 +243,6 @@ class Program:
         if sign == "/" and isinstance(left, int) and isinstance(value, int):
             return left // value if value else Raised("a division by zero")
         return arithmetic(sign, left, value)
-
-    def _negated(self, value: Any) -> Any:
-        return value if isinstance(value, Unknown) else value in (None, False)
 
     def _element(self, node: Node, bound: Mapping[str, Any], depth: int) -> Any:
         around, *keys = node.named_children

@@ -39,6 +39,7 @@ from simulation.importing.spring import Application, Effective, applications as 
 
 KIND = "resilience4j"
 _OURS = re.compile(r"^[ \t]*[\"']?resilience4j(?:\.[\w.\[\]-]+)?[\"']?[ \t]*[:=. \[]", re.MULTILINE)
+_BESIDE = re.compile(r"(?:^|/)(?:application|bootstrap)[^/]*$")
 _CONTAINERS = {"instances": "instances", "backends": "instances", "limiters": "instances", "configs": "configs"}
 
 
@@ -55,7 +56,7 @@ def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
     """Return a policy for each name that instances of retries, breakers, limiters and bulkheads have in common."""
     broken: dict[SourceFile, ConfigurationError] = {}
     own = {file.name for file in files}
-    applications = applications_of([*files, *(file for file in given.others if _is_beside(file))], broken)
+    applications = applications_of([*files, *(file for file in given.others if _BESIDE.search(file.name))], broken)
     if broken and len(files) == 1:
         raise next(iter(broken.values()))
     found = [
@@ -67,21 +68,17 @@ def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
     return [*found, *(unreadable(error, file, KIND) for file, error in broken.items() if file.name in own)]
 
 
-def _is_beside(file: SourceFile) -> bool:
-    return bool(re.search(r"(?:^|/)(?:application|bootstrap)[^/]*$", file.name))
-
-
 def _policies(application: Application, given: Given, *, has_label: bool) -> list[Policy]:
     """Return the policies with the active profiles; where they are not known and decide, they are asked for."""
-    active = list(given.profiles) or names_of_text(given.values.get("profile", ""))
+    answer = re.split(r"\s*,\s*", given.values.get("profile", "").strip())
+    active = list(given.profiles) or [name for name in answer if name]
     stands = application.active_by_files()
     question = ""
     if not active and stands is not None:
         filled = Effective({}).filled(stands, given.values)
         active, question = [] if filled.missing else names_of(filled.setting), filled.missing
-    with_profiles: dict[str | None, dict[str, Policy]] = {None: _with_profiles(application, active, given)}
-    if not active:
-        with_profiles |= {name: _with_profiles(application, [name], given) for name in application.profiles}
+    chosen = {None: active} | ({} if active else {name: [name] for name in application.profiles})
+    with_profiles = {name: _Reading(application.effective(own), given).policies() for name, own in chosen.items()}
     policies: list[Policy] = []
     for name in dict.fromkeys(name for found in with_profiles.values() for name in found):
         variants = {profile: found[name] for profile, found in with_profiles.items() if name in found}
@@ -98,10 +95,6 @@ def _policies(application: Application, given: Given, *, has_label: bool) -> lis
         label = f"{application.label}/" if has_label and application.label else ""
         policies.append(replace(policy, name=f"{label}{policy.name}"))
     return policies
-
-
-def names_of_text(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _asking(policy: Policy, variants: Mapping[str | None, Policy], application: Application, name: str) -> Policy:
@@ -121,10 +114,6 @@ def _short(channel: Mapping[str, Any] | None) -> str:
     retry = (channel or {}).get("retry", {})
     shown = {key: retry[key] for key in ("max_attempts", "initial_delay", "schedule") if key in retry}
     return ", ".join(f"{key} {value}" for key, value in shown.items()) if channel else "not known yet"
-
-
-def _with_profiles(application: Application, profiles: Sequence[str], given: Given) -> dict[str, Policy]:
-    return _Reading(application.effective(profiles), given).policies()
 
 
 class _Reading:
