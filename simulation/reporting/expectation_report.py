@@ -149,7 +149,7 @@ def _number(value: float) -> str:
 def _chart(result: Result, expectation: Expectation) -> Iterator[str]:
     with needs("lab"):
         from simulation.reporting.plots.breakers import spans_of
-        from simulation.reporting.plots.time_axis import ticks_s, unit_of
+        from simulation.reporting.plots.panels import ticks_s, unit_of
 
     path = _path(expectation)
     channel, subject = _scope(path)

@@ -16,9 +16,7 @@ import trustme
 
 from simulation.scenario.world import HostConfig
 from simulation.world.escape import World, refuse
-from simulation.world.host import Host
-from simulation.world.http_provider import HttpHost
-from simulation.world.smtp_provider import SmtpHost
+from simulation.world.host import Host, HttpHost, SmtpHost
 from simulation.world.sockets import FIRST_FILENO, Address, WorldSocket, looked_up_for, whose
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,14 +12,15 @@ import simulation
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.experiments.explaining import channel as explaining
-from simulation.experiments.explaining.breaker import (
+from simulation.experiments.explaining.channel import (
     HORIZON_S,
     breaker_in_words,
+    cost_in_words,
     endpoints_in_words,
     open_spells,
     opens_s,
+    sheets,
 )
-from simulation.experiments.explaining.channel import cost_in_words, sheets
 from simulation.experiments.explaining.outages import (
     UnderLoad,
     _by_run,

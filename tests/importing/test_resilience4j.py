@@ -12,8 +12,7 @@ from hypothesis import Phase, given, settings, strategies as st
 from actors.errors import ConfigurationError
 from simulation.importing.files import import_files, recognised_kinds
 from simulation.importing.policy import Mark
-from simulation.importing.readers.resilience4j import recognises
-from simulation.importing.readers.resilience4j_modules import duration_of
+from simulation.importing.readers.resilience4j import duration_of, recognises
 from simulation.importing.source import Given, SourceFile
 from tests.support import effort
 from tests.support.imported import marks, one, read, reason, starts

@@ -25,7 +25,7 @@ from actors.messages import BreakerState
 from simulation.reporting.html.happenings import happenings
 from simulation.reporting.plots import overview
 from simulation.reporting.plots.breakers import PIXELS, draw_breakers
-from simulation.reporting.plots.time_axis import draw_time_axis
+from simulation.reporting.plots.panels import draw_time_axis
 from simulation.scenario import load, parse
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, strategies as st
 
+from simulation.reporting.plots.panels import ticks_s, unit_of
 from simulation.reporting.plots.text import cut, drawable, width_in, wrap
-from simulation.reporting.plots.time_axis import ticks_s, unit_of
 
 WORDS = st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=120)
 

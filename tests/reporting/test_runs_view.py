@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 from rich.console import Console
 
-from simulation.reporting.terminal.runs_view import LATEST, RunsView
+from simulation.reporting.terminal.run_view import LATEST, RunsView
 from simulation.results.progress import FinishedCell
 from simulation.scenario.metrics import MetricKind
 from simulation.scenario.space import short_names

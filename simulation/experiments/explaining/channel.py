@@ -1,18 +1,26 @@
-"""What the settings of a channel will do: all that is said of it, and its sheets."""
+"""What the settings of a channel will do: all that is said of it, and its sheets; when its
+breaker opens and closes at a steady load, by stepping the policy itself."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 
 from actors.formatting import counted, plain_number
+from actors.instants import NS_PER_S, ns
+from actors.lint.retries import waits
 from actors.lint.traffic import trips
 from actors.messages import NotificationChannel
+from actors.policies.breaker.recovery import OpenTime
+from actors.policies.breaker.tripping import make_tripping
+from actors.policies.failing_endpoints import APART_SHARE, SPAN_SHARE
+from actors.policies.resuming import Ceiling
+from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
-from simulation.experiments.explaining.breaker import OpenSpell, breaker_in_words, endpoints_in_words, open_spells
+from actors.settings.distribution_moments import limited_mean
 from simulation.experiments.explaining.outages import (
     OUTAGES_S,
     OneCall,
@@ -42,6 +50,177 @@ from simulation.running.executors import Executor
 from simulation.scenario import ChannelWorkload, ClosedWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.sheets import Sheet
+
+# ── the breaker ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+SPELLS_MAX = 1000
+HORIZON_S = 2 * 3600.0
+"""How long the outage lasts in which the breaker opens again and again."""
+
+_STEPS_MAX = 200_000
+"""Calls that are counted until the breaker opens; with more it is as good as never."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSpell:
+    """A time for which the breaker is open in an outage without an end."""
+
+    start_s: float
+    """From the beginning of the outage."""
+
+    end_s: float
+
+
+@lru_cache(64)  # several texts and pictures of a channel say it, and a window of a minute takes thousands of steps
+def calls_until_open(config: CircuitBreakerConfig, rate: float) -> int | None:
+    """Return at which failed call in a row a breaker opens that has seen good ones for long; None: it never does.
+
+    Args:
+        config: the breaker.
+        rate: calls a second, all of them first attempts.
+    """
+    tripping = make_tripping(config)
+    gap_ns = max(1, ns(1.0 / rate))
+    window = config.window
+    before = 0
+    if window is not None:
+        before = window.calls or 10 * (window.ema or 0) or math.ceil((window.time or 0.0) * rate) + 1
+    at_ns = 0
+    for _ in range(min(before, _STEPS_MAX)):
+        at_ns += gap_ns
+        tripping.success(at_ns, 0)
+    # In a window of time the good calls are gone after its width, so a breaker that is still closed then stays closed.
+    enough = config.failure_threshold if window is None else 2 * before + (config.minimum_calls or 100) + 10
+    for number in range(1, min(enough, _STEPS_MAX) + 1):
+        at_ns += gap_ns
+        if tripping.failure(at_ns, 0):
+            return number
+    return None
+
+
+def opens_s(config: ChannelConfig, rate: float) -> float | None:
+    """Return when the breaker opens after an outage has begun, in seconds, if nothing is retried before; None: never.
+
+    A retry is one more failure, so it opens earlier where retries are made before that.
+    """
+    breaker = config.circuit_breaker
+    if breaker.begins.value != "closed" or (calls := calls_until_open(breaker, rate)) is None:
+        return None
+    return (calls - 1) / rate + limited_mean(config.provider.latency, config.timeout)
+
+
+def open_spells(config: ChannelConfig, rate: float) -> tuple[OpenSpell, ...]:
+    """Return when the breaker is open in an outage of two hours; a probe is made after each time.
+
+    More than :data:`SPELLS_MAX` are not listed.
+    """
+    start_s = opens_s(config, rate)
+    breaker = config.circuit_breaker
+    if start_s is None or (breaker.open_growth is not None and breaker.open_growth.jitter):
+        return ()
+    takes_s = limited_mean(config.provider.latency, config.timeout)
+    open_time = OpenTime(breaker, None)
+    spells = []
+    for opened_before in range(SPELLS_MAX):
+        if start_s >= HORIZON_S:
+            break
+        end_s = start_s + open_time.next_ns(opened_before) / NS_PER_S
+        spells.append(OpenSpell(start_s, end_s))
+        start_s = end_s + takes_s
+    return tuple(spells)
+
+
+def breaker_in_words(config: ChannelConfig, rate: float) -> tuple[Sentence, ...]:
+    """Return when the breaker opens, what happens meanwhile, and when it closes."""
+    breaker = config.circuit_breaker
+    match breaker.begins.value:
+        case "disabled":
+            return (Sentence("There is no breaker: whatever goes wrong, every attempt goes out."),)
+        case "metrics-only":
+            return (Sentence("The breaker only counts: whatever goes wrong, every attempt goes out."),)
+        case "forced-open":
+            return (Sentence("The breaker is forced open: nothing goes out until an operator changes that."),)
+    return (Sentence(_opens(config, rate)), Sentence(_stays_open(breaker)), Sentence(_meanwhile(config, rate)))
+
+
+def endpoints_in_words(config: ChannelConfig) -> tuple[Sentence, ...]:
+    """Return when an endpoint of which every attempt fails is disabled."""
+    if config.endpoints is None:
+        return ()
+    after = config.endpoints.disable_after
+    apart = f"{duration_text(after / APART_SHARE)} to {duration_text(after / SPAN_SHARE)} apart"
+    return (
+        Sentence(
+            f"An endpoint is disabled when all attempts at it have failed for {duration_text(after)}, from the first "
+            f"of two that are {apart}; an order or one success enables it."
+        ),
+    )
+
+
+def _opens(config: ChannelConfig, rate: float) -> str:
+    breaker = config.circuit_breaker
+    window = breaker.window
+    if window is None:
+        rule = f"at {counted(breaker.failure_threshold, 'failure')} in a row"
+    else:
+        over = (
+            f"the last {counted(window.calls, 'call')}"
+            if window.calls is not None
+            else f"the calls of {duration_text(window.time)}"
+            if window.time is not None
+            else f"a moving average of {counted(window.ema or 1, 'call')}"
+        )
+        least = breaker.minimum_calls or window.default_minimum_calls
+        rule = f"where {100 * breaker.failure_rate:g}% of {over} have failed, of {least} or more"
+        if breaker.slow_call is not None:
+            slow = breaker.slow_call
+            rule += f", or {100 * slow.rate:g}% took over {duration_text(slow.duration)}"
+    if "counts" in breaker.model_fields_set:
+        rule += f", of what is {', '.join(breaker.counts)}"
+    per = ", one for each host of recipients" if breaker.per == "host" else ""
+    after_s = opens_s(config, rate)
+    if after_s is None:
+        return f"The breaker opens {rule}{per}; at {rate:g}/s it never does, even if every call fails."
+    calls = calls_until_open(breaker, rate)
+    first_wait_s = next(waits(config.retry, "shortest")) if config.retry.max_attempts != 1 else math.inf
+    is_sooner = first_wait_s + limited_mean(config.provider.latency, config.timeout) < after_s
+    sooner = "; retries may open it sooner" if is_sooner else ""
+    about = "" if config.provider.latency.constant is not None else "about "
+    return (
+        f"The breaker opens {rule}{per}. If every call fails, at {rate:g}/s call {calls} opens it after "
+        f"{about}{duration_text(after_s)}{sooner}."
+    )
+
+
+def _stays_open(breaker: CircuitBreakerConfig) -> str:
+    growth = breaker.open_growth
+    lasts = duration_text(breaker.timeout)
+    if growth is not None:
+        lasts += f", then ×{growth.multiplier:g} each time up to {duration_text(growth.max)}"
+    if growth is not None and growth.jitter:
+        lasts += f", ±{100 * growth.jitter:g}%"
+    probes = counted(breaker.half_open_permits, "probe")
+    closes = "closes once all have succeeded" if breaker.half_open_permits > 1 else "closes if that succeeds"
+    if breaker.decide != "first_failure":
+        closes = f"closes if fewer than {100 * breaker.failure_rate:g}% of them fail"
+    ramp = breaker.ramp
+    rest = "" if ramp is None else f", then lets {100 * ramp.start:g}% through and all after {duration_text(ramp.over)}"
+    return f"It stays open for {lasts}, lets {probes} through, and {closes}{rest}."
+
+
+def _meanwhile(config: ChannelConfig, rate: float) -> str:
+    breaker = config.circuit_breaker
+    meets = "A call that meets the open breaker"
+    if config.failover:
+        meets += " of a provider goes to the next one; where all are open it"
+    if breaker.when_open == "fail":
+        return f"{meets} fails at once and uses up an attempt."
+    pace, ceiling = breaker.resume_rate.per_second, Ceiling(breaker).per_s(rate)
+    return (
+        f"{meets} waits and uses up no attempt. Once it is closed, waiting calls go on at {min(pace, ceiling):g}/s, "
+        f"twice as fast every {duration_text(breaker.resume_doubling)}, up to {ceiling:g}/s."
+    )
 
 
 def cost_in_words(

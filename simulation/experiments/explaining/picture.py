@@ -16,8 +16,8 @@ from simulation.experiments.explaining.outages import OUTAGES_S
 from simulation.experiments.explaining.schedule import Schedule
 from simulation.reporting.plots.canvas import DPI, STYLE, Picture
 from simulation.reporting.plots.looks import BLACK, BLUE, VERMILION
+from simulation.reporting.plots.panels import draw_log_durations
 from simulation.reporting.plots.text import wrap
-from simulation.reporting.plots.time_axis import draw_log_durations
 from simulation.results.formatting import duration_text
 
 WIDTH = 8.2

@@ -8,28 +8,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tree_sitter import Node
 
-from simulation.importing.policy import Policy, PolicyDraft, duration
-from simulation.importing.readers.active_job import ActiveJob
-from simulation.importing.readers.sidekiq_classes import (
-    Common,
-    JobClass,
-    bases_of,
-    calls_to,
-    is_job,
-    opened,
-    options_of,
-)
-from simulation.importing.ruby import Program, Programs, Raised
-from simulation.importing.source import Given, SourceFile
+from simulation.importing.policy import Line, Policy, PolicyDraft, Said, duration
+from simulation.importing.ruby import Block, Program, Programs, Raised
+from simulation.importing.source import Given, SourceFile, Version, rests_on, version_of
 from simulation.importing.syntax_trees import (
+    NAMESAKES_MAX,
     RETRIES_MAX,
     Entry,
     Span,
     Unknown,
+    above,
     arguments_of,
     arithmetic,
     bounded,
@@ -38,8 +31,317 @@ from simulation.importing.syntax_trees import (
     parsed,
     part,
     settled,
+    shown,
     text,
+    whole,
 )
+from simulation.importing.waits import UNLIMITED, attempts as attempts_of, constant
+
+# ── Active Job ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+# ── classes of jobs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+_NOT_IN_PRODUCTION = re.compile(r"(?:^|/)(?:test|spec|environments/(?:test|development))\b")
+_YAML = re.compile(r"(?:^|/)sidekiq[^/]*\.ya?ml$")
+_MAX_RETRIES = re.compile(r"^([ \t]*):?max_retries:[ \t]*(.*?)[ \t]*(?:#.*)?$", re.MULTILINE)
+_CONDITIONS = ("if", "unless", "elsif", "if_modifier", "unless_modifier", "case")
+_PARTS = ("then", "else", "begin", "when", "body_statement")
+JOBS = frozenset({"Sidekiq::Job", "Sidekiq::Worker", "Sidekiq::IterableJob", "Sidekiq::Job::Iterable"})
+
+
+@dataclass(frozen=True, eq=False)
+class JobClass:
+    """A class or a module with the calls in its body, and what it is based on."""
+
+    name: str
+    program: Program
+    node: Node
+    calls: tuple[Node, ...]
+    bases: tuple[str, ...]
+
+
+def opened(program: Program, node: Node) -> JobClass:
+    names = [text(node, "name")]
+    names += [text(each, "name") for each in above(node) if each.type in ("class", "module")]
+    body = part(node, "body")
+    calls = tuple(_calls_of(body.named_children)) if body is not None else ()
+    above_it = part(node, "superclass")
+    mixed = [arguments_of(each) for each in calls if text(each, "method") in ("include", "extend")]
+    bases = [text(above_it.named_children[0])] if above_it is not None and above_it.named_children else []
+    return JobClass(
+        "::".join(reversed(names)), program, node, calls, (*bases, *(text(b) for each in mixed for b in each))
+    )
+
+
+def _calls_of(nodes: Sequence[Node]) -> Iterator[Node]:
+    for each in nodes:
+        if each.type == "call":
+            yield each
+            block = part(each, "block")
+            if text(each, "method") in ("included", "class_methods") and block is not None:
+                body = part(block, "body")
+                yield from _calls_of(body.named_children if body is not None else ())
+        elif each.type in _CONDITIONS or each.type in _PARTS:
+            yield from _calls_of(each.named_children)
+
+
+def bases_of(one: JobClass, all_of: Programs, seen: set[int]) -> Iterator[JobClass]:
+    """Yield what a class is based on within the files, the nearest first."""
+    for name in one.bases:
+        if name in JOBS or len(seen) > 50:
+            continue
+        places = [opened(*each) for each in all_of.classes(name)[:NAMESAKES_MAX] if each[1].id not in seen]
+        scopes = one.name.split("::")[:-1]
+        inside = ["::".join((*scopes[:end], name)) for end in range(len(scopes), -1, -1)]
+        named = next((same for full in inside if (same := [each for each in places if each.name == full])), places)
+        if len(named) == 1:
+            seen.add(named[0].node.id)
+            yield named[0]
+            yield from bases_of(named[0], all_of, seen)
+
+
+def calls_to(one: JobClass, name: str) -> list[Node]:
+    return [each for each in one.calls if text(each, "method") == name]
+
+
+def is_job(family: Sequence[JobClass]) -> bool:
+    has_options = any(calls_to(family[0], name) for name in ("sidekiq_options", "sidekiq_retry_in"))
+    return has_options or any(base.removeprefix("::") in JOBS for each in family for base in each.bases)
+
+
+class Common:
+    """What holds for all jobs: versions, and the settings of the whole process."""
+
+    def __init__(self, programs: Sequence[Program], given: Given) -> None:
+        self.given = given
+        self.version = version_of(given, "sidekiq", ())
+        self.rails = version_of(given, "rails", ())
+        self.adapter = given.values.get("queue_adapter", "")
+        self.retries: tuple[Any, Said] | None = None
+        """The default of all jobs, `:max_retries`, and where it stands."""
+
+        self.defaults: Version = ()
+        """Of `load_defaults`, which gives the settings of that version of Rails."""
+        self.options: dict[str, Entry] = {}
+        for program in (each for each in programs if not _NOT_IN_PRODUCTION.search(each.tree.file.name)):
+            for node in program.tree.find("assignment"):
+                self._assigned(program, node)
+        for file in filter(lambda each: _YAML.search(each.name), given.others):
+            self._configured(file)
+        texts = [each.text for each in given.others if not _NOT_IN_PRODUCTION.search(each.name)]
+        texts += [program.tree.file.text for program in programs]
+        self.adapter = self.adapter or _only(r"queue_adapter\s*=\s*:(\w+)", texts)
+        self.jitter_of_rails = _only(r"retry_jitter\s*=\s*([\d.]+)\s*$", texts)
+        if not self.rails and (defaults := _only(r"\bload_defaults[ (]+[\"']?(\d+\.\d+)", texts)):
+            self.defaults = tuple(int(each) for each in defaults.split("."))
+
+    def _assigned(self, program: Program, node: Node) -> None:
+        left, right = text(node, "left"), part(node, "right")
+        if left.endswith("[:max_retries]"):
+            self.retries = program.value(right), program.tree.at(node)
+        elif re.search(r"\.default_(?:job|worker)_options\[:?['\"]?retry['\"]?\]$", left):
+            self.options["retry"] = program.tree.at(node, program.value(right))
+        elif re.search(r"\.default_(?:job|worker)_options$", left):
+            values = program.value(right)
+            found = values if isinstance(values, dict) else {"**": Unknown("", shown(right))}
+            self.options |= {key: program.tree.at(node, value) for key, value in found.items()}
+
+    def _configured(self, file: SourceFile) -> None:
+        """Take `:max_retries` of `sidekiq.yml`; one for an environment, or of a template, has to be given."""
+        if found := list(_MAX_RETRIES.finditer(file.text)):
+            self.given.used.add(file.name)
+            line = Line(file.name, file.text.count("\n", 0, found[0].start()) + 1, found[0][0].strip())
+            is_plain = len(found) == 1 and not found[0][1]
+            value = self.given.values.get("max_retries", found[0][2] if is_plain else "")
+            self.retries = whole(value), line
+
+    @property
+    def drawn(self) -> str:
+        """How the jitter is approximate."""
+        return "; ".join(["drawn in whole seconds", *rests_on(self.given, "sidekiq", "8.0", "up to 1 s a retry less")])
+
+    @property
+    def jitter(self) -> int:
+        """Seconds by which each attempt widens the jitter."""
+        return 9 if self.version and self.version < (8,) else 10
+
+
+def _only(pattern: str, texts: Sequence[str]) -> str:
+    found = {each[1] for words in texts for each in re.finditer(pattern, words, re.MULTILINE)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def options_of(family: Sequence[JobClass], common: Common) -> dict[str, Entry]:
+    """Return the options of a class over those of its bases, and these over those of the process."""
+    found = dict(common.options)
+    for one in reversed(family):
+        for call in calls_to(one, "sidekiq_options"):
+            arguments = part(call, "arguments")
+            if arguments is None:
+                continue
+            nodes = one.program.keyed(one.program.tree.find("pair", below=arguments))
+            values = one.program.pairs(arguments, {}, 0)
+            for each in arguments.named_children:
+                if each.type not in ("pair", "hash_splat_argument", "comment"):
+                    passed = one.program.value(each)
+                    values |= passed if isinstance(passed, dict) else {"**": Unknown("", shown(each))}
+            around = next((each for each in above(call) if each.type in (*_CONDITIONS, "class", "module")), call)
+            for key, value in values.items():
+                if around.type in _CONDITIONS:  # sidekiq_options retry: 5 if Rails.env.production?
+                    condition = shown(part(around, "condition") or part(around, "value"))
+                    value = Unknown("", f"the condition {condition}", value)
+                found[key] = one.program.tree.at(nodes.get(key, call), value)
+    return found
+
+
+class ActiveJob:
+    """The `retry_on` of one class, each a policy for its errors."""
+
+    draft: PolicyDraft
+    given: dict[str, Entry]
+    """The arguments of the call that is read."""
+
+    def __init__(self, family: Sequence[JobClass], common: Common) -> None:
+        self.one, self.family, self.common = family[0], family, common
+
+    def policies(self) -> Iterator[Policy]:
+        tree = self.one.program.tree
+        names: set[str] = set()
+        for call in calls_to(self.one, "retry_on"):
+            errors = [each for each in arguments_of(call) if each.type != "pair"]
+            name = f"{self.one.name} on {', '.join(map(text, errors))}"
+            name = name if name not in names else f"{name}:{call.start_point.row + 1}"
+            names.add(name)
+            self.draft = PolicyDraft(name, "sidekiq", tree.file.name)
+            yield self._policy(call)
+        for call in calls_to(self.one, "rescue_from"):
+            if "retry_job" in text(call):
+                of = ", ".join(map(text, arguments_of(call)))
+                draft = PolicyDraft(f"{self.one.name} rescued from {of}", "sidekiq", tree.file.name)
+                draft.refuse(tree.at(call), "retry_job, of code")
+                yield draft.policy
+
+    def _policy(self, call: Node) -> Policy:
+        draft, program = self.draft, self.one.program
+        nodes = program.keyed(arguments_of(call))
+        values = {key: program.value(part(each, "value")) for key, each in nodes.items()}
+        self.given = {key: program.tree.at(each, values[key]) for key, each in nodes.items()}
+        number = self._number("attempts", 5, "retry.max_attempts", "a number of attempts")
+        attempts = max(1, math.ceil(number)) if number is not None else 1
+        draft.channel["retry"] = {
+            "max_attempts": attempts_of(attempts),
+            **(self._waits(attempts) if attempts > 1 else {}),
+        }
+        if attempts == 1 and not draft.is_open and not draft.questions:
+            for key in self.given.keys() & {"wait", "jitter"}:
+                draft.dead(self.given[key], "there is no retry")
+        for key in self.given.keys() - {"attempts", "wait", "jitter", "queue", "priority", "report"}:
+            draft.refuse(self.given[key], f"retry_on has no argument {key}: it raises an error")
+        self._exhausted(call)
+        for one in self.family:
+            for each in calls_to(one, "discard_on"):
+                draft.unsaid(one.program.tree.at(each), "such an error ends the job at once")
+        return draft.policy
+
+    def _number(self, key: str, default: float, path: str, wanted: str) -> float | None:
+        if key not in self.given:
+            self.draft.default(f"{key}: {default:g}", path)
+            return default
+        entry = self.given[key]
+        found = settled(self.draft, entry, wanted, path)
+        if found is None:
+            return None
+        value, reason = found
+        if value in (":unlimited", math.inf):
+            self.draft.exact(entry, path, "without an end")
+            return UNLIMITED
+        if not is_number(value):
+            self.draft.refuse(entry, f"wanted {wanted}", path)
+            return None
+        self.draft.noted(entry, path, reason)
+        return float(value)
+
+    def _waits(self, attempts: int) -> dict[str, Any]:
+        entry, rails = self.given.get("wait"), self.common.rails
+        wait = entry.value if entry is not None else 3
+        if isinstance(wait, Block) and entry is not None:
+            return self._of_lambda(wait, entry, attempts)
+        jitter = self._jitter()
+        if entry is None or wait not in (":exponentially_longer", ":polynomially_longer"):
+            seconds = self._number("wait", 3, "retry.initial_delay", "a number of seconds")
+            return {} if seconds is None else {**constant(seconds), **_above(jitter)}
+        is_former = wait == ":exponentially_longer"
+        if is_former and not () < rails < (7, 2):
+            why = "Rails raises an error from 7.2 on: it is :polynomially_longer (--library rails=7.1 reads it)"
+            self.draft.refuse(entry, why)
+            return {}
+        if not is_former and () < rails < (7, 1):
+            self.draft.refuse(entry, "Rails raises an error before 7.1: it is :exponentially_longer")
+            return {}
+        found, cut = of_waits([float(count**4 + 2) for count in range(1, min(attempts, 1_000))], attempts - 1)
+        words = [f"jitter is drawn of the wait without its 2 s: up to {2 * jitter:g} s less" if jitter else "", cut]
+        words.append("executions**4 + 2; Rails raises an error from 7.2 on" if is_former else "")
+        self.draft.noted(entry, "retry.schedule", "; ".join(filter(None, words)))
+        return {**found, **_above(jitter)}
+
+    def _jitter(self) -> float:
+        entry = self.given.get("jitter")
+        if self.common.rails and self.common.rails < (6, 1):
+            if entry is not None:
+                self.draft.refuse(entry, "Rails has jitter from 6.1 on: this raises an error")
+            return 0.0
+        if entry is None:
+            return self._jitter_of_rails()
+        if entry.value in (None, False):
+            return 0.0
+        part = self._number("jitter", 0.15, "retry.jitter_share", "a share")
+        if part is not None and not 0 <= part <= 1:
+            self.draft.refuse(entry, "wanted a share from 0 to 1", "retry.jitter_share")
+        return part if part is not None and 0 <= part <= 1 else 0.0
+
+    def _jitter_of_rails(self) -> float:
+        common, path = self.common, "retry.jitter_share"
+        if common.jitter_of_rails:
+            self.draft.default(f"retry_jitter = {common.jitter_of_rails}", path)
+            return min(1.0, float(common.jitter_of_rails))
+        if common.defaults:
+            found = 0.15 if common.defaults >= (6, 1) else 0.0
+            self.draft.default(f"load_defaults {'.'.join(map(str, common.defaults))}: jitter {found:g}", path)
+            return found
+        self.draft.default("jitter: 0.15", path, "with load_defaults 6.1 or later; 0 before")
+        return 0.15
+
+    def _of_lambda(self, block: Block, entry: Entry, attempts: int) -> dict[str, Any]:
+        waits: list[Any] = []
+        for count in range(1, min(attempts, 1_000)):
+            value = block.program.called(block.node, (count, Unknown("error", "the error")))
+            if not is_number(value) and not isinstance(value, Span):
+                why = value.why if isinstance(value, (Unknown, Raised)) else "no number"
+                self.draft.refuse(entry, f"worked out by code: {why}", "retry.schedule")
+                return {}
+            waits.append(value)
+        found, words = of_waits(waits, attempts - 1)
+        self.draft.noted(entry, "retry.schedule", words)
+        return found
+
+    def _exhausted(self, call: Node) -> None:
+        if part(call, "block") is not None:
+            self.draft.note("the block of retry_on is run when no attempt is left; the job ends with it")
+            return
+        options, adapter = options_of(self.family, self.common), self.common.adapter
+        if ("retry" in options and options["retry"].value in (False, 0)) or adapter not in ("", "sidekiq"):
+            return
+        words = "the error then goes to the queue: Sidekiq retries the job 25 times more, each of them one attempt"
+        words += "" if adapter else "; other queues do not"
+        self.draft.default("without a block", "retry.max_attempts", words)
+
+
+def _above(jitter: float) -> dict[str, Any]:
+    above_it = {"jitter": "proportional", "jitter_share": jitter, "jitter_side": "above", "cap_before_jitter": True}
+    return above_it if jitter else {}
+
 
 RETRIES = 25
 """Of Sidekiq, where nothing else is said."""

@@ -16,7 +16,7 @@ from simulation.importing.policy import Mark, Policy, duration
 from simulation.importing.python_calls import Use, uses
 from simulation.importing.python_source import Program, given_value
 from simulation.importing.python_values import Called, Open, Symbol, is_number, seconds
-from simulation.importing.readers.tenacity_waits import NotSaid, called_with, short
+from simulation.importing.readers.tenacity import NotSaid, called_with, short
 from simulation.importing.source import Given, SourceFile, Version, rests_on, version_of
 from simulation.importing.waits import UNLIMITED, NoFormula, attempts as attempts_of, exponential, fitted
 

@@ -20,8 +20,8 @@ from actors.settings.channel import ChannelConfig, RetryConfig
 from simulation.reporting.plots.canvas import canvas, say
 from simulation.reporting.plots.findings import listed
 from simulation.reporting.plots.looks import series_look
+from simulation.reporting.plots.panels import draw_log_durations
 from simulation.reporting.plots.text import cut, drawable, legend_within, set_title
-from simulation.reporting.plots.time_axis import draw_log_durations
 from simulation.reporting.retry_waits import Envelope, envelope, policy_text
 from simulation.results.formatting import duration_text
 

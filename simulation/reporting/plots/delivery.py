@@ -15,9 +15,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from simulation.reporting.plots.canvas import canvas, say, size_in
 from simulation.reporting.plots.findings import listed, quantile, quantile_text
 from simulation.reporting.plots.looks import SMALL_SIZE, series_look
+from simulation.reporting.plots.panels import draw_log_durations
 from simulation.reporting.plots.source import PlottedRun, Source, taken, why_empty
 from simulation.reporting.plots.text import cut, drawable, legend_within, set_title
-from simulation.reporting.plots.time_axis import draw_log_durations
 from simulation.results.formatting import duration_text
 from simulation.results.tables import requests_of
 

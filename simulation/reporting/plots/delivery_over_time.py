@@ -25,10 +25,9 @@ from simulation.reporting.plots.findings import titled
 from simulation.reporting.plots.in_faults import found_in, name_of, worst_fault
 from simulation.reporting.plots.looks import BLUE, SKY, VERMILION
 from simulation.reporting.plots.naming import name_line
-from simulation.reporting.plots.panels import count_axis, stairs
+from simulation.reporting.plots.panels import count_axis, log_durations, stairs
 from simulation.reporting.plots.source import By, Source, Taken, parts, requests_where, why_empty
 from simulation.reporting.plots.stacked import ends_s, over_time
-from simulation.reporting.plots.time_axis import log_durations
 from simulation.results.formatting import duration_text
 from simulation.results.waiting import INTERRUPTION, WHERE, as_attempts, in_flight_most, waiting_of
 from simulation.scenario.metrics import NEVER

@@ -26,6 +26,7 @@ from simulation.reporting.plots.panels import (
     count_axis,
     draw_level,
     draw_rates,
+    draw_time_axis,
     mark_redrives,
     peak,
 )
@@ -33,7 +34,6 @@ from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import By, Source, Taken, are_first, arrivals_end_of, parts
 from simulation.reporting.plots.stacked import HEIGHT, WIDTH, ends_s, over_time
 from simulation.reporting.plots.text import legend_above, set_title
-from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.results.formatting import duration_text
 from simulation.results.waiting import in_flight_most
 

@@ -55,6 +55,7 @@ from simulation.reporting.plots.panels import (
     count_axis,
     draw_level,
     draw_rates,
+    draw_time_axis,
     mark_redrives,
     peak,
 )
@@ -62,7 +63,6 @@ from simulation.reporting.plots.shading import WINDOWS_MAX, draw_windows, mark_e
 from simulation.reporting.plots.source import PlottedRun, Taken, arrivals_end_of, check_run, end_of, parts
 from simulation.reporting.plots.stacked import on_one_scale, scale_of_all
 from simulation.reporting.plots.text import drawable, fit, legend_above, legend_width, wrap
-from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.results.formatting import duration_text
 from simulation.results.waiting import in_flight_changes
 

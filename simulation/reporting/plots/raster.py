@@ -15,10 +15,10 @@ from actors.formatting import counted
 from simulation.reporting.fault_windows import windows
 from simulation.reporting.plots.canvas import canvas, say
 from simulation.reporting.plots.looks import ENDS, OUTCOMES, Mark, outcome_look
+from simulation.reporting.plots.panels import draw_time_axis
 from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import PlottedRun, arrivals_end_of, check_run, end_of, taken, why_empty
 from simulation.reporting.plots.text import legend_above
-from simulation.reporting.plots.time_axis import draw_time_axis
 
 WIDTH, AROUND, TALLEST = 8.6, 1.4, 6.0
 LIMIT_MAX = 5_000

@@ -15,11 +15,11 @@ from actors.errors import ConfigurationError
 from simulation.reporting.plots.canvas import DPI, STYLE, Picture
 from simulation.reporting.plots.delivery_over_time import course_in, draw_delivery, draw_waits, requests_in, scale_of
 from simulation.reporting.plots.over_time import draw_level_of, draw_throughput
+from simulation.reporting.plots.panels import draw_time_axis
 from simulation.reporting.plots.shading import shade
 from simulation.reporting.plots.source import By, PlottedRun, Taken, arrivals_end_of, check_run, parts
 from simulation.reporting.plots.stacked import ends_s
 from simulation.reporting.plots.text import cut, drawable
-from simulation.reporting.plots.time_axis import draw_time_axis
 
 WIDTH, ROW, AROUND = 13.0, 1.75, 1.0
 """In inches: the figure, a row of it, and what is above and below the rows."""

@@ -10,10 +10,10 @@ from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from simulation.reporting.plots.canvas import canvas, say, size_in
+from simulation.reporting.plots.panels import draw_time_axis
 from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import Taken, arrivals_end_of, why_empty
 from simulation.reporting.plots.text import legend_above, set_title
-from simulation.reporting.plots.time_axis import draw_time_axis
 
 WIDTH, HEIGHT, PART = 8.6, 3.3, 1.75
 """Of a figure of its own, in inches; and how high a part of several is, with its title."""

@@ -20,10 +20,10 @@ from actors.formatting import counted
 from simulation.reporting.fault_windows import Window, windows
 from simulation.reporting.plots.canvas import canvas, size_in
 from simulation.reporting.plots.looks import ENDS, NOTE_SIZE, REDRIVEN, SMALL_SIZE, WAITS, Mark, outcome_look
+from simulation.reporting.plots.panels import draw_time_axis
 from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import PlottedRun, check_run, end_of, taken
 from simulation.reporting.plots.text import cut, drawable, legend_above, width_in
-from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.results.formatting import duration_text
 from simulation.results.waiting import INTERRUPTED, TURN, as_attempts, changes
 

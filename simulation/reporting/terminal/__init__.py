@@ -18,8 +18,7 @@ from simulation.reporting.terminal.minutes import MinuteLines
 
 if TYPE_CHECKING:
     from simulation.reporting.terminal.canvas import Drawn, View
-    from simulation.reporting.terminal.run_view import RunView
-    from simulation.reporting.terminal.runs_view import Better
+    from simulation.reporting.terminal.run_view import Better, RunView
     from simulation.results.progress import RunSnapshot, RunsProgress
     from simulation.scenario import Scenario
     from simulation.scenario.metrics import MetricKind
@@ -85,7 +84,7 @@ def watch_runs(
         yield None
         return
     from simulation.reporting.terminal.canvas import ticking
-    from simulation.reporting.terminal.runs_view import RunsView
+    from simulation.reporting.terminal.run_view import RunsView
 
     view = RunsView(what, figures or {}, chosen, better, cell=cell)
     with _shown(lambda: view) as canvas, ticking(canvas):
