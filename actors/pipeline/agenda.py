@@ -1,11 +1,12 @@
 """The agenda: the notifications that wait at the handler for a turn or the lease, with no attempt under way.
 
-One that waits for its own instant, a retry or the end of quiet hours has a timer (`Handler._wait`). Here wait
+A notification that waits for its own instant, a retry or the end of quiet hours has a timer (`Handler._wait`). The
+agenda keeps two others:
 
-- notifications that were due already when their node started, or took them over: they resume at a pace and in the order
-  of their channel, not as one herd; first those that hold a slot, which the others wait for. New ones pass them, and
-  those due later go at their time;
-- all, while the lease of a store that several nodes share is over: nothing is sent then.
+- notifications that were already due when their node started or took them over. They resume at a pace and in the order
+  of their channel, not as one herd; slot holders first, since the others wait for their slots. New notifications pass
+  them, and notifications due later go at their time;
+- all notifications, while the node's lease on a shared store has run out: the node sends nothing then.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ LOOK_AT_BACKLOG = LookAtBacklog()
 
 
 _HOLDING = "holding"
-"""The host of the line of those that hold a slot."""
+"""The name, in place of a host, of the line of notifications that hold a slot."""
 
 
 def due_since_ns(delivery: Delivery) -> int:
-    """Return since when one that comes from the store was to be sent: the order in which they resume.
+    """Return when a notification from the store became due; notifications resume in this order.
 
-    So the latest to fail comes last, and restarts in a row use up the attempts of different ones.
+    So the latest to fail comes last, and restarts in a row use up the attempts of different notifications.
     """
     return delivery.fresh_since_ns if delivery.due_ns is None else delivery.due_ns
 
@@ -75,7 +76,7 @@ class Agenda:
         room.join(host, room.order.flow_of(delivery.command), delivery, until_ns, now_ns)
 
     def charge(self, channel: NotificationChannel) -> None:
-        """Count one that sets out, whether it has waited or not: the ceiling is for all together."""
+        """Count a notification that sets out, whether it has waited or not: the ceiling is for all together."""
         if channel in self.rooms:
             pace, _ = self.rooms[channel]
             now_ns = self._system.now_ns

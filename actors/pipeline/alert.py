@@ -31,7 +31,7 @@ class Alert(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def text(self) -> str:
-        """What the administrator reads."""
+        """The text of the alert for the administrator."""
         return f"Notification {self.notification_id} moved to DLQ: {self.reason}"
 
 
@@ -56,17 +56,17 @@ class ChannelBroken(AlertOfChannel, frozen=True, kw_only=True, gc=False):
 
 
 class EndpointDisabled(Message, frozen=True, kw_only=True, gc=False):
-    """All attempts at an endpoint have failed for so long that nothing is sent to it any more."""
+    """All attempts at an endpoint have failed for `disable_after`, so nothing is sent to it any more."""
 
     channel: NotificationChannel
     address: str
     """As the notification has it."""
 
     since: datetime
-    """When the first of them failed."""
+    """When the first attempt of this row of failures failed."""
 
     reason: str
-    """Of the latest one."""
+    """The reason of the latest failure."""
 
     @property
     def text(self) -> str:
@@ -109,7 +109,7 @@ class AdminAlert(Actor):
         self._notify = notify
         self._quiet_for_ns = ns(quiet_for)
         self._latest_ns: dict[tuple[type, NotificationChannel, str], int] = {}
-        """When each was last raised, in order of time: what is quiet no longer stands in front."""
+        """When each alert was last raised, the oldest first."""
         self.alerts: deque[str] = deque(maxlen=ALERTS_KEPT)
         """The texts of the latest alerts raised."""
         self.repeated = 0

@@ -1,4 +1,4 @@
-"""The lines before the providers of a channel: who waits for what there, and whose turn it is when a provider has room.
+"""The lines before the providers of a channel: which attempt waits for what, and which one goes when there is room.
 
 A plain object with the time passed in. The actor that lets attempts go is the circuit breaker's.
 """
@@ -31,8 +31,8 @@ class BeforeProviders:
     """The lines, and the lanes whose room they share.
 
     Args:
-        report: called with an attempt that waits, why, and until when as far as that is known; once for each.
-        takes_turns: whether lines take turns where a provider has room; else they are asked at all that happens.
+        report: called once for each waiting attempt, with the cause and the instant until which it waits, if known.
+        takes_turns: whether lines take turns where a provider has room; else each event has every line looked at.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class BeforeProviders:
         self._report = report
         self._takes_turns = takes_turns
         self.beside: Collection[str] = ()
-        """The hosts at which others wait beside these, and go at the same pace."""
+        """The hosts at which attempts in other lines wait, and go at the same pace."""
         self._switch_after = config.switch_after
         self.is_per_host = config.circuit_breaker.per == "host"
         """Whether each host of recipients has a line, as it has a breaker."""
@@ -57,7 +57,7 @@ class BeforeProviders:
         self.keys_are_hosts = self.is_per_host and config.fair_by == "host"
         """Whether all of a line are of one key."""
         self.bounds_waits = any(lane.slot_wait_ns for lane in lanes)
-        """Whether an attempt waits for a slot for so long at most."""
+        """Whether any provider bounds how long an attempt waits for a slot."""
         self.room: WaitingRoom[Attempt] = WaitingRoom(
             self.order,
             len(lanes),
@@ -75,7 +75,7 @@ class BeforeProviders:
             each.reset()
 
     def stand_beside(self, hosts: Collection[str]) -> None:
-        """Go at the same pace as others that wait at these hosts; the collection is looked at whenever it matters."""
+        """Share the pace with attempts in other lines at these hosts; the collection is read anew each time."""
         self.beside = hosts
 
     def _on_empty(self, host: str) -> None:
@@ -85,7 +85,7 @@ class BeforeProviders:
             lane.paces.none_waits(host)
 
     def clear(self, now_ns: int) -> None:
-        """Forget all that wait: they are sent again, at once."""
+        """Forget all waiting attempts: they are sent again, at once."""
         self.room.clear()
         self._reset_counts()
         for lane in self._lanes:
@@ -94,7 +94,7 @@ class BeforeProviders:
     # ── whose turn it is ────────────────────────────────────────────────────────────────────────────────────────
 
     def key_of(self, attempt: Attempt, host: str) -> str:
-        """Return whose turns an attempt at a host has a part in; ``""`` where there are none."""
+        """Return the key (user, host or tenant) under which an attempt takes turns; ``""`` where there are no turns."""
         if not self.order.has_keys:
             return WHOLE_LANE
         return host if self.keys_are_hosts else self.order.key_of(attempt.command)
@@ -110,7 +110,7 @@ class BeforeProviders:
         return not any(lane.slots.has_its_share(key) or self.room.are_before(lane.number, rank) for lane in self._lanes)
 
     def turn_at(self, lane: Lane, now_ns: int) -> tuple[Line[Attempt], Flow] | None:
-        """Return whose turn it is at a lane; None: there is no room for any of them."""
+        """Return the line and the flow whose turn it is at a lane; None: the lane has no room for any flow."""
         if not self.room.any_for_room(lane.number) or lane.room_at_ns(now_ns) != now_ns:
             return None
         flow = lane.next_turn(self.room.turns_at(lane.number))
@@ -121,7 +121,7 @@ class BeforeProviders:
         for lane in self._lanes if self.order.has_keys else ():
             if lane.room_at_ns(now_ns) == now_ns and (flow := lane.next_turn(line.turns)) is not None:
                 return flow
-        flow = line.turns.next()  # there is no room, or it is kept for others, as it will be told
+        flow = line.turns.next()  # there is no room, or it is kept for others: the lane will say so
         assert flow is not None
         return flow
 
@@ -175,7 +175,7 @@ class BeforeProviders:
         return resumes_at_ns
 
     def report(self, line: Line[Attempt], now_ns: int) -> None:
-        """Report those of a line that have not been, unless they wait for a slot alone."""
+        """Report the attempts of a line not reported yet, unless they wait for a slot alone."""
         if line.unreported and (cause := cause_of(line.reasons)) is not None:
             resumes_at_ns = self.resumes_at_ns(line, now_ns)
             for attempt in line.take_unreported():

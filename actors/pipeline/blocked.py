@@ -1,4 +1,4 @@
-"""Why a provider does not take an attempt now, and what follows: it ends, or waits, and for what."""
+"""Why a provider does not take an attempt now, and whether the attempt ends or waits, and for what."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BULKHEAD_FULL = "bulkhead is full"
 
 
 class BlockReason(IntEnum):
-    """What may stand in the way of an attempt; whole numbers, as Python compares and hashes them with no call."""
+    """The reasons that may block an attempt; whole numbers, as Python compares and hashes them with no call."""
 
     SLOT = 1
-    """All slots are taken, or those that are free are kept for other keys."""
+    """All slots are taken, or the free ones are kept for other keys."""
 
     RATE = 2
     """The quota or the adaptive rate does not allow another one yet."""
@@ -32,7 +32,7 @@ class BlockReason(IntEnum):
     """The circuit breaker gives no permit."""
 
     RAMP = 5
-    """The breaker has closed and lets a growing share through, of which this one is not."""
+    """The breaker has closed and lets a growing share through; this attempt is not in the share."""
 
     PACE = 6
     """The breaker has closed, and the instant at which the next one resumes has not come."""
@@ -41,10 +41,10 @@ class BlockReason(IntEnum):
     """The adaptive throttle has refused it: it is not to be tried here again."""
 
     FULL = 8
-    """As SLOT, where nobody waits for a slot: it is refused."""
+    """As SLOT, where attempts do not wait for a slot: the attempt is refused."""
 
     TENANT = 9
-    """It could go, and its tenant has as many under way as it may."""
+    """The attempt could go, but its tenant already has as many under way as it may have."""
 
     HINT = 10
     """The provider has asked for a pause, which holds for all, or for all of a host."""
@@ -59,14 +59,14 @@ class Blocked(NamedTuple):
     """The earliest instant at which it may, as far as time alone decides; None where something has to happen first."""
 
     latest_failure: str | None = None
-    """What the provider failed with last, where a breaker that its failures have opened blocks the attempt."""
+    """The reason of the provider's latest failure, where a breaker opened by failures blocks the attempt."""
 
 
 Reasons: TypeAlias = frozenset[BlockReason]
 """All that blocks an attempt at any of its providers."""
 
 NO_ROOM = frozenset({BlockReason.SLOT, BlockReason.RATE, BlockReason.QUOTA})
-"""What is in the way of every attempt alike, whatever the host of its recipient, but for a slot kept for others."""
+"""The reasons that block every attempt alike, whatever the recipient's host; only a slot may be kept for other keys."""
 
 ONLY_PACED = frozenset({BlockReason.PACE})
 _SHUT = frozenset({BlockReason.BREAKER, BlockReason.RAMP})
@@ -82,7 +82,7 @@ _KNOWN: dict[Reasons, Reasons] = {}
 
 
 def reasons_of(blocked: Iterable[Blocked]) -> Reasons:
-    """Return all that blocks an attempt at any of its providers, of which there is at least one."""
+    """Return all reasons that block an attempt at its providers; there is at least one provider."""
     reasons = frozenset([each.reason for each in blocked])
     return _KNOWN.setdefault(reasons, reasons)
 

@@ -1,8 +1,8 @@
 """Cancelling: takes back notifications that wait.
 
-It may wait at the handler, for its instant, a retry or the end of quiet hours, or in a line of its channel, for a
-limit, the quota, a slot or the breaker. The lines are the stages', so these are asked, and tell the handler what they
-have taken out.
+A notification waits at the handler (for its instant, a retry or the end of quiet hours) or in a line of its channel
+(for a limit, the quota, a slot or the breaker). The stages own the lines: the handler asks them, and they tell it which
+attempts they have taken out.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ OUTCOMES = frozenset({Sent, Transient, Permanent, DeadDestination, ChannelFault,
 class Channel(Actor):
     """Makes the attempts that the circuit breaker admits; their outcomes go back to it.
 
-    If a provider raises, or returns anything but an outcome, that becomes an outcome here.
+    If a provider raises, or returns anything but an outcome, the channel makes an outcome of it.
     """
 
     supervision = Supervision(then="escalate")
@@ -34,7 +34,7 @@ class Channel(Actor):
         super().__init__()
         self._provider = provider
         self._are_plain = provider.outcomes_are_plain
-        """Whether what it foresees needs no check."""
+        """Whether the outcomes that the provider foresees need no check."""
         self._timeout_ns = ns(lane.config.timeout)
         self._deadline_ns = None if lane.config.deadline is None else ns(lane.config.deadline)
         self._stages = stages
@@ -105,8 +105,8 @@ class Channel(Actor):
 
 
 def time_left_ns(deadline_ns: int, began_ns: int | None, now_ns: int) -> int:
-    """Return how much of a deadline is left for an attempt that starts now; `began_ns` is when the first one of its
-    notification did, None where it is the first."""
+    """Return how much of a deadline is left for an attempt that starts now; `began_ns` is when the notification's
+    first attempt started, None where this is the first."""
     return deadline_ns if began_ns is None else max(0, began_ns + deadline_ns - now_ns)
 
 
@@ -116,8 +116,8 @@ _NOT_MADE = Foreseen(0, UNSENT)
 def ending_in_an_outcome(effect: Effect, lease_holds: Callable[[], bool] | None) -> Effect:
     """Return an effect that does the same and whose result is an outcome, whatever a provider gave.
 
-    One that is not under way already looks at the lease again when it begins, which may be long after it was asked for:
-    a process can be stopped in between.
+    An effect that has not started looks at the lease again when it does. That may be long after it was asked for, as a
+    process can be stopped in between.
     """
     if isinstance(effect, Foreseen):
         return Foreseen(effect.delay_ns, _end_of(effect.result))
@@ -176,7 +176,7 @@ def outcome_of(result: Any) -> Outcome:
 
 
 def _plain(given: Outcome) -> Outcome:
-    """Return an outcome as one of the six, be it of a class of the provider's own or with something else for a text.
+    """Return an outcome as one of the six, even if it has a class of the provider's own or a reason that is no text.
 
     Its kind counts: a notification that was sent is not sent again because of a word. A reason that is no text would
     shut the store, which could not read it again.
@@ -201,7 +201,7 @@ def _reason_of(error: DeliveryError) -> str:
 def _seconds(given: Any) -> float | None:
     """Return how long a provider asked to wait, which it may give as a header has it.
 
-    Anything but a number becomes NaN: no time to wait, and under `pushback` a word that there is to be no retry.
+    Anything but a number becomes NaN: no time to wait, and under `pushback` a request not to retry.
     """
     if given is None:
         return None

@@ -1,10 +1,10 @@
 """The circuit breaker of one channel, with bulkhead and quota: which attempt may go where now, and which waits.
 
-What stands in front of a provider is a :class:`~actors.pipeline.lane.Lane`, and a channel has one for each of its
-providers: an attempt goes to the first that takes it. If none does, it waits in the channel's one line, or where
-breakers are per host in that of its recipient's host; the channel's order says who goes first. A line that waits for
-room at a provider is in the turns of that lane, and no attempt of the same class that comes later goes before it. One
-timer does for all waiting attempts; behind a breaker that has closed they resume at a pace, not as one herd.
+In front of each provider of a channel stands a :class:`~actors.pipeline.lane.Lane`, and an attempt goes to the first
+lane that takes it. If none does, the attempt waits in the channel's one line, or where breakers are per host in the
+line of its recipient's host; the channel's order says which attempt goes first. A line that waits for room at a
+provider is in the turns of that lane, and no later attempt of the same class goes before it. One timer serves all
+waiting attempts; behind a breaker that has closed they resume at a pace, not as one herd.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class OperateBreaker(Message, frozen=True, kw_only=True, gc=False):
     order: Literal["force-open", "disable", "close", "metrics-only"]
 
     provider: str | None = None
-    """Only to that of one of its providers, its own being called ``primary``. None: to all of them."""
+    """The provider whose breaker is meant; ``primary`` is the channel's own. None: all of its breakers."""
 
 
 class _HalfOpenTimes:
@@ -89,7 +89,7 @@ class _HalfOpenTimes:
             heapq.heappush(self._ends, (until_ns, host, lane))
 
     def due(self, now_ns: int) -> Iterator[tuple[int, str, int]]:
-        """Take out those whose time is up, each as it is asked for: one may change the next."""
+        """Take out the overrides whose time is up, one for each step of the iterator: one may change the next."""
         while (next_ns := self.next_ns) is not None and next_ns <= now_ns:
             due = heapq.heappop(self._ends)
             del self._until[due[1:]]
@@ -116,7 +116,7 @@ class CircuitBreakerActor(SharedStage):
         self._tenants: Tenants | None = None
         held = self._held = stages.held_slots
         self._returning: Returning | None = None
-        """The lines of those that hold a slot: they go before all that hold none."""
+        """The lines of notifications that hold a slot: they go before all that hold none."""
         if held is not None:
             self._returning = Returning(self, config, stages, self._before, held, self._admit, self._refuse)
             self._rooms = (*self._rooms, (self._returning.room, self._lanes[0].host_of))
@@ -153,7 +153,7 @@ class CircuitBreakerActor(SharedStage):
     def on_attempt(self, attempt: Attempt) -> None:
         lane = self._only
         if lane is not None and not self._lines and not lane.paces.running:
-            # What `_admit` would come to, with fewer calls: the way of nearly every attempt.
+            # The same result as `_admit`, with fewer calls: nearly every attempt goes this way.
             permit = lane.try_admit(WHOLE_LANE, self.system.now_ns)
             if isinstance(permit, int):
                 self._to_channels[0](Admitted(attempt=attempt, permit=permit, in_flight=lane.in_flight))
@@ -165,7 +165,7 @@ class CircuitBreakerActor(SharedStage):
             self._join(line, attempt)
             return
         if self._lines and not self._before.is_before_all(attempt, host):
-            self._take_turns()  # there may be room by now, which belongs to those that came before
+            self._take_turns()  # there may be room by now, which belongs to earlier attempts
         for lane in self._lanes:
             lane.paces.drop_unused(host, self.system.now_ns)
         if blocked := self._admit(attempt, host):
@@ -201,7 +201,7 @@ class CircuitBreakerActor(SharedStage):
             self._isolation.actor_ref.tell(AttemptEnded(admitted.attempt))
         if self._lines or self._returning is not None:
             line = self._lines.get(host)
-            # Only time, or a change of the breaker's state, releases those that go at a pace.
+            # Only time, or a change of the breaker's state, releases attempts that go at a pace.
             may_go = line is not None and (self._has_news or line.reasons != ONLY_PACED)
             self._look_after((host,) if may_go else ())
 

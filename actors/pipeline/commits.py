@@ -35,9 +35,9 @@ class Commit:
     cancels: list[CancelNotification] = field(default_factory=list)
     """The orders to cancel it that have come meanwhile."""
     taken_over: Delivery | None = None
-    """The same notification as this node has taken it over meanwhile, to resume when this fails."""
+    """The notification, if this node has taken it over meanwhile: it resumes when the commit fails."""
     opens: bool = False
-    """Whether its notification is accepted or redriven by it, and so not in flight before it is done."""
+    """Whether the commit accepts or redrives its notification, which then is not in flight before it is done."""
 
     @property
     def waiting(self) -> list[ReplyTo]:
@@ -61,15 +61,15 @@ class Commit:
 
 
 class Commits:
-    """The commits under way, at most one for each notification: nothing follows before it is done."""
+    """The commits under way, at most one for each notification: nothing follows before the commit is done."""
 
     def __init__(self) -> None:
         self.under_way: dict[str, Commit] = {}
         """By notification; to be read."""
         self.opening_count = 0
-        """How many of them are acceptances and redrives."""
+        """How many commits under way are acceptances and redrives."""
         self.dying_count = 0
-        """How many of them are moves to the dead letter queue."""
+        """How many commits under way are moves to the dead letter queue."""
 
     def begin(
         self,

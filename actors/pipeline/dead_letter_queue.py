@@ -32,8 +32,8 @@ FULL = "full"
 """Why a letter is discarded by the queue itself: its retention has ended, or another one needs its room."""
 
 LOOKED_AT_MAX = 25
-"""How many letters are looked at in one message, for one that can be redriven, or discarded: 256 messages are handled
-in one piece of work."""
+"""How many letters are looked at in one message in search of one to redrive or to discard: the system handles 256
+messages in one piece of work."""
 
 
 class Peek(Message, frozen=True, kw_only=True, gc=False):
@@ -62,12 +62,13 @@ class ListDeadLetters(Message, frozen=True, kw_only=True, gc=False):
 class RedriveDeadLetter(Message, frozen=True, kw_only=True, gc=False):
     """Try a notification again with a fresh set of attempts; answer whether there was such a dead letter to take.
 
-    Asked for twice, it is redriven once: the first takes it out of the queue. One that is served is not taken.
+    If two requests ask for the same letter, the first takes it out of the queue, so it is redriven once. A served
+    letter is not taken.
     """
 
     notification_id: str
     by: str | None = None
-    """Who asked for it, for the record."""
+    """The operator who asked for it, for the record."""
 
     why: str | None = None
     """Why, for the record."""
@@ -88,18 +89,18 @@ class DiscardDeadLetter(Message, frozen=True, kw_only=True, gc=False):
 
 
 class SubmitRedrive(msgspec.Struct, frozen=True):
-    """A RedriveDeadLetter whose caller waits until it is durable, and may want the notification edited."""
+    """A RedriveDeadLetter whose caller waits until the redrive is durable, and may want the notification edited."""
 
     order: RedriveDeadLetter
     edit: Mapping[str, Any]
-    """Fields of its command, with what they are to be; see :func:`actors.pipeline.editing.checked_edit`."""
+    """Fields of the command, with their new values; see :func:`actors.pipeline.editing.checked_edit`."""
 
     answer: Future[bool]
     """Gets whether there was such a dead letter, or LetterServed, EditRefused or StoreFailed."""
 
 
 class SubmitDiscard(msgspec.Struct, frozen=True):
-    """A DiscardDeadLetter whose caller waits until it is durable."""
+    """A DiscardDeadLetter whose caller waits until the discard is durable."""
 
     order: DiscardDeadLetter
     answer: Future[bool]
@@ -126,11 +127,11 @@ class _Discarding(NamedTuple):
 
 
 class DeadLetterQueue(Actor):
-    """Does the work of operators with dead letters; it discards by itself those beyond its retention or its room.
+    """Redrives and discards dead letters for operators; by itself it discards letters beyond its retention or room.
 
-    The letters are the store's. A letter is in the queue if its death is durable and no redrive has taken it, whether
-    this actor has handled its message or not. So no letter is missed that still lies in the mailbox, and none is
-    believed that has been redriven or discarded since. `log` tells whether each letter is worth an error in the log.
+    The store keeps the letters. A letter is in the queue if its death is durable and no redrive has taken it, whether
+    this actor has handled its message or not. So the queue misses no letter that still lies in the mailbox, and shows
+    none that has been redriven or discarded since. `log` tells whether each letter is worth an error in the log.
     """
 
     supervision = Supervision(then="escalate")
@@ -361,12 +362,12 @@ class DeadLetterQueue(Actor):
     @takes_turn("ages")
     def on_look_at_bounds(self, _: _LookAtBounds) -> None:
         if self._timer is not None:
-            self._timer.cancel()  # one that an earlier incarnation set has fired
+            self._timer.cancel()  # a timer that an earlier incarnation set has fired
             self._timer = None
         self._look_at_bounds()
 
     def _look_at_bounds(self) -> None:
-        """Discard letters that are too many or too old, and set the timer for the next one, or for the rest at once."""
+        """Discard letters that are too many or too old, and set the timer for the next, or at once if more are left."""
         for _ in range(LOOKED_AT_MAX):
             is_too_full = self._is_too_full()
             if not is_too_full and (self._keep_ns is None or self._timer is not None):

@@ -1,16 +1,16 @@
 """Stages for a system that may deliver a message twice, or late: they recognise a copy of an attempt that they have.
 
-An actor system delivers each message once, and those from one actor to another in order, so the stages do not look out
-for copies, and nothing slows them down. Where messages may be repeated and overtake each other, as between processes,
-these take their place. The handler needs none of it: an answer counts for the attempt that is under way, and the first
-one ends it. :class:`~actors.pipeline.isolation.Isolation` has none of it, and tells nothing reliably of copies: it is
-there where a store outlives its process, and no message is repeated there.
+An actor system delivers each message once, and messages from one actor to another in order, so the usual stages do not
+look for copies, which would slow them down. Where messages may be repeated and overtake each other, as between
+processes, these stages take their place. The handler needs no such check: an answer counts only for the attempt under
+way, and the first answer ends it. :class:`~actors.pipeline.isolation.Isolation` has no such check either, and does not
+recognise copies reliably: it is used where a store outlives its process, and no message is repeated there.
 
-What holds then: a breaker's permit is settled once, and what is in flight at a provider is what has been admitted and
+With these stages a breaker's permit is settled once, and the attempts in flight at a provider are those admitted and
 not settled. A user's limit is charged once for a notification, as far back as the limiter's memory goes. A copy of an
-attempt that has left the breaker by the time it arrives, and one of what goes from the breaker to the channel, cannot
-be distinguished from a new one: it reaches the provider, with the same id. So a notification is tried there no more
-often than it has attempts and its messages have copies, together.
+attempt that has already left the breaker, and a copy of a message from the breaker to the channel, look like a new
+attempt: they reach the provider, with the same id. So a notification is tried there no more often than it has attempts
+and its messages have copies, together.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class InFlight:
 
     def __init__(self) -> None:
         self._attempts: dict[int, tuple[Attempt, int | None]] = {}
-        """By identity; with each the number of the admission with which it is under way, or None while it waits."""
+        """The attempts by identity, each with the number of its admission, or None while it waits."""
         self._admissions = 0
 
     def take(self, attempt: Attempt) -> bool:
-        """Take an attempt in; return False for a copy of one that is in flight."""
+        """Take an attempt in; return False for a copy of an attempt in flight."""
         if id(attempt) in self._attempts:
             return False
         self._attempts[id(attempt)] = (attempt, None)
@@ -90,7 +90,7 @@ class InFlight:
         return msgspec.structs.replace(admitted, number=self._admissions)
 
     def settle(self, admitted: Admitted) -> bool:
-        """Remove an attempt whose outcome is there; return False for a copy of what has been settled."""
+        """Remove an attempt that has its outcome; return False for a copy of a settled one."""
         _, number = self._attempts.get(id(admitted.attempt), (None, None))
         if number is None or number != admitted.number:
             return False

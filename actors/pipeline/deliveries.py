@@ -47,7 +47,7 @@ class Deliveries:
         return notification_id in self.by_id
 
     def of(self, attempt: Attempt) -> Delivery | None:
-        """Return the notification whose attempt under way this is; None: an answer to it is stale."""
+        """Return the notification whose attempt under way this is; None: the attempt is over, an answer to it stale."""
         delivery = self.by_id.get(attempt.command.notification_id)
         return delivery if delivery is not None and delivery.current is attempt else None
 
@@ -62,5 +62,5 @@ class Deliveries:
         return self.by_id.get(notification_id) is delivery and notification_id not in self._commits.under_way
 
     def without_commits(self) -> list[Delivery]:
-        """Return the notifications that may go on: the others do when their changes are durable."""
+        """Return the notifications that may go on now: the others wait until their changes are durable."""
         return [each for name, each in self.by_id.items() if name not in self._commits.under_way]

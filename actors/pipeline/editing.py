@@ -1,6 +1,7 @@
 """The edits of a dead letter before it is tried again, and their checks.
 
-The id stays, with the channel and whose preferences and limits apply: the sender knows the notification by these.
+An edit cannot change the id, the channel, or the user whose preferences and limits apply: by these the sender knows
+the notification.
 """
 
 from __future__ import annotations

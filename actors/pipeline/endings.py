@@ -70,7 +70,7 @@ class Endings:
         self._journal.commit(event, delivery, None, order.answer)
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """End one that cannot be sent, for people to decide about."""
+        """End a notification that cannot be sent: people decide about it."""
         self._settle(delivery)
         event = self._journal.event(
             NotificationMovedToDeadLetter,

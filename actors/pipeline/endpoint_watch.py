@@ -25,7 +25,7 @@ class EndpointWatch:
         self._endpoints = endpoints
         self.is_on = bool(self._configs)
         self.disabled: Mapping[Any, Any] = endpoints.disabled if self._configs else {}
-        """Those that are, for callers to look at first: it is mostly empty."""
+        """The disabled endpoints; callers look here first, as there are mostly none."""
 
     def is_disabled(self, command: SendNotification) -> bool:
         return command.channel in self._configs and self._endpoints.is_disabled(command.channel, command.recipient)
@@ -33,10 +33,10 @@ class EndpointWatch:
     def mark_of(
         self, command: SendNotification, outcome: Outcome, now_ns: int, to_alert: Callable[[Any], None]
     ) -> EndpointMark | None:
-        """Return what a failed attempt makes of its endpoint, and have people told where it disables it.
+        """Return the new state of an endpoint after a failed attempt, and raise an alert if that disables it.
 
-        That the channel is broken, that we send too fast, that no request could be written and that the address is
-        gone for good says nothing of it.
+        A broken channel, a throttle, a request that could not be written and an address gone for good do not count
+        against the endpoint.
         """
         config = self._configs.get(command.channel)
         if config is None or not command.recipient or not _tells_of_endpoint(outcome):

@@ -99,7 +99,7 @@ class PendingAnswers:
 
 
 class _Unheard:
-    """Takes the answer to a command of a subscriber if no one waits for it: it is counted, and a refusal logged."""
+    """Takes the answer to a subscriber's command that no one waits for: counts it, and logs a refusal."""
 
     __slots__ = ("_pending", "done")
 
@@ -142,7 +142,7 @@ class EventBus:
         self.has_room = has_room
 
     def is_open(self) -> bool:
-        """Tell whether commands are taken: no more once actors begin to stop, which takes some of them a while."""
+        """Tell whether commands are taken; no longer once the actors begin to stop, which may take a while."""
         return self._handler.is_alive()
 
     @property
@@ -278,16 +278,16 @@ class EventBus:
     def send(self, command: SendNotification, *, traceparent: str | None = None) -> Awaitable[Acceptance]:
         """Send a command to the handler; awaiting it gives its acceptance, once that is durable.
 
-        It belongs to the trace of `traceparent`, as W3C Trace Context writes it, which is no part of it: sent again in
-        another trace it is the same.
+        The command belongs to the trace of `traceparent`, as W3C Trace Context writes it. The trace is no part of the
+        command: sent again in another trace it is the same command.
 
         Raises (where it is awaited):
             IdempotencyConflict: the id is known already, with a different payload.
             UnknownChannel: the command's channel is not configured.
             InvalidRecipient: no provider of that channel could send to its recipient.
-            Overloaded: as many notifications are pending as may be. Nothing of it is remembered.
-            StoreBusy: it has not become durable for a second, and stays in line for that; or, where the store was busy
-                when it came, nothing of it is remembered. Sent again with the same id, it is accepted once.
+            Overloaded: as many notifications are pending as may be. The command is not remembered.
+            StoreBusy: it has not become durable for a second, and stays in line for that; or the store was busy when
+                it came, and the command is not remembered. Sent again with the same id, it is accepted once.
             StoreFailed: it cannot be made durable.
             NotifierClosed: the notifier was closed before its acceptance was durable; perhaps it is. Sent again with
                 the same id, it is accepted once.
@@ -300,7 +300,7 @@ class EventBus:
         return self._submit(command, trace_of(traceparent), follows_event=False)
 
     def send_admitted(self, command: SendNotification) -> Future[Acceptance]:
-        """Send a command that was admitted with what led to it; see :meth:`send`. A busy store does not end the wait.
+        """Send a command admitted with the event behind it; see :meth:`send`. A busy store does not end the wait.
 
         Raises (at once):
             WrongType: it is no SendNotification.
@@ -316,8 +316,8 @@ class EventBus:
         """Cancel a notification that waits: for its instant, a retry or the end of quiet hours, or in a line for a
         limit, a quota, a slot or a circuit breaker.
 
-        Awaiting it tells whether it is cancelled, once that is durable. It is not if an attempt has been let through
-        to its provider and has not ended, if it has ended itself, or is unknown here: with several nodes, another one
+        Awaiting it tells whether the notification is cancelled, once that is durable. It is not cancelled if an attempt
+        is at its provider, if the notification has ended, or if it is unknown here: with several nodes, another node
         may have it.
 
         Raises (at once):

@@ -20,7 +20,7 @@ class Fallbacks:
             channel: config.fallback for channel, config in channels.items() if config.fallback is not None
         }
         self._calls = {channel for channel, config in channels.items() if config.kind is ChannelKind.CALL}
-        """Those that need no address."""
+        """The channels that need no address."""
 
     def time_limit_ns(self, command: SendNotification, now_ns: int) -> int | None:
         """Return the last instant at which what sets out now on its channel may be sent there; None: there is no limit,
@@ -62,7 +62,7 @@ class Fallbacks:
 
 
 def problems_of_fallbacks(channels: Mapping[NotificationChannel, ChannelConfig]) -> Iterator[str]:
-    """Yield what is wrong with the fallbacks among these channels: to one that is not there, or in a circle."""
+    """Yield the problems of the fallbacks among these channels: to a channel that is not there, or in a circle."""
     for start, config in channels.items():
         way = [start]
         fallback = config.fallback

@@ -22,7 +22,7 @@ from actors.pipeline.wiring import Wiring
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_NS = 10 * NS_PER_S
-"""After so long, a template that could not be used is looked at again."""
+"""How long until a template that could not be used is looked at again, in nanoseconds."""
 
 
 class Filling:
@@ -35,14 +35,14 @@ class Filling:
     def _is_late(self, caution: Caution | None) -> bool:
         if caution is None or self._wiring.isolation is None:
             return False
-        return type(self._templates) is Templates  # one's own may put another recipient in
+        return type(self._templates) is Templates  # a class of the user's may put another recipient in
 
     def command_of(self, delivery: Delivery) -> SendNotification:
-        """Return the command of the next attempt: filled in, unless that is to be done when it begins.
+        """Return the command of the next attempt: filled in, unless the template is filled in when the attempt begins.
 
         Raises:
             TemplateRefused: the template cannot be used.
-            TemplateError: it cannot be filled in.
+            TemplateError: the template cannot be filled in.
         """
         if not self._is_late(delivery.caution):
             return filled_in(self._templates, delivery.command)

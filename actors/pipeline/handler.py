@@ -54,9 +54,9 @@ logger = logging.getLogger(__name__)
 class Handler(Actor):
     """Accepts notifications and brings each of them to an end.
 
-    When it is restarted, each notification resumes where the store says that it is, and the ones that are due already
-    at a pace. Attempts in the stages are sent again, and the answers to the old ones are stale, so that nothing is
-    lost; an attempt that was at the provider then reaches it twice, with the same id. Its retry budgets start anew.
+    When the handler is restarted, each notification resumes where the store says that it is; notifications that are due
+    already resume at a pace. Attempts in the stages are sent again, and answers to the old ones are stale, so nothing
+    is lost; an attempt that was at the provider then reaches it twice, with the same id. Retry budgets start anew.
     """
 
     supervision = Supervision(then="escalate")
@@ -129,7 +129,7 @@ class Handler(Actor):
     @handles(LookAtBacklog)
     @takes_turn("backlog")
     def on_look_at_backlog(self, _: LookAtBacklog = LOOK_AT_BACKLOG) -> None:
-        """Let the notifications of the backlog whose turn it is go on. It may be called too often."""
+        """Let the notifications of the backlog whose turn it is go on. A call too many does no harm."""
         for delivery in self._agenda.turns():
             self._prepare(delivery)
 

@@ -22,8 +22,8 @@ from actors.policies.retry.policy import FailureKind, failure_kind
 class _Flight:
     """One attempt and its copies, from the first send to the answer that decides.
 
-    It travels in the messages about it and the actor keeps none, so a restart strands nothing: what was under way still
-    ends, and settles what it took from the breaker, the bulkhead and the budget.
+    The flight travels in the messages about it and the actor keeps none, so a restart strands nothing: sends under way
+    still end, and settle the permit, the slot and the charge that they took from breaker, bulkhead and budget.
     """
 
     __slots__ = (
@@ -52,22 +52,22 @@ class _Flight:
         self.on_timeout = on_timeout
         """The outcome of a copy that is not answered by then."""
         self.incarnation = incarnation
-        """That of the actor: after a restart the notification is sent again, and this gets no more copies."""
+        """The actor's incarnation: after a restart the notification is sent again, and this flight gets no copies."""
         self.sent = 0
         self.copies: list[_Copy] = []
-        """Those whose answers are awaited."""
+        """The copies whose answers are awaited."""
         self.timer: Cancellable | None = None
         """Sends the next copy."""
         self.planned: _Hedge | None = None
         """The message of the timer."""
         self.not_before_ns = started_ns
-        """The provider wants no copy before."""
+        """The first instant at which the provider wants another copy."""
         self.gets_more = True
         """Whether nothing has spoken against another copy yet."""
         self.failure: Transient | Ambiguous = on_timeout
-        """The latest."""
+        """The latest failure of a copy."""
         self.ambiguous: Ambiguous | None = None
-        """The latest failure after which it may have been sent all the same."""
+        """The latest failure after which the notification may have been sent all the same."""
         self.is_over = False
 
 
@@ -77,8 +77,8 @@ class _Copy:
     def __init__(self, flight: _Flight, budget: Budget | None = None, charge: int = 0) -> None:
         self.flight = flight
         self.budget = budget
-        """Where it was charged: the handler makes a new one when it restarts. None for the first, which is the
-        handler's."""
+        """The budget charged for this copy (a restarted handler makes a new one); None for the first send, which the
+        handler charges."""
         self.charge = charge
         self.effect: Cancellable | None = None
 
@@ -94,16 +94,15 @@ class HedgingChannel(Channel):
 
     All copies are one attempt: they have its id, which is the provider's idempotency key, share its timeout, which runs
     from the first send, and bring one outcome. The first answer that decides (sent, or failed for good) is that
-    outcome, and the other copies are cancelled; what the provider works on by then is still its load. A failure that
-    does not decide has the next copy sent at once, or after the ``retry_after`` that came with it. Once all copies have
-    failed, the outcome is the latest failure, or the latest ambiguous one if there is any: that one may have been sent.
+    outcome, and the other copies are cancelled; requests that the provider works on by then are still its load. After a
+    failure that does not decide the next copy is sent at once, or after the ``retry_after`` that came with it. Once all
+    copies have failed, the outcome is the latest failure, or the latest ambiguous one, since that may have been sent.
 
-    An extra copy is sent only if nothing speaks against it at that instant: not the handler, by having sent the
-    notification again since another stage crashed; not the node's lease, by being over; not the breaker, by being open
-    or half-open by then; not the provider, by having asked for a pause; not the quota and the adaptive rate, which are
-    charged for it; and not the retry budget, to which it is a retry, with the late answer an ambiguous failure. Else
-    the attempt gets no more copies. Extra copies count as no attempts: not in the lane's `in_flight`, and for no slot
-    of its bulkhead.
+    An extra copy is sent only if at that instant the handler has not sent the notification again (as it does when
+    another stage has crashed), the node's lease holds, the breaker is closed, the provider has not asked for a pause,
+    the quota and the adaptive rate allow it, which are charged for it, and the retry budget allows it as a retry, the
+    late answer counting as an ambiguous failure. Else the attempt gets no more copies. Extra copies are no attempts:
+    they do not count in the lane's `in_flight`, and take no slot of its bulkhead.
     """
 
     def __init__(self, provider: Provider, lane: Lane, stages: Stages) -> None:
@@ -216,8 +215,8 @@ class HedgingChannel(Channel):
         )
 
     def _settle(self, copy: _Copy, succeeded: bool | None) -> None:
-        """Let the budget know how a send has ended; of the first one only that it has failed, and while the handler
-        waits for its attempt, which tells the budget the rest."""
+        """Tell the budget how a send has ended. Of the first send only a failure is told, and only while the handler
+        waits for its attempt; the handler tells the budget the rest."""
         budget = self._stages.budget
         if copy.budget is not None:
             copy.budget.end_copy(copy.charge, succeeded, self.system.now_ns)

@@ -1,8 +1,8 @@
 """Slots that notifications hold between their attempts, as a retry in the worker's own process does (`holds_slot`).
 
-A notification takes a slot with its first attempt and holds it to its end: while it waits for its retry, and before a
-provider for a rate, a pause or a breaker. So a retry finds its slot, and new notifications find one less. The slot is
-that of the provider of the first attempt, also while another provider is asked.
+A notification takes a slot with its first attempt and holds it to its end, also while it waits for its retry, a rate, a
+pause or a breaker. So a retry finds its slot, and new notifications find one slot less. The slot belongs to the
+provider of the first attempt, also while another provider is asked.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class HeldSlots:
         self._lanes = lanes
         self._tenants = tenants
         self._held: dict[str, _Held] = {}
-        """By notification, but for those at the provider whose slot they have."""
+        """The held slots by notification, except where the attempt is at the provider whose slot it has."""
 
     def has(self, attempt: Attempt) -> bool:
         """Tell whether the notification of an attempt holds a slot and is not at that provider."""
@@ -89,7 +89,7 @@ class HeldSlots:
                     self._tenants.move(stand_in, TenantState.AT_PROVIDER)
 
     def give_back(self, notification_id: str) -> Attempt | None:
-        """Free the slot of a notification; return the attempt that stood for it, None where it held none."""
+        """Free the slot of a notification; return the attempt that held it, None where there was no slot."""
         held = self._held.pop(notification_id, None)
         if held is None:
             return None

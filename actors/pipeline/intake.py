@@ -75,7 +75,7 @@ class Intake:
         self._deliveries = deliveries.by_id
 
     def has_room(self, priority: Priority, besides: int = 0) -> bool:
-        """Tell whether one more of this class may be accepted, where so many are on their way here already."""
+        """Tell whether one more notification of this class may be accepted, with `besides` on their way already."""
         return self._admission.has_room(len(self._deliveries) + besides, priority)
 
     def accept(
@@ -89,21 +89,21 @@ class Intake:
         """Accept a command, or recognise one that is known.
 
         Args:
-            command: it.
-            answer: gets ACCEPTED when its acceptance is durable; None: no caller waits.
-            asks_for_room: whether it is refused where there is no room.
-            instead_of: of a fallback, the delivery that it is sent in place of.
-            traceparent: the trace that it belongs to; a fallback belongs to the trace of that delivery.
+            command: the command.
+            answer: gets ACCEPTED when the acceptance is durable; None: no caller waits.
+            asks_for_room: whether the command is refused where there is no room.
+            instead_of: the delivery that a fallback replaces.
+            traceparent: the trace that the command belongs to; a fallback belongs to the trace of that delivery.
 
         Raises:
             IdempotencyConflict: its id is known, with another payload.
             UnknownChannel: its channel is not configured.
-            InvalidRecipient: no provider of its channel could send to its recipient. A fallback is not asked for that:
-                its sender has had an answer, and it becomes a dead letter.
+            InvalidRecipient: no provider of its channel could send to its recipient. A fallback is not checked: its
+                sender has had an answer, and it becomes a dead letter.
             Overloaded: there is no room.
-            StoreBusy: nothing can be made durable for now, and it is asked for room.
-            Unstorable: it would not come back from the store as it is, or its id cannot be one.
-            StoreFailed: it cannot be made durable.
+            StoreBusy: nothing can be made durable for now; raised only with `asks_for_room`.
+            Unstorable: the store could not give the command back as it is, or its id is not allowed.
+            StoreFailed: the acceptance cannot be made durable.
         """
         notification_id = command.notification_id
         if instead_of is None:
@@ -131,7 +131,7 @@ class Intake:
         system = self._system
         now_ns, epoch_ns = system.now_ns, system.epoch_ns
         stages.arrivals.note(now_ns)
-        if stages.lanes[0].breaker is None:  # it has one for each host
+        if stages.lanes[0].breaker is None:  # each host has a breaker
             stages.arrivals.note_host(recipient_host(command.recipient), now_ns)
         event = requested(command, now_ns, epoch_ns)
         delivery = self._deliveries[notification_id] = Delivery(command, now_ns, now_ns)

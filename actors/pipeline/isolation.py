@@ -1,22 +1,22 @@
-"""Isolation: what may have ended its process is sent alone, so that it is known whether it did.
+"""Isolation: a notification that may have ended its process is sent alone, so that another death shows the cause.
 
 A notification whose attempt ends the process (a crash in native code, memory that runs out) would be tried for ever,
-with all others beside it: the next process finds it where it was, as it was. So what had not ended when a process died
-is sent with care:
+with all others beside it: the next process finds it where it was, as it was. So notifications that had not ended when a
+process died are sent with care:
 
-* An attempt of it is marked in the store before it starts. The mark goes with its outcome; one that is there after
-  another death says that it was under way.
-* One that has waited for its turn until it is too late, or not wanted any more, is not made.
-* Those that had a mark are suspects. A suspect is sent while no other attempt is under way, on any channel. All others
-  wait meanwhile, for `HOLD_S` at most, and four times as long each further time in a row; and behind a suspect that
-  waits to be alone, until all attempts under way have ended.
-* A death in that time is counted. Counted once or twice, it waits for `PAUSE_S` each before it is tried again, so that
-  someone who kills processes in a row does not meet the same one each time. Counted `DEATHS_MAX` times, it is
-  dead-lettered.
+* Each of their attempts is marked in the store before it starts. The outcome removes the mark; a mark that is there
+  after another death says that the attempt was under way.
+* An attempt that has waited for its turn until it is too late, or not wanted any more, is not made.
+* Notifications that had a mark are suspects. A suspect is sent while no other attempt is under way, on any channel. All
+  others wait meanwhile, for `HOLD_S` at most, and four times as long each further time in a row; and behind a suspect
+  that waits to be alone, until all attempts under way have ended.
+* A death in that time counts against the suspect. After the first and second it waits for `PAUSE_S` before it is tried
+  again, so that someone who kills processes in a row does not hit the same suspect each time. After `DEATHS_MAX` deaths
+  it is dead-lettered.
 
-A process that finds nothing which another one left when it died marks nothing, and nothing waits in it. Queues that
-count how often a message was delivered (the receive count of SQS, the delivery count of RabbitMQ's quorum queues) count
-all that was in flight beside the one that is to blame.
+A process that finds nothing left by one that died marks nothing, and nothing waits in it. Queues that count how often a
+message was delivered (the receive count of SQS, the delivery count of RabbitMQ's quorum queues) count every message in
+flight beside the one to blame.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ HOLD_S = 2.0
 
 
 def hold_s(caution: Caution) -> float:
-    """Return for how many seconds all others wait for it."""
+    """Return how long all other attempts wait for this suspect, in seconds."""
     return HOLD_S * 4.0 ** (caution.suspicions - 1)
 
 
@@ -62,7 +62,7 @@ class AttemptEnded(Message, frozen=True, gc=False):
 
 
 class _HoldIsOver(Message, frozen=True, gc=False):
-    """The others have waited long enough."""
+    """The other attempts have waited long enough for a suspect."""
 
     admitted: Admitted
 
@@ -127,7 +127,7 @@ class Isolation(Actor):
 
     @handles(_HoldIsOver)
     def on_hold_is_over(self, hold: _HoldIsOver) -> None:
-        """Let the others go on, when the store says that this one is no longer alone: any may be to blame then."""
+        """Let the others go on, once the store has noted that the suspect is not alone: any may be to blame then."""
         if hold.admitted is not self._alone:
             return
         effect = self._store.mark_as_not_alone(hold.admitted.attempt.command.notification_id)

@@ -29,7 +29,7 @@ _ENDING = frozenset({NotificationSent, NotificationSuppressed, NotificationMoved
 
 
 class Journal:
-    """Writes down the changes of the handler's notifications, and takes those that end out of `deliveries`."""
+    """Writes down the changes of the handler's notifications, and takes ended notifications out of `deliveries`."""
 
     def __init__(self, handler: Actor, store: Store, wiring: Wiring, deliveries: Deliveries) -> None:
         self._handler = handler
@@ -99,7 +99,7 @@ class Journal:
             answer.set(Acceptance.DUPLICATE)
 
     def has_failed(self, error: Exception) -> NoReturn:
-        """Fail all answers that wait for a change to be durable, and end the system."""
+        """Fail all answers that wait for a durable change, and end the system."""
         for commit in self._commits.under_way.values():
             commit.fail(error)
         raise error

@@ -13,11 +13,11 @@ from actors.settings.channel import ChannelConfig
 
 
 class KeyedLines:
-    """Lets attempts pass, of each key no more than its bound allows; those of one key go in the order of the channel.
+    """Lets attempts pass, of each key as many as its bound allows; attempts of one key go in the channel's order.
 
     Args:
         fits: takes an attempt, its key and the instant. Counts the attempt if it fits now, and returns now, or else
-            from when on it may fit; None: as soon as another one of the key has left.
+            the instant from which it may fit; None: as soon as another attempt of the key has left.
         pass_on: takes an attempt that has waited and been counted, and its key.
         drops: whether an attempt that does not fit is dead-lettered.
     """
@@ -56,7 +56,7 @@ class KeyedLines:
         return False
 
     def wait(self, attempt: Attempt, key: str, fits_at_ns: int | None) -> None:
-        """Let an attempt wait behind those of its key; `fits_at_ns` as `fits` returns it."""
+        """Let an attempt wait behind the others of its key; `fits_at_ns` as `fits` returns it."""
         is_first = key not in self.room.lines
         flow = self.room.order.flow_of(attempt.command)
         line = self.room.join(key, flow, attempt, attempt.expires_at_ns, self._stage.now_ns)
@@ -67,7 +67,7 @@ class KeyedLines:
             self._stage.publish_deferred(attempt, DeferralCause.RATE_LIMIT, fits_at_ns)
 
     def has_room(self, key: str) -> None:
-        """Let those of a key go that fit, as another one of it has left."""
+        """Let the attempts of a key go that fit now that another attempt of the key has left."""
         line = self.room.lines.get(key)
         if line is not None and line.asks_at_ns is None:
             self._release(line)

@@ -1,8 +1,8 @@
-"""A lane: one provider of a channel, with all that stands in front of it, and whether it takes an attempt now.
+"""A lane: one provider of a channel with its breaker, slots, quota, rate and pauses, which say if it takes an attempt.
 
-:meth:`Lane.try_admit` says what an attempt has to pass, and in which order. Only an attempt that passes all of it is
-charged: one that has to wait at the breaker has taken nothing of the quota, so the provider meets no more than the
-quota when they all go. A plain object with the time passed in; its stage keeps the lines of waiting attempts.
+:meth:`Lane.try_admit` lists the checks, in their order. Only an attempt that passes all of them is charged: an attempt
+that waits at the breaker has taken nothing of the quota, so the provider gets no more than the quota when the breaker
+closes. A plain object with the time passed in; its stage keeps the lines of waiting attempts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Lane:
 
     Args:
         number: its place in the order of the channel's providers.
-        quotas: makes those that lanes share; None: it shares none.
+        quotas: makes the quotas that lanes share; None: this lane shares none.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Lane:
         random = stream(f"{self.name}.breaker") if breaker.draws else None
         self.breakers = LaneBreakers(breaker, self.name, random, self._transition)
         self.breaker = self.breakers.only
-        """That of the whole channel; None: each host has one."""
+        """The breaker of the whole lane; None: each host has its own."""
         self.counts = frozenset(breaker.counts)
-        """What of outcomes is a failure to the breaker."""
+        """Which outcomes the breaker counts as failures."""
         self._arrivals = arrivals
         self.paces = Paces(
             breaker,
@@ -82,7 +82,7 @@ class Lane:
             self._arriving_per_s,
             lambda host, now_ns: self.breakers.of(host, now_ns).tripped_abruptly,
         )
-        """Of lines behind breakers that have closed."""
+        """The paces of lines behind breakers that have closed."""
         self.slot_wait_ns = None if config.slot_wait is None else ns(config.slot_wait)
         """How long an attempt waits for a slot, at most; None: as long as it takes."""
         self._no_slot = _FULL if self.slot_wait_ns == 0 else _NO_SLOT
@@ -100,7 +100,7 @@ class Lane:
         self._quota_drops = config.quota is not None and config.quota.on_limit == "drop"
         self.rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
         self._rates: list[Limiter] = [limiter for limiter in (self.quota, self.rate) if limiter is not None]
-        """What bounds how many go in a time, and is charged for each."""
+        """The limiters (quota, rate) that every attempt is charged to."""
         self._throttle = (
             None
             if config.adaptive_throttle is None
@@ -130,15 +130,15 @@ class Lane:
     ) -> int | Blocked:
         """Take an attempt and return its permit, which has to be settled with :meth:`settle`; or say what blocks it.
 
-        What may be in its way is asked in this order: a breaker that is shut, a pause, the slots and the rates, the
-        slots that are kept for other keys, the pace, the tenant, the permit, the throttle. The last two may draw.
+        The checks come in this order: an open breaker, a pause, the slots and the rates, the slots that are kept for
+        other keys, the pace, the tenant, the permit, the throttle. The last two may draw a random number.
 
         Args:
-            host: that of its recipient; looked at only where each host has a breaker of its own.
+            host: the recipient's host; used only where each host has a breaker of its own.
             now_ns: the instant, as in all methods.
-            key: its user, host or tenant, where these take turns; looked at only there.
-            others_wait: tells whether any of other keys than this wait for room at the lane of a number.
-            tenant_is_full: whether nothing may go of its tenant: then it does not use up what lets the next one go.
+            key: the attempt's user, host or tenant; used only where these take turns.
+            others_wait: tells whether attempts of other keys than this wait for room at the lane of a number.
+            tenant_is_full: whether its tenant may send nothing now; then the attempt takes neither permit nor throttle.
             holds_slot: whether its notification holds a slot, here or at another lane.
         """
         if (breaker := self.breaker) is None:
@@ -266,12 +266,12 @@ class Lane:
         """Record that an attempt has ended.
 
         Args:
-            permit: what :meth:`try_admit` gave.
+            permit: the result of :meth:`try_admit`.
             outcome: how it ended.
-            host: as it was admitted with, and its key.
+            host: the host passed to :meth:`try_admit`; `key` likewise.
             now_ns: the instant.
             duration_ns: how long it took.
-            in_flight: how many were at the provider when it set out, itself included.
+            in_flight: how many attempts were at the provider when this one set out, itself included.
         """
         self.in_flight -= 1
         if self.slots.are_shared:
@@ -306,8 +306,8 @@ class Lane:
         self.breakers.of(host, now_ns).record_neutral(permit, now_ns)
 
     def follow(self, on_transition: Callable[[Lane, str, Transition], None]) -> None:
-        """Call a function from now on with the transitions of the breakers and the host of each, ``""`` for that of
-        the whole channel."""
+        """Call a function from now on with each transition of a breaker and its host, ``""`` for the breaker of the
+        whole channel."""
         self._on_transition = on_transition
 
     def share_pauses(self, say: Callable[[str, int | None], None]) -> None:
@@ -328,9 +328,9 @@ def breaker_name(channel: str, number: int, provider: str | None) -> str:
 
 
 def names_among_nodes(breaker: str) -> tuple[str, str]:
-    """Return the names under which nodes speak of a provider, by that of its breaker: of the breaker, and of pauses.
+    """Return the two names under which nodes share a provider's state: for its breaker's votes and for its pauses.
 
-    The second one is no breaker's: neither a channel nor a provider has a space in its name.
+    The second is no breaker's name: neither a channel nor a provider has a space in its name.
     """
     return breaker, f"{breaker} retry-after"
 

@@ -1,7 +1,6 @@
 """The circuit breakers of a lane: one for all recipients, or one for each of their hosts.
 
-What an operator orders holds for all of them. Where nodes share them, each says when one of its own opens and closes,
-and hears so of the others.
+An operator's override holds for all of them. Nodes that share breakers tell each other when theirs open and close.
 """
 
 from __future__ import annotations

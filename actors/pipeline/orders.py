@@ -16,8 +16,8 @@ from actors.kernel.futures import Future
 from actors.messages import RANKS, DeadLetterMessage, NotificationChannel, Priority, SendNotification
 
 Served: TypeAlias = Literal["exclude", "include"]
-"""What a redrive does with dead letters that are served, so that it would reach their recipients twice: it leaves them
-where they are, or takes them too."""
+"""Whether a redrive leaves served dead letters where they are, or takes them too, though their recipients are then
+notified twice."""
 
 
 class Acceptance(StrEnum):
@@ -25,11 +25,11 @@ class Acceptance(StrEnum):
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
-    """The same id with the same payload is in flight or has ended already; nothing happens."""
+    """A notification with this id and payload is in flight or has ended already; nothing happens."""
 
     REFUSED = "refused"
-    """It cannot be accepted: the id came with another payload, its channel is not configured, its recipient can be no
-    address there, no store could keep it, or as many are pending as may be."""
+    """The command cannot be accepted: the id came with another payload, its channel is not configured, its recipient
+    is no address there, no store could keep it, or as many notifications are pending as may be."""
 
 
 class ReplyTo(Protocol):
@@ -54,7 +54,7 @@ class Submit(msgspec.Struct, frozen=True):
     """Gets the acceptance, one of NOT_ACCEPTED, or StoreFailed. A future, unless it follows an event."""
 
     follows_event: bool = False
-    """Whether an event led to it, which was admitted: then it is not asked again whether there is room."""
+    """Whether an admitted event led to the command: then it needs no room of its own."""
 
     traceparent: str | None = None
     """The trace that it belongs to."""
@@ -73,35 +73,32 @@ class CancelNotification(msgspec.Struct, frozen=True):
 
 
 class CancelWaiting(msgspec.Struct, frozen=True, kw_only=True):
-    """Cancel all notifications that wait, of some channels and of a class of traffic."""
+    """Cancel all waiting notifications of some channels and of a class of traffic."""
 
     channels: frozenset[NotificationChannel] | None = None
-    """None: of all."""
+    """None: all channels."""
     priority: Priority | None = None
-    """None: of any class."""
+    """None: any class."""
 
 
 class Withdrawal(msgspec.Struct, frozen=True):
-    """An attempt that is to be taken out of the line in which it waits, as its notification is to be cancelled.
-
-    Told to the handler, it has been taken out.
-    """
+    """Take an attempt out of its line, to cancel its notification; as a message to the handler: that is done."""
 
     attempt: Attempt
     order: CancelNotification
 
 
 class Withdraw(msgspec.Struct, frozen=True):
-    """Take attempts out of the lines of a channel, along the way of the attempts, so that it overtakes none of them.
+    """Take attempts out of the lines of a channel; goes from stage to stage as attempts do, so it overtakes none.
 
-    Each that is found comes to the handler as a :class:`Withdrawal`; the others are looked for further along.
+    A stage sends each attempt that it finds to the handler as a :class:`Withdrawal`, and passes the others on.
     """
 
     wanted: tuple[Withdrawal, ...]
 
 
 class NotWaiting(msgspec.Struct, frozen=True):
-    """Attempts that wait in no line: they have been let through to their providers, or sent back."""
+    """Attempts found in no line: they have been let through to their providers, or sent back."""
 
     wanted: tuple[Withdrawal, ...]
 
@@ -111,7 +108,7 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
 
     letter: DeadLetterMessage
     by: str | None = None
-    """Who asked for it, for the record."""
+    """The operator who asked for the redrive, for the record."""
 
     why: str | None = None
     """Why, for the record."""
@@ -120,16 +117,16 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is taken up where it is served; else it goes back to the queue."""
 
     edit: Mapping[str, Any] = NO_METADATA
-    """What to change of its command: fields that it has, with values that can be stored."""
+    """The fields of its command to change, with their new values, which can be stored."""
 
     answer: Future[bool] | None = None
     """Gets whether it was a dead letter, once its redrive is durable; or LetterServed or StoreFailed."""
 
     place: int | None = None
-    """Its place among the redrives that wait for room, if it has waited."""
+    """The place of the redrive among those waiting for room, once it has waited."""
 
     without_operator: bool = False
-    """Whether no operator asked for it."""
+    """Whether the redrive is automatic."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -143,7 +140,7 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def changes(self) -> Mapping[str, Any]:
-        """What of the edit is not so already."""
+        """The fields of the edit whose value differs from the command's."""
         changes = {name: value for name, value in self.edit.items() if getattr(self.letter.command, name) != value}
         return FrozenDict(changes) if changes else NO_METADATA
 
@@ -163,8 +160,8 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Redrives(list[tuple[int, int, Redrive]]):
-    """Redrives that wait until there is room, as a heap: the most urgent class first, and in a class in the order in
-    which they came. Where there is no room for one of a class, there is none for one that is less urgent."""
+    """Redrives that wait until there is room, as a heap: the most urgent class first, and within a class the earliest.
+    Where a class has no room, a less urgent class has none either."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,7 +170,7 @@ class Redrives(list[tuple[int, int, Redrive]]):
         """The ids of the letters that a redrive has taken: it is on its way to the handler, or waits here."""
 
     def wait(self, redrive: Redrive) -> None:
-        """Let one wait behind the others of its class; or at its place, if it has waited before."""
+        """Let a redrive wait behind the others of its class; or at its place, if it has waited before."""
         if redrive.place is None:
             redrive = msgspec.structs.replace(redrive, place=self._next_place)
             self._next_place += 1
@@ -182,5 +179,5 @@ class Redrives(list[tuple[int, int, Redrive]]):
         heapq.heappush(self, (RANKS[redrive.priority], redrive.place, redrive))
 
     def take(self) -> Redrive:
-        """Take the one whose turn it is; there has to be one."""
+        """Take the redrive whose turn it is; at least one has to wait."""
         return heapq.heappop(self)[2]

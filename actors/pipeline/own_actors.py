@@ -122,8 +122,8 @@ class OwnActor(Actor):
     def send(self, command: SendNotification) -> Future[Acceptance]:
         """Send a notification; awaiting it gives its acceptance, once that is durable.
 
-        Sent again with the same id, as after a crash, it is accepted once. What it raises, where it is awaited, is that
-        of :meth:`EventBus.send`, but that it is never refused for want of room, or because the store is busy.
+        Sent again with the same id, as after a crash, it is accepted once. Awaiting raises the errors of
+        :meth:`EventBus.send`, but it is never refused for want of room or because the store is busy.
         """
         answer = self._bus.send_admitted(command)
         self._note(type(command).__name__, command.notification_id, is_sent=True)
@@ -151,7 +151,7 @@ class OwnActor(Actor):
 
 
 OwnActors: TypeAlias = Mapping[str, Callable[..., OwnActor]]
-"""By its name, the class of each own actor, or a `functools.partial` of it with its settings."""
+"""The class of each own actor, or a `functools.partial` of the class with its settings, by the actor's name."""
 
 
 def is_own_actor(found: object) -> bool:

@@ -32,20 +32,20 @@ class Quiet(msgspec.Struct, frozen=True, kw_only=True):
 
     hours: QuietHours
     zone_of: Callable[[str], str | None] | None = None
-    """Returns a user's time zone, in place of that of `hours`; None of it: that of `hours`."""
+    """Returns a user's time zone; where it returns None, the zone of `hours` holds."""
 
     channels: Container[str] = EVERY_CHANNEL
 
 
 class Preferences:
-    """What single users have set, and behind that, rules for shares of all users.
+    """The preferences that single users have set, and behind them, rules for shares of all users.
 
     Whether a user belongs to the share of a rule follows from the user's id alone, so it is the same in every run.
 
-    A class of your own may raise, as when its database is not reachable: that is logged, the admin gets an alert, and
-    they are asked again every ten seconds until the notification expires. After an hour it is a dead letter, whose
-    reason says what was raised. It uses up no attempt. Its methods are plain functions; a `quiet_until` without `zone`
-    does not get the one of a command.
+    A class of your own may raise, as when its database is not reachable: the error is logged, the admin gets an alert,
+    and the preferences are asked again every ten seconds until the notification expires. After an hour the notification
+    becomes a dead letter, whose reason names the error. That uses up no attempt. The methods are plain functions; a
+    `quiet_until` without a `zone` parameter does not get a command's zone.
     """
 
     def __init__(self, *, switched_off: Iterable[SwitchedOff] = (), quiet: Iterable[Quiet] = ()) -> None:
@@ -108,10 +108,10 @@ class Preferences:
 
 
 class LivePreferences(Preferences):
-    """What users have set in a store and, behind that, in a file; behind both, what :class:`Preferences` has.
+    """The preferences that users have set in a store, behind them those of a file, behind both :class:`Preferences`.
 
-    Each thing a user may set is looked up by itself: a user with quiet hours in the store and a channel switched off in
-    the file has both. What changes holds from then on, for everything that is not sent yet.
+    Each preference is looked up by itself: a user with quiet hours in the store and a channel switched off in the file
+    has both. A change holds at once, for every notification that is not sent yet.
     """
 
     def __init__(

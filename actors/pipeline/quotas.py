@@ -1,4 +1,4 @@
-"""The quotas of a process: each provider's own, those of accounts, and its parts in those of all nodes."""
+"""The quotas of a process: each provider's own, the accounts' quotas, and this node's parts of quotas of all nodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from actors.policies.rate_limit.limiter import Limiter, go_on_from, make_limiter
 from actors.settings.rate_limit import QuotaConfig
 
 WHOLE = ""
-"""The key of what a quota counts."""
+"""The one key under which a quota counts."""
 
 
 class QuotaDivided(Message, frozen=True, gc=False):
@@ -18,17 +18,13 @@ class Quotas:
     """Makes the quotas of all lanes of a process. What the accounts allow is filled in."""
 
     def __init__(self, nodes: int = 1) -> None:
-        """Make none yet.
-
-        Args:
-            nodes: among how many those of all nodes are divided.
-        """
+        """Make no quotas yet; `nodes` is the number of nodes among which the quotas of all nodes are divided."""
         self._accounts: dict[str, Account] = {}
         self._nodes = nodes
         self._divided: list[PartOfNodes] = []
 
     def divide(self, nodes: int, now_ns: int) -> bool:
-        """Divide the quotas of all nodes among so many from now on; tell whether there are any that this changes."""
+        """Divide the quotas of all nodes among `nodes` from now on; tell whether this changes any."""
         if nodes == self._nodes:
             return False
         self._nodes = nodes
@@ -37,7 +33,7 @@ class Quotas:
         return bool(self._divided)
 
     def limiter(self, config: QuotaConfig) -> Limiter:
-        """Return the quota of one more lane: its own, or its part in that of an account or of all nodes."""
+        """Return the quota of one more lane: its own, its share of an account's, or this node's part of all nodes'."""
         if config.across == "nodes":
             self._divided.append(PartOfNodes(config, self._nodes))
             return self._divided[-1]
@@ -49,10 +45,10 @@ class Quotas:
 
 
 class PartOfNodes:
-    """A limiter that is an equal part of what all nodes have; a :class:`~actors.policies.rate_limit.limiter.Limiter`.
+    """One node's equal part of a quota of all nodes; a :class:`~actors.policies.rate_limit.limiter.Limiter`.
 
-    When there are more nodes or fewer it goes on with the tokens that it has, as far as they fit into its new part, so
-    that a change lets no burst through.
+    When the number of nodes changes it keeps its tokens, as far as they fit into the new part, so that a change lets no
+    burst through.
     """
 
     def __init__(self, config: QuotaConfig, nodes: int) -> None:
@@ -60,7 +56,7 @@ class PartOfNodes:
         self._limiter = make_limiter(config, nodes)
 
     def divide(self, nodes: int, now_ns: int) -> None:
-        """Be one of so many parts from now on."""
+        """Be one of `nodes` equal parts from now on."""
         before, self._limiter = self._limiter, make_limiter(self._config, nodes)
         go_on_from(self._limiter, before, WHOLE, now_ns)
 
@@ -85,7 +81,7 @@ class Account:
         self.limiter = limiter
         self.lanes: list[LaneOfAccount] = []
         self.turn = 0
-        """How often one of them was let through."""
+        """How many requests of all lanes were let through."""
 
     def lane(self) -> LaneOfAccount:
         self.lanes.append(LaneOfAccount(self))
@@ -93,11 +89,11 @@ class Account:
 
 
 class LaneOfAccount:
-    """What a lane sees of the quota of an account; a :class:`~actors.policies.rate_limit.limiter.Limiter`.
+    """A lane's view of the quota of an account; a :class:`~actors.policies.rate_limit.limiter.Limiter`.
 
-    A lane that finds none left is told when there will be again. When that comes, whoever of those that were told was
-    served longest ago goes first: another one that asks before is told to ask right after. That is once, so that none
-    waits for a lane that does not ask any more.
+    If the account's quota is used up, the lane learns when the next token is due. At that instant the waiting lane that
+    was served longest ago goes first; a lane that asks earlier is turned away once, for a nanosecond. Only once, so
+    that a lane that has stopped asking cannot block the others.
     """
 
     __slots__ = ("_account", "_served", "_told_ns", "_yields_ns")
@@ -105,11 +101,11 @@ class LaneOfAccount:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._served = 0
-        """The turn in which it was let through last."""
+        """The account's `turn` when this lane was let through last."""
         self._told_ns: int | None = None
-        """When it was told to ask again, and has not asked since."""
+        """The instant at which the lane was told to ask again; None once it has asked."""
         self._yields_ns = -1
-        """When it was last told that it is another lane's turn: so it is for all of that instant."""
+        """The instant at which it was last another lane's turn; the lane is turned away for all of that instant."""
 
     @property
     def active_keys(self) -> int:

@@ -15,10 +15,10 @@ from actors.settings.channel import RateLimitConfig
 class RateLimiterActor(Stage):
     """Passes attempts on, at no more than each user's limit allows.
 
-    A notification is counted once, when its first attempt passes here; so its retries pass at once, and one that then
-    waits for an open breaker or the channel's quota has been counted already. It is counted once more if a stage
-    or the handler crashes while its first attempt is under way, as nothing tells whether this had passed. The attempts
-    of one user go in the order of the channel, by class and then as they came.
+    A notification is counted once, when its first attempt passes here; so its retries pass at once, and an attempt that
+    then waits for an open breaker or the channel's quota has been counted already. If a stage or the handler crashes
+    while the first attempt is under way, the notification is counted once more, as nothing tells whether the attempt
+    had passed. The attempts of one user go in the order of the channel, by class and then as they came.
     """
 
     is_charged_here = False

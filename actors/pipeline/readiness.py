@@ -23,22 +23,22 @@ ADDRESS_GONE = "the address is gone"
 ENDPOINT_DISABLED = "the endpoint is disabled"
 
 ASK_AGAIN_NS = 10 * NS_PER_S
-"""After so long, preferences that raised are asked again."""
+"""How long until preferences that raised are asked again, in nanoseconds."""
 
 UNDECIDED_MAX_NS = 3600 * NS_PER_S
-"""A notification whose preferences have raised for so long is a dead letter."""
+"""How long preferences may raise before their notification is dead-lettered, in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """It is not to be sent at all."""
+    """The notification must not be sent at all."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Undeliverable:
-    """It cannot be sent as things are, and is for people to decide about: a dead letter."""
+    """The notification cannot be sent as things are, and becomes a dead letter: people decide about it."""
 
     reason: str
 
@@ -49,7 +49,7 @@ class _Raised(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NotBefore:
-    """It is not to be sent before an instant."""
+    """The notification must not be sent before an instant."""
 
     instant_ns: int
 
@@ -57,12 +57,12 @@ class NotBefore:
     """Whether that is the end of quiet hours; else it is scheduled, or preferences are asked again then."""
 
     raised: str | None = None
-    """What those preferences raised."""
+    """The error that the preferences raised, in words."""
 
 
 class Readiness:
-    """What stands between a notification and its first or next attempt: its own instant, suppressions,
-    preferences, quiet hours, a disabled endpoint.
+    """Says whether a notification may have its next attempt now: its own instant, suppressions, preferences, quiet
+    hours and a disabled endpoint may hold it back.
 
     Args:
         preferences: of the users; None: every user wants everything, at any time.

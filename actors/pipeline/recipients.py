@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 def recipient_check(
     providers: Collection[Provider], templates: Templates | None, *, may_be_empty: bool = True
 ) -> Callable[[SendNotification], str | None] | None:
-    """Return the function that tells why nothing could be sent to the recipient of a command; None: it may be sent to.
+    """Return a function that names what is wrong with a command's recipient, or returns None if it can be sent to.
 
-    It may go out by any of the providers, so each of them has to know a problem. None where there is nothing to ask: a
-    simulated provider takes every address. `may_be_empty` says whether there may be no address.
+    Any provider may send the command, so a recipient is wrong only if each provider objects. Without any check to make
+    there is no function, but None: a simulated provider takes every address. `may_be_empty` allows an empty address.
     """
     asks = not any(provider.outcomes_are_plain for provider in providers)
     if not asks and may_be_empty:

@@ -1,4 +1,4 @@
-"""What follows a failed attempt: a retry, and when, as far as the budgets of the channels allow; or none, and why."""
+"""Decides after a failed attempt: a retry and its instant, if the channel's budget allows; or none, and the reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BUDGET_SPENT = "retry budget spent"
 
 
 class RetryBudgets:
-    """The budgets, all of them full; a channel may have none."""
+    """The retry budgets of the channels, full at the start; a channel may have none."""
 
     def __init__(self, channels: Mapping[NotificationChannel, ChannelConfig]) -> None:
         self._budgets: dict[NotificationChannel, Budget] = {
@@ -165,7 +165,7 @@ class Retries:
         return retry_at_ns, None
 
     def take_back(self, delivery: Delivery) -> None:
-        """End the attempt under way, if there is one, which no provider has answered."""
+        """End the attempt under way, if any, without an answer of a provider."""
         if delivery.current is not None:
             if self.budgets is not None:
                 self.budgets.attempt_has_ended(delivery, None, self._system.now_ns)
@@ -190,9 +190,9 @@ class Retries:
         return self._policy_of(delivery.command.channel).last_start_ns(delivery.fresh_since_ns)
 
     def reason_of_expiry(self, delivery: Delivery) -> str:
-        """Return why one is dead-lettered whose attempt comes too late: the bound that is the first to pass.
+        """Return the reason for dead-lettering a notification whose attempt comes too late: the first bound to pass.
 
-        The time for retries bounds no first attempt.
+        The time for retries does not bound a first attempt.
         """
         until_ns, last_ns = delivery.sent_until_ns, self._last_retry_ns(delivery)
         if last_ns is None or (until_ns is not None and last_ns >= until_ns):

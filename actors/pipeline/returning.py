@@ -17,8 +17,8 @@ from actors.settings.channel import ChannelConfig
 class Returning:
     """The lines of notifications that hold a slot. All others wait in the lines of `before`, whose pace holds here too.
 
-    `admit` sends an attempt at a host to a provider, or returns by number of lane what blocks the attempt; `refuse`
-    ends an attempt.
+    `admit` sends an attempt at a host to a provider, or returns what blocks it at each lane, by the lane's number;
+    `refuse` ends an attempt.
     """
 
     def __init__(

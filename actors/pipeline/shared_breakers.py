@@ -1,7 +1,7 @@
-"""What nodes tell each other of providers: the votes of their breakers, and the pauses that a provider asks for.
+"""Nodes share two facts about a provider: the votes of their breakers, and the pauses that the provider asks for.
 
-Each node's breakers are its own, and the votes of other nodes may open them, too; see
-:mod:`actors.policies.breaker.sharing`. A pause goes the same way, under a name that no breaker has.
+Each node has its own breakers, which the votes of other nodes may open; see :mod:`actors.policies.breaker.sharing`. A
+pause goes the same way, under a name that no breaker has.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class SharedBreakers:
     """The shared breakers of a process."""
 
     def __init__(self, system: ActorSystem, store: Store, stages: Iterable[Stages]) -> None:
-        """Give them the votes so far, and give theirs to the other nodes from now on."""
+        """Give the breakers the votes so far, and from now on give their votes to the other nodes."""
         self._system = system
         self._store = store
         self._shared = {

@@ -103,7 +103,7 @@ class Stage(Actor):
         self.tell_handler(Rejected(attempt=attempt, reason=reason))
 
     def sends_back(self, attempt: Attempt) -> bool:
-        """Send an attempt back whose turn has come, if it has expired or is not wanted now; tell whether it does."""
+        """Send back an attempt whose turn has come, if it has expired or is not wanted now; tell whether it was."""
         if is_too_late(attempt, self.system.now_ns):
             self.reject(attempt, EXPIRED)
         elif not self._stages.wants(attempt.command):
@@ -113,7 +113,7 @@ class Stage(Actor):
         return True
 
     def publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
-        """Record and announce that an attempt waits; None: nobody knows until when."""
+        """Record and announce that an attempt waits; `resumes_at_ns` is None where no one knows until when."""
         system = self.system
         self._publish(
             NotificationDeferred(
@@ -127,7 +127,7 @@ class Stage(Actor):
         )
 
     def _takes_up(self, message: Any) -> bool:
-        """Look at an attempt that came while this stage was down as at one whose turn has come."""
+        """Treat an attempt that came while this stage was down like an attempt whose turn has come."""
         return type(message) is not Attempt or not self.sends_back(message)
 
     def _publish(self, event: RecordedEvent) -> None:

@@ -33,7 +33,7 @@ class Submission(NamedTuple):
 
 
 class Publication:
-    """One event on its way; counts its calls, and the commands that they led to, until each is done."""
+    """One published event; counts the calls of its subscribers and their commands until each is done."""
 
     __slots__ = ("_done", "_failure", "_open", "_submissions")
 
@@ -49,7 +49,7 @@ class Publication:
         self._open = calls
         self._submissions = submissions
         self._failure: Exception | None = None
-        """Why a command of it may be lost, or what an own actor raised on it."""
+        """The error by which a command may be lost, or which an own actor raised on the event."""
 
     def await_answer(self, command: SendNotification, answer: Future[Acceptance]) -> None:
         """Wait for the answer to a command that a subscriber returned, too."""
@@ -107,7 +107,7 @@ class _AsyncCall:
         self.is_over = False
         """Whether it has been counted as done: by its end, or by its deadline."""
         self.timer: Cancellable
-        """Of its deadline."""
+        """The timer of the call's deadline."""
 
 
 class _TooLate(msgspec.Struct, frozen=True):
@@ -146,7 +146,7 @@ class PlainSubscriber(Actor):
 
 
 class AsyncSubscriber(PlainSubscriber):
-    """Calls one coroutine function, each time in a task of its own, which has so long."""
+    """Calls one coroutine function, each time in a task of its own, for `timeout` seconds at most."""
 
     def __init__(self, function: Subscriber, submit: _Submit, timeout: float) -> None:
         super().__init__(function, submit)
@@ -186,7 +186,7 @@ class AsyncSubscriber(PlainSubscriber):
                 self._timeout,
             )
             self._end(late.run)
-            self.system.kill(late.task)  # even a task that shields itself: no one waits for it any more
+            self.system.kill(late.task)  # even a task that shields itself from cancelling: no one waits for it any more
 
     def _end(self, run: _AsyncCall) -> None:
         if not run.is_over:

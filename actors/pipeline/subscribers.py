@@ -104,7 +104,7 @@ Subscribers: TypeAlias = Mapping[type, Subscriber | Collection[Subscriber]]
 
 
 def subscribe_all(bus: EventBus, channels: Collection[NotificationChannel], subscribers: Subscribers) -> None:
-    """Subscribe these functions; of the built-in ones those whose channel is configured.
+    """Subscribe these functions; a built-in one only if its channel is configured.
 
     Raises:
         WrongType: a key is no class.

@@ -1,9 +1,9 @@
 """The language of templates: as much of Jinja's as a notification needs, so that filling one in is little work.
 
-The syntax tree of a text is looked at when it is read, and what is not allowed is named with its line. A template calls
-nothing, multiplies and formats no text, and goes over lists that were given. What is filled in comes from strangers, so
-a turn of a loop costs steps by the size of its body, and an operand of an operator, a filter or a test by its length.
-Steps are counted and no time is measured: a template is stopped in the same place on every machine and on both clocks.
+Reading a text checks its syntax tree, and names everything not allowed, with its line. A template calls nothing,
+multiplies and formats no text, and loops only over given lists. The values filled in come from strangers, so a turn of
+a loop costs steps by the size of its body, and an operand of an operator, a filter or a test by its length. Steps are
+counted and no time is measured: a template is stopped in the same place on every machine and on both clocks.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class RenderBudget:
             raise Unfit("takes too much work to fill in")
 
     def weigh(self, value: Any, characters: int = _SEARCHED) -> Any:
-        """Spend a step for so many characters of a value, and for each item in it, at any depth; return the value."""
+        """Spend a step for each `characters` of a value, and for each item in it, at any depth; return the value."""
         waiting = [value]
         while waiting:
             one = waiting.pop()
@@ -88,8 +88,8 @@ def fill_in(compiled: Template, variables: Mapping[str, Any], budget: RenderBudg
     """Return the text that a template makes of these variables.
 
     Raises:
-        Unfit: it takes more than is left of the budget or than LENGTH_MAX, or a variable does not fit its place.
-        Exception: of Jinja, where a variable is missing; or whatever an expression, or a variable's own code, raises.
+        Unfit: the text takes more than the rest of the budget or than LENGTH_MAX, or a variable does not fit its place.
+        Exception: of Jinja, where a variable is missing; or any error of an expression or of a variable's own code.
     """
     token, parts, length = _budget.set(budget), [], 0
     try:
@@ -304,7 +304,7 @@ class _Environment(SandboxedEnvironment):
     intercepted_binops = frozenset(SandboxedEnvironment.default_binop_table)
 
     def __init__(self, **settings: Any) -> None:
-        # What is constant is not worked out while compiling, where nothing is counted.
+        # Constant expressions are not evaluated while compiling, where no steps are counted.
         settings |= {"undefined": StrictUndefined, "optimized": False, "finalize": _written}
         super().__init__(keep_trailing_newline=True, **settings)
         own = {_TURNS: _turns, _WEIGHED: lambda value: _budget.get().weigh(value), _SCALAR: _scalar, _CUT: _cut}
@@ -364,11 +364,11 @@ _WORDS = {
     "CallBlock": "call", "FilterBlock": "filter", "FromImport": "from", "Pow": "**",
     "NSRef": "set of a part", "ScopedEvalContextModifier": "autoescape",
 }  # fmt: skip
-"""What templates write where that is not the name of the node."""
+"""The words that templates write for syntax nodes, where they differ from the node's name."""
 
 
 class _TemplateReader(NodeTransformer):
-    """Finds all that is not allowed in a tree, and puts what costs steps into the rest."""
+    """Finds everything that is not allowed in a tree, and adds the calls that spend steps to the rest."""
 
     def __init__(self) -> None:
         self.problems: dict[tuple[int, str], None] = {}
@@ -520,7 +520,7 @@ _BRACES_OF_JINJA = "what stands in {{ }} is a value, in {% %} a statement: part 
 
 @functools.lru_cache(maxsize=256)  # each run of a scenario reads the built-in ones anew
 def read(source: str, html: bool) -> tuple[Template | None, list[tuple[int, str]]]:
-    """Return the template, or else all that is wrong with it, by line.
+    """Return the template, or else its problems, each with its line.
 
     ``{name}`` is a variable; a text with ``{{`` or ``{%`` in it is Jinja's.
     """

@@ -5,10 +5,10 @@
 `user_id`, `notification_id`, `subject` and `message`, and those that all templates have, which the metadata cannot
 replace.
 
-A team edits them as files of a directory, in UTF-8. ``welcome.txt`` is the template `welcome`, ``welcome.de.txt`` the
-same in German, for notifications whose metadata has ``lang: de``; the first is for those in any other language. With
+A team edits templates as files of a directory, in UTF-8. ``welcome.txt`` is the template `welcome`, ``welcome.de.txt``
+its German version, for notifications whose metadata has ``lang: de``; the first serves every other language. With
 ``.html`` for ``.txt`` the body is HTML. A first line ``Subject: …`` is the subject. Files whose name starts with a dot
-are an editor's own, and passed by::
+are an editor's own, and ignored::
 
     Subject: Welcome to {platform}!
 
@@ -33,7 +33,7 @@ from actors.settings.whole_file import read_whole
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".txt", ".html")
-"""Of the names of templates' files."""
+"""The endings of the names of template files."""
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ BUILT_IN: Mapping[str, Template] = {
 class Templates:
     """Templates by name; ``name.lang`` is the one in that language, `name` alone the one in any other."""
 
-    # Those of a class of one's own that makes none itself.
+    # The defaults for a user's subclass that does not set them.
     _ready: Mapping[str, _Ready] = MappingProxyType({})
     _refused: Mapping[str, str] = MappingProxyType({})
     """By name of a template that cannot be used, the problem."""
@@ -70,7 +70,7 @@ class Templates:
     def __init__(self, templates: Mapping[str, Template] = BUILT_IN, *, variables: Mapping[str, Any] | None = None):
         """Take templates, and variables that all of them have (such as `platform`).
 
-        One that cannot be used is logged with all that is wrong with it, and what names it waits for another one.
+        A template that cannot be used is logged with its problems; notifications that name it wait for a better one.
         """
         self._variables = dict(variables or {})
         ready, refused = {}, {}
@@ -99,15 +99,15 @@ class Templates:
     def read(
         cls, directory: Path, *, variables: Mapping[str, Any] | None = None, earlier: Self | None = None
     ) -> tuple[Self, list[str]]:
-        """Read the files of a directory as :meth:`from_directory` does, and pass by what cannot be used.
+        """Read the files of a directory as :meth:`from_directory` does, but skip files that cannot be used.
 
         Args:
-            directory: of the files.
-            variables: that all of them have.
+            directory: the directory of the files.
+            variables: the variables that all templates have.
             earlier: the templates read before; a file that cannot be used leaves the earlier one in place.
 
-        Returns: the templates, and what is wrong, a line each: ``welcome.de.txt:3: unexpected '}'``, with the
-            directory before it. Without the directory they are the earlier ones, or else the built-in ones alone.
+        Returns: the templates, and the problems, a line each: ``welcome.de.txt:3: unexpected '}'``, with the directory
+            in front. If the directory cannot be read, the templates are the earlier ones, or else the built-in ones.
         """
         made = cls(BUILT_IN, variables=variables)
         try:
@@ -168,8 +168,8 @@ class Templates:
         Raises:
             TemplateRefused: the template cannot be used. The notification waits for another one.
             TemplateError: there is no such template, a variable of it is missing or does not fit, or it takes too much
-                work. The notification is dead-lettered for it, and for whatever else templates of a class of one's own
-                raise, or where they return anything else than this notification.
+                work. The notification is dead-lettered then, and also if templates of a user's class raise any other
+                error, or return anything but this notification.
         """
         from actors.pipeline.template_language import RenderBudget
 
@@ -213,7 +213,7 @@ def _ready(place: str, template: Template, body_line: int = 1) -> _Ready:
     """Return a template that can be filled in.
 
     Raises:
-        TemplateRefused: all that is wrong with it, a line each.
+        TemplateRefused: names its problems, a line each.
     """
     from actors.pipeline.template_language import read
 
@@ -247,7 +247,7 @@ def _read(path: Path, directory: Path) -> _Ready:
     """Return the template in a file of a directory.
 
     Raises:
-        TemplateRefused: it cannot be read, or all that is wrong with it, a line each.
+        TemplateRefused: the file cannot be read; or names its problems, a line each.
     """
     try:
         target = path.resolve()

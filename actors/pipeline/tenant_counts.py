@@ -15,13 +15,13 @@ class TenantState(Enum):
     """Where an attempt is that has passed the bound of its tenant."""
 
     BEFORE_PROVIDER = auto()
-    """It waits for a slot or the quota."""
+    """The attempt waits for a slot or the quota."""
 
     BEHIND_BREAKER = auto()
-    """It waits for a breaker that is not closed, and for its pace."""
+    """The attempt waits for a breaker that is not closed, and then for its pace."""
 
     BACK_AT_BOUND = auto()
-    """It could have gone, and waits until its tenant has room."""
+    """The provider had room for the attempt; now it waits until its tenant has room."""
 
     AT_PROVIDER = auto()
 
@@ -50,7 +50,7 @@ class TenantCounts:
         """Count an attempt under the rate of its tenant, if it fits now and was not counted there before.
 
         Returns:
-            now, or else the earliest instant; None: when another one of the tenant has left.
+            now, or else the earliest instant; None: as soon as another attempt of the tenant has left.
         """
         if self.is_full(tenant):
             return None
@@ -78,7 +78,7 @@ class TenantCounts:
         return change < 0
 
     def flush(self) -> None:
-        """Forget those that are at no provider: they are sent again."""
+        """Forget the attempts that are at no provider: they are sent again."""
         for attempt, state in list(self._states.values()):
             if state is not TenantState.AT_PROVIDER:
                 self.move(attempt, None)

@@ -1,12 +1,12 @@
-"""The bounds of each tenant on one channel: how many of its attempts are on their way at once, and in how long.
+"""The bounds of each tenant on one channel: how many of its attempts are under way at once, and how many in a period.
 
 An attempt counts from when it passes its tenant's bound until it has ended, but not while it waits for a breaker: there
-it keeps no other one of its tenant back. So one that has waited for a breaker may find its tenant full when it could
-go; then it waits among its tenant's own once more.
+it holds back no other attempt of its tenant. So an attempt that has waited for a breaker may find its tenant full when
+it could go; then it waits in its tenant's line once more.
 
-The lines of tenants are in the actor of the circuit breaker. What makes room for a tenant while that actor handles a
-message is noted, and worked off at the end of it (:meth:`Tenants.letting_in`): an attempt that is let in may change the
-line that is being looked at.
+The circuit breaker's actor has the lines of tenants. If a tenant gets room while that actor handles a message, the room
+is noted and given away at the end of the message (:meth:`Tenants.letting_in`): letting an attempt in at once could
+change the line that is being looked at.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Tenants:
         return self._counts.counts(attempt) is False and self._counts.is_full(tenant_of(attempt.command))
 
     def wait_for_breaker(self, attempts: Iterable[Attempt]) -> None:
-        """Have attempts that wait for a breaker keep no others of their tenants back."""
+        """Stop counting attempts that now wait for a breaker, so that others of their tenants may go."""
         found = [attempt for attempt in attempts if self._counts.counts(attempt) is not None]
         freed = {
             tenant_of(attempt.command) for attempt in found if self._counts.move(attempt, TenantState.BEHIND_BREAKER)
@@ -83,7 +83,7 @@ class Tenants:
     def hand_back(self, attempt: Attempt) -> None:
         """Have an attempt that could go wait until its tenant has room."""
         self._counts.move(attempt, TenantState.BACK_AT_BOUND)
-        self.lines.wait(attempt, tenant_of(attempt.command), None)  # that it waits has been told
+        self.lines.wait(attempt, tenant_of(attempt.command), None)  # its deferral has been published
 
     def flush(self) -> None:
         self._noted.clear()

@@ -1,4 +1,4 @@
-"""The references between actors: those of each channel's stages, and those of the whole pipeline."""
+"""The references between actors: for the stages of each channel, and for the whole pipeline."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class Stages:
     channels: tuple[ActorRef[Any], ...] = ()
     """By lane, the actors that ask the providers."""
     redriver: ActorRef[Any] | None = None
-    """Is told when a breaker has closed; None: nobody is to know."""
+    """Gets a message when a breaker has closed; None: no automatic redrives."""
 
-    # What an actor goes on with when it is restarted: a crash of ours is no news about the provider, and does not give
-    # a user another quota. Waiting attempts are not kept; the handler knows them.
+    # The state that an actor keeps when it is restarted: a crash of ours is no news about the provider, and does not
+    # give a user another quota. Waiting attempts are not kept; the handler knows them.
     arrivals: Arrivals = field(default_factory=Arrivals)
-    """The new ones of the channel, all together and, with breakers per host, by host."""
+    """Counts the channel's new notifications, all together and, with breakers per host, by host."""
     limiter: Limiter | None = None
     """Counts what each user gets; None: there is no limit."""
     tenant_counts: TenantCounts | None = None
     """The attempts that count towards the bounds of their tenants; None where these have none."""
     held_slots: HeldSlots | None = None
-    """Those that notifications hold between attempts; None where none does."""
+    """The slots that notifications hold between attempts; None without `holds_slot`."""
     budget: Budget | None = None
     """The retry budget; the handler's."""
     lanes: tuple[Lane, ...] = ()
@@ -66,7 +66,7 @@ class Stages:
     could."""
 
     waiting: WaitingCounts = field(default_factory=WaitingCounts)
-    """How many of its attempts wait, and for what."""
+    """How many attempts of the channel wait, and for what."""
 
     isolation: ActorRef[Any] | None = None
     """Gives attempts their turns where one may have to be alone. None: there is never any need to."""
@@ -148,7 +148,7 @@ class Stages:
         return entrance
 
     def flush(self) -> None:
-        """Have the stages drop all that wait, along the way of the attempts, so that it overtakes none of them."""
+        """Have the stages drop all waiting attempts; the message goes from stage to stage and overtakes no attempt."""
         self.entrance.tell(FlushQueue())
 
     @property
@@ -165,7 +165,7 @@ class Wiring:
     """Publishes a recorded event on the bus."""
 
     subscribed: Container[type] = ()
-    """The types of events that have had subscribers: the others need not be announced."""
+    """The types of events that have had subscribers: events of other types need not be announced."""
 
     handler: ActorRef[Any] | None = None
     dead_letter_queue: ActorRef[Any] | None = None
@@ -183,7 +183,7 @@ class Wiring:
     """The redrives that wait at the handler until there is room."""
 
     commits: Commits = field(default_factory=Commits)
-    """The handler's commits that are under way; a restarted one waits for them too."""
+    """The handler's commits under way; a restarted handler waits for them too."""
 
     discards: dict[str, DeadLetterDiscarded] = field(default_factory=dict)
     """By notification, the discards of dead letters that the store has been given and that are not recorded yet."""
