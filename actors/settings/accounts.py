@@ -1,4 +1,4 @@
-"""Accounts: what several channels have together at one provider, so that what one of them sends is the others' loss."""
+"""Accounts that several channels share at one provider: a message of one channel uses up the quota of all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actors.settings.rate_limit import QuotaConfig, RateLimitConfig
 
 
 class AccountConfig(Settings):
-    """What channels have together at a provider."""
+    """An account at a provider that several channels share."""
 
     wanted_text: ClassVar[str] = "an account such as {throttle: {rate: 30/s}}"
 
@@ -22,8 +22,8 @@ class AccountConfig(Settings):
     `provider` has this account, with `throttled`. None: none."""
 
     quota: RateLimitConfig | None = None
-    """What the sender keeps to, over all channels whose `quota` has this account. None: the rate of the `throttle`, by
-    a token bucket with `burst: 1`, which keeps to that rate however the provider counts."""
+    """The sender's own limit, over all channels whose `quota` has this account. None: the rate of the `throttle`, by a
+    token bucket with `burst: 1`, which stays below that rate however the provider counts."""
 
     @model_validator(mode="after")
     def _has_one(self) -> Self:

@@ -1,4 +1,4 @@
-"""Settings of what adapts to the provider: the rate, the concurrency, the share of requests that is let through."""
+"""Settings of limits that adapt to the provider: the rate, the concurrency, the share of requests let through."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ class AdaptiveRateConfig(Settings):
     """A rate that throttling by the provider cuts, and that grows again while there is none."""
 
     kind: Literal["aimd", "cubic"] = "aimd"
-    """How it grows: by the same each second, or at first fast up to where it was cut, and there slowly."""
+    """How the rate grows. `aimd`: by the same amount each second. `cubic`: fast at first, and slowly near the rate at
+    which it was cut."""
 
     initial_rate: PositiveRate | None = None
     """The rate to begin with. None: no limit until the provider throttles for the first time."""
 
     minimum_rate: PositiveRate = Rate(1.0, 1.0)
-    """It is never cut below."""
+    """The rate is never cut below this."""
 
     maximum_rate: PositiveRate | None = None
-    """It never grows above. None: as far as the provider lets it."""
+    """The rate never grows above this. None: as far as the provider lets it."""
 
     increase: PositiveRate = Rate(1.0, 1.0)
     """aimd only: how much faster it is after each second without throttling."""
 
     decrease: PositiveShare | None = None
-    """What throttling multiplies the rate by. None: 50% for aimd, 70% for cubic."""
+    """The factor by which throttling cuts the rate. None: 50% for aimd, 70% for cubic."""
 
     scale: PositiveNumber = 0.4
     """cubic only: how fast it grows, the C of CUBIC."""
@@ -90,7 +91,7 @@ class GradientConfig(_ConcurrencyBounds):
     """How many times the long average latency may be without the limit falling."""
 
     queue_size: WholeNumber = 4
-    """How many requests may queue at the provider: by so many the limit grows while latency is low."""
+    """How many requests may queue at the provider; while latency is low, the limit grows by this number."""
 
     smoothing: PositiveShare = 0.2
     """How much of the way to each new estimate it goes."""
@@ -112,7 +113,7 @@ class VegasConfig(_ConcurrencyBounds):
     """With more in the queue it falls. None: 6 · log10(limit)."""
 
     decrease: PositiveShare | None = None
-    """What it is multiplied by when it falls. None: log10(limit) is subtracted."""
+    """The factor by which the limit falls. None: log10(limit) is subtracted."""
 
     smoothing: PositiveShare = 1.0
     """How much of the way to each new estimate it goes."""
@@ -130,8 +131,8 @@ ConcurrencyLimitConfig: TypeAlias = Annotated[
 class AdaptiveThrottleConfig(Settings):
     """Attempts that would probably fail are refused at the sender, with a probability that follows their success.
 
-    With further providers (`failover`) the next one takes at once what is refused here, where it has room. Where none
-    takes it, the refusal is the end of the attempt, a failed one, and the notification is retried.
+    With further providers (`failover`) the next provider with room takes a refused attempt at once. Where none has
+    room, the refusal ends the attempt as a failed one, and the notification is retried.
     """
 
     k: Annotated[float, number(1)] = 2.0
@@ -153,9 +154,9 @@ class AdaptiveThrottleConfig(Settings):
 class HedgingConfig(Settings):
     """Send once more before the answer is there, to a provider that takes an idempotency key.
 
-    All copies of an attempt have the same id. A provider that ignores it may deliver each of them. A send that fails in
-    a way that another may not has the next copy go at once, or after the wait that came with it. The `retry.budget` is
-    asked for each copy as for a retry; where it allows none, the attempt gets no more copies.
+    All copies of an attempt have the same id. A provider that ignores the id may deliver each copy. If a send fails in
+    a way in which another may succeed, the next copy goes at once, or after the wait that the provider asked for. The
+    `retry.budget` is asked for each copy as for a retry; where it refuses, the attempt gets no more copies.
     """
 
     wanted_text: ClassVar[str] = "a mapping such as {max_attempts: 2, delay: 500ms}"

@@ -1,8 +1,8 @@
 """The base of all settings models: frozen, no unknown keys, and problems in plain words.
 
-pydantic's own messages (``Input should be a valid dictionary or instance of …``) speak of Python. Here each becomes
-what was wanted, or the nearest known key; the caller that reports it adds the place and what was there. :func:`by_kind`
-is for settings of which `kind` says what the other keys are.
+pydantic's own messages (``Input should be a valid dictionary or instance of …``) speak of Python. Here each message
+names the wanted value or the nearest known key; the caller that reports it adds the place and the value given.
+:func:`by_kind` is for groups of settings whose `kind` decides about the other keys.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from actors.settings.other_libraries import NO_SUCH_KEY, meaning
 from actors.settings.quantities import FROM_FILE, Wanted, wanted
 
 NOT_SHOWN = "a value that is not shown"
-"""What to say was there where it may be a secret."""
+"""The words in place of a given value that may be a secret."""
 
 _WANTED_BY_TYPE = {
     "bool_type": "true or false",
@@ -59,7 +59,7 @@ _TRIED = {**FROM_FILE, "tried": True}
 
 
 class AtMost:
-    """The marker of a list of at most so many entries, where each is compared with each other one.
+    """The marker of a list of at most `count` entries, where each is compared with each other one.
 
     pydantic's own markers count only those entries that are valid.
     """
@@ -97,22 +97,22 @@ class NotEmpty(AtMost):
 class Settings(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
-    # Most models are only ever read as a part of another, which builds them along with itself: none has a validator of
-    # its own until it is needed. The texts below keys take long to read: `simulation.scenario.schema` reads them.
+    # Most models are only read as a part of another model, which builds them along with itself: a model gets a
+    # validator of its own when one is needed. The texts below keys take long to read: `simulation.scenario.schema`
+    # reads them.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     wanted_text: ClassVar[str] = "a mapping"
-    """What to say was wanted where something else than a mapping is given."""
+    """The words for the wanted value in a problem, where something else than a mapping is given."""
 
     _choices: ClassVar[Mapping[str, str]] = {}
     """The words that a key takes with their meanings, where the words alone do not say them."""
 
     other_names: ClassVar[Mapping[str, str]] = {}
-    """Keys that it lacks but has under another name: what to say of them."""
+    """Keys that the group has under another name, each with what a problem says of it."""
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with these changes, which are not checked. What this one has worked out of itself and kept is
-        worked out anew, of what the copy has."""
+        """Return a copy with these changes, which are not checked. The copy computes cached properties anew."""
         copied = super().model_copy(update=update, deep=deep)
         for name in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[name]
@@ -273,7 +273,7 @@ def _in_brackets(meant: Meaning | None, key: str) -> str:
 
 
 def _refused(path: str, value: Any) -> str | None:
-    """Return what is wanted at a path of the table of other libraries' words, when it does not take a value."""
+    """Return what is wanted at a path of the table of other libraries' words; None where it takes the value."""
     try:
         _adapter(path).validate_python(value, context=_TRIED)
     except (KeyError, StopIteration):
@@ -329,7 +329,7 @@ def _paths(_loaded: int) -> dict[str, list[str]]:
 
 
 _REPEATED = ("failover", "per_outcome", "per_reason", "upstream", "tenant", "kind", "enabled")
-"""Keys below which those of other groups stand once more, and those that nearly every group has."""
+"""Keys that repeat the keys of other groups below them, and keys that nearly every group has."""
 
 
 def _subclasses(model: type[Settings]) -> Iterator[type[Settings]]:
@@ -353,7 +353,7 @@ def _could_be(annotation: Any, value: Any) -> bool:
 
 
 PROBLEMS_MAX = 100
-"""Problems of a group of settings that are told one by one: a request may have as many as fit into its body."""
+"""The most problems of a group of settings that are named one by one: a request's body may have very many."""
 
 
 def _plain_problems(
@@ -368,7 +368,7 @@ def _plain_problems(
     problems = []
     for error in errors:
         if error["type"] == "missing" and len(error["loc"]) == 1 and error["loc"][0] in misspelt:
-            continue  # it is there, misspelt, which is reported already
+            continue  # the key is there, misspelt, which is reported already
         problems.append(
             InitErrorDetails(type=_plain(model, known, given, error, context), loc=error["loc"], input=error["input"])
         )
@@ -388,7 +388,7 @@ def _plain(
     meant = _meant(model, known, given, key, error["input"]) if key in known and not hides else ""
     match error["type"]:
         case "wanted":
-            # A group of settings has said it by itself.
+            # The group of settings has raised this problem itself.
             own = key in known and context["what"] == describe(known[key])
             return wanted(context["what"] + (meant if own else ""), context.get("got"))
         case "extra_forbidden" if tried:
@@ -414,7 +414,7 @@ def _plain(
             expected = context["expected"].replace("'", "").replace(" or ", ", ")
             return wanted(f"one of {model._choices.get(key, expected)}{meant}")
         case plain if plain in _WANTED_BY_TYPE:
-            # What is not even of the right kind may be a secret at the wrong place.
+            # A value that is not even of the right kind may be a secret at the wrong place.
             entry = _entry(known[key]) if key in known and plain in ("list_type", "tuple_type") else ""
             return wanted(_WANTED_BY_TYPE[plain] + entry + meant, NOT_SHOWN if hides else None)
         case other:
@@ -422,7 +422,7 @@ def _plain(
 
 
 def by_kind(kinds: Mapping[str, type[Settings]], default: str) -> WrapValidator:
-    """Return the validator that takes a mapping as the one of `kinds` that it names, and reports its problems alone."""
+    """Return a validator that reads a mapping as the model that its `kind` names, and reports only its problems."""
 
     def read(value: Any, _handler: Any, info: ValidationInfo) -> Any:
         if isinstance(value, tuple(kinds.values())):

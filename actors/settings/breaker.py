@@ -69,10 +69,10 @@ class OpenGrowth(Settings):
 
 
 class RampConfig(Settings):
-    """After closing only a share of the calls is let through, and it grows in a straight line to all of them.
+    """After closing the breaker lets only a share of the calls through, which grows in a straight line to all calls.
 
-    Those that waited for it to close ask at the pace of `resume_rate`, and the ramp lets its share of them through:
-    both hold together.
+    Attempts that waited for the breaker to close ask at the pace of `resume_rate`, and the ramp lets its share of them
+    through: both bounds hold together.
     """
 
     wanted_text: ClassVar[str] = "a mapping such as {over: 30s, start: 10%}"
@@ -120,17 +120,17 @@ class CircuitBreakerConfig(Settings):
     """Slow calls open it too; only with a `window`. A slow probe is then no good one."""
 
     success_may_trip: StrictBool = True
-    """Whether a good call opens it when the rate is reached with it (as resilience4j), as when it is the one that
-    completes `minimum_calls`; or only one that failed or was slow (as Polly)."""
+    """Whether a good call may open the breaker when the rate is reached with it (as resilience4j), for example by
+    completing `minimum_calls`; or only a call that failed or was slow (as Polly)."""
 
     counts: Annotated[tuple[CountedKind, ...], NotEmpty()] = ("transient", "ambiguous")
     """Which outcomes are failures; besides these `throttled`, `permanent` (as a bad address) and `refused_by_bulkhead`,
-    where no slot was free. A probe with such an outcome has failed. A kind that is not named counts as no call; a fault
-    of the channel opens the breaker in any case."""
+    where no slot was free. A probe with such an outcome has failed. Other outcomes count as no call; a fault of the
+    channel opens the breaker in any case."""
 
     ignored_counts_as: Literal["neutral", "success"] = "neutral"
-    """What a permanent failure (a bad address) counts as while closed: as no call at all (as resilience4j), or as a
-    success (as pybreaker and purgatory)."""
+    """How a permanent failure (a bad address) counts while closed: as no call at all (as resilience4j), or as a success
+    (as pybreaker and purgatory)."""
 
     timeout: PositiveDuration = 60.0
     """How long it stays open before a probe is let through."""
@@ -145,15 +145,15 @@ class CircuitBreakerConfig(Settings):
     """Probes that are let through while half-open."""
 
     decide: Literal["first_failure", "when_decided", "when_all_used"] = "first_failure"
-    """What the probes have to show: the first failure opens it again and only successes of all close it; or their
-    failure rate, known when all have a result (when_all_used, as resilience4j) or as soon as the rest cannot change it
-    (when_decided, as failsafe-go)."""
+    """How the probes decide. `first_failure`: one failure opens the breaker again, and it closes when all probes have
+    succeeded. Else their failure rate decides, once all have a result (`when_all_used`, as resilience4j) or as soon as
+    the missing results cannot change it (`when_decided`, as failsafe-go)."""
 
     half_open_max: PositiveDuration | None = None
     """How long it may be half-open without a decision. None: until the probes decide."""
 
     half_open_then: Literal["open", "closed", "probe"] = "open"
-    """What then: it opens again, it closes, or as many probes as have no result yet are let through again (as
+    """What the breaker does then: it opens again, it closes, or it replaces each probe without a result by another (as
     Polly)."""
 
     ramp: RampConfig | None = None
@@ -170,15 +170,14 @@ class CircuitBreakerConfig(Settings):
     """How long it takes that pace to double."""
 
     resume_rate_max: PositiveRate | None = None
-    """The ceiling of that rate. None: ten times `resume_rate`, or twice the rate at which new notifications have come
-    in the last minute, whichever is more; a ceiling below that rate would let a line grow that new ones join. Where the
-    pace overloads the provider, so that the breaker opens again, half of it is the ceiling until the line is empty; it
-    grows by 2% a minute."""
+    """The ceiling of that rate. None: ten times `resume_rate`, or twice the rate of new notifications in the last
+    minute, whichever is more; with a lower ceiling the line would grow. If the pace overloads the provider, so that the
+    breaker opens again, the ceiling is half of that pace until the line is empty; it grows by 2% a minute."""
 
     per: Literal["channel", "host"] = "channel"
-    """One for the whole channel, or one for each host of recipients (the domain of an address, or the host of a URL or
-    of the endpoint in a Web Push subscription). Left out: `host` for webhooks and for Web Push, where recipients choose
-    the host that is asked, and with `after_retry_after: host`; `channel` for all else."""
+    """One breaker for the whole channel, or one for each host of recipients (the domain of an address, or the host of a
+    URL or of the endpoint in a Web Push subscription). Left out: `host` for webhooks and Web Push, where recipients
+    choose the host that is asked, and with `after_retry_after: host`; else `channel`."""
 
     shared: Literal["none", "any", "quorum"] = "none"
     """Whether nodes with one store share their breakers. `none`: each node has its own breaker, and uses no other.
@@ -187,7 +186,7 @@ class CircuitBreakerConfig(Settings):
     time is over; it does not pass on the word of other nodes."""
 
     share_latency: Duration = 0.1
-    """How long it takes, in a scenario, until the other nodes know what a node says. Live the database decides: a
+    """How long it takes, in a scenario, until the other nodes know of a node's vote. Live the database decides: a
     second or two at most."""
 
     enabled: StrictBool = True

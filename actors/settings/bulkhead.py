@@ -9,12 +9,12 @@ from actors.settings.quantities import DurationOr0, PositiveWholeNumber
 
 
 class BulkheadConfig(Settings):
-    """How many may be under way at once, and how long one more waits for its turn; then it is refused."""
+    """How many attempts may be under way at once, and how long another attempt waits before it is refused."""
 
     wanted_text: ClassVar[str] = "a whole number of at least 1, or a mapping such as {limit: 10, wait: 500ms}"
 
     limit: PositiveWholeNumber
-    """How many may be under way at once."""
+    """How many attempts may be under way at once."""
 
     wait: DurationOr0 | None = None
     """How long one waits for a slot, at most; then it is refused. 0: it does not wait. None: as long as it takes."""
@@ -25,5 +25,5 @@ MaxInFlight: TypeAlias = Annotated[PositiveWholeNumber | BulkheadConfig, plain_o
 
 
 def slots_of(bulkhead: int | BulkheadConfig | None) -> int | None:
-    """Return how many may be under way at once; None: there is no bound."""
+    """Return how many attempts may be under way at once; None: there is no bound."""
     return bulkhead.limit if isinstance(bulkhead, BulkheadConfig) else bulkhead

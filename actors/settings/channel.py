@@ -71,12 +71,12 @@ class LatencyByLoadConfig(Settings):
 
 
 class QueueConfig(Settings):
-    """The bound of what waits at a provider with a capacity. Without one all of it waits, for as long as it takes."""
+    """The bound of the queue at a provider with a capacity. Without it all requests wait, for as long as it takes."""
 
     wanted_text: ClassVar[str] = "a mapping such as {limit: 256, when_full: refuse}"
 
     limit: PositiveWholeNumber
-    """How many requests wait at most, beside those that the provider works on."""
+    """How many requests wait at most; requests that the provider works on do not count."""
 
     when_full: Literal["refuse", "drop"] = "refuse"
     """What happens to an attempt when the queue is full. `refuse`: it fails at once, transiently, with the reason
@@ -89,20 +89,20 @@ class OneAtATimeConfig(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {per: host, when_busy: fail}"
 
     per: Literal["host", "user"] = "host"
-    """Whose attempts exclude each other: those to one host of recipients, or to one user. Recipients without a host
-    exclude each other, and so do notifications without a user."""
+    """Which attempts exclude each other: attempts to one host of recipients, or to one user. All recipients without a
+    host exclude each other, and so do all notifications without a user."""
 
     when_busy: Literal["fail", "wait"] = "fail"
-    """What happens to an attempt that comes meanwhile. `fail`: it fails at once, transiently, with the reason `busy`.
-    `wait`: it begins when the attempts before it have ended, in their order; if a fault gives a capacity, it takes up a
-    place meanwhile."""
+    """What happens to an attempt that comes during another. `fail`: it fails at once, transiently, with the reason
+    `busy`. `wait`: it begins when the attempts before it have ended, in their order; while it waits, it takes up a
+    place of the capacity that a fault gives."""
 
 
 UPSTREAM_LAYERS_MAX = 4
 
 
 class UpstreamConfig(Settings):
-    """What a provider asks behind its API for each attempt, such as a carrier, and how it retries there."""
+    """The service behind a provider's API, such as a carrier, and how the provider retries its requests to it."""
 
     wanted_text: ClassVar[str] = "a mapping such as {retry: {max_attempts: 3}, failure_rate: 10%}"
 
@@ -120,8 +120,8 @@ class UpstreamConfig(Settings):
     """Share of the requests that fail transiently. A fault with `upstream: true` adds to it."""
 
     upstream: UpstreamConfig | None = None
-    """What it asks in its turn before it answers, and so on: at most four layers behind the provider. `timeout` is of a
-    request with all that it leads to; faults name the layer by its number. None: it is the last one."""
+    """The service that this one asks before it answers, and so on: at most four layers behind the provider. A `timeout`
+    includes the requests to layers behind; faults name a layer by its number. None: this is the last layer."""
 
     @property
     def chain(self) -> tuple[UpstreamConfig, ...]:
@@ -155,28 +155,28 @@ class ProviderConfig(Settings):
     """Share of attempts that fail transiently."""
 
     capacity: PositiveWholeNumber | None = None
-    """How many it works on at once; the rest queue. None: no bound."""
+    """How many requests the provider works on at once; the rest queue. None: no bound."""
 
     queue: QueueConfig | None = None
-    """How many requests may wait for the provider's capacity, or a fault's. With it the summary counts requests that
-    wait, and requests that are worked on though their sender has stopped waiting. None: no bound and no counts."""
+    """How many requests may wait for the provider's capacity, or a fault's. With a bound the summary counts waiting
+    requests, and requests worked on though their sender has stopped waiting. None: no bound and no counts."""
 
     throttle: QuotaFault | None = None
-    """The quota that the provider enforces: it answers requests above it with `throttled`. None: none but those of its
-    `account` and of faults."""
+    """The quota that the provider enforces: it answers requests above the quota with `throttled`. None: only the quotas
+    of its `account` and of faults."""
 
     one_at_a_time: OneAtATimeConfig | None = None
     """Whether it works on one attempt at a time for each host or user. None: on as many as come."""
 
     connections: PositiveWholeNumber | None = None
-    """How many connections to it there are at most; stands for a transport's: it is the `max_in_flight` of a channel
-    that is given none, or more. What waits for one is no attempt and no failure. None: no bound."""
+    """How many connections to the provider there are at most, as a transport has: a channel's `max_in_flight` is this
+    number if it is left out or larger. Waiting for a connection is no attempt and no failure. None: no bound."""
 
     account: Text | None = None
-    """The account whose `throttle` holds for it, and for all others with it together. None: none."""
+    """The account whose `throttle` holds for all providers with this account together. None: none."""
 
     price: NotNegative = 0.0
-    """What a request to it costs, in a unit of your own; the summary's `cost` is the sum of all."""
+    """The cost of a request, in a unit of your own; the summary's `cost` is the sum of all."""
 
     discipline: Discipline = "fifo"
     """What happens to requests above the capacity. `fifo`: they wait, first come, first served. `critical_first`:
@@ -185,14 +185,14 @@ class ProviderConfig(Settings):
     as load grows."""
 
     upstream: UpstreamConfig | None = None
-    """What it asks in its turn before it answers, and retries there; `upstream_requests` counts them. An attempt that
-    it would send, by all else that holds, is sent if one of these is, and fails as the last of them does. Its capacity
-    is free again meanwhile. None: it delivers by itself."""
+    """The service that the provider asks before it answers, with retries; `upstream_requests` counts the requests. An
+    attempt that the provider itself does not fail is sent if one of these requests is, and else fails as the last of
+    them does. The provider's capacity is free meanwhile. None: the provider delivers by itself."""
 
     script: tuple[ScriptedAnswer, ...] = ()
-    """What it answers to the first attempts, one after the other in the order in which they start, each copy of a hedge
-    being one. No other setting of it, no fault, no queue and no draw has a say in these. After the last of them it is
-    what the rest says of it, as if no attempt had been made before. Empty: so from the beginning."""
+    """The answers to the first attempts, in the order in which the attempts start; each copy of a hedge is one. No
+    other setting of the provider, no fault, no queue and no draw affects them. After the last answer the other settings
+    hold, as if no attempt had been made before. Empty: they hold from the beginning."""
 
     @model_validator(mode="after")
     def _has_something_to_share(self) -> Self:
@@ -209,18 +209,18 @@ class ProviderConfig(Settings):
 
 
 class FailoverConfig(Settings):
-    """One more provider of a channel; a key left out, but for `provider`, is as the channel has it.
+    """One more provider of a channel; a key left out has the channel's value, except `provider`.
 
-    A group that is given, such as `circuit_breaker`, is taken as it stands: what is left out in it has the defaults.
+    A group that is given, such as `circuit_breaker`, replaces the channel's: keys left out in it have the defaults.
     """
 
     wanted_text: ClassVar[str] = "a provider such as {provider: {latency: {constant: 200ms}}, quota: {rate: 100/min}}"
 
     circuit_breaker: CircuitBreakerConfig | None = None
-    """When to stop sending to it."""
+    """When to stop sending to this provider."""
 
     quota: QuotaConfig | None = None
-    """What its account allows; null for no limit."""
+    """The limit of this provider's account; null for no limit."""
 
     timeout: PositiveDuration | None = None
     """How long one attempt may take before it counts as ambiguous."""
@@ -233,16 +233,16 @@ class FailoverConfig(Settings):
     """A rate that follows what the provider accepts; null for none."""
 
     concurrency_limit: ConcurrencyLimitConfig | None = None
-    """A bulkhead whose size follows its latency; null for none."""
+    """A bulkhead whose size follows this provider's latency; null for none."""
 
     adaptive_throttle: AdaptiveThrottleConfig | None = None
-    """Refuse at the sender a share of what the provider would refuse; null for none."""
+    """Refuse at the sender a share of the attempts that the provider would refuse; null for none."""
 
     hedging: HedgingConfig | None = None
     """Send a copy when its answer is late; null for never."""
 
     provider: ProviderConfig = ProviderConfig()
-    """What it is like in a simulation."""
+    """How this provider behaves in a simulation."""
 
     @property
     def slots(self) -> int | None:
@@ -250,7 +250,7 @@ class FailoverConfig(Settings):
         return slots_of(self.max_in_flight)
 
     def differences(self) -> dict[str, Any]:
-        """Return what is not as the channel has it; a key that is given as null means that there is none of it."""
+        """Return the values that differ from the channel's; None means that the provider has no such policy."""
         given = {key: getattr(self, key) for key in ("provider", *self.model_fields_set)}
         needed = ("circuit_breaker", "timeout")
         return {key: value for key, value in given.items() if value is not None or key not in needed}
@@ -262,7 +262,7 @@ class FallbackConfig(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {channel: sms, after: 30s}"
 
     channel: NotificationChannel
-    """Where it goes then, with the id ``<id>/<channel>`` and the address that the command has for it."""
+    """The channel to fall back to, with the id ``<id>/<channel>`` and the command's address for that channel."""
 
     after: PositiveDuration | None = None
     """How long this channel may take: a notification that it has not sent by then, and is not just sending, expires.
@@ -274,14 +274,14 @@ class ChannelConfig(Settings):
     """All settings of one channel."""
 
     kind: ChannelKind | None = None
-    """What the channel reaches, which decides its recipients. Required, except for email, sms, push and webhook, which
-    are their own kinds. `call` is a request to a service: it needs no recipient, and without one it has no user."""
+    """The kind of the channel's recipients. Required, except for email, sms, push and webhook, which are their own
+    kinds. `call` is a request to a service: it needs no recipient, and without a recipient it has no user."""
 
     retry: RetryConfig = RetryConfig()
     """When to try again, and when to stop."""
 
     order: OrderConfig = OrderConfig()
-    """Who goes first where notifications wait."""
+    """Which notifications go first where several wait."""
 
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
     """When to stop sending to a provider that fails, and when to try it again."""
@@ -293,7 +293,7 @@ class ChannelConfig(Settings):
     """For all together, as a provider's account has it; charged once an attempt. None: no limit."""
 
     tenant: TenantConfig | None = None
-    """What each tenant may take, by `metadata.tenant`. None: no bound."""
+    """The bounds of each tenant, by `metadata.tenant`. None: no bound."""
 
     timeout: PositiveDuration = 10.0
     """How long one attempt may take before it counts as ambiguous."""
@@ -304,26 +304,26 @@ class ChannelConfig(Settings):
     None: no bound."""
 
     max_in_flight: MaxInFlight | None = None
-    """Attempts under way at once (bulkhead). Left out, or above it: as many as the transport has connections, in a
-    simulation those of the `provider`. Null: no bound. By `order.fair_by`, as by host with a circuit breaker per host,
-    no host, tenant or user gets a slot beyond a quarter of them while others wait, nor one of the last sixteenth. A
-    number has one wait for a slot as long as it takes; with `{limit: 10, wait: 500ms}` one that has waited so long for
-    a slot is refused: a failed attempt, which no breaker counts."""
+    """Attempts under way at once (bulkhead). Left out, or larger: the number of the transport's connections, in a
+    simulation the `connections` of the `provider`. Null: no bound. With `order.fair_by` (by host if there is a circuit
+    breaker per host) no host, tenant or user gets more than a quarter of the slots while others wait, nor one of the
+    last sixteenth. With a number an attempt waits for a slot as long as it takes; with `{limit: 10, wait: 500ms}` it is
+    refused after that wait: a failed attempt, which no breaker counts."""
 
     adaptive_rate: AdaptiveRateConfig | None = None
     """A rate that follows what the provider takes. None: no limit but the `quota`."""
 
     concurrency_limit: ConcurrencyLimitConfig | None = None
-    """A bulkhead whose size follows the provider's latency. None: that of `max_in_flight`."""
+    """A bulkhead whose size follows the provider's latency. None: the size is `max_in_flight`."""
 
     adaptive_throttle: AdaptiveThrottleConfig | None = None
-    """Refuse at the sender a share of what the provider would refuse; it counts as a failed attempt. None: nothing."""
+    """Refuse at the sender a share of the attempts that the provider would refuse; each fails. None: refuse none."""
 
     hedging: HedgingConfig | None = None
     """Send a copy when the answer is late; only for a provider that takes an idempotency key. None: never."""
 
     provider: ProviderConfig = ProviderConfig()
-    """What the channel's own provider is like in a simulation."""
+    """How the channel's own provider behaves in a simulation."""
 
     failover: dict[ProviderName, FailoverConfig] = Field(default_factory=dict)
     """Further providers by name, in the order in which they are tried. Each is tried while those before it take
@@ -337,7 +337,7 @@ class ChannelConfig(Settings):
     """Another channel for notifications that this one dead-letters. None: the dead letter queue is the end."""
 
     redrive: RedriveConfig | None = None
-    """What is redriven without an operator when the provider is back. None: nothing."""
+    """Which dead letters are redriven without an operator when the provider is back. None: no letters."""
 
     endpoints: EndpointsConfig | None = None
     """When an endpoint whose attempts all fail is disabled, until an operator enables it. None: never."""
@@ -384,7 +384,7 @@ class ChannelConfig(Settings):
 
     @property
     def fair_by(self) -> FairBy:
-        """Whose notifications take turns within a class of traffic."""
+        """The key (user, host, tenant, none) whose values take turns within a class of traffic."""
         return self.order.fair_by or ("host" if self.circuit_breaker.per == "host" else "none")
 
     def accounts_named(self) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -405,7 +405,8 @@ class ChannelConfig(Settings):
 
 
 def kind_of(channel: str, config: ChannelConfig) -> ChannelKind:
-    """Return what a channel of this name reaches: one of the four is its own kind, another says it."""
+    """Return the kind of a channel of this name: each of the four is its own kind, another channel's settings say
+    it."""
     return config.kind or ChannelKind(channel)
 
 
@@ -415,7 +416,7 @@ NOT_FOR_ALL_HOSTS = "only_it or host where recipients choose the host: what one 
 def named_and_in_order(
     channels: Mapping[NotificationChannel, ChannelConfig],
 ) -> dict[NotificationChannel, ChannelConfig]:
-    """Return the settings in order: those of the four first, then the others as they are written.
+    """Return the settings in order: the four channels first, then the others as they are written.
 
     Raises:
         ValidationError: a channel beside the four does not say its kind, or one of the four does.
@@ -466,17 +467,17 @@ class NotifierConfig(Settings):
     """The channels there are, at most 100; all four with their defaults when empty."""
 
     accounts: dict[Text, AccountConfig] = Field(default_factory=dict)
-    """What channels have together at a provider, by the name by which they refer to it."""
+    """The accounts that channels share at a provider, by the name that the channels use."""
 
     remember_ids: PositiveDuration = 86_400.0
     """How long the id of a notification that has ended is remembered; the same id is not sent again meanwhile."""
 
     max_pending: PositiveWholeNumber | None = 100_000
-    """How many notifications may be accepted and not ended. One that would be more is refused (`Overloaded`; 429 over
-    HTTP): one of priority `bulk` at 80% of it, a normal one at 95%. None: no bound."""
+    """How many notifications may be accepted and not ended. A notification above the bound is refused (`Overloaded`;
+    429 over HTTP): priority `bulk` from 80% of the bound on, normal from 95%. None: no bound."""
 
     drain: Duration = 30.0
-    """How long a shutdown waits for what is in flight."""
+    """How long a shutdown waits for attempts in flight."""
 
     subscriber_timeout: PositiveDuration = SUBSCRIBER_TIMEOUT
     """How long an async subscriber may take for an event; then it is cancelled, and `publish` waits for it no more."""
@@ -485,7 +486,7 @@ class NotifierConfig(Settings):
     """How many dead letters are kept, and for how long."""
 
     platform: str = "our platform"
-    """What templates call the service."""
+    """The name of the service in templates."""
 
     @model_validator(mode="after")
     def _has_so_many_channels(self) -> Self:

@@ -1,7 +1,7 @@
 """One column of numbers out of a CSV file, as people export it.
 
-A scenario may name any file that its reader may read, and who wrote it need not be the one who runs it. So no problem
-shows anything of what is in the file: it says where, what was wanted, and what kind of thing is there.
+A scenario may name any file that its reader may read, and its author need not be the person who runs it. So no problem
+shows any content of the file: it names the place, the wanted value, and the kind of value found.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from actors.settings.quantities import Text, wanted
 from actors.settings.whole_file import read_whole
 
 BYTES_MAX = 64 * 2**20
-"""Of a data file."""
+"""The most bytes of a data file."""
 
 COLUMNS_MAX = 10_000
-"""Of a row."""
+"""The most columns of a row."""
 
 
 def _resolve(file: str, info: ValidationInfo) -> str:
@@ -43,7 +43,7 @@ def read_numbers(path: Path, choose: Callable[[list[str]], int | None], what: st
     number. `choose` picks the column's index from the header; where it returns None, the problem names `what`.
 
     Raises:
-        PydanticCustomError: the file cannot be read or has no such numbers; it says what was wanted, and where.
+        PydanticCustomError: the file cannot be read or has no such numbers; names the wanted value and the place.
     """
     reader = csv.reader(bounded_lines(io.StringIO(_read.get()(path), newline="")))
     numbers: list[tuple[int, float]] = []
@@ -73,7 +73,7 @@ def read_numbers(path: Path, choose: Callable[[list[str]], int | None], what: st
 
 
 def bounded_lines(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a CSV file; one of more than COLUMNS_MAX columns raises a csv.Error."""
+    """Yield the lines of a CSV file; a line of more than COLUMNS_MAX columns raises a csv.Error."""
     for line in lines:
         if line.count(",") >= COLUMNS_MAX:
             raise csv.Error(f"more than {COLUMNS_MAX:,} columns")

@@ -1,13 +1,13 @@
-"""Defaults that depend on the channel and on what its transports are.
+"""Defaults that depend on the channel and on its transports.
 
-They are filled in after the settings have been read, in one place for a notifier, the service and a scenario; so a key
-of one's own beside them does not lose them:
+They are filled in after the settings have been read, in one place for a notifier, the service and a scenario; so other
+keys that a user sets in the same group do not replace them:
 
-- `max_in_flight` is the number of connections of the transport. More attempts than that would only wait for one, within
-  their time limit, and whoever waited too long would look like a failure of the provider. Given as null there is no
-  bound; a number above that of the connections is that of the connections.
-- `circuit_breaker.per` is `host` where recipients choose the host that is asked, as those of webhooks and of Web Push
-  do: one of them that is down is no reason to stop sending to all others. So it is with `after_retry_after: host`.
+- `max_in_flight` is the number of connections of the transport. More attempts than that would only wait for a
+  connection, within their time limit, and an attempt that waited too long would look like a failure of the provider.
+  Null means no bound; a number above the number of connections is cut to it.
+- `circuit_breaker.per` is `host` where recipients choose the host that is asked, as with webhooks and Web Push: one
+  host that is down is no reason to stop sending to all others. It is `host` with `after_retry_after: host`, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from actors.settings.rate_limit import QuotaConfig
 
 
 class Reach(NamedTuple):
-    """How a transport reaches those that it asks."""
+    """How a transport reaches its servers."""
 
     connections_max: int | None = None
     """How many attempts it can make at once. None: no bound."""
@@ -37,7 +37,7 @@ NO_BOUNDS = Reach()
 def filled_in(channel: NotificationChannel, config: ChannelConfig, reaches: Mapping[str, Reach]) -> ChannelConfig:
     """Return the settings of a channel with the defaults that depend on the channel and on its transports.
 
-    `reaches` are those of its transports, by the name of the provider; a transport that is not there has no bound.
+    `reaches` describes its transports, by the name of the provider; a transport that is not there has no bound.
     """
     changes: dict[str, Any] = {}
     others: dict[str, dict[str, Any]] = {name: {} for name in config.failover}
@@ -62,7 +62,7 @@ def is_reached_by_choice(reaches: Mapping[str, Reach]) -> bool:
 
 
 def with_accounts(config: ChannelConfig, accounts: Mapping[str, AccountConfig]) -> ChannelConfig:
-    """Return the settings of a channel in which each quota that names one of the accounts has its amount."""
+    """Return the settings of a channel in which each quota that names an account has that account's limit."""
     changes: dict[str, Any] = {}
     if (own := _filled(config.quota, accounts)) is not config.quota:
         changes["quota"] = own

@@ -1,7 +1,7 @@
-"""What a distribution of durations is like, by formula and not by drawing from it: its median, its mean, its tail.
+"""The median, mean and tail of a distribution of durations, by formula and not by drawing from it.
 
-With a time limit, the mean is of the time that is really spent: E[min(X, limit)], the *limited expected value* of
-actuaries (Klugman, Panjer and Willmot, *Loss Models*, appendix A). It is finite for every distribution.
+With a time limit, the mean is the mean time really spent: E[min(X, limit)], the *limited expected value* of actuaries
+(Klugman, Panjer and Willmot, *Loss Models*, appendix A). It is finite for every distribution.
 """
 
 from __future__ import annotations

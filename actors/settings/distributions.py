@@ -1,11 +1,11 @@
-"""Distributions of durations: latency, think time, anything that takes a while.
+"""Distributions of durations, such as latency and think time.
 
 A file gives one as a single key with its parameters, ``{lognormal: {median: 80ms, p99: 900ms}}``; a duration alone,
 ``80ms``, is a constant.
 
-Median, mean and tail follow from formulas, not from draws. Under a time limit, the mean is that of the time really
-spent: E[min(X, limit)], the *limited expected value* of actuaries (Klugman, Panjer and Willmot, *Loss Models*,
-appendix A). It is finite for every distribution, also for a Pareto without a mean.
+Median, mean and tail follow from formulas, not from draws. Under a time limit, the mean is the mean time really spent:
+E[min(X, limit)], the *limited expected value* of actuaries (Klugman, Panjer and Willmot, *Loss Models*, appendix A). It
+is finite for every distribution, also for a Pareto without a mean.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _SMALLEST_DRAW = 2.0**-54
 """In place of a uniform draw of 0, which has no quantile."""
 
 _LOG_LONGEST = math.log(LONGEST_S)
-"""A heavy tail ends at a hundred years: what is drawn stays a number, and the instant it leads to a date."""
+"""A heavy tail ends at a hundred years: each draw stays a finite number, and each instant after it a valid date."""
 
 
 class Uniform(Settings):
@@ -186,8 +186,8 @@ class Lognormal(Settings):
 
 
 class Gamma(Settings):
-    """Gamma by its mean and shape: what takes `shape` exponential stages one after the other (Erlang's, where the shape
-    is a whole number). The standard deviation is ``mean / sqrt(shape)``; a shape of 1 is the exponential one."""
+    """Gamma by its mean and shape: the time of `shape` exponential stages one after the other (Erlang's, where the
+    shape is a whole number). The standard deviation is ``mean / sqrt(shape)``; with a shape of 1 it is exponential."""
 
     mean: PositiveDuration
     """The mean."""
@@ -199,7 +199,7 @@ class Gamma(Settings):
         with needs("lab"):
             from scipy.special import gammaincinv
 
-        # By inversion, as all of them: one uniform draw each, and two means or shapes draw the same quantiles.
+        # By inversion, as for all kinds: one uniform draw each, and two means or shapes draw the same quantiles.
         mean, shape, uniform, quantile = self.mean, self.shape, random.random, gammaincinv
         return lambda: min(mean * (float(quantile(shape, uniform())) / shape), LONGEST_S)
 
@@ -338,7 +338,7 @@ class Distribution(Settings):
 
     @property
     def measured(self) -> tuple[float, ...]:
-        """The durations in the file of an `empirical` distribution, in seconds; none for the others."""
+        """The durations in the file of an `empirical` distribution, in seconds; empty for other distributions."""
         return self._measured
 
 
@@ -346,7 +346,7 @@ class Component(Distribution):
     """A distribution in a mixture."""
 
     weight: PositiveNumber
-    """How often it is chosen, against the weights of the others."""
+    """How often this component is chosen, relative to the weights of the others."""
 
 
 def _read_durations(file: str) -> tuple[float, ...]:

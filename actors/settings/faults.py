@@ -3,8 +3,8 @@
 Rates are shares of the attempts that a fault meets, between 0 and 1; a fault left out injects nothing.
 
 Most faults are the provider's, and :mod:`actors.faults.rules` says in which order they are looked at. Crashes and
-clock steps hit the system itself: a simulation injects them (:mod:`simulation.running.system_faults`), and so it does
-with messages that come twice or late (:mod:`simulation.engine.message_faults`).
+clock steps hit the system itself: a simulation injects them (:mod:`simulation.running.system_faults`), and also makes
+messages come twice or late (:mod:`simulation.engine.message_faults`).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ ChannelNames = Annotated[
         _written,
     ),
 ]
-"""One channel, a list of them, or ``all``; read, it is a tuple in order. One is hit if it is ``in`` it."""
+"""One channel, a list of channels, or ``all``; read, it is a tuple in order. A channel is hit if it is ``in`` it."""
 
 
 def is_host(text: str) -> bool:
@@ -94,7 +94,7 @@ Hosts = Annotated[
         {"type": "string", "pattern": "^[^ @/]+$"},
     ),
 ]
-"""One host of recipients, or a list of them; read, it is a tuple, in lower case."""
+"""One host of recipients, or a list of hosts; read, it is a tuple, in lower case."""
 
 
 NODES_MAX = 1_000
@@ -112,7 +112,7 @@ Nodes = Annotated[
         {"type": "integer", "minimum": 1, "maximum": NODES_MAX},
     ),
 ]
-"""One node of a fleet, or a list of them; read, it is a tuple in order."""
+"""One node of a fleet, or a list of nodes; read, it is a tuple in order."""
 
 
 def _layer(value: Any, _unit_required: bool) -> bool | int | None:
@@ -127,11 +127,11 @@ Layer = Annotated[
         {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1, "maximum": 4}]},
     ),
 ]
-"""Which layer behind a provider is hit; true is the first one, false none of them."""
+"""The layer behind a provider that is hit; true is the first layer, false none."""
 
 
 class Change(Settings):
-    """What goes in a straight line from one value to another, and stays there."""
+    """A value of a fault that moves in a straight line from one number to another, and stays there."""
 
     from_: float
     to: float
@@ -140,7 +140,7 @@ class Change(Settings):
     """How long that takes."""
 
     def at(self, seconds: float) -> float:
-        """Return the value so many seconds after its start."""
+        """Return the value at `seconds` after its start."""
         return self.from_ + (self.to - self.from_) * min(1.0, seconds / self.over)
 
 
@@ -169,7 +169,7 @@ class ChangingFactor(Change):
 
 
 def value_at(value: float | Change, seconds: float) -> float:
-    """Return a value of a fault, so many seconds after the start of its window."""
+    """Return a value of a fault at `seconds` after the start of its window."""
     return value.at(seconds) if isinstance(value, Change) else value
 
 
@@ -185,9 +185,9 @@ class QuotaFault(Settings):
     """The wait that it asks for. None: it does not say."""
 
     kind: Literal["fixed_window", "sliding_window", "token_bucket"] = "fixed_window"
-    """How it counts. `fixed_window`: whole windows from the run's start, as most providers do, so that 120/min are 120
-    in each minute. `sliding_window`: in any window of this length. `token_bucket`: tokens that flow in evenly, into a
-    bucket that is full at first."""
+    """How the provider counts. `fixed_window`: whole windows from the run's start, as most providers do, so that
+    120/min are 120 in each minute. `sliding_window`: in any window of this length. `token_bucket`: tokens flow in
+    evenly, into a bucket that is full at first."""
 
     burst: PositiveWholeNumber | None = None
     """Token bucket only: how many it takes at once. None: as many as the count of the rate."""
@@ -197,8 +197,8 @@ class QuotaFault(Settings):
     phone numbers, have one quota together."""
 
     counts: Literal["accepted", "all"] = "accepted"
-    """What a window counts. `all`: refused attempts too, so that a sender who goes on too fast gets nothing more; in
-    fixed windows that makes no difference, as the first ones are taken in any case."""
+    """Which attempts a window counts. `all`: refused attempts too, so that a sender who goes on too fast gets nothing
+    more; in fixed windows that makes no difference, as the first attempts are taken in any case."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -248,7 +248,7 @@ class Reorder(Settings):
 
 
 ACTORS = ("handler", "limiter", "breaker", "channel", "dlq", "alert")
-"""The actors of the pipeline; limiter, breaker and channel are each channel's own, the others are there once."""
+"""The actors of the pipeline; each channel has its own limiter, breaker and channel, the other actors exist once."""
 
 ACTOR_NAME = "[A-Za-z][A-Za-z0-9_-]{0,59}"
 
@@ -271,7 +271,7 @@ class Crash(Settings):
     wanted_text: ClassVar[str] = "process, or an actor such as {actor: breaker}"
 
     actor: ActorName
-    """Which one. ``channel`` is the actor that asks the provider: where there are several, those of `provider`."""
+    """The actor that crashes. ``channel`` is the actor that asks the provider; of several, `provider` chooses."""
 
 
 def _crash(value: Any, _handler: Any, info: ValidationInfo) -> Any:
@@ -279,7 +279,7 @@ def _crash(value: Any, _handler: Any, info: ValidationInfo) -> Any:
 
 
 class Deploy(Settings):
-    """All nodes of a fleet are stopped and started again, one after the other, as a rolling deploy does it."""
+    """A rolling deploy: all nodes of a fleet are stopped and started again, one after the other."""
 
     wanted_text: ClassVar[str] = "a rolling deploy such as {each_down: 5s, every: 30s}"
 
@@ -287,11 +287,11 @@ class Deploy(Settings):
     """How long each node is gone."""
 
     every: PositiveDuration
-    """From the stop of one node to that of the next."""
+    """The time from the stop of one node to the stop of the next."""
 
     drain: Duration = 0.0
-    """How long a stopped node, which gets nothing new, goes on with its notifications. Those that have not ended then
-    stay in the store, and the other nodes take them over at once."""
+    """How long a stopped node, which gets nothing new, goes on with its notifications. Notifications that have not
+    ended then stay in the store, and the other nodes take them over at once."""
 
 
 class Scale(Settings):
@@ -310,7 +310,7 @@ _WITHOUT_CHANNEL = ("deploy", "scale", "partition", "crash", "clock_step")
 
 
 class FaultConfig(Settings):
-    """What goes wrong, on which channels and when. Several keys act together."""
+    """A fault: what it does, on which channels and when. Several keys act together."""
 
     wanted_text: ClassVar[str] = "a fault such as {channel: email, at: 2m, for: 3m, outage: true}"
     other_names: ClassVar[Mapping[str, str]] = {
@@ -325,24 +325,24 @@ class FaultConfig(Settings):
     )
 
     channel: ChannelNames = EVERY_CHANNEL
-    """The channels whose provider is hit: one, a list, or `all`. Not needed where no provider is: it is an error beside
-    `deploy`, `scale` and `partition` alone, and means nothing beside `clock_step` and a crash, but for the crash of an
-    actor that each channel has, which is of all channels without it."""
+    """The channels whose provider is hit: one, a list, or `all`. Not needed where no provider is hit: it is an error
+    beside `deploy`, `scale` and `partition` alone, and has no effect beside `clock_step` or a crash, except the crash
+    of a channel's own actor, which without `channel` happens on all channels."""
 
     provider: Text | None = None
-    """Which provider of the channel is hit, where it has several: `primary`, or one by its name under `failover`. None:
-    all of them."""
+    """Which provider of the channel is hit, where it has several: `primary`, or a name under `failover`. None: all
+    providers."""
 
     host: Hosts | None = None
-    """Only attempts to recipients at this host, or at these, are hit: addresses of its domain, or URLs with it. The
-    fault counts all of them together: for a quota, and how many have failed. None: all recipients."""
+    """Only attempts to recipients at this host, or these hosts, are hit: addresses of the domain, or URLs with the
+    host. The fault counts them all together: for a quota, and how many have failed. None: all recipients."""
 
     node: Nodes | None = None
     """Only attempts of this node of a fleet are hit, or of these nodes. None: all nodes."""
 
     upstream: Layer = False
-    """What the provider asks behind its API is hit, and not the provider itself: requests, where this says attempts. Of
-    several layers `true` or 1 is the first behind the provider, 2 what that asks."""
+    """The service behind the provider's API is hit, not the provider: rates are of its requests, not of attempts. With
+    several layers `true` or 1 is the first behind the provider, 2 the layer behind that."""
 
     at: Duration = 0.0
     """When the window starts, from the start of the run."""
@@ -385,13 +385,13 @@ class FaultConfig(Settings):
     """Share of attempts that find the channel itself broken, for example since its credentials have expired."""
 
     burst: Burst | None = None
-    """Failures in bursts, beside those of `failure_rate`; it begins good."""
+    """Failures in bursts, beside the failures of `failure_rate`; the window begins in the good state."""
 
     flap: Flap | None = None
     """Up and down in turn."""
 
     capacity: PositiveWholeNumber | None = None
-    """How many the provider works on at once, unless its own capacity is smaller still; the rest queue."""
+    """How many requests the provider works on at once, unless its own capacity is smaller; the rest queue."""
 
     speed: Annotated[float, number(0)] | None = None
     """How fast a provider with a capacity works, as a multiple of its usual speed: at 0.2 every request takes five
@@ -407,8 +407,8 @@ class FaultConfig(Settings):
     """Messages between actors that come late, and so out of order."""
 
     crash: Annotated[Crash | Literal["process"], WrapValidator(_crash)] | None = None
-    """An actor raises at the window's start; or the whole process is gone then, or `node` of a fleet, whatever the
-    `channel`, and all that is not in its store."""
+    """An actor raises at the window's start; or the whole process ends then, or the `node` of a fleet, whatever the
+    `channel`, and everything that is not in its store is lost."""
 
     restart_after: Duration | None = None
     """How long after a crash it comes back. None: an actor when its supervision says so, the process at once."""
@@ -420,20 +420,20 @@ class FaultConfig(Settings):
     """The number of nodes changes at the window's start."""
 
     partition: Literal["store"] | None = None
-    """The nodes do not reach their store while the window lasts. What they do is not durable meanwhile, and nothing
-    follows from it. When nine tenths of `takeover_after` have passed they start no attempt and get nothing new. When it
-    has passed, and another node reaches the store, the others take over what they had: they end, and start again at the
-    end of the window. Else they go on there with what they have."""
+    """The nodes do not reach their store while the window lasts. Their changes are not durable meanwhile, and nothing
+    follows from them. After nine tenths of `takeover_after` they start no attempt and get no new notifications. After
+    `takeover_after`, if other nodes reach the store, these take over the notifications of the cut-off nodes, which end
+    and start again at the end of the window. Else they go on then with the notifications that they have."""
 
     clock_step: SignedDuration | None = None
     """By how much the wall clock jumps at the window's start, whatever the `channel`, and for good; the monotonic clock
-    does not. Quiet hours and remembered ids go by the wall clock; retries, limits and breakers do not, but those
-    retries that the process takes up from its store after a crash do: they come sooner by a step forward, and later by
-    a step back, but no later than their wait after the restart."""
+    does not. Quiet hours and remembered ids go by the wall clock; retries, limits and breakers do not. Only retries
+    that a process takes up from its store after a crash do: they come sooner after a step forward, and later after a
+    step back, but no later than their wait after the restart."""
 
     @cached_property
     def injects(self) -> frozenset[str]:
-        """The keys of what it injects."""
+        """The keys of the faults that this entry injects."""
         keys = [key for key in type(self).model_fields if key not in _NOT_FAULTS]
         return frozenset(key for key in keys if not any(getattr(self, key) is nothing for nothing in (None, False)))
 
@@ -476,7 +476,7 @@ class FaultConfig(Settings):
 
 
 def hits_all(fault: FaultConfig) -> bool:
-    """Tell whether a fault hits all channels, whatever its `channel`: no provider and no actor of one is hit."""
+    """Tell whether a fault hits all channels, whatever its `channel`: it hits no provider and no channel's actor."""
     is_of_one = isinstance(fault.crash, Crash) and fault.crash.actor in _ACTORS_OF_CHANNELS
     return fault.injects <= set(_WITHOUT_CHANNEL) and not is_of_one
 
@@ -488,15 +488,15 @@ def channels_hit(fault: FaultConfig) -> ChannelNames:
 _NOT_FAULTS = {"channel", "provider", "host", "node", "upstream", "at", "for_", "restart_after"}
 
 FAULT_KEYS = tuple(key for key in FaultConfig.model_fields if key not in _NOT_FAULTS)
-"""The keys that inject something, in the order of the model. What has a row for each fault is compared with them."""
+"""The keys that inject something, in the order of the model. Tables with a row for each fault are checked with them."""
 
 SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "deploy", "scale", "partition", "clock_step"})
-"""Those that hit the system or its messages, and no provider. Only a simulation injects them."""
+"""The faults that hit the system or its messages, and no provider. Only a simulation injects them."""
 
 FLEET_FAULT_KEYS = frozenset({"deploy", "scale", "partition"})
-"""Of these, those that are of several nodes."""
+"""The system faults that need several nodes."""
 
 _OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity", "speed"}
 
 NO_NODE_FAULT_KEYS = _OF_NO_HOST - {"crash", "partition"}
-"""Those that cannot hit some nodes of a fleet and not others."""
+"""The faults that cannot hit some nodes of a fleet and not others."""

@@ -1,4 +1,4 @@
-"""Settings from a YAML or JSON file: what is in it, or all that is wrong with it, at once and with its place."""
+"""Settings from a YAML or JSON file: the settings, or all problems of the file at once, each with its place."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def load_settings(
 ) -> M:
     """Return the settings in a file of YAML, of which JSON is a part; every quantity in it has its unit.
 
-    The `context` is for the model's validators. Below `private`, a key at the top, a problem has ``*`` in place of keys
-    that no log may have.
+    The `context` is for the model's validators. Below the top-level key `private` a problem shows ``*`` in place of
+    keys that must not get into a log.
 
     Raises:
         ConfigurationError: the file cannot be used. Each problem has a line, in the order of the file:
@@ -90,7 +90,7 @@ def _without_keys(problem: Problem, private: str | None) -> Problem:
 
 
 def refusal(problems: Iterable[Problem]) -> ConfigurationError:
-    """Return the error that says what is wrong, in the order in which it is met when reading."""
+    """Return the error that lists the problems, in the order in which a reader meets them."""
     ordered = sorted(problems, key=lambda problem: problem.sort_key)
     return ConfigurationError(list(dict.fromkeys(map(str, ordered))))
 

@@ -139,7 +139,7 @@ def _seconds(name: str) -> float:
 
 
 def words_in(form: str) -> set[str]:
-    """Return the words beside its own whose values a form of the table takes."""
+    """Return the further words whose values a form of the table uses."""
     found = {match["period"] for match in AMOUNT.finditer(form) if match["period"]}
     for match in AMOUNT.finditer(form):
         nodes = list(ast.walk(ast.parse(match["sum"] or "N", mode="eval")))
@@ -149,9 +149,9 @@ def words_in(form: str) -> set[str]:
 
 
 def filled(form: str, value: Any, others: Mapping[str, Any], *, plain_ms: bool = False) -> str | None:
-    """Return a text of the table with the value in it; None where the value or one beside it does not fit.
+    """Return a text of the table with the value in it; None where the value, or one of `others`, does not fit.
 
-    A list such as ``[0s, <2**n s> for n below count]`` has so many further entries.
+    A list such as ``[0s, <2**n s> for n below count]`` has `count` further entries.
     With `plain_ms`, a plain number is written with its own digits as milliseconds.
     """
     if form.startswith("[") and isinstance(value, (list, tuple)):

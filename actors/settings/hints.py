@@ -1,6 +1,6 @@
-"""What to say of a key that there is not: the word of another library, a slip of the pen, or else all keys there are.
+"""Hints for an unknown key: it is another library's word, or a misspelt key; else the hint lists all keys.
 
-``key_subjects.txt`` says by which subjects the keys of a large group are told.
+``key_subjects.txt`` gives the subjects by which the keys of a large group are listed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from actors.settings.meanings import KEY_MAX, MODULES, PLACES, WordPlace, either
 from actors.settings.other_libraries import meaning, means_else
 
 _SHORT = 4
-"""No other key is near to one that has fewer characters than this, as p75 to p95."""
+"""A key of fewer characters than this has no near key: p75 is no misspelt p95."""
 
 
 def unknown(key: str, known: Iterable[str], what: str = "key", subjects: str = "") -> str:
-    """Return the text of the problem of an unknown `key`: the nearest known one, else all of them by subjects."""
+    """Return the text of the problem of an unknown `key`: the nearest known key, else all known keys by subjects."""
     known = list(known)
     near = nearest(key, known)
     return f"unknown {what}; " + (f"did you mean {near}?" if near else f"known are {listed(known, subjects)}")
@@ -37,8 +37,8 @@ def unknown_setting(
 ) -> str:
     """Return the text of the problem of an unknown `key` in the group of settings `model`.
 
-    Each of the `known` keys has a function that tells whether a value could be one of its own; `refused` returns what
-    a known key wants when it does not take a value from a file. A `value` of None is not shown.
+    Each of the `known` keys has a function that tells whether the key could take a value; `refused` returns the value
+    that a known key wants, if it does not take the given one from a file. A `value` of None is not shown.
     """
     if value is not None and "." in key and len(key) <= KEY_MAX and all(key.split(".")):
         ((group, nested),) = grown({}, {key: value}).items()
@@ -78,9 +78,9 @@ def unknown_setting(
 
 
 def said_otherwise(key: str, value: Any, wants: str, show: Callable[[str], str] = str) -> str:
-    """Return how a value is written that a key does not take as it is; empty where it cannot be told.
+    """Return how to write a value that a key does not take as it is; empty where that is not known.
 
-    `show` returns what to say of each way to write it.
+    `show` turns each way to write it into words.
     """
     forms = [*map(show, written_otherwise(value, wants))]
     if len(forms) < 2:
@@ -105,7 +105,7 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
         if group == place.module and (name in place.known or group in PLACES):
             continue
         if place.stands_in(group):
-            continue  # it stands there, beside another kind
+            continue  # the key stands there, beside another kind
         wants = place.refused(path, value)
 
         def line(value: Any, path: str = path) -> str:
@@ -129,7 +129,7 @@ def _belongs(key: str, value: Any, place: WordPlace, *, only_fitting: bool = Fal
         is_beside = place.module != "channel" and MODULES.get(each[1].partition(".")[0]) == place.module
         return not is_beside, each[0], each[1].count(".")
 
-    found.sort(key=rank_of)  # those in the same group of settings first
+    found.sort(key=rank_of)  # keys in the same group of settings first
     if not found or (only_fitting and found[0][0] == _REFUSED):
         return None
     rank, path, _ = found[0]

@@ -24,7 +24,7 @@ DEPTH_MAX = 6
 DURATION_FORM = re.compile(r"N(ms|s)\b")
 
 _CLEAR = 1.0
-"""The score from which the words beside a word tell its library: that of a word that no other library has."""
+"""The score from which neighbouring words identify a library: one word that no other library has is enough."""
 
 
 @cache
@@ -67,7 +67,7 @@ def keys_of(word: str) -> set[str]:
 
 
 def units_of(key: str) -> dict[str, list[str]]:
-    """Return the libraries whose key of this name counts milliseconds, and those whose counts seconds."""
+    """Return, by unit, the libraries whose key of this name counts milliseconds or seconds."""
     found: dict[str, list[str]] = {"ms": [], "s": []}
     for row in by_word().get(plain(key), ()):
         unit = DURATION_FORM.fullmatch(row.value) if row.peer not in (*NO_NAMES, *names_of("with units")) else None
@@ -119,7 +119,7 @@ def _calls(node: ast.expr) -> dict[str, Any] | None:
 
 
 KINDS = ("*", "list", "number", "share", "many", "percent", "duration")
-"""What a condition of the table asks for that is no value."""
+"""The conditions of the table that ask for a kind of value, not for one value."""
 
 
 def is_like(given: Any, wanted: str) -> bool:
@@ -168,7 +168,7 @@ def is_spelt_by(library: str, key: str) -> bool:
 
 
 def library_of(mapping: Mapping[str, Any], around: Collection[str] = ()) -> str:
-    """Return the library that has most of the keys of a mapping, where one that few have counts for more."""
+    """Return the library that has most of the keys of a mapping; a key that few libraries have counts more."""
     score = _scores(mapping)
     for peer in around:
         score[peer] += 0.5
@@ -188,7 +188,7 @@ def _scores(mapping: Mapping[str, Any]) -> defaultdict[str, float]:
 
 
 def flat(mapping: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Yield the keys of a mapping with their values, and then those of the mappings in it."""
+    """Yield the keys of a mapping with their values, and then the keys of the mappings in it."""
     yield from mapping.items()
     for value in mapping.values():
         if depth < DEPTH_MAX and isinstance(value, (Mapping, list, tuple)) and (inner := block_of(value)):

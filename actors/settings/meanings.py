@@ -24,7 +24,7 @@ MODULES = {
 """The modules that have the settings under the first part of a key of the table."""
 
 PLACES = {"workload": "in an entry of the workload", "faults": "in a fault", "scenario": "at the top of the file"}
-"""Where a key stands that is not one of a channel."""
+"""The place, in words, of a key that is not a channel's."""
 
 _FIRST = re.compile(r"{|\w+")
 
@@ -59,13 +59,13 @@ class WordPlace(NamedTuple):
     refused: Callable[[str, Any], str | None] = lambda key, value: None
     """Returns the form that a key, from the channel on, wants when it does not take a value."""
     own_paths: Callable[[str], Iterable[str]] = lambda key: ()
-    """Returns where a key of ours stands, from the channel on or from one of `PLACES`."""
+    """Returns the paths of a key of ours, from the channel on or from one of `PLACES`."""
     group: str = ""
     """The key of the settings, when something was given in place of their mapping."""
     origin: str = ""
     """The module that has the `known` keys, where that is another one."""
     inside: str = ""
-    """The word of another library whose mapping it is in."""
+    """The word of another library whose mapping contains this place."""
     peer: str = ""
     """The library of that mapping."""
 
@@ -99,7 +99,7 @@ class WordPlace(NamedTuple):
         return ".".join(parts[:first])
 
     def stands_in(self, group: str) -> bool:
-        """Tell whether the settings there are of this group, maybe of another kind than the one that has the key."""
+        """Tell whether the settings at this place are of this group, maybe of another kind than the key's."""
         return "." in group and any(f"{group}.{each}" in self.own_paths(plain(each)) for each in self.known)
 
     def offered(self, tree: Mapping[str, Any]) -> str:
@@ -129,7 +129,7 @@ class WordPlace(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a word with its value is here as some libraries mean it."""
+    """One reading of a word and its value: the key and the value here, as some libraries mean them."""
 
     row: Word
     libraries: tuple[str, ...]
@@ -138,11 +138,11 @@ class Reading(NamedTuple):
     milliseconds: str | None = None
     """The value if its plain number counts milliseconds, where `value` has seconds and nothing tells which."""
     is_example: bool = False
-    """Whether the value is that of the row's example."""
+    """Whether the value is the row's example."""
     also: Mapping[str, Any] = MappingProxyType({})
     """Further settings, by their keys from the channel on."""
     wanted: str | None = None
-    """What the key wants, when it refuses that value."""
+    """The value that the key wants, if it refuses this one."""
     note: str = ""
     tree: Mapping[str, Any] = MappingProxyType({})
     """The key with its value and the further settings, from the channel on."""
@@ -177,16 +177,16 @@ class Reading(NamedTuple):
 
 
 class WordMeaning(NamedTuple):
-    """What a word is here, by each reading of it."""
+    """The meanings of another library's word here, one for each reading."""
 
     word: str
     given: Any
     place: WordPlace
     readings: tuple[Reading, ...]
     is_told_apart: bool = False
-    """Whether the words beside it have told its library apart from others."""
+    """Whether the words beside it have identified its library."""
     remarks: tuple[str, ...] = ()
-    """What there is to say of the keys of its mapping, of which none is translated."""
+    """Remarks on the keys of its mapping, none of which is translated."""
 
     @property
     def is_settled(self) -> bool:
@@ -208,7 +208,7 @@ class WordMeaning(NamedTuple):
         return keys == {self.word} and not any(reading.also for reading in self.readings)
 
     def repeats(self, key: str) -> bool:
-        """Tell whether it only says that a key with the given value is what it is."""
+        """Tell whether the meaning only repeats the given key and value."""
         first = self.readings[0]
         return self.place.name(first.row.key) == (key, "") and first.value == flow(self.given)
 
@@ -234,7 +234,7 @@ class WordMeaning(NamedTuple):
 
 
 class BlockMeaning(NamedTuple):
-    """What a mapping of another library is here: settings from the channel on, and remarks on some of its keys."""
+    """The meaning of another library's mapping here: settings from the channel on, and remarks on some of its keys."""
 
     word: str
     place: WordPlace
@@ -278,12 +278,12 @@ class BlockMeaning(NamedTuple):
 Meaning = WordMeaning | BlockMeaning
 
 NO_VALUE = object()
-"""What stands for a value that is not shown."""
+"""Stands for a value that is not shown."""
 
 FIRST_COUNTS = "max_attempts counts the first attempt too"
 
 NO_NAMES = ("many", "a unit")
-"""What stands for a library in the table and is none."""
+"""Words that stand in the table in place of a library."""
 
 
 def either(milliseconds: str, seconds: str, ms_of: Collection[str] = (), s_of: Collection[str] = ()) -> str:
@@ -296,7 +296,8 @@ def joined(parts: list[str]) -> str:
 
 
 def owners(libraries: Collection[str], word: str = "") -> str:
-    """Return whose a word is, such as ``Polly's`` and a space; empty for a word that has the name of its library."""
+    """Return the owners of a word, such as ``Polly's`` and a space; empty for a word that contains its library's
+    name."""
     named = [each for each in libraries if each not in NO_NAMES and each.lower() not in word.lower()]
     return joined([f"{each}'" if each.endswith("ns") else f"{each}'s" for each in named]) + " " if named else ""
 

@@ -17,7 +17,7 @@ from actors.settings.quantities import (
 )
 
 FairBy: TypeAlias = Literal["none", "user", "host", "tenant"]
-"""Whose notifications take turns within a class."""
+"""The key whose values take turns within a class."""
 
 
 WEIGHTS_APART = 1e6
@@ -25,8 +25,8 @@ WEIGHTS_APART = 1e6
 
 
 class OrderWeights(Settings):
-    """How large a part of what goes each class gets while notifications of all of them wait; none a million times that
-    of another, as that one would starve."""
+    """Each class's part of the attempts while notifications of all classes wait; a part is less than a million times
+    another, as the smaller class would starve."""
 
     wanted_text: ClassVar[str] = "a mapping such as {critical: 16, normal: 4, bulk: 1}"
 
@@ -48,8 +48,8 @@ class OrderWeights(Settings):
 
 
 class OrderConfig(Settings):
-    """Who goes first where notifications of a channel wait: for a user's limit, the quota, the adaptive rate, a slot,
-    an open breaker and its probe, the pace of resuming, a ramp."""
+    """Which notifications of a channel go first where they wait: for a user's limit, the quota, the adaptive rate, a
+    slot, an open breaker and its probe, the pace of resuming, a ramp."""
 
     wanted_text: ClassVar[str] = "a mapping such as {kind: weighted, fair_by: tenant}"
 
@@ -58,18 +58,19 @@ class OrderConfig(Settings):
     its part by the `weights`, so that none starves (deficit round robin)."""
 
     weights: OrderWeights | None = None
-    """Of `kind: weighted`. Left out: 16 critical ones to 4 normal ones to 1 of bulk."""
+    """The weights of `kind: weighted`. Left out: 16 critical notifications to 4 normal ones to 1 of bulk."""
 
     fair_by: FairBy | None = None
-    """Within a class these take turns, one attempt each: users, the hosts of recipients, or tenants, by
-    `metadata.tenant`; and while others wait, none of them gets a slot beyond a quarter of all, of fewer than eight
-    beyond one. So while only two or three wait, slots stay free: nobody knows which of them is about to hang. Who has a
+    """Users, the hosts of recipients, or tenants (`metadata.tenant`) take turns within a class, one attempt each. While
+    others wait, none of them gets more than a quarter of the slots, or more than one of fewer than eight. So while only
+    two or three wait, slots stay free: no one knows which of them is about to hang. A user, host or tenant that has a
     quarter gets none of the last sixteenth, either. `none`: first come, first served. Left out: `host` with a circuit
     breaker per host, else `none`."""
 
     aging: PositiveDuration | None = None
-    """Of `kind: strict`: one goes before another of the next more urgent class that joined so much later, of the class
-    above that twice as much: by the instant at which it joined plus 0, 1 or 2 times this. None: never."""
+    """For `kind: strict`: a notification goes before one of the next more urgent class that joined this much later, and
+    before one two classes up that joined twice this later. The order is the instant of joining plus 0, 1 or 2 times
+    this. None: the class always decides."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -81,7 +82,7 @@ class OrderConfig(Settings):
 
 
 class TenantConfig(Settings):
-    """What each tenant may take of a channel, by `metadata.tenant`; those without one are not bounded."""
+    """The bounds of each tenant on a channel, by `metadata.tenant`; notifications without a tenant are not bounded."""
 
     wanted_text: ClassVar[str] = "a mapping such as {max_in_flight: 10, rate: 20/s}"
 

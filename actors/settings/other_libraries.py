@@ -1,6 +1,6 @@
 """The words of other libraries and what they are called here; ``other_libraries.txt`` is the table.
 
-A row turns a word into a key and a fragment of settings, with the user's own number in it. Any other number is one of
+A row turns a word into a key and a fragment of settings, with the user's own number in it. Any other number comes from
 the row or follows "for example", and no fragment is offered that the settings would refuse.
 """
 
@@ -65,7 +65,7 @@ from actors.settings.yaml_tree import Place as Source, data, read
 
 
 def means_else(key: str, value: Any, place: WordPlace) -> bool:
-    """Tell whether a key of ours with its value means another thing in the library whose words are beside it."""
+    """Tell whether a key of ours with its value means another thing in the library whose words surround it."""
     return any("=" in row.at or row.word == key != key.lower() for row in _rows(key, value, place))
 
 
@@ -128,7 +128,7 @@ def _readings(key: str, value: Any, place: WordPlace) -> tuple[tuple[Reading, ..
     rows.sort(key=lambda row: (row.peer != peer, row.peer in NO_NAMES, not is_spelt_by(row.peer, key)))
     found: list[Reading] = []
     for reading in [_reading(row, value, place, unit) for row in rows]:
-        # What is the same is said once: in the words of the first library.
+        # Equal meanings are said once, in the words of the first library.
         same = next((each for each in found if each.says(reading)), None)
         if same is None:
             found.append(reading)
@@ -477,7 +477,7 @@ def _conflicts(path: str, paths: Iterable[str]) -> bool:
 
 
 def _chosen(forms: list[str], value: Any) -> str:
-    """Return the likelier one of two values that a plain number may be: from 1000 on it counts milliseconds."""
+    """Return the likelier of two values that a plain number may mean: from 1000 on it counts milliseconds."""
     return forms[0] if len(forms) == 1 or (foreign_number(value) or 0) >= 1000 else forms[1]
 
 
@@ -487,4 +487,4 @@ def _first_key(word: str) -> str:
 
 
 NO_SUCH_KEY = "an existing key"
-"""What `WordPlace.refused` returns for a path that leads nowhere."""
+"""The answer of `WordPlace.refused` for a path that leads nowhere."""

@@ -1,9 +1,9 @@
-"""Quantities as people write them in a file: ``80ms``, ``20/s``, ``30%``, ``22:00``; and what to say when they do not.
+"""Quantities as people write them in a file: ``80ms``, ``20/s``, ``30%``, ``22:00``; and the problems of bad ones.
 
-Each is an annotated type for a settings model. A value that does not fit raises a problem whose text is what was
-wanted (``a duration such as 80ms, 10s, 5m or 2h``); who reports it adds the place and what was there. In Python a
-plain number is taken too (seconds, events a second, a share between 0 and 1); in a file the unit is required, so that
-no reader has to guess it: validate with ``context=FROM_FILE``.
+Each is an annotated type for a settings model. A value that does not fit raises a problem whose text is the wanted
+value (``a duration such as 80ms, 10s, 5m or 2h``); the caller that reports it adds the place and the given value. In
+Python a plain number is taken too (seconds, events a second, a share between 0 and 1); in a file the unit is required,
+so that no reader has to guess it: validate with ``context=FROM_FILE``.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ _RATE = re.compile(_RATE_PATTERN)
 _SHARE = re.compile(_SHARE_PATTERN)
 
 WHOLE_NUMBER_MAX = 2**63 - 1
-"""What tables and JSON readers can hold."""
+"""The largest whole number that tables and JSON readers can hold."""
 
 LONGEST_S = 36525 * 86400.0
 """A hundred years: no duration in a file may last longer, so that every instant of a run is a date."""
 
 FASTEST_PER_S = 1e9
-"""One a nanosecond."""
+"""One event a nanosecond, in events a second."""
 
 SLOWEST_PER_S = 1e-12
-"""One in thirty thousand years: as good as never, and no arithmetic on it goes wrong."""
+"""One event in thirty thousand years: as good as never, and still safe to calculate with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many in each period: ``100/min`` is 100 in 60 s, which is not the same limit as 5 in 3 s."""
+    """A number of events in each period: ``100/min`` is 100 in 60 s, which is another limit than 5 in 3 s."""
 
     count: float
     period: float
@@ -68,7 +68,7 @@ class Rate:
 
 
 def wanted(what: str, got: str | None = None) -> PydanticCustomError:
-    """Return the problem that says what was wanted, and in words what was there where the value does not show it."""
+    """Return the problem that names the wanted value; `got` says in words what was given, where a value cannot."""
     context = {"what": what} if got is None else {"what": what, "got": got}
     return PydanticCustomError("wanted", "wanted {what}", context)
 
@@ -297,7 +297,7 @@ ShownText = Annotated[str, Wanted("text", _shown_text, {"type": "string"})]
 """Text that is printed as it is."""
 
 ShownName = Annotated[str, Wanted("text that is not empty", _shown_name, {"type": "string", "pattern": r"\S"})]
-"""The same, not empty."""
+"""A shown name that is not empty."""
 
 
 def _time_of_day(value: Any, _unit_required: bool) -> time | None:

@@ -1,4 +1,4 @@
-"""Settings of limits on what is sent."""
+"""Settings of rate limits: how many notifications may be sent in a window."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actors.settings.quantities import PositiveRate, PositiveWholeNumber, Rate, 
 
 
 class RateLimitConfig(Settings):
-    """At most so many in each window, per user or for the whole channel."""
+    """A limit of notifications in each window, per user or for the whole channel."""
 
     wanted_text: ClassVar[str] = "a mapping such as {rate: 10/s} or {max_per_minute: 100}"
 
@@ -20,7 +20,7 @@ class RateLimitConfig(Settings):
     """How many in any minute."""
 
     rate: PositiveRate | None = None
-    """The same with another window: ``10/s``, ``500/h``, ``3/10s``. Give one of the three."""
+    """The limit with another window than a minute: ``10/s``, ``500/h``, ``3/10s``. Give one of the three."""
 
     rates: Annotated[tuple[PositiveRate, ...], NotEmpty()] | None = None
     """Several at once, from the shortest window to the longest: ``[3/s, 100/min]``."""
@@ -91,29 +91,29 @@ class RateLimitConfig(Settings):
 
     @property
     def limits(self) -> tuple[Rate, ...]:
-        """How many, in how long; all of them hold."""
+        """The rates that this limit combines; all of them hold."""
         return self.rates or (self.rate or Rate(float(self.max_per_minute or 0), 60.0),)
 
     @property
     def limit(self) -> Rate:
-        """The one of them that holds in the long run."""
+        """The rate that bounds the long run."""
         return self.limits[-1]
 
 
 BUCKETS = ("token_bucket", "gcra", "leaky_bucket")
-"""The kinds of limits that let what is allowed flow in evenly."""
+"""The kinds of limits whose allowance flows in evenly."""
 
 
 class QuotaConfig(RateLimitConfig):
-    """At most so many in each window for all together, or what an account allows that channels share."""
+    """A limit of requests in each window for the whole channel, or the limit of an account that channels share."""
 
     account: Text | None = None
     """The account whose `quota` this is, in place of all other keys: requests of other channels with this account count
     as well, and channels that wait take turns. None: the channel's own."""
 
     across: Literal["each", "nodes"] = "each"
-    """Whose quota it is, if several nodes share a store. `each`: each node has the whole quota. `nodes`: all nodes
-    together have it, and each living node has an equal part; for buckets only, which can be divided."""
+    """How nodes that share a store share the quota. `each`: each node has the whole quota. `nodes`: all nodes together
+    have it, and each living node has an equal part; for buckets only, which can be divided."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Settings of what happens after failures without an operator: redrives of dead letters, and disabled endpoints."""
+"""Settings of automatic steps after failures: redrives of dead letters, and disabled endpoints."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class RedriveConfig(Settings):
     that shares the store. While it is not closed, none is redriven."""
 
     reasons: Annotated[tuple[RedriveReason, ...], NotEmpty()] = ("channel_fault", "outage")
-    """What their latest failure was. `channel_fault`: the provider said that the channel is broken, as by a key that is
-    wrong. `outage`: it failed for a while, or did not answer, until no attempt, time or retry budget was left. What was
-    refused for good, has expired or was throttled is for a person to decide."""
+    """The latest failures of letters to redrive. `channel_fault`: the provider said that the channel is broken, as by a
+    wrong key. `outage`: the provider failed for a while, or did not answer, until no attempt, time or retry budget was
+    left. About letters refused for good, expired or throttled a person decides."""
 
     rate: PositiveRate = Rate(5.0, 1.0)
-    """How many are redriven, one after the other, the oldest first."""
+    """How fast letters are redriven, one after the other, the oldest first."""
 
     at_most: PositiveWholeNumber = 1
-    """How often each of them is redriven without an operator, in all. What has died again then stays in the queue."""
+    """How often each letter is redriven without an operator, in all. After that it stays in the queue."""
 
     max_age: PositiveDuration = 86_400.0
-    """One that has been dead for longer is left to a person."""
+    """A letter that has been dead for longer is left to a person."""
 
 
 class EndpointsConfig(Settings):
@@ -41,5 +41,5 @@ class EndpointsConfig(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {disable_after: 5d}"
 
     disable_after: PositiveDuration = 5 * 86_400.0
-    """For how long all attempts at it have to fail. The clock starts once two have failed that are at least a tenth of
-    that apart, and at most a fifth; from the first of them on. One that succeeds stops it."""
+    """For how long all attempts at an endpoint have to fail. The clock starts once two attempts have failed at least a
+    tenth and at most a fifth of this time apart, and counts from the first of them. A success stops the clock."""

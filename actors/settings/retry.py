@@ -29,19 +29,19 @@ Attempts: TypeAlias = Annotated[int | Literal["unlimited"], whole_number(1, or_w
 
 
 class OutcomeRetryConfig(Settings):
-    """What is different for attempts that ended in one particular way; a key left out is as in the settings around."""
+    """Other settings for attempts that ended in one particular way; a key left out is as in the settings around."""
 
     wanted_text: ClassVar[str] = "a mapping such as {max_attempts: 10, initial_delay: 30s}"
 
     max_attempts: Attempts | None = None
-    """Attempts that may end so, or `unlimited`; 1 means that none of them is retried. They are counted on their own:
-    they use up none of the `max_attempts` around, and other failures use up none of these."""
+    """How many attempts may end so, or `unlimited`; 1 means no retry after such an attempt. They are counted on their
+    own: they use up none of the `max_attempts` around, and other failures use up none of these."""
 
     initial_delay: Duration | None = None
-    """The wait after the first of them; replaces a `schedule` around."""
+    """The wait after the first such attempt; replaces a `schedule` around."""
 
     max_delay: Duration | None = None
-    """No wait after one of them is longer than this."""
+    """No wait after such an attempt is longer than this."""
 
     schedule: Annotated[tuple[Duration, ...], NotEmpty()] | None = None
     """The waits after them one by one; `max_attempts` then defaults to its length + 1."""
@@ -64,7 +64,7 @@ class PerOutcomeConfig(Settings):
 
 
 class GrpcBudgetConfig(Settings):
-    """gRPC's retry throttling: tokens that failures take and successes give; retries only above half of them."""
+    """gRPC's retry throttling: failures take tokens, successes give some; retries only while over half are left."""
 
     kind: Literal["grpc"]
     """Count as gRPC."""
@@ -77,7 +77,7 @@ class GrpcBudgetConfig(Settings):
 
 
 class EnvoyBudgetConfig(Settings):
-    """Envoy's retry budget: at any time, retries are at most a share of what is under way, or a small number."""
+    """Envoy's retry budget: at any time, retries are at most a share of the attempts under way, or a small number."""
 
     kind: Literal["envoy"]
     """Count as Envoy."""
@@ -86,7 +86,7 @@ class EnvoyBudgetConfig(Settings):
     """A share of the attempts in flight, including those that wait for a limiter or a slot."""
 
     min_concurrency: WholeNumber = 3
-    """So many retries at once are always allowed."""
+    """How many retries at once are always allowed."""
 
     inclusive: StrictBool = False
     """Allow one more while the share is met exactly (as failsafe-go)."""
@@ -102,23 +102,23 @@ class FinagleBudgetConfig(Settings):
     """Retries for each first attempt."""
 
     min_rate: PositiveRate | None = Rate(10.0, 1.0)
-    """Retries that are allowed besides, a whole `ttl` of them to begin with; null allows none."""
+    """Further retries that are always allowed, at the start those of a whole `ttl`; null allows none."""
 
     ttl: PositiveDuration = 10.0
     """How long a first attempt, or a retry, is remembered."""
 
 
 class ShareBudgetConfig(FinagleBudgetConfig):
-    """A share of the first attempts of the last while, counted as by Finagle, and next to nothing besides."""
+    """Retries as a share of the recent first attempts, counted as by Finagle, plus a very low minimum rate."""
 
     wanted_text: ClassVar[str] = "a mapping such as {share: 20%}"
 
     kind: Literal["share"] = "share"  # type: ignore[assignment]
-    """Allow a share of what arrives."""
+    """Allow a share of the first attempts."""
 
     min_rate: PositiveRate | None = Rate(0.1, 1.0)
-    """Retries that are allowed besides, a whole `ttl` of them to begin with; null allows none. Finagle's 10/s are no
-    budget where 8 arrive a second."""
+    """Further retries that are always allowed, at the start those of a whole `ttl`; null allows none. Finagle's 10/s
+    would be no bound where 8 notifications arrive a second."""
 
 
 class AwsBudgetConfig(Settings):
@@ -128,16 +128,16 @@ class AwsBudgetConfig(Settings):
     """Count as the AWS SDKs."""
 
     capacity: PositiveWholeNumber = 500
-    """What is there to begin with, and at most."""
+    """The tokens at the start, and at most."""
 
     retry_cost: PositiveWholeNumber = 14
-    """Of a retry."""
+    """Tokens for a retry."""
 
     throttled_cost: PositiveWholeNumber = 5
-    """Of a retry after throttling."""
+    """Tokens for a retry after throttling."""
 
     timeout_cost: PositiveWholeNumber | None = None
-    """Of a retry after an ambiguous attempt (the legacy mode charges 10, and 5 otherwise). None: as `retry_cost`."""
+    """Tokens for a retry after an ambiguous attempt (legacy mode charges 10, and 5 otherwise). None: `retry_cost`."""
 
 
 class TokenBudgetConfig(Settings):
@@ -147,7 +147,7 @@ class TokenBudgetConfig(Settings):
     """Count tokens."""
 
     share: Share = 0.1
-    """Of a token, for each first attempt."""
+    """The part of a token that each first attempt gives."""
 
     capacity: PositiveWholeNumber = 10
     """How many tokens there are at most, and to begin with."""
@@ -171,7 +171,7 @@ _BUDGETS: dict[str, type[Settings]] = {
 
 
 class ExponentialConfig(Settings):
-    """Waits that are multiplied, and something besides."""
+    """Waits that grow by a factor, plus a constant."""
 
     wanted_text: ClassVar[str] = "a mapping such as {plus: 15s}"
 
@@ -197,7 +197,7 @@ class BackoffConfig(OneOf):
     wanted_text: ClassVar[str] = "a mapping such as {polynomial: {power: 4, plus: 15s}}"
 
     exponential: ExponentialConfig | None = None
-    """As the word alone, and `plus` besides."""
+    """As the word `exponential`, with `plus` added to each wait."""
 
     polynomial: PolynomialConfig | None = None
     """As Sidekiq's waits."""
@@ -210,7 +210,7 @@ _KINDS_OF_RULES: Mapping[str, tuple[str, ...]] = {
     "throttled": ("throttled",),
     "ambiguous": ("timeout", "lost_reply"),
 }
-"""By the kind that a rule of `per_outcome` is of, the words of `on` for it."""
+"""The words of `on`, by the outcome of a rule of `per_outcome`."""
 
 
 _Growth: TypeAlias = Literal["exponential", "constant", "linear", "fibonacci"]
@@ -239,8 +239,8 @@ class RetryConfig(Settings):
 
     max_attempts: Attempts = 3
     """All attempts, the first included, except those that `per_outcome` and `per_reason` count on their own.
-    `unlimited`: only its `max_elapsed`, the channel's `deadline`, its expiry or a failure for good ends a notification.
-    Then the first 20 and the last 80 failed attempts are kept, and no wait is shorter than 1ms."""
+    `unlimited`: only `max_elapsed`, the channel's `deadline`, expiry or a failure for good ends a notification. Then
+    the first 20 and the last 80 failed attempts are kept, and no wait is shorter than 1ms."""
 
     max_elapsed: PositiveDuration | None = None
     """No retry starts this long after the notification was accepted or redriven, or later. None: whenever its turn
@@ -302,28 +302,27 @@ class RetryConfig(Settings):
     exceed `max_delay`."""
 
     retry_after: Literal["lower_bound", "pushback", "exactly", "ignore"] = "lower_bound"
-    """What a provider's hint means. `lower_bound`: no retry before it. `pushback`, as in gRPC: retry exactly then
-    and restart the backoff; a hint that is negative or no number forbids the retry. `exactly`, as in Polly: retry
-    exactly then, and the backoff goes on."""
+    """How a provider's hint is used. `lower_bound`: no retry before it. `pushback`, as in gRPC: retry exactly then and
+    restart the backoff; a hint that is negative or no number forbids the retry. `exactly`, as in Polly: retry exactly
+    then, and the backoff goes on."""
 
     retry_after_jitter: Share = 0.0
     """Jitter on top of a hint, which is multiplied by U(1, 1 + x), so that callers with the same hint do not come back
     at the same time."""
 
     after_retry_after: Literal["only_it", "host", "channel"] = "only_it"
-    """What else waits after an answer that throttles and has a hint, until that is over. `only_it`: nothing. `host`:
-    all that goes to the same host of recipients; each host then has a circuit breaker of its own. `channel`: all that
-    the channel sends to the provider that said so; not where recipients choose the host, as for webhooks and Web Push.
-    Other nodes know of it within two seconds. What waits uses up no attempt, and may expire."""
+    """Which other attempts wait after a throttling answer with a hint, until the hint is over. `only_it`: none. `host`:
+    attempts to the same host of recipients; each host then has a circuit breaker of its own. `channel`: all attempts of
+    the channel at this provider; not where recipients choose the host, as for webhooks and Web Push. Other nodes know
+    of the pause within two seconds. Waiting uses up no attempt, and a waiting notification may expire."""
 
     retry_after_max: PositiveDuration = 300.0
-    """`after_retry_after: host` and `channel` only: how long all else waits at most. What was throttled waits for its
-    hint as `retry_after` says."""
+    """`after_retry_after: host` and `channel` only: how long the other attempts wait at most. The throttled
+    notification waits as `retry_after` says."""
 
     retry_after_excess: Duration | None = 86400.0
-    """Heed a hint only up to so much beyond the wait that there would be without it (5s in the AWS SDKs); with
-    `pushback` or `exactly`, which replace that wait, only up to so much. A hint may be of years; null heeds it as it
-    is."""
+    """A hint is cut to this much beyond the wait without it (5s in the AWS SDKs); with `pushback` or `exactly`, which
+    replace that wait, to this much in all. A hint may be of years; null cuts none."""
 
     holds_slot: StrictBool = False
     """Whether a notification holds its slot of `max_in_flight`, and its tenant's, from the start of its first attempt
@@ -341,7 +340,7 @@ class RetryConfig(Settings):
     """Own settings for some kinds of failure: retry these so often, those not at all."""
 
     per_reason: dict[Text, OutcomeRetryConfig] = Field(default_factory=dict)
-    """The same by the exact text of the reason, before `per_outcome`."""
+    """Other settings by the exact text of the failure's reason; looked up before `per_outcome`."""
 
     budget: Annotated[BudgetConfig, by_kind(_BUDGETS, "share")] | None = None
     """How many retries the channel as a whole may make, and copies of hedged attempts. None: no bound."""
@@ -404,7 +403,7 @@ class RetryConfig(Settings):
         return None
 
     def with_rule(self, rule: OutcomeRetryConfig) -> RetryConfig:
-        """Return the settings that hold for attempts under `rule`: its keys, and these for those that it leaves out."""
+        """Return the settings that hold for attempts under `rule`: its keys, and these where it leaves a key out."""
         changes: dict[str, Any] = {}
         if rule.schedule is not None:
             changes = {"schedule": rule.schedule, "max_attempts": len(rule.schedule) + 1}
@@ -438,7 +437,7 @@ class RetryConfig(Settings):
 
     @property
     def attempts_most(self) -> float:
-        """How many attempts there may be at most, as those under each rule with a count of its own are besides."""
+        """The most attempts that a notification may have; each rule with a count of its own adds its attempts."""
         counted = [own for path, own in self.rules().items() if not self._shares_attempts(path)]
         return 1 + sum(own.attempts_bound - 1 for own in (self, *counted))
 

@@ -1,4 +1,4 @@
-"""What a simulated provider answers, written down attempt by attempt."""
+"""Scripts: the answers of a simulated provider, attempt by attempt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FAILS = ("transient", "throttled", "permanent", "dead_destination", "channel_fa
 
 
 class ScriptedAnswer(Settings):
-    """What comes of one attempt."""
+    """The scripted answer to one attempt."""
 
     wanted_text: ClassVar[str] = "an answer such as {outcome: transient, latency: 80ms}"
 
@@ -21,8 +21,8 @@ class ScriptedAnswer(Settings):
         "sent", "transient", "throttled", "permanent", "dead_destination", "channel_fault", "ambiguous", "lost", "hang"
     ] = "sent"
     """How the attempt ends. `sent`; or one of the ways to fail: `transient`, `throttled`, `permanent`,
-    `dead_destination`, `channel_fault`, `ambiguous`. `lost`: it is delivered and no answer comes. `hang`: it is not,
-    and none comes."""
+    `dead_destination`, `channel_fault`, `ambiguous`. `lost`: the message is delivered, but no answer comes. `hang`: it
+    is not delivered, and no answer comes."""
 
     latency: Duration = 0.0
     """After how long the answer comes."""

@@ -1,6 +1,6 @@
 """Secrets among settings: passwords, tokens and keys that no log, error or dump shows.
 
-A settings file need not hold one itself: ``{env: SMTP_PASSWORD}`` takes it from the environment, and
+A settings file need not hold the secret itself: ``{env: SMTP_PASSWORD}`` takes it from the environment, and
 ``{file: /run/secrets/smtp}`` from a file of its own, without the line break at its end; a path is relative to the
 settings file.
 """
@@ -32,7 +32,7 @@ class Secret:
     __slots__ = ("_text",)
 
     wanted_text: ClassVar[str] = "a secret that is not empty"
-    """What to say was wanted where something else is given."""
+    """The words for the wanted value in a problem, where something else is given."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,6 +1,6 @@
 """Settings of the real transports: where a provider is, who we are there, and how many connections it may have.
 
-How long an attempt may take is the channel's `timeout`, not a setting here: what is under way then is cancelled.
+How long an attempt may take is the channel's `timeout`, not a setting here: an attempt still under way is cancelled.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from actors.settings.secret import Secret
 from actors.settings.whole_file import read_whole
 
 KEY_FILE_BYTES_MAX = 2**20
-"""Of the key file of a service account."""
+"""The most bytes of the key file of a service account."""
 
 
 def _port(value: Any, _unit_required: bool) -> int | None:
@@ -56,7 +56,7 @@ HOST_LENGTH_MAX, LABEL_LENGTH_MAX = 253, 63
 
 
 def problem_of_host(host: str) -> str | None:
-    """Return why no host is found under a name in ASCII or an IPv4 address, whoever looks; None: one may be."""
+    """Return why no host can have this name in ASCII or this IPv4 address; None: a host may have it."""
     name = host.removesuffix(".")
     labels = name.split(".")
     longest = max(map(len, labels))
@@ -86,17 +86,17 @@ def _is_encoded(label: str) -> bool:
 
 
 class TransportSettings(Settings):
-    """A group of settings with secrets among them: an error about it does not show what was there."""
+    """A group of settings with secrets among them: an error about it does not show the given values."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     connect_timeout: PositiveDuration = 5.0
     """How long it may take to get a connection: to wait for a free one, and to open a new one. Below the channel's
-    `timeout`, so that what was not sent is known not to have been."""
+    `timeout`, so that an attempt without a connection is known not to have been sent."""
 
     ca_file: DataFile | None = None
-    """Certificates to trust, as a file in PEM; those of the operating system when None. In a settings file the path is
-    relative to that file."""
+    """Certificates to trust, as a file in PEM; None: the operating system's. In a settings file the path is relative to
+    that file."""
 
 
 class SmtpConfig(TransportSettings):
@@ -121,7 +121,7 @@ class SmtpConfig(TransportSettings):
     """For the login."""
 
     local_hostname: Text | None = None
-    """What we call ourselves in EHLO; this machine's name when None."""
+    """Our name in EHLO; this machine's name when None."""
 
     timeout: PositiveDuration = 60.0
     """How long the server may be silent during a mail before the connection is closed. An attempt that is cancelled
@@ -135,7 +135,7 @@ class SmtpConfig(TransportSettings):
     """A connection that was idle for longer is not used again."""
 
     mails_per_connection: PositiveWholeNumber = 100
-    """After so many a connection is closed, since servers do not take any number over one."""
+    """How many mails a connection sends before it is closed, since servers bound the number."""
 
     @model_validator(mode="after")
     def _login_is_whole_and_private(self) -> Self:
@@ -212,7 +212,8 @@ class TwilioConfig(HttpSettings):
     """Where the provider reports the outcome of a message; the notification's id is added to it. None: nowhere."""
 
     country_code: CountryCode | None = None
-    """Of national numbers whose notification names none either; they are refused when None, or not valid there."""
+    """The country of national numbers whose notification names none; numbers not valid there are refused, as are all
+    such numbers when None."""
 
     idempotency_header: HeaderName | None = None
     """The header in which this provider takes an idempotency key. None: it has none, as Twilio."""
@@ -242,9 +243,9 @@ class TargetSettings(HttpSettings):
     """Requests to addresses that other people choose."""
 
     connections: Connections = 100
-    """How many there may be at once to one host. There are a quarter more in all, and a host gets at most four times as
-    many as are free, so that one slow host takes none of the others'. It is the `max_in_flight` of a channel that is
-    given none, and no more are used with one."""
+    """How many connections there may be at once to one host. There are a quarter more in all, and a host gets at most
+    four times as many as are free, so that a slow host leaves some to the others. A channel's `max_in_flight` is this
+    number if it is left out or larger."""
 
     allow_networks: tuple[NetworkRange, ...] = ()
     """Networks that requests may go to although they are private, link-local, loopback, multicast or reserved."""
@@ -276,17 +277,17 @@ class WebhookConfig(TargetSettings):
     """How to sign webhooks, and where they may go."""
 
     signing_keys: Annotated[tuple[SigningKey, ...], NotEmpty()]
-    """What to sign with. During a rotation the new one and the old one, so that receivers may have either."""
+    """The keys to sign with. During a rotation the new and the old key, so that receivers may have either."""
 
     endpoint_keys: dict[Text, Annotated[tuple[SigningKey, ...], NotEmpty()]] = Field(default_factory=dict)
     """By URL: what to sign with in place of the `signing_keys`. Receivers who share a key could sign for each other."""
 
     client_errors: Literal["permanent", "transient"] = "permanent"
-    """What an answer of 4xx means, where nothing else is said of it."""
+    """The meaning of a 4xx answer that no other rule covers."""
 
 
 class FcmConfig(HttpSettings):
-    """A Firebase project, and the service account that sends for it. Its key file holds most of these settings."""
+    """A Firebase project, and the service account that sends for it, whose key file has most of these settings."""
 
     project_id: Annotated[str, matching("the id of a project", r"[A-Za-z0-9:._-]+")]
 
@@ -300,7 +301,7 @@ class FcmConfig(HttpSettings):
     """Which of its keys that is."""
 
     token_uri: ApiUrl = "https://oauth2.googleapis.com/token"
-    """Where it gets its access tokens."""
+    """The URL at which the service account gets its access tokens."""
 
     base_url: ApiUrl = "https://fcm.googleapis.com"
 
@@ -342,4 +343,4 @@ class WebPushConfig(TargetSettings):
     expiry."""
 
     urgency: Literal["very-low", "low", "normal", "high"] = "normal"
-    """Of a message whose notification does not say."""
+    """The urgency of a message whose notification does not name one."""

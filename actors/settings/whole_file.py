@@ -1,4 +1,4 @@
-"""Reads a file as a whole, whatever stands at its path: never without an end, and never more than is wanted."""
+"""Reads a file as a whole, whatever is at its path: never for ever, and never more bytes than wanted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PIPE_PATIENCE_S: Final = 5.0
 
 
 def check_is_file(path: Path) -> None:
-    """Raise an OSError unless a path is one of a regular file, which can be opened without a wait, more than once."""
+    """Raise an OSError unless a path is a regular file's, which can be opened without a wait, more than once."""
     _check_mode(os.stat(path).st_mode)
 
 
@@ -26,13 +26,13 @@ def _check_mode(mode: int) -> None:
 
 
 def read_whole(path: Path, bytes_max: int) -> bytes:
-    """Return what is in a file or a pipe, and not more than a byte more than `bytes_max`.
+    """Return the content of a file or a pipe, at most one byte more than `bytes_max`.
 
     A pipe, such as a shell makes of ``<(…)``, is read until its writers have closed it. Opened in the usual way, a pipe
     that nobody writes to would never be ready; a device may have no end.
 
     Raises:
-        OSError: there is none, it cannot be read, it is neither a file nor a pipe, or the pipe says nothing for
+        OSError: the file is missing, cannot be read, or is neither a file nor a pipe; or the pipe says nothing for
             PIPE_PATIENCE_S.
         ValueError: there is a NUL in the path.
     """

@@ -48,7 +48,7 @@ class Place:
 
 
 def place_in(problem: str, source: str) -> Place | None:
-    """Return the place with which the text of a problem begins, if it is one of a source."""
+    """Return the place at the beginning of a problem's text, if it is a place in `source`."""
     name = printable(source)
     found = re.match(r":([0-9]{1,9}):([0-9]{1,9}): ", problem[len(name) :]) if problem.startswith(name) else None
     return None if found is None else Place(name, int(found[1]), int(found[2]))
@@ -56,7 +56,7 @@ def place_in(problem: str, source: str) -> Place | None:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, and where."""
+    """A problem of a document, with its place."""
 
     place: Place
     path: tuple[str, ...]
@@ -113,7 +113,7 @@ class Unreadable(Exception):
 
 
 def read(text: str, place: Place) -> Node:
-    """Return the one document in `text`; each place in it is `place` with a line and a column, if that has lines.
+    """Return the one document in `text`; places in it are `place` with a line and a column, if `place` has lines.
 
     Raises:
         Unreadable: `text` is not a single well-formed document of bounded size.
@@ -282,7 +282,7 @@ class _ForeignComposer(_Bounded, _Parser):  # type: ignore[misc]
 
 
 class _Reading:
-    """Turns PyYAML's nodes into ours and gathers what is wrong with them."""
+    """Turns PyYAML's nodes into ours and gathers their problems."""
 
     composer: Callable[[str], Any] = _Composer
     expanded_max = VALUES_MAX
