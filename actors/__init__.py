@@ -1,7 +1,7 @@
 """The failure handling of a notification service, as actors that exchange messages.
 
-Everything a service needs is importable from here, and what is not used is not imported. These names are the public
-ones; deeper paths are private and may change with any release.
+Everything a service needs is importable from here; a module is imported when a name of it is first used. These names
+are public; deeper paths are private and may change with any release.
 """
 
 from __future__ import annotations

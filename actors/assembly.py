@@ -83,16 +83,16 @@ class Pipeline:
             channels: the settings of each channel; defaults that follow from its providers are filled in.
             providers: one for all channels, or by channel.
             store: keeps what must survive.
-            preferences: of the users; none when None.
-            templates: that notifications may name; metadata that names one is ignored when None.
-            notify: called with the text of each admin alert, plain or ``async``. When None, that a channel is broken
-                is logged; of dead letters `log` has a line each.
+            preferences: the users' preferences; None: no user has set any.
+            templates: the templates that notifications may name; None: a template named in metadata is ignored.
+            notify: called with the text of each admin alert, plain or ``async``. None: a broken channel is logged;
+                `log` writes a line for each dead letter.
             log: whether dead letters are worth an error in the log.
             dead_letters: how many are kept, and for how long; all of them, without limit, by default.
             max_pending: how many notifications may be accepted and not ended, at least 1; None: no bound.
             subscriber_timeout: seconds that an async subscriber may take.
-            subscribers: by type of event, in place of the built-in ones; these when None.
-            node: the process of these actors, where several run on the system; None: it has one.
+            subscribers: the subscribers by type of event; None: the built-in ones.
+            node: the process of these actors, where several processes run on the system; None: it has one.
             waiting: by channel, the counts of attempts that wait; new counts when None.
             actors: own actors beside these, by their names.
 

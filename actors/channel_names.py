@@ -19,7 +19,7 @@ A_CHANNEL_NAME = (
     "the name of a channel, such as email or payments-api (a-z, then at most 62 of a-z, 0-9, _ and -; not all, groups "
     "or primary)"
 )
-"""What is wanted where a channel is named."""
+"""The words of a problem for a wrong name of a channel."""
 
 
 class NotificationChannel(StrEnum):
@@ -82,7 +82,7 @@ CHANNEL_NAME_SCHEMA = {
         {"pattern": f"^{_CHANNEL_NAME}$", "not": {"enum": sorted(_RESERVED_NAMES)}},
     ],
 }
-"""What is wanted where a channel is named, in JSON Schema; the four stand in it for editors to offer."""
+"""A channel's name, in JSON Schema; it lists the four channels so that editors offer them."""
 
 _RANK = {channel: rank for rank, channel in enumerate(NotificationChannel)}
 
@@ -97,7 +97,7 @@ ChannelName: TypeAlias = NotificationChannel | str
 
 
 class EveryChannel(tuple[NotificationChannel, ...]):
-    """What ``all`` is: the four, and each other one is in it as well."""
+    """The value of ``all``: it iterates over the four channels, and contains every other channel as well."""
 
     def __contains__(self, _: object) -> bool:
         return True
@@ -134,7 +134,7 @@ else:
 
 
 class ChannelKind(StrEnum):
-    """What a channel reaches, and so what its recipients are."""
+    """The kind of a channel, which decides what its recipients are."""
 
     EMAIL = "email"
     SMS = "sms"

@@ -1,4 +1,4 @@
-"""What is known of an endpoint of which every attempt fails, in the words that events and settings share."""
+"""The states of an endpoint at which every attempt fails, in the words that events and settings share."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import msgspec
 
 
 class EndpointState(StrEnum):
-    """What becomes of an endpoint while all attempts at it fail; by one that succeeds nothing is known of it."""
+    """The state of an endpoint while all attempts at it fail; a success makes it forgotten."""
 
     SUSPECTED = "suspected"
     """An attempt has failed, and none has succeeded since: the clock has not started."""
 
     FAILING = "failing"
-    """So has one a good while later: the clock runs, from the first of them on."""
+    """A second attempt has failed a good while later: the clock runs, from the first failure on."""
 
     DISABLED = "disabled"
-    """All of them have failed for too long: nothing is sent to it."""
+    """All attempts have failed for too long: nothing is sent to the endpoint."""
 
 
 class EndpointMark(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a failed attempt makes of its endpoint. Instants are in nanoseconds since 1970."""
+    """The state of an endpoint after a failed attempt. Instants are in nanoseconds since 1970."""
 
     state: EndpointState
 
     since_ns: int
-    """When the first of the attempts failed since which none has succeeded."""
+    """The instant of the first failure since the last success."""
 
     until_ns: int
-    """When that is forgotten, unless the endpoint is disabled by then."""
+    """The instant at which the failures are forgotten, unless the endpoint is disabled by then."""

@@ -15,7 +15,7 @@
     ├── InvalidRecipient              an address that the channel's providers cannot send to; a ValueError too
     ├── Overloaded                    as many notifications are pending as may be; not accepted
     ├── TemplateError                 a template is unknown, or a variable of it is missing
-    │   └── TemplateRefused           a template says what none may; what names it waits for another one
+    │   └── TemplateRefused           a template says what none may; its notifications wait for another
     ├── ConfigurationError            settings or a scenario file that cannot be used
     │   └── RunTooLarge               a simulated run would have filled the memory of the machine
     ├── EditRefused                   a dead letter cannot be edited so before it is tried again
@@ -53,21 +53,21 @@ REASON_LENGTH_MAX: Final = 1_000
 
 
 def shortened(text: str) -> str:
-    """Return a text with at most REASON_LENGTH_MAX characters; one that was cut ends in an ellipsis."""
+    """Return a text cut to at most REASON_LENGTH_MAX characters; a cut text ends in an ellipsis."""
     return text if len(text) <= REASON_LENGTH_MAX else text[: REASON_LENGTH_MAX - 1] + "…"
 
 
 def unwrapped(error: BaseException) -> BaseException:
-    """Return an error without the groups of one that nurseries have put round it."""
+    """Return an error without the exception groups of one error that nurseries have put round it."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 def described(error: BaseException) -> str:
-    """Return the class of an error and its text, where it has one; also of one whose own ``__str__`` raises.
+    """Return the class of an error and its text, if any, in at most REASON_LENGTH_MAX characters.
 
-    It has at most REASON_LENGTH_MAX characters.
+    An error whose own ``__str__`` raises is described by its class.
     """
     try:
         return shortened(f"{type(error).__name__}: {error}".rstrip(": "))
@@ -83,7 +83,7 @@ class DeliveryError(RetrylabError):
     """The errors that a transport may raise instead of returning an outcome."""
 
     reason: str = ""  # here for a subclass whose __init__ does not call this one
-    """What went wrong, for people."""
+    """The cause of the failure, in words for people."""
     retry_after: float | None = None
     """Seconds the provider asked to wait, or None."""
 
@@ -122,7 +122,7 @@ class RateLimited(RetrylabError):
     def __init__(self, key: str, retry_after: float) -> None:
         super().__init__(key, retry_after)
         self.key = key
-        """Whose limit it is."""
+        """The key (such as a user) whose limit is used up."""
         self.retry_after = retry_after
         """Seconds until it fits, if nothing else comes first."""
 
@@ -136,7 +136,7 @@ class BulkheadFull(RetrylabError):
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self.limit = limit
-        """How many may be under way at once."""
+        """How many calls may be under way at once."""
 
     def __str__(self) -> str:
         return f"the bulkhead is full: {self.limit} are under way"
@@ -159,7 +159,8 @@ class UnknownChannel(RetrylabError):
 
 
 class InvalidRecipient(RetrylabError, ValueError):
-    """A command's recipient can be no address of its channel; it is not accepted. The text says what was wanted."""
+    """A command is not accepted, since its recipient can be no address of its channel; the text names what is
+    wanted."""
 
 
 class Overloaded(RetrylabError):
@@ -210,9 +211,9 @@ class EditRefused(RetrylabError):
 
 
 class LetterServed(RetrylabError):
-    """A dead letter is served: its fallback was delivered or is under way, or another one of its request.
+    """A dead letter is served: its fallback, or another notification of its request, was delivered or is under way.
 
-    Nothing has happened. To redrive it would reach its recipient twice, and has to be asked for: `served="include"`.
+    Nothing has happened. A redrive would reach the recipient twice, and has to be asked for: `served="include"`.
     """
 
     def __init__(self, notification_id: str) -> None:
@@ -249,17 +250,17 @@ class StoreInUse(StoreError):
 class StoreFailed(StoreError):
     """A store could not make a change durable, as on a full disk, or when it is closed already.
 
-    It ends the whole system: what goes on after that would not survive. What was answered as accepted is in the store,
-    and is resumed when that can be opened again.
+    It ends the whole system, since later changes would be lost. Notifications that were answered as accepted are in the
+    store, and resume when it can be opened again.
     """
 
 
 class StoreBusy(StoreError):
     """Nothing has become durable for a second: another process has locked the store, or it cannot be reached.
 
-    What came before that stays in line, and is carried out when the store can be written again; what comes after it is
-    refused, and nothing of it is remembered. Either way the same may be sent again: an id is accepted once, so the
-    answer is then ``accepted``, or ``duplicate`` where the first one has become durable meanwhile.
+    Commands from before that stay in line, and are carried out when the store can be written again; later commands are
+    refused and not remembered. Either may be sent again: an id is accepted once, so the answer is then ``accepted``, or
+    ``duplicate`` where the first one has become durable meanwhile.
     """
 
     def __init__(self, retry_after: float = 1.0) -> None:
@@ -293,7 +294,7 @@ class Unstorable(StoreError):
 
 
 NOT_ACCEPTED: Final = (IdempotencyConflict, UnknownChannel, InvalidRecipient, Overloaded, StoreBusy, Unstorable)
-"""Why a command may be refused; nothing of it is remembered, and the system goes on."""
+"""The errors by which a command is refused; the command is not remembered, and the system goes on."""
 
 
 class RunCancelled(RetrylabError):
@@ -308,7 +309,7 @@ class WorkerLost(RetrylabError):
 
 
 class InvariantBreach(RetrylabError):
-    """Something happened that must not, whatever the settings. As text it is a report of several lines."""
+    """An invariant was broken, which no settings excuse. As text the error is a report of several lines."""
 
     def __init__(
         self,
@@ -321,7 +322,7 @@ class InvariantBreach(RetrylabError):
     ) -> None:
         super().__init__(message, invariant, at_ns, seed, history, replay)
         self.message = message
-        """What happened, in a sentence."""
+        """The breach, in a sentence."""
         self.invariant = invariant
         """The name of the invariant that is broken; empty when it has none."""
         self.at_ns = at_ns
@@ -329,12 +330,12 @@ class InvariantBreach(RetrylabError):
         self.seed = seed
         """The seed of the run; None when it is not known."""
         self.history = history
-        """What had happened until then to the notification concerned (or to the breaker, or at all), a line each."""
+        """The events until then of the notification concerned (or of the breaker, or of the run), a line each."""
         self.replay = replay
         """The command that runs it again; empty when there is none."""
 
     def of_run(self, seed: int, replay: str) -> InvariantBreach:
-        """Return the same breach, as one of a run with this seed that this command runs again."""
+        """Return this breach with the seed of its run and the command that repeats the run."""
         breach = InvariantBreach(self.message, self.invariant, self.at_ns, seed, self.history, replay)
         return breach.with_traceback(self.__traceback__)
 

@@ -1,4 +1,4 @@
-"""What happened, in words: the one way in which the console, reports and breaches say an event of the history."""
+"""Events in words: the one way in which the console, reports and breaches describe an event of the history."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _WORDS = {
 def check_types(message: msgspec.Struct, *, but: Collection[str] = ()) -> None:
     """Check that each field of a message holds a value of its type.
 
-    msgspec checks types when it decodes and not when a message is made: a wrong value would be written, and could not
+    msgspec checks types only when it decodes, not when a message is made: a wrong value would be written, and could not
     be read again. The error contains no values, since it may be logged.
 
     Args:
@@ -28,7 +28,7 @@ def check_types(message: msgspec.Struct, *, but: Collection[str] = ()) -> None:
         but: fields that are not checked.
 
     Raises:
-        TypeError: fields hold a wrong type; it names all of them.
+        TypeError: fields hold a wrong type; the text names all of them.
     """
     if not but and _holds_its_types(message):
         return
@@ -67,8 +67,8 @@ def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, Any]]:
 
 @cache
 def _plain_struct(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """Return a type with the fields of a message, which msgspec checks as it converts to it: it knows that type by now,
-    unlike one of a field, which it has to take apart each time."""
+    """Return a type with the fields of a message; msgspec checks them as it converts a message to that type. It
+    analyses the type once, but the type of a single field each time."""
     return msgspec.defstruct(kind.__name__, _fields(kind), gc=False)
 
 

@@ -10,7 +10,7 @@ from actors.instants import NS_PER_S
 
 
 def plain_number(value: float, digits: int = 3) -> str:
-    """Return a number with so many significant digits; with more before its point whole. Thousands are set apart."""
+    """Return a number with `digits` significant digits; a larger one is whole. Commas separate thousands."""
     text = f"{value:,.{digits}g}"
     return f"{value:,.0f}" if "e+" in text else text
 
@@ -36,8 +36,8 @@ def in_a_unit(value: float, units: Sequence[tuple[float, float, str]]) -> tuple[
 
     Args:
         value: the number.
-        units: from small to large: below how many of it, as they are rounded, it suits, how many of it there are in 1,
-            and its name. Nothing is too much for the last one.
+        units: from small to large, for each unit the rounded number below which it suits, its number in 1, and its
+            name. The last unit suits every larger number.
     """
     for below, factor, unit in units[:-1]:
         if abs(float(f"{value * factor:.3g}")) < below:
@@ -47,7 +47,7 @@ def in_a_unit(value: float, units: Sequence[tuple[float, float, str]]) -> tuple[
 
 
 LARGER_UNITS = ((120, 1, "s"), (120, 1 / 60, "min"), (48, 1 / 3600, "h"), (math.inf, 1 / 86_400, "d"))
-"""Of durations from a second on."""
+"""The units of durations from a second on."""
 
 _UNITS = ((1000, 1000, "ms"), *LARGER_UNITS)
 
@@ -64,8 +64,8 @@ def duration_text(seconds: float | None) -> str:
 
 
 def instant_text(seconds: float, digits: int = 0) -> str:
-    """Return an instant, in seconds from the start, as a clock shows it that was started then: ``5:31``, ``1:02:05``,
-    ``3 d 1:02:05``; with so many digits behind its seconds."""
+    """Return an instant, in seconds from the start, as a stopwatch shows it: ``5:31``, ``1:02:05``, ``3 d 1:02:05``;
+    with `digits` decimals of its seconds."""
     minutes, rest = divmod(round(seconds * 10**digits), 60 * 10**digits)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -80,10 +80,10 @@ _WORDS = re.compile(r"(\s+)")
 
 
 def without_passwords(text: str) -> str:
-    """Return a text without the passwords in it of addresses such as ``postgresql://user:password@host/database``, and
-    those after ``password=``.
+    """Return a text without the passwords of addresses such as ``postgresql://user:password@host/database``, and
+    without passwords after ``password=``.
 
-    For texts that quote what someone has put at the wrong place. It takes time in proportion to their length.
+    For texts that quote a value given at the wrong place. It takes time in proportion to the length of the text.
     """
     if "assword" not in text and "ASSWORD" not in text and ":/" not in text:
         return text

@@ -1,8 +1,8 @@
 """Time inside is whole nanoseconds since the start of the run; seconds are for the edges.
 
-Floats break ties: ``(t + 60) - t < 60`` holds at t = 4.1. So every instant on a system's clock is an ``int``
-whose name ends in ``_ns``, and these few functions are the only place where the two meet. A wait in seconds, from
-settings or from a provider, becomes nanoseconds that are always finite and never negative.
+Floats break ties: ``(t + 60) - t < 60`` holds at t = 4.1. So every instant on a system's clock is an ``int`` whose
+name ends in ``_ns``, and these few functions are the only ones that convert. A wait in seconds, from settings or from
+a provider, becomes nanoseconds that are always finite and never negative.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def wait_ns(seconds: float) -> int:
 
 
 def sooner(one_ns: int | None, other_ns: int | None) -> int | None:
-    """Return the earlier of two instants, either of which may be None: never."""
+    """Return the earlier of two instants; None stands for never."""
     if one_ns is None or other_ns is None:
         return other_ns if one_ns is None else one_ns
     return one_ns if one_ns < other_ns else other_ns

@@ -1,6 +1,6 @@
 """The public names of a package, which its stub ``__init__.pyi`` declares: each is imported when it is first asked for.
 
-Type checkers read the stub too. A public name is not the name of a module of its package, unless the stub means the
+Type checkers read the stub too. A public name must differ from the modules of its package, unless the stub means the
 module itself: an import puts the module in the place of the name.
 """
 

@@ -34,11 +34,11 @@ class Priority(StrEnum):
     """The classes of traffic, the most urgent first: who goes first where notifications wait for their turn."""
 
     CRITICAL = "critical"
-    """A person waits for it, such as for a login code."""
+    """A person waits for the notification, such as for a login code."""
     NORMAL = "normal"
-    """It is for one person, who does not wait for it."""
+    """The notification is for one person, who does not wait for it."""
     BULK = "bulk"
-    """It goes to many at once and may be late, such as a newsletter."""
+    """The notification goes to many people at once and may be late, such as a newsletter."""
 
 
 class BreakerState(StrEnum):
@@ -73,7 +73,7 @@ class _Utc:
 
 
 class _OptionalUtc(_Utc):
-    """The same of a field that may be None."""
+    """As `_Utc`, for a field that may be None."""
 
     def __get__(self, message: Any, owner: type | None = None) -> datetime | None:  # type: ignore[override]
         return None if message is not None and getattr(message, self._field) is None else super().__get__(message)
@@ -114,10 +114,10 @@ def _priority(given: object, critical: bool) -> object:
 
 
 class SendNotification(Message, frozen=True, kw_only=True, gc=False):
-    """Deliver this, once.
+    """Command: deliver this notification, once.
 
     Raises:
-        TypeError: fields hold a wrong type, such as a number for an id; it names all of them.
+        TypeError: fields hold a wrong type, such as a number for an id; the text names all of them.
         ValueError: `expires_after` is negative or no number, `not_before` has no time zone, `priority` is no class of
             traffic, `zone` is unknown, or `metadata` is nested too deep for the stack.
     """
@@ -134,10 +134,11 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     message: str
     subject: str | None = None
     metadata: Mapping[str, Any] = NO_METADATA
-    """What templates and transports read (`template`, `lang`, `badge`, …); copied and frozen."""
+    """Values for templates and transports (`template`, `lang`, `badge`, …); copied and frozen."""
 
     user_id: str | None = None
-    """Whose preferences and limits apply; the recipient when None. Read it as `user`, which is empty without both."""
+    """The user whose preferences and limits apply; the recipient when None. Read `user`, which is empty without
+    both."""
 
     critical: bool = False
     """Bypasses preferences and quiet hours; and means `priority` critical where none is given."""
@@ -149,14 +150,14 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """Seconds; when it is older than this it is dead-lettered as expired and not sent. None: never."""
 
     addresses: Mapping[NotificationChannel, str] = NO_METADATA
-    """The same person's addresses on other channels, for a fallback; copied and frozen."""
+    """The recipient's addresses on other channels, for a fallback; copied and frozen."""
 
     not_before: datetime | None = None
-    """It waits until then, and may be cancelled meanwhile; expiry and delivery time count from there. None: at once."""
+    """The notification waits until then, and may be cancelled meanwhile; expiry and delivery time count from then on.
+    None: it is sent at once."""
 
     zone: str | None = None
-    """The time zone in which the user's quiet hours hold for it, such as ``Asia/Tokyo``. None: that of the quiet
-    hours."""
+    """The time zone of the user's quiet hours for this notification, such as ``Asia/Tokyo``. None: the quiet hours'."""
 
     def __post_init__(self) -> None:
         if (  # a run makes millions of such
@@ -214,7 +215,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def user(self) -> str:
-        """Whose preferences and limits apply."""
+        """The user whose preferences and limits apply; empty without user and recipient."""
         return self.user_id if self.user_id is not None else self.recipient
 
     @property
@@ -230,7 +231,7 @@ class _Fact(Message, frozen=True, kw_only=True, gc=False):
     """The base of the domain events.
 
     Raises:
-        TypeError: fields hold a wrong type, such as a number for an id; it names all of them.
+        TypeError: fields hold a wrong type, such as a number for an id; the text names all of them.
         ValueError: a number is infinite or NaN.
     """
 
@@ -300,9 +301,9 @@ class RecordedEvent(Message, frozen=True, kw_only=True, gc=False, omit_defaults=
     """When, in nanoseconds since the start of the run."""
 
     epoch_ns: int
-    """Where on the calendar the run's clock started, as the wall clock showed it at this instant: nanoseconds from 1970
-    to its 0. Events of one run differ in it if the wall clock was stepped between them; `at_ns` gives their order and
-    the time between them."""
+    """The calendar date of 0 on the run's clock, by the wall clock at this instant, in nanoseconds since 1970. It
+    differs between events of one run if the wall clock was stepped between them; `at_ns` gives their order and the time
+    between them."""
 
     node: int | None = None
     """At which node of a fleet, from 1 on; None where there is one process alone."""
@@ -321,7 +322,7 @@ class NotificationEvent(RecordedEvent, frozen=True, kw_only=True, gc=False):
 
 
 class NotificationRequested(NotificationEvent, frozen=True, kw_only=True, gc=False):
-    """Accepted: from now on it ends as sent, dead-lettered or suppressed."""
+    """The notification is accepted: it will end as sent, dead-lettered or suppressed."""
 
     user_id: str
 
@@ -418,14 +419,14 @@ class UpstreamRequested(NotificationEvent, frozen=True, kw_only=True, gc=False):
     """The number of the attempt, the first is 1."""
 
     number: int
-    """Of the request among those for this attempt, or for the request of the layer above; all but the first are
+    """The number of the request for this attempt, or for a request of the layer above; all but the first are
     retries."""
 
     provider: str | None = None
     """Which provider asked, where the channel has several."""
 
     layer: int = 1
-    """Which layer is asked: 1 is what the provider itself asks, 2 what that asks in its turn."""
+    """The layer that is asked: 1 is the service that the provider itself asks, 2 the service behind that."""
 
 
 class NotificationMovedToDeadLetter(NotificationEvent, frozen=True, kw_only=True, gc=False):
@@ -486,7 +487,7 @@ class NotificationRedriven(NotificationEvent, frozen=True, kw_only=True, gc=Fals
     """The changes to its command: new values by field. Copied and frozen."""
 
     without_operator: bool = False
-    """Whether no one asked for it: its channel is set to redrive, and a circuit breaker has closed."""
+    """Whether the redrive is automatic: its channel is set to redrive, and a circuit breaker has closed."""
 
     include_served: bool = False
     """Whether it was asked for even if its recipient had been reached otherwise, so that they may be reached twice."""
@@ -528,7 +529,7 @@ class ActorFailed(RecordedEvent, frozen=True, kw_only=True, gc=False):
 
 
 class OwnActorMessage(RecordedEvent, frozen=True, kw_only=True, gc=False):
-    """An own actor handles a message of a class, or sends a notification; the id is of what the message is about."""
+    """An own actor handles a message of a class, or sends a notification; the id names the message's subject."""
 
     actor: str
     message: str
@@ -541,7 +542,7 @@ class NodeTookOver(RecordedEvent, frozen=True, kw_only=True, gc=False):
 
     from_node: int
     notification_ids: tuple[str, ...]
-    """Of the notifications that had not ended."""
+    """The ids of the notifications that had not ended."""
 
 
 # ── the dead letter queue ───────────────────────────────────────────────────────────────────────────────────────
@@ -580,7 +581,7 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
     """How often it was redriven with another payload."""
 
     redriven_without_operator: int = 0
-    """How often it was redriven because a circuit breaker had closed, and no one had asked for it."""
+    """How often it was redriven automatically, because a circuit breaker had closed."""
 
     served: bool = False
     """Whether its fallback, or another notification of the same request, was delivered or may yet be: then a redrive

@@ -102,23 +102,23 @@ class Notifier:
             providers: one for each channel or one for all; the unreliable provider of each channel's
                 settings when None.
             store: keeps what must survive, and is this notifier's alone while it is open; in memory when None.
-            preferences: of the users; none when None.
-            templates: that notifications may name; the built-in ones when None.
-            notify: called with the text of each admin alert, plain or ``async``. When None, that a channel is broken
-                is logged; each dead letter is in the log anyway.
-            subscribers: by type of event the function or functions that are called with each event of it, plain or
-                ``async``, in place of all built-in ones: ``{}`` is for none, ``{**BUILT_IN_SUBSCRIBERS, OrderPlaced:
-                order_push}`` replaces those to one event. None: the built-in ones whose channel is configured.
+            preferences: the users' preferences; None: no user has set any.
+            templates: the templates that notifications may name; the built-in ones when None.
+            notify: called with the text of each admin alert, plain or ``async``. None: a broken channel is logged; each
+                dead letter is in the log anyway.
+            subscribers: by type of event the function or functions to call with each such event, plain or ``async``, in
+                place of all built-in ones: ``{}`` means none, ``{**BUILT_IN_SUBSCRIBERS, OrderPlaced: order_push}``
+                replaces the subscribers to one event. None: the built-in ones whose channel is configured.
             actors: own actors by their names: a subclass of :class:`OwnActor` each, or a `functools.partial` of one
                 with its settings.
             on_event: called with every recorded event at once, in order: for metrics and logs. It must not wait for
                 anything; an exception it raises is logged, and changes nothing.
-            seed: of jitter and of the unreliable provider; a random one when None, so that services do not retry in
-                step.
+            seed: the seed of jitter and of the unreliable provider; a random one when None, so that services do not
+                retry in step.
 
         Raises:
             ConfigurationError: the mapping is no valid configuration, a channel has no provider, or another argument is
-                of the wrong kind; it lists all problems.
+                of the wrong kind; the text lists all problems.
             StoreInUse: another notifier has this store.
         """
         from actors.kernel.live import LiveSystem  # here, as the linter: simulated runs make do with the pipeline
@@ -184,20 +184,21 @@ class Notifier:
     ) -> AbstractAsyncContextManager[AsyncioNotifier[Notifier]]:
         """Run the pipeline in an asyncio program for as long as the block lasts; then drain it, as :meth:`open` does.
 
-        It runs on trio, which is a guest of the running loop. No signal handler is installed: a program that ends has
-        to leave the block. Async subscribers and an async `notify` are asyncio's.
+        The pipeline runs on trio, as a guest of the running loop. No signal handler is installed: a program that ends
+        has to leave the block. Async subscribers and an async `notify` run on asyncio.
 
         For the other arguments and errors see :meth:`open`.
 
         Args:
-            providers: functions that open one for each channel, or one for all: ``lambda: EmailProvider(settings)``.
-                They do their I/O in trio. The unreliable provider of each channel's settings when None.
-            store: a function that opens it: ``lambda: SqliteStore.open(path)``; in memory when None.
+            providers: functions that open a provider for each channel, or one function for all channels:
+                ``lambda: EmailProvider(settings)``. Providers do their I/O in trio. None: the unreliable provider of
+                each channel's settings.
+            store: a function that opens the store: ``lambda: SqliteStore.open(path)``; in memory when None.
 
         Raises:
             StoreError: the store cannot be opened.
             ActorSystemError: trio runs in this thread already; also for the notifier of another loop, and after a fork.
-            BaseException (where the block is left): what ended the notifier inside, which cancels the block.
+            BaseException (where the block is left): the error that ended the notifier, which cancels the block.
         """
         from actors.hosts.asyncio_notifier import open_asyncio  # asyncio takes its time to import
         from actors.hosts.opening import Openers
@@ -262,7 +263,7 @@ class Notifier:
 
         Raises (at once):
             UnknownChannel: the channel is not configured.
-            ConfigurationError: there is no such override, or the channel has no such provider; it lists all problems.
+            ConfigurationError: no such override, or the channel has no such provider; the text lists all problems.
             NotifierClosed: the notifier is closed.
         """
         stages = next((own for name, own in self.pipeline.wiring.stages.items() if name == channel), None)

@@ -17,14 +17,14 @@ def needs(extra: str) -> AbstractContextManager[None]:
 
 @contextmanager
 def needs_package(installed: str, what: str) -> Iterator[None]:
-    """Say of a package that is not there, where the block imports it, what to install.
+    """Name the package to install, if the block imports a module that is missing.
 
     Args:
-        installed: what pip is to install.
-        what: that is wanted.
+        installed: the argument of ``pip install``.
+        what: the package or feature that is wanted, in words.
 
     Raises:
-        ModuleNotFoundError: it is not there; `name` is that of the module, as ever.
+        ModuleNotFoundError: the module is missing; `name` is its name, as usual.
     """
     try:
         yield

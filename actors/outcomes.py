@@ -25,7 +25,7 @@ import msgspec
 
 class _Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
     reason: str = ""
-    """What happened, for people; stable enough to group by."""
+    """The cause of the outcome, in words for people; stable enough to group by."""
 
     answer: str | None = None
     """The provider's answer as it came, where there was one."""
@@ -60,7 +60,7 @@ class Permanent(_Outcome, frozen=True, kw_only=True, gc=False):
 
 
 class DeadDestination(_Outcome, frozen=True, kw_only=True, gc=False):
-    """The address is gone: dead-letter this one, suppress later ones to it."""
+    """The address is gone: dead-letter this notification, suppress later ones to the address."""
 
     reason: str = "dead destination"
 

@@ -56,10 +56,10 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def idempotency_key(self) -> str:
-        """The provider's key for it: the same for every attempt with the same payload.
+        """The provider's idempotency key: the same for every attempt with the same payload.
 
-        An edited notification is another payload. A provider that has seen the key before would drop it, or refuse the
-        conflict; so each edit gives it a new one.
+        An edited notification has another payload. A provider that has seen the key before would drop the attempt, or
+        refuse the conflict; so each edit makes a new key.
         """
         notification_id = self.command.notification_id
         return f"{notification_id}/edit-{self.edits}" if self.edits else notification_id
@@ -81,13 +81,13 @@ class Admitted(Message, frozen=True, kw_only=True, gc=False):
     """The name of that provider; None where the channel has only one."""
 
     in_flight: int = 0
-    """How many were at that provider when it set out, itself included; 0 where it is not counted."""
+    """How many attempts were at its provider when this one set out, itself included; 0 where that is not counted."""
 
     hedges: int = 0
-    """Hedged copies of it."""
+    """The number of hedged copies of the attempt."""
 
     counted: bool = False
-    """Whether the retry budget knows of each send of it that failed, from the instant of the failure."""
+    """Whether the retry budget has counted each failed send of the attempt already, as it failed."""
 
     number: int = 0
     """As the how-many-th it was let through, where messages may be repeated, and so may be let through once more; 0
@@ -95,7 +95,7 @@ class Admitted(Message, frozen=True, kw_only=True, gc=False):
 
 
 class Begin(Message, frozen=True, gc=False):
-    """It is the turn of an attempt that was admitted and has waited for its channel to be free of others."""
+    """An attempt may begin that was admitted and has waited until no other attempt is in its way."""
 
     admitted: Admitted
 
@@ -115,7 +115,7 @@ class Refused(Message, frozen=True, kw_only=True, gc=False):
 
 
 class FlushQueue(Message, frozen=True, gc=False, tag="ForgetWaiting"):
-    """Drop all attempts that wait, without an answer: the handler sends all attempts under way again."""
+    """Drop all waiting attempts, without an answer: the handler sends all attempts under way again."""
 
 
 class Rejected(Message, frozen=True, kw_only=True, gc=False, tag="Abandoned"):
@@ -158,8 +158,8 @@ class Provider:
     """Delivers in the end: a real transport, or a simulated one."""
 
     outcomes_are_plain = False
-    """Whether each outcome that it foresees is one of the six and holds what it says, so that no failure need be looked
-    at: for simulated ones, which are asked by the million."""
+    """Whether each outcome that the provider foresees is one of the six, with fields of the right types, so that the
+    channel need not check it: for simulated providers, which are asked by the million."""
 
     @property
     def connections_max(self) -> int | None:
@@ -169,15 +169,15 @@ class Provider:
 
     @property
     def recipients_choose_hosts(self) -> bool:
-        """Whether each recipient names the host that is asked, as a webhook does: then a channel that is not told
-        otherwise has a circuit breaker for each host."""
+        """Whether each recipient names the host that is asked, as a webhook does: then by default a channel has a
+        circuit breaker for each host."""
         return False
 
     def recipient_problem(self, command: SendNotification) -> str | None:
-        """Return why it could send nothing to the recipient of a command, in a few words and with what is wanted.
+        """Return why the provider could not send to a command's recipient, in a few words and with the wanted form.
 
-        None: that is not known without asking. It is asked when a command is to be accepted, of each one; if all
-        providers of a channel have a problem, the command is refused.
+        None: the provider has no objection before it is asked. Called for each command before it is accepted; if all
+        providers of a channel return a problem, the command is refused.
         """
         return None
 
@@ -186,9 +186,10 @@ class Provider:
         raise NotImplementedError
 
     def on_wired(self, system: ActorSystem) -> None:
-        """Set the system whose clock it goes by: called before the first attempt, by each pipeline that it is part of.
+        """Set the system that has the provider's clock; each pipeline with the provider calls it before the first
+        attempt.
 
-        For providers that do things in their own time, and answer with a :class:`~actors.kernel.effects.Promise`.
+        For providers that act at their own instants, and answer with a :class:`~actors.kernel.effects.Promise`.
         """
 
 
@@ -218,5 +219,5 @@ class WrappedProvider(Provider):
 
 
 def is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:
-    """Tell whether an attempt that may go at this instant has expired by then; None: nobody knows when it may."""
+    """Tell whether an attempt that may go at this instant has expired by then; None: no one knows when it may go."""
     return instant_ns is not None and attempt.expires_at_ns is not None and instant_ns > attempt.expires_at_ns

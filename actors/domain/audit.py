@@ -23,10 +23,10 @@ class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
     """When, in nanoseconds since 1970."""
 
     action: str
-    """What, in a word or two: `retry`, `discard`, `bulk retry`, …"""
+    """The action, in a word or two: `retry`, `discard`, `bulk retry`, …"""
 
     by: str | None = None
-    """Who; None when not given, and when it was the system itself."""
+    """The operator; None when not given, and when the system itself acted."""
 
     notification_id: str | None = None
     """To which notification, or by which; None when it was to something else."""
@@ -35,10 +35,10 @@ class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
     """To what else, for people: the filter of a bulk, a channel."""
 
     why: str | None = None
-    """For what reason; None when not given."""
+    """The operator's reason; None when not given."""
 
     message_id: str | None = None
-    """Of a delivery report: the provider's own name of the message; None when not given."""
+    """The provider's own id of the message, in a delivery report; None when not given."""
 
     edit: Mapping[str, Any] = NO_METADATA
     """The changes of the notification's command: new values by field. Copied and frozen."""
@@ -54,7 +54,7 @@ class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def entry_of(said: NotificationEvent | AuditEntry) -> AuditEntry | None:
-    """Return an entry, or that of an event by which an operator acts on a dead letter; None for any other event."""
+    """Return an entry, or make one of an operator's action on a dead letter; None for any other event."""
     match said:
         case AuditEntry():
             return said

@@ -11,17 +11,17 @@ PAUSE_S = 10.0
 
 DEATHS_MAX = 3
 REASON = "its process has ended three times while nothing else was being sent"
-"""Why a notification is dead-lettered after so many."""
+"""The reason of the dead letter after `DEATHS_MAX` deaths."""
 
 
 class Caution(msgspec.Struct, frozen=True, gc=False):
     """The part that a notification may have had in the death of its process. An outcome of an attempt ends it."""
 
     suspicions: int = 0
-    """How many times in a row a process has died while an attempt of it was under way."""
+    """How many times in a row a process has died while an attempt of the notification was under way."""
 
     deaths: int = 0
-    """How many of those times no other attempt was under way."""
+    """How many of these times no other attempt was under way."""
 
     def after_death(self, *, was_alone: bool) -> Caution:
         return Caution(self.suspicions + 1, self.deaths + was_alone)

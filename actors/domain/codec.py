@@ -1,9 +1,9 @@
-"""How commands and events are written down by a store that outlives the process: msgpack, each with its type's name.
+"""The stored form of commands and events in a store that outlives the process: msgpack, each with its type's name.
 
-A command is read back as it was written, or refused when it is written: one that came back changed would
-look like another payload under the same id.
+A command is read back as it was written, or refused when it is written: a command that came back changed would look
+like another payload under the same id.
 
-A store may seal what it writes: the checksum is one more field of the mapping, which readers without checksums ignore.
+A store may add a checksum as one more field of the mapping, which readers without checksums ignore.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _with_extensions(value: Any) -> Any:
 
 
 def decode_command(written: bytes) -> SendNotification:
-    """Return a command as it was written. One whose time zone this machine does not know comes back without it."""
+    """Return a command as it was written, but without its time zone if this machine does not know the zone."""
     try:
         return _decode_command(written)
     except msgspec.ValidationError:
@@ -165,7 +165,7 @@ _ONE_FIELD_MORE = {
 
 
 class Damaged(ValueError):
-    """The text that was read is not the one that was written there."""
+    """The bytes that were read are not the bytes that were written there."""
 
 
 def seal(written: bytes, notification_id: str | None, number: int = 0) -> bytes:
@@ -198,7 +198,7 @@ def check_seal(sealed: bytes, notification_id: str | None, number: int = 0) -> N
 
 
 def checksum(written: bytes) -> int:
-    """Return a number to seal something with that belongs to it."""
+    """Return the checksum (CRC-32) of some bytes."""
     return zlib.crc32(written)
 
 

@@ -46,7 +46,7 @@ class RedriveRecord(msgspec.Struct, gc=False):
 
 
 class Delivery(msgspec.Struct, gc=False):
-    """The state of one notification that has been accepted and has not ended; its handler's own, and mutable.
+    """The state of one notification that has been accepted and has not ended; mutable, and only the handler changes it.
 
     It is in one of three states:
 
@@ -54,7 +54,7 @@ class Delivery(msgspec.Struct, gc=False):
     - waiting for an instant, `due_ns`: by `schedule`, `wait_until`, `take_care` or `fail`, until it may `go_on`;
     - on its way, with the attempt `current`: by `set_out`, until it is `answered` or, without an answer, `take_back`.
 
-    It comes to its `end` from any of them.
+    It may `end` in any of the three states.
     """
 
     command: SendNotification
@@ -77,7 +77,8 @@ class Delivery(msgspec.Struct, gc=False):
     """When it goes on, while it waits for its instant, for a retry or for the end of quiet hours."""
 
     progress: Progress | None = None
-    """What its retry policy has to know of it. None until it has failed, and when it comes from a store."""
+    """The attempts and waits that its retry policy counts. None until an attempt has failed, or if read from a
+    store."""
 
     charge: int = 0
     """The charge of its next or present retry to the retry budget of its channel; 0 for a
@@ -88,7 +89,7 @@ class Delivery(msgspec.Struct, gc=False):
     None: there has been none, as of nearly all that are in flight."""
 
     given_up: str | None = None
-    """Why it is to be dead-lettered, when its latest attempt was the last one."""
+    """The reason for dead-lettering it, if its latest attempt was its last."""
 
     falls_back_ns: int | None = None
     """The last instant at which it may be sent here, where it then falls back to another channel; None: no limit, or
@@ -98,7 +99,7 @@ class Delivery(msgspec.Struct, gc=False):
     """None: it was not redriven."""
 
     caution: Caution | None = None
-    """The part that it had in the death of an earlier process, until an attempt of it has ended."""
+    """How far it is a suspect for the death of an earlier process; None once an attempt of it has ended."""
 
     traceparent: str | None = None
     """The trace that it belongs to."""
@@ -118,7 +119,7 @@ class Delivery(msgspec.Struct, gc=False):
 
     @property
     def known_as(self) -> SendNotification:
-        """The command as it was accepted: one that comes with this id is the same if it equals this one."""
+        """The command as it was accepted, before any edit: a later command with this id has to equal it."""
         redrives = self.redrives
         return self.command if redrives is None or redrives.accepted is None else redrives.accepted
 
@@ -141,12 +142,12 @@ class Delivery(msgspec.Struct, gc=False):
             self.requested_at_ns = max(self.requested_at_ns, instant_ns)
 
     def note_origin(self, instead_of: Delivery | None, traceparent: str | None, epoch_ns: int) -> dict[str, Any]:
-        """Take note of more than its command as it is accepted, and schedule it; return what its event says of that.
+        """Set origin and trace of a new notification, and schedule it; return the fields of its event for these.
 
         Args:
-            instead_of: of a fallback, the notification that it is sent in place of.
-            traceparent: the trace that it belongs to; a fallback belongs to that of this notification.
-            epoch_ns: where on the calendar the clock started.
+            instead_of: the notification that a fallback replaces.
+            traceparent: the trace that it belongs to; a fallback belongs to the trace of `instead_of`.
+            epoch_ns: the calendar's instant at the clock's 0, in nanoseconds since 1970.
         """
         says: dict[str, Any] = {}
         if instead_of is not None:
@@ -194,12 +195,12 @@ class Delivery(msgspec.Struct, gc=False):
         self.charged = charged
 
     def take_back(self) -> None:
-        """End the attempt under way, which no provider has answered."""
+        """End the attempt under way without an answer of a provider."""
         self.current = None
 
     def take_answer(self, attempt: Attempt) -> bool:
-        """End the attempt under way, which its provider has answered; return False where another attempt is under way,
-        so that this answer is stale."""
+        """End the attempt under way, as its provider has answered; return False if another attempt is under way, so
+        that this answer is stale."""
         if self.current is not attempt:
             return False
         self.current = None
@@ -208,7 +209,7 @@ class Delivery(msgspec.Struct, gc=False):
         return True
 
     def progress_under(self, policy: RetryPolicy) -> Progress:
-        """Return what its retry policy has to know of it: where it comes from a store, by its failures."""
+        """Return the progress that the retry policy counts; after a read from the store, recalled from the failures."""
         if self.progress is None:
             self.progress = _recalled(self, policy) if self.attempts else Progress()
         return self.progress
@@ -338,14 +339,14 @@ def state_after(
 ) -> Delivery:
     """Return the state of a notification with this history, on the clock that started at `epoch_ns`.
 
-    A history is anchored by the calendar, and the wall clock may have stepped back since. So nothing was accepted later
-    than now, and no wait is longer than was decided. What it is scheduled for goes by the calendar.
+    A history is anchored by the calendar, and the wall clock may have stepped back since. So the acceptance is never
+    later than now, and no wait longer than was decided. A scheduled instant goes by the calendar.
 
     Args:
-        command: as it was accepted.
-        events: its history; the first is that it was requested.
-        epoch_ns: where on the calendar the clock started.
-        now_ns: the present instant of that clock; None: none of its instants is to come.
+        command: the command as it was accepted.
+        events: its history, from its request on.
+        epoch_ns: the calendar's instant at the clock's 0, in nanoseconds since 1970.
+        now_ns: the present instant of that clock; None: no instant of the history is later.
     """
     requested = events[0]
     accepted_ns = waited_since_ns = anchored(requested, requested.at_ns, epoch_ns)

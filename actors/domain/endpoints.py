@@ -1,8 +1,8 @@
-"""Endpoints at which every attempt fails, and those that are disabled for it, as a store keeps them.
+"""Endpoints at which every attempt fails, and the disabled ones among them, as a store keeps them.
 
-An endpoint is an address of a channel, in its normal form. What a failed attempt makes of it is in the event of the
-failure (:class:`~actors.endpoints.EndpointMark`), so that both are made durable at once. It is taken back by an attempt
-that succeeds; and one that is disabled is enabled by an operator's order, which the redrive of a dead letter is, too.
+An endpoint is an address of a channel, in its normal form. Its new state after a failed attempt is in the event of the
+failure (:class:`~actors.endpoints.EndpointMark`), so that both become durable at once. A successful attempt removes the
+state; an operator enables a disabled endpoint, by an order or by the redrive of a dead letter.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Endpoint(Message, frozen=True, kw_only=True, gc=False):
 
     mark: EndpointMark
     reason: str
-    """Of the failure that made this of it."""
+    """The reason of the failure that led to this state."""
 
     marked_ns: int
     """When, in nanoseconds since 1970."""
 
     def __post_init__(self) -> None:
         normal = normal_address(self.channel, self.address)
-        if normal != self.address:  # a release before had another form of it
+        if normal != self.address:  # an earlier release had another normal form
             msgspec.structs.force_setattr(self, "address", normal)
 
     @property
@@ -62,7 +62,7 @@ class Endpoint(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def state(self) -> EndpointState:
-        """What has become of it."""
+        """The state of the endpoint: suspected, failing or disabled."""
         return self.mark.state
 
     @property
@@ -93,7 +93,7 @@ class Endpoints:
         self.disabled: dict[Key, Endpoint] = {}
         """Always the same object, for the handler to look into."""
         self._failing: dict[Key, Endpoint] = {}
-        """The others; nearly in the order in which they began to fail."""
+        """The endpoints that fail and are not disabled, nearly in the order in which they began to fail."""
         self.any = False
         """Whether there are any at all: mostly there are none, and each event asks."""
 

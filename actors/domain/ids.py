@@ -7,11 +7,11 @@ import re
 from actors.errors import Unstorable
 
 ID_BYTES_MAX = 2_000
-"""The longest id, in bytes of UTF-8. It is a key of PostgreSQL's, whose index takes some 2,700; what is sent instead on
-another channel has a few more."""
+"""The longest id, in bytes of UTF-8. It is a key of PostgreSQL's, whose index takes some 2,700 bytes; the id of a
+fallback is a few bytes longer."""
 
 _SHORT = ID_BYTES_MAX // 4
-"""Characters that take no more bytes than an id may have, whatever they are."""
+"""This many characters, whichever they are, never take more bytes than an id may have."""
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters and line breaks (Unicode's categories Cc, Zl and Zp). An id goes into headers, keys and lines of
@@ -19,7 +19,7 @@ the log; NUL no PostgreSQL text can have."""
 
 
 def problem_of_id(text: str) -> str | None:
-    """Return what keeps a text from being an id, or from being a part of one; None: nothing."""
+    """Return why a text cannot be an id, or a part of one; None: it can."""
     if not text.isprintable() and _CONTROLS.search(text) is not None:
         return "wanted an id without line breaks and other control characters"
     if len(text) > _SHORT and (size := len(text.encode(errors="replace"))) > ID_BYTES_MAX:
@@ -28,7 +28,7 @@ def problem_of_id(text: str) -> str | None:
 
 
 def is_keepable(text: str) -> bool:
-    """Tell whether every store can keep a text: NUL no PostgreSQL text can have, and half a surrogate pair is none."""
+    """Tell whether every store can keep a text: PostgreSQL refuses NUL, and half a surrogate pair is no text."""
     if text.isascii():
         return "\x00" not in text
     try:
@@ -38,12 +38,12 @@ def is_keepable(text: str) -> bool:
 
 
 def check_id(notification_id: str) -> None:
-    """Check the id of a notification that is to be accepted.
+    """Check the id of a notification before its acceptance.
 
     Raises:
-        Unstorable: it cannot be one.
+        Unstorable: the id is too long, or has a line break or another control character.
     """
-    # First what problem_of_id would come to, with one call less: the way of nearly every id.
+    # First the common case of problem_of_id, with one call less: nearly every id goes this way.
     if len(notification_id) <= _SHORT and notification_id.isprintable():
         return
     problem = problem_of_id(notification_id)

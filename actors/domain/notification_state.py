@@ -41,8 +41,7 @@ class NotificationState:
     priority: Priority
 
     attempts: int | None = None
-    """Attempts used up since it was accepted or redriven, the one that succeeded included; None where that is not
-    kept."""
+    """Attempts used up since the acceptance or the redrive, a successful one included; None where that is not kept."""
 
     requested_at: datetime | None = None
     """When it was accepted; None where that is not kept."""

@@ -15,19 +15,19 @@ EndedAs: TypeAlias = Literal["sent", "suppressed", "cancelled", "discarded"]
 class RememberedIds:
     """The ids of notifications that have ended, each for `ttl_ns` nanoseconds; after that an id is new again.
 
-    An id may also be kept without a time limit, as that of a dead letter is for as long as it may be redriven. Instants
-    are of any clock. If that is set back, an id is remembered no less than its time, and longer by as much at the most.
+    An id may also be kept without a time limit, such as a dead letter's as long as it may be redriven. Instants may be
+    of any clock. If the clock is set back, an id is remembered for longer, at most by the step, and never for less.
     """
 
     def __init__(self, ttl_ns: int, *, most: int | None = None, ahead_ns: Callable[[], int] | None = None) -> None:
         """Remember nothing yet.
 
         Args:
-            ttl_ns: for how long an id is remembered, in nanoseconds.
-            most: how many ids of what has ended are kept here, the latest; None: all. Where there is a limit this is a
-                cache, and the store knows the others.
-            ahead_ns: returns by how much the clock that instants are of has been set forward, in nanoseconds. Ages do
-                not count that. None: it is never set, or ages follow it.
+            ttl_ns: for how long an id is remembered, in nanoseconds. most: how many ids of ended notifications are kept
+            here, the latest; None: all. With a limit this is a cache,
+                and the store knows the other ids.
+            ahead_ns: returns by how much the clock of the instants has been set forward, in nanoseconds; ages do not
+                count these steps. None: the clock is never set, or ages follow its steps.
         """
         self.ttl_ns = ttl_ns
         self.latest_ns = 0
@@ -37,8 +37,8 @@ class RememberedIds:
         self.commands: dict[str, SendNotification] = {}
         """The commands by id, to be read. Some may be due to be forgotten, which :meth:`get` does."""
         self._unsent: dict[str, EndedAs] = {}
-        """How the ids that were not sent have ended: mostly they are few."""
-        # Two lines and not one of pairs: millions of tuples would keep Python's garbage collector busy.
+        """The ends of the ids that were not sent; mostly there are few."""
+        # Two deques and not one of pairs: millions of tuples would keep Python's garbage collector busy.
         self._ended: deque[str] = deque()
         self._ended_ns: deque[int] = deque()
         self._due_ns = 0

@@ -1,15 +1,15 @@
-"""Requests: a notification and what falls back from it, of which one delivery is enough.
+"""Requests: a notification and the chain of its fallbacks, of which one delivery is enough.
 
-A dead letter is *served* while another notification of its request is under way, and for good once one was delivered:
-who redrives it then reaches its recipient twice. Mostly that is its fallback, or one later in the chain. It may also be
-what it is a fallback of, where that has been redriven.
+A dead letter is *served* while another notification of its request is under way, and for good once one was delivered: a
+redrive then reaches the recipient twice. Mostly the other notification is its fallback, or a later one of the chain. It
+may also be an earlier one, if that has been redriven.
 
-Half of it is derived when it is asked for, half is noted. Under way is what the store has open, so a fallback serves
-from the commit of its acceptance on and to that of its end, whatever dies in between, and nothing is written for it.
-What was delivered is gone from the store once it has ended, so that is noted: in the commit of its `NotificationSent`,
-which is the last that a store hears of it. Neither needs a second commit before which a kill could come. Between the
-end of one fallback and the acceptance of the next one a kill leaves a letter that is not served, and nothing follows
-then either.
+The first half is derived when it is asked for. A notification is under way while it is open in the store, so a fallback
+serves from the commit of its acceptance until the commit of its end, whatever dies in between, and nothing is written
+for it. The second half is noted: a delivered notification leaves the store, so the commit of its `NotificationSent`,
+the last for this notification, notes the delivery. Neither half needs a second commit before which a kill could come. A
+kill between the end of one fallback and the acceptance of the next leaves a letter that is not served; then no further
+fallback follows either.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Request(msgspec.Struct, eq=False):
     """Notifications that stand for each other."""
 
     request_id: str
-    """The id of the first of them."""
+    """The id of the first notification of the request."""
 
     members: list[str]
-    """The ids of all of them."""
+    """The ids of all notifications of the request."""
 
     delivered: bool = False
 
@@ -45,7 +45,7 @@ class Requests:
         return list({id(request): request for request in self.by_member.values()}.values())
 
     def join(self, notification_id: str, instead_of: str) -> Request:
-        """Add a notification to the request of another one, the first of it or any; return that."""
+        """Add a notification to the request of another one, which need not be its first; return the request."""
         request = self.by_member.get(instead_of)
         if request is None:
             request = self.by_member[instead_of] = Request(instead_of, [instead_of])
@@ -53,7 +53,7 @@ class Requests:
         if own is None:
             request.members.append(notification_id)
             self.by_member[notification_id] = request
-        elif own is not request:  # what is in between was not known until now
+        elif own is not request:  # the link between the two was not known until now
             request.members += own.members
             request.delivered |= own.delivered
             self.by_member.update(dict.fromkeys(own.members, request))
@@ -71,7 +71,7 @@ class Requests:
         return request is not None and request.delivered
 
     def forget_unless(self, request: Request, *kept: Container[str]) -> bool:
-        """Forget a request of which nothing is left in any of these; tell whether it is forgotten."""
+        """Forget a request unless one of its ids is in one of `kept`; tell whether it is forgotten."""
         if any(member in ids for member in request.members for ids in kept):
             return False
         for member in request.members:

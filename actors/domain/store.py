@@ -1,14 +1,14 @@
-"""The store: where every change is made durable that must survive the process.
+"""The store: it makes every change durable that must survive the process.
 
-A change is committed before anything else follows from it: the pipeline goes on when the store says so. A store in
-memory says so at once; one that has to wait returns an effect, and the pipeline goes on with the message that it is
-done. A store keeps the history of each notification, from which its state follows
+A change is committed before anything follows from it: the pipeline goes on when the store says so. A store in memory
+says so at once; a store that has to wait returns an effect, and the pipeline goes on with the message at its end. A
+store keeps the history of each notification, from which its state follows
 (:func:`actors.domain.delivery.state_after`), and settings: preferences of users, and suppressions.
 
 The answers of a store reflect every change that was handed to `commit`, durable or not: only a crash of the process can
-lose one. Its histories outlive the process, so their instants may be of another run's clock; the calendar anchors them
-to the clock of the run that asks. The calendar is as the wall clock shows it: when the wall clock steps while a
-notification waits in a store, its instants are off by the step.
+lose one. Histories outlive the process, so their instants may be on another run's clock; the calendar converts them to
+the clock of the run that asks. The calendar follows the wall clock: if the wall clock steps while a notification waits
+in a store, its instants are off by the step.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from actors.messages import DeadLetterMessage, NotificationEvent, SendNotificati
 
 
 class SettingsChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What changes at once, or not at all."""
+    """Changes of settings that are made together, or not at all."""
 
     audit: AuditEntry
-    """Who changes what; kept with the change."""
+    """The record of who changes what; kept with the change."""
 
     suppressed: tuple[Suppression, ...] = ()
     """As :meth:`Suppressions.add` takes them."""
@@ -42,13 +42,13 @@ class SettingsChange(msgspec.Struct, frozen=True, kw_only=True):
     """As :meth:`Suppressions.add_all` takes them; their texts can be stored."""
 
     lifted: tuple[Key, ...] = ()
-    """Addresses that are no longer suppressed, whatever suppressed them."""
+    """Addresses to suppress no longer, whatever the source of the suppression."""
 
     enabled: tuple[Key, ...] = ()
     """Endpoints that are no longer disabled."""
 
     preferences: Mapping[str, UserPreferences | None] = {}
-    """What users have set from now on, by user id; None: nothing."""
+    """The new preferences of users, by user id; None: the user has none any more."""
 
 
 class StoredHistory(msgspec.Struct, frozen=True):
@@ -58,11 +58,11 @@ class StoredHistory(msgspec.Struct, frozen=True):
     """As it was accepted."""
 
     events: tuple[NotificationEvent, ...]
-    """What happened to it, from its acceptance on, each with the instants of the run that it happened in."""
+    """The events of the notification, from its acceptance on, each with instants on the clock of its own run."""
 
 
 class Takeover(msgspec.Struct, frozen=True):
-    """This node has taken over what another one had, and is responsible for it from now on."""
+    """This node has taken over notifications of another node, and is responsible for them from now on."""
 
     histories: tuple[StoredHistory, ...]
 
@@ -89,7 +89,7 @@ class LeaseRenewed(msgspec.Struct, frozen=True):
 
 
 class StoreWaits(msgspec.Struct, frozen=True):
-    """The store is busy from now on: callers stop waiting for it."""
+    """The store has become busy: callers stop waiting for it."""
 
 
 class NodesChanged(msgspec.Struct, frozen=True):
@@ -109,7 +109,7 @@ class BreakerVote(msgspec.Struct, frozen=True):
     """The breaker's name in the history, such as ``email/backup``."""
 
     host: str
-    """Of recipients, where each has a breaker of its own; else ``""``."""
+    """The recipients' host, where each host has a breaker; else ``""``."""
 
     open_ns: int
     """For how long from now on the vote holds, in nanoseconds; 0: no longer."""
@@ -154,12 +154,12 @@ class Store(Protocol):
 
     @property
     def kept(self) -> Mapping[tuple[str, str], bytes]:
-        """What own actors keep at this node, by the actor and the key."""
+        """The values that own actors keep at this node, by actor and key."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether nothing has become durable for a second: then the pipeline gives callers `StoreBusy`. News of it is
-        `StoreWaits`."""
+        """Whether nothing has become durable for a second: then the pipeline gives callers `StoreBusy`. The message
+        `StoreWaits` announces it."""
 
     @property
     def preferences(self) -> Mapping[str, UserPreferences]:
@@ -168,30 +168,30 @@ class Store(Protocol):
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         """Make durable that `event` happened to the notification of `command`, which has its edits.
 
-        Returns None when it is durable, or an effect at the end of which it is.
+        Returns None when the event is durable, or an effect at the end of which it is.
 
         Raises:
-            Unstorable: this is how it was requested, and its command would not come back as it is. Nothing happens.
-            Overtaken: of an effect. It was requested here with an id that is remembered, or it was requested, redriven
-                or discarded and another node that shares the store was first. Nothing happens, and the store answers
-                as if it had not been handed over.
-            StoreFailed: it cannot be made durable; of an effect that began already, that raises it.
+            Unstorable: the event is a request, and its command would not come back as it is. Nothing happens.
+            Overtaken: raised by the effect. The event is a request with an id that is remembered, or a request, redrive
+                or discard for which another node that shares the store was first. Nothing happens, and the store
+                answers as if the event had not been handed over.
+            StoreFailed: the event cannot be made durable; if an effect has begun already, the effect raises it.
         """
 
     def mark(self, notification_id: str, *, alone: bool) -> Effect | None:
         """Record that an attempt of a notification is about to start; returns and raises what `note` does.
 
-        The next event of the notification takes the mark away, but for one that says that it was not tried (see
-        :func:`actors.domain.caution.ends_caution`). A mark that is found by the process after this one says that the
-        attempt was under way when this one died.
+        The next event of the notification removes the mark, unless it says that the attempt was not made (see
+        :func:`actors.domain.caution.ends_caution`). A mark found by the next process says that the attempt was under
+        way when this process died.
 
         Args:
-            notification_id: one of `cautions`.
+            notification_id: an id in `cautions`.
             alone: whether no other attempt is under way.
         """
 
     def mark_as_not_alone(self, notification_id: str) -> Effect | None:
-        """Record that others are under way beside the attempt that is marked, if it still is; as `mark`."""
+        """Record that other attempts are under way beside a marked one, if its mark is still there; as `mark`."""
 
     def open_deliveries(self, epoch_ns: int, now_ns: int | None = None) -> Iterable[Delivery]:
         """Return the notifications that have not ended, in the order of acceptance, for a handler that starts again.
@@ -225,16 +225,16 @@ class Store(Protocol):
         """Keep a letter of the pipeline if it is a dead letter still, which saves making it from its history."""
 
     def is_dead_letter(self, notification_id: str, moved_ns: int | None = None) -> bool:
-        """Tell whether a notification is a dead letter; with `moved_ns`, one of that time, in ns since 1970."""
+        """Tell whether a notification is a dead letter; with `moved_ns`, one that died then, in ns since 1970."""
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         """Tell whether another notification of a dead letter's request was delivered, or may yet be.
 
-        `is_under_way` tells of a notification that has ended in the store whether more may follow from it; None: never.
+        `is_under_way` tells whether a fallback may yet follow from a notification that has ended; None: never.
         """
 
     def is_delivered(self, notification_id: str) -> bool:
-        """Tell whether another notification of the request of one that has just ended was delivered."""
+        """Tell whether another notification of the same request was delivered; this one has just ended."""
 
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
         """Return the command of a remembered id; None: the id is new, or has not ended. `now_ns` is since 1970."""
@@ -245,7 +245,7 @@ class Store(Protocol):
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return the history of a notification that has not ended, or is a dead letter; else None.
 
-        For a while also of one that has ended since it was redriven or discarded, unless its id has come again since.
+        For a while also the history of a redriven or discarded one that has ended, unless its id has come again since.
         """
 
     async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
@@ -268,10 +268,10 @@ class Store(Protocol):
         """
 
     def say(self, breaker: str, host: str, open_ns: int) -> None:
-        """Vote to the other nodes that a breaker is open here by its own calls, for so long from now on; 0: no longer.
+        """Tell the other nodes that a breaker is open here by its own calls, for `open_ns` from now on; 0: no longer.
 
-        They get it as a `BreakerVote`, as soon as may be, unless it has lapsed or this node is gone by then. `host` is
-        the recipients' where each has a breaker; else ``""``.
+        They get it as a `BreakerVote`, as soon as possible, unless it has lapsed or this node is gone by then. `host`
+        is the recipients' host where each host has a breaker; else ``""``.
         """
 
     def said(self) -> Iterable[BreakerVote]:
@@ -295,8 +295,8 @@ class Store(Protocol):
         """Return the entries of operators' actions and of discards by the queue itself, newest first.
 
         Args:
-            limit: how many at the most; None: all that are kept.
-            notification_id: only those about this notification.
+            limit: the most entries to return; None: all that are kept.
+            notification_id: return only entries about this notification.
         """
 
 

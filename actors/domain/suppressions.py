@@ -34,14 +34,13 @@ _DEAD = DeadDestination.__name__
 
 
 def normal_address(channel: NotificationChannel, address: str) -> str:
-    """Return the form of an address in which it is compared.
+    """Return the normal form of an address, in which addresses are compared.
 
-    Emails are the same in upper and lower case: mailboxes that differ in nothing else are of no use (RFC 5321,
-    section 2.4, has the receiver decide), and with and without the name that is shown for them. Phone numbers are the
-    same with and without spaces, dashes, dots, slashes and brackets. Scheme and host of a URL are the same in upper and
-    lower case, with and without the default port, and so are no path and ``/``; the rest of it is as it stands (RFC
-    3986, sections 6.2.2.1 and 6.2.3). A Web Push subscription is as a browser writes it, in this form already. On a
-    channel beside the four the address itself shows which of these it is.
+    Email addresses ignore case and the display name: RFC 5321, section 2.4, lets the receiver decide about case, but no
+    one uses mailboxes that differ in nothing else. Phone numbers ignore spaces, dashes, dots, slashes and brackets. In
+    a URL the case of scheme and host and the default port are ignored, and an empty path equals ``/``; the rest stays
+    as it is (RFC 3986, sections 6.2.2.1 and 6.2.3). A Web Push subscription is in normal form already, as browsers
+    write it. On a channel beside the four the address itself shows which of these kinds it is.
     """
     address, channel = address.strip(), NotificationChannel(channel)
     if channel.is_own and _URL.match(address) is None:
@@ -72,10 +71,10 @@ def _normal_url(address: str) -> str:
 
 
 class SuppressionSource(StrEnum):
-    """Who says that nothing is sent to an address."""
+    """The source of a suppression."""
 
     PROVIDER = "provider"
-    """It has said that the address is gone."""
+    """The provider has said that the address is gone."""
 
     OPERATOR = "operator"
     FILE = "file"
@@ -89,14 +88,14 @@ class Suppression(Message, frozen=True, kw_only=True, gc=False):
     """In its normal form."""
 
     reason: str
-    """Such as ``complaint`` or ``unsubscribed``; the provider's answer where it comes from one."""
+    """The reason, such as ``complaint`` or ``unsubscribed``, or the provider's answer."""
 
     source: SuppressionSource
     since_ns: int
     """Since when, in nanoseconds since 1970."""
 
     by: str | None = None
-    """Who asked for it; None when not given."""
+    """The operator who asked for the suppression; None when not given."""
 
     def __post_init__(self) -> None:
         normal = normal_address(self.channel, self.address)

@@ -1,4 +1,4 @@
-"""What users have set, as a file or a request says it: channels on or off, and quiet hours.
+"""Preferences of users, as a file or a request states them: channels on or off, and quiet hours.
 
 ::
 
@@ -40,10 +40,10 @@ class UserQuietHours(Settings):
     wanted_text: ClassVar[str] = "quiet hours such as {from: 22:00, to: 07:00, zone: Europe/Berlin}"
 
     from_: TimeOfDay = Field(alias="from")
-    """Local time at which they start, itself included."""
+    """Local time at which quiet hours start, itself included."""
 
     to: TimeOfDay
-    """Local time at which they end, itself excluded; earlier than `from` means the next day."""
+    """Local time at which quiet hours end, itself excluded; earlier than `from` means the next day."""
 
     zone: ZoneName
     """The user's time zone."""
@@ -61,7 +61,7 @@ class UserQuietHours(Settings):
 
 
 class UserPreferences(Settings):
-    """What one user has set. A key left out is not set, and what stands behind these preferences holds."""
+    """The preferences of one user. A key left out is not set: the preferences behind these hold."""
 
     wanted_text: ClassVar[str] = "preferences such as {channels: {sms: off}}"
 
@@ -77,7 +77,8 @@ class UserPreferences(Settings):
         return "quiet_hours" in self.model_fields_set
 
     def part(self, *, own: bool) -> UserPreferences | None:
-        """Return the settings of the channels beside the four, or all the others; None: there are none."""
+        """Return, with `own`, the settings of the channels beside the four, else all other settings; None: none is
+        set."""
         if not own and not any(channel.is_own for channel in self.channels):
             return self
         channels = {channel: on for channel, on in self.channels.items() if channel.is_own is own}
@@ -96,7 +97,7 @@ class UserPreferences(Settings):
 
 
 class PreferencesFile(Settings):
-    """A file of preferences. It is for some thousands of users at the most: those of more are for the store."""
+    """A file of preferences, for some thousands of users at most: the store is for more."""
 
     wanted_text: ClassVar[str] = "a mapping such as {users: {ann: {channels: {sms: off}}}}"
 
