@@ -1,4 +1,4 @@
-"""Actors, and their requests to their system, whichever system it is.
+"""Actors, and the requests that they make to their system, live or simulated.
 
 An :class:`Actor` is a :class:`pykka.Actor` whose handlers take one message and return. It never reads a clock, sleeps
 on a thread, does I/O or draws from a global random generator; it asks its system (`now_ns`, `after`, `at`, `perform`,
@@ -61,12 +61,11 @@ def handles(*message_types: type) -> Callable[[F], F]:
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """What happens to an actor that raises on a message without a waiting caller, or as it starts.
+    """How an actor is restarted that raises on a message without a waiting caller, or as it starts.
 
-    It is restarted with its mailbox kept and its state as new, after a wait that doubles from `initial_delay` to
-    `max_delay`; after more than `max_restarts` within `window`, its supervisor decides
-    (:meth:`Actor.on_child_failure`).
-    Timers it had set and effects it had begun still reach it after a restart; the children it had spawned are stopped.
+    It keeps its mailbox and gets a new state, after a wait that doubles from `initial_delay` to `max_delay`; after more
+    than `max_restarts` within `window`, its supervisor decides (:meth:`Actor.on_child_failure`). Timers that it had set
+    and effects that it had begun still reach it after a restart; the children that it had spawned are stopped.
     """
 
     max_restarts: int = 5
@@ -110,10 +109,10 @@ class Incarnation:
     """
 
     args: tuple[Any, ...]
-    """What its constructor was called with, for a restart."""
+    """The arguments of its constructor, for a restart."""
     kwargs: dict[str, Any]
     process: Process = field(init=False)
-    """Where it draws, records and spawns."""
+    """The process in which the actor draws, records and spawns."""
     parent: Actor | None = None
     watchers: dict[str, ActorRef[Any]] = field(default_factory=dict)
     children: dict[str, Actor] = field(default_factory=dict)
@@ -126,12 +125,12 @@ class Incarnation:
     """The message that starts its next incarnation."""
 
     def renew(self) -> StartIncarnation:
-        """Return the message that starts the next incarnation; one that is on its way already no longer counts."""
+        """Return the message that starts the next incarnation; an earlier one on its way no longer counts."""
         self.beginning = StartIncarnation()
         return self.beginning
 
     def restarts_since(self, horizon_ns: int) -> int:
-        """Return how many restarts there were after an instant, and forget the others."""
+        """Return how many restarts there were after an instant, and forget the earlier ones."""
         self.restarts_ns = [at_ns for at_ns in self.restarts_ns if at_ns > horizon_ns]
         return len(self.restarts_ns)
 
@@ -154,13 +153,13 @@ class Actor(HookedActor):
     _routes: ClassVar[dict[type, str]] = {}
     """By type of message, the name of its handler."""
     _async_routes: ClassVar[tuple[type, ...]] = ()
-    """Those of them whose handlers are coroutine functions."""
+    """The types of messages whose handlers are coroutine functions."""
     # Here, so that an actor whose constructor raised in a restart has them too.
     _accepting: dict[type, Callable[[Any], Any]] = NOTHING
     """Where the dispatcher finds the handler of a message: `_plain` while the actor takes messages, NOTHING while
     it is busy with an async handler, suspended or stopped. So the common case needs no other check."""
     _run: HandlerRun | None = None
-    """Its async handler under way, if there is one."""
+    """The actor's async handler under way, if any."""
 
     # The identity of the actor, which a restart keeps; all else is set again by __init__.
     _IDENTITY = frozenset(
@@ -217,7 +216,7 @@ class Actor(HookedActor):
         self._incarnation.process, self._incarnation.parent = process, parent
         self._enter(system)
 
-    # What its system does to it
+    # Called by the system
 
     def _start_anew(self) -> None:
         incarnation = self._incarnation
@@ -243,11 +242,11 @@ class Actor(HookedActor):
         run, self._run = self._run, None
         return run
 
-    # What a handler may ask for
+    # Called by handlers
 
     @property
     def process(self) -> Process:
-        """The process that it is in: the system itself where that is the only one, else a node on it."""
+        """The actor's process: the system itself where it is the only process, else a node on the system."""
         return self._incarnation.process
 
     @property
@@ -293,7 +292,7 @@ class Actor(HookedActor):
         self.process.record(event)
 
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
-        """Start an actor whose supervisor is this one, and which stops when this one stops or restarts."""
+        """Start an actor that this one supervises; it stops when this one stops or restarts."""
         return self.system._spawn(self, actor_class, args, kwargs, self.process)  # type: ignore[no-any-return]
 
     def watch(self, ref: ActorRef[Any]) -> None:
@@ -335,7 +334,7 @@ class Actor(HookedActor):
     def _takes_up(self, message: Any) -> bool:
         """Tell whether to handle a message that stood in the mailbox while this actor was down, or busy.
 
-        True unless a subclass finds that it has come too late; what becomes of it is then up to the subclass.
+        True unless a subclass finds that the message comes too late, and deals with it itself.
         """
         return True
 

@@ -57,7 +57,7 @@ class HandlerRun:
         self.waits_on: Cancellable | None = None
         """The timer it is parked on, if it is one."""
         self.whole = Scope(self)
-        """Round all of it: cancelled when its actor is restarted or stopped under it."""
+        """The scope of the whole run: cancelled when its actor is restarted or stopped."""
         self.scopes = [self.whole]
         """The scopes it is in, the outermost first."""
 
@@ -81,7 +81,7 @@ class HandlerRun:
 
     @property
     def cancelled(self) -> Scope | None:
-        """The outermost scope that was cancelled: while the handler is in it, nothing it waits for comes."""
+        """The outermost cancelled scope: as long as the handler is in it, every wait of the handler is cancelled."""
         for scope in self.scopes:
             if scope.error is not None:
                 return scope
@@ -107,8 +107,8 @@ def park(arm: Callable[[Resume], Any]) -> Generator[Parked, None, None]:
 class HandlerCancelled(BaseException):
     """Raised in a handler where it waits, when a deadline is reached or its actor is restarted or stopped.
 
-    As trio's Cancelled, a BaseException, so that ``except Exception`` does not swallow it; and as with that, whatever
-    the handler goes on to wait for inside the scope is cancelled too.
+    As trio's Cancelled, a BaseException, so that ``except Exception`` does not swallow it; and as there, every further
+    wait of the handler inside the scope is cancelled too.
     """
 
 
@@ -123,9 +123,9 @@ def _no_failures() -> tuple[type[BaseException], ...]:
 def failure(error: BaseException) -> BaseException:
     """Return an error that foreign code has raised, as the failure of the work that it was called for.
 
-    That is so for a SystemExit, too: a library in a provider ends its attempt with it and not the service. A
-    cancellation or an interrupt is no failure: it is raised here, also out of a group. Nor is a foreign await in a
-    simulation, which ends the run.
+    A SystemExit is a failure, too: a library in a provider ends its attempt by it, not the service. A cancellation, an
+    interrupt, and in a simulation a foreign await, which ends the run, are no failures: they are raised here, also out
+    of a group.
     """
     if isinstance(error, BaseExceptionGroup):
         passed_on, rest = error.split(_no_failures())

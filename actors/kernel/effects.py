@@ -9,7 +9,7 @@ import msgspec
 
 
 class Foreseen(msgspec.Struct, frozen=True, gc=False):
-    """An effect whose result is known when it begins, as of a simulated provider: it only takes its time."""
+    """An effect whose result is known when it begins, such as a simulated provider's: it only takes its time."""
 
     delay_ns: int
     result: Any
@@ -18,9 +18,8 @@ class Foreseen(msgspec.Struct, frozen=True, gc=False):
 class Promise:
     """An effect that is under way already and is completed elsewhere.
 
-    It may have many waiters. Performing it takes no task that waits, so it can be performed in simulated time as well;
-    live it can be called like any other effect, too. A time-out or a cancellation only stops the wait: what is under
-    way goes on.
+    It may have many waiters. No task has to wait for a promise, so it can be performed in simulated time as well; live
+    it can be called like any other effect, too. A time-out or a cancellation only stops the wait: the work goes on.
     """
 
     __slots__ = ("_callbacks", "_result", "is_kept")
@@ -73,7 +72,7 @@ Effect: TypeAlias = Foreseen | Promise | Callable[[], Awaitable[Any]]
 class Performed(msgspec.Struct, frozen=True, kw_only=True):
     """An effect is done.
 
-    The garbage collector looks at it, unlike at other messages: its request may refer to the actor that it waits for.
+    Unlike other messages it is tracked by the garbage collector, as its request may refer to the waiting actor.
     """
 
     request: Any

@@ -32,7 +32,7 @@ class Unanswered(pykka.Timeout):
 
     @classmethod
     def within(cls, timeout: float | None, future: Future[Any]) -> Unanswered:
-        """Return the error of a wait of so many seconds."""
+        """Return the error of a wait of `timeout` seconds."""
         return cls(f"no answer within {timeout} seconds", future)
 
 
@@ -98,9 +98,9 @@ class Future(pykka.Future[T]):
         return self._outcome is not None
 
     def when_done(self, callback: Callable[[], Any]) -> None:
-        """Call `callback` when there is an answer, at once if there is, in the thread that gives it.
+        """Call `callback` in the thread that gives the answer, or at once if there is an answer already.
 
-        What it raises is logged.
+        An error of the callback is logged.
         """
         self._callbacks.append(callback)
         if self.done:
@@ -137,7 +137,7 @@ class Future(pykka.Future[T]):
                 try:
                     return self.get(timeout=0)
                 except Unanswered as unanswered:
-                    # A future made by map() or join() waits for others: `leaf` is the one that is not settled yet.
+                    # A future made by map() or join() waits for other futures: `leaf` is the unsettled one.
                     leaf = unanswered.future
             assert leaf is not None
             if self.system._current_run() is not None:

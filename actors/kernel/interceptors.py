@@ -1,7 +1,7 @@
 """Interceptors: hooks between an actor system and its actors, to watch or to intervene.
 
-A system is made with a list of them. Each overrides the hooks that it needs and is handed `go_on`: what would happen
-without it, which it calls, or not, or with something else::
+A system is made with a list of interceptors. Each overrides the hooks that it needs and gets `go_on`, the function that
+would run without it; it calls that with the same arguments, with others, or not at all::
 
     class Late(Interceptor):
         def tell(self, go_on, actor, message):
@@ -50,7 +50,7 @@ class Interceptor:
         return go_on(ref, message)
 
     def set_timer(self, go_on: Next, instant_ns: int, actor: Any, message: Any) -> Cancellable:
-        """Have a message come to an actor at an instant. That of an effect in simulated time does not come by here."""
+        """Send a message to an actor at an instant. The end of an effect in simulated time does not pass this hook."""
         return go_on(instant_ns, actor, message)  # type: ignore[no-any-return]
 
     def perform(
@@ -111,7 +111,7 @@ class Intercepted:
 
 
 def put_in(interceptor: Interceptor, system: Intercepted, lifecycle: Intercepted) -> None:
-    """Put an interceptor round a system, and round those that are in it already."""
+    """Put an interceptor round a system, and round its earlier interceptors."""
     interceptor.attach(system)
     for owner, hooks in ((system, _OF_THE_SYSTEM), (lifecycle, _OF_LIFECYCLE)):
         for hook, method in hooks.items():

@@ -1,8 +1,8 @@
 """The actor system on trio: real time, real I/O, inside an application.
 
-One task, the dispatcher, drains the ready queue. Effects run as tasks of their own. An ``async`` handler is a task too,
-to which the dispatcher hands a turn and waits until it parks on one of our primitives, ends, or goes to a foreign await
-(real I/O); from that it comes back in line through the queue. So handlers still run one at a time and in order, and
+One task, the dispatcher, drains the ready queue. Effects run as tasks of their own. An ``async`` handler is a task too:
+the dispatcher gives it a turn and waits until it parks on one of our primitives, ends, or begins a foreign await (real
+I/O); after that await the handler comes back through the queue. So handlers still run one at a time and in order, and
 the random order in which trio runs its tasks has no effect.
 """
 
@@ -64,7 +64,7 @@ class LiveTimer:
 
 
 class LiveTimers:
-    """The timers by instant; those of one instant by place, and then in the order in which they were set."""
+    """The timers by instant; timers of one instant by place, and then in the order in which they were set."""
 
     __slots__ = ("_heap", "_sequence", "_size_max")
 
@@ -80,7 +80,7 @@ class LiveTimers:
         timer = LiveTimer(actor, message)
         heapq.heappush(self._heap, (instant_ns, place, next(self._sequence), timer))
         if len(self._heap) > self._size_max:
-            # Cancelled ones go before they are due, as often as keeps the heap at most half full of them.
+            # Remove cancelled timers before they are due, so often that they fill at most half of the heap.
             self._heap = [entry for entry in self._heap if entry[3].message is not None]
             heapq.heapify(self._heap)
             self._size_max = max(HEAP_SIZE_MIN, 2 * len(self._heap))
@@ -127,8 +127,8 @@ class LiveSystem(ActorSystem):
 
     `tell`, `stop`, `crash`, and asks from other threads, are thread-safe.
 
-    Without a `start` it begins now, and `epoch_ns` follows the wall clock where that is set, or goes on while the
-    machine sleeps.
+    Without a `start` the system's clock starts now, and `epoch_ns` follows the wall clock when that is set, or when it
+    has gone on while the machine slept.
     """
 
     def __init__(
@@ -488,7 +488,7 @@ class _RunningEffect:
         self._was_cancelled = False
 
     def cancel(self) -> None:
-        """Cancel the effect, so that nothing of it is delivered: not even its time-out."""
+        """Cancel the effect, so that neither its result nor its time-out is delivered."""
         self._was_cancelled = True
         self._scope.cancel()
 

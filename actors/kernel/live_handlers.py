@@ -1,7 +1,7 @@
 """Async handlers under trio: each is a task, which takes turns with the dispatcher.
 
 A turn is an event: the dispatcher waits for it, and the task sets it when its handler parks, ends, or begins to await
-real I/O. From that the handler comes back in line through the queue of ready messages.
+real I/O. After the I/O the handler comes back through the queue of ready messages.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Inbox:
         self._actor = actor
         self.queue: deque[Any] = deque()
         self.deferred = 0
-        """How many of them the actor could not take when it was their turn, and takes before anything else."""
+        """How many messages the actor could not take when it was their turn, and takes before all others."""
         self.peak = 0
         """The most messages that ever waited here at once."""
 
@@ -72,7 +72,7 @@ class Inbox:
         self.peak = max(self.peak, len(self.queue))
 
     def defer(self, message: Any) -> None:
-        """Keep a message whose turn it was: behind those deferred before it, and before any later one."""
+        """Keep a message whose turn it was, behind earlier deferred messages and before all others."""
         self.queue.insert(self.deferred, message)
         self.peak = max(self.peak, len(self.queue))
         self.defer_next()
@@ -89,7 +89,7 @@ class Inbox:
         return True
 
     def replace_oldest(self, message: Any) -> Any:
-        """Drop the oldest message for this one, and return it; a stop stays, and the message itself is dropped then."""
+        """Replace the oldest message by this one, and return it; if there are only stops, return this one, dropped."""
         oldest = next((number for number, waiting in enumerate(self.queue) if not is_stop(waiting)), None)
         if oldest is None:
             return message

@@ -33,8 +33,8 @@ class Node:
     def record(self, event: RecordedEvent) -> None:
         if type(event) is BreakerTransitioned:
             event = msgspec.structs.replace(event, breaker=at_node(event.breaker, self.number))
-        # As the history alone is of several nodes, none of their actors need say which they are of. What is recorded is
-        # new: only the store has seen it, which is to know it too.
+        # Only the history mixes nodes, so no actor need name its node. The event is new: only the store has seen it,
+        # which should know the node too.
         event._happened_at(self.number)
         self._record(event)
 
@@ -53,7 +53,7 @@ def without_node(name: str) -> str:
 
 
 def names_at_nodes(name: str, count: int) -> list[str]:
-    """Return the names in the history of a thing that each of so many nodes has; of one node, the name itself."""
+    """Return the names in the history of a thing that each of `count` nodes has; with one node, the name itself."""
     return [name] if count == 1 else [at_node(name, number) for number in range(1, count + 1)]
 
 

@@ -20,9 +20,10 @@ class ScheduledCall(msgspec.Struct, frozen=True):
 
 
 class Environment(Actor):
-    """Stands for the environment in the queue of messages, so that what happens there has its place in their order.
+    """Stands for the environment in the queue of messages, so that the environment's calls have their place in its
+    order.
 
-    It has no state. An error there is not one of the actors, so it ends the run.
+    It has no state. An error in such a call is no actor's error, so it ends the run.
     """
 
     supervision = Supervision(max_restarts=0, then="escalate")
@@ -54,7 +55,7 @@ class Awaited:
         self._started_ns = system.now_ns
         self._time_out: Cancellable | None = None
         if timeout_ns is not None and not promise.is_kept:
-            # An answer at that very instant counts, whatever it comes of.
+            # An answer at that very instant counts, whatever its source.
             self._time_out = system._call_behind(self._started_ns + timeout_ns, self._time_is_up)
         promise.when_kept(self._end)
 

@@ -1,8 +1,8 @@
-"""pykka's actor and reference on an actor system: everything that is done to pykka from inside, in one file.
+"""pykka's actor and reference on an actor system: all uses of pykka's private names, in one file.
 
-A runtime of pykka's defines three hooks: `_create_actor_inbox`, `_create_future` and `_start_actor_loop`. The loop that
-comes with pykka is not used, since it swallows cancellations, so messages to stop and envelopes are of classes of our
-own. Besides, `_stop`, `_handle_receive`, `_handle_failure` and `_actor_ref` have to mean what they mean in pykka 4:
+A runtime for pykka defines three hooks: `_create_actor_inbox`, `_create_future` and `_start_actor_loop`. pykka's own
+loop is not used, since it swallows cancellations; so stop messages and envelopes have classes of our own. `_stop`,
+`_handle_receive`, `_handle_failure` and `_actor_ref` have to mean the same as in pykka 4, too:
 ``tests/kernel/test_pykka_hooks.py`` checks them in the installed pykka, and pykka's own tests pass on both systems.
 """
 
@@ -30,13 +30,13 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
     def __init__(self, actor: A) -> None:
         super().__init__(actor)
         self.actor = actor
-        """The actor itself, for its public attributes: from the system's own thread, and never to call a handler."""
+        """The actor, for reading its public attributes from the system's own thread; never call a handler by it."""
         self._system = actor.system
         self.tell = actor.system._teller(actor)  # type: ignore[method-assign,assignment]  # bound once: hot
         self._is_registered = False
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Send a message and return the answer, or with ``block=False`` a future of it, which can be awaited.
+        """Send a message and return the answer, or with ``block=False`` a future of the answer, which can be awaited.
 
         Raises:
             WouldDeadlock: ``block=True`` inside a handler, where nothing could ever answer; nothing is sent then.
@@ -73,10 +73,10 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
 
 
 class Stopped(threading.Event):
-    """Whether an actor has stopped. The lock of an event, a fifth of starting an actor, is made for who waits for it.
+    """Whether an actor has stopped. An event's lock takes a fifth of an actor's start, so the first waiter makes it.
 
-    Whoever waits makes it before looking at the flag, which is set before it is looked whether one waits. Of several
-    who make one at once all wait at the first.
+    A waiter makes the lock before it reads the flag, and `set` sets the flag before it looks for a lock. If several
+    waiters make a lock at once, all wait at the first.
     """
 
     def __init__(self) -> None:

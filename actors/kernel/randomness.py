@@ -28,10 +28,10 @@ class RandomStreams:
         return random.Random(int.from_bytes(digest[:16]))
 
     def urns(self, name: str) -> Iterator[str]:
-        """Return addresses without end: one drawn UUID, whose last part is their number."""
+        """Return an endless iterator of URNs: one drawn UUID, in which a counter replaces the last part."""
         prefix = uuid.UUID(int=self.stream(name).getrandbits(128), version=4).urn[:-12]
         return (f"{prefix}{number:012x}" for number in itertools.count(1))
 
     def within(self, place: str) -> RandomStreams:
-        """Return the streams of a part of the run, independent of those of the whole and of other parts."""
+        """Return the streams of a part of the run, independent of the streams of the whole and of other parts."""
         return RandomStreams(self.seed, f"{self._within}{place}.")

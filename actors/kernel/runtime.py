@@ -1,8 +1,7 @@
-"""What actors, and the parts that they are made of, may ask of their system.
+"""The protocol of an actor system: the calls that actors, and the parts of an actor, may make to it.
 
-The modules that an actor system is built from name this protocol, and the system itself imports them: so none of them
-depends on the one above it. Actors are `Any` here, and so are the runs of their async handlers: both are written in
-terms of this.
+The modules that an actor system is built from name this protocol, and the system itself imports them: so no module
+depends on one above it. Actors and the runs of their async handlers are `Any` here, since both modules import this one.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from actors.kernel.randomness import RandomStreams
 
 
 class Process(Protocol):
-    """What differs between the processes that run on one actor system: all that is left is the system's."""
+    """The state that each process on an actor system has for itself; everything else is the system's."""
 
     streams: RandomStreams
     node_number: int | None
@@ -39,7 +38,7 @@ class Runtime(Protocol):
     @property
     def future_class(self) -> type[Any]: ...
 
-    # What an actor asks for, mostly through its own methods.
+    # Called by actors, mostly through their own methods.
 
     def set_timer(self, instant_ns: int, actor: Any, message: Any) -> Cancellable: ...
     def call_at(self, instant_ns: int, function: Callable[[], object]) -> Cancellable: ...
@@ -64,7 +63,7 @@ class Runtime(Protocol):
     def _enqueue(self, actor: Any, message: Any) -> None: ...
     def _post(self, actor: Any, message: Any) -> None: ...
 
-    # What the lifecycle needs besides that.
+    # Called by the lifecycle, besides these.
 
     def _take_up_deferred(self, actor: Any) -> None: ...
     def _cancel_handler(self, actor: Any, error: BaseException) -> None: ...

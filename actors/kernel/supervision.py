@@ -1,8 +1,8 @@
-"""The lifecycle of actors: how they start, what happens to one that fails, and how they end.
+"""The lifecycle of actors: how they start, fail, restart and end.
 
-An actor that raises is restarted by its :class:`~actors.kernel.actor.Supervision`, as often and after such waits as
-it says; then its parent decides, if it has one. It keeps its reference and its mailbox over a restart, and loses its
-state, its children and the handler that it was in.
+An actor that raises is restarted; its :class:`~actors.kernel.actor.Supervision` says how often and after which waits.
+Then its parent decides, if it has one. Over a restart the actor keeps its reference and its mailbox, and loses its
+state, its children and the running handler.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Lifecycle(Intercepted):
     def __init__(self, system: Runtime) -> None:
         self._system = system
         self.actors: dict[str, Actor] = {}
-        """Those that are alive, the oldest first."""
+        """The living actors by URN, the oldest first."""
 
     def refuse_to_begin(self, actor: Actor, reason: str) -> NoReturn:
         """Remove an actor that pykka has registered already, and raise."""
@@ -108,8 +108,8 @@ class Lifecycle(Intercepted):
     def crash(self, ref: ActorRef[Any], error: Exception, restart_after: float | None = None) -> None:
         """Make an actor fail as if it had raised `error`, whatever it is doing (fault injection).
 
-        It happens in its turn, behind the messages sent before. A dead actor stays as it is. It is restarted after
-        `restart_after` seconds, however often it has failed; None: as its supervision says.
+        The failure comes in its turn, behind the messages sent before. A dead actor stays dead. The actor is restarted
+        after `restart_after` seconds, however often it has failed; None: as its supervision says.
         """
         actor = self.actors.get(ref.actor_urn)
         if actor is not None:
@@ -198,9 +198,9 @@ class Lifecycle(Intercepted):
     def kill(self, ref: ActorRef[Any]) -> None:
         """Remove an actor and its children at once and for good, as in a crash of their process.
 
-        Unlike an actor that stops, it handles none of its waiting messages, no hook of it is called, and no watcher is
-        notified. What timers and effects bring later is undelivered. A dead actor stays as
-        it is. Call it in the system's own thread.
+        Unlike an actor that stops, it handles none of its waiting messages, none of its hooks is called, and no watcher
+        is notified. Later messages of its timers and effects are undelivered. A dead actor stays dead. Call this in the
+        system's own thread.
         """
         actor = self.actors.pop(ref.actor_urn, None)
         if actor is None:

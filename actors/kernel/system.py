@@ -1,13 +1,13 @@
 """The actor system: one first-in-first-out queue of ready messages, and the loop that drains it.
 
 Two systems share this code: :class:`actors.kernel.live.LiveSystem` on trio and
-:class:`simulation.engine.system.SimulatedSystem` on SimPy. They differ in where time comes from, and in nothing that
-decides the order of messages; that is why a run under trio's ``MockClock`` has the same history as one in simulated
-time. What happens to an actor that fails is in :mod:`actors.kernel.supervision`.
+:class:`simulation.engine.system.SimulatedSystem` on SimPy. They differ in the source of time, and in nothing that
+decides the order of messages; so a run under trio's ``MockClock`` has the same history as a run in simulated time.
+Failures of actors are handled in :mod:`actors.kernel.supervision`.
 
-Rules of order: messages are handled in the order in which they were sent, whatever actor they are for; timers due at
-the same instant fire in the order in which they were set, and all that follows from one is handled before the next. The
-time-outs of promises come behind all else that is due at their instant.
+Rules of order: messages are handled in the order in which they were sent, whichever actor they are for; timers due at
+the same instant fire in the order in which they were set, and all messages that follow from a timer are handled before
+the next timer. The time-outs of promises come last among everything due at their instant.
 """
 
 from __future__ import annotations
@@ -69,19 +69,19 @@ _OF_THE_SYSTEM = (Resume, Cancel, Stop, StartIncarnation, FailNow, _NextFromInbo
 
 
 class ActorSystem(Intercepted, ABC):
-    """The part that both systems have in common: everything but time.
+    """The common part of both systems: everything but time.
 
     Args:
         seed: all random streams are derived from it.
         start: the instant on the calendar at which the system's clock reads 0.
         record: receives every event of the history, in order.
-        interceptors: between it and its actors, the outermost first.
+        interceptors: hooks between the system and its actors, the outermost first.
     """
 
     now_ns: int
     """The instant of the message being handled, in nanoseconds since the start of the run."""
     node_number: int | None = None
-    """Of the process, where several run on the system: see :class:`actors.kernel.node.Node`."""
+    """The number of the process, where several run on the system: see :class:`actors.kernel.node.Node`."""
 
     has_ended = False
     """Whether all its actors have been stopped for good, so that none is left to take a message."""
@@ -138,7 +138,7 @@ class ActorSystem(Intercepted, ABC):
 
     @abstractmethod
     def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
-        """Begin an effect whose end is not known beforehand."""
+        """Begin an effect whose result is not known beforehand."""
 
     @abstractmethod
     def _catch_up(self) -> None:
@@ -181,7 +181,7 @@ class ActorSystem(Intercepted, ABC):
         """Enter a trio cancel scope for a part of an async handler, where there is trio."""
 
     def step_wall_clock(self, by: float) -> None:
-        """Have the wall clock jump by so many seconds, back when negative; `now_ns` and timers take no notice."""
+        """Step the wall clock by `by` seconds, back when negative; `now_ns` and timers take no notice."""
         self.epoch_ns += ns(by)
 
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
@@ -215,10 +215,10 @@ class ActorSystem(Intercepted, ABC):
         return self.set_timer(ended_ns, actor, done)
 
     def call_at(self, instant_ns: int, function: Callable[[], object]) -> Cancellable:
-        """Have the environment call a function at an instant; one in the past is now. It must not raise.
+        """Have the environment call a function at an instant, or now if that is past. The function must not raise.
 
         For simulated providers, which are no actors: their calls, which may keep a promise, survive a crash of the
-        actors that wait. Ties with timers go in the order in which all were set.
+        waiting actors. At one instant, calls and timers go in the order in which they were set.
         """
         return self.set_timer(instant_ns, self._environment_actor(), ScheduledCall(function))
 

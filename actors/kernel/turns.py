@@ -1,6 +1,6 @@
-"""Turns: what a system reports of its actors to an observer, which sees nothing of how they are made.
+"""Turns: a system's reports on its actors to an observer that knows no class of actors.
 
-A handler, or a function that the environment calls, says by a mark what its turn is called and what it is about::
+A handler, or a function that the environment calls, has a mark with the name and the subject of its turn::
 
     @handles(LookAtBacklog)
     @takes_turn("backlog")
@@ -25,7 +25,7 @@ RESTART, OTHER = "restart", "other"
 
 
 class TurnObserver(Protocol):
-    """Learns whose turn it is. `key` says what a turn is about, and `node` where, of several."""
+    """Gets the turns of actors. `key` is the subject of a turn, and `node` its node, if there are several."""
 
     waiting_kinds: frozenset[str]
     """The turns that it wants to know of when they fall due for an actor that is down."""
@@ -34,13 +34,13 @@ class TurnObserver(Protocol):
     """The turns that it does not want to know of when they begin."""
 
     def turn(self, kind: str, key: Any, node: int | None, now_ns: int) -> Callable[[], None] | None:
-        """Take note of a turn that begins; what is returned is called when it has ended."""
+        """Take note of a turn that begins; the returned function is called when the turn has ended."""
 
     def falls_due(self, kind: str, key: Any, node: int | None, now_ns: int) -> None:
         """Take note of a turn whose actor is down, so that it waits in the mailbox."""
 
     def told(self, kind: str, key: Any, node: int | None) -> None:
-        """Take note of a message that an actor is told now, and whose turn comes later."""
+        """Take note of a message that is sent to an actor now, and whose turn comes later."""
 
 
 class _Mark(NamedTuple):
@@ -57,9 +57,9 @@ def takes_turn(kind: str, key: Callable[..., Any] | None = None, *, when_told: b
 
     Args:
         kind: the name of its turns.
-        key: gets the actor and the message, or what the function is a method of and its arguments, and returns what the
-            turn is about, None where it is no turn; the message when left out.
-        when_told: whether the observer also learns when the message is told.
+        key: gets the actor and the message, or the object and the arguments of a marked method, and returns the subject
+            of the turn, or None where it is no turn. Left out: the subject is the message.
+        when_told: whether the observer also learns when the message is sent.
     """
 
     def mark(function: F) -> F:
@@ -70,7 +70,7 @@ def takes_turn(kind: str, key: Callable[..., Any] | None = None, *, when_told: b
 
 
 def called_turn(function: Callable[..., Any]) -> tuple[str, Any]:
-    call = partial(function)  # flattens one that is partial already
+    call = partial(function)  # flattens a function that is partial already
     mark: _Mark | None = getattr(call.func, "__turn__", None)
     if mark is None:
         return OTHER, ""
@@ -83,7 +83,7 @@ def interceptors_for(observer: TurnObserver) -> tuple[Interceptor, Interceptor]:
 
 
 class _Told(Interceptor):
-    """Reports what actors are told."""
+    """Reports the messages sent to actors."""
 
     def __init__(self, observer: TurnObserver) -> None:
         self._observer = observer
@@ -110,7 +110,7 @@ class _Told(Interceptor):
 
 
 class _Turns(Interceptor):
-    """Reports the turns of actors, and the turns that wait in the mailbox of one that is down."""
+    """Reports the turns of actors, and the turns that wait in the mailbox of an actor that is down."""
 
     def __init__(self, observer: TurnObserver) -> None:
         self._observer = observer
