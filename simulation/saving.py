@@ -65,7 +65,7 @@ def save(found: Result | Comparison | SweepResult | Tuning | Fit, path: str | Pa
 
 
 ROW_GROUP = 100_000
-"""So many rows of a table are encoded at once, which takes 600 bytes for each of them."""
+"""The rows of a table that are encoded at once, which takes 600 bytes for each of them."""
 
 
 def save_result(result: Result, directory: str | Path) -> list[Path]:

@@ -51,7 +51,7 @@ Cell: TypeAlias = str | float | Word | Code | Lines | None
 
 
 class Kind(Enum):
-    """What the numbers of a column are; the value says with which unit."""
+    """The kind of the numbers of a column; its value names the unit."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -103,10 +103,10 @@ class Sheet(NamedTuple):
     """The sentences, each a finding."""
 
     warnings: Sequence[str] = ()
-    """What limits the findings."""
+    """The limits of the findings."""
 
     about: str = ""
-    """What follows the title in its line."""
+    """The rest of the line after the title."""
 
     key: str = ""
     """Tells the sheet from the others of a page."""

@@ -16,11 +16,11 @@ from typing import TextIO
 from simulation.commands.names import COMMANDS, Exit, missing, missing_module, version_line
 
 GARBAGE_MIN = 50_000
-"""So many more objects than are thrown away make Python look for cycles: a command imports ten thousands that stay."""
+"""Python looks for cycles after so many net allocations: a command imports ten thousand objects that stay."""
 
 
 def main() -> None:
-    """Run the command; what goes wrong is said in a line."""
+    """Run the command; report an error in one line."""
     gc.set_threshold(GARBAGE_MIN)
     atexit.register(gc.freeze)  # what is there at the end goes with the process, and need not be looked through again
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it looks for them in all packages that are installed
@@ -75,7 +75,7 @@ def _say(text: str) -> None:
 
 
 def _flush(stream: TextIO | None) -> OSError | None:
-    """Return why what was written cannot go where it should; it then goes nowhere."""
+    """Return the error that kept the output from being written; the rest of it is then dropped."""
     if stream is None:  # it was closed from the start
         return None
     try:

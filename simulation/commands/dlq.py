@@ -56,16 +56,16 @@ dlq = typer.Typer(
 
 
 Served = Literal["exclude", "include"]
-"""What a retry does with dead letters that are served."""
+"""Whether a retry takes served dead letters too."""
 
 By = Literal["reason", "channel", "recipient"]
-"""What to group by."""
+"""The keys to group by."""
 
 Action = Literal["retry", "discard"]
-"""What to do with many."""
+"""The bulk actions."""
 
 _CAME = {"delivered": "delivered", "under_way": "under way", "dead_again": "dead again", "not_wanted": "not wanted"}
-"""What has come of the dead letters that a bulk run retries, by the counts of the API."""
+"""The words for the dead letters that a bulk run retries, by the counts of the API."""
 
 
 def _came(run: Mapping[str, Any]) -> str:
@@ -383,7 +383,7 @@ def _filter(*given: str | None) -> dict[str, str]:
 
 
 def _if_included(served: Served) -> Served | None:
-    """Return what to tell the service; None: nothing, which one of an earlier release would not know."""
+    """Return the argument for the service; None: the default, as services of an earlier release do not know it."""
     return None if served == "exclude" else served
 
 
@@ -403,7 +403,7 @@ def _edit(edits: list[str]) -> dict[str, Any]:
 
 
 def _read(field: str, text: str) -> Any:
-    """Return the value of a field as the service wants it; what is none stays text, and the service says so."""
+    """Return the value of a field as the service wants it; an invalid one stays text, and the service reports it."""
     reads: dict[str, Callable[[str], Any]] = {"metadata": json.loads, "expires_after": json.loads}
     try:
         return reads.get(field, str)(text)

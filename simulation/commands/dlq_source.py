@@ -36,7 +36,7 @@ class Source(Protocol):
     """Answers questions about dead letters, with the documents of the service's JSON API."""
 
     def get(self, path: str, **query: Any) -> Document:
-        """Return what stands at a path under ``/api/``.
+        """Return the document at a path under ``/api/``.
 
         Raises:
             CannotAsk: it cannot be asked, or not here.

@@ -1,4 +1,4 @@
-"""What ``retrylab dlq`` prints for people. No text from elsewhere can do anything to their terminal."""
+"""The tables of ``retrylab dlq`` for people. No text from elsewhere can control their terminal."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def print_audit(entries: Sequence[Document]) -> None:
 
 
 def print_endpoints(endpoints: Sequence[Document], total: int, everything: bool) -> None:
-    """Print endpoints of which every attempt fails; only those that are disabled, unless it is everything."""
+    """Print endpoints whose attempts all fail; only the disabled ones, unless `everything`."""
     rows = [
         (
             *(each[name] for name in ("channel", "address", "state")),
@@ -82,7 +82,7 @@ def _why(entry: Document) -> str | None:
 
 
 def print_bulks(bulks: Sequence[Document], came: Callable[[Document], str]) -> None:
-    """Print bulk runs, each with what has come of its dead letters."""
+    """Print bulk runs, each with the counts of its dead letters."""
     rows = [
         (
             each["bulk"],

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from simulation.scenario import Scenario
 
 SEEDS = 1000
-"""So many cases are run, unless it is said."""
+"""The default number of cases."""
 
 ScheduleName = Literal["mixed", "normal", "random-walk", "pct"]
 """How the order of ready messages is drawn."""

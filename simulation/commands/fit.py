@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from simulation.commands.shared import argument, json_option, option, path_option, print_document, refuse
 
 Timeouts = Literal["hang", "lost_reply"]
-"""What attempts without an answer are taken for."""
+"""The meaning of attempts without an answer."""
 
 LatencyUnit = Literal["s", "ms", "us", "ns"]
-"""What latencies are counted in."""
+"""The units of latencies."""
 
 Attempts = Annotated[
     Path,

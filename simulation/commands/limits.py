@@ -140,7 +140,7 @@ def limits(
 
 @contextmanager
 def _interrupted_with_what_is_known() -> Iterator[None]:
-    """Have an interrupt before a search began say that nothing is known."""
+    """Report an interrupt before a search began, when nothing is known yet."""
     from simulation.results.progress import Interrupted
 
     try:

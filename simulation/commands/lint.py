@@ -124,7 +124,7 @@ def _of_settings(scenario: Scenario) -> list[Finding]:
 
 
 def _of_own(scenario: Scenario, imported: Imported) -> Iterator[Finding]:
-    """Yield the findings of settings that a library's file has, and not of those that stand for what it lacks."""
+    """Yield the findings about settings that a library's file has, not about defaults that stand for missing ones."""
     from simulation.importing.channels import channel_names
 
     own = dict(zip(channel_names(imported.policies), imported.policies, strict=True))

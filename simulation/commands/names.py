@@ -1,4 +1,4 @@
-"""Which commands there are, what each needs, and the exit codes: what is known before one of them is imported."""
+"""The commands, the packages that each needs, and the exit codes: known before a command is imported."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Exit(IntEnum):
 
 
 class Command(NamedTuple):
-    """A command: where it is, and what has to be installed for it."""
+    """A command: its module, and the packages that have to be installed for it."""
 
     module: str
     """In which it has the name that it has at the shell."""
     extra: str
     packages: tuple[str, ...]
-    """Those of the extra, by the names under which they are imported, without which it does not even start."""
+    """The packages of the extra, by their import names, without which the command does not even start."""
 
 
 _SHELL = ("rich", "typer")
@@ -68,13 +68,13 @@ def missing(name: str | None) -> str | None:
 
 
 def missing_for_option(option: str) -> str | None:
-    """Return what to say of an option such as ``run --out`` that needs an extra of its own; None where it is there."""
+    """Return the error for an option such as ``run --out`` that needs a missing extra; None: nothing is missing."""
     extra, packages = ("world", _WORLD) if option.endswith(" --service") else ("lab", _LAB)
     return _said(f"retrylab {option}", extra, packages)
 
 
 def missing_module(name: str | None, error: ModuleNotFoundError) -> str | None:
-    """Return what to say of a command in whose middle a package of the lab was missing; None: of another one."""
+    """Return the error for a command that stopped at a missing package of the lab; None: another package is missing."""
     package = str(error.name).partition(".")[0]
     return _said(f"retrylab {name}, as it is asked for here,", "lab", (package,)) if package in _ONLY_LAB else None
 

@@ -36,7 +36,7 @@ _FORM = re.compile(rf"(?:(?P<channel>[^=:]+)=)?(?P<module>{_DOTTED}):(?P<name>{_
 
 @dataclass(frozen=True)
 class NamedRules:
-    """Failure rules by their names; called with a scenario it makes those of a run, also in another process."""
+    """Failure rules by their names; called with a scenario it makes the rules of a run, also in another process."""
 
     texts: tuple[str, ...]
 
@@ -75,7 +75,7 @@ class NamedRules:
 
 
 def _found(text: str) -> tuple[str | None, Any]:
-    """Return the channel of an option, if it has one, and what it names."""
+    """Return the channel of an option, if it has one, and the object that it names."""
     from simulation.running.own_code import imported
 
     form = _FORM.fullmatch(text)
@@ -86,7 +86,7 @@ def _found(text: str) -> tuple[str | None, Any]:
 
 
 def _rule(named: Any) -> FailureRule:
-    """Return the rule that something is; of a class, a new one."""
+    """Return the rule of an object; a class is instantiated."""
     from actors.errors import described
     from actors.kernel.async_handlers import is_async
 

@@ -121,7 +121,7 @@ class RunOutput:
             print_interrupted(scenario, so_far, summary)
 
     def end(self, *, several: bool) -> None:
-        """Print what is left, which is one document of JSON: a list where there are several files."""
+        """Print the remaining output, one document of JSON: a list where there are several files."""
         if self._as_json and self._summaries:
             document = self._summaries if several else self._summaries[0]
             print_document(document)
@@ -382,7 +382,7 @@ def _loaded(files: Sequence[Path], how: _How) -> Sequence[Scenario]:
 
 
 def _warn(files: Sequence[Path], scenarios: Sequence[Scenario], how: _How) -> None:
-    """Say what the linter finds in the files; of a service in their world it knows nothing."""
+    """Print the linter's findings about the files; it knows nothing of a service in their world."""
     if how.service is not None:
         return
     for file, scenario in zip(files, scenarios, strict=True):
@@ -425,7 +425,7 @@ def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
 
 
 def _decide(result: Result, file: Path, how: _How, replicates: int, workers: int | None) -> bool:
-    """Run the seeds that follow, and note in the summary what all show of the expectations; return whether all ran."""
+    """Run the seeds that follow, and note the decisions on expectations in the summary; return whether all ran."""
     from simulation.reporting.terminal import watch_runs
     from simulation.running.deciding import decide
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simulation.scenario import Scenario
 
 System = Literal["github"]
-"""Whose jobs can annotate a pull request."""
+"""The systems whose jobs can annotate a pull request."""
 
 Annotate = Annotated[
     System | None,
@@ -44,8 +44,8 @@ def load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> tu
 def with_code(
     scenarios: Sequence[Scenario], files: Sequence[Path], code: bool
 ) -> tuple[list[Scenario], dict[str, Path]]:
-    """Return the scenarios, of which runs may import own actors if `code` says so, and what keeps these from running,
-    each with the file that has it."""
+    """Return the scenarios, whose runs may import own actors if `code` is true, and the reasons that keep some from
+    running, each with the file that has it."""
     from actors.errors import ConfigurationError
     from simulation.running.own_code import actors_of
 
@@ -99,7 +99,7 @@ def without_others(files: list[Path]) -> list[Path]:
 
 
 def _is_other(file: Path) -> bool:
-    """Return whether a file that can be read is none of a scenario; a pipe can be read only once."""
+    """Return whether a file can be read and is no scenario; False for a pipe, which can be read only once."""
     from actors.errors import ConfigurationError
     from actors.settings.file import text_of, tree_of
     from actors.settings.yaml_tree import MappingNode
@@ -127,7 +127,7 @@ class Messages:
         self.annotates = annotate is not None
         """Whether as annotations."""
         self.problems: list[str] = []
-        """What was wrong with files."""
+        """The problems of files so far."""
 
     def finding(self, level: Level, file: Path, problem: Problem, finding: Finding) -> None:
         """Say what a setting cannot do."""
@@ -143,7 +143,7 @@ class Messages:
         raise typer.Exit(Exit.BAD_INPUT) from None
 
     def problem(self, text: str, title: str, file: Path) -> None:
-        """Say what is wrong with a file; the title is that of an annotation, which stands alone."""
+        """Report a problem of a file; the title is for an annotation, which stands alone."""
         from actors.settings.yaml_tree import place_in
 
         self.problems.append(text)

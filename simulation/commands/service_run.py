@@ -1,4 +1,4 @@
-"""What ``--service`` of ``run`` and ``explore`` does: a trio service in the world of a scenario."""
+"""The option ``--service`` of ``run`` and ``explore``: a trio service in the world of a scenario."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def run_in_world(
     service: str, file: Path, scenario: Scenario, *, code: bool, check: bool, quiet: bool
 ) -> tuple[ServiceResult, bool]:
-    """Run a service, print what its providers saw, unless `quiet`, and what was found; return the result, and whether
-    it is sound: with `check` nothing may be found, of all that `explore` looks at either, nor in other processes.
+    """Run a service, print the requests that its providers saw, unless `quiet`, and the findings; return the result,
+    and whether it is sound: with `check` there may be no finding, also of the checks of `explore` and of other
+    processes.
 
     Raises:
         ConfigurationError: the scenario cannot be used, or names code and `code` is false.

@@ -1,4 +1,4 @@
-"""What commands share: options, paths as they are given, exit codes, and what they say when they cannot go on."""
+"""The shared parts of commands: options, paths as they are given, exit codes, and errors in words."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def option(help: str, *names: str, **more: Any) -> Any:
-    """Return an option; what is left out of most is said in the help text, and not as ``[default: None]``."""
+    """Return an option; most help texts state the default themselves, in place of ``[default: None]``."""
     return typer.Option(*names, help=help, **{"show_default": False, **more})
 
 
@@ -171,7 +171,7 @@ Dask = Annotated[
 
 
 def half_widths(within: list[str] | None) -> dict[str, str]:
-    """Return what `--within` asks for, by metric; where the form is another, the text is the metric."""
+    """Return the half-widths of `--within` by metric; a text of another form stands as the metric."""
     return {path: width for path, _, width in (text.partition("=") for text in within or [])}
 
 
@@ -179,7 +179,7 @@ def half_widths(within: list[str] | None) -> dict[str, str]:
 
 
 class FinishedRuns:
-    """How many of many runs have finished, for an end that comes before they all have."""
+    """Counts the finished runs of many, for an end that comes before all have finished."""
 
     def __init__(self, out: Path | None) -> None:
         self._out = out
@@ -198,7 +198,7 @@ class FinishedRuns:
 
     @property
     def kept(self) -> str:
-        """What is kept of them and how to go on, to stand behind why they end."""
+        """The sentence on which runs are kept and how to go on, to stand behind the reason of the end."""
         from actors.formatting import counted
 
         if self._count is None:
@@ -213,12 +213,12 @@ class FinishedRuns:
 
 @contextmanager
 def exits_in_words(file: Path, out: Path | None, show: Callable[[Any], None] | None = None) -> Iterator[FinishedRuns]:
-    """End the command with a text and an exit code when the block raises; gives what counts its runs.
+    """End the command with a text and an exit code when the block raises; gives the counter of its runs.
 
     Args:
         file: the scenario's file.
         out: the folder that keeps finished runs, if there is one.
-        show: prints the result so far of what is interrupted.
+        show: prints the result so far after an interrupt.
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
     from simulation.results.progress import Interrupted
@@ -266,7 +266,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def warn_of_varied(file: Path, sets: Sequence[str] | None, varied: Collection[str] | None) -> Scenario | None:
-    """Say which of the varied settings cannot change anything; what is wrong with the file is said elsewhere.
+    """Warn of varied settings that cannot change anything; problems of the file are reported elsewhere.
 
     Returns the scenario, or None where it can be read only once, or cannot be used.
     """

@@ -84,7 +84,7 @@ def validate(
 
 @contextmanager
 def _said(cases: list[str] | None, *, full: bool, quiet: bool) -> Iterator[Callable[[str], None] | None]:
-    """Give what says which experiment is done: on a line of the terminal that the next one takes, or in one a minute.
+    """Give a function that shows the current experiment: on one line of the terminal, or with a line a minute.
 
     How long the rest takes is not known, since one experiment may take a hundred times as long as another.
     """

@@ -1,14 +1,14 @@
 """Messages that come twice, or late, so that the stages of the pipeline cannot rely on each other.
 
-It concerns what carries an attempt on its channel's way, from handler to limiter to breaker to channel to breaker to
-handler. Whatever else actors tell each other arrives once and in order. For each such message, when it is sent:
+The faults hit the messages that carry an attempt on its channel's way, from handler to limiter to breaker to channel to
+breaker to handler. All other messages arrive once and in order. For each such message, when it is sent:
 
 1. Every window with a `duplicate_rate` that is open then draws, in the order of the file, and perhaps adds a copy.
 2. Each of them, the message itself and its copies, is late by what the open windows with `reorder` draw for it, in the
    order of the file, all together. What is late by nothing goes the usual way.
 
-The draws of each window and channel are those of a stream of its own. What is late is brought when it is due, so it
-arrives also where the window has ended, or where its sender has stopped.
+Each window and channel draws from a stream of its own. A late message arrives when it is due, even if the window has
+ended or its sender has stopped.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ def is_message_fault(fault: FaultConfig) -> bool:
 
 
 class _Window:
-    """What one fault does to the messages of one channel."""
-
     def __init__(self, fault: FaultConfig, streams: RandomStreams, name: str) -> None:
         self._start_ns = ns(fault.at)
         self._end_ns = NEVER_NS if fault.for_ is None else self._start_ns + ns(fault.for_)
@@ -91,7 +89,7 @@ class _Relay(Actor):
 
 
 class _Late(NamedTuple):
-    """A message that is late, and for whom."""
+    """A late message and the actor that it is for."""
 
     number: int
     """As the how-many-th that is late it was sent."""
@@ -100,7 +98,7 @@ class _Late(NamedTuple):
 
 
 class _Post(Actor):
-    """Brings what is late when it is due, and ahead of all else that follows then."""
+    """Delivers late messages when they are due, before all other events that follow at that instant."""
 
     @handles(_Late)
     @takes_turn("late", lambda _, late: late.number)
@@ -155,7 +153,7 @@ class MessageFaults(Interceptor):
 
 
 def _attempt_in(message: Any) -> Attempt | None:
-    """Return the attempt that a message carries, if it carries any, by itself or in the envelope of who watches."""
+    """Return the attempt that a message carries, if any, by itself or in the envelope of an observer."""
     content = getattr(message, "message", message)
     carrier = content.request if type(content) is Performed else content
     attempt = content if type(content) is Attempt else getattr(carrier, "attempt", None)

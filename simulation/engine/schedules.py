@@ -1,11 +1,11 @@
-"""Other orders of the same run: what actors do when ready messages are not handled first in, first out.
+"""Other orders of the same run, in which ready messages are not handled first in, first out.
 
 The actor system handles messages in the order in which they were sent, whatever actor they are for, and all that
-follows from a timer before the next one fires. What its actors may build on is less: that each receives its own
-messages in the order in which they were sent, and that timers fire in the order in which they were set. Whatever else
-the order of a run leads to is chance, which another runtime need not have. An :class:`ExploringSystem` keeps what is
-promised, and asks a :class:`Schedule` for the rest: whenever several actors have a message to take, which of them is
-next, or whether another timer that is due at this instant fires first.
+follows from a timer before the next one fires. It promises its actors less: that each receives its own messages in the
+order in which they were sent, and that timers fire in the order in which they were set. All else in the order of a run
+is chance, which another runtime need not share. An :class:`ExploringSystem` keeps the promises, and asks a
+:class:`Schedule` for the rest: whenever several actors have a message to take, which of them is next, or whether
+another timer that is due at this instant fires first.
 
 Each such question is a *decision*; they are numbered from 0. The ready actors stand in the order of their oldest
 messages, with the clock behind them, so choice 0 is what the normal system does, and every other choice is a
@@ -52,7 +52,7 @@ class Clock:
 CLOCK = Clock()
 
 Ready: TypeAlias = Sequence[Actor | Clock]
-"""What may be next, at least two: actors, the one with the oldest message first, and at last the clock if it may."""
+"""At least two candidates to be next: actors, by the age of their oldest message, and at last the clock if it may."""
 
 
 class Deviation(NamedTuple):
@@ -62,21 +62,21 @@ class Deviation(NamedTuple):
     """Which decision of the run it was; the first is 0."""
 
     choice: int
-    """Which of those ready was chosen; 1 is the actor whose message is second oldest, or the clock."""
+    """The index of the chosen candidate; 1 is the actor whose message is second oldest, or the clock."""
 
 
 class Schedule(ABC):
-    """Chooses what is next, and notes what it chose. Good for one run."""
+    """Chooses the next actor at each decision, and notes its choice. Good for one run."""
 
     def __init__(self) -> None:
         self.deviations: list[Deviation] = []
-        """Its decisions so far, as far as they are not what the normal system does."""
+        """The decisions so far that differ from the normal system's."""
         self.widths = array("H")
-        """How many there were to choose from, at each decision so far."""
+        """The number of candidates at each decision so far."""
 
     @abstractmethod
     def choose(self, ready: Ready) -> int:
-        """Return the index in `ready` of what is next."""
+        """Return the index in `ready` of the next one."""
 
     @property
     def decisions(self) -> int:
@@ -87,7 +87,7 @@ class Schedule(ABC):
         """Choose, and note the choice; for systems.
 
         Raises:
-            ActorSystemError: what was chosen is not there.
+            ActorSystemError: the choice is not among the ready ones.
         """
         choice = self.choose(ready)
         if choice:
@@ -127,7 +127,7 @@ class Deviations(Schedule):
 
     @property
     def missed(self) -> list[Deviation]:
-        """What it could not do, since so many were not ready then: what is left of it is done all the same."""
+        """The planned deviations that were impossible, since too few actors were ready."""
         done = set(self.deviations)
         return [deviation for deviation in self._planned if deviation not in done]
 
@@ -197,7 +197,8 @@ class PCT(Schedule):
     def bound(self) -> float:
         """The least probability with which such a run finds a bug of this depth, by the actors it had so far.
 
-        It holds for bugs within the first `steps` decisions. Those that were never ready beside others are not counted.
+        It holds for bugs within the first `steps` decisions. Actors that were never ready beside others are not
+        counted.
         """
         return 1.0 / (max(1, len(self._priorities)) * float(self.steps) ** (self.depth - 1))
 
@@ -210,7 +211,7 @@ class _ReadyByActor:
         self._is_timer_due = is_timer_due
         self._fire = fire
         self._queues: dict[Actor, deque[tuple[int, Any]]] = {}
-        """Each message with a number that rises with its place in the normal order. No queue is empty."""
+        """The messages of each actor, numbered by their place in the normal order. No queue is empty."""
         self._front = 0
         self._back = 0
 
@@ -309,15 +310,16 @@ class Explored:
     deviations: tuple[Deviation, ...]
     decisions: int
     breach: Exception | None
-    """What the run raised, if it did."""
+    """The error that the run raised; None: it raised none."""
 
 
 def search(run: RunUnder, *, most_deviations: int) -> Iterator[Explored]:
-    """Run every schedule with at most so many deviations once, those with the fewest first; end with the first breach.
+    """Run every schedule with at most `most_deviations` deviations once, those with the fewest first; end with the
+    first breach.
 
     With d decisions in a run and w actors to choose from at each, these are about ``(d * (w - 1)) ** k / k!`` runs for
-    k deviations: for small programs, and few deviations. (Orders that differ only in what does not depend on each other
-    are not left out: actors may share more than messages, so it cannot be known.)
+    k deviations: for small programs, and few deviations. (Orders that differ only in independent steps are not left
+    out: actors may share more than messages, so independence cannot be known.)
 
     Raises:
         ActorSystemError: the run is not the same when it is done again, so that nothing can be said about it.
@@ -364,7 +366,7 @@ class SearchResult:
     most_deviations: int
     breach: Exception | None
     deviations: tuple[Deviation, ...]
-    """Those that lead to the breach; no breach has fewer."""
+    """The deviations that lead to the breach; no breach has fewer."""
 
     def __str__(self) -> str:
         if self.breach is None:
@@ -375,7 +377,7 @@ class SearchResult:
 
 
 def search_result(explored: Iterable[Explored], *, most_deviations: int) -> SearchResult:
-    """Go through a search to its end, and say what it came to."""
+    """Go through a search to its end, and return its result."""
     runs = 0
     for each in explored:
         runs += 1
@@ -387,7 +389,7 @@ def search_result(explored: Iterable[Explored], *, most_deviations: int) -> Sear
 def shrink(run: RunUnder, deviations: Iterable[tuple[int, int]]) -> Explored:
     """Return a run that breaks in the same way with fewer deviations: without any one of them, it does not.
 
-    What breaks is the same when the class of the exception is.
+    A breach is the same if the class of its exception is.
 
     Raises:
         ValueError: it does not break with all of them.

@@ -31,10 +31,10 @@ A = TypeVar("A", bound=Actor)
 E = TypeVar("E", bound=BaseException)
 
 BEHIND = NORMAL + 1
-"""The priority, to SimPy, of what comes behind all else that is due at its instant."""
+"""The priority, in SimPy, of an event that comes after all others that are due at its instant."""
 
 _NO_CALLBACKS: list[Any] = []
-"""Those of an event that was cancelled: SimPy has no way of taking one back."""
+"""The callbacks of a cancelled event: SimPy cannot take an event back."""
 
 
 _SAID_WITHOUT_A_LOOP = (
@@ -52,7 +52,7 @@ def _foreign_await(awaited: Any) -> ForeignAwait:
 
 
 class Timer(msgspec.Struct, eq=False):
-    """What SimPy takes for an event that has been triggered; it brings one message to one actor.
+    """A triggered event, to SimPy; it brings one message to one actor.
 
     Its callbacks are shared by all timers of a system, which SimPy never changes. A simpy.Event would do the same, and
     take several times as long to make.
@@ -103,7 +103,7 @@ class SimulatedSystem(ActorSystem):
         self._event_ids = env._eid
         self.now_ns = ceil(env.now)
         self._idle = True
-        """Whether no handler is running: what is sent or timed now comes from the environment."""
+        """Whether no handler is running: messages and timers of now come from the environment."""
         self._drain_scheduled = False
         self._stopping = False
         self._fire_callbacks = [self._fire]
@@ -158,7 +158,7 @@ class SimulatedSystem(ActorSystem):
     def run(self, *, until: float | None = None, until_ns: int | None = None) -> None:
         """Run until nothing is left to happen, until `stop`, or until an instant (in seconds, or in nanoseconds).
 
-        What is due at that instant itself does not run. A timer that was cancelled does not move the clock.
+        Events due at that instant itself do not run. A timer that was cancelled does not move the clock.
         """
         if until is not None:
             until_ns = ns(until)

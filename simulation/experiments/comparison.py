@@ -1,7 +1,7 @@
-"""Two or more settings on the same seeds: what each makes of a scenario, and how sure the difference is.
+"""Two or more settings on the same seeds: the metrics of each, and how sure their differences are.
 
 Every setting runs with the same seeds, and every part of a run draws from a stream of its own, so that arrivals,
-latencies and failures are those of the others as far as the setting leaves them alone (*common random numbers*). The
+latencies and failures are equal in all settings as far as the setting leaves them alone (*common random numbers*). The
 differences are then taken seed by seed.
 """
 
@@ -59,7 +59,7 @@ METRICS = (
     "delivery_time_s.never",
     "dlq.peak",
 )
-"""What is compared unless it is said otherwise; and of the breakers that open at all, how often and for how long."""
+"""The metrics that are compared by default, beside how often each breaker opens and for how long it is open."""
 
 
 def compare(
@@ -137,7 +137,7 @@ def run_settings(
 ) -> Comparison:
     """Do the runs of a comparison that have not finished yet, keep them in `out`, and return how the settings compare.
 
-    See :func:`compare` for the arguments, and what is raised where one is wrong; `announce` is told what will be run.
+    See :func:`compare` for the arguments and errors; `announce` is called with the runs to be done.
     """
     check_counts(replicates=replicates, workers=workers)
     varied = space(vary) if vary else {}

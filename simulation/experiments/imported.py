@@ -1,4 +1,4 @@
-"""What was imported: each line with its mark, and when attempts are made, as sheets and as a document."""
+"""Imported policies: each line with its mark, and the times of attempts, as sheets and as a document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simulation.importing.policy import Finding, Mark, Policy, Question
 from simulation.sheets import Column, Row, Sheet, Word
 
 ATTEMPTS_MAX = 100
-"""So many attempts of a policy are listed one by one in its document."""
+"""The most attempts of a policy that its document lists."""
 
 NAME_MAX = 24
 """Characters of another file's name that stand beside its line, so that the column leaves room for the others."""
@@ -52,13 +52,13 @@ class ImportedPolicies:
 
     @property
     def questions(self) -> list[Question]:
-        """What is open, each name once."""
+        """The open questions, each name once."""
         asked = {each.name: each for policy in self.imported.policies for each in policy.questions}
         return list(asked.values())
 
     @property
     def document(self) -> dict[str, Any]:
-        """All of it as a plain dict, fit for JSON: instants and waits in seconds."""
+        """The policies as a plain dict, fit for JSON: instants and waits in seconds."""
         return {
             "files": list(self.imported.files),
             "passed_over": len(self.imported.passed_over),

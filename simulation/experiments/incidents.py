@@ -1,8 +1,8 @@
-"""Your own channel settings in the published incidents that ship: what would have held, and what would have broken.
+"""Your own channel settings in the published incidents that ship: which expectations hold, and which break.
 
-An incident gives what arrives, what the providers are like and what goes wrong there; the settings give all that the
-sender decides: retries, breakers, limits, order, failover and fallback. Loads are scaled down there, so that a bulkhead
-or a quota of yours binds less than it would.
+An incident gives the arrivals, the providers and their faults; the settings give all that the sender decides: retries,
+breakers, limits, order, failover and fallback. Loads are scaled down there, so that a bulkhead or a quota of yours
+binds less than it would.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class Incident:
     name: str
 
     happened: str
-    """What is published of how it went, in a few words."""
+    """The published course of the incident in a few words."""
 
     wanted: tuple[str, ...]
-    """What would have been good, the most important first; the last is what it is about."""
+    """The expectations, the most important first; the last is the subject of the incident."""
 
     kept: tuple[str, ...] = ()
-    """Settings of the sender that stay as its file has them, as they belong to how it is scaled down."""
+    """The sender's settings that stay as in the incident's file, since they are part of how it is scaled down."""
 
     enforced: Mapping[NotificationChannel, tuple[Rate, str | None]] = field(default_factory=dict)
-    """Limits that its file has as quotas of the sender, and that were the providers': by channel, with the provider."""
+    """Limits of the providers that the incident's file has as quotas of the sender: by channel, with the provider."""
 
     @property
     def path(self) -> Path:
@@ -205,7 +205,7 @@ def verdicts(settings: NotifierConfig, workers: int | None = 1) -> Iterator[Verd
     """Yield how these settings fare in each incident of which they have all channels.
 
     Args:
-        settings: of the channels.
+        settings: the settings of the channels.
         workers: how many processes share the runs; as many as cores when None.
 
     Raises:
@@ -232,13 +232,13 @@ def _fare(settings: NotifierConfig, incident: Incident) -> Result:
 
 
 def settings_given(path: Path | None, policy: str | None, given: Given) -> tuple[NotifierConfig, list[str]]:
-    """Return the settings in a file, and what is to be said of them first: a policy of another library is that of
-    every channel of the incidents.
+    """Return the settings in a file, and notes about them: a policy of another library holds for every channel of the
+    incidents.
 
     Args:
-        path: of the file; None: the defaults.
-        policy: the name of the one that is meant of another library's, or its channel's.
-        given: what decides and is not in a file of another library.
+        path: the file; None: the defaults.
+        policy: the name of the chosen policy of another library, or of its channel.
+        given: parameters that matter and are not in a file of another library.
 
     Raises:
         ConfigurationError: the file cannot be used, there are several policies and none is named, or none such.

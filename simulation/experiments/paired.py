@@ -27,10 +27,10 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What the differences between two settings come to, run by run with the same seed.
+    """The difference between two settings in a metric, run by run with the same seed.
 
-    It is their mean. Where one of a pair is never there is none, and it is their median, with the interval that goes
-    with the sign test.
+    It is the mean of the differences. If a metric is never in one run of a pair there is no mean; then it is the
+    median, with the interval of the sign test.
     """
 
     pairs: int
@@ -125,12 +125,12 @@ class OverRuns(NamedTuple):
 
 
 def over_runs(path: str, values: Sequence[float | None], *, by_mean: bool = False) -> OverRuns:
-    """Return what a metric comes to over some runs: of what may be never the median, and of all else the mean.
+    """Return the summary of a metric over runs: the median of a metric that may be never, and the mean of any other.
 
     Args:
-        path: of the metric, such as ``delivery_time_s.p99``.
-        values: in each run; None where the run has none.
-        by_mean: of what may be never the mean too, as it is in none of the runs.
+        path: the metric, such as ``delivery_time_s.p99``.
+        values: its value in each run; None where the run has none.
+        by_mean: take the mean even of a metric that may be never, as it is in none of the runs.
     """
     known = [value for value in values if value is not None]
     never = known.count(math.inf)
@@ -173,10 +173,10 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float, float]:
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the median of some values, any of which may be infinite, and the ends of its confidence interval.
 
-    Of an even number it is half way between the two in the middle, and infinite where one of these is. The interval
-    goes from the k-th smallest to the k-th largest, with the largest k for which so few of n values are below the
-    median in at most 2.5% of cases: whatever the distribution (David and Nagaraja, *Order Statistics*, 7.1). It takes
-    six values. What is not known of so few is NaN.
+    The median of an even number is half way between the two values in the middle, and infinite where one of these is.
+    The interval goes from the k-th smallest to the k-th largest, with the largest k for which so few of n values are
+    below the median in at most 2.5% of cases: whatever the distribution (David and Nagaraja, *Order Statistics*, 7.1).
+    It takes six values. With fewer, the ends are NaN.
     """
     if not values:
         return math.nan, math.nan, math.nan
@@ -287,12 +287,12 @@ class Precision:
 
     @classmethod
     def of(cls, within: Mapping[str, float | str] | None, scenarios: Sequence[Scenario], name: str) -> Precision:
-        """Return what is wanted.
+        """Return the precision that is wanted.
 
         Args:
             within: by the path of a metric, half the width: 0.001, ``0.1%``, ``2s``.
-            scenarios: whose summaries are to have the metrics.
-            name: of the option or the argument, for the error.
+            scenarios: the scenarios whose summaries must have the metrics.
+            name: the name of the option or the argument, for the error.
 
         Raises:
             ConfigurationError: one is no metric of them all, or no width above 0; all problems.

@@ -1,4 +1,4 @@
-"""What a simulation predicts of a run to come, one in real time for instance: an interval for each metric.
+"""Predictions of a future run, one in real time for instance: an interval for each metric.
 
 ::
 
@@ -28,7 +28,7 @@ from simulation.scenario.metrics import NEVER
 
 CONFIDENCE = 0.99
 METRICS = ("sent_fraction", "retry_amplification")
-"""What is predicted by default, besides how often each breaker opens."""
+"""The metrics that are predicted by default, besides how often each breaker opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _exact(confidence: float) -> Fraction:
 
 
 class Prediction:
-    """What is predicted of one run: all its metrics together are in their intervals with the confidence given."""
+    """The prediction for one run: all its metrics together are in their intervals with the confidence given."""
 
     def __init__(self, scenario: Scenario, values: Mapping[str, Sequence[float]], confidence: float) -> None:
         self.scenario = scenario
@@ -125,7 +125,7 @@ def predict(
     workers: int | None = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
-    """Simulate a scenario many times and return what that predicts of one more run.
+    """Simulate a scenario many times and return the prediction for one more run.
 
     Args:
         scenario: a file, or a scenario that has been loaded.

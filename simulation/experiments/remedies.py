@@ -1,4 +1,4 @@
-"""What would have held: the fewest of some well-known changes with which settings come through an incident."""
+"""Remedies: the fewest of some well-known changes with which settings come through an incident."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Remedy:
     """By channel; empty where all of them together do not suffice."""
 
     arrive_per_s: float
-    """How many arrive a second in the incident, on average."""
+    """The mean arrivals a second in the incident."""
 
     is_scaled_down: bool
-    """Whether that is less than it was."""
+    """Whether the incident's file has less load than the incident had."""
 
     @property
     def has_rates(self) -> bool:
@@ -42,7 +42,7 @@ class Remedy:
 
     @property
     def lines(self) -> list[str]:
-        """Those of each channel in a line, as they would stand in a file."""
+        """The changes of each channel in a line, as they would stand in a file."""
         return [f"{channel}: {in_one_line(change)}" for channel, change in self.changes.items()]
 
 

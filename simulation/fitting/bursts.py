@@ -26,7 +26,7 @@ from simulation.fitting.estimate import Estimate, Z, covariance_at, of_log, of_l
 from simulation.fitting.log import Flags, Floats
 
 CLUSTERED = 3.0
-"""So many standard errors of clustering at some scale must be there before bursts are looked for."""
+"""The standard errors of clustering, at some scale, from which on bursts are looked for."""
 _BLOCKS = 100_000
 """More attempts than these are first taken in blocks, to find where to begin."""
 _LOGIT_MAX = 9.0
@@ -42,7 +42,7 @@ class Bursts:
     """Share that fails in bad spells."""
 
     failure_rate: Estimate
-    """What a bad spell adds: `bad_rate` less `base_rate`, as a scenario has it."""
+    """The failure rate that a bad spell adds: `bad_rate` less `base_rate`, as a scenario has it."""
 
     mean_good: Estimate
     """Seconds."""
@@ -130,7 +130,7 @@ class _Chain:
         return cls(hits, 1.0 - hits, np.diff(start_s))
 
     def in_blocks(self, size: int) -> _Chain:
-        """Return the chain with so many attempts taken as one, within which the state stays what it is."""
+        """Return the chain with blocks of `size` attempts taken as one, within which the state does not change."""
         at = np.arange(0, len(self.hits), size)
         times = np.concatenate([[0.0], np.cumsum(self.gaps_s)])
         counts = np.diff(np.append(at, len(self.hits)))
@@ -156,8 +156,8 @@ class _Chain:
         return taken_out + log + math.log(total) if total > 0 else -math.inf
 
     def _seen(self, good: float, bad: float) -> tuple[float, Floats, Floats]:
-        """Return how likely each outcome is with these logits of the failure rate, and the logarithm of what was taken
-        out of all of it, lest the likelihood of a block be too small for a float."""
+        """Return the likelihood of each outcome with these logits of the failure rate, scaled so that a block's is not
+        too small for a float, and the logarithm of the scale."""
         if self.is_single:
             first, second = (np.where(self.hits == 1.0, special.expit(x), special.expit(-x)) for x in (good, bad))
             return 0.0, first, second
@@ -242,8 +242,8 @@ def _with(theta: Floats, free: Flags, some: Floats) -> Floats:
 
 
 def _sharpened(chain: _Chain, coarse: _Chain, theta: Floats) -> tuple[Floats, Floats | None]:
-    """Return the most likely parameters of the attempts from those of blocks of them, which are near, by Newton's
-    method; and the covariance of those that are not extreme, for the curvature is taken once."""
+    """Return the most likely parameters of the attempts, by Newton's method from the parameters of blocks, which are
+    near; and the covariance of those that are not extreme, at the last curvature."""
     free = np.abs(theta) <= np.array([_LOGIT_MAX, _LOGIT_MAX, math.inf, math.inf])
 
     def likelihood(some: Floats) -> float:

@@ -28,7 +28,7 @@ from simulation.results.formatting import line
 from simulation.sheets import Column, Row, Sheet, notebook
 
 EVEN = 0.1
-"""Gaps whose spread is below so much of their mean are all the same."""
+"""Gaps whose spread is below this share of their mean are equal."""
 STEADY_P = 1e-3
 _BUCKETS = 200
 _NICE_S = (0.001, 0.01, 0.1, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400)
@@ -72,11 +72,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Timeouts: TypeAlias = Literal["hang", "lost_reply"]
-"""What to take attempts without an answer for."""
+"""The meaning of attempts without an answer."""
 
 RESAMPLES = 200
 SAME_LATENCY_P = 1e-3
-"""Failures whose latency differs from that of successes by as little chance as this are not taken for the same."""
+"""The p-value below which the latencies of failures and of successes differ."""
 FEW = 20
 """Of fewer attempts hardly any interval says anything."""
 
@@ -101,10 +101,10 @@ class Fit:
     notes: tuple[str, ...]
 
     timeouts: Timeouts | None = None
-    """What its scenario takes attempts without an answer for; None: a hang in windows, and lost replies elsewhere."""
+    """The scenario's meaning of attempts without an answer; None: a hang in windows, and lost replies elsewhere."""
 
     classes: dict[str, dict[str, Arriving | None]] = field(default_factory=dict)
-    """By channel of which a log has other classes of traffic than normal, what arrived of each class."""
+    """The arrivals of each class, by channel; of the channels whose log has other classes of traffic than normal."""
 
     def __repr__(self) -> str:
         return line("Fit", self.log.source, [counted(len(self.log), "attempt"), *self.providers])
@@ -137,10 +137,11 @@ def fit(
         latency: the column with the latency.
         outcome: the column with the outcome.
         latency_unit: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``; by the column's name when None.
-        outcome_map: what words mean that are not known, as ``{"bounced": "permanent"}``.
-        channel: look at this channel alone; of a log without channels, what its channel is.
-        timeouts: what the scenario takes attempts without an answer for, which a log cannot tell: ``"hang"``, nothing
-            was delivered or much later, or ``"lost_reply"``, it was. None: a hang in windows, else lost replies.
+        outcome_map: the meanings of unknown words, as ``{"bounced": "permanent"}``.
+        channel: look at this channel alone; or, for a log without channels, its channel.
+        timeouts: the meaning of attempts without an answer in the scenario, which a log cannot tell: ``"hang"``,
+            nothing was delivered or much later, or ``"lost_reply"``, it was. None: a hang in windows, else lost
+            replies.
         resamples: how many samples the p-values of the goodness of fit are made with; 0 for none of them.
         seed: of these samples.
 
@@ -249,7 +250,7 @@ _STALL = "lost_reply_rate"
 
 
 def _apart(windows: Sequence[Window]) -> list[Window]:
-    """Return the windows that stand for themselves: of two that are about the same time the one with more evidence.
+    """Return the windows that do not overlap: of two at about the same time the one with more evidence.
 
     A brownout shows in slow answers, and in timeouts as well; which of them say more depends on how slow it is.
     """
@@ -309,7 +310,7 @@ def _unsaid(failing: Failing | None, brownouts: Sequence[Brownout], lost: Estima
 
 
 def _sample(log: AttemptLog) -> tuple[Sample, str, list[str]]:
-    """Return the latencies to fit: those of all answers, or of the successes where failures have another one."""
+    """Return the latencies to fit: of all answers, or of successes alone if failures have another latency."""
     timed_out: Flags = log.kind == OutcomeKind.AMBIGUOUS
     sent: Flags = (log.kind == OutcomeKind.SENT) | (log.kind == OutcomeKind.UNKNOWN)
     others: Flags = ~timed_out & ~sent

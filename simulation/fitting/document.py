@@ -112,7 +112,7 @@ def _finite(number: float) -> float | None:
 
 
 _MARK = "# Fitted to "
-"""How a file begins that is written here."""
+"""The beginning of a file that this module writes."""
 
 
 def save_fit(fit: Fit, path: str | Path) -> list[Path]:
@@ -222,7 +222,7 @@ def _latency(latency: Latency, file: str, files: dict[str, str]) -> dict[str, An
 
 
 HUNG_S = 3600.0
-"""What hangs answers so late, if anyone still waits."""
+"""Seconds after which a hung request is answered, if anyone still waits."""
 
 
 def _hanging(share: float, latency: dict[str, Any]) -> dict[str, Any]:
@@ -282,7 +282,7 @@ def _faults(found: ProviderFit, fit: Fit, stem: str, files: dict[str, str]) -> I
 def _of_brownout(
     brownout: Brownout, usual: dict[str, Any] | None, timeouts: Timeouts | None, file: str, files: dict[str, str]
 ) -> dict[str, Any]:
-    """Return the fault of a brownout: a factor or a latency, and what becomes of those without an answer."""
+    """Return the fault of a brownout: a factor or a latency, and the shares of attempts without an answer."""
     own = None if brownout.latency is None else _latency(brownout.latency, file, files)
     there = own or usual
     what: dict[str, Any] = {}

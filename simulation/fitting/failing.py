@@ -1,6 +1,6 @@
 """How attempts at one provider fail: windows of outage, bursts, and what is left, which is independent of time.
 
-In a window all fail, or a share of them, more than usual: a partial outage. What fails in a window counts for nothing
+In a window all attempts fail, or a larger share than usual: a partial outage. Failures in a window count for nothing
 else. Whether the rest fails in bursts, and whether a window is one of its own or only a long bad spell, is decided by
 BIC among all models with the longest windows taken out (those without answers, or with answers that the channel is
 broken, always are): each window costs two instants that may be anywhere, a partial one its share besides, a burst model
@@ -23,11 +23,11 @@ from simulation.fitting.log import AttemptLog, Flags, Floats, OutcomeKind
 from simulation.fitting.windows import INSIDE, LEVELS, Window, find_windows
 
 MARGIN = 10.0
-"""By so much must the BIC of bursts be lower than that of none: very strong evidence."""
+"""The least by which the BIC of bursts must be lower than without them: very strong evidence."""
 SPELLS_MIN = 3.0
-"""Of fewer bad spells than these the length cannot be estimated."""
+"""The length of bad spells cannot be estimated from fewer of them."""
 _TAKEN_OUT_MAX = 4
-"""So many of the longest windows are tried as outages beside bursts."""
+"""The number of the longest windows that are tried as outages beside bursts."""
 
 RATES = {
     "failure_rate": OutcomeKind.TRANSIENT,
@@ -52,8 +52,8 @@ class Outage:
     """Whether there were answers, or none, or such as say that the channel is broken."""
 
     rates: Mapping[str, Estimate] = field(default_factory=dict)
-    """Of a partial one: the shares of its attempts that end so, by the key of a scenario; of `failure_rate` and
-    `channel_fault_rate` what it adds to those outside."""
+    """Of a partial one: the shares of its attempts that end so, by the key of a scenario; for `failure_rate` and
+    `channel_fault_rate` the difference to the share outside."""
 
     @property
     def is_partial(self) -> bool:
@@ -68,12 +68,12 @@ class Failing:
     there are bursts."""
 
     counts: dict[str, int]
-    """How many attempts each rate was counted from, `answered` of them."""
+    """The attempts from which each rate was counted, by its key; `answered` are those with an answer."""
 
     outages: tuple[Outage, ...]
     bursts: Bursts | None
     clustering: float
-    """How many standard errors failures are nearer to each other than independent ones, windows taken out."""
+    """The clustering of failures against independent ones, in standard errors, without windows."""
 
     evidence: dict[str, float]
     """The BIC of each model that was compared; less is better."""
@@ -128,9 +128,9 @@ _KIND_OF = {
 
 
 def _added(kinds: NDArray[np.int8], usual: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    """Return the shares of attempts in a window that end in each bad way, for sure more often than those outside.
+    """Return the shares of attempts in a window that end in each bad way, where significantly more often than outside.
 
-    Each is less its share outside, but for that of attempts without an answer, which is as it is.
+    The share outside is subtracted from each, except from the share of attempts without an answer.
     """
     found = {}
     for name, kind in _KIND_OF.items():

@@ -341,17 +341,17 @@ def _fitted(
     lost: bool,
     exact: bool = True,
 ) -> LatencyFit | None:
-    """Return the most likely one of a family, or None where there is none that a scenario takes.
+    """Return the most likely distribution of a family, or None where no scenario can have it.
 
     Args:
         family: Its name.
-        sample: Of what is fitted.
-        start: The most likely parameters of those that were seen, were there no others.
-        likelihood: The logarithm of the density, summed over those that were seen.
+        sample: The latencies.
+        start: The most likely parameters of the seen latencies alone.
+        likelihood: The logarithm of the density, summed over the seen latencies.
         log_above: The logarithm of the share above a latency.
-        described: What is to be known of the most likely parameters, with their covariance.
+        described: Describes the most likely parameters, with their covariance.
         lost: Leave free how many of the censored ones have another reason, which truncates the others.
-        exact: Whether `start` is the most likely there is, were there no censored ones.
+        exact: Whether `start` is the exact maximum without censored latencies.
     """
     limits, counts = sample.limits, sample.limit_counts
 
@@ -385,7 +385,7 @@ def _fitted(
 
 
 def _fit(family: str, sample: Sample, found: _Found, log_likelihood: float, above: float | None) -> LatencyFit:
-    """Return what is to be known of a family; `above` is the share above the longest wait where replies are lost."""
+    """Return the description of a fitted family; `above` is the share above the longest wait where replies are lost."""
     written = {
         name: float(f"{each.value:.6g}") if name in ("alpha", "shape") else duration(each.value)
         for name, each in found.parameters.items()

@@ -1,12 +1,12 @@
-"""Which family of distributions the latencies are of, and how well it fits.
+"""The family of distributions of latencies, and how well it fits.
 
 Families are compared by BIC, where a simpler one is rejected only for a margin of ten (very strong, in the words of
 Kass and Raftery 1995). Goodness of fit is the Kolmogorov-Smirnov distance, and without timeouts Anderson and Darling's
 statistic, which looks at the tails. As the parameters are estimated from the same values their p-values are not those
 of the tables (Lilliefors 1967; Stephens 1974) but by parametric bootstrap (Stute, González Manteiga and Presedo
-Quindimil 1993): samples are drawn from the fit, fitted themselves, and looked at how far off they are. Of a large log
-that is done with some two thousand of the attempts; with a million even a harmless rounding is significant, so the
-decision goes by the distance too.
+Quindimil 1993): samples are drawn from the fit, fitted themselves, and their distances compared. Of a large log that is
+done with some two thousand of the attempts; with a million even a harmless rounding is significant, so the decision
+goes by the distance too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Goodness:
     """Kolmogorov and Smirnov's: the most by which the share below some latency is off; between 0 and 1."""
 
     distance_p: float | None
-    """How often a sample of the fitted distribution is as far off; None: not looked at."""
+    """The share of samples of the fitted distribution that are as far off; None: not computed."""
 
     anderson_darling: float | None
     """None: there are timeouts."""

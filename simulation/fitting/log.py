@@ -68,10 +68,10 @@ class AttemptLog:
     """Whether the log says which attempts are of the same notification; else each stands for one of its own."""
 
     notes: tuple[str, ...] = ()
-    """What had to be assumed, or left out, to read it."""
+    """Assumptions that were made to read the log, and rows that were left out."""
 
     warnings: tuple[str, ...] = ()
-    """What may be wrong with how it was read."""
+    """Doubts about how the log was read."""
 
     used: Mapping[str, str] = field(default_factory=dict)
     """The columns of the file that were read, by name: what each was read as."""

@@ -18,7 +18,7 @@ from simulation.fitting.slowness import Brownout
 LEAST = 10
 """Fewer refusals than these show no quota."""
 _SOON = 5.0
-"""So many times the usual time between refusals is still soon."""
+"""Refusals within so many times the usual gap between them are in quick succession."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ NAMES = {
     "channel_fault": OutcomeKind.CHANNEL_FAULT,
     "ambiguous": OutcomeKind.AMBIGUOUS,
 }
-"""What the values of an outcome map may be."""
+"""The values that an outcome map may have."""
 
 _WORDS = {
     OutcomeKind.SENT: "sent ok okay success successful succeeded delivered accepted true pass passed done 2xx",
@@ -72,7 +72,7 @@ def kind_of(word: str, given: Mapping[str, OutcomeKind]) -> OutcomeKind | None:
 
 
 def parse_map(texts: Iterable[str], option: str = "--outcome-map") -> tuple[dict[str, OutcomeKind], list[str]]:
-    """Return what ``word=transient`` texts say, and what is wrong with them."""
+    """Return the meanings of words, from texts such as ``word=transient``, and the problems of the texts."""
     given: dict[str, OutcomeKind] = {}
     problems: list[str] = []
     for text in texts:
@@ -110,7 +110,7 @@ _OUTCOMES = (
     "success", "succeeded", "ok",
 )  # fmt: skip
 NO_OUTCOMES = "none"
-"""What is given for the column of outcomes of a log that has none."""
+"""The word in place of a column of outcomes for a log without one."""
 _NOTIFICATIONS = ("id", "notification_id", "notification", "message_id", "request_id")
 _ATTEMPTS = ("attempt", "attempt_number", "try")
 PROBLEMS_SHOWN = 20
@@ -120,9 +120,9 @@ _SINCE_1970 = 1e8
 """Numbers from here on are instants; before, seconds from the start of the log. (It was in March 1973.)"""
 _YEARS = (1970, 2200)
 _LATEST_S = 231 * 365.2425 * 86400.0
-"""So long after the beginning of 1970 the last of these years ends."""
+"""The end of the last of these years, in seconds since the beginning of 1970."""
 _MS_FROM = 10.0
-"""A median of more than so many is taken for milliseconds, where nothing says what it is."""
+"""A median above this is in milliseconds, where nothing names the unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,19 +133,19 @@ class Columns:
     """When an attempt started: ISO 8601, seconds or milliseconds since 1970, or seconds from the start of the log."""
 
     latency: str | None = None
-    """How long it took until the answer. None and no such column: the end less the start."""
+    """How long the answer took. None and no such column: the end less the start."""
 
     latency_unit: Unit | None = None
     """Of the latency; None: by the column's name, as `latency_ms`."""
 
     outcome: str | None = None
-    """How it ended; ``none`` for a log that does not say, of which the latency alone is fitted."""
+    """How the attempt ended; ``none`` for a log without outcomes, of which the latency alone is fitted."""
 
     outcome_map: Mapping[str, str | OutcomeKind] | None = None
-    """What words mean that are not known, or mean something else: ``{"bounced": "permanent"}``."""
+    """The meanings of unknown words, or other meanings of known ones: ``{"bounced": "permanent"}``."""
 
     channel: str | None = None
-    """The channel to look at alone; of a log without channels, what its channel is."""
+    """The only channel to read; or, for a log without channels, its channel."""
 
 
 def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) -> AttemptLog:
@@ -241,10 +241,10 @@ def _span(frame: pd.DataFrame) -> tuple[str, str] | None:
 
 
 def _asked(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], Floats]]:
-    """Return the attempts that the provider was asked to make, and by channel and class when notifications arrived of
-    which it never was: the sender refused all of their attempts itself, as one does at an open breaker.
+    """Return the attempts that reached the provider; and by channel and class, when notifications arrived whose
+    attempts the sender refused all itself, as at an open breaker.
 
-    Where the sender refused the first attempts of one alone, it arrived with the first of these.
+    A notification of which only the first attempts were refused arrived with the first of these.
     """
     refused = frame["refused"].astype("str").str.lower().isin(("true", "1"))
     asked = frame[~refused].copy()
@@ -275,7 +275,7 @@ def _asked(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], Flo
 
 
 def _classes(frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], str | None]:
-    """Return the class of traffic of each, ``normal`` where none is named; and what in the column is no class."""
+    """Return the class of traffic of each, ``normal`` where none is named; and a value that is no class."""
     usual = np.full(len(frame), Priority.NORMAL.value, dtype=object)
     if "priority" not in frame:
         return usual, None
@@ -303,7 +303,7 @@ class _Reader:
         self._notes: list[str] = []
         self._warnings: list[str] = []
         self._used: dict[str, str] = {}
-        """What columns are read as, by their names."""
+        """The meaning with which each column is read, by the column's name."""
 
     def log(self) -> AttemptLog:
         start_s, arrived_s, origin = self._times()

@@ -1,4 +1,4 @@
-"""The report on a fit, and on replays: what was found, what was not, and what they cannot know."""
+"""The report on a fit, and on replays: the findings, the gaps, and the limits of both."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def not_found(found: ProviderFit) -> str:
 
 
 def print_reading(log: AttemptLog) -> None:
-    """Print which columns of a log were read as what, and which were not, and what may be wrong with that. Of the table
-    of a run, whose columns are known, only the latter."""
+    """Print the meaning of each column of a log, the unread columns, and doubts about the reading; for the table of a
+    run, whose columns are known, only the doubts."""
     from rich.markup import escape
 
     if "next_retry_at_s" not in log.unread:

@@ -1,8 +1,8 @@
-"""Latencies as a likelihood needs them: those that were seen, and those that are longer than the sender waited.
+"""Latencies as a likelihood needs them: seen ones, and censored ones that are longer than the sender waited.
 
-An attempt that timed out is right-censored: all that is known of its latency is that it is longer. Where replies are
-lost too, the rest of the sample is truncated at the timeout instead, and says nothing of how many are longer: that is
-the cure model of Boag (1949) with its share left free.
+An attempt that timed out is right-censored: its latency is only known to be longer. Where replies are lost too, the
+rest of the sample is truncated at the timeout instead, and says nothing of how many are longer: that is the cure model
+of Boag (1949) with its share left free.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from simulation.fitting.log import Floats
 
 EXACT_MAX = 2000
-"""So many values are taken one by one; more of them in bins."""
+"""The most values that are taken one by one; more of them go into bins."""
 BINS = 2000
 
 
@@ -23,8 +23,8 @@ class Sample:
         """Take a sample.
 
         Args:
-            seen: Those that were observed, at least 0.
-            censored: For each of the others, what it is longer than.
+            seen: The observed latencies, at least 0.
+            censored: For each of the others, the wait that it exceeds.
         """
         self.seen = np.sort(seen)
         self.censored = np.sort(censored) if censored is not None else np.empty(0)

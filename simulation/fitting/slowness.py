@@ -2,8 +2,8 @@
 
 They are looked for as outages are (:mod:`simulation.fitting.windows`), with the slow attempts in place of the failed
 ones: those above the upper quartile of all. Few things but a brownout have four in five of them in a row. A window
-counts if the median in it is, for sure, well above that outside. What is found is by which factor; that the whole
-distribution is stretched by it is what `latency_factor` means, and is not looked at.
+counts if the median in it is, for sure, well above that outside. The fit finds the factor; that it stretches the whole
+distribution, as `latency_factor` means, is not tested.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Brownout:
 
     window: Window
     factor: Estimate
-    """How many times the usual latency, of those that are answered."""
+    """The ratio of its latency to the usual one, over answered attempts."""
 
     latency: Latency | None = None
     """The latency in it, where that is not the usual one times the factor."""

@@ -1,8 +1,7 @@
 """``simulation.whatif``: recorded attempts replayed by time under other policies.
 
-What arrives are the recorded first attempts, at their instants, or at those of their requests if the log has these.
-The outcome of each attempt is what was recorded about then (`RecordedProvider`). What is done about it is
-decided by the policies of a scenario.
+The recorded first attempts arrive at their instants, or at those of their requests if the log has these. Each attempt
+has an outcome that was recorded about then (`RecordedProvider`). The policies of a scenario react to it.
 """
 
 from __future__ import annotations
@@ -60,10 +59,10 @@ class RecordedProvider(Provider):
     """Replays the attempts at one provider. It goes by the clock of its system from 0 on, and is good for one run.
 
     An attempt at instant t ends as one of the recorded attempts that started within so many seconds of t, each equally
-    likely, with outcome and latency of the same one. Where the record is thinner than that it is one within twice the
-    distance of the nearest, and before its beginning or after its end one of those there. That is a kernel estimate of
-    what the provider was like at t. Always the nearest one would give all attempts at about one instant the same
-    outcome; a wide window would let an outage leak out at its ends.
+    likely, with its outcome and its latency. Where the record is thinner, it is one within twice the distance of the
+    nearest, and before the record's beginning or after its end one of those there. That is a kernel estimate of the
+    provider at t. Taking always the nearest would give all attempts at about one instant the same outcome; a wide
+    window would let an outage leak out at its ends.
     """
 
     outcomes_are_plain = True
@@ -110,8 +109,8 @@ if TYPE_CHECKING:
 REPLICATES = 5
 
 METRICS = ("notifications", "attempts", "failures", "retry_amplification", "sent_fraction", "p50_s", "p99_s", "max_s")
-"""What is compared: counts, attempts a notification, the share that was sent at last, and the times from arrival until
-then in seconds."""
+"""The metrics that are compared: counts, attempts a notification, the share that was sent at last, and the times from
+arrival until then in seconds."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class Replayed:
     """One metric, of the record and of its replays."""
 
     recorded: float | None
-    """None: there is no value, such as a time of what was never sent."""
+    """None: there is no value, such as the time of a notification that was never sent."""
 
     values: tuple[float, ...]
 
@@ -129,7 +128,7 @@ class Replayed:
 
     @property
     def half_width(self) -> float | None:
-        """How far from the mean one more replay lies in 95 of 100 cases, were they normal; None: there are too few."""
+        """The half-width in which 95 of 100 further replays lie around the mean, if normal; None: too few replays."""
         count = len(self.values)
         if count < 2:
             return None
@@ -144,7 +143,7 @@ class Replayed:
 @dataclass(frozen=True, eq=False)
 class WhatIf:
     scenario: Scenario
-    """What was run: the policies of the file, the arrivals of the record."""
+    """The scenario of the replays: the policies of the file, the arrivals of the record."""
 
     seeds: tuple[int, ...]
     log: AttemptLog
@@ -206,14 +205,14 @@ def whatif(
         sets: ``path=value`` changes to the file.
         seed: the first of the seeds, in place of the scenario's own.
         replicates: how often it is replayed, with one seed after the other; at least 1.
-        within: an attempt ends as one of those that were recorded within so many seconds of it; at least 0. None: half
-            the time in which the record has ten.
+        within: an attempt ends as one of the attempts recorded within so many seconds of it; at least 0. None: half the
+            time in which the record has ten.
         time: column, as the following ones are: see :func:`simulation.fit`.
         latency: column.
         outcome: column.
         latency_unit: of the latency.
-        outcome_map: what words mean.
-        channel: look at this channel alone, or what the channel is.
+        outcome_map: the meanings of words.
+        channel: look at this channel alone, or the name of the log's channel.
 
     Example:
         >>> file = "scenarios/flapping-provider.yaml"

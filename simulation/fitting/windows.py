@@ -1,11 +1,11 @@
-"""Windows of time in which more than usual goes wrong, and how well their ends are known.
+"""Windows of time in which more attempts fail than usual, and how well their ends are known.
 
-A stretch of attempts is scored by the logarithm of how much likelier its outcomes are where a certain share of them
-fails, a level, than where the usual share does. Under the usual share, the chance that any stretch beginning at a
-given attempt ever reaches a score of s is at most exp(-s) (Ville 1939, for the likelihood ratio is a martingale), so
-with n attempts to begin at and m levels it is at most n · m · exp(-s) for all of them together. A window is a stretch
-for which that is below `ALPHA`: the best set of stretches is found, each at the price of that score, by dynamic
-programming over the runs of equal outcomes.
+The score of a stretch of attempts is the log-likelihood ratio of its outcomes, between a certain share of failures, a
+level, and the usual share. Under the usual share, the chance that any stretch beginning at a given attempt ever reaches
+a score of s is at most exp(-s) (Ville 1939, for the likelihood ratio is a martingale), so with n attempts to begin at
+and m levels it is at most n · m · exp(-s) for all of them together. A window is a stretch for which that is below
+`ALPHA`: the best set of stretches is found, each at the price of that score, by dynamic programming over the runs of
+equal outcomes.
 
 The usual share is that outside of the windows, so both are found in turn until nothing changes. Where several levels
 are tried that is done from two beginnings, as a long partial outage lifts the share of all so much that nothing stands
@@ -97,7 +97,7 @@ def find_windows(
 
 
 def _starts(hit: Flags, *, several: bool) -> list[float]:
-    """Return what to take for the usual share at first: that of all, and one that a long window does not lift."""
+    """Return the first guesses of the usual share: the share of all, and one that a long window does not lift."""
     usual = _usual(hit, [])
     if not several or len(hit) < 10 * _BLOCKS:
         return [usual]
@@ -135,8 +135,8 @@ def _usual(hit: Flags, stretches: Sequence[Stretch]) -> float:
 
 
 def _worth(hit: Flags, stretches: Sequence[Stretch], price: float) -> float:
-    """Return the logarithm of the likelihood with each stretch at its own share and the rest at its, less the price of
-    each stretch."""
+    """Return the logarithm of the likelihood with a share for each stretch and one for the rest, less the price of each
+    stretch."""
     outside = np.ones(len(hit), dtype=bool)
     worth = -price * len(stretches)
     for first, last, _level in stretches:
@@ -146,7 +146,7 @@ def _worth(hit: Flags, stretches: Sequence[Stretch], price: float) -> float:
 
 
 def _at_best(hits: int, size: int, share: float | None = None) -> float:
-    """Return the logarithm of the likelihood of so many hits, at the likeliest share or at another one."""
+    """Return the logarithm of the likelihood of so many hits, at the given share or at the likeliest one."""
     share = share if share is not None else hits / size if size else 0.0
     found = hits * math.log(share) if hits else 0.0
     return found + ((size - hits) * math.log1p(-share) if size > hits else 0.0)
@@ -161,8 +161,8 @@ class Stretch(NamedTuple):
 
 
 def _merged(stretches: list[Stretch], hit: Flags, usual: float, price: float) -> list[Stretch]:
-    """Return the stretches, neighbours taken for one where two are not worth their price: of one whose share lies
-    between two levels the parts were found at one and at the other."""
+    """Return the stretches, with neighbours joined where two are not worth their price: a share between two levels is
+    found in parts, some at one level and some at the other."""
     before = np.concatenate([[0], np.cumsum(hit)])
 
     def hits(first: int, last: int) -> int:
@@ -189,7 +189,7 @@ def _merged(stretches: list[Stretch], hit: Flags, usual: float, price: float) ->
 
 
 def _scores(usual: float, inside: float) -> tuple[float, float]:
-    """Return what a hit adds to the score of a stretch, and what any other attempt does."""
+    """Return the score of a hit in a stretch, and the score of any other attempt."""
     return math.log(inside / usual), math.log((1.0 - inside) / (1.0 - usual))
 
 
@@ -246,7 +246,7 @@ def _window(
 
 
 _EDGE_REACH = 30.0
-"""How far below the best a place of an edge may score before nothing behind it counts."""
+"""Places of an edge are searched until one scores so far below the best."""
 
 
 def _edge(hit: Flags, start_s: Floats, way: range, gain: float, loss: float) -> Estimate:

@@ -23,10 +23,10 @@ NO_TIMEOUT = "1d"
 """Stands for no limit of an attempt's time."""
 
 NO_TIMEOUT_S = 86_400.0
-"""The same in seconds."""
+"""The same time in seconds."""
 
 _UNSAID: Mapping[str, Any] = {"circuit_breaker": {"enabled": False}, "timeout": NO_TIMEOUT}
-"""What a channel has where its policy says nothing: libraries have none of what channels have by default."""
+"""The settings of a channel that its policy leaves open: libraries have none of a channel's defaults."""
 
 
 def channel_names(policies: Sequence[Policy]) -> list[str]:

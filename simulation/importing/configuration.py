@@ -97,7 +97,7 @@ class Setting:
     """The value as the file has it, where a placeholder or a template was filled."""
 
     assumed: str = ""
-    """What the value rests on that is said elsewhere, as a sentence's part; a finding of it is not exact then."""
+    """The assumption on which the value rests, as a sentence's part; a finding of it is not exact then."""
 
     @classmethod
     def of(cls, file: str, line: int, key: str, written: str, value: Any = None) -> Setting:
@@ -371,7 +371,7 @@ class Draft(PolicyDraft):
         super().__init__(shown(name), kind)
         self.given = given
         self.open_keys: set[str] = set()
-        """Keys that a file gives and whose values are asked for: nothing is said of their defaults."""
+        """Keys that a file gives and whose values are open questions: their defaults are not reported."""
 
     def say(self, of: Said, mark: Mark, reason: str = "", path: str = "") -> None:
         key = of.key if isinstance(of, Setting) else ""

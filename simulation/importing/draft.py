@@ -75,14 +75,14 @@ class Draft(PolicyDraft):
     def read(
         self, setting: Setting, wanted: str, fitting: Callable[[Any], T | None], path: str = "", *, decides: bool = True
     ) -> T | Any:
-        """Return what a setting's value is by `fitting`, or UNREAD: then it is asked for, or refused.
+        """Return a setting's value as `fitting` converts it, or UNREAD: then it is an open question, or refused.
 
         Args:
             setting: the setting.
             wanted: the kind of value, in words: ``a number of seconds``.
-            fitting: what is made of a value; None if it is of another kind.
+            fitting: converts a value; returns None if it is of another kind.
             path: of the channel's setting, for a finding.
-            decides: whether the channel cannot be said without it.
+            decides: whether the channel cannot be written without it.
         """
         own = f"{self.name}.{setting.name}"
         try:
@@ -109,7 +109,7 @@ class Draft(PolicyDraft):
         return UNREAD
 
     def note_of(self, is_nested: bool, module: Module, function: str) -> None:
-        """Note what else decides the attempts of a decorated function: another decorator, or code that sets it anew."""
+        """Note other causes of a decorated function's attempts: another decorator, or code that sets it anew."""
         if is_nested:
             self.note("The function has another such decorator: their attempts multiply.")
         if function in _set_anew(module.file.text):

@@ -366,7 +366,7 @@ class Modules(Lookup):
 
 
 def target(node: Node) -> str:
-    """Return the name of what is called, empty for what is no call."""
+    """Return the name of the called function; empty if the node is no call."""
     return text(node, "target") if node.type == "call" else ""
 
 

@@ -1,7 +1,8 @@
-"""A scenario's settings back in the file that they were imported from: the literals of lines that say them exactly.
+"""Writes a scenario's settings back into the file that they were imported from, as literals in lines with an exact
+meaning.
 
-Nothing here knows a library: a literal is replaced, the file is read again, and it is kept only if the policy is then
-that of the scenario and every other policy is what it was.
+Nothing here knows a library: a literal is replaced, the file is read again, and the change is kept only if the policy
+then equals the scenario's and every other policy is unchanged.
 """
 
 from __future__ import annotations
@@ -79,8 +80,6 @@ def export(scenario: Path, kind: Kind, into: Path, given: Given) -> Exported:
 
 
 class _State:
-    """A text of the file, and what it says."""
-
     def __init__(self, kind: Kind, given: Given, file: SourceFile) -> None:
         self.kind = kind
         self.given = given
@@ -179,7 +178,7 @@ def _finding(policy: Policy, path: str, place: str, file: SourceFile) -> Finding
 
 
 def _literals(written: str, number: float, old: float, wanted: float) -> Iterator[str]:
-    """Yield what the literal may become: as much more as the setting, or as many times."""
+    """Yield candidates for the literal: changed by the same difference as the setting, or by the same ratio."""
     tried = [number + wanted - old] + ([number * wanted / old] if old else [])
     for value in tried if float(wanted).is_integer() and number + wanted - old > 0 else reversed(tried):
         value = round(value, 9)

@@ -18,7 +18,7 @@ from simulation.importing.source import KINDS, Given, Kind, SourceFile, held_fil
 
 FILES_MAX = 20_000
 _CODE = re.compile(r"\bAdd(?:\w*Resilience(?:Handler|Pipeline)|StandardHedgingHandler|Retry|PolicyHandler)\b")
-"""What .NET's code calls to make retries, which no reader works out."""
+"""Calls in .NET's code that make retries, which no reader works out."""
 POLICIES_MAX = 2_000
 
 _NOT_THEIRS = frozenset({"node_modules", "site-packages", "__pycache__", "venv", "deps", "_build"})
@@ -27,11 +27,11 @@ _NOT_THEIRS = frozenset({"node_modules", "site-packages", "__pycache__", "venv",
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What the files say: policies, and the files without one."""
+    """The policies that were read from files, and the files without one."""
 
     policies: tuple[Policy, ...]
     files: tuple[str, ...]
-    """Those in which a library was recognised, or what a name of these means was found."""
+    """The files in which a library was recognised, or which gave a name in them its meaning."""
 
     passed_over: tuple[str, ...] = ()
     """The others."""
@@ -47,8 +47,8 @@ def import_files(paths: Sequence[Path], given: Given | None = None, kind: str | 
 
     Args:
         paths: files, folders and patterns.
-        given: what the command line says besides.
-        kind: read all of them as files of this library; None: each tells by itself.
+        given: the further arguments of the command line.
+        kind: read all of them as files of this library; None: each is recognised by itself.
 
     Raises:
         ConfigurationError: a file that is named cannot be read or is of no known library, there is no such kind, or

@@ -143,7 +143,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What ``new`` makes; known by its place alone."""
+    """An object made by ``new``, identified by its place in the file."""
 
     node: Node
     program: Program
@@ -159,7 +159,7 @@ class Program:
     """By the local name, the module and the name there: ``default`` and ``*`` for the whole."""
 
     exported: dict[str, Node] = field(default_factory=dict)
-    """What stands at the top of the file, by its name."""
+    """The declarations at the top of the file, by name."""
 
     assigned: dict[str, list[Node]] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
@@ -457,7 +457,7 @@ class Program:
     # ── functions ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def returned(self, node: Node, arguments: Sequence[Any], depth: int = 0) -> Any:
-        """Return what a function returns for arguments, where no step of it decides by what is not known."""
+        """Return the value of a function for arguments, if no step of it depends on an unknown value."""
         parameters = part(node, "parameters") or part(node, "parameter")
         bound: dict[str, Any] = {}
         listed = [] if parameters is None else parameters.named_children

@@ -1,4 +1,4 @@
-"""What a reader found: policies, the mark of each line, and the questions that a file leaves open."""
+"""The result of a reader: policies, the mark of each line, and the questions that a file leaves open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actors.settings.yaml_tree import printable
 
 
 class Mark(StrEnum):
-    """How well a line of a file can be said in the settings of a channel."""
+    """How well the settings of a channel express a line of a file."""
 
     EXACT = "exact"
     APPROXIMATE = "approximate"
@@ -62,7 +62,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What one task, queue, client or route does when a call fails.
+    """The reaction of one task, queue, client or route to a failed call.
 
     ``channel`` has the settings in the words of a scenario's channel, nested as YAML would be read
     (``{"retry": {"max_attempts": 4}}``); None if nothing can be run because a question is open or the policy cannot be
@@ -91,7 +91,7 @@ class Said(Protocol):
 
     @property
     def assumed(self) -> str:
-        """What its value rests on that is said elsewhere, as a sentence's part; it is not exact then."""
+        """The assumption from another place on which its value rests, as a sentence's part; it is then not exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class PolicyDraft:
         """Whether the policy cannot be said, whatever is answered."""
 
     def say(self, of: Said, mark: Mark, reason: str = "", path: str = "") -> None:
-        """Add a finding; what rests on something that is said elsewhere is not exact."""
+        """Add a finding; a setting with an assumption from another place is not exact."""
         if of.assumed and mark is Mark.EXACT:
             mark = Mark.APPROXIMATE
         reason = "; ".join(filter(None, [reason, of.assumed]))
@@ -168,7 +168,7 @@ class PolicyDraft:
         self.say(of, Mark.APPROXIMATE if off else Mark.EXACT, off or why, path)
 
     def set(self, path: str, value: Any) -> None:
-        """Set a value of the channel of which nothing more is to be said."""
+        """Set a value of the channel that needs no finding."""
         *above, last = path.split(".")
         block = self.channel
         for key in above:

@@ -32,7 +32,7 @@ _STEPS_MAX = 20_000
 
 
 class Program(Names):
-    """Modules whose expressions have values, and what the command line says of names that none of them has.
+    """Modules whose expressions have values, and values from the command line for names that none of them has.
 
     Raises:
         ConfigurationError: files are no Python 3; a line for each.
@@ -41,12 +41,12 @@ class Program(Names):
     def __init__(self, files: Sequence[SourceFile], given: Given) -> None:
         super().__init__(files, given)
         self.assumed: list[str] | None = None
-        """What the values that are asked for in a block of `assumptions` rest on, as sentences; None outside of one."""
+        """The assumptions of values read in a block of `assumptions`, as sentences; None outside of one."""
         self._steps = 0
 
     @contextmanager
     def assumptions(self) -> Iterator[list[str]]:
-        """Give the list of what the values that are asked for in the block rest on."""
+        """Give the list of the assumptions of values that are read in the block."""
         before, self.assumed = self.assumed, []
         try:
             yield self.assumed
@@ -367,7 +367,7 @@ class Program(Names):
         return found | {each.arg: Later(each.value, module, local) for each in call.keywords if each.arg in found}
 
     def _from_outside(self, node: ast.Call, found: Bound | Symbol | None, of: Any) -> tuple[Any] | None:
-        """Return, in a tuple, what the environment or a settings object decides; None if it is another call."""
+        """Return, in a tuple, a value that the environment or a settings object decides; None if it is another call."""
         name = found.name if isinstance(found, Symbol) else ""
         if name == "getattr" and len(node.args) in (2, 3) and isinstance(node.args[1], ast.Constant):
             holder = dotted(node.args[0])
@@ -432,7 +432,7 @@ class Program(Names):
         return found[0]
 
     def called(self, function: Bound, known: Mapping[str, Any]) -> Any:
-        """Return what a function of the files returns for an argument of which these attributes are known.
+        """Return the result of a function of the files for an argument with these known attributes.
 
         Raises:
             Undecided: it does more than work out a value.

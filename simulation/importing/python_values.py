@@ -45,7 +45,7 @@ class Called:
     """The expressions of the keywords, each with the module in which it stands."""
 
     assumed: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False, compare=False)
-    """What the values of its keywords rest on; of other arguments, by an empty text."""
+    """The assumptions of the keywords' values; those of other arguments by an empty text."""
 
     unread: Open | None = None
     """A dict of further arguments that does not stand in the files."""
@@ -236,7 +236,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "random.randrange": lambda low, high=None: _whole(0, low - 1) if high is None else _whole(low, high - 1),
     "random.choice": lambda values: Drawn(min(values), max(values), False),
 }
-"""What calls of functions of the language and its library give."""
+"""The values of calls to functions of the language and its library."""
 
 
 def _sum(values: Sequence[Any], start: Any) -> Any:

@@ -41,7 +41,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """What Ruby raises an error for, such as a `return` within a block of a class."""
+    """A place where Ruby raises an error, such as a `return` within a block of a class."""
 
     why: str
 
@@ -398,11 +398,11 @@ class Program:
         return Unknown("", shown(node))
 
     def called(self, node: Node, arguments: Sequence[Any], depth: int = 0, *, of_class: bool = False) -> Any:
-        """Return what a block, a lambda or a method gives for arguments.
+        """Return the value of a block, a lambda or a method for arguments.
 
         Args:
             node: its definition.
-            arguments: in their order; those that are missing are not known.
+            arguments: in their order; missing ones are unknown.
             depth: how deep the call stands in others.
             of_class: it is a block that a class passes on, which a `return` cannot leave.
         """

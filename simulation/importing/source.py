@@ -71,7 +71,7 @@ def check_conflict(file: SourceFile) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the command line says beside the files: ``--given``, ``--library`` and ``--profile``."""
+    """The arguments of the command line beside the files: ``--given``, ``--library`` and ``--profile``."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

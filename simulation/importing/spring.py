@@ -32,7 +32,7 @@ class Properties:
 
     settings: Mapping[Parts, Setting]
     when: tuple[str, ...]
-    """Expressions such as ``prod & !eu``, of which one has to hold; empty: always."""
+    """Expressions such as ``prod & !eu``, of which one must hold; empty: always."""
 
     of_profile_file: bool = False
     last_line: int = 0

@@ -311,10 +311,10 @@ def from_command_line(written: str) -> Any:
 
 
 def of_waits(waits: Sequence[float | Span], retries: int = 0) -> tuple[dict[str, Any], str]:
-    """Return the settings of waits in seconds of which some are drawn, and by how much these are approximate.
+    """Return the settings of waits in seconds, some of which are random, and the size of their approximation.
 
-    The text is empty for waits that are told exactly. Of waits whose jitter grows in no way that a channel knows, it is
-    the middle. `retries` is how many there are, where that is more.
+    The text is empty for exact waits. Waits whose jitter grows in no way that a channel knows become their middle.
+    `retries` is the number of retries, if larger.
     """
     lows = [each.low if isinstance(each, Span) else float(each) for each in waits]
     highs = [each.high if isinstance(each, Span) else float(each) for each in waits]
@@ -377,11 +377,11 @@ class Lookup:
         return self.assumed.get(words, False)
 
     def branches(self, name: str, make: Callable[[str], Policy]) -> Iterator[Policy]:
-        """Yield the policy where no condition that is not known holds, then those where each of them does.
+        """Yield the policy in which no unknown condition holds, then the policies in which one of them holds.
 
         Args:
-            name: of the policy; a condition is put behind it in brackets.
-            make: returns the policy under what is assumed now.
+            name: the name of the policy; a condition is put behind it in brackets.
+            make: returns the policy under the current assumption.
         """
         waiting: list[dict[str, bool]] = [{}]
         seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""What a job on GitHub prints so that a pull request shows it at a line of a file: workflow commands."""
+"""Workflow commands, with which a job on GitHub annotates lines of files in a pull request."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def axis(ticks: Iterable[tuple[float, str]], cell_s: float, cells: int) -> tuple
 KEY = 13
 LABEL = 26
 CELLS_MAX = 62
-"""What is left between a label and the column of the largest values."""
+"""The width between a label and the column of the largest values, in characters."""
 BREAKERS_MAX = 4
 WINDOWS_MAX = 5
 
@@ -228,7 +228,7 @@ _PARTS: dict[str, By] = {"channels": "channel", "workload": "entry", "classes": 
 
 
 def _series(result: Result, path: Sequence[str]) -> tuple[pd.DataFrame, str]:
-    """Return the series of the part of a run that a path is about, and what they are of where that is another one."""
+    """Return the series of the part of a run that a path is about; and its name where it is another part."""
     from simulation.reporting.plots.source import parts
 
     channel, by = _scope(path)[0], _PARTS.get(path[0], "channel" if path[0] == "breaker" else None)

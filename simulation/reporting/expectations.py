@@ -43,8 +43,8 @@ class Wording(NamedTuple):
     """The wanted value."""
 
     off: str | None
-    """How far it is from the bound, and on which side: ``2.02 min over, 3 times as much``, ``0.7 points to spare``;
-    None where it is nowhere, or at the bound."""
+    """How far the value is from the bound, and on which side: ``2.02 min over, 3 times as much``, ``0.7 points to
+    spare``; None where there is no value, or it is at the bound."""
 
     def __str__(self) -> str:
         return f"is {self.value}{f', {self.off}' if self.off else ''}"
@@ -100,11 +100,11 @@ class ExpectationResult(NamedTuple):
     words: Wording
 
     decided: str
-    """What replicates show; empty where there are none, and none are needed."""
+    """The result of the replicates in words; empty where there are none, and none are needed."""
 
     @property
     def mark(self) -> tuple[str, str]:
-        """How it is drawn, and the result in a word."""
+        """How the result is drawn, and the result in a word."""
         return {True: ("fine", "holds"), False: ("bad", "fails"), None: ("off", "undecided")}[self.holds]
 
 

@@ -1,4 +1,4 @@
-"""What happened to whom in a run, in a few sentences: none where there is nothing to say."""
+"""Sentences about the requests of a run that went wrong; none if all went well."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ WORTH_SAYING = 0.001
 """The share of all requests from which on it is said that they are late."""
 
 QUEUES_WORTH_SAYING = 0.02
-"""The share of all requests of which a provider's queue made nothing, from which on that is said."""
+"""The least share of all requests for which a provider's queue did not matter that is worth saying."""
 
 BACKLOG_WORTH_SAYING_S = 10.0
 """From when on it is said how long the backlog of a fault was there."""
 
 NAMED_MAX = 3
-"""So many entries, reasons and faults are named; of the others it is said how many there are."""
+"""The most entries, reasons and faults that are named; the others are counted."""
 
 HERD = 5
-"""How many times the mean the requests of the busiest second are at least, for these to be a herd."""
+"""A second is a herd if it has so many times the mean of requests."""
 
 HERD_MIN = 50
-"""Fewer requests in a second are none."""
+"""Fewer requests in a second are no herd."""
 
 
 def facts(result: Result) -> list[str]:
@@ -118,7 +118,7 @@ def _whom(groups: list[_Group], of_all: Mapping[str, Any], count: Callable[[Mapp
 
 
 def _named_of(count: int) -> int:
-    """Return how many of so many are named: all, or so few that the others are two at least."""
+    """Return how many of `count` are named: all, or so few that at least two others remain."""
     return count if count == NAMED_MAX + 1 else NAMED_MAX
 
 
@@ -128,7 +128,7 @@ def _of(count: int, figures: Mapping[str, Any], what: str = " requests") -> str:
 
 
 LATE = {"1m": "a minute", "10s": "10 s"}
-"""What is late: a minute, or where no one has waited that long, this."""
+"""The times from which on delivery is late, in words: a minute, or 10 s if no one has waited a minute."""
 
 
 def _late_ones(groups: list[_Group], summary: Mapping[str, Any]) -> Iterator[str]:
@@ -196,7 +196,7 @@ _ENDS: dict[type, str] = {
     NotificationMovedToDeadLetter: "dead again",
     NotificationSuppressed: "suppressed",
 }
-"""What became of a redriven notification."""
+"""How a redriven notification ended."""
 
 
 def _suppressed_as_gone(result: Result) -> int:

@@ -101,7 +101,7 @@ def fault_label(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> st
 
 
 AT_THE_START = {"crash", "deploy", "scale", "clock_step"}
-"""What happens once, however long `for` is."""
+"""The faults that happen once, however long `for` is."""
 
 
 def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
@@ -166,7 +166,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "duplicate_rate": lambda share: f"{_share(share)} of messages come twice",
     "reorder": lambda _: "messages late, out of order",
 }
-"""What to say of each thing that a fault injects, but of a crash, in this order."""
+"""The words for each effect of a fault except a crash, in this order."""
 
 
 def fault_text(fault: FaultConfig) -> str:

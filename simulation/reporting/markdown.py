@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from simulation.results.result import Result
 
 DIGEST = 16
-"""So many characters of a digest tell it from any other."""
+"""The characters of a digest that are shown, enough to tell it from any other."""
 
 
 class RunFacts(NamedTuple):
-    """What is told of a run; it keeps nothing else of its result."""
+    """The facts of a run that the text shows; nothing else of its result is kept."""
 
     scenario: str
     seed: int
     digest: str
     expectations: list[ExpectationResult]
     said: list[str]
-    """What happened to whom."""
+    """Sentences about the requests that went wrong."""
     again: str
     """The command that runs it again."""
     defaults: Sequence[str] = ()
-    """What settings did that the file does not name; it is in what happened, too."""
+    """The effects of defaults that the file does not name; `said` has them too."""
 
     @classmethod
     def of(cls, result: Result, again: str) -> RunFacts:
@@ -52,8 +52,8 @@ def markdown(runs: Sequence[RunFacts], problems: Sequence[str], of: int) -> str:
     """Return the results of runs as Markdown of GitHub's kind.
 
     Args:
-        runs: those that have ended.
-        problems: what is wrong with the files, or why no more of them has ended.
+        runs: the runs that have ended.
+        problems: the problems of the files, or why no more runs have ended.
         of: how many files there are.
     """
     lines = [f"### retrylab: {_headline(runs, problems, of)}", ""]

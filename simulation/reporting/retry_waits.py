@@ -1,4 +1,4 @@
-"""How long the waits before the retries of a policy are, in numbers and in words."""
+"""The waits before the retries of a policy, in numbers and in words."""
 
 from __future__ import annotations
 

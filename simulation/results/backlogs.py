@@ -1,5 +1,4 @@
-"""How long after each fault its backlog is there: what had been accepted on its channels before its end, and is
-pending."""
+"""How long after each fault its backlog lasts: notifications accepted on its channels before its end and pending."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ def waits_since_ns(requested: NotificationRequested) -> int:
 
 
 def _accepted_ns(requested: NotificationRequested) -> int:
-    """Return when a notification, or the one in place of which it is, was accepted, be it for a later instant."""
+    """Return when the first notification of a chain of fallbacks was accepted, even if it is for a later instant."""
     return min(requested.at_ns, waits_since_ns(requested))
 
 
@@ -58,7 +57,7 @@ class Backlogs:
 
     def __init__(self, faults: Sequence[FaultTimes], *, is_in_order: bool = True) -> None:
         """Follow these faults, which all end. Unless events come in the order of their instants, all are kept to the
-        end of the run: what lies before an actor that is down is recorded when that is back."""
+        end of the run: messages of an actor that is down are recorded when it is back."""
         self._is_in_order = is_in_order
         self._kept: list[RecordedEvent] = []
         self._backlogs = [Backlog(fault) for fault in faults]
@@ -77,7 +76,7 @@ class Backlogs:
         self._under_way = [backlog for backlog in self._under_way if backlog.cleared_ns is None]
 
     def end(self, simulated_ns: int) -> dict[str, dict[str, Any]]:
-        """Return what the summary says of each fault of a run that has lasted so long."""
+        """Return the summary of each fault, for a run that has lasted so long."""
         if self._kept:
             kept, self._kept, self._is_in_order = sorted(self._kept, key=instant_of), [], True
             self.fold(kept)
@@ -92,7 +91,7 @@ class Backlogs:
 
 
 class Backlog:
-    """That of one fault."""
+    """The backlog of one fault."""
 
     def __init__(self, fault: FaultTimes) -> None:
         self.fault = fault
@@ -101,12 +100,12 @@ class Backlog:
         self._pending = 0
         self._at_begin: int | None = None
         self._left: int | None = None
-        """What was accepted before the end of the fault and is pending; None before that end."""
+        """The notifications accepted before the end of the fault that are pending; None before that end."""
         self._younger: set[str] = set()
-        """Those that were accepted after the end of the fault."""
+        """The ids of notifications that were accepted after the end of the fault."""
 
     def fold(self, chunk: Sequence[Any]) -> None:
-        """Take in what changes how many are pending on its channels, in order."""
+        """Take in the events that change how many are pending on its channels, in order."""
         pending = [*accumulate([CHANGES[type(event)] for event in chunk], initial=self._pending)]
         self._pending = pending[-1]
         fault, first = self.fault, 0

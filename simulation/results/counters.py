@@ -1,4 +1,4 @@
-"""What is counted of breakers and of providers: folded from the history, a chunk of events at a time."""
+"""The metrics of breakers, providers and nodes: folded from the history, a chunk of events at a time."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class BreakerNow(NamedTuple):
 
 
 class BreakerMetrics:
-    """How often one breaker opened, and for how long it was open; of all hosts together where each has its own, and of
-    all nodes."""
+    """How often one breaker opened, and for how long it was open; over all hosts, where each has its own, and all
+    nodes."""
 
     def __init__(self, *, is_shared: bool = False) -> None:
         """Count nothing yet. Where nodes share breakers, it is counted how often others opened one."""
@@ -57,11 +57,11 @@ class BreakerMetrics:
         self._open_since_ns: dict[Hashable, int] = {}
         """By place."""
         self.now: dict[Any, BreakerNow] = {}
-        """By place; nothing of those that are as they began."""
+        """The state by place; places in their first state are left out."""
 
     def fold(self, transition: BreakerTransitioned, place: Hashable) -> None:
-        """Take in a transition of one of the breakers that are counted together: of the breaker of a host, at a node
-        where those of several nodes are; the place None is the only breaker."""
+        """Take in a transition of one of the breakers that are counted together: of the breaker of a host, or of a
+        node; the place None is the only breaker."""
         self.now[place] = BreakerNow(BreakerState(transition.to_state), transition.at_ns)
         since_ns = self._open_since_ns.pop(place, None)
         if since_ns is not None:
@@ -79,7 +79,7 @@ class BreakerMetrics:
 
 
 class ProviderMetrics:
-    """What went to each provider of the channels that have several."""
+    """The metrics of each provider of the channels that have several."""
 
     def __init__(self, providers: Mapping[NotificationChannel, Sequence[str]]) -> None:
         self._providers = {channel: names for channel, names in providers.items() if len(names) > 1}
@@ -107,7 +107,7 @@ _NODE = attrgetter("node")
 
 
 class NodeMetrics:
-    """What happened at each node of a fleet."""
+    """The metrics of each node of a fleet."""
 
     def __init__(self, count: int) -> None:
         self._numbers = range(1, count + 1) if count > 1 else range(0)
@@ -149,7 +149,7 @@ _AT_NODES = (
 
 
 def fold_transition(metrics: Mapping[str, BreakerMetrics], transition: BreakerTransitioned) -> None:
-    """Take in a transition of one breaker among those of a run, by name; that of a node also under the common name."""
+    """Take in a transition of a breaker, by its name; a transition at a node counts under the common name too."""
     metrics[transition.breaker].fold(transition, transition.host)
     if transition.node is not None:
         metrics[without_node(transition.breaker)].fold(transition, (transition.node, transition.host))

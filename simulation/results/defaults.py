@@ -1,4 +1,4 @@
-"""What defaults that the file of a scenario does not name did in its run, counted as the run is recorded."""
+"""The effects of defaults that a scenario's file does not name, counted as the run is recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RETRIED = {Transient.__name__, Ambiguous.__name__}
 
 
 class DefaultsAtWork:
-    """Counts what the defaults of a scenario do."""
+    """Counts the effects of a scenario's defaults."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._unnamed = {channel: unnamed(scenario, channel) for channel in scenario.channels_used}
@@ -51,7 +51,7 @@ class DefaultsAtWork:
     def summary(
         self, breakers: Mapping[str, Mapping[str, Any]], channels: Mapping[str, Any], in_flight: int, simulated_ns: int
     ) -> list[dict[str, Any]]:
-        """Return what each default did, in numbers and in words; nothing of those that did nothing.
+        """Return the effect of each default, in numbers and in words; a default without effect is left out.
 
         `breakers` and `channels` are the metrics of each by name; `in_flight` notifications had not ended when the run
         did."""

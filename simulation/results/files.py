@@ -32,11 +32,12 @@ KINDS = {
     "map.json": FolderKind("a map of limits", ("runs.jsonl", "stuck.yaml", "remedy.yaml", "map.png")),
     "comparison.json": FolderKind("a comparison", ("runs.jsonl", "*.parquet")),
 }
-"""What is in a folder that has a document of this name."""
+"""The kind of results in a folder, by the name of its document."""
 
 
 def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path], name: str = "--out ") -> None:
-    """Check that a folder, which need not be there, may take the results of which `document` is one of :data:`KINDS`.
+    """Check that a folder, which need not exist, may take the results whose document, one of :data:`KINDS`, is
+    `document`.
 
     No result may be written in the place of a file of `scenarios`. `name` is of the option, for the error.
 
@@ -88,7 +89,7 @@ def check_writable(directory: Path, name: str = "--out ") -> None:
 
 
 def _is_ours(document: Path) -> bool:
-    """Return whether a file is the document of results: each tells its scenario."""
+    """Return whether a file is the document of results: each has the scenario in it."""
     try:
         return "scenario" in json.loads(document.read_bytes())
     except (OSError, ValueError, TypeError, RecursionError):
@@ -96,7 +97,7 @@ def _is_ours(document: Path) -> bool:
 
 
 def folder_to_fill(directory: str | Path, document: str, scenario: Path | None) -> Path:
-    """Return a folder for results, of which `document`, one of :data:`KINDS`, is written last.
+    """Return a folder for results; `document`, one of :data:`KINDS`, must be written last.
 
     The folder is made if it is not there. Where it has a document already, that is removed: so an interrupted write
     leaves none, and never one beside tables of another run. Nothing may take the place of the scenario's own file.
@@ -120,8 +121,8 @@ def is_same(one: Path, other: Path) -> bool:
 
 
 def _is_there(path: Path) -> bool:
-    """Return whether something is at a path; an OSError says that this cannot be found out, as `Path.exists` raises it
-    in some versions of Python only."""
+    """Return whether a path exists; an OSError says that this is unknown, which `Path.exists` raises in some versions
+    of Python only."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -150,9 +151,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write into, which takes its place when the block ends; its folder is made if it is not there.
 
-    A symbolic link stays one, and what it points to is written; who may read a file stays as it was. A device or a
-    pipe, which nothing can take the place of, is written through: what has been written into it when the block breaks
-    off is out.
+    A symbolic link stays one, and its target is written; the permissions of a file stay unchanged. A device or a pipe
+    cannot be replaced, so it is written directly: bytes written before the block breaks off stay written.
 
     Raises:
         OSError: it cannot be written.

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def line(kind: str, scenario: str, facts: Iterable[str]) -> str:
-    """Return the line of an object: the name of its class, that of its scenario or subject, and the facts."""
+    """Return the line of an object: the names of its class and of its scenario or subject, and the facts."""
     return f"<{kind} of {scenario!r}: {', '.join(facts)}>"
 
 
 def line_of_run(kind: str, summary: Mapping[str, Any]) -> str:
-    """Return the line of a result of one run, of which only the summary is looked at: no table is made for it."""
+    """Return the line of a result of one run from its summary alone: no table is made for it."""
     expectations = summary["expectations"]
     failing = sum(expectation["holds"] is False for expectation in expectations)
     undecided = sum(expectation["holds"] is None for expectation in expectations)
@@ -46,7 +46,7 @@ def refusals_text(refused: Mapping[str, int], scenario: Scenario) -> str:
 
 
 def fate_text(delivered: bool) -> str:
-    """Return what is known of a request whose answer no one took."""
+    """Return whether a request whose answer no one took was delivered, in words."""
     return "delivered all the same" if delivered else "not known to be delivered"
 
 
@@ -68,7 +68,7 @@ LABEL_MAX = 34
 
 
 def amplification_text(value: float | None) -> str:
-    """Return how many times as many attempts as first ones there were."""
+    """Return the ratio of all attempts to first ones, as text."""
     return NOTHING if value is None else f"×{value:.2f}"
 
 
@@ -104,7 +104,7 @@ def mean_count_text(count: float) -> str:
 
 
 def metric_text(value: float, kind: MetricKind, digits: int = 4) -> str:
-    """Return a metric of at least 0, as suits its kind; what has no unit of its own with so many digits."""
+    """Return a metric of at least 0 as suits its kind; a metric without a unit gets so many digits."""
     if math.isinf(value):
         return NEVER
     if kind in DURATIONS:

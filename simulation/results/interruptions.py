@@ -1,9 +1,8 @@
 """Requests whose answers no one takes: a crash has come between a provider and the handler.
 
 After a crash of its process, or of an actor on the way, a notification is sent again, and the outcome of the new
-attempt is recorded. What its provider answered to the one before, if it answers at all, is in no history; but it was
-asked, has its price, and may have reached the person. So it is where a fault has an attempt come to its channel
-twice.
+attempt is recorded. The provider's answer to the attempt before, if any, is in no history; but the request has its
+price, and may have reached the person. The same happens where a fault has an attempt come to its channel twice.
 """
 
 from __future__ import annotations
@@ -54,11 +53,11 @@ class Request:
 
     @property
     def notification_id(self) -> str:
-        """Of which notification it is."""
+        """The id of its notification."""
         return self.attempt.command.notification_id
 
     def answered(self, result: Any, now_ns: int, at_ns: int) -> None:
-        """Note what its provider answers at an instant, as is known from now on, whether someone takes it or not."""
+        """Note the provider's answer at an instant, known from now on, whether someone takes it or not."""
         self.answered_ns = at_ns
         if isinstance(result, Sent):
             self.reached_ns = now_ns
@@ -75,7 +74,7 @@ class Interruptions:
         """Begin without any; `interrupt` is called with each request when it is sure that its answer is lost."""
         self._interrupt = interrupt
         self._open: dict[str, list[Request]] = {}
-        """By notification: those without an outcome."""
+        """The requests without an outcome, by notification."""
         self._crashed_ns = 0
 
     def observed(
@@ -130,7 +129,7 @@ class Interruptions:
 
     def end(self, processes: Sequence[Mapping[NotificationChannel, Stages]]) -> None:
         """Note that the run has ended: a request that no stage waits for is lost, all others are in flight. Without any
-        process it is unknown what is awaited."""
+        process it is unknown which are awaited."""
         for requests in self._open.values():
             self._lose(
                 each

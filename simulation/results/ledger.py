@@ -1,7 +1,7 @@
 """The ledger of a run: sorts events by entry of the workload and channel, and follows requests.
 
-Whatever a run's metrics are told apart by, the whole, entries, classes or channels, is a group of its tallies, so that
-an event is counted once.
+Each part for which a run has metrics, the whole, entries, classes or channels, is a group of its tallies, so that an
+event is counted once.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from simulation.scenario.identity import entry_number
 from simulation.scenario.metrics import Outline
 
 Place = tuple[int | None, NotificationChannel]
-"""The number of an entry of the workload, None for what is of none, and a channel."""
+"""The number of an entry of the workload and a channel; None in place of the number: of no entry."""
 
 AnyPlace = tuple[int | None, NotificationChannel | None]
-"""A place, or that of what is of no channel: an event that an own actor did not handle."""
+"""A place, where an event that an own actor did not handle has no channel."""
 
 ByPlace = Mapping[Place, Mapping[type, Sequence[Any]]]
 """The events of each place, by type, each in order."""
@@ -42,22 +42,22 @@ ByPlace = Mapping[Place, Mapping[type, Sequence[Any]]]
 CHANNEL_OF = attrgetter("channel")
 
 Group = tuple[str, str]
-"""Such as ``("channels", "email")``."""
+"""A group of metrics by its kind and its name, such as ``("channels", "email")``."""
 
 WHOLE: Group = ("", "")
 
 IN_TIME_NS = 60 * NS_PER_S
-"""What takes longer counts among those that a host is worst by."""
+"""Requests that take longer are late in the counts of hosts and tenants."""
 
 LEAVES_THE_QUEUE = (NotificationRedriven, DeadLetterDiscarded)
 """The events with which a dead letter leaves its queue."""
 
 WORST = 10
-"""So many hosts, and tenants, are named."""
+"""The number of hosts, and of tenants, that are named."""
 
 
 class Entry(NamedTuple):
-    """What there is to know of an entry of the workload."""
+    """The properties of an entry of the workload."""
 
     priority: str
     channels: tuple[NotificationChannel, ...]
@@ -73,11 +73,11 @@ class Refused(NamedTuple):
     entry: int
     """The number of its entry of the workload."""
     channels: Sequence[NotificationChannel | None]
-    """Those of the notifications that would have come of it; None: of the one that an own actor may have sent."""
+    """The channels of the notifications that the event would have caused; None: an own actor's channel is unknown."""
     why: str
     """``down``, ``overloaded`` or ``unhandled``."""
     notification_id: str | None = None
-    """None: it is a domain event, of which no other has the same."""
+    """None: the arrival is a domain event, whose id no other one has."""
 
 
 class Ledger:
@@ -91,8 +91,8 @@ class Ledger:
         counted: Counted = COUNTED_ALWAYS,
         prices: Mapping[NotificationChannel, Mapping[str, float]] | None = None,
     ) -> None:
-        """Begin with none: `outline` says what metrics are told apart by, `counted` what has to be counted since it may
-        happen, and `prices` what a request costs, by channel and provider."""
+        """Begin with none: `outline` gives the parts by which metrics are split, `counted` the events that may happen
+        and so are counted, and `prices` the cost of a request, by channel and provider."""
         self.within_s = outline.all_within_s
         self._outline = outline
         self._channels = channels = frozenset(channel for channel, _ in outline.providers)
@@ -105,7 +105,7 @@ class Ledger:
             }
             for kind, of in (("hosts", "host_of"), ("tenants", "tenant_of"))
         }
-        """Of hosts and of tenants, by entry of the workload, of those that have any."""
+        """The counts of hosts and of tenants, by entry of the workload, where an entry has any."""
         self.counted = counted
         self._make = partial(Tally, counted=counted)
         self._prices = prices or {}
@@ -116,11 +116,11 @@ class Ledger:
         self._lost: defaultdict[str, list[Request]] = defaultdict(list)
         """The requests to providers whose answers no one takes, by the first notification of a chain of fallbacks."""
         self._refused: dict[str, Refused] = {}
-        """What was refused, by id, where the same may come once more."""
+        """The arrivals that were refused, by id, where the same may come once more."""
         self._accepted: set[str] = set()
-        """Likewise what was accepted."""
+        """Likewise the ids that were accepted."""
         self._reached_twice: set[str] = set()
-        """Of these, whom one had reached to whom another was sent."""
+        """Of these, the requests that had reached the recipient when another one was sent."""
         self._chains = Chains(of_entries) if counted.fallbacks or counted.forgotten_ids else None
         has_dashes = counted.own_actors or any("-" in channel for channel in channels)
         self._entries = {} if has_dashes else {str(number): number for number in range(len(outline.entries))}
@@ -133,7 +133,7 @@ class Ledger:
     # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
 
     def tally(self, place: AnyPlace) -> Tally:
-        """Return that of an entry on a channel."""
+        """Return the tally of an entry on a channel."""
         try:
             return self._tallies[place]
         except KeyError:
@@ -171,7 +171,7 @@ class Ledger:
         return places
 
     def count(self, events: Mapping[type, Sequence[Any]]) -> ByPlace:
-        """Count what happens to notifications; return the events of each place, by type."""
+        """Count the events of notifications; return the events of each place, by type."""
         places = self._by_place(events)
         for place, of_place in places.items():
             self.tally(place).fold(of_place)
@@ -183,7 +183,7 @@ class Ledger:
         suppressed: Sequence[NotificationSuppressed],
         sent: Sequence[NotificationSent],
     ) -> None:
-        """Follow what becomes of requests."""
+        """Follow requests from their offer to their end."""
         times: dict[Place, list[int]] = {}
         # In their order: to whom a request belongs depends on what had become of it before. At one instant a request
         # is accepted before it ends.
@@ -203,7 +203,7 @@ class Ledger:
             self.tally(place).delivery_times.extend(of_place)
 
     def carry(self, events: Mapping[type, Sequence[Any]]) -> None:
-        """Take in what happens before that which is counted: of it only what is left at its end matters."""
+        """Take in the events before the counted ones: only the state that they leave matters."""
         for kind, change in CHANGES.items():
             for event in events.get(kind, ()):
                 self.tally(self.place_of(event)).pending_before += change
@@ -270,7 +270,8 @@ class Ledger:
                 self.tally(self.place_of(event)).unwanted += 1
 
     def _delivered_by(self, event: NotificationSent) -> Place | None:
-        """Note that a notification is sent; return the place that has delivered its request, None if one had before."""
+        """Note that a notification is sent; return the place that has delivered its request, or None if it was
+        before."""
         place = self.place_of(event)
         reached_before = self._was_reached(event)
         if self._chains is None:
@@ -289,8 +290,8 @@ class Ledger:
         return place
 
     def _was_reached(self, event: NotificationSent) -> bool:
-        """Tell whether a request whose answer no one took had reached whom a notification is sent to, and note it; once
-        only for each person and request."""
+        """Tell whether a request whose answer is lost had reached the recipient before, and note it; once for each
+        request."""
         first = _first_of(event.notification_id, self._channels)
         lost = self._lost.get(first, ())
         if first in self._reached_twice or not any(
@@ -301,13 +302,13 @@ class Ledger:
         return True
 
     def _forget(self, ended: Iterable[NotificationEvent]) -> None:
-        """Forget whom requests for notifications that will not be sent again have reached, but for who is counted: a
-        message that comes late may have them reached once more."""
+        """Drop the lost requests of notifications that have ended, but keep the ids that are counted already: a late
+        message may reach those recipients once more."""
         for event in ended:
             self._lost.pop(event.notification_id, None)
 
     def refuse(self, refused: Refused) -> None:
-        """Note that an arrival is refused; what of the same id was accepted already was offered once, and is not."""
+        """Note that an arrival is refused. If its id was accepted before, it is a repeat, and not counted."""
         if self.counted.refused_repeats and refused.notification_id is not None:
             if refused.notification_id in self._accepted:
                 return
@@ -315,7 +316,7 @@ class Ledger:
         self._count_refused(refused, 1)
 
     def accept(self, requested: Sequence[NotificationRequested]) -> None:
-        """Note what is accepted: nothing of the same id that came before was refused for good."""
+        """Note acceptances: an earlier refusal of the same id no longer counts."""
         if not self.counted.refused_repeats:
             return
         ids = [event.notification_id for event in requested]
@@ -328,8 +329,8 @@ class Ledger:
             self.tally((refused.entry, channel)).refused[refused.why] += by
 
     def interrupt(self, request: Request, *, counts: bool = True) -> None:
-        """Note that the answer of a provider to a request is lost; where it does not count as one, it matters only whom
-        the request reached."""
+        """Note that the answer of a provider to a request is lost; where it is not `counts`, only its recipient
+        matters."""
         place = entry_number(request.notification_id), request.channel
         first = _first_of(request.notification_id, self._channels)
         if counts:
@@ -418,23 +419,23 @@ def _worst(counts: Iterable[PartyCounts]) -> list[dict[str, Any]]:
 
 
 class PartyCounts:
-    """How many requests of an entry were offered for each host, or of each tenant, and how many are not in time."""
+    """How many requests of an entry were offered for each host or tenant, and how many of these are late."""
 
     def __init__(self, party_of: Callable[[str], str | None], forgotten_ids: bool, channels: Container[str]) -> None:
         self._party_of = party_of
         self._channels = channels
         self._under_way: dict[str, str] = {}
-        """The hosts or tenants of what has not been sent, by id."""
+        """The hosts or tenants of notifications that have not been sent, by id."""
         self._handed_on: set[str] = set()
-        """Of these, those that another channel has taken over: what becomes of the first is no wish any more."""
+        """Of these, the ones that another channel has taken over: how the first ends no longer matters."""
         self._delivered: set[str] | None = set() if forgotten_ids else None
-        """What may come again, and is no other request then."""
+        """The ids that were delivered and may come again, which is then no other request."""
         self.offered: Counter[str] = Counter()
         self.late: Counter[str] = Counter()
-        """Those not delivered within a minute, or not yet."""
+        """The requests that were not delivered within a minute, or not yet."""
 
     def see(self, events: Iterable[NotificationRequested | NotificationSent | NotificationSuppressed]) -> None:
-        """Note which requests come in, and what becomes of them, in order."""
+        """Note the requests that come in and how they end, in order."""
         under_way, delivered = self._under_way, self._delivered
         for event in events:
             first = _first_of(event.notification_id, self._channels)
@@ -470,13 +471,13 @@ class Chains:
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
         self.channels: dict[str, NotificationChannel] = {}
-        """The channels of notifications by id, where own actors send what no entry tells them of."""
+        """The channels of notifications by id, where own actors send some that no entry of the workload has."""
         self._first: dict[str, str] = {}
         """The notification at the beginning, by the id of each in its place."""
         self._holders: dict[str, NotificationChannel] = {}
         """The channel that has taken the request over last, by its first notification."""
         self._deliveries: dict[str, int] = {}
-        """How many notifications of a request were sent, by its first one, where it may be more than one."""
+        """How many notifications of a request were sent, by the id of its first one, where there may be several."""
         self._accepted: set[str] = set()
         """Where ids are forgotten: all that were accepted."""
         self._unwanted: set[str] = set()
@@ -538,14 +539,14 @@ class Chains:
 
 
 def _first_of(notification_id: str, channels: Container[str]) -> str:
-    """Return the notification at the beginning of its chain of fallbacks, whose ids are ``n``, ``n/sms``, ..."""
+    """Return the first notification of a chain of fallbacks, whose ids are ``n``, ``n/sms``, ..."""
     head, _, tail = notification_id.rpartition("/")
     return _first_of(head, channels) if head and tail in channels else notification_id
 
 
 def _is_the_same(one: Request, other: Request) -> bool:
-    """Tell whether two stand for one request, whose answer is lost and would have come too late as well; or for copies
-    of one attempt that all come too late."""
+    """Tell whether both are one request, whose answer is lost and would have been late too, or late copies of one
+    attempt."""
     if one.attempt is not other.attempt:
         return False
     is_one_request = (one.started_ns, one.provider) == (
@@ -556,7 +557,7 @@ def _is_the_same(one: Request, other: Request) -> bool:
 
 
 def _is_another(request: Request, started_ns: int) -> bool:
-    """Tell whether a request has reached someone, and is no copy of the attempt that started at an instant."""
+    """Tell whether a request has reached the recipient and is no copy of the attempt that started at an instant."""
     return request.reached_ns is not None and (not request.is_late or request.started_ns < started_ns)
 
 
@@ -566,7 +567,7 @@ def is_unwanted(event: NotificationSuppressed) -> bool:
 
 
 def _of_one_entry(entries: Sequence[Entry]) -> dict[NotificationChannel, Place]:
-    """Return the place of each channel where no two entries of the workload have one in common; else nothing."""
+    """Return the place of each channel if no two entries of the workload share one; else nothing."""
     channels = [(channel, number) for number, entry in enumerate(entries) for channel in entry.channels]
     found: dict[NotificationChannel, Place] = {channel: (number, channel) for channel, number in channels}
     return found if len(found) == len(channels) else {}

@@ -17,7 +17,7 @@ from simulation.results.ledger import ByPlace
 from simulation.results.statistics import by_width
 
 KEPT = 2_000
-"""Attempts whose times are kept until it is known what was under way beside them."""
+"""Attempts whose times are kept until all attempts that overlap them are known."""
 
 Provider = tuple[NotificationChannel, str]
 """A channel and one of its providers."""
@@ -53,7 +53,7 @@ class Level:
     def __init__(self) -> None:
         self.most = 0
         self._now = 0
-        """How many are under way after what has been taken in."""
+        """How many attempts are in flight after the last one that was taken in."""
 
     def extend(self, spans: Spans) -> None:
         """Take in the instants up to some limit, in order. One that ends as another begins is not beside it."""
@@ -80,8 +80,8 @@ class Rate:
         """The latest second, and how many have begun in it so far."""
 
     def extend(self, begins_ns: Sequence[int], hedges: Counter[int]) -> None:
-        """Take in requests by the instants at which they begin, in order, and the number of copies beside those that
-        began in each second."""
+        """Take in requests by the instants at which they begin, in order, and the copies beside the requests of each
+        second."""
         if not begins_ns:
             return
         began = Counter(dict([self._latest]))
@@ -104,18 +104,18 @@ class Peaks:
         self._of_channel = {channel: tuple((channel, name) for name in names) for channel, names in providers.items()}
         self._all = tuple(chain.from_iterable(self._of_channel.values()))
         self._attempts: dict[Provider, Spans] = {provider: Spans([], []) for provider in self._all}
-        """Those that have ended, and are not yet part of the peaks."""
+        """The attempts that have ended and are not yet part of the peaks."""
         self._hedges: dict[Provider, Counter[int]] = {provider: Counter() for provider in self._all}
         groups = [self._all, *self._of_channel.values(), *((provider,) for provider in self._all)]
         self._peaks = {group: (Rate(), Level()) for group in groups}
-        """Of all providers, of those of each channel, and of each: mostly some of these are the same."""
+        """The peaks of all providers, of each channel's, and of each alone: mostly some of these are equal."""
         self._kept = 0
         self._keeps_at_most = KEPT
         self._backoffs: dict[NotificationChannel, Spans] = {channel: Spans([], []) for channel in providers}
         """When notifications begin to wait for their retry, and when they no longer do."""
         self._in_backoff = {channels: Level() for channels in [tuple(providers), *((each,) for each in providers)]}
         self.waiting = WaitingCounts()
-        """Counts what waits at the stages of all processes."""
+        """Counts the notifications that wait at the stages of all processes."""
         self.waiting_by_channel = {channel: WaitingCounts(self.waiting) for channel in providers}
 
     def fold(self, places: ByPlace, latest_ns: int) -> None:
@@ -142,7 +142,7 @@ class Peaks:
         self._kept += len(attempts)
 
     def interrupt(self, provider: Provider, made_ns: int, lost_ns: int) -> None:
-        """Take in a request whose answer is lost, of which there is no event: its provider was asked all the same."""
+        """Take in a request whose answer is lost. No event tells of it, but its provider was asked."""
         self._attempts[provider].begins_ns.append(made_ns)
         self._attempts[provider].ends_ns.append(lost_ns)
         self._kept += 1
@@ -159,7 +159,7 @@ class Peaks:
         return found.items()
 
     def _settle(self, limit_ns: int | None) -> None:
-        """Make peaks of what is before a limit, of which all is known; None: of all."""
+        """Take in the attempts before a limit, which are all known; None: all attempts."""
         settled = {provider: spans.taken(limit_ns) for provider, spans in self._attempts.items()}
         for group, (rate, level) in self._peaks.items():
             spans = _together([settled[provider] for provider in group])
@@ -171,7 +171,7 @@ class Peaks:
             level.extend(_together([waits[channel] for channel in channels]))
 
     def end(self) -> None:
-        """Make peaks of what is left: no attempt ends any more."""
+        """Take in the remaining attempts: no attempt ends any more."""
         self._settle(None)
 
     def summary(self, channel: NotificationChannel | None = None) -> dict[str, Any]:

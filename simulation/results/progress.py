@@ -27,8 +27,8 @@ _ONLY_GROW = COUNTS.keys() - {"in_flight"}
 class RunSnapshot:
     """How a run stands at an instant of it.
 
-    It looks at what the run itself counts and copies nothing, so it is good only during the call; asked
-    later, it answers what is so by then. Where a channel is wanted, None stands for all of them together.
+    It reads the counts of the run and copies nothing, so it is good only during the call; read later, it shows the
+    counts of then. In place of a channel, None stands for all of them together.
     """
 
     __slots__ = ("_begins", "_recorder", "at_ns")
@@ -60,7 +60,7 @@ class RunSnapshot:
         return self._metrics(channel).retry_amplification
 
     def delivery_time_of(self, channel: NotificationChannel | None, share: float) -> float | None:
-        """Return about how many seconds `share` of those delivered so far took, within 0.4%; None without any."""
+        """Return the time in which `share` of the deliveries so far took place, within 0.4%; None without any."""
         return self._metrics(channel).delivery_time_so_far(share)
 
     def dlq_of(self, channel: NotificationChannel | None = None) -> tuple[int, int]:
@@ -105,7 +105,7 @@ class RunSnapshot:
         return None
 
     def late_of(self, channel: NotificationChannel | None, seconds: float) -> int:
-        """Return how many were delivered after more than so many seconds or are dead letters; infinite: only these."""
+        """Return how many were delivered later than `seconds` or are dead letters; infinite: dead letters alone."""
         metrics = self._metrics(channel)
         late = metrics.later_than(ns(seconds)) if seconds < math.inf else 0
         return late + metrics.counts()["dead_lettered"]
@@ -117,8 +117,8 @@ class RunSnapshot:
 class Listener(Generic[P, T]):
     """Calls a caller's function while a run goes on.
 
-    What happens in a run happens while some actor is at work, which would be taken for the one that failed if listening
-    did. So an error is kept, the run is ended, and the function is not called again.
+    It is called while some actor is at work, to which an error of the function would be attributed. So the error is
+    kept, the run is ended, and the function is not called again.
     """
 
     def __init__(self, function: Callable[P, T], stop: Callable[[], None]) -> None:
@@ -128,7 +128,7 @@ class Listener(Generic[P, T]):
         self._error: Exception | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Return what the function returns; None when it raises or has raised."""
+        """Return the function's result; None when it raises or has raised."""
         if self._error is None:
             try:
                 return self._function(*args, **kwargs)
@@ -138,7 +138,7 @@ class Listener(Generic[P, T]):
         return None
 
     def check(self) -> None:
-        """Raise what it has raised, if it has."""
+        """Raise the function's error, if it has raised one."""
         if self._error is not None:
             raise self._error
 
@@ -156,25 +156,25 @@ class FinishedCell(NamedTuple):
     """Settings all of whose runs have finished, or a trial, and their results."""
 
     label: str
-    """What tells its settings from others', such as ``max_attempts=5, jitter=full``."""
+    """The values that differ from other settings, such as ``max_attempts=5, jitter=full``."""
 
     figures: Mapping[str, float | None]
     """Metrics by path, such as ``{"sent_fraction": 0.998}``; None where there is nothing to measure, infinite where it
     is never."""
 
     never: Mapping[str, int] = {}
-    """In how many of the runs a metric is never, of those that are in any."""
+    """The number of runs in which a metric is never, for the metrics that are in any."""
 
     settings: Mapping[str, Any] = {}
-    """What a trial sets, by path; nothing where it is the file's own. A sweep leaves it out."""
+    """The values that a trial sets, by path; none where they are the file's own. A sweep leaves it out."""
 
 
 class RunsProgress(Protocol):
-    """What many runs call while they go on.
+    """A callback for the progress of many runs.
 
-    The first call is before any of them begins, with as many as had finished already: none, or those that a resumed
-    sweep finds done. What is left is estimated by those that have finished since. Then there is a call for each that
-    ends, or for each few of them; where that was the last of a cell, with the results of the cell.
+    The first call is before any run begins, with the number that had finished already: 0, or the runs that a resumed
+    sweep finds done. The remaining time is estimated from runs that have finished since. Then there is a call for each
+    run that ends, or for each few; after the last run of a cell, with the results of the cell.
     """
 
     def __call__(self, finished: int, of: int, cell: FinishedCell | None = None, /) -> None:

@@ -16,7 +16,7 @@ from actors.settings.channel import ChannelConfig
 
 
 class QueueCounts:
-    """Who waits at one provider, or at all of a channel; a :class:`~actors.faults.queue.QueueObserver`."""
+    """The attempts that wait at one provider, or at all of a channel; a :class:`~actors.faults.queue.QueueObserver`."""
 
     def __init__(self, width_ns: int, timeout_ns: int = 0, channel: QueueCounts | None = None) -> None:
         """Count nothing yet.
@@ -30,7 +30,7 @@ class QueueCounts:
         self._timeout_ns = timeout_ns
         self._channel = channel
         self._begins: list[tuple[int, bool]] = []
-        """A heap: when the work begins on those that wait, as far as known, and whether their senders are gone then."""
+        """A heap: when the work on waiting attempts begins, as far as known, and whether their senders are gone."""
         self._changes: Counter[int] = Counter()
         """By bucket, how many more wait at its end than at its start."""
         self._waiting = self._peak = self._abandoned = self._turned_away = 0
@@ -75,7 +75,7 @@ class QueueCounts:
 
 
 class ProviderQueues:
-    """Counts who waits at the providers of a run that have a bound of these."""
+    """Counts the attempts that wait at the providers of a run whose queues have a bound."""
 
     def __init__(self, channels: Mapping[NotificationChannel, ChannelConfig], width_ns: int) -> None:
         """Count nothing yet; `width_ns` is the width of a bucket of the course."""
@@ -99,7 +99,7 @@ class ProviderQueues:
         }
 
     def watch(self, providers: Mapping[NotificationChannel, Mapping[str, Provider]]) -> None:
-        """Have the providers of each channel tell who waits at them."""
+        """Have the providers of each channel report the attempts that wait at them."""
         for (channel, name), counts in self._of_provider.items():
             for rules in fault_rules_of(providers[channel][name]):
                 rules.watch_queue(counts)

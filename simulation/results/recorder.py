@@ -59,7 +59,7 @@ Recorded: TypeAlias = (
 """Every kind of event in a history."""
 
 OBJECTS = 250_000
-"""So many events are kept as objects, which take 200 bytes each; packed they take 20, and half a microsecond."""
+"""The events kept as objects, of 200 bytes each; a packed event takes 20, and half a microsecond to unpack."""
 
 _decode = msgspec.msgpack.Decoder(list[Recorded]).decode
 
@@ -76,7 +76,7 @@ class History(Sequence[RecordedEvent]):
         """The number of the first event of each."""
         self._count = 0
         self._last_read: tuple[int, Sequence[RecordedEvent]] | None = None
-        """A chunk by its number, and what is in it: those that are asked for are mostly of one."""
+        """A chunk by its number, and its events: most look-ups in a row are of one chunk."""
 
     def add(self, chunk: Sequence[RecordedEvent], written: bytes) -> None:
         """Add a chunk of events, which are also given in writing, as msgpack."""
@@ -132,9 +132,9 @@ def _unpacked(packed: bytes) -> Sequence[RecordedEvent]:
 
 CHUNK = 4096
 LOOK = 256
-"""A watcher, if there is one, is called after so many events."""
+"""The number of events between two calls of a watcher, if there is one."""
 DEAD_LETTERS_KEPT = 10_000
-"""A run without a history keeps at most so many dead letters."""
+"""The most dead letters that a run without a history keeps."""
 
 
 class Recorder:
@@ -162,7 +162,7 @@ class Recorder:
             ledger: counts what happens.
             keep_history: whether to keep every event.
             series_bucket_ns: the width of a bucket of the series.
-            faults: those of the scenario that have an end.
+            faults: the faults of the scenario that have an end.
             longest_ns: how long an attempt may take.
             windows: each has metrics of its own.
             nodes: the number of processes, which may share breakers.
@@ -209,11 +209,11 @@ class Recorder:
         """Called after each chunk."""
         self._watch: Callable[[], None] | None = None
         self._due = CHUNK
-        """When the chunk has so many events, `_look` is called; 0: at every event."""
+        """The number of events in the chunk at which `_look` is called; 0: at every event."""
         self._counted = 0
-        """So many events of the chunk are in the metrics."""
+        """How many events of the chunk are in the metrics."""
         self._handed = 0
-        """So many events of the chunk were given to `on_events`."""
+        """How many events of the chunk were given to `on_events`."""
         self._in_flight = 0
         """The number in flight after the last event that is in the metrics."""
         self.latest_ns = 0
@@ -301,7 +301,7 @@ class Recorder:
 
     @property
     def in_flight(self) -> int:
-        """How many are accepted and have not ended, by the history."""
+        """How many notifications are in flight, by the history."""
         new = Counter(map(type, self._chunk[self._counted :]))
         return self._in_flight + sum(change * new[kind] for kind, change in CHANGES_OF_PENDING.items())
 
@@ -325,7 +325,8 @@ class Recorder:
         self.stop = self.when_grown = _nothing
 
     def check(self) -> None:
-        """See that nothing has been lost: what is in flight is counted twice, by the history and by the pipeline.
+        """Check that nothing has been lost: notifications in flight are counted twice, by the history and by the
+        pipeline.
 
         Raises:
             InvariantBreach: accepted is not sent + dead-lettered + suppressed + in flight.
@@ -340,7 +341,7 @@ class Recorder:
             )
 
     def fold(self) -> None:
-        """Complete a chunk of what has been recorded: it goes into the metrics, into the digest, and is handed out."""
+        """Complete a chunk of recorded events: it goes into the metrics, into the digest, and to the caller."""
         self._count(len(self._chunk))
         # Emptied before it is handed out: if that raises, none is folded twice.
         chunk, self._chunk, self._counted = self._chunk, [], 0
@@ -360,11 +361,11 @@ class Recorder:
             self.on_events(new)
 
     def count(self) -> None:
-        """Count all events but those of the latest instant, to which more may come: so the metrics do not depend on
-        when this is called.
+        """Count all events before the latest instant, which may get more events: so the metrics do not depend on when
+        this is called.
 
-        Of one instant the order does not always count: so a peak of dead letters is before those that leave. The digest
-        stays as it is.
+        Events of one instant are not always counted in their order: dead letters that come are counted before those
+        that leave, for the peak. The digest keeps the order.
         """
         chunk = self._chunk
         end = len(chunk)
@@ -398,12 +399,12 @@ class Recorder:
         self._counted = end
 
     def summary_of(self, channel: NotificationChannel | None, simulated_ns: int) -> dict[str, Any]:
-        """Return the metrics of a channel at the end of the run; None: those of all channels."""
+        """Return the metrics of a channel at the end of the run; None: of all channels."""
         self._count(len(self._chunk))
         return self.ledger.figures(group_of(channel)).summary(simulated_ns, self.ledger.within_s)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: all attributes but the state of the digest and the encoder."""
+        """Return the pickled state: all attributes but the state of the digest and the encoder."""
         return {name: value for name, value in vars(self).items() if name not in ("_digest", "_encoder")}
 
     def digest(self) -> str:
@@ -422,5 +423,5 @@ def _is_over() -> bool:
 
 
 def group_of(channel: NotificationChannel | None) -> Group:
-    """Return the group of what is counted on a channel, or of all when it is None."""
+    """Return the group of the counts on a channel, or on all when it is None."""
     return WHOLE if channel is None else ("channels", channel.value)

@@ -41,8 +41,8 @@ def shell_command(
 
 
 def python_call(scenario: Any, seed: int, *, sets: Sequence[str] = (), runtime: str = "simpy", **arguments: Any) -> str:
-    """Return the call of :func:`simulation.run` that runs a scenario; what was loaded is called just ``scenario``, and
-    what has no name of its own is shown by the name of its argument."""
+    """Return the call of :func:`simulation.run` that runs a scenario; a loaded scenario is called ``scenario``, and an
+    argument without a name of its own is shown by its parameter's name."""
     what = repr(str(scenario)) if isinstance(scenario, (str, Path)) else "scenario"
     given = [what, f"seed={seed}"]
     given += _changes(sets)
@@ -75,7 +75,7 @@ def _name(value: Any) -> str:
 
 
 class Origin(NamedTuple):
-    """What a run was started with, beside its seed and its clock."""
+    """The inputs with which a run was started, beside its seed and its clock."""
 
     file: Path | None = None
     """The scenario file; None for a scenario that was made in Python."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SUMMARY_FILE, SCENARIO_FILE, REPORT_FILE = "summary.json", "scenario.yaml", "report.html"
 TABLES = ("notifications", "attempts", "deferrals", "breaker", "dlq", "series")
 UPSTREAM_TABLE = "upstream_requests"
-"""Beside these, where a provider asks what is behind it."""
+"""A further table, where a provider asks an upstream."""
 INTERRUPTED_TABLE = "interrupted"
 """Likewise, where a request was interrupted."""
 
@@ -40,7 +40,7 @@ class Result:
     ) -> None:
         self.scenario = scenario
         self.origin = origin or Origin()
-        """What the run was started with; the report says so how to run it again."""
+        """The inputs with which the run was started; the report shows how to run it again."""
         self.checked = tuple(checked)
         """The names of the invariants that were checked, beside the one that always is: that nothing is lost."""
         self._recorder = recorder
@@ -144,9 +144,8 @@ class Result:
     def notifications(self) -> pd.DataFrame:
         """One row a notification; empty with ``record: aggregates``.
 
-        `entry` and `priority` tell which entry of the workload it is from, and of which class. Rows with the same
-        `request` are one notification and what went out in its place. Delivery time is `finished_at_s` less
-        `waited_since_s`, where `outcome` is sent.
+        `entry` is the entry of the workload that it is from, `priority` its class. Rows with the same `request` are one
+        notification and its fallbacks. Delivery time is `finished_at_s` less `waited_since_s`, where `outcome` is sent.
         """
         from simulation.results.tables import notifications_table
 
@@ -176,7 +175,7 @@ class Result:
 
     @cached_property
     def upstream_requests(self) -> pd.DataFrame:
-        """One row a request of a provider to what is behind it; empty with ``record: aggregates``."""
+        """One row a request of a provider to its upstream; empty with ``record: aggregates``."""
         from simulation.results.tables import upstream_requests_table
 
         return upstream_requests_table(self._recorder.history or (), self.scenario)

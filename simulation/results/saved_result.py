@@ -28,7 +28,7 @@ STAND_IN = "0\n"
 class SavedResult:
     """The result of a run as :func:`simulation.save` left it: the same summary, scenario and tables.
 
-    What a run has in memory only, its history, is not there.
+    The history, which a run has in memory only, is missing.
     """
 
     def __init__(self, directory: Path, summary: dict[str, Any], scenario: Scenario, missing: tuple[str, ...]) -> None:
@@ -36,7 +36,7 @@ class SavedResult:
         self.summary = summary
         """The metrics of the run."""
         self.scenario = scenario
-        """What was run. A data file that is `missing` has a stand-in in it, so that it cannot be run again."""
+        """The scenario of the run. A `missing` data file has a stand-in in it, so that it cannot be run again."""
         self.missing = missing
         """Data files of the scenario, traces and measured latencies, that are not where they were."""
 
@@ -80,7 +80,7 @@ class SavedResult:
 
     @cached_property
     def upstream_requests(self) -> pd.DataFrame:
-        """One row a request of a provider to what is behind it; there is no such file where none has an upstream.
+        """One row a request of a provider to its upstream; there is no such file where none has an upstream.
 
         Empty with ``record: aggregates``.
         """
@@ -126,7 +126,7 @@ class SavedResult:
 def open_result(directory: str | Path) -> SavedResult:
     """Return the result of a run from the directory that ``result.save`` or ``retrylab run --out`` wrote.
 
-    Warns of data files that the scenario refers to and that are gone; what is known without them can still be plotted.
+    Warns of data files that the scenario refers to and that are gone; the saved tables can still be plotted.
 
     Raises:
         ConfigurationError: there is no such result; all that is wrong with the files.
@@ -138,7 +138,7 @@ def open_result(directory: str | Path) -> SavedResult:
 
 
 def missing_text(result: SavedResult) -> str:
-    """Return which data files of a result are gone, and what follows."""
+    """Return the data files of a result that are gone, and the consequences, in words."""
     files = ", ".join(result.missing)
     verb = "is" if len(result.missing) == 1 else "are"
     return f"{files} {verb} gone, so plots do not show when arrivals stop, and the scenario cannot be run again"

@@ -40,19 +40,19 @@ def bucket_width_ns(duration_ns: int) -> int:
 
 
 class BucketCounts:
-    """How many there are in each bucket.
+    """The count of each bucket.
 
-    Numbers of their own, here and there among what a run needs for a while, would keep its memory from being given
-    back: a megabyte for each of them.
+    The counts are in arrays: single objects, scattered among the short-lived ones of a run, would keep its memory from
+    being given back, a megabyte for each of them.
     """
 
     def __init__(self) -> None:
         self._buckets = array("q")
-        """Those that have any; in order of time, so that none is there often."""
+        """The buckets with a count; nearly in order of time, so that few stand there twice."""
         self._counts = array("q")
 
     def update(self, counts: Iterable[tuple[int, int]]) -> None:
-        """Count so many more in each of these buckets."""
+        """Add to the counts of these buckets."""
         for bucket, count in counts:
             if self._buckets and self._buckets[-1] == bucket:
                 self._counts[-1] += count
@@ -99,7 +99,7 @@ class SeriesCounter:
     def frame(self, breakers: Mapping[str, BreakerState], end_ns: int) -> pd.DataFrame:
         """Return a row for each bucket up to `end_ns`; `breakers` are by name, with the state in which each began.
 
-        `time_s` is the start of the bucket in seconds; in flight, DLQ size and breaker states are those at its end.
+        `time_s` is the start of the bucket in seconds; in flight, DLQ size and breaker states are at its end.
         """
         counts = {name: count.by_bucket() for name, count in self._counts.items()}
         last = max([end_ns // self._width_ns, *(max(count, default=0) for count in counts.values())])
@@ -149,7 +149,6 @@ def series_of(
 
 
 def _series(times_s: Any, counts: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the frame of what was counted in each bucket, by the names in :attr:`SeriesCounter.COUNTED`."""
     with needs("lab"):
         import pandas as pd
 
@@ -171,5 +170,5 @@ _MOST_SHUT_FIRST = (BreakerState.FORCED_OPEN, BreakerState.OPEN, BreakerState.HA
 
 
 def most_shut(states: Collection[BreakerState]) -> BreakerState:
-    """Return which of some breakers' states lets the least through; what each host has of its own is shown as one."""
+    """Return the state that lets the least through, of some breakers; breakers of single hosts are shown as one."""
     return next((state for state in _MOST_SHUT_FIRST if state in states), next(iter(states)))

@@ -1,4 +1,4 @@
-"""The sheet of a run: what came of the requests of each channel and of each entry of the workload, and of all."""
+"""The sheet of a run: the ends of the requests of each channel and of each entry of the workload, and of all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COUNTED = ("channel", "offered", "delivered", "dead", "unwanted", "in flight", "
 """The columns that tell most, also before a run has ended."""
 
 IN_SHORT = (*COUNTED, "p50", "p99")
-"""Those that tell most of a run."""
+"""The columns that tell most of a run that has ended."""
 
 _COLUMNS = (
     Column("attempts in all", Kind.COUNT),
@@ -67,7 +67,7 @@ def _cells(figures: Mapping[str, Any], counts: Mapping[str, str]) -> list[Any]:
 
 
 def run_as_html(kind: str, summary: Mapping[str, Any]) -> str:
-    """Return what a notebook shows of the summary of a run: its sheet, and what is expected."""
+    """Return the HTML of a run's summary for a notebook: its sheet, and its expectations."""
     marks = {True: "✓", False: "✗", None: "–"}
     expected = [f"{marks[each['holds']]} {each['text']}" for each in summary["expectations"]]
     sheet = channels_sheet(summary).only(*IN_SHORT)

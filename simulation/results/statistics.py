@@ -80,7 +80,7 @@ class Durations:
         return together
 
     def quantiles_of(self, offered: int) -> dict[str, float | None]:
-        """Return the quantiles in seconds of `offered` requests, of which these have ended and the others never do.
+        """Return the quantiles in seconds of `offered` requests: these durations, and the others never end.
 
         A quantile next to a request that never ends is None; so is each quantile of no requests.
         """
@@ -124,7 +124,7 @@ def _interpolated(ordered: Sequence[int], share: float, of: int) -> float | None
 
 
 BITS = 7
-"""Each power of two is divided into so many bits' worth of equal steps: a relative error of at most 2^-8 = 0.4%."""
+"""Each power of two is divided into 2^BITS equal steps: a relative error of at most 2^-8 = 0.4%."""
 
 
 class Histogram:
@@ -148,7 +148,7 @@ class Histogram:
         return together
 
     def quantile(self, share: float) -> float | None:
-        """Return the quantile of a share, in seconds, interpolated as that of `Durations` is; None without any."""
+        """Return the quantile of a share, in seconds, interpolated as in `Durations`; None without any."""
         if not self.count:
             return None
         beyond, before = math.modf(share * (self.count - 1))
@@ -172,7 +172,7 @@ def _middle_ns(bucket: int) -> float:
 
 
 def student_t(probability: float, degrees: float) -> float:
-    """Return the t that Student's t with so many degrees of freedom is at most with this probability.
+    """Return the quantile of Student's t with so many degrees of freedom at this probability.
 
     Raises:
         ValueError: an argument is out of its range: from 0 to 1, both left out, and more than 0.

@@ -37,7 +37,7 @@ with needs("lab"):
 
 IN_FLIGHT = "in_flight"
 SENT = "sent"
-"""What was delivered, of notifications and of attempts alike."""
+"""The outcome of delivered notifications and of delivered attempts."""
 
 ATTEMPT_OUTCOMES = {
     "Sent": SENT,
@@ -47,7 +47,7 @@ ATTEMPT_OUTCOMES = {
     "ChannelFault": "channel_fault",
     "Ambiguous": "ambiguous",
 }
-"""What tables call the outcomes of attempts, by their names in the history; `fit` knows the same words."""
+"""The words of tables for the outcomes of attempts, by their names in the history; `fit` knows the same words."""
 
 COLUMNS_BEFORE = {
     name: f"{name}_s"
@@ -56,10 +56,10 @@ COLUMNS_BEFORE = {
         *("time", "resumes_at", "left_at"),
     )
 }
-"""What columns are called now, by their names in older files: all times are in seconds, and say so."""
+"""Today's names of columns, by those of older files: all times are in seconds, and say so."""
 
 ROWS_AT_ONCE = 20_000
-"""So many events become columns at once: an event that is read from the history takes ten times what its row does."""
+"""The events that become columns at once: reading an event from the history takes ten times as long as its row."""
 
 _OUTCOMES = (IN_FLIGHT, SENT, "dead_lettered", "suppressed")
 _ENDS: dict[type, int] = {NotificationSent: 1, NotificationMovedToDeadLetter: 2, NotificationSuppressed: 3}
@@ -120,15 +120,15 @@ def notifications_table(history: Iterable[RecordedEvent], scenario: Scenario) ->
     """Return a row for each accepted notification, in the order of acceptance.
 
     `outcome` is sent, dead_lettered, suppressed or in_flight; `finished_at_s` is null for one in flight. `attempts`
-    counts all of them, those before a redrive too. `waited_since_s` is from when the user waits and delivery time runs:
-    as a rule `requested_at_s`, and of a fallback when the first of those was accepted that it stands in for. `entry`
-    and `priority` are of the entry in the workload that it is from, `host` is where the recipient's address is,
-    `tenant` whose it is; null where it has none. `request` is the id of the first notification of its chain of
-    fallbacks, else its own."""
+    counts all of them, those before a redrive too. `waited_since_s` is the start of the user's wait, from which
+    delivery time runs: as a rule `requested_at_s`; for a fallback, when the first notification of its chain was
+    accepted. `entry` and `priority` are of its entry in the workload, `host` is the host of the recipient's address,
+    `tenant` the tenant that sends it; null where it has none. `request` is the id of the first notification of its
+    chain of fallbacks, else its own."""
     origins = Origins(scenario)
     first: dict[str, str] = {}
     numbers: dict[str, int] = {}
-    """The rows of those that have not ended for good."""
+    """The rows of notifications that have not ended for good."""
     outcomes, attempts, finished_at_s = bytearray(), array("q"), array("d")
 
     def accepted() -> Iterator[NotificationRequested]:
@@ -186,13 +186,13 @@ def _host(requested: NotificationRequested, origins: Origins) -> str | None:
 
 
 def requests_of(notifications: pd.DataFrame, attempts: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return a row for each request among the notifications of a frame, without those that turned out not to be wanted.
+    """Return a row for each request among the notifications of a frame, without requests that turned out unwanted.
 
-    What is suppressed counts as not wanted, but for what is to an address that the attempts have found to be gone.
+    A suppressed notification is unwanted, unless the attempts have found its address to be gone.
 
     `channel` is the one that has delivered it, or that has taken it over last; `time_s` is its delivery time, infinite
-    where it was never delivered. `id` and `waited_since_s` are those of the notification that did, where the frame has
-    these columns.
+    where it was never delivered. `id` and `waited_since_s` are of the notification that did, where the frame has these
+    columns.
     """
     frame = notifications
     if "request" not in frame.columns:  # as in older files, and in frames of one's own
@@ -211,7 +211,7 @@ def requests_of(notifications: pd.DataFrame, attempts: pd.DataFrame | None = Non
 
 
 def _is_gone(notifications: pd.DataFrame, attempts: pd.DataFrame | None) -> pd.Series[bool]:
-    """Return which notifications are to someone whose address an attempt on their channel has found to be gone."""
+    """Return which notifications are to an address that an attempt on their channel has found to be gone."""
     if attempts is None or not (is_found := attempts["outcome"] == "dead_destination").any():
         return pd.Series(False, notifications.index)
     who = notifications["channel"].astype(str) + " " + notifications["user"].astype(str)
@@ -221,11 +221,11 @@ def _is_gone(notifications: pd.DataFrame, attempts: pd.DataFrame | None) -> pd.S
 def attempts_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each attempt, in the order in which they ended.
 
-    `delay_before_s` is the wait that was set before it; null for a first one, and where it waited for something else.
-    `next_retry_at_s` is when the next one was to start; null where none was to follow.
-    `hedges` counts the copies of it that were sent beside it. `provider` is the one that was asked, ``primary`` where
-    the channel has only one; null where none was: then `refused` is true. `throttled` is what a provider said.
-    `outcome` is sent, transient, permanent, dead_destination, channel_fault or ambiguous.
+    `delay_before_s` is the wait that was set before it; null for a first one, and where it waited for another reason.
+    `next_retry_at_s` is when the next one was to start; null where none was to follow. `hedges` counts the copies of it
+    that were sent beside it. `provider` is the one that was asked, ``primary`` where the channel has only one; null
+    where none was: then `refused` is true. `throttled` is the provider's word. `outcome` is sent, transient, permanent,
+    dead_destination, channel_fault or ambiguous.
     """
     origins = Origins(scenario)
     waits_ns: dict[str, int] = {}
@@ -259,10 +259,10 @@ def attempts_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.D
 
 
 def upstream_requests_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
-    """Return a row for each request of a provider to what is behind it, in order.
+    """Return a row for each request of a provider to its upstream, in order.
 
-    `attempt` is the number of the attempt that it is made for, and `request` its own among those for that; all but the
-    first of an attempt are retries of the provider. Where there are several layers `layer` is the one that is asked.
+    `attempt` is the number of the attempt that it is made for, and `request` its own number for that attempt; all but
+    the first are retries of the provider. Where there are several layers `layer` is the one that is asked.
     """
     origins = Origins(scenario)
 
@@ -307,8 +307,8 @@ def interrupted_table(requests: Iterable[Request], scenario: Scenario) -> pd.Dat
 def deferrals_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each time that a notification began to wait without using up an attempt, in order.
 
-    `cause` is rate_limit, circuit_breaker or quiet_hours. `resumes_at_s` is when the first of those that waited with it
-    was to go on, as far as was known then: one behind others goes later. Null where time alone did not bring that.
+    `cause` is rate_limit, circuit_breaker or quiet_hours. `resumes_at_s` is when the first notification in its line was
+    to go on, as far as was known then: one behind others goes later. Null where it did not depend on time alone.
     """
     origins = Origins(scenario)
 
@@ -337,7 +337,7 @@ def transitions_table(transitions: Sequence[BreakerTransitioned]) -> pd.DataFram
 
 
 def transitions_of(transitions: pd.DataFrame, breaker: str) -> pd.DataFrame:
-    """Return the transitions of a breaker by its name in the summary; of one that each node has, those of all nodes."""
+    """Return the transitions of a breaker by its name in the summary; of all nodes, where each has one."""
     names = transitions["channel"]
     return transitions[(names == breaker) | (names.map(without_node) == breaker)]
 

@@ -1,8 +1,8 @@
-"""What is counted for one entry of the workload on one channel, and the metrics of several of these together.
+"""The counts of one entry of the workload on one channel, and the metrics of several of these together.
 
-A notification and what goes out in its place on other channels are one *request*. It is delivered when the first of
-them is sent, and belongs to the channel that has taken it over last, or that has delivered it. So the
-counts of entries, classes and channels each add up to those of the run.
+A notification and its fallbacks on other channels are one *request*. It is delivered when the first of them is sent,
+and belongs to the channel that has taken it over last, or that has delivered it. So the counts of entries, classes and
+channels each add up to those of the run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from simulation.scenario.metrics import NEVER
 
 
 class Counted(NamedTuple):
-    """What may happen in a run, and what is to be known of it: what cannot is not looked for in every event."""
+    """The events that may happen in a run; an event that cannot happen is not looked for."""
 
     hedges: bool = False
     refusals: bool = False
@@ -39,13 +39,13 @@ class Counted(NamedTuple):
     forgotten_ids: bool = False
     """The same notification may be accepted again, since its id is not remembered for long enough."""
     refused_repeats: bool = False
-    """What was refused may come once more, and be accepted."""
+    """A refused arrival may come once more, and be accepted."""
     upstreams: int = 0
-    """Into how many layers providers ask what is behind them."""
+    """How many layers of upstreams the providers have."""
     endpoints: bool = False
-    """Endpoints are disabled of which every attempt fails."""
+    """Endpoints are disabled after failures."""
     own_actors: bool = False
-    """Actors beside the pipeline send what may be of no entry of the workload."""
+    """Actors beside the pipeline send notifications that may be of no entry of the workload."""
 
 
 COUNTED_ALWAYS = Counted(hedges=True, refusals=True, fallbacks=True, forgotten_ids=True, refused_repeats=True)
@@ -91,7 +91,7 @@ class Tally:
         self._prices = {name: price for name, price in (prices or {}).items() if price}
 
     def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
-        """Take in what happened to notifications, sorted by type; what becomes of requests is told beside it."""
+        """Take in events of notifications, sorted by type; requests are counted separately."""
         counts = self.counts
         for kind, of_kind in events.items():
             counts[kind] += len(of_kind)
@@ -213,7 +213,7 @@ class Figures:
         }
 
     def counts(self) -> dict[str, int]:
-        """Return those metrics that are counts of notifications and attempts, as the summary names them."""
+        """Return the metrics that are counts of notifications and attempts, as the summary names them."""
         accepted = self._count(NotificationRequested)
         sent = self._count(NotificationSent)
         suppressed = self._count(NotificationSuppressed)
@@ -266,6 +266,6 @@ class Figures:
         return times.count - times.at_most(limit_ns)
 
     def delivery_time_so_far(self, share: float) -> float | None:
-        """Return about how many seconds `share` of those delivered took at most, within 0.4%; None without any."""
+        """Return the time in which `share` of the deliveries took place, within 0.4%, in seconds; None without any."""
         first, *others = (tally.delivery_times.histogram() for tally in self._tallies)
         return (first.plus(others) if others else first).quantile(share)

@@ -1,6 +1,6 @@
-"""What notifications wait for: stated once, by the tables of a run, and counted by it in steps of time.
+"""The causes for which notifications wait: stated once, by the tables of a run, and counted by it in steps of time.
 
-What draws the course of a single notification reads :func:`changes` too. Studio counts the same while a run goes on.
+The plot of a single notification's course reads :func:`changes` too. Studio counts the same while a run goes on.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:  # studio, which makes no tables, reads the names alone
 
 TURN, BACKOFF = "turn", "backoff"
 WAITS = (TURN, BACKOFF, *map(str, DeferralCause))
-"""What a notification in flight waits for; `turn` is a slot, a quota, or the way there."""
+"""The causes for which a notification in flight waits; `turn` is a slot, a quota, or the way there."""
 
 INTERRUPTED = "interrupted"
 """The outcome, in a table of attempts, of a request whose answer no one took; `result.interrupted` has them."""
 
 INTERRUPTION, DEAD_LETTER_QUEUE = "interruption", "dead_letter_queue"
-"""What it waits for besides: behind such a request, and in the queue."""
+"""Further causes: the notification is behind such a request, or in the dead letter queue."""
 
 _PROVIDER, _ENDED = "provider", "ended"
 
@@ -41,7 +41,7 @@ WHERE = {
 
 
 class Changes(NamedTuple):
-    """Some notifications that begin to wait for the same, or for what each deferral says."""
+    """Some notifications that begin to wait for the same cause, or for the cause of each deferral."""
 
     order: int
     """Of two changes of a notification at one instant the one with the higher number counts."""
@@ -49,13 +49,13 @@ class Changes(NamedTuple):
     ids: pd.Series[Any]
     at_s: pd.Series[Any]
     into: str | pd.Series[Any]
-    """What they wait for from then on."""
+    """The cause for which they wait from then on."""
 
 
 def changes(
     notifications: pd.DataFrame, attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame
 ) -> list[Changes]:
-    """Return from when on notifications wait for what, while no attempt is under way.
+    """Return the changes of notifications' waits, while no attempt is in flight.
 
     An attempt may take no time, and end in the instant in which the wait before it did.
     """
@@ -87,8 +87,8 @@ def as_attempts(interrupted: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_flight_most(notifications: pd.DataFrame, dlq: pd.DataFrame) -> tuple[int, float]:
-    """Return how many notifications were in flight at once at most, and from what instant on, in seconds; of what
-    begins and ends at one instant nothing counts."""
+    """Return how many notifications were in flight at once at most, and from what instant on, in seconds; a
+    notification that begins and ends at one instant does not count."""
     import numpy as np
 
     begins, ends = in_flight_changes(notifications, dlq)
@@ -101,7 +101,7 @@ def in_flight_most(notifications: pd.DataFrame, dlq: pd.DataFrame) -> tuple[int,
 def in_flight_changes(
     notifications: pd.DataFrame, dlq: pd.DataFrame
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return when notifications come in flight, those that are redriven too, and when they end."""
+    """Return when notifications come in flight, redriven ones too, and when they end."""
     import numpy as np
 
     ended = notifications.loc[notifications["outcome"].isin(("sent", "suppressed")), "finished_at_s"]

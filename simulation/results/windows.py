@@ -1,4 +1,4 @@
-"""The metrics of a window of a run: of delivery for what was offered in it, all others for what happened in it."""
+"""The metrics of a window of a run: delivery counts notifications offered in it, all else counts events in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WindowMetrics:
         self._from_ns = ns(window.from_s)
         self._to_ns = None if window.to_s is None else ns(window.to_s)
         self._accepted: set[str] = set()
-        """Those that were accepted in the window, and have not been sent."""
+        """The ids of notifications that were accepted in the window and have not been sent."""
         self._has_begun = False
 
     def fold(self, chunk: Sequence[RecordedEvent]) -> None:
@@ -71,7 +71,7 @@ class WindowMetrics:
 
     def interrupt(self, request: Request) -> None:
         """Note that the answer to a request is lost; see :meth:`Ledger.interrupt`. It counts where it is lost in the
-        window; whom it reached, where that person's notification was offered in it."""
+        window; its recipient, where that person's notification was offered in it."""
         assert request.lost_ns is not None
         self._ledger.interrupt(request, counts=self._holds(request.lost_ns))
 

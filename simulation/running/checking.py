@@ -1,4 +1,4 @@
-"""What looks at a run while it goes on. A run without a check loads nothing of it."""
+"""The protocol of a check that observes a run while it goes on. A run without a check loads none of its code."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Check(Protocol):
     """Looks at one run, and stops it at the first breach."""
 
     names: Sequence[str]
-    """What is checked."""
+    """The names of the invariants that are checked."""
 
     @property
     def interceptors(self) -> list[Interceptor]:
-        """What the system of the run needs."""
+        """The interceptors that the run's system needs for the check."""
 
     def watch(self, system: ActorSystem) -> None:
         """Look at a system on which nothing has been started yet."""
@@ -50,10 +50,10 @@ class Check(Protocol):
         """Take an alert to the admin."""
 
     def follow(self, service: Service) -> None:
-        """Look at the processes of the service, and at which of them gets what."""
+        """Observe the processes of the service, and the arrivals that each gets."""
 
     def at_the_door(self, send: Send, system: ActorSystem) -> Send:
-        """Return a way for what may be refused, on which each arrival and each refusal is observed."""
+        """Return a way for messages that may be refused, on which each arrival and each refusal is observed."""
 
     def record(self, event: RecordedEvent) -> None:
         """Take an event of the history.
@@ -63,10 +63,10 @@ class Check(Protocol):
         """
 
     def end(self, now_ns: int) -> None:
-        """Look once more when the run has ended, and raise what is broken."""
+        """Check once more when the run has ended, and raise a breach."""
 
     def look_at(self, summary: Mapping[str, Any]) -> None:
-        """Look at the summary of the run, and raise what is broken."""
+        """Check the summary of the run, and raise a breach."""
 
 
 def check_of(
@@ -80,7 +80,7 @@ def check_of(
 ) -> Check:
     """Return the check of a run.
 
-    What it does stands above this package, so it is found by its name.
+    The check's module is above this package, so it is imported by its name.
 
     Raises:
         ConfigurationError: the invariants cannot be used; all their problems.

@@ -1,4 +1,4 @@
-"""What a scenario gives a pipeline: the settings of its channels, what people want, and templates."""
+"""The parts of a pipeline that a scenario gives: the settings of its channels, users' preferences, and templates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def channels_of(scenario: Scenario) -> dict[NotificationChannel, ChannelConfig]:
 
 
 def preferences_of(scenario: Scenario) -> Preferences | None:
-    """Return what its users want; None where it says nothing of that."""
+    """Return the preferences of its users; None where the scenario has none."""
     if not scenario.preferences and not scenario.quiet_hours:
         return None
 

@@ -32,15 +32,17 @@ def decide(
     rules: Callable[[Scenario], RulesByName] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Run the scenario of a result again, with the seeds that follow, and note in its summary what all runs show.
+    """Run the scenario of a result again, with the seeds that follow, and note in its summary how often its
+    expectations hold.
 
     An expectation of a share of runs is decided by a :class:`SequentialTest`, fed in the order of the seeds, so that
-    the number of workers decides nothing. When all of these are decided, no more is run; without any, so many runs as
-    there may be. Any other expectation must hold in the result's own run, as without replicates.
+    the number of workers decides nothing. The runs end when all such expectations are decided; without any, all
+    `replicates` runs are done. Any other expectation must hold in the result's own run, as without replicates.
 
-    Each entry of ``expectations`` then has, beside `text` and the result's own `value`: `holds`, true, false or, of
-    what is undecided, null; `runs` and `held`, in how many of these it held; and the `interval` of the probability that
-    it does, whose bounds have 95% confidence each. The summary has ``replicates``: the `seeds`, first and last.
+    Each entry of ``expectations`` then has, beside `text` and the result's own `value`: `holds`, true, false, or null
+    if undecided; `runs` and `held`, the number of runs and of those in which it held; and the `interval` of the
+    probability that it holds, whose bounds have 95% confidence each. The summary has ``replicates``: the `seeds`, first
+    and last.
 
     Args:
         result: of the run with the first seed.
@@ -52,7 +54,7 @@ def decide(
 
     Raises:
         ConfigurationError: a file could not have one of the seeds.
-        KeyboardInterrupt: it was interrupted; what the runs until then show is noted.
+        KeyboardInterrupt: it was interrupted; the results until then are noted.
         InvariantBreach: a run broke an invariant: a bug.
         ValueError: `replicates` or `workers` is less than 1.
         WorkerLost: a process that did runs is gone.
@@ -93,7 +95,7 @@ def _note(summary: dict[str, Any], evidence: Evidence, seeds: Sequence[int], rep
 
 
 class Evidence:
-    """What the runs of a scenario show of its expectations so far."""
+    """The outcomes of a scenario's expectations in its runs so far."""
 
     def __init__(self, expectations: Sequence[Expectation]) -> None:
         self.runs = 0
@@ -118,7 +120,7 @@ class Evidence:
 
     @property
     def document(self) -> list[dict[str, Any]]:
-        """What is known of each expectation, as plain data; see :func:`decide`."""
+        """The state of each expectation as plain data; see :func:`decide`."""
         return [self._of(place) for place in range(len(self._tests))]
 
     def _of(self, place: int) -> dict[str, Any]:
@@ -147,10 +149,10 @@ def held_in(summary: Mapping[str, Any], scenario: Scenario) -> Held:
 
 
 def decision_text(expectation: Expectation, entry: Mapping[str, Any], option: str = "--replicates") -> str:
-    """Return in a few words what replicates show: ``held in 299 of 299 runs, so in 99% to 100% of all``.
+    """Return the result of the replicates in a few words: ``held in 299 of 299 runs, so in 99% to 100% of all``.
 
-    Without any, return what it takes to decide an expectation of a share of runs, and nothing for another; `option` is
-    that which does replicates."""
+    Without replicates, return the number of runs that decide an expectation of a share of runs, and nothing for another
+    expectation; `option` is the option for replicates."""
     share, runs = expectation.share, entry.get("runs")
     if runs is None:
         return "" if share is None else f"undecided by one run: it takes {option} {fewest_runs(share)} or more"
@@ -159,7 +161,7 @@ def decision_text(expectation: Expectation, entry: Mapping[str, Any], option: st
 
 
 def _in_order(finished: Iterator[tuple[int, Held]]) -> Iterator[Held]:
-    """Yield what comes with its place, in any order, in the order of the places."""
+    """Yield results, which come with their places in any order, in the order of the places."""
     early: dict[int, Held] = {}
     wanted = 0
     for place, held in finished:

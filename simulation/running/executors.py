@@ -46,7 +46,7 @@ _SAYS_NOTHING = ("description", "seed", "expect", "limits", "sweep")
 def scenario_hash(scenario: Scenario) -> str:
     """Return a hash of all that decides about the runs of a scenario, but for their seed.
 
-    That is everything that is set in it, what its data files hold, wherever they lie, and the code of retrylab.
+    It covers all its settings, the contents of its data files, wherever they lie, and the code of retrylab.
 
     Raises:
         OSError: a data file is not there any more.
@@ -80,7 +80,7 @@ def _with_contents(data: Any) -> Any:
 
 
 AHEAD = 3
-"""So many tasks for each worker are under way or wait for it, so that none is idle, and few are lost when it ends."""
+"""Tasks that run or wait, for each worker, so that no worker is idle, and few tasks are lost when it ends."""
 
 CONNECT_S = 10.0
 
@@ -95,12 +95,12 @@ class Task:
     scenario: Scenario
     seed: int
     changes: str = ""
-    """What was changed in the scenario, for people."""
+    """The changes to the scenario, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
-    """What is kept of a run."""
+    """The metrics of a run that are kept."""
 
     figures: Mapping[str, float | None]
     """Every metric of the summary by its path, such as ``dlq.peak``; None where there is nothing to measure, infinite
@@ -116,7 +116,7 @@ class Executor(ABC):
     def run(self, tasks: Iterable[Task]) -> Generator[tuple[int, RunMetrics], None, None]:
         """Do the runs, and yield each with its place among the tasks as soon as it has finished; in any order.
 
-        The tasks are asked for as they are begun, a few ahead of those that have finished.
+        The tasks are taken as they are begun, a few ahead of the finished ones.
 
         Raises:
             InvariantBreach: a run broke an invariant: a bug.
@@ -126,12 +126,13 @@ class Executor(ABC):
 
     @abstractmethod
     def map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Generator[tuple[int, R], None, None]:
-        """Call a function with each argument, and yield what it returns with its place as soon as it is there.
+        """Call a function with each argument, and yield each result, with the place of its argument, as soon as it
+        arrives.
 
         Args:
             function: one of a module, or a `functools.partial` of one: it is sent to the process that calls it.
-            arguments: what with; they are sent too. An iterator that has ended is asked again after each result, as
-                what comes of it may lead to more.
+            arguments: its arguments; they are sent too. An iterator that has ended is asked again after each result,
+                which may lead to more arguments.
 
         Raises:
             WorkerLost: a process or a node that did it is gone.
@@ -140,7 +141,7 @@ class Executor(ABC):
 
 
 def do(task: Task) -> RunMetrics:
-    """Do a run in this process, and return what is kept of it.
+    """Do a run in this process, and return its metrics.
 
     Raises:
         InvariantBreach: it broke an invariant: a bug.
@@ -166,7 +167,7 @@ def summary_of(task: Task, **how: Any) -> dict[str, Any]:
 def figure_at(summary: Any, path: str) -> float | None:
     """Return the metric of a summary at a path such as ``dlq.peak``.
 
-    What is never, as a quantile of the delivery times of which some are, is infinite. None: there is nothing to
+    A quantile of delivery times that falls on a notification never delivered is infinite. None: there is nothing to
     measure.
     """
     above: Any = {}
@@ -213,7 +214,7 @@ def executor(workers: int | None = 1, cluster: Any = None) -> Iterator[Executor]
 
     Args:
         workers: how many processes share them; all cores when None. A script that asks for more than one is imported by
-            each, so what it does belongs under ``if __name__ == "__main__":``.
+            each, so its own work belongs under ``if __name__ == "__main__":``.
         cluster: a Dask cluster that does them instead: its scheduler's address, a cluster, or a client of it.
 
     Raises:

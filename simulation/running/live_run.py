@@ -10,9 +10,8 @@
         )
     print(simulation.predict("scenarios/provider-outage.yaml", workers=None).surprises(live.summary))
 
-What takes ten minutes in the scenario takes ten minutes. What arrives is what arrives in a simulation with the same
-seed, at the same instants; and so are the random draws of the injected faults, as long as the attempts come in
-the same order.
+A scenario of ten minutes takes ten minutes. The arrivals are those of a simulation with the same seed, at the same
+instants; and so are the random draws of the injected faults, as long as the attempts come in the same order.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from simulation.scenario.loading import given
 Inject: TypeAlias = Literal["all", "faults", "nothing"]
 
 Addresses: TypeAlias = Mapping[str, Callable[[str], str]]
-"""By channel: what makes a recipient of the workload, such as ``user-0-17``, an address that the transport takes."""
+"""By channel: turns a recipient of the workload, such as ``user-0-17``, into an address that the transport takes."""
 
 
 async def run_live(
@@ -62,12 +61,12 @@ async def run_live(
         scenario: a file, or a scenario that has been loaded.
         providers: deliver, one for all or those of each channel; where a channel has several, by their names. The
             scenario's own unreliable ones, which deliver nothing, when None.
-        inject: what goes wrong here, round the providers that are given: the `faults` of the scenario alone, so that
-            the latency and the failures of real ones count (``faults``); all that the scenario says of them, its
+        inject: the faults that are injected here, round the given providers: the `faults` of the scenario alone, so
+            that the latency and the failures of real ones count (``faults``); all of the scenario about them, its
             `provider` settings too (``all``), for servers of a test that answer at once and refuse nothing, as a real
-            one that is as described would have both twice, and surprise; or nothing, where the servers go wrong by
-            themselves (``nothing``). The scenario's own providers do all that it says. What hits the actors and not
-            the providers, such as a crash, is injected in any case.
+            provider like the described one would have both twice; or nothing, where the servers fail by themselves
+            (``nothing``). The scenario's own providers have all its faults. A fault of the actors, such as a crash, is
+            injected in any case.
         addresses: how the recipients of the workload are addressed, for the channels whose transports need that.
         seed: in place of the scenario's own.
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
@@ -134,7 +133,7 @@ def _wrapped(
 
 
 class Readdressed(WrappedProvider):
-    """Hands each attempt to another provider, with another address."""
+    """Hands each attempt to another provider, with the address that this provider takes."""
 
     def __init__(self, provider: Provider, address: Callable[[str], str]) -> None:
         super().__init__(provider)
@@ -146,7 +145,7 @@ class Readdressed(WrappedProvider):
         return self._provider.attempt(msgspec.structs.replace(attempt, command=command), now_ns)
 
     def recipient_problem(self, command: SendNotification) -> str | None:
-        """Return that of the other provider with the recipient that it gets."""
+        """Return the other provider's problem with the address that it gets."""
         return self._provider.recipient_problem(self._readdressed(command))
 
     def _readdressed(self, command: SendNotification) -> SendNotification:

@@ -1,4 +1,4 @@
-"""How much memory is left to this process: of the machine, of its control groups, and by its own limits."""
+"""The memory that is left to this process: of the machine, of its control groups, and by its own limits."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from pathlib import Path
 from typing import NamedTuple
 
 SHARE_LEFT = 0.1
-"""A run ends when less than so much is left: other processes want to live."""
+"""The share of a limit that must stay free for other processes; a run ends when less is left."""
 
 
 class Room(NamedTuple):
-    """What is left of one limit, in bytes."""
+    """The memory left under one limit, in bytes."""
 
     limit: str
     left: int
     of: int
     own: int
-    """What this process has of it."""
+    """The bytes under the limit that this process uses."""
 
 
 class Memory:
-    """Looks whether there is room for what takes more and more memory from now on."""
+    """Checks whether there is room for data that takes more and more memory from now on."""
 
     def __init__(self) -> None:
         self._before = {room.limit: room.own for room in rooms()}
 
     def short(self, *, as_much_again: bool) -> Room | None:
-        """Return a limit of which less is left than what was taken since, so that a busy machine is no one's fault.
+        """Return a limit that has less left than this process has taken since the start; a busy machine is no one's
+        fault.
 
         Args:
-            as_much_again: what is there will take as much again. Else there is room until little is left at all.
+            as_much_again: whether the data will take as much memory again. Else there is room until little is left.
         """
         for room in rooms():
             grown = room.own - self._before.get(room.limit, 0)
@@ -47,7 +48,7 @@ def left() -> int | None:
 
 
 def rooms() -> Iterator[Room]:
-    """Yield what is left of each limit that this process has. Takes 0.1 ms on Linux."""
+    """Yield the memory left under each limit of this process. Takes 0.1 ms on Linux."""
     try:
         virtual, resident, *_, data, _ = (int(pages) * _PAGE for pages in Path("/proc/self/statm").read_text().split())
         machine = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines()[:5])
@@ -96,8 +97,8 @@ def _limit(name: str) -> int | None:
 
 @cache
 def _groups() -> list[tuple[Path, Path, str]]:
-    """Return the files of the limit and the use of each control group that this process is in, and what its statistics
-    call the files that it would let go of. Version 2 has one hierarchy, version 1 one for memory."""
+    """Return the files of the limit and the use of each control group of this process, and the name in its statistics
+    of the files that the kernel would drop. Version 2 has one hierarchy, version 1 one for memory."""
     found = []
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()

@@ -40,7 +40,7 @@ class Operator(Actor):
         new_answer: Callable[[], Future[bool]],
     ) -> None:
         """Give orders to the pipelines that `pipelines` returns at their time, one for each node and none where the
-        process is down; `new_answer` makes what gets the answer to an order with an edit."""
+        process is down; `new_answer` makes the future for the answer to an order with an edit."""
         super().__init__()
         self._new_answer = new_answer
         self._operations = operations

@@ -14,22 +14,22 @@ from contextlib import contextmanager
 from typing import Any
 
 PRELOADED = ("simulation.running.executors", "simulation.running.runner", "simulation.engine.system")
-"""What runs need; none of it starts a thread or draws a number, which is what forks would share."""
+"""The modules that runs import in the server of forks; none of them starts a thread or draws a random number."""
 
 
 GARBAGE_MIN = 50_000
-"""So many more objects than are thrown away make Python look for cycles: a run of 27,000 notifications takes 8% less
-than with Python's own 700."""
+"""Python looks for cycles after so many net allocations: a run of 27,000 notifications takes 8% less than with the
+default of 700."""
 
 
 @contextmanager
 def processes(workers: int, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()) -> Iterator[Any]:
     """Give a pool of processes for as long as the block lasts; `begin` is called in each at its start.
 
-    What has not begun when the block is left is not run, and what has is waited for, unless it is interrupted.
-    They are not forked of this process: a service or a notebook may have threads, which a fork would not survive. A
-    server of forks has none. It begins anew, imports :data:`PRELOADED`, and lives as long as this process: each worker
-    then starts at once. Where there is no fork they are spawned."""
+    When the block is left, tasks that have not begun are dropped, and running ones are waited for unless interrupted.
+    The processes are not forked from this one: a service or a notebook may have threads, which a fork would not
+    survive. A server of forks has none. It begins anew, imports :data:`PRELOADED`, and lives as long as this process:
+    each worker then starts at once. Where there is no fork they are spawned."""
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, process_context(), begin_quietly, (begin, arguments))
     try:
@@ -65,7 +65,7 @@ def begin_quietly(begin: Callable[..., None] | None, arguments: tuple[Any, ...])
 
 
 def _end_with_the_parent() -> None:
-    """End this process when its parent is gone: one that was killed cannot end its pool, which would wait forever."""
+    """End this process when its parent is gone: a killed parent cannot end its pool, which would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

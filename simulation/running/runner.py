@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 Runtime = Literal["simpy", "trio"]
 
 RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
-"""The same; channels may be written as in a file."""
+"""Failure rules by channel; a channel may be written as in a file."""
 
 _INTERRUPTING = FLEET_FAULT_KEYS | {"crash"}
 """Faults for which no one may take the answer to a request."""
@@ -80,10 +80,10 @@ _INTERRUPTING = FLEET_FAULT_KEYS | {"crash"}
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What is run, and how: what has been checked of the arguments of a run, and made of them. Good for one run."""
+    """The checked arguments of a run, and the parts made of them. Good for one run."""
 
     scenario: Scenario
-    """What arrives, goes wrong, and is set."""
+    """The scenario: arrivals, faults and settings."""
 
     recorder: Recorder
     """Of the history."""
@@ -102,10 +102,10 @@ class RunPlan:
     """Chooses the next of several ready actors; None: the one that has waited longest."""
 
     checker: Check | None = None
-    """Of the invariants, if any are checked beside those that the recorder checks."""
+    """The check of the invariants, if any are checked beside the recorder's own."""
 
     fail: Callable[[Exception], None] | None = None
-    """Ends the run with what a failure rule has raised; None: it runs live, where that is logged."""
+    """Ends the run with the error of a failure rule; None: it runs live, where the error is logged."""
 
     @property
     def end_ns(self) -> int:
@@ -113,7 +113,7 @@ class RunPlan:
         return self.scenario.arrivals_end_ns + self.scenario.drain_ns
 
     def system_options(self) -> dict[str, Any]:
-        """Return what the system is to be made with."""
+        """Return the arguments with which the system is made."""
         scenario, checker = self.scenario, self.checker
         interceptors: list[Interceptor] = [] if checker is None else checker.interceptors
         if any(is_message_fault(fault) for fault in scenario.faults):
@@ -131,13 +131,13 @@ class _Look(msgspec.Struct, frozen=True, gc=False):
 
 
 class _LookForMore(msgspec.Struct, frozen=True, gc=False):
-    """What had come may have been accepted meanwhile."""
+    """Look again: arrivals that could not be accepted may have been accepted meanwhile."""
 
 
 _LOOK, _LAST_LOOK, _LOOK_FOR_MORE = _Look(), _Look(), _LookForMore()
 
 _LOOK_PAUSE_S = 1.0
-"""How long it takes until it is looked again what has come of that which cannot be accepted just now."""
+"""Seconds between two looks at arrivals that cannot be accepted just now."""
 
 
 class RunController(Actor):
@@ -209,12 +209,12 @@ def run(
         seed: in place of the scenario's own.
         runtime: the clock to run on: SimPy's, or trio's `MockClock`. Both give the same history.
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
-        rules: failure rules by channel, beside what the scenario says goes wrong; see
-            :data:`actors.faults.rules.FailureRule`. Give each run new ones if they remember anything.
-        providers: deliver, in place of the unreliable ones that the scenario describes; for every channel that it
-            uses. Each answers with :class:`actors.Foreseen`, or with an :class:`actors.Promise` that something keeps,
-            such as a process of SimPy's in the `env` of the system that its `on_wired` is given; and faults are nothing
-            to it. Give each run new ones.
+        rules: failure rules by channel, beside the faults of the scenario; see :data:`actors.faults.rules.FailureRule`.
+            Give each run new ones if they remember anything.
+        providers: deliver, in place of the unreliable ones that the scenario describes; for every channel that it uses.
+            Each answers with :class:`actors.Foreseen`, or with an :class:`actors.Promise` that something keeps, such as
+            a process of SimPy's in the `env` of the system that its `on_wired` is given; and faults do not touch it.
+            Give each run new ones.
         schedule: chooses the next of several ready actors, in place of the scenario's own schedule or the normal order,
             on SimPy's clock; a new one for each run. See :mod:`simulation.engine.schedules`.
         invariants: which to check; the run stops at the first breach: ``"default"``, that nothing is lost; ``"all"``
@@ -224,11 +224,11 @@ def run(
         code: whether the own actors that the scenario names are imported.
         on_events: called with the events of the history, some thousands at a time, or 256 where `progress` or
             `cancelled` is given, in order, each once; with all there are, also when the run breaks an invariant or is
-            cancelled. What it raises is treated as what `progress` raises.
+            cancelled. Its errors are treated as those of `progress`.
         progress: called up to ten times a second of the wall clock, and at the end, with how the run stands: the
             `seconds` that have passed, the metrics and the breakers so far; see
-            :class:`simulation.results.progress.RunSnapshot`. What it raises ends the run at once and is raised, and it
-            is not called again.
+            :class:`simulation.results.progress.RunSnapshot`. Its error ends the run at once and is raised, and it is
+            not called again.
         cancelled: called before the run begins, and then after every 256 events: when it returns true, the run ends at
             the instant it has come to. What it raises is treated as what `progress` raises.
         until: called with how the run stands after every 4,096 events: when it returns true, the run ends there, as by
@@ -379,7 +379,7 @@ def _replay(
     *,
     code: bool,
 ) -> str:
-    """Return how to run it again: at the shell if that can be said there."""
+    """Return the command that runs it again at the shell, or the Python call where no command can."""
     from simulation.results.reproduce import python_call, shell_command
 
     arguments = {name: value for name, value in only_in_python.items() if value is not None}
@@ -507,7 +507,7 @@ def _refuse(
 
 
 def _interrupts(scenario: Scenario) -> bool:
-    """Tell whether no one may take the answer to a request, and something may be handled late."""
+    """Tell whether answers to requests may be lost, and messages handled late."""
     return any(fault.injects & _INTERRUPTING or is_message_fault(fault) for fault in scenario.faults)
 
 

@@ -1,8 +1,8 @@
-"""Tests of what is to hold in a share of runs, as in ``{that: dlq.peak <= 100, in: 99% of runs}``, and of settings that
-`tune` gives up or confirms.
+"""Tests of expectations that must hold in a share of runs, as in ``{that: dlq.peak <= 100, in: 99% of runs}``, and of
+settings that `tune` gives up or confirms.
 
 Whether it holds in a run with a fresh seed is a coin with an unknown bias, so everything here is about the binomial
-distribution, and exact. Policies that are fed with booleans: they do no runs and know no clock.
+distribution, and exact. The tests are fed with booleans: they do no runs and know no clock.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ ERROR = 0.05
 """How often a conclusion may be wrong: the complement of 95% confidence."""
 
 LATER = 0.1
-"""What the looks after the first one may add to the error of a wrong ``holds``, as a share of it."""
+"""The error of a wrong ``holds`` that all looks after the first may add, as a share of the allowed error."""
 
 
 GIVEN_UP_BELOW = 0.05
 """A setting is given up when one that reaches the probability would fail so often in at most this share of cases."""
 
 FAILURES_MAX = 2
-"""So many runs of a setting may fail and it still be confirmed, if it holds in enough others."""
+"""The most runs of a setting that may fail if it is still to be confirmed; enough other runs must hold."""
 
 SPENT = (5 / 6, 19 / 20, 1.0)
-"""The share of the error that the looks up to that with none, one and two failures may have together. On average over
-settings that fail a fifth as often as they may, and those that never do, hardly any other shares take fewer runs."""
+"""The share of the error for the looks up to those with none, one and two failures. On average over settings that fail
+a fifth as often as they may, and settings that never do, hardly any other shares take fewer runs."""
 
 _ROUNDING = 1e-9
 
 
 class Conclusion(StrEnum):
-    """What runs have shown of an expectation that is to hold in a share of them."""
+    """The conclusion from runs about an expectation that must hold in a share of them."""
 
     HOLDS = "holds"
     """It holds in at least the wanted share of runs."""
 
     FAILS = "fails"
-    """It holds in fewer."""
+    """It holds in a smaller share."""
 
     UNDECIDED = "undecided"
     """Neither is shown yet."""
@@ -60,7 +60,7 @@ class SequentialTest:
     - It ``fails`` with k failures, from two on, in so few runs that this and all before have together at most
       5% · (1 - 1 / k): two failures in 24 runs for 99%, three in 53, ten in 345.
 
-    There is no end: the longer it goes on, the nearer to the share may the probability be that is told from it. The
+    There is no end: the longer it goes on, the nearer to the share a probability may be and still be distinguished. The
     boundaries do not depend on how many runs there will be at most, so more runs never change a conclusion.
 
     A wrong ``fails`` comes in at most 5% of all cases. A wrong ``holds`` comes in at most 5.5% at the very edge, and in
@@ -96,7 +96,7 @@ class SequentialTest:
             raise ValueError(f"wanted a share and an error of more than 0 and less than 1, got {share!r}, {error!r}")
         self.share = share
         self.runs = 0
-        """How many it has seen, up to its conclusion."""
+        """The number of runs seen, up to the conclusion."""
         self.held = 0
         """In how many of these it held."""
         self.conclusion = Conclusion.UNDECIDED
@@ -129,15 +129,14 @@ class SequentialTest:
 
 
 class Boundaries:
-    """With how many failures a test ends, after each number of runs; computed as far as they are asked for.
+    """The numbers of failures at which a test ends, after each number of runs; computed on demand.
 
     Args:
-        share: that is wanted.
+        share: the wanted share of runs that hold.
         error: how often a conclusion may be wrong.
-        holds: returns what the looks up to the one that takes so many failures for ``holds`` may spend together, as a
-            share of the error.
-        fails: the same of ``fails``.
-        fewest_to_fail: so many failures at least show that it fails.
+        holds: returns the share of the error that all looks up to the one with so many failures may spend on ``holds``.
+        fails: likewise for ``fails``.
+        fewest_to_fail: the least number of failures that shows ``fails``.
     """
 
     def __init__(
@@ -161,8 +160,8 @@ class Boundaries:
         self._spent_on_fails = 0.0
 
     def after(self, runs: int) -> tuple[int, int]:
-        """Return with how many failures at most it holds after so many runs, at least 1, and with how many at least it
-        fails; -1 where it cannot hold yet."""
+        """Return the most failures with which it holds after `runs` runs, at least 1, or -1 where it cannot hold yet;
+        and the least with which it fails."""
         while len(self._after) < runs:
             self._after.append(self._after_one_more())
         return self._after[runs - 1]
@@ -198,7 +197,7 @@ def fewest_runs(share: float, error: float = ERROR) -> int:
 
 
 def interval(held: int, runs: int, confidence: float = 1 - ERROR) -> tuple[float, float]:
-    """Return the lower and the upper bound of the probability of what held in `held` of `runs` runs.
+    """Return the lower and the upper bound of the probability of an event seen in `held` of `runs` runs.
 
     Each by itself has the `confidence`, and is exact for a number of runs that was fixed before (Clopper and Pearson,
     *Biometrika* 26, 1934).
@@ -217,10 +216,10 @@ class Decision(StrEnum):
     """The decision about a setting after its fresh runs."""
 
     CONFIRMED = "confirmed"
-    """It reaches the probability, with the stated confidence."""
+    """The setting reaches the probability, with the stated confidence."""
 
     REJECTED = "rejected"
-    """It does not, or not surely enough."""
+    """The setting does not reach the probability, or not surely enough."""
 
 
 def hopeless(failed: int, runs: int, probability: float, of: int) -> bool:
@@ -241,13 +240,14 @@ def hopeless(failed: int, runs: int, probability: float, of: int) -> bool:
 
 @cache
 def plan(probability: float, error: float) -> tuple[int, ...]:
-    """Return after how many fresh runs a setting is confirmed in which none, one or two of them failed.
+    """Return the numbers of fresh runs after which a setting with none, one or two failures is confirmed.
 
     All looks together confirm a setting that does not reach the probability in at most `error` of all cases: an exact
     test with error spending, as :class:`SequentialTest`. A single look at runs none of which may fail would be at
     ln(error) / ln(probability) runs, 59 of them for 95% and 5%; but a setting that fails one run in a hundred, well
     within the 95%, would be refused by it almost every other time, and with three looks in one of five. The first look
-    may err most, see :data:`SPENT`: what has not failed in the search hardly fails, and then has to do the fewest runs.
+    may err most, see :data:`SPENT`: a setting that has not failed in the search hardly fails, and then needs the fewest
+    runs.
 
     Args:
         probability: that is to be reached; more than 0 and less than 1.
@@ -263,12 +263,12 @@ def plan(probability: float, error: float) -> tuple[int, ...]:
 
 
 class FreshRuns:
-    """The fresh runs of a setting so far, and what they decide: it is rejected when more have failed than may."""
+    """The fresh runs of a setting so far, and their decision: it is rejected when more have failed than may."""
 
     def __init__(self, looks: Sequence[int]) -> None:
         """Begin with none; see :func:`plan` for the looks."""
         self.runs = 0
-        """How many, up to the decision."""
+        """The number of runs up to the decision."""
         self.decision: Decision | None = None
         self._failed = 0
         self._looks = looks

@@ -1,19 +1,18 @@
 """The service under test: a process with a pipeline, or several over one store; and after a crash of one, another.
 
-A crash takes with it all that is in memory: messages, timers, what providers still answer (they deliver all the same,
-and the answers are lost), the counts and states of breakers and limiters, and the changes that the store had not made
-durable before that very instant. What had come and was not durably accepted by then never will be, and until the
-process is back no arrival is accepted: its sender sees an error, and it is counted as refused, not as accepted. The
-pipeline that starts then finds in the store what has not ended. What waited for its retry, or for the end of quiet
-hours, goes on at its time; what was under way is sent again, and reaches its provider a second time if it had been
-there.
+A crash takes with it all that is in memory: messages, timers, answers of providers still to come (they deliver all the
+same, and the answers are lost), the counts and states of breakers and limiters, and the changes that the store had not
+made durable before that very instant. Arrivals that were not durably accepted by then are lost, and until the process
+is back no arrival is accepted: its sender sees an error, and it is counted as refused. The pipeline that starts then
+finds in the store the notifications that have not ended. One that waited for a retry, or for the end of quiet hours,
+goes on at its time; one that was at a provider is sent again, and reaches the provider a second time.
 
-Of several nodes each is a process of its own. Arrivals go to those that are there. What one had that is gone is its own
-again when it is back in time; else the others take it over, each a share, as they do where they share a database.
+Of several nodes each is a process of its own. Arrivals go to the nodes that are up. A node that is back in time gets
+its notifications again; else the other nodes take them over, each a share, as they do where they share a database.
 
-A node that is cut off from the store goes on with what it has until its lease is nearly over, and then waits. What it
-does is durable when it reaches the store again. When its lease is over, and another node reaches the store, it ends,
-though live it would find out only when it is back: until then it does nothing any more that anybody could see.
+A node that is cut off from the store goes on with its notifications until its lease is nearly over, and then waits. Its
+changes become durable when it reaches the store again. When its lease is over, and another node reaches the store, it
+ends, though live it would find out only when it is back: until then it does nothing visible.
 """
 
 from __future__ import annotations
@@ -47,15 +46,15 @@ from simulation.scenario.model import ONE_PROCESS, NodesConfig
 logger = logging.getLogger(__name__)
 
 RESTART = "restart"
-"""What a breaker's transition is caused by when its state is lost with the process."""
+"""The cause of a breaker's transition whose state is lost with the process."""
 
 
 class LostLease(RetrylabError):
-    """What a node ends with of which others have taken over what it had."""
+    """Ends a node whose notifications other nodes have taken over."""
 
 
 LOOK_AFTER = 4096
-"""How many arrivals there are between one look at the memory and the next."""
+"""Arrivals between one look at the memory and the next."""
 
 DOWN, OVERLOADED, UNHANDLED = "down", "overloaded", "unhandled"
 """Why an arrival is refused: the process is down, as many notifications are pending as may be, or an own actor has not
@@ -75,7 +74,7 @@ class Process:
         may_end_accepting: bool = False,
     ) -> None:
         """Make a process that has not been started yet: `make` starts a pipeline over the store, or over its node's
-        side of it. `may_end_accepting`: it may end with what has come and is not accepted yet."""
+        side of it. `may_end_accepting`: it may end with arrivals that are not accepted yet."""
         self._system = system
         self._make = make
         self._may_end_accepting = may_end_accepting
@@ -91,17 +90,17 @@ class Process:
         self.is_surplus = False
         """Whether the fleet has fewer nodes than would include it."""
         self.starts = 0
-        """How often it has started."""
+        """How often the process has started."""
         self.partitions = 0
-        """How many keep it from the store."""
+        """How many partitions keep the process from the store."""
         self.cut_off_ns = 0
-        """Since when they do."""
+        """Since when the partitions do, in nanoseconds."""
         self._unanswered: dict[Future[Any], Refuse] = {}
-        """The answers to what has come and is not durably accepted yet, and what is told if it never will be."""
+        """The answers to messages that are not durably accepted yet, and functions to call if they never are."""
         self.starts_when_reached = False
         """Whether it is to start when it reaches the store."""
         self._handed_over: set[str] = set()
-        """What it has taken over, and its handler does not know of yet."""
+        """The ids of notifications that it has taken over and that its handler does not know of yet."""
 
     @property
     def has_unanswered(self) -> bool:
@@ -110,7 +109,7 @@ class Process:
 
     @property
     def number(self) -> int:
-        """That of its node; 1 where it is the only one."""
+        """The number of its node; 1 where it is the only one."""
         return 1 if self.node is None else self.node.number
 
     def start(self) -> None:
@@ -137,7 +136,7 @@ class Process:
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, command: SendNotification, refuse: Refuse) -> None:
-        """Send a command to the handler; `refuse` is told if it is not accepted."""
+        """Send a command to the handler; `refuse` is called if it is not accepted."""
         if self.is_down:
             refuse(DOWN)
             return
@@ -147,7 +146,7 @@ class Process:
             self._tell(command)
 
     def announce(self, event: Any, refuse: Refuse) -> None:
-        """Publish a domain event on the bus; `refuse` is told if it is not."""
+        """Publish a domain event on the bus; `refuse` is called if it is not accepted."""
         if self.is_down:
             refuse(DOWN)
         elif not self.pipeline.bus.has_room_for(event):
@@ -163,7 +162,8 @@ class Process:
         refuse(DOWN if self._may_end_accepting and (self.is_down or why == DOWN) else UNHANDLED)
 
     def _answer_or(self, refuse: Refuse, is_heard: bool = False) -> Future[Any]:
-        """Return where the answer to what comes now goes; `refuse` is told if that is a refusal, or there is none."""
+        """Return a future for the answer to the next message; `refuse` is called if the answer is a refusal, or never
+        comes."""
         answer: Future[Any] = self._system.future_class()
         self._unanswered[answer] = refuse
         answer.when_done(partial(self._is_answered, answer, is_heard))
@@ -226,7 +226,7 @@ class Process:
         self.give_up()
 
     def give_up(self) -> None:
-        """Have those know whose notifications it has not durably accepted, and never will."""
+        """Call `refuse` for the messages that are not durably accepted, since they never will be."""
         unanswered, self._unanswered = self._unanswered, {}
         for refuse in unanswered.values():
             refuse(DOWN)
@@ -259,7 +259,7 @@ class Process:
                         self._record(event)
 
     def record_takeover(self, of: Process, ids: tuple[str, ...]) -> None:
-        """Record that it has taken over what another one had."""
+        """Record that it has taken over notifications of another process."""
         assert of.node is not None
         self._handed_over.update(ids)
         self._record(
@@ -273,7 +273,7 @@ class Process:
 
 
 class Service:
-    """Owns the processes: says which of them gets what arrives, and who takes over from one that is gone."""
+    """Owns the processes: routes arrivals to them, and has others take over from one that is gone."""
 
     def __init__(
         self,
@@ -286,7 +286,7 @@ class Service:
         may_end_accepting: bool = False,
     ) -> None:
         """Start all processes: `make` starts a pipeline over a store, of a node where there are several.
-        `may_end_accepting`: any may end with what has come and is not accepted yet."""
+        `may_end_accepting`: any may end with arrivals that are not accepted yet."""
         self._system = system
         self._store = store
         self._recorder = recorder
@@ -298,14 +298,14 @@ class Service:
         """Gets the user, the recipient and the process of each arrival."""
         self._clients: list[ActorRef[Clients]] = []
         self._sources: list[ActorRef[Source]] = []
-        """Those that may offer once more what was refused, or have something on its way as the run ends."""
+        """The sources that may offer refused arrivals again, or have some on the way as the run ends."""
         self._ready: list[Process] = []
-        """Those that arrivals go to."""
+        """The processes that arrivals go to."""
         self._arrived = self._routed_count = 0
         self._overdue: list[Process] = []
-        """Those whose lease had ended when there was none that could take over what they had."""
+        """The processes whose lease ended when no other one could take over their notifications."""
         self._leases: set[Process] = set()
-        """Those that are there, and those that are gone and whose lease has not ended yet."""
+        """The processes that are up, and the ones that are gone and whose lease has not ended yet."""
         self._random = system.streams.stream("nodes.routing")
         if isinstance(store, SharedMemory):
             store.clock = system
@@ -322,17 +322,17 @@ class Service:
 
     @property
     def living(self) -> list[Process]:
-        """Those that are there."""
+        """The processes that are up."""
         return [process for process in self.processes if not process.is_down]
 
     @property
     def pipeline(self) -> Pipeline:
-        """That of the first process that is there; of the first of all where there is none."""
+        """The pipeline of the first process that is up, else of the first of all."""
         return (self.living or self.processes)[0].pipeline
 
     @property
     def pipelines(self) -> list[Pipeline]:
-        """Those of the processes that are there."""
+        """The pipelines of the processes that are up."""
         return [process.pipeline for process in self.living]
 
     def pipeline_of(self, number: int) -> Pipeline | None:
@@ -347,7 +347,7 @@ class Service:
 
     @property
     def is_offered_more(self) -> bool:
-        """Whether an own actor keeps anything, or what has come is not accepted yet, or will come once more."""
+        """Whether an own actor keeps anything, or an arrival is not accepted yet, or will come once more."""
         return any(process.has_unanswered or process.store.kept for process in self.processes) or any(
             source.actor.sends_again for source in self._sources
         )
@@ -370,7 +370,7 @@ class Service:
         return [self.processes[number - 1] for number in numbers]
 
     def start(self, processes: Sequence[Process]) -> None:
-        """Start those of some processes that are down, as soon as they reach the store."""
+        """Start the processes that are down, as soon as they reach the store."""
         for process in processes:
             process.starts_when_reached = process.is_down and process.partitions > 0
         processes = [process for process in processes if not process.partitions]
@@ -412,12 +412,12 @@ class Service:
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, command: SendNotification, refuse: Refuse) -> None:
-        """Send a command to a process; `refuse` is told if it is not accepted."""
+        """Send a command to a process; `refuse` is called if it is not accepted."""
         key = command.user or command.notification_id  # a call may have no user
         self._route(key, command.recipient).send(command, refuse)
 
     def announce(self, event: Any, refuse: Refuse) -> None:
-        """Publish a domain event on the bus of a process; `refuse` is told if it is not."""
+        """Publish a domain event on the bus of a process; `refuse` is called if it is not accepted."""
         address = event.email if hasattr(event, "email") else event.customer_email
         self._route(event.user_id, address).announce(event, refuse)
 
@@ -446,10 +446,10 @@ class Service:
                 return self._home_of(recipient_host(recipient), ready)
 
     def _home_of(self, key: str, ready: Sequence[Process]) -> Process:
-        """Return which of those that take arrivals gets all of a key.
+        """Return the process, of the ready ones, that gets all arrivals with a key.
 
-        It is the same one for as long as that takes any and its home does not come back, whoever else comes and goes:
-        the one with the highest hash (Thaler and Ravishankar 1998, rendezvous hashing).
+        It stays the same while it takes arrivals and the home of the key is not back, whichever other processes come
+        and go: the one with the highest hash (Thaler and Ravishankar 1998, rendezvous hashing).
         """
         home = self.processes[crc32(key.encode()) % len(self.processes)]
         if home in ready:
@@ -461,7 +461,7 @@ class Service:
         self._sources.append(source)
 
     def give_up(self) -> None:
-        """Have those know, as the run is about to end, whose notifications are not durably accepted."""
+        """As the run is about to end, refuse the messages that are not durably accepted."""
         for source in self._sources:
             source.tell(RunEnds())
         for process in self.processes:
@@ -506,7 +506,7 @@ class Service:
 
     @takes_turn("takeover", lambda _, gone, starts: (gone.node.number, starts))
     def _take_over(self, gone: Process, starts: int) -> None:
-        """Have those that are there take over what one had, unless it has come back."""
+        """Have the processes that are up take over the notifications of one, unless it has come back."""
         if not gone.is_down or gone.starts != starts:
             return
         self._leases.discard(gone)
@@ -539,7 +539,7 @@ class Service:
 
     @takes_turn("reconnect")
     def reconnect(self, processes: Sequence[Process]) -> None:
-        """Have processes reach the store again, those that no other partition keeps from it."""
+        """Have processes reach the store again, unless another partition keeps them from it."""
         for process in processes:
             process.reconnect()
         self.start([each for each in processes if each.starts_when_reached and not each.is_surplus])

@@ -1,13 +1,13 @@
 """The fault injector: injects the faults that hit the system itself and not its providers, each at its window's start.
 
 At one instant the entries go in the order of the file, and all of them before anything else that is due then. Within an
-entry the wall clock steps first; then the crash, so that what starts again reads the new time.
+entry the wall clock steps first; then the crash, so that a process that starts again reads the new time.
 
-After a step every event says where the wall clock stood by its `epoch_ns`, and its `at_ns` goes on as before. Timers
-are of the monotonic clock: what waits for the end of quiet hours wakes when that was foreseen, and reads the wall clock
-anew; so after a step back it waits on, and after a step forward it is late by as much at the most. What is read from
-the store later, since the handler or the process has crashed, or since a dead letter is redriven, is read by the
-calendar, and is off by the step.
+After a step the `epoch_ns` of every event says where the wall clock stood, and its `at_ns` goes on as before. Timers
+use the monotonic clock: a notification that waits for the end of quiet hours wakes at the foreseen instant, and reads
+the wall clock anew; so after a step back it waits on, and after a step forward it is late by at most the step. A
+notification that is read from the store later, after a crash of the handler or the process, or for a redrive, is read
+by the calendar, and is off by the step.
 
 While the process is down there is no actor that could crash, and a process that crashes again is not down any longer
 for it.
@@ -32,11 +32,11 @@ from simulation.running.service import Process, Service
 
 
 class InjectedCrash(RetrylabError):
-    """What an actor, or the process, fails with that a scenario has crash."""
+    """Fails an actor, or the process, that the scenario crashes."""
 
 
 class Stopped(RetrylabError):
-    """What a node ends with that a scenario has stopped: for a deploy, or since there are fewer."""
+    """Ends a node that the scenario stops: for a deploy, or to scale down."""
 
 
 class _Inject(msgspec.Struct, frozen=True):
@@ -51,11 +51,11 @@ class _Stop(msgspec.Struct, frozen=True):
     process: Process
     drain: float
     back_after: float | None
-    """How long it is gone. None: for good."""
+    """How long the node is gone, in seconds. None: for good."""
 
 
 class _IsDrained(msgspec.Struct, frozen=True):
-    """This node has had its time to go on with what it had."""
+    """This node's time to finish its notifications is over."""
 
     stop: _Stop
     starts: int
@@ -73,7 +73,7 @@ def is_system_fault(fault: FaultConfig) -> bool:
 
 
 class FaultInjector(Actor):
-    """Does to the system what the faults of a scenario say, at its time."""
+    """Injects the faults of a scenario that hit the system, each at its time."""
 
     supervision = Supervision(max_restarts=0, then="escalate")
 

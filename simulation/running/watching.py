@@ -34,7 +34,7 @@ def too_large(recorder: Recorder, room: Room | None = None) -> RunTooLarge:
 
 
 class Watch:
-    """The functions that a caller has given to look at a run; what they raise ends it."""
+    """The functions that a caller has given to observe a run; their errors end it."""
 
     def __init__(
         self,
@@ -110,11 +110,11 @@ class Watch:
             self._recorder.stop()
 
     def check(self) -> None:
-        """Raise what ended the run before its time.
+        """Raise the error that ended the run before its time.
 
         Raises:
             RunCancelled: it was cancelled.
-            Exception: what one of the functions has raised.
+            Exception: one of the functions has raised it.
         """
         if self._error is not None:
             raise self._error

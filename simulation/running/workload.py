@@ -1,7 +1,7 @@
-"""The workload: actors that send what a scenario says arrives, at the instants at which it arrives.
+"""The workload: actors that send the arrivals of a scenario at their instants.
 
-An open one does not depend on the outcome. In a closed one each client waits for the end of its notification, so a
-slow service is asked less often, and what is under way is never more than there are clients.
+An open workload does not depend on the outcome. In a closed one each client waits for the end of its notification, so a
+slow service is asked less often, and never more notifications are in flight than there are clients.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from simulation.scenario.workload import HOST_OF_EVENTS, UserSpread, class_of, u
 TEXT = "simulated"
 USERS_KEPT = 4096
 REPEATED = 100
-"""What comes once more is one of so many, the latest."""
+"""A repeated arrival is one of so many latest notifications."""
 ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
 """The events with which a notification ends."""
 
@@ -54,34 +54,32 @@ class Forgotten(msgspec.Struct, frozen=True, gc=False):
 
 
 Refuse = Callable[[str], None]
-"""Is told that what was sent is not accepted, and why: ``down``, ``overloaded`` or ``unhandled``."""
+"""Called when a message is not accepted, with the reason: ``down``, ``overloaded`` or ``unhandled``."""
 
 Lose = Callable[[Any, str], None]
-"""Is told what is refused for good, and why."""
+"""Called with an arrival that is refused for good, and the reason."""
 
 Send = Callable[[Any, Refuse], None]
-"""Sends a message, and says what is to be told where it is not accepted."""
+"""Sends a message, with a function that is called if it is not accepted."""
 
 
 ROUNDS_AT_ONCE = 1000
-"""More than so many notifications of each client at one instant, and time will never go on."""
+"""With more notifications of each client at one instant than this, time will never go on."""
 
 
 class _TurnedAway(msgspec.Struct, frozen=True, gc=False):
-    """This was not accepted."""
-
     message: Any
     why: str
     resent: int = 0
-    """How often it had been sent once more."""
+    """How often it has been sent again."""
 
 
 class _SendAgain(msgspec.Struct, frozen=True, gc=False):
-    """Offer once more what has waited for that the longest."""
+    """Offer the refused arrival again that has waited the longest."""
 
 
 class RunEnds(msgspec.Struct, frozen=True, gc=False):
-    """The run is about to end: what is refused is not sent again."""
+    """The run is about to end: refused arrivals are not sent again."""
 
 
 class _Arrive(msgspec.Struct, frozen=True, gc=False):
@@ -92,13 +90,13 @@ _ARRIVE, _SEND_AGAIN = _Arrive(), _SendAgain()
 
 
 class _Next(msgspec.Struct, frozen=True, gc=False):
-    """This client has thought enough, and sends its next one."""
+    """This client has finished thinking, and sends its next notification."""
 
     client: int
 
 
 class Source(Actor):
-    """One open entry of the workload."""
+    """The source of the arrivals of an open entry of the workload."""
 
     supervision = Supervision(max_restarts=0, then="escalate")
 
@@ -111,18 +109,19 @@ class Source(Actor):
         offer: Send,
         lose: Lose,
     ) -> None:
-        """Send the arrivals of an entry: by `send`, the shortest way, where none is ever refused, else by `offer`.
+        """Send the arrivals of an entry: by `send`, the shortest way, where no arrival is ever refused, else by
+        `offer`.
 
-        `lose` is told of each arrival that is refused for good."""
+        `lose` is called with each arrival that is refused for good."""
         super().__init__()
         self._offer_to = offer
         self._lose = lose
         self._resend = entry.resend
         self._to_send_again: deque[_TurnedAway] = deque()
-        """What waits to be offered once more."""
+        """Refused arrivals that wait to be offered again."""
         self._run_ends = False
         self._offered: set[str] | None = set() if isinstance(entry, ChannelWorkload) and entry.repeats else None
-        """The ids of those that came, where some come once more: nothing is lost when that is refused."""
+        """The ids that have come, where some come once more: a refused repeat loses nothing."""
         self._send = send or (self._offer_once if self._offered is None else self._offer)
         self._make = _maker(number, scenario, entry, self)
         self._times = scenario.arrival_times_ns(entry, self.stream(f"workload.{number}.arrivals"))
@@ -186,11 +185,11 @@ class Source(Actor):
 
 
 class Clients(Actor):
-    """One closed entry of the workload: so many clients, each of which sends, waits for the end, and thinks.
+    """The clients of a closed entry of the workload, each of which sends, waits for the end, and thinks.
 
-    It receives every event with which a notification ends, of whichever channel; those that are none of its own, or
-    that a redrive gives a second end, are nothing to it. Each client thinks once before its first notification too, and
-    with draws of its own, so that the k-th time it thinks takes as long whatever the others do.
+    The actor receives every event with which a notification ends; it ignores those of other entries, and the second end
+    that a redrive gives a notification. Each client thinks once before its first notification too, and with draws of
+    its own, so that the k-th time it thinks takes as long whatever the others do.
     """
 
     supervision = Supervision(max_restarts=0, then="escalate")
@@ -329,7 +328,7 @@ def _maker(
 def _further_fields(
     number: int, scenario: Scenario, entry: ChannelWorkload | ClosedWorkload, source: Actor
 ) -> dict[str, Callable[[str], Any]]:
-    """Return those fields of a command that not every entry asks for, each with what makes it for a user."""
+    """Return the fields of a command that only some entries set, each with a function that makes it for a user."""
     further: dict[str, Callable[[str], Any]] = {}
     if (host_of := host_of_user(entry)) is not None:
         further["recipient"] = lambda user: f"{user}@{host_of(user)}"
@@ -363,7 +362,6 @@ def _repeating(
 
 
 def _fallbacks_of(channel: NotificationChannel, scenario: Scenario) -> list[NotificationChannel]:
-    """Return the channels that a notification on this one may fall back to, one after the other."""
     others: list[NotificationChannel] = []
     while (fallback := scenario.channel_config(channel).fallback) is not None:
         channel = fallback.channel
@@ -396,8 +394,8 @@ class _Users(dict[int, str]):
 
 
 def _age_chooser(stream: str, age: float | Distribution, source: Actor) -> Callable[[], float]:
-    """Return what draws an age of the next notification, in seconds, from a stream: how old it may become, or when it
-    is to be sent."""
+    """Return a function that draws an age of the next notification, in seconds, from a stream: for its expiry, or for
+    the time at which it is to be sent."""
     if isinstance(age, Distribution):
         return age.sampler(source.stream(stream))
     return lambda: age

@@ -113,7 +113,7 @@ def one_seed(seed: int, name: str = "seed") -> int:
 
 
 def seeds_of(first: int, replicates: int, name: str = "seed") -> range:
-    """Return the seeds of so many runs, one after the other.
+    """Return consecutive seeds for `replicates` runs.
 
     Raises:
         ConfigurationError: a file could not have one of them.

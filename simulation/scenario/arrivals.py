@@ -168,7 +168,7 @@ class BurstArrivals(Settings):
         return self.size.given.limited_mean(COUNT_MAX) if isinstance(self.size, SizeDistribution) else self.size
 
     def expected_bursts(self, seconds: float) -> float:
-        """Return about how many there are in so many seconds, with the one at their beginning."""
+        """Return about how many bursts there are in a time, in seconds, with the one at its beginning."""
         if isinstance(self.every, Distribution):
             return 1.0 + seconds / limited_mean(self.every, seconds) if seconds > 0 else 0.0
         return float(math.ceil(seconds / self.every))
@@ -178,7 +178,7 @@ Weekday: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
 class DailyArrivals(Settings):
-    """So many each day, from a time of day on that clocks in a time zone show, as a digest at eight in the morning.
+    """A fixed count each day, from a local time of day in a time zone on, as a digest at eight in the morning.
 
     A local time that does not exist, since the clocks are put forward over it, goes to the next one that does; one that
     comes twice counts once, the first time.
@@ -229,7 +229,7 @@ class DiurnalArrivals(Settings):
     """Poisson arrivals whose rate is a sine wave over the day, with this mean and this peak.
 
     A peak of more than twice the mean would take the trough below 0: the wave is then cut there, and lowered so that
-    mean and peak stay what they are.
+    mean and peak stay as given.
     """
 
     mean: PositiveRate
@@ -249,7 +249,7 @@ class DiurnalArrivals(Settings):
 
 
 class ToStage(Settings):
-    """The rate goes in a straight line from what it was to another one."""
+    """A stage in which the rate goes in a straight line from the rate before it to another one."""
 
     wanted_text: ClassVar[str] = "a stage such as {to: 100/s, over: 10m} or {hold: 1h}"
 
@@ -257,11 +257,11 @@ class ToStage(Settings):
     """The rate at the end of the stage."""
 
     over: Duration
-    """How long that takes. `0s`: at once."""
+    """How long the change of the rate takes. `0s`: at once."""
 
 
 class HoldStage(Settings):
-    """The rate stays what it was."""
+    """A stage in which the rate stays as before."""
 
     hold: PositiveDuration
     """For how long."""
@@ -291,7 +291,7 @@ class WeeklyArrivals(Settings):
     """The mean rate over a week."""
 
     factors: tuple[Annotated[float, number_from(0)], ...]
-    """How busy each of the 168 hours is, from Monday 00:00 UTC on, against the others: they need not have a mean of
+    """How busy each of the 168 hours is, from Monday 00:00 UTC on, relative to the other hours: their mean need not be
     1."""
 
     @model_validator(mode="after")
@@ -377,7 +377,7 @@ class Arrivals(OneOf):
     """At random, at a rate that rises and falls with the hour of the week."""
 
     daily: DailyArrivals | None = None
-    """So many each day from a local time on, at once or over a while."""
+    """A fixed count each day from a local time on, at once or spread over a while."""
 
     stages: Annotated[tuple[Annotated[Stage, WrapValidator(_stage)], ...], NotEmpty()] | None = None
     """At random, at a rate that goes in straight lines from one value to another, from 0 on; the last one holds to the
@@ -387,8 +387,8 @@ class Arrivals(OneOf):
     """As often as a file has counted."""
 
     times: Annotated[tuple[Duration, ...], NotEmpty()] | None = None
-    """Exactly at these instants from the start, in order: ``[0s, 1.5s, 1.5s]``. Those at `duration` or later do not
-    arrive."""
+    """Arrivals at exactly these instants from the start, in order: ``[0s, 1.5s, 1.5s]``; none at `duration` or
+    later."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -492,9 +492,9 @@ def bursts(burst: BurstArrivals, random: Random, duration_ns: int) -> Iterator[i
 
 
 def daily(config: DailyArrivals, epoch_ns: int, random: Random, duration_ns: int) -> Iterator[int]:
-    """Yield so many instants a day, each uniform within `over`: a Poisson process given its count.
+    """Yield the instants of each day, each uniform within `over`: a Poisson process given its count.
 
-    Of a day that the end of the run cuts, what falls behind the end does not arrive.
+    An instant after the end of the run does not arrive.
     """
     over_ns, waiting = ns(config.over), list[int]()
     for start_ns in config.starts_ns(epoch_ns, duration_ns):
@@ -592,7 +592,7 @@ def at_instants(times: tuple[float, ...], duration_ns: int) -> Iterator[int]:
 def trace(counts: tuple[int, ...], every_ns: int, random: Random, duration_ns: int) -> Iterator[int]:
     """Yield exactly `counts[i]` instants in the i-th bucket, uniform in it: a Poisson process given its counts.
 
-    Of a bucket that the duration cuts, what falls behind the cut does not arrive.
+    An instant behind the end of the duration does not arrive.
     """
     for index, count in enumerate(counts):
         start_ns = index * every_ns

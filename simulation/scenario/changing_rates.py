@@ -63,10 +63,10 @@ def expected_along(pieces: Iterable[Piece], until_ns: int) -> float:
 
 
 def most_along(pieces: Sequence[Piece], stretch_s: float) -> float:
-    """Return how many arrive on average in the busiest stretch of so many seconds.
+    """Return how many arrive on average in the busiest stretch of `stretch_s` seconds.
 
-    As the stretch moves, what is in it changes by a quadratic as long as neither of its ends meets another piece. So
-    the most is where one of them does, or at the vertex between.
+    As the stretch moves, its arrivals follow a quadratic until one of its ends meets another piece. So the most is
+    where an end meets a piece, or at the vertex between.
     """
     starts = [0.0, *(seconds(at_ns) for at_ns in accumulate(piece.length_ns for piece in pieces))]
     sums = [0.0, *accumulate(_area(piece, piece.length_ns) for piece in pieces)]
@@ -96,7 +96,7 @@ def most_along(pieces: Sequence[Piece], stretch_s: float) -> float:
 
 
 def _area(piece: Piece, length_ns: float) -> float:
-    """Return how many arrive on average in the first so many nanoseconds of a piece."""
+    """Return how many arrive on average in the first `length_ns` nanoseconds of a piece."""
     if not piece.length_ns:
         return 0.0
     at_end = piece.first + (piece.last - piece.first) * (length_ns / piece.length_ns)

@@ -1,7 +1,7 @@
-"""What must fit together across a scenario file, checked on whatever of it can be read.
+"""Checks that the parts of a scenario file fit together, made on all parts that can be read.
 
-On the plain data, not on the finished model: a file with a misspelt key and a fault on an unused channel has two
-problems, and both are to be said at once.
+The checks read the plain data, not the finished model: a file with a misspelt key and a fault on an unused channel has
+two problems, and both are reported at once.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from simulation.scenario.workload import CHANNELS_OF_EVENT, HOST_OF_EVENTS, host
 from simulation.scenario.world import WEATHER
 
 Finding = tuple[tuple[str | int, ...], str]
-"""The path of a value, and what is wrong with it."""
+"""The path of a value, and its problem."""
 
 
 def findings(scenario: Any) -> Iterator[Finding]:
-    """Yield what does not fit together in the plain data of a scenario file."""
+    """Yield the contradictions in the plain data of a scenario file."""
     if not isinstance(scenario, dict):
         return
     used = _providers_used(scenario)
@@ -57,7 +57,7 @@ def findings(scenario: Any) -> Iterator[Finding]:
 def _providers_used(scenario: dict[str, Any]) -> dict[NotificationChannel, list[str]] | None:
     """Return the channels that the file uses and each one's providers, in order.
 
-    None when what it says of them is wrong, and so they are not known.
+    None when the file's settings of them are wrong, so that they are unknown.
     """
     used: dict[NotificationChannel, None] = {}
     workload, channels = scenario.get("workload"), scenario.get("channels", {})
@@ -140,7 +140,7 @@ def _hosts_of_missing_providers(world: Any, used: Mapping[NotificationChannel, S
 
 
 def _within(value: Any, *path: str) -> Any:
-    """Return what stands there in plain data; None if nothing does."""
+    """Return the value at a path in plain data; None if there is none."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
@@ -171,7 +171,7 @@ def nodes_at_most(scenario: Mapping[str, Any]) -> int:
 
 
 def _of_missing_nodes(scenario: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield what is said of nodes that there are none of, or cannot be said of a fleet."""
+    """Yield nodes that faults name and that do not exist, and faults that need several nodes where there is one."""
     most, faults = nodes_at_most(scenario), scenario.get("faults")
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
         named = _within(fault, "node")
@@ -192,7 +192,7 @@ def _of_missing_nodes(scenario: Mapping[str, Any]) -> Iterator[Finding]:
 def _shared_breakers(
     scenario: Mapping[str, Any], used: Mapping[NotificationChannel, Sequence[str]]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield where it is said with whom a breaker is shared, and with whom, where it is."""
+    """Yield the paths of settings that share a breaker, each with how it is shared."""
     for channel, names in used.items():
         for name in names:
             path = ("channels", channel.value, *keys_of_provider(name), "circuit_breaker", "shared")
@@ -208,7 +208,7 @@ def _of_provider(channels: Any, channel: NotificationChannel, provider: str, key
 def _of_missing_upstreams(
     faults: Any, channels: Any, used: Mapping[NotificationChannel, Sequence[str]]
 ) -> Iterator[Finding]:
-    """Yield the faults of what is behind a provider, where all there are deliver by themselves."""
+    """Yield the faults of upstreams, where all providers deliver by themselves."""
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
         hit = [channel for channel in _channels_named(fault, used) if channel in used]
         named = _within(fault, "provider")
@@ -260,7 +260,7 @@ def _hosts_on(channel: NotificationChannel, workload: Sequence[Any]) -> Iterator
 
 
 def _is_among(host: str, count: int | None) -> bool:
-    """Tell whether a host is one of so many; None: the one of domain events."""
+    """Tell whether a host is one of `count`; None: the host of domain events."""
     if count is None:
         return host == HOST_OF_EVENTS
     number = host.removeprefix("host-").removesuffix(".example")
@@ -311,7 +311,7 @@ def _fallbacks_in_a_circle(channels: Any) -> Iterator[Finding]:
 
 
 def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequence[str]]) -> Outline:
-    """Return what metrics are told apart by, as far as the plain data says it."""
+    """Return the outline of a scenario's metrics, as far as the plain data gives it."""
     workload, faults, expect = scenario["workload"], scenario.get("faults"), scenario.get("expect")
     named = [(entry.get("name"), str(entry.get("event", entry.get("channel")))) for entry in workload]
     classes = {entry.get("priority") or usual_priority(entry.get("critical") is True).value for entry in workload}
@@ -383,7 +383,7 @@ def _bounds(expect: Any) -> Iterator[tuple[tuple[str | int, ...], Any, Window | 
 
 
 def _window(entry: dict[str, Any]) -> Window | None:
-    """Return the window of an entry of `expect`; None where what it says of it is wrong."""
+    """Return the window of an entry of `expect`; None where the entry is wrong."""
     from_s, to_s = (None if entry.get(key) is None else parse_duration(entry[key]) for key in ("from", "to"))
     if (from_s is None) != (entry.get("from") is None) or (to_s is None) != (entry.get("to") is None):
         return None

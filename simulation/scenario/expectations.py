@@ -1,4 +1,4 @@
-"""What a scenario expects of its run: ``dlq.peak <= 150``; or of a share of its runs with other seeds.
+"""Expectations of a scenario's run: ``dlq.peak <= 150``; or of a share of its runs with other seeds.
 
 An entry of `expect` is a text, or a mapping that one of its keys tells from others: with ``in`` a
 :class:`RunsExpectation`. All become an :class:`Expectation`.
@@ -85,7 +85,7 @@ class Expectation:
     """Durations in seconds, shares between 0 and 1, rates a second."""
 
     share: float | None = None
-    """In what share of runs it is to hold, more than 0 and less than 1; None: in every run."""
+    """The share of runs in which it must hold, more than 0 and less than 1; None: in every run."""
 
     window: Window | None = None
     """The part of the run that it is about; None: the whole."""
@@ -95,7 +95,7 @@ class Expectation:
 
     @property
     def text(self) -> str:
-        """All of it: ``dlq.peak <= 150``, or ``dlq.peak <= 150 from 5m to 10m in 99% of runs``."""
+        """The whole expectation: ``dlq.peak <= 150``, or ``dlq.peak <= 150 from 5m to 10m in 99% of runs``."""
         when = "" if self.window is None else f" {_when(self.window)}"
         return f"{self.bound}{when}" if self.share is None else f"{self.bound}{when} in {_of_runs(self.share)}"
 
@@ -118,7 +118,7 @@ class Expectation:
         return None if isinstance(value, bool) or not isinstance(value, (int, float)) else value
 
     def is_never(self, summary: Mapping[str, Any]) -> bool:
-        """Tell whether it is about a duration that is never, as a quantile where so many were never delivered."""
+        """Tell whether its metric is a duration that is never, as a quantile where too many were never delivered."""
         above: Any = summary
         for key in self.path[:-1]:
             above = above.get(key) if isinstance(above, Mapping) else None
@@ -151,7 +151,7 @@ class Expectation:
         return cls(" ".join(text.split()), tuple(keys), match[2], value)
 
     def problem(self, shape: Shape, window: Window | None = None) -> str | None:
-        """Return what is wrong with it when the summary, or the part of it of a window, has this `shape`, or None."""
+        """Return its problem when the summary, or the part of it for a window, has this `shape`, or None."""
         part: MetricKind | Shape = shape
         for depth, key in enumerate(self.path):
             if isinstance(part, MetricKind) or key not in part:
@@ -209,12 +209,12 @@ def _share_of_runs(value: Any, _unit_required: bool) -> float | None:
 
 
 class RunsExpectation(Settings):
-    """What is to hold in a share of runs with different seeds. `retrylab run --replicates` decides whether it does."""
+    """An expectation that must hold in a share of runs with different seeds. `retrylab run --replicates` decides it."""
 
     wanted_text: ClassVar[str] = "{that: sent_fraction >= 0.99, in: 99% of runs}"
 
     that: Expectation
-    """What is to hold in such a run."""
+    """The expectation that must hold in such a run."""
 
     in_: Annotated[
         float,
@@ -224,7 +224,7 @@ class RunsExpectation(Settings):
             {"type": "string", "pattern": r"^\s*[0-9]{1,2}(\.[0-9]+)?([eE]-[0-9]+)? ?%\s+of\s+runs\s*$"},
         ),
     ] = Field(alias="in")
-    """In what share of them, as ``99% of runs``."""
+    """The share of runs, as ``99% of runs``."""
 
     @property
     def expectation(self) -> Expectation:
@@ -233,7 +233,8 @@ class RunsExpectation(Settings):
 
 
 class WindowExpectation(Settings):
-    """What is to hold in a part of the run: of delivery for what was offered in it, else for what happened in it."""
+    """Expectations for a part of the run: of delivery for notifications offered in it, else for events that happen in
+    it."""
 
     wanted_text: ClassVar[str] = "{from: 5m, to: 10m, that: [sent_fraction >= 0.99]}"
 
@@ -244,7 +245,7 @@ class WindowExpectation(Settings):
     """When it ends, itself excluded. None: with the run."""
 
     that: Annotated[tuple[Expectation, ...], NotEmpty()]
-    """What is to hold."""
+    """The expectations that must hold."""
 
     @model_validator(mode="after")
     def _some_time(self) -> WindowExpectation:
@@ -260,8 +261,8 @@ class WindowExpectation(Settings):
 
 
 class _Entry:
-    """The marker of an entry of `expect`: a text, or a mapping whose keys show what kind it is, so that its problems
-    are those of that kind alone."""
+    """The marker of an entry of `expect`: a text, or a mapping whose keys show its kind, so that only problems of that
+    kind are reported."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # The validator sees to the forms itself: of their union only the JSON Schema is made.

@@ -37,7 +37,7 @@ def expected_arrivals(
         arrivals: the process.
         duration: how many seconds it lasts.
         epoch_ns: where on the calendar it starts, from 1970 on; diurnal, weekly and daily arrivals only.
-        until: count those of so many seconds from the start, at most `duration`; all when None.
+        until: count arrivals until so many seconds from the start, at most `duration`; all when None.
     """
     if arrivals.ramp is not None:
         low, high = arrivals.ramp.from_.per_second, arrivals.ramp.to.per_second
@@ -91,7 +91,7 @@ def expected_in_window(
 
 
 def most_in_windows(scenario: Scenario, entries: Sequence[EventWorkload | ChannelWorkload], stretch_s: float) -> float:
-    """Return how many are expected of all these entries in the busiest stretch of so many seconds, or a little more.
+    """Return how many arrivals all entries together bring in the busiest `stretch_s` seconds, or a little more.
 
     Only entries whose windows one stretch can meet add up. The most windows are met by one that ends as some window
     starts.
@@ -110,7 +110,7 @@ def most_in_windows(scenario: Scenario, entries: Sequence[EventWorkload | Channe
 
 
 def most_arrivals(arrivals: Arrivals, seconds: float) -> float:
-    """Return how many are expected in the busiest stretch of so many seconds, or a little more than that."""
+    """Return the expected arrivals in the busiest stretch of so many seconds, or a little more."""
     steady = arrivals.constant or arrivals.poisson
     if steady is not None:
         return steady.per_second * seconds
@@ -151,7 +151,7 @@ def _of_weeks(weekly: WeeklyArrivals, duration: float, time_of_week: float) -> f
 
 
 def _of_a_wave(diurnal: DiurnalArrivals, duration: float, time_of_day: float) -> float:
-    """Whole days by their mean, the rest by the midpoints of so many minutes."""
+    """Sum whole days by their mean, and the rest by the midpoints of minutes."""
     days, rest = divmod(duration, DAY_S)
     level, swing = wave(diurnal.mean.per_second, diurnal.peak.per_second)
     steps = max(1, math.ceil(rest / DAY_S * _STEPS_A_DAY))

@@ -36,20 +36,21 @@ def is_call(scenario: Scenario, channel: NotificationChannel) -> bool:
 
 
 def has_recipients(entry: ChannelWorkload | ClosedWorkload, scenario: Scenario) -> bool:
-    """Tell whether what arrives is for users, as it always is but for calls of which nothing is said of any."""
+    """Tell whether arrivals of an entry are for users: always, except calls whose entry names no users, hosts or
+    tenants."""
     is_said = any(spread is not None for spread in (entry.users, entry.hosts, entry.tenants))
     return is_said or not is_call(scenario, entry.channel)
 
 
 def host_of_user(entry: WorkloadEntry) -> Callable[[str], str | None] | None:
-    """Return what gives the host at which a user's address is; None where addresses of an entry have no host."""
+    """Return a function from users to the hosts of their addresses; None where addresses of an entry have no host."""
     if isinstance(entry, EventWorkload) or entry.hosts is None:
         return None
     return _PartyOf(entry.hosts, host_name)
 
 
 def tenant_of_user(entry: WorkloadEntry) -> Callable[[str], str | None] | None:
-    """Return what gives the tenant that sends to a user; None where an entry has no tenants."""
+    """Return a function from users to the tenants that send to them; None where an entry has no tenants."""
     if isinstance(entry, EventWorkload) or entry.tenants is None:
         return None
     return _PartyOf(entry.tenants, tenant_name)
@@ -70,7 +71,7 @@ class _PartyOf:
 def entry_number(notification_id: str) -> int | None:
     """Return the number of the entry in the workload that a notification is from; None: from none.
 
-    What goes out in place of one is from the same entry.
+    A fallback is from the same entry.
     """
     parts = notification_id.partition("/")[0].rsplit("-", 2)  # the channel's name may have dashes and digits in it
     if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal():

@@ -1,4 +1,4 @@
-"""How much a scenario is to take at least, as its `limits` say it: ``email.outage: ">= 2m"``."""
+"""The limits that a scenario must withstand, as its `limits` state them: ``email.outage: ">= 2m"``."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _FORMS: Mapping[str, tuple[str, Callable[[str], float | None]]] = {
     "nodes": ("how many may be lost, such as >= 1", _count),
 }
 KINDS = tuple(_FORMS)
-"""What is put on a scenario."""
+"""The kinds of limits that a scenario can have, such as `outage`."""
 
 ALL = "all"
-"""The place of what is put on all channels together."""
+"""In place of a channel: the limit is of all channels together."""
 
 
 class WantedLimit(NamedTuple):
-    """How much of something a scenario is to take."""
+    """The least outage, load or loss that a scenario must withstand."""
 
     on: str
     """A channel, or `ALL`."""
@@ -47,7 +47,7 @@ class WantedLimit(NamedTuple):
 
 
 def problem_of(name: str, bound: str, channels: tuple[str, ...]) -> str | None:
-    """Return what a limit is wanted to be, where it is not, with the channels that there are; None: it can be used."""
+    """Return the wanted form of a limit that is wrong, with the existing channels; None: it can be used."""
     on, _, kind = name.rpartition(".")
     if kind not in KINDS or on not in (ALL, *channels):
         there = ", ".join((*channels, ALL))
@@ -58,7 +58,7 @@ def problem_of(name: str, bound: str, channels: tuple[str, ...]) -> str | None:
 
 
 def wanted_limits(limits: Mapping[str, str]) -> tuple[WantedLimit, ...]:
-    """Return what limits say that can be used."""
+    """Return the limits that can be used."""
     found = []
     for name, bound in limits.items():
         on, _, kind = name.rpartition(".")

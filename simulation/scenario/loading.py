@@ -22,7 +22,7 @@ from simulation.scenario.ranges import Sweep
 
 SWEEP_VALUES_MAX = 1_000
 NOT_VARIED = ("name", "description", "seed", "expect", "limits", "sweep")
-"""What is no setting of a run; of the seed there is one for each replicate."""
+"""Keys that no sweep or tuning varies, since they are no settings of a run; each replicate has its own seed."""
 
 
 def load(path: str | Path, *, sets: Sequence[str] = (), seed: int | None = None) -> Scenario:

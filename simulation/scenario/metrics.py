@@ -20,7 +20,7 @@ from actors.settings.quantities import write_duration
 
 
 class MetricKind(StrEnum):
-    """What a value of the summary is."""
+    """The kind of a value of the summary."""
 
     COUNT = "count"
     """A whole number."""
@@ -35,7 +35,7 @@ class MetricKind(StrEnum):
     """A duration; null where there is nothing to measure."""
 
     QUANTILE = "seconds or never"
-    """A duration, as one that so many do not exceed; null where there is nothing to measure, and where it is never."""
+    """A duration that a share of all does not exceed; null where there is nothing to measure, and where it is never."""
 
     PER_SECOND = "per second"
     PER_MINUTE = "per minute"
@@ -50,7 +50,7 @@ class MetricKind(StrEnum):
 
 
 NOT_METRICS = (MetricKind.TEXT, MetricKind.LIST, MetricKind.SEED, MetricKind.VERSION)
-"""What is in the summary and cannot be expected, compared or searched for."""
+"""The kinds of values of the summary that cannot be expected, compared or searched for."""
 
 RANGES = {**dict.fromkeys(MetricKind, (0.0, math.inf)), MetricKind.SHARE: (0.0, 1.0), MetricKind.RATIO: (1.0, math.inf)}
 """The least and the most that a metric of each kind can be."""
@@ -91,7 +91,7 @@ COUNTS: Shape = dict.fromkeys(
     ),
     MetricKind.COUNT,
 )
-"""Of notifications, and of what was done for them."""
+"""The counts of notifications, and of actions for them."""
 
 DELIVERY: Shape = {
     "offered": MetricKind.COUNT,
@@ -105,7 +105,7 @@ DELIVERY: Shape = {
     WITHIN: dict.fromkeys(WITHIN_S, MetricKind.SHARE),
     "sent_time_s": dict.fromkeys(("mean", "max"), MetricKind.SECONDS),
 }
-"""Of requests: a notification together with what goes out in its place."""
+"""The metrics of requests: a notification together with its fallbacks."""
 
 OTHERS: Shape = {
     "cost": MetricKind.MONEY,
@@ -119,26 +119,25 @@ UPSTREAM: Shape = {
     "upstream_requests": MetricKind.COUNT,
     "requests_by_layer": dict.fromkeys(map(str, range(UPSTREAM_LAYERS_MAX + 1)), MetricKind.COUNT),
 }
-"""Beside the counts, where a provider asks what is behind it; by layer where there are several."""
+"""The requests that providers send upstream, beside the counts; by layer where there are several layers."""
 
 
 def _upstream(layers: int) -> Shape:
-    """Return what there is of these where there are so many layers."""
     by_layer: Shape = {"requests_by_layer": dict.fromkeys(map(str, range(layers + 1)), MetricKind.COUNT)}
     several = by_layer if layers > 1 else {}
     return {"upstream_requests": MetricKind.COUNT, **several} if layers else {}
 
 
 ENDPOINTS: Shape = {"endpoints_disabled": MetricKind.COUNT}
-"""Likewise, where endpoints are disabled of which every attempt fails."""
+"""Likewise the endpoints that were disabled since all their attempts failed."""
 
 OWN_ACTORS: Shape = {
     "refused": {"down": MetricKind.COUNT, "overloaded": MetricKind.COUNT, "unhandled": MetricKind.COUNT}
 }
-"""In place of those of every run, where there are own actors."""
+"""The reasons of refusals where there are own actors, in place of those of every run."""
 
 METRICS: Shape = {**DELIVERY, **COUNTS, **OTHERS}
-"""What is counted over the whole run, and again for each entry of the workload, each class and each channel."""
+"""The metrics of the whole run, and again of each entry of the workload, each class and each channel."""
 
 PEAKS_OF_PROVIDER: Shape = dict.fromkeys(("requests_per_s", "in_flight"), MetricKind.COUNT)
 
@@ -167,7 +166,7 @@ NODE: Shape = dict.fromkeys(
 """Of each node of a fleet, by its number."""
 
 FAULT: Shape = {"backlog_cleared_s": MetricKind.QUANTILE}
-"""Of each fault that ends, by its number. Null is never: it has no count of those that wait beside it."""
+"""The metrics of each fault that ends, by its number. Null is never: there is no count of `never` beside it."""
 
 MEANINGS = {
     "simulated_s": "how long the run lasted on its own clock",
@@ -238,8 +237,8 @@ MEANINGS = {
     "providers.attempts": "attempts that ended at this provider",
     "providers.sent": "notifications that this provider sent",
 }
-"""What each metric is, by its path without the names of entries, classes, channels, breakers and providers; a group of
-statistics has one sentence for all of them."""
+"""The meaning of each metric, by its path without the names of entries, classes, channels, breakers and providers; a
+group of statistics shares one sentence."""
 
 
 MOVED = {
@@ -247,7 +246,7 @@ MOVED = {
     "delivery_time_s.max": "sent_time_s.max, which is of those delivered only",
     "refused_arrivals": "refused.down and refused.overloaded",
 }
-"""What metrics of the first version are called, and what takes their place."""
+"""The metrics of the first version that were renamed, each with the metrics that replace it."""
 
 
 class Window(NamedTuple):
@@ -259,13 +258,13 @@ class Window(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the summary calls it."""
+        """The name of the window in the summary, such as `5m,10m` or `5m,end`."""
         return f"{write_duration(self.from_s)},{'end' if self.to_s is None else write_duration(self.to_s)}"
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What metrics of a scenario's runs are told apart by."""
+    """The parts of a scenario by which its metrics are split: channels, providers and classes, for example."""
 
     providers: tuple[tuple[NotificationChannel, tuple[str, ...]], ...]
     """The channels that it uses, in order, and the names of each one's providers."""
@@ -289,13 +288,13 @@ class Outline:
     """How many processes of the service there are."""
 
     upstreams: int = 0
-    """In how many layers a provider asks what is behind it."""
+    """How many layers of upstreams the providers have."""
 
     shares_breakers: bool = False
     """Whether nodes share breakers."""
 
     has_endpoints: bool = False
-    """Whether endpoints are disabled of which every attempt fails."""
+    """Whether endpoints are disabled after failures."""
 
     has_own_actors: bool = False
 
@@ -403,7 +402,7 @@ def kind_of(path: str) -> MetricKind | None:
 
 
 def is_null_never(key: str, never: Any) -> bool:
-    """Tell whether a metric that is null is longer than any time, and not one of nothing.
+    """Tell whether a metric that is null is longer than any time, rather than without anything to measure.
 
     Args:
         key: of the metric, without what is above.
@@ -413,7 +412,7 @@ def is_null_never(key: str, never: Any) -> bool:
 
 
 def range_text(kind: MetricKind) -> str:
-    """Return what a metric of a kind can be: ``between 0 and 1``."""
+    """Return the range of metrics of a kind: ``between 0 and 1``."""
     low, high = RANGES[kind]
     if math.isfinite(high):
         return f"between {low:g} and {high:g}"
@@ -462,4 +461,4 @@ def metric_keys(path: str) -> list[str]:
 
 
 _IN_BRACKETS = (WITHIN, WINDOWS)
-"""The groups of the summary the keys of which stand in brackets."""
+"""The groups of the summary whose keys stand in brackets."""

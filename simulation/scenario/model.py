@@ -117,7 +117,7 @@ class NodesConfig(Settings):
     wanted_text: ClassVar[str] = "how many, such as 12, or a mapping such as {count: 12, routing: by_user}"
 
     count: NodeCount = 1
-    """How many there are, at most 1,000."""
+    """How many nodes there are, at most 1,000."""
 
     routing: Routing = "round_robin"
     """Which of the living nodes gets an arrival: each in turn, any of them, or always the same for a user or for a host
@@ -224,15 +224,15 @@ def _all_traces(workload: Any) -> bool:
 
 
 class Scenario(Settings):
-    """A failure-injection scenario of retrylab: what arrives, what goes wrong, and what is expected of it."""
+    """A failure-injection scenario of retrylab: arrivals, faults, and expectations."""
 
     wanted_text: ClassVar[str] = "a mapping with at least duration and workload"
 
     name: ShownName
-    """What the scenario is called, in reports; the file's name without its ending when left out."""
+    """The name of the scenario in reports; the file's name without its ending when left out."""
 
     description: ShownText = ""
-    """What it shows."""
+    """The behaviour that the scenario shows, in a sentence or two for reports."""
 
     seed: WholeNumber = 0
     """Where all its randomness comes from: same seed, same run."""
@@ -265,30 +265,30 @@ class Scenario(Settings):
     """How many processes of the service there are, or that and more of them."""
 
     workload: Annotated[tuple[Annotated[WorkloadEntry, WrapValidator(by_its_keys)], ...], NotEmpty(), AtMost(1_000)]
-    """What arrives."""
+    """The notifications and domain events that arrive."""
 
     channels: Channels = Channels()
     """Settings of the channels."""
 
     accounts: dict[Text, AccountConfig] = Field(default_factory=dict)
-    """What channels have together at a provider, by the name by which they refer to it."""
+    """Quotas and limits at a provider that several channels share, by the name with which channels refer to them."""
 
     faults: Annotated[tuple[FaultConfig, ...], AtMost(1_000)] = ()
-    """What goes wrong."""
+    """The faults that are injected: outages, latency, crashes."""
 
     dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS
     """How many dead letters are kept, and for how long; all of them when left out."""
 
     operations: Annotated[tuple[Operation, ...], AtMost(10_000)] = ()
-    """What an operator does meanwhile: redrive or discard dead letters, override breakers. The run goes on until the
-    last of them, and at most until the end of `drain`."""
+    """Operations of an operator during the run: redrive or discard dead letters, override breakers. The run goes on
+    until the last of them, and at most until the end of `drain`."""
 
     schedule: ScheduleConfig | None = None
     """In which order ready messages are taken where the actor system promises none. None: first come, first served."""
 
     expect: Annotated[tuple[ExpectEntry, ...], AtMost(1_000), AfterValidator(flattened)] = ()
-    """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise. Or of a part of the run,
-    or in a share of runs."""
+    """Conditions on the summary that must hold, e.g. ``sent_fraction >= 0.99``; the run fails otherwise. A condition
+    may be on a part of the run, or on a share of runs."""
 
     limits: dict[Text, LimitBound] = Field(default_factory=dict)
     """How much of an outage, latency, failures, load, or lost capacity or nodes the service must survive while the
@@ -324,11 +324,12 @@ class Scenario(Settings):
 
     @property
     def in_file(self) -> MappingNode | None:
-        """Its file, for the places of what names code. None: it names none, or is from no file."""
+        """The file of the scenario, for the places that name code. None: the scenario names no code, or is from no
+        file."""
         return self._in_file
 
     def with_code(self, allowed: bool = True, in_file: MappingNode | None = None) -> Self:
-        """Return a copy of which runs may import the code that it names, and of which it is known where that stands."""
+        """Return a copy whose runs may import the code that it names, with the file in which the code is named."""
         copied = self.model_copy()
         copied._may_import = allowed
         copied._in_file = in_file or self._in_file
@@ -372,7 +373,7 @@ class Scenario(Settings):
 
     @cached_property
     def channels_used(self) -> tuple[NotificationChannel, ...]:
-        """The channels of the workload and those with settings: the four first, then the others in the file's order."""
+        """The channels of the workload or with settings: the four first, then the others in the file's order."""
         used = {channel for entry in self.workload for channel in entry.channels}
         used |= {NotificationChannel(name) for name in self.channels.model_fields_set}
         used |= {host.channel for host in self.world.values() if host.channel is not None}
@@ -381,8 +382,8 @@ class Scenario(Settings):
         return tuple(channel for channel in self.channels.there if channel in used)
 
     def channel_config(self, channel: NotificationChannel) -> ChannelConfig:
-        """Return the settings of `channel`: the defaults when the file has none, and those that depend on the channel,
-        on the connections to its providers and on accounts filled in."""
+        """Return the settings of `channel`: the defaults when the file has none; values that depend on the channel, on
+        the connections to its providers and on accounts are filled in."""
         config = self.channel_as_given(channel)
         return with_accounts(filled_in(channel, config, simulated_reaches(config)), self.accounts)
 
@@ -409,7 +410,7 @@ class Scenario(Settings):
 
     @cached_property
     def outline(self) -> Outline:
-        """What metrics of its runs are told apart by."""
+        """The parts of the scenario by which metrics of its runs are split."""
         classes = {class_of(entry) for entry in self.workload}
         return Outline(
             providers=tuple((channel, tuple(names)) for channel, names in self.providers_used.items()),
@@ -432,12 +433,12 @@ class Scenario(Settings):
 
     @property
     def has_upstreams(self) -> bool:
-        """Whether a provider asks what is behind it."""
+        """Whether a provider asks an upstream."""
         return self.upstream_layers > 0
 
     @property
     def upstream_layers(self) -> int:
-        """In how many layers a provider asks what is behind it, at most."""
+        """The most layers of upstreams that a provider has."""
         lanes = [lane for of in self.channels_used for lane in self.channel_as_given(of).by_provider().values()]
         return max((len(lane.provider.upstream.chain) for lane in lanes if lane.provider.upstream), default=0)
 
@@ -450,7 +451,7 @@ class Scenario(Settings):
 
     @property
     def has_endpoints(self) -> bool:
-        """Whether endpoints are disabled of which every attempt fails."""
+        """Whether endpoints are disabled after failures."""
         return any(self.channel_as_given(channel).endpoints is not None for channel in self.channels_used)
 
     @property
@@ -519,17 +520,18 @@ class Scenario(Settings):
 
     @property
     def activity_end_ns(self) -> int:
-        """When no more input comes: arrivals have ended, and the operator has given the last order.
+        """The instant, in nanoseconds, after which no input comes: arrivals have ended, and the operator has given the
+        last order.
 
-        That is when the store has made durable what the order changes, and one nanosecond more, as what follows from it
-        at its instant may happen in any order.
+        It is one nanosecond after the store has made the change of that order durable, since events of that same
+        instant may happen in any order.
         """
         carried_out_ns = ns(self.commit_latency) + 1
         return max(self.arrivals_end_ns, *(ns(operation.at) + carried_out_ns for operation in self.operations), 0)
 
     @property
     def drain_ns(self) -> int:
-        """How long the run goes on at most after that."""
+        """How long the run goes on at most after `activity_end_ns`, in nanoseconds."""
         return ns(self.drain)
 
     @property
@@ -539,7 +541,7 @@ class Scenario(Settings):
 
     @property
     def is_for_service(self) -> bool:
-        """Whether it says what a service calls or how it is called; a simulation of the pipeline does without."""
+        """Whether it names calls into a service, or hosts of its world; a simulation of the pipeline does without."""
         return bool(self.world) or any(getattr(entry, "calls", None) is not None for entry in self.workload)
 
     @property
@@ -561,8 +563,8 @@ class Scenario(Settings):
 
     @property
     def may_end_accepting(self) -> bool:
-        """Whether a process, or the run, may end while what has come is not durably accepted: its store takes its time
-        or is out of reach, or its handler is down."""
+        """Whether a process, or the run, may end while an arrival is not durably accepted: its store takes its time or
+        is out of reach, or its handler is down."""
         has_no_handler = any(isinstance(fault.crash, Crash) and fault.crash.actor == "handler" for fault in self.faults)
         return self.commit_latency > 0 or self.has_partitions or has_no_handler
 

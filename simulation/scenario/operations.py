@@ -1,5 +1,4 @@
-"""What an operator does in a scenario, and when: try dead letters again, discard them, cancel what waits, override
-breakers."""
+"""Operations of an operator in a scenario: redrive or discard dead letters, cancel notifications, override breakers."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ class WaitingOf(Settings):
     wanted_text: ClassVar[str] = "all, or some of them such as {priority: bulk}"
 
     priority: Priority
-    """Their class of traffic."""
+    """The class of traffic of the notifications."""
 
 
 def _all_or_some_waiting(value: Any, _handler: Any, info: ValidationInfo) -> Any:
@@ -51,7 +50,7 @@ Waiting = Annotated[Literal["all"] | WaitingOf, WrapValidator(_all_or_some_waiti
 
 
 class EditConfig(Settings):
-    """What is changed of each of them before it is tried again; a key left out stays as it is."""
+    """Changes to each dead letter before it is redriven; a key left out stays as it is."""
 
     wanted_text: ClassVar[str] = "changes such as {recipient: user-7@host-3.example, expires_after: 30s}"
 
@@ -62,10 +61,10 @@ class EditConfig(Settings):
     """The text."""
 
     expires_after: PositiveDuration | None = None
-    """How old it may become, from the redrive on; null: it never expires."""
+    """How old the notification may become, counted from the redrive; null: it never expires."""
 
     priority: Class | None = None
-    """Its class of traffic from the redrive on."""
+    """The class of traffic of the notification from the redrive on."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -78,7 +77,7 @@ class EditConfig(Settings):
         return self
 
     def changes(self) -> dict[str, Any]:
-        """Return the fields of a command that change, with what they are then."""
+        """Return the fields of a command that change, with their new values."""
         keys = ("recipient", "message", "expires_after", "priority")
         return {key: getattr(self, key) for key in keys if key in self.model_fields_set}
 
@@ -89,13 +88,14 @@ class Operation(Settings):
     wanted_text: ClassVar[str] = "an order such as {at: 5m, redrive: all}"
 
     at: Duration
-    """When, from the start of the run. What comes while the process is down is lost."""
+    """When, from the start of the run. An order while the process is down is lost."""
 
     channel: ChannelNames | None = None
     """On which channels: one, a list, or `all`. Needed by `breaker`. None: of all."""
 
     provider: Text | None = None
-    """`breaker` only: whose breaker, `primary` or another provider by its name. None: those of all."""
+    """`breaker` only: the provider whose breaker is overridden, `primary` or another by its name. None: all
+    providers."""
 
     redrive: DeadLetters | None = None
     """Which of the dead letters are tried again, each with a fresh set of attempts and, if it expires, with its whole
@@ -106,7 +106,7 @@ class Operation(Settings):
     was delivered or is in flight. To redrive them reaches people twice."""
 
     edit: EditConfig | None = None
-    """`redrive` only: what to change in each letter first. None: nothing."""
+    """`redrive` only: the changes to each letter first. None: none."""
 
     discard: DeadLetters | None = None
     """Which of the dead letters are removed for good."""
@@ -116,8 +116,8 @@ class Operation(Settings):
     `cancelled`."""
 
     breaker: Literal["force-open", "disable", "close", "metrics-only"] | None = None
-    """What the breakers do from now on. `force-open`: let nothing through. `disable`: let everything through and count
-    nothing. `metrics-only`: let everything through, and count. `close`: work again, and begin closed."""
+    """The override of the breakers from now on. `force-open`: let nothing through. `disable`: let everything through
+    and count nothing. `metrics-only`: let everything through, and count. `close`: work again, and begin closed."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

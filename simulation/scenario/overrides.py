@@ -14,7 +14,7 @@ class BadPath(Exception):
 
 
 def apply(root: Node, sets: Sequence[str]) -> tuple[Node, list[Problem]]:
-    """Return the tree with each of `sets` in it, in order, and what is wrong with those that could not be applied.
+    """Return the tree with each of `sets` in it, in order, and the problems of the overrides that could not be applied.
 
     Raises:
         ConfigurationError: `sets` is no list of texts.
@@ -39,7 +39,7 @@ def apply(root: Node, sets: Sequence[str]) -> tuple[Node, list[Problem]]:
 
 
 def put(root: Node, path: tuple[str, ...], value: Node, place: Place) -> Node:
-    """Return a tree with `value` at `path`; what is beside the path is shared with the old one, which stays as it is.
+    """Return a tree with `value` at `path`; all beside the path is shared with the old tree, which stays unchanged.
 
     Mapping keys that are missing on the way are created, with `place` as theirs; list entries have to be there.
 

@@ -1,4 +1,4 @@
-"""The people of a scenario: what a share of them has switched off, when they want nothing, and what they are sent."""
+"""The people of a scenario: the channels that a share of them has switched off, their quiet hours, and templates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PreferenceShare(Settings):
     """A share of the users who have switched a channel off."""
 
     share: PositiveShare
-    """How many. Who they are is drawn for each entry by itself, so some are in several."""
+    """The share of users who have switched it off, drawn for each entry by itself; a user may be in several entries."""
 
     channel: NotificationChannel
     """Which channel they have switched off."""
@@ -29,14 +29,14 @@ class PreferenceShare(Settings):
     enabled: Annotated[
         Literal[False], Wanted("false, since every channel is on to begin with", _false, {"const": False})
     ]
-    """That they do not want it."""
+    """Always false: users do not want the channel."""
 
 
 class QuietHoursShare(Settings):
     """A share of the users who want nothing during some hours of their day."""
 
     share: PositiveShare
-    """How many. Who they are is drawn for each entry by itself, so some are in several: of 50% and 30%, 15% of all."""
+    """The share of users with these hours, drawn for each entry by itself: of 50% and 30%, 15% of all are in both."""
 
     from_: TimeOfDay = Field(alias="from")
     """Local time at which they start, itself included."""

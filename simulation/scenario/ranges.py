@@ -13,14 +13,12 @@ from actors.settings.quantities import Wanted, parse_duration, parse_rate, parse
 from actors.settings.yaml_tree import plain_scalar
 
 DIGITS = 4
-"""Values between the ends are rounded to so many significant digits: they are what a person would write into a file."""
+"""Values between the ends are rounded to this many significant digits, as a person would write them into a file."""
 
 STEPS_MAX = 1_000
 
 
 class _RangeKind(NamedTuple):
-    """What kind of quantity the ends of a range are."""
-
     name: str
     read: Callable[[Any], float | None]
     write: Callable[[float], str]

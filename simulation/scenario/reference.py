@@ -1,4 +1,4 @@
-"""The reference of the scenario language, as Markdown: what people wrote, with tables that the models fill in.
+"""The reference of the scenario language, as Markdown: a text by hand, with tables that the models fill in.
 
 The text beside this module is the reference but for its tables. A line ``{keys: FaultConfig}`` in it stands for the
 sentence and the keys of that model, and ``{metrics}`` for every metric that `expect` knows. So a key that is added,
@@ -107,7 +107,7 @@ def _models() -> dict[str, type[BaseModel]]:
 
 
 def _keys(model: type[BaseModel], schema: Mapping[str, Any], places: Mapping[str, str], left_out: str) -> str:
-    """Return the sentence and the table of a model; `left_out` says what a key without a default then is."""
+    """Return the sentence and the table of a model; `left_out` is the text for a key without a default."""
     described = _object(schema if model is Scenario else schema["$defs"][model.__name__], model.__name__)
     required = described.get("required", [])
     lines = [_one_line(described.get("description", "")), "", "| key | value | default | |", "|---|---|---|---|"]
@@ -146,7 +146,7 @@ def _default(about: Mapping[str, Any], left_out: str) -> str:
 
 
 def _value(annotation: Any, places: Mapping[str, str]) -> str:
-    """Return what may stand at a key, in words, with links to the models."""
+    """Return the possible values of a key, in words, with links to the models."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         texts = [part.text for part in annotation.__metadata__ if isinstance(part, Wanted)]

@@ -1,4 +1,4 @@
-"""How much a run will take, about, before it begins: arrivals, time and memory."""
+"""An estimate of the size of a run before it begins: arrivals, time and memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from simulation.scenario.workload import ClosedWorkload
 logger = logging.getLogger(__name__)
 
 SECONDS_EACH = 30e-6
-"""Of an attempt, with what leads to it: 15 µs without limits, breakers that open and retries, some 40 with them."""
+"""Of an attempt, with all that leads to it: 15 µs without limits, breakers that open and retries, some 40 with them."""
 BYTES_EACH = 500
 """Of an attempt where its row is kept."""
 BYTES_REMEMBERED = 350
 """Of a notification whose id is remembered."""
 BYTES_MEASURED = 16
-"""Of a notification of which aggregates alone are kept: its durations."""
+"""Of a notification without kept rows: its durations."""
 BYTES_OF_A_CLIENT = 4_000
 BYTES_OF_A_NODE = 60_000
 LONG_S = 600.0
@@ -30,7 +30,7 @@ LARGE_BYTES = 10**9
 
 
 class RunSize(NamedTuple):
-    """What one run takes, or several; expected values."""
+    """The expected arrivals, time in seconds, and memory in bytes, of one run or of several."""
 
     arrivals: float
     seconds: float
@@ -42,7 +42,7 @@ class RunSize(NamedTuple):
 
 
 def size_of(scenario: Scenario) -> RunSize:
-    """Return what a run of a scenario takes: as its arrivals, failure rates and retries let expect."""
+    """Return the size of a run of a scenario, as its arrivals, failure rates and retries let expect."""
     end_s = scenario.duration + scenario.drain
     arrivals = attempts = memory = 0.0
     for entry in scenario.workload:
@@ -71,14 +71,14 @@ def warning_of(size: RunSize, left: Callable[[], int | None] = lambda: None) -> 
 
 
 def log_size(name: str, size: RunSize, left: Callable[[], int | None]) -> None:
-    """Log what something large takes, before it begins. Commands that say it turn the logger off."""
+    """Log the size of a large run before it begins. Commands that print it turn the logger off."""
     text = None if logger.disabled else warning_of(size, left)
     if text is not None:
         logger.warning("%s: %s", name, text)
 
 
 def size_of_runs(scenarios: Iterable[Scenario], replicates: int, at_once: int) -> RunSize:
-    """Return what so many runs of each scenario take, of which some are done at once."""
+    """Return the size of `replicates` runs of each scenario, `at_once` of which run in parallel."""
     sizes = [size_of(scenario) for scenario in scenarios]
     return RunSize(
         replicates * math.fsum(size.arrivals for size in sizes),

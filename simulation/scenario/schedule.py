@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 DEPTH_MAX = 10_000
-"""So many changes of priorities are drawn before the run."""
+"""The most changes of priorities that can be drawn before a run."""
 
 
 class PctConfig(Settings):
@@ -25,10 +25,10 @@ class PctConfig(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {depth: 3, steps: 1000}"
 
     depth: Annotated[int, whole_number(1, DEPTH_MAX)]
-    """How many constraints on the order the bugs take that it is to find, at most 10,000."""
+    """How many ordering constraints a bug may need to be found by this schedule, at most 10,000."""
 
     steps: PositiveWholeNumber
-    """How many decisions the run has, about."""
+    """About how many scheduling decisions the run has."""
 
 
 def _pair(value: Any, _unit_required: bool) -> tuple[int, int] | None:
@@ -69,7 +69,7 @@ class ScheduleConfig(OneOf):
     """Strict priorities with a few changes, by the run's seed."""
 
     deviations: tuple[DeviationPair, ...] | None = None
-    """The normal order, but at these decisions, given in order, another choice; such as a run has noted."""
+    """The decisions at which another actor than in the normal order is chosen, in order, as a run has recorded them."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -18,7 +18,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class _Generator(GenerateJsonSchema):
-    """Writes defaults as they stand in a file, ``60s`` and not 60.0; and what a model says of a key, below the key."""
+    """Writes defaults as they stand in a file, ``60s`` and not 60.0; and the description of a key below it."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         json_schema = super().model_schema(schema)
@@ -49,7 +49,7 @@ class _Generator(GenerateJsonSchema):
 
 @cache
 def _texts_of_keys(model: type) -> dict[str, str]:
-    """Return by the names of a model's fields what stands below each in the source, those of its bases included."""
+    """Return the description of each field of a model and its bases, by the field's name."""
     texts: dict[str, str] = {}
     for base in reversed(model.__mro__[: model.__mro__.index(Settings)]):
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body

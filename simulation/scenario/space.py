@@ -33,7 +33,7 @@ class Setting:
     """Each path with its value, as it is written."""
 
     label: str
-    """The same for people, with paths as short as can be told apart: ``jitter=full max_attempts=5``."""
+    """The values for people, with paths as short as they stay unambiguous: ``jitter=full max_attempts=5``."""
 
     @property
     def sets(self) -> list[str]:
@@ -54,7 +54,7 @@ def settings_of(paths: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Set
 
 
 def split_values(text: str) -> list[str]:
-    """Split a list of YAML values at its commas, but for those inside brackets, braces and quotes."""
+    """Split a list of YAML values at its commas, except inside brackets, braces and quotes."""
     parts, start, quote, before = [], 0, "", ""
     closing: list[str] = []
     for index, character in enumerate(text):
@@ -100,7 +100,7 @@ def _as_varied(problem: str, setting: Setting) -> str:
 
 
 def checked_vary(vary: Mapping[str, Any], name: str = "--vary") -> dict[str, Any]:
-    """Return what is given for each path, with no space round the paths.
+    """Return the values given for each path, with no space round the paths.
 
     Raises:
         ConfigurationError: it is no mapping, or a path of it no text; all problems.
@@ -138,7 +138,7 @@ def _written(value: Any) -> str:
 
 
 def short_names(paths: Collection[str], keys_min: int = 1) -> dict[str, str]:
-    """Return for each path as few of its last keys as tell it from the others, but at least so many."""
+    """Return for each path the fewest last keys that make it unique, but at least `keys_min`."""
     names: dict[str, str] = {}
     for path in paths:
         keys = path.split(".")
@@ -175,8 +175,8 @@ def space(vary: Mapping[str, Any], name: str = "--vary") -> Space:
     """Return the space of settings that is given in Python, in a file or on a command line.
 
     Args:
-        vary: for each path a text, ``1,2,3`` or ``1..10``; a sequence of values; or a :class:`Range`, or its keys;
-            or what this returned.
+        vary: for each path a text, ``1,2,3`` or ``1..10``; a sequence of values; or a :class:`Range`, or its keys; or a
+            result of this function.
         name: of the option or the argument, for the errors.
 
     Raises:
@@ -247,7 +247,7 @@ def _dimension(path: str, given: Any) -> Choices | Range:
 
 
 def _parsed(text: str) -> Mapping[str, Any] | Sequence[str]:
-    """Return what a text says: the keys of a range, or values."""
+    """Return the content of a text: the keys of a range, or values."""
     if ends := _ENDS.fullmatch(text.strip()):
         return {"from": _scalar(ends[1]), "to": _scalar(ends[2])}
     values = split_values(text)

@@ -76,7 +76,7 @@ _EXPECTATION = {
 
 
 def summary_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of `summary.json` and of what `retrylab run --json` prints for a run."""
+    """Return the JSON Schema (draft 2020-12) of `summary.json` and of a run in `retrylab run --json`."""
     shape = summary_shape(Outline(providers=()))
     breaker = _object(_properties({**BREAKER, **SHARED_BREAKER}, "breaker"))
     metrics = {**_properties({**METRICS, **OWN_ACTORS}), **_properties(UPSTREAM), **_properties(ENDPOINTS)}

@@ -1,4 +1,4 @@
-"""Defaults that decide in a run although its file does not name them: which there are, and what they say."""
+"""Defaults that decide in a run although its file does not name them, and the sentences about them."""
 
 from __future__ import annotations
 
@@ -39,14 +39,13 @@ _SLOW = {"hang", "speed", "lost_reply_rate"}
 _NEARLY_FULL = 0.9
 """The share of its capacity from which on a provider's queue decides how long an attempt takes."""
 _EXPECTED_MIN = 0.05
-"""What is expected to happen less often than this in a run is not said before it."""
+"""The least expected number of such events in a run that is worth a note before the run."""
 
 
 class Unnamed(NamedTuple):
-    """Which defaults a channel has of those that may decide what becomes of its notifications."""
+    """The defaults of a channel that the file does not name and that may decide how its notifications end."""
 
     config: ChannelConfig
-    """Its settings, with all defaults."""
 
     breakers: tuple[str, ...]
     """The names of its circuit breakers."""
@@ -62,7 +61,6 @@ class Unnamed(NamedTuple):
 
     @property
     def breaker_text(self) -> Said:
-        """What the default circuit breaker does."""
         breaker = self.config.circuit_breaker
         return said(
             "{threshold:failure(s)} in a row open it{of_each_host}, for {open:duration}",
@@ -94,7 +92,7 @@ def unnamed(scenario: Scenario, channel: NotificationChannel) -> Unnamed:
 
 
 def default_notes(scenario: Scenario) -> list[Finding]:
-    """Return which defaults may decide in a run of a scenario, as its providers fail, or are slow, by what it says."""
+    """Return notes on the defaults that may decide in a run of a scenario, as its providers fail or are slow."""
     return list(_notes(scenario))
 
 

@@ -1,4 +1,4 @@
-"""The entries of a workload: what arrives, on which channels, of whom, and which class of traffic it is."""
+"""The entries of a workload: the arrivals, their channels, their users, and their classes of traffic."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class ZipfSpread(Settings):
     wanted_text: ClassVar[str] = "a whole number of at least 1, or a mapping such as {count: 10000, zipf: 1.1}"
 
     count: Annotated[int, whole_number(1, COUNT_MAX)]
-    """How many there are, at most a million."""
+    """How many users, hosts or tenants there are, at most a million."""
 
     zipf: Annotated[float, number(0)]
     """The exponent. 0: all alike. 1: the first comes twice as often as the second, ten times as often as the tenth."""
 
     def at(self, share: float) -> int:
-        """Return the number of which so large a share of all that comes is of smaller numbers.
+        """Return the number below which a share of all arrivals falls.
 
         Args:
             share: at least 0 and less than 1; drawn uniformly at random, it gives each number as often as it comes.
@@ -80,10 +80,10 @@ def _bounds(count: int, exponent: float) -> array[float]:
 
 
 Spread: TypeAlias = Annotated[PositiveWholeNumber | ZipfSpread, plain_or(PositiveWholeNumber, ZipfSpread)]
-"""So many, one as often as another; or some more often than others."""
+"""A number of users, hosts or tenants that are equally frequent; or a Zipf distribution over them."""
 
 Users: TypeAlias = Annotated[PositiveWholeNumber | UserSpread, plain_or(PositiveWholeNumber, UserSpread)]
-"""The same of users, who may be in a time zone."""
+"""A number of users or a distribution over them; a distribution may put all of them in one time zone."""
 
 
 def count_of(spread: int | ZipfSpread) -> int:
@@ -92,7 +92,7 @@ def count_of(spread: int | ZipfSpread) -> int:
 
 
 def share_of_the_first(spread: int | ZipfSpread, many: int = 1) -> float:
-    """Return how much comes of those that come the most often, so many of them, as a share of all."""
+    """Return the share of arrivals that the most frequent users, hosts or tenants have, `many` of them together."""
     if not isinstance(spread, ZipfSpread):
         return min(1.0, many / spread)
     bounds = _bounds(spread.count, spread.zipf)
@@ -124,7 +124,7 @@ EntryName = Annotated[
         {"type": "string", "pattern": f"^{_NAME}$"},
     ),
 ]
-"""What an entry of the workload is called: it stands in the paths of metrics."""
+"""The name of an entry of the workload, as it stands in the paths of metrics."""
 
 EventName: TypeAlias = Literal["UserRegistered", "OrderPlaced", "OrderShipped", "PaymentReceived"]
 
@@ -174,12 +174,12 @@ Age: TypeAlias = Annotated[PositiveDuration | Distribution, plain_or(PositiveDur
 
 
 class ResendConfig(Settings):
-    """What the sender of an arrival that is refused does: it offers it once more after a while."""
+    """How the sender offers a refused arrival again: after a wait, and a limited number of times."""
 
     wanted_text: ClassVar[str] = "a wait and how often, such as {after: 30s, at_most: 5}"
 
     after: PositiveDuration
-    """How long it waits each time."""
+    """How long the sender waits each time."""
 
     at_most: PositiveWholeNumber
     """How often an arrival is offered again; refused once more it is lost. A run goes on for it until the end of its
@@ -283,13 +283,13 @@ class ChannelWorkload(Settings):
     """What the sender does with an arrival that is refused. None: the arrival is lost."""
 
     repeats: Share = 0.0
-    """So many of the arrivals are no new notification, but one of the latest hundred once more with the same id, as of
-    a sender that got no answer and does not know that it was accepted."""
+    """The share of arrivals that repeat the id of one of the latest hundred, as a sender does that got no answer and
+    does not know that the notification was accepted."""
 
     calls: Calls | None = None
-    """What each arrival calls in a service under test: a function `module:name`, which is code and so imported only
-    with `--code`, or a request to a port of its own such as `POST http://localhost:8080/orders`. None: the service's
-    main function, if that takes an argument. A simulation of the pipeline does not look at it."""
+    """The code or request by which an arrival enters a service under test: a function `module:name`, imported only with
+    `--code`, or a request to a port of its own such as `POST http://localhost:8080/orders`. None: the service's main
+    function, if that takes an argument. A simulation of the pipeline ignores it."""
 
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:
@@ -346,7 +346,7 @@ class ClosedWorkload(Settings):
     flag."""
 
     calls: Calls | None = None
-    """What each notification calls in a service under test, as in entries that are not closed."""
+    """The code or request by which a notification enters a service under test, as in entries that are not closed."""
 
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:

@@ -24,7 +24,7 @@ _WORDS = ", ".join(BROKEN)
 NO_SERVICE = (
     "a run of the pipeline, not of a service in its world: that takes --service MODULE:MAIN of run, or of explore"
 )
-"""What is said where a scenario is of a service, and none is given."""
+"""The error where a scenario is of a service and no service is given."""
 
 
 def _failing(value: Any, _unit_required: bool) -> int | str | None:

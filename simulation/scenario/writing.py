@@ -34,7 +34,7 @@ def file_of(scenario: str | Path | Scenario) -> Iterator[str | Path]:
 
 
 def as_data(scenario: Scenario) -> dict[str, Any]:
-    """Return a scenario as the plain data of a file: mappings, lists, texts and numbers, with what was given and no
+    """Return a scenario as the plain data of a file: mappings, lists, texts and numbers, with the given keys and no
     defaults. Paths of data files in it are absolute."""
     data = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return {
@@ -61,7 +61,7 @@ def _of_the_file(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _block(value: Mapping[str, Any] | list[Any], indent: str) -> Iterator[str]:
-    """Yield an entry a line as far as they fit one, and those that do not in lines of their own."""
+    """Yield an entry a line as far as entries fit one, and longer ones in lines of their own."""
     named = isinstance(value, Mapping)
     entries: Any = value.items() if isinstance(value, Mapping) else (("", entry) for entry in value)
     for key, entry in entries:

@@ -56,7 +56,7 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, place: str) ->
         result: of a run; one that kept no rows has none.
         from_s: where the bucket begins, in seconds from the start.
         to_s: where it ends.
-        kind: a name of :data:`simulation.studio.series.COUNTS`: those to which that happened meanwhile; of
+        kind: a name of :data:`simulation.studio.series.COUNTS`: those to which it happened meanwhile; of
             :data:`simulation.results.waiting.WAITS`: those that wait for that at the end; or ``under_way``.
         place: only of a channel, at a node, or both, as ``email``, ``@3`` and ``email@3``; empty for all.
     """

@@ -1,4 +1,4 @@
-"""What is to be said of a text as it is typed: its problems with their places, or what can be turned."""
+"""The answer to a text as it is typed: its problems with their places, or the knobs that can be turned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simulation.studio.splicing import CannotEdit, Path, Splices
 
 
 def check(text: str, filename: str) -> dict[str, Any]:
-    """Return what there is to say of a text, as plain data.
+    """Return the answer to a text, as plain data.
 
     With `problems` (each has `line` and `column` from 1, or 0 where there are none, and `text`) there is nothing else;
     without, the `knobs` and the `html` that shows them, the `faults` that can be dragged and the `quiet` hours, `name`,
@@ -38,7 +38,7 @@ def check(text: str, filename: str) -> dict[str, Any]:
 
 
 _OF_A_KNOB = ("path", "kind", "value", "stops", "at", "splice")
-"""What a page needs to know of a knob that it shows."""
+"""The attributes of a knob that a page needs."""
 
 
 def _grouped(found: Iterable[dict[str, Any]], scenario: Scenario) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What may be written at a place in a scenario, as its schema has it: keys that are not there yet, and words."""
+"""Completions at a place in a scenario, from its schema: keys that are not there yet, and words."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class _Here(NamedTuple):
 
 
 def completions(before: str, after: str) -> dict[str, Any]:
-    """Return what may be written between two parts of a text, as plain data.
+    """Return the completions between two parts of a text, as plain data.
 
     Each that is `offered` has its `text`, what to `insert` and a `sentence`. It takes the place of the word at the
     caret, of which so many characters have been `typed` before it. With it the text has to be YAML; where it is not,
-    what follows the line is left out of account.
+    the text after the line is ignored.
 
     Args:
         before: the text up to the caret.

@@ -85,12 +85,12 @@ class Folder:
 
         Args:
             name: its path in the folder.
-            text: what to write.
-            version: which one it replaces; None: it is to be a new file.
+            text: the text of the file.
+            version: the version that it replaces; None: a new file.
 
         Raises:
             OSError: it cannot be written.
-            Refused: it is none of this folder, there is one already, or it has changed meanwhile.
+            Refused: the path is outside of this folder, the file exists already, or it has changed meanwhile.
         """
         path = self.file(name, endings=ENDINGS)
         if any(
@@ -111,9 +111,9 @@ class Folder:
         return {"version": _version(text)}
 
     def overview(self) -> list[dict[str, Any]]:
-        """Return what a gallery shows of each file: its `name`, `title`, first `sentence`, the `faults` with their
-        spans as shares of the run, what is wrong with it as `problem`, and whether a run of it `is_saved`. Files that
-        are no scenarios are left out."""
+        """Return the entry of each file in the gallery: its `name`, `title`, first `sentence`, the `faults` with their
+        spans as shares of the run, its `problem`, and whether a run of it `is_saved`. Files that are no scenarios are
+        left out."""
         return [each for name in self.names() if (each := self._of(name)) is not None]
 
     def _of(self, name: str) -> dict[str, Any] | None:

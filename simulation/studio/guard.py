@@ -1,4 +1,4 @@
-"""Who may use studio: the browser that was given its address, and no page of another site.
+"""Access to studio: only the browser that was given its address, and no page of another site.
 
 The address has a token, which is good once: it is exchanged for a cookie that other sites cannot send along
 (``SameSite=Strict``) and scripts cannot read. A name that leads to the loopback interface without being one of its own
@@ -33,7 +33,7 @@ class Guard:
     def __init__(self, app: ASGIApp, port: int) -> None:
         """Guard an application that listens on a port of the loopback interface."""
         self.token = secrets.token_urlsafe(24)
-        """What the address has to have once."""
+        """The token in the address, good once."""
         self._app = app
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
         self._cookie = f"retrylab_studio_{port}"  # browsers send cookies to all ports of a host
@@ -62,7 +62,7 @@ class Guard:
         return changes or site not in (None, "same-origin", "none")
 
     def _let_in(self, request: Request) -> Response | None:
-        """Return the answer to who is not in yet, or comes with the address once more; None for all others."""
+        """Return the answer to a client without the cookie, or with the address once more; None for all others."""
         is_in = secrets.compare_digest(request.cookies.get(self._cookie, "").encode(), self._session.encode())
         query = dict(parse_qsl(request.url.query, keep_blank_values=True))
         token = query.pop("token", None)

@@ -1,4 +1,4 @@
-"""What pages have to know of a scenario: what happens at breakers and limits, and where expectations are shown."""
+"""The facts of a scenario that pages need: the words for breakers and limits, and the panels of expectations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PANELS = (
 """By how the metric's path begins, the first that fits."""
 
 _GROUPS = ("channels", "workload", "windows", "classes", "tenants")
-"""What a path may begin with that says of which notifications a metric is; their name comes next."""
+"""The beginnings of a path to the metrics of some notifications; a name comes next."""
 
 _DRAWN = ("delivery_time_s.p99", "delivery_time_s.p50", "dlq.peak")
 """Metrics that are a curve, or the peak of one: in their panels what is expected of them is a line."""
@@ -44,10 +44,10 @@ def shown_at(expectation: Expectation) -> dict[str, Any]:
 
 
 def about(scenario: Scenario, channel: NotificationChannel) -> dict[str, Any]:
-    """Return as plain data what a page has to know of a channel to say what happens there.
+    """Return as plain data the facts with which a page describes a channel.
 
-    `fails` tells whether what meets an open breaker fails at once; else it waits. `limit` is what a notification waits
-    for that waits at a limit: ``the rate limit``, ``backup's quota``.
+    `fails` tells whether an attempt fails at once at an open breaker; else it waits. `limit` is the name of the limit
+    at which notifications wait: ``the rate limit``, ``backup's quota``.
     """
     config = scenario.channel_config(channel)
     return {"fails": config.circuit_breaker.when_open == "fail", "limit": limit_of(scenario, channel)}

@@ -18,7 +18,7 @@ PATIENCE_S = 5.0
 
 
 class Answer:
-    """What a worker answers: an asynchronous iterator over lines."""
+    """The answer of a worker: an asynchronous iterator over lines."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -75,7 +75,6 @@ class Workers:
     """Some worker processes. Who asks for more at once than there are waits for one to be free."""
 
     def __init__(self, count: int) -> None:
-        """Start so many."""
         self._all = [_Worker() for _ in range(count)]
         self._free = list(self._all)
         self._room = trio.Semaphore(count)
@@ -87,7 +86,7 @@ class Workers:
 
     @asynccontextmanager
     async def asked(self, what: Mapping[str, Any]) -> AsyncGenerator[Answer, None]:
-        """Have something done, and give the answer. What has not been done when the block is left is cancelled.
+        """Send a request to a worker, and give the answer. When the block is left, the rest of the work is cancelled.
 
         Raises:
             WorkerLost: the process died; another one takes its place.

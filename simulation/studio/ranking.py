@@ -19,7 +19,7 @@ SEEDS = 2
 """Of each end, from the scenario's own on."""
 
 WAY = 0.15
-"""So much of its slider a setting is turned to each side."""
+"""The share of its slider by which a setting is turned to each side."""
 
 LABELS = {
     "delivery_time_s.p99": "delivery time, 99 in 100",
@@ -27,18 +27,17 @@ LABELS = {
     "dead_lettered": "dead letters",
     "retry_amplification": "retry amplification",
 }
-"""What pages call the metrics that they rank by."""
+"""The names of the metrics that pages rank by."""
 
 
 def rank(text: str, filename: str, metric: str, is_cancelled: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-    """Turn each setting of a scenario alone; yield how far it is, and the `rows`, those that matter most first.
+    """Turn each setting of a scenario alone; yield the progress, and the `rows`, those that matter most first.
 
     Only settings that the sender decides are turned, those of the channels that faults are about first.
 
-    Each row has the setting's `label` and `group`, what it was turned `down` and `up` to, what
-    :func:`simulation.studio.comparing.row` says of the metric with one and the other, whether that `is_never` with one
-    of them and a time with the other, and as `share` from 0 to 1 how far it moves the metric beside the setting that
-    moves it most; beside never, which is farther than any, the share is 1.
+    Each row has the setting's `label` and `group`, the values `down` and `up` that it was turned to, the metric with
+    each by :func:`simulation.studio.comparing.row`, whether it `is_never` with one and a time with the other, and its
+    `share` of the largest move of the metric, from 0 to 1; a metric that becomes never has the share 1.
 
     Raises:
         ConfigurationError: the text cannot be used, or has no such metric.

@@ -19,7 +19,7 @@ from simulation.scenario.writing import write
 from simulation.studio.splicing import CannotEdit, edited
 
 TRACES = (".trace", ".trace.gz")
-"""How the names of traces end, for studio to know them."""
+"""The endings of the names of traces."""
 
 
 def is_trace(path: str | Path) -> bool:

@@ -47,11 +47,11 @@ def search(
 ) -> None:
     """Search settings of a channel with :func:`simulation.tune`, over the numbers at which their sliders stop.
 
-    Each document that is told has `done` and `of`, how many runs have finished and of about how many, what the metric
-    is with the `best` settings so far, as text (empty: there are none), and as `result` None. The last one has as
-    `result` what :func:`_result` returns. Each has as `rows` the settings that are others than before, with `path`,
-    `label`, and what it `was` and is `now`, and as `tuned` the text with them; None where there are none, or they
-    cannot be changed in place. Those before the last one are not confirmed.
+    Each document passed to `tell` has `done` and `of`, the finished runs and the estimate of all, the metric with the
+    `best` settings so far, as text (empty: there are none), and as `result` None. The last one has the `result` of
+    :func:`_result`. Each has as `rows` the settings that are others than before, with `path`, `label`, and what it
+    `was` and is `now`, and as `tuned` the text with them; None where there are none, or they cannot be changed in
+    place. Those before the last one are not confirmed.
 
     Raises:
         ConfigurationError: the text cannot be used, or has no such metric or channel, or none of the settings.
@@ -108,10 +108,10 @@ def _searched(text: str, scenario: Scenario, channel: str) -> dict[str, dict[str
 
 
 def _result(tuning: Tuning, scenario: Scenario) -> dict[str, Any]:
-    """Return what was found, for a template.
+    """Return the result of a search, for a template.
 
     `is_found` says whether it meets the expectations, in `held` of `runs` runs that were not part of the search where
-    it does; else it is what comes nearest. `was` and `now` are the metric before and with it, as text. `gains_little`
+    it does; else it is the nearest setting. `was` and `now` are the metric before and with it, as text. `gains_little`
     says that the settings of before meet the expectations as well, and :func:`_gains_little` by others.
     """
     trial, [objective] = tuning.best or tuning.nearest, tuning.goal.objectives

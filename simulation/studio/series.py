@@ -1,4 +1,4 @@
-"""How a run goes over time, by channel and node, folded from its history while it goes on: what studio draws."""
+"""The series of a run that studio draws, by channel and node, folded from its history while it goes on."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ there are so many, two become one."""
 _ROUND_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
 COUNTS = ("arrived", "sent", "failed", "refused", "dead", "suppressed")
-"""How many in each bucket; attempts that were refused on our side are no failed ones."""
+"""Counts of events in each bucket; attempts that were refused on our side are not failed ones."""
 
 LEVELS = (*WAITS, "under_way", "dead_letters")
-"""How many there are at the end of each bucket, and what they wait for."""
+"""Counts of notifications at the end of each bucket, by the cause of their wait."""
 
 NEVER = -1
 """Stands in a frame for a delivery time that is infinite: JSON has no word for it."""
 
 IN_A_STEP, STEPS_MIN = 200, 24
-"""So many requests the quantiles of delivery times are taken over, as of 100 a single one is the 99th percentile; but a
-run that is long enough has so many steps."""
+"""Quantiles of delivery times are over so many requests, as of 100 a single one is the 99th percentile; but a run that
+is long enough has at least `STEPS_MIN` steps."""
 
 TRANSITIONS_MAX = 5_000
 """Changes of breakers that are sent: a breaker for each host can have any number."""
@@ -69,7 +69,7 @@ _FOLLOWED = {
 
 
 class _Counter:
-    """What is counted of one channel, at one node where there are several."""
+    """The counts of one channel, at one node where there are several."""
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
@@ -80,7 +80,7 @@ class _Counter:
         self.requests: dict[int, _Requests] = defaultdict(_Requests)
         """By the bucket in which they were accepted."""
         self.changed: set[int] = set()
-        """The buckets of those of which something has changed since the last frame."""
+        """The buckets with requests that have changed since the last frame."""
 
 
 class _Requests:
@@ -94,11 +94,11 @@ class _Requests:
         self.dead = 0
         """How many of these are dead-lettered."""
         self.times = array("d")
-        """How many seconds those that are delivered took."""
+        """The delivery times of the delivered ones, in seconds."""
 
 
 class Series:
-    """Counts by bucket of time, of which :meth:`frame` returns what has changed."""
+    """Counts by bucket of time; :meth:`frame` returns their changes."""
 
     def __init__(self, scenario: Scenario) -> None:
         """Count the events of a run of a scenario."""
@@ -196,7 +196,7 @@ class Series:
         self.latest_ns = events[-1].at_ns
 
     def waiting_at(self, at_ns: int, name: str = "") -> dict[str, str]:
-        """Return what each notification that has not ended waits for at an instant: one of :data:`WAITS`.
+        """Return the cause of each notification's wait at an instant, of those not ended: one of :data:`WAITS`.
 
         Args:
             at_ns: not before the last event that was taken in, and before the next one.
@@ -233,7 +233,7 @@ class Series:
             requests.dead -= is_dead
 
     def _withdraw(self, notification_id: str, since_ns: int = 0) -> int:
-        """Note that a request is not one of its channel any more; return since when its user has waited."""
+        """Note that a request has left its channel; return since when its user has waited."""
         found = self._undelivered.pop(notification_id, None)
         if found is None:
             return since_ns
@@ -260,7 +260,7 @@ class Series:
         return min(self._leave(notification_id, started_ns), started_ns)
 
     def _leave(self, notification_id: str, at_ns: int) -> int:
-        """Note that a notification waits no longer; return the earliest instant that this changes."""
+        """Note that a notification's wait is over; return the earliest instant whose counts this changes."""
         found = self._places.pop(notification_id, None)
         if found is None:
             return at_ns
@@ -274,7 +274,7 @@ class Series:
         return at_ns
 
     def _take_out(self, notification_id: str, bucket: int) -> None:
-        """Note that a dead letter has left the queue; one that does so again, after a crash, leaves nothing."""
+        """Note that a dead letter has left the queue; a second time, after a crash, changes nothing."""
         counter = self._dead.pop(notification_id, None)
         if counter is not None:
             counter.rows["dead_letters"][bucket] -= 1
@@ -331,14 +331,14 @@ class Series:
         self._changed = 0
 
     def frame(self, *, end_ns: int | None = None) -> dict[str, Any]:
-        """Return what has changed since the last frame, of the buckets that are over, as plain data.
+        """Return the changes since the last frame in the buckets that are over, as plain data.
 
         `from` is the first bucket of the rows, of `width_s` each. `rows` has by name the values of a channel, and of
-        one at a node, as ``email@3``; of levels those at the end of each bucket. Rows of what has not happened yet are
-        left out. `times` has by the same names, and under an empty one of all channels and as ``@3`` of all at a node,
-        of how many buckets a `step` is, and as `found` each that has changed: its number, and the median and the 99th
-        percentile of the delivery times of what was accepted in it, :data:`NEVER` where that is never, and None while
-        it is not known. `transitions` are the changes of breakers since the last frame.
+        one at a node, as ``email@3``; levels are at the end of each bucket. Rows without a count so far are left out.
+        `times` has by the same names, and under an empty name for all channels and ``@3`` for all at a node, the
+        buckets of a `step`, and as `found` each step that has changed: its number, and the median and the 99th
+        percentile of the delivery times of requests accepted in it, :data:`NEVER` where that is never, and None while
+        it is unknown. `transitions` are the changes of breakers since the last frame.
 
         Args:
             end_ns: when the run has ended, of which the last bucket is then one too; None: it goes on.
@@ -395,16 +395,16 @@ def _added(rows: Iterable[Sequence[int]]) -> list[int]:
 
 
 def _due(place: str, since_ns: int, at_ns: int) -> str:
-    """Return what a notification waits for at an instant: when the time of its retry has come, for its turn."""
+    """Return the cause of a notification's wait at an instant: its turn, once the time of its retry has come."""
     return "turn" if place == "backoff" and since_ns <= at_ns else place
 
 
 _KINDS = {"open": "opens", "forced-open": "opens", "closed": "closes", "half-open": "probes"}
-"""What a breaker does that goes into a state."""
+"""The words for a breaker that changes into a state."""
 
 
 def _steps_s(scenario: Scenario, groups: Mapping[str, Sequence[_Counter]]) -> dict[str, float]:
-    """Return for each group how long a step is in which there are enough requests for its quantiles."""
+    """Return for each group the length of a step, in seconds, with enough requests for its quantiles."""
     lasts_s, counts = scenario.arrivals_end_ns / NS_PER_S, defaultdict[str, float](float)
     for entry in scenario.workload:
         for channel in entry.channels:
@@ -417,7 +417,7 @@ def _steps_s(scenario: Scenario, groups: Mapping[str, Sequence[_Counter]]) -> di
 
 
 def _found(counters: Sequence[_Counter], step: int, is_over: bool) -> list[list[float | None]]:
-    """Return the quantiles of the steps in which something has changed, each behind its number."""
+    """Return the quantiles of the steps that have changed, each behind its number."""
     changed = sorted({bucket // step for each in counters for bucket in each.changed})
     return [
         [
@@ -437,8 +437,8 @@ def _found(counters: Sequence[_Counter], step: int, is_over: bool) -> list[list[
 
 
 def _quantiles(requests: Sequence[_Requests], is_over: bool) -> list[float | None]:
-    """Return the median and the 99th percentile of the delivery times of some requests; what is under way takes longer
-    than all that is delivered."""
+    """Return the median and the 99th percentile of delivery times; requests in flight take longer than delivered
+    ones."""
     number = sum(each.number for each in requests)
     times = sorted(chain.from_iterable(each.times for each in requests))
     never_from = len(times) if is_over else number - sum(each.dead for each in requests)

@@ -38,7 +38,7 @@ BODY_BYTES_MAX = 8 * CHARACTERS_MAX
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 _CONSOLE = {"console.css", "icon.svg"}
-"""What the console of the service has, and looks the same here."""
+"""The files of the service's console that are shown unchanged."""
 
 
 async def serve(folder: Folder, port: int, announce: Callable[[str], None], *, workers: int = WORKERS) -> None:
@@ -103,7 +103,7 @@ def application(folder: Folder, pool: Workers) -> Starlette:
 
 
 class _Studio:
-    """What is answered."""
+    """The handlers of requests."""
 
     def __init__(self, folder: Folder, pool: Workers) -> None:
         self._folder = folder
@@ -137,7 +137,7 @@ class _Studio:
         return JSONResponse(await trio.to_thread.run_sync(completions, asked["before"], asked["after"]))
 
     async def fault(self, request: Request) -> Response:
-        """Return a text with another fault, or without one of those that it has."""
+        """Return a text with another fault, or without one of its faults."""
         asked = await _body(request, "text")
         text, entry, number = asked["text"], asked["entry"], asked["number"]
         if entry is not None:
@@ -168,7 +168,7 @@ class _Studio:
 
 
 def check_of(text: str, path: str) -> dict[str, Any]:
-    """Return what there is to say of a text, whose data files may be in a trace."""
+    """Return the answer to a text, whose data files may be in a trace."""
     with read_as(path) as filename:
         return check(text, filename)
 
@@ -181,11 +181,11 @@ _ASKED: Mapping[str, tuple[str, ...]] = {
     "search": ("text", "metric", "channel"),
     "report": ("text",),
 }
-"""What may be done, and with which arguments."""
+"""The kinds of work, each with its arguments."""
 
 
 class _Body(msgspec.Struct):
-    """What a page may send; what is None was left out."""
+    """The body of a page's request; None: the field was left out."""
 
     do: str | None = None
     file: str | None = None

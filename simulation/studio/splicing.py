@@ -137,7 +137,7 @@ class Splices:
         return Splice(line_end, line_end, f"\n{' ' * parent.start_mark.column}{opening}", closing)
 
     def _end_of(self, node: yaml.Node) -> int:
-        """Return where what is written of a node ends; PyYAML's own mark is at the next token where it is a block."""
+        """Return where the text of a node ends; PyYAML's own mark is at the next token where the node is a block."""
         while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
             last = node.value[-1]
             node = last[1] if isinstance(node, yaml.MappingNode) else last

@@ -1,7 +1,7 @@
-"""What a worker process of studio does: it runs scenarios, and tells line by line what there is to draw.
+"""A worker process of studio: it runs scenarios, and sends the data of the plots line by line.
 
-It keeps the last run, so that one can ask for the notifications behind a point of a curve. Who asks for a run that it
-does not have gets it run again: the same text gives the same history.
+It keeps the last run, for the notifications behind a point of a curve. A run that it does not have is run again: the
+same text gives the same history.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ EVENTS_MAX = 50
 """Of a fault that comes again and again only so many times can be jumped to."""
 
 BREAKERS_MAX = 500
-"""Breakers that are told of, with those of each node: of all nodes of a large fleet no page shows them."""
+"""Breakers that are sent, those of each node included: no page shows all nodes of a large fleet."""
 
 RANKED_RUNS = 40
 """About so many runs are made to rank settings."""
 
 WARM_AFTER_S = 0.5
-"""So long idle, a worker imports what only the end of a run needs."""
+"""After so many seconds idle, a worker imports the modules that only the end of a run needs."""
 
 
 def main(connection: Connection) -> None:
-    """Answer what is asked over a connection, one thing after the other, until it is closed.
+    """Serve requests on a connection, one after the other, until it is closed.
 
-    What is asked is a mapping with `do` and its arguments. What is answered is lines of JSON, and an empty one at the
-    end. Whatever comes meanwhile, None by custom, cancels what is being done.
+    A request is a mapping with `do` and its arguments. The answer is lines of JSON, and an empty one at the end. Any
+    message that arrives during a request cancels it; by convention that is None.
     """
     begin_quietly(None, ())
     worker = Worker(lambda document: connection.send_bytes(msgspec.json.encode(document)), connection.poll)
@@ -83,24 +83,24 @@ def _warm() -> None:
 
 
 class _Large(Exception):
-    """What is asked takes hours or gigabytes; the text says how much."""
+    """The request takes hours or gigabytes; the text says how much."""
 
 
 class Worker:
-    """Does what is asked."""
+    """Handles requests."""
 
     def __init__(self, send: Send, is_cancelled: Asked) -> None:
         """Send documents by `send`; `is_cancelled` is asked again and again."""
         self._send = send
         self._is_cancelled = is_cancelled
         self._path = ""
-        """Of the file that is asked about, which may be a trace and so not be where its scenario was."""
+        """The path of the file in question, which may be a trace and so not be where its scenario was."""
         self._last: tuple[tuple[str, str], Result] | None = None
         self._anyway = False
-        """Whether what takes long is wanted all the same."""
+        """Whether long work is wanted all the same."""
 
     def do(self, asked: Mapping[str, Any]) -> None:
-        """Do what is asked; whatever goes wrong is said to who asked."""
+        """Handle a request; errors are sent as its answer."""
         kinds: dict[str, Callable[..., None]] = {
             "run": self._run,
             "notifications": self._notifications,
@@ -162,7 +162,7 @@ class Worker:
             raise _Large(text)
 
     def _result_of(self, text: str, filename: str) -> Result:
-        """Return the last run, or run a text once more that it is not of."""
+        """Return the last run; run the text once more if the last run is of another text."""
         if self._last is None or self._last[0] != (text, filename):
             scenario, _ = _loaded(text, filename)
             self._check_size([scenario])
@@ -239,7 +239,7 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
 
 
 def _notes(result: Result) -> list[tuple[str, str, str]]:
-    """Return what `retrylab run` says beside the expectations, each behind its tone and a word for it."""
+    """Return the notes of `retrylab run` beside the expectations, each behind its tone and a word for it."""
     warnings, defaults = result.warnings, defaults_at_work(result.summary)
     return [*(("care", "warning", each) for each in warnings), *(("off", "default", each) for each in defaults)]
 

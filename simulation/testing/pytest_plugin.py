@@ -11,9 +11,8 @@ With patterns in the option `retrylab_scenarios` of pytest's configuration, such
 files that match one of them instead, whatever is in them, and those named on the command line.
 
 This module is imported whenever pytest starts, in every project of an environment that retrylab is installed in. So
-what is heavy is imported when it is needed, and nothing of `simulation` or `actors` before: a project that has a folder
-of that name has its own tests import it, and not this one. There, and without the extra `simulate`, the plugin stands
-aside.
+heavy modules are imported when needed, and nothing of `simulation` or `actors` before: a project with a folder of such
+a name has its tests import its own folder. There, and without the extra `simulate`, the plugin stands aside.
 
 PYTEST_DONT_REWRITE: it asserts nothing, and pytest would warn where it runs inside another pytest.
 """

@@ -1,4 +1,4 @@
-"""What pytest makes of a scenario file: a test for its run, and one for each of its expectations."""
+"""The tests that pytest makes of a scenario file: one for its run, and one for each of its expectations."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class ScenarioFile(pytest.File):
         return self._outcome
 
     def _say_size(self) -> None:
-        """Say before a large run what it takes; pytest shows what is logged only where a test fails."""
+        """Print the expected size of a large run before it; pytest shows logs only where a test fails."""
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         said = [warning_of(size_of(self.scenario), left), NO_SERVICE if self.scenario.is_for_service else None]
         for text in filter(None, said):
@@ -136,7 +136,7 @@ class ScenarioFile(pytest.File):
                 terminal.write_line(f"{self.shown_path}: {text}")
 
     def decided(self, seed: int, replicates: int) -> Result | NoResult:
-        """Return the result of the run with a seed, with what up to so many runs from this one on decide."""
+        """Return the result of the run with a seed, with the decisions of up to `replicates` runs from this one on."""
         outcome = self.outcome(seed)
         if not isinstance(outcome, NoResult) and replicates > 1 and "replicates" not in outcome.summary:
             try:
@@ -234,7 +234,7 @@ class ExpectationItem(ScenarioItem):
 
 
 class LimitItem(ScenarioItem):
-    """How much of something the scenario is to take, with most of a few seeds."""
+    """A limit that the scenario must withstand with most of a few seeds."""
 
     def __init__(self, *, limit: WantedLimit, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies of what arrives and what goes wrong, for property tests of one's own settings.
+"""Hypothesis strategies for arrivals and faults, for property tests of one's own settings.
 
 ::
 
@@ -206,10 +206,10 @@ def schedules(most_deviations: int = 3, *, decisions: int = 300) -> SearchStrate
 def keeping(scenario: Scenario, folder: str | Path | None = None) -> Iterator[None]:
     """Keep the scenario as a file if the block raises, and say so in a note of the exception.
 
-    Hypothesis runs the smallest case that it has found last, so that is what the file then holds.
+    Hypothesis runs the smallest case that it has found last, so the file then holds that one.
 
     Args:
-        scenario: what the block runs.
+        scenario: the scenario that the block runs.
         folder: where; ``.retrylab/failures/<name of the scenario>`` in the current directory when None.
     """
     try:

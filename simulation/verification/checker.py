@@ -24,7 +24,7 @@ from simulation.verification.laws.watching import MessageWatch, ObservedProvider
 from simulation.verification.lockstep import LockStep
 
 LATEST_SHOWN = 20
-"""So much of what has happened is shown with a breach that is of no notification."""
+"""The number of latest events that are shown with a breach that is of no notification."""
 
 Observer: TypeAlias = Callable[[Any], Objection]
 

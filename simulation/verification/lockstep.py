@@ -47,9 +47,9 @@ class LockStep(Invariant):
 
     name = "reference-model"
     waiting_kinds = frozenset({"look", "hedge", "backlog", "ages", "redrive", "answer", "copy"}) | _OF_STORE
-    """What comes when its actor is back; all else is begun anew then."""
+    """The timers that come when their actor is back; all others are begun anew then."""
     ignored_kinds = frozenset({"command", "cancel", "override", "redrive-order", "discard-order"})
-    """What has followed in the model when it was told."""
+    """The timers whose effect has followed in the model when it was told of the cause."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -58,11 +58,11 @@ class LockStep(Invariant):
         self._asking = _Asking(self)
         self._told, self._turns = interceptors_for(self)
         self._called: list[tuple[SendNotification, bool]] | None = None
-        """What the subscriber sends that is being called."""
+        """The commands that the currently called subscriber sends."""
         self._leads_to: dict[tuple[int, str], list[tuple[SendNotification, bool]]] = {}
         """By the identity of a call that waits, and its subscriber, what that will send."""
         self.system: Any = None
-        """That of the run; set when it is watched."""
+        """The system of the run; set when it is watched."""
         self.broken: Callable[[str], None] = lambda text: None
         """Takes what is broken where no event is recorded; set by the checker."""
         self._has_differed = False
@@ -180,7 +180,7 @@ class LockStep(Invariant):
                 self.note(model.overrides, channel, order.order, order.provider, node)
 
     def _calls_subscriber(self, call: SubscriberCall, subscriber: str) -> Callable[[], None]:
-        """Have what a subscriber sends follow from its call, in the model too."""
+        """Have the commands of a subscriber follow from its call, in the model too."""
         self._called = self._leads_to.pop((id(call), subscriber))
 
         def ended() -> None:
@@ -198,7 +198,7 @@ class LockStep(Invariant):
                 return
 
     def _turn_of(self, kind: str, key: Any, number_of: Callable[[Performed], int | None]) -> tuple[str, Any] | None:
-        """Return a turn as the model has it; None: it has none. Answers to attempts have numbers there."""
+        """Return a turn in the model's terms; None: it has none. Answers to attempts have numbers there."""
         match kind:
             case "look":
                 return key  # type: ignore[no-any-return]
@@ -270,7 +270,7 @@ class LockStep(Invariant):
         self.note(ask)
 
     def _is_over(self, what: Any) -> bool:
-        """Tell whether nobody waits any more for a copy, or its flight; or for a promise that was not kept in time."""
+        """Tell whether no one waits any more for a copy, or its flight; or for a promise that was not kept in time."""
         if type(what) is AttemptMade:
             return self.model.ends_at(self._numbers[id(what)][1][0]) < 0
         return bool(getattr(getattr(what, "flight", what), "is_over", False))

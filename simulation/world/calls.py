@@ -1,4 +1,4 @@
-"""What arrivals do in a world: they call a function of the service, or send a request to a port of its own."""
+"""The calls of arrivals in a world: of a function of the service, or as a request to a port of its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """Of its kind, from 0."""
     channel: str
     user: str
-    """Whose it is; empty where the workload has no users."""
+    """The name of the user; empty where the workload has no users."""
 
 
 Call: TypeAlias = Callable[[Arrival], Awaitable[object]]
@@ -100,9 +100,9 @@ class Calls:
         """Make calls in a nursery.
 
         Args:
-            nursery: of the service.
-            calls: what is called, by the beginning of the ids of an entry's arrivals.
-            over: told of the end of each call, with what it has raised.
+            nursery: the nursery of the service.
+            calls: the functions, by the beginning of the ids of an entry's arrivals.
+            over: called at the end of each call, with the error it has raised.
         """
         self._nursery, self._calls, self._over = nursery, calls, over
         self.has_calls = bool(calls)

@@ -40,7 +40,7 @@ class Escape(BaseException):
         self.line = line
         """The line in `file`, from 1; 0 where none is known."""
         self.sentence = sentence
-        """Says what was done, and what can be done instead."""
+        """Says what the service did, and how it can be done instead."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.sentence}"
@@ -57,7 +57,7 @@ class ServiceFailed(RetrylabError):
 
 
 def failure_of(error: BaseException, at_ns: int) -> RetrylabError:
-    """Return what an error says of the service, by its own lines: of a group, by those of the first error in it.
+    """Return an error with the service's own lines in the traceback; for a group, the lines of its first error.
 
     Where none of the lines is the service's, the message is the whole traceback.
     """
@@ -83,7 +83,7 @@ def failure_of(error: BaseException, at_ns: int) -> RetrylabError:
 
 
 class World(Protocol):
-    """What all parts of a world share."""
+    """The state that all parts of a world share."""
 
     escapes: list[Escape]
     """The escapes so far, in order; any fails the run at its end."""

@@ -1,9 +1,9 @@
-"""Many small cases of a service: seeds vary what arrives, what fails and the order of tasks; a failing one is cut down.
+"""Many small cases of a service: seeds vary arrivals, faults and the order of tasks; a failing one is cut down.
 
 A process imports the service once, and forks for each case. A case is a scenario of its own: written to a file it is
 run again by ``retrylab run FILE --service module:main --check``, with the same hashes.
 
-What is looked at in each case, whatever the service:
+Every case is checked for these, whatever the service:
 
 =============== ======================================================================================================
 escape          the service left its world
@@ -69,7 +69,7 @@ _UNSURE: Final = frozenset({"timed out", "closed", "cut", "wrong"})
 """Answers after which the provider may have taken a request."""
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""What may be asked of several hosts, of which one has to answer."""
+"""The methods of requests that may go to several hosts, of which one has to answer."""
 
 R = TypeVar("R")
 
@@ -101,7 +101,7 @@ class Explored(NamedTuple):
     """The result of an exploration."""
 
     cases: int
-    """How many were run."""
+    """How many cases were run."""
     failures: list[FailingCase]
 
     def __str__(self) -> str:
@@ -131,8 +131,8 @@ def explore_service(
 
     Args:
         main: as :func:`simulation.run_service` has it.
-        scenario: its hosts, channels and entries of the workload are those of each case; how many arrive and what fails
-            is drawn.
+        scenario: its hosts, channels and entries of the workload are those of each case; the number of arrivals and the
+            faults are drawn.
         seeds: how many cases, with the seeds `first_seed`, `first_seed` + 1 and so on.
         first_seed: the first of them.
         keep_going: whether to go on after a case that broke; then one of each kind is cut down.
@@ -295,7 +295,7 @@ def _times(random: Random) -> list[str]:
 
 
 class Lone(NamedTuple):
-    """What an arrival does that is alone when nothing fails."""
+    """The requests of an arrival that is alone when nothing fails."""
 
     delivered: Set[str]
     """The channels whose arrivals are delivered by a request that names them."""

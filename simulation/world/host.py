@@ -27,7 +27,7 @@ from simulation.world.traffic import Seen, Traffic
 
 
 class Work(NamedTuple):
-    """What a provider has made of a request."""
+    """The work of a provider on a request."""
 
     seen: Seen
     fate: Fate
@@ -38,10 +38,10 @@ class Work(NamedTuple):
 
 class Host(ABC):
     gone: ClassVar[tuple[type[Exception], ...]]
-    """What a session raises if its client has gone, or says what is not of the protocol."""
+    """The errors of a session whose client has gone, or breaks the protocol."""
 
     status_word: ClassVar[str]
-    """What stands before the status of an answer where that is the reason of a failure."""
+    """The text before the status of an answer where that is the reason of a failure."""
 
     def __init__(
         self,
@@ -310,7 +310,7 @@ def _written(request: HostRequest, answer: HostAnswer, *, closes: bool) -> bytes
 _IMPLICIT_TLS_PORT: Final = 465
 _LINE_MAX: Final = 4096
 _CHALLENGES: Final = {"PLAIN": ("",), "LOGIN": ("VXNlcm5hbWU6", "UGFzc3dvcmQ6"), "CRAM-MD5": ("PHdvcmxkPg==",)}
-"""What each mechanism asks for; a response that comes with the command answers the first."""
+"""The challenges of each mechanism; a response that comes with the command answers the first."""
 
 _OFFERS: Final = ("8BITMIME", "SMTPUTF8", "SIZE 36700160", "ENHANCEDSTATUSCODES", f"AUTH {' '.join(_CHALLENGES)}")
 

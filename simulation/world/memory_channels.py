@@ -21,7 +21,7 @@ _Sender: Any = trio.MemorySendChannel
 _Receiver: Any = trio.MemoryReceiveChannel
 
 _WAIT: Final = 4
-"""So many values in a channel without a bound have piled up, once the first has waited for `_FOR_S`."""
+"""So many values in a channel without a bound count as piled up, once the first has waited for `_FOR_S`."""
 
 _FOR_S: Final = 5.0
 

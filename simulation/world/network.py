@@ -87,7 +87,7 @@ class Names(trio.abc.HostnameResolver):
 
 
 SYN_RETRIES_S: Final = 127.0
-"""How long Linux tries to connect to a host that is silent."""
+"""How long, in seconds, Linux tries to connect to a host that is silent."""
 
 SMTP_PORTS: Final = frozenset({25, 465, 587, 2525})
 """At these a host takes mails; at any other it speaks HTTP."""

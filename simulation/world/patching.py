@@ -40,7 +40,7 @@ _LEFT_ALONE = (
 """Modules that keep the real functions: the interpreter's threads, trio and the tools that run tests."""
 
 _OURS = ("actors.", "simulation.")
-"""What these keep is for themselves, such as the time that a run takes."""
+"""Functions of these modules stay real, such as the clock that measures a run."""
 
 _HOPS_MAX = 4
 """From a function to the class that keeps it: a dataclass's field, its table of fields, the class's dict, the class."""

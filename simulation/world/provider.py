@@ -1,7 +1,7 @@
 """A scenario's provider that answers requests of HTTP: its latency, queue, throttles and faults are the scenario's.
 
-The fate of a request is that of an attempt in a simulation: :mod:`actors.faults.rules` decides it when the request
-begins. What is decided here is how the outcome shows on the wire:
+A request fares as an attempt in a simulation: :mod:`actors.faults.rules` decides its outcome when it begins. This
+module decides how the outcome shows on the wire:
 
 ===================================== ============================================================
 outcome                               answer

@@ -287,7 +287,7 @@ class _Watchdog:
                 signal.pthread_kill(self._loop[0], signal.SIGVTALRM)
 
     def _interrupt(self, _number: int, frame: FrameType | None) -> None:
-        """Refuse what the loop's thread does now, unless it computes in another step than when it was last asked."""
+        """Refuse the current call of the loop's thread, unless it computes in another step than at the last check."""
         if self._threads.running is not None or not trio.lowlevel.in_trio_run() or frame is None:
             return
         try:

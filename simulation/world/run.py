@@ -111,7 +111,7 @@ class ServiceResult(Result):
 
     @property
     def lines(self) -> list[str]:
-        """What the providers saw and what calls raised, in lines for people."""
+        """The requests that providers saw, and the errors of calls, in lines for people."""
         seen: dict[str, Counter[str]] = {}
         for row in self.rows:
             seen.setdefault(written(row.host, self.scenario.world) or row.host, Counter())[row.answer] += 1
@@ -159,7 +159,7 @@ def run_service(
         scenario: a file, or a scenario that has been loaded; its `world` names the hosts.
         seed: in place of the scenario's own.
         sets: ``path=value`` changes to the file, as ``--set`` on the command line.
-        calls: what arrivals call whose entry has no `calls`, where that is not `main`.
+        calls: the function for arrivals whose entry has no `calls`, where it is not `main`.
         answers: by host, functions that answer requests which go well, in place of the file's `answer`.
         code: whether the functions that the scenario's file names are imported.
 

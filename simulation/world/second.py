@@ -1,4 +1,4 @@
-"""Runs a service once more in other processes: what differs there depends on something that nobody can intercept.
+"""Runs a service once more in other processes: a difference there comes from a cause that no one can intercept.
 
 The order of a set follows the hashes of its texts, and the addresses of its objects. So each other process has another
 seed for hashes and another heap. With the same seed a process repeats its run, where the system allows that addresses

@@ -24,8 +24,8 @@ FIRST_FILENO: Final = 1 << 20
 Address = tuple[Any, ...]
 
 origin: ContextVar[str | None] = ContextVar("origin", default=None)
-"""The id of the arrival that a task works for; None: of none, and then requests are told apart by their tasks. It
-follows the bytes: a task of the service that reads them from another one works for the same arrival."""
+"""The id of the arrival that a task works for; None: no arrival, and then requests are distinguished by their tasks.
+The id follows the bytes: a task of the service that reads them from another one works for the same arrival."""
 
 looked_up_for: ContextVar[str | None] = ContextVar("looked_up_for", default=None)
 """For whom the task looked a name up: connections are opened by tasks of trio's own, which inherit it."""
@@ -37,7 +37,7 @@ def whose() -> str:
 
 
 class Wires(Protocol):
-    """What sockets need of their network."""
+    """The network, as sockets use it."""
 
     world: World
 
@@ -127,7 +127,7 @@ class WorldSocket(trio.socket.SocketType):
         self._own: Address | None = None
         self._peer: Address | None = None
         self.rx: Half | None = None
-        """What the peer has sent; None: not connected."""
+        """The bytes that the peer has sent; None: not connected."""
         self.tx: Half | None = None
         self._backlog: list[WorldSocket] | None = None
         """Connections that wait to be accepted; None: it does not listen."""

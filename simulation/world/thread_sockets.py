@@ -379,7 +379,7 @@ def _fd(file: Any) -> int:
 
 
 def _ready(fds: list[int], need_not_wait: bool, timeout: float | None) -> list[int]:
-    """Return those that can be read; what the world is sent it takes at once, or the call of `send` waits."""
+    """Return the sockets that can be read; all can be written, as the world takes data at once, or `send` waits."""
     socks = {fd: _by_fd[fd] for fd in fds}
 
     def ready() -> list[int]:

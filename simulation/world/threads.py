@@ -81,7 +81,7 @@ class Job:
         self.line = line
         self.on_end = on_end
         self.context: contextvars.Context = contextvars.copy_context() if here.job is None else here.job.context
-        """What the loop awaits for this thread belongs to the arrival for which the service started it."""
+        """The context of calls that the loop awaits for this thread: they belong to the arrival that started it."""
         self.is_over = False
         self.ended = trio.Event()
         self.request: tuple[Callable[..., Awaitable[Any]], tuple[Any, ...]] | None = None
@@ -92,7 +92,7 @@ class Job:
         """The lock that the thread waits for, without a timeout."""
         self.go: SimpleQueue[outcome.Outcome[Any]] = SimpleQueue()
         self.back: SimpleQueue[Callable[[], bool]] = SimpleQueue()
-        """Each entry is what the loop does when the thread hands the baton back; True if it then keeps the baton."""
+        """Functions that the loop calls when the thread hands the baton back; True: the loop keeps the baton."""
 
 
 class Threads:

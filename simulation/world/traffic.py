@@ -1,10 +1,10 @@
-"""The traffic of a world: every request as its provider saw it, and the history that is made of it.
+"""The traffic of a world: every request as its provider saw it, and the history made from the requests.
 
 An arrival is a notification on the channel of its entry in the workload. A request belongs to the arrival that its task
 works for, or whose id it carries; of the requests to one channel that an arrival makes, those after a failure are its
-further attempts, and one after a success is a notification of its own. Of no arrival, those of one task with the same
-method and path are told apart in this way: where nothing calls the service they are notifications too, and else the
-work of its background, which is in the rows and the peaks alone.
+further attempts, and one after a success is a notification of its own. Requests of no arrival are grouped by task,
+method and path in the same way: where nothing calls the service they are notifications too, and else the work of its
+background, which is in the rows and the peaks alone.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Row(NamedTuple):
     """The id of the arrival, or of the notification that the request is an attempt of; such as ``background-1`` for
     work of no arrival, where arrivals call the service."""
     idempotency_key: str = ""
-    """Its header of that name."""
+    """The value of the request's `Idempotency-Key` header."""
     body_sha256: str = ""
     """Of its body, the first 16 hexadecimal digits."""
 
@@ -127,9 +127,9 @@ class Traffic:
         self._record_uncounted = record_uncounted
         self.rows: list[Row] = []
         self.failure: Exception | None = None
-        """What a host has failed with, such as its `answer` function; it ends the run."""
+        """The error with which a host has failed, such as one of its `answer` function; it ends the run."""
         self.ended_by: list[Callable[[Any], object]] = []
-        """Each is told of every event that ends a notification."""
+        """Each is called with every event that ends a notification."""
         self._arrivals: dict[str, NotificationChannel] = {}
         self._open: dict[Any, _Pending] = {}
         """The notifications that have not ended, by arrival and channel, or by request."""
@@ -139,7 +139,7 @@ class Traffic:
         self._ids: re.Pattern[str] | None = None
         self._digest = hashlib.sha256()
         self.made_for: dict[str, str] = {}
-        """The arrivals of notifications that are not theirs alone, such as those on another channel."""
+        """The arrival for which each further notification is made, such as one on another channel."""
         self.delivered: set[str] = set()
         """The arrivals that requests name which changed something, and were answered with success."""
 
@@ -163,8 +163,8 @@ class Traffic:
         self._request(pending, command.user)
 
     def over(self, arrival: str, *, has_failed: bool) -> None:
-        """Note that the service has done all that the arrival asked for: what has failed by now is given up, and if
-        its call has failed, so is what was never sent."""
+        """Note that the service has finished the call of an arrival: requests that have failed by now are given up, and
+        if the call has failed, so is an arrival without a request."""
         those = [self._open[key] for channel in self._entries if (key := (arrival, channel)) in self._open]
         self._give_up(those, even_unsent=has_failed)
 

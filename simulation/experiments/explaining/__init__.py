@@ -1,1 +1,1 @@
-"""What settings will do, before anything goes wrong: the schedule of attempts, outages, the breaker, what it costs."""
+"""Predict what settings do before anything goes wrong: attempts, outages, the breaker, and the load on the provider."""

@@ -298,7 +298,7 @@ class ChannelExplained:
     """The first of an outage without an end; none where it does not open."""
 
     cost: tuple[Sentence, ...]
-    """What the provider gets to do."""
+    """The load on the provider, in sentences."""
 
     besides: tuple[str, ...]
     """Settings that take part too, and are in the runs only."""

@@ -1,4 +1,4 @@
-"""What settings will do: ``retrylab explain``, and `simulation.explain`."""
+"""The effect of settings: ``retrylab explain``, and `simulation.explain`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEFAULTS = "{{name: defaults, duration: 10m, workload: [{{channel: {channel}, a
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the settings of a scenario will do, by channel; a notebook shows it as text, tables and a picture."""
+    """The effects of a scenario's settings, by channel; a notebook shows it as text, tables and a picture."""
 
     scenario: Scenario
     channels: tuple[ChannelExplained, ...]
@@ -58,7 +58,7 @@ def explain(
     workers: int | None = 1,
     library: Given | None = None,
 ) -> Explanation:
-    """Return what settings will do: when attempts are made, and what a total outage does to a call and to a load.
+    """Return the effects of settings: the times of attempts, and the effect of a total outage on a call and on a load.
 
     ::
 
@@ -75,7 +75,7 @@ def explain(
         load: calls a second in the outages, more than 0 and at most 10,000; None: as many as the scenario has on
             average, or 10.
         workers: how many processes share the runs; as many as cores when None.
-        library: what decides and is not in a file of another library.
+        library: parameters that matter and are not in a file of another library.
 
     Example:
         >>> explained = simulation.explain(sets=["channels.email.retry.max_attempts=4"])

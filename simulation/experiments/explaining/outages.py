@@ -1,4 +1,4 @@
-"""What a total outage does to one call and to a steady load: by a closed form where there is one, else by a run."""
+"""The effect of a total outage on one call and on a steady load: by a closed form where there is one, else by a run."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from simulation.sheets import Column, Kind, Row, Sheet
 
 OUTAGES_S = (1.0, 10.0, 60.0, 600.0, 3600.0)
 BEFORE_S = 30.0
-"""How long a run is well before the outage: a window of the breaker has filled by then."""
+"""Seconds before the outage, in which a window of the breaker fills."""
 AFTER_S = 60.0
-"""How long calls go on coming after it."""
+"""Seconds for which calls go on coming after the outage."""
 DRAIN_S = 3600.0
-"""How long a run goes on at least until all of them have ended."""
+"""The least time, in seconds, for which a run goes on until all calls have ended."""
 CALLS_MAX = 6_000
 """Calls of a run; more would take too long, so fewer come a second."""
 CALLS_COUNTED_MAX = 200_000
@@ -66,7 +66,7 @@ _OF_PROVIDERS = ("capacity", "latency_by_load", "throttle", "account", "one_at_a
 
 _OF_EVENTS = ("users",)
 _OF_NOTIFICATIONS = ("hosts", "tenants", "expires_after", "critical", "priority")
-"""What a load has of the scenario's: whom it is for, and what becomes of it where it waits."""
+"""The keys of the scenario's notifications that the load takes over: its recipients, and how they wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class UnderLoad:
     calls: int
 
     lost: float
-    """How many of them were never delivered; a mean where schedules were drawn."""
+    """How many of the calls were never delivered; a mean where schedules were drawn."""
 
     requests: float
 
@@ -115,10 +115,10 @@ class UnderLoad:
     by: By
 
     lost_after: int = 0
-    """How many were never delivered of the calls that came after it, as while the breaker is still open."""
+    """How many calls after the outage were never delivered, as while the breaker is still open."""
 
     lost_before: int = 0
-    """How many were never delivered of the calls that came before it, as where the provider cannot take so many."""
+    """How many calls before the outage were never delivered, as where the provider has too little capacity."""
 
     @property
     def lost_share(self) -> float:

@@ -84,7 +84,7 @@ _OF_A_CALL_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of a call of which all before it failed at once."""
+    """One attempt of a call whose earlier attempts all failed at once."""
 
     number: int
 
@@ -112,7 +112,7 @@ class Schedule:
     """Infinite where they are unlimited."""
 
     mean_attempts: float
-    """How many a call makes that never succeeds, on average; fewer than `max_attempts` where `max_elapsed` comes
+    """The average number of attempts of a call that never succeeds; less than `max_attempts` if `max_elapsed` comes
     first."""
 
     drawn: int

@@ -1,4 +1,4 @@
-"""How much of each stress a scenario takes: all searches side by side, on processes or a Dask cluster."""
+"""The limits of a scenario under each stress: all searches side by side, on processes or a Dask cluster."""
 
 from __future__ import annotations
 

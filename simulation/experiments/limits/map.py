@@ -37,16 +37,16 @@ from simulation.scenario.writing import file_of, in_one_line, write
 DOCUMENT = "map.json"
 
 CELLS = 10
-"""So many amounts of each axis, unless `cells` says otherwise."""
+"""The default number of amounts on each axis."""
 
 PRECISION = 0.04
 """A boundary is found to within this share of it."""
 
 LASTS_S = 60.0
-"""How long a trigger lasts that is on no axis, unless `lasts` says otherwise."""
+"""The default length, in seconds, of a trigger whose length is on no axis."""
 
 LEAD_S = 60.0
-"""So long a scenario runs before the trigger, at most, unless `at` or its own faults say otherwise."""
+"""The most seconds before the trigger, unless `at` or the scenario's own faults say otherwise."""
 
 TRIGGER = "trigger"
 LOAD = "load"

@@ -1,4 +1,4 @@
-"""How much a scenario takes: a sheet for people, a document for JSON, and files that run either side of an edge."""
+"""The limits of a scenario: a sheet for people, a document for JSON, and files that run either side of an edge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCUMENT = "limits.json"
 
 
 class Limits:
-    """How much of each stress a scenario takes."""
+    """The limit of a scenario under each stress."""
 
     def __init__(
         self, scenario: Scenario, edges: Sequence[Edge], lacking: Sequence[str], expectations: Sequence[str]

@@ -159,7 +159,7 @@ class Search(Bisection):
         self._count = expectations
         self._judged: Sequence[int] = range(expectations)
         self._judges = 1
-        """So many seeds say which expectations hold with nothing put on, if all of them hold with all of these."""
+        """The number of seeds that say which expectations hold without stress, if all hold with each of them."""
         self.hint: tuple[float, float] | None = None
         """Between which amounts the first seed probably has its edge."""
         self.ends_runs_early: tuple[int, ...] = ()

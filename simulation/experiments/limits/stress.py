@@ -32,7 +32,7 @@ from simulation.scenario.limits import ALL, WantedLimit, wanted_limits
 from simulation.scenario.workload import ClosedWorkload, WorkloadEntry
 
 GRID = 8
-"""So many amounts are tried first."""
+"""The number of amounts that are tried first."""
 
 STEP = 1.85
 """The ratio of neighbours among these durations and shares: five bisections bring an edge within :data:`PRECISION`;
@@ -43,7 +43,7 @@ FOLLOWS_S = 600.0
 
 FACTOR_MAX = 10.0
 TRACE_MAX = 1_000_000
-"""A trace whose load is multiplied becomes a list of so many instants at most."""
+"""The most instants of a trace whose load is multiplied."""
 
 PRECISION = 0.02
 
@@ -146,7 +146,7 @@ class Stress(Scale):
 
     @property
     def wanted(self) -> list[WantedLimit]:
-        """How much of it the file wants to take."""
+        """The amounts of this stress that the file demands to withstand."""
         limits = wanted_limits(self.scenario.limits)
         return [each for each in limits if (each.on, each.kind) == (self.on, self.kind.name)]
 

@@ -33,7 +33,7 @@ from simulation.scenario.workload import ClosedWorkload
 
 BUCKET_S = 5.0
 STRETCH = 6
-"""So many buckets have to be well for a recovery."""
+"""The number of good buckets in a row that make a recovery."""
 
 SETTLES = 6
 """The first sixth of the time after a trigger is left out of the trend: retries that it has caused still come."""
@@ -41,7 +41,7 @@ SETTLES = 6
 LATE_S = 86_400.0
 
 FOLLOWS_S = 300.0
-"""How long a run goes on after the trigger, unless it recovers before."""
+"""Seconds for which a run goes on after the trigger, unless it recovers before."""
 
 LONGER = 8
 """Up to so many times as long, where chance hides the trend."""
@@ -118,7 +118,7 @@ class _Course:
         self._settled = self._ends
         """The bucket in which the providers had done with the last of these."""
         self._before: list[int] = []
-        """How long each notification sent before the trigger took, in nanoseconds."""
+        """The delivery times, in nanoseconds, of the notifications sent before the trigger."""
         self._now = 0
         self._pending_now = 0
         self._quick_ns: int | None = None

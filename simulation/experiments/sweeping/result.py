@@ -93,8 +93,8 @@ class SweepResult:
         self.settings = settings
         self.runs = runs
         """One row a run: `cell`, a column for each varied path, `replicate`, `seed`, a column for each metric of the
-        summary by its path, `expectations_hold` if there are any, and `digest`. What is never is infinite, and what
-        there is nothing to measure of is null.
+        summary by its path, `expectations_hold` if there are any, and `digest`. A metric that is never is infinite, and
+        one with nothing to measure is null.
 
         Values that were given keep their types: whole numbers where all are, numbers where none has a unit, and
         otherwise text as it was written, such as ``60s``. Those out of a range are numbers, durations in seconds.
@@ -188,12 +188,12 @@ class SweepResult:
     def cells(self) -> pd.DataFrame:
         """One row for each metric of each cell: `n` runs that have it, `mean`, `sd`, and the interval `low` to `high`.
 
-        What may be never, as a quantile of delivery times, has a `median` in the place of the mean, and `never` says in
-        how many runs it was. A median or an end of an interval that is never is infinite.
+        A metric that may be never, as a quantile of delivery times, has a `median` in the place of the mean, and
+        `never` is the number of runs in which it was. A median or an end of an interval that is never is infinite.
 
-        The interval has 95% confidence: Student's t of the mean, that of the sign test of the median, and Wilson's for
-        the share of runs whose expectations hold. It ends where the metric does: at 0, and of a share at 1. It is null
-        with fewer than two runs, and of a median with fewer than six.
+        The interval has 95% confidence: Student's t for the mean, the sign test for the median, and Wilson's for the
+        share of runs whose expectations hold. It ends where the metric does: at 0, and of a share at 1. It is null with
+        fewer than two runs, and of a median with fewer than six.
         """
         replicates = int(self.runs["replicate"].max()) + 1
         values = {metric: self.runs[metric].to_list() for metric in self.figures}
@@ -246,10 +246,10 @@ class SweepResult:
         return difference(self.values(cell, figure), self.values(baseline, figure))
 
     def decided(self, cell: int) -> list[dict[str, Any]]:
-        """Return what the runs of a cell show of each expectation of a share of runs, in the order of the seeds.
+        """Return the results of a cell for each expectation of a share of runs, in the order of the seeds.
 
-        That is its `text`; whether it `holds`, None where that is undecided; after how many `runs`; in how many of
-        these it `held`; and the `interval` of the probability. See
+        A result has the expectation's `text`; whether it `holds`, None where that is undecided; after how many `runs`;
+        in how many of these it `held`; and the `interval` of the probability. See
         :class:`simulation.running.sequential_test.SequentialTest`.
 
         Raises:
@@ -274,7 +274,7 @@ class SweepResult:
     def document(self, figures: Sequence[str] = ()) -> dict[str, Any]:
         """Return the sweep in short, as a plain dict that is also the JSON document, with some metrics of each cell.
 
-        Null stands for what is never, and for what is not known.
+        A metric that is never, or unknown, is null.
         """
         statistics = self.cells.set_index(["cell", "figure"])[[*OverRuns._fields]].to_dict("index")
         return {

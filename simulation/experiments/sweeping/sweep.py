@@ -280,7 +280,7 @@ class Done:
         self.notes: tuple[str, ...] = ()
         """A line for each metric with intervals that are wider than is wanted."""
         self._left: Counter[int] = Counter()
-        """How many of its runs each cell has still to do."""
+        """How many runs each cell still has to do."""
 
     def begin(self, seeds: range) -> list[tuple[int, int]]:
         """Begin with these seeds, and return cell and seed of each run that is to be done."""

@@ -17,10 +17,10 @@ from simulation.running.executors import RunMetrics
 from simulation.running.sequential_test import Decision, FreshRuns, plan
 
 SHOWN_MAX = 3
-"""So many are compared at most of those that would cost less than what was found, and of the next best."""
+"""The most cheaper settings, and the most next best ones, that are compared with the best."""
 
 COMPARED_RUNS = 5
-"""So many runs of the search each of these has at least, for the difference to have an interval."""
+"""The least runs in the search of a compared setting, for its difference to have an interval."""
 
 ZETA_OF_3 = 1.2020569031595942
 """The sum of 1 / k³ over all k (Apéry's constant)."""
@@ -70,7 +70,7 @@ def _gains(trial: Trial, own: Trial, objective: Objective) -> bool:
 
 
 def _undominated(found: list[Trial]) -> list[Trial]:
-    """Return those that no other is better than in the fresh runs, with the seeds that all of them have met.
+    """Return the settings that no other beats in the fresh runs, with the seeds that all of them have met.
 
     Two that differ in the search may cost the same in these, in one objective, and more in another.
     """
@@ -100,9 +100,8 @@ def error_at(place: int, goal: Goal) -> float:
 
 
 def compared(search: Search, found: list[Trial], bench: Bench) -> list[Trial]:
-    """Return what the best of those that were found is to be compared with: the file's own settings, those that would
-    cost less and do not meet the expectations, the nearest to it first, and the next best. They get a few runs more.
-    """
+    """Return the trials to compare the best with: the file's own settings, the cheaper ones that do not meet the
+    expectations, nearest first, and the next best. They get a few runs more."""
     if not found:
         return []
     best_costs = found[0].costs

@@ -1,4 +1,4 @@
-"""What is searched for: metrics to make small or large, among the settings that meet the expectations."""
+"""The goal of a search: metrics to make small or large, among the settings that meet the expectations."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Margin:
 
     @property
     def spare(self) -> float | None:
-        """How far the stated share of the runs is inside of the bound, at least, in the metric's unit; less than 0
-        outside of it."""
+        """How far the stated share of the runs stays inside of the bound, in the metric's unit; less than 0 outside of
+        it."""
         return None if self.usual is None else distance(self.expectation, self.usual)
 
     @property
     def spare_at_worst(self) -> float | None:
-        """The same of the worst run."""
+        """How far the worst run stays inside of the bound, in the metric's unit; less than 0 outside of it."""
         return None if self.worst is None else distance(self.expectation, self.worst)
 
     def relative(self, spare: float | None) -> float | None:
@@ -97,7 +97,7 @@ def _margin(expectation: Expectation, probability: float, runs: Sequence[RunMetr
 PROBABILITY_MAX = 0.999
 
 DEFAULT_METRIC = "requests"
-"""What is made small by default: the load on the providers."""
+"""The metric that is minimized by default: the load on the providers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +154,11 @@ class Goal:
     """With which that is to be shown; more than 0 and less than 1."""
 
     replicates: int
-    """How many seeds of the search each setting meets at most."""
+    """The most seeds of the search that each setting meets."""
 
     @property
     def parts(self) -> list[Part]:
-        """What is to be shown of a setting, each by itself: first of the expectations without a share of their own."""
+        """The parts of the goal, shown separately; first all expectations without a share of their own."""
         together = tuple(expectation for expectation in self.expectations if expectation.share is None)
         alone = [Part((each,), each.share) for each in self.expectations if each.share is not None]
         return [Part(together, self.probability), *alone] if together else alone
@@ -205,7 +205,7 @@ def goal(
     confidence: float,
     replicates: int,
 ) -> Goal:
-    """Return what is searched for in a scenario; each metric is one of it, or of one of the others that it may become.
+    """Return the goal of a search in a scenario; each metric exists in it, or in one of the others that it may become.
 
     Raises:
         ConfigurationError: there is no such metric, or it comes twice, or there is nothing to search for.

@@ -33,16 +33,16 @@ Point: TypeAlias = "tuple[str, ...]"
 """A value for each path of the space, as it is written in a file."""
 
 ASKED_MAX = 20
-"""So many proposals there are at most, on average, for each new point; most are known already where points are few."""
+"""The most proposals, on average, for each new point; most are known already where points are few."""
 
 DRAWN_MAX = 10_000
-"""After so many points drawn at random that are all known there are hardly any others."""
+"""After so many random points in a row that are all known, hardly any others are left."""
 
 LEVELS_MAX = 10_000
-"""So many whole numbers of a range are listed, at most."""
+"""The most whole numbers of a range that are listed."""
 
 STARTUP = 8
-"""So many points have to be known before the sampler learns from them."""
+"""The number of known points from which on the sampler learns from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Points:
 
     @cached_property
     def count(self) -> float:
-        """How many there are; infinitely many where there is a range of all numbers between two."""
+        """The number of points; infinite if there is a continuous range."""
         return math.prod(dimension.count for dimension in self._dimensions)
 
     def all(self) -> list[Point]:
@@ -127,7 +127,7 @@ class Points:
 
 
 class _Dimension:
-    """What one path may be set to, and how the sampler sees that: as a number, or as one of some names."""
+    """The values of one path, and how the sampler sees them: as numbers, or as names."""
 
     def __init__(self, path: str, choices: Choices | Range) -> None:
         self.path = path
@@ -300,16 +300,16 @@ def _ends(choices: Choices | Range) -> list[str]:
 
 
 BATCH = 8
-"""So many points are proposed and tried together, whichever process does the runs."""
+"""The number of points that are proposed and tried together, whichever process does the runs."""
 
 FIRST_RUNS = (1, COMMON_RUNS)
 """How many runs each setting gets, unless it is given up; the best get more, twice as many each time."""
 
 RACING_RUNS = 5
-"""So many runs the best have at most while others are still to be tried."""
+"""The most runs of the best settings while others are still to be tried."""
 
 RUNS_EXPECTED = 3
-"""So many runs a setting takes on average, to estimate how long a search goes on."""
+"""The average runs of a setting, to estimate how long a search goes on."""
 
 
 class Search:
@@ -324,7 +324,7 @@ class Search:
         own = self._points.point(list(self._own.values()))
         self.baseline = Trial(0, Setting((), ""), scenario, goal, in_space=own is not None)
         self.trials = [self.baseline]
-        """Those that were tried, in this order."""
+        """The trials, in their order."""
         self.invalid: dict[Point, ConfigurationError] = {}
         """Combinations that a scenario cannot have."""
         self._by_point: dict[Point, Trial] = {} if own is None else {own: self.baseline}
@@ -333,7 +333,7 @@ class Search:
 
     @property
     def alive(self) -> list[Trial]:
-        """Those that may be chosen and are not given up."""
+        """The trials that may be chosen and are not given up."""
         return [trial for trial in self.trials if trial.in_space and not trial.given_up and trial.searched]
 
     def is_exhaustive(self, trials_max: int) -> bool:
@@ -341,11 +341,11 @@ class Search:
         return self._points.count <= trials_max
 
     def run(self, bench: Bench, trials_max: int, runs_after: int = 0) -> None:
-        """Try up to so many settings: all of them where they are no more, or those that a sampler proposes.
+        """Try up to `trials_max` settings: all of them if there are no more, else those that a sampler proposes.
 
         Args:
             bench: does the runs.
-            trials_max: how many settings.
+            trials_max: the most settings.
             runs_after: how many runs there will be after the search, by the current estimate.
         """
         bench.ahead = runs_after + round(min(self._points.count, trials_max)) * RUNS_EXPECTED

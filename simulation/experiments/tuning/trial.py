@@ -34,19 +34,19 @@ class Bench:
         """Of those that the search does not see."""
         self.finished = 0
         self.ahead = 0
-        """How many runs there will be besides those that have been asked for, by the current estimate."""
+        """The estimate of the runs to come, besides those that have been requested."""
         self._open: dict[Trial, _InOrder] = {}
-        """What has been asked for last."""
+        """The latest requests: the runs of each trial, taken in order."""
         self._executor = executor
         self._journal = journal
         self._progress = progress
 
     def search(self, wanted: Iterable[tuple[Trial, int]]) -> None:
-        """Do runs until each trial has at least so many in the search; cut off, those that had finished count.
+        """Do runs until each trial has its number of runs in the search; after an interrupt, the finished runs count.
 
-        A trial that is given up meanwhile has no more, and none that comes after the run with which it was: so which
-        runs it has does not depend on how many are done at once. The file's own settings have all that are asked for:
-        others are compared with them.
+        A trial that is given up gets no further runs, and loses those behind the run that decided it: so its runs do
+        not depend on how many are done at once. The file's own settings get all requested runs: others are compared
+        with them.
         """
 
         def take(trial: Trial, run: RunMetrics) -> bool:
@@ -88,10 +88,10 @@ class Bench:
     def _do(
         self, places: Sequence[tuple[Trial, range]], first_seed: int, take: Callable[[Trial, RunMetrics], bool]
     ) -> None:
-        """Do runs by their place among the seeds, and have each trial take them in order, each as soon as those before
-        it are there, for as long as it returns that it wants more; what it does not want is not begun.
+        """Do runs by their place among the seeds, and give them to each trial in order, each as soon as the earlier
+        ones are done, until `take` returns that the trial wants no more; the rest is not begun.
 
-        When it is cut off, it has taken those up to the first one that has not finished.
+        When it is interrupted, the trial has taken the runs up to the first one that has not finished.
         """
         hashes = {} if self._journal is None else {trial: scenario_hash(trial.scenario) for trial, _ in places}
         open_runs = {trial: _InOrder(seeds) for trial, seeds in places}
@@ -168,14 +168,14 @@ def _cell(trial: Trial) -> FinishedCell:
 
 
 COMMON_RUNS = 2
-"""So many runs each setting has that is not given up at once; the others only where it looks best."""
+"""The runs of each setting that is not given up at once; only the best looking get more."""
 
 Costs: TypeAlias = "tuple[float, ...]"
 """The mean of each objective's metric, with its sign turned where it is to be large: less is better."""
 
 
 class Change(NamedTuple):
-    """How far a setting is from the file's own; what is smaller is less of a change."""
+    """How far a setting is from the file's own; a smaller value is less of a change."""
 
     contradicts: bool
     """Whether a setting has no effect beside another, as in the file it has."""
@@ -212,7 +212,7 @@ class Trial:
         self.in_space = in_space
         """Whether it may be chosen: the file's own may lie outside of what is searched."""
         self.change = change
-        """How far it is from the file's own settings."""
+        """How far the setting is from the file's own."""
         self.searched: list[RunMetrics] = []
         """Its runs in the search, with the seeds from the first one on; see :meth:`add`."""
         self._failed = [0] * len(goal.parts)
@@ -220,7 +220,7 @@ class Trial:
         self.given_up = False
         """Whether it failed too often to be worth more runs, or the metric of an objective was never in one."""
         self.fresh: list[RunMetrics] = []
-        """Its runs with fresh seeds, which the search has not seen, from the first of these on."""
+        """Its runs with fresh seeds, which the search has not seen, in the order of the seeds."""
         self.decision: Decision | None = None
         """The decision after the fresh runs; None when there are none, or not enough."""
         self.plans: list[tuple[int, ...]] = []
@@ -254,16 +254,16 @@ class Trial:
 
     @property
     def costs(self) -> Costs | None:
-        """What it costs, as far as the search has seen; None when it has no :meth:`cost` in an objective."""
+        """The cost of the setting as far as the search has seen; None when it has no :meth:`cost` in an objective."""
         return _known([self.cost(objective) for objective in self.goal.objectives])
 
     def cost(self, objective: Objective) -> float | None:
-        """Return what it costs in one objective; None when a run of it has no such metric, or one that is never, or
-        none has finished.
+        """Return the cost in one objective; None when a run has no such metric, or one that is never, or no run has
+        finished.
 
-        The mean of the reference over all its seeds, and by how much this one differs from it on the seeds that both
-        met: so settings with few runs compare with those that have many (a *control variate*: Law, *Simulation Modeling
-        and Analysis*, 11.4). No trial has more runs than the reference.
+        It is the mean of the reference over all its seeds, plus the difference to it on the seeds that both met: so
+        settings with few runs compare with those that have many (a *control variate*: Law, *Simulation Modeling and
+        Analysis*, 11.4). No trial has more runs than the reference.
         """
         cost, reference = _mean_cost(objective, self.searched), self.reference.trial.searched
         if cost is None or len(self.searched) >= len(reference):
@@ -272,19 +272,19 @@ class Trial:
         return cost if whole is None or part is None else cost + (whole - part)
 
     def fresh_costs(self, count: int) -> Costs | None:
-        """Return the mean costs of its first so many fresh runs; None when one of these has no such metric."""
+        """Return the mean costs of its first `count` fresh runs; None when one of these has no such metric."""
         return _known([_mean_cost(objective, self.fresh[:count]) for objective in self.goal.objectives])
 
     @property
     def shortfall(self) -> float:
-        """How far it is from meeting the expectations, on average over its runs."""
+        """How far the setting is from meeting the expectations, on average over its runs."""
         return mean([self.goal.shortfall(run) for run in (*self.searched, *self.fresh)]) or 0.0
 
     @property
     def spare(self) -> float:
-        """How far it is inside of the bound that it comes nearest to, from -1 to 1, in the worse one of its first runs.
+        """The distance to the nearest bound, from -1 (outside) to 1, in the worse one of its first runs.
 
-        More runs would bring worse ones, and a setting with more of them would come behind one with few.
+        More runs would bring worse values, and rank a setting with more runs behind one with few.
         """
         return min((self.goal.spare(run) for run in self.searched[:COMMON_RUNS]), default=-1.0)
 
@@ -309,10 +309,10 @@ class Reference:
 
 
 def best(trials: Iterable[Trial]) -> list[Trial]:
-    """Return those that no other is better than, the Pareto set; with one objective the best one alone.
+    """Return the Pareto set, the trials that no other beats; with one objective the best one alone.
 
-    One is better than another when it costs no more in any objective; of two with equal costs, the one with more to
-    spare, then the one that changes less, and then the one that was tried first. Trials without a cost are left out.
+    A trial beats another when it costs no more in any objective; of two with equal costs, the one with more to spare
+    wins, then the one that changes less, and then the one that was tried first. Trials without a cost are left out.
     """
     return _best(_ordered(trials))
 

@@ -1,4 +1,4 @@
-"""The result of a search: what was found, what it beat, and all that was tried."""
+"""The result of a search: the settings that were found, those they beat, and all trials."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS_SHOWN = 20
-"""So many settings a notebook shows at most."""
+"""The most settings that a notebook shows."""
 
 DOCUMENT, TRIALS, RUNS = "tuning.json", "trials.parquet", "runs.parquet"
 
@@ -49,26 +49,26 @@ class Tuning:
         self.path = Path(path)
         self.goal = search.goal
         self.space = search.space
-        """What was searched: the values of each path."""
+        """The values of each path that were searched."""
         self.baseline = search.baseline
         self.trials = search.trials
-        """All that was tried, in this order; the file's own settings first."""
+        """All trials in their order; the file's own settings first."""
         self.invalid = len(search.invalid)
-        """How many combinations a scenario cannot have."""
+        """How many combinations no scenario can have."""
         self.found = found
         """The settings that meet the expectations, confirmed with fresh seeds: the best one, or the Pareto set where
         there are several objectives. Empty when there is none."""
         self.beaten = beaten
-        """What the setting that was found is compared with: the file's own settings, those that would cost less and do
-        not meet the expectations, and the next best ones."""
+        """The settings that the found one is compared with: the file's own, cheaper ones that do not meet the
+        expectations, and the next best ones."""
         self.first_seed, self.first_fresh_seed = seeds
         self.sets = tuple(sets)
-        """What was changed in the file for all of them."""
+        """The changes to the file that hold for all settings."""
         self.exhaustive = exhaustive
         self.is_finished = is_finished
         """Whether the search came to its end, and was not interrupted."""
         self.finished_runs = finished_runs
-        """How many runs had finished; where it was interrupted, also those that decide nothing without the others."""
+        """How many runs had finished; of an interrupted search, also those that decide nothing alone."""
 
     def __repr__(self) -> str:
         facts = [f"{counted(len(self.trials), 'setting')} tried", f"{len(self.found) or 'none'} found"]
@@ -93,9 +93,8 @@ class Tuning:
 
     @property
     def nearest(self) -> Trial:
-        """What was found, or else what comes nearest to meeting the expectations: the file's own settings, if they
-        are in the space and no other is nearer by more than chance. Of an interrupted search the best that is not
-        given up."""
+        """The setting that was found, or else the one nearest to meeting the expectations: the file's own, if they are
+        in the space and no other is nearer by more than chance. Of an interrupted search the best one not given up."""
         alive = [trial for trial in self.trials if trial.in_space and trial.searched and not trial.given_up]
         if self.found or (alive and not self.is_finished):
             return (self.found or best(alive) or alive)[0]
@@ -139,10 +138,10 @@ class Tuning:
         """Return the mean of an objective's metric, for the same seeds of all trials; infinite where it is never in one
         of the runs that say most of a trial, None where a run has none.
 
-        Of what was found, it is the mean over its fresh runs; of several, over the seeds that all of them met. Of any
-        other it is that of the best one and its :meth:`difference` from it, on the seeds that both met (a *control
-        variate*, see :meth:`simulation.experiments.tuning.trial.Trial.cost`). Where none was found, it is what the
-        search reckons with.
+        For the found setting it is the mean over its fresh runs; for several, over the seeds that all of them met. For
+        any other it is the best one's mean plus the :meth:`difference` from it, on the seeds that both met (a *control
+        variate*, see :meth:`simulation.experiments.tuning.trial.Trial.cost`). Where none was found, it is the cost in
+        the search.
         """
         if self.never(trial, objective):
             return math.inf
@@ -192,10 +191,10 @@ class Tuning:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row a trial: the number `trial`, what it sets, its outcome (`status`: confirmed, rejected, given up,
-        holds, no figure), its `runs` in the search and in how many all expectations `held`, the same of the fresh ones,
-        its `shortfall`, and the mean of each objective's metric, infinite where it is never in a run. What it sets is
-        a number where all values are without a unit, and text where they are not."""
+        """One row a trial: the number `trial`, the values that it sets, its outcome (`status`: confirmed, rejected,
+        given up, holds, no figure), its `runs` in the search and in how many all expectations `held`, the same of the
+        fresh ones, its `shortfall`, and the mean of each objective's metric, infinite where it is never in a run. The
+        values of a path are numbers where none has a unit, and text where one has."""
         import pandas as pd
 
         rows = [

@@ -51,7 +51,7 @@ def recognises(file: SourceFile) -> bool:
 
 @dataclass
 class _Retries:
-    """What decides, with the settings that say it; None where the library's default holds."""
+    """The effective settings of retries, each with its place; None where the library's default holds."""
 
     attempts: tuple[int, Setting] | None = None
     """All attempts, the first included."""
@@ -236,7 +236,7 @@ def _config_retries(draft: Draft, retries: _Retries, settings: Mapping[str, Sett
 
 
 def _services(use: Use) -> tuple[str, ...]:
-    """Return the services whose clients are made with a Config, where its name or its line says which they are."""
+    """Return the services whose clients are made with a Config, where its name or its line names them."""
     named = _clients(use.module)
     return tuple(sorted({*named.get(use.line, ()), *named.get(use.name.rpartition(".")[2], ())}))
 

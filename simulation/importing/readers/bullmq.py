@@ -74,7 +74,7 @@ class Queue:
     """NestJS makes it: the options of all queues hold for it."""
 
     is_loose: bool = False
-    """These are options alone, which no queue of the files has."""
+    """Whether these are options alone, which no queue of the files has."""
 
 
 @dataclass(eq=False)
@@ -90,7 +90,7 @@ class Job:
 
 @dataclass(eq=False)
 class Found:
-    """All of the files."""
+    """The queues, jobs and workers of all files."""
 
     queues: list[Queue] = field(default_factory=list)
     by_variable: dict[str, list[Queue]] = field(default_factory=dict)
@@ -433,7 +433,7 @@ _MODULES = {
     "bull": "bull",
     "@nestjs/bull": "bull",
 }
-"""What is imported, and the library that it means."""
+"""The library, by the module that is imported."""
 
 _IMPORTED = re.compile(rf"""(?:from|require\(|import)\s*\(?['"]({"|".join(_MODULES)})['"]""")
 
@@ -616,7 +616,7 @@ class _Queues:
             self._made(node, _imported_as(self.program, heritage[0].named_children[0]))
 
     def _of_factory(self, options: Any) -> Any:
-        """Return options with those that their factory returns; it is unread where it cannot be worked out."""
+        """Return options with those that their factory returns; unread if its result is unknown."""
         keys = _FACTORIES & options.entries.keys() if isinstance(options, Object) else set()
         if not keys:
             return options
@@ -758,7 +758,7 @@ class _Jobs:
         return [each for each in jobs if isinstance(each, Object)] or [Object({"opts": unread})]
 
     def _options(self, arguments: Sequence[Node]) -> Object | None:
-        """Return what can only be a job's options: the last argument of a call in a file that imports the library."""
+        """Return the only possible options of a job: the last argument of a call where the library is imported."""
         value = self.program.value(arguments[-1]) if self.library and arguments else None
         return value if isinstance(value, Object) and "attempts" in value.entries else None
 
@@ -849,7 +849,7 @@ def _loose_options(program: Program, found: Found) -> None:
 
 
 def _receiver(node: Node | None) -> str:
-    """Return the variable, or the function with its brackets, that a method is called of."""
+    """Return the variable whose method is called, or the called function with its brackets."""
     while node is not None and node.type in ("await_expression", "parenthesized_expression", "non_null_expression"):
         node = node.named_children[0]
     if node is not None and node.type == "call_expression":

@@ -38,7 +38,7 @@ _OF_TASKS: Mapping[str, tuple[str, ...]] = {
 
 
 class AppSettings:
-    """What the files set for all tasks. A setting that stands in several places is in none."""
+    """The settings of all tasks in the files. A setting that stands in several places is in none."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -202,7 +202,7 @@ def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
 
 @dataclass(frozen=True, slots=True)
 class _Retries:
-    """What retries do: how many there are, and the settings of the waits."""
+    """The retries of a task: how many there are, and the settings of the waits."""
 
     most: int
     retry: dict[str, Any]
@@ -295,7 +295,7 @@ class _Reading:
         return setting
 
     def _is_all_excluded(self, retried: Any) -> bool:
-        """Return whether ``dont_autoretry_for`` has each class that is retried, and say so of it."""
+        """Return whether ``dont_autoretry_for`` has each class that is retried; then add a finding about it."""
         excluded = self._setting("dont_autoretry_for")
         if excluded is None or self.version < (5, 3) or not isinstance(retried, list):
             return False
@@ -511,7 +511,7 @@ class _Reading:
     def _chosen(
         self, head: Setting, automatic: _Retries | None, calls: Sequence[RetryCall], by_hand: Sequence[_Retries | None]
     ) -> _Retries | None:
-        """Return the retries that a failing call meets: there may be several, and then it is asked."""
+        """Return the retries that a failing call meets; several of them are an open question."""
         if self.draft.is_open:
             return None
         ways = {"autoretry": automatic} if automatic is not None else {}
@@ -531,7 +531,7 @@ class _Reading:
         return None
 
     def _warn_of_handing(self, handed: Sequence[Setting], automatic: _Retries | None) -> None:
-        """Say where the task is handed to functions that stand elsewhere, and may retry it."""
+        """Warn that the task is handed to functions from elsewhere, which may retry it."""
         for each in handed:
             if automatic is None:
                 why = "it gets the task and may retry it, and stands in none of these files: give its file"

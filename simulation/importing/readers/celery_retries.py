@@ -42,7 +42,7 @@ class RetryCall:
     program: Program
     setting: Setting
     owner: str
-    """What ``retry`` is called on: mostly ``self``."""
+    """The object whose ``retry`` is called: mostly ``self``."""
 
     is_of_task: bool
     countdown: Setting | None
@@ -52,7 +52,7 @@ class RetryCall:
     """The classes of the ``except`` around it; empty for all."""
 
     conditions: Sequence[tuple[ast.expr, bool]]
-    """Tests that ask for the number of retries, and what has to come of them."""
+    """Tests of the number of retries, each with the result it must have."""
 
     where: str
     """The other tests around it, as they are written; empty without any."""
@@ -235,7 +235,7 @@ _POSITIONS = ("args", "kwargs", "exc", "throw", "eta", "countdown", "max_retries
 def _arguments(
     call: ast.Call, owner: str, task: Task, module: Module, program: Program
 ) -> tuple[dict[str, Setting], Setting | None]:
-    """Return the arguments of a call by name, those of ``**self.retry_kwargs`` too, and what stands elsewhere."""
+    """Return the arguments of a call by name, ``**self.retry_kwargs`` included, and the setting that is elsewhere."""
     found = {name: Setting(name, each, module) for name, each in zip(_POSITIONS, call.args, strict=False)}
     unread = next((Head(written(each), each, module) for each in call.args if isinstance(each, ast.Starred)), None)
     for keyword in call.keywords:

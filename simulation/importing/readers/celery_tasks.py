@@ -45,7 +45,7 @@ def has_tasks(file: SourceFile) -> bool:
 
 
 def of_apps(files: Sequence[SourceFile], others: Sequence[SourceFile]) -> list[SourceFile]:
-    """Return those of other files whose tasks belong to an app of Celery that they import from one of all these.
+    """Return the other files whose tasks belong to an app of Celery that is imported from one of all these files.
 
     One that is no Python is left out.
     """
@@ -202,7 +202,7 @@ def _decorated(decorator: ast.expr, module: Module, program: Program) -> list[as
 def _keywords(
     keywords: list[ast.keyword], module: Module, program: Program
 ) -> tuple[dict[str, Setting], list[Setting]]:
-    """Return settings by their names, those of ``**DEFAULTS`` too, and what could not be looked into."""
+    """Return settings by their names, ``**DEFAULTS`` included, and the arguments that could not be resolved."""
     found: dict[str, Setting] = {}
     unknown: list[Setting] = []
     for keyword in keywords:

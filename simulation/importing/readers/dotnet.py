@@ -168,8 +168,6 @@ def time_span(text: str) -> float | None:
 
 
 class _Options:
-    """Reads the options of one standard handler."""
-
     def __init__(self, draft: Draft, parts: Mapping[str, dict[Path, Setting]]) -> None:
         self.draft, self.parts = draft, parts
         self.file = next(iter(next(iter(parts.values())).values())).file
@@ -216,7 +214,7 @@ class _Options:
         return bool(strangers) and not is_theirs
 
     def retries_alone(self) -> Policy:
-        """Return what the options of a retry say by themselves, as those of HTTP or as Polly's own have defaults."""
+        """Return the policy of retry options alone, with the defaults of HTTP or of Polly itself."""
         draft, name = self.draft, f"{self.draft.name}.options"
         kind = draft.given.values.get(name, "http" if ("usejitter",) in self.parts["retry"] else "")
         if kind not in ("http", "polly"):

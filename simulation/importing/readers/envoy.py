@@ -59,8 +59,6 @@ def _snake(key: str) -> str:
 
 @dataclass
 class _Found:
-    """The routes and the clusters of files."""
-
     routes: list[tuple[Document, str, Section, Setting | None]]
     clusters: dict[str, list[Section]]
 

@@ -1,4 +1,4 @@
-"""What a proxy of Envoy does with a failed request, as settings of a channel: for Envoy's own files and Istio's.
+"""The reaction of an Envoy proxy to a failed request, as settings of a channel: for Envoy's own files and Istio's.
 
 Facts from Envoy 1.40, run, and Istio's source at 86c9f01f.
 """
@@ -36,10 +36,10 @@ WHOLE = "a whole number"
 
 @dataclass
 class Retries:
-    """What decides, with the settings that say it."""
+    """The effective settings of retries, each with its place."""
 
     attempts: Setting
-    """How often it is tried again."""
+    """The number of retries."""
 
     on: Setting
     on_words: Sequence[str]

@@ -111,8 +111,6 @@ class _Invalid(Exception):
 
 
 class _File:
-    """Reads one service configuration."""
-
     def __init__(self, config: Section, given: Given, file: SourceFile) -> None:
         self.config, self.given, self.file = config, given, file
         self.methods = [(_names(each), each) for each in config.sections("methodConfig")]

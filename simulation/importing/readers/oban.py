@@ -212,7 +212,7 @@ class _Worker:
         return found
 
     def _elsewhere(self) -> Node | None:
-        """Return what gives the module a back-off that does not stand in it."""
+        """Return the source of a back-off that the module does not define itself."""
         for node in inner(block_of(self.module.node)):
             if target(node) == "defdelegate" and re.search(r"\bbackoff\(", text(node)):
                 return node

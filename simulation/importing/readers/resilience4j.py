@@ -541,7 +541,7 @@ def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
 
 
 def _policies(application: Application, given: Given, *, has_label: bool) -> list[Policy]:
-    """Return the policies with the active profiles; where they are not known and decide, they are asked for."""
+    """Return the policies with the active profiles; unknown profiles that matter are an open question."""
     answer = re.split(r"\s*,\s*", given.values.get("profile", "").strip())
     active = list(given.profiles) or [name for name in answer if name]
     stands = application.active_by_files()
@@ -712,7 +712,7 @@ class _Reading:
         return [*self._above(module, above, configs[above], (*inside, above)), configs[above]]
 
     def _found(self, module: str, name: str, chain: Sequence[Block], draft: Draft) -> dict[str, Setting]:
-        """Return the settings that hold, filled, by their relaxed names; unknown ones are said to do nothing."""
+        """Return the effective settings, filled, by their relaxed names; findings say that unknown ones do nothing."""
         found: dict[str, Setting] = {}
         for block in chain:
             for key, setting in block.items():
@@ -765,7 +765,7 @@ class _Reading:
         self._together(draft, there)
 
     def _together(self, draft: Draft, there: set[str]) -> None:
-        """Say what comes of the modules' being around one another: Retry(Breaker(Limiter(TimeLimiter(Bulkhead))))."""
+        """Add findings about the order of the modules: Retry(Breaker(Limiter(TimeLimiter(Bulkhead))))."""
         breaker = draft.channel.get("circuit_breaker")
         if breaker and "bulkhead" in there and "permanent" in breaker["counts"]:
             breaker["counts"].append("refused_by_bulkhead")

@@ -112,7 +112,7 @@ def is_job(family: Sequence[JobClass]) -> bool:
 
 
 class Common:
-    """What holds for all jobs: versions, and the settings of the whole process."""
+    """The versions and the settings of the process that hold for all jobs."""
 
     def __init__(self, programs: Sequence[Program], given: Given) -> None:
         self.given = given
@@ -159,7 +159,7 @@ class Common:
 
     @property
     def drawn(self) -> str:
-        """How the jitter is approximate."""
+        """The approximation of the jitter, in words."""
         return "; ".join(["drawn in whole seconds", *rests_on(self.given, "sidekiq", "8.0", "up to 1 s a retry less")])
 
     @property
@@ -174,7 +174,7 @@ def _only(pattern: str, texts: Sequence[str]) -> str:
 
 
 def options_of(family: Sequence[JobClass], common: Common) -> dict[str, Entry]:
-    """Return the options of a class over those of its bases, and these over those of the process."""
+    """Return the options of a class: its own first, then its bases', then the process's."""
     found = dict(common.options)
     for one in reversed(family):
         for call in calls_to(one, "sidekiq_options"):
@@ -462,7 +462,7 @@ class _Sidekiq:
         return max(0, value or 0) + 1
 
     def _is_said_elsewhere(self) -> bool:
-        """Note bases and modules that the files do not have, or whose options stand in a method: they may say it."""
+        """Note bases and modules that the files lack, or whose options stand in a method: they may have it."""
         known = {each.name.rpartition("::")[2] for each in self.family}
         named = [base.removeprefix("::") for each in self.family for base in each.bases]
         missing = [base for base in named if base.rpartition("::")[2] not in known and not _OF_OTHERS.match(base)]

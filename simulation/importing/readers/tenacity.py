@@ -62,7 +62,7 @@ def short(name: str) -> str:
 
 
 def opened(value: Any) -> tuple[list[Open], list[str]]:
-    """Return what is open in a value, and what the rest of it assumes."""
+    """Return the open questions in a value, and the assumptions of the rest of it."""
     if isinstance(value, Open):
         return [value], []
     parts: Sequence[Any] = ()

@@ -61,7 +61,7 @@ def spans_of(events: Sequence[Any], notification_id: str, end_ns: int) -> list[S
 
 _PARTS = Parts(dict.fromkeys((HANDLER, LIMITER, BREAKER, CHANNEL), ""), {None: ""})
 _NO_CHANGE = (DuplicateIgnored, DeadLetterDiscarded)
-"""What leaves a notification where it is, or comes when its time does not count any more."""
+"""Events that do not move a notification, or come when its time does not count any more."""
 
 
 def _between(earlier: Message, later: Message) -> Iterator[Span]:

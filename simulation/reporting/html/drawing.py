@@ -1,8 +1,8 @@
 """Drawings for a page: elements of SVG with everything in them escaped, and figures of matplotlib as SVG.
 
-Figures are written the same way each time: no date, ids from a fixed salt, coordinates rounded to what can be seen. Ids
-get a prefix, so that those of two figures do not collide; what would reach out of the figure (its style sheet, its
-metadata, its name spaces) is taken off.
+Figures are written the same way each time: no date, ids from a fixed salt, coordinates rounded to visible precision.
+Ids get a prefix, so that two figures do not collide; parts that would affect the rest of the page (style sheet,
+metadata, name spaces) are removed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"-?\d+\.\d+")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _FONT = re.compile(r"font-family:[^;]*;? ?")
-"""The style sheet of the page names the fonts, that of the figure and those like it."""
+"""The fonts in the style of a text, which the style sheet of the page sets instead."""
 
 _UPRIGHT = re.compile(r"rotate\(-0 [^)]*\)")
 _DROPPED = {f"{_SVG}metadata", f"{_SVG}title", f"{_SVG}style"}
@@ -33,10 +33,10 @@ def as_svg(figure: Figure, prefix: str, title: str, description: str, *, above_i
     """Return a figure as an element of a page.
 
     Args:
-        figure: what to draw.
-        prefix: what the ids in it begin with.
-        title: what it is called.
-        description: what it shows, as a text alternative.
+        figure: the figure.
+        prefix: the prefix of its ids.
+        title: its title.
+        description: its text alternative.
         above_in: how much of it to leave out at the top, in inches.
     """
     with matplotlib.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none", "svg.image_inline": True}):
@@ -111,7 +111,8 @@ def element(name: str, *children: object, **attributes: object) -> Markup:
     Args:
         name: of the element.
         children: elements, or text, which is escaped.
-        attributes: an underscore in a name stands for a hyphen, one at its end for nothing; what is None is left out.
+        attributes: an underscore in a name stands for a hyphen, one at its end for nothing; one that is None is left
+            out.
     """
     # A page has thousands of these: joined as escaped text they take a quarter of the time that `Markup.format` does.
     written = "".join(

@@ -37,7 +37,7 @@ class Drawn(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How large a figure is, and how much of that is around its axes, in inches."""
+    """The size of a figure, and of the margins around its axes, in inches."""
 
     width: float
     height: float
@@ -82,7 +82,7 @@ def _narrow(result: Result) -> Iterator[Drawn]:
 
 
 def _others(result: Result) -> Iterator[Drawn]:
-    """Yield what the overview does not show; below it, and on the same axis, what is drawn over time."""
+    """Yield the figures beside the overview; those over time come below it, on the same axis."""
     used = result.scenario.channels_used
     policies = policies_by_channels({channel: result.scenario.channel_config(channel) for channel in used})
     yield _drawn("amplification", "Retry amplification", partial(plots.amplification, result), BELOW_THE_OVERVIEW)

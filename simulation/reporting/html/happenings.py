@@ -1,4 +1,4 @@
-"""What happened in a run, in words and in order: faults, breakers, the first dead letters, where it broke."""
+"""The events of a run in words and in order: faults, breakers, the first dead letters, breaches of expectations."""
 
 from __future__ import annotations
 

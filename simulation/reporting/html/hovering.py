@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from simulation.results.result import Result
 
 STEPS = 60
-"""So many fields are beside each other; narrower ones cannot be pointed at."""
+"""The number of fields beside each other; narrower ones cannot be pointed at."""
 
 
 def fields(result: Result, figure: Figure, keys: Mapping[str, str]) -> Markup:

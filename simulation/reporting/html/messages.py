@@ -38,7 +38,7 @@ SENDER, HANDLER, LIMITER, BREAKER, CHANNEL, DEAD_LETTERS = "sender", "handler", 
 
 
 class Spent(StrEnum):
-    """What the time of a notification goes into; in the order of the report."""
+    """The uses of a notification's time, in the order of the report."""
 
     AT_PROVIDER = "at the provider"
     BACKOFF = "backing off before a retry"
@@ -58,7 +58,7 @@ WAITS = {
 
 
 class Message(NamedTuple):
-    """One message, or what a part does by itself."""
+    """One message, or an action of a part by itself."""
 
     at_ns: int
     path: tuple[str, ...]

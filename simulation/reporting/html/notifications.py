@@ -35,7 +35,7 @@ OUTCOMES = {
 
 
 class Spending(NamedTuple):
-    """How much time went into one thing."""
+    """The time that went into one use."""
 
     name: str
     class_: str
@@ -44,7 +44,7 @@ class Spending(NamedTuple):
 
 
 class Details(NamedTuple):
-    """One notification, as the page shows it."""
+    """One notification on the page."""
 
     key: str
     """The prefix of the ids of its elements."""

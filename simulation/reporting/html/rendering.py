@@ -9,7 +9,7 @@ from simulation.reporting.html import words
 
 
 def environment(*more: jinja2.BaseLoader) -> jinja2.Environment:
-    """Return where templates are found, and what they may call; `more` is looked at before those of the report."""
+    """Return an environment that finds templates and their functions; `more` is searched before the report."""
     found = jinja2.Environment(
         loader=jinja2.ChoiceLoader([*more, jinja2.PackageLoader("simulation.reporting.html")]),
         autoescape=True,

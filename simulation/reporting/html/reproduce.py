@@ -20,7 +20,7 @@ LIVE = "live"
 
 
 class Reproduction(NamedTuple):
-    """What it takes."""
+    """The command, the call and the versions that repeat a run."""
 
     shell: str | None
     """The command; None where a part of the run can be given in Python only."""

@@ -24,8 +24,6 @@ ARROW, TEXT, PIXELS_PER_INCH = 7, 12, 96
 
 
 class _Layout:
-    """Where everything stands."""
-
     def __init__(self, parts: Parts) -> None:
         self.x = {key: GUTTER + MARGIN + LANE * number for number, key in enumerate(parts.names)}
         self.width = GUTTER + 2 * MARGIN + LANE * (len(parts.names) - 1)

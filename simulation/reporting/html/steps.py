@@ -1,4 +1,4 @@
-"""What happened to one notification, in order: a step for each event of its history."""
+"""The steps of one notification in order: one for each event of its history."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Tone: TypeAlias = Literal["", "fine", "care", "bad"]
 
 
 class Step(NamedTuple):
-    """One thing that happened."""
+    """One event of the history, as a step."""
 
     at_ns: int
     what: str

@@ -129,7 +129,6 @@ def _policies(retry: Retry | Mapping[str, Retry]) -> dict[str, RetryConfig]:
 
 
 def _is_one(retry: Mapping[str, Any]) -> bool:
-    """Return whether a mapping is a policy, and not several policies by their labels."""
     if any(isinstance(value, (RetryConfig, ChannelConfig)) for value in retry.values()):
         return False
     return not retry or not all(

@@ -1,4 +1,4 @@
-"""What is expected of a run, as lines where it applies, with where it broke."""
+"""The expectations of a run, as lines where they apply, with the places where they broke."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LEAN = 60
 
 class Bound(NamedTuple):
     text: str
-    """What it is of, without what the panel says, with its value and the wanted one."""
+    """The subject of the expectation beside the panel's own, with its value and the wanted one."""
 
     panel: Panel
     """The panel it belongs into; empty where there is none."""

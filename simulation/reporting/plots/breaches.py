@@ -20,13 +20,13 @@ from simulation.scenario import Expectation
 from simulation.scenario.metrics import QUANTILES, WINDOWS, WITHIN, WITHIN_S
 
 IDS_MAX = 5
-"""So many of the notifications that did it are named."""
+"""The most notifications that are named as a cause."""
 
 STEPS = 120
-"""Into so many steps the time of a run is divided, to say when a share or a percentile was not as expected."""
+"""The number of steps of a run's time, to find when a share or a percentile broke its bound."""
 
 NEAR = 5
-"""So many steps, about the one in question, are looked at together for that."""
+"""The number of steps around the one in question that are looked at together."""
 
 AT_MOST, AT_LEAST = ("<=", "<", "=="), (">=", ">", "==")
 """The operators of expectations that more, or less, than the value can break."""
@@ -36,10 +36,10 @@ Times = npt.NDArray[np.float64]
 
 class Scope(NamedTuple):
     where: dict[str, str]
-    """The columns of tables that tell it apart."""
+    """The columns of tables that select it."""
 
     metric: tuple[str, ...]
-    """Its path within that."""
+    """The path of the metric within the scope."""
 
     from_s: float
     to_s: float
@@ -355,4 +355,4 @@ _FINDERS: Iterable[_Finder] = (
     (lambda metric: metric[-1] == "open_s", _open_times),
     (lambda metric: metric[0] == "faults", _backlog),
 )
-"""Of what is expected to be no more than so much; the first that is about the metric finds it."""
+"""Finders for metrics with an upper bound; the first that knows the metric finds the breach."""

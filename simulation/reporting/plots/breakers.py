@@ -25,7 +25,7 @@ Spans = dict[BreakerState, list[tuple[float, float]]]
 """For each state the spans of time, from and to in seconds, in which a breaker was in it."""
 
 PIXELS = 2000
-"""So many times across the picture are distinguished; what lies closer together is drawn as one."""
+"""The instants across the picture that are distinguished; closer ones are drawn as one."""
 LABELS_MAX = 40
 LANE = 0.72
 LABEL_ROOM = LEFT - 0.15
@@ -37,7 +37,7 @@ NARROW_INCHES = 0.03
 
 
 class Look(NamedTuple):
-    """How a state is drawn: apart from the others also without colour, by lightness and hatching."""
+    """The look of a state: distinct without colour too, by lightness and hatching."""
 
     face: str
     edge: str
@@ -53,7 +53,7 @@ LOOKS = {
     BreakerState.DISABLED: Look("#ffffff", "#888888", "#222222", "...."),
     BreakerState.METRICS_ONLY: Look("#ffffff", "#35574a", "#222222", "||||"),
 }
-"""How each state looks."""
+"""The look of each state."""
 
 
 def spans_of(transitions: pd.DataFrame, breaker: str, begins: BreakerState, end_s: float) -> Spans:
@@ -98,7 +98,7 @@ def has_hosts(transitions: pd.DataFrame, breaker: str) -> bool:
 
 
 def _of_hosts(transitions: pd.DataFrame, breaker: str, hosts: Mapping[str, int] | None) -> int:
-    """Return how many hosts have a breaker of this name of their own; 0 for one that is not told apart from theirs."""
+    """Return how many hosts have a breaker of this name of their own; 0 where hosts share it."""
     if not has_hosts(transitions, breaker):
         return 0
     known = transitions.loc[transitions["channel"] == breaker, "host"].nunique()
@@ -182,9 +182,9 @@ def draw_breakers(
     end_s: float,
     hosts: Mapping[str, int] | None = None,
 ) -> list[Patch]:
-    """Draw a lane for each breaker, the first on top, with the states written into what is wide enough.
+    """Draw a lane for each breaker, the first on top, with the state written into each span that is wide enough.
 
-    Where each host has its own, what is drawn is how large a share of the hosts is in which state.
+    Where each host has a breaker, a lane shows the share of the hosts in each state.
 
     Returns the entries of a legend.
     """

@@ -1,4 +1,4 @@
-"""What a plot is drawn on: the axes that the caller gives, or those of a figure of its own in retrylab's style."""
+"""The canvas of a plot: the axes that the caller gives, or those of a figure of its own in retrylab's style."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STYLE = Path(__file__).with_name("retrylab.mplstyle")
 DPI = 130
 
 _ON_ANY_AXES: dict[Any, Any] = {"text.parse_math": False, "legend.frameon": False, "hatch.linewidth": 0.6}
-"""What has to hold on the caller's axes too: a name with two dollar signs in it is no formula."""
+"""Styles for the caller's axes too: a name with two dollar signs in it is no formula."""
 
 
 class Picture(Figure):

@@ -23,14 +23,14 @@ from simulation.results.tables import requests_of
 
 WIDTH, HEIGHT = 7.6, 4.2
 POINTS_MAX = 1500
-"""So many steps of a curve are distinguished; of more, those are drawn that lie evenly on the axes."""
+"""The steps of a curve that are distinguished; of more, those are drawn that lie evenly on the axes."""
 
 LABEL_ROOM = 3.4
 TICK_IN = 0.62
 """How far apart the ticks of times are at least, in inches."""
 
 FEWER_THAN_ONE = 0.5
-"""Of those that are left: none, but for what rounding does."""
+"""The remaining requests below which none is left, but for rounding."""
 
 
 class Curve(NamedTuple):
@@ -41,15 +41,15 @@ class Curve(NamedTuple):
     """The share that took longer than each of them; the last is the share that was never delivered."""
 
     size: int
-    """How many there are."""
+    """The number of requests."""
 
 
 NEVER_IN, NEVER_SHARE = 0.16, 0.12
-"""How high and how wide the text at a level of what is never is: in inches, and as a share of the axes."""
+"""The size of the text at the level of requests never delivered: height in inches, width as a share of the axes."""
 
 
 BEYOND = 6.0
-"""So many times the longest time is on the axis where a curve levels off, for its level to be seen and named."""
+"""The end of the axis where a curve levels off, in longest times, so that its level can be seen and named."""
 
 
 def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None) -> Axes:
@@ -107,13 +107,13 @@ def _title(found: Mapping[str, npt.NDArray[np.float64]]) -> str:
 
 
 def _apart(times_s: Sequence[float]) -> float:
-    """Return how many times the shortest the longest is; what is never is the farthest away if not all are."""
+    """Return the ratio of the longest to the shortest; a time that is never is the farthest, unless all are."""
     longest, shortest = max(times_s), min(times_s)
     return 1.0 if longest == shortest else longest / max(shortest, 1e-9)
 
 
 def survival(times_s: npt.NDArray[np.float64], offered: int) -> Curve:
-    """Return the empirical survival curve of so many, of which some took these times, and the others never ended."""
+    """Return the empirical survival curve of `offered` requests, of which `times_s` were delivered."""
     values, counts = np.unique(times_s, return_counts=True)
     return Curve(values, 1.0 - np.cumsum(counts) / offered, offered)
 

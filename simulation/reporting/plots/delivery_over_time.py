@@ -1,4 +1,4 @@
-"""How long delivery took, by when what was delivered had been accepted; and where those in flight were meanwhile."""
+"""Delivery times by the time of acceptance; and where the notifications in flight were meanwhile."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from simulation.results.waiting import INTERRUPTION, WHERE, as_attempts, in_flig
 from simulation.scenario.metrics import NEVER
 
 STEPS_MAX, IN_A_STEP = 120, 30
-"""A step has some so many requests, for a 99th percentile of fewer is their longest; there are no more than so many."""
+"""The most steps, and the usual requests of a step: a 99th percentile of fewer requests is their longest."""
 
 FEW, JOINED_MAX = 10, 8
 """A step of fewer is joined with others, at most so many; if they are still fewer, each of them is a dot."""
@@ -43,7 +43,7 @@ ENOUGH, TOOTH, TEETH = 240, float(np.log(5.0)), 0.05
 both sides by more than this factor."""
 
 MANY_S = 1e9
-"""What is never is no less, for that."""
+"""Stands for the delivery time of a request that was never delivered."""
 
 WAITING_STEPS = 300
 
@@ -55,13 +55,13 @@ TICKS_IN = 0.15
 """How far apart the texts of ticks are at least, in inches."""
 
 ABOVE_IN = 0.23
-"""How much room there is above what takes longest, or never ends, in inches."""
+"""The room above the longest times and the ones that never end, in inches."""
 
 DECADES = 1e5
-"""What is so many times shorter than the longest stands at the bottom of the axis."""
+"""The axis covers this ratio; a shorter time stands at its bottom."""
 
 SHORTEST_S = 1e-6
-"""What takes less stands here on the logarithmic axis."""
+"""The shortest time on the logarithmic axis; a shorter one stands here."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class Course(NamedTuple):
     """When each request was accepted, in order."""
 
     times_s: Floats
-    """How long each took; infinite where it was never delivered."""
+    """The delivery time of each; infinite where it was never delivered."""
 
     edges_s: Floats
     """Of the steps."""
@@ -94,14 +94,14 @@ def delivery_over_time(
 ) -> Axes:
     """Draw how long delivery took, by when a request was accepted: the median and the 99th percentile of each step.
 
-    What was never delivered took longer than any time: a percentile that is never stands above all times, at a line of
+    A request never delivered took longer than any time: a percentile that is never stands above all times, at a line of
     its own, where a mark shows each of these requests.
 
     Args:
         source: a result, or its frame `notifications`.
         ax: where to draw; axes of a figure of its own when None.
-        channel: what this channel delivered, or took over last, alone.
-        entry: of this entry of the workload alone.
+        channel: only the requests that this channel delivered or took over last.
+        entry: only the requests of this entry of the workload.
         by: ``channel``, ``entry`` or ``priority``: one below the other on the same scales, in ``ax.child_axes``.
 
     Raises:
@@ -257,8 +257,8 @@ def draw_course(ax: Axes, course: Course, scale: Scale) -> list[Artist]:
 
 
 def alone_of(part: Taken) -> float | None:
-    """Return within what time 99% of requests alone are answered, of a channel that hedges; None: it does not, or its
-    provider asks something else first, whose time no formula has."""
+    """Return the time within which 99% of single requests are answered, on a channel that hedges; None: it does not, or
+    its provider calls an upstream first, whose time has no formula."""
     if part.run is None or part.channel is None:
         return None
     config = part.run.scenario.channel_config(NotificationChannel(part.channel))
@@ -320,7 +320,7 @@ def _time_axis(ax: Axes, scale: Scale) -> None:
 
 
 SEEN, NAMED = 0.005, 0.015
-"""Of the highest level: what never has this share of it cannot be seen, and is left out; or is in no legend."""
+"""The shares of the highest level below which a place is left out, as it cannot be seen, and is in no legend."""
 
 LOOKS = {
     "at the provider": ("#0072b2", ""),
@@ -331,7 +331,7 @@ LOOKS = {
     "quiet hours": ("#8c3b7e", "...."),
     "its turn or a free slot": ("#999999", ""),
 }
-"""How the time in each place is drawn."""
+"""The look of the time in each place."""
 
 
 def waiting(
@@ -342,7 +342,7 @@ def waiting(
     entry: str | None = None,
     by: By | None = None,
 ) -> Axes:
-    """Draw where the notifications in flight are: at the provider, or what they wait for, one above the other.
+    """Draw where the notifications in flight are, at the provider or in one of the waits, one above the other.
 
     Together they are all in flight: the areas are means of each step, the title has the most at any instant.
     The arguments are those of :func:`delivery_over_time`; the source is a result.

@@ -27,7 +27,7 @@ WIDTH, ROW, AROUND = 8.6, 0.24, 1.2
 
 ROWS_MAX = 60
 FAR = 10.0
-"""What is more than so many times the baseline stands at the edge: all else would be flattened beside it."""
+"""A metric of more than so many times the baseline stands at the edge: it would flatten all others."""
 
 NAMES = 3.2
 """How wide the name of a metric or of a setting may be, in inches."""
@@ -36,15 +36,15 @@ PALE = "#999999"
 
 
 class ComparedSettings(Protocol):
-    """What a plot needs of a comparison."""
+    """The attributes of a comparison that a plot needs."""
 
     @property
     def table(self) -> pd.DataFrame: ...
 
 
 def differences(comparison: ComparedSettings, ax: Axes | None = None) -> Axes:
-    """Draw by how much each metric of a comparison differs from the baseline, in per cent of it, with its 95%
-    interval, seed by seed. What the interval leaves undecided is pale.
+    """Draw by how much each metric of a comparison differs from the baseline, in per cent of it, with its 95% interval,
+    seed by seed. A difference that the interval leaves undecided is pale.
 
     A metric that is 0 or never in the baseline, or never now, or more than ten times the baseline, would say nothing in
     per cent, or flatten the rest: where it differs it is at the edge, more to the right and less to the left, with both
@@ -52,7 +52,7 @@ def differences(comparison: ComparedSettings, ax: Axes | None = None) -> Axes:
     largest.
 
     Args:
-        comparison: what :func:`simulation.compare` returned.
+        comparison: the result of :func:`simulation.compare`.
         ax: where to draw; axes of a figure of its own when None.
 
     Raises:
@@ -146,7 +146,7 @@ class SearchedSettings(NamedTuple):
     """A row a trial, as ``tuning.table`` has it."""
 
     labels: dict[int, str]
-    """What each trial sets, by its number; empty for the file's own settings."""
+    """The values that each trial sets, by its number; empty for the file's own settings."""
 
     found: tuple[int, ...]
     """The numbers of the trials that were found, the best one first."""
@@ -179,11 +179,11 @@ class _Point(NamedTuple):
 
 
 def trials(tuning: Any, metric: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the settings that a search tried: in what share of its runs each met the expectations, against what it
-    costs. What was found is named; what is not drawn has no value of the metric.
+    """Draw the settings that a search tried: the share of its runs in which each met the expectations, against its
+    cost. The found settings are named; a setting without a value of the metric is not drawn.
 
     Args:
-        tuning: what :func:`simulation.tune` returned.
+        tuning: the result of :func:`simulation.tune`.
         metric: one of the objectives; the first when None.
         ax: where to draw; axes of a figure of its own when None.
 

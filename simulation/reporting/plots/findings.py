@@ -1,4 +1,4 @@
-"""What a plot finds, in the few words of its title."""
+"""The findings of a plot, in the few words of its title."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simulation.scenario.metrics import NEVER
 
 
 def titled(label: str, *said: str) -> str:
-    """Return a title: what it is about, where that has to be said, and what is found."""
+    """Return a title: the subject where it has to be named, and the findings."""
     words = ", ".join(each for each in said if each)
     return f"{label}: {words}" if label else f"{words[:1].upper()}{words[1:]}"
 
@@ -55,7 +55,7 @@ def of_the_times(times_s: npt.NDArray[np.float64], *, short: bool = False) -> st
 
 
 def quantile_text(times_s: npt.NDArray[np.float64], share: float) -> str:
-    """Return within what time such a share was delivered."""
+    """Return within what time this share of the requests was delivered."""
     value = quantile(times_s, share)
     return NEVER if np.isinf(value) else duration_text(value)
 

@@ -100,15 +100,15 @@ def _counts(summary: dict[str, Any]) -> str:
 
 _SECONDS = re.compile(r"\d+(?:\.\d+)?s")
 _GROUPS = {"circuit_breaker": "breaker"}
-"""What groups of settings are called; the others as they are."""
+"""Short names of groups of settings; the others stay as they are."""
 
 BREAKER = "circuit_breaker"
 
 
 def set_apart(scenario: Scenario) -> dict[str, str]:
-    """Return for each channel that is used those of its settings in which they differ; empty where none do.
+    """Return, for each used channel, the settings in which the channels differ; empty if there are none.
 
-    Only what the file sets is compared, so that defaults that differ by channel are not told.
+    Only what the file sets is compared, so that defaults that differ by channel are left out.
     """
     written = {
         str(channel): scenario.channel_as_given(channel).model_dump(mode="json", by_alias=True, exclude_unset=True)
@@ -128,7 +128,7 @@ def set_apart(scenario: Scenario) -> dict[str, str]:
 
 
 def _leaves(settings: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the settings by their paths; what has a kind is told by that alone, and a breaker that is off by that."""
+    """Yield the settings by their paths; a setting with a kind by that alone, and a breaker that is off as off."""
     for key, value in settings.items():
         own = (*path, key)
         if isinstance(value, Mapping) and own == (BREAKER,) and value.get("enabled") is False:

@@ -1,4 +1,4 @@
-"""What is found in the fault that mattered most, and after it: over the whole run it is hidden by all that was well."""
+"""The findings in the fault that mattered most, and after it; over the whole run they are hidden by the good times."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Fault(NamedTuple):
 
     window: Window
     inside_s: Floats
-    """How long each delivery took of what was accepted in it."""
+    """The delivery times of requests accepted in the fault."""
 
     after_s: Floats
     """And of what was accepted after it."""
@@ -72,8 +72,8 @@ def worst_fault(part: Taken, accepted_s: Floats, times_s: Floats) -> Fault | Non
 
 
 def _to_blame(worst: Fault, faults: Sequence[Fault], accepted_s: Floats, times_s: Floats) -> Fault:
-    """Return the fault that did what was worst in one: another that held before it began, and in which deliveries had
-    been late or lost already, goes on doing that."""
+    """Return the fault that caused the worst of one: another that held before it began, and in which deliveries had
+    been late or lost already, is the cause."""
     from_s = worst.window.spans[0][0]
     for fault in faults:
         start_s, stop_s = fault.window.spans[0]

@@ -134,14 +134,14 @@ OF_A_SWEEP: dict[str, PlotKind] = {
     "heatmap": PlotKind(_heatmap, ("metric", "x", "y"), lambda sweep: len(cells_of(sweep).varied) > 1),
     "pareto": PlotKind(_pareto, ("gain", "cost")),
 }
-"""The same for a sweep."""
+"""The pictures of a sweep, by name."""
 
 
 OF_A_COMPARISON: dict[str, PlotKind] = {"differences": PlotKind(lambda compared, _options: _differences(compared))}
-"""The same for a comparison."""
+"""The pictures of a comparison, by name."""
 
 OF_A_SEARCH: dict[str, PlotKind] = {"trials": PlotKind(lambda search, options: _trials(search, options), ("metric",))}
-"""The same for a search of settings."""
+"""The pictures of a search of settings, by name."""
 
 
 def _differences(compared: ComparedSettings) -> Figure:

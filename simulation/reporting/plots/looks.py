@@ -44,7 +44,7 @@ def series_look(number: int) -> Series:
 
 
 class Mark(NamedTuple):
-    """How the end of an attempt, or of a notification, looks: as a bar, and as a point."""
+    """The look of the end of an attempt or of a notification: as a bar, and as a point."""
 
     color: str
     hatch: str
@@ -61,17 +61,17 @@ OUTCOMES = {
     "channel_fault": Mark(ORANGE, "\\\\\\\\", "^", "channel fault"),
     "interrupted": Mark("#7a4a12", "++++", "d", "interrupted"),
 }
-"""How an attempt looks, by its outcome."""
+"""The look of an attempt by its outcome."""
 
 ENDS = {
     "dead_lettered": Mark(BLACK, "", "X", "dead-lettered"),
     "suppressed": Mark(GREEN, "", "v", "suppressed"),
     "in_flight": Mark(BLACK, "", ">", "still in flight"),
 }
-"""How the end of a notification looks that was not sent."""
+"""The look of the end of a notification that was not sent."""
 
 REDRIVEN = Mark(GREEN, "", "^", "redriven")
-"""How it looks that dead letters are tried again."""
+"""The look of a redrive of dead letters."""
 
 WAITS = {
     "backoff": Mark("#f0b400", "", "", "backoff"),
@@ -82,7 +82,7 @@ WAITS = {
     "interruption": Mark("#7a4a12", "----", "", "after an interruption"),
     "turn": Mark("#999999", "", "", "waits for its turn"),
 }
-"""How a wait of a notification looks, by what it waits for."""
+"""The look of a wait by its cause."""
 
 
 def outcome_look(outcome: str) -> Mark:
@@ -97,7 +97,7 @@ def outcome_look(outcome: str) -> Mark:
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, GAP = 11.3, 0.85, 2.75, 0.2, 0.6, 0.42
 PANEL_WIDTH = WIDTH - LEFT - RIGHT
 NOTE_ROOM = RIGHT - 0.25
-"""How wide what stands beside a panel may be."""
+"""The width of the note beside a panel, in inches."""
 
 # In points.
 SMALL_SIZE, NOTE_SIZE, TEXT_SIZE, TITLE_SIZE = 7.5, 8.5, 9.5, 15.0

@@ -24,7 +24,7 @@ STEP = 0.15
 """In inches: how far apart the places are that are tried."""
 
 ON_A_TEXT = 100.0
-"""To lie on another text is so many times as bad as to lie on as much of a curve."""
+"""Lying on another text is so many times as bad as lying on as much of a curve."""
 
 ON_A_FILL = 0.3
 """And to lie on as much of an area."""
@@ -36,7 +36,7 @@ OFF_ITS_LINE = 0.6
 """And so many times as bad to be that far from its line."""
 
 FOOT = 0.045
-"""How high what is said at the bottom stands, of the height of the axes."""
+"""The height of a text at the bottom, as a share of the axes."""
 
 Floats = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]

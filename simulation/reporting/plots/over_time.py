@@ -1,4 +1,4 @@
-"""What happened over the time of a run, one quantity a plot, with the windows of faults and quiet hours shaded."""
+"""Quantities over the time of a run, one a plot, with the windows of faults and quiet hours shaded."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ FEW = 0.4
 """Of the usual number of first attempts around an instant: fewer are none, where there are many retries."""
 
 EXPECTED_MAX = 3.0
-"""What is expected is within the picture, unless it is more than so many times the highest value."""
+"""A bound is within the picture, unless it is more than so many times the highest value."""
 
 CELLS = 600
-"""So many points of the time of a run have a value of the amplification each."""
+"""The points of a run's time that have a value of the amplification."""
 
 SMOOTH_SHARE, SMOOTH_FIRSTS, SMOOTH_MAX = 1 / 80, 25, 1 / 10
-"""It is that of the time around each point: of this share of the run, or of so many first attempts if these take
-longer, but of no more than the last share."""
+"""The window around each point for it: this share of the run, or the time of so many first attempts if that is longer,
+but no more than the last share."""
 
 
 def throughput(
@@ -67,7 +67,7 @@ def throughput(
     entry: str | None = None,
     by: By | None = None,
 ) -> Axes:
-    """Draw what arrives, what is delivered and which attempts fail, a second.
+    """Draw arrivals, deliveries and failed attempts, a second.
 
     Where a burst would flatten all else, the axis is logarithmic from the usual rate on, and the title says so.
 
@@ -200,18 +200,18 @@ def amplification(
     by: By | None = None,
 ) -> Axes:
     """Draw the retry amplification over time: the attempts that started around each instant, for each that was the
-    first of its notification, or the first after a redrive. What is expected of it is a line, with where that broke.
+    first of its notification, or the first after a redrive. Its bounds are lines, with the places where they broke.
 
     Both are weighted by how near they are, in a window that slides: so nothing depends on where steps begin. A time
     with attempts but without a first one has no such ratio; a triangle on top marks it.
 
     Args:
-        source: a result, or its frame `attempts`. With ``record: aggregates``, which keeps no attempts, what is drawn
-            is attempts that ended for each arrival, and the legend says so.
+        source: a result, or its frame `attempts`. With ``record: aggregates``, which keeps no attempts, the plot shows
+            attempts that ended for each arrival, and the legend says so.
         ax: where to draw; axes of a figure of its own when None.
         channel: see :func:`throughput`, as for `entry` and `by`.
         entry: of the workload.
-        by: what to divide it by.
+        by: the division into plots.
     """
     found = parts(source, "attempts", "id", "start_s", channel=channel, entry=entry, by=by)
     return over_time(found, ax, _draw_amplification, "ratio")

@@ -48,7 +48,7 @@ def bins(series: pd.DataFrame, end_s: float, bins_max: int = BINS_MAX) -> tuple[
 
 
 QUEUE = "queue_"
-"""How the columns of those that wait at a provider begin."""
+"""The prefix of the columns of attempts that wait at a provider."""
 
 _FOLDS = {"time_s": "first", "arrivals": "sum", "sent": "sum", "failed": "sum", "in_flight": "max", "dlq_size": "max"}
 
@@ -64,7 +64,7 @@ def stairs(axes: Axes, values: Any, edges: Any, *, baseline: Any = 0, fill: bool
 
 
 def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float, arriving: str = "arrivals") -> str:
-    """Draw what arrives, what is delivered and which attempts fail, a second; return in which steps, and how scaled."""
+    """Draw arrivals, deliveries and failed attempts, a second; return the steps, and how they are scaled, in words."""
     edges = [*binned["time_s"], binned["time_s"].iloc[-1] + width_s]
     rates = {name: binned[name].to_numpy() / width_s for name in ("arrivals", "sent", "failed")}
     stairs(axes, rates["arrivals"], edges, fill=True, color=ARRIVALS, alpha=0.75, label=arriving)
@@ -182,7 +182,7 @@ UNITS = (
 
 
 _CLOCKS = {"days": "%m-%d", "s": "%H:%M:%S", "ms": "%H:%M:%S"}
-"""What of the time of day stands at a tick, where it is not hours and minutes."""
+"""The part of the time of day at a tick, where it is not hours and minutes."""
 
 
 def unit_of(end_s: float) -> Unit:

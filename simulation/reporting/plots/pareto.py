@@ -23,13 +23,13 @@ LABELS_MAX = 10
 
 
 def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requests", ax: Axes | None = None) -> Axes:
-    """Draw what each setting delivers against what it costs, and mark the Pareto front: the settings than which no
-    other gains as much for less, or more for as little.
+    """Draw the gain of each setting against its cost, and mark the Pareto front: no other setting gains as much for
+    less cost, or more for the same.
 
     The front is numbered from the cheapest on, and its settings stand in the legend. It is that of the means; bars are
-    their 95% intervals. Behind each but the first stands by how much it gains more than the one before it on the same
-    seeds. Where settings are as expected in every run, the front is of these alone. A setting of which one of the two
-    metrics is never in some run is not on the front.
+    their 95% intervals. Each but the first shows its gain over the one before it on the same seeds. Where settings are
+    as expected in every run, the front is of these alone. A setting of which one of the two metrics is never in some
+    run is not on the front.
 
     Args:
         sweep: a sweep, or its frame `cells`.

@@ -156,7 +156,7 @@ DRAIN_SEEN = 0.01
 """Where arrivals stop is marked if the run goes on for at least this share of it."""
 
 LANES_MAX = 8
-"""So many breakers are drawn though some of them never opened."""
+"""The most breakers that never opened that are drawn all the same."""
 
 
 class _Panel(NamedTuple):
@@ -164,16 +164,16 @@ class _Panel(NamedTuple):
     height: float
     draw: Callable[[Axes], None]
     part: Taken | None = None
-    """What it is of; the faults of its channel are shaded, of all when None."""
+    """The part of the run; the faults of its channel are shaded, of all when None."""
 
 
 def overview(result: PlottedRun) -> Figure:
     """Return a figure of a run over time.
 
     From top to bottom: name, description and result; the windows of faults and quiet hours, which are shaded in the
-    panels below that they hit; for each channel arrivals, deliveries and failed attempts a second; how long delivery
-    took, by the time of acceptance; what those in flight wait for; dead letters; the circuit breakers that opened. What
-    is expected is drawn where it applies, with where that broke. A panel that would be empty is left out.
+    panels below that they hit; for each channel arrivals, deliveries and failed attempts a second; delivery times by
+    the time of acceptance; the waits of notifications in flight; dead letters; the circuit breakers that opened.
+    Expectations are drawn where they apply, with the places where they broke. A panel that would be empty is left out.
 
     Raises:
         WrongType: it is no result.
@@ -405,8 +405,7 @@ def _draw_dead_letters(axes: Axes, whole: Taken, bounds: Sequence[Bound], binned
 
 
 def _breakers(result: PlottedRun, end_s: float, found: Sequence[Window]) -> Iterator[_Panel]:
-    """Yield the panel of the breakers, where any of them changed: also of those of first providers that did not, for
-    that may be what matters."""
+    """Yield the panel of the breakers, if any changed: also those of first providers that did not, which may matter."""
     moved = set(result.breaker["channel"])
     if not moved:
         return

@@ -188,5 +188,5 @@ def keep_free_above(axes: Axes, share: float) -> None:
 
 
 def mark_end_of_arrivals(axes: Axes, arrivals_end_s: float) -> None:
-    """Mark where arrivals stop: what comes after that is only what was in flight."""
+    """Mark where arrivals stop: afterwards only notifications in flight are left."""
     axes.axvline(arrivals_end_s, color=GREY, linewidth=1.0, linestyle=(0, (1, 1.5)), label="arrivals stop")

@@ -40,10 +40,10 @@ def compare(
     entry: str | None = None,
     by: By | None = None,
 ) -> Figure:
-    """Return a figure of two runs over time side by side: what each title says can be compared at a glance.
+    """Return a figure of two runs over time side by side, whose titles can be compared at a glance.
 
-    From top to bottom: what arrives, is delivered and fails a second; delivery times by acceptance; what those in
-    flight wait for; dead letters, where there are any. The scales of a row are the same on both sides.
+    From top to bottom: arrivals, deliveries and failures a second; delivery times by acceptance; the waits of
+    notifications in flight; dead letters, where there are any. The scales of a row are the same on both sides.
 
     Args:
         one: a result, or one that was saved and opened again. Or both by their labels, in place of `other` too.

@@ -1,4 +1,4 @@
-"""What a plot is drawn from: the result of a run, one that was saved and opened again, or a frame of such."""
+"""The source of a plot: the result of a run, one that was saved and opened again, or a frame of either."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simulation.scenario import Scenario
 
 
 class PlottedRun(Protocol):
-    """What plots need of a run: :class:`simulation.Result` has it, and :class:`simulation.SavedResult`."""
+    """A run that can be plotted: a :class:`simulation.Result` or a :class:`simulation.SavedResult`."""
 
     @property
     def scenario(self) -> Scenario: ...
@@ -46,7 +46,7 @@ Source: TypeAlias = PlottedRun | pd.DataFrame
 
 
 _SERIES: WeakKeyDictionary[PlottedRun, dict[tuple[tuple[str, str], ...], pd.DataFrame]] = WeakKeyDictionary()
-"""How the parts of a run go over time, which several pictures of a report show."""
+"""The series of the parts of a run, which several pictures of a report show."""
 
 
 _GROUPS = {"channel": "channels", "entry": "workload", "priority": "classes"}
@@ -54,7 +54,7 @@ _GROUPS = {"channel": "channels", "entry": "workload", "priority": "classes"}
 
 
 class Taken(NamedTuple):
-    """What was taken from a source: one of its tables, or a part of it, and the run if there is one."""
+    """The data taken from a source: one of its tables, or a part of it, and the run if there is one."""
 
     frame: pd.DataFrame
     run: PlottedRun | None
@@ -62,7 +62,7 @@ class Taken(NamedTuple):
     """The columns of tables that tell the part apart, with their values; empty: it is the whole."""
 
     label: str = ""
-    """What the part is called; empty where nothing was asked for."""
+    """The name of the part; empty where no part was asked for."""
 
     channel: str | None = None
     """The channel that it is of, if it is one."""
@@ -74,12 +74,12 @@ class Taken(NamedTuple):
 
     @property
     def refused(self) -> int:
-        """How many of its arrivals were refused; 0 where that is not known."""
+        """How many arrivals of the part were refused; 0 where that is unknown."""
         return sum(self._figures.get("refused", {}).values())
 
     @property
     def offered_delivered(self) -> tuple[int, int] | None:
-        """How many requests were offered and delivered; None where that is not known."""
+        """How many requests were offered and delivered; None where that is unknown."""
         figures = self._figures
         return (figures["offered"], figures["delivered"]) if "offered" in figures else None
 
@@ -95,7 +95,7 @@ class Taken(NamedTuple):
 
     @property
     def arriving(self) -> str:
-        """What the arrivals of series are: those that were accepted, where the run refused some."""
+        """The word for the arrivals in series: accepted, where the run refused some."""
         return "accepted" if self.run is not None and any(self.run.summary.get("refused", {}).values()) else "arrivals"
 
     @property
@@ -159,7 +159,7 @@ def requests_where(source: Source, where: Mapping[str, str]) -> pd.DataFrame:
 
 
 By: TypeAlias = Literal["channel", "entry", "priority"]
-"""What a run is divided by: its channels, the entries of its workload, or their classes of traffic."""
+"""A division of a run: by its channels, the entries of its workload, or their classes of traffic."""
 
 
 def parts(

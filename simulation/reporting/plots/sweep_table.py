@@ -1,4 +1,4 @@
-"""What a sweep plot is drawn from: the means or medians of one metric by cell, and the settings that were varied."""
+"""The data of a sweep plot: the means or medians of one metric by cell, and the settings that were varied."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OF_A_CELL = ("cell", "figure", "n", "never", "mean", "median", "sd", "low", "hig
 
 
 class SweepCells(Protocol):
-    """What sweep plots need of a sweep."""
+    """The attributes of a sweep that plots need."""
 
     @property
     def cells(self) -> pd.DataFrame: ...
@@ -44,7 +44,7 @@ class Cells(NamedTuple):
     """For each setting its values as a person wrote them, as far as that is known: ``10s`` for 10."""
 
     expect: tuple[Expectation, ...] = ()
-    """What the scenario expects of each run, as far as that is known."""
+    """The expectations of each run, as far as they are known."""
 
     runs: pd.DataFrame | None = None
     """A row for each run, where there are any."""

@@ -47,11 +47,11 @@ LOGARITHMIC_FROM = 30.0
 def sweep_lines(
     sweep: SweepSource, figure: str, *, x: str | None = None, by: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw the mean of a metric, or the median of what may be never, with its 95% interval against a setting, a line
-    for each value of the others.
+    """Draw the mean of a metric, or the median of one that may be never, with its 95% interval against a setting, a
+    line for each value of the others.
 
-    What is never stands above all that has a time, at a line of its own; beside a median that is none stands in how
-    many runs it was never.
+    A metric that is never stands above all times, at a line of its own; beside a median stands in how many runs it was
+    never.
 
     Where hardly two cells lie on one line, as in a random or Latin hypercube design, they are drawn as points.
 
@@ -129,7 +129,7 @@ def _means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _with_a_level(rows: pd.DataFrame) -> tuple[pd.DataFrame, float | None]:
-    """Return rows with a height in the place of what is never, above all others; None: nothing is."""
+    """Return rows with a height for metrics that are never, above all others; None: no metric is never."""
     ends = rows[["middle", "low", "high"]].to_numpy(float)
     if not np.isposinf(ends).any():
         return rows, None
@@ -140,7 +140,7 @@ def _with_a_level(rows: pd.DataFrame) -> tuple[pd.DataFrame, float | None]:
 
 
 def _say_never(ax: Axes, rows: pd.DataFrame, level: float | None) -> None:
-    """Write at the height of what is never that it is, and at other points how often."""
+    """Write `never` at the height of metrics that are never, and at other points in how many runs they were."""
     if level is not None:
         ax.axhline(level, color=VERMILION, linewidth=0.9, linestyle=":")
         at_right = ax.get_yaxis_transform()
@@ -204,7 +204,7 @@ def sweep_heatmap(
 ) -> Axes:
     """Draw the mean of a metric for each pair of values of two settings, as colour and as a number.
 
-    What was not run is hatched. Where the design is no grid, the cells are points in their places.
+    A pair that was not run is hatched. Where the design is no grid, the cells are points in their places.
 
     Args:
         sweep: a sweep of two settings or more, or its frame `cells`. Of further settings the mean is taken, and the
@@ -250,7 +250,7 @@ def sweep_heatmap(
 def _draw_the_bound(
     ax: Axes, cells: Cells, figure: str, means: pd.DataFrame, across: tuple[str, list[Any]], up: tuple[str, list[Any]]
 ) -> str:
-    """Draw the line between what is as expected and what is not; return what it is, for below the axis."""
+    """Draw the line between cells that meet a bound and cells that do not; return its text, for below the axis."""
     said = []
     for expectation in cells.expected(figure):
         (x, columns), (y, lines) = across, up

@@ -164,7 +164,7 @@ def set_title(axes: Axes, title: str, *, lines_max: int = TITLE_LINES_MAX) -> No
 
 
 def _columns(entries: Sequence[float], room: float) -> int:
-    """Return how many columns of entries fit, at least one; a column is as wide as its widest entry."""
+    """Return how many columns of entries fit, at least one; all are as wide as the widest entry."""
     for columns in range(len(entries), 1, -1):
         if sum(max(entries[column::columns]) for column in range(columns)) <= room:
             return columns

@@ -61,7 +61,7 @@ class Course(NamedTuple):
     requested_s: float
     attempts: tuple[Attempt, ...]
     waits: tuple[Wait, ...]
-    """Those after the last attempt, before the end."""
+    """The waits after the last attempt, before the end."""
 
     outcome: str
     """sent, dead_lettered, suppressed or in_flight."""
@@ -131,13 +131,13 @@ LINES_MAX = 24
 
 BAR = 0.62
 NARROW_INCHES = 0.045
-"""What takes less time is drawn as wide as this, or it would not be seen."""
+"""A shorter time is drawn as wide as this, or it would not be seen."""
 
 SHARE_MIN = 0.55
-"""How much of the width the notification takes at least, however long the texts beside it are."""
+"""The least share of the width for the notification, however long the texts beside it are."""
 
 TEXT_APART = 0.09
-"""How far from what it is about a text begins, in inches."""
+"""The gap between a text and the mark that it is about, in inches."""
 
 _Line: TypeAlias = "Attempt | int | None"
 """An attempt, how many are left out, or None: the end."""
@@ -308,7 +308,7 @@ def _beside(ax: Axes, place: int, text: str, at_s: float, length_s: float) -> No
 
 
 def _length_s(course: Course, lines: Sequence[_Line], width: float) -> float:
-    """Return how long the axis has to be, for there to be room for the texts to the right of what they are about."""
+    """Return the length of the axis that leaves room for the texts to the right of their marks, in seconds."""
     inches_per_s = [
         (width - width_in(drawable(text), NOTE_SIZE) - 2 * TEXT_APART) / (end_s - course.requested_s)
         for end_s, text in (_end_and_text(line, course) for line in lines if not isinstance(line, int))

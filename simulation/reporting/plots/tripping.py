@@ -43,8 +43,8 @@ _RETRIED = {"transient", "ambiguous"}
 
 
 def quota_in_use(attempts: pd.DataFrame, quota: RateLimitConfig) -> Steps | None:
-    """Return when which share of a quota was in use: how many requests started in the window up to then, of those that
-    it allows in any. Of several quotas it is that of which the most is in use; None: there was no attempt.
+    """Return the share of a quota in use over time: the requests that started in the window up to then, of those that
+    it allows. Of several quotas it is the fullest one; None: there was no attempt.
     """
     if attempts.empty:
         return None
@@ -112,7 +112,7 @@ FAILURES = ("transient", "throttled", "ambiguous")
 """The outcomes that are no call to a breaker that does not count them as failures."""
 
 IGNORED = ("permanent", "dead_destination")
-"""Those that say nothing of it, or that it is well, as `ignored_counts_as` has it."""
+"""The outcomes that are ignored, or count as success, by `ignored_counts_as`."""
 
 
 SHOWN_MAX = 3.0
@@ -120,7 +120,7 @@ SHOWN_MAX = 3.0
 
 
 class Counted(NamedTuple):
-    """What a breaker counts, after each call to its provider that ended."""
+    """The counts of a breaker after each call to its provider that ended."""
 
     at_s: list[float]
     failing: list[float]
@@ -130,23 +130,23 @@ class Counted(NamedTuple):
     """The share of slow calls in its window."""
 
     calls: list[int]
-    """How many calls are in its window, to judge by."""
+    """How many calls are in the breaker's window."""
 
 
 def breaker_causes(result: PlottedRun, ax: Axes | None = None, *, channel: str | None = None) -> Axes:
     """Draw why the breaker of a channel's first provider opened: its failure rate or failures in a row against the
     threshold, slow calls against theirs, pale where there are fewer calls than it needs; a line marks each opening.
     Beside it, where the channel has them, the share of its slots and of its quota in use, and of its retry budget left.
-    What is far above its threshold, as failures in a row where nothing opens, is cut off.
+    A value far above its threshold, as failures in a row where nothing opens, is cut off.
 
-    It is counted again from the attempts of the run, from none on whenever the breaker closes. Where each host has a
-    breaker of its own, it is that of the host whose breaker opened most often. Where each node has one, the title alone
-    says how often they opened: no table says at which node an attempt was made.
+    The counts are made again from the attempts of the run, from 0 whenever the breaker closes. Where each host has a
+    breaker of its own, the plot shows the host whose breaker opened most often. Where each node has one, the title
+    alone says how often they opened: no table says at which node an attempt was made.
 
     Args:
         result: a result that kept its attempts.
         ax: where to draw; axes of a figure of its own when None.
-        channel: of which channel; one below the other for each when None.
+        channel: the channel; all, one below the other, when None.
 
     Raises:
         ConfigurationError: there is no such channel, or the run kept no attempts.
@@ -228,9 +228,9 @@ def _opens(found: pd.DataFrame) -> str:
 def _of_one_host(
     run: PlottedRun, transitions: pd.DataFrame, attempts: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
-    """Return what is of the host whose breaker opened most often, and of those the first; with what it is called.
+    """Return the rows of the host whose breaker opened most often, the first of several, and its name.
 
-    Where none did it is the one with the most attempts: counted together they would be of no breaker at all.
+    If none opened it is the host with the most attempts: hosts counted together belong to no breaker.
     """
     hosts = attempts["id"].map(run.notifications.set_index("id")["host"])
     opened = openings(transitions)["host"]

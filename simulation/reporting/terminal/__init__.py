@@ -1,8 +1,8 @@
-"""What is shown on standard error while a run, or many of them, go on.
+"""The progress of a run, or of many, on standard error.
 
 A terminal shows a view that vanishes when they have finished. Where standard error is a file or a pipe, or the terminal
-cannot move its cursor, there is a line a minute instead. A view is imported only where it is shown: what ends within a
-minute needs none in a log.
+cannot move its cursor, there is a line a minute instead. A view is imported only where it is shown: a run that ends
+within a minute needs none in a log.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 def watch_run(
     scenario: Scenario, *, quiet: bool = False, part: str = ""
 ) -> Iterator[Callable[[RunSnapshot], None] | None]:
-    """Show a run on standard error for as long as the block lasts; gives what `simulation.run` takes as `progress`.
+    """Show a run on standard error for as long as the block lasts; gives the `progress` argument of `simulation.run`.
 
     Args:
-        scenario: what is run.
+        scenario: the scenario of the run.
         quiet: show nothing; None is given.
         part: which one it is where there are several, such as ``2 of 5``.
     """
@@ -68,17 +68,17 @@ def watch_runs(
 ) -> Iterator[RunsProgress | None]:
     """Show on standard error how many runs have finished, for as long as the block lasts; gives the function to call.
 
-    What is given is called as :class:`simulation.results.progress.RunsProgress` says: before the first run begins, and
+    That function is called as :class:`simulation.results.progress.RunsProgress` says: before the first run begins, and
     whenever one has finished; by one thread at a time. It costs no more than a few numbers.
 
     Args:
-        what: what is counted.
+        what: the things that are counted.
         quiet: show nothing; None is given.
         figures: by path, the kind of each metric that is shown of a finished cell, in the order of the columns. Where
             it is narrow the last ones are left out.
         chosen: the metric whose extremes are shown among the finished cells; the first of `figures` when None.
         better: which of the extremes is the better one; they are called the highest and the lowest when None.
-        cell: what a finished cell is called, of one.
+        cell: the word for a finished cell.
     """
     if quiet:
         yield None

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.segment import ControlType, Segment
 
 Lines: TypeAlias = Callable[[int], Sequence[RenderableType]]
-"""Returns what is shown, from the top down, in a terminal that is so many columns wide."""
+"""Returns the lines of a terminal of the given width in columns, from the top down."""
 
 PAUSE_S = 1 / 8
 """At least so long from one drawing to the next."""
@@ -26,7 +26,7 @@ SHARE_MAX = 0.01
 """Of the time may be spent on drawing, at most."""
 
 AFTER_S = 0.25
-"""What ends sooner is not drawn at all: there would be no time to read it."""
+"""Seconds; shorter work is not drawn at all: there would be no time to read it."""
 
 TICK_S = 0.5
 
@@ -35,14 +35,14 @@ class View(Protocol):
     """Something long, as it is shown while it goes on."""
 
     def lines(self, width: int) -> Sequence[RenderableType]:
-        """Return what a terminal of so many columns shows, from the top down."""
+        """Return the lines of a terminal of this width in columns, from the top down."""
 
     def in_a_line(self) -> str:
-        """Return in a line what is done of how much, and how long the rest takes where that is known."""
+        """Return in a line how much of the work is done, and how long the rest takes where that is known."""
 
 
 class Drawn(Protocol):
-    """What shows a view anew, now and then."""
+    """Redraws a view, now and then."""
 
     def is_due(self) -> bool:
         """Return whether it is time to."""
@@ -56,10 +56,10 @@ def stderr() -> Console:
 
 
 class Canvas:
-    """What is drawn at the bottom of a terminal, for as long as the block lasts.
+    """A view at the bottom of a terminal, for as long as the block lasts.
 
-    Whatever else is printed meanwhile stands above it. When the block is left, by an error or an interrupt too, it is
-    gone and the cursor is back. A terminal that is gone itself ends the drawing, and nothing else.
+    All other output meanwhile stands above it. When the block is left, by an error or an interrupt too, it is gone and
+    the cursor is back. A terminal that is gone itself ends the drawing, and nothing else.
     """
 
     def __init__(self, lines: Lines, console: Console, clock: Callable[[], float] = time.perf_counter) -> None:

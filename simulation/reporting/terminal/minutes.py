@@ -13,8 +13,8 @@ MINUTE_S = 60.0
 class MinuteLines:
     """Prints a line on standard error for each full minute in which it is asked to.
 
-    So what ends within a minute says nothing, and a job whose log is watched for signs of life is not taken for dead.
-    Where the log cannot be written any more, nothing is said, and nothing else ends.
+    So work that ends within a minute prints nothing, and a job whose log is watched for signs of life is not taken for
+    dead. Where the log cannot be written any more, nothing is said, and nothing else ends.
     """
 
     def __init__(self, said: Callable[[], str], clock: Callable[[], float] | None = None) -> None:
@@ -23,7 +23,7 @@ class MinuteLines:
         self._clock = time.perf_counter if clock is None else clock
         self._begun_s = self._clock()
         self._minutes = 0
-        """How many had passed at the last line."""
+        """How many minutes had passed at the last line."""
 
     def is_due(self) -> bool:
         return self._passed() > self._minutes

@@ -39,7 +39,7 @@ BAR_WIDTH_MAX = 100
 
 
 def packed(parts: Sequence[Text], width: int, *, lines_max: int) -> list[Text]:
-    """Return parts one after the other in as few lines as have room for them; at most so many, and an ellipsis."""
+    """Return parts one after the other in the fewest lines that fit, at most `lines_max`, with an ellipsis."""
     lines: list[Text] = []
     for part in parts:
         if lines and lines[-1].cell_len + len(SEPARATOR) + part.cell_len <= width:
@@ -72,13 +72,13 @@ class Column(NamedTuple):
     """How wide it is from the beginning, for the figures to come."""
 
     need: int = 0
-    """Where there is no room for all columns those with the smallest need go first; those of 0 stay."""
+    """Where room is short, the columns with the smallest need go first; those of 0 stay."""
 
     left: bool = False
-    """Its text begins at the left; figures end at the right."""
+    """Whether its text begins at the left; figures end at the right."""
 
     cut_to: int | None = None
-    """Where there is no room it is cut to so many characters before another column goes; None: never."""
+    """Where room is short, it is cut to so many characters before another column goes; None: never."""
 
 
 class SteadyTable:
@@ -139,7 +139,7 @@ class SteadyTable:
 
 
 WINDOW_S = 5.0
-"""How far back a pace looks."""
+"""The length of a pace's window, in seconds."""
 
 
 class Pace:
@@ -286,7 +286,7 @@ class RunView:
 
 
 class _Work:
-    """How much of what a run has to do is done: of its notifications, since time passes faster where there are few."""
+    """How much of a run's work is done, in notifications, since time passes faster where there are few."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
@@ -349,7 +349,7 @@ def _figure(value: float) -> str:
 Better: TypeAlias = Literal["more", "less"]
 
 LATEST = 5
-"""So many of the cells that were finished last are shown."""
+"""The number of the latest finished cells that are shown."""
 
 
 class RunsView:
@@ -455,7 +455,7 @@ class RunsView:
         return None if self._chosen is None else cell.figures.get(self._chosen)
 
     def _rank(self, cell: FinishedCell) -> tuple[float, float]:
-        """Return what cells are ordered by: those that are never in more runs are above the others."""
+        """Return the sort key of a cell: cells whose metric is never in more runs are above the others."""
         return 0 if self._chosen is None else cell.never.get(self._chosen, 0), self._value(cell) or 0.0
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _COMPRESSION = 5
 _BEGINNING = b'{"type":"trace",'
-"""Of the first line: that of a :class:`~simulation.running.traces.trace.Header`."""
+"""The beginning of the first line, a :class:`~simulation.running.traces.trace.Header`."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -53,13 +53,13 @@ def record(
         trace: the file to write; its directory is made if it is not there.
         seed, runtime, sets, schedule: as for :func:`simulation.run`; they are kept in the trace.
         invariants: as for that; kept if it is a word.
-        options: what else that takes. It is not kept, so a replay has to be given the same rules, for one.
+        options: further arguments of it. They are not kept, so a replay has to be given the same rules, for example.
 
     Raises:
         ConfigurationError: the scenario cannot be used, or the trace would take its place or that of a file which is no
             trace; nothing is written then.
         OSError: the trace cannot be written.
-        Exception: what the run broke off with.
+        Exception: the error with which the run broke off.
     """
     text = text_at(scenario)
     path, trace = Path(scenario), Path(trace)
@@ -122,8 +122,6 @@ def record(
 
 
 class _Events:
-    """Writes events into a trace, as they come."""
-
     def __init__(self, file: gzip.GzipFile) -> None:
         self._file = file
         self.count = 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from simulation.running.checking import Choice
 
 SHOWN_BEFORE = 3
-"""How many common events are kept for what leads to a difference."""
+"""The number of common events that are shown before a difference."""
 
 _NOT_SHOWN = ("type", "at_ns", "epoch_ns")
 
@@ -33,13 +33,13 @@ class FirstDifference:
     """Where two runs part: the first event that is not the same."""
 
     index: int
-    """How many events before it are the same."""
+    """The number of equal events before it."""
 
     events: tuple[dict[str, Any] | None, dict[str, Any] | None]
-    """What is there in the one and in the other; None where that run has ended."""
+    """The differing event of each run; None where the run has ended."""
 
     names: tuple[str, str]
-    """What to call the two runs."""
+    """The names of the two runs in texts."""
 
     before: tuple[dict[str, Any], ...]
     """The latest events that they have in common."""
@@ -67,7 +67,7 @@ class FirstDifference:
 
 
 class Follower:
-    """Compares the entries of one run with those of another, as they come."""
+    """Compares the entries of one run with the other run's, as they come."""
 
     def __init__(self, expected: Iterable[bytes], names: tuple[str, str]) -> None:
         self._expected = iter(expected)
@@ -98,7 +98,7 @@ def _decoded(line: bytes | None) -> dict[str, Any] | None:
 
 
 def event_text(event: dict[str, Any]) -> str:
-    """Return an event of a trace in a line: when, what, and its fields; instants in seconds from the start."""
+    """Return an event of a trace in a line: its time, its type and its fields; instants in seconds from the start."""
     fields = [f"{_label(key)}={_value(key, event)}" for key in event if key not in _NOT_SHOWN]
     when = [seconds_text(event["at_ns"])] if "at_ns" in event else []
     return "  ".join([*when, event["type"], *fields])
@@ -124,19 +124,19 @@ class Replay:
     """The result of running a trace again, or of comparing it with another."""
 
     events: int
-    """How many events are the same, from the start on."""
+    """The number of equal events from the start on."""
 
     difference: FirstDifference | None
     """The first that are not; None when all are the same."""
 
     digest: str | None
-    """That of the whole history; None when the runs broke off."""
+    """The digest of the whole history; None when the runs broke off."""
 
     error: str | None
-    """What the (second) run broke off with."""
+    """The error with which the (second) run broke off."""
 
     other: tuple[str, ...]
-    """What is different about how they were run."""
+    """Other differences, in the way the two were run."""
 
     @property
     def exact(self) -> bool:
@@ -173,7 +173,7 @@ def replay(
         runtime: another clock; None is the one that it was recorded on. A trace recorded under a schedule can only be
             replayed on SimPy's.
         invariants: which to check; None is those of the recorded run, as far as they are kept.
-        options: what else :func:`simulation.run` takes; what the recorded run was given has to be given again.
+        options: further arguments of :func:`simulation.run`; those of the recorded run have to be given again.
 
     Raises:
         ConfigurationError: the trace cannot be read, or its scenario be used.
@@ -249,7 +249,7 @@ def compare_traces(one: str | Path | Trace, other: str | Path | Trace) -> Replay
 
 
 def _events_of(index: int, error: str | None, difference: FirstDifference | None) -> int:
-    """Return how many of the entries that are the same are events: all but what both broke off with."""
+    """Return how many of the equal entries are events: all except the error with which both broke off."""
     return index - 1 if difference is None and error is not None else index
 
 

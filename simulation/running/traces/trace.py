@@ -1,4 +1,4 @@
-"""What a trace is: its lines, and how they are read."""
+"""A trace: its lines, and how they are read."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from simulation.running.runner import Runtime
 from simulation.scenario import Scenario, parse
 
 FORMAT: Literal[1] = 1
-"""Changes when older versions could not replay what newer ones write, or the other way round."""
+"""Changes when an older version could not replay a trace of a newer one, or the other way round."""
 
 _RATIO_MAX = 100
-"""How much larger a trace is unpacked, at most. What a run writes shrinks to a tenth or a thirtieth; nothing but zeros
-shrinks to a thousandth."""
+"""The most by which a trace grows when it is unpacked. A run's trace shrinks to a tenth or a thirtieth; zeros alone
+shrink to a thousandth."""
 
 _UNPACKED_FREE = 16 * 2**20
 """Bytes that any trace may unpack to."""
@@ -33,14 +33,14 @@ _LINE_BYTES_MAX = 256 * 2**20
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
-    """The first line of a trace: what was run."""
+    """The first line of a trace: the inputs of the run."""
 
     format: Literal[1]
     version: str
     """Of retrylab."""
 
     scenario: str
-    """Its name."""
+    """The name of the scenario."""
 
     seed: int
     runtime: Runtime
@@ -54,7 +54,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
     """The scenario file, as it was called."""
 
     text: str
-    """What was in it."""
+    """The text of the file."""
 
     invariants: str | None = None
     """Which invariants were checked, ``"default"`` or ``"all"``; None if they were others."""
@@ -68,13 +68,13 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
 
     events: int
     digest: str | None
-    """That of the summary; None when the run broke off."""
+    """The digest of the summary; None when the run broke off."""
 
     error: str | None
-    """What the run broke off with: an invariant that did not hold, for one."""
+    """The error with which the run broke off, such as the breach of an invariant."""
 
     deviations: tuple[tuple[int, int], ...] | None
-    """Those of the schedule that it ran under; None when it ran in the normal order."""
+    """The deviations of the schedule under which it ran; None when it ran in the normal order."""
 
 
 class Trace:
@@ -115,11 +115,11 @@ class Trace:
             raise self._refusal(f"wanted a whole trace of {self.ending.events:,} events, got {count:,}")
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Yield the recorded events in their order: the fields of each, those with their defaults left out."""
+        """Yield the recorded events in their order: the fields of each, except those with their defaults."""
         return map(msgspec.json.decode, self._event_lines())
 
     def entries(self) -> Iterator[bytes]:
-        """Yield what two runs are compared by, a line of JSON each: the events, and what the run broke off with."""
+        """Yield the lines that a replay compares, in JSON: the events, and the error with which the run broke off."""
         yield from self._event_lines()
         if self.ending.error is not None:
             yield error_line(self.ending.error)
@@ -192,13 +192,13 @@ def key_of(file: Path, directory: Path) -> str:
 
 
 def error_text(error: Exception) -> str:
-    """Return what a trace says of that which a run broke off with."""
+    """Return the text of a trace about the error with which a run broke off."""
     # The text of a breach says besides how to run it again, which is another thing in each run.
     return f"{type(error).__name__}: {error.message if isinstance(error, InvariantBreach) else error}"
 
 
 def error_line(text: str) -> bytes:
-    """Return what takes the place of an event where a run broke off, when two are compared."""
+    """Return the line in place of an event where a run broke off, when two runs are compared."""
     return msgspec.json.encode({"type": "broke off", "error": text})
 
 

@@ -1,7 +1,7 @@
-"""The linter over a scenario: each channel's settings against what arrives on it, and what the scenario itself says.
+"""The linter over a scenario: each channel's settings against its arrivals, and the scenario's own settings.
 
-Rates follow from the workload, its users and their preferences, by formula. What follows from chance, or from a
-fault that is there to show something, is no finding.
+Rates follow from the workload, its users and their preferences, by formula. A consequence of chance, or of a fault that
+is there to show something, is no finding.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from simulation.scenario.lint.workload import arriving, behind_limits, with_arri
 
 
 def lint_scenario(scenario: Scenario) -> list[Finding]:
-    """Return what in a scenario cannot do what it says, each once."""
+    """Return the findings about settings of a scenario that cannot have their effect, each once."""
     per_s = dict(arriving(scenario))
     found: list[Finding] = []
     for channel in scenario.channels_used:

@@ -1,4 +1,4 @@
-"""The linter on the channels of a scenario: against what arrives on them, the run, and each other."""
+"""The linter on the channels of a scenario: against their arrivals, the run, and each other."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConf
 def _limit_of_nobody(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
     """Yield that a limit for each user holds nothing back, as no user gets more than one.
 
-    Nothing is said of events, each of which is known to be of a customer of its own.
+    Events are no finding: each is known to be of a customer of its own.
     """
     if config.rate_limit is None:
         return
@@ -216,7 +216,7 @@ def _limit_of_nobody(scenario: Scenario, channel: NotificationChannel, config: C
 def _without_a_provider(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
     """Yield that settings for failures have nothing to do: the default provider answers at once and never fails.
 
-    Nothing is said of a single one, as in a scenario that tries out what an operator does with a breaker.
+    A single such setting is no finding: a scenario may try out how an operator overrides a breaker.
     """
     given = scenario.channel_as_given(channel)
     keys = [key for key in _FOR_FAILURES_OR_DELAYS if key in given.model_fields_set and getattr(given, key) is not None]
@@ -244,7 +244,7 @@ def _disciplines(scenario: Scenario, channel: NotificationChannel, config: Chann
 
 
 def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
-    """Yield what goes on for longer than the run."""
+    """Yield settings with times that are longer than the run."""
     drain_s = seconds(scenario.drain_ns)
     run_s = seconds(scenario.arrivals_end_ns) + drain_s
     others = [(("failover", name), other.circuit_breaker) for name, other in config.failover.items()]
@@ -262,7 +262,7 @@ def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelCo
 
 
 def upstream_rules(scenario: Scenario) -> Iterator[Finding]:
-    """Yield what is set for failures of an upstream that never fails, and a timeout that it never needs."""
+    """Yield the settings for failures of an upstream that never fails, and a timeout that it never needs."""
     for channel in scenario.channels_used:
         for name, config in scenario.channel_config(channel).by_provider().items():
             upstream = config.provider.upstream

@@ -1,4 +1,4 @@
-"""The linter on faults, operations and expectations: what comes too late, changes nothing, or always holds."""
+"""The linter on faults, operations and expectations that come too late, change nothing, or always hold."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _is_always(value: Any, number: float) -> bool:
 
 
 def _has_a_capacity(scenario: Scenario, fault: FaultConfig, channel: NotificationChannel) -> bool:
-    """Return whether a provider that is hit works on so many at once, by itself or by a fault."""
+    """Return whether a provider that is hit has a capacity, of its own or by a fault."""
     hit = _capacities_hit(scenario, fault, channel)
     injected = [other.provider for other in scenario.faults if other.capacity is not None and channel in other.channel]
     return any(bound is not None for bound in hit.values()) or any(name is None or name in hit for name in injected)
@@ -174,7 +174,7 @@ def operation_rules(scenario: Scenario) -> Iterator[Finding]:
 
 
 def expectation_rules(scenario: Scenario) -> Iterator[Finding]:
-    """Yield the expectations about channels without arrivals, and those that always hold."""
+    """Yield the expectations about channels without arrivals, and the ones that always hold."""
     quiet = without_arrivals(scenario)
     for expectation in scenario.expect:
         at, metric = ("expect", *map(str, expectation.at)), path_of(expectation.path)

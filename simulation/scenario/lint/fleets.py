@@ -1,4 +1,4 @@
-"""The linter on limits that are shared: accounts, and what several nodes count each for itself."""
+"""The linter on shared limits: accounts, and limits that each of several nodes counts for itself."""
 
 from __future__ import annotations
 

@@ -34,13 +34,13 @@ more-pending-than-live/line  channels.{channel}.{key}
 _LIVE: int = NotifierConfig.model_fields["max_pending"].default
 _STEPS = 100
 _SLIGHTLY = 1.01
-"""What is expected of waves is rounded by less."""
+"""Covers the rounding of a wave's expected count, which is less than 1%."""
 
 _Opened: TypeAlias = ChannelWorkload | EventWorkload
 _Gone: TypeAlias = list[float]
-"""How many have gone in each step until now."""
+"""How many notifications have gone in each step until now."""
 _Bound: TypeAlias = Callable[[_Gone, float], float]
-"""Returns how many may go in the next step, of so many seconds."""
+"""Returns how many may go in the next step, whose length is in seconds."""
 
 
 def pending_rules(scenario: Scenario) -> Iterator[Finding]:
@@ -92,7 +92,7 @@ def _outages(scenario: Scenario) -> Iterator[Finding]:
 
 
 def _lines(scenario: Scenario) -> Iterator[Finding]:
-    """Take what arrives and what goes for streams (a fluid queue), in steps; what expires waits for no one."""
+    """Treat arrivals and departures as streams (a fluid queue), in steps; an expired notification blocks no other."""
     ways: list[tuple[NotificationChannel, list[_Opened]]] = []
     for channel in scenario.channels_used:
         entries = [entry for entry in open_entries(scenario, channel) if getattr(entry, "expires_after", None) is None]
@@ -165,8 +165,8 @@ def _in_steps(scenario: Scenario, channel: NotificationChannel, entry: _Opened, 
 
 
 def _narrowest(config: ChannelConfig, nodes: int) -> tuple[str, list[_Bound]]:
-    """Return which setting of a channel lets the fewest through on average, ``""`` where none bounds them, and its
-    bounds; what each node counts for itself is there as often as there are nodes."""
+    """Return the setting of a channel that lets the fewest through on average, ``""`` where none bounds them, and its
+    bounds; a bound that each node counts for itself is there once for each node."""
     keys = [(math.inf, "")]
     bounds: list[_Bound] = []
     quota = config.quota
@@ -185,8 +185,8 @@ def _narrowest(config: ChannelConfig, nodes: int) -> tuple[str, list[_Bound]]:
 
 
 def _under(quota: RateLimitConfig, limit: Rate, times: int, gone: _Gone, step_s: float) -> float:
-    """Return how many may go in the next step under so many limits of a kind: a window lets all of its count go at
-    once, and a bucket its burst besides what flows in."""
+    """Return how many may go in the next step under `times` limits of one kind: a window lets its whole count go at
+    once, a bucket its burst besides its rate."""
     per_step = limit.per_second * step_s
     if quota.kind == "leaky_bucket":
         return times * per_step
@@ -208,7 +208,7 @@ def _room(scenario: Scenario, entries: Collection[WorkloadEntry]) -> int:
 
 
 def _refused(scenario: Scenario, first: int) -> Said:
-    """Return what becomes of those beyond the room, of which these are refused from `first` on."""
+    """Return the sentence about notifications beyond the bound, of which these are refused from `first` pending on."""
     most = scenario.max_pending or _LIVE
     of_these = said(", the first of these at {first} pending", first=first) if first < most else ""
     bounded = "and at most {most} may be pending: what is more is refused{of_these}"

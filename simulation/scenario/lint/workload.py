@@ -24,7 +24,7 @@ from simulation.scenario.workload import WorkloadEntry, ZipfSpread, count_of, sh
 
 
 _RANKS = sorted({round(1.25**power) for power in range(62)})
-"""Where groups of users end who get the more, the lower their number is: within a group, at most a quarter more."""
+"""The bounds of groups of users, when users of lower numbers get more: within a group, at most a quarter more."""
 
 
 def has_users(scenario: Scenario, channel: NotificationChannel) -> bool:
@@ -46,7 +46,7 @@ def open_entries(scenario: Scenario, channel: NotificationChannel) -> list[Chann
 
 
 def arriving(scenario: Scenario) -> Iterator[tuple[NotificationChannel, float]]:
-    """Yield the channels of which it is known how many arrive a second on average, with that."""
+    """Yield the channels whose mean arrivals a second are known, with that rate."""
     for channel in scenario.channels_used:
         opened = open_entries(scenario, channel)
         if len(opened) == len(entries_on(scenario, channel)):
@@ -54,14 +54,14 @@ def arriving(scenario: Scenario) -> Iterator[tuple[NotificationChannel, float]]:
 
 
 def behind_limits(scenario: Scenario, channel: NotificationChannel, arriving_per_s: float) -> float:
-    """Return how many a second of those that arrive on a channel come through the limits of its users."""
+    """Return the arrivals a second on a channel that pass the limits of its users."""
     lasts_s = seconds(scenario.arrivals_end_ns)
     traffic = Traffic(arriving_per_s, lasts_s=lasts_s, let_through_in=through_limits(scenario, channel))
     return traffic.behind_limits or 0.0
 
 
 def through_limits(scenario: Scenario, channel: NotificationChannel) -> Callable[[float], float] | None:
-    """Return how many the limit of each user lets through in so many seconds, at most. None: there is no limit."""
+    """Return the most that one user's limit lets through in a time in seconds, as a function. None: no limit."""
     limit = scenario.channel_config(channel).rate_limit
     if limit is None:
         return None
@@ -86,7 +86,7 @@ def nodes_that_count(scenario: Scenario) -> int:
 def crowds(entries: Sequence[ChannelWorkload | EventWorkload]) -> Iterator[tuple[int, list[float]]]:
     """Yield groups of users who each get about as many: how many users, and their share of each of the entries.
 
-    Users whom one notification each is for are in no group.
+    Users who get one notification each are in no group.
     """
     spreads = [None if getattr(entry, "event", None) == "UserRegistered" else entry.users for entry in entries]
     known = [spread for spread in spreads if spread is not None]
@@ -111,7 +111,7 @@ def per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: N
 def of_the_busiest_user(
     scenario: Scenario, entries: Sequence[ChannelWorkload | EventWorkload], channel: NotificationChannel
 ) -> float:
-    """Return the notifications a second of a user whom all entries with `users` have; the others have one each."""
+    """Return the notifications a second of the busiest user of all entries with `users`; the others have one each."""
     return sum(
         per_s(scenario, entry, channel) * share_of_the_first(entry.users)
         for entry in entries
@@ -128,7 +128,7 @@ def share_wanted(scenario: Scenario, entry: ChannelWorkload | EventWorkload, cha
 
 
 def all_expire(scenario: Scenario, channel: NotificationChannel, within_s: float) -> bool:
-    """Return whether each notification on a channel expires within so many seconds."""
+    """Return whether each notification on a channel expires within `within_s` seconds."""
     ages = [getattr(entry, "expires_after", None) for entry in entries_on(scenario, channel)]
     return all(
         age is not None and (share_above(age, within_s) == 0 if isinstance(age, Distribution) else age <= within_s)
@@ -150,7 +150,7 @@ def with_arrivals(scenario: Scenario) -> set[NotificationChannel]:
 
 
 def way_from(scenario: Scenario, channel: NotificationChannel) -> list[NotificationChannel]:
-    """Return a channel and those that its fallbacks lead to, which have what is left of its expiry."""
+    """Return a channel and the channels that its fallbacks lead to, which share its expiry."""
     way: list[NotificationChannel] = []
     while channel not in way:
         way.append(channel)
@@ -177,7 +177,7 @@ more-users-than-arrivals  workload.{number}.users
 
 
 def expiry_findings(scenario: Scenario) -> Iterator[Finding]:
-    """Yield what an expiry is too short for; a setting that is too long for several, of the shortest alone."""
+    """Yield the settings for which an expiry is too short; of several only the shortest."""
     shortest: dict[NotificationChannel, float] = {}
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, EventWorkload) or entry.expires_after is None:

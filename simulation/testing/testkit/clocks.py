@@ -50,11 +50,11 @@ class Run(Generic[T]):
     """The result of a program on one clock."""
 
     system: ActorSystem
-    """Its system, which has ended."""
+    """The system of the run, which has ended."""
     history: Recorded
     """The events that were recorded, in order."""
     returned: T
-    """What the program returned; a list that its actors have written into since, for one."""
+    """The return value of the program, such as a list that its actors have written into since."""
 
 
 def run_on(
@@ -74,7 +74,7 @@ def run_on(
             starts then.
         until: where the run ends, in seconds from the start; what is due at that instant does not happen any more. A
             program whose timers set further ones forever needs it smaller.
-        seed: what all random streams of the system are derived from.
+        seed: the seed of all random streams of the system.
         start: the instant on the calendar at which the system's clock reads 0.
         history: takes the events, in place of a new list.
 
@@ -97,11 +97,11 @@ def both_clocks(
 ) -> Run[T]:
     """Run a program on both clocks, check that it does the same on both, and return the simulated run.
 
-    The arguments are those of :func:`run_on`. What the program returns is compared as well, so it may return a list
+    The arguments are those of :func:`run_on`. The return values are compared as well, so the program may return a list
     that its actors write into.
 
     Raises:
-        ClocksDiffer: the recorded histories, or what the program returned, are not equal.
+        ClocksDiffer: the recorded histories, or the return values, are not equal.
     """
     simulated, live = (run_on(clock, program, until=until, seed=seed, start=start) for clock in CLOCKS)
     compare("event", simulated.history, live.history)

@@ -24,7 +24,7 @@ B = TypeVar("B", bound=Actor)
 
 
 class _Listener(Actor):
-    """Takes whatever comes into the list of its probe."""
+    """Takes all messages into the list of its probe."""
 
     def __init__(self, probe: Probe) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class _Listener(Actor):
 
 
 class Probe:
-    """Stands in for an actor that another one tells or asks: it keeps what it gets.
+    """Stands in for an actor that another one tells or asks: it keeps the messages.
 
     Given to an :class:`ActorKit` among the arguments of the actor, its reference takes its place there.
     """
@@ -49,11 +49,11 @@ class Probe:
         """Make a probe.
 
         Args:
-            answer: what it answers a question; or a function of the message that returns it, or raises.
+            answer: the answer to a question; or a function of the message that returns it, or raises.
         """
         self.answer = answer
         self.messages: list[Any] = []
-        """What it got, in order."""
+        """The messages that it got, in order."""
 
     def take(self) -> list[Any]:
         """Return what it got since the last time."""
@@ -85,7 +85,7 @@ class ActorKit(Generic[A]):
             actor_class: its class.
             *args: its constructor's; a :class:`Probe` among them becomes a reference to it.
             clock: ``simulated`` or ``live``.
-            seed: what its random streams are derived from.
+            seed: the seed of its random streams.
             start: the instant on the calendar at which the clock reads 0.
             **kwargs: its constructor's.
 
@@ -131,7 +131,7 @@ class ActorKit(Generic[A]):
         return argument.ref
 
     def tell(self, message: Any, *, to: ActorRef[Any] | None = None) -> None:
-        """Send a message to the actor, or to another one, and let happen what it sets off at this instant."""
+        """Send a message to the actor, or to another one, and run all that follows at this instant."""
         self._steps.call((to or self.ref).tell, message)
 
     def ask(self, message: Any, *, to: ActorRef[Any] | None = None) -> Any:
@@ -166,7 +166,7 @@ class ActorKit(Generic[A]):
 
         Args:
             effect: one of `effects`.
-            result: what it returns, or an exception that it raises. None: what it brings with it, if it is a
+            result: its return value, or an exception that it raises. None: the own result of a
                 :class:`~actors.kernel.effects.Foreseen`.
 
         Raises:
@@ -222,7 +222,7 @@ class ActorKit(Generic[A]):
 
     @property
     def failures(self) -> Sequence[Exception]:
-        """What actors have failed with, in order."""
+        """The errors with which actors have failed, in order."""
         return self._noted.failures
 
     @property

@@ -32,7 +32,7 @@ ROUNDING = 1e-9
 
 
 class Stepped(Protocol):
-    """How the time of a system is moved."""
+    """Moves the time of a system."""
 
     @property
     def system(self) -> ActorSystem:

@@ -26,7 +26,7 @@ class SetTimer:
         self._timer = timer
 
     def cancel(self) -> None:
-        """What the actor that set it calls."""
+        """Cancel the timer, for the actor that set it."""
         self.cancelled = True
         self._timer.cancel()
 
@@ -46,9 +46,9 @@ class AskedEffect:
         self.ref = ref
         """The actor that asked."""
         self.effect = effect
-        """What it asked for: :class:`~actors.kernel.effects.Foreseen`, or a call that is not made here."""
+        """The effect: :class:`~actors.kernel.effects.Foreseen`, or a call that is not made here."""
         self.request = request
-        """What it gave, to know the answer by."""
+        """The request by which the actor recognises the answer."""
         self.asked_ns = asked_ns
         """When, in nanoseconds from the start."""
         self.timeout = None if timeout_ns is None else timeout_ns / NS_PER_S
@@ -64,7 +64,7 @@ class AskedEffect:
         return self.asked_ns / NS_PER_S
 
     def cancel(self) -> None:
-        """What the actor that asked calls."""
+        """Cancel the effect, for the actor that asked."""
         self._end("cancelled")
 
     def _end(self, how: str) -> None:
@@ -93,7 +93,7 @@ class TimersAndEffects(Interceptor):
         self._timers: list[SetTimer] = []
         self._effects: list[AskedEffect] = []
         self.failures: list[Exception] = []
-        """What actors failed with, in order; a failing child that escalates counts for its parent too."""
+        """The errors with which actors failed, in order; a failing child that escalates counts for its parent too."""
 
     def set_timer(self, go_on: Next, instant_ns: int, actor: Actor, message: Any) -> SetTimer:
         """Set a timer, and note it down."""
@@ -129,7 +129,7 @@ class TimersAndEffects(Interceptor):
         go_on(actor, message, error, *args)
 
     def timers(self) -> list[SetTimer]:
-        """Return what actors have set and what is still to come, the earliest first.
+        """Return the timers that actors have set and that have not fired, the earliest first.
 
         Right between two steps only: whatever was due by now has come then.
         """

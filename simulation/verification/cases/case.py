@@ -65,14 +65,14 @@ class Case:
     """A published or proved result."""
 
     name: str
-    """What it is called on the command line."""
+    """The name on the command line."""
 
     title: str
     source: str
 
     url: str = ""
     model: str
-    """What is modelled, and how it is expressed here, in a sentence or three."""
+    """The model, and how it is expressed here, in one to three sentences."""
 
     experiments: Sequence[Experiment]
 

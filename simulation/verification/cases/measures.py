@@ -1,4 +1,4 @@
-"""What cases measure in a result, as arrays of seconds from the start, taken straight from its history."""
+"""The measures that cases take from a result, as arrays of seconds from the start, straight from its history."""
 
 from __future__ import annotations
 

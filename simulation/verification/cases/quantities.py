@@ -1,11 +1,11 @@
-"""What is compared with theory, when it agrees, and how it is written: numbers that are exact, means, variances, whole
+"""Quantities that are compared with theory, with their tolerance and their text: exact numbers, means, variances, whole
 distributions.
 
-How much chance may blur. A test that holds with any width of its interval proves nothing, so each stochastic quantity
-says how narrow the interval has to be (`within`), and so many replications are run as that takes. Every one of the m
-stochastic quantities of a validation is tested at 0.001 / m (Bonferroni), so that a validation of a right simulator
-fails once in a thousand times. The interval that decides is therefore wider than the one of 99.9% that is printed, and
-it is the one that has to be narrow.
+A test that holds with any width of its interval proves nothing, so each stochastic quantity has a largest width
+(`within`), and replications are run until the interval is that narrow. Every one of the m stochastic quantities of a
+validation is tested at 0.001 / m (Bonferroni), so that a validation of a right simulator fails once in a thousand
+times. The interval that decides is therefore wider than the one of 99.9% that is printed, and it is the one that has to
+be narrow.
 
 A quantity is measured from one replication; the replications are independent, so Student's t holds for their mean
 whatever goes on inside of one (Law, *Simulation Modeling and Analysis*, chapter 9).
@@ -44,7 +44,7 @@ _A_LITTLE_MORE = 1.1
 """The standard deviation of few replications is itself uncertain: better a few too many than one more round."""
 
 RARE = 1e-3
-"""What has a smaller probability hardly happens in a run: it is not measured."""
+"""An event of smaller probability hardly happens in a run, and is not measured."""
 
 
 class Verdict(StrEnum):
@@ -78,7 +78,7 @@ class Finding:
 
     verdict: Verdict
     value: Any
-    """What was measured, as a number if it is one."""
+    """The measurement, as a number if it is one."""
 
     interval: tuple[float, float] | None = None
     """The 99.9% interval. None: it is not stochastic, or what was tested is a whole distribution."""
@@ -101,7 +101,7 @@ class Quantity(ABC):
 
     @property
     def key(self) -> str:
-        """What a replication returns it under: its name, mostly."""
+        """The key of the quantity in a replication's result, by default its name."""
         return self.name
 
     def complaint(self, figure: Any) -> str | None:

@@ -1,1 +1,1 @@
-"""What a random case of a scenario may contain, and how it is drawn."""
+"""The parts of a random case of a scenario, and how they are drawn."""

@@ -21,14 +21,14 @@ from simulation.scenario.writing import as_data
 STEPS_S = (0.25, 0.5, 1.0, 2.0)
 
 _MOST_STEPS = 6
-"""So many steps at most are between arrivals, and as many a provider takes to answer."""
+"""The most steps between arrivals, and of a provider's latency."""
 
 _DISTRIBUTIONS = frozenset({"latency", "not_before"})
 """Keys of times that are drawn for each notification or attempt; but for how long clients think, as that says how many
 come."""
 
 _NOT_IN_STEP: Mapping[str, Any] = {"jitter": "none", "retry_after_jitter": 0.0, "retry_after_excess": "0s"}
-"""What keeps times apart, and what it is where it does not."""
+"""The settings that keep times apart, and their values without effect."""
 
 _ONLY_WITH_JITTER = frozenset({"cap_before_jitter", "cap_after_draw", "jitter_side"})
 

@@ -1,4 +1,4 @@
-"""What a drawn case may have done to it: crashes that it bears, orders of an operator, and a start at which clocks and
+"""The disturbances of a drawn case: crashes that it survives, orders of an operator, and a start at which clocks and
 quiet hours change."""
 
 from __future__ import annotations

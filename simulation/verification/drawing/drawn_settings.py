@@ -68,10 +68,10 @@ CHANGES = (1, 24)
 """How many settings of a channel are changed is about log-uniform between these."""
 
 GROUPS = 6
-"""So many groups of settings are drawn until one is valid."""
+"""The most groups of settings that are drawn until one is valid."""
 
 REPAIRS = 4
-"""So often what the models object to is left out; then the change is given up."""
+"""The most times that invalid settings are left out; then the change is given up."""
 
 LONGEST_S = 600.0
 """No longer duration is drawn."""
@@ -120,7 +120,7 @@ _SHARE_WITH_CLASSES = 0.5
 """In so many cases the workload has classes and tenants, and channels an order and bounds for these."""
 
 SPARE = "spare"
-"""What a provider is called that a channel has got."""
+"""The name of a provider that is added to a channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class _Drawing:
         return config
 
     def _repair(self, data: Data) -> tuple[Data, ChannelConfig | None]:
-        """Return data with as much left out as makes valid settings of it, and these; None where nothing does."""
+        """Return the data without its invalid parts, and the valid settings; None if leaving out does not help."""
         for repairs in range(REPAIRS + 1):
             try:
                 config = ChannelConfig.model_validate(data, context=FROM_FILE)
@@ -313,7 +313,7 @@ _GROUPS: Mapping[str, type[Settings]] = {
     "circuit_breaker": CircuitBreakerConfig,
     "provider": ProviderConfig,
 }
-"""What the groups are of whose keys are drawn together with others."""
+"""The model of each group whose keys are drawn together with others."""
 
 
 def _leave_out(data: Data, path: Path) -> bool:
@@ -435,7 +435,7 @@ class Values:
         return data
 
     def _several(self, annotation: Any, key: str) -> list[Any]:
-        """Return a list of values. Of rates those that all have an effect: longer windows with lower rates."""
+        """Return a list of values; for rates only those with an effect: longer windows with lower rates."""
         if annotation == PositiveRate:
             count = self._random.choice([1, 2, 3, 5])
             return [f"{count}/{self._random.choice(['s', '2s'])}", f"{count * self._random.choice([2, 10])}/min"]

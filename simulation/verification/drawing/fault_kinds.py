@@ -17,11 +17,11 @@ from simulation.verification.drawing.shapes import Between, Either, Joined, Mayb
 
 class FaultKind(NamedTuple):
     hits: Literal["attempts", "work", "messages", "actors", "clock"]
-    """What goes wrong: attempts at a provider, one by one, so perhaps at some of its hosts alone; the work of a
+    """The target of the fault: attempts at a provider, one by one, so perhaps at some of its hosts alone; the work of a
     provider; or a part of the service itself."""
 
     strength: Shape
-    """What a fault of the kind says, by its keys."""
+    """The values of a fault of the kind, by its keys."""
 
 
 def _steady_or_changing(strength: Shape) -> Shape:

@@ -17,7 +17,7 @@ _DELAYS: tuple[Any, ...] = (
 """By which messages are late."""
 
 _KINDS = (["twice"], ["late"], ["twice", "late"], ["twice and late"], ["twice and late", "late"])
-"""What happens to them, in one window or two, which may overlap."""
+"""The effects on messages, in one window or two, which may overlap."""
 
 
 def astray(duration: float, random: Random) -> tuple[FaultConfig, ...]:

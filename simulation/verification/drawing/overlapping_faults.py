@@ -63,8 +63,8 @@ def _overlapping(scenario: Scenario, channel: NotificationChannel, random: Rando
 
 
 def _stopping(scenario: Scenario, channel: NotificationChannel, random: Random) -> list[FaultConfig]:
-    """Return windows in which work stands still again and again, from instants at which some of it is done: so much
-    after bursts as one, two or three attempts take of those that most are like."""
+    """Return windows that freeze a provider, each starting when an attempt of an earlier burst is due to finish, after
+    one, two or three attempts of the usual length."""
     latency = scenario.channel_as_given(channel).provider.latency
     takes = latency.mixture[0].constant if latency.mixture else None
     bursts = [

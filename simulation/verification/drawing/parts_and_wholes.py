@@ -96,7 +96,7 @@ _OWN: Mapping[str, Callable[[ChannelConfig, Random], Any]] = {
     "circuit_breaker": _breaker,
     **{key: _of_group(key) for key in ("quota", "adaptive_rate", "concurrency_limit", "adaptive_throttle")},
 }
-"""What a further provider may have otherwise than its channel, each with what draws it."""
+"""The settings in which a further provider may differ from its channel, each with a function that draws them."""
 
 
 def _provider(config: ProviderConfig, random: Random) -> ProviderConfig:

@@ -53,8 +53,7 @@ def _in_bursts(scenario: Scenario, entry: WorkloadEntry, random: Random) -> Work
 
 
 def _short_of_room(config: ChannelConfig, random: Random) -> ChannelConfig:
-    """Return the settings of a channel whose providers take long and few at a time, or those that were given where that
-    does not fit."""
+    """Return a channel's settings with slow providers of few places, or the given ones if that does not fit."""
     data: dict[str, Any] = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if random.random() < 0.6:
         limit = random.choice([1, 2, 3, 8])

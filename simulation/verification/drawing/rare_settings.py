@@ -26,13 +26,13 @@ from simulation.verification.drawing.whole_groups import GROUPS, budget
 
 ACCOUNT = "shared"
 TEMPLATE = "welcome"
-"""That of the email that follows from a registration."""
+"""The template of the email that follows a registration."""
 
 _SHARE_FAILING = 0.6
 
 
 def with_rare_settings(scenario: Scenario, stream: Callable[[str], Random]) -> Scenario:
-    """Return a scenario that has in some cases what the functions below say."""
+    """Return a scenario with the changes of :data:`_CHANGES`, each in its share of cases."""
     for name, (share, change) in _CHANGES.items():
         random = stream(name)
         if share is None or random.random() < share:
@@ -43,7 +43,7 @@ def with_rare_settings(scenario: Scenario, stream: Callable[[str], Random]) -> S
 _OfCase: TypeAlias = Callable[[Scenario, Random], Scenario]
 _OfChannel: TypeAlias = Callable[[ChannelConfig, Random], ChannelConfig | None]
 _CHANGES: dict[str, tuple[float | None, _OfCase]] = {}
-"""What may be changed, in this order, by the name of its stream: in which share of the cases (None: all), and how."""
+"""The changes in their order, by the name of their stream: the share of cases that get one (None: all), and how."""
 
 
 def _of_cases(name: str, share: float | None) -> Callable[[_OfCase], _OfCase]:
@@ -64,7 +64,7 @@ def _of_channels(name: str, share: float | None = None) -> Callable[[_OfChannel]
 
 @_of_cases("accounts", 0.15)
 def _with_account(scenario: Scenario, random: Random) -> Scenario:
-    """Return a scenario some of whose channels are of one account: its quota is theirs, or its provider's throttle."""
+    """Return a scenario some of whose channels share an account, with its quota or its provider's throttle."""
     account: dict[str, Any] = {}
     if random.random() < 0.8:
         kind = random.choice(get_args(RateLimitConfig.model_fields["kind"].annotation))
@@ -93,7 +93,7 @@ def _with_gap(scenario: Scenario, random: Random) -> Scenario:
 
 @_of_channels("crowded", 0.3)
 def _crowded(config: ChannelConfig, random: Random) -> ChannelConfig | None:
-    """Tenants have hardly any room where they have bounds, so that some are full when a breaker lets them go."""
+    """Bounds of tenants leave hardly any room, so that some are full when a breaker lets attempts go."""
     if config.tenant is None:
         return None
     return config.model_copy(
@@ -103,8 +103,8 @@ def _crowded(config: ChannelConfig, random: Random) -> ChannelConfig | None:
 
 @_of_channels("remembering", 0.25)
 def _remembering(config: ChannelConfig, random: Random) -> ChannelConfig:
-    """Waits depend on the waits before, or attempts are counted by what has failed, with attempts to spare: a handler
-    that starts again has to know all of it."""
+    """Waits depend on earlier waits, or attempts are counted by kind of failure, with attempts to spare: a handler that
+    restarts has to know all of it."""
     retry: dict[str, Any] = {"max_attempts": 8, "initial_delay": log_uniform(random, 0.2, 3.0), "max_delay": 600.0}
     retry["jitter"] = random.choice(["decorrelated", "decorrelated", "none"])
     if random.random() < 0.5:
@@ -180,7 +180,7 @@ def _resending(scenario: Scenario, random: Random) -> Scenario:
 
 @_of_channels("watched")
 def _watched_closely(config: ChannelConfig, random: Random) -> ChannelConfig | None:
-    """Endpoints are asked so often, where they may be disabled, that they are."""
+    """Endpoints that may be disabled are asked so often that they are."""
     if config.endpoints is None or random.random() >= _SHARE_FAILING:
         return None
     apart, provider = config.endpoints.disable_after * random.uniform(0.1, 0.2), {}
@@ -193,7 +193,7 @@ def _watched_closely(config: ChannelConfig, random: Random) -> ChannelConfig | N
 
 @_of_channels("pressed", 0.1)
 def _short_of_time(config: ChannelConfig, random: Random) -> ChannelConfig:
-    """Retries stand in a line when their time is up: attempts soon fail, and few go at once."""
+    """Retries stand in a line when their time is up: attempts fail soon, and few go at once."""
     retry = {"max_attempts": 20, "initial_delay": 0.2, "max_delay": 1.0, "max_elapsed": log_uniform(random, 1.0, 20.0)}
     provider = {"latency": exponential(log_uniform(random, 0.3, 2.0)), "failure_rate": 0.6}
     return updated(config, retry=retry, provider=provider, deadline=None, max_in_flight=random.randint(1, 2))
@@ -213,8 +213,8 @@ def _redriven_by_host(config: ChannelConfig, random: Random) -> ChannelConfig | 
 
 @_of_channels("promises", 0.1)
 def _at_timeout(config: ChannelConfig, random: Random) -> ChannelConfig | None:
-    """Some providers ask another one, and have its answer at the very time-out; that is set by then, so what keeps
-    their promise comes behind it."""
+    """Some providers ask another one, whose answer comes at the very time-out; the time-out is set by then, so the
+    answer comes behind it."""
     if random.random() < 0.3:
         return None
     timeout = random.choice([0.5, 1.0, 3.0])
@@ -255,7 +255,7 @@ def outages_of_endpoints(scenario: Scenario, duration: float, random: Random) ->
 
 
 def divided(config: ChannelConfig, random: Random) -> ChannelConfig:
-    """Return the settings of a channel whose quota is, in some cases, that of all nodes together."""
+    """Return a channel's settings whose quota is, in some cases, shared by all nodes."""
     quota = config.quota
     if quota is None and random.random() < 0.3:
         rate = Rate(random.randint(2, 20), random.choice([1.0, 3.0]))

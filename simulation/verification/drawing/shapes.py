@@ -24,7 +24,7 @@ class Between:
     high: float
     is_whole: bool = False
     zero_below: float = 0.0
-    """What is drawn below this is 0."""
+    """A smaller draw becomes 0."""
     is_signed: bool = False
     """Whether half of them are below 0."""
 

@@ -124,16 +124,16 @@ _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] =
     (in_zones, "zones", 0.2),
     (renamed, "names", 0.15),
 )
-"""What a whole case may be made of, each with the name of its stream and in how many cases with drawn settings. Times
-coincide of all that comes before."""
+"""The changes of a whole case, each with the name of its stream and its share of cases with drawn settings. Coincidence
+applies to all changes before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a seed draws of a scenario."""
+    """The draw of a seed for a scenario."""
 
     scenario: Scenario
-    """It, as one that can be run."""
+    """The scenario that runs."""
 
     settings: DrawnSettings | None
     """Its settings, where they were drawn; None: they are those of the scenario that it is a case of."""
@@ -238,7 +238,7 @@ def _start(scenario: Scenario, duration: float, random: Random) -> datetime:
 
 
 def _workload(scenario: Scenario, random: Random) -> tuple[tuple[WorkloadEntry, ...], float]:
-    """Return some of the entries, with so few arrivals as a case has, and by what the time of arrivals is multiplied.
+    """Return some of the entries with few arrivals, and the factor by which the time of arrivals changes.
 
     Fewer arrivals come of a shorter time as well as of lower rates, in a proportion that is drawn: limits are met at
     the rates of the file, and windows and waits at its length.
@@ -313,8 +313,8 @@ def _to_many(workload: tuple[WorkloadEntry, ...], random: Random) -> tuple[Workl
 def _with_pause(
     workload: tuple[WorkloadEntry, ...], duration: float, faults: tuple[FaultConfig, ...], random: Random
 ) -> Mapping[str, Any]:
-    """Return workload and faults with much of both once more after a pause of hours, in which all is forgotten that is
-    remembered for a time."""
+    """Return workload and faults, much of both repeated after a pause of hours, in which all limited memory is
+    forgotten."""
     pause = log_uniform(random, 3600.0, 10_000.0)
     first = [
         entry.model_copy(update={"name": None, "for_": max(1e-3, min(duration - entry.at, entry.for_ or duration))})
@@ -420,7 +420,7 @@ def _fault(scenario: Scenario, kinds: list[str], duration: float, random: Random
 
 def _mixture(scenario: Scenario, duration: float, random: Random) -> tuple[FaultConfig, ...]:
     """Return, in some cases, failures of several kinds in one window, so that a notification meets one after the other;
-    in half of these what knows of them crashes meanwhile, once or a few times."""
+    in half of these the actors that know of them crash meanwhile, once or a few times."""
     if random.random() >= _SHARE_MIXED:
         return ()
     channel = random.choice(scenario.channels_used)
@@ -437,8 +437,8 @@ def _mixture(scenario: Scenario, duration: float, random: Random) -> tuple[Fault
 
 
 def _again_and_again(faults: tuple[FaultConfig, ...], random: Random) -> tuple[FaultConfig, ...]:
-    """Return the faults; one whose own failures end no run crashes, in some cases, more often than others may, and so
-    do others where it is said when they start again."""
+    """Return the faults with some crashes repeated: of the alert, whose failures end no run, more often than restarts
+    are granted, and of actors with a given `restart_after`."""
     found: list[FaultConfig] = []
     for fault in faults:
         found.append(fault)
@@ -456,7 +456,7 @@ def _repeated(fault: FaultConfig, apart: float) -> Iterator[FaultConfig]:
 
 
 def _with_edges(scenario: Scenario, faults: tuple[FaultConfig, ...], random: Random) -> tuple[FaultConfig, ...]:
-    """Return the faults, some of their latencies being a time-out to the nanosecond, or just beside it."""
+    """Return the faults, some of whose latencies are a time-out to the nanosecond, or just beside it."""
     return tuple(
         fault
         if fault.latency is None or random.random() >= _SHARE_AT_TIMEOUT

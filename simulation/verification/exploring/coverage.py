@@ -1,4 +1,4 @@
-"""What an exploration should have seen at least once: assertions that something happens sometimes.
+"""Events that an exploration must see at least once: assertions that something happens sometimes.
 
 Thousands of runs without a breach say little if none of them opened a breaker. So each run records which of these it
 has reached, and an exploration that never reached one which its settings make possible fails.
@@ -44,10 +44,10 @@ Events: TypeAlias = Mapping[type, Sequence[Any]]
 @dataclass(frozen=True)
 class Sometimes:
     text: str
-    """What, as a clause: ``a breaker opens``."""
+    """The event, as a clause: ``a breaker opens``."""
 
     is_possible: Callable[[Scenario], bool]
-    """Whether the settings of a scenario and what a swarm draws make it possible."""
+    """Whether the settings of a scenario and the draws of a swarm make it possible."""
 
     happened: Callable[[Events], bool]
 

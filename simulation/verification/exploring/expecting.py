@@ -33,7 +33,7 @@ USUAL = ("outage=2m", "outage=2m", "crash=30s")
 """The bounds, where none are given."""
 
 CUT_DOWN = 4
-"""So many cases that broke are cut down, to take the mildest."""
+"""The number of broken cases that are cut down, to take the mildest."""
 
 SEEDS = 5
 """With so many seeds the mildest one is run."""
@@ -128,7 +128,7 @@ class Mildest:
 
     @property
     def in_words(self) -> str:
-        """What was found, in a sentence."""
+        """The finding in a sentence."""
         bounds = ", ".join(f"{each.kind} of at most {duration_text(each.most_s)}" for each in self.bounds)
         if not self.case:
             return f"nothing breaks: {counted(self.tried, 'case')} of up to {bounds} were tried"

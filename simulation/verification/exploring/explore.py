@@ -43,7 +43,7 @@ class Outcome:
     """How many were accepted; 0 where the run broke."""
 
     reached: frozenset[str]
-    """What happened in it of :data:`simulation.verification.exploring.coverage.SOMETIMES`."""
+    """The members of :data:`simulation.verification.exploring.coverage.SOMETIMES` that happened in it."""
 
     lineage: Lineage
     """The seeds that led to it, its own the last."""
@@ -161,7 +161,7 @@ class Exploration:
 
     @property
     def never(self) -> list[str]:
-        """What should happen sometimes and never did, and the pairs that should have been seen and never were."""
+        """Events that should have happened sometimes and never did, and demanded pairs that were never seen."""
         things = [each.text for each in demanded(self.scenario) if not self.coverage[each.text]]
         return things + [pair for pair in demanded_pairs(self.seen) if not self.seen[pair]]
 
@@ -371,13 +371,13 @@ def _try_kept(folder: Corpus, exploration: Exploration) -> None:
 # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _Drawn: TypeAlias = "tuple[Scenario, ScheduleKind, SettingsKind, Choice, bool]"
-"""What cases are drawn from, which invariants are checked, and whether to go on after a case that broke."""
+"""The arguments of drawing cases, the invariants to check, and whether to go on after a case that broke."""
 
 _Task: TypeAlias = "tuple[int, Parent | None]"
 """A seed, and what its case is a variation of; None: of nothing."""
 
 _drawn: _Drawn | None = None
-"""What the cases of this process are drawn from: sent once to each, and not with every seed."""
+"""The arguments of drawing in this process: sent once to each, and not with every seed."""
 
 
 @contextmanager

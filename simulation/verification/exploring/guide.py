@@ -1,8 +1,8 @@
-"""What guides an exploration: cases whose runs saw what no run before them had seen are varied further.
+"""Guidance of an exploration: cases whose runs saw something new are varied further.
 
 An exploration goes in rounds. After each, those of its cases that saw something new are kept, and in the next one about
-every other case is a variation of one of them, of those that saw the rarest first. As a round is drawn from what the
-ones before it saw, and from its seeds, an exploration is the same for any number of processes.
+every other case is a variation of one of them, of those that saw the rarest first. A round is drawn from the sightings
+of earlier rounds and from its seeds, so an exploration is the same for any number of processes.
 """
 
 from __future__ import annotations

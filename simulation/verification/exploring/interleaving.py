@@ -1,4 +1,4 @@
-"""What happened in a run under a schedule, in order, with its deviations from the usual order marked."""
+"""The events of a run under a schedule, in order, with its deviations from the usual order marked."""
 
 from __future__ import annotations
 

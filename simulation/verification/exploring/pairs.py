@@ -69,7 +69,7 @@ EVENTS: dict[str, Callable[[RecordedEvent], bool]] = {
     "a channel is broken": _is(NotificationFailed, lambda event: event.kind == "ChannelFault"),
     "a notification expires": _is(NotificationMovedToDeadLetter, lambda event: event.reason == EXPIRED),
 }
-"""What may happen, by its name in a sentence."""
+"""The events of a pair, by their names in a sentence."""
 
 
 # ── states ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -89,7 +89,7 @@ STATES = (
     *(HALF_OPEN, OPEN, OVERRIDDEN, RETRY, *_WAITS.values(), LETTER, REDRIVEN, FALLBACK, LEFT, DOWN, ACTOR_DOWN),
     *(FAILING, DISABLED),
 )
-"""What may go on meanwhile, by its name in a sentence."""
+"""The states that may hold during an event, by their names in a sentence."""
 
 PAIRS = tuple(f"{event} while {state}" for event in EVENTS for state in STATES)
 """All of them, some of which cannot be."""
@@ -108,10 +108,10 @@ WANTED = tuple(
     }.items()
     for state in states
 )
-"""Those that an exploration has to have seen, once both parts of them are common in it."""
+"""The pairs that an exploration must have seen, once both parts of them are common in it."""
 
 COMMON = 100
-"""So many cases in which something happened make it common."""
+"""An event or state is common if it happened in so many cases."""
 
 
 def demanded_pairs(seen: Mapping[str, int]) -> list[str]:
@@ -132,7 +132,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a run is known by."""
+    """The sightings by which runs are distinguished."""
 
     names: frozenset[str]
     """The names of its events, of its states, and of its pairs."""

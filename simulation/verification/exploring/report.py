@@ -96,7 +96,7 @@ def _seeds(exploration: Exploration) -> str:
 
 
 def _reached(exploration: Exploration) -> dict[str, int]:
-    """Return in how many cases what the settings make possible happened, and what drawn settings made possible."""
+    """Return the number of cases in which each possible event happened, and each that drawn settings made possible."""
     counts, known = exploration.coverage, demanded(exploration.scenario)
     return {each.text: counts[each.text] for each in SOMETIMES if each in known or counts[each.text]}
 

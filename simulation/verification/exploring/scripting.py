@@ -1,7 +1,7 @@
-"""What the providers of a run answered, as the scripts of a scenario say it.
+"""The answers of a run's providers, as scripts of a scenario.
 
-A case depends on its random draws: whoever leaves a notification out of it gives all that come after it other ones. One
-whose answers are written down does not, and shrinks further.
+A case depends on its random draws: without one of its notifications, all later ones draw other values. A case whose
+answers are written down does not, and shrinks further.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Arrival: TypeAlias = tuple[int, int]
 """The number of an entry of the workload, and which of its arrivals, from 0 on."""
 
 _KEPT_OF_A_PROVIDER = ("connections", "price")
-"""What is no part of its answers."""
+"""The keys of a provider that are no part of its answers."""
 
 _ARRIVAL = re.compile(r"(\d+)-(\d+)(?:/[a-z][a-z0-9_-]*)*$")
 
@@ -51,7 +51,7 @@ class Answer:
 
 
 Answers: TypeAlias = Mapping[tuple[NotificationChannel, str], list[Answer]]
-"""Those of each provider of each channel, in the order of the attempts."""
+"""The answers of each provider of each channel, in the order of the attempts."""
 
 
 @dataclass

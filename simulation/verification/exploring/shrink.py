@@ -42,7 +42,7 @@ _WALKS = 4
 """Where a schedule matters, other decisions come up as soon as anything is left out: so many walks are tried then."""
 
 _SHARE_UNSCRIPTED = 0.6
-"""So much of the runs is for the case as it is at most; the rest is for that with scripts."""
+"""The most of the runs that are for the case as it is; the rest is for the case with scripts."""
 
 _SETTINGS_LEFT_OUT = ("commit_latency", "preferences", "quiet_hours", "templates", "start", "drain", "remember_ids")
 
@@ -59,7 +59,7 @@ class Size:
     operations: int
     deviations: int
     answers: int = 0
-    """Those that are written down."""
+    """The answers that are written down."""
 
     @property
     def total(self) -> int:
@@ -236,7 +236,7 @@ class _Shrinking:
         return {**self._data, "workload": workload}
 
     def _write_scripts(self) -> bool:
-        """Write down what the providers answer, if the case still breaks with it; return whether it does."""
+        """Write down the providers' answers, if the case still breaks with them; return whether it does."""
         self._is_scripted = self._notes_answers and any(
             self._try(scripted(self._data, self._answers, faults=faults)) for faults in (False, True)
         )

@@ -27,7 +27,7 @@ class FailingCase:
     """The name of the invariant, or the class of the exception that ended the run."""
 
     text: str
-    """What happened, in one line or several."""
+    """The failure in one line or several."""
 
     at_ns: int | None = None
 
@@ -39,7 +39,7 @@ class FailingCase:
 
     @property
     def headline(self) -> str:
-        """What broke and when, in a few words: ``invariant quota broken, at 3.25 s``."""
+        """The failure and its time in a few words: ``invariant quota broken, at 3.25 s``."""
         at = "" if self.at_ns is None else f", at {self.at_ns / NS_PER_S:.9g} s"
         return f"{self.kind} raised{at}" if self.is_error else f"invariant {self.kind} broken{at}"
 

@@ -1,1 +1,1 @@
-"""What must hold in every history, an independent check for each."""
+"""Invariants that must hold in every history, an independent check for each."""

@@ -13,7 +13,7 @@ from simulation.verification.laws.text import message_text
 
 
 class Order(Invariant):
-    """What one actor sends another is handled in the order in which it was sent, across a restart too.
+    """Messages from one actor to another are handled in the order in which they were sent, across a restart too.
 
     Does not apply where a fault has messages overtake each other, or come twice.
     """
@@ -28,11 +28,11 @@ class Order(Invariant):
 
 
 class TimersInOrder(Invariant):
-    """What is due at one instant comes in the order in which it was set: timers, and the ends of effects such as a
-    provider's answers.
+    """Timers and ends of effects, such as a provider's answers, that are due at one instant come in the order in which
+    they were set.
 
     Does not apply where messages overtake each other, nor where a schedule has actors take turns as they usually do
-    not. What falls due for an actor that is down comes when that is back.
+    not. A timer that is due for an actor that is down comes when the actor is back.
     """
 
     name = "timers-in-order"
@@ -81,7 +81,7 @@ _KEPT = 10_000
 
 
 class RecordedFirst(Invariant):
-    """What happens to a notification is recorded first, and announced to subscribers afterwards."""
+    """An event of a notification is recorded first, and announced to subscribers afterwards."""
 
     name = "recorded-first"
     receivers = frozenset({PlainSubscriber, AsyncSubscriber})

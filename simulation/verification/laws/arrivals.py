@@ -29,7 +29,7 @@ _OVERLOADED = "overloaded"
 
 
 class _Lost(NamedTuple):
-    """A notification that did not come of an arrival, as that was refused."""
+    """A notification that an arrival did not cause, since the arrival was refused."""
 
     arrival: Arrival
     channel: NotificationChannel
@@ -55,7 +55,7 @@ class Arrivals(Invariant):
         self._offered: set[Arrival] = set()
         self._refusals: dict[Arrival, list[Offered]] = {}
         self._unreachable: set[tuple[Arrival, NotificationChannel]] = set()
-        """Those for a recipient that no provider sends to."""
+        """The arrivals for a recipient that no provider sends to."""
         self._taken: Counter[tuple[Arrival, NotificationChannel]] = Counter()
         """How often each was accepted, unreachable, or a duplicate, be it of one whose acceptance a crash undid."""
         self._lost: list[_Lost] = []
@@ -130,7 +130,7 @@ class Arrivals(Invariant):
         return came, first_ns
 
     def _as_lost(self, arrival: Arrival, channel: NotificationChannel, end_ns: int) -> _Lost:
-        """Return for what reason, and when, one is lost: when it is not sent again, at the latest as the run ends."""
+        """Return the reason and the instant of a loss: when it is not sent again, at the latest as the run ends."""
         refusals = self._refusals[arrival]
         is_over = len(refusals) > self.context.arrivals[arrival[0]].resent_at_most
         assert refusals[-1].refused is not None
@@ -159,7 +159,6 @@ class Arrivals(Invariant):
         return wrong
 
     def _look_at(self, summary: Mapping[str, Any], prefix: str, from_ns: int, to_ns: int) -> Objection:
-        """Look at the figures of the run, or of a window of it, and at those of all its parts."""
         lost = [each for each in self._lost if from_ns <= each.at_ns < to_ns]
         entries = self.context.arrivals
         wrong = self._compare(summary, prefix.rstrip(".") or "the run", lost)
@@ -189,15 +188,15 @@ class Arrivals(Invariant):
 
 
 MORE_DRAWN = 20
-"""So many more waits are drawn of each client than it can have had by what has arrived: some of what was sent while
-there was nobody to accept it."""
+"""The waits that are drawn of each client beyond those that its accepted arrivals show: some arrivals were sent while
+no process accepted them."""
 
 
 class _ClientsOfEntry:
     def __init__(self, of: ClientsOf) -> None:
         self.of = of
         self.pending: set[str] = set()
-        """What was accepted and has not ended."""
+        """The ids of notifications that were accepted and have not ended."""
         self.idle_since_ns = of.come_ns
         """Since when a client thinks, at least, and none has sent anything."""
         self._drawn = 0

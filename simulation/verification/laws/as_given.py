@@ -20,7 +20,7 @@ _SEPARATE = frozenset({*_OF_PROVIDERS, "provider", "failover"})
 
 
 class SettingsAsGiven(Invariant):
-    """What holds for each provider of a channel follows from what is given for the channel, the provider and accounts.
+    """The settings of each provider follow from the settings given for the channel, the provider and accounts.
 
     The reference model and the other laws take these settings as they come; so nothing here is of the product but the
     models that read the file.
@@ -54,7 +54,7 @@ class SettingsAsGiven(Invariant):
     def _wanted(
         self, channel: NotificationChannel, given: ChannelConfig, other: FailoverConfig | None
     ) -> dict[str, Any]:
-        """Return by name what is to hold for one provider, as `_held` has it."""
+        """Return, by name, the settings that must hold for one provider, as `_held` has them."""
         own = {key: _own(key, given, other) for key in _OF_PROVIDERS}
         breakers = [given.circuit_breaker, *(each.circuit_breaker for each in given.failover.values())]
         is_said = any(breaker is not None and "per" in breaker.model_fields_set for breaker in breakers)

@@ -115,7 +115,7 @@ class Fenced(Invariant):
 
 
 class Answers(Invariant):
-    """What is recorded of an attempt is what its provider answered, at the instant at which it did.
+    """The recorded outcome of an attempt is its provider's answer, at the instant of that answer.
 
     Where a provider is sent copies, several answers make one outcome. After a crash an answer lies in a mailbox, and is
     recorded late.
@@ -284,7 +284,7 @@ def _objection(made: AttemptMade, fate: Fate, what: str) -> str:
 
 
 def _providers_of(world: World) -> tuple[dict[Key, SimulatedProvider], dict[Key, Upstream]]:
-    """Return the providers, and what is behind them where turns are taken as usual."""
+    """Return the providers, and those behind them where turns are taken as usual."""
     accounts = {name: Quota(own.throttle) for name, own in world.accounts.items() if own.throttle is not None}
     providers, upstreams = {}, {}
     for channel, of_channel in world.channels.items():

@@ -1,4 +1,4 @@
-"""What an invariant is, and what it is given to know of a run."""
+"""The base class of invariants, and the facts of a run that they are given."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ BreakerKey: TypeAlias = tuple[str, str | None]
 _BETWEEN_ACTORS = frozenset({MessageSent, Overtaken, Unanswered})
 
 Objection: TypeAlias = str | Finding | None
-"""What an observer returns: None while all is well, else what is broken, in a sentence."""
+"""The result of an observer: None while all is well, else the breach, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class ArrivalsOf:
 
 @dataclass
 class Context:
-    """What a run is made of, as far as invariants need to know."""
+    """The parts of a run that invariants need."""
 
     channels: Mapping[NotificationChannel, ChannelConfig]
     faults: Sequence[FaultConfig] = ()
@@ -332,7 +332,7 @@ class Invariant:
     """
 
     name: ClassVar[str] = ""
-    """What it is called in a report: a few words with hyphens. The class's name when empty."""
+    """The name in a report: a few words with hyphens. The class's name when empty."""
 
     receivers: ClassVar[frozenset[type]] = frozenset()
     """Classes of actors: it can observe a `MessageSent` for each message that one of these is sent."""

@@ -83,8 +83,7 @@ class OpenBreaker(Invariant):
         return known
 
     def _may_be_forgotten(self, key: BreakerKey, now_ns: int) -> bool:
-        """Tell whether a breaker may have begun anew: hosts that were not asked for a while are forgotten, and so are
-        some where there are very many."""
+        """Tell whether a breaker may have begun anew: those of idle hosts are forgotten, and some of very many."""
         if key[1] is None:
             return False
         config = self._configs[key[0]]
@@ -116,7 +115,7 @@ class OpenBreaker(Invariant):
         return self._copies(made) if made.is_copy else None
 
     def _copies(self, made: AttemptMade) -> Objection:
-        """A copy goes only where its breaker is closed by then."""
+        """Check that a copy goes only where its breaker is closed by then."""
         key = self.context.breaker_before(made.channel, made.provider, made.attempt)
         breaker = self._breaker(key)
         if breaker.state not in NOT_CLOSED or breaker.since_ns == made.at_ns or self._may_be_forgotten(key, made.at_ns):

@@ -1,6 +1,5 @@
-"""What becomes of a notification: none is lost, whatever crashes; each step is one that there is; and no one gets it
-twice, or after its end.
-"""
+"""The lifecycle of a notification: none is lost, whatever crashes; each step is a valid one; and no user gets it twice,
+or after its end."""
 
 from __future__ import annotations
 
@@ -143,7 +142,7 @@ class LegalSteps(Invariant):
         return None
 
     def _is_recorded_late(self, event: NotificationEvent, lifecycle: Lifecycle) -> bool:
-        """Tell whether it is the death of a letter that another node has taken by now, or what that has done to it."""
+        """Tell whether the event is the death of a letter that another node has taken, or that node's action on it."""
         if type(event) is NotificationMovedToDeadLetter:
             return lifecycle.owes_death
         is_of_letter, is_in_flight = type(event) in NEXT[State.DEAD], lifecycle.state is State.IN_FLIGHT

@@ -65,7 +65,7 @@ NEXT: dict[State, dict[type[NotificationEvent], State]] = {
 OPENING = frozenset({NotificationRequested, NotificationRedriven})
 
 PROCESS = "process"
-"""What is said to have failed where the whole process has."""
+"""The actor in the event of a failure of the whole process."""
 
 ON_THE_WAY = frozenset(
     {
@@ -75,8 +75,8 @@ ON_THE_WAY = frozenset(
         *(each.__name__ for each in (Channel, HedgingChannel)),
     }
 )
-"""Whose crash has attempts sent anew, and lets go late what lay in a mailbox. The queue of dead letters, the alert and
-subscribers stand beside the way."""
+"""The actors whose crash has attempts sent anew, and delays the messages in a mailbox. The queue of dead letters, the
+alert and subscribers stand beside the way."""
 STEPS = frozenset(kind for steps in NEXT.values() for kind in steps)
 
 

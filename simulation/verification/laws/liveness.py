@@ -52,7 +52,7 @@ class Liveness(Invariant):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._waiting: dict[NotificationChannel, dict[str, int]] = {channel: {} for channel in context.channels}
-        """What is in flight, in the order of acceptance, with the instant of each, or what it is scheduled for."""
+        """The notifications in flight in order of acceptance, each with that instant or its scheduled one."""
         self._most = dict.fromkeys(context.channels, 0)
         self._look_ns = dict.fromkeys(context.channels, _SHORTEST_NS)
         """When it is worth to look again at those in flight."""
@@ -131,7 +131,7 @@ class Liveness(Invariant):
         return None
 
     def _with_nights(self, awake_ns: int, notification_id: str, channel: NotificationChannel) -> int:
-        """Return how long that takes at most which takes so long while it is not quiet."""
+        """Return the longest time for a wait of `awake_ns` outside quiet hours, with the quiet hours in it."""
         lifecycle, preferences = self.context.lifecycles.get(notification_id), self.context.preferences
         if lifecycle is None or preferences is None:
             return awake_ns
@@ -192,7 +192,7 @@ def bound_of(channel: NotificationChannel, context: Context) -> tuple[int, int]:
 
 
 def _at_provider(config: ChannelConfig) -> tuple[float, float]:
-    """Return in seconds what one attempt takes at most at a provider, and what each other that waits for it adds."""
+    """Return the longest time in seconds of one attempt at a provider, and the time that each waiting one adds."""
     breaker, provider, timeout = config.circuit_breaker, config.provider, config.timeout
     open_s = breaker.timeout if breaker.open_growth is None else breaker.open_growth.max
     open_s += (breaker.half_open_max or 0.0) + timeout

@@ -1,4 +1,4 @@
-"""What invariants can observe beside the recorded events: what goes on at the providers, and between the actors.
+"""Observations of invariants beside the recorded events: at the providers, and between the actors.
 
 These are not part of the history of a run, and so not of its digest. They are made only for an invariant that looks.
 """
@@ -43,7 +43,7 @@ class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
 
     attempt: Attempt
     outcome: Outcome | None
-    """What the provider makes of it. None: it raised, or that is unknown, since it is a real one or has promised it."""
+    """The provider's outcome. None: the provider raised, is a real one, or has promised its outcome."""
 
     delivered: bool
     """Whether the notification reaches its recipient, whatever happens to the answer."""
@@ -102,7 +102,7 @@ class Overtaken(Observation, frozen=True, kw_only=True, gc=False):
 
 
 class OutOfTurn(Observation, frozen=True, kw_only=True, gc=False):
-    """What was set for an instant came behind something that was set for the same instant later."""
+    """A message that was set for an instant came behind one that was set later for the same instant."""
 
     receiver: str
     message: Any

@@ -1,8 +1,9 @@
-"""Who goes first where notifications wait: by class, by weight, in turns; and how many of a tenant may.
+"""The order of waiting notifications: by class, by weight, in turns; and the bounds of a tenant.
 
-Judged by what the actors send each other: who has joined the line before the providers of a channel and has not left
-it, and who is let through. One counts as waiting from the instant after it was sent there, when it has been looked at;
-not while it lies in the mailbox of a stage that is down, whose messages are then taken as they came.
+The law judges by messages between actors: which attempts have joined the line before the providers of a channel and not
+left it, and which are let through. An attempt counts as waiting from the instant after it was sent there, when the
+stage has looked at it; not while it lies in the mailbox of a stage that is down, whose messages are then taken as they
+came.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class _Waiter(NamedTuple):
 
     rank: int
     key: str
-    """Whose turn it is, where keys take turns."""
+    """The key of the turns that the attempt belongs to, where keys take turns."""
     host: str
 
     @property
@@ -51,7 +52,7 @@ class _Waiter(NamedTuple):
 
     @property
     def alike(self) -> _Alike:
-        """What those have in common of which the first may go whenever another one may."""
+        """The group of attempts whose first may go whenever another of them may."""
         return self.rank, self.key, self.host
 
 
@@ -87,7 +88,7 @@ class _Line(Invariant):
         }
         """By channel, and those alike by identity, in the order in which they joined; no group is empty."""
         self._waiters: dict[int, _Waiter] = {}
-        """The same, by identity."""
+        """The same waiters, by identity."""
         self._seats: dict[int, tuple[Attempt, Key, str]] = {}
         """By identity, those at a provider; with each its provider and key."""
         self.held: Counter[tuple[Key, str]] = Counter()
@@ -289,7 +290,7 @@ class ClassOrder(_Line):
 
 @dataclass
 class _Pair:
-    """How much more, by its weight, one class has had than another since both have waited."""
+    """How much more service, by its weight, one class has had than another since both have waited."""
 
     now: float = 0.0
     least: float = 0.0

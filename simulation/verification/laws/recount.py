@@ -42,7 +42,7 @@ PENDING: dict[type, int] = {
     NotificationSuppressed: -1,
     NotificationMovedToDeadLetter: -1,
 }
-"""What changes how many are accepted and have not ended, and by how much."""
+"""The change of the number in flight by each kind of event."""
 LETTERS: dict[type, int] = {NotificationMovedToDeadLetter: 1, NotificationRedriven: -1, DeadLetterDiscarded: -1}
 
 Figures: TypeAlias = dict[str, float | None]
@@ -104,7 +104,7 @@ def most_letters(events: Sequence[NotificationEvent], before: Sequence[Notificat
 
 
 def _keeps_the_first_number(event: NotificationFailed) -> bool:
-    """Tell whether an attempt is numbered 1 and was none, as its channel failed: it has the number of the next one."""
+    """Tell whether a number 1 was no attempt, as its channel failed: the next attempt has the same number."""
     return event.attempt == 1 and event.kind == ChannelFault.__name__
 
 
@@ -122,7 +122,7 @@ class Request:
     since_ns: int
     """Since when its user waits."""
     ids: set[str] = field(default_factory=set)
-    """Those of its notifications."""
+    """The ids of its notifications."""
     has_others: bool = False
     """Whether it has gone on to another channel."""
     is_wanted: bool = True
@@ -237,7 +237,7 @@ def backlog_cleared_s(events: Sequence[NotificationEvent], begins_ns: int, ends_
     if run_ns < ends_ns:
         return None
     younger: set[str] = set()
-    """What was accepted after the end of the fault."""
+    """The ids that were accepted after the end of the fault."""
     before = sum(PENDING[type(event)] for event in events if event.at_ns < begins_ns)
     left = sum(PENDING[type(event)] for event in events if event.at_ns < ends_ns)
     if left <= before:
@@ -292,8 +292,8 @@ def _mean_and_max(times_ns: Sequence[int]) -> Figures:
 
 
 def _quantiles(times_ns: Sequence[int], of: int) -> Figures:
-    """Return quantiles of so many times, of which those that are not there are longer than any: between its two
-    neighbours each goes in a straight line, and is None where one of them is not there."""
+    """Return quantiles of `of` times, those not in `times_ns` being longer than any: linear between two neighbours, and
+    None where one of them is missing."""
     ordered, found = sorted(times_ns), Figures()
     for name, share in QUANTILES.items():
         place = share * (of - 1)

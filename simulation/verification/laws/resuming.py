@@ -1,4 +1,4 @@
-"""What has waited resumes one after the other, and not as one herd: behind a breaker that has closed, and after a
+"""Waiting notifications resume one after the other, and not as one herd: behind a breaker that has closed, and after a
 restart of the process."""
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class ResumePace(Invariant):
         )
 
     def _relapse(self, event: BreakerTransitioned, closed: _Closed) -> _Relapse | None:
-        """Return what the line of a breaker that opens has to heed from now on; None also where that is not certain."""
+        """Return the lesson for the line of a breaker that opens; None also where that is uncertain."""
         config = self.context.breakers[event.breaker]
         channel = NotificationChannel(event.breaker.partition("/")[0])
         if config.window is not None or config.ramp is not None or len(closed.made) > _MADE_MAX or not closed.gone:
@@ -184,8 +184,8 @@ class ResumePace(Invariant):
 
 
 def _apart_ns(config: CircuitBreakerConfig, doublings: float) -> float:
-    """Return how far apart two are at least where the rate of the first has doubled so often: one more is released when
-    the integral of the rate, which goes on to double, has grown by 1."""
+    """Return the least gap, in nanoseconds, after so many doublings of the rate at the first of two: the second is
+    released when the integral of the rate, which goes on to double, has grown by 1."""
     if doublings > 50:
         return 0.0
     rate = config.resume_rate.per_second * 2.0**doublings

@@ -78,7 +78,7 @@ class _Part(NamedTuple):
     figures: Mapping[str, Any]
     channel: NotificationChannel | None = None
     entries: frozenset[int] | None = None
-    """Those of the workload. None: all of them."""
+    """The numbers of the workload's entries. None: all of them."""
 
     def has(self, entry: int | None, channel: NotificationChannel) -> bool:
         return (self.channel is None or channel is self.channel) and (self.entries is None or entry in self.entries)
@@ -174,7 +174,7 @@ class Summary(Invariant):
         return wrong
 
     def _follow(self) -> tuple[Objection, list[Any]]:
-        """Go through all that has happened, in order; return what is wrong with a delivery, and what is counted."""
+        """Go through the whole history in order; return a breach of deliveries, and the counted events."""
         wrong: Objection = None
         events, requests = list[Any](), self._requests
         under_way: dict[str, list[AttemptMade]] = {}

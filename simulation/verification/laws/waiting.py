@@ -33,7 +33,7 @@ class _Stage:
     def __init__(self) -> None:
         self.there: dict[str, Attempt] = {}
         self.doubted: dict[str, Attempt] = {}
-        """What was there before some stage forgot all it had: of this channel, or of another one."""
+        """The attempts that were there before some stage forgot all of its own: of this channel, or of another one."""
         self.most = 0
         """How many were there at once at most, if only within an instant."""
 
@@ -64,8 +64,8 @@ class _Stage:
 
 
 class Waiting(Invariant):
-    """What is counted as waiting at a stage, of which the summary has the peaks, is what has come there and has not
-    gone; and no peak is more than were ever there at once. Where one is said to wait for a breaker or a rate, one is
+    """The count of attempts that wait at a stage, whose peaks are in the summary, is the number that have come there
+    and not gone; and no peak is more than were ever there at once. An attempt deferred for a breaker or a rate is
     counted there.
 
     Looked at when an instant is over, and where nothing lies in the mailbox of a stage that has crashed.

@@ -1,6 +1,6 @@
-"""What its user wants: nothing by a channel that is switched off, nor in quiet hours.
+"""The wishes of users: nothing by a channel that is switched off, nor in quiet hours.
 
-Quiet hours go by what the clock on the user's wall shows, and not by the code that decides about them.
+Quiet hours go by the clock on the user's wall, and not by the code that decides about them.
 """
 
 from __future__ import annotations

@@ -144,8 +144,6 @@ Wants = Callable[[type, type], bool]
 
 
 class _Sending(msgspec.Struct, gc=False):
-    """A message, with its sender, and the number that it has among all."""
-
     sender: Actor | None
     number: int
     message: Any
@@ -161,7 +159,7 @@ class MessageWatch(Interceptor):
         self._note = note
         self._wants = wants
         self._at_work: Actor | None = None
-        """Whose handler is running."""
+        """The actor whose handler is running."""
         self._sent_count = 0
         self._latest: dict[Actor, dict[Actor, int]] = {}
         """By receiver and sender: the number of the latest message that the one has handled from the other."""

@@ -1,4 +1,4 @@
-"""What adapts to the provider: the rate, the attempts under way at once, and the share that is let through."""
+"""Limits that adapt to the provider: the rate, the attempts in flight at once, and the share that is let through."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class AdaptiveRate(Limit):
                 self._grow(self.rate, now_ns)
 
     def _measure(self, now_ns: int) -> None:
-        """Measure what is sent: in buckets of half a second, 80% of the latest and 20% of before."""
+        """Measure the rate of sends: in buckets of half a second, 80% of the latest and 20% of before."""
         self._bucket_count += 1
         bucket_ns = now_ns - now_ns % (NS_PER_S // 2)
         if bucket_ns > self._bucket_ns:
@@ -70,7 +70,7 @@ class AdaptiveRate(Limit):
             self._bucket_ns, self._bucket_count = bucket_ns, 0
 
     def _grow(self, rate: float, now_ns: int) -> None:
-        """Grow, but not above `maximum_rate` and twice what is sent.
+        """Grow, but not above `maximum_rate` and twice the measured rate.
 
         `aimd`: by `increase` for each second since the last answer, but one at most. `cubic`: to scale · (t - k)³ + w,
         t seconds after the cut at w, where it is at w again after k.
@@ -88,7 +88,7 @@ class AdaptiveRate(Limit):
             self._set(grown, now_ns)
 
     def _cut(self, now_ns: int) -> None:
-        """Multiply what is allowed, or what was really sent if that is less; again only after `cooldown`."""
+        """Multiply the allowed rate, or the measured one if that is less; again only after `cooldown`."""
         if self._cut_at_ns is not None and now_ns < self._cut_at_ns + wait_ns(self._config.cooldown):
             return
         self._cut_at_ns = self._grows_since_ns = now_ns

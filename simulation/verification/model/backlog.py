@@ -11,12 +11,12 @@ from simulation.verification.model.resuming import Pace, ceiling_per_s
 
 
 class Backlog:
-    """By channel, those that wait for their turn; "newcomers pass", and who holds a slot goes before all others."""
+    """By channel, notifications that wait for their turn; "newcomers pass", and holders of a slot go first."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.lines: dict[NotificationChannel, tuple[Queue[Notification], Queue[Notification], Pace]] = {}
-        """Those that hold a slot, and the others."""
+        """The notifications that hold a slot, and the others."""
 
     def add(self, notification: Notification, until_ns: int | None, *, holds_slot: bool) -> None:
         channel = notification.command.channel

@@ -105,11 +105,11 @@ def _soft_reach_ns(config: RetryConfig, t: float) -> int:
 
 @dataclass
 class Used:
-    """What one notification has used up under one rule since it was accepted or redriven."""
+    """The attempts of one notification under one rule since it was accepted or redriven."""
 
     attempts: int = 0
     step: int = 0
-    """The same, but from the latest hint on that restarts the backoff."""
+    """The attempts since the latest hint that restarts the backoff."""
     memory_ns: int | None = None
 
     def count(self) -> None:

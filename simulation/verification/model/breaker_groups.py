@@ -32,7 +32,7 @@ class SharedBreaker(Breaker):
         self._heed_others(living, now_ns)
 
     def recount(self, nodes: Collection[int], now_ns: int) -> None:
-        """What others say than those that live counts no more."""
+        """Drop what nodes said that do not live any more."""
         self.advance(now_ns)
         self._others = {node: until_ns for node, until_ns in self._others.items() if node in nodes}
         self._heed_others(len(nodes), now_ns)

@@ -25,7 +25,7 @@ OVERRIDES: dict[str, BreakerState] = {
     "metrics-only": BreakerState.METRICS_ONLY,
     "close": CLOSED,
 }
-"""What an operator says, and the state it leads to from any other."""
+"""The override of an operator, and the state it leads to from any other."""
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ class Ramp:
 
 
 EXACT_INSTANTS = 10_000
-"""So many instants in a window of time are kept one by one; then those within such a part of the width share one."""
+"""So many instants in a window of time are kept one by one; beyond, all within that fraction of the width share one."""
 
 
 class Calls:

@@ -159,7 +159,7 @@ class Way(Waiting):
     # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _transition(self, lane: Lane, change: Change) -> None:
-        """What waited resumes paced, not as one herd (4)."""
+        """Take in a transition; waiting attempts resume paced, not as one herd (4)."""
         host, config = change.host, lane.config.circuit_breaker
         lane.has_changed(change)
         self.expect_transition(lane, change, "a breaker trips, opens and closes by its circuit_breaker: {}", config)

@@ -1,4 +1,4 @@
-"""What is expected, compared in lock-step with the product. The rules of the model can be read without this.
+"""The model's expectations, compared in lock-step with the product. The rules of the model can be read without this.
 
 The run tells what has happened (`Comparison.compare`), whose turn it is (`turn`), what has fallen due for an actor that
 is down (`falls_due`), and that time has passed (`settle`). For one answer of a provider that is::
@@ -27,7 +27,7 @@ class Difference(Exception):
 
 
 class Comparison(Timeline):
-    """What is expected next, as the product has its turns."""
+    """The next expected events, in the turns of the product."""
 
     def compare(self, event: Any) -> None:
         self._run()
@@ -133,7 +133,7 @@ class Comparison(Timeline):
 
 
 def timer_that_waits(_key: Key) -> None:
-    """What falls due while its actor is down stands in the mailbox by this, and comes when the product says so."""
+    """Stands in a mailbox for a timer that is due while its actor is down, and comes with the product's turn."""
 
 
 def _waits_for(step: Step, loop: Loop, key: Key) -> bool:

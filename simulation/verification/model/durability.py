@@ -29,12 +29,11 @@ from simulation.verification.model.node import Node
 from simulation.verification.model.store import Store
 
 News: TypeAlias = DeadLetterMessage | str | None
-"""What the other nodes are to know of a change: a letter that there is now; by its id, one that is none any more; or
-nothing."""
+"""The news of a change for the other nodes: a new letter; the id of a letter that is gone; or nothing."""
 
 
 def news_of(event: NotificationEvent, store: Store) -> News:
-    """Return what a change that the store has taken is to the others."""
+    """Return the news of a stored change for the other nodes."""
     name = event.notification_id
     is_of_letter = isinstance(event, (NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded))
     return (store.letter(name) or name) if is_of_letter else None
@@ -68,7 +67,7 @@ class Change(NamedTuple):
     event: NotificationEvent
     command: SendNotification
     letter: DeadLetterMessage | None
-    """That which it is about, if it is about one: a redrive, or a discard."""
+    """The letter of the change, if it has one: a redrive, or a discard."""
 
 
 class Side:
@@ -83,19 +82,19 @@ class Side:
         self._lease_ns = ns(surroundings.world.nodes.takeover_after)
         self._waiting: deque[Change] = deque()
         self._in_vain: list[NotificationEvent] = []
-        """That with which others were faster, since it has started."""
+        """The events since its start that lost to faster nodes."""
         self.nodes: frozenset[int] = frozenset()
-        """Those that have a lease, as it knows."""
+        """The nodes that have a lease, as far as it knows."""
         self.partitions = 0
-        """How many keep it from the store."""
+        """How many partitions keep it from the store."""
         self.cut_off_ns = 0
-        """Since when they do."""
+        """Since when the partitions do, in nanoseconds."""
         self.was_refused = False
         """Whether it would have started an attempt and had no lease for that."""
         self.unsaid: dict[tuple[str, str], tuple[int, int]] = {}
-        """What it has said last meanwhile, by breaker and host: until when that is open, and how long news take."""
+        """Its latest unsent report on each breaker and host: until when that is open, and how long news take."""
         self.unheard: list[Callable[[], None]] = []
-        """What others have done meanwhile."""
+        """The unheard actions of others."""
 
     @property
     def is_cut_off(self) -> bool:

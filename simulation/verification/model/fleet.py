@@ -25,12 +25,12 @@ N = TypeVar("N", bound=Node)
 
 
 class Processes(Generic[N]):
-    """Those that there may be, in the order of their numbers, of which those start that are not too many."""
+    """All possible processes, in the order of their numbers; the first `count` start."""
 
     def __init__(self, nodes: Sequence[N], count: int) -> None:
         self.nodes = list(nodes)
         self.surplus = set(self.nodes[count:])
-        """Those that there are too many."""
+        """The processes beyond the current count."""
         self.start(self.nodes)
 
     def of(self, numbers: Sequence[int] | None) -> list[N]:
@@ -71,12 +71,12 @@ class Fleet(Processes[SharingNode]):
         self._random = Stream(world.seed, "nodes.routing")
         self._without_heirs: list[SharingNode] = []
         self._leases: frozenset[int] = frozenset()
-        """Those that are there, and those that are gone and whose lease has not ended."""
+        """The nodes that are up, and the ones that are gone and whose lease has not ended."""
         self._to_tell: deque[tuple[int, News]] = deque()
-        """What others are to know of letters, and by which node."""
+        """The news of letters for the other nodes, each with the node it is from."""
         self.number_told = 0
         self._said: dict[tuple[int, str, str], int] = {}
-        """By node, breaker and host, until when a node says that it is open, as all know."""
+        """By node, breaker and host, until when a node reports that it is open, as all know."""
         nodes = [SharingNode(timeline, number, surroundings) for number in range(1, world.nodes_at_most + 1)]
         for node in nodes:
             node.say, node.tell_others = self._say, self._tell_others
@@ -84,7 +84,7 @@ class Fleet(Processes[SharingNode]):
 
     @property
     def ready(self) -> list[SharingNode]:
-        """Those that are there and, if there is one that is so, are not about to end, and have a lease."""
+        """The nodes that are up and, if there is one, are not about to end, and have a lease."""
         return [
             node for node in self.living if not node.is_draining and node.side.has_lease(self._timeline.now_ns)
         ] or self.living

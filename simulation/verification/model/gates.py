@@ -14,7 +14,7 @@ from simulation.verification.model.stage import Stage, is_too_late
 
 OVER_THE_LIMIT = "rate limit exceeded"
 REMEMBERED_MAX = 10_000
-"""So many of the latest attempts the limits of users know again when they are told of one twice."""
+"""The latest attempts by which users' limits recognise one that comes twice."""
 
 
 class Gate(Stage):

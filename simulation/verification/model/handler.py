@@ -83,7 +83,7 @@ class Handler(Process):
     retrying: dict[str, Retrying]
     """By channel, its backoff."""
     backlog: Backlog
-    """What was overdue when the handler started."""
+    """The notifications that were overdue when the handler started."""
     letters: Letters
     # In orders:
     cancel: Callable[[Collection[str]], None]
@@ -306,7 +306,7 @@ class Handler(Process):
             self.hedging.begin(lane, lane.config.hedging, admitted, cut_ns)
 
     def make_after_waiting(self, admitted: Admitted) -> None:
-        """The same after the channel was down: one that has expired since, or is not wanted now, is not made."""
+        """Make an attempt that waited while the channel was down, unless it has expired since or is not wanted now."""
         attempt = admitted.attempt
         if is_too_late(attempt, self.now_ns) or not self.is_wanted(attempt.command):
             self.decided(Send(admitted, self.now_ns, self.now_ns))
@@ -376,7 +376,7 @@ class Handler(Process):
             self.way_of(send.admitted.attempt).settle(send)
 
     def decided(self, send: Send) -> None:
-        """The same, later at this instant: as of copies, or of answers that may go astray."""
+        """Settle a send later at this instant: as of copies, or of answers that may go astray."""
         way = self.way_of(send.admitted.attempt)
         way.follow(way.settle, send)
 
@@ -562,7 +562,7 @@ class Handler(Process):
         return command.addresses.get(channel, "" if self.world.channels[channel].kind == "call" else None)
 
     def _fall_back(self, notification: Notification) -> None:
-        """What a channel has dead-lettered goes out on its `fallback`, once, with the id ``<id>/<channel>``."""
+        """Send a dead-lettered notification on the channel's `fallback`, once, with the id ``<id>/<channel>``."""
         command = notification.command
         fallback, expires_ns = self.world.channels[command.channel].fallback, notification.expires_at_ns
         recipient = None if fallback is None else self._address_on(fallback.channel, command)

@@ -30,7 +30,7 @@ class Flight:
     config: HedgingConfig
     admitted: Admitted
     number: int
-    """That of the first send."""
+    """The number of the first send."""
     started_ns: int
     cut_ns: int | None
     sent: int = 0
@@ -56,7 +56,7 @@ class Flight:
 
 
 class Hedging:
-    """What the channels that hedge do, at one process."""
+    """The copies of hedged attempts at one process."""
 
     def __init__(self, process: Process) -> None:
         self.process = process

@@ -34,7 +34,7 @@ class Held:
 
 
 class HeldSlots:
-    """Those of one channel, which outlive the actor of its breaker."""
+    """The held slots of one channel, which outlive the actor of its breaker."""
 
     def __init__(self, way: Any, config: ChannelConfig) -> None:
         self._way = way
@@ -126,7 +126,7 @@ class HeldSlots:
         self._way.set_wake()
 
     def let_return(self) -> None:
-        """Those that hold a slot go before all others, at all that happens: so they are the probes."""
+        """Let holders of a slot go before all others, at each event: so they are the probes."""
         for line in list(self.lines.values()):
             while line.waiting:
                 flow = line.next_flow()

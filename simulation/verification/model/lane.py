@@ -48,7 +48,7 @@ class Lane:
         self.provider = None if is_alone else name
         """As events name it: not at all where there is only one."""
         self.name = channel if number == 0 else f"{channel}/{name}"
-        """That of its breaker: ``email``, ``email/backup``."""
+        """The name of its breaker: ``email``, ``email/backup``."""
         self.where = f"{channel}/{name}"
         """Where the actor is that asks its provider."""
         self.config = config
@@ -230,7 +230,7 @@ class Lane:
         return self.breakers.of(host, self.process.now_ns)
 
     def has_changed(self, change: Change) -> None:
-        """Stop the pace of a host whose breaker changes; where it opens, note what that may teach.
+        """Stop the pace of a host whose breaker changes; where it opens, note the lesson of a relapse.
 
         Those that went last may have failed only now: a line that is empty still counts as resuming for a `timeout`.
         """

@@ -15,7 +15,7 @@ from simulation.verification.model.unrecorded import Alerted
 ALERT_QUIET_NS = 300 * 10**9
 """So long the same alert is not raised again."""
 LOOKED_AT_MAX = 25
-"""So many letters are looked at in one turn; the next turn comes at once."""
+"""The most letters that are looked at in one turn; the next turn comes at once."""
 
 
 class Redrive(NamedTuple):
@@ -61,12 +61,11 @@ class Letters:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.taken: set[str] = set()
-        """Those that the handler is to redrive, and has not come to."""
+        """The ids of letters that the handler is to redrive, and has not come to."""
         self.told: dict[str, DeadLetterMessage] = {}
-        """Those that the actor of the queue has been told of, in that order: it redrives no others without an
-        operator."""
+        """The letters that the actor of the queue knows, in order: without an operator it redrives no others."""
         self.discarding: dict[str, tuple[DeadLetterDiscarded, str, tuple[Any, ...]]] = {}
-        """Those that are not durable yet, each with the rule by which it happens."""
+        """The discards that are not durable yet, each with the rule by which it happens."""
         self.forget_alerts()
 
     def begin(self) -> None:

@@ -83,7 +83,7 @@ class FixedWindow(SlidingWindow):
 
 
 class SlidingCounter(FixedWindow):
-    """The same windows, of which the one before counts by the share of it that a window ending now would cover, rounded
+    """A window that also counts the one before by the share of it that a window ending now would cover, rounded
     down."""
 
     def fits_at(self, key: str, now_ns: int) -> int:
@@ -94,7 +94,7 @@ class SlidingCounter(FixedWindow):
         return self._room_at(key, window + 1, self._count - 1)
 
     def _room_at(self, key: str, window: int, room: int) -> int:
-        """Return the first instant of a window at which the one before is worth at most `room`."""
+        """Return the first instant of a window at which the one before weighs at most `room`."""
         before, width = self._in(key, window - 1), self._width_ns
         return window * width + bisect(range(width), False, key=lambda at: before * (width - at) // width <= room)
 
@@ -265,20 +265,21 @@ class Account:
 
 
 class PartOfAccount(Limit):
-    """What a lane may take of an account.
+    """A lane's part of an account.
 
-    Where one was told until when to wait, and that has come, it goes before those that have gone since it went: another
-    one that asks first is told to ask a nanosecond later. That is once, so that none waits for one that asks no more.
+    At the instant at which the account has room again, the waiting lane that was served longest ago goes first; another
+    lane that asks earlier is put off for a nanosecond. Only once, so that a lane that has stopped asking cannot block
+    the others.
     """
 
     def __init__(self, account: Account) -> None:
         self._account = account
         self._went = 0
-        """As the how-many-th of the account it let one go last."""
+        """The account's count of admissions when it was served last."""
         self._told_ns: int | None = None
-        """Until when it is told to wait."""
+        """The instant until which it has to wait."""
         self._yields_ns = -1
-        """When it was last told that it is another one's turn: so it is for all of that instant."""
+        """The instant at which it was last put off for another lane; it stays put off for all of it."""
         account.lanes.append(self)
 
     def fits_at(self, key: str, now_ns: int) -> int:

@@ -59,7 +59,7 @@ class HostLine(Line):
         self.slot_wait_ns = wait_ns
 
     def _refuses_at_ns(self) -> int | None:
-        """Return when the one that has waited longest has waited enough for a slot."""
+        """Return when the attempt that has waited longest has waited enough for a slot."""
         if self.slot_wait_ns is None or not self.joined_ns:
             return None
         return max(next(iter(self.joined_ns.values())), self.slot_wait_since_ns) + self.slot_wait_ns
@@ -80,9 +80,9 @@ class HostLine(Line):
 
 
 class Turns:
-    """Whose turn it is to get room at a lane, among the lines that wait for it: one, or one for each host.
+    """The turns of the lines that wait for room at a lane: one line, or one for each host.
 
-    One line has its own order. Of several, classes and keys take turns; of one class and key, who joined first goes.
+    One line has its own order. Of several, classes and keys take turns; of one class and key, the first to join goes.
     """
 
     def __init__(self, lines: dict[str, HostLine], order: Order, *, is_per_host: bool) -> None:

@@ -28,14 +28,14 @@ from simulation.verification.model.world import World
 
 E = TypeVar("E", bound=RecordedEvent)
 Key = tuple[str, Any]
-"""What falls due: a kind, and of what."""
+"""The key of a timer: its kind, and its subject."""
 Place = tuple[str, str]
 """An actor of a process, and where it is: ``handler``, ``dlq`` (dead letters) and ``alert`` at ``""``; ``limiter``,
 and ``breaker`` of a channel, ``email``; ``channel``, which asks a provider, at ``email/primary``."""
 
 
 class Timer(NamedTuple):
-    """What is done when something of one kind falls due."""
+    """The rule of a timer of one kind."""
 
     rule: Callable[[Any, Any], None]
     place: Place | Callable[[Any, Any], Place] = ("", "")
@@ -71,7 +71,7 @@ class Timeline:
         self.goes_astray: Callable[[Step], bool] | None = None
         """Brings a message that may come twice or late, and tells whether it is one; None: none is."""
         self.number_of_asked = 0
-        """That of the latest send; none is given twice."""
+        """The number of the latest send; numbers are never reused."""
         self.not_made: deque[int] = deque()
         """The numbers of sends that are not made, as their node has no lease."""
         self.agenda: list[tuple[int, int, Loop, Key]] = []
@@ -79,7 +79,7 @@ class Timeline:
         self.numbers = count()
         self.following: deque[Step] = deque()
         self.handed_over: deque[Step] = deque()
-        """What was in the mailbox of an actor that has just been restarted."""
+        """The steps in the mailbox of an actor that has just been restarted."""
         self.expected: deque[tuple[Any, str, tuple[Any, ...]]] = deque()
         """Events, each with its rule in words and the settings that this is about."""
 

@@ -162,7 +162,7 @@ class Node(Orders):
         return [(actor, "")] if actor in CLASSES else []
 
     def _crash(self, place: Place, restart_after: float | None) -> None:
-        """It starts again `restart_after` later, or after 0.1 s · 2^k at the k-th time in a minute, at most 10 s."""
+        """Crash an actor, restarted `restart_after` later, or 0.1 s · 2^k at the k-th crash a minute, at most 10 s."""
         recent = [at_ns for at_ns in self._failed_ns.get(place, []) if at_ns > self.now_ns - WINDOW_NS]
         gives_up = len(recent) >= RESTARTS and restart_after is None and place[0] != "alert"
         error = f"InjectedCrash: injected crash of the {place[0]}"
@@ -211,7 +211,7 @@ class Node(Orders):
         self.timeline.handed_over.extend(mailbox)
 
     def _looked_at_anew(self, place: Place, step: Step) -> Step:
-        """An attempt in the mailbox of a stage may have expired, or have come into quiet hours, as in a line."""
+        """Look at an attempt in a stage's mailbox as in a line: it may have expired, or have come into quiet hours."""
         way = self.ways[place[1].partition("/")[0]]
         stage = way.users if place[0] == "limiter" else way
         if step.rule == stage.enter:
@@ -241,7 +241,7 @@ class Node(Orders):
                 self.expect(event, why, *about)
 
     def record_death(self, error: str) -> None:
-        """It has failed, and its breakers begin anew."""
+        """Record that the process has failed; its breakers begin anew."""
         event = self.event(ActorFailed, None, actor="process", error=error, decision="restart")
         self.expect(event, "a fault of the scenario ends the process")
         for way in self.ways.values():

@@ -44,11 +44,11 @@ class Attempt(msgspec.Struct, eq=False):
     expires_at_ns: int | None
     """Its expiry alone, which its provider gets to know."""
     host: str = ""
-    """That whose breaker decides about it; ``""`` where one does for all."""
+    """The host whose breaker decides about it; ``""`` where one breaker decides for all."""
     key: str = ""
-    """Whose turns it has a part in, where keys take turns."""
+    """The key of the turns that it belongs to, where keys take turns."""
     tenant: str = ""
-    """Whose bounds hold for it; ``""``: no one's."""
+    """The tenant whose bounds hold for it; ``""``: none."""
 
     @property
     def name(self) -> str:
@@ -69,23 +69,23 @@ class Blocked(NamedTuple):
     """Why a lane does not take an attempt now."""
 
     reason: str
-    """What is in the way:
+    """The reason:
 
     * slot: none is free, or those are kept for other keys; full: the same with `wait: 0s`;
     * hint: the provider has asked for a pause of all, or of all of its host;
     * rate: the quota or the adaptive rate is used up; quota: the same where the quota has `on_limit: drop`;
     * breaker: it refuses; ramp: it has closed, and lets only a share go as yet;
-    * pace: what waited for the breaker resumes, and the next one may not go yet;
-    * throttle: the adaptive throttle drops it; tenant: nothing else, but its tenant has as many under way as it may.
+    * pace: attempts that waited for the breaker resume, and the next one may not go yet;
+    * throttle: the adaptive throttle drops it; tenant: only the bound of its tenant is in the way.
     """
     until_ns: int | None
     """When it may, as far as time alone decides; None: something has to happen first."""
     latest_failure: str | None = None
-    """What the provider failed with last, where its failures have opened the breaker in the way."""
+    """The latest failure of the provider, where its failures have opened the breaker in the way."""
 
 
 ROOM = {"slot", "rate", "quota"}
-"""What is in the way of all alike, whatever the host of the recipient."""
+"""The reasons that block all attempts alike, whatever the host of the recipient."""
 SHUT = {"breaker", "ramp"}
 
 
@@ -105,7 +105,7 @@ class Send(msgspec.Struct, eq=False):
 
 
 class Ended(NamedTuple):
-    """What becomes of an attempt that is neither made nor waits."""
+    """The end of an attempt that is neither made nor waits."""
 
     outcome: Outcome | None = None
     """As if a provider had said so."""
@@ -134,7 +134,7 @@ class Notification(msgspec.Struct, eq=False):
     progress: Any = None
     """How far its backoff has come; None: that follows from its failures."""
     budget_charge: Any = 0
-    """What its retry was charged to the channel's budget."""
+    """The charge of its retry to the channel's budget."""
     failures: tuple[NotificationFailed, ...] = ()
     older: int = 0
     """How many of them were before it was last redriven."""
@@ -177,7 +177,7 @@ class Notification(msgspec.Struct, eq=False):
         return sooner(self.expires_at_ns, self.falls_back_ns)
 
     def schedule(self, epoch_ns: int) -> None:
-        """It waits until its `not_before`; "expiry and delivery time count from there" (reference.md)."""
+        """Let it wait until its `not_before`; "expiry and delivery time count from there" (reference.md)."""
         until_ns = scheduled_ns(self.command, epoch_ns)
         if until_ns is not None and until_ns > self.fresh_since_ns:
             self.due_ns = self.fresh_since_ns = until_ns
@@ -231,7 +231,7 @@ class Commit(msgspec.Struct, eq=False):
     event: NotificationEvent
     notification: Notification
     then: Then
-    """What follows when it is."""
+    """The steps that follow when it is durable."""
     why: str
     """The rule by which it happens, in words, and the settings that these are about."""
     about: tuple[Any, ...]

@@ -1,9 +1,9 @@
-"""Who goes first among those that wait (section 14): by class of traffic, and in a class its keys in turn.
+"""The order of waiting attempts (section 14): by class of traffic, and in a class its keys in turn.
 
-Strict order serves the most urgent class; with aging whoever joined first, each class counting as later by its rank
-times `aging`. Weighted order is deficit round robin: the classes take turns, and one whose turn comes gets its quantum
-of credit, of which each that goes takes 1; the least quantum is 1, and a class of which none waits has no credit. The
-keys of a class are users, hosts or tenants, by `fair_by`; a turn of theirs is one attempt.
+Strict order serves the most urgent class; with aging the first to join, each class counting as later by its rank times
+`aging`. Weighted order is deficit round robin: the classes take turns, and one whose turn comes gets its quantum of
+credit, of which each that goes takes 1; the least quantum is 1, and a class of which none waits has no credit. The keys
+of a class are users, hosts or tenants, by `fair_by`; a turn of theirs is one attempt.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Order:
 
 
 class Classes(Generic[V]):
-    """What waits by class and key, and whose turn it is."""
+    """The waiting flows by class and key, and their turns."""
 
     def __init__(self, order: Order, since: Callable[[Flow], int]) -> None:
         self.keys: tuple[OrderedDict[str, V], ...] = tuple(OrderedDict() for _ in Priority)
@@ -143,7 +143,7 @@ class Classes(Generic[V]):
 
 
 class Queue(Generic[V]):
-    """Those that wait, by class and key in the order in which they came; those that have expired are taken out."""
+    """A queue by class and key in the order of arrival; expired entries are taken out."""
 
     def __init__(self, order: Order) -> None:
         self._order = order

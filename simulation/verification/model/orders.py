@@ -1,4 +1,4 @@
-"""What operators order of notifications: to cancel what waits, and to redrive what is dead (section 7)."""
+"""The orders of operators on notifications: to cancel waiting ones, and to redrive dead letters (section 7)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CANCELLED = "cancelled"
 class Orders(Handler):
     redriving: Redriving
     redrives: dict[int, Redrive]
-    """Those that wait for room, by their places: the order in which they came."""
+    """The redrives that wait for room, by their places: the order in which they came."""
     redrive_places: Iterator[int]
 
     def cancel_waiting(self, channels: Collection[str] | None, priority: Priority | None) -> None:

@@ -20,7 +20,7 @@ from simulation.verification.model.world import World
 
 
 class QuietHours(NamedTuple):
-    """It is quiet while the clock on the wall shows a time in [start, end); over midnight where `end` is less."""
+    """Quiet while the clock on the wall shows a time in [start, end); over midnight where `end` is less."""
 
     start: time
     end: time

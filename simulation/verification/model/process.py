@@ -27,7 +27,7 @@ from simulation.verification.model.resuming import Arrivals
 
 
 class Process(Loop):
-    """What the parts of a process know of it."""
+    """The state of a process that its parts share."""
 
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
         super().__init__(timeline, node)
@@ -36,7 +36,7 @@ class Process(Loop):
         self.timed_out: set[tuple[int, int]] = set()
         """The latest instant at which sends have timed out, with the number of each."""
         self.commits: dict[str, Commit] = {}
-        """What is not durable yet, by notification."""
+        """The changes that are not durable yet, by notification."""
         self.budgets: dict[str, Budget] = {}
         self.accounts: dict[str, Account] = {}
         """By name, those of which providers have their quotas."""

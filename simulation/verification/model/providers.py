@@ -66,7 +66,7 @@ class Fate(NamedTuple):
 
 
 class Quota:
-    """What a provider takes in each window, or as its bucket fills."""
+    """The requests that a provider takes in each window, or as its bucket fills."""
 
     def __init__(self, quota: QuotaFault) -> None:
         count = max(1, round(quota.rate.count))  # a whole number, in as much more time as that is more
@@ -265,7 +265,7 @@ class SimulatedProvider:
     # ── how long it works ───────────────────────────────────────────────────────────────────────────────────────
 
     def _worked_on(self, now_ns: int, work_ns: int) -> int:
-        """Return when the work on one that comes now ends: first come, first served."""
+        """Return when the work on a request that comes now ends: first come, first served."""
         if not self._has_capacity:
             return now_ns + work_ns
         self._latest_start_ns = start_ns = self._free_ns(max(now_ns, self._latest_start_ns))
@@ -273,7 +273,7 @@ class SimulatedProvider:
         return self._done_ns(start_ns, work_ns)
 
     def _begin_until(self, now_ns: int) -> None:
-        """Begin the work on those that wait, as far as there is room by now: critical ones first."""
+        """Begin the work on waiting requests, as far as there is room by now: critical ones first."""
         while self._waiting and (start_ns := self._free_ns(self._latest_start_ns)) <= now_ns:
             ordinary, work_ns = min(self._waiting, key=lambda each: each[0])
             self._waiting.remove((ordinary, work_ns))
@@ -284,7 +284,7 @@ class SimulatedProvider:
         return sorted(edge_ns for fault in self._faults for edge_ns in fault.edges_ns if edge_ns > now_ns)
 
     def _free_ns(self, start_ns: int) -> int:
-        """Return the first instant, from this one on, at which it can begin to work on one more."""
+        """Return the first instant, from this one on, at which the provider can begin to work on one more."""
         while True:
             under_way = [end_ns for end_ns in self._ends_ns if end_ns > start_ns]
             servers = self._servers(start_ns)

@@ -29,7 +29,7 @@ class _Channel:
 
 
 class Redriving:
-    """What the dead letter queue does when a breaker has closed, or its actor starts."""
+    """The redrives of the dead letter queue when a breaker has closed, or its actor starts."""
 
     def __init__(
         self, process: Process, letters: Letters, ways: Mapping[str, Way], redrive: Callable[..., None]
@@ -73,7 +73,7 @@ class Redriving:
 
     @staticmethod
     def _is_meant(state: _Channel, letter: DeadLetterMessage) -> bool:
-        """Tell whether a letter died of its provider, and has not been redriven so as often as may be."""
+        """Tell whether a letter died of its provider, and has redrives left."""
         if not letter.history or letter.failure_reason == EXPIRED or letter.history[-1].throttled:
             return False
         latest = letter.history[-1]

@@ -35,8 +35,8 @@ def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a relapse has taught: "half of the pace at that instant becomes the ceiling (at least 0.5/s), growing by 2%
-    a minute" (23). All that arrives joins the line: the ceiling is above the load by a quarter, if the pace was."""
+    """The lesson of a relapse: "half of the pace at that instant becomes the ceiling (at least 0.5/s), growing by 2% a
+    minute" (23). All arrivals join the line: the ceiling is above the load by a quarter, if the pace was."""
 
     at_ns: int
     pace_per_s: float
@@ -55,10 +55,12 @@ class Learned:
 
 
 class Pace:
-    """What waited resumes at a pace: the first at once, then r a second, which doubles every d = `resume_doubling`.
+    """The pace at which waiting attempts resume: the first at once, then r a second, which doubles every d =
+    `resume_doubling`.
 
-    So r · d / ln 2 · (2^(t/d) - 1) have gone by t, which stands still while nobody takes the next turn, and while the
-    ceiling puts that off. The ceiling counts newcomers too, but puts no turn off to later than 1/r after the last one.
+    So r · d / ln 2 · (2^(t/d) - 1) have gone by t, which stands still while no attempt takes the next turn, and while
+    the ceiling puts that off. The ceiling counts newcomers too, but puts no turn off to later than 1/r after the last
+    one.
     """
 
     def __init__(self, config: CircuitBreakerConfig, now_ns: int, learned_per_s: float = math.inf) -> None:

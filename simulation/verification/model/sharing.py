@@ -1,7 +1,7 @@
-"""What a node of several does besides (section 17): it shares the store, breakers and quotas with the others.
+"""A node of a fleet (section 17): it shares the store, breakers and quotas with the others.
 
-Another node may have been faster with the same id, or the same letter; what a dead node had is taken over; a node that
-has not reached the store for long has no lease, and starts no attempt.
+Another node may have been faster with the same id, or the same letter; the notifications of a dead node are taken over;
+a node that has not reached the store for long has no lease, and starts no attempt.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SharingNode(Node):
         self.taken_over: dict[str, Notification] = {}
         """Of those that are being accepted, which this node has taken over meanwhile."""
         self.held: dict[str, Notification] = {}
-        """Those that are to be sent when there is a lease."""
+        """The notifications that are sent when there is a lease."""
         self.starts_when_reached = False
         """Whether it is to start when it reaches the store."""
 

@@ -1,4 +1,4 @@
-"""What the stages of the way of a channel's attempts have in common: user limits, tenants, and before the providers."""
+"""The common base of the stages on the way of a channel's attempts: user limits, tenants, and before the providers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Stage:
         raise NotImplementedError
 
     def enter_after_waiting(self, attempt: Attempt) -> None:
-        """The same for one that stood in the mailbox while this stage was down: it may have expired, or be unwanted."""
+        """Let in an attempt from the mailbox of a stage that was down: it may have expired, or be unwanted."""
         if is_too_late(attempt, self.process.now_ns):
             self.turn_away(attempt, ENDED_AS_EXPIRED)
         elif not self.process.is_wanted(attempt.command):

@@ -1,8 +1,8 @@
-"""What the store keeps of notifications, and what a start finds in it (sections 6, 7 and 9).
+"""The store's records of notifications, and the state that a start finds in it (sections 6, 7 and 9).
 
-The state of a notification follows from its history alone, so a handler that starts again knows of each what it knew
-before, but for what was only in memory: how far the jitter of its waits had come, whether a wait was drawn or asked for
-by a provider, and its retry budget.
+The state of a notification follows from its history alone, so a handler that starts again has the same state of each as
+before, except for what was only in memory: how far the jitter of its waits had come, whether a wait was drawn or asked
+for by a provider, and its retry budget.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
 
 
 class History(msgspec.Struct):
-    """What has happened to a notification, as the store has it."""
+    """The history of a notification in the store."""
 
     command: SendNotification
     events: list[NotificationEvent]
@@ -87,9 +87,10 @@ class History(msgspec.Struct):
 
 
 class Store:
-    """What outlives a crash of the process: histories of what has not ended, dead letters, ids, gone addresses.
+    """The state that outlives a crash of the process: histories of unfinished notifications, dead letters, ids, gone
+    addresses.
 
-    It answers at once by all that it was handed.
+    A read sees at once all changes that were handed to it.
     """
 
     def __init__(self, remember_ns: int) -> None:

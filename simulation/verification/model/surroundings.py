@@ -1,4 +1,4 @@
-"""What a scenario does to the service from outside: its faults, and the orders of its operators."""
+"""The actions of a scenario on the service from outside: its faults, and the orders of its operators."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ class Later:
 
     nodes: Sequence[Node]
     more: tuple[Any, ...]
-    """What else has to be known then."""
+    """Further arguments."""
 
     def __repr__(self) -> str:
         return f"nodes {[node.node for node in self.nodes]}"
 
 
 class Surroundings(Loop):
-    """What falls due outside of all processes."""
+    """The timers outside of all processes."""
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__(timeline)
@@ -154,13 +154,13 @@ class Surroundings(Loop):
         self._drain(nodes[0], deploy.drain, deploy.each_down)
 
     def _drain(self, node: Node, drain: float, back_after: float | None) -> None:
-        """It gets nothing new for a while, and ends; None: for good, unless it is wanted again by then."""
+        """Give a node nothing new for a while, then end it; None: for good, unless it is wanted again by then."""
         if not node.is_down:
             node.is_draining = True
             self._later(drain, "drained", [node], node.starts, back_after)
 
     def _on_drained(self, nodes: Sequence[Node], starts: int, back_after: float | None) -> None:
-        """What it has not brought to an end is parked in the store, and taken over at once."""
+        """Park the unfinished notifications of a drained node in the store; they are taken over at once."""
         node = nodes[0]
         if not node.is_down and node.starts == starts:  # else it has crashed meanwhile
             self.fleet.crash(STOPPED, nodes, is_parked=True)

@@ -87,7 +87,7 @@ class TenantBounds(Gate):
         self.wait(attempt, attempt.tenant, None)
 
     def park(self, attempts: Iterable[Attempt]) -> None:
-        """What waits for a breaker keeps no other one of its tenant back."""
+        """Let attempts that wait for a breaker keep no other one of their tenant back."""
         parked = [attempt for attempt in attempts if attempt in self.states]
         have_counted = {attempt.tenant for attempt in parked if self.states[attempt] not in NOT_COUNTED}
         self.states.update(dict.fromkeys(parked, BEHIND_BREAKER))
@@ -103,7 +103,7 @@ class TenantBounds(Gate):
             self._noted.append(attempt.tenant)
 
     def flush(self) -> None:
-        """Those that are at no provider are sent again, and count then."""
+        """Drop attempts that are at no provider: they are sent again, and count then."""
         self.states = {attempt: state for attempt, state in self.states.items() if state == AT_PROVIDER}
         self.forget_those_that_wait()
 

@@ -1,4 +1,4 @@
-"""What happens that is in no history, and is as good as an event here."""
+"""Effects that are in no history, and count as events here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What is asked behind the providers of a simulation, layer by layer, and asked again where that fails (section 23).
+"""The requests behind the providers of a simulation, layer by layer, with retries of failed ones (section 23).
 
-To the model itself the answer is given, as that of any provider. Which requests lead to it is said here for itself.
+To the model itself the answer is given, as that of any provider. This module predicts which requests lead to it by
+itself.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class _Due(NamedTuple):
 
 
 class Agenda:
-    """What falls due behind one provider, first come, first served. A request waits until it is seen."""
+    """The timers behind one provider, first come, first served. A request waits until it is seen."""
 
     def __init__(self) -> None:
         self.now_ns = 0
@@ -80,7 +81,7 @@ class Agenda:
 
 @dataclass(eq=False, slots=True)
 class _Errand:
-    """What a layer does for one request of the layer above, until one of its own has succeeded, or it gives up."""
+    """The work of a layer on one request of the layer above, until one of its own has succeeded, or it gives up."""
 
     request: Request
     """The latest one."""

@@ -149,7 +149,7 @@ class Waiting(Stage):
         self.set_wake()
 
     def take_turns(self) -> None:
-        """Those that hold a slot go first; then, while there is room at a provider, the lines that wait for it take
+        """Let holders of a slot go first; then, while there is room at a provider, the lines that wait for it take
         turns, one attempt each."""
         self.slots.let_return()
         now_ns = self.process.now_ns
@@ -166,7 +166,7 @@ class Waiting(Stage):
         self.turn_away(attempt, end)
 
     def _step(self, line: HostLine, flow: Flow | None = None, taken_at: Lane | None = None) -> bool:
-        """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
+        """Admit, end or leave the first of a line, or of a flow in it; return whether the next is worth a look."""
         now_ns = self.process.now_ns
         if taken_at is None:  # else there is room, which comes first
             for attempt in line.take_impatient(now_ns):

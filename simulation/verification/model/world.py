@@ -1,4 +1,4 @@
-"""What a run is made of, as far as the model has to know."""
+"""The parts of a run that the model has to know."""
 
 from __future__ import annotations
 

@@ -18,15 +18,15 @@ from simulation.verification.cases.quantities import Between, Exactly, Mean, Qua
 
 _ROWS = csv.reader(Path(__file__).with_suffix(".csv").read_text(encoding="utf-8").splitlines()[1:])
 TABLE = {(kind, int(clients)): tuple(map(float, figures)) for kind, clients, *figures in _ROWS}
-"""What the simulator prints, run 1000 times (aws-samples/aws-arch-backoff-simulator @66cb169, ported from Python 2 to 3
-and changed in nothing else), by kind of backoff and number of clients: writes, their standard error, their standard
+"""The output of the simulator over 1000 runs (aws-samples/aws-arch-backoff-simulator @66cb169, ported from Python 2 to
+3 and otherwise unchanged), by kind of backoff and number of clients: writes, their standard error, their standard
 deviation; time in ticks, its standard error, its standard deviation."""
 
 READ = Transient(reason="read")
 CONFLICT = Transient(reason="conflict")
 
 PUBLISHED_RUNS = 1000
-"""So many runs are behind each figure of the table, from which the error of its standard deviations follows."""
+"""The runs behind each figure of the table, from which the error of its standard deviations follows."""
 
 EXACT = 10**9
 """In place of a number of runs, where there were none."""

@@ -1,4 +1,4 @@
-"""Who goes first in the product's own line before a provider: by class, by weight, in turns."""
+"""The order in the product's own line before a provider: by class, by weight, in turns."""
 
 from __future__ import annotations
 

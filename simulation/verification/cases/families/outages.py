@@ -245,7 +245,7 @@ HERD = 1000
 HERD_WAIT_S = 10
 BINS = 100
 BINS_APART = 10
-"""Those whose variance is looked at."""
+"""The bins whose variance is compared."""
 
 
 def expected_largest(size: int, bins: int) -> float:

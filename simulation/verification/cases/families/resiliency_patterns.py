@@ -33,7 +33,7 @@ SERVICE_S = 5.0
 RESPONSE_TIMEOUT_S = 10.0
 REQUESTS_TO_FAILURE = 10
 UP_S = SERVICE_S * REQUESTS_TO_FAILURE
-"""What availability is reckoned from: the server is up as long as it takes to serve so many."""
+"""The uptime from which availability is computed: the time to serve so many requests."""
 
 
 class FailingServer(Provider):
@@ -150,8 +150,8 @@ SOLVED: tuple[tuple[str, float, float], ...] = (
     ("SP", 0.8, 10.0),
     ("SP", 0.8, 40.0),
 )
-"""What is compared with the solution of the chain: a configuration of :data:`CONFIGS`, availability, and connect
-timeout in seconds."""
+"""The cases that are compared with the solution of the chain: a configuration of :data:`CONFIGS`, availability, and
+connect timeout in seconds."""
 
 QUICKLY_SOLVED = (("SP", 0.5, 10.0), ("RP MBO=10", 0.8, 2.0), ("DCB max 20", 0.8, 2.0))
 """Those of them that the quick slice does."""

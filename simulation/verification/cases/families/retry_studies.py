@@ -25,7 +25,7 @@ REQUESTS = 1000
 SERVICE_S = 0.02
 
 EVENTS = 100
-"""What is rare is so skewed that it misleads Student's t: there are so many of them, on average, to begin with."""
+"""The mean number of rare events at the first look: fewer are so skewed that they mislead Student's t."""
 
 CLIENTS = (10, 100, 1000)
 """How many share the calls, where that is looked at."""
