@@ -191,6 +191,8 @@ class Recorder:
         self.series = SeriesCounter(series_bucket_ns, is_in_order=is_in_order)
         self.interrupted: list[Request] = []
         """Requests whose answers are lost; filled only where a history is kept."""
+        self.interrupted_ns: dict[tuple[NotificationChannel, int | None], array[int]] = {}
+        """When these began, by channel and node; also where no history is kept."""
         self.interruptions: Interruptions | None = None
         """Finds the requests whose answers are lost; None where none can be."""
         self.wirings: Sequence[Wiring] = ()
@@ -282,6 +284,8 @@ class Recorder:
         assert request.lost_ns is not None
         if self.history is not None:
             self.interrupted.append(request)
+        begun_ns = self.interrupted_ns.setdefault((request.channel, request.attempt.node), array("q"))
+        begun_ns.append(request.started_ns)
         self.ledger.interrupt(request)
         self.peaks.interrupt((request.channel, request.provider), request.started_ns, request.lost_ns)
         for window in self.windows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 from actors.instants import NS_PER_S
@@ -30,6 +31,7 @@ _WHO = {
     "sent": "that were delivered",
     "failed": "with a failed attempt",
     "refused": "with an attempt that was refused on our side",
+    "requests": "with a request to a provider that started",
     "dead": "dead-lettered",
     "suppressed": "not wanted",
     "under_way": "under way",
@@ -39,11 +41,12 @@ _WHO = {
     "circuit_breaker": "that wait behind the breaker",
     "quiet_hours": "that wait for the end of quiet hours",
 }
-_EVENTS = {
+_EVENTS: dict[str, Any] = {
     "arrived": NotificationRequested,
     "sent": NotificationSent,
     "failed": NotificationFailed,
     "refused": NotificationFailed,
+    "requests": (NotificationSent, NotificationFailed),
     "dead": NotificationMovedToDeadLetter,
     "suppressed": NotificationSuppressed,
 }
@@ -66,9 +69,14 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, place: str) ->
     history = [event for event in result.history if isinstance(event, NotificationEvent)]
     channel, _, node = place.partition("@")
     if kind in _EVENTS:
-        within = (event for event in history if type(event) is _EVENTS[kind] and start_ns <= event.at_ns < stop_ns)
+        when = attrgetter("started_ns" if kind == "requests" else "at_ns")
+        within = (each for each in history if isinstance(each, _EVENTS[kind]) and start_ns <= when(each) < stop_ns)
         of_kind = (each for each in within if getattr(each, "refused", None) in (None, kind == "refused"))
-        ids = list(dict.fromkeys(event.notification_id for event in of_kind if _is_at(event, channel, node)))
+        ids = [event.notification_id for event in of_kind if _is_at(event.channel, event.node, place)]
+        if kind == "requests":  # those whose answers were lost are in no event
+            begun = (each for each in result._recorder.interrupted if start_ns <= each.started_ns < stop_ns)
+            ids += [each.notification_id for each in begun if _is_at(each.channel, each.attempt.node, place)]
+        ids = list(dict.fromkeys(ids))
     else:
         ids = [each for each, waits in _waits(result, stop_ns - 1, place).items() if waits == kind]
     lasted = _lasted(history, set(ids), stop_ns)
@@ -88,8 +96,9 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, place: str) ->
     return {"who": f"{_WHO.get(kind, kind)}{of}", **times, "number": len(ids), "shown": shown, "kept": True}
 
 
-def _is_at(event: NotificationEvent, channel: str, node: str) -> bool:
-    return channel in ("", event.channel) and node in ("", str(event.node))
+def _is_at(of_channel: str, at_node: int | None, place: str) -> bool:
+    channel, _, node = place.partition("@")
+    return channel in ("", of_channel) and node in ("", str(at_node))
 
 
 def _waits(result: Result, at_ns: int, place: str) -> dict[str, str]:
@@ -97,11 +106,10 @@ def _waits(result: Result, at_ns: int, place: str) -> dict[str, str]:
     later = bisect_right(history, at_ns, key=instant_of)
     series.fold(history[:later])
     waits = series.waiting_at(at_ns, place)
-    channel, _, node = place.partition("@")
     for event in history[later:]:
         if isinstance(event, (NotificationSent, NotificationFailed)) and event.started_ns <= at_ns:
             waits.pop(event.notification_id, None)  # it may have waited at another node
-            if _is_at(event, channel, node):
+            if _is_at(event.channel, event.node, place):
                 waits[event.notification_id] = "under_way"
     return waits
 

@@ -15,6 +15,7 @@ from actors.messages import (
     BreakerTransitioned,
     DeadLetterDiscarded,
     NodeTookOver,
+    NotificationChannel,
     NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -37,8 +38,9 @@ there are so many, two become one."""
 
 _ROUND_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
-COUNTS = ("arrived", "sent", "failed", "refused", "dead", "suppressed")
-"""Counts of events in each bucket; attempts that were refused on our side are not failed ones."""
+COUNTS = ("arrived", "sent", "failed", "refused", "requests", "dead", "suppressed")
+"""Counts of events in each bucket. Attempts that were refused on our side are not failed ones. Requests to providers
+count as in the metric `requests`, in the bucket of their start, once their outcome is known."""
 
 LEVELS = (*WAITS, "under_way", "dead_letters")
 """Counts of notifications at the end of each bucket, by the cause of their wait."""
@@ -154,7 +156,8 @@ class Series:
                 continue
             counter, id_ = at_node[event.node][event.channel], event.notification_id
             if kind is NotificationSent:
-                earliest = min(earliest, self._attempted(counter, id_, event.started_ns, at_ns))
+                earliest = min(earliest, self._attempted(counter, event))
+                counter.rows["requests"][event.started_ns // width] += 1 + event.hedges
                 counter.rows["sent"][bucket] += 1
                 self._deliver(id_, at_ns)
             elif kind is NotificationRequested:
@@ -163,8 +166,9 @@ class Series:
                 places[id_] = (counter, "turn", at_ns)
                 self._accept(counter, event)
             elif kind is NotificationFailed:
-                earliest = min(earliest, self._attempted(counter, id_, event.started_ns, at_ns))
+                earliest = min(earliest, self._attempted(counter, event))
                 counter.rows["refused" if event.refused else "failed"][bucket] += 1
+                counter.rows["requests"][event.started_ns // width] += (not event.refused) + event.hedges
                 retry_ns = event.next_retry_at_ns
                 if retry_ns is not None:
                     counter.rows["backoff"][bucket] += 1
@@ -194,6 +198,13 @@ class Series:
                     self._bury(id_, -1)
         self._changed = min(self._changed, earliest // width)
         self.latest_ns = events[-1].at_ns
+
+    def interrupt(self, interrupted_ns: Mapping[tuple[NotificationChannel, int | None], Iterable[int]]) -> None:
+        """Take in when the requests began whose answers were lost, by channel and node: no event tells of them."""
+        for (channel, node), begun_ns in interrupted_ns.items():
+            for bucket in (each // self.width_ns for each in begun_ns):
+                self._at_node[node][channel].rows["requests"][bucket] += 1
+                self._changed = min(self._changed, bucket)
 
     def waiting_at(self, at_ns: int, name: str = "") -> dict[str, str]:
         """Return the cause of each notification's wait at an instant, of those not ended: one of :data:`WAITS`.
@@ -252,12 +263,12 @@ class Series:
 
     # ── waits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _attempted(self, counter: _Counter, notification_id: str, started_ns: int, at_ns: int) -> int:
-        first, last = started_ns // self.width_ns, at_ns // self.width_ns
+    def _attempted(self, counter: _Counter, event: NotificationSent | NotificationFailed) -> int:
+        first, last = event.started_ns // self.width_ns, event.at_ns // self.width_ns
         if first != last:
             counter.rows["under_way"][first] += 1
             counter.rows["under_way"][last] -= 1
-        return min(self._leave(notification_id, started_ns), started_ns)
+        return min(self._leave(event.notification_id, event.started_ns), event.started_ns)
 
     def _leave(self, notification_id: str, at_ns: int) -> int:
         """Note that a notification's wait is over; return the earliest instant whose counts this changes."""

@@ -143,6 +143,7 @@ class Worker:
 
         result = self._result(scenario, text, filename, on_events=draw)
         end_s = result.summary["simulated_s"]
+        series.interrupt(result._recorder.interrupted_ns)
         self._send(series.frame(end_ns=round(end_s * NS_PER_S)))
         self._send({"type": "done", "end_s": end_s, **_shown(result, digest_kept(Path(self._path), text))})
         if keeps:

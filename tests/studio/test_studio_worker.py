@@ -88,13 +88,14 @@ def test_frames_come_to_what_the_summary_says(monkeypatch, name, duration, most)
     for channel, of in summary["channels"].items():
         own = rows[channel]
         assert len(own["sent"]) == int(summary["simulated_s"] / width) + 1
-        counted = {key: sum(own[key]) for key in ("arrived", "sent", "dead", "suppressed", "failed")}
+        counted = {key: sum(own[key]) for key in ("arrived", "sent", "dead", "suppressed", "failed", "requests")}
         assert counted == {
             "arrived": of["accepted"],
             "sent": of["sent"],
             "dead": of["dead_lettered"],
             "suppressed": of["suppressed"],
             "failed": of["attempts"] - of["sent"],  # nothing is refused where attempts wait for the breaker
+            "requests": of["requests"],
         }
         assert own["dead_letters"][-1] == of["dlq"]["final"]
         assert min(min(own[level]) for level in series.LEVELS) == 0
@@ -169,6 +170,40 @@ faults: [{channel: email, at: 10s, outage: true}]
     assert 'state care">warning</span>channels.email.circuit_breaker.when_open: fail' in lines[-1]["list"]
 
 
+@pytest.mark.parametrize("kept", [150_000, 1])
+def test_requests_are_those_of_the_summary_with_copies_and_interrupted_ones(monkeypatch, kept):
+    """By when they started, so that the busiest second is the summary's; also of a run that keeps no rows."""
+    monkeypatch.setattr("simulation.studio.worker.KEPT_MAX", kept)
+    text = """\
+duration: 10s
+nodes: 2
+workload: [{channel: email, arrivals: {constant: 40/s}}]
+channels:
+  email:
+    circuit_breaker: {when_open: fail, failure_threshold: 5, timeout: 1s}
+    hedging: {delay: 100ms}
+    provider: {latency: {exponential: {mean: 200ms}}}
+faults: [{at: 3s, crash: process, restart_after: 1s}, {channel: email, at: 6s, for: 2s, outage: true}]
+"""
+    worker = Worker(list, lambda: False)
+    lines = told(text, worker=worker)
+    rows, width = together(lines)
+    result = worker._last[1]
+    summary = result.summary
+    assert min(summary["hedges"], summary["interrupted"], summary["attempts"] - summary["sent"]) > 0
+    assert summary["requests"] != summary["attempts"] + summary["hedges"] + summary["interrupted"]  # some are refused
+    of_nodes = rows["email@1"]["requests"] + rows["email@2"]["requests"]
+    assert sum(rows["email"]["requests"]) == sum(of_nodes) == summary["requests"]
+    second = round(1 / width)
+    seconds = [rows["email"]["requests"][at : at + second] for at in range(0, len(rows["email"]["requests"]), second)]
+    assert max(map(sum, seconds)) == summary["peaks"]["requests_per_s"]
+    page = behind(result, 2.5, 3, "requests", "email@2")
+    assert page["kept"] == (kept > 1)
+    if page["kept"]:
+        lost = [each.notification_id for each in result._recorder.interrupted if each.attempt.node == 2]
+        assert set(lost) & {one["id"] for one in page["shown"]}
+
+
 def test_one_attempt_is_one():
     lines = told("duration: 5s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n")
     assert lines[-2]["figures"].endswith("; 1 attempt for each notification that was tried.")
@@ -233,7 +268,7 @@ def test_who_is_behind_a_curve_is_as_many_as_it_shows():
         window = {"from_s": bucket * width, "to_s": (bucket + 1) * width}
         for kind in (*series.COUNTS, *series.WAITS, "under_way"):
             line = behind(worker._last[1], kind=kind, place="email", **window)
-            if kind == "failed":  # one notification may fail twice meanwhile
+            if kind in ("failed", "requests"):  # one notification may be tried twice meanwhile
                 assert line["number"] <= rows["email"][kind][bucket]
             else:
                 assert line["number"] == rows["email"][kind][bucket], (at, kind)

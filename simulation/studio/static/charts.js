@@ -15,7 +15,7 @@ const PANELS = { // how high each is, and how its values are shown; its curves a
 export const BEHIND = { p50: "arrived", p99: "arrived", dead_letters: "dead" };
 
 /** What tells curves apart that have the same grey: marks on lines, hatching of areas; their keys have the same in the style sheet. */
-const MARKS = { sent: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z", failed: "M-5,4H5L0,-5Z", refused: "M-4,-4H4V4H-4Z", p99: "M0,-5.5L5.5,0L0,5.5L-5.5,0Z" };
+const MARKS = { sent: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z", failed: "M-5,4H5L0,-5Z", refused: "M-4,-4H4V4H-4Z", requests: "M-4,-5V5L5,0Z", p99: "M0,-5.5L5.5,0L0,5.5L-5.5,0Z" };
 const HATCHES = { rate_limit: "M-1,9L9,-1", backoff: "M-1,-1L9,9", turn: "M4,0V8", quiet_hours: "M0,4H8" };
 const AREAS = ["arrived"]; // under lines
 const MARK_EVERY = 72, LANE = 17; // pixels
@@ -240,12 +240,13 @@ export class Charts {
     this.#pen(context, `c-${line.name}`, { height, ...look }, () => {
       this.#path(context, seen, run, scale);
       context.stroke();
-      if (!isPinned && MARKS[line.name]) this.#marks(context, new Path2D(MARKS[line.name]), seen, run, (value) => Math.min(scale(value), height - 9)); // above the foot, where it is red
+      if (!isPinned && MARKS[line.name]) this.#marks(context, line.name, seen, run, (value) => Math.min(scale(value), height - 9)); // above the foot, where it is red
     });
   }
 
-  #marks(context, mark, heights, run, scale) {
-    for (let at = run.bucket(this.range[0]), next = LEFT + 8; at <= run.bucket(this.range[1]); at++) {
+  #marks(context, name, heights, run, scale) {
+    const mark = new Path2D(MARKS[name]), beside = 14 * Object.keys(MARKS).indexOf(name); // else those of curves that meet hide each other
+    for (let at = run.bucket(this.range[0]), next = LEFT + 8 + beside; at <= run.bucket(this.range[1]); at++) {
       const x = this.x((at + 0.5) * run.width);
       if (x < next || heights[at] === null || heights[at] === undefined) continue;
       next = x + MARK_EVERY;
