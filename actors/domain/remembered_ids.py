@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Literal, TypeAlias
 
 from actors.messages import SendNotification
@@ -90,6 +91,17 @@ class RememberedIds:
         known = zip(reversed(self._ended), reversed(self._ended_ns), strict=True)  # it may have ended before, too
         since = next((ended_ns for each, ended_ns in known if each == notification_id), None)
         return None if since is None else since + now_ns - self.steady_ns(now_ns)
+
+    def latest(self, most: int, now_ns: int) -> Iterator[tuple[SendNotification, EndedAs, int]]:
+        """Yield the commands of up to so many that are known here to have ended, the latest first; how each has ended,
+        and when, by the clock of `now_ns`."""
+        steady_ns = self.steady_ns(now_ns)
+        self._forget_old(steady_ns - self.ttl_ns)
+        for notification_id, ended_ns in islice(
+            zip(reversed(self._ended), reversed(self._ended_ns), strict=True), most
+        ):
+            if (command := self.commands.get(notification_id)) is not None:
+                yield command, self.ended_as(notification_id), ended_ns + now_ns - steady_ns
 
     def keep(self, command: SendNotification) -> None:
         """Remember the id of a command until it is forgotten, or added with a term."""

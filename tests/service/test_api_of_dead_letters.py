@@ -32,7 +32,7 @@ async def test_no_one_sees_anything_without_the_role_for_it(autojump_clock):
     async with asked() as client:
         await client.at.die(*LETTERS)
         for path in ("/api/dead-letters", "/api/dead-letters/groups", "/api/dead-letters/a", "/api/bulks",
-                     "/api/breakers", "/api/audit"):  # fmt: skip
+                     "/api/breakers", "/api/audit", "/api/users/ann/notifications"):  # fmt: skip
             assert [(await client.get(path, token))[0] for token in (None, "wrong", SHOP, ANN, OTTO)] == [
                 401, 401, 403, 200, 200,
             ], path  # fmt: skip
@@ -324,3 +324,22 @@ async def test_served_letters_say_so_and_are_retried_only_where_that_is_asked_fo
         assert (await client.post("/api/dead-letters/a/retry", edit))[0] == 200
         await client.at.notifier.wait_until_quiet()
         assert client.at.provider.ids == ["a/sms", "a"]
+
+
+async def test_what_a_user_got_is_looked_up_among_what_ended_last(autojump_clock, monkeypatch):
+    """Not in all that a store has: how far is said in the answer."""
+    async with asked() as client:
+        sent = [command(f"sent-{number}", user_id="ann") for number in range(4)]
+        await client.at.die(command("dead", user_id="ann", message="bad: x"))
+        for each in (*sent, command("other", user_id="bob"), command("old", message="down: 503", user_id="ann")):
+            await client.at.notifier.send(each)
+            await trio.sleep(1)
+        found = (await client.get("/api/users/ann/notifications"))[1]
+        known = [(each["id"], each["state"]) for each in found["notifications"]]
+        assert known == [("old", "in flight"), *((each.notification_id, "sent") for each in reversed(sent))]
+        assert (found["looked_back"], found["nodes"]) == (10_000, 1)
+        assert [each["ended_at"] is None for each in found["notifications"]] == [True, *[False] * 4]
+        monkeypatch.setattr("actors.service.operations.queries.LOOKED_BACK_MAX", 3)  # the last three: one is of bob
+        found = (await client.get("/api/users/ann/notifications", limit=2))[1]
+        assert [each["id"] for each in found["notifications"]] == ["old", "sent-3"]
+        assert found["count"] == 3

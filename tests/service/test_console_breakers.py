@@ -162,18 +162,33 @@ async def test_the_meaning_of_an_override_is_that_of_the_settings(autojump_clock
         assert (await browser.get("/console")).rows("Channels")[0][1] == "forced-open (no host yet) for 0 s"
 
 
-async def test_who_looks_for_a_user_finds_what_is_in_flight_too(autojump_clock):
+async def test_who_looks_for_a_user_finds_what_is_in_flight_and_what_was_sent(autojump_clock):
     async with signed_in(settings=settings(), takes=(Gateway(), Gateway())) as (service, browser):
         await service.notifier.operate_breaker("email", "force-open")
         for number, user, channel in ((1, "ann", "email"), (2, "bob", "email"), (3, "ann", "sms")):
             await service.notifier.send(notification(number, f"{user}@example.com", channel, user_id=user))
         await trio.sleep(10)  # that by SMS is sent
-        for asked in ({"user": "ann"}, {"recipient": "ANN@"}):
+        in_flight = ["n-1", "email", "ann@example.com", "in flight", ""]
+        for asked, rows in (
+            ({"user": "ann"}, [in_flight, ["n-3", "sms", "ann@example.com", "sent"]]),
+            ({"recipient": "ANN@", "channel": "email"}, [in_flight]),
+            ({"user": "ann", "channel": "sms"}, [["n-3", "sms", "ann@example.com", "sent"]]),
+            ({"id": "n-1"}, [in_flight]),
+            ({"user": "an"}, []),
+        ):
             page = await browser.get(LETTERS, **asked)
-            assert "Besides, 1 notification fits and is in flight: n-1" in page.texts("main .note")
-            assert page.html.css_first("main .note a").attributes["href"] == "/console/dead-letters/notification?id=n-1"
-        for asked in ({"user": "an"}, {"user": "ann", "channel": "sms"}, {"channel": "email"}):
-            assert "in flight" not in (await browser.get(LETTERS, **asked)).text()
+            found = page.rows("No dead letters")
+            assert [row[: len(wanted)] for row, wanted in zip(found, rows, strict=True)] == rows, asked
+        for given in ({"reason": "x"}, {"reason_is": "x"}, {"since": "2h"}, {"until": "2h"}):  # no such thing has any
+            page = await browser.get(LETTERS, user="ann", **given)
+            assert "n-1" not in page.text()
+            href = page.html.css_first("main .note a[href*=ann]").attributes["href"]
+            assert "n-1" in (await browser.get(href)).text()
+        assert "n-1" not in (await browser.get(LETTERS, channel="email")).text()
+        service.notifier.pipeline.store.living_nodes = frozenset({1, 2, 3})
+        said = (await browser.get(LETTERS, user="ann")).text()
+        assert "in flight at this node" in said
+        assert "2 other nodes may have more" in said
 
 
 async def killed(service, channel="sms", count=79):

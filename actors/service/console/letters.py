@@ -24,7 +24,7 @@ from actors.service.console.timeline import steps_of
 from actors.service.console.words import sentence
 from actors.service.http.bodies import problem_of_shape
 from actors.service.operations.breakers import BreakerNow, deciding
-from actors.service.operations.queries import By, grouped, in_flight, worked_out
+from actors.service.operations.queries import LOOKED_BACK_MAX, By, grouped, worked_out
 from actors.settings.quantities import parse_duration, write_duration
 
 PAGE_SIZE = 50
@@ -79,7 +79,6 @@ async def list_page(visit: Visit) -> Response:
     newest_first = visit.query.get("order") != "oldest"
     found = await letters.find(asked.filter)
     groups = [] if by is None else await worked_out(found, lambda: grouped(found, by))
-    deliveries = visit.service.notifier.pipeline.handler.actor.deliveries
     page = await letters.page(asked.filter, limit=PAGE_SIZE, after=after, newest_first=newest_first)
     return render(
         visit,
@@ -89,7 +88,9 @@ async def list_page(visit: Visit) -> Response:
         by=by,
         groups=groups,
         groups_shown=GROUPS_SHOWN,
-        in_flight=in_flight(asked.filter, (each.command for each in deliveries.by_id.values())),
+        beside=letters.beside(asked.filter),
+        looked_back=LOOKED_BACK_MAX,
+        nodes=len(visit.service.notifier.pipeline.store.living_nodes),
         letters=page.letters,
         next=page.next,
         is_first=after is None,

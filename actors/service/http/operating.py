@@ -13,6 +13,7 @@ from actors.notifier import BreakerOverride
 from actors.service.http.dead_letters import Limit
 from actors.service.http.endpoints import Call, Document, HttpEndpoints
 from actors.service.operations import json as documents
+from actors.service.operations.queries import LOOKED_BACK_MAX, Filter
 from actors.settings.base import Settings
 from actors.settings.quantities import Text
 
@@ -45,6 +46,10 @@ class _Enable(Settings):
 
 class _AuditQuery(Settings):
     id: Text | None = None
+    limit: Limit = 100
+
+
+class _OfUserQuery(Settings):
     limit: Limit = 100
 
 
@@ -92,6 +97,18 @@ async def _enable_endpoint(call: Call, body: _Enable) -> Document:
 @ENDPOINTS("GET /api/audit", "Say who did what.")
 async def _audit(call: Call, query: _AuditQuery) -> Document:
     return {"audit": [documents.of_audit(entry) for entry in await call.letters.audit(query.limit, query.id)]}
+
+
+@ENDPOINTS(
+    "GET /api/users/{user:text}/notifications",
+    f"List what is known of a user at this node, up to `limit`: what is in flight, then the latest of the last "
+    f"{LOOKED_BACK_MAX:,} that ended here since the start; for dead letters, ask `/api/dead-letters`.",
+)
+async def _of_user(call: Call, query: _OfUserQuery) -> Document:
+    known = call.letters.beside(Filter(user=call.id))
+    nodes = len(call.service.notifier.pipeline.store.living_nodes)
+    shown = [documents.of_known(each) for each in known[: query.limit]]
+    return {"notifications": shown, "count": len(known), "looked_back": LOOKED_BACK_MAX, "nodes": nodes}
 
 
 @ENDPOINTS("POST /api/users/{user:text}/erase", "Erase what is kept of a user.")

@@ -44,7 +44,19 @@ from actors.pipeline.dead_letter_queue import (
 )
 from actors.pipeline.orders import Served
 from actors.service.operations.bulk import Action, Bulk, DryRun, Ends
-from actors.service.operations.queries import ALL, By, Filter, Group, Page, grouped, page_of, paged, slices
+from actors.service.operations.queries import (
+    ALL,
+    By,
+    Filter,
+    Group,
+    Known,
+    Page,
+    beside_letters,
+    grouped,
+    page_of,
+    paged,
+    slices,
+)
 from actors.service.operations.timeline import Timeline, timeline
 
 Found: TypeAlias = list[DeadLetterMessage]
@@ -120,6 +132,12 @@ class DeadLetters:
                 break
             await trio.lowlevel.checkpoint()
         return found
+
+    def beside(self, filter: Filter) -> Sequence[Known]:
+        """Return which notifications fit that are no dead letters; see `beside_letters`."""
+        in_flight = self._notifier.pipeline.handler.actor.deliveries.by_id.values()
+        commands = (each.command for each in in_flight)
+        return beside_letters(filter, self._store, commands, since_1970_ns(self._now))
 
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
         return self._queue.letter(notification_id)

@@ -14,7 +14,7 @@ from actors.domain.endpoints import Endpoint
 from actors.messages import DeadLetterMessage, RecordedEvent, SendNotification
 from actors.service.operations.breakers import BreakerNow
 from actors.service.operations.bulk import Bulk, DryRun
-from actors.service.operations.queries import Filter, Group, underlying_reason
+from actors.service.operations.queries import Filter, Group, Known, underlying_reason
 from actors.service.operations.timeline import Timeline
 
 Document = dict[str, Any]
@@ -35,6 +35,11 @@ def of_letter(letter: DeadLetterMessage) -> Document:
         "underlying_reason": underlying_reason(letter),
         **parts_of(letter, "attempts", "requested_at", "first_failure", "last_failure", "moved_at", "edits", "served"),
     }
+
+
+def of_known(known: Known) -> Document:
+    of_command = parts_of(known.command, "channel", "recipient", "subject")
+    return {"id": known.command.notification_id, "state": known.state, **of_command, **parts_of(known, "ended_at")}
 
 
 def of_group(group: Group) -> Document:

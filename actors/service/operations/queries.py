@@ -10,13 +10,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import trio
 from pydantic import Field
 
+from actors.domain.notification_state import State
+from actors.domain.store import Store
 from actors.errors import ConfigurationError
-from actors.instants import since_1970_ns
+from actors.instants import since_1970_ns, utc
 from actors.messages import DeadLetterMessage, NotificationChannel, SendNotification
 from actors.settings.base import Settings, validated
 from actors.settings.quantities import Text, Wanted, parse_duration
@@ -74,17 +76,49 @@ class Filter:
             label = "" if reason in LATEST_FAILURE else LATEST_FAILURE  # words that each letter has find none
             yield lambda letter: reason in _said(letter, label).casefold()
 
+    @property
+    def is_of_letters(self) -> bool:
+        """Whether it asks for what dead letters alone have."""
+        return {self.reason, self.reason_is, self.since, self.until} != {None}
+
     def __str__(self) -> str:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None) or "all"
 
 
-def in_flight(filter: Filter, commands: Iterable[SendNotification]) -> list[SendNotification]:
-    """Return those of notifications in flight that a filter of a user or a recipient is about."""
-    if filter.user is None and filter.recipient is None:
+LOOKED_BACK_MAX = 10_000
+"""So many of the notifications that ended last are looked at for those of somebody: no store has an index of users."""
+
+
+class Known(NamedTuple):
+    """A notification that is no dead letter."""
+
+    command: SendNotification
+    state: State
+    ended_at: datetime | None
+    """When it ended; None: it is in flight."""
+
+
+def beside_letters(filter: Filter, store: Store, in_flight: Iterable[SendNotification], now_ns: int) -> list[Known]:
+    """Return those in flight and those that ended lately, the latest first, that a filter of a user, a recipient or an
+    id is about; none where it asks for a reason or a time, which dead letters alone have.
+
+    Args:
+        filter: which.
+        store: of those that ended it is asked for what this node has in memory: those that ended here since it started,
+            and of these the last `LOOKED_BACK_MAX`.
+        in_flight: the commands of those in flight at this node.
+        now_ns: the present instant, since 1970.
+    """
+    if {filter.user, filter.recipient, filter.id_prefix} == {None} or filter.is_of_letters:
         return []
     conditions = [*filter._of_commands()]
-    return [command for command in commands if all(fits(command) for fits in conditions)]
+    ended = store.remembered.latest(LOOKED_BACK_MAX, now_ns)
+    known = (
+        *(Known(command, "in flight", None) for command in in_flight),
+        *(Known(command, state, utc(ended_ns)) for command, state, ended_ns in ended),
+    )
+    return [each for each in known if all(fits(each.command) for fits in conditions)]
 
 
 def underlying_reason(letter: DeadLetterMessage) -> str | None:
