@@ -280,8 +280,7 @@ export class Charts {
   #bounds({ key, context, show, scale, lane }, limit) {
     this.run.begin.expectations.forEach(({ panel, channel, bound }, number) => {
       if (panel !== key || channel !== this.place || bound === null) return;
-      const holds = this.run.done?.holds[number], y = Math.max(scale(bound), TOP);
-      const isAbove = bound > limit, text = `at most ${show(bound)}`;
+      const holds = this.run.done?.holds[number], y = Math.max(scale(bound), TOP), isAbove = bound > limit, text = `at most ${show(bound)}`;
       this.#pen(context, holds === false ? "bad" : "quiet", { dash: [6, 4], lineWidth: 1.5, textAlign: isAbove ? "left" : "right" }, () => {
         if (isAbove) { this.#label(context, `${text} ↑`, LEFT + 6, 14 + lane); return; }
         this.#stroke(context, [LEFT, y], [this.width - RIGHT, y]);
