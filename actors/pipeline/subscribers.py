@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from actors.messages import (
+    DomainEvent,
     NotificationChannel,
     OrderPlaced,
     OrderShipped,
@@ -101,6 +102,11 @@ BUILT_IN_SUBSCRIBERS: Mapping[type, tuple[Subscriber, ...]] = MappingProxyType(
 
 Subscribers: TypeAlias = Mapping[type, Subscriber | Collection[Subscriber]]
 """By type of event, the function or functions that are called with each event of that type."""
+
+
+def commands_of(event: DomainEvent) -> list[SendNotification]:
+    """Return the commands that the built-in subscribers make of an event, in their order."""
+    return [function(event) for function in BUILT_IN_SUBSCRIBERS[type(event)]]
 
 
 def subscribe_all(bus: EventBus, channels: Collection[NotificationChannel], subscribers: Subscribers) -> None:

@@ -68,16 +68,16 @@ class Entry(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An arrival that is not accepted, and not offered again."""
+    """A notification of an arrival that is refused, and not offered again: a domain event may lead to several."""
 
     entry: int
     """The number of its entry of the workload."""
-    channels: Sequence[NotificationChannel | None]
-    """The channels of the notifications that the event would have caused; None: an own actor's channel is unknown."""
+    channel: NotificationChannel | None
+    """None: the channel of a notification that an own actor may have sent."""
     why: str
     """``down``, ``overloaded`` or ``unhandled``."""
-    notification_id: str | None = None
-    """None: the arrival is a domain event, whose id no other one has."""
+    notification_id: str | None
+    """None: the id of a notification that an own actor may have sent."""
 
 
 class Ledger:
@@ -116,7 +116,7 @@ class Ledger:
         self._lost: defaultdict[str, list[Request]] = defaultdict(list)
         """The requests to providers whose answers no one takes, by the first notification of a chain of fallbacks."""
         self._refused: dict[str, Refused] = {}
-        """The arrivals that were refused, by id, where the same may come once more."""
+        """The refused notifications by id, where one of the same id may be accepted."""
         self._accepted: set[str] = set()
         """Likewise the ids that were accepted."""
         self._reached_twice: set[str] = set()
@@ -308,8 +308,8 @@ class Ledger:
             self._lost.pop(event.notification_id, None)
 
     def refuse(self, refused: Refused) -> None:
-        """Note that an arrival is refused. If its id was accepted before, it is a repeat, and not counted."""
-        if self.counted.refused_repeats and refused.notification_id is not None:
+        """Note that a notification is refused; if its id was accepted already, only the accepted one was offered."""
+        if self.counted.accepted_ids and refused.notification_id is not None:
             if refused.notification_id in self._accepted:
                 return
             self._refused[refused.notification_id] = refused
@@ -317,7 +317,7 @@ class Ledger:
 
     def accept(self, requested: Sequence[NotificationRequested]) -> None:
         """Note acceptances: an earlier refusal of the same id no longer counts."""
-        if not self.counted.refused_repeats:
+        if not self.counted.accepted_ids:
             return
         ids = [event.notification_id for event in requested]
         self._accepted.update(ids)
@@ -325,12 +325,11 @@ class Ledger:
             self._count_refused(refused, -1)
 
     def _count_refused(self, refused: Refused, by: int) -> None:
-        for channel in refused.channels:
-            self.tally((refused.entry, channel)).refused[refused.why] += by
+        self.tally((refused.entry, refused.channel)).refused[refused.why] += by
 
     def interrupt(self, request: Request, *, counts: bool = True) -> None:
-        """Note that the answer of a provider to a request is lost; where it is not `counts`, only its recipient
-        matters."""
+        """Note that the answer of a provider to a request is lost; unless the request `counts`, the ledger
+        only remembers whom it reached."""
         place = entry_number(request.notification_id), request.channel
         first = _first_of(request.notification_id, self._channels)
         if counts:

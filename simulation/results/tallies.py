@@ -38,8 +38,8 @@ class Counted(NamedTuple):
     fallbacks: bool = False
     forgotten_ids: bool = False
     """The same notification may be accepted again, since its id is not remembered for long enough."""
-    refused_repeats: bool = False
-    """A refused arrival may come once more, and be accepted."""
+    accepted_ids: bool = False
+    """A refused notification may be accepted: it comes twice, or a process dies between the two halves of an event."""
     upstreams: int = 0
     """How many layers of upstreams the providers have."""
     endpoints: bool = False
@@ -48,7 +48,7 @@ class Counted(NamedTuple):
     """Actors beside the pipeline send notifications that may be of no entry of the workload."""
 
 
-COUNTED_ALWAYS = Counted(hedges=True, refusals=True, fallbacks=True, forgotten_ids=True, refused_repeats=True)
+COUNTED_ALWAYS = Counted(hedges=True, refusals=True, fallbacks=True, forgotten_ids=True, accepted_ids=True)
 
 
 class Tally:

@@ -27,11 +27,11 @@ from actors.kernel.interceptors import Interceptor
 from actors.kernel.node import Node
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
-from actors.messages import NotificationChannel, RecordedEvent
+from actors.messages import NotificationChannel, RecordedEvent, SendNotification
 from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name, names_among_nodes
 from actors.pipeline.own_actors import OwnActors, replaced_by
-from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers
+from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers, commands_of
 from actors.policies.waiting_room import WaitingCounts
 from actors.settings.faults import FLEET_FAULT_KEYS, channels_hit
 from actors.storage.lossy import LossyStore
@@ -503,7 +503,10 @@ def _refuse(
 ) -> None:
     if why == UNHANDLED:  # by an own actor, of which no one knows what it would have sent
         channels = (None,)
-    recorder.refuse(Refused(entry, channels, why, getattr(message, "notification_id", None)), system.now_ns)
+    commands = [message] if isinstance(message, SendNotification) else commands_of(message)
+    ids = {command.channel: command.notification_id for command in commands}
+    for channel in channels:
+        recorder.refuse(Refused(entry, channel, why, None if channel is None else ids[channel]), system.now_ns)
 
 
 def _interrupts(scenario: Scenario) -> bool:
@@ -513,6 +516,7 @@ def _interrupts(scenario: Scenario) -> bool:
 
 def _counted(scenario: Scenario) -> Counted:
     repeats = any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)
+    has_halves = scenario.may_be_down and any(len(entry.channels) > 1 for entry in scenario.workload)
     channels = channels_of(scenario).values()
     lanes = [config for channel in channels for config in channel.by_provider().values()]
     return Counted(
@@ -525,7 +529,7 @@ def _counted(scenario: Scenario) -> Counted:
         ),
         fallbacks=any(config.fallback is not None for config in channels),
         forgotten_ids=repeats and scenario.remember_ids < scenario.duration + scenario.drain,
-        refused_repeats=repeats and scenario.may_refuse,
+        accepted_ids=has_halves or (repeats and scenario.may_refuse),
         upstreams=scenario.upstream_layers,
         endpoints=scenario.has_endpoints,
         own_actors=bool(scenario.actors),

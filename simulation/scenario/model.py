@@ -550,10 +550,14 @@ class Scenario(Settings):
         return any(fault.partition is not None for fault in self.faults)
 
     @property
+    def may_be_down(self) -> bool:
+        """Whether no process may accept an arrival, or one may die at its acceptance."""
+        return self.crashes_as_a_whole or self.may_end_accepting or self.nodes_at_most > 1
+
+    @property
     def may_refuse(self) -> bool:
         """Whether any arrival may not be accepted."""
-        has_door = self.crashes_as_a_whole or self.may_end_accepting or self.max_pending is not None
-        return has_door or self.nodes_at_most > 1
+        return self.may_be_down or self.max_pending is not None
 
     @property
     def resends(self) -> bool:

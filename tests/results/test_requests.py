@@ -38,7 +38,7 @@ def summary_of(fates: list[tuple[str, int]]) -> dict[str, Any]:
     events: dict[type, list[Any]] = {NotificationRequested: [], NotificationSent: [], NotificationMovedToDeadLetter: []}
     for number, (fate, took_ns) in enumerate(fates):
         if fate == "refused":
-            ledger.refuse(Refused(0, [EMAIL], "down"))
+            ledger.refuse(Refused(0, EMAIL, "down", f"email-0-{number}"))
             continue
         events[NotificationRequested].append(event(NotificationRequested, number, 0, user_id="ann"))
         if fate == "lost":

@@ -57,6 +57,19 @@ def test_what_was_refused_and_is_accepted_when_it_comes_once_more_was_offered_on
     assert resent["refused"]["down"] < summary["refused"]["down"]
 
 
+def test_of_an_event_that_is_accepted_on_one_channel_the_other_alone_is_refused():
+    text = (
+        "duration: 20s\nworkload: [{event: OrderPlaced, arrivals: {times: [5s]}}]\n"
+        "faults: [{channel: email, at: 5s, crash: process, restart_after: 1s}]\nschedule: {random_walk: true}\n"
+        "expect: [{from: 0s, that: [refused.down <= 2]}]"
+    )
+    counts = set()
+    for seed in range(12):
+        summary = simulation.run(parse(text), seed=seed, invariants=["arrivals"]).summary
+        counts.add((summary["accepted"], summary["refused"]["down"]))
+    assert counts == {(0, 2), (1, 1)}
+
+
 def test_windows_have_what_was_refused_in_them():
     expect = "expect: [{from: 0s, to: 7500ms, that: [refused.down >= 3]}, {from: 7500ms, that: [refused.down <= 2]}]"
     summary = summary_of(ARRIVALS, DIES, expect)
