@@ -24,9 +24,9 @@ class RememberedIds:
         """Remember nothing yet.
 
         Args:
-            ttl_ns: for how long an id is remembered, in nanoseconds. most: how many ids of ended notifications are kept
-            here, the latest; None: all. With a limit this is a cache,
-                and the store knows the other ids.
+            ttl_ns: for how long an id is remembered, in nanoseconds.
+            most: how many ids of ended notifications are kept here, the latest; None: all. With a limit this is a
+                cache, and the store knows the other ids.
             ahead_ns: returns by how much the clock of the instants has been set forward, in nanoseconds; ages do not
                 count these steps. None: the clock is never set, or ages follow its steps.
         """

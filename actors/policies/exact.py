@@ -1,7 +1,7 @@
 """Numbers of settings exactly as they are written, so that comparisons with counts are exact.
 
-A share is the fraction that was meant; the cost of one request is its weight against a limit: 1, or more (an
-SMS of three segments costs 3).
+A share becomes the exact fraction; the cost of a request is its weight against a limit: 1, or more (an SMS of three
+segments costs 3).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from fractions import Fraction
 
 
 def as_fraction(number: float) -> Fraction:
-    """Return a number by way of its decimals, so that 3.3 is 33/10 and not the binary fraction next to it."""
+    """Return the fraction of a number's decimals, so that 3.3 is 33/10 and not the nearest binary fraction."""
     return Fraction(repr(float(number)))
 
 

@@ -1,12 +1,12 @@
-"""When an endpoint is disabled at which all attempts fail.
+"""When to disable an endpoint at which all attempts fail.
 
 As Svix does (https://docs.svix.com/retries, "Disabling failing endpoints"): after five days in which all attempts have
 failed, with a clock that starts only once several have failed within 24 hours, the first and the last of them at least
 12 hours apart. So an endpoint that is seldom asked is not disabled for two bad moments a week apart. Here the span is a
-fifth of `disable_after`, and the difference a tenth, which are these hours for five days. What is known of a failing
-endpoint is forgotten after twice `disable_after`, as by Svix's server (svix-webhooks, server/svix-server/src/worker.rs:
-the entry in its cache). There only what is exhausted counts; here each attempt does, as schedules of retries may be
-as long as the five days.
+fifth of `disable_after`, and the difference a tenth: the same hours for five days. The state of a failing endpoint is
+forgotten after twice `disable_after`, as by Svix's server (svix-webhooks, server/svix-server/src/worker.rs: the entry
+in its cache). Svix counts only exhausted messages; here each attempt counts, as schedules of retries may be as long as
+the five days.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from actors.instants import wait_ns
 from actors.settings.redrive import EndpointsConfig
 
 SPAN_SHARE, APART_SHARE = 5, 10
-"""What part of `disable_after` two failures may be apart at most, and at least, for the clock to start."""
+"""The parts of `disable_after` that two failures may be apart at most, and at least, for the clock to start."""
 
 
 def after_failure(known: EndpointMark | None, config: EndpointsConfig, now_ns: int) -> EndpointMark | None:
     """Return the new state of an endpoint after an attempt that fails; None: it stays as it is.
 
     Args:
-        known: its state. None: it is not known as failing.
-        config: when it is disabled.
-        now_ns: the present instant by the calendar, in nanoseconds since 1970. Where it is before what is known, the
-            calendar was set back, and the clock starts anew.
+        known: the endpoint's state until now. None: it is not known as failing.
+        config: the settings of disabling.
+        now_ns: the present instant by the calendar, in nanoseconds since 1970. If it is before `known`, the calendar
+            was set back, and the clock starts anew.
     """
     disable_after_ns = wait_ns(config.disable_after)
     if known is not None and known.state is EndpointState.DISABLED:

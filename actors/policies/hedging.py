@@ -33,9 +33,9 @@ class HedgingSchedule:
         return None if sent >= self._most else now_ns + self._delay_ns
 
     def after_failure(self, sent: int, now_ns: int, pushback: float | None = None) -> int | None:
-        """Return when the next copy follows now that one of the `sent` ones failed but not for good: at once.
+        """Return when the next copy follows now that one of the `sent` copies failed, but not for good: at once.
 
-        A `pushback` of the provider in seconds delays it; one that is negative or no number means no more copies.
+        A `pushback` of the provider in seconds delays it; a negative one, or NaN, means no more copies.
         """
         if sent >= self._most:
             return None

@@ -1,20 +1,20 @@
-"""Who goes first among those that wait: by class of traffic, and within a class by turns.
+"""The order of waiting attempts: by class of traffic, and within a class by turns.
 
-Strict order serves the most urgent class in which any waits. Weighted order is deficit round robin (Shreedhar and
-Varghese, "Efficient fair queueing using deficit round robin", SIGCOMM 1995), each attempt being of length 1: the
+Strict order serves the most urgent class that has waiting attempts. Weighted order is deficit round robin (Shreedhar
+and Varghese, "Efficient fair queueing using deficit round robin", SIGCOMM 1995), each attempt being of length 1: the
 classes take turns, a class whose turn comes gets its quantum of credit, and each attempt takes 1 of it. The quantum of
-the least class is 1, so no turn passes in vain. While two classes both have some that wait, the numbers that go of
-them, each by its quantum, differ by at most 1 + 1/Q₁ + 1/Q₂. A class that has none waiting keeps no credit.
+the least class is 1, so no turn passes in vain. While two classes both have waiting attempts, the numbers of attempts
+that go, each divided by its class's quantum, differ by at most 1 + 1/Q₁ + 1/Q₂. An empty class keeps no credit.
 
 Aging is an order by urgency numbers (Jackson, "Some problems in queueing with dynamic priorities", Naval Research
-Logistics Quarterly 7, 1960): whoever has the least instant of joining plus rank · aging goes first.
+Logistics Quarterly 7, 1960): the attempt with the least instant of joining plus rank · aging goes first.
 
 Within a class the keys (users, hosts, tenants) take turns of one attempt; of one key the first to join goes first.
 Every step takes constant time, however many wait, except that keys which have their share of the slots are skipped: at
-most seven of them (where there are seven slots, one each).
+most seven keys (where there are seven slots, one each).
 
 Most lines only ever have one flow, a class and a key. :class:`Turns` keeps no classes, turns and credits before a
-second flow waits beside the first: with them a line takes 1.2 kB more. So credits count from then on.
+second flow waits beside the first: they take 1.2 kB a line. So credits count from the second flow on.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from actors.policies.breaker.per_host import recipient_host
 from actors.settings.order import FairBy, OrderConfig, OrderWeights
 
 Flow: TypeAlias = tuple[int, str]
-"""The rank of a class, 0 being the most urgent, and a key of it."""
+"""The rank of a class, 0 being the most urgent, and a key in the class."""
 
 V = TypeVar("V")
 NO_KEY = ""
-"""The key of all where there are no turns, and of those that have none: these are many who share it."""
+"""The one key where keys take no turns, and the key that all attempts without a key share."""
 
 FLOWS: dict[Priority, Flow] = {priority: (rank, NO_KEY) for priority, rank in RANKS.items()}
 """The flow of each class, where keys take no turns."""
@@ -53,7 +53,7 @@ _KEYS: dict[FairBy, Callable[[SendNotification], str]] = {
 
 
 class Order:
-    """The order of one channel at one of the places where its notifications wait."""
+    """The order of one channel at one place where its notifications wait."""
 
     __slots__ = ("aging_ns", "by_rank", "has_keys", "key_of", "last_place", "quanta")
 
@@ -61,15 +61,16 @@ class Order:
         self.aging_ns = None if config.aging is None else ns(config.aging)
         """How much later a class counts as having joined than the next more urgent one; None: not by age."""
         self.quanta = quanta(config)
-        """What each class gets in a round, by its rank; None: not by weight."""
+        """The credit of each class in a round, by its rank; None: not by weight."""
         self.by_rank = self.aging_ns is None and self.quanta is None
-        """Whether the most urgent class goes first, whatever else waits."""
+        """Whether the most urgent class always goes first (strict order without aging)."""
         self.has_keys = fair_by != "none"
         """Whether keys take turns within a class."""
         self.key_of: Callable[[SendNotification], str] = _KEYS.get(fair_by, lambda _: NO_KEY)
         """Returns the key of a command."""
         self.last_place = -1
-        """That of the latest to join; the next one's is larger, and the instant but for a few nanoseconds."""
+        """The place of the latest to join; the next place is larger, and equals the instant but for a few
+        nanoseconds."""
 
     def flow_of(self, command: SendNotification) -> Flow:
         return (RANKS[command.priority], self.key_of(command)) if self.has_keys else FLOWS[command.priority]
@@ -80,11 +81,11 @@ class Order:
 
 
 class Turns(Generic[V]):
-    """Whose turn it is among flows, each of which has something that waits: of classes, and of the keys of a class.
+    """The turns of the flows that have waiting attempts: of classes, and of the keys within a class.
 
     Args:
-        order: of classes.
-        since: returns when the first of those of a flow joined, in nanoseconds.
+        order: the order of classes.
+        since: returns when the first attempt of a flow joined, in nanoseconds.
     """
 
     __slots__ = ("_classes", "_credits", "_only", "_order", "_since", "_turn", "_waiting")
@@ -95,7 +96,7 @@ class Turns(Generic[V]):
         self._only: Flow | None = None
         """The only flow, until a second one has waited beside it."""
         self._waiting: V | None = None
-        """What waits of that flow."""
+        """The waiting attempts of the only flow."""
         self._classes: tuple[OrderedDict[str, V], ...] | None = None
         """By rank, the keys in the order of their turns, and what waits of each; None: a flow has always been alone."""
 
@@ -150,7 +151,7 @@ class Turns(Generic[V]):
         return any(len(keys) > (key in keys) for keys in self._classes)
 
     def are_before(self, rank: int) -> bool:
-        """Tell whether any flow may go before one of a class that comes now."""
+        """Tell whether any flow may go before an attempt of a class that comes now."""
         if not self._order.by_rank:
             return bool(self)
         if self._classes is None:
@@ -158,11 +159,11 @@ class Turns(Generic[V]):
         return any(self._classes[: rank + 1])
 
     def next(self, may_go: Callable[[str], bool] | None = None) -> Flow | None:
-        """Return the flow whose turn it is; asked again it is the same, unless something has changed.
+        """Return the flow whose turn it is; a second call returns the same flow, unless something has changed.
 
         Args:
-            may_go: tells whether a key may go now; None: all may. In weighted order a class in which none may go loses
-                its turn to one in which any may.
+            may_go: tells whether a key may go now; None: all may. In weighted order a class in which no key may go
+                loses its turn to a class in which one may.
         """
         classes, order = self._classes, self._order
         if classes is None:
@@ -204,13 +205,13 @@ class Turns(Generic[V]):
         return None
 
     def take(self, flow: Flow) -> None:
-        """Count that one of a flow goes: it is behind the others of its class now."""
+        """Count that an attempt of a flow goes: the flow is now behind the others of its class."""
         if self._classes is not None:
             self.pass_by(flow)
             self._credits[flow[0]] = max(0.0, self._credits[flow[0]] - 1.0)
 
     def pass_by(self, flow: Flow) -> None:
-        """Let a flow be behind the others of its class, as one of it has gone elsewhere."""
+        """Put a flow behind the others of its class, as an attempt of it has gone elsewhere."""
         if self._classes is not None and flow[1] in (keys := self._classes[flow[0]]):
             keys.move_to_end(flow[1])
 

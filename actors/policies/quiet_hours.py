@@ -14,8 +14,8 @@ class QuietHours:
     """It is quiet while the clock on the wall in `zone` shows a time in ``[start, end)``.
 
     Only the clock on the wall counts. With `end` before `start` it is quiet over midnight. When the clock is
-    put forward over `end`, quiet ends at the change; when it is put back over `end`, quiet ends at the first of the
-    two, and comes back with the repeated hour.
+    put forward over `end`, quiet ends at the change; when it is put back over `end`, quiet ends at the first `end`, and
+    comes back with the repeated hour.
 
     Raises:
         ConfigurationError: the zone is unknown; `start` or `end` carries a zone of its own; or they are equal, which

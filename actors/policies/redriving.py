@@ -13,9 +13,9 @@ from actors.settings.redrive import RedriveConfig, RedriveReason
 
 
 class Redriving:
-    """The letters that may be redriven, and those whose turn comes since their host has answered again.
+    """The letters that may be redriven, and the due ones, whose host has answered again.
 
-    What bounds it: each letter is redriven `at_most` times in all, and one after the other at `rate`. So a provider
+    Each letter is redriven at most `at_most` times in all, and letters go one after the other at `rate`. So a provider
     that fails and recovers without end gets each letter a few times, and never more than the rate at once.
     """
 
@@ -27,17 +27,17 @@ class Redriving:
         """By host its letters, the oldest first; each with its place among all letters."""
         self._places = count()
         self._due: dict[str, deque[str]] = {}
-        """The same of the hosts that have answered; these take turns."""
+        """The due letters, by the hosts that have answered again; the hosts take turns."""
         self._next_ns = 0
 
     def keep(self, notification_id: str, host: str, reason: RedriveReason | None, times: int) -> None:
-        """Keep a letter in mind, if it may be redriven; one that is known keeps its place.
+        """Remember a letter, if it may be redriven; a known letter keeps its place.
 
         Args:
-            notification_id: whose.
-            host: of its recipient; ``""`` where one breaker decides about all.
-            reason: the cause of its death; None: another one.
-            times: how often it has been redriven without an operator.
+            notification_id: the letter's id.
+            host: its recipient's host; ``""`` where one breaker decides about all hosts.
+            reason: the cause of its death; None: a cause that is never redriven.
+            times: how often it has been redriven automatically.
         """
         if reason in self._config.reasons and times < self._config.at_most:
             self._letters.setdefault(host, {}).setdefault(notification_id, next(self._places))
@@ -45,15 +45,15 @@ class Redriving:
             self.drop(notification_id, host)
 
     def drop(self, notification_id: str, host: str | None = None) -> None:
-        """Forget a letter that is none any more; None: to whichever host it is."""
+        """Forget a letter that has left the queue; `host` None: look at all hosts."""
         for each in list(self._letters) if host is None else [host]:
             letters = self._letters.get(each)
             if letters is not None and letters.pop(notification_id, None) is not None and not letters:
                 del self._letters[each]
 
     def begin(self, host: str | None = None) -> None:
-        """Let the letters that there are now have their turns, as a host answers again; None: all of them, and the host
-        of the oldest is the first."""
+        """Make the present letters of a host due, as it answers again; None: of all hosts, the oldest letter's host
+        first."""
         for each in self._hosts() if host is None else [host]:
             if each in self._letters:
                 self._due[each] = deque(self._letters[each])
@@ -70,7 +70,7 @@ class Redriving:
         return self._next_ns if self._due else None
 
     def take(self, now_ns: int) -> str | None:
-        """Return the letter whose turn it is; None: none now. If it is redriven, :meth:`charge` has to count it."""
+        """Return the letter whose turn it is; None: no letter's. If it is redriven, call :meth:`charge` to count it."""
         while self._due and self._next_ns <= now_ns:
             host, letters = next(iter(self._due.items()))
             notification_id = letters.popleft()

@@ -1,7 +1,7 @@
-"""Resuming what waited: behind a breaker that has closed, after a restart, and after a takeover from another node.
+"""Resuming waiting attempts: behind a breaker that has closed, after a restart, and after a takeover from another node.
 
-A provider that has just come back does not meet all of them at once, and one that is still down fails only a few before
-the breaker knows. The pace begins low and doubles again and again, up to a ceiling that follows the load.
+A provider that has just come back does not get all attempts at once, and a provider that is still down fails only a few
+before the breaker opens again. The pace begins low and keeps doubling, up to a ceiling that follows the load.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _PER_ARRIVAL_AFTER_RELAPSE = 1.25
 _LEAST_PER_S = 0.5
 _PER_MINUTE = 1.02
 _MINUTES_MAX = 10_000.0
-"""After so many the ceiling is beyond any rate, and not yet beyond the floats."""
+"""After this many minutes the ceiling is beyond any rate, but still a float."""
 
 
 class Ceiling:
-    """How many a second may go at most while others resume.
+    """The ceiling of the pace, in attempts a second.
 
-    That is `resume_rate_max`; by default ten times `resume_rate`, or twice the rate of new ones where that is more: a
-    ceiling below the load would never let a line end that new ones join.
+    It is `resume_rate_max`; by default ten times `resume_rate`, or twice the rate of new notifications where that is
+    more: under a ceiling below the load a line that new notifications join would never end.
     """
 
     __slots__ = ("_fixed_per_s", "_least_per_s")
@@ -43,16 +43,16 @@ class Ceiling:
         self._least_per_s = _PER_RESUME_RATE * config.resume_rate.per_second
 
     def per_s(self, arriving_per_s: float) -> float:
-        """Return it, where so many new ones have arrived a second in the last minute."""
+        """Return the ceiling, given the new notifications a second in the last minute."""
         return max(self._least_per_s, _PER_ARRIVAL * arriving_per_s) if self._fixed_per_s is None else self._fixed_per_s
 
 
 class Relapse(NamedTuple):
-    """What a breaker that has opened again tells of the pace at which its line resumed, if that was to blame.
+    """The ceiling that a breaker's second opening teaches, if the pace at which its line resumed was to blame.
 
-    Half the pace is the ceiling from then on, and grows by 2% a minute. All that arrives joins the line, so its pace
-    has to be above the load for the line to end: one that was not is not to blame, and the ceiling is 1.25 times the
-    load, or the whole pace, where half of it is less.
+    The ceiling is half the pace from then on, and grows by 2% a minute. New notifications join the line, so its pace
+    has to be above the load for the line to end: a pace below the load is not to blame, and the ceiling is at least
+    1.25 times the load, or the whole pace if that is less.
     """
 
     per_s: float
@@ -60,7 +60,7 @@ class Relapse(NamedTuple):
 
     @classmethod
     def after(cls, pace: Pace, arriving_per_s: float, now_ns: int) -> Relapse | None:
-        """Return it, where so many new ones have arrived a second; None where the pace is not to blame."""
+        """Return the relapse, given the new notifications a second; None where the pace is not to blame."""
         per_s = pace.per_s
         if per_s <= arriving_per_s:
             return None
@@ -82,7 +82,7 @@ class _Minute:
         self.second = -1
         """The latest second of the clock with an arrival."""
         self.latest = 0
-        """How many have arrived in it."""
+        """How many notifications have arrived in the latest second."""
         self.over_ns = 0
         """When it is over."""
         self.seconds: deque[tuple[int, int]] = deque()
@@ -91,7 +91,7 @@ class _Minute:
         """How many in all these."""
 
     def note(self, at_ns: int) -> None:
-        """Count one that arrived at this instant."""
+        """Count a notification that arrived at this instant."""
         if at_ns >= self.over_ns:
             self._begin(at_ns // NS_PER_S)
         self.latest += 1
@@ -114,10 +114,10 @@ class _Minute:
 
 
 class Arrivals(_Minute):
-    """How many new ones have arrived in the last minute, all together and by host; none counts again.
+    """How many new notifications have arrived in the last minute, all together and by host; each counts once.
 
-    Counts by whole seconds, so a minute is one of 59 to 60 seconds. Keeps nothing of a host with no arrivals in it. The
-    instants that it is given and asked about never go back.
+    Counts by whole seconds, so a minute has 59 to 60 seconds. A host without arrivals in it is forgotten. The instants
+    passed in never go back.
     """
 
     __slots__ = ("_hosts",)
@@ -128,7 +128,7 @@ class Arrivals(_Minute):
         """The one with the earliest latest arrival first."""
 
     def note_host(self, host: str, at_ns: int) -> None:
-        """Count one for this host among those of hosts alone."""
+        """Count a notification for this host, but not in the total."""
         minute = self._hosts.get(host)
         if minute is None:
             minute = self._hosts[host] = _Minute()
@@ -143,7 +143,7 @@ class Arrivals(_Minute):
         return 0.0 if minute is None else minute.average(now_ns // NS_PER_S)
 
     def _forget_before(self, last: int) -> None:
-        """Forget the hosts whose latest arrival was in this second, or earlier, but for the one that comes now."""
+        """Forget the hosts whose latest arrival was in the second `last` or earlier, except the newest host."""
         while len(self._hosts) > 1 and next(iter(self._hosts.values())).second <= last:
             self._hosts.popitem(last=False)
 
@@ -151,10 +151,10 @@ class Arrivals(_Minute):
 class Pace:
     """A release rate that starts at `resume_rate`, doubles with every `resume_doubling`, and has a ceiling.
 
-    So a provider that has just come back does not meet all waiting callers at once, and yet the line empties in the end
-    whatever the rate at which others join it. With r the initial rate and d the doubling time, r·d/ln 2·(2^(t/d) − 1)
-    have been released by t; solved for t this is the instant of the k-th release. Under the ceiling all count that go,
-    after a start also new ones that do not wait; but these hold the others up to no less than `resume_rate`.
+    So a provider that has just come back does not get all waiting attempts at once, and yet the line empties in the
+    end, whatever the rate at which attempts join it. With r the initial rate and d the doubling time, r·d/ln 2·(2^(t/d)
+    − 1) attempts have been released by t; solved for t this is the instant of the k-th release. The ceiling counts all
+    attempts that go, after a start also new ones that do not wait; but these never slow the line below `resume_rate`.
     """
 
     __slots__ = (
@@ -190,7 +190,8 @@ class Pace:
         return min(self._rate + self._released * _LN_2 / self._doubling, self._ceiling)
 
     def release(self, now_ns: int) -> None:
-        """Count one that goes now. The pace stood still for as long as it is late: there is nothing to catch up on."""
+        """Count an attempt that goes now. If it is late, the pace stood still meanwhile: there is nothing to catch
+        up."""
         if now_ns > self.next_ns:
             self._start_ns += now_ns - self.next_ns
         self._released = k = self._released + 1
@@ -199,10 +200,10 @@ class Pace:
         self.latest_ns = now_ns
 
     def charge(self, now_ns: int, ceiling: float) -> None:
-        """Count one under the ceiling, of so many a second: one that is released now, or one that passes by."""
+        """Count an attempt, released or passing the line by, under a ceiling in attempts a second."""
         self._ceiling = ceiling
         apart_ns = math.ceil(NS_PER_S / ceiling)
-        # However many pass by at once, they are paid off within a second.
+        # However many attempts pass by at once, they are paid off within a second.
         self._free_ns = min(max(self._free_ns, now_ns) + apart_ns, now_ns + max(apart_ns, NS_PER_S))
         allowed_ns = min(self._free_ns, self.latest_ns + self._longest_ns)
         if allowed_ns > self.next_ns:
@@ -211,12 +212,12 @@ class Pace:
 
 
 class Paces:
-    """The paces of the lines before one provider, each behind the breaker of its host, and what their relapses teach.
+    """The paces of the lines before one provider, each behind the breaker of its host, and the ceilings of relapses.
 
     Args:
         config: the settings of the breakers.
-        timeout_ns: how long an attempt takes at most: as long may one that went last still fail.
-        arriving_per_s: returns how many new ones arrive a second for a host at an instant.
+        timeout_ns: how long an attempt takes at most: for this long the last attempt of a pace may still fail.
+        arriving_per_s: returns how many new notifications arrive a second for a host at an instant.
         tripped_abruptly: tells whether the latest opening of the breaker of a host proved abrupt.
     """
 
@@ -242,7 +243,7 @@ class Paces:
         """By host, what its line has to heed until it is empty."""
 
     def resume(self, host: str, now_ns: int) -> None:
-        """Begin a pace for those at a host that wait for the breaker: they go one after the other, not as one herd."""
+        """Begin a pace for the attempts at a host that wait for its breaker: they go one by one, not as one herd."""
         suspect = self._suspects.pop(host, None)
         if suspect is not None and self._tripped_abruptly(host, now_ns):
             self._relapses[host] = suspect
@@ -258,13 +259,13 @@ class Paces:
         return pace
 
     def wait_through_ramp(self, host: str, now_ns: int) -> int:
-        """Let those at a host that the ramp has refused ask again at a pace; return when the first of them may."""
+        """Let attempts that a host's ramp has refused ask again at a pace; return when the first of them may."""
         self.resume(host, now_ns)
-        self.go(host, now_ns)  # the one that has just asked
+        self.go(host, now_ns)  # the attempt that has just asked
         return self.running[host].next_ns
 
     def ceiling_per_s(self, arriving_per_s: float) -> float:
-        """Return how many of the channel may go a second at most while what was due at a restart resumes."""
+        """Return the ceiling of the channel, in attempts a second, while notifications resume after a restart."""
         return self._ceiling.per_s(arriving_per_s)
 
     def none_waits(self, host: str) -> None:
@@ -278,7 +279,7 @@ class Paces:
                 del self._ended[next(iter(self._ended))]
 
     def breaker_opens(self, host: str, now_ns: int) -> None:
-        """Note at which pace a line resumes whose breaker opens; the cause may be attempts of a pace just ended."""
+        """Note the pace of a line whose breaker opens; the cause may be attempts of a pace that has just ended."""
         pace = self.running.get(host)
         ended = self._ended.pop(host, None)
         if pace is None and ended is not None and now_ns - ended.latest_ns <= self._timeout_ns:
@@ -291,7 +292,7 @@ class Paces:
         self.running.pop(host, None)
 
     def restart(self, now_ns: int) -> None:
-        """Restart those that are due: all waiting attempts were dropped and come again at once."""
+        """Restart the paces that are due: all waiting attempts were dropped and come again at once."""
         for learned in (self._ended, self._suspects, self._relapses):
             learned.clear()
         for host, pace in self.running.items():

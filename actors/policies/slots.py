@@ -1,4 +1,4 @@
-"""The slots before a provider: so many attempts may be there at once, and how keys share them.
+"""The slots before a provider: how many attempts may be there at once, and how keys share the slots.
 
 While others wait, no key gets more than a quarter of the slots. A key that has a quarter never gets the
 last sixteenth either, so a slow key cannot have all slots before any other key comes.
@@ -13,10 +13,10 @@ from actors.policies.adaptive.concurrency import ConcurrencyLimit
 from actors.policies.order import NO_KEY
 
 KEYS_THAT_SHARE = 4
-"""A key has at most one slot in so many while others wait, and at least one slot."""
+"""While others wait, a key has at most one in four of the slots, and at least one slot."""
 
 ONE_KEPT_IN = 16
-"""One slot in so many, to the nearest, is for keys that have less than their share."""
+"""One in sixteen of the slots, rounded to the nearest number, is for keys that have less than their share."""
 
 
 class Slots:
@@ -35,7 +35,7 @@ class Slots:
         self._adaptive = adaptive
         self.are_bounded = most is not None or adaptive is not None
         self.are_shared = are_shared and self.are_bounded
-        """Whether a key has to leave some of them to others."""
+        """Whether a key has to leave some of the slots to other keys."""
         self._held: Counter[str] = Counter()
         """By key, where keys share the slots, how many of its attempts are at the provider."""
 
@@ -57,7 +57,7 @@ class Slots:
         return self._held[key] >= max(1, limit // KEYS_THAT_SHARE)
 
     def are_kept_from(self, key: str, in_flight: int, others_wait: Callable[[str], bool]) -> bool:
-        """Tell whether the free slots, with so many attempts in flight, are kept from a key for others."""
+        """Tell whether the free slots, with `in_flight` attempts at the provider, are kept for other keys."""
         if not self.has_its_share(key) or (limit := self.limit) is None:
             return False
         kept = (limit + ONE_KEPT_IN // 2) // ONE_KEPT_IN

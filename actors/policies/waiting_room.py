@@ -1,13 +1,13 @@
-"""Who waits, and who goes next: the one structure for all lines of attempts.
+"""Waiting rooms: the one structure for all lines of attempts, which says which attempt goes next.
 
-A room has a line for each host (a recipient's host, a user or a tenant), or one line for all. In a line the
-flows, which are classes of traffic and the keys within a class, take turns by the order of the channel
-(:mod:`actors.policies.order`); within a flow the first to join is the first to go. Where lines share something, such as
-the slots of a provider, the flows of all lines that wait for room there take turns.
+A room has a line for each host (a recipient's host, a user or a tenant), or one line for all. In a line the flows,
+which are classes of traffic and the keys within a class, take turns by the order of the channel
+(:mod:`actors.policies.order`); within a flow the first to join is the first to go. Where lines share a resource, such
+as the slots of a provider, the flows of all lines that wait for it take turns.
 
-A room has one heap of expiries and one of the instants at which a line is worth a look, so whoever owns it needs one
-timer, at :attr:`WaitingRoom.wake_ns`. All that leave a room leave through `_left`, but for the waiters that `clear`
-drops, of which `on_empty` hears nothing.
+A room has one heap of expiries and one of the instants at which a line is worth a look, so its owner needs one timer,
+at :attr:`WaitingRoom.wake_ns`. Every waiter leaves a room through `_left`, except the waiters that `clear` drops, for
+which `on_empty` is not called.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ class Waiting:
 
 
 class WaitingCounts:
-    """How many attempts wait at the stages, by what they wait for."""
+    """How many attempts wait at the stages, by the resource that they wait for."""
 
     def __init__(self, whole: WaitingCounts | None = None) -> None:
         self.limit: Waiting = Waiting(None if whole is None else whole.limit)
         """For a user's limit, or a tenant's."""
         self.users = Waiting(self.limit)
-        """Of these, for a user's."""
+        """Attempts that wait for a user's limit."""
         self.tenants = Waiting(self.limit)
-        """Of these, for a tenant's."""
+        """Attempts that wait for a tenant's limit."""
         self.quota: Waiting = Waiting(None if whole is None else whole.quota)
-        """For what the account or the adaptive rate allows."""
+        """Attempts that wait for the account's quota or the adaptive rate."""
         self.slots: Waiting = Waiting(None if whole is None else whole.slots)
         """For other attempts to end."""
         self.breaker: Waiting = Waiting(None if whole is None else whole.breaker)
@@ -75,13 +75,13 @@ class WaitingCounts:
 
 
 _NO_REASONS: frozenset[Any] = frozenset()
-"""One for all lines: an empty set takes 216 bytes."""
+"""One empty set for all lines: each would take 216 bytes."""
 
 
 class PlacedQueue(Generic[W]):
     """The waiters of one flow in the order of their places; any may be taken out.
 
-    Each takes two pointers in lists. An `OrderedDict` takes 100 bytes, and a `deque` 600 before anything is in it.
+    A waiter takes two pointers in lists. In an `OrderedDict` it would take 100 bytes, and an empty `deque` takes 600.
     """
 
     __slots__ = ("_head", "_items", "_place_of", "_places", "size")
@@ -100,7 +100,7 @@ class PlacedQueue(Generic[W]):
         if self.size:
             self._places.append(place)
             self._items.append(item)
-        else:  # most are alone in their flow: a list made with one takes 24 bytes less than an empty one that grows
+        else:  # most are alone in their flow: a list of one item takes 24 bytes less than an empty list that has grown
             self._places, self._items, self._head = [place], [item], 0
         if self._place_of is not None:
             self._place_of[id(item)] = place
@@ -167,7 +167,7 @@ class PlacedQueue(Generic[W]):
 
 
 class Line(Generic[W]):
-    """The waiters of one host, and what they wait for. A line is in its room as long as it has any."""
+    """The waiters of one host, and the reasons why they wait. A line is in its room as long as it has waiters."""
 
     __slots__ = (
         "asks_at_ns",
@@ -190,7 +190,7 @@ class Line(Generic[W]):
         self.size = 0
         """How many wait; 0: the line is no longer in its room."""
         self.turns: Turns[PlacedQueue[W]] = Turns(order, attrgetter("first_place"))
-        """Of the flows of this line."""
+        """The turns of the flows of this line."""
         self.room_at: tuple[int, ...] = ()
         """The lanes at which the line takes turns, as it waits for room there."""
         self.reasons: frozenset[Any] = _NO_REASONS
@@ -234,7 +234,8 @@ class Line(Generic[W]):
         self.reasons, self.asks_at_ns, self.is_up_to_time = reasons, asks_at_ns, is_up_to_time
 
     def wait_for_slots(self, wait_ns: int | None, now_ns: int) -> None:
-        """Let each wait so long for a slot, from when the line began to wait for one, or it joined if that is later."""
+        """Let each waiter wait `wait_ns` for a slot, from when the line began to wait for a slot or the waiter joined,
+        whichever is later."""
         if self.slot_wait_ns is None:
             self.slot_wait_since_ns = now_ns
         self.slot_wait_ns = wait_ns
@@ -290,7 +291,7 @@ class WaitingRoom(Generic[W]):
         self._for_room = [0] * lanes
         """By lane, how many lines wait for room there."""
         self._turns: list[Turns[_Hosts]] = [Turns(order, self._since) for _ in range(lanes if by_host else 0)]
-        """By lane, of the flows of the lines that wait for room there."""
+        """The turns, by lane, of the flows of the lines that wait for room there."""
         self._expiries: list[tuple[Any, ...]] = []
         """When each expires, its place, flow, and host if lines are by host; for a while also of some that left."""
         self._wakes: list[tuple[int, str]] = []
@@ -332,10 +333,10 @@ class WaitingRoom(Generic[W]):
         """Take the first of a flow out of a line.
 
         Args:
-            line: where it waits.
-            flow: the flow whose first is taken.
-            goes: whether it goes on; if it ends or goes back, its flow keeps the turn.
-            at: the lane at which it was its turn; None: at none.
+            line: the line of the waiter.
+            flow: the flow whose first waiter is taken.
+            goes: whether the waiter goes on; if it ends or goes back, its flow keeps the turn.
+            at: the lane at which it was the flow's turn; None: no lane.
         """
         queue = line.queue(flow)
         if goes:
@@ -378,7 +379,7 @@ class WaitingRoom(Generic[W]):
                 yield expires_at_ns + 1, host, item
 
     def clear(self) -> None:
-        """Forget all that wait; their owner resets the counts."""
+        """Forget all waiters; the room's owner resets the counts."""
         for line in list(self.lines.values()):
             for lane in line.room_at:
                 self.wait_for_no_room(line, lane)
@@ -394,7 +395,7 @@ class WaitingRoom(Generic[W]):
         return item
 
     def _left(self, line: Line[W], flow: Flow, queue: PlacedQueue[W], place: int) -> None:
-        """Note that one of a flow waits no more: the only way out of a room, but for `clear`."""
+        """Note that a waiter of a flow has left: the only way out of a room, except by `clear`."""
         line.size -= 1
         if line.counted_as is not None:
             line.counted_as.change(-1)
@@ -416,7 +417,7 @@ class WaitingRoom(Generic[W]):
         elif line.slot_wait_ns is not None:
             self.set_wake(line)
 
-    # ── turns for what the lines share ──────────────────────────────────────────────────────────────────────────
+    # ── turns for room that the lines share ─────────────────────────────────────────────────────────────────────
 
     def wait_for_room(self, line: Line[W], lane: int) -> None:
         """Let a line take turns at a lane, if it does not yet."""
@@ -442,7 +443,7 @@ class WaitingRoom(Generic[W]):
         return self._turns[lane] if self._by_host else self.lines[ONE_LINE].turns
 
     def line_at(self, lane: int, flow: Flow) -> Line[W]:
-        """Return the line, of all that wait for room at a lane, whose first of a flow joined first."""
+        """Return, of all lines that wait for room at a lane, the line whose first waiter of a flow joined first."""
         if not self._by_host:
             return self.lines[ONE_LINE]
         hosts = self._turns[lane].get(flow)
@@ -456,7 +457,7 @@ class WaitingRoom(Generic[W]):
         return ONE_LINE in self.lines and self.lines[ONE_LINE].turns.has_others(key)
 
     def are_before(self, lane: int, rank: int) -> bool:
-        """Tell whether any that wait for room at a lane go before a newcomer of a class at another host."""
+        """Tell whether any waiter for room at a lane goes before a newcomer of a class at another host."""
         return self._turns[lane].are_before(rank) if self._by_host else bool(self.lines)
 
     def _add(self, lane: int, line: Line[W], flow: Flow) -> None:

@@ -1,5 +1,5 @@
-"""What an event changes in a store on disk: computed once, when it is handed over, and written by SQLite and
-PostgreSQL, each into its own tables.
+"""The changes that an event makes in a store on disk: computed once, when the event is handed over, and written by
+SQLite and PostgreSQL, each into its own tables.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from actors.messages import (
 from actors.storage.memory import NOTHING, Beside, Entry
 
 ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded})
-"""What ends a notification for good."""
+"""The events that end a notification for good."""
 
 HAPPENS = frozenset(get_args(StoredEvent)) - ENDS - {NotificationRequested}
-"""What else happens to one, and is a row of its history."""
+"""The other events after its request; each is a row of its history."""
 
 CONDITIONAL = frozenset({NotificationRequested, NotificationRedriven, DeadLetterDiscarded})
-"""What may be overtaken: by another notification with the same id, or by another node."""
+"""The events that may be overtaken: by another notification with the same id, or by another node."""
 
 
 class StoredChange(msgspec.Struct, eq=False, gc=False):
-    """An event, with all that is written of it."""
+    """An event, with everything that is written for it."""
 
     event: NotificationEvent
     command: SendNotification
     """With its edits."""
     before: Entry | None
-    """What memory has of the notification until then."""
+    """The notification in memory before the event."""
     at_ns: int
     """When it happened, since 1970."""
     written: bytes = b""
     """The command, where it is requested."""
     steady_ns: int = 0
-    """When an id is requested, or is remembered from, by the clock that nobody sets."""
+    """When the id was requested, or since when it is remembered, by the clock that no one sets."""
     entry: Entry | None = None
-    """What memory has of the notification since, where it is requested or redriven."""
+    """The notification in memory after the event, if it was requested or redriven."""
     beside: Beside = NOTHING
     was_marked: bool = False
     """Whether its notification has a mark until then."""
@@ -75,7 +75,7 @@ class Mark(NamedTuple):
 
     caution: Caution
     alone: bool
-    """Whether no other one is under way."""
+    """Whether no other attempt is under way."""
 
 
 class Turn:
@@ -85,7 +85,7 @@ class Turn:
 
     def __init__(self, change: SettingsChange | None = None) -> None:
         self.change = change
-        """A change of settings, where that has a turn of its own, between what is before and after it."""
+        """A change of settings, which has a turn of its own between earlier and later changes."""
         self.ids: set[str] = set()
         self.has_own = False
         """Whether there are any of other channels than the four, which are written apart from theirs."""
@@ -97,7 +97,8 @@ class Turn:
         self.has_own |= change.event.channel.is_own
 
     def of(self, *kinds: type, own: bool | None = None) -> list[Any]:
-        """Return the changes of these kinds, in order; those of the four channels or of others alone, where said."""
+        """Return the changes of these kinds, in order; with `own` False only the four channels', with True the
+        others'."""
         found = [self._by_kind[kind] for kind in kinds if kind in self._by_kind]
         those = found[0] if len(found) == 1 else sorted(chain(*found), key=attrgetter("number"))
         return (
@@ -113,20 +114,20 @@ class Batch(Promise):
         self._numbers = numbers
         self.last = 0
         self.ahead_ns = ahead_ns
-        """By how much the wall clock was ahead of the one that nobody sets when it began."""
+        """By how much the wall clock was ahead of the clock that no one sets when the batch began."""
         self.latest_ns = 0
-        """The latest instant of a change in it, by that clock, since 1970."""
+        """The latest instant of a change in the batch, by the clock that no one sets, since 1970."""
         self.turns = [Turn()]
         self.beside: list[Any] = []
         self.notes: list[tuple[int, AuditEntry]] = []
         """Entries of the audit trail that are of no event, with their numbers."""
         self.kept: dict[tuple[str, str], bytes | None] = {}
-        """What own actors keep in the end, by the actor and the key; None: nothing."""
+        """The values that own actors keep after the batch, by actor and key; None: deleted."""
         self.marks: dict[str, Mark | None] = {}
-        """Those that are so in the end; None: it has none."""
+        """The marks after the batch, by notification; None: deleted."""
         self.conditional: list[Any] = []
         self.overtaken: dict[Any, Overtaken] = {}
-        """Those whose ids are known, or that another node was faster with."""
+        """The changes that failed, as the id is known or another node was faster."""
 
     @property
     def is_full(self) -> bool:
@@ -185,7 +186,7 @@ class Batch(Promise):
         return self.note(change.audit)
 
     def audited(self) -> list[tuple[int, str | None, int, NotificationEvent | AuditEntry]]:
-        """Return the number, the notification, the instant and the content of what goes into the audit trail."""
+        """Return the number, notification, instant and content of each new entry of the audit trail."""
         found: list[tuple[int, str | None, int, NotificationEvent | AuditEntry]] = []
         for change in self.beside:
             if change not in self.overtaken and (entry := change.beside.audit) is not None:

@@ -1,4 +1,4 @@
-"""The clock that counts from the start of the machine and that nobody sets, and how far the wall clock has been set."""
+"""The clock that counts from the machine's boot and that no one sets, and how far the wall clock has been set."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Clocks(NamedTuple):
     wall_ns: Callable[[], int]
     """Returns nanoseconds since 1970, by a clock that may be set at any time."""
     boot_ns: Callable[[], int]
-    """Returns nanoseconds by a clock that nobody sets, and that goes on while the machine sleeps."""
+    """Returns nanoseconds by a clock that no one sets, and that goes on while the machine sleeps."""
     boot_id: str
     """Names the time for which `boot_ns` goes on: another one after each start of the machine."""
 
@@ -47,7 +47,7 @@ class Clocks(NamedTuple):
 def clocks_of_this_machine() -> Clocks:
     """Return the clocks of this machine.
 
-    Where it does not tell its boots apart, each call counts as one of its own.
+    On a machine that cannot tell its boots apart, each call counts as a boot of its own.
     """
     boot_id = ""
     with contextlib.suppress(OSError, ValueError):
@@ -56,13 +56,14 @@ def clocks_of_this_machine() -> Clocks:
 
 
 class ClockSteps:
-    """By how much the wall clock is ahead of where it would be had nobody set it since this was made, or resumed."""
+    """How far the wall clock is ahead of where it would be if no one had set it since this object was made or
+    resumed."""
 
     def __init__(self, clocks: Clocks | None = None) -> None:
         self.clocks = clocks_of_this_machine() if clocks is None else clocks
         self._wall_ns, self._boot_ns = self.clocks.wall_ns, self.clocks.boot_ns
         self._anchor_ns = self._wall_ns() - self._boot_ns()
-        """What the wall clock that nobody sets shows, less the clock of the boot."""
+        """The wall clock, had no one set it, minus the boot's clock, in nanoseconds."""
         self._ahead_ns = 0
 
     def ahead_ns(self) -> int:
@@ -74,7 +75,7 @@ class ClockSteps:
 
     @property
     def steady_ns(self) -> int:
-        """What the wall clock would show had nobody set it, in nanoseconds since 1970."""
+        """The wall clock's time if no one had set it, in nanoseconds since 1970."""
         return self._boot_ns() + self._anchor_ns
 
     @property

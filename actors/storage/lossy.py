@@ -1,4 +1,4 @@
-"""A store for tests that commits with a delay, and loses at a crash what it had not committed by then."""
+"""A store for tests that commits with a delay, and loses uncommitted changes at a crash."""
 
 from __future__ import annotations
 

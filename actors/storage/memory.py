@@ -40,16 +40,16 @@ CLOSED_KEPT = 1_000
 
 
 Serving: TypeAlias = Literal["delivered", "under way"]
-"""Another notification of its request that serves a dead letter: one that was delivered, or may yet be."""
+"""How another notification of its request serves a dead letter: it was delivered, or is under way."""
 
 
 class RequestNote(msgspec.Struct, gc=False):
-    """What others have noted, which share the store, of the request of a notification."""
+    """The request of a notification, as other nodes that share the store have noted it."""
 
     request_id: str | None
     """The request of a fallback; None: the notification is the first of its own."""
     served_by: Serving | None
-    """What it is served by as far as they know; None: by nothing."""
+    """How it is served as far as those nodes know; None: it is not served."""
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -65,7 +65,7 @@ class Entry(msgspec.Struct, gc=False):
     later: list[NotificationEvent] | None = None
     """The events since. None: there are none, as for nearly all in flight."""
     noted: RequestNote | None = None
-    """What the store has beside its history, where others share it. None: nothing."""
+    """The shared store's note on its request. None: there is none."""
 
     @property
     def requested(self) -> NotificationRequested:
@@ -103,7 +103,7 @@ class Entry(msgspec.Struct, gc=False):
 
 
 def entry_of_accepted(command: SendNotification, event: NotificationRequested) -> Entry:
-    if (  # it says more than the command and when that was accepted
+    if (  # the event says more than the command and the instant of its acceptance
         event.instead_of is not None
         or event.waited_since_ns is not None
         or event.traceparent is not None
@@ -141,17 +141,17 @@ class DeadEntry(Entry, gc=False):
 
 
 class Beside(NamedTuple):
-    """What an event changes in a store beside its notification, and the request and the id of that."""
+    """The changes that an event makes in a store beyond its notification, the notification's request and its id."""
 
     endpoints: EndpointChange | None = None
     suppression: Suppression | None = None
     closed: StoredHistory | None = None
-    """The history to keep, as the notification ends and an operator acted on it."""
+    """The history to keep, if a notification ends on which an operator has acted."""
     left_out: slice | None = None
     """Which of the events since its acceptance its history leaves out from now on."""
     audit: NotificationEvent | AuditEntry | None = None
-    """What goes into the audit trail: the event, where people or the queue act on a dead letter; the entry of an
-    endpoint that it changes."""
+    """The new entry of the audit trail: the event, if people or the queue act on a dead letter; or the entry on an
+    endpoint that the event changes."""
 
 
 NOTHING = Beside()
@@ -225,7 +225,7 @@ class MemoryStore:
         if entry.first is not None:
             self._join_request(entry)
         if self._closed:
-            self._closed.pop(notification_id, None)  # that was another one, whose id is forgotten
+            self._closed.pop(notification_id, None)  # of an earlier notification, whose id is forgotten
         return NOTHING
 
     def _add(self, event: NotificationEvent, _: SendNotification) -> Beside:
@@ -358,7 +358,7 @@ class MemoryStore:
         return len(meant)
 
     def say(self, breaker: str, host: str, open_ns: int) -> None:
-        """Say it to nobody, as no other node shares it; see :meth:`Store.say`."""
+        """Do nothing, as no other node shares this store; see :meth:`Store.say`."""
 
     def said(self) -> Iterable[BreakerVote]:
         return ()
@@ -407,7 +407,7 @@ class MemoryStore:
         return None if entry is None else StoredHistory(entry.command, tuple(entry.events))
 
     def _join_request(self, entry: Entry) -> None:
-        """Have a notification that is a fallback belong to the request of the one that it is sent in place of."""
+        """Add a fallback to the request of the notification that it replaces."""
         if entry.first is not None and entry.first.instead_of is not None:
             self._requests.join(entry.command.notification_id, entry.first.instead_of)
 

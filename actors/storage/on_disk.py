@@ -1,4 +1,4 @@
-"""What the durable stores have in common: memory answers, and a thread of the store's own does all the SQL."""
+"""The base of the durable stores: memory answers, and a thread of the store's own does all the SQL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from actors.storage.patience import Patience
 from actors.storage.work_queue import ToDo
 
 CACHED_IDS = 10_000
-"""How many ids of what has ended are known without a look at the disk, the latest: at up to some kilobytes each."""
+"""How many of the latest ended notifications have their ids in memory, at up to some kilobytes each."""
 
 A = TypeVar("A")
 
@@ -90,7 +90,7 @@ class StoreOnDisk(MemoryStore):
 
     @property
     def is_open(self) -> bool:
-        """Whether it keeps what it is given: from the beginning of the block of `open` to its end."""
+        """Whether the store takes changes: from the beginning of the block of `open` to its end."""
         return self._opened.is_set() and not self._to_do.closed.is_set()
 
     def _work(self) -> None:
@@ -123,10 +123,8 @@ class StoreOnDisk(MemoryStore):
         return self._to_do.put(lambda batch: batch.add(change))
 
     def _changed(self, event: NotificationEvent, command: SendNotification, before: Entry | None) -> Any:
-        """Have memory take an event in, and return all that is written of it.
-
-        `before` is what memory has of its notification until then.
-        """
+        """Take an event into memory, and return the change to write; `before` is its notification in memory until
+        then."""
         kind, notification_id = type(event), event.notification_id
         written = encode_command(command) if kind is NotificationRequested else b""
         beside = self._take_in(event, command)

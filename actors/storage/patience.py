@@ -22,23 +22,23 @@ CLOSE_PATIENCE = 10.0
 """Seconds that a store which is being closed waits, at the most, until it can be written again."""
 
 SAID_AFTER = (1.0, 10.0, 60.0)
-"""Seconds after which the log says that a store waits, and for what; then again each time that the last has passed."""
+"""Seconds after which the log says that a store waits, and for what; the last is repeated."""
 
 
 class Patience:
-    """Says in the log, to callers and to the pipeline that a store cannot be written, and when it can be again.
+    """Tells the log, callers and the pipeline that a store cannot be written, and when it can be written again.
 
     The threads of the store call `waits`, `goes_on` and `is_over`, and the system's thread the rest.
     """
 
     def __init__(self, name: str, tell: Callable[..., object], tell_news: Callable[[News], object]) -> None:
-        """`tell` has a function called in the thread of the system; `tell_news` is to be called there."""
+        """`tell` calls a function in the system's thread; `tell_news` must be called in that thread."""
         self.is_busy = False
         self.is_locked = False
-        """Whether the thread waits for a lock until it can write; no attempt starts meanwhile."""
+        """Whether the store's thread waits for a lock before it can write; no attempt starts meanwhile."""
         self._name, self._tell, self._tell_news = name, tell, tell_news
         self._times_said = 0
-        """How often the log has said so."""
+        """How often the log has said that the store waits."""
         self._callers: set[trio.Event] = set()
         """Set when the callers are to wait no longer."""
         self._closing_since: float | None = None

@@ -1,12 +1,12 @@
 """A store in memory that the nodes of a fleet share, where they all run in one process: for simulations.
 
-It says what the store of several nodes in PostgreSQL says, at once and without fail: a node owns what it has accepted,
-redriven or taken over; ids, dead letters, suppressions and preferences are everybody's; who accepts an id that another
-node has under way is told that it was :class:`~actors.errors.Overtaken`.
+It answers as the store of several nodes in PostgreSQL does, at once and without failures: a node owns the notifications
+that it has accepted, redriven or taken over; ids, dead letters, suppressions and preferences belong to all nodes; a
+node that accepts an id that another node has under way gets :class:`~actors.errors.Overtaken`.
 
-A node can be cut off from it. What it hands over then is durable, and known to others, only when it reaches the store
-again; by then another node may have been faster. What memory all nodes have in common it still sees as it is. So it is
-with all changes where they take their time.
+A node can be cut off from the store. Its changes are then durable, and known to other nodes, only when it reaches the
+store again; by then another node may have been faster. It still sees the shared memory as it is. With a commit delay
+the same holds for every change until the delay is over.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ENDS = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedTo
 
 
 class Clock(Protocol):
-    """The clock of what nodes say to each other: the system that they run on."""
+    """The clock of the votes between nodes: the system that they run on."""
 
     @property
     def now_ns(self) -> int:
@@ -49,7 +49,7 @@ class Clock(Protocol):
 
 
 class SharedMemory:
-    """What the nodes share. Each has a :class:`NodeStore` of its own, by number."""
+    """The memory that nodes share. Each has a :class:`NodeStore` of its own, by number."""
 
     clock: Clock
     """To be set before a node says anything of its breakers."""
@@ -66,18 +66,18 @@ class SharedMemory:
         """Keep nothing yet.
 
         Args:
-            numbers: of the nodes.
+            numbers: the numbers of the nodes.
             remember_ids_ns: for how long the id of a notification that has ended is remembered, in nanoseconds.
-            share_latency_ns: by the name of a breaker, how long it takes until the others know what a node says of it;
-                0 for the others.
+            share_latency_ns: by the name of a breaker, how long it takes until the other nodes know of a vote; 0 for
+                breakers not named.
             has_leases: whether nodes may be cut off, so that they have to look at their leases.
-            commit_delay_ns: how long after it was handed over a change is durable, and known to the others.
+            commit_delay_ns: how long after its handing over a change is durable, and known to other nodes.
         """
         self._share_latency_ns = share_latency_ns or {}
         self.votes: dict[tuple[int, str, str], int] = {}
-        """By node, breaker and host, until when a node says that it is open: what all know by now."""
+        """The votes that all nodes know by now: by node, breaker and host, until when the node's breaker is open."""
         self.owners: dict[str, NodeStore] = {}
-        """By notification that has not ended."""
+        """The owner of each notification that has not ended."""
         whole = MemoryStore(remember_ids_ns=remember_ids_ns)
         self.commit_delay_ns = commit_delay_ns
         self.living: frozenset[int] = frozenset({1})
@@ -116,12 +116,12 @@ class SharedMemory:
                 node.hear(vote)
 
     def said_to(self, number: int) -> list[BreakerVote]:
-        """Return what stands of what the others have said, as a node knows it."""
+        """Return the votes of the other nodes that still hold, as a node knows them."""
         votes = [self._vote(*key, until_ns) for key, until_ns in sorted(self.votes.items()) if key[0] != number]
         return [vote for vote in votes if vote.open_ns]
 
     def vote_now(self, vote: BreakerVote) -> BreakerVote:
-        """Return what stands by now of what a node has said before."""
+        """Return a node's earlier vote as it holds by now."""
         key = vote.node, vote.breaker, vote.host
         return self._vote(*key, self.votes.get(key, 0))
 
@@ -129,7 +129,8 @@ class SharedMemory:
         return BreakerVote(number, breaker, host, max(0, until_ns - self.clock.now_ns))
 
     def shares(self, number: int, heirs: Sequence[int]) -> dict[int, tuple[str, ...]]:
-        """Return the ids of what a node has that is gone, as others share them; those that get any, by number."""
+        """Return each heir's share of the ids of a gone node, by the heir's number; an heir without a share is left
+        out."""
         left = list(self.nodes[number].open_ids())
         shares = {heir: tuple(left[place :: len(heirs)]) for place, heir in enumerate(heirs)}
         return {heir: share for heir, share in shares.items() if share}
@@ -146,7 +147,7 @@ class SharedMemory:
 
 
 class _Change(NamedTuple):
-    """What a node has handed over, and is not durable yet."""
+    """A change that a node has handed over, and that is not durable yet."""
 
     durable_ns: int
     """When it is, unless the node is cut off by then."""
@@ -154,7 +155,7 @@ class _Change(NamedTuple):
     command: SendNotification
     promise: Promise
     died_ns: int | None
-    """Of a change of a dead letter: since when it was one, in nanoseconds since 1970."""
+    """For a change of a dead letter: since when it was one, in nanoseconds since 1970."""
 
 
 class NodeStore(MemoryStore):
@@ -177,13 +178,13 @@ class NodeStore(MemoryStore):
         self._is_cut_off = False
         self._lease_ends_ns = 0
         self._was_refused = False
-        """Whether one who asked has to be told that the lease holds again."""
+        """Whether a caller of `has_lease` was refused, and has to hear when the lease holds again."""
         self._waiting: deque[_Change] = deque()
         self._unsaid: dict[tuple[str, str], int] = {}
-        """By breaker and host, until when it is open: what it has said of them last, meanwhile."""
+        """The node's latest votes while it is cut off: by breaker and host, until when the breaker is open."""
         self._unheard: list[News] = []
         self._in_vain: list[NotificationEvent] = []
-        """What another node was faster with, since this one has started."""
+        """The events for which another node was faster, since this node has started."""
 
     def cut_off(self, lease_ends_ns: int) -> None:
         """Have it not reach the store from now on.
@@ -194,13 +195,13 @@ class NodeStore(MemoryStore):
         self._is_cut_off, self._lease_ends_ns = True, lease_ends_ns
 
     def has_lease(self) -> bool:
-        """Tell whether the node may start an attempt; who is told that it may not hears when it may."""
+        """Tell whether the node may start an attempt; if not, the pipeline hears when it may."""
         holds = not self._is_cut_off or self._shared.clock.now_ns < self._lease_ends_ns
         self._was_refused |= not holds
         return holds
 
     def reconnect(self) -> None:
-        """Have it reach the store again, which takes what it has handed over, unless another node was faster."""
+        """Reach the store again, which takes the node's changes, unless another node was faster."""
         self._is_cut_off = False
         self._settle()
         for change in self._waiting:
@@ -233,7 +234,7 @@ class NodeStore(MemoryStore):
                 clock.call_at(clock.now_ns + 1, partial(self._shared.tell_others, self, self._news_of(event)))
 
     def close(self) -> None:
-        """Make durable at once what was handed over, as a node does that is stopped in order and reaches the store."""
+        """Make all changes durable at once, as a node does that is stopped in order and reaches the store."""
         if not self._is_cut_off:
             self._waiting = deque(change._replace(durable_ns=0) for change in self._waiting)
             self._settle()
@@ -297,7 +298,7 @@ class NodeStore(MemoryStore):
         owners = self._shared.owners
         if kind is NotificationRequested:
             owner = owners.get(notification_id)
-            if owner is not None:  # perhaps itself: it has taken over what was accepted first
+            if owner is not None:  # perhaps this node itself, which has taken over the first notification
                 return Overtaken(notification_id, owner._open[notification_id].command)
             owners[notification_id] = self
         elif kind in _ENDS:

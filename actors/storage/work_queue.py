@@ -1,4 +1,4 @@
-"""The work of a store on disk, on its way from the thread of the system to the one that does all the SQL."""
+"""The work of a store on disk, on its way from the system's thread to the thread that does all the SQL."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Query:
 
 
 class ToDo(Generic[B]):
-    """Batches and questions, in the order in which they are to be done; one batch, the last one, is open."""
+    """Batches and questions, in the order in which the thread does them; only the last batch is open."""
 
     def __init__(self, new_batch: Callable[[], B]) -> None:
         self._new_batch = new_batch
@@ -66,7 +66,7 @@ class ToDo(Generic[B]):
     def ask(self, read: Callable[[Any], Any]) -> Promise:
         query = Query(read)
         with self._news:
-            self._batch = None  # what comes from now on is later
+            self._batch = None  # later changes go into a later batch
             self._to_do.append(query)
             self._wake()
         return query.promise
@@ -77,7 +77,7 @@ class ToDo(Generic[B]):
             self._wake()
 
     def clear(self) -> list[Promise]:
-        """Drop all work; return its promises, and those of the work in hand."""
+        """Drop all work; return its promises, and the promises of the work in hand."""
         with self._news:
             left, self._batch = [*self._to_do], None
             self._to_do.clear()
@@ -113,11 +113,11 @@ class ToDo(Generic[B]):
         return self.closed.is_set() and not self._to_do
 
     def shut(self) -> None:
-        """Give back what it waits with."""
+        """Close the resources that the thread waits with."""
 
 
 class PollingToDo(ToDo[B]):
-    """The same for a thread that waits for a socket as well, and is woken by a self-pipe."""
+    """A work queue for a thread that waits for a socket as well, and is woken by a self-pipe."""
 
     def __init__(self, new_batch: Callable[[], B]) -> None:
         super().__init__(new_batch)
@@ -127,7 +127,7 @@ class PollingToDo(ToDo[B]):
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._reader, selectors.EVENT_READ)
         self._is_awaited = False
-        """Whether the thread is to be woken when something comes."""
+        """Whether new work has to wake the thread."""
 
     def _wake(self) -> None:
         if self._is_awaited:

@@ -13,17 +13,17 @@ from typing import Protocol
 from actors.settings.adaptive import ConcurrencyLimitConfig, GradientConfig, VegasConfig
 
 _WARM_UP = 10
-"""So many attempts are averaged plainly before the long average is an exponential one."""
+"""How many attempts are averaged plainly before the long average becomes exponential."""
 
 _DRIFT = 2.0
-"""A long average of more than so many times the latency is a memory of bad times, and decays faster."""
+"""A long average of more than twice the latency is a memory of bad times, and decays faster."""
 
 _LET_GO = 0.9
 _STEEPEST = 0.5
 
 
 class ConcurrencyLimit(Protocol):
-    """The interface of all of them."""
+    """The interface of all concurrency limits."""
 
     __slots__ = ("_estimate",)
 
@@ -37,9 +37,9 @@ class ConcurrencyLimit(Protocol):
         """Record an attempt that has ended.
 
         Args:
-            latency_ns: how long it took, more than 0.
-            in_flight: how many were under way when it started, itself included.
-            dropped: it timed out, or was refused for overload.
+            latency_ns: how long the attempt took, more than 0.
+            in_flight: how many attempts were under way when it started, itself included.
+            dropped: whether it timed out, or was refused for overload.
         """
 
 
@@ -63,7 +63,7 @@ class GradientLimit(ConcurrencyLimit):
         self._factor = 2 / (config.long_window + 1)
 
     def on_result(self, latency_ns: int, in_flight: int, *, dropped: bool = False) -> None:
-        """See :class:`ConcurrencyLimit`; the latency of one that was dropped says that already."""
+        """See :class:`ConcurrencyLimit`; a dropped attempt shows in its latency already."""
         config, estimate = self._config, self._estimate
         self._remember(latency_ns)
         if 2 * in_flight < estimate:
@@ -84,11 +84,11 @@ class GradientLimit(ConcurrencyLimit):
 class VegasLimit(ConcurrencyLimit):
     """How many attempts may be under way at once, so that few of them queue at the provider.
 
-    After Lawrence Brakmo and Larry Peterson, "TCP Vegas", 1995, as in Netflix' concurrency-limits: with the lowest
-    latency ever seen taken for that without a queue, ``limit · (1 − lowest / latency)`` of the attempts under way are
+    After Lawrence Brakmo and Larry Peterson, "TCP Vegas", 1995, as in Netflix' concurrency-limits: if the lowest
+    latency ever seen is the latency without a queue, ``limit · (1 − lowest / latency)`` of the attempts under way are
     queueing. The lowest latency is measured again now and then, at times drawn from `random`, because a provider may
-    have become slower for good; measured under load it takes the queue for the provider, and the limit drifts upwards.
-    Where load never lets up, set a large `probe_multiplier`.
+    have become slower for good; measured under load it includes the queue, and the limit drifts upwards. Where load
+    never lets up, set a large `probe_multiplier`.
     """
 
     __slots__ = ("_config", "_lowest_ns", "_probe_share", "_random", "_since_probe")

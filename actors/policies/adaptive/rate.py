@@ -1,8 +1,7 @@
 """A limiter whose rate follows the provider's: throttling (a 429) cuts it, success lets it grow.
 
-Two formulas say by how much. :class:`Aimd` adds a little and multiplies down; :class:`Cubic` comes back fast to where
-it was cut, stays there for a while, and then tries more. :class:`RateClock` measures the rate at which something
-happens.
+Two formulas say by how much. :class:`Aimd` adds a little and multiplies down; :class:`Cubic` comes back fast to the
+rate at which it was cut, stays there for a while, and then tries more. :class:`RateClock` measures a rate of events.
 """
 
 from __future__ import annotations
@@ -78,8 +77,8 @@ _SMOOTHING = 0.8
 class RateClock:
     """Counts in buckets of half a second and smooths the rates, 80% of the latest and 20% of the average before.
 
-    After the rate clocker of the AWS SDKs' adaptive mode. A bucket shows only once something happens after its end, and
-    what happens then is counted in it.
+    After the rate clocker of the AWS SDKs' adaptive mode. A bucket shows only once an event comes after its end, and
+    that event is counted in it.
     """
 
     __slots__ = ("_bucket_ns", "_count", "rate")
@@ -102,7 +101,7 @@ class RateClock:
 
 
 _HEADROOM = 2.0
-"""It grows no further than so many times the measured rate: an unused rate is not known to be allowed."""
+"""The rate grows no further than this many times the measured rate: an unused rate is not known to be allowed."""
 
 
 class RateLaw(Protocol):
@@ -118,9 +117,9 @@ class RateLaw(Protocol):
 class AdaptiveRate:
     """One rate for a whole channel, whatever the key, evenly spaced; a limiter like the others, with feedback.
 
-    As the client rate limiter of the AWS SDKs' adaptive mode: a cut starts from the measured rate if that is less
-    than the allowed one, there is no limit before the first throttling unless an initial rate is set, and it does not
-    grow beyond twice the measured rate. Other than there, a quiet time does not lower it.
+    As the client rate limiter of the AWS SDKs' adaptive mode: a cut starts from the measured rate if that is less than
+    the allowed rate, there is no limit before the first throttling unless an initial rate is set, and the rate does not
+    grow beyond twice the measured one. Unlike there, a quiet time does not lower the rate.
     """
 
     __slots__ = ("_clock", "_cooldown_ns", "_cut_at_ns", "_free_at_ns", "_law", "_maximum", "_minimum", "rate")
@@ -183,7 +182,7 @@ class AdaptiveRate:
 
     def _change(self, rate: float, now_ns: int) -> None:
         if self.rate is not None and self._free_at_ns > now_ns:
-            # Those that wait have as many before them as before, at the new rate.
+            # Waiting requests keep their place in the line, at the new rate.
             self._free_at_ns = now_ns + round((self._free_at_ns - now_ns) * self.rate / rate)
         elif self.rate is None:
             self._free_at_ns = now_ns + wait_ns(1 / rate)

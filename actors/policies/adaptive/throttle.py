@@ -12,7 +12,7 @@ _BUCKETS = 60
 
 
 class RollingCounts:
-    """Requests and accepts of about the last `window_ns`: of the current sixtieth of it and the 59 before."""
+    """Requests and accepts of about the last `window_ns`: its current sixtieth and the 59 sixtieths before."""
 
     __slots__ = ("_bucket_ns", "_buckets", "accepts", "requests")
 
@@ -50,14 +50,14 @@ def rejection_probability(
 
 
 class AdaptiveThrottle:
-    """Lets about `k` times as many through as the provider accepts, and refuses the rest at random.
+    """Lets about `k` times as many requests through as the provider accepts, and refuses the others at random.
 
-    After "Handling Overload", chapter 21 of *Site Reliability Engineering*, 2016. Against a breaker: it never stops
-    altogether, so it needs no probe; and it bounds what an overloaded provider has to refuse, (k − 1) for each one that
-    it accepts. But after a total outage it comes back slowly, because it grows by what it lets through: at 10 requests
-    a second a minute of outage costs 6 to 14 more, less than 4 with `max_rejection: 90%`. With `count_rejected: false`,
-    what is refused here is no request: then it lets through the geometric mean of what comes and of k times what is
-    accepted, if that is more.
+    After "Handling Overload", chapter 21 of *Site Reliability Engineering*, 2016. Compared with a breaker: it never
+    stops altogether, so it needs no probe; and it bounds the requests that an overloaded provider has to refuse: (k −
+    1) for each accepted one. But after a total outage it comes back slowly, as it learns only from requests let
+    through: at 10 requests a second a minute of outage costs 6 to 14 more, less than 4 with `max_rejection: 90%`. With
+    `count_rejected: false`, a request refused here does not count: then it lets through the geometric mean of the
+    requests and of k times the accepted ones, if that is more.
     """
 
     __slots__ = ("_config", "_counts", "_draw")
@@ -74,7 +74,7 @@ class AdaptiveThrottle:
         return rejection_probability(counts.requests, counts.accepts, config.k, config.padding, config.max_rejection)
 
     def admits(self, now_ns: int) -> bool:
-        """Count a request and decide on it; draws only if it may be refused."""
+        """Count a request and decide on it; draws a random number only if the request may be refused."""
         rejection = self.rejection(now_ns)
         admitted = rejection == 0 or self._draw() >= rejection
         if admitted or self._config.count_rejected:
@@ -82,5 +82,5 @@ class AdaptiveThrottle:
         return admitted
 
     def on_accepted(self, now_ns: int) -> None:
-        """Record that the provider took one: it did not refuse for overload, whatever happened to the message."""
+        """Record that the provider took a request: it did not refuse for overload, whatever happened to the message."""
         self._counts.add(0, 1, now_ns)

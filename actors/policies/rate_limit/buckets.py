@@ -166,4 +166,4 @@ class LeakyBucket:
 
 
 _FEW = 64
-"""So many keys are not worth a look at each."""
+"""Up to this many keys are not worth a look for idle ones."""

@@ -1,12 +1,12 @@
-"""Rate limiters: at most so many for each key, by one of several ways of counting.
+"""Rate limiters: a limit of requests for each key, by one of several ways of counting.
 
 One call is one decision and one charge; each limiter lives on a clock that never goes back, keeps exact whole numbers,
-and forgets keys that are idle by itself, so that its memory is bounded by the active ones.
+and forgets idle keys by itself, so that its memory is bounded by the active keys.
 
 Which to choose. `sliding_window` keeps the limit exactly, whatever the arrivals; `sliding_counter` nearly so, at two
-numbers a key; `fixed_window` only between its seams, as many providers count. `token_bucket` (`gcra` is another name
-for the same) allows a burst and then a steady pace; `leaky_bucket` allows no burst at all and so makes every caller
-wait who comes in one. Several `rates` hold at once: 3 a second and 100 a minute.
+numbers a key; `fixed_window` only within each window, as many providers count. `token_bucket` (also named `gcra`)
+allows a burst and then a steady pace; `leaky_bucket` allows no burst at all: requests of a burst wait for each other.
+Several `rates` hold at once: 3 a second and 100 a minute.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from actors.settings.rate_limit import RateLimitConfig
 
 
 class SeveralRates:
-    """Admits what all of `limiters` admit, and charges each of them or none.
+    """Admits a request that all of `limiters` admit, and charges each of them or none.
 
-    A request that one refuses costs nothing at the others; one that fits at none fits when it does at the last of them,
-    because a limiter that has room keeps it for as long as nothing is charged.
+    A request that one limiter refuses costs nothing at the others. A refused request fits when the last limiter has
+    room, because a limiter with room keeps it as long as nothing is charged.
     """
 
     __slots__ = ("_limiters",)
@@ -54,7 +54,7 @@ class SeveralRates:
             limiter.forget_idle(now_ns)
 
     def go_on_from(self, other: SeveralRates, key: str, now_ns: int) -> None:
-        """Go on with a key where another one with as many rates, all of them buckets, has stopped."""
+        """Go on with a key's state in another limiter, which has as many rates, all of them buckets."""
         for own, before in zip(self._limiters, other._limiters, strict=True):
             go_on_from(own, before, key, now_ns)
 
@@ -73,7 +73,7 @@ __all__ = [
 
 
 class Limiter(Protocol):
-    """The interface of all of them."""
+    """The interface of all rate limiters."""
 
     @property
     def active_keys(self) -> int:
@@ -83,9 +83,9 @@ class Limiter(Protocol):
     def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
         """Return `now_ns` if admitted, and charge it; else charge nothing and return a later instant.
 
-        That instant is the earliest at which it fits if nothing else is charged before; for a `cost` above what the
-        limit ever lets through at once it is :data:`actors.instants.NEVER_NS`. `now_ns` never goes back from
-        one call to the next, whatever the key.
+        The later instant is the earliest at which the request fits if nothing else is charged before; for a `cost` that
+        the limit never lets through at once it is :data:`actors.instants.NEVER_NS`. `now_ns` never goes back from one
+        call to the next, whatever the key.
 
         Raises:
             ValueError: `cost` is less than 1.
@@ -102,10 +102,10 @@ class Limiter(Protocol):
 
 
 def make_limiter(config: RateLimitConfig, parts: int = 1) -> Limiter:
-    """Return the limiter that `config` asks for; of a bucket, one of so many equal parts of it.
+    """Return the limiter that `config` asks for; a bucket may be one of `parts` equal parts.
 
     A bucket takes any rate exactly as it is written (2.5/s is one every 400 ms); the burst of a token bucket, when not
-    given, is the whole part of the count. Of a burst each part has the whole part, and one at least.
+    given, is the count rounded down. Each part's burst is its share rounded down, but at least 1.
 
     Raises:
         ConfigurationError: a window of less than a nanosecond.

@@ -11,10 +11,9 @@ State = TypeVar("State")
 class RecentKeys(ABC, Generic[State]):
     """Keeps the state of each key for at least `horizon_ns` after it was last touched, but not without end.
 
-    Two generations: whatever is touched moves to the recent one; every horizon the older one is dropped whole and the
-    recent one takes its place. So a key is dropped only when a whole horizon has passed without it, each key costs a
-    constant, and what is kept is bounded by the keys that were active in the last two horizons in which anything
-    happened.
+    Two generations: a touched key moves to the recent one; every horizon the older one is dropped whole and the recent
+    one takes its place. So a key is dropped only after a whole horizon without a touch, each key costs a constant, and
+    the number of keys is bounded by those active in the last two horizons in which anything happened.
     """
 
     __slots__ = ("_horizon_ns", "_older", "_recent", "_turn_at_ns")

@@ -59,7 +59,7 @@ class SlidingWindow(RecentKeys[deque[int]]):
         log = self._recent.get(key) or self._older.get(key)
         if log is None:
             return now_ns
-        # So many of the oldest have to be out of the window for this one to fit.
+        # This many of the oldest entries have to leave the window before the request fits.
         over = len(log) + cost - self._limit
         return now_ns if over <= 0 else max(now_ns, log[over - 1] + self._window_ns)
 
@@ -177,7 +177,7 @@ class SlidingCounter:
         room = self._limit - cost - current
         if room >= 0:
             return max(now_ns, self._starts_at_ns + self._room_after(previous, room))
-        # Not in this window any more; in the next one what is now the current count is the previous one.
+        # Not in this window any more; in the next window the current count becomes the previous one.
         return self._starts_at_ns + self._window_ns + self._room_after(current, self._limit - cost)
 
     def _room_after(self, previous: int, room: int) -> int:

@@ -3,13 +3,13 @@
 Which to choose. Without jitter, clients that failed together come back together, so `none` is for tests and for a
 single sender. `full` spreads a herd the most and loads the provider the least; `equal` keeps at least half the wait,
 for a provider that must be left alone for a while; `decorrelated` grows with its own last draw and knows no attempt
-number; `soft` is the like of it without peaks at the attempts' boundaries; `proportional` blurs a schedule that people
-agreed on without changing its shape; `additive` spreads short waits by far more than their length and long ones
-hardly at all, so take it only where the first retries are what matters; `by_count` spreads the later ones more.
+number; `soft` is similar, without peaks at the attempts' boundaries; `proportional` blurs a schedule that people
+agreed on without changing its shape; `additive` spreads short waits by far more than their length and long waits
+hardly at all, so take it only where the first retries matter most; `by_count` spreads the later retries more.
 
 The first four are after Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015; `soft` is
-Grant Dickinson's formula for Polly (DecorrelatedJitterBackoffV2, 2019); `proportional` is that of gRPC (proposal A6)
-and `additive` the truncated exponential backoff of Google Cloud's documents and tenacity; `by_count` is Sidekiq's.
+Grant Dickinson's formula for Polly (DecorrelatedJitterBackoffV2, 2019); `proportional` is gRPC's (proposal A6) and
+`additive` the truncated exponential backoff of Google Cloud's documents and tenacity; `by_count` is Sidekiq's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from actors.instants import LONGEST_WAIT_NS, NS_PER_S, wait_ns
 from actors.settings.retry import RetryConfig
 
 _TABLE_LENGTH = 64
-"""So many delays are computed once."""
+"""How many delays are computed once."""
 
 _OUT_OF_REACH = 2**80
 """A range in nanoseconds in which hardly any draw is not cut off."""
@@ -73,11 +73,11 @@ class Backoff:
         }[config.jitter]
 
     def next_wait(self, attempt: int, memory_ns: int | None) -> tuple[int, int]:
-        """Return the wait in nanoseconds after the `attempt`-th attempt failed, and what to remember until the next.
+        """Return the wait in nanoseconds after the `attempt`-th attempt failed, and the memory for the next wait.
 
-        `memory_ns` is the memory returned with the wait before, None if there was none or if it is lost. For
-        every kind but `soft` it is that wait itself; for `soft` it is how far all waits since the first failure would
-        have reached without a cap. It fits into 64 bits.
+        `memory_ns` is the memory returned with the wait before, None if there was none or if it is lost. For every kind
+        but `soft` the memory is the wait itself; for `soft` it is the sum of all waits since the first failure without
+        their cap. It fits into 64 bits.
 
         Raises:
             ValueError: `attempt` is less than 1.
@@ -157,7 +157,7 @@ class Backoff:
             reached_ns = 0 if attempt == 1 else self._soft_reach_ns(attempt - 1.5)
         reach_ns = self._soft_reach_ns(attempt - 1 + self._draw())
         if reach_ns == LONGEST_WAIT_NS and self._initial_ns:
-            # Beyond measure: the rest of the difference to the wait before says nothing any more.
+            # The sum is at its cap, so the difference to the sum before says nothing any more.
             return self._longest_ns, reach_ns
         delay_ns = max(0, reach_ns - reached_ns)
         return max(self._shortest_ns, min(self._longest_ns, delay_ns)), reach_ns

@@ -1,18 +1,19 @@
 """Retry budgets: how many retries a channel as a whole may make, whatever each notification would like.
 
-A limit for each notification bounds the work of one; in an outage all of them retry at once, and three attempts each
+A limit for each notification bounds its own work; in an outage all notifications retry at once, and three attempts each
 are three times the load. A budget bounds the retries by the work that is done anyway, so a retry storm cannot start.
 
-Which to choose. `finagle` reads as people say it, a share of the first attempts and a small rate besides. `grpc` asks
-how many attempts fail: with few failures all are retried, with many none. `envoy` bounds what is under way at once and
-so needs no clock, but says nothing about how many retries a second that makes. `aws` bounds the retries that have
-failed, and gives back what succeeded. `token_bucket` is a share of the first attempts too, but remembers without end
-what it was not asked for, up to its capacity, and needs no clock.
+Which to choose. `finagle` is easy to say: a share of the first attempts plus a small rate. `grpc` looks at how many
+attempts fail: with few failures all are retried, with many none. `envoy` bounds the retries under way at once and so
+needs no clock, but does not bound the retries a second. `aws` bounds the failed retries, and gives back the cost of
+successful ones. `token_bucket` is a share of the first attempts too, but keeps unused tokens without end, up to its
+capacity, and needs no clock.
 
 The order of calls, for every attempt: :meth:`Budget.start`, then :meth:`Budget.end`; and after an attempt that failed
-and would be retried :meth:`Budget.try_retry`. What that returns is the charge of the retry, to be handed to its `start`
-and `end`; a first attempt has the charge 0. A further copy of a hedged attempt is asked for as a retry is, and ends
-with :meth:`Budget.end_copy`; :meth:`Budget.first_send_failed` tells of the first send, before any copy is asked for.
+and would be retried :meth:`Budget.try_retry`. This returns the charge of the retry, which is passed to the retry's
+`start` and `end`; a first attempt has the charge 0. A further copy of a hedged attempt is asked for like a retry, and
+ends with :meth:`Budget.end_copy`; :meth:`Budget.first_send_failed` reports the first send, before any copy is asked
+for.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from actors.settings.retry import (
 
 
 class Budget:
-    """The interface of all of them. `now_ns` never goes back from one call to the next."""
+    """The interface of all budgets. `now_ns` never goes back from one call to the next."""
 
     __slots__ = ()
 
@@ -65,10 +66,10 @@ class Budget:
 
 
 class AwsBudget(Budget):
-    """A retry costs some of the quota; one that succeeds gives its cost back, and a clean success gives 1.
+    """A retry costs tokens; a retry that succeeds gives its cost back, and a success without a retry gives 1.
 
     After the standard mode of the AWS SDKs (botocore's `RetryQuotaChecker`, SDK reference guide, "Retry behavior"). So
-    it bounds the retries that have failed, and recovers by ordinary successes. Costs are more than 0.
+    the budget bounds the failed retries, and recovers by ordinary successes. Costs are more than 0.
     """
 
     __slots__ = ("_capacity", "_costs", "available")
@@ -76,7 +77,7 @@ class AwsBudget(Budget):
     def __init__(self, capacity: int, retry_cost: int, throttled_cost: int, timeout_cost: int | None = None) -> None:
         self._capacity = capacity
         self.available = capacity
-        """The rest of the quota."""
+        """The tokens that are left."""
         self._costs: dict[FailureKind, int] = {
             "transient": retry_cost,
             "throttled": throttled_cost,
@@ -104,7 +105,7 @@ class EnvoyBudget(Budget):
 
     After Envoy's `retry_budget` (circuit_breaker.proto, `budget_percent` and `min_retry_concurrency`). A retry counts
     from the moment it is allowed, its wait included, and an attempt is under way from its start to its end. With
-    `inclusive` one more is allowed while the share is met exactly or not quite, as failsafe-go's budget does.
+    `inclusive` one more retry is allowed while the share is not exceeded, as failsafe-go's budget does.
     """
 
     __slots__ = ("_active", "_denominator", "_inclusive", "_minimum", "_numerator", "_retries")
@@ -143,12 +144,12 @@ _SLICES = 10
 
 
 class FinagleBudget(Budget):
-    """`share` of a retry for each first attempt of about the last `ttl` seconds, and `min_rate` besides.
+    """`share` of a retry for each first attempt of about the last `ttl` seconds, plus `min_rate`.
 
     After Finagle's `RetryBudget` on its leaky token bucket. A first attempt puts tokens in, a retry takes some out, and
-    both are forgotten after about `ttl`; a whole `ttl` of the minimum rate is always there on top, so that a quiet
-    channel may retry too. "About": time is counted in ten slices, each of which begins with the first call after the
-    one before has ended, so a call is forgotten after 0.9 to 2 times `ttl`, later the fewer calls there are.
+    both are forgotten after about `ttl`; the minimum rate of a whole `ttl` is always added, so that a quiet channel may
+    retry too. "About": time is counted in ten slices, each of which begins with the first call after the end of the
+    slice before, so a call is forgotten after 0.9 to 2 times `ttl`, later the fewer calls there are.
 
     `share` may be more than 1 here. `min_rate` None is no minimum.
     """
@@ -205,13 +206,14 @@ class FinagleBudget(Budget):
 
 
 class GrpcBudget(Budget):
-    """A failure takes one token, a success gives `token_ratio`; retries only while more than half of all are there.
+    """A failure takes one token, a success gives `token_ratio`; retries only while more than half of the tokens are
+    left.
 
     After gRPC's proposal A6, "Throttling Retry Attempts and Hedged RPCs". Tokens are counted in thousandths, as A6 asks
-    (at 0.1 a success, floats need 51 successes for 50). Retries themselves cost nothing, so what is bounded is not
-    their number but the failures among all attempts: at one failure in ``1 + 1 / token_ratio`` it keeps its level. Each
-    send of a hedged attempt that fails takes a token when it does; that one of them succeeds gives the tokens of one
-    success, as one alone is what the caller gets (gRPC's own clients count it with the send that wins).
+    (at 0.1 a success, floats need 51 successes for 50). Retries themselves cost nothing, so the budget bounds not their
+    number but the failures among all attempts: at one failure in ``1 + 1 / token_ratio`` it keeps its level. Each
+    failed send of a hedged attempt takes a token at once; a successful attempt gives the tokens of one success, since
+    the caller gets only one answer (gRPC's own clients count it with the send that wins).
 
     Raises:
         ValueError: `max_tokens` or `token_ratio` is less than a thousandth.
@@ -240,7 +242,7 @@ class GrpcBudget(Budget):
             self._take()
 
     def first_send_failed(self, now_ns: int) -> None:
-        """A failure takes a token at once, whatever becomes of the copies."""
+        """A failed first send takes a token at once, whatever the copies do."""
         self._take()
 
     def _take(self) -> None:
@@ -267,10 +269,10 @@ def _thousandths(tokens: float) -> int:
 class TokenBudget(Budget):
     """A first attempt puts `share` of a token in, a retry takes one out; tokens above `capacity` are lost.
 
-    It is full to begin with. After Brooker, "Fixing retries with token buckets and circuit breakers" (2022). So it
-    allows a share of the first attempts, and `capacity` retries at once after a quiet time. That of each of many small
-    clients is hardly ever empty: then it allows as good as all. `inclusive`: whether the retry that takes all there is
-    may be made.
+    The bucket is full at the start. After Brooker, "Fixing retries with token buckets and circuit breakers" (2022). So
+    it allows a share of the first attempts, and `capacity` retries at once after a quiet time. If each of many small
+    clients has a bucket, it is hardly ever empty, and allows nearly every retry. `inclusive`: whether the retry that
+    takes the last tokens may be made.
     """
 
     __slots__ = ("_capacity", "_cost", "_deposit", "_least", "_tokens")

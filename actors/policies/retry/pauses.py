@@ -14,8 +14,8 @@ class Pauses:
     """The pauses of one provider. `now_ns` never goes back from one call to the next.
 
     Args:
-        by: whether each host of recipients has its own pause, or one holds for the whole channel.
-        longest_s: no pause is longer than so many seconds.
+        by: whether each host of recipients has its own pause, or one pause holds for the whole channel.
+        longest_s: the longest pause, in seconds.
     """
 
     __slots__ = ("_by_host", "_longest_ns", "_many", "_until_ns")

@@ -1,12 +1,12 @@
-"""Whether a failed attempt is followed by another one, and when: limits by kind of failure, backoff, provider's hints.
+"""Whether and when a failed attempt is retried: limits by kind of failure, backoff, provider's hints.
 
-How attempts are counted. An attempt counts under one rule: that of its reason if it has one, else that of its kind
-(transient, throttled, ambiguous) if it has one, else the settings of the channel. Each rule has its own count, its own
-`max_attempts` and its own backoff, and the notification is dead-lettered when the rule under which its latest attempt
-counts is spent. So ten throttled attempts use up none of three others, and all in all there are never more than the
-sum of the limits. This is how urllib3's Retry counts connect, read and status errors, and Spring Retry's
-ExceptionClassifierRetryPolicy exceptions. With `shares_attempts` a kind has a backoff of its own alone, and all count
-under the settings of the channel, as in the AWS SDKs.
+How attempts are counted. An attempt counts under one rule: the rule of its reason if there is one, else the rule of its
+kind (transient, throttled, ambiguous) if there is one, else the settings of the channel. Each rule has its own count,
+its own `max_attempts` and its own backoff, and the notification is dead-lettered when the rule of its latest attempt is
+used up. So ten throttled attempts use up none of three others, and there are never more attempts than the sum of the
+limits. This is how urllib3's Retry counts connect, read and status errors, and Spring Retry's
+ExceptionClassifierRetryPolicy exceptions. With `shares_attempts` a kind has only a backoff of its own, and its attempts
+count under the settings of the channel, as in the AWS SDKs.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ FailureKind: TypeAlias = Literal["transient", "throttled", "ambiguous"]
 
 
 SHORTEST_UNLIMITED_NS = 1_000_000
-"""No wait is shorter before one of an unlimited number of attempts: a refusal of our own may take no time at all."""
+"""The shortest wait with unlimited attempts, in nanoseconds: a refusal of our own may take no time at all."""
 
 
 class Progress(msgspec.Struct, gc=False):
-    """What one notification has used up since it was accepted or redriven; a fresh one is as good as none."""
+    """The attempts that one notification has used up since it was accepted or redriven; None is the same as a new
+    one."""
 
     attempts: int = 0
     """Attempts that counted under the rule that this is of."""
 
     step: int = 0
-    """The same, but from the latest hint on that restarts the backoff."""
+    """The attempts used up since the latest hint that restarted the backoff."""
 
     memory_ns: int | None = None
     """The memory of the backoff."""
 
     others: dict[str, Progress] | None = None
-    """The attempts used up under each of the other rules, by name."""
+    """The progress under each of the other rules, by the rule's name."""
 
 
 class _Rule:
@@ -54,7 +55,7 @@ class _Rule:
         self.attempts_bound = config.attempts_bound
         self.backoff = Backoff(config, random)
         self.next_delay_ns = None if config.jitter == "soft" else self.backoff.next_delay_ns
-        """The shorter way, where a wait is all that there is to remember of it."""
+        """The backoff's shorter call, for jitter whose memory is only the wait."""
 
 
 class RetryPolicy:
@@ -97,10 +98,10 @@ class RetryPolicy:
         self._on = frozenset(config.on)
 
     def gives_up(self, outcome: Transient | Ambiguous | ChannelFault, timed_out: bool) -> bool:
-        """Tell whether a failure is none of those that are tried again, by the words of the settings.
+        """Tell whether a failure is not retried, by the words of the setting `on`.
 
         Args:
-            outcome: that of an attempt which a provider was asked for; a refusal of our own is always tried again.
+            outcome: the outcome of an attempt that reached a provider; a refusal of our own is always retried.
             timed_out: whether no answer came in time.
         """
         if isinstance(outcome, Transient):

@@ -1,11 +1,11 @@
 """The changes of one transaction of a store in PostgreSQL, and the statements that write them.
 
-Each statement takes many rows, as arrays; so a batch of hundreds takes hardly more round trips than one of a single
-change. The arrays go in binary form: as text, those of bytes take ten times as long to write.
+Each statement takes many rows, as arrays; so a batch of hundreds takes hardly more round trips than a single change.
+The arrays go in binary form: as text, arrays of bytes take ten times as long to write.
 
-Within a transaction the node's row comes first: by it a node that has lost its lease is kept from writing, and a
-transaction whose answer was lost with the connection is known for made or not. A node that takes over what another has
-must lock the same row, so of a commit and a take-over one is wholly before the other.
+Within a transaction the node's row comes first: it keeps a node that has lost its lease from writing, and shows whether
+a transaction was made whose answer was lost with the connection. A node that takes over from another must lock the same
+row, so a commit is wholly before or wholly after a take-over.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ with needs("postgres"):
     import psycopg
 
 CHANGES_A_BATCH = 1 << 16
-"""How many changes a batch has at the most. The number of a change is that of its batch times this, and its place."""
+"""How many changes a batch has at most. The number of a change is its batch's number times this, plus its place."""
 
 
 class Fenced(Exception):
@@ -59,12 +59,12 @@ class Fenced(Exception):
 
 
 class SharedChange(StoredChange, eq=False, gc=False):
-    """An event, with what other nodes may have to do with it."""
+    """An event, with its effects on the state that nodes share."""
 
     keys: Sequence[str | Setting] = ()
-    """Which notifications and settings it changes of those that all nodes share."""
+    """The shared notifications and settings that it changes."""
     request_id: str | None = None
-    """Of which request it is, where others of that may be served by it, or no longer are."""
+    """Its request, if the event may change whether letters of the request are served."""
     dead_since_ns: int = 0
     """When it was dead-lettered, as far as is known here, where it is redriven or discarded."""
 
@@ -77,13 +77,13 @@ class SharedBatch(Batch):
         self._has_others = has_others
         """Whether there may be ids of other channels than the four."""
         self.keys: list[str | Setting] = []
-        """Which notifications and settings it changes of those that all nodes share."""
+        """The shared notifications and settings that the batch changes."""
         self.unsure: set[Setting] = set()
         """Settings that its changes leave as they are where people have set them, perhaps at another node."""
         self.shared: Shared | None = None
-        """The current state of what was overtaken, and of these settings."""
+        """The current state of overtaken notifications, and of the changed settings."""
         self.served_by: dict[str, Serving | None] = {}
-        """What the dead letters of the requests that it is about are served by; None: by nothing."""
+        """How the dead letters of the batch's requests are served; None: not served."""
         self.votes: dict[votes.Named, int] = {}
         self._told: tuple[list[Any], list[Any]] = ([], [])
         """Rows that tell other nodes of the changes, of each half."""
@@ -110,13 +110,13 @@ class SharedBatch(Batch):
         return self
 
     def write(self, sql: Sql, token: int, number: int, lease_s: float, remember_ids_ns: int) -> bool:
-        """Write them in one transaction; tell whether other nodes may want to know.
+        """Write the changes in one transaction; tell whether other nodes may want to know of them.
 
-        The batches of a node have numbers from 1 on; one that is written again keeps its own.
+        The batches of a node have numbers from 1 on; a batch that is written again keeps its number.
 
         Raises:
             Fenced: the node has lost its lease; nothing is written.
-            psycopg.Error: nothing is written, or the answer was lost: it may be written again, and is written once.
+            psycopg.Error: nothing is written, or the answer was lost. Write it again: it is written only once.
         """
         with sql.transaction():
             row = sql.execute(

@@ -92,11 +92,11 @@ class Link:
             return in_one_line(error)
 
     def hint(self) -> None:
-        """Tell other nodes that something has changed. They would find out, so nothing waits for this to succeed.
+        """Hint to other nodes that something has changed. They would find out anyway, so nothing waits for the hint.
 
-        A NOTIFY needs a lock of the whole server and room in its queue, both of which others may have for long.
+        A NOTIFY needs a lock of the whole server and room in its queue, both of which other clients may hold for long.
         """
-        with contextlib.suppress(psycopg.Error):  # a connection that is lost is noticed by what comes next
+        with contextlib.suppress(psycopg.Error):  # the next statement notices a lost connection
             self.sql().execute(
                 "SELECT set_config('lock_timeout', %s, true), pg_notify(%s, '')", (HINT_PATIENCE, self._schema)
             )

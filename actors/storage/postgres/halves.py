@@ -1,7 +1,7 @@
-"""The two halves of a store in PostgreSQL: of email, sms, push and webhook, and of all other channels.
+"""The two halves of a store in PostgreSQL: for email, sms, push and webhook, and for all other channels.
 
-The release before reads the first half alone, and could not read what is of another channel. So each table that has
-anything of a channel has a second one, with ``own_`` before its name, and the same statements are for both.
+The release before reads only the first half, and could not read rows of another channel. So each table with rows of
+channels has a second table, with ``own_`` before its name, and the same statements serve both.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _OfOthers:
 
 
 def halves(sql: Sql) -> tuple[Sql, Sql]:
-    """Return a connection to the half of the four channels, and one to that of the others."""
+    """Return a connection to the half of the four channels, and one to the half of all other channels."""
     return sql, cast(Sql, _OfOthers(sql))
 
 

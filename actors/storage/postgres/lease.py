@@ -1,8 +1,8 @@
-"""A node's lease by its own clock: whether it may send, and whom a change of that calls.
+"""A node's lease by its own clock: whether the node may send, and the callbacks for a change.
 
-Others take over by the clock of the database alone. A node counts its lease from before it asked for it, by a clock
-that goes on while the machine sleeps, and as over a bit before others may say so. So whatever stops a node (a signal, a
-machine that sleeps or is moved), it knows when it goes on that others may have what it had.
+Other nodes take over by the clock of the database alone. A node counts its lease from the instant before the renewal,
+by a clock that goes on while the machine sleeps, and ends it a bit before other nodes may. So whatever stops a node (a
+signal, a machine that sleeps or is moved), it knows when it goes on that others may have its notifications.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from actors.instants import NS_PER_S
 from actors.storage.clock_steps import clock_that_counts_sleep
 
 SHARE = 0.9
-"""What share of its lease a node uses: clocks do not all go at the same rate."""
+"""The share of its lease that a node uses: clocks do not all go at the same rate."""
 
 
 _boot_ns = clock_that_counts_sleep()
@@ -26,7 +26,7 @@ def clock() -> float:
 
 
 class Lease:
-    """Until when a node has what it has, unless it is renewed; watched in a thread of its own."""
+    """Until when a node owns its notifications, unless it renews the lease; watched in a thread of its own."""
 
     def __init__(
         self, node: str, length_s: float, *, when_over: Callable[[int], None], when_renewed: Callable[[], None]
@@ -41,7 +41,7 @@ class Lease:
         """When it is over, by the node's own clock and at the earliest."""
         self._was_refused = False
         self._lock = threading.Lock()
-        """Guards both: a caller that is refused at the instant of the renewal would never hear of it."""
+        """Guards end and refusals: else a caller refused at the instant of the renewal would never hear of it."""
         self._watcher = threading.Thread(target=self._watch, name=f"lease of {node}", daemon=True)
         self._watched = threading.Event()
         """Set when it need not be watched any more."""

@@ -1,7 +1,7 @@
-"""The marks of attempts in a store of PostgreSQL: which of them were under way when their node died.
+"""The marks of attempts in a store of PostgreSQL: which attempts were under way when their node died.
 
-A node cannot know of what it takes over whether the other one has died or was stopped; so it is careful with all of it.
-Only what was marked is suspected, and a mark is made only with what was taken over, and lasts until an outcome.
+A node that takes over cannot know whether the other node has died or was stopped; so it sends every notification of it
+with caution. Only attempts of these are marked, a mark lasts until the outcome, and only a mark makes a suspect.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def count(sql: Sql, token: int, via: int) -> None:
 
 
 def take_back(sql: Sql, token: int) -> None:
-    """Record that a node which ends by itself has no attempt under way any more."""
+    """Record that a node which ends in order has no attempt under way any more."""
     sql.execute(
         "UPDATE marks SET under_way = false FROM notifications AS own WHERE marks.under_way "
         "AND own.notification_id = marks.notification_id AND own.state = 'open' AND own.owner = %s",
@@ -54,7 +54,7 @@ def cautions(sql: Sql, notification_ids: Iterable[str]) -> dict[str, Caution]:
 
 
 def forget(sql: Sql) -> None:
-    """Delete the marks of what has ended at a node that knows of none."""
+    """Delete the marks of notifications that have ended at a node of a release without marks."""
     sql.execute(
         "DELETE FROM marks WHERE NOT EXISTS (SELECT FROM notifications AS known "
         "WHERE known.notification_id = marks.notification_id AND known.state = 'open')"

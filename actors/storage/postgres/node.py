@@ -1,5 +1,4 @@
-"""A node's place among those that share a store in PostgreSQL: its lease, what it takes over, and what it is notified
-of.
+"""A node among the nodes that share a store in PostgreSQL: its lease, its take-overs, and other nodes' changes.
 
 Everything here is for the one thread that does the SQL of a node. Each function makes transactions of its own, and may
 be called again when the connection was lost in it.
@@ -40,41 +39,41 @@ class SharedRetention(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a node starts with."""
+    """The state with which a node starts."""
 
     changes: list[tuple[NotificationEvent, SendNotification]]
-    """All that happened to what it has taken over, and to all dead letters, in order; with their commands."""
+    """All events of notifications that it has taken over, and of all dead letters, in order, with their commands."""
     settings: dict[Setting, bytes | None]
     requests: list[tuple[str, str | None, Serving | None]]
-    """Of notifications that are fallbacks, or served: of which request each is, and what it is served by."""
+    """The notifications that are fallbacks, or served: the id, the request, and how it is served."""
     cautions: dict[str, Caution]
     """By notification that it has taken over, its part in the deaths of nodes."""
     living: frozenset[int]
     """The nodes that have a lease, by token; this one is one of them."""
     votes: list[BreakerVote]
-    """What the others say of their breakers."""
+    """The votes of the other nodes' breakers."""
     now_ns: int
     """When that was, in nanoseconds since 1970, by the database's clock: it is the same for all nodes."""
     has_others: bool
     """Whether there is anything of other channels than the four."""
     kept: dict[tuple[str, str], bytes]
-    """What its own actors keep, by the actor and the key."""
+    """The values that its own actors keep, by actor and key."""
 
 
 class Round(NamedTuple):
     expired: tuple[str, ...]
-    """The names of nodes whose lease had ended, as was noticed now."""
+    """The names of nodes whose lease was found to have ended."""
     taken: int
     living: frozenset[int]
     """The nodes that have a lease, by token; this one is one of them."""
     has_more: bool
-    """Whether there is more to do of what was done for a part only."""
+    """Whether there is more to take over or to delete: each look does only a part."""
     asked_by: str | None
     """Which process wants this one to drain and end, so that it can take its name; None: none does."""
 
 
 class Namesake(NamedTuple):
-    """A node whose name another one wants."""
+    """A living node whose name another node wants."""
 
     lease_until: datetime
     process: str | None
@@ -95,15 +94,15 @@ def register(
     can_be_asked: bool = False,
     asks: bool = False,
 ) -> tuple[int, str] | Namesake:
-    """Enter a node, in the place of an earlier one with its name; return its fencing token, and what it has seen.
+    """Enter a node, in the place of an earlier node with its name; return its fencing token and snapshot.
 
     Args:
-        process: which it is, for people.
-        unless_renewed: whether the earlier one is left alone, and returned, if its lease holds and is another one than
-            was `seen`.
-        seen: until when its lease held when it was looked at; None: it was not.
-        can_be_asked: whether this one drains and ends when it is asked to.
-        asks: whether one that is left alone is asked to.
+        process: the process of the node, for people.
+        unless_renewed: whether the earlier node is left alone, and returned, if its lease holds and has been renewed
+            since it was `seen`.
+        seen: the end of the earlier node's lease at an earlier look; None: there was no look.
+        can_be_asked: whether this node drains and ends when it is asked to.
+        asks: whether an earlier node that is left alone is asked to drain and end.
     """
     with sql.transaction():
         sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (f"retrylab {name}",))
@@ -160,7 +159,7 @@ def load(sql: Sql, token: int) -> State:
             marks.count(half, token, 0)
     with sql.transaction():
         of_four, of_others = (_load_half(half, token) for half in halves(sql))
-        # The release before, which does not see the others, may have accepted one of their ids once more.
+        # The release before, which does not see other channels, may have accepted one of their ids once more.
         ids = {event.notification_id for _, event, _ in of_four.changes}
         others = [change for change in of_others.changes if change[1].notification_id not in ids]
         changes = [*of_four.changes, *others]
@@ -184,7 +183,7 @@ def load(sql: Sql, token: int) -> State:
 
 
 class _Half(NamedTuple):
-    """What a node starts with, of the four channels or of the others."""
+    """The part of a node's first state that is of the four channels, or of all others."""
 
     changes: list[tuple[int, NotificationEvent, SendNotification]]
     settings: dict[Setting, bytes | None]
@@ -227,19 +226,18 @@ def _load_half(sql: Sql, token: int) -> _Half:
 def look_round(
     sql: Sql, token: int, lease_s: float, *, seen: str, via: int, reaps: Callable[[], bool], retention: SharedRetention
 ) -> Round:
-    """Keep the lease, notice leases that have ended, take over a share of what no living node has, and delete what is
-    old.
+    """Renew the lease, notice ended leases, take over a share of the notifications of dead nodes, and delete old rows.
 
     Args:
-        seen: the snapshot of the database in which it has seen what changes.
-        via: the number of this take-over; the same one if an answer was lost.
-        reaps: tells, when the lease is renewed, whether it may say of others that theirs has ended.
+        seen: the snapshot of the database up to which the node has seen all changes.
+        via: the number of this take-over; the same number again if an answer was lost.
+        reaps: tells, once the lease is renewed, whether the node may declare other leases ended.
 
     Raises:
-        Fenced: its own lease has ended, and that has been noticed.
+        Fenced: another node has declared this node's lease ended.
     """
     with sql.transaction():
-        # What waits for a lock would be written to these tables: that is to be known before an attempt starts.
+        # Changes are written to these tables: if they are locked, the node has to know before an attempt starts.
         for half in halves(sql):
             half.execute("LOCK TABLE notifications, history IN ROW EXCLUSIVE MODE")
         kept = sql.execute(
@@ -300,11 +298,11 @@ _HEIRS = """
         WHERE NOT gone{heirs_of} AND lease_until > clock_timestamp() + %(fresh_s)s * interval '1 s'
     )
 """
-"""The nodes that share what another one had: those that have renewed their lease lately, so that nothing waits for one
-that is dead itself and has not been noticed."""
+"""The nodes that share a dead node's notifications: nodes with a lately renewed lease, so that nothing waits for a node
+that is dead itself without anyone having noticed."""
 
 _SHARE = "(SELECT (hashtext(notification_id) & 2147483647) %% greatest(total, 1) = place FROM heirs)"
-"""A node's share, whoever looks first; everything where its own lease is the only one and no longer fresh."""
+"""A node's share, whichever node looks first; everything if its lease is the only one and no longer fresh."""
 
 _TAKE = """
     {heirs} UPDATE notifications SET owner = %(token)s, via = %(via)s
@@ -323,11 +321,11 @@ _TAKE_SHARE = tuple(
     _TAKE.format(heirs=_HEIRS.format(heirs_of=of), share=_SHARE, limit=TAKEN_AT_ONCE, left=left).encode()
     for left, of in zip(_LEFT, ("", " AND knows_others"), strict=True)
 )
-"""Of the four channels, and of the others: of these the release before takes none over."""
+"""The statements for the four channels and for all others, which the release before never takes over."""
 
 
 def _forget(sql: Sql, retention: SharedRetention) -> int:
-    """Delete what has been kept for long enough; return of how many rows that was, of the kind with the most."""
+    """Delete rows that have been kept for long enough; return how many, for the table with the most."""
     rows = []
     for table, key, is_old, kept_ns in (
         ("notifications", "notification_id", "state = 'ended' AND at_ns", retention.remember_ids_ns),
@@ -354,17 +352,16 @@ def taken_over(sql: Sql, token: int, via: int) -> tuple[dict[str, Entry], dict[s
 
 
 def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
-    """Return the state of the letters and settings that other nodes have changed, what they have said of their
-    breakers, and the snapshot that shows it.
+    """Return the state of the letters and settings that other nodes have changed, their votes, and the snapshot.
 
     A snapshot says which transactions had not ended when it was taken: those that it lists, and all later ones. Only
-    their changes can be new in the next one. So each change is seen by the first look after its commit: none is passed
-    by that is slower than a later one, and none waits for a transaction of someone else, which may be open for hours.
-    How things stand is read afterwards, and so it is no matter in which order they came to be so.
+    their changes can be new in the next snapshot. So the first look after a commit sees its change: a transaction that
+    is slower than a later one is not missed, and no change waits for a foreign transaction, which may be open for
+    hours. The current state is read afterwards, so the order of the changes does not matter.
     """
     with sql.transaction():
         rows: Sequence[tuple[str | None, str | None, str | None, bytes | None]] = sql.execute(
-            # One statement, so that the snapshot which is returned is the one that these changes are read in.
+            # One statement, so that these changes are read in the snapshot that is returned.
             "SELECT pg_current_snapshot()::text, NULL, NULL, NULL UNION ALL "
             "SELECT DISTINCT NULL, notification_id, coalesce(kind, %(of_endpoint)s || endpoint), name "
             "FROM (SELECT * FROM changes UNION ALL SELECT * FROM own_changes) AS made WHERE token <> %(token)s AND "

@@ -1,4 +1,4 @@
-"""How a node enters a store in PostgreSQL: under which name, and with what it starts."""
+"""How a node enters a store in PostgreSQL: it claims its name, and reads its first state."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ class NodeSettings(NamedTuple):
     remember_ids_ns: int
     keep_audit_ns: int
     claim: Claim | None
-    """How it takes its name; None: it does at once, and a living node of that name ends."""
+    """How the node claims its name; None: at once, and a living node of that name ends."""
 
 
 class Opening:
     def __init__(
         self, link: Link, node: NodeSettings, patience: Patience, dead_after: float, may_wait: Callable[[float], bool]
     ) -> None:
-        """A namesake that has not renewed its lease for `dead_after` seconds is dead; `may_wait` tells whether to wait
-        on for a lock after so many seconds."""
+        """A namesake that has not renewed its lease for `dead_after` seconds is dead; `may_wait` tells whether to go on
+        waiting for a lock, given the seconds waited."""
         self._link, self._node, self._patience = link, node, patience
         self._dead_after, self._may_wait = dead_after, may_wait
         self._since = time.monotonic()
@@ -70,7 +70,7 @@ class Opening:
         """From when its lease counts, by the clock of leases."""
 
     def enter(self) -> State:
-        """Make or migrate the tables, enter the node, and read what it starts with.
+        """Make or migrate the tables, enter the node, and read its first state.
 
         Raises:
             StoreInUse: a living node has its name.

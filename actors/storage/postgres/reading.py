@@ -1,4 +1,4 @@
-"""What a store in PostgreSQL reads: histories, the state that nodes share, and the audit trail."""
+"""Reading a store in PostgreSQL: histories, the state that nodes share, and the audit trail."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Shared(NamedTuple):
     """The state that all nodes share, as the database has it."""
 
     letters: dict[str, Entry | None]
-    """Of notifications: the dead letter, or None where it is none."""
+    """The dead letters by id; None: the notification is no dead letter."""
     settings: dict[Setting, bytes | None]
     """Each of these in writing; None: it is not set."""
     votes: Sequence[BreakerVote] = ()
-    """What other nodes have said of their breakers."""
+    """The new votes of other nodes' breakers."""
 
 
 def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Shared:
@@ -80,8 +80,7 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
 
 
 def history_of(sql: Sql, notification_id: str) -> StoredHistory | None:
-    """Return what happened to a notification, of any node, that has not ended, or whose history is kept since it
-    has."""
+    """Return the history of any node's notification that has not ended, or whose history is kept after its end."""
     for half in halves(sql):
         entry = entries(half, "notification_id = %s AND state <> 'ended'", (notification_id,)).get(notification_id)
         if entry is not None:

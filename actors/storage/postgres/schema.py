@@ -8,37 +8,37 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
 ``notifications``  Every notification that is known, by its id: the one place that decides whether an id is new.
                    `state`: ``open``, ``dead`` (a dead letter), or ``ended`` (only its id is remembered).
                    `owner`: the token of the node that has it while it is open; else null.
-                   `seq`: orders acceptances and what is in `history`. `at_ns`: when it came to be in its state.
+                   `seq`: orders acceptances and the rows of `history`. `at_ns`: when the state began.
                    `command`: as it was accepted. `requested`: the event of its acceptance.
-                   `via`: which take-over of its owner brought it; 0: it was accepted or redriven there.
-                   `request_id`: of a fallback, the first notification of its chain. `served`: one of that request was
-                   delivered (:mod:`actors.domain.requests`); that one is under way is seen by its `state`.
-                   `ended_as`: of one that has ended, ``sent``, ``suppressed``, ``cancelled`` or ``discarded``; null
-                   where the release before has written it.
-``history``        What happened later to those that are open or dead: `seq`, `notification_id`, `event`.
-``settings``       Addresses that nothing is sent to, and what users have set: `kind` (the channel, or ``user``),
+                   `via`: the take-over by which its owner got it; 0: it was accepted or redriven there.
+                   `request_id`: for a fallback, the first notification of its chain. `served`: a notification of this
+                   request was delivered (:mod:`actors.domain.requests`); `state` shows those under way.
+                   `ended_as`: how it ended: ``sent``, ``suppressed``, ``cancelled`` or ``discarded``; null in rows of
+                   the release before.
+``history``        Later events of open notifications and dead letters: `seq`, `notification_id`, `event`.
+``settings``       Suppressed addresses, and preferences of users: `kind` (the channel, or ``user``),
                    `digest` (SHA-256 of the name, which may be longer than a key may be), `name` (the address, or the
                    user id) in UTF-8, `value` (msgpack of the suppression, or JSON of the preferences), and `told`: a
                    provider has said that the address is gone, and a redrive lifts that.
 ``endpoints``      As ``settings``, which the release before reads: endpoints of which every attempt fails.
-``audit``          What people did, and what the dead letter queue discarded by itself: `seq`, `notification_id` (null
-                   where it was done to something else), `at_ns`, `entry`.
-``closed``         What happened to those that ended after they were redriven or discarded: `notification_id`,
-                   `ended_ns`, `command`, `events`.
-``nodes``          Who works on this store. `token`: the fencing token, larger for every later opening; `name`;
-                   `lease_until`; `gone`: it has ended, or its lease was over and another node has noticed, and what it
-                   owns may be taken over; `batch`: the number of its last transaction, so that one whose answer was
-                   lost is not made twice; `seen`: it has seen `changes` by all transactions before this one. For
-                   people, `process` and `since`: which process it is, and since when; null where the release before
-                   has written it. `can_be_asked`: it drains and ends when it finds that it was `asked_by` another one.
+``audit``          Actions of operators, and discards by the dead letter queue itself: `seq`, `notification_id` (null
+                   for an action on something else), `at_ns`, `entry`.
+``closed``         Histories of notifications that ended after a redrive or a discard: `notification_id`, `ended_ns`,
+                   `command`, `events`.
+``nodes``          The nodes of this store. `token`: the fencing token, larger for every later opening; `name`;
+                   `lease_until`; `gone`: the node has ended, or another node has found its lease over, and its
+                   notifications may be taken over; `batch`: the number of its last transaction, so that a transaction
+                   whose answer was lost is not made twice; `seen`: the node has seen `changes` by all transactions
+                   before this one. For people, `process` and `since`: the process and its start; null in rows of the
+                   release before. `can_be_asked`: the node drains and ends when another has set `asked_by`.
 ``changes``        Which dead letters and settings have changed, until every node has seen it: `xid` and `token` of the
                    transaction and the node, and `notification_id`, or `kind` and `name`, or `endpoint` and `name`.
-``marks``          Which attempts are under way of what was taken over, see :mod:`actors.storage.postgres.marks`.
-``breaker_votes``  What nodes say of the breakers that they share: the `token` of the node, `name` (the breaker's, a
+``marks``          Attempts under way of notifications taken over, see :mod:`actors.storage.postgres.marks`.
+``breaker_votes``  The nodes' votes on the breakers that they share: the `token` of the node, `name` (the breaker's, a
                    line break, and the host where each has one) in UTF-8, `digest` (SHA-256 of it), `until`: it is open
                    until then, by the database's clock, and `xid` of the transaction that wrote it last.
-``kept``           What own actors keep: the name of the `node`, the `actor`, a `key`, and the `value` in JSON.
-``own_…``          The same of other channels than the four, of which the release before sees nothing:
+``kept``           Values that own actors keep: the name of the `node`, the `actor`, a `key`, and the `value` in JSON.
+``own_…``          The same tables for channels beside the four, which the release before does not see:
                    :mod:`actors.storage.postgres.halves`. In `kind`, ``own/`` is before the name of such a channel.
 ``schema_versions`` Which migrations have been made, and when.
 ``schema_additions`` Which additions, and when.
@@ -123,7 +123,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX changes_by_xid ON changes (xid);
     """,
 )
-"""What takes a schema from each version to the next one, the first from nothing to version 1."""
+"""The statements that take a schema from each version to the next; the first makes version 1."""
 
 ADDITIONS: tuple[str, ...] = (
     """
@@ -189,9 +189,9 @@ ADDITIONS: tuple[str, ...] = (
     );
     """,
 )
-"""What a release adds that the one before it does without: tables, indices, columns with a default. They raise no
-version, so that the release before starts beside this one, and a fleet is upgraded node by node. What it could not run
-beside is a migration."""
+"""Additions of a release that the release before does not need: tables, indices, columns with a default. They raise no
+version, so that the release before starts beside this one, and a fleet is upgraded node by node. A change that the
+release before could not bear is a migration."""
 
 LOCK_MS = 1_000
 """For how long one try waits for a lock, at the most, in milliseconds."""
@@ -201,13 +201,13 @@ OLDEST_SERVER = 140_000
 
 
 def check_dsn(dsn: str) -> None:
-    """Check that a DSN can be read, and that libpq reads all of a password in it as the password: what it takes for the
-    host or the database is in its errors.
+    """Check that a DSN can be read, and that libpq takes no part of a password for the host or the database, which its
+    errors would show.
 
     Raises:
-        StoreError: it cannot; the DSN is not shown.
+        StoreError: the check fails; the DSN is not shown.
     """
-    if not isinstance(dsn, str):  # as of an environment variable that is not set
+    if not isinstance(dsn, str):  # such as the None of an environment variable that is not set
         raise StoreError(f"{_WANTED}, got {type(dsn).__name__}")
     try:
         parts = psycopg.conninfo.conninfo_to_dict(dsn)
@@ -231,11 +231,11 @@ def _unreadable(got: str) -> StoreError:
 
 
 def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[Any]:
-    """Return a connection whose unqualified names are those of the schema.
+    """Return a connection whose unqualified names are in the schema.
 
-    Its transactions are durable when they are committed, and the server ends those of a node that has frozen before
-    others would have to wait for them for longer than its lease. It waits for a lock for a second, or a third of its
-    lease, so that it can renew that in between.
+    Its transactions are durable when they are committed, and if a node freezes, the server ends its transactions before
+    other nodes would have to wait for longer than its lease. The connection waits for a lock for a second, or a third
+    of the lease, so that it can renew the lease in between.
 
     Raises:
         psycopg.Error: the database cannot be reached.

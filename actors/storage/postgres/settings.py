@@ -24,8 +24,8 @@ from actors.storage.postgres.connection import Sql, columns
 from actors.storage.postgres.halves import halves
 
 Setting: TypeAlias = tuple[str, str]
-"""What is set: a channel, and the address on it that nothing is sent to; the same with ENDPOINT before the channel, of
-an endpoint; or USER, and whose preferences they are."""
+"""The key of a setting: for a suppression the channel and the address; for an endpoint the same with ENDPOINT before
+the channel; for preferences USER and the user's id."""
 
 USER = "user"
 ENDPOINT = "endpoint/"
@@ -60,7 +60,7 @@ def is_of_others(setting: Setting) -> bool:
 
 
 def part_of(change: SettingsChange, *, own: bool) -> SettingsChange:
-    """Return what a change is of the four channels, or of the others; what users have set may be of both."""
+    """Return the part of a change for the four channels, or with `own` for all others; preferences may be in both."""
     preferences = {user: None if each is None else each.part(own=own) for user, each in change.preferences.items()}
     return msgspec.structs.replace(
         change,

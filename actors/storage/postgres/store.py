@@ -1,37 +1,36 @@
-"""The durable store of several nodes: PostgreSQL, where each owns what it has accepted, and what another had that
-is gone.
+"""The durable store of several nodes: PostgreSQL. Each node owns the notifications that it accepted or took over.
 
-**Group commit.** All SQL of a node is in one thread, by one connection: that of its
+**Group commit.** All SQL of a node is in one thread, by the one connection of its
 :class:`~actors.storage.postgres.worker.Worker`. Changes that come while one transaction is under way go into the next
-one together.
+transaction together.
 
-**Ownership.** A node owns what it accepted, redrove or took over, for as long as its lease holds, which it keeps
-up by every transaction and by looking round about once a second. Each opening of a store has a fencing token of its
-own. Every transaction begins with the node's row, so a node whose lease another one has declared over writes nothing
-any more: its changes raise :class:`~actors.errors.StoreFailed`, and its notifier ends. A node that could not renew its
-lease in time starts no attempt from just before the instant at which another one may take over what it has; it goes on
-by itself when it has renewed it and nobody was faster.
+**Ownership.** A node owns the notifications that it accepted, redrove or took over, as long as its lease holds. It
+renews the lease by every transaction and by a look at the nodes about once a second. Each opening of a store has a
+fencing token of its own. Every transaction begins with the node's row, so a node whose lease another node has declared
+over writes nothing any more: its changes raise :class:`~actors.errors.StoreFailed`, and its notifier ends. A node that
+could not renew its lease in time starts no attempt from just before the instant at which another node may take over; it
+goes on by itself when it has renewed the lease and no other node was faster.
 
-**Taking over.** A living node notices that the lease of another one has ended (or that it has closed its store, or was
-restarted under the same name), and takes over what it had, in shares, so that several nodes get some of it each. A
-notifier resumes that exactly as after a restart. A node that has only just come back to the database ends no lease of
-another node, for a third of its own: after the database has been away, all nodes come back first.
+**Taking over.** A living node notices that the lease of another node has ended (or that the other has closed its store,
+or was restarted under the same name), and takes over its notifications, in shares, so that each of several nodes gets
+some. A notifier resumes them exactly as after a restart. A node that has only just come back to the database ends no
+other lease for a third of its own lease: after the database has been away, all nodes come back first.
 
-**What all nodes share.** The database decides whether an id is new, and who takes a dead letter: the acceptance of one
-that another node has accepted, the redrive and the discard of a letter that another node has taken raise
-:class:`~actors.errors.Overtaken`, and nothing happens. What the store is asked is answered from memory: that knows what
-this node has, the latest ids of what has ended here, and all dead letters, suppressions and preferences; of these, what
-other nodes do comes a moment later. ``NOTIFY`` makes the moment shorter, nothing depends on it. An id of what has ended
-that memory has no more raises Overtaken, too. How old an id is goes by the database's clock as it was when the node
-started, and by that of the node's boot since then: a wall clock that is set forgets none.
+**Shared state.** The database decides whether an id is new, and which node takes a dead letter: the acceptance of an id
+that another node has accepted, and the redrive or discard of a letter that another node has taken, raise
+:class:`~actors.errors.Overtaken`, and nothing happens. The store answers from memory, which has this node's
+notifications, the latest ids that have ended here, and all dead letters, suppressions and preferences; other nodes'
+changes to these come a moment later. ``NOTIFY`` makes the moment shorter, nothing depends on it. An ended id that
+memory no longer has raises Overtaken, too. The age of an id goes by the database's clock at the start of the node, and
+by the clock of the machine's boot since then: setting the wall clock makes no id forgotten.
 
-**A lost connection** is made again, and the transaction under way is written again; if its answer alone was
-lost, that is found out. Until then changes wait, as they do for a lock that somebody else has on the tables. Their
-effects end when they are durable, or raise. Callers get :class:`~actors.errors.StoreBusy` after a second. No attempt
-starts under a lock; while the database is away, none that the lease does not cover.
+**A lost connection** is made again, and the transaction under way is written again; if only its answer was lost, the
+node finds that out. Until then changes wait, as they do for a foreign lock on the tables. Their effects end when they
+are durable, or raise. Callers get :class:`~actors.errors.StoreBusy` after a second. No attempt starts under a lock,
+nor, while the database is away, after the lease.
 
-The tables are described in :mod:`actors.storage.postgres.schema`. The connection must be a session's own: through a
-pooler, one that pools by sessions.
+The tables are described in :mod:`actors.storage.postgres.schema`. The connection needs a session of its own: a pooler
+has to pool by sessions.
 """
 
 from __future__ import annotations
@@ -103,8 +102,8 @@ class PostgresStore(StoreOnDisk):
     """One node's side of a store in PostgreSQL. Make one with :meth:`open`; it is for live systems only.
 
     It fails as a whole, as :class:`~actors.storage.sqlite.store.SqliteStore` does: once a change could not be made
-    durable, or the lease is lost, no later one is, every effect of one under way raises StoreFailed, a notifier over it
-    ends, and leaving the block of :meth:`open` raises.
+    durable, or the lease is lost, no later change is durable, the effects of all changes under way raise StoreFailed,
+    the notifier ends, and leaving the block of :meth:`open` raises.
     """
 
     _reads = Reads(recalled, ended_as, history_of, audit_entries, erase_histories)
@@ -127,9 +126,9 @@ class PostgresStore(StoreOnDisk):
         super().__init__(f"the store of node {node!r}", remember_ids_ns=remember_ids_ns)
         self.node = node
         self._under_way: Counter[str | Setting] = Counter()
-        """Letters and settings with changes under way: news of them meanwhile is outdated."""
+        """Letters and settings with changes under way: news of them from other nodes is outdated."""
         self._votes: dict[tuple[int, str, str], int] = {}
-        """By node, breaker and host, when it lapses what the others say of their breakers."""
+        """The instants at which other nodes' votes lapse, by node, breaker and host."""
         self._worker = Worker(
             self._to_do,
             NodeSettings(
@@ -146,7 +145,7 @@ class PostgresStore(StoreOnDisk):
             when_renewed=lambda: self._tell(self._tell_news, LeaseRenewed()),
         )
         self._has_others = False
-        """Whether there is anything of other channels than the four, of which ids may be."""
+        """Whether the store has rows of channels beside the four, whose ids have to be looked up, too."""
         self._busy_timeout = busy_timeout
         self._when_replaced = when_replaced
         self.lease_holds = lambda: self._worker.lease.holds() and not self._patience.is_locked
@@ -168,26 +167,26 @@ class PostgresStore(StoreOnDisk):
     ) -> AsyncGenerator[PostgresStore, None]:
         """Open the store in a database, for as long as the block lasts; its tables are made if there are none.
 
-        At the end of the block what was handed over is written, and other nodes may take over what has not ended; also
-        when it is left by an exception, or cancelled.
+        At the end of the block all changes are written, and other nodes may take over the notifications that have not
+        ended; also when the block is left by an exception, or cancelled.
 
         Args:
-            dsn: of the database, as libpq takes it: ``postgresql://user@host/database``, or ``key=value`` pairs.
-            node: the name of this node, for logs. A node that is started under the name of an earlier one takes
-                over at once what that had; and if that is still alive, it ends. None: a new name, so that after a
-                crash others take over when the lease has ended.
-            lease: seconds for which a node keeps what it has when it cannot reach the database; at least 1. After a
-                crash, it takes so long until others take over. While the database is away for longer, nothing is sent.
-            schema: in which the tables are.
+            dsn: the database, as libpq takes it: ``postgresql://user@host/database``, or ``key=value`` pairs.
+            node: the name of this node, for logs. A node that is started under the name of an earlier node takes over
+                its notifications at once; an earlier node that is still alive ends. None: a new name, so that after a
+                crash other nodes take over when the lease has ended.
+            lease: seconds for which a node keeps its notifications without reaching the database; at least 1. After a
+                crash, other nodes take over after this time. While the database is away for longer, nothing is sent.
+            schema: the schema of the tables.
             remember_ids: seconds for which the id of a notification that has ended is remembered.
-            keep_audit: seconds for which the audit trail goes back, and the history of what operators have redriven or
-                discarded is kept after its end.
-            busy_timeout: seconds to wait, while it is opened, for a lock on its tables that somebody else has.
-            replace: what becomes of a node of this name that is alive, which is known by its renewing its lease within
-                two renewals, at most 3 s. None: it is not looked at, and ends. False: it stays. True: it is asked to
-                drain and end, if it can be, and waited for.
-            when_replaced: called, in the thread that has opened it, when another process asks this one to drain and
-                end, with which one that is. None: it cannot be asked.
+            keep_audit: seconds for which the audit trail goes back, and for which the history of a redriven or
+                discarded notification is kept after its end.
+            busy_timeout: seconds to wait, while the store is opened, for another client's lock on its tables.
+            replace: what happens to a living node of this name, which is recognised by a renewal of its lease within
+                two renewals, at most 3 s. None: the node is not looked for, and ends. False: it stays. True: it is
+                asked to drain and end, if possible, and waited for.
+            when_replaced: called with the name of another process, in the thread that has opened the store, when that
+                process asks this one to drain and end. None: this process cannot be asked.
 
         Raises:
             StoreInUse: a living node has this name, and stays.
@@ -251,7 +250,7 @@ class PostgresStore(StoreOnDisk):
         request = self._requests.by_member.get(notification_id)
         if request is not None:
             return request.request_id
-        return notification_id if entry.was_redriven else None  # others of it may be at other nodes
+        return notification_id if entry.was_redriven else None  # other notifications of it may be at other nodes
 
     def _join_request_of(self, entry: Entry) -> None:
         self._join_request(entry)

@@ -1,7 +1,7 @@
-"""What the nodes on a store in PostgreSQL say of their circuit breakers, where they share them.
+"""The votes of nodes on a store in PostgreSQL on the circuit breakers that they share.
 
-A vote lapses by itself, by the clock of the database: so what counts is only for how long it goes on, and the clocks of
-the nodes do not matter.
+A vote lapses by itself, by the clock of the database: only its duration counts, and the clocks of the nodes do not
+matter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Named: TypeAlias = tuple[str, str]
 
 
 def deadline_ns(open_ns: int) -> int:
-    """Return when something lapses that goes on for so long, by the clock of :func:`left_ns`."""
+    """Return when a vote lapses that holds for `open_ns` from now on, by the clock of :func:`left_ns`."""
     return time.monotonic_ns() + open_ns
 
 
@@ -44,7 +44,7 @@ def standing(sql: Sql, token: int) -> list[BreakerVote]:
 
 
 def since(sql: Sql, token: int, seen: str) -> list[BreakerVote]:
-    """Return what the other nodes that live have said by transactions that a snapshot does not show."""
+    """Return the votes of the other living nodes from transactions that a snapshot does not show."""
     return _read(
         sql,
         "token <> %(token)s AND (xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) OR "
@@ -54,7 +54,7 @@ def since(sql: Sql, token: int, seen: str) -> list[BreakerVote]:
 
 
 def forget(sql: Sql) -> None:
-    """Delete what has lapsed so long ago that whoever does not know it yet need not."""
+    """Delete votes that lapsed so long ago that no node needs them any more."""
     sql.execute("DELETE FROM breaker_votes WHERE until < clock_timestamp() - interval '1 h'")
 
 

@@ -57,15 +57,15 @@ RECONNECT_PAUSES = (0.05, 2.0)
 """Seconds before the connection is tried again, the first time and at the most; they double."""
 
 SILENCE = 2.0
-"""Seconds after which a database that does not answer counts as away. One that waits for a lock says so before."""
+"""Seconds after which a database that does not answer counts as away. A wait for a lock ends before."""
 
 DEAD_AFTER = 3.0
-"""Seconds at the most after which a node that has not renewed its lease meanwhile is taken for dead by one that wants
-its name: two of its renewals, where they come each second."""
+"""The most seconds without a renewal of its lease after which a node counts as dead for a node that wants its name: two
+renewals, where they come each second."""
 
 
 class Taken(NamedTuple):
-    """What another node had, and this one has from now on."""
+    """The notifications that this node has taken over from another."""
 
     entries: dict[str, Entry]
     cautions: dict[str, Caution]
@@ -86,12 +86,12 @@ class AskedToEnd(NamedTuple):
 
 
 Outcome: TypeAlias = SharedBatch | Query | Taken | Shared | Living | AskedToEnd
-"""The results of the work: a batch that is durable, a question that is answered, what has been taken over, the state of
-what other nodes have changed, which nodes there are, or that this one is to end."""
+"""The results of the work: a durable batch, an answered question, notifications taken over, other nodes' changes, the
+living nodes, or a request that this node end."""
 
 
 class Worker:
-    """Does the queued work, and polls in between. All of it runs in the one thread that it is started in."""
+    """Does the queued work, and polls in between, all in the thread in which it is started."""
 
     def __init__(
         self,
@@ -132,10 +132,10 @@ class Worker:
         """The number of the next take-over."""
 
     def start(self, may_wait: Callable[[float], bool]) -> State:
-        """Enter the node, and return what it starts with.
+        """Enter the node, and return its first state.
 
         Args:
-            may_wait: tells whether a lock is waited for, after so many seconds.
+            may_wait: tells, given the seconds waited so far, whether to go on waiting for a lock.
 
         Raises:
             StoreError: the database cannot be reached, or its tables cannot be made or read.
@@ -250,7 +250,7 @@ class Worker:
         if found.living != self._living:
             self._living = found.living
             yield Living(found.living)
-        if found.taken or losses != self._link.losses:  # one whose answer was lost may have taken some
+        if found.taken or losses != self._link.losses:  # a look whose answer was lost may have taken some
             taken, cautions = self._repeat(lambda sql: taken_over(sql, self._fencing_token, self._via))
             self._via += 1
             if taken:
@@ -285,7 +285,7 @@ class Worker:
                     raise _Finished from None
                 pause = min(2 * pause, longest, self._node.lease_s / 6)
                 if is_locked:
-                    # Whatever that lock is on, the node's own row may be free.
+                    # Whichever table is locked, the node's own row may be free.
                     with contextlib.suppress(psycopg.Error):
                         began = leases.clock()
                         keep_lease(self._link.sql(), self._fencing_token, self._node.lease_s)
@@ -317,10 +317,10 @@ class Worker:
         self._renewed_at = now
 
     def _may_reap(self) -> bool:
-        """Tell whether the node may say of others that their lease has ended.
+        """Tell whether the node may declare other leases ended.
 
-        What has kept it from the database for long, be it a lock or the network, may have kept them from it too: then
-        all come back first.
+        A lock or the network that has kept this node from the database for long may have kept the other nodes from it,
+        too: then all nodes come back first.
         """
         now = leases.clock()
         if now - self._renewed_at > LONG_BREAK * self._node.lease_s:

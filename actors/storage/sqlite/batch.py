@@ -41,8 +41,8 @@ A = TypeVar("A")
 logger = logging.getLogger(__name__)
 
 ROWS_A_STATEMENT = (128, 64, 32, 16, 8, 4, 2, 1)
-"""How many rows are written by one statement. The most is what older builds of SQLite have room for. Each is half of
-the one before it: so a batch takes few statements, and there are few of them to be prepared."""
+"""How many rows one statement may write. Older builds of SQLite have room for 128. Each number is half of the one
+before, so a batch takes few statements, and few different statements are prepared."""
 
 
 class Retention(NamedTuple):
@@ -50,20 +50,20 @@ class Retention(NamedTuple):
 
     remembered: RememberedRows
     keep_audit_ns: int
-    """Of the audit trail, and of the history of what operators acted on, in nanoseconds."""
+    """How long the audit trail is kept, and the history of notifications on which operators acted, in nanoseconds."""
     closed_in: frozenset[str]
     """The halves, of :data:`HALVES`, in which there may be any such history."""
 
 
 class SqliteChange(StoredChange, eq=False, gc=False):
-    """An event, with what it changes in tables that have the present state of something."""
+    """An event, with its changes in the tables that have the present state."""
 
     requests: dict[str, tuple[str, bool] | None] | None = None
-    """Of which request notifications are from now on, and whether that was delivered; None: it is forgotten."""
+    """The new request of notifications, by id, and whether the request was delivered; None: it is forgotten."""
     suppressions: dict[Key, Suppression | None] | None = None
 
     def joins(self, request: Request) -> None:
-        """Write of which request its notification is, where that begins or changes with the event."""
+        """Write the request of the notification, if it begins or changes with the event."""
         if type(self.event) in (NotificationRequested, NotificationSent):
             self.requests = {self.event.notification_id: (request.request_id, request.delivered)}
 
@@ -73,13 +73,13 @@ class SqliteBatch(Batch):
 
     def __init__(self, numbers: Iterator[int], ahead_ns: int) -> None:
         super().__init__(numbers, ahead_ns)
-        # What is so in the end; None where nothing is.
+        # The state after the batch; None: deleted.
         self.suppressions: dict[Key, Suppression | None] = {}
         self.endpoints: dict[Key, Endpoint | None] = {}
         self.preferences: dict[str, UserPreferences | None] = {}
         self.requests: dict[str, tuple[str, bool] | None] = {}
         self._own_members: set[str] = set()
-        """Of these, those of other channels than the four."""
+        """The members on other channels than the four."""
 
     def add(self, change: SqliteChange) -> Promise:
         if change.requests:
@@ -147,7 +147,7 @@ class SqliteBatch(Batch):
             self._leave_out_what_is_known(sql, requested, retention.remembered)
             accepted = [change for change in requested if change not in self.overtaken]
             _insert(sql, f"INSERT INTO {half}notifications VALUES", [_of_acceptance(change) for change in accepted])
-            for each in retention.closed_in:  # those were others, whose ids are forgotten
+            for each in retention.closed_in:  # of earlier notifications, whose ids are forgotten
                 _delete(sql, f"{each}closed", [change.event.notification_id for change in accepted])
         if happened := turn.of(*HAPPENS, own=own):
             _insert(sql, f"INSERT INTO {half}history VALUES", [_of_event(change) for change in happened])
@@ -269,9 +269,9 @@ def _delete(sql: sqlite3.Connection, table: str, ids: Sequence[str]) -> None:
 def _forget(
     sql: sqlite3.Connection, table: str, column: str, arrived: int, until_ns: int, kept: tuple[int, int] = (0, -1)
 ) -> None:
-    """Delete the oldest rows whose time has passed, after so many have arrived; none between two numbers.
+    """Delete the oldest rows whose time has passed, at most two for each of `arrived` rows; none numbered in `kept`.
 
-    Two for each that comes: so those whose time has passed become fewer, and no transaction is much longer.
+    With two for each new row the outdated rows become fewer, and no transaction gets much longer.
     """
     sql.execute(
         f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM (SELECT seq, {column} FROM {table} ORDER BY seq LIMIT ?) "
@@ -282,12 +282,13 @@ def _forget(
 
 @cache
 def _statement(begin: str, row: str, rows: int, end: str) -> str:
-    """Return a statement for so many rows: the same text each time, by which the prepared one is found."""
+    """Return a statement for `rows` rows: the same text each time, by which SQLite's prepared statement is found."""
     return f"{begin}{','.join([row] * rows)}{end}"
 
 
 def _slices(rows: int) -> list[tuple[int, int]]:
-    """Return where each statement for so many rows starts, and how many it takes: of few sizes, to be prepared once."""
+    """Return the start and the size of each statement for `rows` rows; there are few sizes, so each is prepared
+    once."""
     slices, start = [], 0
     for size in ROWS_A_STATEMENT:
         while rows - start >= size:

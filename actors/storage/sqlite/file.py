@@ -1,7 +1,7 @@
-"""The file of a store in SQLite: its schema with its versions, and the lock that keeps others out.
+"""The file of a store in SQLite: its schema with its versions, and the lock that keeps other processes out.
 
-Every blob is of :mod:`actors.domain.codec`. ``seq`` counts through all changes of a file, so that what is read in its
-order is read in the order in which it happened.
+Every blob is in the form of :mod:`actors.domain.codec`. ``seq`` counts through all changes of a file, so rows in its
+order are in the order of the events.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from actors.messages import NotificationChannel
 from actors.storage.sqlite.place import FilePlace, check_kind, in_use, make_private, reason_of
 
 UNREADABLE = (sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError, TypeError, AssertionError)
-"""What reading raises where a file does not hold what was written into it; ValueError also for SQLite's own messages,
-where a damaged name in them is no Unicode."""
+"""The errors of reading a damaged file; ValueError also for SQLite's own messages, where a damaged name in them is no
+Unicode."""
 
 APPLICATION_ID = 0x52744C62
-"""What marks a file as one of ours, in its header: ``RtLb``."""
+"""The mark in the header of our files: ``RtLb``."""
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -106,7 +106,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE preferences (user_id TEXT PRIMARY KEY, preferences TEXT NOT NULL) WITHOUT ROWID;
     """,
 )
-"""What takes a file from each version to the next one, the first from nothing to version 1."""
+"""The statements that take a file from each version to the next; the first makes version 1."""
 
 ADDED: tuple[str, ...] = (
     # One row: how long ids have been remembered does not go by the wall clock; see `SqliteStore`.
@@ -225,7 +225,7 @@ ADDED: tuple[str, ...] = (
 """Tables that the release before does without, so that it can open the file still: they are no new version."""
 
 HALVES = ("", "own_")
-"""What the names of tables begin with: of the four channels, and of all others."""
+"""The prefixes of table names: for the four channels, and for all other channels."""
 
 _APART = (
     "notifications", "history", "remembered", "closed", "audit", "suppressions", "endpoints", "preferences", "requests",
@@ -242,10 +242,10 @@ def show_both(sql: sqlite3.Connection) -> None:
 
 
 ADDED_COLUMNS: tuple[tuple[str, str, str], ...] = (
-    # How it has ended: sent, suppressed, cancelled or discarded; null where the release before has written it.
+    # The end of the notification: sent, suppressed, cancelled or discarded; null in rows of an earlier release.
     ("remembered", "ended_as", "TEXT"),
 )
-"""Columns that it does without likewise, as it names those that it writes: the table, the name, the type."""
+"""Columns that an earlier release does not need either, as it names the columns that it writes: table, name, type."""
 
 
 TRY_S = 0.1
@@ -259,15 +259,15 @@ def is_locked(error: sqlite3.Error) -> bool:
 class SqliteFile:
     """A file that is ours alone, with the newest schema.
 
-    Everything here is for one and the same thread, its making included.
+    Make and use it in one and the same thread.
 
     Args:
-        path: of the file.
-        patiently: does what it is given, again while another process has the file locked.
+        path: the path of the file.
+        patiently: calls a function, and again as long as another process has the file locked.
 
     Raises (where it is made):
-        StoreInUse: another process, or another store of this one, has it.
-        StoreError: it is no database, not one of ours, of a later version than is known here, or cannot be opened.
+        StoreInUse: another process, or another store of this process, has the file.
+        StoreError: the file is no database, not one of ours, of a later version, or cannot be opened.
     """
 
     def __init__(self, path: Path, *, patiently: Callable[[Callable[[], Any]], Any] = lambda do: do()) -> None:

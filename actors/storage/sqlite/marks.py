@@ -1,7 +1,7 @@
-"""The marks of attempts in a store of SQLite: which of them were under way when a process died.
+"""The marks of attempts in a store of SQLite: which attempts were under way when a process died.
 
-The tables are made where they are missing, and are no part of the schema's versions: a release that knows nothing of
-them leaves them as they are, and what it does looks like a death at worst.
+The tables are made where they are missing, and are no part of the schema's versions: an older release leaves them as
+they are, and at worst its run looks like a death.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from actors.domain.caution import Caution
 from actors.storage.sqlite.file import HALVES
 
 TABLES = (
-    # One row while a process has the file; one that is found when it is opened was left by a process that died.
+    # One row while a process has the file; a row found when the file is opened was left by a process that died.
     "CREATE TABLE IF NOT EXISTS running (since TEXT NOT NULL)",
     """
     CREATE TABLE IF NOT EXISTS {}marks (
@@ -28,11 +28,9 @@ TABLES = (
 
 
 def begin(sql: sqlite3.Connection, open_ids: Iterable[str]) -> dict[str, Caution]:
-    """Record, within a transaction, that a process has the file; return what it has to be careful with, by
-    notification.
+    """Record, within a transaction, that a process has the file; return the notifications to send with caution.
 
-    That is all that had not ended when the process before it died; and, however that one ended, what is known from
-    earlier deaths.
+    These are all that had not ended if the process before died; and, however it ended, the suspects of earlier deaths.
     """
     for half in HALVES:
         for table in TABLES:
@@ -59,7 +57,7 @@ def begin(sql: sqlite3.Connection, open_ids: Iterable[str]) -> dict[str, Caution
 
 
 def end(sql: sqlite3.Connection) -> None:
-    """Record that the process gives the file back by itself."""
+    """Record that the process closes the file in order."""
     sql.execute("DELETE FROM running")
 
 

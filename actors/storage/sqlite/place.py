@@ -1,7 +1,7 @@
-"""Where the file of a store in SQLite is: that it is a file, its owner's alone, ours alone, and still there.
+"""The place of a store's file in SQLite: checks that it is a file, private to its owner, locked by us, and still there.
 
-A process that closes any descriptor of a file loses all locks that SQLite has on it there (POSIX locks are of processes
-and inodes). So the descriptor here is opened before SQLite opens the file, and closed after that has closed it.
+A process that closes any descriptor of a file loses all of SQLite's locks on it (POSIX locks belong to a process and an
+inode). So the descriptor here is opened before SQLite opens the file, and closed after SQLite has closed it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ if hasattr(os, "register_at_fork"):
 class FilePlace:
     """The place of a file, locked for as long as it is open.
 
-    The lock is on the file itself, on Linux: so it goes along when the file is renamed, and cannot be removed without
-    it. It is none of those that SQLite takes, so others may read the file.
+    On Linux the lock is on the file itself: so it stays when the file is renamed, and cannot be removed without the
+    file. SQLite does not use this lock, so other processes may read the file.
 
     Raises (where it is made):
-        StoreInUse: another process, or another store of this one, has the file.
-        StoreError: it is no file, or cannot be opened or made.
+        StoreInUse: another process, or another store of this process, has the file.
+        StoreError: the path is no file's, or the file cannot be opened or made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,14 +124,14 @@ def _since(path: Path) -> str:
 
 
 def make_private(path: Path) -> None:
-    """Make a file, its owner's alone whatever the umask, if there is none.
+    """Make a file if there is none, private to its owner whatever the umask.
 
     Raises:
-        StoreError: it cannot be made, or something is there that is no file.
+        StoreError: the file cannot be made, or the path is something else than a file.
     """
     check_kind(path)
     try:
-        # A new one, so that closing it loses no lock on one that is there.
+        # Only a new file, so that closing it loses no lock on an existing one.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNERS_ALONE))
     except FileExistsError:
         return
@@ -167,10 +167,10 @@ def resolved(path: str | os.PathLike[str]) -> Path:
 
 
 def check_kind(path: Path) -> None:
-    """Check that nothing is there that is no file: to open a named pipe could wait for ever.
+    """Check that a path is a file's, or free: to open a named pipe could wait for ever.
 
     Raises:
-        StoreError: something is, or there is no folder for it.
+        StoreError: the path is something else, or its folder is missing.
     """
     try:
         mode = path.stat().st_mode
@@ -188,8 +188,8 @@ def check_kind(path: Path) -> None:
 def lock_holder(path: Path) -> str:
     """Return who keeps the store in a file from being written, for people: the process that has locked it, where the
     system says so (Linux), else which file is locked."""
-    # Whoever writes has a lock on this byte of the index of the log; before there is one, on the file itself, far
-    # behind its end. See https://sqlite.org/walformat.html#locks
+    # A writer has a lock on this byte of the log's index; before there is an index, on the file itself, far behind its
+    # end. See https://sqlite.org/walformat.html#locks
     for place, first, last in ((_beside(path, "-shm"), 120, 120), (path, 2**30, sys.maxsize)):
         for pid in _lockers(place, ("POSIX", "OFDLCK"), first, last):
             return f"it is locked by {_process(pid)}"
@@ -206,7 +206,7 @@ def _lockers(path: Path, kinds: tuple[str, ...], first: int, last: int) -> Itera
     with contextlib.suppress(OSError, ValueError):
         inode = str(path.stat().st_ino)
         for line in Path("/proc/locks").read_text().splitlines():
-            match line.split()[1:]:  # one that only waits has an arrow in front
+            match line.split()[1:]:  # a process that only waits has an arrow in front
                 case [kind, _, "WRITE", pid, file, begin, end] if kind in kinds and file.rpartition(":")[2] == inode:
                     if int(begin) <= last and (end == "EOF" or first <= int(end)):
                         yield int(pid)
@@ -249,7 +249,7 @@ def _identity_at(path: str | Path) -> tuple[int, int] | None:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what an error says, in a line, with the name that SQLite has for it."""
+    """Return the text of an error in one line, with SQLite's name of the error."""
     said = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
     if len(said) > LONGEST_REASON:
         said = said[:LONGEST_REASON] + "…"

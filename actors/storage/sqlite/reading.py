@@ -49,14 +49,14 @@ class SqliteHistories(MemoryStore):
     """Why notifications are left in the file as they are, and neither sent nor answered for: by id."""
 
     def replay(self, sql: sqlite3.Connection) -> int:
-        """Take in what a file holds of all that has not ended, and dead letters; return the number of its last change.
+        """Read the notifications that have not ended, and dead letters; return the number of the file's last change.
 
-        By going through all that happened again, the state comes out as it was. Remembered ids stay in the file.
+        Replaying all their events restores the state. Remembered ids stay in the file.
 
         Raises:
-            ValueError: something in it cannot be read; it says of which notification.
+            ValueError: a row cannot be read; the text names its notification.
         """
-        sql.text_factory = lambda written: written.decode("utf-8", "replace")  # one damaged row keeps no other back
+        sql.text_factory = lambda written: written.decode("utf-8", "replace")  # a damaged row must not hide the others
         try:
             return self._replay(sql)
         finally:
@@ -92,8 +92,8 @@ class SqliteHistories(MemoryStore):
                 request.note_delivery()
         for request in self._requests.all():
             self._requests.forget_unless(request, self._open, self._dead)
-        self.suppressions.restore(_suppressions(sql))  # those of letters that are discarded, too
-        self.endpoints.clear()  # since some that resulted from the replay have been enabled
+        self.suppressions.restore(_suppressions(sql))  # also from letters that were discarded
+        self.endpoints.clear()  # some endpoints of the replay have been enabled since
         for (written,) in sql.execute("SELECT endpoint FROM every_endpoints") if _has_table(sql, "endpoints") else ():
             endpoint = decode_endpoint(written)
             self.endpoints.set(endpoint.key, endpoint)
@@ -136,13 +136,14 @@ _READ_WHOLE = ("notifications", "history", "requests", "suppressions", "endpoint
 
 
 def _check_pages(sql: sqlite3.Connection) -> None:
-    """Check that the pages of a file belong together: a row's seal says nothing of rows that are gone with their page.
+    """Check that the pages of a file belong together: a row's checksum does not show rows that are lost with their
+    page.
 
-    The disk may have written a page to the place of another one, or a part of it. Of remembered ids, which may be many,
-    it is not checked that the index has each row: that takes five times as long.
+    The disk may have written a page, or a part of it, to the place of another one. For remembered ids, which may be
+    many, the check leaves out whether the index has each row, which would take five times as long.
 
     Raises:
-        ValueError: they do not.
+        ValueError: the pages do not belong together.
     """
     there = {name for (name,) in sql.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     whole = [f"{half}{table}" for half in HALVES for table in _READ_WHOLE]
@@ -154,9 +155,9 @@ def _check_pages(sql: sqlite3.Connection) -> None:
 
 
 def _damaged(sql: sqlite3.Connection) -> dict[str, str]:
-    """Return the notifications that were changed on the disk, each with the damage.
+    """Return the notifications whose rows were changed on the disk, each with the damage.
 
-    Where a row came to be that of another notification, neither of the two is what it was.
+    If a row has got the id of another notification, both are damaged.
     """
     damaged: dict[str, str] = {}
     rows = sql.execute(
@@ -193,7 +194,7 @@ class RememberedRows(NamedTuple):
 
 
 ENDED_NS = "coalesce(CAST(ended_ns AS INTEGER), 0)"
-"""The column as a number, whatever a damaged file has there."""
+"""The column as a number, even in a damaged file."""
 
 
 def recalled(
@@ -212,9 +213,10 @@ def recalled(
 
 
 def ended_as(sql: sqlite3.Connection, notification_id: str, rows: RememberedRows, steady_ns: int) -> EndedAs | None:
-    """Return how a notification has ended whose id is remembered at an instant; None: that is not known."""
+    """Return how a notification with a remembered id has ended; None: the id is not remembered, or the end not
+    known."""
     if not has_column(sql, "remembered", "ended_as"):
-        return None  # a release that does not write it has made the file
+        return None  # an earlier release without this column has made the file
     return known_end(_remembered(sql, "ended_as", notification_id, rows, steady_ns))
 
 
@@ -260,7 +262,7 @@ def _suppressions(sql: sqlite3.Connection) -> Iterator[Suppression]:
 
 
 class SqliteReader(SqliteHistories):
-    """What a file holds, as it was when it was opened here; make one with :func:`reading`."""
+    """The content of a file at the instant of opening; make one with :func:`reading`."""
 
     def __init__(self, sql: sqlite3.Connection) -> None:
         super().__init__()
@@ -282,10 +284,10 @@ class SqliteReader(SqliteHistories):
 
 @contextmanager
 def reading(path: str | PathLike[str]) -> Generator[SqliteReader, None, None]:
-    """Read the file of a store, whether or not it is open elsewhere; nothing in it is changed, nor left beside it.
+    """Read the file of a store, whether or not it is open elsewhere; reading changes nothing and leaves no files.
 
     Raises:
-        StoreError: there is no such file, it is no store's, or of another version than is known here.
+        StoreError: there is no such file, or it is no store's, or of an unknown version.
     """
     path = resolved(path)
     check_is_file(path)
@@ -343,7 +345,7 @@ def erase_histories(sql: sqlite3.Connection, is_meant: Callable[[SendNotificatio
     for half in HALVES:
         meant = []
         for seq, command in sql.execute(f"SELECT seq, command FROM {half}closed"):
-            with contextlib.suppress(msgspec.MsgspecError, ValueError):  # a damaged one, of which it is not known
+            with contextlib.suppress(msgspec.MsgspecError, ValueError):  # a damaged row may be anyone's
                 if is_meant(decode_command(command)):
                     meant.append((seq,))
         sql.executemany(f"DELETE FROM {half}closed WHERE seq = ?", meant)

@@ -1,22 +1,21 @@
 """The durable store of one process: a file of SQLite's, for a service that must not lose what it has accepted.
 
 A change is durable when its transaction is on the disk (write-ahead log, ``synchronous = FULL``). Changes that come
-while one transaction is being written go into the next one together, so that however many are under way, each waits
-for two syncs of the disk at the most (group commit). All SQL is in one thread. That takes a batch by a few statements
-for many rows each and not by one for each row: between any two of its calls the thread would have to wait until a busy
-interpreter lets it go on.
+while one transaction is being written go into the next one together, so however many are under way, each waits for two
+syncs of the disk at most (group commit). All SQL is in one thread. It writes a batch by a few statements for many rows
+each: with a statement for each row the thread would have to wait for a busy interpreter between any two rows.
 
-What the store is asked is answered from memory, which has the commands and histories of all that has not ended, and
-the dead letters; they are read when it is opened. At about a kilobyte each, that is what bounds how much may be in
-flight. Remembered ids stay in the file, but for the latest: whether another one is new is found out in the transaction
-that accepts it, which raises :class:`~actors.errors.Overtaken` if it is not.
+The store answers from memory, which has the commands and histories of notifications that have not ended, and the dead
+letters; it reads them when it is opened. At about a kilobyte each, they bound how many may be in flight. Only the
+latest remembered ids are in memory, the others in the file: whether an id is new is found out in the transaction that
+accepts it, which raises :class:`~actors.errors.Overtaken` if it is not.
 
-How long an id has been remembered goes by the clock of the machine's boot, which nobody sets, also over restarts of the
+How long an id has been remembered goes by the clock of the machine's boot, which no one sets, also over restarts of the
 process within one boot. After another boot it is not known how much time has passed if the wall clock was set; then the
 latest 100,000 ids are remembered as if they had just ended.
 
-A row is written with a checksum over it and its place. One that was changed on the disk is not sent: it stays in the
-file, the log says so, and its id is refused.
+A row has a checksum over its content and its place. A notification whose row was changed on the disk is not sent: it
+stays in the file, the log says so, and its id is refused.
 """
 
 from __future__ import annotations
@@ -76,10 +75,10 @@ KEPT_IDS = 100_000
 class SqliteStore(StoreOnDisk, SqliteHistories):
     """Keeps everything in a file, for one notifier at a time. Make one with :meth:`open`; it is for live systems only.
 
-    It fails as a whole: once a change could not be made durable, no later one is, every effect of one under way raises
-    :class:`~actors.errors.StoreFailed`, and so does leaving the block of :meth:`open`. A lock of another process is no
-    failure: what was handed over waits for as long as that holds it. No attempt starts meanwhile, the log says who
-    holds it, and callers get :class:`~actors.errors.StoreBusy` after a second.
+    It fails as a whole: once a change could not be made durable, no later change is, the effects of all changes under
+    way raise :class:`~actors.errors.StoreFailed`, and so does leaving the block of :meth:`open`. A lock of another
+    process is no failure: changes wait until the lock is released. No attempt starts meanwhile, the log says who holds
+    the lock, and callers get :class:`~actors.errors.StoreBusy` after a second.
     """
 
     _reads = Reads(recalled, ended_as, closed_history, audit_entries, erase_histories)
@@ -116,24 +115,24 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     ) -> AsyncGenerator[SqliteStore, None]:
         """Open the store in the file `path`, which is made if there is none, for as long as the block lasts.
 
-        At the end of the block what was handed over is written; also when it is left by an exception, or cancelled.
-        That waits at most 10 s for another process that has the file locked.
+        At the end of the block all changes are written, also when it is left by an exception, or cancelled. The end
+        waits at most 10 s for another process that has the file locked.
 
         Beside the file are others with its name and ``-wal``, ``-shm`` and ``-lock`` behind; a copy needs the first.
-        All are their owner's alone. The store fails within a second when the file is deleted, moved or replaced.
+        All are private to their owner. The store fails within a second when the file is deleted, moved or replaced.
 
         Args:
-            path: of the file; in a directory that exists, on a local disk.
+            path: the path of the file, in a directory that exists, on a local disk.
             remember_ids: seconds for which the id of a notification that has ended is remembered.
-            keep_audit: seconds for which the audit trail goes back, and the history of what operators have redriven or
-                discarded is kept after its end; 400 days, so that a year can be looked at.
-            busy_timeout: seconds to wait, while it is opened, for another process that has the file locked to write
-                into it.
-            clocks: by which it is known that the wall clock was set; None: those of this machine.
+            keep_audit: seconds for which the audit trail goes back, and for which the history of a redriven or
+                discarded notification is kept after its end; 400 days, so that a year can be looked at.
+            busy_timeout: seconds to wait, while the store is opened, for another process that has locked the file to
+                write into it.
+            clocks: the clocks that show whether the wall clock was set; None: this machine's.
 
         Raises:
-            StoreInUse: another process has it open.
-            StoreError: it cannot be opened, is not a store, or is of a later version.
+            StoreInUse: another process has the file open.
+            StoreError: the file cannot be opened, is not a store, or is of a later version.
             StoreFailed (where the block is left): a change could not be made durable, or the file is gone.
         """
         store = cls(
