@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulation.verification.laws.actors import AsksSettle, NoErrors, Order, RecordedFirst, TimersInOrder
 from simulation.verification.laws.arrivals import Arrivals, ClientsGoOn
 from simulation.verification.laws.as_given import SettingsAsGiven
-from simulation.verification.laws.attempts import Answers, Fates, Fenced, InTime
+from simulation.verification.laws.attempts import Fates, Fenced, InTime
 from simulation.verification.laws.base import Invariant
 from simulation.verification.laws.breakers import OpenBreaker
 from simulation.verification.laws.deliveries import (
@@ -20,7 +20,7 @@ from simulation.verification.laws.deliveries import (
 from simulation.verification.laws.letters import Retention
 from simulation.verification.laws.limits import Bulkhead, Quota, SlotsGivenBack, UserLimit
 from simulation.verification.laws.liveness import Liveness
-from simulation.verification.laws.order import ClassOrder, ClassShares, FairTurns, TenantsBound
+from simulation.verification.laws.order import ClassOrder, ClassShares, TenantsBound
 from simulation.verification.laws.resuming import ResumePace
 from simulation.verification.laws.summary import Summary
 from simulation.verification.laws.waiting import Waiting
@@ -33,7 +33,6 @@ _LAWS: tuple[type[Invariant], ...] = (
     LegalSteps,
     RetryLimits,
     Fates,
-    Answers,
     InTime,
     OneSuccess,
     NothingAfterTheEnd,
@@ -50,7 +49,6 @@ _LAWS: tuple[type[Invariant], ...] = (
     Waiting,
     ClassOrder,
     ClassShares,
-    FairTurns,
     TenantsBound,
     Order,
     TimersInOrder,
@@ -71,6 +69,7 @@ PLAYED_BY_THE_MODEL = (
     "adaptive-rate",
     "adaptive-throttle",
     "alerts",
+    "answers",
     "attempt-numbers",
     "awaited",
     "backoff",
@@ -80,6 +79,7 @@ PLAYED_BY_THE_MODEL = (
     "dead-letters",
     "disabled-endpoints",
     "failover-order",
+    "fair-turns",
     "fallback",
     "fallback-due",
     "given-up",

@@ -1,4 +1,4 @@
-"""Each attempt: it has its number, sets out and ends in time, and is answered as its provider's settings say."""
+"""Each attempt: it sets out and ends in time, and fares as its provider's settings say."""
 
 from __future__ import annotations
 
@@ -7,23 +7,14 @@ from functools import partial
 from actors.formatting import seconds_text
 from actors.instants import ns, wait_ns
 from actors.messages import NotificationFailed, NotificationSent, Priority, UpstreamRequested
-from actors.outcomes import Ambiguous, ChannelFault, Outcome
-from actors.pipeline.blocked import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
+from actors.outcomes import ChannelFault, Outcome
 from actors.settings.channel import PRIMARY
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.lifecycles import Lifecycle, cut_ns
 from simulation.verification.laws.observations import AttemptMade, Key
 from simulation.verification.model.instants import NEVER_NS
 from simulation.verification.model.providers import Fate, Quota, SimulatedProvider
 from simulation.verification.model.upstreams import Agenda, Request, Upstream, unheard
 from simulation.verification.model.world import World
-
-
-def used_up(lifecycle: Lifecycle | None) -> int:
-    """Return how many attempts a notification has used up since it was accepted or redriven."""
-    if lifecycle is None or not lifecycle.failures:
-        return 0
-    return sum(failed.kind != ChannelFault.__name__ for failed in lifecycle.failures)
 
 
 class InTime(Invariant):
@@ -48,14 +39,16 @@ class InTime(Invariant):
             return None
         if made.at_ns < lifecycle.fresh_since_ns and not self.context.steps_the_clock:
             return f"{made.notification_id} is sent before {seconds_text(lifecycle.fresh_since_ns)}, its not_before"
-        if lifecycle.failures and made.attempt.number == used_up(lifecycle) + 1:
+        used_up = sum(failed.kind != ChannelFault.__name__ for failed in lifecycle.failures)
+        if lifecycle.failures and made.attempt.number == used_up + 1:
             due_ns = lifecycle.failures[-1].next_retry_at_ns
             if due_ns is not None and made.at_ns < due_ns and not self.context.is_by_the_calendar(lifecycle):
                 return f"{made.notification_id} is tried again before {seconds_text(due_ns)}, when it was to be"
-        expires_ns = _expires_ns(lifecycle, made.attempt.command.expires_after)
-        if expires_ns is None or made.at_ns <= expires_ns or made.is_copy:
+        expires_after = made.attempt.command.expires_after
+        if expires_after is None or made.is_copy or self.context.is_by_the_calendar(lifecycle):
             return None
-        if self.context.is_by_the_calendar(lifecycle):
+        expires_ns = lifecycle.fresh_since_ns + wait_ns(expires_after)
+        if made.at_ns <= expires_ns:
             return None
         return f"{made.notification_id} is sent after {seconds_text(expires_ns)}, when it has expired"
 
@@ -73,20 +66,7 @@ class InTime(Invariant):
         if timeout_ns is not None and took_ns > timeout_ns and self.context.lifecycles.is_settled(event.at_ns):
             text = f"an attempt of {event.notification_id} takes {seconds_text(took_ns)}, beyond its timeout"
             return Finding(text, event.notification_id, ("timeout",))
-        config = self.context.channels.get(event.channel)
-        is_known = self.context.lifecycles.is_settled(event.at_ns) and not self.context.steps_the_clock
-        if config is not None and config.deadline is not None and is_known:
-            until_ns = cut_ns(lifecycle, config.deadline, event.started_ns)
-            if event.at_ns > until_ns and not getattr(event, "refused", False):
-                text = f"an attempt of {event.notification_id} ends after its deadline at {seconds_text(until_ns)}"
-                return Finding(text, event.notification_id, ("deadline",))
-        retry_at_ns = event.next_retry_at_ns if isinstance(event, NotificationFailed) else None
-        if retry_at_ns is None or lifecycle.attempt is None:
-            return None
-        expires_ns = _expires_ns(lifecycle, lifecycle.attempt.command.expires_after)
-        if expires_ns is None or retry_at_ns <= expires_ns or self.context.is_by_the_calendar(lifecycle):
-            return None
-        return f"{event.notification_id} is to be tried again after {seconds_text(expires_ns)}, when it has expired"
+        return None
 
 
 class Fenced(Invariant):
@@ -112,68 +92,6 @@ class Fenced(Invariant):
             f"{made.notification_id} is sent by node {made.node}, which has not reached the store since {since} "
             f"and may have sent until {seconds_text(until_ns)}"
         )
-
-
-class Answers(Invariant):
-    """The recorded outcome of an attempt is its provider's answer, at the instant of that answer.
-
-    Where a provider is sent copies, several answers make one outcome. After a crash an answer lies in a mailbox, and is
-    recorded late.
-    """
-
-    name = "answers"
-    needs_order = True
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._plain = {key for key, config in context.providers.items() if config.hedging is None}
-
-    @observes(NotificationSent, NotificationFailed)
-    def on_outcome(self, event: NotificationSent | NotificationFailed) -> Objection:
-        lifecycle = self.context.lifecycles.get(event.notification_id)
-        key = event.channel, event.provider or PRIMARY
-        if lifecycle is None or key not in self._plain:
-            return None
-        kind = "Sent" if isinstance(event, NotificationSent) else event.kind
-        if isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE):
-            return None  # no provider was asked
-        attempts = attempts_of(event, lifecycle)
-        if not attempts:
-            return f"{event.notification_id} has the outcome {kind}, and no provider was asked"
-        said = {_said(made): made.ends_at_ns for made in attempts}
-        if None in said:
-            return None
-        if kind not in said:
-            return f"the outcome of {event.notification_id} is recorded as {kind}, and is {' or '.join(map(str, said))}"
-        is_late = event.at_ns > said[kind] and not self.context.lifecycles.is_settled(event.at_ns)
-        if event.at_ns == said[kind] or is_late or len(attempts) > 1:
-            return None
-        return (
-            f"the outcome of {event.notification_id} is recorded at {seconds_text(event.at_ns)}, and is there at "
-            f"{seconds_text(said[kind])}"
-        )
-
-
-def attempts_of(event: NotificationSent | NotificationFailed, lifecycle: Lifecycle) -> list[AttemptMade]:
-    """Return the attempts at providers of which one has this outcome: it has begun when that says.
-
-    There are several only where what lay in the mailbox of a channel goes together with what was sent in its place.
-    """
-    return [
-        each
-        for each in reversed(lifecycle.history)
-        if type(each) is AttemptMade and each.at_ns == event.started_ns and not each.is_copy
-    ]
-
-
-def _said(made: AttemptMade) -> str | None:
-    if not made.answered:
-        return Ambiguous.__name__ if made.outcome is not None or made.is_promised else None
-    return None if made.outcome is None else type(made.outcome).__name__
-
-
-def _expires_ns(lifecycle: Lifecycle, expires_after: float | None) -> int | None:
-    return None if expires_after is None else lifecycle.fresh_since_ns + wait_ns(expires_after)
 
 
 class Fates(Invariant):
@@ -284,7 +202,7 @@ def _objection(made: AttemptMade, fate: Fate, what: str) -> str:
 
 
 def _providers_of(world: World) -> tuple[dict[Key, SimulatedProvider], dict[Key, Upstream]]:
-    """Return the providers, and those behind them where turns are taken as usual."""
+    """Return the providers, and what is behind them where turns are taken as usual."""
     accounts = {name: Quota(own.throttle) for name, own in world.accounts.items() if own.throttle is not None}
     providers, upstreams = {}, {}
     for channel, of_channel in world.channels.items():

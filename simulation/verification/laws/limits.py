@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from typing import Protocol, cast
 
 from actors.domain.attempts import Admitted, Attempt
 from actors.formatting import seconds_text
-from actors.instants import NS_PER_S, wait_ns
+from actors.instants import wait_ns
 from actors.messages import ActorFailed, NotificationChannel
 from actors.outcomes import Ambiguous, Transient
 from actors.pipeline.channel import Channel
@@ -57,22 +57,22 @@ class WindowMeter:
 
 @dataclass(slots=True, eq=False)
 class SeamMeter:
-    """At most so many in each window ``[n * width, (n + 1) * width)``."""
+    """At most so many in each window ``[n * width, (n + 1) * width)``, whose width need not be whole nanoseconds."""
 
     _limit: int
-    _width_ns: int
+    _width_ns: int | Fraction
     _number: int = -1
     _count: int = 0
 
     def add(self, now_ns: int) -> str | None:
-        number = now_ns // self._width_ns
+        number = int(now_ns // self._width_ns)
         if number != self._number:
             self._number, self._count = number, 0
         self._count += 1
         if self._count <= self._limit:
             return None
-        since = seconds_text(number * self._width_ns)
-        return f"{self._count} since {since}, of at most {self._limit} in {seconds_text(self._width_ns)}"
+        since, width = (seconds_text(round(each)) for each in (number * self._width_ns, self._width_ns))
+        return f"{self._count} since {since}, of at most {self._limit} in {width}"
 
 
 @dataclass(slots=True, eq=False)
@@ -94,64 +94,36 @@ class BucketMeter:
         return f"{float(self._level):.6g} in a bucket of {self._burst} that is emptied at {self._text}"
 
 
-@dataclass(slots=True, eq=False)
-class SlotMeter:
-    """At most one in each interval since the start of the run, whose length need not be whole nanoseconds."""
+@cache
+def _maker(kind: str, aligned: bool, burst: int | None, rate: Rate) -> Callable[[], Meter]:
+    """Return what makes the meter of a key, of what a limit promises by one of its rates, whatever comes.
 
-    _interval_ns: Fraction
-    _text: str
-    _number: int = -1
-
-    def add(self, now_ns: int) -> str | None:
-        number = int(now_ns / self._interval_ns)
-        if number != self._number:
-            self._number = number
-            return None
-        return f"two in one interval of {self._text}"
-
-
-def _maker_of(config: RateLimitConfig, rate: Rate) -> Callable[[], Meter]:
-    """Return a factory of meters, one a key, for the promise of a limit by one of its rates.
-
-    A sliding counter only estimates; its promise is the limit in each window of the two that it counts in.
+    A sliding counter only estimates; what it does promise is the limit in each window of the two that it counts in.
     """
     count, width_ns = as_fraction(rate.count), wait_ns(rate.period)
     interval_ns, text = width_ns / count, write_rate(rate)
-    match config.kind:
+    match kind:
         case "sliding_window":
             return partial(WindowMeter, int(count), width_ns)
         case "fixed_window" | "sliding_counter":
             return partial(SeamMeter, int(count), width_ns)
-        case "leaky_bucket" if config.aligned:
-            return partial(SlotMeter, interval_ns, text)
+        case "leaky_bucket" if aligned:
+            return partial(SeamMeter, 1, interval_ns)
         case "leaky_bucket":
             return partial(BucketMeter, 1, interval_ns, text)
         case _:
-            return partial(BucketMeter, config.burst or int(count), interval_ns, text)
-
-
-def longest_window_ns(config: RateLimitConfig) -> int:
-    """Return the width of the longest of its windows; at least that of a burst that is used up."""
-    burst = config.burst or 1
-    return max(wait_ns(max(rate.period, burst / rate.count * rate.period)) for rate in config.limits) or NS_PER_S
-
-
-_MANY = 1024
+            return partial(BucketMeter, burst or int(count), interval_ns, text)
 
 
 class _Counted(Invariant):
-    """The base of laws that count admissions by key. A process that starts again has none."""
+    """The base of those that count by key what a limit has let through. A process that starts again knows of none."""
 
     of_one_process = True
     needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._meters: dict[Hashable, tuple[int, int, list[Meter]]] = {}
-        """By key, when it has counted last, for how long that matters, and the meters."""
-        self._of: dict[int, tuple[int, list[Callable[[], Meter]]]] = {}
-        """By the identity of a limit, how long that matters, and what makes its meters."""
-        self._many = _MANY
+        self._meters: dict[Hashable, list[Meter]] = {}
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> None:
@@ -159,17 +131,9 @@ class _Counted(Invariant):
             self._meters.clear()
 
     def count(self, key: Hashable, limit: RateLimitConfig, now_ns: int) -> str | None:
-        if (known := self._meters.get(key)) is not None:
-            _, width_ns, meters = known
-        else:
-            if id(limit) not in self._of:
-                self._of[id(limit)] = longest_window_ns(limit), [_maker_of(limit, rate) for rate in limit.limits]
-            width_ns, makers = self._of[id(limit)]
-            meters = [make() for make in makers]
-        self._meters[key] = now_ns, width_ns, meters
-        if len(self._meters) > self._many:
-            self._meters = {each: known for each, known in self._meters.items() if sum(known[:2]) > now_ns}
-            self._many = max(_MANY, 2 * len(self._meters))
+        if (meters := self._meters.get(key)) is None:
+            meters = [_maker(limit.kind, limit.aligned, limit.burst, rate)() for rate in limit.limits]
+            self._meters[key] = meters
         return next(filter(None, [meter.add(now_ns) for meter in meters]), None)
 
 
@@ -245,8 +209,8 @@ class Bulkhead(Invariant):
         for key, config in context.providers.items():
             adaptive = config.concurrency_limit
             bounds = [config.slots, None if adaptive is None else adaptive.maximum]
-            if (slots := min((bound for bound in bounds if bound is not None), default=None)) is not None:
-                self._slots[key] = slots
+            if known := [bound for bound in bounds if bound is not None]:
+                self._slots[key] = min(known)
         self._under_way: dict[Key, dict[int, list[AttemptMade]]] = {key: {} for key in self._slots}
         """By the identity of each attempt: its sends; one that has ended may be left there for a while."""
 
@@ -282,7 +246,7 @@ class SlotsGivenBack(Invariant):
     """When all attempts at the providers have ended, no notification holds a slot any more but one that waits with it
     (`holds_slot`).
 
-    Where messages are late, what gives it back may still be on its way.
+    Where messages are late, the message that gives it back may still be on its way.
     """
 
     name = "slots-given-back"

@@ -1,10 +1,10 @@
-"""Waiting notifications resume one after the other, and not as one herd: behind a breaker that has closed, and after a
+"""What has waited resumes one after the other, and not as one herd: behind a breaker that has closed, and after a
 restart of the process."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from actors.formatting import seconds_text
 from actors.instants import NS_PER_S
@@ -17,20 +17,12 @@ from actors.messages import (
     NotificationDeferred,
     NotificationRequested,
 )
-from actors.outcomes import Ambiguous, Sent, Transient
-from actors.policies.breaker.states import NOT_CLOSED, BreakerEvent
+from actors.policies.breaker.states import NOT_CLOSED
 from actors.settings.breaker import CircuitBreakerConfig
 from simulation.verification.laws.base import BreakerKey, Context, Invariant, Objection, observes
 from simulation.verification.laws.lifecycles import ON_THE_WAY
 from simulation.verification.laws.observations import AttemptMade
 from simulation.verification.model.resuming import Arrivals, ceiling_per_s
-
-MINUTE_NS = 60 * NS_PER_S
-
-_MADE_MAX = 2_000
-"""An opening after more attempts is not looked at."""
-
-_FAILED = (Transient, Ambiguous)
 
 
 class _Ceilings(Arrivals):
@@ -44,26 +36,12 @@ class _Closed:
     latest_ns: int | None = None
     ceiling: float = 0.0
     """How many might go a second then."""
-    gone: int = 0
-    made: list[AttemptMade] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Relapse:
-    at_ns: int
-    ceiling: float
-    """How many a second may go then, at most."""
-
-    def per_second(self, now_ns: int) -> float:
-        return float(self.ceiling * 1.02 ** min((now_ns - self.at_ns) / MINUTE_NS + 1e-6, 10_000.0))
 
 
 class ResumePace(Invariant):
     """The waiters of an open circuit breaker resume at its `resume_rate`, which doubles again and again up to its
     ceiling, and no two of them closer together than that: what could not go in time is not made up for. The ceiling is
-    `resume_rate_max`, or else ten times `resume_rate` or twice the rate of new ones in the last minute. Where the
-    breaker has opened again meanwhile, after 20 attempts of which all but one were good, it is half the pace of that
-    instant for those that waited then, and grows by 2% a minute.
+    `resume_rate_max`, or else ten times `resume_rate` or twice the rate of new ones in the last minute.
 
     Unless an actor has failed since: then the waiters are not known any more. Nor are those of a tenant with a bound on
     what it has under way: that may be what they have waited for last.
@@ -79,7 +57,6 @@ class ResumePace(Invariant):
         self._closed: dict[BreakerKey, _Closed] = {}
         self._crashed_ns = -1
         """When an actor has failed last: who waited then comes back from the handler, and at its pace."""
-        self._relapses: dict[BreakerKey, _Relapse] = {}
         self._taken_over_ns: dict[str, int] = {}
         """By notification, when it has been taken over: before that it waited at another node."""
         self._ceilings = _Ceilings()
@@ -97,16 +74,11 @@ class ResumePace(Invariant):
         if event.actor in ON_THE_WAY:
             self._crashed_ns = event.at_ns
             self._closed.clear()
-            self._relapses.clear()
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> None:
         key = event.breaker, event.host
-        closed = self._closed.pop(key, None)
-        if closed is not None and event.cause == BreakerEvent.TRIP:
-            relapse = self._relapse(event, closed)
-            if relapse is not None:
-                self._relapses[key] = relapse
+        self._closed.pop(key, None)
         if event.from_state in NOT_CLOSED and event.to_state not in NOT_CLOSED:
             self._closed[key] = _Closed(event.at_ns)
 
@@ -117,15 +89,9 @@ class ResumePace(Invariant):
         key = name, _ = self.context.breaker_before(made.channel, made.provider, made.attempt)
         config = self.context.breakers[name]
         closed, lifecycle = self._closed.get(key), self.context.lifecycles.get(made.notification_id)
-        if closed is None:
-            return None
-        if len(closed.made) <= _MADE_MAX:
-            closed.made.append(made)
-        if lifecycle is None or not lifecycle.history:
+        if closed is None or lifecycle is None or not lifecycle.history or self._may_wait_for_its_tenant(made):
             return None
         waited = lifecycle.history[-1]
-        if self._may_wait_for_its_tenant(made):
-            return None
         if (
             type(waited) is not NotificationDeferred
             or waited.cause is not DeferralCause.CIRCUIT_BREAKER
@@ -134,11 +100,7 @@ class ResumePace(Invariant):
         ):
             return None
         before_ns, closed.latest_ns = closed.latest_ns, made.at_ns
-        closed.gone += 1
         ceiling, closed.ceiling = closed.ceiling, self._ceilings.of(made.channel, config, made.at_ns)
-        relapse = self._relapses.get(key)
-        if relapse is not None and waited.at_ns < relapse.at_ns:  # so the line has not been empty since
-            closed.ceiling = min(closed.ceiling, relapse.per_second(made.at_ns))
         if before_ns is None:
             return None
         doublings = (before_ns - closed.since_ns) / NS_PER_S / config.resume_doubling
@@ -150,33 +112,6 @@ class ResumePace(Invariant):
             f"after the one before it, of at least {least_ns / NS_PER_S:.9g} s"
         )
 
-    def _relapse(self, event: BreakerTransitioned, closed: _Closed) -> _Relapse | None:
-        """Return the lesson for the line of a breaker that opens; None also where that is uncertain."""
-        config = self.context.breakers[event.breaker]
-        channel = NotificationChannel(event.breaker.partition("/")[0])
-        if config.window is not None or config.ramp is not None or len(closed.made) > _MADE_MAX or not closed.gone:
-            return None
-        if self.context.channels[channel].failover or self.context.channels[channel].hedging is not None:
-            return None
-        ended = [made for made in closed.made if made.ends_at_ns <= event.at_ns]
-        if any(isinstance(made.outcome, Transient) and made.outcome.throttled for made in ended):
-            return None
-        failed = sorted(made.ends_at_ns for made in ended if isinstance(made.outcome, _FAILED) or not made.answered)
-        good = [made.ends_at_ns for made in ended if isinstance(made.outcome, Sent) and made.answered]
-        if len(failed) + len(good) < len(ended) or not 0 <= len(failed) - config.failure_threshold <= 1:
-            return None
-        if sum(at_ns < failed[-config.failure_threshold] for at_ns in good) < 20:
-            return None
-        arriving = self._ceilings.per_second(channel, event.at_ns)
-        rate, doubling = config.resume_rate.per_second, config.resume_doubling
-        of_each = math.log(2.0) / doubling
-        least = rate + closed.gone * of_each
-        doublings = min((event.at_ns - closed.since_ns) / NS_PER_S / doubling, 50.0)
-        most = min(rate * 2.0**doublings + of_each, closed.ceiling)
-        if min(least, closed.ceiling) <= arriving:
-            return None  # the pace may have been no more than the load
-        return _Relapse(event.at_ns, max(most / 2, min(most, 1.25 * arriving), 0.5))
-
     def _may_wait_for_its_tenant(self, made: AttemptMade) -> bool:
         bounds = self.context.channels[made.channel].tenant
         is_bounded = bounds is not None and bounds.max_in_flight is not None
@@ -184,8 +119,8 @@ class ResumePace(Invariant):
 
 
 def _apart_ns(config: CircuitBreakerConfig, doublings: float) -> float:
-    """Return the least gap, in nanoseconds, after so many doublings of the rate at the first of two: the second is
-    released when the integral of the rate, which goes on to double, has grown by 1."""
+    """Return how far apart two are at least where the rate of the first has doubled so often: one more is released when
+    the integral of the rate, which goes on to double, has grown by 1."""
     if doublings > 50:
         return 0.0
     rate = config.resume_rate.per_second * 2.0**doublings

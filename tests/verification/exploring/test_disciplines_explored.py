@@ -37,7 +37,7 @@ def test_every_case_has_the_same_history_on_both_clocks(seeds):
 
 def test_an_answer_that_is_another_than_was_promised_breaks_one(monkeypatch):
     monkeypatch.setattr(channel, "outcome_of", lambda _outcome: Permanent(reason="swapped"))
-    with pytest.raises(InvariantBreach, match="answers broken"):
+    with pytest.raises(InvariantBreach, match="reference-model broken"):
         simulation.run(DISCIPLINES, invariants=["answers"])
 
 

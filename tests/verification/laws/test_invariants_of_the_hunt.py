@@ -8,7 +8,7 @@ from histories import EMAIL, S, breach_of, breaker, check_breach, context_of, cr
 
 from actors.instants import since_1970_ns
 from actors.messages import DeferralCause, NotificationDeferred
-from actors.outcomes import Permanent, Sent, Transient
+from actors.outcomes import Transient
 from actors.pipeline.handler import Handler
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.subscriber_calls import PlainSubscriber, SubscriberCall
@@ -44,25 +44,6 @@ def test_nothing_sets_out_before_its_time_or_after_its_end():
     check_breach("in-time", [requested(0), late], "is sent after 10 s, when it has expired")
     check_breach("in-time", [requested(0), crashed(5), late], "is sent after 10 s, when it has expired")
     check_breach("in-time", [requested(0), failed(30, 31, started_ns=0)], "takes 30 s, beyond its timeout")
-
-
-def test_what_is_recorded_is_what_was_answered():
-    says = made(0, outcome=Permanent(reason="no such box"))
-    check_breach("answers", [requested(0), says, failed(0.5, 2, kind="Transient")], "as Transient, and is Permanent")
-    begun = {"started_ns": 0}
-    late = msgspec.structs.replace(sent(0.6), **begun)
-    check_breach("answers", [requested(0), made(0), late], "is recorded at 0.6 s, and is there at 0.5 s")
-    check_breach("answers", [requested(0), sent(0.6)], "no provider was asked")
-    assert breach_of("answers", [requested(0), made(0), msgspec.structs.replace(sent(0.5), **begun)]) is None
-    # After a crash it may lie in a mailbox, but not for longer than all is down, and it stays what it was.
-    assert breach_of("answers", [requested(0), made(0), crashed(0.1), late]) is None
-    too_late = msgspec.structs.replace(sent(21), **begun)
-    check_breach("answers", [requested(0), made(0), crashed(0.1), too_late], "is recorded at 21 s")
-    other = failed(0.6, 2, kind="Transient")
-    check_breach("answers", [requested(0), made(0), crashed(0.1), other], "as Transient, and is Sent")
-    check_breach("answers", [requested(0), made(0), crashed(0.1), sent(0.6)], "no provider was asked")
-    unanswered = made(0, takes=10, answered=False)
-    assert breach_of("answers", [requested(0), unanswered, failed(10, 11)]) is None
 
 
 # ── ids, quiet hours, errors, announcements ─────────────────────────────────────────────────────────────────────
@@ -131,23 +112,6 @@ def test_the_pace_of_resuming_has_a_ceiling():
     # Twice what arrived in the last minute: of 640 that is 21.3 a second.
     load = [requested(10 + number / 100, f"load{number}") for number in range(600)]
     assert breach_of("resume-pace", [*waiting, *load, *resumed(20)], context_of(circuit_breaker=breaks)) is None
-
-
-def test_what_waits_at_a_relapse_resumes_at_half_the_pace():
-    ids = [f"n{number:02}" for number in range(60)]
-    waiting = [event for id in ids for event in (requested(0, id), deferred(1, 10, DeferralCause.CIRCUIT_BREAKER, id))]
-    closes = breaker(10, "half-open", "closed", "recover")
-    opens, again = breaker(12.55, "closed", "open", "trip"), breaker(73, "half-open", "closed", "recover")
-    context = context_of(circuit_breaker={"resume_rate": "10/s", "resume_doubling": 600})
-
-    def of(failing, per_s):
-        first = [made(10 + n / 10, ids[n], FAILS if n in failing else Sent(), takes=0.05) for n in range(26)]
-        second = [made(73 + n / per_s, id) for n, id in enumerate(ids[26:])]
-        return str(breach_of("resume-pace", [*waiting, closes, *first, opens, again, *second], context))
-
-    assert of({3, 21, 22, 23, 24, 25}, 4.8) == "None"
-    assert "goes on 0.111111111 s after" in of({3, 21, 22, 23, 24, 25}, 9.0)
-    assert of({3, 7, 21, 22, 23, 24, 25}, 9.0) == "None"  # amid ordinary failures
 
 
 # ── limits, letters, summaries ──────────────────────────────────────────────────────────────────────────────────
