@@ -11,8 +11,7 @@ from simulation.commands.foreign_files import GivenValues, Library, Profile, giv
 from simulation.commands.shared import Exit, Workers, argument, exits_in_words, json_option, option, print_document, say
 
 if TYPE_CHECKING:
-    from simulation.experiments.incidents import Verdict
-    from simulation.experiments.remedies import Remedy
+    from simulation.experiments.incidents import Remedy, Verdict
 
 
 def incidents(
@@ -46,9 +45,15 @@ def incidents(
 
     Exit code 0: every incident holds; 1: one breaks; 2: bad input.
     """
-    from simulation.experiments.incidents import INCIDENTS, settings_given, verdicts
-    from simulation.experiments.incidents_table import not_judged, print_remedies, verdicts_sheet
-    from simulation.experiments.remedies import remedy
+    from simulation.experiments.incidents import (
+        INCIDENTS,
+        not_judged,
+        print_remedies,
+        remedy,
+        settings_given,
+        verdicts,
+        verdicts_sheet,
+    )
     from simulation.reporting.console import print_sheets
     from simulation.reporting.terminal import watch_runs
     from simulation.results.progress import Interrupted

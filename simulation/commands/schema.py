@@ -21,7 +21,7 @@ def schema(
     if as_markdown and of_summary:
         refuse(["--summary: wanted it without --markdown"])
     if of_summary:
-        from simulation.scenario.summary_schema import summary_schema
+        from simulation.scenario.reference import summary_schema
 
         print_document(summary_schema())
         return

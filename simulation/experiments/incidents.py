@@ -7,27 +7,38 @@ binds less than it would.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+from rich.markup import escape
 
 from actors.errors import ConfigurationError
+from actors.formatting import plain_number
+from actors.instants import seconds
 from actors.messages import NotificationChannel
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.settings.channel import ChannelConfig, NotifierConfig, kind_of
 from actors.settings.faults import FaultConfig
 from actors.settings.file import settings_of_tree, text_of, tree_of
-from actors.settings.quantities import Rate
+from actors.settings.quantities import Rate, write_rate
 from actors.settings.yaml_tree import MappingNode
 from simulation.importing.channels import channel_names, channels_root, imported_from
 from simulation.importing.files import Imported
 from simulation.importing.source import Given
+from simulation.reporting.console import stdout
+from simulation.reporting.expectations import with_unit
+from simulation.results.formatting import value_text
 from simulation.results.result import Result
 from simulation.running.executors import executor
 from simulation.running.runner import run
 from simulation.scenario import Expectation, Scenario, load
+from simulation.scenario.metrics import metric_kind, path_of
+from simulation.scenario.writing import in_one_line
+from simulation.sheets import Column, Row, Sheet, Word
 
 EMAIL, SMS, PUSH = NotificationChannel.EMAIL, NotificationChannel.SMS, NotificationChannel.PUSH
 
@@ -294,3 +305,161 @@ def _folder() -> Path:
     """Return where the files are: in the package as it is installed, or beside it in a checkout."""
     installed = Path(__file__).with_name("published")
     return installed if installed.is_dir() else Path(__file__).parents[2] / "scenarios" / "incidents"
+
+
+# ── remedies ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+Change: TypeAlias = Mapping[str, Any]
+"""Keys of a channel with what is under them, as in a file."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Changes with which settings hold in an incident; with fewer of those that are tried they do not."""
+
+    changes: Mapping[NotificationChannel, Change]
+    """By channel; empty where all of them together do not suffice."""
+
+    arrive_per_s: float
+    """The mean arrivals a second in the incident."""
+
+    is_scaled_down: bool
+    """Whether the incident's file has less load than the incident had."""
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether any of them is a rate, which yours has to exceed by as many times as your load is larger."""
+        return any(
+            "quota" in change or "resume_rate" in change.get("circuit_breaker", ()) for change in self.changes.values()
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """The changes of each channel in a line, as they would stand in a file."""
+        return [f"{channel}: {in_one_line(change)}" for channel, change in self.changes.items()]
+
+
+def remedy(settings: NotifierConfig, verdict: Verdict) -> Remedy:
+    """Return what settings lack that have not held in an incident: as few changes as suffice."""
+    scenario = load(verdict.incident.path)
+    is_scaled_down = "scaled down" in scenario.description
+    arrive_per_s = verdict.result.summary["offered"] / seconds(scenario.arrivals_end_ns)
+    for count in range(1, len(_CHANGES) + 1):
+        for chosen in combinations(_CHANGES, count):
+            changed = _with(settings, verdict.incident, scenario, chosen)
+            if changed is None:
+                continue
+            with_them, changes = changed
+            if Verdict(verdict.incident, run(verdict.incident.with_settings(with_them))).holds:
+                return Remedy(changes, arrive_per_s, is_scaled_down)
+    return Remedy({}, arrive_per_s, is_scaled_down)
+
+
+def _with(
+    settings: NotifierConfig, incident: Incident, scenario: Scenario, chosen: Sequence[_Suggest]
+) -> tuple[NotifierConfig, dict[NotificationChannel, Change]] | None:
+    """Return settings with some changes, and these by channel; None: one of them changes nothing."""
+    channels = dict(settings.channels)
+    changes: dict[NotificationChannel, Change] = {}
+    for suggest in chosen:
+        is_one = False
+        for channel in scenario.channels_used:
+            name = called_in(settings, channel, scenario) or channel
+            own = channels.get(name, ChannelConfig())
+            change = suggest(incident, channel, scenario.channel_as_given(channel))
+            new = _merged(own, change)
+            if new != own:
+                is_one, channels[name] = True, new
+                changes[name] = _joined(changes.get(name, {}), change)
+        if not is_one:
+            return None
+    return settings.model_copy(update={"channels": channels}), changes
+
+
+def _merged(own: ChannelConfig, change: Change) -> ChannelConfig:
+    """Return settings of a channel with a change: of a breaker what it names, all else as a whole."""
+    given = ChannelConfig.model_validate(change)
+    new = {key: getattr(given, key) for key in change}
+    if "circuit_breaker" in change:
+        breaker = {key: getattr(given.circuit_breaker, key) for key in change["circuit_breaker"]}
+        new["circuit_breaker"] = own.circuit_breaker.model_copy(update=breaker)
+    return own.model_copy(update=new)
+
+
+def _joined(one: Change, other: Change) -> Change:
+    return {
+        key: {**one.get(key, {}), **other.get(key, {})} if isinstance(value, Mapping) else value
+        for key, value in {**one, **other}.items()
+    }
+
+
+# ── what is tried, that which others notice least first ─────────────────────────────────────────────────────────────
+
+_Suggest: TypeAlias = Callable[[Incident, NotificationChannel, ChannelConfig], Change]
+
+
+_CHANGES: tuple[_Suggest, ...] = (
+    # Go on for hours: nothing is lost to an outage that ends, and what is late is not late for long after it.
+    lambda *_: {"retry": {"max_attempts": 500, "max_delay": "1m", "jitter": "full"}},
+    # Have others not wait for one that is down.
+    lambda *_: {"circuit_breaker": {"per": "host"}},
+    # Have those that come back not meet all that has waited.
+    lambda *_: {"circuit_breaker": {"resume_rate": "2/s", "resume_rate_max": "5/s"}},
+    lambda incident, channel, _: _keep_to_the_limit(*incident.enforced.get(channel, (None, None))),
+    # Switch to a second provider, where the sender of the incident had one.
+    lambda _incident, _channel, told: {"switch_after": 1, "failover": {"backup": {}}} if told.failover else {},
+)
+
+
+def _keep_to_the_limit(rate: Rate | None, provider: str | None) -> Change:
+    """Know what the provider enforces, and do not find it out by its refusals."""
+    return {} if rate is None or provider is not None else {"quota": {"rate": write_rate(rate), "kind": "leaky_bucket"}}
+
+
+# ── tables ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def verdicts_sheet(verdicts: Sequence[Verdict], called: str, settings: NotifierConfig) -> Sheet:
+    """Return how settings fared in each incident."""
+    held = sum(verdict.holds for verdict in verdicts)
+    rows = [
+        Row(
+            (
+                verdict.incident.name,
+                Word("holds", "fine") if verdict.holds else Word("breaks", "bad"),
+                verdict.decisive["text"],
+                _value(verdict),
+                verdict.incident.happened,
+            )
+        )
+        for verdict in verdicts
+    ]
+    columns = [Column(heading) for heading in ("incident", "", "what decides", "is", "as it happened")]
+    said = [f"{name}: not judged, for the file has no {' and no '.join(each)}" for name, each in not_judged(settings)]
+    return Sheet(called, columns, rows, said=said, about=f"{held} of {len(verdicts)} incidents hold")
+
+
+def not_judged(settings: NotifierConfig) -> list[tuple[str, list[NotificationChannel]]]:
+    """Return the names of the incidents that are not judged, with the channels that settings lack."""
+    return [(each.name, missing) for each in INCIDENTS if (missing := each.missing(settings))]
+
+
+def print_remedies(remedies: Mapping[str, Remedy]) -> None:
+    """Print, by incident, with what each that has not held would have, on stdout."""
+    console = stdout()
+    for incident, remedy in remedies.items():
+        console.print(f"\n[bold]{incident}[/bold] would hold with")
+        for line in remedy.lines or ["nothing that is tried: no change by itself, nor all of them together"]:
+            console.print(f"  {escape(line)}", soft_wrap=True)
+        if remedy.has_rates:
+            scaled = ", scaled down from what it was" if remedy.is_scaled_down else ""
+            load = f"{plain_number(remedy.arrive_per_s, 2)}/s that arrive here on average{scaled}"
+            told = f"its rates are of the {load}: multiply them by as many times as your load is larger"
+            console.print(f"  [dim]{told}[/dim]", soft_wrap=True)
+
+
+def _value(verdict: Verdict) -> str:
+    path = path_of(Expectation.parse(verdict.decisive["text"]).path)
+    kind = metric_kind(verdict.result.scenario.outline, path)
+    return value_text(verdict.decisive, lambda value: with_unit(value, kind))

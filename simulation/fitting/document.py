@@ -11,12 +11,11 @@ from typing import Any
 from actors.errors import ConfigurationError
 from actors.formatting import counted
 from actors.messages import ChannelKind, NotificationChannel
-from simulation.fitting.calibration import Arriving, Fit, Timeouts
+from simulation.fitting.calibration import Arriving, Fit, Timeouts, lines_of
 from simulation.fitting.estimate import duration, instant, per_second, percent, plain
 from simulation.fitting.failing import Outage
 from simulation.fitting.latency import Latency
 from simulation.fitting.provider_fit import ProviderFit
-from simulation.fitting.setting_lines import lines_of
 from simulation.fitting.slowness import Brownout
 from simulation.scenario.writing import write
 

@@ -2,7 +2,7 @@
 
 Where a closed form is exact it gives the interval too (exponential, uniform, Pareto; Johnson, Kotz and Balakrishnan
 1994). Elsewhere the interval is that of the observed information, taken where the parameters have no bounds: logarithms
-of durations (Efron and Hinkley 1978). Timeouts are right-censored, see :mod:`simulation.fitting.sample`.
+of durations (Efron and Hinkley 1978). Timeouts are right-censored, see :mod:`simulation.fitting.families`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,79 @@ from scipy import optimize, special, stats
 from actors.settings.distributions import Distribution
 from simulation.fitting.estimate import TAIL, Estimate, Likelihood, Z, covariance_at, duration, of_log, of_logit
 from simulation.fitting.log import Floats
-from simulation.fitting.sample import Sample
+
+# ── a sample ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+EXACT_MAX = 2000
+"""The most values that are taken one by one; more of them go into bins."""
+BINS = 2000
+
+
+class Sample:
+    """Latencies as a likelihood needs them: seen ones, and censored ones that are longer than the sender waited.
+
+    An attempt that timed out is right-censored: its latency is only known to be longer. Where replies are lost too, the
+    rest of the sample is truncated at the timeout instead, and says nothing of how many are longer: that is the cure
+    model of Boag (1949) with its share left free.
+    """
+
+    def __init__(self, seen: Floats, censored: Floats | None = None) -> None:
+        """Take a sample.
+
+        Args:
+            seen: The observed latencies, at least 0.
+            censored: For each of the others, the wait that it exceeds.
+        """
+        self.seen = np.sort(seen)
+        self.censored = np.sort(censored) if censored is not None else np.empty(0)
+        self.limits, self.limit_counts = np.unique(self.censored, return_counts=True)
+
+    @property
+    def size(self) -> int:
+        return len(self.seen) + len(self.censored)
+
+    @property
+    def positive(self) -> bool:
+        return bool(len(self.seen)) and bool(self.seen[0] > 0)
+
+    @property
+    def limit(self) -> float:
+        """Up to where everything is seen: the shortest of the waits that timed out; infinite if none did."""
+        return float(self.limits[0]) if len(self.limits) else np.inf
+
+    @property
+    def last_limit(self) -> float:
+        return float(self.limits[-1])
+
+    @cached_property
+    def logs(self) -> Floats:
+        return np.log(self.seen)
+
+    @cached_property
+    def log_moments(self) -> tuple[float, float]:
+        """Mean and mean square deviation of the logarithms."""
+        return float(self.logs.mean()), float(self.logs.var())
+
+    @cached_property
+    def binned_logs(self) -> tuple[Floats, Floats]:
+        """Values that stand for the logarithms, and how many each stands for; bins of which there are thousands are
+        narrow beside any spread that could be fitted."""
+        logs = self.logs
+        if len(logs) <= EXACT_MAX:
+            return logs, np.ones(len(logs))
+        counts, edges = np.histogram(logs, bins=BINS)
+        sums, _ = np.histogram(logs, bins=edges, weights=logs)
+        full = counts > 0
+        return sums[full] / counts[full], counts[full].astype(np.float64)
+
+    def thinned(self, size: int, random: np.random.Generator) -> Sample:
+        """Return at most `size` of them, drawn without replacement."""
+        if self.size <= size:
+            return self
+        chosen = random.choice(self.size, size, replace=False)
+        seen = chosen[chosen < len(self.seen)]
+        return Sample(self.seen[seen], self.censored[chosen[chosen >= len(self.seen)] - len(self.seen)])
 
 
 def _share_of_two(x: Floats, weight: float, mus: Floats, sigmas: Floats) -> Floats:

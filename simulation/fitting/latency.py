@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulation.fitting.families import FAMILIES, LatencyFit, mixture, theta_of
+from simulation.fitting.families import FAMILIES, LatencyFit, Sample, mixture, theta_of
 from simulation.fitting.log import Floats
-from simulation.fitting.sample import Sample
 
 MARGIN = 10.0
 LOST_MIN = 5

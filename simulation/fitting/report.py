@@ -8,8 +8,8 @@ from rich.markup import escape
 
 from actors.formatting import counted
 from simulation.fitting.bursts import CLUSTERED
+from simulation.fitting.calibration import lines_of
 from simulation.fitting.estimate import in_unit_of, per_second
-from simulation.fitting.setting_lines import lines_of
 from simulation.fitting.whatif import Replayed, WhatIf
 from simulation.reporting.console import print_sheets, stdout
 from simulation.results.formatting import NOTHING, duration_text, seeds_text

@@ -1,6 +1,6 @@
 """Brownouts: windows in which the provider answers, but slowly.
 
-They are looked for as outages are (:mod:`simulation.fitting.windows`), with the slow attempts in place of the failed
+They are looked for as outages are (:mod:`simulation.fitting.failing`), with the slow attempts in place of the failed
 ones: those above the upper quartile of all. Few things but a brownout have four in five of them in a row. A window
 counts if the median in it is, for sure, well above that outside. The fit finds the factor; that it stretches the whole
 distribution, as `latency_factor` means, is not tested.
@@ -15,9 +15,9 @@ import numpy as np
 from scipy import stats
 
 from simulation.fitting.estimate import TAIL, Estimate
+from simulation.fitting.failing import Window, find_windows
 from simulation.fitting.latency import Latency
 from simulation.fitting.log import Flags, Floats
-from simulation.fitting.windows import Window, find_windows
 
 QUANTILE = 0.75
 INSIDE = 0.8

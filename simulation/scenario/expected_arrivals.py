@@ -16,12 +16,13 @@ from simulation.scenario.arrivals import (
     Arrivals,
     DiurnalArrivals,
     WeeklyArrivals,
+    expected_along,
+    most_along,
     pieces_of,
     pieces_of_weeks,
     time_of_week_ns,
     wave,
 )
-from simulation.scenario.changing_rates import expected_along, most_along
 
 DAY_S = 86_400.0
 WEEK_S = 7 * DAY_S

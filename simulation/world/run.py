@@ -44,11 +44,20 @@ from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.identity import id_prefix
 from simulation.scenario.loading import given
 from simulation.world.calls import Call, Calls, awaited, by_http, imported, names_of_code, takes_arrivals
-from simulation.world.clock import REAL_CLOCKS, START_S, local_time_is_utc, stepping_clock, virtual_clock
-from simulation.world.entropy import REAL_URANDOM, collector_off, reseed, seeded_entropy, seeded_scheduler
+from simulation.world.clock import (
+    REAL_CLOCKS,
+    REAL_URANDOM,
+    START_S,
+    collector_off,
+    local_time_is_utc,
+    reseed,
+    seeded_entropy,
+    seeded_scheduler,
+    stepping_clock,
+    virtual_clock,
+)
 from simulation.world.escape import Escape, ServiceFailed, failure_of
 from simulation.world.host import Host
-from simulation.world.memory_channels import memory_channels
 from simulation.world.network import Authority, Names, Network, written
 from simulation.world.patching import keepers_of, packages_of
 from simulation.world.provider import AnswerFunction, VirtualProvider
@@ -56,7 +65,7 @@ from simulation.world.refusals import refusals, watchdog
 from simulation.world.sockets import origin
 from simulation.world.threads import RunEnded, Threads
 from simulation.world.traffic import Row, Traffic
-from simulation.world.waiting import Waiting, deadlocked_in, sleeps_with_locks, waiting_in
+from simulation.world.waiting import Waiting, deadlocked_in, memory_channels, sleeps_with_locks, waiting_in
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from actors.lint.findings import duration as in_a_warning
 from actors.service.console import words as console_words
 from actors.settings.quantities import parse_duration
 from simulation.fitting import estimate as fit_words
-from simulation.reporting.plots.sweep_table import value_text
+from simulation.reporting.plots.sweeps import value_text
 from simulation.results.formatting import duration_text, metric_text
 from simulation.scenario.metrics import MetricKind
 from simulation.verification.cases import quantities as validation_words

@@ -9,9 +9,9 @@ import pytest
 from effort import sliced
 from scipy.stats import binom
 
-from simulation.experiments.tuning.confirmation import REJECTED_MAX, compared, confirm, error_at, judge
 from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.experiments.tuning.trial import Trial
+from simulation.experiments.tuning.tune import REJECTED_MAX, compared, confirm, error_at, judge
 from simulation.running.executors import RunMetrics
 from simulation.running.sequential_test import Decision, plan
 from simulation.scenario import Expectation

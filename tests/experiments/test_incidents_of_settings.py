@@ -14,10 +14,8 @@ from actors.channel_names import channel_named
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig, NotifierConfig
-from simulation.experiments import incidents, incidents_table, remedies
-from simulation.experiments.incidents import INCIDENTS, Incident, Verdict, settings_in, verdicts
-from simulation.experiments.incidents_table import print_remedies
-from simulation.experiments.remedies import remedy
+from simulation.experiments import incidents
+from simulation.experiments.incidents import INCIDENTS, Incident, Verdict, print_remedies, remedy, settings_in, verdicts
 from simulation.running.runner import run
 from simulation.scenario import load
 
@@ -153,7 +151,6 @@ def test_patient_settings_lose_nothing_in_any_of_them(file):
 
 def test_the_table_says_what_decides(monkeypatch, file):
     monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["vonage-2022"], BY_NAME["va-debt-2023"]))
-    monkeypatch.setattr(incidents_table, "INCIDENTS", incidents.INCIDENTS)
     done = retrylab("incidents", "--workers", 1, file)
     assert done.returncode == 0
     assert [" ".join(line.split()) for line in done.stdout.splitlines()] == [
@@ -168,7 +165,6 @@ def test_only_incidents_of_which_the_file_has_the_channels_are_judged(tmp_path, 
     path = tmp_path / "a.yaml"
     path.write_text("channels: {sms: {}}\n")
     monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["va-debt-2023"], BY_NAME["vonage-2022"]))
-    monkeypatch.setattr(incidents_table, "INCIDENTS", incidents.INCIDENTS)
     done = retrylab("incidents", "--workers", 1, path)
     assert done.stdout.splitlines()[0] == "a.yaml  0 of 1 incidents hold"
     assert "va-debt-2023: not judged, for the file has no email" in done.stdout.splitlines()
@@ -185,7 +181,6 @@ def test_a_channel_of_ones_own_stands_for_one_of_its_kind(tmp_path, monkeypatch)
     assert BY_NAME["github-retries-2026"].with_settings(own).channels_used == ("tokens",)
     assert BY_NAME["github-retries-2026"].with_settings(own).channel_as_given(channel_named("tokens")).timeout == 4
     monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["va-debt-2023"], BY_NAME["vonage-2022"]))
-    monkeypatch.setattr(incidents_table, "INCIDENTS", incidents.INCIDENTS)
     path.write_text("channels: {codes: {kind: sms}}\n")
     done = retrylab("incidents", "--workers", 1, "--remedies", path)
     assert "va-debt-2023: not judged, for the file has no email" in done.stdout.splitlines()
@@ -224,7 +219,7 @@ def test_no_more_is_changed_than_has_to_be(file, capsys):
 
 
 def test_what_holds_under_none_of_the_changes_has_no_remedy(monkeypatch):
-    monkeypatch.setattr(remedies, "_CHANGES", remedies._CHANGES[:2])
+    monkeypatch.setattr(incidents, "_CHANGES", incidents._CHANGES[:2])
     incident = replace(BY_NAME["vonage-2022"], wanted=("sent_time_s.max <= 0s",))
     assert remedy(NotifierConfig(), verdict_of(incident, NotifierConfig())).lines == []
 

@@ -9,9 +9,18 @@ from effort import sliced
 from scipy import optimize, stats
 
 from simulation.fitting.estimate import rate, share
-from simulation.fitting.families import FAMILIES, exponential, gamma, lognormal, mixture, normal, pareto, uniform
+from simulation.fitting.families import (
+    FAMILIES,
+    Sample,
+    exponential,
+    gamma,
+    lognormal,
+    mixture,
+    normal,
+    pareto,
+    uniform,
+)
 from simulation.fitting.latency import fit_latency
-from simulation.fitting.sample import Sample
 
 P99 = stats.norm.ppf(0.99)
 

@@ -12,9 +12,9 @@ from hypothesis import given, strategies as st
 import simulation
 from actors.errors import ConfigurationError
 from simulation.fitting import failing as failures
+from simulation.fitting.calibration import lines_of
 from simulation.fitting.document import document, scenario_data
-from simulation.fitting.setting_lines import lines_of
-from simulation.fitting.windows import ALPHA, INSIDE, LEVELS, _stretches, find_windows
+from simulation.fitting.failing import ALPHA, INSIDE, LEVELS, _stretches, find_windows
 
 SCORES = st.tuples(st.floats(0.1, 4.0), st.floats(-4.0, -0.1))
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from simulation.fitting.failing import ALPHA, _stretches, find_windows
 from simulation.fitting.slowness import find_brownouts
-from simulation.fitting.windows import ALPHA, _stretches, find_windows
 
 
 def value(hit, stretches, gain, loss, price):

@@ -13,7 +13,7 @@ import simulation
 from actors.errors import ConfigurationError, WrongType
 from simulation.reporting import plots
 from simulation.reporting.plots.pareto import pareto_front
-from simulation.reporting.plots.sweep_table import value_text
+from simulation.reporting.plots.sweeps import value_text
 from simulation.scenario.space import short_names
 
 ATTEMPTS, JITTER, TIMEOUT = "channels.email.retry.max_attempts", "channels.email.retry.jitter", "channels.email.timeout"

@@ -14,8 +14,17 @@ import simulation
 from actors.errors import ConfigurationError
 from actors.instants import NS_PER_S, ns
 from simulation.scenario import Scenario, parse
-from simulation.scenario.arrivals import HOUR_NS, MONDAY_NS, Arrivals, arrival_times_ns, pieces_of_weeks
-from simulation.scenario.changing_rates import Piece, expected_along, most_along, poisson_along
+from simulation.scenario.arrivals import (
+    HOUR_NS,
+    MONDAY_NS,
+    Arrivals,
+    Piece,
+    arrival_times_ns,
+    expected_along,
+    most_along,
+    pieces_of_weeks,
+    poisson_along,
+)
 from simulation.scenario.expected_arrivals import expected_arrivals
 from simulation.scenario.writing import write
 from simulation.verification.drawing.swarm import case

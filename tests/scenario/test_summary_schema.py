@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import simulation
 from simulation.scenario.metrics import VERSION
-from simulation.scenario.summary_schema import summary_schema
+from simulation.scenario.reference import summary_schema
 
 SCENARIO = """
 name: all

@@ -14,7 +14,7 @@ import json
 {before}
 import trio, trio.testing
 from simulation.world.clock import START_S, virtual_clock
-from simulation.world.entropy import seeded_entropy, seeded_scheduler
+from simulation.world.clock import seeded_entropy, seeded_scheduler
 from simulation.world.refusals import refusals, watchdog
 
 class World:

@@ -96,7 +96,7 @@ def test_a_function_that_the_service_does_not_import_is_no_finding(tmp_path: Pat
 
 DRAWS = """
 import gc, json, os, random, secrets, trio, trio.testing, uuid
-from simulation.world.entropy import collector_off, seeded_entropy, seeded_scheduler
+from simulation.world.clock import collector_off, seeded_entropy, seeded_scheduler
 
 def draws():
     return [random.random(), random.Random().random(), random.SystemRandom().random(), secrets.token_hex(4),

@@ -12,8 +12,8 @@ import trio.testing
 from trio._core import _run, _traps
 
 from simulation.world.clock import START_S, stepping_clock
-from simulation.world.memory_channels import memory_channels
 from simulation.world.sockets import origin
+from simulation.world.waiting import memory_channels
 
 
 def test_trio_has_what_the_world_replaces() -> None:

@@ -19,7 +19,7 @@ from simulation.importing.configuration import (
     yaml_documents,
 )
 from simulation.importing.policy import Policy
-from simulation.importing.readers.envoy_retries import (
+from simulation.importing.readers.envoy import (
     Retries,
     put_budget,
     put_ejection,

@@ -20,8 +20,7 @@ from simulation.reporting.plots.pareto import pareto
 from simulation.reporting.plots.picture import overview
 from simulation.reporting.plots.raster import raster
 from simulation.reporting.plots.source import PlottedRun
-from simulation.reporting.plots.sweep_table import SweepSource, cells_of
-from simulation.reporting.plots.sweeps import sweep_heatmap, sweep_lines
+from simulation.reporting.plots.sweeps import SweepSource, cells_of, sweep_heatmap, sweep_lines
 from simulation.reporting.plots.timeline import timeline
 from simulation.reporting.plots.tripping import breaker_causes
 

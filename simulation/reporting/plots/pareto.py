@@ -14,8 +14,16 @@ from actors.formatting import plain_number
 from simulation.reporting.plots.canvas import canvas, say
 from simulation.reporting.plots.looks import VERMILION
 from simulation.reporting.plots.panels import number_text
-from simulation.reporting.plots.sweep_table import Cells, SweepSource, cells_of, error_bars, setting_text
-from simulation.reporting.plots.sweeps import HEIGHT, LABEL_ROOM, WIDTH
+from simulation.reporting.plots.sweeps import (
+    HEIGHT,
+    LABEL_ROOM,
+    WIDTH,
+    Cells,
+    SweepSource,
+    cells_of,
+    error_bars,
+    setting_text,
+)
 from simulation.reporting.plots.text import cut, drawable, legend_within
 
 LABELS_MAX = 10
