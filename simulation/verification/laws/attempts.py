@@ -202,7 +202,7 @@ def _objection(made: AttemptMade, fate: Fate, what: str) -> str:
 
 
 def _providers_of(world: World) -> tuple[dict[Key, SimulatedProvider], dict[Key, Upstream]]:
-    """Return the providers, and what is behind them where turns are taken as usual."""
+    """Return the providers, and those behind them where turns are taken as usual."""
     accounts = {name: Quota(own.throttle) for name, own in world.accounts.items() if own.throttle is not None}
     providers, upstreams = {}, {}
     for channel, of_channel in world.channels.items():

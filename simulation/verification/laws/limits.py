@@ -96,9 +96,9 @@ class BucketMeter:
 
 @cache
 def _maker(kind: str, aligned: bool, burst: int | None, rate: Rate) -> Callable[[], Meter]:
-    """Return what makes the meter of a key, of what a limit promises by one of its rates, whatever comes.
+    """Return a factory of meters, one a key, for the promise of a limit by one of its rates.
 
-    A sliding counter only estimates; what it does promise is the limit in each window of the two that it counts in.
+    A sliding counter only estimates; its promise is the limit in each window of the two that it counts in.
     """
     count, width_ns = as_fraction(rate.count), wait_ns(rate.period)
     interval_ns, text = width_ns / count, write_rate(rate)
@@ -116,7 +116,7 @@ def _maker(kind: str, aligned: bool, burst: int | None, rate: Rate) -> Callable[
 
 
 class _Counted(Invariant):
-    """The base of those that count by key what a limit has let through. A process that starts again knows of none."""
+    """The base of laws that count admissions by key. A process that starts again has none."""
 
     of_one_process = True
     needs_order = True

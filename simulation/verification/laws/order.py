@@ -1,8 +1,9 @@
 """Who goes first where notifications wait: the more urgent and the earlier, by weight; and how many of a tenant may.
 
-Judged by what the actors send each other: who has joined the line before the providers of a channel and has not left
-it, and who is let through. One counts as waiting from the instant after it was sent there, when it has been looked at;
-not while it lies in the mailbox of a stage that is down, whose messages are then taken as they came.
+The law judges by messages between actors: which attempts have joined the line before the providers of a channel and not
+left it, and which are let through. An attempt counts as waiting from the instant after it was sent there, when the
+stage has looked at it; not while it lies in the mailbox of a stage that is down, whose messages are then taken as they
+came.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class ClassOrder(_Line):
 
 @dataclass
 class _Pair:
-    """How much more, by its weight, one class has had than another since both have waited."""
+    """How much more service, by its weight, one class has had than another since both have waited."""
 
     now: float = 0.0
     least: float = 0.0

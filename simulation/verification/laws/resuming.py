@@ -1,4 +1,4 @@
-"""What has waited resumes one after the other, and not as one herd: behind a breaker that has closed, and after a
+"""Waiting notifications resume one after the other, and not as one herd: behind a breaker that has closed, and after a
 restart of the process."""
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ class ResumePace(Invariant):
 
 
 def _apart_ns(config: CircuitBreakerConfig, doublings: float) -> float:
-    """Return how far apart two are at least where the rate of the first has doubled so often: one more is released when
-    the integral of the rate, which goes on to double, has grown by 1."""
+    """Return the least gap, in nanoseconds, after so many doublings of the rate at the first of two: the second is
+    released when the integral of the rate, which goes on to double, has grown by 1."""
     if doublings > 50:
         return 0.0
     rate = config.resume_rate.per_second * 2.0**doublings
