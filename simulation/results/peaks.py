@@ -95,10 +95,16 @@ class Peaks:
     """The peaks of a run, of its channels, and of the providers of channels that have several."""
 
     def __init__(
-        self, providers: Mapping[NotificationChannel, Sequence[str]], longest_ns: int, *, hedges: bool = True
+        self, providers: Mapping[NotificationChannel, Sequence[str]], longest_ns: int | None, *, hedges: bool = True
     ) -> None:
-        """Begin with none, of the providers of each channel; no attempt takes more than `longest_ns`. `hedges`: there
-        may be copies of attempts."""
+        """Begin without peaks, for the providers of each channel.
+
+        Args:
+            providers: their names.
+            longest_ns: the most time from the start of an attempt to the record of its outcome; None: it is unbounded,
+                as where an actor that was down handles an answer late.
+            hedges: whether there may be copies of attempts.
+        """
         self._longest_ns = longest_ns
         self._counts_hedges = hedges
         self._of_channel = {channel: tuple((channel, name) for name in names) for channel, names in providers.items()}
@@ -128,7 +134,7 @@ class Peaks:
             followed = [event for event in failures if event.next_retry_at_ns is not None]
             self._backoffs[channel].begins_ns.extend([event.at_ns for event in followed])
             self._backoffs[channel].ends_ns.extend([event.next_retry_at_ns for event in followed])
-        if self._kept > self._keeps_at_most:
+        if self._longest_ns is not None and self._kept > self._keeps_at_most:
             until_ns = latest_ns - self._longest_ns
             self._settle(until_ns - until_ns % NS_PER_S)
             self._keeps_at_most = max(KEPT, 2 * self._kept)  # each is put in order a few times at most

@@ -163,7 +163,7 @@ class Recorder:
             keep_history: whether to keep every event.
             series_bucket_ns: the width of a bucket of the series.
             faults: the faults of the scenario that have an end.
-            longest_ns: how long an attempt may take.
+            longest_ns: the most time that an attempt takes, where events are in order.
             windows: each has metrics of its own.
             nodes: the number of processes, which may share breakers.
             is_in_order: whether events are recorded in the order of their instants.
@@ -186,7 +186,7 @@ class Recorder:
         self.shares_breakers = shares_breakers
         self.node_metrics = NodeMetrics(nodes)
         self.provider_metrics = ProviderMetrics(providers)
-        self.peaks = Peaks(providers, longest_ns, hedges=ledger.counted.hedges)
+        self.peaks = Peaks(providers, longest_ns if is_in_order else None, hedges=ledger.counted.hedges)
         self.backlogs = Backlogs(faults, is_in_order=is_in_order)
         self.series = SeriesCounter(series_bucket_ns, is_in_order=is_in_order)
         self.interrupted: list[Request] = []

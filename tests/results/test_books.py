@@ -194,6 +194,21 @@ def test_peaks_are_those_of_all_attempts_whatever_the_chunks(drawn, chunk, kept)
     assert summary["waiting"]["backoff"] == recount.most_at_once(waits)
 
 
+def test_peaks_count_an_attempt_whose_outcome_is_handled_long_after_its_timeout(monkeypatch):
+    monkeypatch.setattr("simulation.results.recorder.CHUNK", 64)
+    monkeypatch.setattr("simulation.results.peaks.KEPT", 50)
+    text = """
+        duration: 20s
+        workload: [{channel: email, arrivals: {poisson: 10/s}}]
+        channels: {email: {timeout: 100ms, provider: {latency: {constant: 10ms}}}}
+        faults: [{channel: email, reorder: {delay: {exponential: {mean: 5s}}}}]
+    """
+    result = simulation.run(simulation.parse(text))
+    sent = [event for event in result.history if isinstance(event, NotificationSent)]
+    late = recount.most_at_once((event.started_ns, event.at_ns) for event in sent)
+    assert result.summary["peaks"]["in_flight"] == late > 50
+
+
 # ── over time ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 RUN = """
