@@ -120,7 +120,7 @@ def limits(
             }
             found: result.Limits | LimitsMap
             if map_of is None and lasts is not None:
-                raise ConfigurationError(["--for: wanted it with --map, as the length of its trigger"])
+                raise ConfigurationError(["--for: wanted --map, too: --for is how long the trigger of a map lasts"])
             if map_of is not None:
                 _check_map(of, on)
                 place = (on or ["all"])[0]
@@ -164,4 +164,4 @@ def _check_map(of: str | None, on: list[str] | None) -> None:
     from actors.errors import ConfigurationError
 
     if of is not None or len(on or []) > 1:
-        raise ConfigurationError(["--map: wanted it without --of and with one --on at most"])
+        raise ConfigurationError(["--map: wanted no --of beside it, and one --on at most"])

@@ -180,10 +180,10 @@ class _Plan:
         if len(names) != 2 or len(set(names)) != 2 or not set(names) <= set(known):
             problems.append(f"--map: wanted two of {', '.join(known)}, such as load,outage, got {','.join(texts)}")
         elif set(names) == {TRIGGER, "outage"}:
-            problems.append("--map: wanted one trigger, got an outage and the scenario's own faults")
+            problems.append("--map: wanted outage or trigger, got both: either is what the scenario recovers from")
         own = _own_trigger(scenario)
         if TRIGGER in names and not own:
-            problems.append("--map trigger: wanted faults in the file that end, got none")
+            problems.append("--map trigger: wanted a fault in the file that begins and ends during the run, got none")
         if not lasts > 0:
             problems.append(f"--for: wanted a duration of more than 0, got {lasts:g}s")
         if problems:
@@ -191,7 +191,8 @@ class _Plan:
         usual_s = min(scenario.duration / 4, LEAD_S)
         at_s = min(fault.at for fault in own) if TRIGGER in names and at is None else usual_s if at is None else at
         if at_s <= 0:
-            raise ConfigurationError(["--at: wanted a trigger after the start, so that there is something before it"])
+            problem = f"--at: wanted an instant after the start, as a map compares with before it, got {at_s:g}s"
+            raise ConfigurationError([problem])
         first, second = (_axis(text, scenario, on, at_s, own, max(2, cells)) for text in texts)
         return cls(file, scenario, (first, second), on, at_s, lasts, seeds_of(scenario.seed, REMEDY_SEEDS), tuple(sets))
 
@@ -237,7 +238,8 @@ def _axis(text: str, scenario: Scenario, on: str, at_s: float, own: Sequence[Any
     kind: Kind | None = KINDS.get(name)
     most = kind.most(Stress(kind, on, scenario, at_s)) if kind is not None else 0.0
     if kind is not None and most <= kind.mildest:
-        raise ConfigurationError([f"--map {name}: wanted a scenario that it can be put on, got one without such"])
+        wanted, got = _LACKING.get(name, ("something that it can be put on", "none"))
+        raise ConfigurationError([f"--map {name}: wanted {wanted}, got {got}"])
     if equals:
         low, high = (_amount(end) for end in [*ends.split(".."), ""][:2])
         bound = most if name in ("failure_rate", "capacity", "nodes") else math.inf
@@ -263,6 +265,11 @@ def _axis(text: str, scenario: Scenario, on: str, at_s: float, own: Sequence[Any
     steps = [low * (high / low) ** (step / (cells - 1)) for step in range(cells)]
     return Axis(name, tuple(float(f"{step:.4g}") for step in steps))
 
+
+_LACKING = {
+    "capacity": ("a provider with a capacity of more than one", "none"),
+    "nodes": ("a scenario with several nodes", "one process"),
+}
 
 _EXAMPLES = {
     "outage": "10s..5m",

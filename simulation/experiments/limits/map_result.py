@@ -155,7 +155,11 @@ class LimitsMap:
         ]
         said = [self.finding]
         if self.boundary:
-            low, high = min(self.boundary)[0], max(self.boundary)[0]
+            across = int(
+                self.boundary[-1][0][0] != self.boundary[-1][1][0]
+            )  # a pair for each row, else for each column
+            cells_before = sorted((pair[0] for pair in self.boundary), key=lambda cell: cell[across])
+            low, high = cells_before[0], cells_before[-1]
             ends = [f"{self.text(0, cell[0])} with {self.text(1, cell[1])}" for cell in (low, high)]
             said.append(f"the boundary goes from {self.kinds[0]} {ends[0]} to {ends[1]} ({self.kinds[1]})")
         if self.remedy is not None:

@@ -322,5 +322,5 @@ def test_at_the_shell_an_interrupt_before_the_search_is_a_document_too(tmp_path,
     done = CliRunner().invoke(app, ["limits", str(path), "--for", "10s"])
     assert (done.exit_code, done.stderr) == (
         2,
-        "--for: wanted it with --map, as the length of its trigger\n",
+        "--for: wanted --map, too: --for is how long the trigger of a map lasts\n",
     )

@@ -10,6 +10,7 @@ from effort import sliced, thorough
 import simulation
 from actors.errors import ConfigurationError
 from simulation.experiments.limits.map import _Plan, limits_map
+from simulation.experiments.limits.map_result import LimitsMap
 from simulation.experiments.limits.trend import VERDICTS, Triggered, Verdict, _fall, judge
 from simulation.running.executors import RunMetrics
 from simulation.scenario import load
@@ -171,11 +172,21 @@ def test_counts_are_whole_and_between_their_ends(storm):
     assert (capacity.capacity, capacity.for_, crash.node, crash.restart_after) == (16, 60.0, (1, 2), 60.0)
 
 
+def test_the_words_name_the_boundary_from_its_first_row_to_its_last(storm):
+    rows = [
+        ((factor, lasts_s), (factor + 0.1, lasts_s))
+        for factor, lasts_s in ((1.5, 10), (1.6, 30), (1.4, 60), (1.5, 300))
+    ]
+    found = LimitsMap(load(storm), ("load", "outage"), "all", 60.0, boundary=rows)
+    assert "the boundary goes from load ×1.5 with 10 s to ×1.5 with 5 min (outage)" in str(found.sheet())
+
+
 def test_what_cannot_be_mapped_is_refused(storm):
     for axes, problem in (
         (["load"], "--map: wanted two of outage, latency, failure_rate, load, capacity, nodes, trigger, such as"),
-        (["trigger", "outage"], "--map: wanted one trigger, got an outage and the scenario's own faults"),
-        (["load", "capacity"], "--map capacity: wanted a scenario that it can be put on, got one without such"),
+        (["trigger", "outage"], "--map: wanted outage or trigger, got both: either is what"),
+        (["load", "capacity"], "--map capacity: wanted a provider with a capacity of more than one, got none"),
+        (["load", "nodes"], "--map nodes: wanted a scenario with several nodes, got one process"),
         (["load=2..1", "trigger"], "--map load: wanted the smaller amount first, such as load=0.5..2, got '2..1'"),
         (["load", "failure_rate=5%..150%"], "--map failure_rate: wanted two amounts such as failure_rate=5%..50%"),
     ):
@@ -183,5 +194,5 @@ def test_what_cannot_be_mapped_is_refused(storm):
             limits_map(storm, axes)
         assert refused.value.problems[0].startswith(problem)
     plain = simulation.parse(STORM.partition("faults")[0])
-    with pytest.raises(ConfigurationError, match="wanted faults in the file that end, got none"):
+    with pytest.raises(ConfigurationError, match="a fault in the file that begins and ends during the run, got none"):
         limits_map(plain, ["load", "trigger"])
