@@ -36,8 +36,15 @@ SWAPPED = {
     "!=": "==",
     "+": "-",
     "-": "+",
+    "+=": "-=",
+    "-=": "+=",
     "and": "or",
     "or": "and",
+    "not": "",
+    "True": "False",
+    "False": "True",
+    "break": "continue",
+    "continue": "break",
 }
 PATIENCE_S = 1200
 """For the tests of one mistake; after that it counts as found by ``no end``."""
@@ -58,7 +65,7 @@ def operators(count: int, seed: int = 0) -> Iterator[Mutant]:
         new = old[:column] + SWAPPED[sign] + old[column + len(sign) :]
         if (ROOT / file).read_text(encoding="utf-8").count(old) == 1:  # else no one could say which of them is meant
             name = f"{file}:{line}:{column} {sign}"
-            yield Mutant(name, file, f"{sign} is {SWAPPED[sign]}", f"-{old}+{new}")
+            yield Mutant(name, file, f"{sign} is {SWAPPED[sign] or 'left out'}", f"-{old}+{new}")
 
 
 @contextmanager
@@ -95,13 +102,14 @@ def tried(copy: Path, folders: Sequence[str]) -> dict[str, bool]:
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description="Notes which tests fail with which mistake.")
-    parser.add_argument("names", metavar="NAME", nargs="*", help="which mutants; all when left out")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="which mutants; all, or none beside --operators")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a line for each mistake; gone on with")
     parser.add_argument("--sample", type=int, metavar="N", help="draw so many of the mistakes")
     parser.add_argument("--operators", type=int, default=0, metavar="N", help="so many changes of operators too")
     parser.add_argument("--tests", nargs="+", metavar="FOLDER", help="the folders nearest to the mistake when left out")
     options = parser.parse_args()
-    mistakes = [*chosen(options.names), *operators(options.operators)]
+    planted = [] if options.operators and not options.names else chosen(options.names)
+    mistakes = [*planted, *operators(options.operators)]
     if options.sample is not None:
         mistakes = Random(0).sample(mistakes, min(options.sample, len(mistakes)))
     lines = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []
