@@ -80,6 +80,12 @@ def test_what_may_be_met_is_not_refused(expect, varied, channel):
     assert problems(expect, [varied], channel) == []
 
 
+def test_what_is_for_an_address_that_is_gone_is_no_dead_letter_and_leaves_the_backlog():
+    text = OUTAGE.replace("true}]", "true}, {channel: email, at: 8m, for: 10m, dead_destination_rate: 90%}]")
+    text = text.replace("EXPECT", f"{CLEARED} <= 10s, dead_lettered <= 30").replace("CHANNEL", QUOTA)
+    assert unreachable(simulation.parse(text), [ATTEMPTS]) == []
+
+
 def test_a_search_for_it_does_not_begin():
     scenario = simulation.parse(OUTAGE.replace("EXPECT", "'delivered_within(2m) >= 99%'").replace("CHANNEL", "{}"))
     with pytest.raises(ConfigurationError, match="they cannot be there within 2 min"):

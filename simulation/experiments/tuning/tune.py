@@ -395,6 +395,7 @@ def _bounds(scenario: Scenario, channel: NotificationChannel, varied: Sequence[s
     if config.quota is not None and config.quota.is_filled and is_fixed and not config.failover:
         limit = config.quota.limit
         per_s, at_once = limit.per_second, 2 * max(limit.count, config.quota.burst or 0)
+    loses_addresses = any(each.dead_destination_rate and channel in each.channel for each in scenario.faults)
     for each in scenario.expect:
         path, is_most = tuple(each.path), each.op in ("<=", "<", "==")
         own = path[:2] == ("channels", channel.value)
@@ -404,7 +405,7 @@ def _bounds(scenario: Scenario, channel: NotificationChannel, varied: Sequence[s
         if re.fullmatch(r"sent_fraction|delivered_within\..*", name) and each.op in (">=", ">", "=="):
             channels = (channel,) if own else scenario.channels_used
             lost = min(lost, sum(_arriving(scenario, one, 0.0, math.inf) for one in channels) * (1.0 - each.value))
-        elif name == "dead_lettered" and is_most:
+        elif name == "dead_lettered" and is_most and not loses_addresses:  # what is for a gone one is suppressed
             lost = min(lost, each.value)
         elif name == "peaks.requests_per_s" and is_most and each.value < per_s:
             per_s = at_once = each.value  # one second more has begun
