@@ -31,7 +31,7 @@ from actors.service.reloading.live_settings import LiveSettings
 
 @dataclass(frozen=True)
 class Service:
-    """What is running. When the settings are read again there is another one."""
+    """The running parts of the service. Each reading of the settings makes a new one."""
 
     notifier: Notifier
     dead_letters: DeadLetters

@@ -1,4 +1,4 @@
-"""The settings of the service: those of the notifier, and what is round it. They stand in a YAML file.
+"""The settings of the service: the notifier's, and the settings of everything round it. They stand in a YAML file.
 
 ::
 
@@ -54,7 +54,7 @@ from actors.settings.transports import ApiUrl
 _ADDRESS = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", re.ASCII)
 
 _DSN = re.compile(r"\bpostgres(?:ql)?:/|\bpassword\s*=")
-"""What a path has in it that is none."""
+"""The mark of a DSN that was given where a path is wanted."""
 
 
 def _address(value: Any, _unit_required: bool) -> str | None:
@@ -80,7 +80,7 @@ Network = Annotated[
 
 
 class Dsn(Secret):
-    """How to reach a database in PostgreSQL, as libpq has it; there may be a password in it."""
+    """The DSN of a database in PostgreSQL, as libpq takes it; it may contain a password."""
 
     __slots__ = ()
 
@@ -98,12 +98,12 @@ class StoreConfig(Settings):
     sqlite: DataFile | None = None
     """The path of the file; for one process at a time."""
     postgres: Dsn | None = None
-    """How to reach the database, as libpq has it; there may be a password in it. For several nodes."""
+    """The DSN of a database in PostgreSQL, as libpq takes it; it may contain a password. For several nodes."""
     node: Text | None = None
-    """With PostgreSQL, the name of this node: one that is restarted under it takes over what it had, unless that is
-    alive. None: a new name each time, so that after a crash others take over when the lease has ended."""
+    """With PostgreSQL, the name of this node: a restarted node takes over the notifications of the earlier node of its
+    name, unless that is alive. None: a new name each time; after a crash other nodes take over when the lease ends."""
     lease: PositiveDuration = 30.0
-    """With PostgreSQL, how long a node keeps what it has when it cannot reach the database; at least 1 s."""
+    """With PostgreSQL, how long a node keeps its notifications without reaching the database; at least 1 s."""
     keep_audit: PositiveDuration = 400 * 86_400.0
     """How long the audit trail is kept."""
 
@@ -131,7 +131,7 @@ StoreChoice: TypeAlias = Annotated[
 
 
 class LogsConfig(Settings):
-    """What is logged, to the standard error output. Never: bodies, recipients, secrets."""
+    """The log, on the standard error output. It never has bodies, recipients or secrets."""
 
     format: Literal["auto", "json", "text"] = "auto"
     """A JSON document a line, or text for people. auto: text on a terminal, else JSON."""
@@ -146,7 +146,7 @@ class TracingConfig(Settings):
     endpoint: ApiUrl
     """The base URL of a collector that takes OTLP over HTTP; ``/v1/traces`` is added."""
     service_name: Text = "retrylab"
-    """What the service is called in traces."""
+    """The name of the service in traces."""
     sample: Share = 1.0
     """Share of the notifications that are traced."""
 
@@ -159,18 +159,18 @@ class ServiceConfig(NotifierConfig):
     }
 
     listen: Address = "127.0.0.1:8080"
-    """Where it listens for HTTP; with port 0 the system chooses one, which is printed."""
+    """The address to listen on for HTTP; with port 0 the system chooses a port, which is printed."""
     trusted_proxies: tuple[Network, ...] = ()
-    """The networks of the proxies in front, whose `X-Forwarded-For` says where a request comes from. Without them that
-    is the other end of the connection, and the header is not looked at."""
+    """The networks of the proxies in front, whose `X-Forwarded-For` says where a request comes from. Without them a
+    request comes from the other end of the connection, and the header is ignored."""
     store: StoreChoice
-    """Where what is accepted is kept: memory, which is gone with the process, or a store that outlives it."""
+    """The store of accepted notifications: memory, which is gone with the process, or a store that outlives it."""
     tokens: Annotated[tuple[TokenConfig, ...], NotEmpty()]
-    """Who may do what."""
+    """The tokens, each with its role."""
     transports: TransportsConfig
-    """What each channel is delivered by."""
+    """The transports of each channel."""
     events: dict[EventType, tuple[EventRule, ...]] = Field(default_factory=dict)
-    """Types of events of one's own, and what each leads to; one that is built in leads to this instead."""
+    """Your own types of events, with the notifications that each leads to; a built-in type leads to these instead."""
     templates: DataFile | None = None
     """The directory of the templates; the built-in ones alone when None."""
     preferences: DataFile | None = None
@@ -178,8 +178,8 @@ class ServiceConfig(NotifierConfig):
     suppressions: DataFile | None = None
     """The file of addresses that nothing is sent to, beside those in the store; none when None."""
     faults: tuple[FaultConfig, ...] = ()
-    """What is injected between the service and its providers, for a game day: the same keys as a scenario's, with `at`
-    from the moment on at which they were read."""
+    """Faults to inject between the service and its providers, for a game day: the same keys as in a scenario; `at`
+    counts from the moment at which the settings were read."""
     logs: LogsConfig = LogsConfig()
     tracing: TracingConfig | None = None
     """None: no spans."""

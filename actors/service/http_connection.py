@@ -1,22 +1,22 @@
-"""One HTTP/1.1 connection: what comes is parsed by h11 and answered by an ASGI application, in the task that serves it.
+"""One HTTP/1.1 connection: requests are parsed by h11 and answered by an ASGI application, in the task that serves it.
 
-It is made for clients who mean harm. All that waits for a client has a deadline, and can be ended by the server when it
-needs the room. A body is read only when the application asks for it, so that one which nobody wants costs nothing.
-A request that is wrong ends its connection: with an answer where one can be sent, and never with an exception.
+It is made for clients who mean harm. Every wait for a client has a deadline, and the server can end it when it needs
+the room. A body is read only when the application asks for it, so that an unwanted body costs nothing. A wrong request
+ends its connection: with an answer if one can be sent, and never with an exception.
 
 ============================================  ========================================================================
-what comes                                    answer
+from the client                               answer
 ============================================  ========================================================================
 no request on a new connection, or half one   closed, or 408, after `head_s`
 no further request                            closed after `idle_s`
-a body slower than `body_bytes_per_s`         408, `body_s` after that which would have been in time
+a body slower than `body_bytes_per_s`         408, `body_s` after the instant at which it was due
 an answer that is not taken                   closed after `send_s`
 Content-Length beside Transfer-Encoding       400 and closed: two servers could read it differently (RFC 9112, 6.1)
 HTTP/2, other versions                        505 and closed
 an upgrade, such as to WebSocket or h2c       the request is answered as if it had not been asked for (RFC 9110, 7.8)
-what is no HTTP                               400
+bytes that are no HTTP                        400
 a head, or trailers, too long or of too many  431, before any of it is parsed: a header costs as much as a kilobyte
-a head or a body in very many small parts     400: a hundred kilobytes of them would take seconds to read
+a head or a body in very many small parts     400: a hundred kilobytes in such parts would take seconds to read
 ============================================  ========================================================================
 """
 
@@ -46,17 +46,17 @@ READ_BYTES: Final = 2**16
 """The most that is read at once, and that is sent before a client's progress is looked at again."""
 
 LINGER_S: Final = 1.0
-"""Seconds for a client to take the last answer: a connection that is closed with unread bytes is reset, and an answer
-that is on its way may be lost with it (RFC 9112, section 9.6)."""
+"""Seconds for a client to take the last answer: closing a connection with unread bytes resets it, and an answer on its
+way may be lost (RFC 9112, section 9.6)."""
 
 PARTS_MAX: Final = 1_000
 """Parts in which a head or a body may come, beside one for each 64 bytes: each costs as much as a hundred bytes do."""
 
 HURRIED_LINGER_S: Final = 0.05
-"""The same where somebody else waits for the room."""
+"""As `LINGER_S`, while another client waits for the room."""
 
 DISCARDED_MAX: Final = 100
-"""Parts of a body that nobody wanted, and that has come already, which are passed over to keep a connection."""
+"""How many received parts of an unwanted body are skipped to keep a connection."""
 
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
@@ -82,20 +82,20 @@ class Limits:
     """Bytes of a request line and its headers, or of the trailers of a body."""
     headers: int = 100
     bodies_bytes: int = 64 * 2**20
-    """Bytes of all bodies whose requests are not answered yet; each may be held several times while it is read."""
+    """Bytes of all bodies of unanswered requests; a body may be in memory several times while it is read."""
 
 
 class Waits(Enum):
-    """What a connection waits for its client to do."""
+    """The step of its client for which a connection waits."""
 
     BEGIN = auto()
     FINISH = auto()
-    """Finish what it has begun: a head, or a body."""
+    """Finish a head or a body that the client has begun."""
     TAKE = auto()
 
 
 class Room(Protocol):
-    """What a connection asks of its server."""
+    """The calls of a connection to its server."""
 
     def changed(self) -> None:
         """Note that a connection begins to wait for its client, and may be sent away, or has ended."""
@@ -104,7 +104,7 @@ class Room(Protocol):
         """Note that a part of a body is held; tell whether there is room, for which another one may have to go."""
 
     def release(self, size: int) -> None:
-        """Note that so many bytes are held no more."""
+        """Note that `size` bytes are no longer in memory."""
 
 
 def place_of(error: Exception) -> str:
@@ -114,7 +114,7 @@ def place_of(error: Exception) -> str:
 
 
 def _say(error: Exception, is_over: bool) -> None:
-    if is_over:  # the application was told so, and this is its way to say that it has heard it
+    if is_over:  # the application knows that the request has ended, and stops by this error
         logger.debug("a request ended early: %s", type(error).__name__)
         return
     logger.error(
@@ -126,12 +126,12 @@ def _say(error: Exception, is_over: bool) -> None:
 
 
 class Connection:
-    """One connection of a server. Nothing that comes over it raises out of :meth:`serve`, save bugs of this module."""
+    """One connection of a server. No input of a client makes :meth:`serve` raise; only bugs of this module do."""
 
     def __init__(self, stream: trio.SocketStream, app: ASGIApp, limits: Limits, room: Room) -> None:
-        """Take over a stream, to be closed by who has made it; `room` is what it shares with other connections."""
+        """Take over a stream, which its maker closes; `room` is shared with other connections."""
         self._is_last = False
-        """Whether the request that is being answered, or comes next, is the last one."""
+        """Whether the request being answered, or else the next one, is the last."""
         self._stream = stream
         self._app = app
         self._limits = limits
@@ -162,7 +162,7 @@ class Connection:
 
     @property
     def waits(self) -> tuple[Waits, float] | None:
-        """What it waits for its client to do, and since when (on trio's clock); None: for nothing, or no longer."""
+        """The awaited step of its client, and since when (on trio's clock); None: it does not wait, or no longer."""
         return None if self._waits_for is None or self.is_sent_away else (self._waits_for, self._waits_since)
 
     @property
@@ -244,7 +244,7 @@ class Connection:
             try:
                 with self._waiting(Waits.TAKE, self._waits_since + self._limits.send_s):
                     await self._stream.send_all(view[start : start + READ_BYTES])
-            except Ended:  # a part of it may be on its way: there is nothing more to be said here
+            except Ended:  # a part of the answer may be on its way: nothing more can be sent
                 raise trio.BrokenResourceError from None
 
     async def _answer_next(self) -> bool:
@@ -306,7 +306,7 @@ class Connection:
         return self._stream.socket.getpeername()[:2], self._stream.socket.getsockname()[:2]
 
     async def _receive(self) -> Message:
-        await trio.lowlevel.checkpoint()  # what has come already may be of many small parts
+        await trio.lowlevel.checkpoint()  # the received bytes may be many small parts
         if not self._is_over and not self._has_answered:
             try:
                 if not self._has_body_ended:

@@ -1,4 +1,4 @@
-"""What comes over an HTTP/1.1 connection: h11 with bounds, and the ASGI scope of a request."""
+"""Requests of an HTTP/1.1 connection: h11 with bounds, and the ASGI scope of a request."""
 
 from __future__ import annotations
 

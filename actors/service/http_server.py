@@ -30,9 +30,9 @@ _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 class HttpServer:
     """Serves one application from `listen` on, until `stop` or the end of the nursery.
 
-    A stranger can have as many connections as there may be. So there is no waiting for one to become free: for a new
-    one, that which has been waited for the longest is closed, be it for a request, the rest of one, or for its client
-    to take an answer. A request that is being answered is left alone. Bodies share their room in the same way.
+    A stranger can open as many connections as there may be. So a new connection does not wait for a free place: the
+    connection that has waited longest for its client is closed, be it for a request, for the rest of one, or until the
+    client takes an answer. A request being answered is left alone. Bodies share their room in the same way.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits = LIMITS) -> None:
@@ -40,7 +40,7 @@ class HttpServer:
         self._limits = limits
         self._connections: set[Connection] = set()
         self._held = 0
-        """Bytes of bodies whose requests are not answered yet."""
+        """Bytes of the bodies of unanswered requests."""
         self._changes = trio.lowlevel.ParkingLot()
         self._accepting = trio.CancelScope()
         self._serving = trio.CancelScope()
@@ -61,7 +61,7 @@ class HttpServer:
         return urls
 
     async def stop(self) -> None:
-        """Take no more connections and requests, and wait until those that there are have been answered.
+        """Take no more connections and requests, and wait until the present requests have been answered.
 
         A client that has not finished its request is sent away.
         """
@@ -88,7 +88,7 @@ class HttpServer:
         while True:
             try:
                 stream = await listener.accept()
-            except OSError as error:  # whatever it is, the present connections go on
+            except OSError as error:  # whatever the error, the present connections go on
                 if not has_said:
                     logger.error("no connection can be accepted: %s", error.strerror)
                     has_said = True

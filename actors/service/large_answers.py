@@ -22,9 +22,10 @@ PATIENCE_S: Final = 10.0
 class LargeAnswers:
     """ASGI middleware that bounds how many large answers there are at once.
 
-    How large an answer is shows when it is made. One too many that was only read is dropped at once, and read again
-    when there is room; after `PATIENCE_S` the answer is 503. The answer to what may have changed something, such as a
-    POST, waits for as long as it takes: its caller is told what was done, and it is not done twice.
+    The size of an answer shows when it is made. If there are too many large answers, a new answer to a GET is dropped
+    at once, and made again when there is room; after `PATIENCE_S` the answer is 503. The answer to a request that may
+    have changed something, such as a POST, waits as long as it takes: so its caller learns the result, and does not
+    repeat the request.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,4 +1,4 @@
-"""Event types of one's own: what they lead to is said in the settings, without any code.
+"""Your own event types: the settings say which notifications they lead to, without any code.
 
 ::
 
@@ -13,8 +13,8 @@
       OrderPlaced: []                    # a built-in type here is one's own: this leads to nothing
 
 An event leads to one notification for each entry, with the id ``email-password-reset-requested-17``. A field that is
-null says that there is no such address: then nothing goes to that channel. One that is missing is a mistake of the
-sender, who is told.
+null says that there is no such address: then nothing goes to that channel. A missing field is a mistake of the sender,
+and the event is refused.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class EventRule(Settings):
     user: FieldPath | None = None
     """The field with the user whose preferences and limits apply. None, or null in an event: the recipient."""
     zone: FieldPath | None = None
-    """The field with the time zone in which that user's quiet hours hold, such as ``Asia/Tokyo``. None, or null in an
-    event: that of the quiet hours."""
+    """The field with the time zone of that user's quiet hours, such as ``Asia/Tokyo``. None, or null in an event: the
+    quiet hours' own zone."""
     addresses: dict[NotificationChannel, FieldPath] = Field(default_factory=dict)
     """The fields with the same person's addresses on other channels, for a fallback; null: there is none."""
     critical: bool = False
@@ -99,7 +99,7 @@ class EventRule(Settings):
 
 
 class OwnEvent:
-    """An event whose type the settings describe; each type is a class of its own to the bus."""
+    """An event of a type that the settings describe; each type is a class of its own for the bus."""
 
     __slots__ = ("fields",)
 
@@ -107,14 +107,14 @@ class OwnEvent:
         self.fields = fields
 
     def __repr__(self) -> str:
-        return f"an event of type {type(self).__name__}"  # with nothing of it, as this may be logged
+        return f"an event of type {type(self).__name__}"  # without its content, as this may be logged
 
 
 class OwnEvents:
     """The types of events that the settings describe.
 
     Args:
-        rules: by type, what an event of it leads to.
+        rules: by type, the notifications that an event leads to.
     """
 
     def __init__(self, rules: Mapping[str, tuple[EventRule, ...]]) -> None:
@@ -128,7 +128,7 @@ class OwnEvents:
         return iter(self._rules)
 
     def read(self, name: str, item: Mapping[str, Any]) -> OwnEvent | list[tuple[str, str]]:
-        """Return an event of this type, or what is wrong with it: fields, with their problems."""
+        """Return an event of this type, or its wrong fields, each with its problem."""
         problems: dict[str, str] = {}
         for rule in self._rules[name]:
             for path, may_be_null in rule.paths():
@@ -151,7 +151,7 @@ class OwnEvents:
 
 
 def built_in_beside(names: Collection[str]) -> Subscribers:
-    """Return the built-in subscribers to all events but those of these types, which are one's own."""
+    """Return the built-in subscribers, except those to types that the settings describe."""
     return {kind: functions for kind, functions in BUILT_IN_SUBSCRIBERS.items() if kind.__name__ not in names}
 
 
@@ -186,7 +186,7 @@ _MISSING = object()
 
 
 def _at(fields: Mapping[str, Any], path: str) -> Any:
-    """Return the value at a path; the whole of it may be the name of a field, dots included."""
+    """Return the value at a path; the whole path, dots included, may be the name of one field."""
     if path in fields:
         return fields[path]
     value: Any = fields

@@ -1,26 +1,25 @@
-"""The service as a process: opens all it needs, answers signals, and exchanges the pipeline for new settings.
+"""The service as a process: opens everything, answers signals, and exchanges the pipeline for new settings.
 
 ===============  =======================================================================================================
-signal           what it does
+signal           effect
 ===============  =======================================================================================================
-SIGTERM, SIGINT  nothing new is taken (503), what is in flight ends within `drain` or is parked in the store; exit
-                 code 0. A second one ends the process at once, which loses nothing either: what is at a provider then
-                 is sent again.
-SIGHUP           the settings are read again. If there is anything wrong with them the old ones hold.
+SIGTERM, SIGINT  new requests are refused (503), notifications in flight end within `drain` or are parked in the store;
+                 exit code 0. A second signal ends the process at once, which loses nothing either: attempts at a
+                 provider are then sent again.
+SIGHUP           the settings are read again. If anything is wrong with them the old settings hold.
 ===============  =======================================================================================================
 
 Settings that are read again take effect like this:
 
 * `tokens`, `trusted_proxies`, `logs` and `drain` at once.
-* Everything else that has changed, by another pipeline in place of the one that runs, over the same store. First what
-  is at a provider may come back, while nothing else goes out; then requests wait for the moment that it takes to change
-  over. What had not ended goes on where it was: nothing is lost or sent twice, and retries keep their times. Operators'
-  overrides of breakers stay. What breakers, limits and budgets have counted starts again, as after a restart. Faults
-  begin at that moment, too.
+* Every other change, by a new pipeline in place of the running one, over the same store. First attempts at providers
+  may come back, while no other goes out; then requests wait for a moment while the pipelines are exchanged.
+  Notifications that had not ended go on where they were: nothing is lost or sent twice, and retries keep their times.
+  Operators' overrides of breakers stay. The counts of breakers, limits and budgets start again, as after a restart.
+  Faults begin at that moment, too.
 * `store`, `remember_ids` and `listen` only by a restart.
 
-What was edited in the files of preferences, templates and suppressions is used without any signal, and on SIGHUP at
-once.
+Edits in the files of preferences, templates and suppressions are used without any signal, and on SIGHUP at once.
 """
 
 from __future__ import annotations
@@ -179,9 +178,9 @@ class Server:
         self.overload = OverloadLog(nursery, lambda: self.notifier.in_flight, lambda: self.notifier.pipeline.has_room())
         self.breakers = BreakerWatch()
         self._dead_letters: DeadLetters | None = None
-        """It outlives a pipeline, and so do its bulk runs."""
+        """Outlives a pipeline, and so do its bulk runs."""
         self._access = Access(())
-        """It remembers sessions and guesses, whatever the tokens are."""
+        """Remembers sessions and guesses, whatever the tokens are."""
         self._path = path
         self._store = store
         self._nursery = nursery
@@ -199,10 +198,10 @@ class Server:
         replace: bool = False,
         when_replaced: Callable[[str], object] | None = None,
     ) -> AsyncGenerator[Server, None]:
-        """Have the pipeline running for as long as the block lasts; what has not ended at its end is parked.
+        """Run the pipeline for as long as the block lasts; notifications that have not ended then are parked.
 
-        `path` is where the settings are read again. `front` serves HTTP already; None: nothing does yet. For the rest,
-        and for what is raised, see :func:`open_store`.
+        `path` is the file from which the settings are read again. `front` serves HTTP already; None: nothing does yet.
+        For the other arguments and the errors see :func:`open_store`.
         """
         async with (
             open_store(config, replace=replace, when_replaced=when_replaced) as store,
@@ -329,7 +328,7 @@ class Server:
         if cut:
             text = "attempts are cut off at their providers, and will be made again with the same key"
             logger.warning(text, extra={"fields": {"attempts": cut}})
-        # An outcome is handed on by as many actors at most, each behind what was there before it.
+        # At most four actors hand an outcome on, each after the messages that came before it.
         for _ in range(4):
             await incarnation.notifier.pipeline.dead_letter_queue.ask(Peek(), block=False)
 
@@ -393,7 +392,7 @@ class Server:
             incarnation, drain = self._incarnation, self.config.drain
             self.status.drains(drain)
             logger.info("draining", extra={"fields": {"in_flight": incarnation.notifier.in_flight, "for_s": drain}})
-            # What goes out shortly before the end has the time to come back, so that it is not sent twice.
+            # Attempts shortly before the end get the time to come back, so that they are not sent twice.
             coming_back = min(incarnation.longest_attempt, drain / 2)
             if not await incarnation.notifier.drain(drain - coming_back):
                 await self._come_to_rest(incarnation, coming_back)
@@ -427,14 +426,14 @@ def _open_live_settings(config: ServiceConfig, store: Store) -> AbstractAsyncCon
 
 
 async def check(path: Path, config: ServiceConfig) -> list[str]:
-    """Check whether all files that the settings name can be used, and whether a DSN can be read. Nothing is connected
-    to, and no store is opened.
+    """Check whether all files that the settings name can be used, and whether a DSN can be read. The check connects to
+    nothing, and opens no store.
 
     Returns:
-        What in them cannot do what it says, each with its place in the file.
+        The settings that cannot do what they say, each with its place in the file.
 
     Raises:
-        ConfigurationError: some cannot.
+        ConfigurationError: some files cannot be used.
     """
     check_store(config)
     async with AsyncExitStack() as stack:
@@ -518,7 +517,7 @@ async def _serve(path: Path, config: ServiceConfig, announce: Callable[[str], An
                         port = f"listen: {config.listen}: {os.strerror(error.errno or 0)}"
                         raise StoreInUse(f"{holder}; {port}") from None
                     raise
-                urls = []  # the one that is to end may have it
+                urls = []  # the service to be replaced may have the address
             async with Server.open(path, config, front=front, replace=replace, when_replaced=replaced) as server:
                 for url in urls or await front.http.listen(bound(config.listen), nursery):
                     logger.info("listening", extra={"fields": {"url": url}})

@@ -34,18 +34,19 @@ LOOK_AGAIN = 1.0
 async def open_store(
     config: ServiceConfig, *, replace: bool = False, when_replaced: Callable[[str], object] | None = None
 ) -> AsyncGenerator[Store, None]:
-    """Open the store of the settings for as long as the block lasts; a lock on it is waited for.
+    """Open the store of the settings for as long as the block lasts; wait for a lock on it.
 
     Args:
         config: the settings.
-        replace: whether a living service that has it, under the name of this one, is asked to drain and end, and
+        replace: whether a living service that has the store, under the same name, is asked to drain and end, and
             waited for.
-        when_replaced: called when another one asks this one to do so by way of a database; a file's is sent SIGTERM.
+        when_replaced: called when another service asks this one to end by way of a database; with a file it is sent
+            SIGTERM.
 
     Raises:
-        StoreInUse: a living service has it, and stays.
-        StoreError: it cannot be opened; or a change could not be made durable.
-        ConfigurationError: the packages for it are not installed.
+        StoreInUse: a living service has the store, and stays.
+        StoreError: the store cannot be opened; or a change could not be made durable.
+        ConfigurationError: the packages for the store are not installed.
     """
     choice = config.store
     if not isinstance(choice, StoreConfig):
@@ -94,7 +95,8 @@ async def _open_file(
 
 
 def file_in_use(config: ServiceConfig) -> StoreInUse | None:
-    """Return by whom the file of the store is in use, without opening it; None: by nobody, or it is no file."""
+    """Return the error that names the user of the store's file, without opening it; None: no one uses it, or no
+    file."""
     choice = config.store
     if not isinstance(choice, StoreConfig) or choice.sqlite is None:
         return None
@@ -121,10 +123,10 @@ def _ask_to_end(pid: int, error: StoreInUse) -> None:
 
 
 def check_store(config: ServiceConfig) -> None:
-    """Check what can be known of the store in the settings without opening it.
+    """Check the settings of the store without opening it.
 
     Raises:
-        ConfigurationError: the packages for it are not installed, or its DSN cannot be read.
+        ConfigurationError: the packages for the store are not installed, or its DSN cannot be read.
     """
     choice = config.store
     if not isinstance(choice, StoreConfig) or choice.postgres is None:

@@ -15,15 +15,15 @@ from actors.outcomes import Outcome
 from actors.service.http.bodies import not_now
 
 PATIENCE = 0.9
-"""For what share of its time limit an attempt waits behind the closed gate before that becomes a matter of urgency."""
+"""The share of its time limit after which an attempt behind the closed gate becomes urgent."""
 
 
 class ProviderGate:
-    """Where attempts pass on their way to the providers of one pipeline. Once closed it stays so.
+    """The gate of attempts on their way to the providers of one pipeline. Once closed it stays closed.
 
-    Attempts at a provider may come back. Later attempts wait, unsent, until their pipeline is gone, and the next one
-    takes them up: so nothing is sent twice. A waiting attempt's time limit goes on; when the first of them nears its
-    limit, the attempts at providers have no more time.
+    Attempts at a provider may come back. Later attempts wait, unsent, until their pipeline is gone, and the next
+    pipeline takes them up: so nothing is sent twice. A waiting attempt's time limit goes on; when the first waiting
+    attempt nears its limit, the attempts at providers have no more time.
     """
 
     def __init__(self) -> None:
@@ -77,17 +77,17 @@ class _Guarded(WrappedProvider):
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         effect = self._attempt(attempt, now_ns)
         if isinstance(effect, (Foreseen, Promise)) or not callable(effect):
-            return effect  # it needs no gate
+            return effect  # such an effect needs no gate
         call: Callable[[], Awaitable[Any]] = effect
         return lambda: self._gate.passing(call, self._timeout)
 
 
 class RequestGate:
-    """ASGI middleware: requests wait while the pipeline is being exchanged, and that waits for those inside.
+    """ASGI middleware: requests wait while the pipeline is exchanged, and the exchange waits for requests inside.
 
     A request whose body is still being read is not inside: its client decides how long that takes. It goes in when
-    it has all of it, perhaps to another pipeline than there was when it began. Requests to `open_paths`, which only
-    read, are always let in.
+    the body is complete, perhaps to a newer pipeline than at its beginning. Requests to `open_paths`, which only read,
+    are always let in.
     """
 
     def __init__(self, app: ASGIApp, open_paths: tuple[str, ...] = ("/healthz", "/metrics")) -> None:

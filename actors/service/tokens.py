@@ -14,7 +14,7 @@ from actors.settings.secret import Secret
 
 
 class Role(StrEnum):
-    """What the bearer of a token may do."""
+    """The rights of a token's bearer."""
 
     INGEST = "ingest"
     """Hand in events and notifications; see nothing."""
@@ -23,11 +23,11 @@ class Role(StrEnum):
     """See everything, change nothing."""
 
     OPERATOR = "operator"
-    """All that the others may, and redrive, discard, and override breakers."""
+    """All rights of the others; besides, to redrive and discard dead letters, and to override breakers."""
 
 
 class Token(Secret):
-    """What is shown as ``Authorization: Bearer …`` (RFC 6750, section 2.1): at least 16 characters of a header."""
+    """The text after ``Authorization: Bearer`` (RFC 6750, section 2.1): at least 16 characters allowed in a header."""
 
     __slots__ = ()
 
@@ -39,14 +39,14 @@ class Token(Secret):
 
 
 class TokenConfig(Settings):
-    """One token. Its bearer is called by its name in logs and in the audit trail."""
+    """One token. Its name stands for its bearer in logs and in the audit trail."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     wanted_text: ClassVar[str] = "a token such as {name: shop, role: ingest, secret: {env: SHOP_TOKEN}}"
     name: Text
-    """Who has it. Several tokens may have one name, such as the old and the new one while one is replaced."""
+    """The bearer. Several tokens may have one name, such as the old and the new token during a replacement."""
     role: Role
-    """What it allows."""
+    """The rights of the bearer."""
     secret: Token
-    """The token itself, or where it is: {env: NAME} or {file: path}."""
+    """The token itself, or its place: {env: NAME} or {file: path}."""

@@ -63,7 +63,7 @@ _PROVIDERS = {
     "web_push": ("webpush", "WebPushProvider"),
     "standard_webhooks": ("webhook", "WebhookProvider"),
 }
-"""What takes the settings under a key: its module in `actors.transports`, which is imported when it is needed."""
+"""The provider for the settings under a key: its module in `actors.transports`, imported when needed, and its class."""
 
 
 class TransportConfig(Settings):
@@ -133,25 +133,25 @@ class WebhookTransport(TransportConfig):
 
 
 class EmailTransports(EmailTransport):
-    """How emails go out by the channel's own provider, and by the others that it fails over to."""
+    """The transport of emails for the channel's own provider, and for the providers that it fails over to."""
 
     failover: dict[ProviderName, EmailTransport] = Field(default_factory=dict)
 
 
 class SmsTransports(SmsTransport):
-    """How SMS go out by the channel's own provider, and by the others that it fails over to."""
+    """The transport of SMS for the channel's own provider, and for the providers that it fails over to."""
 
     failover: dict[ProviderName, SmsTransport] = Field(default_factory=dict)
 
 
 class PushTransports(PushTransport):
-    """How push messages go out by the channel's own provider, and by the others that it fails over to."""
+    """The transport of push messages for the channel's own provider, and for the providers that it fails over to."""
 
     failover: dict[ProviderName, PushTransport] = Field(default_factory=dict)
 
 
 class WebhookTransports(WebhookTransport):
-    """How webhooks go out by the channel's own provider, and by the others that it fails over to."""
+    """The transport of webhooks for the channel's own provider, and for the providers that it fails over to."""
 
     failover: dict[ProviderName, WebhookTransport] = Field(default_factory=dict)
 
@@ -175,7 +175,8 @@ def _of_its_kind(value: Any, _handler: Any, info: ValidationInfo) -> Any:
 
 
 class TransportsConfig(Settings):
-    """The transport of each channel. A channel that has one is there; one beside the four needs settings besides."""
+    """The transport of each channel. A transport makes its channel exist; a channel beside the four needs settings,
+    too."""
 
     model_config = ConfigDict(extra="allow")
     if not TYPE_CHECKING:  # which takes it for an argument
@@ -199,7 +200,7 @@ class TransportsConfig(Settings):
 
     @property
     def simulated(self) -> list[str]:
-        """The channels, and further providers of them, by which nothing goes out."""
+        """The channels, and further providers of channels, whose transport is simulated: nothing goes out."""
         return [
             channel.value if name == PRIMARY else f"{channel}/{name}"
             for channel in self.channels
@@ -231,7 +232,7 @@ def open_transports(
     `accounts` that channels share.
 
     Raises:
-        ConfigurationError: some of them cannot be opened; all problems.
+        ConfigurationError: some transports cannot be opened; lists all problems.
     """
     problems: list[str] = []
     enforced = enforced_quotas(accounts)
@@ -267,7 +268,7 @@ def place_of(channel: NotificationChannel, name: str) -> str:
 def transports_of_another_kind(
     transports: TransportsConfig, channels: Mapping[NotificationChannel, ChannelConfig]
 ) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """Iterate over what has no transport of its kind, as :func:`missing_transports` does."""
+    """Iterate over channels and transports that have no match of their kind, as :func:`missing_transports` does."""
     for channel, config in channels.items():
         if config.kind is ChannelKind.CALL:
             what = "a kind that has a transport, as a call has in Python alone"
@@ -291,7 +292,7 @@ def transports_of_another_kind(
 def missing_transports(
     transports: TransportsConfig, channels: Mapping[NotificationChannel, ChannelConfig]
 ) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """Iterate over what does not fit together: the path of each problem, what was wanted and what was there."""
+    """Iterate over mismatches of channels and transports: the path, the wanted value and the given value of each."""
     for channel, config in channels.items():
         wanted_names, there = list(config.by_provider()), transports.of(channel)
         for name in wanted_names:

@@ -1,7 +1,7 @@
 """The operator's console: pages for people under ``/console``, rendered here, that need no scripts.
 
-Who signs in with the token of a reader sees everything; an operator may act besides. See
-:mod:`actors.service.console.gate` for what keeps others out.
+With the token of a reader one sees everything; an operator may act besides. :mod:`actors.service.console.gate` keeps
+everyone else out.
 """
 
 from __future__ import annotations

@@ -23,12 +23,12 @@ WINDOWS = (
 
 @dataclass(frozen=True)
 class Asked:
-    """A filter, beside what was typed."""
+    """A filter, beside the typed texts."""
 
     texts: Mapping[str, str]
-    """What was typed, by the names of :data:`NAMES`; empty where nothing was."""
+    """The typed texts, by the names of :data:`NAMES`; empty where nothing was typed."""
     filter: Filter
-    """What it means; a part that cannot be read is left out."""
+    """The filter that the texts mean; a part that cannot be read is left out."""
     problems: Mapping[str, str]
     """The problem of a part; empty where there is none."""
 
@@ -66,7 +66,7 @@ def read_asked(said: Mapping[str, str], now: datetime) -> Asked:
 
 
 def said_of(asked: Filter) -> list[tuple[str, str]]:
-    """Return what a filter asks for, in words: the part and what it is to be."""
+    """Return a filter in words: each part and its wanted value."""
     said = []
     for name, label in _LABELS.items():
         value = getattr(asked, name)

@@ -1,4 +1,4 @@
-"""Circuit breakers in words: why they have changed, and the fate of what arrives at them now or after an override."""
+"""Circuit breakers in words: why they have changed, and what they do with attempts now or after an override."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def keeping_back(breakers: Iterable[BreakerNow]) -> list[str]:
 
 
 def retried(breakers: Iterable[BreakerNow], channels: Container[str]) -> list[str]:
-    """Return a sentence for each breaker that keeps back what is retried now on these channels."""
+    """Return a sentence for each breaker that would hold back retries on these channels now."""
     return keeping_back(each for each in breakers if each.channel in channels and each.admits in ("none", "probe"))
 
 

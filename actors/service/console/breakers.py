@@ -18,7 +18,7 @@ from actors.service.operations.breakers import BreakerNow
 
 TRANSITIONS_SHOWN = 200
 BREAKERS_SHOWN = 200
-"""Where each host has its own there may be thousands; then those that are closed come last."""
+"""With a breaker per host there may be thousands; then closed breakers come last."""
 
 CHANGES_NOTHING_BY_ITSELF = frozenset({BreakerState.FORCED_OPEN, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
 """The states in which a breaker stays until an operator overrides it."""
@@ -122,7 +122,7 @@ def _row(breaker: BreakerNow, started: datetime) -> dict[str, Any]:
 
 
 def _without_hosts(visit: Visit, breakers: Sequence[BreakerNow]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each provider whose hosts have breakers of their own, and of which no host is known yet."""
+    """Yield a row for each provider that has breakers per host, but no known host yet."""
     known = {each.name for each in breakers}
     for stages in visit.service.notifier.pipeline.wiring.stages.values():
         for lane in stages.lanes:

@@ -1,4 +1,4 @@
-"""Retrying or discarding all dead letters that fit a filter: what it would do, its progress, and what was done."""
+"""Retrying or discarding all dead letters that fit a filter: the dry run, the progress, and the results."""
 
 from __future__ import annotations
 

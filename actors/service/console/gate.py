@@ -1,4 +1,4 @@
-"""Who may see a page or send a form.
+"""The gate of the console: it checks who may see a page or send a form.
 
 A form counts only if it comes from a page of this console: it carries a token that belongs to the session, and the
 browser says that it comes from this site (`Sec-Fetch-Site`, or `Origin` where the connection is not encrypted; as in
@@ -39,7 +39,7 @@ class Visit(Call):
     """One authorised request to the console."""
 
     form: Mapping[str, str] = field(default_factory=dict)
-    """What was sent, by the names of the fields; empty when a page is asked for."""
+    """The fields of the form, by name; empty for a request of a page."""
 
     def said(self, name: str) -> str:
         return self.form.get(name, "").strip()
@@ -50,7 +50,7 @@ class Visit(Call):
 
     @property
     def channels(self) -> list[NotificationChannel]:
-        """The four, and the others of the service."""
+        """The four channels, and the service's other ones."""
         return in_order([*NotificationChannel, *self.service.notifier.pipeline.wiring.stages])
 
     @property
@@ -85,11 +85,10 @@ def allow(request: Request, role: Role) -> Principal:
 
 
 async def read_form(request: Request, bytes_max: int = FORM_BYTES_MAX) -> dict[str, str]:
-    """Return the fields of a form; of several with one name the last. What can be checked without reading it is to be
-    checked before.
+    """Return the fields of a form; of several with one name the last. Make all checks that need no body before.
 
     Raises:
-        HTTPException: 413 when it is too long, 415 when it is no form, 400 when it cannot be read.
+        HTTPException: 413 when the body is too long, 415 when it is no form, 400 when it cannot be read.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
@@ -104,7 +103,7 @@ async def read_form(request: Request, bytes_max: int = FORM_BYTES_MAX) -> dict[s
 
 
 def check_same_site(request: Request) -> None:
-    """Let only forms pass that a browser has sent from a page of this site; the others are answered by 403."""
+    """Let only forms pass that a browser has sent from a page of this site; other forms are answered by 403."""
     fetch_site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin", "")
     host = request.headers.get("host")
@@ -126,7 +125,7 @@ def _netloc(origin: str) -> str:
 
 
 def check_form_token(request: Request, form: Mapping[str, str]) -> None:
-    """Let only forms pass that were made for this session; the others are answered by 403."""
+    """Let only forms pass that were made for this session; other forms are answered by 403."""
     access: Access = request.app.service.access
     if not access.is_form_token(request, form.get(FORM_TOKEN, "")):
         raise HTTPException(403, "The form is of another session. Load its page again, and send it once more.")

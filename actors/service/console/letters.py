@@ -1,4 +1,4 @@
-"""Pages about dead letters: the list of them, one of them, and what an operator does to it."""
+"""Pages about dead letters: the list, one letter, and the operator's actions on it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GROUPS_SHOWN = 100
 
 @dataclass(frozen=True)
 class Done:
-    """What a form has done, shown on the page that follows."""
+    """The result of a form, shown on the page that follows."""
 
     text: str
     kind: Literal["fine", "care"] = "fine"

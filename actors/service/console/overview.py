@@ -28,7 +28,7 @@ ENTRIES_MAX = 10_000
 """Earlier entries of the audit trail are for the command line."""
 
 _SEVERITY = ("forced-open", "open", "half-open", "disabled", "metrics-only", "closed")
-"""States of breakers, the one that most needs attention first."""
+"""States of breakers, by how much they need attention, the most urgent first."""
 
 
 @dataclass(frozen=True)

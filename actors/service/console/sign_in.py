@@ -40,7 +40,7 @@ async def sign_in(request: Request) -> Response:
     if not principal.may(Role.READER):
         problem = f"This is the token of {principal.name}, which may {principal.role} and see nothing here."
         return _again(request, wanted, problem)
-    access.end_session(request)  # the one before, whose cookie is replaced
+    access.end_session(request)  # the session before, whose cookie is replaced
     answer = RedirectResponse(wanted, 303)
     answer.set_cookie(
         SESSION_COOKIE,
@@ -59,7 +59,7 @@ def _again(request: Request, wanted: str, problem: str) -> Response:
 
 
 async def sign_out(request: Request) -> Response:
-    """End a session, here and in the browser: its cookie is deleted, and no copy of it works any more."""
+    """End a session, here and in the browser: its cookie is deleted, and no copy of the cookie works any more."""
     access: Access = request.app.service.access
     try:
         check_same_site(request)

@@ -26,14 +26,14 @@ from actors.messages import (
 from actors.service.console.words import duration
 
 SHOWN_OF_A_CHANGE = 200
-"""How much of a changed field is shown, in characters; all of it stands below the timeline."""
+"""How many characters of a changed field are shown; the whole field stands below the timeline."""
 
 Tone: TypeAlias = Literal["", "fine", "care", "bad"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happened."""
+    """One step of a notification's history."""
 
     at: datetime
     what: str

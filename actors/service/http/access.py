@@ -1,12 +1,12 @@
-"""Who asks, and what they may do: tokens in a header, or the console's session in a cookie.
+"""Access: identifies callers and their rights, by tokens in a header or the console's session in a cookie.
 
 A session is a text that anyone may read and only the service can write: name, end, a random part, and an HMAC-SHA256
-over them whose key is derived from the token that was shown at the sign-in. So it needs no place of its own to be kept
-in, outlives a restart, holds at every node that has the same tokens, and ends when its token is taken away.
+over these whose key is derived from the token shown at the sign-in. So the service stores no sessions; a session
+outlives a restart, holds at every node that has the same tokens, and ends when its token is taken away.
 
-Signing out ends it: this process remembers ended sessions for as long as they would have lasted. Another
-node, or this one after a restart, does not know of it. The browser has deleted its cookie by then; to make a copy of it
-worthless everywhere, replace the token.
+Signing out ends the session: this process remembers ended sessions for as long as they would have lasted. Another node,
+or this one after a restart, does not know of the end. The browser has deleted its cookie by then; to make a copy of the
+cookie worthless everywhere, replace the token.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Principal:
 
 
 class EndedSessions:
-    """The sessions that have been ended before their time. Only who has a token can make it grow.
+    """The sessions that were ended before their time. Only the bearers of tokens can make the list grow.
 
-    When a token has more of them than are remembered, all its sessions that began with or before the oldest are over.
+    If a token has more ended sessions than are remembered, all its sessions up to the oldest forgotten one are over.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class EndedSessions:
 
 
 class Access:
-    """Knows the bearers of tokens; a service whose tokens change has another one, with the same memory."""
+    """Knows the bearers of tokens; when the tokens of a service change it gets a new object with the same memory."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Access:
         self._timer = timer
 
     def with_settings(self, tokens: Sequence[TokenConfig], trusted_proxies: Sequence[Network]) -> Access:
-        """Return one that knows these tokens and proxies, and what this one remembers."""
+        """Return an object with these tokens and proxies that shares this object's memory."""
         proxies = self._proxies if self._proxies.networks == tuple(trusted_proxies) else Proxies(trusted_proxies)
         return Access(
             tokens, ended=self._ended, guesses=self._guesses, proxies=proxies, clock=self._clock, timer=self._timer
@@ -129,8 +129,7 @@ class Access:
         return None if found is None else found[1]
 
     def refusal(self, request: HTTPConnection, token: str | None = None) -> HTTPException:
-        """Return how a caller who is unknown is to be answered, and count the token that was tried (that of the header
-        when None)."""
+        """Return the answer to an unknown caller, and count the token that was tried (the header's when None)."""
         token = _token_of(request) if token is None else token
         if token is not None:
             address, now = self._address_of(request), self._timer()
@@ -190,7 +189,7 @@ class Access:
     def _find(self, token: str) -> tuple[bytes, Principal] | None:
         given = token.encode(errors="replace")
         found = None
-        for secret, principal in self._bearers:  # all of them, whichever it is
+        for secret, principal in self._bearers:  # all, so that the time does not tell which one it is
             if hmac.compare_digest(secret, given):
                 found = secret, principal
         return found
@@ -225,11 +224,11 @@ def _signature(secret: bytes, purpose: str, content: str) -> str:
 
 
 def require(request: HTTPConnection, *roles: Role) -> Principal:
-    """Return who asks, if they may do what one of these roles may.
+    """Return the caller, if one of these roles' rights is theirs.
 
     Raises:
-        HTTPException: 401 when they are unknown, 429 when too many unknown tokens have been tried from their address,
-            403 when they may not.
+        HTTPException: 401 when the caller is unknown, 429 when too many unknown tokens have been tried from their
+            address, 403 when they lack the right.
     """
     access: Access = request.app.service.access
     principal = access.who(request)

@@ -1,8 +1,8 @@
-r"""Bodies of requests: how much of one is read, and what JSON is taken.
+r"""Bodies of requests: how many bytes are read, and which JSON is taken.
 
-Half of a surrogate pair, such as ``\ud800`` alone, JSON can write with an escape, and it is no text. msgspec says of it
-that the data was truncated, or names a byte; Python's own reader takes it, and only the answer, or the store, cannot be
-written.
+JSON can write half of a surrogate pair, such as ``\ud800`` alone, with an escape, but it is no text. msgspec then says
+that the data was truncated, or names a byte; Python's own reader takes the text, which then breaks the answer, or the
+store.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ BODY_MAX = 2**20
 """Bytes of a request's body."""
 
 DEPTH_MAX = 64
-"""How deep lists and objects may be nested in JSON. What is read, frozen, stored and sent again takes a piece of the
-stack for each level; Python's ends between 100 and 500 levels."""
+"""How deep lists and objects may be nested in JSON. Reading, freezing, storing and sending take a piece of the stack
+for each level; Python's ends between 100 and 500 levels."""
 
 VALUES_MAX = 100_000
 """How many values and members there may be in JSON, all together: a million empty lists fit into a short body, and take
 a second to go through."""
 
 SETTINGS_VALUES_MAX = 10_000
-"""The same in what an operator sends."""
+"""How many values there may be in the body of an operator's request."""
 
 NO_TEXT = "half a surrogate pair is no text"
 
@@ -37,7 +37,7 @@ _EXPLAINED_MAX = 2**16
 
 
 def not_now(why: str) -> JSONResponse:
-    """Return the answer to a request that is to be made again in a second."""
+    """Return the answer to a request that the client should repeat in a second."""
     return JSONResponse({"detail": why}, 503, {"Retry-After": "1"})
 
 
@@ -82,10 +82,10 @@ async def object_of(request: Request) -> dict[str, Any]:
 
 
 async def content_of(request: Request, values_max: int = VALUES_MAX) -> Any:
-    """Return what the body says, which may have so many values.
+    """Return the content of the body, which may have `values_max` values.
 
     Raises:
-        HTTPException: it is too long, or no JSON, or nested too deep.
+        HTTPException: the body is too long, has too many values, is no JSON, or is nested too deep.
     """
     too_long = HTTPException(413, f"wanted a body of at most {BODY_MAX:,} bytes")
     body = await body_of(request, BODY_MAX, too_long)

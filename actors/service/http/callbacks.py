@@ -1,16 +1,16 @@
-"""What providers report later: ``POST /callbacks/twilio`` and ``POST /callbacks/bounces``.
+"""Later reports of providers: ``POST /callbacks/twilio`` and ``POST /callbacks/bounces``.
 
-Twilio's status callbacks need no token: each is signed with the account's, by the URL that `status_callback` of the
-transport names, whatever a proxy makes of it. An API key's secret is not that token: then none can be checked, and all
-are refused. A bounce is a mail that is a delivery status notification (RFC 3464), as it came, from a mail server or a
-script that has a token of the role ``ingest``. Let only reports come to the address that it is for: who can write to it
-can have addresses suppressed.
+Twilio's status callbacks need no token: each is signed with the account's auth token, by the URL that `status_callback`
+of the transport names, even if a proxy changes the URL. An API key's secret is not that token: with an API key no
+callback can be checked, and all are refused. A bounce is a mail with a delivery status notification (RFC 3464),
+unchanged, from a mail server or a script that has a token of the role ``ingest``. Let only reports come to the address
+for bounces: a person who can write to it can have addresses suppressed.
 
-An address that is dead by a report is suppressed, as if the provider had said so at once; a redrive lifts it. What
-ended as sent stays so; that it was not delivered is in the audit trail, in the log and in ``delivery_reports_total``.
-The answer to a callback is 204, or 403 where the signature is wrong; one that comes again changes nothing. That to a
-mail is ``{"reported": 2, "suppressed": 1}``, with ``"unread": true`` where the report goes on beyond what is read of a
-mail (:mod:`actors.transports.bounces`), so that there may be further recipients.
+An address that a report calls dead is suppressed, as if the provider had said so at once; a redrive lifts the
+suppression. A notification that ended as sent stays sent; the audit trail, the log and ``delivery_reports_total`` show
+that it was not delivered. The answer to a callback is 204, or 403 if the signature is wrong; a repeated callback
+changes nothing. The answer to a mail is ``{"reported": 2, "suppressed": 1}``, with ``"unread": true`` if the report is
+longer than the part that is read (:mod:`actors.transports.bounces`), so that there may be further recipients.
 """
 
 from __future__ import annotations

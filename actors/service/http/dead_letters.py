@@ -1,9 +1,9 @@
 """JSON over HTTP for dead letters and bulk runs.
 
-Times are as RFC 3339 has them, or say how long ago (``2h``). An answer of 200 or 202 comes when what was done is
-durable. A retry or discard of what is no dead letter (any more) is answered by 409. A dead letter with ``"served":
+Times are written as in RFC 3339, or as an age (``2h``). An answer of 200 or 202 comes when the change is durable. A
+retry or discard of a notification that is no dead letter (any more) is answered by 409. A dead letter with ``"served":
 true`` has a fallback that was delivered or is under way: its retry is answered by 409, and a bulk retry leaves it out
-(``"left_out"`` says how many), unless they ask for ``"served": "include"``. The filter ``{}`` of a bulk run is for all
+(``"left_out"`` says how many), unless the request has ``"served": "include"``. The filter ``{}`` of a bulk run fits all
 dead letters.
 """
 
@@ -156,7 +156,7 @@ _IN_WORDS = {"in flight": "is in flight", "ended": "has ended", "dead letter": "
 async def _start_bulk(call: Call, body: _Bulk) -> Document | Response:
     letters, filter = call.letters, body.filter.filter
     if body.dry_run:
-        # With this filter a run is about those that were shown, and not about what has come since.
+        # With this filter a run is about the letters that were shown, and not about later ones.
         now = call.service.notifier.system.present
         bounded = filter if filter.until is not None else replace(filter, until=now)
         found = await letters.find(bounded)

@@ -1,4 +1,4 @@
-"""HTTP endpoints: one declaration says all of one, and the service routes, checks, reads, answers and describes by it.
+"""HTTP endpoints: by its one declaration the service routes, checks, reads, answers and describes an endpoint.
 
 ::
 
@@ -8,15 +8,14 @@
     async def _discard(call: Call, body: _Discard) -> Document:
         ...
 
-The caller needs the role reader for a GET and operator for all else, unless `roles` says otherwise. The models of
-`query` and `body` in the signature read and check them, and describe them in ``/openapi.json``; what they refuse is
-answered by 422 and ``{"problems": ["limit: wanted …, got 'many'"]}``. A document is answered as JSON, None by the
+The caller needs the role reader for a GET and operator for other methods, unless `roles` says otherwise. The models of
+`query` and `body` in the signature read and check the request, and describe it in ``/openapi.json``; a refused request
+is answered by 422 and ``{"problems": ["limit: wanted …, got 'many'"]}``. A document is answered as JSON, None by the
 status alone. A new subject of endpoints goes into the list in :mod:`actors.service.http.openapi`.
 
 An id may be any text. A client writes it as one part of the path, percent-encoded, so that an encoded slash is a
-character of the id (RFC 3986, section 2.2). A slash that stands as it is belongs to the id too, unless the path then
-ends as that of an action does: ``POST /notifications/a/cancel`` cancels ``a``, ``GET /notifications/a%2Fcancel`` shows
-``a/cancel``.
+character of the id (RFC 3986, section 2.2). A plain slash belongs to the id too, unless the path then ends like an
+action's path: ``POST /notifications/a/cancel`` cancels ``a``, ``GET /notifications/a%2Fcancel`` shows ``a/cancel``.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ Document: TypeAlias = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Awaitable[Document | list[Document] | Response | None]])
 
 NO_ONE = Principal("", Role.INGEST)
-"""Who calls an endpoint that needs no role."""
+"""The caller of an endpoint that needs no role."""
 
 UNKNOWN_ID = "no notification with this id is known, or it is no longer known"
 
@@ -63,13 +62,13 @@ def one_or_several(schema: str) -> Document:
 
 
 def as_json(document: Any, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
-    # `str` for what metadata may hold beside what JSON has.
+    # `str` for values of metadata that JSON does not have.
     return Response(msgspec.json.encode(document, enc_hook=str), status, headers, media_type="application/json")
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request whose caller may make it."""
+    """An authorised request."""
 
     request: Request
     who: Principal
@@ -105,22 +104,22 @@ class HttpEndpoint:
     """With ``{id:text}`` where an id stands, and nothing or the word of an action behind it."""
     does: str
     roles: tuple[Role, ...]
-    """Who may: one of these roles suffices. (): anyone, without a token."""
+    """The roles that may call it: one of them suffices. (): anyone, without a token."""
     success: int = 200
     """The status of a document, or of None."""
     codes: Mapping[int, str]
-    """What further statuses mean."""
+    """The meanings of further statuses."""
     query: type[Settings] | tuple[str, ...] = ()
-    """The model of its query, or the names in it that `answer` reads by itself."""
+    """The model of its query, or the names of parameters that `answer` reads by itself."""
     body: type[Settings] | Document | None = None
-    """The model of its body, or the schema of one that `answer` reads by itself."""
+    """The model of its body, or the schema of a body that `answer` reads by itself."""
     content_type: str = "application/json"
-    """Of that body."""
+    """The media type of the body."""
     schema: Document | None = None
-    """Of the document; None: it is not described."""
+    """The schema of the answer's document; None: it is not described."""
     exact: bool
     models: Mapping[str, type[Settings]]
-    """Those of `query` and `body` that are read before `answer` is called."""
+    """The models of `query` and `body` that are read before `answer` is called."""
     read: Callable[[Request], Awaitable[Any]]
     answer: Callable[..., Awaitable[Any]]
 
@@ -164,7 +163,7 @@ class HttpEndpoints(list[HttpEndpoint]):
         Args:
             path: its method and path, such as ``GET /api/bulks/{id:text}``.
             does: a sentence about it.
-            said: what else is said of it, by the fields of :class:`HttpEndpoint`.
+            said: other fields of :class:`HttpEndpoint`.
         """
         method, _, own_path = path.partition(" ")
 
@@ -203,9 +202,9 @@ register_url_convertor("text", _Text())
 
 
 class _ExactRoute(Route):
-    """A route whose path ends with an id, or with a word, such as that of an action behind an id.
+    """A route whose path ends with an id, or with a word, such as an action's after an id.
 
-    `actions` are the words with which other paths end that begin as this one does.
+    `actions` are the last words of other paths that begin like this one.
     """
 
     def __init__(self, endpoint: HttpEndpoint, actions: set[str]) -> None:

@@ -1,14 +1,14 @@
-"""How many tokens that are no one's may be tried from an address: a bucket for each.
+"""The limit of unknown tokens that may be tried from an address: a bucket for each address.
 
-When it is empty no other token is looked at that comes from there, right or wrong, until there is room again: else the
-limit would only be on wrong answers (OWASP's *Authentication Cheat Sheet*, login throttling). That must not keep out
-those who belong here. So it is the address that is limited and not the token, and a token that was right at an address
-before stays so there, however many others are tried beside it: behind a router that many share, a stranger keeps out
-only who comes from there for the first time.
+When the bucket is empty no token from this address is looked at, right or wrong, until there is room again: else the
+limit would only bound wrong answers (OWASP's *Authentication Cheat Sheet*, login throttling). The limit must not keep
+out rightful callers. So it is on the address and not on the token, and a token that was right at an address before
+stays right there, however many other tokens are tried: behind a router that many people share, a stranger keeps out
+only bearers who come from there for the first time.
 
-A proxy has one address for everybody, and says in `X-Forwarded-For` whose request it passes on. That header counts
-where the peer is in `trusted_proxies`: then the last address in it that is no such proxy's. From any other peer it is
-anyone's claim, and is not looked at; loopback and private networks are no exception.
+A proxy has one address for all its clients, and names the client in `X-Forwarded-For`. That header counts if the peer
+is in `trusted_proxies`: then the last address in it that is no trusted proxy's. From any other peer the header is a
+mere claim, and is ignored; loopback and private networks are no exception.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 PROXIES_MAX = 10
-"""Proxies that a request may pass one after the other: so many addresses of `X-Forwarded-For` are looked at."""
+"""Proxies that a request may pass one after the other: the most addresses of `X-Forwarded-For` that are read."""
 
 ADDRESS_LENGTH = 64
 """Characters; the longest address has 45."""
 
 ADDRESSES_PARSED = 1_000
-"""So many are remembered: to read one takes longer than all else that is done for a known token."""
+"""How many parsed addresses are remembered: parsing takes longer than all other work for a known token."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -46,7 +46,7 @@ GUESS_S = 3.0
 """Seconds after which one more may be tried."""
 
 ADDRESSES_MAX = 10_000
-"""Addresses, and tokens at addresses, that are remembered; then the one that was last used longest ago is forgotten."""
+"""Addresses, and tokens at addresses, that are remembered; beyond it the one unused for longest is forgotten."""
 
 
 class Guesses:
@@ -89,7 +89,7 @@ def _put(kept: OrderedDict[K, V], key: K, value: V) -> None:
 
 
 class Proxies:
-    """The proxies whose `X-Forwarded-For` counts. Such a header of another peer is logged, once."""
+    """The proxies whose `X-Forwarded-For` counts. The header from another peer is logged, once."""
 
     def __init__(self, networks: Sequence[Network] = ()) -> None:
         self.networks = tuple(networks)
@@ -97,9 +97,9 @@ class Proxies:
         self._client_of = lru_cache(ADDRESSES_PARSED)(self._look)
 
     def address_of(self, peer: str, forwarded_for: str) -> str:
-        """Return the address that guesses are counted for; of IPv6 the network of a household.
+        """Return the address for which guesses are counted; for IPv6 a household's network.
 
-        `peer` is the other end of the connection, and `forwarded_for` all that `X-Forwarded-For` says, in its order.
+        `peer` is the other end of the connection, and `forwarded_for` the whole `X-Forwarded-For`, in its order.
         """
         passed = forwarded_for.rsplit(",", PROXIES_MAX)[-PROXIES_MAX:] if forwarded_for else ()
         address, is_proxy = self._client_of(_shortened(peer), *map(_shortened, passed))
@@ -118,7 +118,7 @@ class Proxies:
             address = before
         if address is None:
             return "?", is_proxy
-        if isinstance(address, ipaddress.IPv6Address):  # of which one household has 2**64
+        if isinstance(address, ipaddress.IPv6Address):  # one household has 2**64 addresses
             return str(ipaddress.ip_network((address, 64), strict=False)), is_proxy
         return str(address), is_proxy
 

@@ -1,30 +1,30 @@
-"""How events and notifications come in: ``POST /events`` and ``POST /notifications``, one or a list of them, in JSON.
+"""Taking in events and notifications: ``POST /events`` and ``POST /notifications``, one item or a list, in JSON.
 
-Which other types of events there are, the settings say (:mod:`actors.service.own_events`). The answer comes when what
-is accepted is durable. Each item has a result, in order: its `status`, the HTTP `code` that it would have alone, and
-what is wrong with it.
+The settings may add types of events (:mod:`actors.service.own_events`). The answer comes when accepted items are
+durable. Each item has a result, in order: its `status`, the HTTP `code` that it would have alone, and its problems.
 
 ============  ====  =====================================================================================
 status        code
 ============  ====  =====================================================================================
 accepted      202   it is in the store
-duplicate     202   the same was accepted before; nothing happens
+duplicate     202   the same item was accepted before; nothing happens
 conflict      409   the id was accepted before, with other content
-overloaded    429   as many notifications are pending as may be; `Retry-After` says when to send the same again
-busy          503   the store cannot be written now; `Retry-After` says when to send the same again: it is accepted once
-invalid       422   `problems` says which fields, and what was wanted
+overloaded    429   as many notifications are pending as may be; `Retry-After` says when to send the item again
+busy          503   the store cannot be written now; `Retry-After` says when to send the item again: it is accepted once
+invalid       422   `problems` names the fields, and the wanted values
 ============  ====  =====================================================================================
 
-``GET /notifications/{id}`` says where one is now: its `state` is ``in flight``, ``sent``, ``suppressed``,
+``GET /notifications/{id}`` returns the state of a notification: its `state` is ``in flight``, ``sent``, ``suppressed``,
 ``cancelled``, ``dead letter``, ``discarded`` or ``ended``, with `channel`, `priority`, and as far as they are kept
 `attempts`, `requested_at` and, while it waits, `resumes_at`; readers and operators get the `reason` too. An id that is
-not remembered is answered by 404. ``POST /notifications/{id}/cancel`` cancels one that waits: for its `not_before`, a
-retry, the end of quiet hours, or in line for a limit, a quota, a slot or a breaker. Any other is answered by 409.
+not remembered is answered by 404. ``POST /notifications/{id}/cancel`` cancels a waiting notification: it waits for its
+`not_before`, a retry, the end of quiet hours, or in line for a limit, a quota, a slot or a breaker. For a notification
+that does not wait the answer is 409.
 
-An item alone is answered with its own code, a list with 202 when all its items are, else with 207. An event leads
-to several notifications; its result lists them, and has the worst of their statuses: one of them may be invalid, such
-as an SMS to what is no phone number, and the others be accepted. What can be no address is invalid where the transport
-of its channel would refuse it without asking anyone.
+A single item is answered with its own code, a list with 202 if all its items have 202, else with 207. An event may lead
+to several notifications; its result lists them, and has the worst of their statuses: one may be invalid, such as an SMS
+to a text that is no phone number, while the others are accepted. An address is invalid if the transport of its channel
+would refuse it without asking the provider.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ ITEMS_AT_ONCE = 10
 """Items of a list after which others may go on: a piece of a few milliseconds."""
 
 ITEM_VALUES_MAX = 10_000
-"""How many values there may be in an item, those of its metadata included."""
+"""How many values there may be in an item, its metadata included."""
 
 PROBLEMS_MAX = 10
 """Problems that the result of an item lists."""
@@ -88,7 +88,7 @@ T = TypeVar("T")
 Result: TypeAlias = dict[str, Any]
 _Answer: TypeAlias = Callable[[], Awaitable[Result]]
 _Hints: TypeAlias = Iterator[int]
-"""How often it is still looked for what was perhaps meant: a long request is answered as fast as another."""
+"""How many more near names are looked up for wrong ones: a bound, so that a long request is answered fast, too."""
 
 ENDPOINTS = HttpEndpoints()
 
@@ -208,7 +208,7 @@ def _taking(call: Call) -> Any:
 
 
 class _Invalid(Exception):
-    """An item that is none; never with a value of it, since this may be logged."""
+    """An item is invalid; the error never contains its values, since it may be logged."""
 
     def __init__(self, *problems: tuple[str, str]) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ def _event(item: Any, hints: _Hints, own_events: OwnEvents) -> Any:
     event = _converted(item, _EVENTS[kind], hints)
     names = event.__struct_fields__
     _refuse(event, [name for name in names if isinstance(getattr(event, name), str)], _problem_of_empty)
-    _refuse(event, [name for name in names if name.endswith("_id")], problem_of_id)  # of which ids are made
+    _refuse(event, [name for name in names if name.endswith("_id")], problem_of_id)  # notification ids contain these
     for name in names:
         moment = getattr(event, name)
         if hasattr(moment, "tzinfo") and moment.tzinfo is None:
@@ -294,7 +294,7 @@ def _known(kind: Any) -> frozenset[str]:
 
 @cache
 def _fields(kind: type[Any]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    return msgspec.structs.fields(kind)  # it looks at every annotation each time, for a millisecond
+    return msgspec.structs.fields(kind)  # looks at every annotation each time, for a millisecond
 
 
 @cache

@@ -1,7 +1,7 @@
-"""The description of all that is asked over HTTP, by the OpenAPI Specification 3.1: ``GET /openapi.json``.
+"""The description of all HTTP endpoints, by the OpenAPI Specification 3.1: ``GET /openapi.json``.
 
-Bodies are described by the models that read them, so they cannot differ from what is taken. It needs no token, as it
-says nothing of what the service holds.
+Bodies are described by the models that read them, so description and reading cannot differ. The document needs no
+token, as it shows no data of the service.
 """
 
 from __future__ import annotations

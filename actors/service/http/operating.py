@@ -1,4 +1,4 @@
-"""JSON over HTTP for what operators do besides: breakers, disabled endpoints, the audit trail, and users to erase."""
+"""JSON over HTTP for other work of operators: breakers, disabled endpoints, the audit trail, and erasing users."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""What forbids a browser scripts, what is elsewhere, being framed, and keeping copies."""
+"""Headers that forbid a browser scripts, resources of other sites, frames, and keeping copies."""
 
 
 class SafeHeaders:
-    """Middleware that gives answers headers that they have not got themselves, by custom :data:`HEADERS`."""
+    """Middleware that adds to answers the headers that they lack, by default :data:`HEADERS`."""
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str] = HEADERS) -> None:
         self._app = app

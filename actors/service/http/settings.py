@@ -1,7 +1,7 @@
 """JSON over HTTP for preferences, suppressions, templates and the files of settings.
 
 A table of suppressions is taken and given as text/csv (:mod:`actors.service.reloading.suppression_list`). A change may
-say why, by ``?why=``. What cannot be used is answered by 422 and all that is wrong with it.
+give its reason, by ``?why=``. A change that cannot be used is answered by 422 and all its problems.
 """
 
 from __future__ import annotations
