@@ -3,7 +3,9 @@
 import psycopg
 import pytest
 from postgres_server import NoServer, running_server
-from shelves import KINDS, Shelf
+from shelves import KINDS, POSTGRES, Shelf
+
+from actors import PostgresStore, SqliteStore
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,15 @@ def dsn(postgres_url) -> str:
 @pytest.fixture(params=KINDS)
 def kind(request) -> str:
     return request.getfixturevalue("postgres_url") if request.param == "postgres" else request.param
+
+
+@pytest.fixture(params=["sqlite", POSTGRES])
+def opened(request, tmp_path):
+    """Return what opens a store on disk, the same one each time."""
+    if request.param == "sqlite":
+        return lambda: SqliteStore.open(tmp_path / "store.db")
+    dsn = request.getfixturevalue("dsn")
+    return lambda: PostgresStore.open(dsn, node="one")
 
 
 @pytest.fixture(params=["as it happened", "opened again"])

@@ -10,9 +10,7 @@ import msgspec
 import psycopg
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
-from actors import Notifier
 from actors.domain.attempts import Attempt, Provider
 from actors.domain.audit import AuditEntry
 from actors.domain.delivery import Delivery
@@ -37,7 +35,6 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import Outcome, Sent
-from actors.pipeline.orders import Acceptance
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from actors.storage.postgres.store import PostgresStore
@@ -111,21 +108,6 @@ async def busy(store: SqliteStore | PostgresStore) -> AsyncGenerator[None]:
             yield
         finally:
             is_free.set()
-
-
-async def check_that_many_share_a_transaction(store: SqliteStore | PostgresStore, notifier: Notifier) -> None:
-    """Check that what is sent while a store is at work is in one transaction after it."""
-    count = 500
-    async with busy(store):
-        before = store.transactions
-        answers = [notifier.send(command(f"n{number}")) for number in range(count)]
-        await wait_all_tasks_blocked()
-        assert store.transactions == before
-    assert await answers[0] is Acceptance.ACCEPTED
-    assert store.transactions == before + 1
-    assert {await answer for answer in answers[1:]} == {Acceptance.ACCEPTED}
-    await notifier.wait_until_quiet()
-    assert len(notifier.sent_notifications) == count
 
 
 def suppression(address: str, reason: str, source: str = "operator", by: str | None = None) -> Suppression:

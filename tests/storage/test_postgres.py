@@ -12,7 +12,6 @@ from shelves import (
     EPOCH_NS,
     REMEMBER_S,
     Receiver,
-    check_that_many_share_a_transaction,
     command,
     dead_ids,
     event_of,
@@ -465,32 +464,6 @@ async def test_a_database_that_goes_away_and_comes_back_loses_nothing(postgres_s
             await first.wait_until_quiet()
             await second.wait_until_quiet()
     assert sorted(receiver.taken) == ["before", "one", "two"]
-
-
-async def test_what_comes_while_the_store_is_at_work_shares_a_transaction(dsn):
-    async with PostgresStore.open(dsn) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
-        await check_that_many_share_a_transaction(store, notifier)
-
-
-async def test_a_block_that_is_cancelled_writes_what_was_handed_over(dsn):
-    with trio.CancelScope() as scope:
-        async with PostgresStore.open(dsn) as store:
-            for number in range(300):
-                each = command(f"n{number}")
-                store.commit(event_of(NotificationRequested, each), each)
-            scope.cancel()
-            await trio.sleep_forever()
-    async with PostgresStore.open(dsn) as store:
-        assert len(open_ids(store)) == 300
-
-
-async def test_a_closed_store_takes_nothing(dsn):
-    async with PostgresStore.open(dsn, node="one") as store:
-        pass
-    with pytest.raises(StoreError, match="the store of node 'one' is closed"):
-        store.commit(event_of(NotificationRequested, A), A)
-    with pytest.raises(StoreError, match="the store of node 'one' is closed"):
-        await store.audit_trail()
 
 
 async def test_what_no_one_needs_any_more_leaves_the_database(dsn, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from shelves import EPOCH_NS, Receiver, Shelf, check_that_many_share_a_transaction, command, event_of, shelf
+from shelves import EPOCH_NS, Receiver, Shelf, command, event_of, shelf
 from trio.testing import MockClock
 
 from actors import Notifier
@@ -43,11 +43,6 @@ async def made(tmp_path):
 
 
 # ── through the notifier ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_what_comes_while_the_store_is_at_work_shares_a_transaction(path):
-    async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
-        await check_that_many_share_a_transaction(store, notifier)
 
 
 def test_a_retry_that_was_waited_for_is_made_at_its_time(path):
@@ -243,27 +238,6 @@ async def test_a_change_whose_wait_is_cancelled_is_durable_all_the_same(made: Sh
     assert scope.cancelled_caught
     await made.open()
     assert made.open_ids == ["a"]
-
-
-async def test_a_block_that_is_cancelled_writes_what_was_handed_over(path):
-    with trio.CancelScope() as scope:
-        async with SqliteStore.open(path) as store:
-            for number in range(300):
-                each = command(f"n{number}")
-                store.commit(event_of(NotificationRequested, each), each)
-            scope.cancel()
-            await trio.sleep_forever()
-    async with SqliteStore.open(path) as store:
-        assert len(list(store.open_deliveries(EPOCH_NS))) == 300
-
-
-async def test_a_closed_store_takes_nothing(path):
-    async with SqliteStore.open(path) as store:
-        pass
-    with pytest.raises(StoreFailed, match=r"store\.db is closed"):
-        store.commit(event_of(NotificationRequested, A), A)
-    with pytest.raises(StoreError, match=r"store\.db is closed"):
-        await store.audit_trail()
 
 
 async def test_what_was_remembered_long_ago_leaves_the_file(made: Shelf, path):

@@ -14,8 +14,10 @@ from shelves import (
     EPOCH_NS,
     POSTGRES,
     REMEMBER_S,
+    Receiver,
     S,
     Shelf,
+    busy,
     change,
     command,
     event_of,
@@ -24,10 +26,13 @@ from shelves import (
     snapshot,
     suppression,
 )
+from trio.testing import wait_all_tasks_blocked
 
+from actors import Notifier
 from actors.domain.notification_state import CANCELLED
 from actors.domain.store import SettingsChange
 from actors.domain.user_preferences import UserPreferences
+from actors.errors import StoreFailed
 from actors.messages import (
     DeadLetterDiscarded,
     NotificationChannel,
@@ -41,6 +46,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.pipeline.orders import Acceptance
 from actors.storage.memory import MemoryStore
 
 A, B, C = command("a"), command("b", recipient="bob@example.org"), command("c", metadata={"lang": "sv"})
@@ -412,3 +418,41 @@ def test_a_store_on_disk_answers_as_one_in_memory_does(on_disk, history):
                     assert await made.snapshot(*"abcde", now_s=now_s) == await snapshot(model, list("abcde"), now_s)
 
     trio.run(compare)
+
+
+# ── on disk ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_comes_while_the_store_is_at_work_shares_a_transaction(opened):
+    count = 500
+    async with opened() as store, Notifier.open(providers=Receiver(), store=store) as notifier:
+        async with busy(store):
+            before = store.transactions
+            answers = [notifier.send(command(f"n{number}")) for number in range(count)]
+            await wait_all_tasks_blocked()
+            assert store.transactions == before
+        assert await answers[0] is Acceptance.ACCEPTED
+        assert store.transactions == before + 1
+        assert {await answer for answer in answers[1:]} == {Acceptance.ACCEPTED}
+        await notifier.wait_until_quiet()
+        assert len(notifier.sent_notifications) == count
+
+
+async def test_a_block_that_is_cancelled_writes_what_was_handed_over(opened):
+    with trio.CancelScope() as scope:
+        async with opened() as store:
+            for number in range(300):
+                each = command(f"n{number}")
+                store.commit(event_of(NotificationRequested, each), each)
+            scope.cancel()
+            await trio.sleep_forever()
+    async with opened() as store:
+        assert len(list(store.open_deliveries(EPOCH_NS))) == 300
+
+
+async def test_a_closed_store_takes_nothing(opened):
+    async with opened() as store:
+        pass
+    for use in (lambda: store.commit(event_of(NotificationRequested, A), A), store.audit_trail):
+        with pytest.raises(StoreFailed, match=r"is closed$"):
+            await use()

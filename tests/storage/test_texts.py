@@ -4,7 +4,7 @@ import pytest
 import trio
 from shelves import EPOCH_NS, change, command, event_of, suppression
 
-from actors import Notifier, PostgresStore, SqliteStore
+from actors import Notifier
 from actors.domain.audit import AuditEntry
 from actors.errors import Unstorable
 from actors.messages import NotificationRequested
@@ -15,14 +15,6 @@ from actors.service.operations.delivery_reports import DeliveryReport, DeliveryR
 
 HALF, NUL = "a\ud800b", "a\x00b"
 KEPT = suppression("x@example.org", "kept")
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
-def opened(request, tmp_path):
-    if request.param == "sqlite":
-        return lambda: SqliteStore.open(tmp_path / "store.db")
-    dsn = request.getfixturevalue("dsn")
-    return lambda: PostgresStore.open(dsn, node="one")
 
 
 async def test_point_8_an_id_that_no_store_could_keep_is_unknown(opened):
