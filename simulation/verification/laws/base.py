@@ -267,14 +267,6 @@ class Context:
                 stood_ns.append(stood_ns[-1] - ns(fault.clock_step))
         return stood_ns
 
-    def is_awaited(self, attempt: Attempt) -> bool:
-        """Tell whether the handler waits for the outcome of an attempt, and has not sent another one in its place.
-
-        True where that is unknown.
-        """
-        pipeline = self.pipeline()
-        return pipeline is None or pipeline.wiring.stages[attempt.command.channel].is_awaited(attempt)
-
     def is_by_the_calendar(self, lifecycle: Lifecycle) -> bool:
         """Tell whether times of a notification may have been read from the store after a crash, while the wall clock
         steps."""
