@@ -106,10 +106,11 @@ BANDS = {
     BreakerState.HALF_OPEN: "▒",
     BreakerState.OPEN: "█",
     BreakerState.FORCED_OPEN: "█",
+    "down": "x",
 }
 """How the states of a breaker are drawn, a later one over an earlier one; closed is not drawn."""
 
-LEGEND = {"╌": "lets everything through", "▒": "half-open", "█": "open"}
+LEGEND = {"╌": "lets everything through", "▒": "half-open", "█": "open", "x": "node down"}
 
 
 def failure_text(result: Result, expectation: Expectation, value: float | None) -> list[str]:
@@ -150,6 +151,7 @@ def _chart(result: Result, expectation: Expectation) -> Iterator[str]:
     with needs("lab"):
         from simulation.reporting.plots.breakers import spans_of
         from simulation.reporting.plots.panels import ticks_s, unit_of
+        from simulation.running.downtimes import downtimes
 
     path = _path(expectation)
     channel, subject = _scope(path)
@@ -172,8 +174,9 @@ def _chart(result: Result, expectation: Expectation) -> Iterator[str]:
         yield _row(label, sparkline(folded), _number(max(folded)))
     drawn_blocks = ""
     simulated_s = result.summary["simulated_s"]
+    downs = downtimes(result.scenario, simulated_s)
     for breaker in _breakers(result, channel, path):
-        spans = spans_of(result.breaker, breaker, result.scenario.breakers[breaker], simulated_s)
+        spans = spans_of(result.breaker, breaker, result.scenario.breakers[breaker], simulated_s, downs)
         band = _band(spans, cell_s, cells)
         opened = sum(len(spans.get(state, ())) for state in (BreakerState.OPEN, BreakerState.FORCED_OPEN))
         drawn_blocks += band

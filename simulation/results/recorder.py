@@ -197,6 +197,8 @@ class Recorder:
         """Finds the requests whose answers are lost; None where none can be."""
         self.wirings: Sequence[Wiring] = ()
         """The wiring of each pipeline of the run."""
+        self.living: list[tuple[int, set[int]]] = []
+        """Which processes are there from an instant on, by number: each time that this may have changed."""
         self.in_flight_now: Callable[[], int] = lambda: 0
         """Returns how many notifications the pipeline itself holds in flight."""
         self.is_quiet_now: Callable[[], bool] = lambda: self.in_flight_now() == 0

@@ -408,6 +408,7 @@ class Service:
         living = self.living
         self._ready = [each for each in living if not each.is_draining and self._has_lease(each)] or living
         self._recorder.wirings = [process.pipeline.wiring for process in living]
+        self._recorder.living.append((self._system.now_ns, {process.number for process in living}))
 
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -21,11 +21,13 @@ from matplotlib.text import Text
 from shipped import SCENARIOS, result_of as result_of_shipped
 
 import simulation
-from actors.messages import BreakerState
+from actors.messages import ActorFailed, BreakerState, NotificationRequested
+from simulation.reporting import plots
 from simulation.reporting.html.happenings import happenings
 from simulation.reporting.plots import overview
 from simulation.reporting.plots.breakers import PIXELS, draw_breakers
 from simulation.reporting.plots.panels import draw_time_axis
+from simulation.running.downtimes import downtimes
 from simulation.scenario import load, parse
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
@@ -395,6 +397,41 @@ def test_a_disabled_breaker_is_shown_as_one():
     assert [label.get_text() for label in breakers.get_yticklabels()] == ["email", "sms", "push", "webhook"]
     np.testing.assert_allclose(bars(breakers, "webhook: disabled"), [(0, result.summary["simulated_s"])])
     assert "disabled" in texts(breakers)
+
+
+NODES_DOWN = """
+    duration: 4m
+    nodes: {count: 2, takeover_after: 20s}
+    workload: [{channel: email, arrivals: {constant: 5/s}}]
+    channels: {email: {circuit_breaker: {failure_threshold: 3, timeout: 20s}}}
+    faults:
+      - {channel: email, at: 10s, for: 30s, outage: true}
+      - {at: 20s, node: 1, crash: process, restart_after: 15s}
+      - {at: 80s, scale: {to: 3}}
+      - {at: 100s, node: 3, crash: process}
+      - {at: 120s, scale: {to: 2, drain: 5s}}
+      - {at: 150s, for: 60s, node: 2, partition: store}
+"""
+
+
+def test_a_node_that_is_down_has_no_state_of_a_breaker():
+    """As a rule a node is down from its crash on: its breaker is none that lets everything through."""
+    result = result_of(NODES_DOWN)
+    end_s = result.summary["simulated_s"]
+    downs = downtimes(result.scenario, end_s)
+    assert downs == {1: [(20, 35)], 2: [(170, 210)], 3: [(0, 80), (125, end_s)]}
+    died = {(event.node, event.at_ns / 1e9) for event in result.history if isinstance(event, ActorFailed)}
+    assert died == {(1, 20), (2, 170), (3, 100), (3, 125)}  # one that is back at once was not down
+    made = [(each.node, each.at_ns / 1e9) for each in result.history if isinstance(each, NotificationRequested)]
+    assert not [each for each in made if any(from_s < each[1] < to_s for from_s, to_s in downs[each[0]])]
+    for breakers in (panel(figure_of(NODES_DOWN), "breakers"), plots.breaker_states(result).child_axes[0]):
+        for node, spans in downs.items():
+            drawn = bands(breakers)
+            np.testing.assert_allclose(drawn[f"email@{node}: down"], spans)
+            own = sorted(tuple(each) for label in drawn if label.startswith(f"email@{node}: ") for each in drawn[label])
+            np.testing.assert_allclose([start for start, _ in own[1:]], [stop for _, stop in own[:-1]])  # no overlaps
+            assert (own[0][0], own[-1][1]) == (0, end_s)
+        assert "down" in texts(breakers)
 
 
 def test_thousands_of_transitions_are_drawn_as_few_bands_that_cover_them():

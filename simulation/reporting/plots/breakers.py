@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +20,12 @@ from simulation.reporting.plots.text import cut, width_in
 from simulation.results.counters import OPEN_STATES
 from simulation.results.formatting import duration_text
 from simulation.results.series import most_shut
+from simulation.running.downtimes import Downtimes
 
-Spans = dict[BreakerState, list[tuple[float, float]]]
-"""For each state the spans of time, from and to in seconds, in which a breaker was in it."""
+Spans = dict[str, list[tuple[float, float]]]
+"""For each state the spans of time, from and to in seconds, in which a breaker was in it, or its node was `DOWN`."""
+
+DOWN = "down"
 
 PIXELS = 2000
 """The instants across the picture that are distinguished; closer ones are drawn as one."""
@@ -45,19 +48,23 @@ class Look(NamedTuple):
     hatch: str = ""
 
 
-LOOKS = {
+LOOKS: dict[str, Look] = {
     BreakerState.CLOSED: Look("#d9ebe2", "#d9ebe2", "#35574a"),
     BreakerState.HALF_OPEN: Look("#f0b400", "#6b4e00", "#222222", "////"),
     BreakerState.OPEN: Look("#a3320f", "#a3320f", "#ffffff"),
     BreakerState.FORCED_OPEN: Look("#222222", "#ffffff", "#ffffff", "xxxx"),
     BreakerState.DISABLED: Look("#ffffff", "#888888", "#222222", "...."),
     BreakerState.METRICS_ONLY: Look("#ffffff", "#35574a", "#222222", "||||"),
+    DOWN: Look("#ffffff", "#bbbbbb", "#555555", r"\\\\"),
 }
 """The look of each state."""
 
 
-def spans_of(transitions: pd.DataFrame, breaker: str, begins: BreakerState, end_s: float) -> Spans:
-    """Return when the breaker of this name was in which state, from its `transitions` (``result.breaker``).
+def spans_of(
+    transitions: pd.DataFrame, breaker: str, begins: BreakerState, end_s: float, downs: Downtimes | None = None
+) -> Spans:
+    """Return when the breaker of this name was in which state, from its `transitions` (``result.breaker``), or its node
+    was down.
 
     Where each host has its own, what is shown is that which lets the least through.
     """
@@ -72,7 +79,24 @@ def spans_of(transitions: pd.DataFrame, breaker: str, begins: BreakerState, end_
             spans.setdefault(state, []).append((since_s, at_s))
             state, since_s = shown, at_s
     spans.setdefault(state, []).append((since_s, end_s))
+    if gaps := _gaps(breaker, downs):
+        left = {state: [part for span in own for part in _without(span, gaps)] for state, own in spans.items()}
+        return {**{state: own for state, own in left.items() if own}, DOWN: gaps}
     return spans
+
+
+def _gaps(breaker: str, downs: Downtimes | None) -> list[tuple[float, float]]:
+    return (downs or {}).get(int(breaker.partition("@")[2] or 1), [])
+
+
+def _without(span: tuple[float, float], gaps: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    start_s, end_s = span
+    for from_s, to_s in gaps:
+        if start_s < min(from_s, end_s):
+            yield start_s, min(from_s, end_s)
+        start_s = max(start_s, to_s)
+    if start_s < end_s:
+        yield start_s, end_s
 
 
 def merged(spans: Sequence[tuple[float, float]], gap_s: float) -> list[tuple[float, float]]:
@@ -181,6 +205,7 @@ def draw_breakers(
     breakers: Mapping[str, BreakerState],
     end_s: float,
     hosts: Mapping[str, int] | None = None,
+    downs: Downtimes | None = None,
 ) -> list[Patch]:
     """Draw a lane for each breaker, the first on top, with the state written into each span that is wide enough.
 
@@ -188,13 +213,14 @@ def draw_breakers(
 
     Returns the entries of a legend.
     """
-    seen: set[BreakerState] = set()
+    seen: set[str] = set()
     inches_per_s = size_in(axes)[0] / end_s
     for lane, (breaker, begins) in enumerate(breakers.items()):
         if count := _of_hosts(transitions, breaker, hosts):
             seen.update(_draw_hosts(axes, transitions, lane, breaker, end_s, count))
-            continue
-        spans = spans_of(transitions, breaker, begins, end_s)
+            spans = {DOWN: gaps} if (gaps := _gaps(breaker, downs)) else {}
+        else:
+            spans = spans_of(transitions, breaker, begins, end_s, downs)
         seen.update(spans)
         _draw_lane(axes, spans, lane, breaker, end_s, inches_per_s)
     axes.set_ylim(len(breakers) - 0.5, -0.5 - HEADROOM)
@@ -288,9 +314,7 @@ def _draw_lane(axes: Axes, spans: Spans, lane: int, breaker: str, end_s: float, 
             _write(axes, state, drawn, lane, inches_per_s)
 
 
-def _write(
-    axes: Axes, state: BreakerState, spans: Sequence[tuple[float, float]], lane: int, inches_per_s: float
-) -> None:
+def _write(axes: Axes, state: str, spans: Sequence[tuple[float, float]], lane: int, inches_per_s: float) -> None:
     room_s = (width_in(state, SMALL_SIZE) + 0.1) / inches_per_s
     wide = [(start_s, stop_s) for start_s, stop_s in spans if stop_s - start_s > room_s]
     if state is BreakerState.CLOSED or len(wide) > LABELS_MAX:

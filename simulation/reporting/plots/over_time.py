@@ -36,6 +36,7 @@ from simulation.reporting.plots.stacked import HEIGHT, WIDTH, ends_s, over_time
 from simulation.reporting.plots.text import legend_above, set_title
 from simulation.results.formatting import duration_text
 from simulation.results.waiting import in_flight_most
+from simulation.running.downtimes import downtimes
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -179,7 +180,8 @@ def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | Non
         lanes.patch.set_visible(False)
         lanes.spines[:].set_visible(False)
         hosts = host_counts(found.frame, None if found.run is None else found.run.notifications)
-        handles = draw_breakers(lanes, found.frame, breakers, end_s, hosts)
+        downs = None if found.scenario is None else downtimes(found.scenario, end_s)
+        handles = draw_breakers(lanes, found.frame, breakers, end_s, hosts, downs)
         windows = found.windows(end_s)
         called = [(f"the fault at {instant_text(window.spans[0][0])}", window) for window in windows]
         set_title(ax, titled(found.label or "Breakers", found_of_breakers(found.frame, breakers, called)))

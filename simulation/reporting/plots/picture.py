@@ -65,6 +65,7 @@ from simulation.reporting.plots.stacked import on_one_scale, scale_of_all
 from simulation.reporting.plots.text import drawable, fit, legend_above, legend_width, wrap
 from simulation.results.formatting import duration_text
 from simulation.results.waiting import in_flight_changes
+from simulation.running.downtimes import downtimes
 
 # ── queues at providers ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -417,7 +418,7 @@ def _breakers(result: PlottedRun, end_s: float, found: Sequence[Window]) -> Iter
     def draw(axes: Axes) -> None:
         hosts = host_counts(result.breaker, result.notifications)
         several = {name: count for name, count in hosts.items() if count > 1}
-        handles = draw_breakers(axes, result.breaker, shown, end_s, hosts)
+        handles = draw_breakers(axes, result.breaker, shown, end_s, hosts, downtimes(result.scenario, end_s))
         lettered = [(tag(number), window) for number, window in enumerate(found[:WINDOWS_MAX])]
         title = f"Breakers: {found_of_breakers(result.breaker, shown, lettered)}"
         _set_title(axes, title, handles)

@@ -245,8 +245,8 @@ export class Charts {
   }
 
   #marks(context, name, heights, run, scale) {
-    const mark = new Path2D(MARKS[name]), beside = 14 * Object.keys(MARKS).indexOf(name); // else those of curves that meet hide each other
-    for (let at = run.bucket(this.range[0]), next = LEFT + 8 + beside; at <= run.bucket(this.range[1]); at++) {
+    const mark = new Path2D(MARKS[name]), first = LEFT + 8 + 14 * Object.keys(MARKS).indexOf(name); // else marks of curves that meet hide each other
+    for (let at = run.bucket(this.range[0]), next = first; at <= run.bucket(this.range[1]); at++) {
       const x = this.x((at + 0.5) * run.width);
       if (x < next || heights[at] === null || heights[at] === undefined) continue;
       next = x + MARK_EVERY;
