@@ -71,8 +71,8 @@ ROW_GROUP = 100_000
 def save_result(result: Result, directory: str | Path) -> list[Path]:
     """Write `summary.json`, `scenario.yaml`, tables as Parquet, `overview.png` and `report.html` into a directory.
 
-    Returns the paths; the report is the last. :func:`simulation.open_result` reads the others again. What an
-    earlier run left there is replaced.
+    Returns the paths; the report is the last. :func:`simulation.open_result` reads the others again. The files of an
+    earlier run are replaced.
 
     Raises:
         ConfigurationError: the directory has the results of another kind of command, or the file of the scenario

@@ -1,4 +1,4 @@
-"""The console command as typer has it, with those commands that are asked for."""
+"""The console command as typer has it, with the requested commands alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of other libraries where a command takes a scenario: the options that go with them, and what they become."""
+"""Files of other libraries where a command takes a scenario: the options for them, and the scenarios they become."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Library = Annotated[
 
 
 def given_of(values: Sequence[str] | None, profiles: Sequence[str] | None, libraries: Sequence[str] | None) -> Given:
-    """Return what the options say; raise ConfigurationError for one without ``=``, or of no known library."""
+    """Return the values of the options; raise ConfigurationError for one without ``=``, or of no known library."""
     from actors.errors import ConfigurationError
     from simulation.importing.source import KINDS, Given
 
@@ -45,7 +45,7 @@ def given_of(values: Sequence[str] | None, profiles: Sequence[str] | None, libra
 
 
 def say_left_out(imported: Imported | None) -> None:
-    """Say which policies have no channel, and what they ask for."""
+    """Print the policies that have no channel, and their open questions."""
     for policy in () if imported is None else imported.policies:
         if policy.channel is None:
             why = "until --given answers it" if policy.questions else "as it cannot be said"

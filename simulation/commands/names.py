@@ -16,7 +16,7 @@ class Exit(IntEnum):
     WORKER_LOST = 4
     INTERRUPTED = 130
     NO_ONE_READS = 141
-    """The reader of the output has gone, as ``head`` does: what a shell makes of SIGPIPE."""
+    """The reader of the output has gone, as ``head`` does: a shell's code for SIGPIPE."""
 
 
 class Command(NamedTuple):
@@ -62,7 +62,7 @@ COMMANDS = {
 
 
 def missing(name: str | None) -> str | None:
-    """Return what to say of a command that cannot start here, or of the help where None; None where it can."""
+    """Return the error for a command that cannot start here, or for the help where None; None where it can."""
     extra, packages = ("simulate", _SHELL) if name is None else COMMANDS[name][1:]
     return _said(f"retrylab{'' if name is None else f' {name}'}", extra, packages)
 

@@ -61,7 +61,7 @@ STDOUT = Path("-")
 
 
 class RunOutput:
-    """Prints the results of runs, for people, as JSON or as Markdown, and annotates what does not hold."""
+    """Prints the results of runs, for people, as JSON or as Markdown, and annotates failed expectations."""
 
     def __init__(self, messages: Messages, *, as_json: bool, as_jsonl: bool, markdown: Path | None) -> None:
         self._messages = messages
@@ -105,7 +105,7 @@ class RunOutput:
             self._facts.append(RunFacts.of(result, again))
 
     def add_interrupted(self, file: Path, scenario: Scenario, so_far: RunSnapshot | None) -> None:
-        """Print what is known of a run that was interrupted; None: it had not begun."""
+        """Print the results so far of a run that was interrupted; None: it had not begun."""
         if so_far is None:
             return
         figures = {str(channel): so_far.summary_of(channel) for channel in scenario.channels_used}
@@ -128,7 +128,7 @@ class RunOutput:
 
     @contextmanager
     def summarized(self, count: int) -> Iterator[None]:
-        """Write the Markdown of so many files when the block ends, however it ends."""
+        """Write the Markdown of `count` files when the block ends, however it ends."""
         try:
             yield
         finally:

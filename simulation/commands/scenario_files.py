@@ -35,7 +35,7 @@ _SCENARIO_KEYS = {"workload", "duration", "channels", "expect"}
 
 
 def load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> tuple[list[Scenario], dict[str, Path]]:
-    """Return the scenarios, and what is wrong with the files, each with the first one that has it."""
+    """Return the scenarios, and the problems of the files, each with the first file that has it."""
     from simulation.scenario import load
 
     return _loaded(files, lambda file: load(file, sets=sets, seed=seed))
@@ -86,9 +86,9 @@ def _loaded(files: Sequence[Path], load: Callable[[Path], T]) -> tuple[list[T], 
 
 
 def without_others(files: list[Path]) -> list[Path]:
-    """Return the files that are meant as scenarios; those without a key of one are named on stderr as passed over.
+    """Return the files that are meant as scenarios; files without a key of one are named on stderr as passed over.
 
-    A single file is returned in any case, and so are all of them where none is meant as one: their problems are said.
+    A single file is returned in any case, and so are all if none is meant as one, so that their problems are reported.
     """
     others = [file for file in files if _is_other(file)] if len(files) > 1 else []
     if len(others) == len(files):
@@ -121,7 +121,7 @@ def findings_in(file: Path, scenario: Scenario, sets: Sequence[str]) -> list[tup
 
 
 class Messages:
-    """Says on standard error what is wrong with files: in lines, or as annotations of a pull request."""
+    """Reports problems of files on standard error: in lines, or as annotations of a pull request."""
 
     def __init__(self, annotate: System | None) -> None:
         self.annotates = annotate is not None
@@ -130,14 +130,14 @@ class Messages:
         """The problems of files so far."""
 
     def finding(self, level: Level, file: Path, problem: Problem, finding: Finding) -> None:
-        """Say what a setting cannot do."""
+        """Report a setting that cannot have its effect."""
         if self.annotates:
             self._annotate(level, str(problem), finding.rule, file, problem.place)
         else:
             say(f"{level}: {problem}")
 
     def refuse(self, problems: Mapping[str, Path]) -> NoReturn:
-        """Say what is wrong with files that cannot be used, each problem with its file, and end the command."""
+        """Report the problems of files that cannot be used, each with its file, and end the command."""
         for problem, file in problems.items():
             self.problem(problem, "cannot be used", file)
         raise typer.Exit(Exit.BAD_INPUT) from None

@@ -35,12 +35,12 @@ def say(text: str) -> None:
 
 
 def columns(in_a_file: int) -> int:
-    """Return how many characters a line on stdout has room for; so many where it is no terminal."""
+    """Return how many characters a line on stdout has room for; `in_a_file` where it is no terminal."""
     return get_terminal_size().columns if sys.stdout.isatty() else in_a_file
 
 
 def wrapped(text: str) -> str:
-    """Return text with its lines broken at words where a terminal ends, but for commands and what is indented."""
+    """Return text with its lines broken at words where a terminal ends, but for commands and indented lines."""
     width = get_terminal_size().columns
     return "\n".join(
         line
@@ -67,7 +67,7 @@ def import_from_here() -> None:
 
 
 def refuse(problems: Iterable[str]) -> NoReturn:
-    """Say what is wrong with the input, a line each, and end the command."""
+    """Print the problems of the input, a line each, and end the command."""
     for problem in problems:
         say(problem)
     raise typer.Exit(Exit.BAD_INPUT) from None
@@ -95,7 +95,7 @@ def check_extras(command: str, **asked: object) -> None:
 
 
 def given_path(text: str) -> Path:
-    """Return the path of an option or an argument, of which this is the parser.
+    """Parse the path of an option or an argument.
 
     Raises:
         typer.BadParameter: it is empty, as of a variable that is not set; pathlib would make the current folder of it.
@@ -106,7 +106,7 @@ def given_path(text: str) -> Path:
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield what is in a group of errors, and in the groups in it."""
+    """Yield the errors in a group of errors, and in the groups in it."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from leaves(inner)
@@ -187,7 +187,7 @@ class FinishedRuns:
         """None until the first of them begins."""
 
     def counted(self, progress: RunsProgress | None) -> RunsProgress:
-        """Return what counts the runs, and tells `progress` of them."""
+        """Return a function that counts the runs, and calls `progress`."""
 
         def count(finished: int, of: int, cell: FinishedCell | None = None, /) -> None:
             self._count = finished

@@ -216,7 +216,7 @@ class Comparison:
             metric: [over_runs(metric, runs, by_mean=not _has_never(of_setting)) for runs in of_setting]
             for metric, of_setting in values.items()
         }
-        """By metric, for each setting: its mean, or of what is never in a run of any setting its median."""
+        """By metric, for each setting: its mean, or the median of a metric that is never in some run."""
         self.differences: dict[str, list[Difference | None]] = {
             metric: differences_of(of_setting) for metric, of_setting in values.items()
         }
@@ -262,9 +262,9 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row for each metric and setting: its mean, or of what is never in a run its `median`, in how many runs it
-        is `never`, and the difference to the baseline with its interval. What is never is infinite; see
-        :func:`simulation.experiments.paired.difference`."""
+        """One row for each metric and setting: its mean, or the `median` of a metric that is never in some run, the
+        number of runs in which it is `never`, and the difference to the baseline with its interval. A metric that is
+        never is infinite; see :func:`simulation.experiments.paired.difference`."""
         import pandas as pd
 
         rows = []
@@ -295,7 +295,7 @@ class Comparison:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row a run: its setting, its seed and its metrics; what is never is infinite."""
+        """One row a run: its setting, its seed and its metrics; a metric that is never is infinite."""
         import pandas as pd
 
         rows = [

@@ -77,8 +77,8 @@ class ImportedPolicies:
 
     @property
     def sheets(self) -> list[Sheet]:
-        """A table of lines and one of attempts for each policy; those that say nothing but that there is no retry are
-        listed at the end."""
+        """A table of lines and one of attempts for each policy; policies without retries and without lines are listed
+        at the end."""
         bare = [each for each in self._each() if _is_bare(each[0], each[3])]
         if len(bare) < 2:
             return [sheet for each in self._each() for sheet in _sheets(*each)]

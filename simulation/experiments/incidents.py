@@ -175,7 +175,7 @@ INCIDENTS = (
 
 
 def called_in(settings: NotifierConfig, channel: NotificationChannel, scenario: Scenario) -> NotificationChannel | None:
-    """Return what settings call a channel of an incident: the same, or the first other name that is of its kind; None:
+    """Return the name in settings for a channel of an incident: the same, or the first other name of its kind; None:
     they have none."""
     if channel in settings.channels:
         return channel
@@ -195,7 +195,7 @@ class Verdict:
 
     @cached_property
     def decisive(self) -> Mapping[str, Any]:
-        """The first expectation that does not hold; else the last, which is what the incident is about."""
+        """The first expectation that does not hold; else the last, which is the subject of the incident."""
         expectations: Sequence[Mapping[str, Any]] = self.result.summary["expectations"]
         return next((each for each in expectations if not each["holds"]), expectations[-1])
 
@@ -213,7 +213,7 @@ class Verdict:
 
 
 def verdicts(settings: NotifierConfig, workers: int | None = 1) -> Iterator[Verdict]:
-    """Yield how these settings fare in each incident of which they have all channels.
+    """Yield the verdict on these settings in each incident whose channels they all have.
 
     Args:
         settings: the settings of the channels.
@@ -292,7 +292,7 @@ def settings_in(path: Path) -> NotifierConfig:
 
 
 def _reached_from(settings: NotifierConfig, used: Sequence[NotificationChannel]) -> list[NotificationChannel]:
-    """Return these channels, and those to which their fallbacks lead."""
+    """Return these channels, and the ones that their fallbacks lead to."""
     reached = list(used)
     for each in reached:
         config = settings.channels.get(each)
@@ -311,12 +311,12 @@ def _folder() -> Path:
 
 
 Change: TypeAlias = Mapping[str, Any]
-"""Keys of a channel with what is under them, as in a file."""
+"""Keys of a channel with their contents, as in a file."""
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """Changes with which settings hold in an incident; with fewer of those that are tried they do not."""
+    """Changes with which settings hold in an incident; with fewer of the tried changes they do not."""
 
     changes: Mapping[NotificationChannel, Change]
     """By channel; empty where all of them together do not suffice."""
@@ -329,7 +329,7 @@ class Remedy:
 
     @property
     def has_rates(self) -> bool:
-        """Whether any of them is a rate, which yours has to exceed by as many times as your load is larger."""
+        """Whether any of them is a rate; yours must be larger by the ratio of your load to the incident's."""
         return any(
             "quota" in change or "resume_rate" in change.get("circuit_breaker", ()) for change in self.changes.values()
         )
@@ -341,7 +341,7 @@ class Remedy:
 
 
 def remedy(settings: NotifierConfig, verdict: Verdict) -> Remedy:
-    """Return what settings lack that have not held in an incident: as few changes as suffice."""
+    """Return the fewest changes with which settings that failed an incident would have held."""
     scenario = load(verdict.incident.path)
     is_scaled_down = "scaled down" in scenario.description
     arrive_per_s = verdict.result.summary["offered"] / seconds(scenario.arrivals_end_ns)
@@ -378,7 +378,7 @@ def _with(
 
 
 def _merged(own: ChannelConfig, change: Change) -> ChannelConfig:
-    """Return settings of a channel with a change: of a breaker what it names, all else as a whole."""
+    """Return settings of a channel with a change: a breaker gets the named keys, any other group is replaced."""
     given = ChannelConfig.model_validate(change)
     new = {key: getattr(given, key) for key in change}
     if "circuit_breaker" in change:
@@ -413,7 +413,7 @@ _CHANGES: tuple[_Suggest, ...] = (
 
 
 def _keep_to_the_limit(rate: Rate | None, provider: str | None) -> Change:
-    """Know what the provider enforces, and do not find it out by its refusals."""
+    """Limit the rate by a quota to the provider's own limit, in place of finding it out by refusals."""
     return {} if rate is None or provider is not None else {"quota": {"rate": write_rate(rate), "kind": "leaky_bucket"}}
 
 
@@ -446,7 +446,7 @@ def not_judged(settings: NotifierConfig) -> list[tuple[str, list[NotificationCha
 
 
 def print_remedies(remedies: Mapping[str, Remedy]) -> None:
-    """Print, by incident, with what each that has not held would have, on stdout."""
+    """Print on stdout, by incident, the changes with which each failed incident would have held."""
     console = stdout()
     for incident, remedy in remedies.items():
         console.print(f"\n[bold]{incident}[/bold] would hold with")

@@ -1,7 +1,7 @@
 """Means and medians with their intervals, and differences between runs that had the same seeds.
 
-What may be never, as a quantile of delivery times, has a median over runs, and the number of those in which it was
-never. Never is infinite: longer than any time, and as long as itself.
+A metric that may be never, as a quantile of delivery times, has a median over runs, and the number of runs in which it
+was never. Never is infinite: longer than any time, and as long as itself.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Difference:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The difference as plain data; null stands for what is infinite."""
+        """The difference as plain data; an infinite value is null."""
         found = {"pairs": self.pairs, "mean": self.mean, "low": self.low, "high": self.high}
         if self.mean is None:
             found |= {"median": self.median, "more": self.more, "less": self.less}
@@ -94,7 +94,7 @@ class Difference:
 
 
 class OverRuns(NamedTuple):
-    """A metric over runs of one setting. What is not known of so few is NaN."""
+    """A metric over runs of one setting. NaN: the runs are too few."""
 
     n: int
     """Runs that have the metric."""
@@ -150,7 +150,7 @@ def finite(value: Any) -> Any:
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean of those that are not None, or None if there is none."""
+    """Return the mean of the values that are not None, or None if there is none."""
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None
 
@@ -158,7 +158,7 @@ def mean(values: Sequence[float | None]) -> float | None:
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float, float]:
     """Return the mean of some values, their standard deviation, and the ends of the mean's confidence interval.
 
-    The interval is that of Student's t. What is not known of so few values is NaN.
+    The interval is by Student's t. NaN: the values are too few.
     """
     middle, count = mean(values), len(values)
     if middle is None or count == 1:
@@ -219,11 +219,11 @@ def _rank_of_median(count: int) -> int:
 def difference(
     values: Sequence[float | None], baseline: Sequence[float | None], *, by_median: bool = False
 ) -> Difference | None:
-    """Return what `values` minus `baseline` comes to, pair by pair; None if no pair has both.
+    """Return the difference of `values` and `baseline`, pair by pair; None if no pair has both.
 
     The interval is mean ± t · s / √n, with the standard deviation s of the n differences and the quantile t of
     Student's t for n - 1 degrees of freedom (Law, *Simulation Modeling and Analysis*, 10.2.1: the paired-t interval).
-    What the seeds do to both settings alike cancels out in a difference, so it is narrower than one from independent
+    An effect of the seeds on both settings cancels out in a difference, so it is narrower than one from independent
     runs.
 
     Where one of a pair is never, the difference is infinite, and of both it is 0. Then, and `by_median`, it is the

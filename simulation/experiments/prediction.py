@@ -132,8 +132,8 @@ def predict(
         figures: of the summary, by path; :data:`METRICS` and how often each breaker opens when None.
         confidence: with which all metrics of a run are in their intervals, if it goes as in the simulation.
         replicates: how many runs; as few as it takes when None.
-        seed: of the first run, the others count up from it; the one after the scenario's own when None. A run that is
-            to be compared needs random draws of its own, so another seed than these.
+        seed: of the first run, the others count up from it; the one after the scenario's own when None. A run to
+            compare with needs random draws of its own, so another seed than these.
         sets: ``path=value`` changes to the file.
         workers: how many processes share the runs; all cores when None. A script that asks for more than one is
             imported by each, so what it does belongs under ``if __name__ == "__main__":``.

@@ -9,9 +9,9 @@ the chain goes from good to bad with probability π_b (1 - exp(-t / τ)), with �
 When an attempt is made may depend on earlier outcomes, as retries and breakers have it; the likelihood of the outcomes,
 each given those before it, stays the same.
 
-Bursts are only claimed where BIC says so, that is against failures that are independent of each other, and against so
-many windows of outage. Intervals are by the observed information, on logarithms and logits; where one of the failure
-rates is all or nothing its interval is that of the likelihood ratio, the others fixed.
+Bursts are only claimed where BIC prefers them to independent failures, and to windows of outage. Intervals are by the
+observed information, on logarithms and logits; where one of the failure rates is all or nothing its interval is by the
+likelihood ratio, the others fixed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def independent_log_likelihood(hit: Flags) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A burst model as it is compared with others; :meth:`described` is what one has to know of it."""
+    """A burst model as it is compared with others; :meth:`described` returns its parameters."""
 
     log_likelihood: float
     """Of a large log at parameters that are nearly the likeliest: a little less than the most."""
@@ -167,7 +167,7 @@ class _Chain:
 
 
 _SCALED_EVERY = 3
-"""Products of two to the power of so many matrices never are too small for a float."""
+"""Products of so many matrices (as a power of two) are never too small for a float."""
 
 
 def _product(matrices: list[Floats]) -> tuple[float, tuple[float, float, float, float]]:
@@ -313,13 +313,13 @@ def _described(chain: _Chain, theta: Floats, inner: Floats | None) -> Bursts | N
 
 
 _FEW = 20
-"""Of fewer failures in good spells than these, perhaps all are those of short bad ones."""
+"""If good spells have fewer failures than this, perhaps all of them are of short bad spells."""
 _FALL = Z * Z
 """Twice the fall of the likelihood (its logarithm) within an interval of 95%: chi-squared, one degree of freedom."""
 
 
 def _may_be_extreme(chain: _Chain, theta: Floats, at: int) -> bool:
-    """Return whether a rate may be nothing (that of good spells) or all, by the likelihood ratio."""
+    """Return whether the rate of good spells may be nothing, or the rate of bad ones all, by the likelihood ratio."""
     held = theta.copy()
     held[at] = -40.0 if at == 0 else 40.0
     others = np.arange(4) != at

@@ -474,7 +474,7 @@ def _sample(log: AttemptLog) -> tuple[Sample, str, list[str]]:
 
 
 def _lost(latency: Latency) -> Estimate:
-    """Return the share of replies that never come: timeouts but for those that the latency explains."""
+    """Return the share of replies that never come: timeouts that the latency does not explain."""
     sample = latency.sample
     above = 0.0
     if latency.fit.family != "constant":

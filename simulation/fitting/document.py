@@ -20,7 +20,7 @@ from simulation.fitting.slowness import Brownout
 from simulation.scenario.writing import write
 
 _THROUGHOUT = 0.8
-"""A quota that was enforced for such a share of the log counts as always there."""
+"""A quota that was enforced for this share of the log counts as always there."""
 
 
 def document(fit: Fit) -> dict[str, Any]:
@@ -117,7 +117,7 @@ _MARK = "# Fitted to "
 def save_fit(fit: Fit, path: str | Path) -> list[Path]:
     """Write the scenario of a fit and its data files; return the paths, that of the scenario first.
 
-    What an earlier fit has written is replaced.
+    The files of an earlier fit are replaced.
 
     Raises:
         ConfigurationError: a file is there that no fit has written; it stays as it is.
@@ -153,7 +153,7 @@ def check_place(path: Path) -> None:
 
 
 def _may_be_replaced(path: Path) -> bool:
-    """Return whether there is nothing in a file, or what :func:`save_fit` has written."""
+    """Return whether a file is empty, or was written by :func:`save_fit`."""
     with path.open(encoding="utf-8", errors="replace") as file:
         beginning = file.read(len(_MARK))
     return beginning in ("", _MARK)

@@ -127,7 +127,7 @@ def _curvature_steps(likelihood: Likelihood, theta: Floats, steps: Floats) -> Fl
 
 
 def duration(seconds: float, digits: int = 6) -> str:
-    """Return a duration such as ``81.2345ms``, ``3.2s``: as many significant digits, zeros at the end left out."""
+    """Return a duration such as ``81.2345ms``, ``3.2s`` with `digits` significant digits, without zeros at the end."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
         if float(plain(seconds * factor, digits)) >= 1.0:
             return f"{plain(seconds * factor, digits)}{unit}"
@@ -161,7 +161,7 @@ def percent(share: float) -> str:
 
 
 def plain(number: float, digits: int = 4) -> str:
-    """Return a number of at least 0 with so many significant digits, never with an exponent."""
+    """Return a number of at least 0 with `digits` significant digits, never with an exponent."""
     if number == 0:
         return "0"
     places = max(0, digits - 1 - math.floor(math.log10(number)))

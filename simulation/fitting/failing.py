@@ -1,8 +1,8 @@
-"""How attempts at one provider fail: windows of outage, bursts, and what is left, which is independent of time.
+"""How attempts at one provider fail: windows of outage, bursts, and the rest, which is independent of time.
 
 In a window all attempts fail, or a larger share than usual: a partial outage. Failures in a window count for nothing
 else. Whether the rest fails in bursts, and whether a window is one of its own or only a long bad spell, is decided by
-BIC among all models with the longest windows taken out (those without answers, or with answers that the channel is
+BIC among all models with the longest windows taken out (windows without answers, or with answers that the channel is
 broken, always are): each window costs two instants that may be anywhere, a partial one its share besides, a burst model
 three parameters more than a mere failure rate.
 """
@@ -29,11 +29,11 @@ INSIDE = 0.99
 LEVELS = (INSIDE, 0.8, 0.6, 0.4, 0.25, 0.15, 0.08, 0.04, 0.02)
 """The shares that fail in windows where it is not known how many do: a total outage, and partial ones."""
 LEVEL_ODDS = 2.0
-"""The odds of failing in a window are at least so many times the usual ones."""
+"""The least ratio of the odds of failing in a window to the usual odds."""
 LEAST = 3
 """Fewer failures in a row than these are no outage, however rare failures are."""
 USUAL_MAX = 0.9
-"""Where more than so many fail as a rule, windows cannot be distinguished."""
+"""Windows cannot be distinguished where a larger share fails as a rule."""
 _ROUNDS = 20
 _BLOCKS = 20
 
@@ -56,7 +56,7 @@ class Window:
     """The decimal logarithm of the bound on the chance that there is any such stretch, of all that were looked at."""
 
     level: float = INSIDE
-    """The share that fails in it, as the nearest of those that were tried."""
+    """The share that fails in it: the nearest of the tried levels."""
 
     @property
     def attempts(self) -> int:
@@ -241,7 +241,7 @@ def _stretches(hit: Flags, scores: Sequence[tuple[float, float]], price: float) 
 def _window(
     hit: Flags, start_s: Floats, stretch: Stretch, between: tuple[int, int], usual: float, levels: Sequence[float]
 ) -> Window:
-    """Return a window: its first and last attempt, and those of the neighbouring windows that it lies between."""
+    """Return a window: its first and last attempt, and the neighbouring windows' attempts that it lies between."""
     first, last, level = stretch
     size = last - first + 1
     hits = int(np.count_nonzero(hit[first : last + 1]))
@@ -300,8 +300,8 @@ _FAILED = (OutcomeKind.TRANSIENT, OutcomeKind.AMBIGUOUS, OutcomeKind.CHANNEL_FAU
 
 WindowKind = Literal["outage", "hang", "channel_fault"]
 UNEXPLAINED = 4.0
-"""Failures that are nearer to each other by so many standard errors are not explained by a failure rate: the most over
-all block sizes of a long log is beyond it once in a thousand times."""
+"""A failure rate does not explain failures that are clustered by so many standard errors: the most over all block sizes
+of a long log is beyond it once in a thousand times."""
 
 
 @dataclass(frozen=True)
@@ -325,8 +325,8 @@ class Outage:
 @dataclass(frozen=True, kw_only=True)
 class Failing:
     rates: dict[str, Estimate]
-    """Shares of the attempts outside of windows, by the key of a scenario; `failure_rate` is that of good spells where
-    there are bursts."""
+    """Shares of the attempts outside of windows, by the key of a scenario; `failure_rate` is the rate in good spells
+    where there are bursts."""
 
     counts: dict[str, int]
     """The attempts from which each rate was counted, by its key; `answered` are those with an answer."""
@@ -341,7 +341,7 @@ class Failing:
 
     @property
     def is_unexplained(self) -> bool:
-        """Whether failures are nearer to each other than what was found has them."""
+        """Whether failures are more clustered than the model that was found explains."""
         return self.bursts is None and self.clustering >= UNEXPLAINED
 
     def inside(self, start_s: Floats) -> Flags:

@@ -75,8 +75,8 @@ class Sample:
 
     @cached_property
     def binned_logs(self) -> tuple[Floats, Floats]:
-        """Values that stand for the logarithms, and how many each stands for; bins of which there are thousands are
-        narrow beside any spread that could be fitted."""
+        """Values that stand for the logarithms, and how many each stands for; thousands of bins are narrow beside any
+        spread that could be fitted."""
         logs = self.logs
         if len(logs) <= EXACT_MAX:
             return logs, np.ones(len(logs))
@@ -160,7 +160,7 @@ class LatencyFit:
     """Its own parameters, as :data:`simulation.fitting.families.LAWS` has them."""
 
     intervals: str
-    """By what the intervals were made."""
+    """The method by which the intervals were made."""
 
     data: dict[str, Any]
     """As it stands in a scenario."""
@@ -306,7 +306,7 @@ def _likeliest_shape(gap: float) -> float | None:
 
 
 def normal(sample: Sample, *, lost: bool = False) -> LatencyFit | None:
-    """Normal, cut at 0: what would be negative is 0 (Tobin 1958)."""
+    """Normal, cut at 0: a negative value becomes 0 (Tobin 1958)."""
     positive = sample.seen[sample.seen > 0]
     zeros = len(sample.seen) - len(positive)
     if len(positive) < 2 or positive[0] == positive[-1]:
@@ -499,7 +499,7 @@ FAMILIES = (constant, uniform, exponential, normal, lognormal, gamma, pareto)
 
 
 LEAST = 30
-"""Of fewer than so many, two components cannot be distinguished."""
+"""Two components cannot be distinguished with fewer latencies."""
 _COMPONENT_MIN = 5
 _ROUNDS = 300
 _ROUNDS_FIRST = 40

@@ -86,7 +86,7 @@ class Latency:
     goodness: Goodness
     sample: Sample
     is_of: str
-    """Of which attempts."""
+    """The attempts that it is of, in words."""
 
     @property
     def margin(self) -> float | None:

@@ -30,7 +30,7 @@ class OutcomeKind(IntEnum):
     DEAD_DESTINATION = 4
     CHANNEL_FAULT = 5
     AMBIGUOUS = 6
-    """No answer came in time: the latency is longer than what the log has."""
+    """No answer came in time: the latency is longer than the log's value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class AttemptLog:
     """:class:`OutcomeKind` of each."""
 
     channel: NDArray[Any]
-    """Name of the channel of each, of those that a scenario knows."""
+    """Name of the channel of each, one that a scenario can have."""
 
     provider: NDArray[Any]
     """Name of the provider of each; None where the log names none, or in all of the channel only ``primary``."""
@@ -74,7 +74,7 @@ class AttemptLog:
     """Doubts about how the log was read."""
 
     used: Mapping[str, str] = field(default_factory=dict)
-    """The columns of the file that were read, by name: what each was read as."""
+    """The columns of the file that were read, by name, each with its meaning."""
 
     unread: tuple[str, ...] = ()
 
@@ -84,8 +84,8 @@ class AttemptLog:
     """The instant from which its seconds count, as ISO 8601; None where it counts from 0 itself."""
 
     unasked_s: Mapping[tuple[str, str], Floats] = field(default_factory=dict)
-    """By channel and class, when notifications arrived of which the sender refused all attempts itself; where the log
-    says so."""
+    """By channel and class, when notifications arrived whose attempts the sender all refused itself; where the log has
+    these."""
 
     def __len__(self) -> int:
         return len(self.start_s)
@@ -95,12 +95,12 @@ class AttemptLog:
         return len(self) == 0 or bool((self.kind != OutcomeKind.UNKNOWN).any())
 
     def classes(self, channel: str) -> list[str]:
-        """Return the classes of traffic of what arrived on a channel, the most urgent first."""
+        """Return the classes of traffic of the notifications on a channel, the most urgent first."""
         there = {*self.priority[self.channel == channel], *(each for name, each in self.unasked_s if name == channel)}
         return [each.value for each in Priority if each.value in there]
 
     def arrivals_s(self, channel: str, priority: str | None = None) -> Floats:
-        """Return when the notifications of a channel arrived, or those of one class, in order."""
+        """Return when the notifications of a channel, or of one class on it, arrived, in order."""
         chosen = (self.channel == channel) & self.first
         if priority is not None:
             chosen &= self.priority == priority

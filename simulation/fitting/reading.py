@@ -58,7 +58,7 @@ _STATUS = re.compile(r"([1-5])[0-9]{2}(?:\.0+)?")
 
 
 def kind_of(word: str, given: Mapping[str, OutcomeKind]) -> OutcomeKind | None:
-    """Return what a word means, or None when it is not known.
+    """Return the meaning of a word, or None when it is unknown.
 
     Case, spaces, hyphens and underscores do not matter. `given` holds words as they are written, and comes first.
     """
@@ -127,7 +127,7 @@ _MS_FROM = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which columns to read, and how; what is None is guessed from the names."""
+    """Which columns to read, and how; None: guessed from the names."""
 
     time: str | None = None
     """When an attempt started: ISO 8601, seconds or milliseconds since 1970, or seconds from the start of the log."""
@@ -189,7 +189,7 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
 
 
 def _other_separator(path: Path) -> str | None:
-    """Return what parts the fields of the header where that is no comma."""
+    """Return the separator of the fields of the header where that is no comma."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = file.readline()
     names = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -347,7 +347,7 @@ class _Reader:
         return log.where(log.channel == wanted) if wanted is not None else log
 
     def _refuse(self, wrong: Flags, column: str, wanted: str) -> None:
-        """Note that a column has something else than what was wanted in these rows."""
+        """Note that a column has unfit values in these rows."""
         rows = np.flatnonzero(wrong)
         for row in rows[:PROBLEMS_SHOWN].tolist():
             line, got = int(self._lines[row]), str(self._frame[column].iat[row])[:40]
@@ -393,7 +393,7 @@ class _Reader:
     # ── when ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _times(self) -> tuple[Floats, Floats, str | None]:
-        """Return when each attempt started, when its notification arrived (NaN: not known), and what 0 is."""
+        """Return when each attempt started, when its notification arrived (NaN: unknown), and the origin of time."""
         nothing = np.full(len(self._frame), np.nan)
         column = self._column(self._columns.time, _TIMES, "--time", needed=True)
         if column is None or not len(self._frame):

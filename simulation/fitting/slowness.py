@@ -40,11 +40,11 @@ class Brownout:
     """The latency in it, where that is not the usual one times the factor."""
 
     unanswered: Estimate | None = None
-    """The share that gets no answer in it, beyond those that the latency explains."""
+    """The share that gets no answer in it, beyond the timeouts that the latency explains."""
 
     @property
     def is_slow(self) -> bool:
-        """Whether those that are answered wait longer than usual, for sure."""
+        """Whether answered attempts take significantly longer than usual."""
         return self.factor.value >= FACTOR_MIN and self.factor.low >= SURE_MIN
 
 

@@ -38,7 +38,7 @@ from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.run_size import log_size, size_of_runs
 
 NEIGHBOURS = 10
-"""About so many recorded attempts are drawn from, at the mean rate of the record."""
+"""About how many recorded attempts are candidates for each outcome, at the mean rate of the record."""
 
 _OUTCOMES: dict[OutcomeKind, Outcome] = {
     OutcomeKind.SENT: Sent(),
@@ -73,7 +73,7 @@ class RecordedProvider(Provider):
         Args:
             log: at least one attempt, with outcomes.
             random: its random stream.
-            within_s: how far from the instant of an attempt those lie that it may end as; in seconds, at least 0. None:
+            within_s: the most seconds between an attempt and the recorded ones that it may end as; at least 0. None:
                 :func:`usual_width_s`.
         """
         usual = float(np.nanmedian(log.latency_s)) if np.isfinite(log.latency_s).any() else 0.0
@@ -158,7 +158,7 @@ class WhatIf:
 
     @property
     def document(self) -> dict[str, Any]:
-        """All metrics as plain data: what ``--json`` prints."""
+        """All metrics as plain data, for ``--json``."""
         return {
             "scenario": self.scenario.name,
             "log": self.log.source,
@@ -197,7 +197,8 @@ def whatif(
 ) -> WhatIf:
     """Replay a log of attempts under the policies of a scenario.
 
-    Of the scenario its channels count, without their simulated providers; its workload, faults and expectations do not.
+    Only the channels of the scenario count, without their simulated providers; not its workload, faults and
+    expectations.
 
     Args:
         source: the log, as for :func:`simulation.fit`; it must have outcomes.
@@ -361,7 +362,7 @@ def _replay(scenario: Scenario, log: AttemptLog, within: float | None) -> Result
 def _providers(
     scenario: Scenario, log: AttemptLog, streams: RandomStreams, within: float | None
 ) -> dict[NotificationChannel, dict[str, Provider]]:
-    """Return the record's providers; of a channel that it has nothing of, those of the scenario."""
+    """Return the record's providers; a channel without a record has the providers of the scenario."""
     found: dict[NotificationChannel, dict[str, Provider]] = {}
     accounts = enforced_quotas(scenario.accounts)
     for channel in scenario.channels_used:

@@ -137,7 +137,7 @@ _SCENARIOS = (".yaml", ".yml", ".json")
 
 
 def imported_from(path: str | Path, given: Given | None = None) -> Imported | None:
-    """Return the policies in a file of another library, or in those of a folder; None for any other file.
+    """Return the policies in a file of another library, or in the files of a folder; None for any other file.
 
     Raises:
         ConfigurationError: it is of a library, and cannot be read.
@@ -171,7 +171,7 @@ def channels_root(imported: Imported) -> MappingNode:
 
 
 def load_foreign(path: str | Path, sets: Sequence[str] = (), given: Given | None = None) -> tuple[Scenario, bool]:
-    """Return what :func:`simulation.scenario.loading.load_channels` does, and of files of other libraries their
+    """Return the result of :func:`simulation.scenario.loading.load_channels`; for files of other libraries, with their
     policies as channels."""
     imported = imported_from(path, given)
     return load_channels(path, sets) if imported is None else channels_in(channels_root(imported), path, sets)

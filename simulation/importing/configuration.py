@@ -1,8 +1,8 @@
 """Configuration files (YAML, JSON, properties, INI) with the line of each value, and drafts of the policies in them.
 
 A value that is a template of Helm, Go or Jinja (``{{ … }}``) is kept as one: the file is read around it. A line with
-nothing but a template decides which lines follow; it is left out and remembered. What cannot be read is an error with
-its line: nothing is guessed.
+nothing but a template decides which lines follow; it is left out and remembered. An unreadable line is an error:
+nothing is guessed.
 """
 
 from __future__ import annotations
@@ -267,7 +267,7 @@ def _read(name: str, text: str, line: int = 1) -> Setting:
 
 
 _JSON_TEXT = r'"(?:[^"\\\n]|\\(?:.|\Z))*+"?'
-"""A text, or what is begun as one: without a way back, as each quote of a long line would begin one."""
+"""A text, closed or not: without backtracking, as each quote of a long line could begin one."""
 _JSON_WORD = re.compile(rf"{_JSON_TEXT}|//[^\n]*|/\*.*?(?:\*/|\Z)|\t", re.DOTALL)
 _LAST_COMMA = re.compile(rf"{_JSON_TEXT}|,(?=\s*[}}\]])", re.DOTALL)
 
@@ -386,7 +386,7 @@ class Draft(PolicyDraft):
             super().say(of, mark, reason, path)
 
     def known(self, setting: Setting | None, wanted: str) -> Setting | None:
-        """Return a setting with its templates filled from what is given; None, and a question, if they are not."""
+        """Return a setting with its templates filled from given values; None, and a question, if one is missing."""
         if setting is None or not setting.is_template:
             return setting
         found = _NAME.fullmatch(shown(setting.written))
@@ -437,7 +437,7 @@ def default(file: str, key: str, written: str) -> Setting:
 
 
 def unreadable(error: ConfigurationError, file: SourceFile, kind: str) -> Policy:
-    """Return what stands for a file that cannot be read, beside others that can."""
+    """Return the stand-in for a file that cannot be read, beside others that can."""
     problem = str(error.problems[0])
     found = re.match(r":([0-9]+)", problem.removeprefix(printable(file.name)))
     finding = Finding(file.name, int(found[1]) if found else 0, "", Mark.CANNOT_BE_SAID, "", problem)
@@ -447,7 +447,7 @@ def unreadable(error: ConfigurationError, file: SourceFile, kind: str) -> Policy
 def each_readable(
     files: Sequence[SourceFile], kind: str, read: Callable[[SourceFile], Sequence[Any]], broken: list[Policy]
 ) -> Iterator[Any]:
-    """Yield what `read` finds in each file; one that cannot be read is put with `broken`, and raised if it is alone."""
+    """Yield the items of `read` in each file; an unreadable file is put with `broken`, or raised if it is alone."""
     for file in files:
         try:
             yield from read(file)

@@ -75,7 +75,7 @@ class Module:
                 self.aliases |= _aliases(given)
 
     def value(self, node: Node | None, bound: Mapping[str, Any] | None = None, depth: int = 0) -> Any:
-        """Return what an expression is; atoms are texts with their colon, keyword lists and maps are dicts."""
+        """Return the value of an expression; atoms are texts with their colon, keyword lists and maps are dicts."""
         self.all.steps -= 1
         if node is None:
             return None
@@ -196,7 +196,7 @@ class Module:
     # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def call(self, node: Node, bound: Mapping[str, Any], depth: int, piped: Sequence[Any]) -> Any:
-        """Return the value of a call with what is piped into it."""
+        """Return the value of a call with the values piped into it."""
         name = target(node)
         if name in ("if", "unless", "case", "cond"):
             return self._chosen(node, name, bound, depth, piped)
@@ -280,7 +280,7 @@ class Module:
         return NO_MATCH
 
     def holds(self, condition: Node | None, bound: Mapping[str, Any], depth: int) -> bool:
-        """Return whether a condition holds; one that is not known is asked of those who look at each branch."""
+        """Return whether a condition holds; for an unknown one, the current assumption about it."""
         value = self.value(condition, bound, depth)
         if isinstance(value, (Unknown, Span)):
             return self.all.decide(shown(condition))
@@ -317,7 +317,7 @@ class Module:
         return bound if wanted == value and isinstance(wanted, bool) == isinstance(value, bool) else None
 
     def called(self, name: str, given: Sequence[Any], depth: int = 0) -> Any:
-        """Return what a function of the module gives: of the first clause that matches."""
+        """Return the value of a function of the module, by the first clause that matches."""
         for clause in self.functions.get(name, ()):
             if len(clause.parameters) != len(given):
                 continue
@@ -421,7 +421,7 @@ def _aliases(given: Sequence[Node]) -> dict[str, str]:
 
 
 def of_oban(name: str, given: Sequence[Any]) -> Any:
-    """Return what Oban's own functions give: the default back-off of a job, its exponential, its jitter."""
+    """Return the value of Oban's own functions: the default back-off of a job, its exponential, its jitter."""
     first = given[0] if given else None
     options = given[1] if len(given) > 1 and isinstance(given[1], dict) else {}
     if name == "backoff" and isinstance(first, dict):

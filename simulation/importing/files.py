@@ -22,7 +22,7 @@ _CODE = re.compile(r"\bAdd(?:\w*Resilience(?:Handler|Pipeline)|StandardHedgingHa
 POLICIES_MAX = 2_000
 
 _NOT_THEIRS = frozenset({"node_modules", "site-packages", "__pycache__", "venv", "deps", "_build"})
-"""Folders with code of others, beside those whose name begins with a dot."""
+"""Folders with code of others, beside folders whose name begins with a dot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Imported:
 
 
 def import_files(paths: Sequence[Path], given: Given | None = None, kind: str | None = None) -> Imported:
-    """Return the policies in files, in those of folders, and in those that patterns such as ``src/**/*.py`` match.
+    """Return the policies in files, in the files of folders, and in the matches of patterns such as ``src/**/*.py``.
 
     A file that is named has to be of a library, or to stand beside one that is; files of folders are passed over.
 
@@ -113,7 +113,7 @@ def is_of_libraries(folder: Path) -> bool:
 
 
 def recognised_kinds(source: SourceFile) -> list[Kind]:
-    """Return the libraries of which a file is."""
+    """Return the libraries that a file is of."""
     both = (source, *held_files(source))
     return [kind for kind in _kinds(None) for each in both if each.suffix in kind.suffixes and kind.recognises(each)]
 

@@ -122,7 +122,7 @@ class Object:
     unread: tuple[tuple[Node, frozenset[str]], ...] = ()
 
     def over(self, other: Object) -> Object:
-        """Return this object's entries laid over those of another one."""
+        """Return this object's entries laid over the other's."""
         keys = frozenset(self.entries)
         unread = {node.id: (node, after | keys) for node, after in other.unread}
         unread |= {node.id: (node, after) for node, after in self.unread}
@@ -151,7 +151,7 @@ class Made:
 
 @dataclass(eq=False)
 class Program:
-    """The tree of one file with what it imports, among the others."""
+    """The tree of one file with its imports, among the others."""
 
     tree: Tree
     all: Programs
@@ -261,7 +261,7 @@ class Program:
         return None
 
     def imported(self, path: str, wanted: str, name: str, depth: int) -> Any:
-        """Return what another file of those given exports under a name."""
+        """Return the value that another of the given files exports under a name."""
         for program in self.all.of_path(self.tree.file, path, wanted if wanted not in ("default", "*") else name):
             if wanted == "*":
                 nodes = program.exported.items()
@@ -310,7 +310,7 @@ class Program:
     # ── values ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def value(self, node: Node, bound: Mapping[str, Any] | None = None, depth: int = 0) -> Any:
-        """Return what an expression is: a number, a text, True, None, a list, an :class:`Object` or an `Unknown`."""
+        """Return the value of an expression: number, text, True, None, list, :class:`Object` or `Unknown`."""
         self.all.steps -= 1
         if depth > DEPTH_MAX or self.all.steps < 0:
             return Unknown("", "an expression that is too long to be worked out")
@@ -530,7 +530,7 @@ class Program:
 
 
 class Programs(Lookup):
-    """All files by their names; those that are only looked up are parsed when a name leads there."""
+    """All files by their names; files for look-ups alone are parsed when a name leads there."""
 
     programs: dict[str, Program]
 
@@ -544,7 +544,7 @@ class Programs(Lookup):
         return found
 
     def of_path(self, file: SourceFile, path: str, name: str) -> list[Program]:
-        """Return the programs that an import can mean: the file of this path, else those of its last part."""
+        """Return the programs that an import can mean: the file of this path, else the files of its last part."""
         last = stem(path)
         fitting = self._by_stem.get(last, [])
         if path.startswith("."):

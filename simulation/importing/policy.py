@@ -55,7 +55,7 @@ class Question:
 
     @property
     def asked(self) -> str:
-        """The place, the option to type, and what it wants."""
+        """The place, the option to type, and the wanted value."""
         typed = f"{self.name}=…" if shlex.quote(self.name) == self.name else shlex.quote(f"{self.name}=…")
         return printable(f"{self.file}:{self.line}: --given {typed} wants {self.wanted}")
 
@@ -105,12 +105,12 @@ class Line:
 
 
 class PolicyDraft:
-    """A policy while its reader finds out what it says."""
+    """A policy while its reader finds out its settings."""
 
     def __init__(self, name: str, kind: str, file: str = "", files: Sequence[str] = ()) -> None:
         self.name, self.kind, self.file = name, kind, file
         self.files = files
-        """The files in the order of their findings, those of the policy's own lines first; others follow by name."""
+        """The files in the order of their findings, files of the policy's own lines first; others follow by name."""
 
         self.findings: dict[Finding, None] = {}
         self.questions: list[Question] = []
@@ -163,7 +163,7 @@ class PolicyDraft:
             self.notes.append(text)
 
     def put(self, path: str, value: Any, of: Said, off: str = "", why: str = "") -> None:
-        """Set a value of the channel, and say of which setting it is, how far it is off, or why it is so."""
+        """Set a value of the channel, with its setting, the size of its approximation, or the reason for it."""
         self.set(path, value)
         self.say(of, Mark.APPROXIMATE if off else Mark.EXACT, off or why, path)
 

@@ -41,7 +41,7 @@ class Use:
         return Head(written(self.node), self.node, self.module)
 
     def assumed(self, keyword: str) -> tuple[str, ...]:
-        """Return what the value of a keyword rests on, as sentences."""
+        """Return the assumptions of the value of a keyword, as sentences."""
         return (*self.call.assumed.get(keyword, ()), *self.call.assumed.get("*", ()))
 
 
@@ -66,7 +66,7 @@ class _Uses:
         self.found: list[Use] = []
         self._seen: set[int] = set()
         self.claimed: set[int] = set()
-        """Calls that are uses of what they were given to, or of the decorator that they are made for."""
+        """Calls that belong to the call they were an argument of, or to the decorator that they are made for."""
 
         self._look(module.tree, "", {})
         self.found.sort(key=lambda each: each.line)
@@ -193,9 +193,9 @@ class _OfClass(Later):
 
 
 def attributes_of(of: Bound, program: Program) -> dict[str, Any]:
-    """Return the attributes of a class, and of those that it is made of, as ``self.name`` where none sets them anew.
+    """Return the attributes of a class and its bases, as ``self.name`` where none sets them anew.
 
-    One that ``__init__`` alone sets has the value that it gives there. The names of the body stand beside them.
+    An attribute that ``__init__`` alone sets has its value there. The names of the body stand beside them.
     """
     stores: dict[str, list[Any]] = {}
     found: dict[str, Any] = {}
@@ -238,7 +238,7 @@ def _set_in(function: Function) -> Iterator[tuple[str, ast.expr]]:
 def locals_of(
     function: Function, program: Program, module: Module, known: Mapping[str, Any], owner: str = ""
 ) -> dict[str, Any]:
-    """Return the names that a function binds: those that it binds once have a value, the others callers decide."""
+    """Return the names that a function binds: names bound once have a value, callers decide the others."""
     local: dict[str, Any] = dict(known)
     args = function.args
     for each in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg):

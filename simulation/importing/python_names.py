@@ -65,7 +65,7 @@ def name_of(file: SourceFile) -> tuple[str, bool]:
 
 @dataclass(eq=False, slots=True)
 class Module:
-    """A file: which names its top level binds, and to what. None: to several things, or under a condition."""
+    """A file: the names that its top level binds, and their values. None: several values, or under a condition."""
 
     file: SourceFile
     tree: ast.Module
@@ -209,7 +209,7 @@ class Names:
         return self._further[of]
 
     def having(self, word: str) -> Iterator[Module]:
-        """Yield the modules whose text has a word, those too that stand beside the files of the library."""
+        """Yield the modules whose text has a word, modules beside the library's files too."""
         both: list[Module | SourceFile] = [*self.modules, *self.given.others]
         for each in both:
             text = each.file.text if isinstance(each, Module) else each.text
@@ -224,7 +224,7 @@ class Names:
         return self._module(found[0]) if len(found) == 1 else None
 
     def resolve(self, name: str, module: Module, depth: int = 0) -> Bound | Symbol | None:
-        """Return what a name with dots is in a module; a Symbol is outside of the files, None is undecided."""
+        """Return the meaning of a name with dots in a module; a Symbol is outside of the files, None is undecided."""
         head, _, rest = name.partition(".")
         if depth > DEPTH_MAX:
             return None
@@ -302,7 +302,7 @@ class Names:
                     yield ast.unparse(base)
 
     def qualified(self, node: ast.AST, module: Module) -> str:
-        """Return the name of what an expression names, as it is called outside of the files; empty if it has none."""
+        """Return the name of an expression's object, as it is called outside of the files; empty if it has none."""
         name = dotted(node)
         if name is None:
             return ""

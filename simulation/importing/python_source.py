@@ -1,4 +1,4 @@
-"""Python files as syntax trees: where their names are bound, also by imports from each other, and what they are."""
+"""Python files as syntax trees: where their names are bound, also by imports from each other, and their values."""
 
 from __future__ import annotations
 
@@ -355,7 +355,7 @@ class Program(Names):
         return found
 
     def arguments(self, function: Bound, call: ast.Call, module: Module, local: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a call gives for the parameters of a function of the files; its defaults where it gives none."""
+        """Return the arguments of a call by a function's parameters; its defaults where the call has none."""
         assert isinstance(function.node, (ast.FunctionDef, ast.AsyncFunctionDef))
         args = function.node.args
         names = [each.arg for each in (*args.posonlyargs, *args.args)]
@@ -451,7 +451,7 @@ class Program(Names):
         return found[0]
 
     def _run(self, body: Sequence[ast.stmt], module: Module, local: dict[str, Any], depth: int) -> tuple[Any] | None:
-        """Return in a tuple what statements return; None if they come to their end."""
+        """Return in a tuple the value that statements return; None if they come to their end."""
         for each in body:
             match each:
                 case ast.Return(value=ast.expr() as value):
@@ -488,7 +488,7 @@ def _named_in(values: Sequence[Any]) -> str:
 
 
 def given_value(text: str) -> Any:
-    """Return what the command line says as a value of Python; words that are none are texts."""
+    """Return a value of the command line as a value of Python; words that are none are texts."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -63,7 +63,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """Two values of which one at least is a call, joined by ``+``, ``|`` or ``&``."""
+    """Two values, at least one of them a call, joined by ``+``, ``|`` or ``&``."""
 
     sign: str
     left: Any
@@ -72,7 +72,7 @@ class Combined:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A number drawn at random between two bounds, both of which may be drawn."""
+    """A number drawn at random between two bounds, both included."""
 
     low: float
     high: float
@@ -107,7 +107,7 @@ _JOINS = {"Add": "+", "BitOr": "|", "BitAnd": "&"}
 
 
 def combined(sign: str, left: Any, right: Any) -> Any:
-    """Return what an operator, by its node's name, makes of two values; raise Incalculable if none can be said."""
+    """Return the result of an operator, by its node's name, on two values; raise Incalculable if there is none."""
     opaque = (Symbol, Called, Combined, Open)
     if isinstance(left, opaque) or isinstance(right, opaque):
         if sign in _JOINS and (isinstance(left, opaque) and isinstance(right, opaque)):
@@ -268,7 +268,7 @@ def seconds(value: Any) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """An argument's default in a local scope, in place of which callers may give something else."""
+    """An argument's default in a local scope; callers may give another value."""
 
     name: str
     value: Any

@@ -76,7 +76,7 @@ class Program:
                 of.setdefault(text(node, "name").rpartition("::")[2], []).append(node)
 
     def value(self, node: Node | None, bound: Mapping[str, Any] | None = None, depth: int = 0) -> Any:
-        """Return what an expression is; symbols are texts with their colon, and None is nil."""
+        """Return the value of an expression; symbols are texts with their colon, and None is nil."""
         self.all.steps -= 1
         if node is None:
             return None
@@ -152,7 +152,7 @@ class Program:
         return value
 
     def pairs(self, node: Node, bound: Mapping[str, Any], depth: int) -> dict[str, Any]:
-        """Return the pairs of a hash or of arguments by their keys as texts; `**` is what is not known of them."""
+        """Return the pairs of a hash or of arguments by their keys as texts; `**` stands for unknown ones."""
         found: dict[str, Any] = {}
         for each in node.named_children:
             if each.type == "pair":
@@ -257,7 +257,7 @@ class Program:
         return self.all.ask(shown(node), shown(node))
 
     def _decided(self, condition: Node | None, value: Any) -> bool:
-        """Return whether a condition holds; one that is not known is asked of those who look at each branch."""
+        """Return whether a condition holds; for an unknown one, the current assumption about it."""
         if isinstance(value, (Unknown, Span, Block)):
             return self.all.decide(shown(condition))
         return value is not None and value is not False
@@ -425,7 +425,7 @@ class Program:
 
 
 class Programs(Lookup):
-    """All files; those that are only looked up are parsed when a constant or a class may stand there."""
+    """All files; files for look-ups alone are parsed when a constant or a class may stand there."""
 
     programs: dict[str, Program]
 

@@ -81,7 +81,7 @@ class Given:
     """The further files with an ending of the kind that were given: constants and base classes may stand there."""
 
     used: set[str] = field(default_factory=set, compare=False)
-    """The names of these in which a reader found what a name means."""
+    """The names of these in which a reader found the meaning of a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Kind:
     name: str
     module: str
     suffixes: tuple[str, ...]
-    """With their dots, in lower case; an empty one is that of a name without a dot."""
+    """With their dots, in lower case; an empty one stands for a name without a dot."""
 
     beside: tuple[str, ...] = ()
     """Other libraries whose versions count."""
@@ -106,7 +106,7 @@ class Kind:
 
     @property
     def read(self) -> Callable[[Sequence[SourceFile], Given], Sequence[Policy]]:
-        """Return the policies of files of this library; raise ConfigurationError for what cannot be read at all."""
+        """Return the policies of files of this library; raise ConfigurationError for an unreadable one."""
         return import_module(f"simulation.importing.readers.{self.module}").read  # type: ignore[no-any-return]
 
 

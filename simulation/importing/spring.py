@@ -41,7 +41,7 @@ class Properties:
 
 @dataclass(frozen=True)
 class Application:
-    """The files of one application: those of one folder that have one name but for a profile."""
+    """The files of one application: files of one folder whose names differ only in the profile."""
 
     label: str
     documents: Sequence[Properties]
@@ -97,7 +97,7 @@ class Effective:
         return self._plain.get(relaxed(name))
 
     def filled(self, setting: Setting, given: Mapping[str, str]) -> Filled:
-        """Return a setting with its placeholders filled: by what is given, other settings, and their defaults."""
+        """Return a setting with its placeholders filled: by given values, other settings, and their defaults."""
         text = setting.written
         defaults: dict[str, str] = {}
         for _ in range(20):

@@ -1,4 +1,4 @@
-"""Source code as syntax trees within bounds, and numbers worked out of it: nothing of what is read is run."""
+"""Source code as syntax trees within bounds, and numbers computed from it: no code of the files is run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from simulation.importing.source import Given, SourceFile, check_conflict
 from simulation.importing.waits import NoFormula, fitted
 
 CHARACTERS_MAX = 2**18
-"""Of source code: a bundler or a generator made what is longer. Noise of this length is parsed in half a second."""
+"""Of source code: a longer file was made by a bundler or a generator. Such noise is parsed in half a second."""
 
 NESTING_MAX = 1_000
 """Of nodes in one another: a sum of a thousand terms is so deep, code of people some sixty."""
@@ -30,7 +30,7 @@ DEPTH_MAX = 60
 
 STEPS = 20_000
 STEPS_A_FILE = 3_000
-"""Nodes that are worked out in all; those of forty queues in seventy files are some 2,000."""
+"""The most nodes that are evaluated in all; forty queues in seventy files have some 2,000."""
 
 POLICIES = 400
 POLICIES_A_FILE = 100
@@ -43,7 +43,7 @@ BRANCHES_MAX = 20
 """Conditions that are not known and get a policy of their own."""
 
 RETRIES_MAX = 1_000
-"""A formula is worked out for so many retries at most."""
+"""The most retries for which a formula is computed."""
 
 _GRAMMARS = {
     "typescript": ("tree_sitter_typescript", "language_typescript"),
@@ -82,7 +82,7 @@ class Tree:
         return Entry(value, node, self.file)
 
     def head(self, node: Node) -> Entry:
-        """Return a node of which a finding shows the first line."""
+        """Return a node whose first line a finding shows."""
         return Entry(None, node, self.file, is_block=True)
 
 
@@ -155,7 +155,7 @@ def part(node: Node | None, name: str) -> Node | None:
 
 
 def text(node: Node | None, name: str = "") -> str:
-    """Return a node's text, or that of a part of it."""
+    """Return the text of a node, or of a part of it."""
     node = part(node, name) if name else node
     return "" if node is None or node.text is None else node.text.decode()
 
@@ -202,10 +202,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A value that the files do not say.
+    """A value that the files do not have.
 
-    ``name`` is what it is called there: an environment variable, a key of a configuration, a parameter. ``otherwise``
-    is the value that holds where nothing else is given (``process.env.ATTEMPTS || 3``).
+    ``name`` is its name there: an environment variable, a key of a configuration, a parameter. ``otherwise`` is the
+    value where none is given (``process.env.ATTEMPTS || 3``).
     """
 
     name: str
@@ -333,7 +333,7 @@ def of_waits(waits: Sequence[float | Span], retries: int = 0) -> tuple[dict[str,
 
 
 def settled(draft: PolicyDraft, entry: Entry, wanted: str, path: str) -> tuple[Any, str] | None:
-    """Return a value and how far it is off: what holds where nothing else is given; None if it is asked for."""
+    """Return a value and the size of its approximation: its default where none is given; None if it is a question."""
     value = entry.value
     if not isinstance(value, Unknown):
         return value, ""
@@ -359,7 +359,7 @@ class Lookup:
         self.asked: list[str] = []
 
     def ask(self, name: str, why: str) -> Any:
-        """Return what the command line gives for a name, else that it is not known."""
+        """Return the command line's value for a name, else an unknown."""
         return from_command_line(self.given[name]) if name in self.given else Unknown(name, why)
 
     def parse(self, file: SourceFile, language: str) -> Tree | None:
@@ -372,7 +372,7 @@ class Lookup:
         return tree
 
     def decide(self, words: str) -> bool:
-        """Return what is assumed of a condition that is not known, and note that it was asked."""
+        """Return the assumption about an unknown condition, and note that it was asked."""
         self.asked += [words] if words not in self.asked else []
         return self.assumed.get(words, False)
 

@@ -36,7 +36,7 @@ def protobuf_duration(text: str) -> float | None:
 
 
 def grpc_go_duration(text: str) -> float | None:
-    """Return a duration as grpc-go reads it: that of protobuf, where one side of the point may be empty (``.5s``)."""
+    """Return a duration as grpc-go reads it: protobuf's form, where one side of the point may be empty (``.5s``)."""
     match = re.fullmatch(r"(?=\.?\d)(\d{0,12}(?:\.\d{0,9})?)s", text)
     return within(float(match[1])) if match else None
 
@@ -47,7 +47,7 @@ def within(seconds: float) -> float | None:
 
 
 UNLIMITED = 1_000_000
-"""From so many attempts on they are as good as without an end."""
+"""The number of attempts from which on they are as good as without an end."""
 
 
 def attempts(most: float) -> int | str:
@@ -112,7 +112,7 @@ def fitted(lows: Sequence[float], highs: Sequence[float], *, is_even: bool = Tru
 
 
 def _capped(lows: Sequence[float], highs: Sequence[float]) -> dict[str, Any] | None:
-    """Return the settings of exponential waits with something drawn on top, both of which are cut at the longest."""
+    """Return the settings of exponential waits with a random part on top, both of which are cut at the longest."""
     longest, width = max(highs), highs[0] - lows[0]
     if len(lows) < 3 or not lows[0] or width <= 0 or lows[1] < lows[0] or highs[-1] != longest:
         return None

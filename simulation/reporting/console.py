@@ -1,4 +1,4 @@
-"""The results of a run, printed in a terminal; what is shown while it goes on is in `simulation.reporting.terminal`."""
+"""The results of a run, printed in a terminal; the views of a running one are in `simulation.reporting.terminal`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def print_result(result: Result, directory: Path | None, comparison: str = "") -
 
 
 def print_interrupted(scenario: Scenario, so_far: RunSnapshot, summary: Mapping[str, Any]) -> None:
-    """Print on stdout what came of the requests of a run until it was interrupted."""
+    """Print on stdout how the requests of a run stood when it was interrupted."""
     sheet = channels_sheet(summary).only(*COUNTED)
     at, of = instant_text(so_far.seconds), duration_text(scenario.arrivals_end_ns / NS_PER_S)
     about = f"seed {scenario.seed} · interrupted at {at} of {of}"

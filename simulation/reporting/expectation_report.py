@@ -34,7 +34,7 @@ S = TypeVar("S")
 
 
 def in_cells(values: Sequence[T], size: int, fold: Callable[[Sequence[T]], S]) -> list[S]:
-    """Return `values`, so many of them folded into one."""
+    """Return `values`, each `size` of them folded into one."""
     return [fold(values[start : start + size]) for start in range(0, len(values), size)]
 
 
@@ -61,7 +61,7 @@ def windows_line(spans: Iterable[tuple[float, float]], cell_s: float, cells: int
 
 
 def axis(ticks: Iterable[tuple[float, str]], cell_s: float, cells: int) -> tuple[str, str]:
-    """Return a line with ticks, given in seconds with their texts, and the line of those texts that have room."""
+    """Return a line with ticks, given in seconds with their texts, and the line of the texts that have room."""
     line, texts, free_from = ["─"] * cells, [" "] * (cells + 8), 0
     for at_s, text in ticks:
         cell = int(at_s / cell_s)
@@ -98,7 +98,7 @@ SERIES_OF: dict[str, tuple[str, ...]] = {
     "retry_delay_s": ("failed", "in_flight"),
     "breaker": ("failed",),
 }
-"""Which series show what a metric is about; of others, the arrivals."""
+"""The series to show for each metric; for any other, the arrivals."""
 
 BANDS = {
     BreakerState.DISABLED: "╌",
@@ -131,7 +131,7 @@ def failure_text(result: Result, expectation: Expectation, value: float | None) 
 
 
 def defaults_in_scope(result: Result, expectation: Expectation) -> list[str]:
-    """Return what settings did that the file does not name, on the channel that an expectation is about, or on all."""
+    """Return the effects of defaults that the file does not name, on the channel of an expectation, or on all."""
     channel, _ = _scope(_path(expectation))
     return [
         each["text"]
@@ -227,7 +227,7 @@ def _scope(path: Sequence[str]) -> tuple[str | None, str]:
 
 
 _PARTS: dict[str, By] = {"channels": "channel", "workload": "entry", "classes": "priority"}
-"""By the first key of a path, what tells the part of the run apart that it is about."""
+"""The division of the run for a part, by the first key of the part's path."""
 
 
 def _series(result: Result, path: Sequence[str]) -> tuple[pd.DataFrame, str]:
@@ -260,7 +260,7 @@ def _of_provider(result: Result, channel: str, provider: str) -> pd.DataFrame:
 
 
 def _breakers(result: Result, channel: str | None, path: Sequence[str]) -> list[str]:
-    """Return the breakers to show: the one in question, or those in scope that have changed their state."""
+    """Return the breakers to show: the one in question, or the ones in scope that have changed their state."""
     asked = path[1] if path[0] == "breaker" or (path[0] == "channels" and path[2] == "breaker") else None
     if asked is not None:  # of several nodes the breaker of each
         return [name for name in result.scenario.breakers if asked in (name, name.partition("@")[0])][:BREAKERS_MAX]

@@ -26,7 +26,7 @@ _UNMEASURED = "there was nothing to measure"
 
 
 def verdict(expectation: Expectation, result: Summarized, value: float | None) -> str:
-    """Return in a few words what the value is and what was wanted: ``is 3.02 min, wanted at most 60 s``."""
+    """Return the value and the wanted one in a few words: ``is 3.02 min, wanted at most 60 s``."""
     if value is None and not expectation.is_never(result.summary):
         return f"has no value: {_UNMEASURED}"
     words = wording(result, expectation, value)

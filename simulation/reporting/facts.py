@@ -50,7 +50,7 @@ HERD_MIN = 50
 
 
 def facts(result: Result) -> list[str]:
-    """Return what no one should have to look for in tables: who was not reached, was late, or was reached twice."""
+    """Return sentences that no one should have to look for in tables: on requests lost, late, or delivered twice."""
     return list(_facts(result))
 
 
@@ -82,7 +82,7 @@ def _facts(result: Result) -> Iterator[str]:
 
 
 def defaults_at_work(summary: Mapping[str, Any]) -> list[str]:
-    """Return what settings did that the file does not name; nothing of a summary of a version that did not say it."""
+    """Return the effects of defaults that the file does not name; none for a summary of a version without them."""
     return [each["text"] for each in summary.get("defaults", ())]
 
 

@@ -24,7 +24,7 @@ FLAPS_MAX = 1000
 
 
 class Window(NamedTuple):
-    """When something holds, and what."""
+    """The time of a fault or of quiet hours, and its name."""
 
     text: str
     spans: tuple[Span, ...]
@@ -43,7 +43,7 @@ class Window(NamedTuple):
     """The one provider of them that it hits; None: all of them."""
 
     def hits(self, breaker: str) -> bool:
-        """Return whether it is a fault of what a breaker is before, by its name: ``email``, ``email/backup@2``."""
+        """Return whether it is a fault of the provider behind a breaker of this name: ``email``, ``email/backup@2``."""
         channel, _, provider = breaker.partition("@")[0].partition("/")
         return not self.quiet and channel in self.channels and self.provider in (None, provider or PRIMARY)
 
@@ -56,7 +56,7 @@ def channel_of_breaker(name: str) -> str:
 def windows(scenario: Scenario, end_s: float, channel: str | None = None) -> list[Window]:
     """Return the faults of `scenario`, then its quiet hours, as far as they lie within a run of this length.
 
-    With a `channel`, only what holds for it.
+    With a `channel`, only its own.
     """
     used = scenario.channels_used
     faults = [fault for fault in scenario.faults if channel is None or channel in channels_hit(fault)]
@@ -79,7 +79,8 @@ def _fault_window(fault: FaultConfig, scenario: Scenario, end_s: float) -> Windo
 def lasting_s(fault: FaultConfig, scenario: Scenario) -> float | None:
     """Return for how many seconds a fault holds; None: to the end.
 
-    What happens once lasts until what it stopped is back: of a deploy, the last node that there is when it begins.
+    A fault that happens once lasts until the stopped process is back: in a deploy, the last node that exists when it
+    begins.
     """
     if not fault.injects <= AT_THE_START:
         return fault.for_
@@ -96,7 +97,7 @@ def _nodes_at(scenario: Scenario, at_s: float) -> int:
 
 
 def fault_label(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
-    """Return where a fault hits, and what goes wrong there."""
+    """Return the place of a fault, and its effect."""
     return f"{_place_text(fault, used)}{fault_text(fault)}"
 
 
@@ -170,7 +171,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
 
 
 def fault_text(fault: FaultConfig) -> str:
-    """Return what goes wrong, in a few words."""
+    """Return the effect of a fault in a few words."""
     parts = []
     if fault.crash is not None:
         victim, back = ("process", "down") if fault.crash == "process" else (fault.crash.actor, "back after")

@@ -14,7 +14,7 @@ from actors.settings.retry import PolynomialConfig, RetryConfig
 from simulation.results.formatting import duration_text
 
 DRAWS = 4000
-"""Schedules that are drawn where a wait depends on those before it."""
+"""The schedules that are drawn where a wait depends on earlier ones."""
 
 Column = TypeVar("Column")
 Other = TypeVar("Other")

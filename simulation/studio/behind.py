@@ -1,4 +1,4 @@
-"""The notifications behind a point of a curve, each with what happened to it."""
+"""The notifications behind a point of a curve, each with its history."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, place: str) ->
         result: of a run; one that kept no rows has none.
         from_s: where the bucket begins, in seconds from the start.
         to_s: where it ends.
-        kind: a name of :data:`simulation.studio.series.COUNTS`: those to which it happened meanwhile; of
-            :data:`simulation.results.waiting.WAITS`: those that wait for that at the end; or ``under_way``.
+        kind: a name of :data:`simulation.studio.series.COUNTS`: notifications to which it happened meanwhile; of
+            :data:`simulation.results.waiting.WAITS`: notifications that wait for it at the end; or ``under_way``.
         place: only of a channel, at a node, or both, as ``email``, ``@3`` and ``email@3``; empty for all.
     """
     if result.scenario.record != "full":

@@ -22,7 +22,7 @@ def check(text: str, filename: str) -> dict[str, Any]:
 
     With `problems` (each has `line` and `column` from 1, or 0 where there are none, and `text`) there is nothing else;
     without, the `knobs` and the `html` that shows them, the `faults` that can be dragged and the `quiet` hours, `name`,
-    `channels`, the same as `searched` with those first that faults are about, and how many `nodes` there are.
+    `channels`, the same as `searched` with the channels of faults first, and the number of `nodes`.
     """
     try:
         scenario = parse(text, filename)

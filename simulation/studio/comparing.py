@@ -17,17 +17,17 @@ from simulation.scenario.metrics import metric_kind
 REPLICATES_MAX = 100
 
 SMALL = 0.01
-"""A difference of less than this share of what it was before is real, perhaps, and none to look at."""
+"""A difference of less than this share of the value before may be real, but is not worth a look."""
 
 
 def compare(
     texts: Sequence[str], filename: str, replicates: int, is_cancelled: Callable[[], bool]
 ) -> Iterator[dict[str, Any]]:
-    """Run two scenarios with consecutive seeds, from the first one's own on; yield how far it is, and a table.
+    """Run two scenarios with consecutive seeds, from the first one's own on; yield the progress, and a table.
 
-    Each row of the `table` has the `metric`, what it is `before` and `after` as text, the `difference` with its
-    interval, whether that `differs` by more than chance explains, and whether it `is_small` beside what it was before,
-    or nothing at all: `is_same`.
+    Each row of the `table` has the `metric`, its values `before` and `after` as text, the `difference` with its
+    interval, whether that `differs` by more than chance explains, and whether it `is_small` beside the value before, or
+    nothing at all: `is_same`.
 
     Raises:
         ConfigurationError: a text cannot be used, or there are too many seeds.
@@ -101,7 +101,7 @@ def row(scenario: Scenario, path: str, before: Sequence[float | None], after: Se
 
 
 def is_small(difference: float, before: float) -> bool:
-    """Return whether a difference is less than the share :data:`SMALL` of what there was before."""
+    """Return whether a difference is less than the share :data:`SMALL` of the value before."""
     return abs(difference) < SMALL * abs(before)
 
 

@@ -40,8 +40,8 @@ def completions(before: str, after: str) -> dict[str, Any]:
     """Return the completions between two parts of a text, as plain data.
 
     Each that is `offered` has its `text`, what to `insert` and a `sentence`. It takes the place of the word at the
-    caret, of which so many characters have been `typed` before it. With it the text has to be YAML; where it is not,
-    the text after the line is ignored.
+    caret, of which the `typed` characters stand before it. With it the text has to be YAML; where it is not, the text
+    after the line is ignored.
 
     Args:
         before: the text up to the caret.
@@ -105,7 +105,7 @@ def _sentence(about: Part) -> str:
 
 
 def _found(head: str, middle: str, rest: str) -> _Here | None:
-    """Return where the mark stands in the text; the line may lack brackets, and what follows it may be wrong."""
+    """Return where the mark stands in the text; the line may lack brackets, and the lines after it may be wrong."""
     missing = _missing(head)
     line, newline, below = rest.partition("\n")
     for tail in (rest, f"{missing}{line}{newline}{below}", f"{line}", missing):

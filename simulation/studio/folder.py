@@ -1,4 +1,4 @@
-"""The folder that studio works in: which scenarios it has, what of it may be read and written, and texts in links."""
+"""The folder that studio works in: its scenarios, the files that may be read and written, and texts in links."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BYTES_MAX = 4 * CHARACTERS_MAX
 
 FILES_MAX = 500
 ENDINGS = (".yaml", ".yml")
-"""Of what can be written; traces can only be read."""
+"""The endings of files that can be written; traces can only be read."""
 
 
 class Refused(Exception):

@@ -1,4 +1,4 @@
-"""The settings of a scenario that are worth turning: what they are now, how far they go, and where they stand."""
+"""The settings of a scenario that are worth turning: their values, their ranges, and their places in the text."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ OF_A_FAULT = (
     Turn("speed", "Speed of the provider", "number", "FaultConfig", 0, 2),
 )
 _FIELD = {"for": "for_"}
-"""Of keys that are words of Python, what the model calls them."""
+"""The names in the model of keys that are words of Python."""
 
 
 def knobs(splices: Splices, scenario: Scenario) -> list[dict[str, Any]]:
@@ -231,7 +231,7 @@ _NEVER_OPEN = (BreakerState.DISABLED, BreakerState.METRICS_ONLY)
 
 
 def is_own(path: str) -> bool:
-    """Return whether a sender decides a setting: how much arrives, and what a provider is like, it does not."""
+    """Return whether a sender decides a setting: not the arrivals, and not the provider's behaviour."""
     return path.startswith("channels.") and ".provider." not in path
 
 

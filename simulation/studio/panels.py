@@ -21,14 +21,14 @@ _GROUPS = ("channels", "workload", "windows", "classes", "tenants")
 """The beginnings of a path to the metrics of some notifications; a name comes next."""
 
 _DRAWN = ("delivery_time_s.p99", "delivery_time_s.p50", "dlq.peak")
-"""Metrics that are a curve, or the peak of one: in their panels what is expected of them is a line."""
+"""Metrics that are a curve, or the peak of one: their bounds are lines in their panels."""
 
 
 def shown_at(expectation: Expectation) -> dict[str, Any]:
     """Return where an expectation is shown, as plain data.
 
-    It has the `panel`, the `channel` (empty: all of them together), and the `bound` at which a line is drawn; None for
-    what is no upper bound of a curve.
+    It has the `panel`, the `channel` (empty: all of them together), and the `bound` at which a line is drawn; None if
+    it is no upper bound of a curve.
     """
     keys = expectation.path[2:] if expectation.path[0] in _GROUPS else expectation.path
     path = ".".join(keys)
@@ -54,7 +54,7 @@ def about(scenario: Scenario, channel: NotificationChannel) -> dict[str, Any]:
 
 
 def limit_of(scenario: Scenario, channel: NotificationChannel) -> str:
-    """Return what a notification of a channel waits for at a limit, in words."""
+    """Return the name of the limit at which notifications of a channel wait."""
     config = scenario.channel_config(channel)
     found = [] if config.rate_limit is None else ["the rate limit"]
     found += [] if config.tenant is None else ["the tenant's limit"]

@@ -14,7 +14,7 @@ from simulation.running.process_pool import process_context
 from simulation.studio.worker import main
 
 PATIENCE_S = 5.0
-"""Seconds in which a worker has to end what is cancelled; else it is ended itself."""
+"""Seconds in which a worker has to end cancelled work; else it is ended itself."""
 
 
 class Answer:
@@ -53,10 +53,10 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.last: Any = None
-        """Of which text its last run was: it may still know that."""
+        """The text of its last run, which it may still have."""
 
     async def has_settled(self, answer: Answer) -> bool:
-        """Cancel what it is doing, if it is; tell whether it can do something else then."""
+        """Cancel its current work, if any; return whether it can do other work then."""
         with trio.move_on_after(PATIENCE_S, shield=True), suppress(WorkerLost, OSError):
             if not answer.has_ended:
                 await trio.to_thread.run_sync(self.connection.send, None)
@@ -72,7 +72,7 @@ class _Worker:
 
 
 class Workers:
-    """Some worker processes. Who asks for more at once than there are waits for one to be free."""
+    """Some worker processes. A request waits while none is free."""
 
     def __init__(self, count: int) -> None:
         self._all = [_Worker() for _ in range(count)]

@@ -33,7 +33,7 @@ LABELS = {
 def rank(text: str, filename: str, metric: str, is_cancelled: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     """Turn each setting of a scenario alone; yield the progress, and the `rows`, those that matter most first.
 
-    Only settings that the sender decides are turned, those of the channels that faults are about first.
+    Only settings that the sender decides are turned, first those of channels with faults.
 
     Each row has the setting's `label` and `group`, the values `down` and `up` that it was turned to, the metric with
     each by :func:`simulation.studio.comparing.row`, whether it `is_never` with one and a time with the other, and its

@@ -1,6 +1,6 @@
-"""Runs that were saved, and how they are opened: a folder of ``retrylab run --out``, or a trace of ``--record``.
+"""Opening saved runs: a folder of ``retrylab run --out``, or a trace of ``--record``.
 
-They are run again, which gives the same history. That it is the same is told by its digest.
+They are run again, which gives the same history; the digest confirms it.
 """
 
 from __future__ import annotations

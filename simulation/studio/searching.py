@@ -49,9 +49,9 @@ def search(
 
     Each document passed to `tell` has `done` and `of`, the finished runs and the estimate of all, the metric with the
     `best` settings so far, as text (empty: there are none), and as `result` None. The last one has the `result` of
-    :func:`_result`. Each has as `rows` the settings that are others than before, with `path`, `label`, and what it
-    `was` and is `now`, and as `tuned` the text with them; None where there are none, or they cannot be changed in
-    place. Those before the last one are not confirmed.
+    :func:`_result`. Each has as `rows` the settings that differ from before, with `path`, `label`, and the values `was`
+    and `now`, and as `tuned` the text with them; None where there are none, or they cannot be changed in place.
+    Documents before the last one are not confirmed.
 
     Raises:
         ConfigurationError: the text cannot be used, or has no such metric or channel, or none of the settings.

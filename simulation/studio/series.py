@@ -33,8 +33,8 @@ WANTED = 480
 """Buckets for the time in which notifications arrive, where that is short."""
 
 MOST = 1024
-"""Buckets of a run. A longer one begins with narrow ones, so that its first part can be drawn at once; each time that
-there are so many, two become one."""
+"""Buckets of a run. A longer one begins with narrow ones, so that its first part can be drawn at once; each time the
+run reaches this number, two buckets become one."""
 
 _ROUND_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
@@ -77,8 +77,8 @@ class _Counter:
         self.channel = channel
         self.length = 1
         self.rows: dict[str, list[int]] = defaultdict(lambda: [0] * self.length)
-        """By the names in :data:`COUNTS` and :data:`LEVELS`, of levels the changes in each bucket; without those that
-        nothing has been counted of."""
+        """By the names in :data:`COUNTS` and :data:`LEVELS`, levels as changes in each bucket; without names that have
+        no count."""
         self.requests: dict[int, _Requests] = defaultdict(_Requests)
         """By the bucket in which they were accepted."""
         self.changed: set[int] = set()
@@ -126,7 +126,7 @@ class Series:
         self._changed = 0
         """The first bucket that has changed since the last frame."""
         self._places: dict[str, tuple[_Counter, str, int]] = {}
-        """Where each notification that has not ended waits, and for what, and since when or from when on (ns)."""
+        """The counter, the cause and the begin (ns, past or future) of the wait of each notification not ended."""
         self._dead: dict[str, _Counter] = {}
         """Where each dead letter was counted."""
         self._undelivered: dict[str, tuple[_Counter, int, bool]] = {}
@@ -211,7 +211,7 @@ class Series:
 
         Args:
             at_ns: not before the last event that was taken in, and before the next one.
-            name: of rows, as :meth:`frame` has them: only those that wait there.
+            name: the name of rows, as :meth:`frame` has them: only notifications that wait there.
         """
         counters = self._groups.get(name, ())
         return {
@@ -352,7 +352,7 @@ class Series:
         it is unknown. `transitions` are the changes of breakers since the last frame.
 
         Args:
-            end_ns: when the run has ended, of which the last bucket is then one too; None: it goes on.
+            end_ns: when the run has ended, so that the last bucket is over too; None: it goes on.
         """
         is_over = end_ns is not None
         if end_ns is not None:

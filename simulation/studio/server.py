@@ -1,4 +1,4 @@
-"""The server of studio: its pages, and what they ask of it, on the loopback interface."""
+"""The server of studio: its pages, and the requests of the pages, on the loopback interface."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ async def serve(folder: Folder, port: int, announce: Callable[[str], None], *, w
     """Serve studio until it is cancelled.
 
     Args:
-        folder: with the scenarios.
-        port: of the loopback interface; 0: one that is free.
-        announce: told the address, with its token, as soon as it can be opened.
+        folder: the folder with the scenarios.
+        port: the port of the loopback interface; 0: a free one.
+        announce: called with the address and its token, as soon as it can be opened.
         workers: processes that run scenarios.
 
     Raises:
@@ -126,13 +126,13 @@ class _Studio:
         return JSONResponse(await trio.to_thread.run_sync(self._folder.read, name))
 
     async def check(self, request: Request) -> Response:
-        """Return what there is to say of a text."""
+        """Return the answer to a text."""
         asked = await _body(request, "file", "text")
         path = str(self._folder.file(asked["file"]))
         return JSONResponse(await trio.to_thread.run_sync(check_of, asked["text"], path))
 
     async def complete(self, request: Request) -> Response:
-        """Return what may be written between two parts of a text."""
+        """Return the completions between two parts of a text."""
         asked = await _body(request, "before", "after")
         return JSONResponse(await trio.to_thread.run_sync(completions, asked["before"], asked["after"]))
 
@@ -158,7 +158,7 @@ class _Studio:
         return JSONResponse(written)
 
     async def ask(self, request: Request) -> Response:
-        """Have a worker do something, and pass on what it says, line by line."""
+        """Pass a request to a worker, and its answer on, line by line."""
         asked = await _body(request, "do", "file", "text")
         if asked["do"] not in _ASKED:
             raise Refused(f"wanted one of {', '.join(_ASKED)}")

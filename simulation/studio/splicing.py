@@ -215,7 +215,7 @@ def _nested(path: Path) -> tuple[str, str]:
 
 
 def _nodes(node: yaml.Node | None) -> Iterator[yaml.Node]:
-    """Yield every node each time that it is used; those below one that was met before are not looked at again."""
+    """Yield every node each time that it is used; nodes below one that was met before are skipped."""
     seen: set[int] = set()
     todo = [node] if node is not None else []
     while todo:

@@ -42,16 +42,16 @@ FRAME_S = 0.05
 """Seconds of the processor's time between frames, at least: on a busy machine no more of them go into drawing."""
 
 KEPT_MAX = 150_000
-"""Notifications of a run of which rows are kept: they take some 3 KB each."""
+"""The most notifications of a run whose rows are kept: they take some 3 KB each."""
 
 EVENTS_MAX = 50
-"""Of a fault that comes again and again only so many times can be jumped to."""
+"""The most occurrences of a repeated fault that can be jumped to."""
 
 BREAKERS_MAX = 500
 """Breakers that are sent, those of each node included: no page shows all nodes of a large fleet."""
 
 RANKED_RUNS = 40
-"""About so many runs are made to rank settings."""
+"""About how many runs are made to rank settings."""
 
 WARM_AFTER_S = 0.5
 """After so many seconds idle, a worker imports the modules that only the end of a run needs."""
@@ -208,7 +208,7 @@ class Worker:
 
 
 def _loaded(text: str, filename: str) -> tuple[Scenario, bool]:
-    """Return the scenario of a text, and whether its rows are kept: those of a large one would not fit."""
+    """Return the scenario of a text, and whether its rows are kept: the rows of a large one would not fit."""
     from simulation.scenario.expected_arrivals import expected_notifications
 
     scenario = parse(text, filename)

@@ -7,8 +7,8 @@ A YAML file is taken for a scenario when one of these is so; any other is left a
 - it has the keys `workload`, `duration` and `expect` at its top;
 - it has `workload` at its top, and the hint for editors that names ``scenario.schema.json``.
 
-With patterns in the option `retrylab_scenarios` of pytest's configuration, such as ``scenarios/*.yaml``, it is the
-files that match one of them instead, whatever is in them, and those named on the command line.
+With patterns in the option `retrylab_scenarios` of pytest's configuration, such as ``scenarios/*.yaml``, the scenarios
+are the files that match one of them, with any contents, and the files named on the command line.
 
 This module is imported whenever pytest starts, in every project of an environment that retrylab is installed in. So
 heavy modules are imported when needed, and nothing of `simulation` or `actors` before: a project with a folder of such
@@ -101,7 +101,7 @@ _OURS = {"simulation": "testing/scenario_items.py", "actors": "kernel/system.py"
 
 
 def stands_aside() -> str | None:
-    """Return why the plugin does nothing here, or None: without importing what has the names of retrylab's packages."""
+    """Return why the plugin does nothing here, or None, without importing packages with retrylab's names."""
     for name, file in _OURS.items():
         try:
             spec = find_spec(name)
@@ -119,7 +119,7 @@ def pytest_report_header() -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the plugin's markers known, and see that what is configured can be used."""
+    """Make the plugin's markers known, and check its configuration."""
     if config.getoption("--retrylab-replicates") is None:
         try:
             config.option.retrylab_replicates = _at_least_1(config.getini(REPLICATES))
@@ -148,7 +148,7 @@ def pytest_collect_file(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what settings did that scenarios do not name, also where all expectations hold."""
+    """Print the effects of settings that scenarios do not name, also where all expectations hold."""
     told = [
         f"{report.nodeid.partition('::')[0]}: {text}"
         for reports in terminalreporter.stats.values()
@@ -248,9 +248,9 @@ def actor_kit(_here: None, request: pytest.FixtureRequest) -> Iterator[Callable[
 def retrylab_world(_here: None) -> Callable[..., ServiceResult]:
     """Run a trio service in the world of a scenario, ``retrylab_world(main, scenario)``, and return the result.
 
-    It takes what :func:`simulation.run_service` takes. What the service does to leave its world fails the test by file
-    and line. A service that is named, ``module:main``, runs in `processes` others too, three by default, with other
-    seeds for hashes: the test fails by the first request that differs there.
+    It has the arguments of :func:`simulation.run_service`. A service that leaves its world fails the test by file and
+    line. A service that is named, ``module:main``, runs in `processes` others too, three by default, with other seeds
+    for hashes: the test fails by the first request that differs there.
     """
     from simulation.world.run import run_service
     from simulation.world.second import first_difference

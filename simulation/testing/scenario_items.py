@@ -28,7 +28,7 @@ RUNS = "runs"
 
 
 DEFAULT = "retrylab_default"
-"""The property of a test that says what a setting did that the scenario does not name; the plugin shows them."""
+"""The property of a test with the effect of a setting that the scenario does not name; the plugin shows them."""
 
 
 class NoResult(NamedTuple):
@@ -40,7 +40,7 @@ class NoResult(NamedTuple):
 
 
 class DoesNotHold(Exception):
-    """An expectation failed; carries what to show."""
+    """An expectation failed; carries the text to show."""
 
     def __init__(self, headline: str, text: str) -> None:
         super().__init__(headline, text)
@@ -161,7 +161,7 @@ class ScenarioItem(pytest.Item):
     parent: ScenarioFile
 
     obj = None
-    """No function, as of pytest's own doctest items; pytest-trio in its `trio_mode` looks at that of every test."""
+    """No function, as of pytest's doctest items; pytest-trio in its `trio_mode` looks at it in every test."""
 
     def __init__(self, *, seed: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -1,1 +1,1 @@
-"""A trio service as it is, in virtual time: its providers, names and clock are those of a scenario."""
+"""A trio service as it is, in virtual time, with the providers, names and clock of a scenario."""

@@ -102,7 +102,7 @@ def refuse(world: World, sentence: str, frame: FrameType | None = None) -> Escap
 def service_line(frame: FrameType | None) -> tuple[str, int]:
     """Return file and line of the innermost frame that is neither a library's nor retrylab's.
 
-    Where there is none in a task's own stack, it is that of the nursery that started the task; and `frame` where there
+    Where a task's own stack has none, it is the line of the nursery that started the task; and of `frame` where there
     is none at all.
     """
     innermost = frame

@@ -53,7 +53,7 @@ _LASTING_S: Final = (1, 3, 10, 20)
 _WAYS: Final = (503, "refused", "reset", "closed", "silence")
 _SHRINKS_MAX: Final = 150
 _SMALL: Final = 10
-"""A case of so many requests or more is not small: some seeds later there may be one of the same kind that is."""
+"""A case with so many requests or more is not small: a later seed may bring a smaller one of the same kind."""
 
 _LOOKS_ON: Final = 10
 
@@ -131,8 +131,8 @@ def explore_service(
 
     Args:
         main: as :func:`simulation.run_service` has it.
-        scenario: its hosts, channels and entries of the workload are those of each case; the number of arrivals and the
-            faults are drawn.
+        scenario: each case has its hosts, channels and entries of the workload; the number of arrivals and the faults
+            are drawn.
         seeds: how many cases, with the seeds `first_seed`, `first_seed` + 1 and so on.
         first_seed: the first of them.
         keep_going: whether to go on after a case that broke; then one of each kind is cut down.
@@ -212,7 +212,7 @@ class _Exploring:
         return self._world.execute(self._service, scenario, ())
 
     def _try(self, case: Case) -> tuple[Breach | None, int]:
-        """Run a case in a process of its own; return what is wrong with it, and how many requests it had."""
+        """Run a case in a process of its own; return its breach, and its number of requests."""
         return self._apart(partial(self._tried, case))
 
     def _tried(self, case: Case) -> tuple[Breach | None, int]:
@@ -322,7 +322,7 @@ def lone_arrivals(scenario: Scenario, run: Callable[[Scenario], ServiceResult]) 
 
 
 def read_in(result: ServiceResult) -> Set[str]:
-    """Return the hosts of which all requests are reads."""
+    """Return the hosts whose requests are all reads."""
     changed = {row.host for row in result.rows if row.method not in _READS and row.method != "CONNECT"}
     return {row.host for row in result.rows if row.method in _READS} - changed
 

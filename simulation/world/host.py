@@ -33,7 +33,7 @@ class Work(NamedTuple):
     fate: Fate
     answer: HostAnswer
     outcome: Outcome | None
-    """Of the attempt: a function of the user's may have refused what the provider would have taken."""
+    """The outcome of the attempt: a function of the user's may have refused a request that the provider would take."""
 
 
 class Host(ABC):

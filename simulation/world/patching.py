@@ -115,7 +115,7 @@ def _is_standard(name: str) -> bool:
 
 
 def packages_of(functions: Iterable[Any]) -> set[str]:
-    """The packages, by their first names, that the modules of functions import, and what these import, and so on.
+    """Return the packages, by their first names, that the modules of functions import, and their imports, and so on.
 
     An import inside a function counts, as do all names that its code has and a module of the process bears. The
     standard library, trio, the tools that run tests and this package import nobody's.

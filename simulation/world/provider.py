@@ -55,7 +55,7 @@ class HostRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a request; what a host's `answer` function returns."""
+    """The answer to a request, as a host's `answer` function returns it."""
 
     status: int = 200
     headers: Headers = ()
@@ -130,8 +130,8 @@ class VirtualProvider:
 
         Args:
             provider: decides the fates; it serves one run.
-            host: how its outcomes show.
-            faults: those of the scenario that hit it.
+            host: the host's settings of how outcomes show.
+            faults: the faults of the scenario that hit it.
             now_ns: the clock, from 0 on.
             answer: in place of the answer of the host's shape.
         """
@@ -155,7 +155,7 @@ class VirtualProvider:
         return any(begins_ns <= self._now_ns() < ends_ns for begins_ns, ends_ns in self._closed_at)
 
     def begin(self, command: SendNotification, number: int) -> Fate:
-        """Decide the fate of an attempt that begins now; `number` is that of the attempt, from 1."""
+        """Decide the fate of an attempt that begins now; `number` counts attempts from 1."""
         attempt = Attempt(command=command, number=number, charged=False, expires_at_ns=None)
         return Fate(self, self._provider.attempt(attempt, self._now_ns()), self._now_ns())
 

@@ -33,7 +33,7 @@ _real_lock: Final = _thread.allocate_lock
 
 
 class _Lock:
-    """A lock of the operating system, with a line of those in the world that wait for it."""
+    """A lock of the operating system, with a line of the world's threads that wait for it."""
 
     __slots__ = ("__weakref__", "_lot", "_real", "holder")
     _threads: ClassVar[Threads]
@@ -94,7 +94,7 @@ class _Lock:
 def virtual_locks(threads: Threads) -> Iterator[None]:
     """Let locks, conditions, events, semaphores, barriers and queues that are made in the block wait in virtual time.
 
-    What has kept a real one from before the block is refused if it waits for that.
+    A thread that waits for a real one from before the block is refused.
     """
 
     class Lock(_Lock):
@@ -242,7 +242,7 @@ class _Finder:
 
 
 class _Watchdog:
-    """Looks from a thread of its own at the CPU clock of the event loop's, and interrupts what blocks it."""
+    """Looks from a thread of its own at the CPU clock of the event loop's, and interrupts code that blocks the loop."""
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads

@@ -1,4 +1,4 @@
-"""Run a trio service as it is in a world: its clock, names, sockets and providers are those of a scenario.
+"""Run a trio service as it is in a world, with the clock, names, sockets and providers of a scenario.
 
 ::
 
@@ -101,7 +101,7 @@ class ServiceResult(Result):
     waiting: Sequence[Waiting] = ()
     """Where threads are in a deadlock, and where tasks still waited when the run was cut at `duration` + `drain`."""
     made_for: Mapping[str, str]
-    """The arrivals of those notifications that are made for a further channel, or after the first was sent."""
+    """The arrivals of notifications that are made for a further channel, or after the first was sent."""
     delivered: Set[str] = frozenset()
     """The arrivals that are named in requests which changed something, and were answered with success."""
     blocked: Sequence[str] = ()
@@ -145,7 +145,7 @@ class ServiceResult(Result):
 
     @property
     def findings(self) -> list[str]:
-        """Waits that nothing would ever end, and what does not follow the clock of the run."""
+        """Waits that nothing would ever end, and clocks that do not follow the clock of the run."""
         kept = [f"{name} was imported before the run and keeps a real clock or entropy" for name in self.kept]
         return [str(each) for each in self.waiting if each.is_finding] + kept
 
@@ -175,7 +175,7 @@ def run_service(
     Raises:
         ConfigurationError: the scenario cannot be used, or names code and `code` is false.
         Escape: the service left its world, whether it noticed that or not.
-        ServiceFailed: the service raised; the message has the line, and those that led there.
+        ServiceFailed: the service raised; the message has the line, and the lines that led there.
         ValueError: it is called in a run of trio.
     """
     if trio.lowlevel.in_trio_run():
@@ -226,7 +226,7 @@ def _refuse(scenario: Scenario, problems: Iterable[tuple[tuple[str | int, ...], 
 
 
 def in_a_fork(run: Callable[[], R]) -> R:
-    """Run in a child process, and return or raise what it does."""
+    """Run in a child process, and return its result or raise its error."""
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe()
@@ -327,7 +327,7 @@ class World:
             return self.execute(service, self.scenario, kept)
 
     def loaded(self, main: Main, calls: Call | str | None, given_answers: Mapping[str, AnswerFunction | str]) -> Loaded:
-        """Import a service; what it draws meanwhile is the same with every seed."""
+        """Import a service; its random draws meanwhile are the same with every seed."""
         function = imported(main) if isinstance(main, str) else main
         by_file = {host: config.answer for host, config in self.scenario.world.items() if config.answer is not None}
         answers = {
@@ -522,7 +522,7 @@ class World:
         return made
 
     def _calls(self, main: Callable[..., Any], given_calls: Call | str | None) -> dict[str, Call | str]:
-        """Return what arrivals call, by the beginning of their ids: a function, or a request to a port."""
+        """Return the calls of arrivals, by the beginning of their ids: a function, or a request to a port."""
         usual = given_calls or (main if takes_arrivals(main) else None)
         found: dict[str, Call | str] = {}
         without: list[int] = []

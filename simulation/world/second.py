@@ -59,7 +59,7 @@ def _shown(row: Row | None) -> str:
 def first_difference(
     main: Main, scenario: str | Path | Scenario, *, processes: int = 3, at_once: int = 2, **options: Any
 ) -> Difference | None:
-    """Return what :func:`run_with_others` finds to differ."""
+    """Return the first difference that :func:`run_with_others` finds."""
     return run_with_others(main, scenario, processes=processes, at_once=at_once, **options)[1]
 
 
@@ -73,10 +73,10 @@ def run_with_others(
 
     Args:
         main: as :func:`simulation.run_service` has it; a function has to be one of a module.
-        scenario: the same.
-        processes: how many others.
+        scenario: likewise.
+        processes: the number of other processes.
         at_once: how many run at a time.
-        options: those of :func:`simulation.run_service`.
+        options: the further arguments of :func:`simulation.run_service`.
 
     Raises:
         ConfigurationError: the scenario cannot be used, or a function is not one of a module.
@@ -127,7 +127,7 @@ def by_names(main: Main, calls: Any, answers: Mapping[str, Any], scenario: Scena
 
 
 def apart(hash_seed: int, function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function in a new process with a seed for hashes, and return or raise what it does."""
+    """Call a function in a new process with a seed for hashes, and return its result or raise its error."""
     # A process that reads compiled code has another heap than the one that has compiled it.
     own = {"PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.run(

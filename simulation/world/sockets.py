@@ -28,11 +28,11 @@ origin: ContextVar[str | None] = ContextVar("origin", default=None)
 The id follows the bytes: a task of the service that reads them from another one works for the same arrival."""
 
 looked_up_for: ContextVar[str | None] = ContextVar("looked_up_for", default=None)
-"""For whom the task looked a name up: connections are opened by tasks of trio's own, which inherit it."""
+"""The arrival for which the task looked a name up: trio opens connections in tasks of its own, which inherit it."""
 
 
 def whose() -> str:
-    """Return for whom the current task works: an arrival's id, or a text that stands for the task."""
+    """Return the id of the arrival that the current task works for, or a text that stands for the task."""
     return origin.get() or f"task {trio.lowlevel.current_task()._counter}"
 
 
@@ -80,7 +80,7 @@ class Half:
             called()
 
     def put(self, data: memoryview) -> int:
-        """Take as many bytes as there is room for; return how many."""
+        """Take the bytes that there is room for; return how many."""
         taken = min(len(data), BUFFER_SIZE - len(self.data))
         self.data += data[:taken]
         self.readers.unpark_all()

@@ -110,7 +110,7 @@ class ThreadSocket(socket.socket):
         raise TimeoutError("timed out")
 
     async def read_some(self, size: int = CHUNK) -> bytes:
-        """Read what has come, at least a byte; on the loop."""
+        """Read the bytes that have come, at least one; on the loop."""
         ahead, self.ahead = self.ahead, b""
         if not ahead:
             return bytes(await self.inner.recv(size))

@@ -112,7 +112,7 @@ class Threads:
         """Wait for an async call, from a thread of the world.
 
         Raises:
-            Escape: this is the loop's thread; the sentence says what would block it.
+            Escape: this is the loop's thread; the sentence names the call that would block it.
         """
         job = here.job
         if job is None:
@@ -303,7 +303,7 @@ class Threads:
         return _real_is_alive(thread) if job is None else not job.is_over
 
     def send_message(self, token: Any, message: Any) -> Any:
-        """Stand in for trio's: what `trio.from_thread` asks of the loop is awaited like all else."""
+        """Stand in for trio's: the loop awaits requests of `trio.from_thread` like all other calls."""
         if here.job is not None:
             object.__setattr__(message, "queue", _Answer(self))
         return _real_send_message(token, message)
@@ -350,15 +350,15 @@ def passing() -> Iterator[None]:
 class Meter:
     """Tells by a thread's CPU clock, which a busy machine does not move, whether it blocks or computes.
 
-    What it remembers are no objects, and it asks the system about a thread that has stood for long alone: so a look
-    leaves the heap as it was, on whose addresses the order of a service's sets depends.
+    It keeps no objects, and asks the system only about a thread that has stood for long: so a look leaves the heap as
+    it was, on whose addresses the order of a service's sets depends.
     """
 
     def __init__(self) -> None:
         self._cpu_stood_spent = array("d", (math.nan, 0.0, 0.0))
 
     def look(self, ident: int, native_id: int) -> str | None:
-        """Return what is wrong with a thread, if anything; call it every `LOOK_S` of real time."""
+        """Return the fault of a thread, if it has one; call it every `LOOK_S` of real time."""
         known = self._cpu_stood_spent
         went = -known[0]
         known[0] = _real_gettime(time.pthread_getcpuclockid(ident))
@@ -384,7 +384,7 @@ def _sleeps(native_id: int) -> bool:
 
 @contextmanager
 def baton(world: World) -> Iterator[Threads]:
-    """Let worker threads, and those that the service starts, take turns with the loop."""
+    """Let worker threads, and threads that the service starts, take turns with the loop."""
     threads = Threads(world)
     with Patches() as patches:
         patches.put(_threads, "start_thread_soon", threads.start_soon)

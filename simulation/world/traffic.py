@@ -103,7 +103,7 @@ class Seen:
 
 
 class Traffic:
-    """Keeps what providers saw, and records it as the history of a run."""
+    """Keeps the requests that providers saw, and records them as the history of a run."""
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class Traffic:
         return Seen(self, host, request, pending, self._now_ns() if began_ns is None else began_ns)
 
     def forget(self, seen: Seen) -> None:
-        """Note that a connection was let in: the request over it is what counts."""
+        """Note that a connection was let in: only the request over it counts."""
         seen._pending.attempts -= 1
         seen._pending.under_way -= 1
 

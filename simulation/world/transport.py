@@ -41,7 +41,7 @@ _CUT = "peer closed connection without sending complete message body (incomplete
 
 
 class SeenRequest(NamedTuple):
-    """A request that the provider saw, and what became of it."""
+    """A request that the provider saw, and its outcome."""
 
     at_s: float
     """When it came, in seconds from the transport's first request on."""
@@ -55,7 +55,7 @@ class SeenRequest(NamedTuple):
 class ScenarioTransport:
     """Answers the requests of an `AsyncClient` as a provider of a scenario would; for clients that run under trio.
 
-    Latency, capacity, queue, throttles and faults are those of the scenario, from the first request on; the client's
+    It has the latency, capacity, queue, throttles and faults of the scenario, from the first request on; the client's
     own retries meet each of them. It has state, so it serves one run, of one client or several.
     """
 

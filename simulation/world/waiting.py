@@ -1,4 +1,4 @@
-"""Which tasks of a service still wait, for what, and whether anything ends their wait."""
+"""The tasks of a service that still wait, the cause of their wait, and whether anything ends it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Waiting(NamedTuple):
     has_deadline: bool
     """Whether a cancel scope of the service's own ends the wait."""
     held_at: tuple[str, ...] = ()
-    """For a thread in a deadlock: where the others wait, each of which has the lock that the one before waits for."""
+    """For a thread in a deadlock: where the others wait; each has the lock that the one before waits for."""
 
     def __str__(self) -> str:
         if self.held_at:

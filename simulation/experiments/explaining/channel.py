@@ -132,7 +132,7 @@ def open_spells(config: ChannelConfig, rate: float) -> tuple[OpenSpell, ...]:
 
 
 def breaker_in_words(config: ChannelConfig, rate: float) -> tuple[Sentence, ...]:
-    """Return when the breaker opens, what happens meanwhile, and when it closes."""
+    """Return when the breaker opens, the fate of calls meanwhile, and when it closes."""
     breaker = config.circuit_breaker
     match breaker.begins.value:
         case "disabled":
@@ -145,7 +145,7 @@ def breaker_in_words(config: ChannelConfig, rate: float) -> tuple[Sentence, ...]
 
 
 def endpoints_in_words(config: ChannelConfig) -> tuple[Sentence, ...]:
-    """Return when an endpoint of which every attempt fails is disabled."""
+    """Return when an endpoint is disabled whose attempts all fail."""
     if config.endpoints is None:
         return ()
     after = config.endpoints.disable_after
@@ -286,7 +286,7 @@ class ChannelExplained:
     """Where that comes from: ``given``, ``of the scenario`` or ``assumed``."""
 
     schedules: tuple[Schedule, ...]
-    """The first is that of failures without a rule of their own."""
+    """The schedules; the first is for failures without a rule of their own."""
 
     in_words: tuple[Sentence, ...]
 

@@ -135,8 +135,8 @@ def besides(config: ChannelConfig) -> tuple[str, ...]:
 
 
 def left_out(scenario: Scenario, channel: NotificationChannel, like: WorkloadEntry | None) -> tuple[str, ...]:
-    """Return what is not accounted for: other nodes and a breaker shared with them, the people, the bound of the whole
-    file, and how other entries of the workload differ from the one that stands for all."""
+    """Return the settings that are not accounted for: other nodes and a breaker shared with them, users, the bound of
+    the whole file, and differences between entries of the workload and the one that stands for all."""
     found = []
     if scenario.nodes_at_most > 1:
         lanes = scenario.channel_config(channel).by_provider().values()
@@ -175,7 +175,7 @@ def _answer_s(config: ChannelConfig) -> float:
 
 
 def one_call(config: ChannelConfig, outage_s: float) -> OneCall:
-    """Return what an outage does to a call that is first tried as it begins."""
+    """Return the effect of an outage on a call that is first tried as it begins."""
     retry = retries_of(config)
     if "transient" not in retry.on:
         retry = retry.model_copy(update={"max_attempts": 1})  # what an outage has fail is final
@@ -230,9 +230,9 @@ def _by_schedule(config: ChannelConfig, rate: float, outage_s: float) -> UnderLo
 
 
 def _busiest_second_after(drawn: Sequence[Sequence[float]], rate: float, outage_s: float, calls: int) -> int:
-    """Return the most requests in a second after an outage: those with which its calls are delivered, and new ones.
+    """Return the most requests in a second after an outage: retries of its calls, and new calls.
 
-    Of very many calls only each second, third, … is looked at.
+    Of very many calls only each second, third, … is counted.
     """
     step = math.ceil(calls / CALLS_COUNTED_MAX)
     seconds: Counter[int] = Counter()
@@ -282,7 +282,7 @@ def _by_run(
 
 
 def _lost_ns(result: Result) -> list[int]:
-    """Return when each request came of which nothing was delivered, though it was wanted."""
+    """Return the instants of wanted requests that were never delivered, in nanoseconds."""
     request_of: dict[str, str] = {}
     came_ns: dict[str, int] = {}
     settled = set[str]()

@@ -23,7 +23,7 @@ from simulation.results.formatting import duration_text
 WIDTH = 8.2
 ROW_HEIGHT = 0.21
 AROUND = 1.75
-"""Inches for what stands above and below the rows."""
+"""The space above and below the rows, in inches."""
 
 ROWS_MIN = 4
 """With fewer rows the legend would not have its place below them."""

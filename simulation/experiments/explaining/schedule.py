@@ -136,7 +136,7 @@ def retries_of(config: ChannelConfig) -> RetryConfig:
 
 
 def schedules(config: RetryConfig, seed: int = 0, shown: int = SHOWN) -> tuple[Schedule, ...]:
-    """Return the schedule of a policy, and that of each kind of failure or reason with a rule of its own."""
+    """Return the schedule of a policy, and one for each kind of failure or reason with a rule of its own."""
     rules = {"any": config} | {name: rule for (_, name), rule in config.rules().items()}
     return tuple(_schedule(name, rule, seed, shown) for name, rule in rules.items())
 
@@ -263,7 +263,7 @@ def schedule_in_words(schedule: Schedule, retry: RetryConfig, timeout: float | N
 
 
 def limits_in_words(config: ChannelConfig) -> list[Sentence]:
-    """Return what attempts take, which failures are tried again, and when one is cut, where the settings say so."""
+    """Return the timeout of attempts, the retried failures, and the limits in time, where the settings have them."""
     found = []
     latency = config.provider.latency
     if takes_s := limited_mean(latency, config.timeout):

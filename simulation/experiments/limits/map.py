@@ -1,4 +1,5 @@
-"""A map over two stresses: where a scenario comes back after a trigger, where the boundary is, and what moves it.
+"""A map over two stresses: where a scenario comes back after a trigger, where the boundary is, and which change moves
+it.
 
 One axis may be the load; any other describes the trigger, which begins at `at`, ends, and is followed by five
 minutes or more: an outage; a window of latency, failures, lost capacity or lost nodes; or the scenario's own faults

@@ -13,10 +13,10 @@ from simulation.scenario.limits import ALL
 from simulation.sheets import Cell as SheetCell, Column, Row, Sheet, Word, notebook
 
 BOUNDARY_SEEDS = 3
-"""A cell next to the boundary is judged by the verdict in the middle of so many seeds."""
+"""The number of seeds of a cell next to the boundary; the middle verdict counts."""
 
 REMEDY_SEEDS = 5
-"""A remedy is checked with so many seeds."""
+"""The number of seeds with which a remedy is checked."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class LimitsMap:
 
     amounts: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     found: dict[tuple[float, ...], Cell] = field(default_factory=dict)
-    """By their amounts, the cells of the grid, and those that refine the boundary."""
+    """The cells by their amounts: of the grid, and of its refinement at the boundary."""
 
     boundary: list[tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=list)
-    """Pairs of cells, near to each other, of which one recovers and the other does not."""
+    """Pairs of neighbouring cells, one of which recovers while the other does not."""
 
     is_complete: bool = False
     """Whether the search has come to its end, and was not interrupted."""

@@ -59,7 +59,7 @@ class Limits:
         return [each.text for each in wanted_limits(self.scenario.limits) if each.text not in self.met]
 
     def in_words(self, edge: Edge) -> str:
-        """Return in a sentence how much of a stress is taken, and what breaks beyond."""
+        """Return in a sentence how much of a stress the scenario takes, and which expectation breaks beyond."""
         stress, name = edge.stress, edge.stress.name
         if edge.is_complete and edge.holds_to is None:
             return f"{name}: nothing to find: no expectation holds even with nothing put on"

@@ -1,15 +1,14 @@
 """The search for the edge of one stress: between which amounts the expectations of a scenario cease to hold.
 
-An amount holds if the expectations hold with most of five seeds. Eight amounts, and those that the file asks for, are
-tried with the first seed, and the range below the first that breaks is bisected with it; the two ends are then
-asked of the other seeds, and moved where these differ, until most of them hold at the lower one and break at the upper.
-A seed that holds with more of a stress, or breaks with less, is not asked again, and no more seeds are asked than
-decide. Where the edges of single channels are known, that of all together is looked for at the least of them first.
+An amount holds if the expectations hold with most of five seeds. Eight amounts, and the ones that the file demands, are
+tried with the first seed, and the range below the first that breaks is bisected with it; both ends are then tried with
+the other seeds, and moved where these differ, until most seeds hold at the lower end and break at the upper. A seed
+that holds with more of a stress, or breaks with less, is not tried again, and no more seeds are tried than decide.
+Where the edges of single channels are known, the search for all together begins at the least of them.
 
-Each seed has an edge of its own, and half of all seeds have theirs below the edge that is looked for. The
-chance that all five have theirs above it is 1/32, as is the chance that all have theirs below. So the ends are
-moved apart until all seeds hold at the lower one and break at the upper one: the edge lies between them with 94%
-confidence (:data:`CONFIDENCE`).
+Each seed has an edge of its own, and half of all seeds have theirs below the true edge. The chance that all five have
+theirs above it is 1/32, as is the chance that all have theirs below. So the ends are moved apart until all seeds hold
+at the lower one and break at the upper one: the edge lies between them with 94% confidence (:data:`CONFIDENCE`).
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ MOST = SEEDS // 2 + 1
 CONFIDENCE = 1 - 2 * 0.5**SEEDS
 
 RUNS = 26
-"""A search takes about so many runs."""
+"""About how many runs a search takes."""
 
 Probe = tuple[float, int]
 """An amount and the place of a seed among the seeds of the search."""
@@ -74,9 +73,9 @@ class Edge:
 
 
 class Bisection:
-    """Bisects the edge of a first seed to that of most of some seeds, by whether all holds with an amount and a seed.
+    """Bisects from the edge of a first seed to the edge of most seeds, by whether all holds with an amount and a seed.
 
-    The probes that it yields are to be asked, and their answers have to be there before it goes on.
+    The probes that it yields must be answered before it goes on.
     """
 
     def __init__(self, amounts: Scale, seeds: int) -> None:
@@ -225,8 +224,8 @@ class Search(Bisection):
         self.edge.left_out = tuple(each for each in range(self._count) if each not in self._judged)
 
     def _judges_otherwise(self) -> Asking:
-        """Ask most seeds what holds with nothing put on, as no amount was found that shows that it does; return whether
-        that is less than was looked at."""
+        """Ask most seeds which expectations hold without stress, as no tried amount shows it; return whether they are
+        fewer than before."""
         before = self._judged
         self._judges, self.ends_runs_early = MOST, ()
         yield from self._judge()
@@ -237,7 +236,7 @@ class Search(Bisection):
         return True
 
     def asked_steps(self) -> Generator[Iterable[Probe], None, None]:
-        """Yield the probes that have to be known for what the file wants, without a search for the edge."""
+        """Yield the probes that decide the limits in the file, without a search for the edge."""
         self._judges = MOST
         yield from self._judge()
         yield from self._ask_wanted()

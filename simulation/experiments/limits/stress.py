@@ -87,7 +87,7 @@ class Scale(ABC):
         """Whether only whole amounts exist."""
 
     def between(self, low: float, high: float) -> float | None:
-        """Return an amount between two that are told apart; None: they are near enough to each other."""
+        """Return an amount between two that are too far apart; None: they are near enough to each other."""
         if self.is_whole:
             return None if high - low <= 1 else float((low + high) // 2)
         if high - low <= self.precision * high:

@@ -1,13 +1,13 @@
 """Whether a scenario comes back after a trigger, judged by its trend and not by the end of its run.
 
 Before the trigger a run is *well* if nine tenths of the notifications that end are sent and the backlog hardly grows.
-It *recovers* as soon as nearly as many of those accepted in half a minute are sent in time as before the trigger; the
-run ends there, as nothing later changes that. Otherwise it is followed for five minutes. Its load, which is the backlog
-and the requests at the providers, dead ones in their queues included, may then fall by more than chance, and so fast
-that it would be back within a day: it *recovers late*; else it *does not recover*. Where chance hides the trend of few
-arrivals that go on, it is followed for twice as long, up to eight times: else a storm of few random arrivals would seem
-to stay from 5% below its boundary on. Attempts from before the end of the trigger may be slower than later ones: until
-the run ends, the trend is looked at only when at least two and a half minutes have passed after the last of them.
+It *recovers* as soon as nearly as many notifications accepted in half a minute are sent in time as before the trigger;
+the run ends there, as nothing later changes that. Otherwise it is followed for five minutes. Its load, which is the
+backlog and the requests at the providers, dead ones in their queues included, may then fall by more than chance, and so
+fast that it would be back within a day: it *recovers late*; else it *does not recover*. Where chance hides the trend of
+few arrivals that go on, it is followed for twice as long, up to eight times: else a storm of few random arrivals would
+seem to stay from 5% below its boundary on. Attempts from before the end of the trigger may be slower than later ones:
+until the run ends, the trend is looked at only when at least two and a half minutes have passed after the last of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FOLLOWS_S = 300.0
 """Seconds for which a run goes on after the trigger, unless it recovers before."""
 
 LONGER = 8
-"""Up to so many times as long, where chance hides the trend."""
+"""The most by which a run is prolonged, where chance hides the trend."""
 
 FEW = 10_000
 """Among fewer arrivals chance may hide the trend."""

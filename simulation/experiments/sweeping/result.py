@@ -65,8 +65,8 @@ def setting_column(texts: Iterable[str | None]) -> pd.Series[Any]:
 
 
 HOLDS = "expectations_hold"
-"""The metric that is 1 in a run in which every expectation of the scenario holds, and 0 in others; those of a share of
-runs are left out, which no single run decides."""
+"""The metric that is 1 in a run in which every expectation of the scenario holds, and 0 in others, without expectations
+of a share of runs, which no single run decides."""
 
 SHOWN = ("sent_fraction", "requests", "delivery_time_s.p99")
 """The metrics that are shown of each cell, unless others are asked for."""
@@ -88,7 +88,7 @@ class SweepResult:
         path: str | Path | None = None,
     ) -> None:
         self.scenario = scenario
-        """As the file has it, with what was set for all cells."""
+        """The scenario of the file, with the settings for all cells."""
         self.varied = varied
         self.settings = settings
         self.runs = runs
@@ -236,7 +236,7 @@ class SweepResult:
         return [None if math.isnan(value) else value for value in column]
 
     def difference(self, cell: int, figure: str, baseline: int = 0) -> Difference | None:
-        """Return by how much a metric of a cell differs from that of another, seed by seed; see
+        """Return the difference of a metric between two cells, seed by seed; see
         :func:`simulation.experiments.paired.difference`.
 
         Raises:

@@ -190,7 +190,7 @@ class Plan:
         sets: Sequence[str],
         within: Mapping[str, float | str] | None = None,
     ) -> Plan:
-        """Plan a sweep; see :func:`sweep` for the arguments, and what is raised where one is wrong."""
+        """Plan a sweep; see :func:`sweep` for the arguments and errors."""
         check_counts(replicates=replicates)
         scenario = load(path, sets=sets, seed=seed)
         said = scenario.sweep if scenario.sweep is not None else Sweep()
@@ -321,7 +321,7 @@ class Done:
         self._progress(len(self._runs), self._count, cell)
 
     def complete(self) -> list[int]:
-        """Return the cells of which all runs have finished."""
+        """Return the cells whose runs have all finished."""
         return [cell for cell in range(len(self._plan.settings)) if not self._left[cell]]
 
     def of(self, cell: int) -> list[RunMetrics]:

@@ -164,7 +164,7 @@ class Goal:
         return [Part(together, self.probability), *alone] if together else alone
 
     def share_of(self, expectation: Expectation) -> float:
-        """Return in what share of runs an expectation is to hold."""
+        """Return the share of runs in which an expectation must hold."""
         return self.probability if expectation.share is None else expectation.share
 
     def holds(self, run: RunMetrics) -> bool:

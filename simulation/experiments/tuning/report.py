@@ -385,14 +385,14 @@ def _plain(value: float | None, kind: MetricKind, digits: int = 4) -> str:
 
 
 _FOUND = re.compile(r"tuned(-[0-9]+)?\.yaml")
-"""The names of the scenarios with what was found."""
+"""The names of the scenarios with the settings that were found."""
 
 
 def save_tuning(tuning: Tuning, directory: str | Path) -> list[Path]:
     """Write `tuning.json`, the tables of trials and runs as Parquet, and the scenario with the setting that was
     found as `tuned.yaml` into a folder; return the paths.
 
-    Where several were found they are `tuned-1.yaml` and so on. Those of an earlier search are removed. Equal
+    Where several were found they are `tuned-1.yaml` and so on. The files of an earlier search are removed. Equal
     searches are equal byte by byte.
 
     Raises:

@@ -1,8 +1,8 @@
-"""The search: settings are tried, with few runs each at first, and those that look best get more.
+"""The search: settings are tried, with few runs each at first, and the best looking ones get more.
 
 It is a race: no run is done of a setting that fails too often or costs more than another. How far the best one gets
-depends on what is still open: while others are to be tried a few runs tell which is best, and all runs of the search
-have only those that are the best at its end.
+depends on what is still open: while others are to be tried a few runs tell which is best, and only the settings that
+are the best at its end have all runs of the search.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class _Dimension:
         return len(self.levels)
 
     def distribution(self) -> BaseDistribution:
-        """Return what the sampler draws from."""
+        """Return the distribution from which the sampler draws."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self._range is None:
@@ -168,7 +168,7 @@ class _Dimension:
         return FloatDistribution(self._range.low, self._range.high, log=is_log)
 
     def parameter(self, value: Any) -> float | str | None:
-        """Return how the sampler sees a value, or None when it is not among those it may be."""
+        """Return a value as the sampler sees it, or None when it is not a value of the path."""
         number = _number(value)
         if self._range is not None:
             if number is None or not self._range.low <= number <= self._range.high:
@@ -257,7 +257,7 @@ def source(
 
 
 def own_value(scenario: Scenario, path: str) -> Any:
-    """Return what a scenario has at a path, with the defaults, in the form of a file; None where there is nothing."""
+    """Return the value of a scenario at a path, with the defaults, in the form of a file; None where there is none."""
     value: Any = scenario.model_dump(mode="json", by_alias=True, exclude_none=True)
     for key in path.split("."):
         if isinstance(value, Mapping):
@@ -280,9 +280,9 @@ def _rows(space: Space) -> tuple[list[str], list[dict[str, str]]]:
 
 
 def _problems(tests: Sequence[str], loaded: Sequence[Scenario | ConfigurationError]) -> Iterator[str]:
-    """Yield what is wrong with values that a scenario can have neither alone nor beside the ends of the others.
+    """Yield the problems of values that a scenario can have neither alone nor beside the ends of the others.
 
-    Those that it can have beside some values only are left out of the search when they come up.
+    Values that it can have beside some others only are left out of the search when they come up.
     """
     found = iter(loaded)
     for varied in tests:
@@ -337,7 +337,7 @@ class Search:
         return [trial for trial in self.trials if trial.in_space and not trial.given_up and trial.searched]
 
     def is_exhaustive(self, trials_max: int) -> bool:
-        """Return whether so many trials are enough for every combination."""
+        """Return whether `trials_max` trials are enough for every combination."""
         return self._points.count <= trials_max
 
     def run(self, bench: Bench, trials_max: int, runs_after: int = 0) -> None:
@@ -381,7 +381,7 @@ class Search:
             self._do([(trial, min(2 * len(trial.searched), runs_max)) for trial in unfinished], bench)
 
     def _do(self, wanted: Sequence[tuple[Trial, int]], bench: Bench) -> None:
-        """Do runs until each trial has so many, and measure all of them by the one that has most then."""
+        """Do runs until each trial has its number of runs, and measure all of them by the one that has most then."""
         bench.search([(trial, min(count, self.goal.replicates)) for trial, count in wanted])
         with_costs = [trial for trial in self.trials if trial.costs is not None]
         most = max((len(trial.searched) for trial in with_costs), default=0)

@@ -31,7 +31,7 @@ class Bench:
     ) -> None:
         self.first_seed = first_seed
         self.first_fresh_seed = first_seed + replicates
-        """Of those that the search does not see."""
+        """The first seed that the search does not see."""
         self.finished = 0
         self.ahead = 0
         """The estimate of the runs to come, besides those that have been requested."""
@@ -183,7 +183,7 @@ class Change(NamedTuple):
     others: int
 
     distance: float
-    """The sum of the logarithms of how many times a number is larger or smaller; 1 for what is no number above 0."""
+    """The sum of the logarithms of the ratios of changed numbers; 1 for any other change."""
 
 
 UNCHANGED = Change(contradicts=False, others=0, distance=0.0)
@@ -210,7 +210,7 @@ class Trial:
         self.goal = goal
         self.reference = Reference(self) if reference is None else reference
         self.in_space = in_space
-        """Whether it may be chosen: the file's own may lie outside of what is searched."""
+        """Whether the setting may be chosen: the file's own may lie outside of the space."""
         self.change = change
         """How far the setting is from the file's own."""
         self.searched: list[RunMetrics] = []
@@ -301,8 +301,8 @@ def _known(costs: Sequence[float | None]) -> Costs | None:
 
 
 class Reference:
-    """The trial that others with fewer runs are measured by: of those that have most runs the best one, which is the
-    nearest to the others."""
+    """The trial that others with fewer runs are measured by: the best of those with the most runs, which is the nearest
+    to the others."""
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
@@ -318,8 +318,8 @@ def best(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:
-    """Return trials in order: the best, then those that would be best without these, and so on (*non-dominated
-    sorting*: Deb and others, *IEEE Transactions on Evolutionary Computation* 6, 2002)."""
+    """Return trials in order: the best, then the best of the rest, and so on (*non-dominated sorting*: Deb and others,
+    *IEEE Transactions on Evolutionary Computation* 6, 2002)."""
     left, found = _ordered(trials), []
     while left:
         first = _best(left)
@@ -329,8 +329,8 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def nearest(trials: Iterable[Trial]) -> Trial:
-    """Return the one that comes nearest to meeting the expectations, of those that may be chosen and have runs; of
-    several that come as near, the one that changes least.
+    """Return the trial nearest to meeting the expectations, of those that may be chosen and have runs; of several as
+    near, the one that changes least.
 
     The file's own settings, which come first, when there is none.
     """

@@ -41,7 +41,7 @@ ZETA_OF_3 = 1.2020569031595942
 """The sum of 1 / k³ over all k (Apéry's constant)."""
 
 REJECTED_MAX = 10
-"""After so many that were not confirmed, no more are tried."""
+"""After so many rejected settings no more are tried."""
 
 
 def confirm(search: Search, bench: Bench) -> list[Trial]:
@@ -222,17 +222,16 @@ def tune(
     Args:
         path: the scenario's file; or a scenario, as :func:`simulation.parse` returns it.
         vary: for each path into it, such as ``channels.email.retry.max_attempts``, a sequence of values, a text such as
-            ``1,2,3`` or ``1..10``, or a range such as ``{"from": "100ms", "to": "10s", "scale": "log"}``. What the
-            file's `sweep` says when None.
-        minimize: metrics of the summary by path, whose means over the runs are to be small, and that are never in none
-            of them, for then a setting is not found; ``requests``, the load on
-            the providers, when there is neither this nor `maximize`. With several metrics in both together, the Pareto
-            set is searched: those settings that no other is better than in one metric and as good in the rest.
+            ``1,2,3`` or ``1..10``, or a range such as ``{"from": "100ms", "to": "10s", "scale": "log"}``. The file's
+            `sweep` when None.
+        minimize: metrics of the summary by path, whose means over the runs are to be small; a setting is not found if
+            one is never in a run; ``requests``, the load on the providers, when there is neither this nor `maximize`.
+            With several metrics in both together, the Pareto set is searched: the settings that no other beats in one
+            metric while being as good in the rest.
         maximize: metrics whose means are to be large.
         probability: with which all expectations of a run are to hold, more than 0 and at most 0.999. One of a share of
             runs, such as ``{that: dlq.peak <= 100, in: 99% of runs}``, is to hold in that share instead.
-        confidence: with which that is to be shown, from 0.5 to 0.999. With several objectives: of all settings that are
-            found together.
+        confidence: of the confirmation, from 0.5 to 0.999. With several objectives: for all found settings together.
         trials: how many settings are tried at most, at least 1, besides the file's own.
         replicates: how many seeds each of them meets at most in the search, at least 1.
         seed: the first seed, and the seed of the search's random draws; the scenario's own when None.

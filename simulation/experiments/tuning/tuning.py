@@ -119,11 +119,11 @@ class Tuning:
         return [each for each in same if each.decision is not Decision.REJECTED]
 
     def runs_of(self, trial: Trial) -> list[RunMetrics]:
-        """Return the runs that say most of a trial: those with fresh seeds, or where there are none the others."""
+        """Return the runs that say most of a trial: with fresh seeds, or if there are none the others."""
         return trial.fresh or trial.searched
 
     def share(self, runs: Sequence[RunMetrics]) -> float:
-        """Return in what share of some runs all expectations hold."""
+        """Return the share of some runs in which all expectations hold."""
         return self.held(runs) / len(runs) if runs else 0.0
 
     def held(self, runs: Sequence[RunMetrics]) -> int:
@@ -164,10 +164,10 @@ class Tuning:
         return sum(map(objective.is_never, self.runs_of(trial)))
 
     def difference(self, trial: Trial, than: Trial, objective: Objective) -> Difference | None:
-        """Return by how much an objective's metric of a trial differs from that of another, on the same seeds; see
+        """Return the difference of an objective's metric between two trials, on the same seeds; see
         :func:`simulation.experiments.paired.difference`.
 
-        With fresh seeds where both have met some, or else with those of the search.
+        With fresh seeds where both have met some, or else with the seeds of the search.
         """
         pair = (trial.fresh, than.fresh) if trial.fresh and than.fresh else (trial.searched, than.searched)
         count = min(map(len, pair))
@@ -175,11 +175,11 @@ class Tuning:
         return difference(one, other)
 
     def own_values(self) -> dict[str, Any]:
-        """Return what the file itself has at each path that was varied, in the form of a file; None for nothing."""
+        """Return the file's own value at each varied path, in the form of a file; None where there is none."""
         return {path: own_value(self.baseline.scenario, path) for path in self.space}
 
     def values(self, trial: Trial) -> dict[str, Any]:
-        """Return what a trial has at each path that was varied, in the form of a file."""
+        """Return a trial's value at each varied path, in the form of a file."""
         return dict(trial.setting.values) or self.own_values()
 
     def status(self, trial: Trial) -> str:
@@ -221,7 +221,7 @@ class Tuning:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """One row a run: its `trial`, its `seed`, whether that is a `fresh` one, whether all expectations `hold`, and
-        each metric of the summary by its path; what is never is infinite."""
+        each metric of the summary by its path; a metric that is never is infinite."""
         import pandas as pd
 
         rows = [

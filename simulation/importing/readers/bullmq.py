@@ -158,7 +158,7 @@ class _Options:
         return () < self.version < version
 
     def _merge(self) -> None:
-        """Lay the job's options over the queue's, and these over those of all queues, key by key."""
+        """Lay the job's options over its queue's, and these over the options of all queues, key by key."""
         merged, queue, job = Object({}), self.job.queue, self.job
         roots = [each.value for each in self.found.roots] if queue.is_made_here and queue.options is None else []
         why: dict[int, str] = {}
@@ -291,7 +291,7 @@ class _Options:
         return self._jittered(backoff.entries.get("jitter"), found, seconds)
 
     def _exponential(self, kind: Entry, seconds: float, attempts: int) -> dict[str, Any]:
-        """Return the waits d, 2d, 4d, … of BullMQ, and those of Bull and of BullMQ before 3.4.1: d, 3d, 7d, …"""
+        """Return the waits of BullMQ, d, 2d, 4d, …, or of Bull and of BullMQ before 3.4.1: d, 3d, 7d, …"""
         longest = seconds * 2.0 ** min(attempts - 2, RETRIES_MAX)
         reason = "waits of more than a hundred years are that long here" if longest > LONGEST_S else ""
         if self.is_bull or self._is_before(3, 4, 1):
@@ -493,7 +493,7 @@ def _called(value: Any, node: Node, program: Program) -> str:
 
 
 class _Queues:
-    """Queues and workers of one file: what is made with `new`, registered with NestJS, injected."""
+    """Queues and workers of one file: made with `new`, registered with NestJS, or injected."""
 
     def __init__(self, program: Program, found: Found) -> None:
         self.program = program
@@ -616,7 +616,7 @@ class _Queues:
             self._made(node, _imported_as(self.program, heritage[0].named_children[0]))
 
     def _of_factory(self, options: Any) -> Any:
-        """Return options with those that their factory returns; unread if its result is unknown."""
+        """Return options with the result of their factory; unread if that is unknown."""
         keys = _FACTORIES & options.entries.keys() if isinstance(options, Object) else set()
         if not keys:
             return options
@@ -677,7 +677,7 @@ def _variable(node: Node) -> str:
 
 
 def _maker(node: Node) -> str:
-    """Return the function or method that a queue is made in: what it returns may be that queue."""
+    """Return the function or method that a queue is made in: its result may be that queue."""
     for around in above(node):
         is_value = around.type in ("arrow_function", "function_expression")
         named = around.parent if is_value else around
@@ -696,7 +696,7 @@ _PASSED_THROUGH = frozenset(
 
 
 class _Jobs:
-    """Jobs of one file: what is added to a queue, and options that are passed to none in the files given."""
+    """Jobs of one file: jobs that are added to a queue, and options that are passed to none in the files given."""
 
     def __init__(self, program: Program, found: Found) -> None:
         self.program = program

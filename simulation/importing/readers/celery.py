@@ -1,4 +1,4 @@
-"""Celery's tasks: ``autoretry_for`` and what goes with it, and ``self.retry`` in the bodies of tasks.
+"""Celery's tasks: ``autoretry_for`` and its options, and ``self.retry`` in the bodies of tasks.
 
 Read in the sources of Celery 4.0 to 5.7 (``app/autoretry.py``, ``Task.retry``, ``utils/time.py``).
 """
@@ -50,7 +50,7 @@ class AppSettings:
         self._found = {attribute: places[0] for attribute, places in found.items() if len(places) == 1}
 
     def of(self, task: str) -> tuple[dict[str, Setting], dict[str, Setting]]:
-        """Return the settings of a task that are below its own, and those above them.
+        """Return the settings of a task that rank below its own, and the ones that rank above.
 
         Args:
             task: its name.
@@ -88,7 +88,7 @@ _PER = {"s": "s", "m": "min", "h": "h"}
 
 
 def read_limits(settings: Mapping[str, Setting], draft: Draft, channel: dict[str, Any]) -> None:
-    """Read the settings that bound an attempt, or what a worker starts."""
+    """Read the settings that bound an attempt, or a worker's tasks."""
     soft, hard = settings.get("soft_time_limit"), settings.get("time_limit")
     for setting in (soft, hard):
         if setting is None:

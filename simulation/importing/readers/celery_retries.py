@@ -36,7 +36,7 @@ class HandWaits:
 
 @dataclass(eq=False, slots=True)
 class RetryCall:
-    """A call of ``self.retry``, with what it is given."""
+    """A call of ``self.retry``, with its arguments."""
 
     task: Task
     program: Program
@@ -297,7 +297,7 @@ def _conditions(around: Around) -> list[tuple[ast.expr, bool]]:
 
 
 def _where(around: Around, helper: str) -> str:
-    """Return the other tests on which a call depends, as they are written; of returns before it those that a failure
+    """Return the other tests on which a call depends, as they are written; of earlier returns only those that a failure
     may meet: in a handler, and in a function that the task is handed to."""
     tests = [f"{helper} is called"] if helper else []
     is_after_failure = bool(helper)

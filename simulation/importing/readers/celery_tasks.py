@@ -67,7 +67,7 @@ def of_apps(files: Sequence[SourceFile], others: Sequence[SourceFile]) -> list[S
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """A task: its settings by name, those of its decorator before those of its classes, and its code."""
+    """A task: its settings by name, its decorator's before its classes', and its code."""
 
     name: str
     module: Module

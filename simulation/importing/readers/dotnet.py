@@ -55,7 +55,7 @@ def recognises(file: SourceFile) -> bool:
 
 
 def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
-    """Return a policy for each section with options; what an environment's file changes is asked for."""
+    """Return a policy for each section with options; a change in an environment's file is a question."""
     broken: list[Policy] = []
     documents: dict[tuple[str, str], dict[str, dict[Path, Setting]]] = {}
     beside = [file for file in given.others if _place(file) in set(map(_place, files))]
@@ -69,7 +69,7 @@ def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
 
 
 def _place(file: SourceFile) -> tuple[str, str]:
-    """Return the folder of a file and its name without that of an environment."""
+    """Return the folder of a file, and its name without the environment's."""
     return str(PurePath(file.name).parent), PurePath(file.name).stem.partition(".")[0]
 
 
@@ -137,7 +137,7 @@ def _sections(settings: Mapping[Path, Setting], given: Given) -> dict[str, Polic
 
 
 def _alone(settings: Mapping[Path, Setting]) -> dict[Path, dict[Path, Setting]]:
-    """Return the sections with the options of a retry alone, which code binds to those of one strategy."""
+    """Return the sections with the options of a retry alone, which code binds to the options of one strategy."""
     sections: dict[Path, dict[Path, Setting]] = {}
     for path, setting in settings.items():
         if len(path) > 1 and not {part.lower() for part in path[:-1]} & set(_KNOWN):
@@ -147,7 +147,7 @@ def _alone(settings: Mapping[Path, Setting]) -> dict[Path, dict[Path, Setting]]:
 
 
 def _is_stranger(path: Path, section: Path) -> bool:
-    """Return whether a setting stands beside those of the standard handler, is about tries and none of its own."""
+    """Return whether a setting beside the standard handler's own is about tries."""
     if not section or path[: len(section)] != section or len(path) == len(section):
         return False
     key = path[len(section)].lower()

@@ -42,7 +42,7 @@ _REASONS = {
     "retriable-headers": (frozenset[str](), "headers of the answer decide there"),
     **dict.fromkeys(("retriable-status-codes", *_GRPC), (frozenset[str](), "")),
 }
-"""The words of `retry_on`: the failures that are tried again, and what cannot be said of them."""
+"""The words of `retry_on`: the failures that are retried, and the part that cannot be expressed."""
 
 FOR_GRPC = "over gRPC alone: {words}; an answer of HTTP with 5xx is not tried again"
 EJECTION = "it puts out one host of many, by a share of all; then all traffic comes back to it, not a probe"
@@ -164,7 +164,7 @@ def put_ejection(draft: Draft, section: Section, percent: Setting | None, defaul
 
 
 def put_limits(draft: Draft, requests: Setting | None, connections: Setting | None, others: Sequence[Setting]) -> None:
-    """Set what bounds requests at once."""
+    """Set the limits of requests at once."""
     if requests is not None:
         limit = requests.whole
         if limit is None or limit < 0:
@@ -180,7 +180,7 @@ def put_limits(draft: Draft, requests: Setting | None, connections: Setting | No
 
 
 def put_budget(draft: Draft, share: Setting, least: Setting) -> None:
-    """Set Envoy's retry budget: a share of what is under way, or a number of retries at once."""
+    """Set Envoy's retry budget: a share of the active requests, or a number of retries at once."""
     part, count = share.number, least.whole
     settings = {"kind": "envoy", "share": f"{20.0 if part is None else part:g}%"}
     draft.put("retry.budget", {**settings, "min_concurrency": 3 if count is None else count}, share)
@@ -295,7 +295,7 @@ def _cluster_of(route: Section) -> str:
 
 
 def _one_of(draft: Draft, name: str, clusters: Sequence[Section], file: str) -> Section | None:
-    """Return the cluster of a name: of the same file, if it has one; those of others have to have the same limits."""
+    """Return the cluster of a name: of the same file, if it has one; clusters of other files need the same limits."""
     fitting = [each for each in clusters if each.setting.file == file] or clusters
     if any(_limits_of(each) != _limits_of(fitting[0]) for each in fitting):
         at = fitting[0].setting

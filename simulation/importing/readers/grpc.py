@@ -50,7 +50,7 @@ _KEYS = {
         *("method", "maxTokens", "tokenRatio", "maxRequestMessageBytes", "maxResponseMessageBytes"),
     )
 }
-"""Keys as all clients write them, by those in lower case."""
+"""Keys as all clients write them, by their lower case."""
 
 
 def recognises(file: SourceFile) -> bool:

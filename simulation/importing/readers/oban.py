@@ -1,4 +1,4 @@
-"""Oban's workers, from Elixir: attempts, back-off, and what their configuration bounds.
+"""Oban's workers, from Elixir: attempts, back-off, and the limits of their configuration.
 
 Sources: `Oban.Worker`, `Oban.Backoff` and `Oban.Queues.Executor` of 2.23.
 """
@@ -106,7 +106,7 @@ def _queues(trees: Sequence[Tree], all_of: Modules) -> dict[str, Entry]:
 
 
 class _Worker:
-    """One worker: the options of its `use`, its back-off and what its code says about ends."""
+    """One worker: the options of its `use`, its back-off and the ends that its code decides."""
 
     draft: PolicyDraft
 
@@ -124,7 +124,7 @@ class _Worker:
         self.at = module.tree.at
 
     def policy(self, name: str) -> Policy:
-        """Return the policy under what is assumed of conditions that are not known."""
+        """Return the policy under the current assumption of unknown conditions."""
         draft = self.draft = PolicyDraft(name, "oban", self.module.tree.file.name)
         options = self._options()
         attempts = self._attempts(options.get("max_attempts"))

@@ -74,7 +74,7 @@ OLD: Mapping[str, tuple[str, ...]] = {
     "waitdurationinopenstatemillis": ("waitdurationinopenstate",),
     "waitinterval": ("waitduration",),
 }
-"""Names of before version 2, with what they set."""
+"""Names of before version 2, each with the settings that it stands for."""
 
 ASPECTS: Mapping[str, str] = {
     f"{module}aspectorder": module for module in ("retry", "circuitbreaker", "ratelimiter", "timelimiter", "bulkhead")
@@ -139,7 +139,7 @@ _ON = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": 
 
 @dataclass
 class Values:
-    """The settings of a module that hold for an instance, with what a reader of it needs."""
+    """The effective settings of a module for an instance, with the tools that a reader needs."""
 
     draft: Draft
     file: str
@@ -188,7 +188,7 @@ class Values:
                 self.draft.unsaid(setting, why)
 
     def beside(self, keys: Sequence[str], there: Block, base: str) -> Values:
-        """Return the settings that hold, of those that count only in a block with the base setting."""
+        """Return the effective settings, of the ones that count only in a block with the base setting."""
         for key in keys:
             if (setting := self.get(key)) is not None and key not in there:
                 self.draft.dead(setting, f"it counts only beside a {base} in the same block")
@@ -595,7 +595,7 @@ class _Reading:
         self.dead: list[tuple[str, Setting, str]] = []
         """Names for which something is misplaced, with the setting and the reason; no name: of no instance."""
         self.templates: dict[str, Setting] = {}
-        """The instances of which a template is the name."""
+        """The instances whose name is a template."""
         self.aspects: dict[str, Setting] = {}
         version = given.versions.get(KIND, "2")
         self.is_old = version.startswith(("0.", "1.")) or version in ("0", "1")

@@ -1,4 +1,4 @@
-"""Sidekiq's jobs, and those of Active Job with their `retry_on`, from Ruby.
+"""Sidekiq's jobs, and Active Job's with their `retry_on`, from Ruby.
 
 Sources: `Sidekiq::JobRetry` of 6.0 to 8.1, and `ActiveJob::Exceptions` of Rails 5.1 to 8.1.
 """
@@ -53,7 +53,7 @@ JOBS = frozenset({"Sidekiq::Job", "Sidekiq::Worker", "Sidekiq::IterableJob", "Si
 
 @dataclass(frozen=True, eq=False)
 class JobClass:
-    """A class or a module with the calls in its body, and what it is based on."""
+    """A class or a module with the calls in its body, and its bases."""
 
     name: str
     program: Program
@@ -88,7 +88,7 @@ def _calls_of(nodes: Sequence[Node]) -> Iterator[Node]:
 
 
 def bases_of(one: JobClass, all_of: Programs, seen: set[int]) -> Iterator[JobClass]:
-    """Yield what a class is based on within the files, the nearest first."""
+    """Yield the bases of a class within the files, the nearest first."""
     for name in one.bases:
         if name in JOBS or len(seen) > 50:
             continue
@@ -408,7 +408,7 @@ class _Sidekiq:
         self.options = options_of(family, common) | (over or {})
 
     def policies(self, name: str) -> Iterator[Policy]:
-        """Yield the class's policy, and one for each branch that depends on the error or on what is not known."""
+        """Yield the class's policy, and one for each branch that depends on the error or on an unknown value."""
         yield from self.all.branches(name, self._policy)
 
     def _policy(self, name: str) -> Policy:

@@ -41,7 +41,7 @@ FOLLOWED_MAX = 200
 
 
 class NotSaid(Exception):
-    """A strategy that cannot be said; `open` is what of it stands elsewhere."""
+    """A strategy that cannot be expressed; `open` has the values that stand elsewhere."""
 
     def __init__(self, text: str, open_: Open | Symbol | None = None) -> None:
         super().__init__(text)
@@ -97,7 +97,7 @@ def draws_from_a_minimum(value: Any) -> bool:
 
 
 def called_with(call: Called, parameters: Sequence[str], name: str) -> dict[str, Any]:
-    """Return the arguments of a call by the names of parameters; raise NotSaid for those that there are not."""
+    """Return the arguments of a call by the names of parameters; raise NotSaid for an argument without parameter."""
     if len(call.args) > len(parameters):
         raise NotSaid(f"{name} takes {len(parameters)} arguments")
     found = dict(zip(parameters, call.args, strict=False))
@@ -127,7 +127,7 @@ _IN_GENERAL = {"multiplier": 1.0, "initial": 1.0, "max": LONGEST_S, "exp_base": 
 
 
 def waits_of(value: Any, retries: int, version: Version, program: Program) -> Waits:
-    """Return the waits before so many retries of a strategy.
+    """Return the waits before `retries` retries of a strategy.
 
     Raises:
         NotSaid: own code decides them, a part of them stands elsewhere, or no settings have them.

@@ -1,4 +1,4 @@
-"""The course of one notification: what was where, from when until when, as its history has it."""
+"""The course of one notification: where it was, from when until when, by its history."""
 
 from __future__ import annotations
 

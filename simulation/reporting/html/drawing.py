@@ -66,7 +66,7 @@ def as_svg(figure: Figure, prefix: str, title: str, description: str, *, above_i
 
 
 def _clean(element: ElementTree.Element, prefix: str) -> None:
-    """Take an element out of its name space, its ids into the prefix's, and its numbers to what can be seen."""
+    """Take an element out of its name space, give its ids the prefix, and round its numbers to visible precision."""
     for child in [child for child in element if child.tag in _DROPPED]:
         element.remove(child)
     element.tag = element.tag.removeprefix(_SVG)

@@ -27,8 +27,7 @@ class Overall(NamedTuple):
 
 
 def expectation_results(result: Result) -> list[ExpectationResult]:
-    """Return the result of each expectation: first those that fail, then those that are undecided, each in the order of
-    the file."""
+    """Return the result of each expectation: first the failed, then the undecided, each in the order of the file."""
     return sorted(in_words(result), key=lambda each: (False, None, True).index(each.holds))
 
 

@@ -63,7 +63,7 @@ def figures(result: Result, overview: Figure | None = None, keys: Mapping[str, s
 
 
 NARROW = 4.3
-"""How wide the figures for narrow screens are, in inches; their text is then as large as that of the page."""
+"""The width of figures for narrow screens, in inches; their text is then as large as the page's."""
 
 
 def _narrow(result: Result) -> Iterator[Drawn]:
@@ -82,7 +82,7 @@ def _narrow(result: Result) -> Iterator[Drawn]:
 
 
 def _others(result: Result) -> Iterator[Drawn]:
-    """Yield the figures beside the overview; those over time come below it, on the same axis."""
+    """Yield the figures beside the overview; plots over time come below it, on the same axis."""
     used = result.scenario.channels_used
     policies = policies_by_channels({channel: result.scenario.channel_config(channel) for channel in used})
     yield _drawn("amplification", "Retry amplification", partial(plots.amplification, result), BELOW_THE_OVERVIEW)

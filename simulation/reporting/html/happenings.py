@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simulation.results.result import Result
 
 EACH_MAX = 8
-"""Of more faults, and of more openings of one breaker, only so many are listed."""
+"""The most faults, and the most openings of one breaker, that are listed."""
 
 
 class Happening(NamedTuple):
@@ -49,7 +49,7 @@ def broken(result: Result) -> list[Broken]:
 
 
 def happenings(result: Result, found: list[Broken]) -> list[Happening]:
-    """Return what happened in a run, in order; `found` are the expectations that broke."""
+    """Return the events of a run in order; `found` are the expectations that broke."""
     return sorted([*_faults(result), *_breakers(result), *_levels(result), *_broke(found)], key=lambda each: each.at_ns)
 
 

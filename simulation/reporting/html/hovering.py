@@ -25,13 +25,13 @@ STEPS = 60
 
 
 def fields(result: Result, figure: Figure, keys: Mapping[str, str]) -> Markup:
-    """Return the fields over an overview, each with what happened then; where a notification was accepted that the page
-    has more about, it is a link to that.
+    """Return the fields over an overview, each with the events of its time; a field with the acceptance of a
+    notification that the page shows is a link to it.
 
     Args:
-        result: of the run.
+        result: the result of the run.
         figure: its overview.
-        keys: the ids of the elements of the notifications that the page has more about.
+        keys: the ids of the elements of the notifications that the page shows.
     """
     end_s = end_of(result)
     edges = np.linspace(0.0, end_s, STEPS + 1)

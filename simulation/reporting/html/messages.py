@@ -1,6 +1,6 @@
 """The messages between the parts of the send path that a notification's history stands for, in order of time.
 
-The history has what happened, not each message; senders and receivers follow from how the pipeline is wired
+The history has events, not messages; senders and receivers follow from the wiring of the pipeline
 (:mod:`actors.notifier`): an attempt goes from the handler by the rate limiter, the breaker and the channel to a
 provider, and the part where it waits sends it on. The outcome goes back to the breaker, and from there to the handler.
 A crash is in no notification's own history: one that was under way then goes on, here, from where it last was, or from
@@ -70,7 +70,7 @@ class Message(NamedTuple):
     """Whether it is the outcome of an attempt."""
 
     then: tuple[str, Spent] | None = None
-    """Where the notification rests until the next message, and what for."""
+    """The place where the notification rests until the next message, and the cause."""
 
     due_ns: int | None = None
     """When its backoff ends, if it rests for one."""
@@ -88,7 +88,7 @@ class Parts(NamedTuple):
 
 
 def parts_of(channel: NotificationChannel, config: ChannelConfig, events: Sequence[Any], sender: str) -> Parts:
-    """Return the parts that a notification met: of several providers those that were asked, or the first."""
+    """Return the parts that a notification met: of several providers the ones that were asked, or the first."""
     asked = dict.fromkeys(
         event.provider for event in events if isinstance(event, (NotificationSent, NotificationFailed))
     )
@@ -115,12 +115,12 @@ def _is_heard(event: Any) -> bool:
 
 
 def messages_of(events: Sequence[Any], notification_id: str, parts: Parts, end_ns: int) -> list[Message]:
-    """Return the messages of a notification with this history; those of one instant in the order of the history.
+    """Return the messages of a notification with this history; messages of one instant in the order of the history.
 
     Args:
         events: its history.
         notification_id: its id.
-        parts: that it met.
+        parts: the parts that it met.
         end_ns: the end of the run, which comes last where the notification still waits for something.
     """
     messages = sorted(_Journey(notification_id, parts).messages(events), key=lambda message: message.at_ns)

@@ -1,4 +1,4 @@
-"""The page: what is on it, put into its template."""
+"""The page: its contents, put into its template."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates of pages: what they have in common, and the macros of the report for others too."""
+"""Templates of pages: their common base, and the macros of the report for other pages too."""
 
 from __future__ import annotations
 

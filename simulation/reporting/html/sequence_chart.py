@@ -15,7 +15,7 @@ from simulation.reporting.html.words import clock, plain_duration
 from simulation.reporting.plots.text import POINTS_PER_INCH, cut, drawable, wrap
 
 HEAD, TAIL = 13, 9
-"""Of more messages than these together only so many at the beginning and at the end are drawn."""
+"""The messages at the beginning and at the end that are drawn, where there are more than both together."""
 
 # All in CSS pixels.
 GUTTER, LANE, MARGIN = 80, 98, 44
@@ -37,7 +37,7 @@ def sequence_chart(messages: Sequence[Message], parts: Parts, label_id: str, lis
         messages: in order of time.
         parts: the lifelines.
         label_id: the id of the title of the chart.
-        list_id: the id of the list that says in words what the chart shows.
+        list_id: the id of the list with the chart's contents in words.
     """
     layout = _Layout(parts)
     drawn: list[Markup] = []

@@ -25,7 +25,7 @@ from simulation.reporting.html.words import duration, instant
 from simulation.results.formatting import fate_text
 
 HEAD, TAIL = 8, 5
-"""Of more steps than these together only so many at the beginning and at the end are shown."""
+"""The steps at the beginning and at the end that are shown, where there are more than both together."""
 
 Tone: TypeAlias = Literal["", "fine", "care", "bad"]
 """Whether something is good, a warning or bad; shown by a shape beside the words."""

@@ -1,4 +1,4 @@
-"""The tables of the page: what was counted, per channel, breaker, provider, outcome and reason."""
+"""The tables of the page: the counts, per channel, breaker, provider, outcome and reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Tile(NamedTuple):
 
 
 def tiles(result: Result) -> list[Tile]:
-    """Return the key figures; those that are mostly 0 only when they are not."""
+    """Return the key figures; a figure that is mostly 0 only when it is not."""
     summary, simulated_s = result.summary, result.summary["simulated_s"]
     offered, never, dlq = summary["offered"], summary["delivery_time_s"][NEVER], summary["dlq"]
     dead = summary["dead_lettered"]

@@ -1,4 +1,4 @@
-"""Which notifications to look at first: those that were dead-lettered, are still waiting, or took longest."""
+"""The notifications to look at first: dead-lettered, still waiting, or the slowest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simulation.results.result import Result
 
 REASONS_MAX = 3
-"""Of so many reasons of dead letters one is shown each."""
+"""The most reasons of dead letters of which one letter is shown each."""
 
 RULES = (
     f"of each of the {REASONS_MAX} most frequent reasons in the dead letter queue, the notification with the most "

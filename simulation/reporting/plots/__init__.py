@@ -54,5 +54,5 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """Return the plots, and not the modules they are in: what a notebook offers to complete."""
+    """Return the plots, and not the modules they are in, for completion in a notebook."""
     return __all__

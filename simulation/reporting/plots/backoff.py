@@ -32,7 +32,7 @@ ATTEMPTS_SHOWN = 10
 
 ATTEMPTS_MAX = 200
 LOGARITHMIC_FROM = 8.0
-"""A longest wait so many times the shortest needs a logarithmic axis."""
+"""The ratio of the longest wait to the shortest from which on the axis is logarithmic."""
 
 LABEL_ROOM = 3.0
 """How wide an entry of the legend may be, in inches."""
@@ -40,16 +40,16 @@ LABEL_ROOM = 3.0
 _Waits: TypeAlias = "Envelope[npt.NDArray[np.float64]]"
 
 Retry: TypeAlias = "RetryConfig | ChannelConfig | Mapping[str, Any]"
-"""A retry policy: its settings, those of a channel, or its keys and values as a file has them."""
+"""A retry policy: its settings, a channel's settings, or its keys and values as a file has them."""
 
 
 def backoff(
     retry: Retry | Mapping[str, Retry], *, attempts: int | None = None, seed: int = 0, ax: Axes | None = None
 ) -> Axes:
-    """Draw the wait before each retry: its median, and from its shortest to its longest what jitter makes of it.
+    """Draw the wait before each retry: its median, and its range from the shortest to the longest with jitter.
 
-    With jitter `decorrelated` or `soft` a wait depends on the ones before it: the pale area is what can be reached at
-    all, the darker one where nine in ten waits lie, by a few thousand schedules drawn with `seed`.
+    With jitter `decorrelated` or `soft` a wait depends on the ones before it: the pale area has all possible waits, the
+    darker one nine in ten, by a few thousand schedules drawn with `seed`.
 
     Args:
         retry: a policy: a `RetryConfig`, the settings of a channel, or the keys and values of a policy such as
@@ -108,7 +108,7 @@ def policies_by_channels(configs: Mapping[NotificationChannel, ChannelConfig]) -
 
 
 def _title(policies: Mapping[str, RetryConfig], drawn: Sequence[_Waits]) -> str:
-    """Return what one policy is called, or how long the waits of several get."""
+    """Return the name of a single policy, or the lengths of the waits of several."""
     (label, config), *others = policies.items()
     if not drawn:
         return "Wait before each retry: nothing is retried"
@@ -174,7 +174,7 @@ def _draw(ax: Axes, number: int, label: str, waits: _Waits) -> _Waits:
 
 
 def _draw_beside(ax: Axes, number: int, label: str, waits: _Waits, *, of: int) -> _Waits:
-    """Draw one of several policies: a bar beside those of the others for each retry, as areas hide one another.
+    """Draw one of several policies: for each retry a bar beside the others' bars, as areas hide one another.
 
     It is thin from the shortest to the longest wait, and thick where nine in ten lie; a line joins the medians.
     """

@@ -23,7 +23,7 @@ from simulation.scenario.metrics import WITHIN, path_of
 Panel: TypeAlias = Literal["times", "rates", "dlq", "amplification", ""]
 
 TEXTS_MAX = 3
-"""Of more bounds in a panel only so many are named; all are drawn."""
+"""The most bounds in a panel that are named; all are drawn."""
 
 INK = "#222222"
 BUSIEST = "busiest second"
@@ -56,11 +56,11 @@ class Bound(NamedTuple):
 
 
 _BOUNDS: WeakKeyDictionary[PlottedRun, list[Bound]] = WeakKeyDictionary()
-"""Of runs, several pictures of which show them."""
+"""The bounds of runs, which several pictures show."""
 
 
 def bounds_of(run: PlottedRun) -> list[Bound]:
-    """Return the expectations of a run, those that broke with where they did."""
+    """Return the expectations of a run; broken ones with the places where they broke."""
     if run not in _BOUNDS:
         _BOUNDS[run] = _bounds_of(run)
     return _BOUNDS[run]
@@ -139,7 +139,7 @@ def draw_requests(axes: Axes, bounds: Sequence[Bound], part: Taken, bin_s: float
 
 def draw_bounds(axes: Axes, bounds: Sequence[Bound], panel: Panel, part: Taken) -> None:
     """Draw the expectations of a panel of a part of the run: a line, with ticks on the side on which it fails, and
-    beside it whether it holds, the value and the wanted one. What broke has a red bar at the bottom when it did.
+    beside it whether it holds, the value and the wanted one. A broken one has a red bar at the bottom at that time.
 
     The limits of the y axis must be known. A bound that lies beyond them is not drawn, unless it broke.
     """

@@ -64,7 +64,7 @@ class Breach(NamedTuple):
     """Some of the notifications that did it, the worst first."""
 
     most_s: float | None = None
-    """Where most of what broke it is; None: nowhere more than anywhere else."""
+    """The instant around which most causes lie, in seconds; None: nowhere more than anywhere else."""
 
     @property
     def at_s(self) -> float | None:
@@ -73,7 +73,7 @@ class Breach(NamedTuple):
 
 
 def scope_of(expectation: Expectation, end_s: float) -> Scope:
-    """Return what the metric of an expectation is of."""
+    """Return the scope of an expectation's metric."""
     path = expectation.path[2:] if expectation.path[0] == WINDOWS else expectation.path
     window = expectation.window
     from_s = 0.0 if window is None else window.from_s
@@ -155,10 +155,9 @@ def _requests(run: PlottedRun, scope: Scope) -> pd.DataFrame:
 
 
 def _steps_above(at_s: Times, marked: npt.NDArray[np.bool_], allowed: float, scope: Scope) -> tuple[Span, ...]:
-    """Return when a larger share than allowed was marked of what is then, and just before and after.
+    """Return the spans in which a larger share than allowed was marked, counting neighbouring steps too.
 
-    Of a few that are marked here and there a single step may have too many by chance. Such a step counts only if there
-    are no others.
+    If few are marked, a single step may have too many by chance. Such a step counts only if there are no others.
     """
     edges = np.linspace(scope.from_s, scope.to_s, STEPS + 1)
     all_of, _ = np.histogram(at_s, edges)
@@ -176,13 +175,13 @@ def _near(counts: npt.NDArray[np.int_]) -> Times:
 
 
 def _thickest(at_s: Times, spans: tuple[Span, ...]) -> float:
-    """Return the median of some instants, of those in the span that has the most of them."""
+    """Return the median of the instants in the span that has the most of them."""
     within = [at_s[(start_s <= at_s) & (at_s <= stop_s)] for start_s, stop_s in spans]
     return float(np.quantile(max(within, key=len, default=at_s), 0.5, method="lower"))
 
 
 def _joined(edges: Times, marked: npt.NDArray[np.bool_]) -> tuple[Span, ...]:
-    """Return the spans of steps that are marked, those that touch as one."""
+    """Return the spans of marked steps; touching ones are joined."""
     changes = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(int)))
     return tuple(
         (float(edges[first]), float(edges[stop])) for first, stop in zip(changes[::2], changes[1::2], strict=True)

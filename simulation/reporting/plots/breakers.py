@@ -66,7 +66,7 @@ def spans_of(
     """Return when the breaker of this name was in which state, from its `transitions` (``result.breaker``), or its node
     was down.
 
-    Where each host has its own, what is shown is that which lets the least through.
+    Where each host has a breaker, the state of each instant is the one that lets the least through.
     """
     spans: Spans = {}
     own = transitions[transitions["channel"] == breaker]
@@ -100,7 +100,7 @@ def _without(span: tuple[float, float], gaps: Sequence[tuple[float, float]]) -> 
 
 
 def merged(spans: Sequence[tuple[float, float]], gap_s: float) -> list[tuple[float, float]]:
-    """Return `spans` with those joined that lie no farther apart than this."""
+    """Return `spans`, joined where they lie no farther apart than `gap_s`."""
     joined: list[tuple[float, float]] = []
     for start_s, end_s in spans:
         if joined and start_s - joined[-1][1] <= gap_s:
@@ -117,7 +117,7 @@ def breakers_in(transitions: pd.DataFrame) -> dict[str, BreakerState]:
 
 
 def has_hosts(transitions: pd.DataFrame, breaker: str) -> bool:
-    """Return whether what changed under this name is a breaker for each host."""
+    """Return whether the transitions of this name are of breakers for single hosts."""
     return bool(transitions.loc[transitions["channel"] == breaker, "host"].notna().any())
 
 

@@ -1,4 +1,4 @@
-"""The canvas of a plot: the axes that the caller gives, or those of a figure of its own in retrylab's style."""
+"""The canvas of a plot: the axes that the caller gives, or axes of a figure of its own in retrylab's style."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PlotAxes(Axes):
 
 @contextmanager
 def canvas(ax: Axes | None, width: float, height: float) -> Iterator[Axes]:
-    """Yield the axes to draw on: `ax`, in the caller's style, or those of a new figure of this size in inches."""
+    """Yield the axes to draw on: `ax`, in the caller's style, or axes of a new figure of this size in inches."""
     if ax is not None:
         with matplotlib.rc_context(_ON_ANY_AXES):
             yield ax
@@ -85,7 +85,7 @@ def as_image(figure: Figure) -> str:
 
 
 def in_words(figure: Figure) -> str:
-    """Return what a figure shows, as a text alternative: the titles, the axes and the legends."""
+    """Return a text alternative of a figure: the titles, the axes and the legends."""
     sentences: list[str] = []
     axes = [each for of in figure.get_axes() for each in (of, *of.child_axes) if isinstance(each, Axes)]
     for ax in axes:

@@ -56,7 +56,7 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
     """Draw for every time t the share of requests that took longer, P(delivery time > t).
 
     Both axes are logarithmic, so that a tail is seen as well as the bulk: where the curve crosses 0.01 is the 99th
-    percentile. What was never delivered took longer than any time: the curve levels off at its share.
+    percentile. A request never delivered took longer than any time: the curve levels off at the share of these.
 
     Args:
         source: a result, or its frame `notifications`: a curve for each channel. Or several by their labels: a curve
@@ -94,7 +94,7 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
 
 
 SHARES = (0.99, 0.9, 0.5)
-"""Of several curves those are compared at one of these: where they differ most, and of equals at the first."""
+"""Curves are compared at one of these shares: where they differ most, or else at the first."""
 
 
 def _title(found: Mapping[str, npt.NDArray[np.float64]]) -> str:
@@ -162,7 +162,7 @@ def _draw(ax: Axes, number: int, label: str, curve: Curve) -> float | None:
 
 
 def _thinned(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the curve, or so many of its points that the difference cannot be seen."""
+    """Return the curve, or points of it so dense that the difference cannot be seen."""
     if len(curve.times_s) <= POINTS_MAX:
         return curve.times_s, curve.longer
     ranks = np.arange(len(curve.times_s))

@@ -36,11 +36,11 @@ STEPS_MAX, IN_A_STEP = 120, 30
 """The most steps, and the usual requests of a step: a 99th percentile of fewer requests is their longest."""
 
 FEW, JOINED_MAX = 10, 8
-"""A step of fewer is joined with others, at most so many; if they are still fewer, each of them is a dot."""
+"""A step with fewer requests is joined with others, at most so many; if they are still fewer, each request is a dot."""
 
 ENOUGH, TOOTH, TEETH = 240, float(np.log(5.0)), 0.05
-"""Steps are wider, of up to so many requests, where the 99th percentile of too large a share of them stands out: from
-both sides by more than this factor."""
+"""Steps are wider, of up to so many requests, where the 99th percentile of too large a share of steps stands out by
+more than this factor from both sides."""
 
 MANY_S = 1e9
 """Stands for the delivery time of a request that was never delivered."""
@@ -163,7 +163,7 @@ def _is_a_comb(course: Course) -> bool:
 
 
 def _edges(accepted_s: Floats, last_s: float, end_s: float, wanted: int) -> Floats:
-    """Return the edges of steps, none too narrow to be seen; those of too few are joined with some that follow."""
+    """Return the edges of steps, none too narrow to be seen; steps with too few requests are joined with later ones."""
     stop_s = max(float(np.nextafter(last_s, np.inf)), end_s / STEPS_MAX)
     steps = int(np.clip(len(accepted_s) // wanted, 1, min(STEPS_MAX, np.ceil(stop_s / end_s * STEPS_MAX))))
     first_s = float(accepted_s[0]) if len(accepted_s) else 0.0
@@ -182,7 +182,7 @@ def _edges(accepted_s: Floats, last_s: float, end_s: float, wanted: int) -> Floa
 
 
 def _turned(edges_s: Floats, turns_s: Sequence[float]) -> Floats:
-    """Return edges of which the nearest to each turn is there instead."""
+    """Return the edges with the nearest one to each turn moved there."""
     turned: dict[int, float] = {}
     for at_s in turns_s if len(edges_s) > 2 else ():
         place = 1 + int(np.abs(edges_s[1:-1] - at_s).argmin())
@@ -213,12 +213,12 @@ def draw_delivery(ax: Axes, part: Taken, scale: Scale) -> tuple[str, Sequence[Ar
 
 
 def with_refused(part: Taken, times_s: Floats) -> Floats:
-    """Return delivery times with those of the arrivals that were refused, which are never delivered."""
+    """Return delivery times with infinite ones for the arrivals that were refused."""
     return np.append(times_s, np.full(part.refused, np.inf))
 
 
 def never_level(longest_s: float) -> float:
-    """Return where what is never stands on a logarithmic axis up to this time."""
+    """Return the place of times that are never, on a logarithmic axis up to this time."""
     return longest_s * 4.0
 
 
@@ -352,7 +352,7 @@ def waiting(
 
 
 def draw_waits(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
-    """Draw what the notifications of a part wait for; return a title and a legend's entries."""
+    """Draw the waits of the notifications of a part; return a title and a legend's entries."""
     if part.run is None or part.run.scenario.record != "full":
         say(ax, why_empty(part.run))
         return titled(part.label, "where notifications wait"), []

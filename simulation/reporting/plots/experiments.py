@@ -23,7 +23,7 @@ from simulation.scenario.metrics import NEVER
 from simulation.scenario.space import settings_of
 
 WIDTH, ROW, AROUND = 8.6, 0.24, 1.2
-"""In inches: a figure, a row of it, and what is above and below the rows."""
+"""In inches: a figure, a row of it, and the space above and below the rows."""
 
 ROWS_MAX = 60
 FAR = 10.0
@@ -140,7 +140,7 @@ class SearchedSettings(NamedTuple):
     """The metric of each, and whether more of it is better."""
 
     probability: float
-    """In what share of runs all expectations are to hold."""
+    """The share of runs in which all expectations must hold."""
 
     table: pd.DataFrame
     """A row a trial, as ``tuning.table`` has it."""
@@ -153,7 +153,7 @@ class SearchedSettings(NamedTuple):
 
 
 def searched_by(tuning: Any) -> SearchedSettings:
-    """Return what a plot needs of a search.
+    """Return the attributes of a search that a plot needs.
 
     Raises:
         WrongType: it is no result of a search.

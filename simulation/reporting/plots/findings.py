@@ -21,7 +21,7 @@ def titled(label: str, *said: str) -> str:
 
 
 def of_the_rates(binned: pd.DataFrame, offered_delivered: tuple[int, int] | None) -> str:
-    """Return how many of the requests that were offered were delivered; of a table alone, of what it has."""
+    """Return how many of the offered requests were delivered; for a table alone, how many of its own."""
     came, sent, failed = (int(binned[column].sum()) for column in ("arrivals", "sent", "failed"))
     came, sent = offered_delivered or (came, sent)
     if not came:
@@ -41,7 +41,7 @@ def of_a_level(highest: int, at_s: float, last: int, what: str) -> str:
 
 
 def of_the_times(times_s: npt.NDArray[np.float64], *, short: bool = False) -> str:
-    """Return how long deliveries took, of those that were never delivered an infinite time, and how many they are."""
+    """Return the delivery times in words, with infinite times for requests never delivered, and the number of these."""
     if not len(times_s):
         return "nothing offered"
     never = int(np.isinf(times_s).sum())
@@ -61,7 +61,7 @@ def quantile_text(times_s: npt.NDArray[np.float64], share: float) -> str:
 
 
 def quantile(times_s: npt.NDArray[np.float64], share: float) -> float:
-    """Return the time that so many do not exceed, between ranks by a straight line as the summary has it.
+    """Return the quantile of a share, linear between ranks as in the summary.
 
     It is infinite where either of these is.
     """
@@ -72,7 +72,7 @@ def quantile(times_s: npt.NDArray[np.float64], share: float) -> float:
 
 
 def listed(said: Iterable[str], most: int) -> str:
-    """Return some texts after each other; of more than so many, how many are left out."""
+    """Return some texts after each other; beyond `most`, the number of the rest."""
     known = list(said)
     rest = f" and {len(known) - most:,} more" if len(known) > most else ""
     return ", ".join(known[:most]) + rest

@@ -108,7 +108,7 @@ BREAKER = "circuit_breaker"
 def set_apart(scenario: Scenario) -> dict[str, str]:
     """Return, for each used channel, the settings in which the channels differ; empty if there are none.
 
-    Only what the file sets is compared, so that defaults that differ by channel are left out.
+    Only settings in the file are compared, so that defaults that differ by channel are left out.
     """
     written = {
         str(channel): scenario.channel_as_given(channel).model_dump(mode="json", by_alias=True, exclude_unset=True)

@@ -16,7 +16,7 @@ from simulation.reporting.plots.source import Taken, arrivals_end_of, end_of
 Floats = npt.NDArray[np.float64]
 
 WORSE = 3.0
-"""After a fault deliveries are not as before it when half of them take so many times as long."""
+"""The ratio of median delivery times after and before a fault from which on it is still felt."""
 
 LOST_AFTER = 0.01
 """Or when more than this share of them is never made."""
@@ -30,13 +30,13 @@ class Fault(NamedTuple):
     """The delivery times of requests accepted in the fault."""
 
     after_s: Floats
-    """And of what was accepted after it."""
+    """The delivery times of requests accepted after it."""
 
     before_s: Floats
 
     @property
     def is_felt_after(self) -> bool:
-        """Whether deliveries are not, after it, what they were before."""
+        """Whether delivery times after it are worse than before it."""
         if not len(self.after_s):
             return False
         if np.isinf(self.after_s).mean() > LOST_AFTER + (np.isinf(self.before_s).mean() if len(self.before_s) else 0):
@@ -97,7 +97,7 @@ def found_in(fault: Fault, name: str) -> str:
 
 
 def name_of(fault: Fault, among: Sequence[Window]) -> str:
-    """Return what a fault is called where windows have no letters."""
+    """Return the name of a fault where windows have no letters."""
     faults = sum(not window.quiet for window in among)
     return "in the fault" if faults == 1 else f"in the fault from {instant_text(fault.window.spans[0][0])} on"
 

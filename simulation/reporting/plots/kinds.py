@@ -25,7 +25,7 @@ from simulation.reporting.plots.timeline import timeline
 from simulation.reporting.plots.tripping import breaker_causes
 
 METRIC = "sent_fraction"
-"""Of the summary: what is drawn of a sweep when no metric is given."""
+"""The metric of a sweep that is drawn when none is given."""
 
 
 class Options(NamedTuple):
@@ -126,7 +126,7 @@ OF_A_RUN: dict[str, PlotKind] = {
     "timeline": PlotKind(_timeline, ("notification",), lambda run: not run.notifications.empty),
     "backoff": PlotKind(_backoff, ("channel",)),
 }
-"""The first is what is drawn when no kind is asked for."""
+"""The pictures of a run, by name; the first is the default."""
 
 OF_A_SWEEP: dict[str, PlotKind] = {
     "lines": PlotKind(_lines, ("metric", "x", "by")),

@@ -30,10 +30,10 @@ ON_A_FILL = 0.3
 """And to lie on as much of an area."""
 
 ASIDE = 0.1
-"""And so many times as bad to be that far from the side where it is wanted."""
+"""The cost of being this far from the wanted side, likewise."""
 
 OFF_ITS_LINE = 0.6
-"""And so many times as bad to be that far from its line."""
+"""The cost of being this far from its line, likewise."""
 
 FOOT = 0.045
 """The height of a text at the bottom, as a share of the axes."""
@@ -97,7 +97,7 @@ def _inches(axes: Axes, points: Floats) -> Floats:
 
 
 def _curves(axes: Axes) -> Floats:
-    """Return the segments of what is drawn as boxes, a row each: left, bottom, right and top in inches."""
+    """Return the segments of drawn curves as boxes, a row each: left, bottom, right and top in inches."""
     segments = [np.empty((0, 4))]
     for artist in (*axes.lines, *axes.patches):
         if isinstance(artist, Line2D) and artist.get_transform().contains_branch(axes.transData):

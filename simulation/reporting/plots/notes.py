@@ -23,7 +23,7 @@ LINE_IN = 0.16
 """How high a line of a note is."""
 
 APART = "#0a4f7d"
-"""The colour of what sets a channel apart."""
+"""The colour of the settings in which channels differ."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def dlq_note(result: PlottedRun) -> list[str]:
 
 
 def rates_note(part: Taken, steps: Sequence[str]) -> list[str]:
-    """Return what became of a channel's notifications, as far as the title does not say it."""
+    """Return the ends of a channel's notifications in words, as far as the title does not have them."""
     assert part.run is not None
     figures = part.run.summary if part.channel is None else part.run.summary["channels"][part.channel]
     names = {"dead_lettered": "dead-lettered", "unwanted": "unwanted", "in_flight": "in flight at the end"}
@@ -78,7 +78,7 @@ def rates_note(part: Taken, steps: Sequence[str]) -> list[str]:
 
 
 def delivery_note(accepted_s: Floats, times_s: Floats) -> list[str]:
-    """Return when those were accepted that took longest, or that were never delivered."""
+    """Return when the slowest requests were accepted, or the ones that were never delivered."""
     never = accepted_s[np.isinf(times_s)]
     if len(never):
         first, last = instant_text(never[0]), instant_text(never[-1])

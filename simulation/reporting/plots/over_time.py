@@ -257,7 +257,7 @@ def _draw_amplification(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
 
 
 def _attempts_by_cell(part: Taken, end_s: float) -> tuple[str, Floats, Floats, Floats]:
-    """Return what attempts are counted against, the middle of each cell in seconds, and both counts in it."""
+    """Return the name of the base of the ratio, the middle of each cell in seconds, and both counts in it."""
     edges = np.linspace(0.0, end_s, CELLS + 1)
     middles = (edges[1:] + edges[:-1]) / 2
     if part.run is not None and part.run.scenario.record != "full":

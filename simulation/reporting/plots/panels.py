@@ -28,15 +28,15 @@ HEADROOM = 1.2
 """How far the axis goes beyond the highest value: room for the letters of windows."""
 
 SPIKE = 12
-"""A rate so many times the usual one would flatten all others, so from the usual one on the axis is logarithmic."""
+"""Above this ratio to the usual rate a rate would flatten all others, so the axis is logarithmic."""
 
 ARRIVALS, DELIVERED, FAILED, IN_FLIGHT, DEAD = "#b8b8b8", "#0072b2", "#d55e00", "#333333", "#8c3b7e"
 
 
 def bins(series: pd.DataFrame, end_s: float, bins_max: int = BINS_MAX) -> tuple[pd.DataFrame, float]:
-    """Return the buckets of ``result.series`` in at most so many as can be distinguished, and their width in seconds.
+    """Return the buckets of ``result.series``, joined to at most `bins_max`, and their width in seconds.
 
-    Counts are added up; of in flight and of DLQ size the highest value stands.
+    Counts are added up; in flight and DLQ size keep the highest value.
     """
     width_s = float(series["time_s"].iloc[1] - series["time_s"].iloc[0]) if len(series) > 1 else end_s
     factor = -(-len(series) // bins_max)

@@ -1,4 +1,4 @@
-"""The settings of a sweep that are worth choosing from: what each delivers against the load it puts on the provider."""
+"""The settings of a sweep that are worth choosing from: the deliveries of each against its load on the provider."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requ
     """Draw the gain of each setting against its cost, and mark the Pareto front: no other setting gains as much for
     less cost, or more for the same.
 
-    The front is numbered from the cheapest on, and its settings stand in the legend. It is that of the means; bars are
-    their 95% intervals. Each but the first shows its gain over the one before it on the same seeds. Where settings are
-    as expected in every run, the front is of these alone. A setting of which one of the two metrics is never in some
-    run is not on the front.
+    The front is numbered from the cheapest on, and its settings stand in the legend. It is the front of the means; bars
+    are their 95% intervals. Each but the first shows its gain over the one before it on the same seeds. Where settings
+    are as expected in every run, the front is of these alone. A setting with a metric that is never in some run is not
+    on the front.
 
     Args:
         sweep: a sweep, or its frame `cells`.
-        gain: the metric of which more is better.
-        cost: the metric of which less is better; `requests` is the load on the provider.
+        gain: the metric to have more of.
+        cost: the metric to have less of; `requests` is the load on the provider.
         ax: where to draw; axes of a figure of its own when None.
 
     Raises:

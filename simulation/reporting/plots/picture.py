@@ -1,4 +1,4 @@
-"""The overview of a run: one picture that says what happened, when, to whom, and whether it is as expected."""
+"""The overview of a run: one picture with its events, their times and places, and its expectations."""
 
 from __future__ import annotations
 

@@ -27,13 +27,13 @@ LIMIT_MAX = 5_000
 
 def raster(result: PlottedRun, *, channel: str | None = None, limit: int = 200, ax: Axes | None = None) -> Axes:
     """Draw notifications below each other in the order of acceptance: a thin line from acceptance to end, with a mark
-    where each attempt ended, and another at the end of what was not sent.
+    where each attempt ended, and another at the end of a notification that was not sent.
 
     Args:
         result: a result, or one that was saved and opened again.
         channel: of which channel; of all when None.
-        limit: how many to draw at most, 1 to 5,000. Of more notifications every so manieth is drawn, and the title
-            says of how many.
+        limit: how many to draw at most, 1 to 5,000. Of more notifications every n-th is drawn, and the title has their
+            number.
         ax: where to draw; axes of a figure of its own when None.
 
     Raises:

@@ -29,7 +29,7 @@ _TITLES = {
 
 
 def window_notes(found: list[Window]) -> list[list[str]]:
-    """Return the lines beside each window, the last entry being about those that find no room."""
+    """Return the lines beside each window; the last entry is for the windows without room."""
     notes = [wrap(window.text, NOTE_ROOM, NOTE_SIZE, 2) for window in found[:WINDOWS_MAX]]
     if len(found) > WINDOWS_MAX:
         notes.append([f"and {len(found) - WINDOWS_MAX:,} more"])
@@ -37,7 +37,7 @@ def window_notes(found: list[Window]) -> list[list[str]]:
 
 
 def draw_windows(axes: Axes, found: list[Window], notes: list[list[str]]) -> None:
-    """Draw a lane for each window, with what it is about beside it."""
+    """Draw a lane for each window, with its text beside it."""
     axes.set_title(_TITLES[frozenset(window.quiet for window in found)])
     middles: list[float] = []
     bottom = 0.0
@@ -73,8 +73,8 @@ def shade(
 ) -> None:
     """Shade the windows in all `panels`; one that holds all the time is not shaded.
 
-    Their letters are written into the shades unless they are not `tagged`; `numbers` are those of the windows among all
-    that have letters, in order when None.
+    Their letters are written into the shades unless they are not `tagged`; `numbers` are the places of the windows
+    among all with letters, in order when None.
     """
     tags: dict[float, str] = {}
     for number, window in zip(range(len(found)) if numbers is None else numbers, found, strict=True):
@@ -179,7 +179,7 @@ def shade_and_label(
 
 
 def keep_free_above(axes: Axes, share: float) -> None:
-    """Raise the upper limit of the y axis until what was all of its height is this share of it; 0: there is no data."""
+    """Raise the upper limit of the y axis until the former height is this share of the new one; 0: there is no data."""
     if share <= 0:
         return
     scale = axes.yaxis.get_transform()

@@ -22,7 +22,7 @@ from simulation.reporting.plots.stacked import ends_s
 from simulation.reporting.plots.text import cut, drawable
 
 WIDTH, ROW, AROUND = 13.0, 1.75, 1.0
-"""In inches: the figure, a row of it, and what is above and below the rows."""
+"""In inches: the figure, a row of it, and the space above and below the rows."""
 
 PANEL = 4.9
 """How wide a title may be."""
@@ -66,7 +66,7 @@ def compare(
 
 
 def _named(one: PlottedRun, other: PlottedRun) -> dict[str, PlottedRun]:
-    """Return both by their names, with what tells them apart where these are the same."""
+    """Return both by their names, with their differences where the names are the same."""
     check_run(one)
     check_run(other)
     names = [one.scenario.name, other.scenario.name]

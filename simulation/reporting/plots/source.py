@@ -104,7 +104,7 @@ class Taken(NamedTuple):
         return None if self.run is None else end_of(self.run)
 
     def windows(self, end_s: float) -> list[Window]:
-        """Return the faults and quiet hours of the run; those of one channel alone, where it is of one."""
+        """Return the faults and quiet hours of the run; only those of one channel, if the part is of one."""
         return [] if self.run is None else windows(self.run.scenario, end_s, self.channel)
 
     def table(self, name: str) -> pd.DataFrame:
@@ -147,8 +147,8 @@ def are_first(attempts: pd.DataFrame) -> pd.Series[bool]:
 def requests_where(source: Source, where: Mapping[str, str]) -> pd.DataFrame:
     """Return a row for each request of a part of a run, or of its notifications, as `requests_of` does.
 
-    A request is of the channel that has delivered it, or has taken it over last: so that is looked at when those of all
-    channels have been put together.
+    A request is of the channel that has delivered it, or has taken it over last: so the channel is selected after the
+    requests of all channels have been put together.
     """
     of_rows = {column: value for column, value in where.items() if column != "channel"}
     if isinstance(source, pd.DataFrame):

@@ -64,7 +64,7 @@ def over_time(found: Sequence[Taken], ax: Axes | None, draw: Draw, ylabel: str, 
 
 
 def _short(title: str, scale: str) -> str:
-    """Return a title without its steps, which are those of the others, with the scale of all: there is one line."""
+    """Return a title without its steps, which all share, and with the scale of all, to fit on one line."""
     return title.partition(", in steps of")[0] + scale
 
 

@@ -77,7 +77,7 @@ class Cells(NamedTuple):
         return self.written.get(path, {}).get(value) or value_text(value)
 
     def axis_label(self, path: str) -> str:
-        """Return what stands at an axis of a setting, with its unit where that is known."""
+        """Return the label of a setting's axis, with its unit where that is known."""
         texts = self.written.get(path, {}).values()
         if any(parse_duration(text, unit_required=True) is not None for text in texts):
             return f"{path} (s)"
@@ -188,16 +188,16 @@ LINES_MAX = 12
 LABEL_ROOM = 3.0
 TICKS_MAX = 12
 NOTES_MAX = 30
-"""At so many points at most it is written in how many runs they are never."""
+"""The most points at which the number of runs that are never is written."""
 
 SPARSE = 4
-"""A design with so many times fewer cells than a grid of its values is not drawn as a grid."""
+"""A design with fewer cells than a grid of its values by this factor is not drawn as a grid."""
 
 COLORS = "cividis"
 """Of even lightness steps, for the colour-blind and in grey print alike."""
 
 LOGARITHMIC_FROM = 30.0
-"""Values of a setting so many times apart stand on a logarithmic axis."""
+"""The ratio of values of a setting from which on its axis is logarithmic."""
 
 
 def sweep_lines(
@@ -215,8 +215,8 @@ def sweep_lines(
         sweep: a sweep, or its frame `cells`.
         figure: the metric, by its path in the summary, such as ``delivery_time_s.p99``.
         x: the setting on the axis; the first that is a number, or the first, when None.
-        by: the setting that distinguishes the lines; all the others together when None. Those that are neither are
-            averaged over, without intervals.
+        by: the setting that distinguishes the lines; all the others together when None. Further settings are averaged
+            over, without intervals.
         ax: where to draw; axes of a figure of its own when None.
 
     Raises:

@@ -57,7 +57,7 @@ def fit(text: str, room_in: float, size: float, weight: str = "normal") -> tuple
 
 
 def wrap(text: str, room_in: float, size: float, lines_max: int, weight: str = "normal") -> list[str]:
-    """Return `text` in lines that have room, at most so many; the last one is cut when there is more."""
+    """Return `text` in at most `lines_max` lines that fit; the last one is cut when there is more."""
     words = drawable(text).split(" ") if text.strip() else []
     lines: list[str] = []
     while words and len(lines) < lines_max - 1:
@@ -123,7 +123,7 @@ def legend_within(
     loc: Literal["best", "lower left", "lower right", "upper left"] = "best",
     title: str | None = None,
 ) -> None:
-    """Put a legend into the axes, over a patch that lets little of what is below it through."""
+    """Put a legend into the axes, over a patch that hides most of the drawing below it."""
     axes.legend(
         handles=handles,
         loc=loc,
@@ -154,7 +154,7 @@ def _title_font(axes: Axes) -> tuple[float, str]:
 
 
 def set_title(axes: Axes, title: str, *, lines_max: int = TITLE_LINES_MAX) -> None:
-    """Set the title of axes, in as many lines as it takes for none to be wider than they are, or else cut."""
+    """Set the title of axes, in as many lines as keep it no wider than they are, or else cut."""
     size, weight = _title_font(axes)
     if lines_max == 1:
         title, size = fit(title, size_in(axes)[0], size, weight)

@@ -1,4 +1,4 @@
-"""The attempts of one notification on a timeline, a line for each, with what it waited for before it."""
+"""The attempts of one notification on a timeline, a line for each, with the waits before it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from simulation.results.waiting import INTERRUPTED, TURN, as_attempts, changes
 
 
 class Wait(NamedTuple):
-    """From and to, in seconds from the start of the run, and what was waited for; a key of `looks.WAITS`."""
+    """From and to, in seconds from the start of the run, and the cause of the wait; a key of `looks.WAITS`."""
 
     start_s: float
     end_s: float
@@ -124,7 +124,7 @@ def _between(waits_for: list[tuple[float, int, str]], start_s: float, end_s: flo
 
 
 WIDTH, LINE, AROUND = 8.6, 0.27, 1.35
-"""In inches: the figure, a line in it, and what is above and below them."""
+"""In inches: the figure, a line in it, and the space above and below the lines."""
 
 LINES_MAX = 24
 """Of more attempts only the first and the last ones are shown."""

@@ -116,7 +116,7 @@ IGNORED = ("permanent", "dead_destination")
 
 
 SHOWN_MAX = 3.0
-"""In thresholds: what is more is cut off, and would flatten all that is about the threshold."""
+"""In thresholds: a larger value is cut off, as it would flatten all others."""
 
 
 class Counted(NamedTuple):

@@ -74,8 +74,8 @@ def watch_runs(
     Args:
         what: the things that are counted.
         quiet: show nothing; None is given.
-        figures: by path, the kind of each metric that is shown of a finished cell, in the order of the columns. Where
-            it is narrow the last ones are left out.
+        figures: by path, the kind of each metric that is shown of a finished cell, in the order of the columns. A
+            narrow terminal leaves out the last ones.
         chosen: the metric whose extremes are shown among the finished cells; the first of `figures` when None.
         better: which of the extremes is the better one; they are called the highest and the lowest when None.
         cell: the word for a finished cell.
@@ -93,7 +93,7 @@ def watch_runs(
 
 @contextmanager
 def _shown(view: Callable[[], View]) -> Iterator[Drawn]:
-    """Give what shows a view, which is made when it is first shown: on the terminal, or in a line a minute."""
+    """Give the drawer of a view, which is made when it is first shown: on the terminal, or in a line a minute."""
     if not is_seen():
         yield MinuteLines(lambda: view().in_a_line())
         return
@@ -104,7 +104,7 @@ def _shown(view: Callable[[], View]) -> Iterator[Drawn]:
 
 
 def is_seen() -> bool:
-    """Return whether standard error is a terminal that shows at once what is drawn on it."""
+    """Return whether standard error is a terminal that shows drawings at once."""
     if sys.stderr is None or not sys.stderr.isatty():  # None: it was closed from the start
         return False
     from rich.console import Console

@@ -92,7 +92,7 @@ class SteadyTable:
         self._widths = [max(cell_len(column.heading), column.least) for column in columns]
 
     def draw(self, rows: Sequence[tuple[str, Sequence[Text]]], width: int) -> list[Text]:
-        """Return the lines of a table of some rows, each with its style; only those columns that have room.
+        """Return the lines of a table of some rows, each with its style; only with the columns that have room.
 
         Each line is one text: a table of rich's is measured anew each time, which takes several times as long.
         """

@@ -70,9 +70,9 @@ def run_on(
 
     Args:
         clock: SimPy's (``simulated``), or trio's under `MockClock` (``live``). Neither waits for the wall's.
-        program: puts actors into the system that it is given, tells them what to begin with, and returns; the clock
+        program: puts actors into the system that it is given, sends them their first messages, and returns; the clock
             starts then.
-        until: where the run ends, in seconds from the start; what is due at that instant does not happen any more. A
+        until: where the run ends, in seconds from the start; events due at that instant do not happen any more. A
             program whose timers set further ones forever needs it smaller.
         seed: the seed of all random streams of the system.
         start: the instant on the calendar at which the system's clock reads 0.
@@ -122,7 +122,7 @@ def compare(what: str, simulated: list[Any], live: list[Any]) -> None:
     """Compare two lists item by item.
 
     Raises:
-        ClocksDiffer: they are not equal; it shows the first pair that differs and what came before.
+        ClocksDiffer: they are not equal; it shows the first pair that differs and the items before.
     """
     for number, (one, other) in enumerate(zip_longest(simulated, live, fillvalue=_NOTHING)):
         if one != other:

@@ -56,7 +56,7 @@ class Probe:
         """The messages that it got, in order."""
 
     def take(self) -> list[Any]:
-        """Return what it got since the last time."""
+        """Return the messages since the last call."""
         taken, self.messages = self.messages, []
         return taken
 
@@ -152,7 +152,7 @@ class ActorKit(Generic[A]):
         return self._steps.call(lambda: ref.ask(message, block=False))
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; what is due at the end of it has happened too.
+        """Let time pass; events that are due at the end of it have happened too.
 
         Raises:
             ValueError: the time is negative, infinite or NaN.
@@ -196,7 +196,7 @@ class ActorKit(Generic[A]):
 
     @property
     def actor(self) -> A:
-        """The actor itself, to look at what it shows; never call a handler."""
+        """The actor itself, to inspect its state; never call a handler."""
         return self.ref.actor
 
     @property

@@ -192,7 +192,7 @@ class SteppedLiveSystem:
         self._advance_until(lambda: False, None)
 
     def _advance_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
-        """Let time pass until `done`, for at most so many seconds, and while there is something to wait for."""
+        """Let time pass until `done`, for at most `timeout` seconds, and while there is something to wait for."""
 
         async def advance() -> bool:
             await _settle()

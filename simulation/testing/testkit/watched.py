@@ -124,7 +124,7 @@ class TimersAndEffects(Interceptor):
         return asked
 
     def fail(self, go_on: Next, actor: Actor, message: Any, error: Exception, *args: Any) -> None:
-        """Note down what an actor failed with."""
+        """Note the error with which an actor failed."""
         self.failures.append(error)
         go_on(actor, message, error, *args)
 
