@@ -131,12 +131,15 @@ class LaneOfAccount:
         first = min(waiting, key=lambda lane: lane._served, default=None)
         if first is None or first._served >= self._served:
             return now_ns
-        first._told_ns = None
+        first._is_passed_over()
         self._yields_ns, self._told_ns = now_ns, now_ns + 1
         return now_ns + 1
 
     def forget_idle(self, now_ns: int) -> None:
         self._account.limiter.forget_idle(now_ns)
+
+    def _is_passed_over(self) -> None:
+        self._told_ns = None
 
     def _waits(self, now_ns: int) -> bool:
         return self._told_ns is not None and self._told_ns <= now_ns

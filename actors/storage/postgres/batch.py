@@ -264,7 +264,7 @@ class SharedBatch(Batch):
             "ids": _ids(changes),
             "at_ns": [change.steady_ns or change.at_ns for change in changes],
             "dead_since_ns": [change.dead_since_ns for change in changes],
-            "served_too": [getattr(change.event, "include_served", True) for change in changes],
+            "served_too": [not _is_unserved_only(change.event) for change in changes],
             "token": token,
         }
         found = {notification_id for (notification_id,) in sql.execute(update, values).fetchall()}
@@ -391,6 +391,10 @@ def _told(setting: Setting) -> tuple[str | None, bytes, str | None]:
     """Return `kind`, `name` and `endpoint` of the row that tells others of a changed setting."""
     kind, name = named(setting)
     return (None, name, kind.removeprefix(ENDPOINT)) if is_of_endpoint(setting) else (kind, name, None)
+
+
+def _is_unserved_only(event: NotificationEvent) -> bool:
+    return isinstance(event, NotificationRedriven) and not event.include_served
 
 
 def _all_ours(done: psycopg.Cursor[Any], ids: Sequence[str]) -> None:
