@@ -119,4 +119,4 @@ def test_it_says_what_was_found_unsaid() -> None:
     text = " ".join(TEXT.split())
     assert "Expiry begins anew with a redrive" in text
     assert "waiting in quiet hours before that does not count" in text
-    assert "the next one takes at once what is refused here, where it has room" in text
+    assert "the next provider with room takes a refused attempt at once" in text
