@@ -22,6 +22,7 @@ from simulation.reporting.facts import defaults_at_work
 from simulation.reporting.fault_windows import windows
 from simulation.results.formatting import quantile_text
 from simulation.results.result import Result
+from simulation.running.downtimes import downtimes
 from simulation.running.memory import left
 from simulation.running.process_pool import begin_quietly
 from simulation.scenario import Scenario, parse
@@ -225,6 +226,7 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
         "latest_s": latest_s,
         "channels": [channel.value for channel in scenario.channels_used],
         "about": {channel.value: about(scenario, channel) for channel in scenario.channels_used},
+        "downs": {str(node): spans for node, spans in downtimes(scenario, latest_s).items()},
         "breakers": {str(name): str(state) for name, state in islice(scenario.breakers.items(), BREAKERS_MAX)},
         "faults": [{"text": each.text, "spans": each.spans, "dips": each.dips} for each in shown],
         "expectations": [shown_at(each) for each in scenario.expect],

@@ -258,12 +258,6 @@ export class Charts {
     }
   }
 
-  #hatch(context, name) {
-    const tile = make("canvas", { width: 8, height: 8 }), pen = tile.getContext("2d");
-    Object.assign(pen, { strokeStyle: this.colour(`c-${name}`), lineWidth: 1.5 }).stroke(new Path2D(HATCHES[name]));
-    return context.createPattern(tile, "repeat");
-  }
-
   #area({ context, height, scale }, line) {
     this.#pen(context, "raised", { height }, () => {
       const [left, right] = this.#path(context, line.heights, this.run, scale);
@@ -272,7 +266,10 @@ export class Charts {
       context.fill();
       Object.assign(context, { globalAlpha: 0.35, fillStyle: this.colour(`c-${line.name}`) });
       context.fill();
-      if (HATCHES[line.name]) { Object.assign(context, { globalAlpha: 0.7, fillStyle: this.#hatch(context, line.name) }).fill(); }
+      if (!HATCHES[line.name]) return;
+      const tile = make("canvas", { width: 8, height: 8 }), pen = tile.getContext("2d");
+      Object.assign(pen, { strokeStyle: this.colour(`c-${line.name}`), lineWidth: 1.5 }).stroke(new Path2D(HATCHES[line.name]));
+      Object.assign(context, { globalAlpha: 0.7, fillStyle: context.createPattern(tile, "repeat") }).fill();
     });
   }
 
@@ -282,17 +279,14 @@ export class Charts {
       if (panel !== key || channel !== this.place || bound === null) return;
       const holds = this.run.done?.holds[number], y = Math.max(scale(bound), TOP), isAbove = bound > limit, text = `at most ${show(bound)}`;
       this.#pen(context, holds === false ? "bad" : "quiet", { dash: [6, 4], lineWidth: 1.5, textAlign: isAbove ? "left" : "right" }, () => {
-        if (isAbove) { this.#label(context, `${text} ↑`, LEFT + 6, 14 + lane); return; }
+        if (isAbove) {
+          Object.assign(context, { globalAlpha: 0.85, fillStyle: this.colour("raised") }).fillRect(LEFT + 4, 3 + lane, context.measureText(`${text} ↑`).width + 4, 14);
+          return Object.assign(context, { globalAlpha: 1, fillStyle: context.strokeStyle }).fillText(`${text} ↑`, LEFT + 6, 14 + lane);
+        }
         this.#stroke(context, [LEFT, y], [this.width - RIGHT, y]);
         context.fillText(text, this.width - RIGHT - 4, y < 16 ? y + 12 : y - 3);
       });
     });
-  }
-
-  #label(context, text, x, y) {
-    const colour = context.fillStyle;
-    Object.assign(context, { globalAlpha: 0.85, fillStyle: this.colour("raised") }).fillRect(x - 2, y - 11, context.measureText(text).width + 4, 14);
-    Object.assign(context, { globalAlpha: 1, fillStyle: colour }).fillText(text, x, y);
   }
 
   #breaches(key, context, height) {
@@ -328,10 +322,10 @@ export class Charts {
           const tall = tone === "bad" ? 14 : tone === "care" ? 10 : 4;
           Object.assign(context, { fillStyle: this.colour(tone), globalAlpha: tone === "fine" ? 0.6 : 1 });
           const said = stateWords(state), room = width - context.measureText(said).width - 8;
-          if (tone === "quiet") { // nothing is watched, or nothing comes of it
-            context.fillText(said, Math.max(left, LEFT) + 4, top + 11);
+          if (tone === "quiet") { // nothing is watched, or nothing comes of it, or there is none as its node is down
+            if (room > 0 || state !== "down") context.fillText(said, Math.max(left, LEFT) + 4, top + 11);
             context.setLineDash([2, 4]);
-            if (room > 0) this.#stroke(context, [left + width - room, top + 7], [left + width, top + 7]);
+            if (room > 0 && state !== "down") this.#stroke(context, [left + width - room, top + 7], [left + width, top + 7]);
             continue;
           }
           context.fillRect(left, top + (14 - tall) / 2, width, tall);

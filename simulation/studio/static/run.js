@@ -67,7 +67,7 @@ export class Run {
 
   places(place) { return /^(@|$)/.test(place) ? this.channels.map((each) => each + place) : [place]; }
 
-  /** Return the spans of a breaker: state, from, to. Of several hosts or nodes the most shut counts. */
+  /** Return the spans of a breaker: state, from, to; down is its node. Of several hosts or nodes the most shut counts. */
   states(breaker) { return (this.spans[breaker] ??= this.#states(breaker)); }
 
   stateAt(breaker, at) { return this.states(breaker).findLast((each) => each.from <= at)?.state; }
@@ -97,7 +97,10 @@ export class Run {
       [state, from] = [shown, each.at];
     }
     spans.push({ state, from, to: upTo });
-    return spans;
+    const downs = (this.begin.downs?.[breaker?.split("@")[1] ?? 1] ?? []).filter(([start]) => start < upTo);
+    const around = (start, stop) => (each) => [{ ...each, to: Math.min(each.to, start) }, { ...each, from: Math.max(each.from, stop) }].filter(({ from, to }) => from < to);
+    const left = downs.reduce((found, [start, stop]) => found.flatMap(around(start, stop)), spans);
+    return [...left, ...downs.map(([start, stop]) => ({ state: "down", from: start, to: Math.min(stop, upTo) }))].sort((one, other) => one.from - other.from);
   }
 
   /** Return what happened at a place, in order: each with its kind, time and text. */
@@ -135,7 +138,7 @@ export function breakersAt(run, place) {
 
 /** Return the breaker at a place that is the most shut of them when a bucket ends, as what waits is counted then, and its state. */
 function shuttest(run, place, at) {
-  const end = run.endOfStep(at) - 1e-9, order = [...SHUT_FIRST, "closed", "metrics-only", "disabled"];
+  const end = run.endOfStep(at) - 1e-9, order = [...SHUT_FIRST, "closed", "metrics-only", "disabled", "down"];
   const found = breakersAt(run, place).map((name) => ({ name, state: run.stateAt(name, end), at: end }));
   return found.sort((one, other) => order.indexOf(one.state) - order.indexOf(other.state))[0];
 }
@@ -162,7 +165,7 @@ function behind(run, places, at) {
 /** Return how the breakers of a place stand when a bucket ends, and what happens there, in words. */
 export function breakerWords(run, place, at) {
   const found = shuttest(run, place, at), isShut = SHUT_FIRST.includes(found?.state), [now, before] = behind(run, [place], at);
-  const words = !isShut ? (!now ? "wait" : now < before ? "drain behind it" : "wait in line behind it") : `wait; ${fate(run, found.name, found.at)}`;
+  const words = !isShut ? (!now || found?.state === "down" ? "wait" : now < before ? "drain behind it" : "wait in line behind it") : `wait; ${fate(run, found.name, found.at)}`;
   return { state: found?.state ?? "", words: words.replace(/; attempts wait$/, "") };
 }
 
@@ -177,14 +180,17 @@ export function story(run, place, at) {
   }
   const notClosed = breakers.map((name) => ({ name, ...run.states(name).findLast((each) => each.from <= at) }))
     .filter(({ state }) => SHUT_FIRST.includes(state));
+  const gone = [...new Set(breakers.filter((each) => run.stateAt(each, at) === "down").map((each) => each.split("@")[1]))];
+  if (gone.length) said.push(gone.length > 1 ? `${gone.length} nodes are down.` : `${gone[0] ? `Node ${gone[0]}` : "The process"} is down.`);
   const states = [...new Set(notClosed.map(({ state }) => stateWords(state)))].join(" or ");
   if (notClosed.length > 1) said.push(`${notClosed.length} of ${breakers.length} breakers are ${states}.`);
   else for (const { name, state, from, to } of notClosed) {
     const hosts = run.hosts(name, at), where = !hosts ? "" : hosts.length === 1 ? ` for ${hosts[0] || "recipients without a host"}` : ` for ${hosts.length} hosts`;
     said.push(`The breaker of ${name}${where} is ${stateWords(state)}, since ${clock(from, true)}${to < run.length * run.width ? ` until ${clock(to, true)}` : ""}: ${fate(run, name, at)}.`);
   }
-  const waits = WAITS.map((name) => [run.value(name, place, at), "wait", WORDS[name] ?? `for ${run.limit(place)}`]);
-  const [resume, before] = behind(run, run.places(place).filter((each) => !SHUT_FIRST.includes(shuttest(run, each, at)?.state)), at);
+  const isDown = shuttest(run, place, at)?.state === "down";
+  const waits = WAITS.map((name) => [run.value(name, place, at), "wait", isDown ? "where all is down" : WORDS[name] ?? `for ${run.limit(place)}`]);
+  const [resume, before] = behind(run, run.places(place).filter((each) => ![...SHUT_FIRST, "down"].includes(shuttest(run, each, at)?.state)), at);
   waits[WAITS.indexOf("circuit_breaker")][0] -= resume; // behind one that has closed again nothing waits for it
   waits.push(resume < before ? [resume, "drain", WORDS.circuit_breaker] : [resume, "wait", "in line behind the breaker, which has closed"]);
   waits.sort(([one], [other]) => other - one);

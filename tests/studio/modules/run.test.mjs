@@ -9,9 +9,9 @@ const rows = (more) => ({ ...Object.fromEntries(NAMES.map((name) => [name, [0, 0
 const times = (place, ...found) => ({ [place]: { step: 1, found } });
 const open = { at: 2.5, kind: "opens", breaker: "email", host: null, to: "open", text: "Breaker email: closed to open" };
 
-function run() {
+function run(downs = {}) {
   const made = new Run({
-    duration_s: 4, latest_s: 6, channels: ["email", "sms"], breakers: { email: "closed", sms: "closed" },
+    duration_s: 4, latest_s: 6, downs, channels: ["email", "sms"], breakers: { email: "closed", sms: "closed" },
     about: { email: { fails: false, limit: "the quota" }, sms: { fails: true, limit: "the rate limit" } },
     faults: [{ text: "email: outage", spans: [[1, 3]], dips: [] }], events: [{ at: 1, kind: "fault" }, { at: 3, kind: "fault" }], expectations: [],
   });
@@ -35,6 +35,16 @@ test("other widths begin anew", () => {
 
 test("a breaker has its states without gaps", () => {
   assert.deepEqual(run().states("email").map(({ state, from, to }) => [state, from, to]), [["closed", 0, 2.5], ["open", 2.5, 4]]);
+});
+
+test("a breaker has no state while its node is down, and what waits there is not said to wait behind it", () => {
+  const made = run({ 1: [[0.5, 1], [2.6, 3.5]] });
+  assert.deepEqual(made.states("email").map(({ state, from, to }) => [state, from, to]), [
+    ["closed", 0, 0.5], ["down", 0.5, 1], ["closed", 1, 2.5], ["open", 2.5, 2.6], ["down", 2.6, 3.5], ["open", 3.5, 4],
+  ]);
+  assert.deepEqual([made.stateAt("email", 0.9), made.stateAt("email", 1)], ["down", "closed"]);
+  assert.deepEqual(breakerWords(made, "email", 2.7), { state: "down", words: "wait" });
+  assert.match(story(made, "email", 2.7), /The process is down\. 3 wait where all is down\./);
 });
 
 test("events come in order, and one jumps to those of a kind", () => {
