@@ -202,7 +202,7 @@ class EventWorkload(Settings):
     """Domain events, which go the whole way: bus, subscribers, notifications."""
 
     name: EntryName | None = None
-    """What the summary calls it. None: as its channel or event, numbered where several would be called so."""
+    """The name of the entry in the summary. None: the name of its channel or event, numbered if several share it."""
 
     event: EventName
     """Which domain event arrives."""
@@ -221,7 +221,7 @@ class EventWorkload(Settings):
     """How many users the events have, at random, evenly or by Zipf's law. None: each event has its own."""
 
     resend: ResendConfig | None = None
-    """What the sender does with an arrival that is refused. None: the arrival is lost."""
+    """How the sender offers a refused arrival again. None: the arrival is lost."""
 
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:
@@ -230,7 +230,6 @@ class EventWorkload(Settings):
 
     @property
     def called(self) -> str:
-        """What it is called without a name."""
         return self.event
 
 
@@ -238,7 +237,7 @@ class ChannelWorkload(Settings):
     """Notifications, sent directly to one channel."""
 
     name: EntryName | None = None
-    """What the summary calls it. None: as its channel or event, numbered where several would be called so."""
+    """The name of the entry in the summary. None: the name of its channel or event, numbered if several share it."""
 
     channel: NotificationChannel
     """The channel that they are sent on."""
@@ -276,11 +275,11 @@ class ChannelWorkload(Settings):
     """Bypasses preferences and quiet hours; and means `priority: critical` where none is given."""
 
     priority: Class | None = None
-    """Who goes first where notifications wait for their turn; bypasses nothing. None: `normal`, or `critical` by the
-    flag."""
+    """The class that decides the order of waiting notifications; it bypasses nothing. None: `normal`, or `critical` by
+    the flag."""
 
     resend: ResendConfig | None = None
-    """What the sender does with an arrival that is refused. None: the arrival is lost."""
+    """How the sender offers a refused arrival again. None: the arrival is lost."""
 
     repeats: Share = 0.0
     """The share of arrivals that repeat the id of one of the latest hundred, as a sender does that got no answer and
@@ -298,7 +297,6 @@ class ChannelWorkload(Settings):
 
     @property
     def called(self) -> str:
-        """What it is called without a name."""
         return self.channel.value
 
 
@@ -306,7 +304,7 @@ class ClosedWorkload(Settings):
     """Clients that each wait for the end of their notification, think, and send the next one."""
 
     name: EntryName | None = None
-    """What the summary calls it. None: as its channel or event, numbered where several would be called so."""
+    """The name of the entry in the summary. None: the name of its channel or event, numbered if several share it."""
 
     channel: NotificationChannel
     """The channel that they are sent on."""
@@ -342,8 +340,8 @@ class ClosedWorkload(Settings):
     """Bypasses preferences and quiet hours; and means `priority: critical` where none is given."""
 
     priority: Class | None = None
-    """Who goes first where notifications wait for their turn; bypasses nothing. None: `normal`, or `critical` by the
-    flag."""
+    """The class that decides the order of waiting notifications; it bypasses nothing. None: `normal`, or `critical` by
+    the flag."""
 
     calls: Calls | None = None
     """The code or request by which a notification enters a service under test, as in entries that are not closed."""
@@ -355,7 +353,6 @@ class ClosedWorkload(Settings):
 
     @property
     def called(self) -> str:
-        """What it is called without a name."""
         return self.channel.value
 
 
