@@ -52,7 +52,7 @@ class Bursts:
 
     log_likelihood: float
     spells: float
-    """How many bad spells are to be expected in as long a time."""
+    """The expected number of bad spells in as long a time."""
 
 
 def clustering(hit: Flags) -> float:
@@ -88,7 +88,7 @@ class Candidate:
     """Of a large log at parameters that are nearly the likeliest: a little less than the most."""
 
     spells: float
-    """How many bad spells are to be expected in as long a time."""
+    """The expected number of bad spells in as long a time."""
 
     theta: Floats
     coarse: _Chain
