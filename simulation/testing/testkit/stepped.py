@@ -42,7 +42,7 @@ class Stepped(Protocol):
         """Return ``function(*args)``, called in the system's own thread, after all that it sets off at this instant."""
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; what is due at the end of it has happened too."""
+        """Let time pass; events that are due at the end of it have happened too."""
 
     def close(self) -> None:
         """Stop all actors."""
@@ -173,7 +173,7 @@ class SteppedLiveSystem:
         return self._in_trio(call)  # type: ignore[no-any-return]
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; what is due at the end of it has happened too."""
+        """Let time pass; events that are due at the end of it have happened too."""
 
         async def advance() -> None:
             await _settle()
