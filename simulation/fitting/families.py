@@ -492,7 +492,7 @@ def _root(function: Callable[[float], float], low: float, high: float, otherwise
 
 
 FAMILIES = (constant, uniform, exponential, normal, lognormal, gamma, pareto)
-"""Those with a closed form or nearly one; :mod:`simulation.fitting.families` has one more."""
+"""The families with a closed form or nearly one; :func:`mixture` is fitted too."""
 
 
 # ── a mixture of two ──────────────────────────────────────────────────────────────────────────────────────────────────

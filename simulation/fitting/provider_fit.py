@@ -1,4 +1,4 @@
-"""What was found about one provider of a channel, and the quota that it enforces."""
+"""The fit of one provider of a channel, and the quota that it enforces."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the settings of a channel will do: all that is said of it, and its sheets; when its
-breaker opens and closes at a steady load, by stepping the policy itself."""
+"""The explanation of a channel's settings, and its sheets; with the times at which its breaker opens and closes at a
+steady load, by stepping the policy itself."""
 
 from __future__ import annotations
 

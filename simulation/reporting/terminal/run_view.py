@@ -221,7 +221,7 @@ class RunView:
         self._notifications.see(self._seen_s, run.counts_of()["accepted"])
 
     def lines(self, width: int) -> Sequence[RenderableType]:
-        """Return what is shown in a terminal that is so many columns wide."""
+        """Return the lines of a terminal of this width in columns."""
         run = self._run
         if run is None:
             return [self._name]
@@ -406,7 +406,7 @@ class RunsView:
             self._least = min(self._least or cell, cell, key=self._rank)
 
     def lines(self, width: int) -> Sequence[RenderableType]:
-        """Return what is shown in a terminal that is so many columns wide."""
+        """Return the lines of a terminal of this width in columns."""
         done, of = self._done, self._of
         lines: list[RenderableType] = [*packed(list(self._facts()), width, lines_max=2), bar(done, max(of, 1), width)]
         if self._latest:

@@ -1,4 +1,4 @@
-"""Who goes first where notifications wait: the more urgent and the earlier, by weight; and how many of a tenant may.
+"""The order of waiting notifications: the more urgent and the earlier first, by weight; and the bounds of a tenant.
 
 The law judges by messages between actors: which attempts have joined the line before the providers of a channel and not
 left it, and which are let through. An attempt counts as waiting from the instant after it was sent there, when the

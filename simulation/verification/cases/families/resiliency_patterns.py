@@ -137,7 +137,7 @@ PUBLISHED: dict[tuple[str, float], tuple[float, float, float, float]] = {
 independent simulation."""
 
 QUICKLY_PUBLISHED = (("SP", 0.7), ("RP MBO=10", 0.7), ("SCB CBTO=10", 0.7), ("DCB max 20", 0.7))
-"""Those of them that the quick slice does."""
+"""The published figures that the quick slice checks."""
 
 CONNECT_TIMEOUT_S = 2.0
 """In the published figures."""
@@ -154,7 +154,7 @@ SOLVED: tuple[tuple[str, float, float], ...] = (
 connect timeout in seconds."""
 
 QUICKLY_SOLVED = (("SP", 0.5, 10.0), ("RP MBO=10", 0.8, 2.0), ("DCB max 20", 0.8, 2.0))
-"""Those of them that the quick slice does."""
+"""The solved cases that the quick slice checks."""
 
 
 def _text(retry: str, breaker: str) -> str:
