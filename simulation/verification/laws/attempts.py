@@ -7,7 +7,7 @@ from functools import partial
 from actors.formatting import seconds_text
 from actors.instants import ns, wait_ns
 from actors.messages import NotificationFailed, NotificationSent, Priority, UpstreamRequested
-from actors.outcomes import ChannelFault, Outcome
+from actors.outcomes import Outcome
 from actors.settings.channel import PRIMARY
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
 from simulation.verification.laws.observations import AttemptMade, Key
@@ -39,9 +39,8 @@ class InTime(Invariant):
             return None
         if made.at_ns < lifecycle.fresh_since_ns and not self.context.steps_the_clock:
             return f"{made.notification_id} is sent before {seconds_text(lifecycle.fresh_since_ns)}, its not_before"
-        used_up = sum(failed.kind != ChannelFault.__name__ for failed in lifecycle.failures)
-        if lifecycle.failures and made.attempt.number == used_up + 1:
-            due_ns = lifecycle.failures[-1].next_retry_at_ns
+        if lifecycle.latest_failure is not None and made.attempt.number == lifecycle.used_up + 1:
+            due_ns = lifecycle.latest_failure.next_retry_at_ns
             if due_ns is not None and made.at_ns < due_ns and not self.context.is_by_the_calendar(lifecycle):
                 return f"{made.notification_id} is tried again before {seconds_text(due_ns)}, when it was to be"
         expires_after = made.attempt.command.expires_after
@@ -57,8 +56,8 @@ class InTime(Invariant):
         lifecycle = self.context.lifecycles.get(event.notification_id)
         if lifecycle is None:
             return None
-        if lifecycle.failures and not self.context.steps_the_clock:
-            due_ns = lifecycle.failures[-1].next_retry_at_ns
+        if lifecycle.latest_failure is not None and not self.context.steps_the_clock:
+            due_ns = lifecycle.latest_failure.next_retry_at_ns
             if due_ns is not None and event.at_ns < due_ns:
                 return f"{event.notification_id} has an outcome while it waits for its retry at {seconds_text(due_ns)}"
         timeout_ns = self._timeouts_ns.get((event.channel, event.provider or PRIMARY))

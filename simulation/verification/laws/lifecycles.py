@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from actors.domain.attempts import Attempt
-from actors.instants import wait_ns
+from actors.instants import NEVER_NS, wait_ns
 from actors.messages import (
     ActorFailed,
     DeadLetterDiscarded,
@@ -24,6 +24,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
+from actors.outcomes import ChannelFault
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter
@@ -82,8 +83,8 @@ STEPS = frozenset(kind for steps in NEXT.values() for kind in steps)
 
 class Lifecycle:
     __slots__ = (
-        "attempt", "copies", "crashes_before", "delivered", "failures", "fresh_since_ns", "history", "owes_death",
-        "state", "state_since_ns", "undelivered_answers", "user_id",
+        "attempt", "copies", "crashes_before", "delivered", "first_started_ns", "fresh_since_ns", "history",
+        "latest_failure", "owes_death", "state", "state_since_ns", "undelivered_answers", "used_up", "user_id",
     )  # fmt: skip
 
     def __init__(self, crashes_before: int) -> None:
@@ -94,7 +95,12 @@ class Lifecycle:
         self.history: list[Any] = []
         self.owes_death = False
         """Whether its node has to record its death yet, as its handler is down; another node has taken the letter."""
-        self.failures: tuple[NotificationFailed, ...] = ()
+        self.latest_failure: NotificationFailed | None = None
+        """The latest failure since it was accepted or redriven."""
+        self.used_up = 0
+        """How many attempts have failed since then, but for faults of the channel."""
+        self.first_started_ns = NEVER_NS
+        """When the first of the failed attempts that were not refused here has started since then."""
         self.crashes_before = crashes_before
         """How many actors had failed, and were surely running again, when it was accepted."""
         self.user_id = ""
@@ -166,7 +172,10 @@ class Lifecycles:
             lifecycle.user_id = event.user_id
         lifecycle.history.append(event)
         if kind is NotificationFailed:
-            lifecycle.failures += (event,)
+            lifecycle.latest_failure = event
+            lifecycle.used_up += event.kind != ChannelFault.__name__
+            if not event.refused:
+                lifecycle.first_started_ns = min(lifecycle.first_started_ns, event.started_ns)
         state = lifecycle.state
         if kind is NotificationMovedToDeadLetter and lifecycle.owes_death:
             lifecycle.owes_death = False
@@ -178,7 +187,8 @@ class Lifecycles:
             return
         lifecycle.state, lifecycle.state_since_ns = after, event.at_ns
         if kind in OPENING:
-            lifecycle.fresh_since_ns, lifecycle.failures = event.at_ns, ()
+            lifecycle.fresh_since_ns, lifecycle.first_started_ns = event.at_ns, NEVER_NS
+            lifecycle.latest_failure, lifecycle.used_up = None, 0
             if kind is NotificationRequested and event.waited_since_ns is not None:
                 lifecycle.fresh_since_ns = max(event.at_ns, event.waited_since_ns)
             if kind is NotificationRedriven and event.edit and lifecycle.attempt is not None:
@@ -226,5 +236,5 @@ class Lifecycles:
 
 def cut_ns(lifecycle: Lifecycle | None, deadline: float, started_ns: int) -> int:
     """Return when a deadline of so many seconds cuts what started at an instant, or the first attempt before it did."""
-    starts = [] if lifecycle is None else [each.started_ns for each in lifecycle.failures if not each.refused]
-    return min([started_ns, *starts]) + wait_ns(deadline)
+    earliest_ns = started_ns if lifecycle is None else min(started_ns, lifecycle.first_started_ns)
+    return earliest_ns + wait_ns(deadline)
