@@ -137,8 +137,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """Values for templates and transports (`template`, `lang`, `badge`, …); copied and frozen."""
 
     user_id: str | None = None
-    """The user whose preferences and limits apply; the recipient when None. Read `user`, which is empty without
-    both."""
+    """The user whose preferences and limits apply; the recipient when None. `user` is this, and empty without both."""
 
     critical: bool = False
     """Bypasses preferences and quiet hours; and means `priority` critical where none is given."""

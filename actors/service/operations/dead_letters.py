@@ -85,9 +85,8 @@ class Erased(NamedTuple):
 class DeadLetters:
     """What people do with the dead letters of a notifier.
 
-    `by` is who asks, and `why` the reason, for the audit trail. What changes anything is durable when it returns; else
-    it raises NotifierClosed where the notifier is closed, and StoreFailed or StoreBusy where nothing can be made
-    durable.
+    `by` is who asks, and `why` the reason, for the audit trail. A change is durable when its method returns; else that
+    raises NotifierClosed where the notifier is closed, StoreFailed or StoreBusy where the store takes nothing.
     """
 
     def __init__(self, notifier: Notifier, nursery: trio.Nursery) -> None:
@@ -134,9 +133,8 @@ class DeadLetters:
         return found
 
     def beside(self, filter: Filter) -> Sequence[Known]:
-        """Return which notifications fit that are no dead letters; see `beside_letters`."""
-        in_flight = self._notifier.pipeline.handler.actor.deliveries.by_id.values()
-        commands = (each.command for each in in_flight)
+        """Return the notifications that fit and are not dead letters; see `beside_letters`."""
+        commands = (each.command for each in self._notifier.pipeline.handler.actor.deliveries.by_id.values())
         return beside_letters(filter, self._store, commands, since_1970_ns(self._now))
 
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
@@ -338,8 +336,7 @@ class DeadLetters:
         )
         # What may raise comes first, so that no run is known that does not run.
         self._notifier.bus.check_store()
-        others = "" if served == "exclude" else ", served ones too"
-        about = f"{filter} ({len(letters):,} dead letters{others}, run {bulk.id})"
+        about = f"{filter} ({len(letters):,} dead letters{', served ones too' * (served == 'include')}, run {bulk.id})"
         self._store.note(self._entry(f"bulk {action}", by, about, why))
         self._nursery.start_soon(self._run, bulk)
         for old in [each for each in self._bulks.values() if each.ended_at is not None][:-BULKS_KEPT]:
@@ -376,8 +373,7 @@ class DeadLetters:
 
     @property
     def _queue(self) -> DeadLetterQueue:
-        queue: DeadLetterQueue = self._notifier.pipeline.dead_letter_queue.actor
-        return queue
+        return self._notifier.pipeline.dead_letter_queue.actor
 
     @property
     def _store(self) -> Store:
