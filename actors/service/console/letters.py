@@ -88,7 +88,7 @@ async def list_page(visit: Visit) -> Response:
         by=by,
         groups=groups,
         groups_shown=GROUPS_SHOWN,
-        beside=letters.beside(asked.filter),
+        known=letters.in_flight_or_ended(asked.filter),
         looked_back=LOOKED_BACK_MAX,
         nodes=len(visit.service.notifier.pipeline.store.living_nodes),
         letters=page.letters,

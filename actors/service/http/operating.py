@@ -105,7 +105,7 @@ async def _audit(call: Call, query: _AuditQuery) -> Document:
     f"{LOOKED_BACK_MAX:,} that ended here since the start; for dead letters, ask `/api/dead-letters`.",
 )
 async def _of_user(call: Call, query: _OfUserQuery) -> Document:
-    known = call.letters.beside(Filter(user=call.id))
+    known = call.letters.in_flight_or_ended(Filter(user=call.id))
     nodes = len(call.service.notifier.pipeline.store.living_nodes)
     shown = [documents.of_known(each) for each in known[: query.limit]]
     return {"notifications": shown, "count": len(known), "looked_back": LOOKED_BACK_MAX, "nodes": nodes}

@@ -51,8 +51,8 @@ from actors.service.operations.queries import (
     Group,
     Known,
     Page,
-    beside_letters,
     grouped,
+    in_flight_or_ended,
     page_of,
     paged,
     slices,
@@ -106,10 +106,8 @@ class DeadLetters:
     def list(
         self, filter: Filter = ALL, *, limit: int = 50, after: str | None = None, newest_first: bool = False
     ) -> Page:
-        """Return a page of at most `limit` dead letters that fit, oldest first or newest first.
-
-        `after` is the `next` of the page before this one; None, or any other text, gives the first page.
-        """
+        """Return a page of at most `limit` dead letters that fit, oldest first or newest first; `after` is the
+        `next` of the page before. None, or any other text, gives the first page."""
         return paged(self._queue, filter, limit=limit, after=after, newest_first=newest_first)
 
     async def page(
@@ -132,10 +130,10 @@ class DeadLetters:
             await trio.lowlevel.checkpoint()
         return found
 
-    def beside(self, filter: Filter) -> Sequence[Known]:
-        """Return the notifications that fit and are not dead letters; see `beside_letters`."""
+    def in_flight_or_ended(self, filter: Filter) -> Sequence[Known]:
+        """Return the notifications that fit and are not dead letters; see `in_flight_or_ended` of the queries."""
         commands = (each.command for each in self._notifier.pipeline.handler.actor.deliveries.by_id.values())
-        return beside_letters(filter, self._store, commands, since_1970_ns(self._now))
+        return in_flight_or_ended(filter, self._store, commands, since_1970_ns(self._now))
 
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
         return self._queue.letter(notification_id)
@@ -336,7 +334,8 @@ class DeadLetters:
         )
         # What may raise comes first, so that no run is known that does not run.
         self._notifier.bus.check_store()
-        about = f"{filter} ({len(letters):,} dead letters{', served ones too' * (served == 'include')}, run {bulk.id})"
+        others = "" if served == "exclude" else ", served ones too"
+        about = f"{filter} ({len(letters):,} dead letters{others}, run {bulk.id})"
         self._store.note(self._entry(f"bulk {action}", by, about, why))
         self._nursery.start_soon(self._run, bulk)
         for old in [each for each in self._bulks.values() if each.ended_at is not None][:-BULKS_KEPT]:

@@ -78,7 +78,7 @@ class Filter:
 
     @property
     def is_of_letters(self) -> bool:
-        """Whether it asks for what dead letters alone have."""
+        """Whether the filter has a condition that dead letters alone can meet."""
         return {self.reason, self.reason_is, self.since, self.until} != {None}
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class Filter:
 
 
 LOOKED_BACK_MAX = 10_000
-"""So many of the notifications that ended last are looked at for those of somebody: no store has an index of users."""
+"""The most ended notifications that a search by user looks through, the latest: no store has an index of users."""
 
 
 class Known(NamedTuple):
@@ -99,16 +99,16 @@ class Known(NamedTuple):
     """When it ended; None: it is in flight."""
 
 
-def beside_letters(filter: Filter, store: Store, in_flight: Iterable[SendNotification], now_ns: int) -> list[Known]:
-    """Return those in flight and those that ended lately, the latest first, that a filter of a user, a recipient or an
-    id is about; none where it asks for a reason or a time, which dead letters alone have.
+def in_flight_or_ended(filter: Filter, store: Store, in_flight: Iterable[SendNotification], now_ns: int) -> list[Known]:
+    """Return the notifications in flight that fit, then the ones that ended lately, the latest first.
+
+    Only a filter by user, recipient or id finds any; one by reason or time finds dead letters alone.
 
     Args:
-        filter: which.
-        store: of those that ended it is asked for what this node has in memory: those that ended here since it started,
-            and of these the last `LOOKED_BACK_MAX`.
-        in_flight: the commands of those in flight at this node.
-        now_ns: the present instant, since 1970.
+        filter: the conditions.
+        store: remembers the notifications that ended at this node since it started; the last `LOOKED_BACK_MAX` count.
+        in_flight: the commands of the notifications in flight at this node.
+        now_ns: the present instant, in nanoseconds since 1970.
     """
     if {filter.user, filter.recipient, filter.id_prefix} == {None} or filter.is_of_letters:
         return []
