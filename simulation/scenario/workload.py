@@ -22,6 +22,7 @@ from actors.settings.quantities import (
     Share,
     Wanted,
     ZoneName,
+    matching,
     number,
     wanted,
     whole_number,
@@ -110,19 +111,11 @@ def host_of(user: int, hosts: int | ZipfSpread) -> int:
     return user % hosts
 
 
-def _entry_name(value: Any, _unit_required: bool) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch(_NAME, value) else None
-
-
 _NAME = "[A-Za-z0-9_-]{1,60}"
 
 EntryName = Annotated[
     str,
-    Wanted(
-        "a name of letters, digits, _ and -, such as password-reset",
-        _entry_name,
-        {"type": "string", "pattern": f"^{_NAME}$"},
-    ),
+    matching("a name of letters, digits, _ and -, such as password-reset", _NAME),
 ]
 """The name of an entry of the workload, as it stands in the paths of metrics."""
 

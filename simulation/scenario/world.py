@@ -11,7 +11,7 @@ from actors.channel_names import CHANNEL_NAME_SCHEMA
 from actors.messages import NotificationChannel
 from actors.settings.base import Settings, at_key, plain_or
 from actors.settings.channel import PRIMARY
-from actors.settings.quantities import ShownText, Text, Wanted, wanted
+from actors.settings.quantities import ShownText, Text, Wanted, matching, wanted
 
 BROKEN = ("refused", "unreachable", "reset", "closed", "silence", "cut", "wrong")
 """The ways in which a request goes wrong without a status of HTTP."""
@@ -53,11 +53,7 @@ _NAME = r"(\*\.)?(?!localhost$|[\d.]+$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z
 
 HostName: TypeAlias = Annotated[
     str,
-    Wanted(
-        "the name of a host, such as api.example.com or *.example.com",
-        lambda value, _: value if isinstance(value, str) and re.fullmatch(_NAME, value) else None,
-        {"type": "string", "pattern": f"^{_NAME}$"},
-    ),
+    matching("the name of a host, such as api.example.com or *.example.com", _NAME),
 ]
 """A host that is not this machine: no URL, no address, no port."""
 
