@@ -174,8 +174,9 @@ def _chart(result: Result, expectation: Expectation) -> Iterator[str]:
         yield _row(label, sparkline(folded), _number(max(folded)))
     drawn_blocks = ""
     simulated_s = result.summary["simulated_s"]
-    downs = downtimes(result.scenario, simulated_s)
-    for breaker in _breakers(result, channel, path):
+    breakers = _breakers(result, channel, path)
+    downs = downtimes(result.scenario, simulated_s) if breakers else {}
+    for breaker in breakers:
         spans = spans_of(result.breaker, breaker, result.scenario.breakers[breaker], simulated_s, downs)
         band = _band(spans, cell_s, cells)
         opened = sum(len(spans.get(state, ())) for state in (BreakerState.OPEN, BreakerState.FORCED_OPEN))

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from catalogue import MUTANTS, OF_TESTS, STRANGERS, Mutant
 
+from simulation.verification.known import PLAYED_BY_THE_MODEL
+
 ROOT = Path(__file__).parents[2]
 SUPPORT = ROOT / "tests" / "support"
 PACKAGES = ("actors", "simulation")
@@ -153,6 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without", metavar="LAW", nargs="+", default=[], help="leave out these laws")
     parser.add_argument("--verbose", action="store_true", help="also say what was broken")
     options = parser.parse_args(arguments)
+    if played := [law for law in options.without if law in PLAYED_BY_THE_MODEL]:
+        parser.error(f"--without: {', '.join(played)} stands for reference-model; name that to leave the model out")
     mutants = chosen(options.names, strangers=options.strangers)
     print(f"{'mutant':<44} {'killer':<24} {'scenario and seed':<36} {'s':>6}")
     survivors = 0

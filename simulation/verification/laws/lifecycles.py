@@ -15,6 +15,7 @@ from actors.messages import (
     ActorFailed,
     DeadLetterDiscarded,
     DuplicateIgnored,
+    NotificationChannel,
     NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
@@ -145,6 +146,11 @@ class Lifecycles:
 
     def in_flight(self) -> list[str]:
         return self.in_state(State.IN_FLIGHT)
+
+    def is_in_flight_on(self, channel: NotificationChannel) -> bool:
+        """Tell whether a notification is in flight whose latest attempt was on a channel."""
+        latest = (each.attempt for each in self._lifecycles.values() if each.state is State.IN_FLIGHT)
+        return any(attempt is not None and attempt.command.channel is channel for attempt in latest)
 
     def in_state(self, state: State) -> list[str]:
         """Return the ids of what is in a state, as far as it is remembered."""

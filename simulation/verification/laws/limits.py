@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache, partial
-from typing import Protocol, cast
+from typing import Protocol
 
 from actors.domain.attempts import Admitted, Attempt
 from actors.formatting import seconds_text
@@ -26,7 +26,7 @@ from actors.policies.exact import as_fraction
 from actors.settings.quantities import Rate, write_rate
 from actors.settings.rate_limit import RateLimitConfig
 from simulation.verification.laws.base import Context, Finding, Invariant, Objection, observes
-from simulation.verification.laws.lifecycles import PROCESS, Lifecycle
+from simulation.verification.laws.lifecycles import PROCESS
 from simulation.verification.laws.observations import AttemptMade, Key, MessageSent, let_through_in, provider_of
 
 
@@ -281,15 +281,10 @@ class SlotsGivenBack(Invariant):
         for channel, stages in pipeline.wiring.stages.items():
             if stages.in_flight:
                 return f"all attempts on {channel} have ended, and {stages.in_flight} still count as under way"
-            if (held := sum(lane.reserved for lane in stages.lanes)) and not self._waits(channel):
+            held = sum(lane.reserved for lane in stages.lanes)
+            if held and not self.context.lifecycles.is_in_flight_on(channel):
                 return f"all notifications on {channel} have ended, and {held} slots are still held"
         return None
-
-    def _waits(self, channel: NotificationChannel) -> bool:
-        """Tell whether a notification is in flight whose latest attempt was on a channel."""
-        lifecycles = self.context.lifecycles
-        latest = (cast(Lifecycle, lifecycles.get(each)).attempt for each in lifecycles.in_flight())
-        return any(attempt is not None and attempt.command.channel is channel for attempt in latest)
 
 
 def _ends_at_ns(sends: Sequence[AttemptMade]) -> int:
