@@ -33,6 +33,9 @@ class TurnObserver(Protocol):
     ignored_kinds: frozenset[str]
     """The turns that it does not want to know of when they begin."""
 
+    told_kinds: frozenset[str]
+    """The turns that it wants to know of when their messages are sent."""
+
     def turn(self, kind: str, key: Any, node: int | None, now_ns: int) -> Callable[[], None] | None:
         """Take note of a turn that begins; the returned function is called when the turn has ended."""
 
@@ -94,16 +97,17 @@ class _Told(Interceptor):
 
     def _teller(self, teller: Next, actor: Actor) -> Callable[[Any], None]:
         tell: Callable[[Any], None] = teller(actor)
-        marks = {kind: mark for kind, mark in _marks(type(actor)).items() if mark.when_told}
+        wanted, told = self._observer.told_kinds, self._observer.told
+        marks = {kind: mark for kind, mark in _marks(type(actor)).items() if mark.when_told and mark.kind in wanted}
         if not marks:
             return tell
-        node = actor.process.node_number
+        node, stopped = actor.process.node_number, actor.actor_stopped
 
         def telling(message: Any) -> None:
             content, _ = opened(message)
             mark = marks.get(type(content))
-            if mark is not None and not actor.actor_stopped.is_set():  # else its sender is told so
-                self._observer.told(mark.kind, mark.key_of(actor, content), node)
+            if mark is not None and not stopped.is_set():  # else its sender is told so
+                told(mark.kind, mark.key_of(actor, content), node)
             tell(message)
 
         return telling
@@ -122,21 +126,25 @@ class _Turns(Interceptor):
         go_on(actor)
         for kind, mark in _marks(type(actor)).items():
             if kind in actor._plain and mark.kind not in self._observer.ignored_kinds:
-                actor._plain[kind] = partial(self._take_turn, mark, actor, node, actor._plain[kind])
+                actor._plain[kind] = self._taking_turns(mark, actor, node, actor._plain[kind])
 
-    def _take_turn(
-        self, mark: _Mark, actor: Actor, node: int | None, handler: Callable[[Any], Any], message: Any
-    ) -> Any:
-        key = message if mark.key is None else mark.key(actor, message)
-        ended = None
-        if key is not None:
-            ended = self._observer.turn(mark.kind, key, node, self.system.now_ns)
-        if ended is None:
-            return handler(message)
-        try:
-            return handler(message)
-        finally:
-            ended()
+    def _taking_turns(
+        self, mark: _Mark, actor: Actor, node: int | None, handler: Callable[[Any], Any]
+    ) -> Callable[[Any], Any]:
+        kind, key_of, _ = mark
+        system, turn = self.system, self._observer.turn
+
+        def take_turn(message: Any) -> Any:
+            key = message if key_of is None else key_of(actor, message)
+            ended = None if key is None else turn(kind, key, node, system.now_ns)
+            if ended is None:
+                return handler(message)
+            try:
+                return handler(message)
+            finally:
+                ended()
+
+        return take_turn
 
     def deliver(self, go_on: Next, actor: Actor, message: Any) -> Any:
         if not actor._is_of_pipeline:

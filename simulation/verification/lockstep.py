@@ -40,6 +40,9 @@ from simulation.verification.model.unrecorded import Alerted, Asked, Refused
 NUMBERS_BEFORE_A_LOOK = 1024
 
 _OF_STORE = frozenset({"commit", "discarded"})
+_ORDERS = frozenset({"override", "redrive-order", "discard-order"})
+_FROM_CALLERS = _ORDERS | {"subscriber"}
+"""The turns that the model hears of only where a program calls the service: else it knows all orders."""
 
 
 class LockStep(Invariant):
@@ -48,13 +51,18 @@ class LockStep(Invariant):
     name = "reference-model"
     waiting_kinds = frozenset({"look", "hedge", "backlog", "ages", "redrive", "answer", "copy"}) | _OF_STORE
     """The timers that come when their actor is back; all others are begun anew then."""
-    ignored_kinds = frozenset({"command", "cancel", "override", "redrive-order", "discard-order"})
+    ignored_kinds = frozenset({"command", "cancel", *_ORDERS})
     """The timers whose effect has followed in the model when it was told of the cause."""
+    told_kinds = frozenset({"submit", "command", "cancel"})
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         assert context.world is not None
         self.model = Model(context.world)
+        if context.world.has_callers:
+            self.told_kinds |= _FROM_CALLERS
+        else:
+            self.ignored_kinds |= _FROM_CALLERS
         self._asking = _Asking(self)
         self._told, self._turns = interceptors_for(self)
         self._called: list[tuple[SendNotification, bool]] | None = None
@@ -96,17 +104,15 @@ class LockStep(Invariant):
         attempt = made.attempt
         key, until_ns = attempt.idempotency_key, attempt.wanted_until_ns
         asked = Asked(made.at_ns, made.node, made.provider, attempt.number, key, attempt.command, until_ns)
+        return self._asked(self._compare_asked, asked, made)
 
-        def ask() -> None:
-            is_foreseen = made.outcome is not None and not made.is_promised
-            number = self.model.on_asked(
-                asked, made.outcome if is_foreseen else None, made.foreseen_ns if is_foreseen else None
-            )
-            self._latest = number
-            if made.is_promised:
-                self._numbers[id(made)] = made, [number]
-
-        return self._asked(ask)
+    def _compare_asked(self, asked: Asked, made: AttemptMade) -> None:
+        is_foreseen = made.outcome is not None and not made.is_promised
+        number = self._latest = self.model.on_asked(
+            asked, made.outcome if is_foreseen else None, made.foreseen_ns if is_foreseen else None
+        )
+        if made.is_promised:
+            self._numbers[id(made)] = made, [number]
 
     def on_call(self, system: Any) -> None:
         """Take note that a program that is no actor is about to call the service."""
@@ -139,7 +145,7 @@ class LockStep(Invariant):
             self.note(self.model.compare, key)
             return None
         if kind == "subscriber":
-            return self._calls_subscriber(*key) if self.model.world.has_callers else None
+            return self._calls_subscriber(*key)
         turn = self._turn_of(kind, key, self.answer_of)
         if turn is not None:
             self.note(self.model.turn, *turn, node, now_ns, not self.system.is_busy)
@@ -154,7 +160,7 @@ class LockStep(Invariant):
 
     def told(self, kind: str, key: Any, node: int | None) -> None:
         """Take note of what comes from outside: it follows when what was told before has been done."""
-        model, has_callers = self.model, self.model.world.has_callers
+        model = self.model
         match kind:
             case "submit" if self._called is not None:
                 self._called.append((key.command, not key.follows_event))
@@ -164,18 +170,18 @@ class LockStep(Invariant):
                 self.note(model.arrives, key, True, node)
             case "cancel" if type(key) is CancelNotification:
                 self.note(model.cancels, key.notification_id, node)
-            case "subscriber" if has_callers:
+            case "subscriber":
                 call, subscriber = key
                 commands: list[tuple[SendNotification, bool]] = []
                 self._leads_to[id(call), subscriber] = commands
                 self.note(model.calls_subscriber, commands, node)
-            case "redrive-order" if has_callers:
+            case "redrive-order":
                 order = key.order
                 self.note(model.redrives, order.notification_id, order.served, key.edit, order.by, order.why, node)
-            case "discard-order" if has_callers:
+            case "discard-order":
                 order = key.order
                 self.note(model.discards, order.notification_id, order.reason, order.by, key.though_taken, node)
-            case "override" if has_callers:
+            case "override":
                 (_, channel), order = key
                 self.note(model.overrides, channel, order.order, order.provider, node)
 
@@ -244,9 +250,11 @@ class LockStep(Invariant):
 
     def note(self, function: Callable[..., None], *args: Any) -> None:
         """Tell the model something that is no event of the history."""
-        objection = self._asked(function, *args)
-        if objection is not None:
-            self.broken(str(objection))
+        if not self._has_differed:
+            try:
+                function(*args)
+            except Exception as error:
+                self.broken(self._objection_to(error, args))
 
     def performs(self, request: Any, is_promised: bool) -> None:
         """Take note of what is to come back: with the answer of the provider that was asked last, or from the store."""
@@ -256,9 +264,13 @@ class LockStep(Invariant):
             if len(self._numbers) > self._forgets_at:
                 self._numbers = {key: known for key, known in self._numbers.items() if not self._is_over(known[0])}
                 self._forgets_at = NUMBERS_BEFORE_A_LOOK + 2 * len(self._numbers)
-            self._numbers.setdefault(id(request), (request, []))[1].append(self._latest)
-            flight = getattr(request, "flight", request)  # of one that may have copies, known by its first send
-            self._numbers.setdefault(id(flight), (flight, [self._latest]))
+            if (known := self._numbers.get(id(request))) is not None:
+                known[1].append(self._latest)
+            else:
+                self._numbers[id(request)] = request, [self._latest]
+            flight = getattr(request, "flight", None)  # of one that may have copies, known by its first send
+            if flight is not None:
+                self._numbers.setdefault(id(flight), (flight, [self._latest]))
             self._latest = None
 
     def is_not_made(self, request: Any) -> None:
@@ -295,18 +307,19 @@ class LockStep(Invariant):
         return number
 
     def _asked(self, function: Callable[..., Any], *args: Any) -> str | None:
-        if self._has_differed:
-            return None
-        try:
-            function(*args)
-        except Difference as difference:
-            self._has_differed = True
-            name = getattr(args[0], "notification_id", None) if args else None
-            return f"{difference}\nstate: {self.model.state_of(name)}"
-        except Exception:
-            self._has_differed = True
-            return f"the reference model failed itself:\n{traceback.format_exc()}"
+        if not self._has_differed:
+            try:
+                function(*args)
+            except Exception as error:
+                return self._objection_to(error, args)
         return None
+
+    def _objection_to(self, error: Exception, args: tuple[Any, ...]) -> str:
+        self._has_differed = True
+        if not isinstance(error, Difference):
+            return f"the reference model failed itself:\n{traceback.format_exc()}"
+        name = getattr(args[0], "notification_id", None) if args else None
+        return f"{error}\nstate: {self.model.state_of(name)}"
 
 
 class _Asking(Interceptor):

@@ -51,6 +51,7 @@ class Worker(Actor):
 class Log:
     waiting_kinds = frozenset({"wake"})
     ignored_kinds = frozenset({"hint"})
+    told_kinds = frozenset({"order", "hint"})
 
     def __init__(self):
         self.lines = []

@@ -89,7 +89,8 @@ class Breaker:
         The `timeout` later, "at the exact instant included, it is half-open; one probe (`half_open_permits=1`) is let
         through". The change comes with the first call after the time.
         """
-        self.advance(now_ns)
+        if self.changes_at_ns is not None:
+            self.advance(now_ns)
         if self.changes_at_ns is not None and now_ns >= self.changes_at_ns:
             if self.state == OPEN:
                 self._change(now_ns, "wait-over", HALF_OPEN)
@@ -114,7 +115,8 @@ class Breaker:
         failed = self._is_failure(outcome)
         if outcome is not None and (failed or isinstance(outcome, ChannelFault)):
             self.latest_failure = outcome.reason
-        self.advance(now_ns)
+        if self.changes_at_ns is not None:
+            self.advance(now_ns)
         is_permanent = isinstance(outcome, (Permanent, DeadDestination))
         ignored = is_permanent and not failed and self._config.ignored_counts_as == "neutral"
         if permit != self.generation:

@@ -47,7 +47,7 @@ class Way(Waiting):
         if attempt in self.taken:
             return
         self.taken[attempt] = None
-        if self.slots.has(attempt):
+        if attempt.command.notification_id in self.slots.held:
             self.slots.join(attempt)
             return
         if self.slots.lines:
@@ -56,7 +56,7 @@ class Way(Waiting):
             self.arrive(attempt)
         else:
             self.tenants.enter(attempt)
-        self.tenants.let_in()
+            self.tenants.let_in()
 
     def arrive(self, attempt: Attempt) -> None:
         """Let an attempt go to the first provider that takes it, or wait, behind all that wait at its host."""
@@ -66,10 +66,11 @@ class Way(Waiting):
         if line is not None:
             self.join(line, attempt)
             return
-        if self.may_be_preceded(attempt):
+        if (self.lines or self.slots.lines) and self.may_be_preceded(attempt):
             self.take_turns()  # what room there is by now belongs to those that came before
         for lane in self.lanes:
-            lane.drop_unused_pace(attempt.host)
+            if lane.paces:
+                lane.drop_unused_pace(attempt.host)
         blocked = self.admit(attempt)
         if blocked:
             end = self.end_of(attempt, blocked)
@@ -85,8 +86,9 @@ class Way(Waiting):
         if self.taken.get(attempt) is not send.admitted:
             return
         self.has_news = False  # true if a breaker changes
-        self.lanes[send.admitted.lane].settle(send)
-        self.slots.has_ended(send)
+        send.admitted.lane.settle(send)
+        if self.slots.is_on:
+            self.slots.has_ended(send)
         if send.outcome is None:
             self.process.follow("handler", "", self.process.requeued, attempt, True)
         else:
@@ -115,18 +117,20 @@ class Way(Waiting):
         if after is not None:
             first = (attempt.number - 1) // after % len(lanes)
             lanes = lanes[first:] + lanes[:first]
-        is_kept_back, holds_slot = self.tenants.keep_back(attempt), self.slots.has(attempt)
+        has_tenants = bool(self.tenants.states)
+        is_kept_back = has_tenants and self.tenants.keep_back(attempt)
+        holds_slot = attempt.command.notification_id in self.slots.held
         blocked = {}
         for lane in lanes:
-            others = lane.turns.has_others(attempt.key)
-            admitted = lane.admit(attempt, do_others_wait=others, tenant_is_full=is_kept_back, holds_slot=holds_slot)
+            admitted = lane.admit(attempt, tenant_is_full=is_kept_back, holds_slot=holds_slot)
             if isinstance(admitted, Admitted):
                 if holds_slot:
                     self.slots.set_out(attempt, lane)
                     if attempt.tenant and self.config.tenant is not None:
                         self.tenants.states[attempt] = "before a provider"
                 self.taken[attempt] = admitted
-                self.tenants.let_through(attempt)
+                if has_tenants:
+                    self.tenants.let_through(attempt)
                 self.process.follow("channel", lane.where, self.process.make, admitted)
                 return {}
             blocked[lane.number] = admitted

@@ -30,7 +30,8 @@ class Comparison(Timeline):
     """The next expected events, in the turns of the product."""
 
     def compare(self, event: Any) -> None:
-        self._run()
+        if not self.expected:
+            self._run()
         if not self.expected:
             raise Difference(f"nothing is expected now, and this has happened: {shown(event)}")
         expected, why, about = self.expected.popleft()
@@ -43,13 +44,15 @@ class Comparison(Timeline):
     def settle(self, now_ns: int) -> None:
         """Let time pass: all that was to happen before has to have happened."""
         self._run()
-        self._check_that_all_has_come()
+        if self.expected:
+            raise self._missing()
         if self.handed_over:
             step = self.handed_over[0]
             raise Difference(f"{_named(step.loop, step.args[0])} has waited in a mailbox and has not come")
-        self.now_ns = now_ns
-        for loop in self.loops:
-            loop.now_ns = now_ns
+        if now_ns != self.now_ns:
+            self.now_ns = now_ns
+            for loop in self.loops:
+                loop.now_ns = now_ns
         while self.agenda and self.agenda[0][0] < now_ns:
             instant_ns, _, loop, key = heapq.heappop(self.agenda)
             if loop.due.get(key) != instant_ns:
@@ -84,17 +87,20 @@ class Comparison(Timeline):
 
         It is first where nothing else is under way at this instant.
         """
-        has_waited = bool(self.handed_over) and any(_waits_for(step, loop, key) for step in self.handed_over)
-        may_look = loop.TIMERS[key[0]].may_look
-        is_one_look_more = not has_waited and may_look and loop.due.get(key) != now_ns
+        kind, what = key
+        rule, _, may_look = loop.TIMERS[kind]
+        handed_over = self.handed_over
+        has_waited = bool(handed_over) and any(_waits_for(step, loop, key) for step in handed_over)
         if now_ns > self.now_ns or (not has_waited and is_first):
             self.settle(now_ns)
-        elif not is_one_look_more:  # else it came before what is in the mailbox, or behind it: that is not known
-            while self.handed_over and self.handed_over[0].rule is not timer_that_waits:
+        elif handed_over and (has_waited or not may_look or loop.due.get(key) == now_ns):
+            # else it is one look more, before what is in the mailbox or behind it: that is not known
+            while handed_over and handed_over[0].rule is not timer_that_waits:
                 self._apply_next()
-                self._check_that_all_has_come()
+                if self.expected:
+                    raise self._missing()
         if has_waited:
-            if not _waits_for(self.handed_over.popleft(), loop, key):
+            if not _waits_for(handed_over.popleft(), loop, key):
                 raise Difference(f"{_named(loop, key)} has come before what was in the mailbox before it")
         elif loop.due.get(key) == now_ns:
             del loop.due[key]
@@ -102,7 +108,7 @@ class Comparison(Timeline):
             due_ns = loop.due.get(key)
             due = "never" if due_ns is None else f"due at {due_ns / NS_PER_S:.9f} s"
             raise Difference(f"{_named(loop, key)} has come at {now_ns / NS_PER_S:.9f} s; it is {due}")
-        loop.fire(*key)
+        rule(loop, what)
 
     def _run(self) -> None:
         while not self.expected and (self.handed_over or self.following):
@@ -118,16 +124,16 @@ class Comparison(Timeline):
         else:
             step.rule(*step.args)
 
-    def _check_that_all_has_come(self) -> None:
-        if self.expected:
-            event, why, about = self.expected[0]
-            raise Difference(f"{shown(event)} is missing\nrule: {_rule(why, about)}")
+    def _missing(self) -> Difference:
+        event, why, about = self.expected[0]
+        return Difference(f"{shown(event)} is missing\nrule: {_rule(why, about)}")
 
     def is_not_made(self) -> int:
         """Return the number of an attempt that has just not been made, as the node has no lease for that."""
         self._run()  # perhaps as far as an event behind it
         if not self.not_made:
-            self._check_that_all_has_come()
+            if self.expected:
+                raise self._missing()
             raise Difference("an attempt is not made, as the node has no lease; it has one")
         return self.not_made.popleft()
 

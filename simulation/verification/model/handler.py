@@ -40,7 +40,6 @@ from simulation.verification.model.channel import Way
 from simulation.verification.model.comparing import Difference
 from simulation.verification.model.hedging import Hedging
 from simulation.verification.model.instants import NS_PER_S, sooner, wait_ns
-from simulation.verification.model.lane import Lane
 from simulation.verification.model.letters import Letters
 from simulation.verification.model.loop import Key, Place, Timer
 from simulation.verification.model.notifications import (
@@ -257,18 +256,24 @@ class Handler(Process):
         if notification.under_way is None:  # else it is sent again: a stage had lost it
             self.budgets[command.channel].begin(notification.budget_charge, self.now_ns)
         notification.under_way = attempt
-        self.backlog.pass_by(command.channel)
+        if self.backlog.lines:
+            self.backlog.pass_by(command.channel)
         first = self.ways[command.channel].first
         first.follow(first.enter, attempt)
 
     def starts_until_ns(self, notification: Notification) -> int | None:
         """Return the last instant for the next attempt; `fallback.after` runs from the first one, or a restart."""
         command = notification.command
-        fallback = self.world.channels[command.channel].fallback
-        after_s = None if fallback is None or self._address_on(fallback.channel, command) is None else fallback.after
-        if after_s is not None and notification.falls_back_ns is None:
-            notification.falls_back_ns = self.now_ns + wait_ns(after_s)
-        last_ns = self._cut_ns(notification)
+        config = self.world.channels[command.channel]
+        fallback = config.fallback
+        if (
+            fallback is not None
+            and fallback.after is not None
+            and notification.falls_back_ns is None
+            and self._address_on(fallback.channel, command) is not None
+        ):
+            notification.falls_back_ns = self.now_ns + wait_ns(fallback.after)
+        last_ns = None if config.deadline is None else self._cut_ns(notification)
         if last_ns is not None:
             last_ns -= 1
         elif notification.attempts:
@@ -291,13 +296,10 @@ class Handler(Process):
     def way_of(self, attempt: Attempt) -> Way:
         return self.ways[attempt.command.channel]
 
-    def lane_of(self, admitted: Admitted) -> Lane:
-        """Return what it has been let through by."""
-        return self.ways[admitted.attempt.command.channel].lanes[admitted.lane]
-
     def make(self, admitted: Admitted) -> None:
-        lane, notification, cut_ns = self.lane_of(admitted), self.notification_of(admitted.attempt), None
+        lane, cut_ns = admitted.lane, None
         if lane.config.deadline is not None:
+            notification = self.notification_of(admitted.attempt)
             first_ns = None if notification is None else self._cut_ns(notification)
             cut_ns = self.now_ns + wait_ns(lane.config.deadline) if first_ns is None else first_ns
         if lane.config.hedging is None:
@@ -321,7 +323,7 @@ class Handler(Process):
             self.timeline.not_made.append(number)
             self.ends(number, None, self.now_ns)
             return number
-        lane, attempt = self.lane_of(send.admitted), send.admitted.attempt
+        lane, attempt = send.admitted.lane, send.admitted.attempt
         provider, key, until_ns = lane.provider_name, attempt.idempotency_key, attempt.expires_at_ns
         asked = Asked(self.now_ns, self.node, provider, attempt.number, key, attempt.command, until_ns)
         self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
@@ -334,7 +336,7 @@ class Handler(Process):
         """
         number = self.timeline.number_of_asked
         send = self.asked[number]
-        timeout_ns = self.lane_of(send.admitted).timeout_ns
+        timeout_ns = send.admitted.lane.timeout_ns
         left_ns = timeout_ns - (self.now_ns - send.started_ns)  # copies share the time-out of the first
         late, cut_ns = TIMED_OUT, send.cut_ns
         if cut_ns is not None and cut_ns < send.started_ns + timeout_ns:
@@ -364,7 +366,7 @@ class Handler(Process):
 
     def _timer_of(self, number: int) -> Key:
         """Return how an answer falls due: at the breaker, or where there may be copies at the actor that sends them."""
-        lane = self.lane_of(self.asked[number].admitted)
+        lane = self.asked[number].admitted.lane
         return ("answer", number) if lane.config.hedging is None else ("copy", (lane.where, number))
 
     def take_answer(self, number: int) -> None:
@@ -397,7 +399,7 @@ class Handler(Process):
         if notification is None:
             return
         assert outcome is not None
-        lane = self.lane_of(send.admitted)
+        lane = send.admitted.lane
         is_counted = lane.config.hedging is not None and not isinstance(outcome, Sent)  # each copy was, when it failed
         self.end_attempt(notification, None if is_counted else outcome)
         if not isinstance(outcome, Sent):
@@ -443,7 +445,7 @@ class Handler(Process):
     def _failed(self, notification: Notification, outcome: Outcome, made: Send | None) -> None:
         """ "`NotificationFailed` (every failed attempt, the last one too)" (1); then a wait, or a dead letter."""
         command = notification.command
-        lane = None if made is None else self.lane_of(made.admitted)
+        lane = None if made is None else made.admitted.lane
         if isinstance(outcome, ChannelFault):
             text = f"Channel {command.channel} is broken: {outcome.reason}"
             self.follow("alert", "", self.letters.alert, ("broken", command.channel, outcome.reason), text)

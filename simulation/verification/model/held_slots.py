@@ -49,9 +49,6 @@ class HeldSlots:
         self.lines: dict[str, HostLine] = {}
         """By host, of those that hold a slot and wait before the providers."""
 
-    def has(self, attempt: Attempt) -> bool:
-        return attempt.command.notification_id in self.held
-
     # ── the slots ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def set_out(self, attempt: Attempt, lane: Lane) -> None:
@@ -69,13 +66,13 @@ class HeldSlots:
         is the first."""
         attempt, outcome, process = send.admitted.attempt, send.outcome, self._way.process
         notification: Notification | None = process.notification_of(attempt)
-        if not self.is_on or notification is None:
+        if notification is None:
             return
         if isinstance(outcome, (Transient, Ambiguous, ChannelFault)) or (
             outcome is None and notification.first_start_ns is not None
         ):
-            if not self.has(attempt):
-                self._hold(attempt, self._way.lanes[send.admitted.lane], attempt.key)
+            if attempt.command.notification_id not in self.held:
+                self._hold(attempt, send.admitted.lane, attempt.key)
         elif outcome is not None:
             self._free(attempt.command.notification_id)
 
@@ -95,8 +92,8 @@ class HeldSlots:
     def were_out(self, found: Sequence[tuple[SendNotification, str | None]]) -> None:
         """Have those hold slots again that had made an attempt before a restart or a takeover."""
         for command, provider in found:
-            stand_in = Attempt(command, 1, "", True, None, None, tenant=tenant_of(command))
-            if not self.has(stand_in):
+            if command.notification_id not in self.held:
+                stand_in = Attempt(command, 1, "", True, None, None, tenant=tenant_of(command))
                 lanes = self._way.lanes
                 lane = next((each for each in lanes if each.provider == provider), lanes[0])
                 self._hold(stand_in, lane, KEYS[self._way.config.fair_by](command))

@@ -6,6 +6,7 @@ The model counts for itself: were it to take this from the product, both would b
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from math import floor
 
 from actors.settings.faults import FaultConfig
@@ -31,6 +32,7 @@ def ns(seconds: float) -> int:
     return whole + 1 if rest > 0.5 or (rest == 0.5 and whole % 2) else whole
 
 
+@lru_cache(maxsize=1024, typed=True)
 def wait_ns(seconds: float) -> int:
     """Return `seconds`, at least 0, as the nearest nanosecond, or the longest wait if that is less."""
     return ns(seconds) if seconds * NS_PER_S < LONGEST_WAIT_NS else LONGEST_WAIT_NS

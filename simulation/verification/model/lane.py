@@ -18,7 +18,7 @@ from simulation.verification.model.adaptive import AdaptiveRate, AdaptiveThrottl
 from simulation.verification.model.breaker_groups import BreakersByHost
 from simulation.verification.model.breakers import REFUSING, Breaker, Change
 from simulation.verification.model.instants import wait_ns
-from simulation.verification.model.limits import Limit, Slots
+from simulation.verification.model.limits import Slots
 from simulation.verification.model.lines import Turns
 from simulation.verification.model.notifications import CUT, Admitted, Attempt, Blocked, Send
 from simulation.verification.model.order import Flow
@@ -74,6 +74,7 @@ class Lane:
         self.learned: dict[str, Learned] = {}
         """By host, in force until its line is empty."""
         self.slots = Slots()
+        self._slots_most = config.slots
         self.turns: Turns
         """Of the hosts whose lines wait for room here."""
         limit, throttle = config.concurrency_limit, config.adaptive_throttle
@@ -84,21 +85,18 @@ class Lane:
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def admit(
-        self, attempt: Attempt, *, do_others_wait: bool, tenant_is_full: bool, holds_slot: bool
-    ) -> Admitted | Blocked:
+    def admit(self, attempt: Attempt, *, tenant_is_full: bool, holds_slot: bool) -> Admitted | Blocked:
         """Take an attempt, with a permit of the breaker and a slot; or say what is in its way.
 
-        The caller says whether any of other keys wait, whether its tenant has as many under way as it may, and whether
-        its notification holds a slot.
+        The caller says whether its tenant has as many under way as it may, and whether its notification holds a slot.
         """
-        host, now_ns = attempt.host, self.process.now_ns
-        breaker = self.breaker(host)
+        host, now_ns, key = attempt.host, self.process.now_ns, attempt.key
+        breaker = self.breakers.of(host, now_ns)
         if breaker.state in REFUSING:
             admits_ns = breaker.admits_at_ns(now_ns)
             if admits_ns != now_ns and breaker.state in REFUSING:
                 return self._shut(breaker, admits_ns)  # it claims no turn of an account, as room would not help
-        paused_ns = self._paused_ns(host)
+        paused_ns = self._paused_ns(host) if self.paused_until_ns else 0
         if paused_ns > now_ns:
             return Blocked("hint", paused_ns)
         room_ns = self.room_at(now_ns, holds_slot=holds_slot)
@@ -106,8 +104,10 @@ class Lane:
             return Blocked("slot", None)
         if room_ns != now_ns:
             return self._without_room(room_ns)
-        if not holds_slot and self.slots.are_kept_from(attempt.key, self.slot_limit, do_others_wait=do_others_wait):
-            return self._without_room(None)
+        if key and not holds_slot:
+            others_wait = self.turns.has_others(key)
+            if self.slots.are_kept_from(key, self.slot_limit, do_others_wait=others_wait):
+                return self._without_room(None)
         pace = self.paces.get(host)
         if pace is not None and pace.next_ns > now_ns:
             return Blocked("pace", pace.next_ns)
@@ -125,13 +125,13 @@ class Lane:
             breaker.settle(permit, None, now_ns, 0)
             return Blocked("throttle", None)
         self.charge_rates()
-        self.slots.change(attempt.key, 1)
-        return Admitted(attempt, self.number, permit, self.slots.count)
+        self.slots.change(key, 1)
+        return Admitted(attempt, self, permit, self.slots.count)
 
     @property
     def slot_limit(self) -> int | None:
         """How many attempts may be at the provider at once: `max_in_flight`, or what adapts if that is less."""
-        slots = self.config.slots
+        slots = self._slots_most
         if self._concurrency is None:
             return slots
         return self._concurrency.limit if slots is None else min(slots, self._concurrency.limit)
@@ -147,16 +147,16 @@ class Lane:
         return self.turns.next(self.slots, self.slot_limit)
 
     def _rates_fit_at(self, now_ns: int) -> int:
-        if self.quota is None and self._rate is None:
-            return now_ns
-        return max([now_ns, *(limit.fits_at("", now_ns) for limit in self._rates())])
-
-    def _rates(self) -> list[Limit]:
-        return [limit for limit in (self.quota, self._rate) if limit is not None]
+        fits_ns = now_ns
+        for limit in (self.quota, self._rate):
+            if limit is not None:
+                fits_ns = max(fits_ns, limit.fits_at("", now_ns))
+        return fits_ns
 
     def charge_rates(self) -> None:
-        for limit in self._rates():
-            limit.charge("", self.process.now_ns)
+        for limit in (self.quota, self._rate):
+            if limit is not None:
+                limit.charge("", self.process.now_ns)
 
     def lets_copy_go(self, attempt: Attempt) -> bool:
         """Tell whether one more send of an attempt that has its slot may go now."""
@@ -184,13 +184,14 @@ class Lane:
         """Free the slot, and have the breaker and all that adapts learn of the outcome, if there is any."""
         now_ns, duration_ns = self.process.now_ns, send.ended_ns - send.started_ns
         admitted, outcome = send.admitted, send.outcome
-        self.slots.change(admitted.attempt.key, -1)
+        attempt = admitted.attempt
+        self.slots.change(attempt.key, -1)
         said = None if outcome is CUT else outcome  # "it says nothing to the breaker" (23)
-        self.breaker(admitted.attempt.host).settle(admitted.permit, said, now_ns, duration_ns)
+        self.breakers.of(attempt.host, now_ns).settle(admitted.permit, said, now_ns, duration_ns)
         if outcome is None:
             return
         if self.config.hedging is None:
-            self.heed(admitted.attempt, outcome)
+            self.heed(attempt, outcome)
         if self._rate is not None:
             self._rate.after(outcome, now_ns)
         if self._throttle is not None:

@@ -9,6 +9,7 @@ from bisect import bisect, bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from actors.settings.quantities import Rate
@@ -21,6 +22,7 @@ def as_written(number: float) -> Fraction:
     return Fraction(repr(float(number)))
 
 
+@lru_cache(maxsize=1024)
 def share_of(share: float) -> Fraction:
     """Return the share that was meant: the nearest fraction with a denominator of at most 10⁹, 0 only for 0."""
     return Fraction(share).limit_denominator(10**9) or Fraction(1 if share else 0, 10**9)

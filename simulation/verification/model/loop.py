@@ -83,6 +83,12 @@ class Timeline:
         self.expected: deque[tuple[Any, str, tuple[Any, ...]]] = deque()
         """Events, each with its rule in words and the settings that this is about."""
 
+    def step_clock(self, by_ns: int) -> None:
+        """Move the calendar: instants and waits stay."""
+        self.epoch_ns += by_ns
+        for loop in self.loops:
+            loop.epoch_ns = self.epoch_ns
+
 
 class Loop:
     """Something with an agenda: a process, or what surrounds all."""
@@ -102,12 +108,9 @@ class Loop:
         self.is_down = True
         self.starts = 0
         self.now_ns = timeline.now_ns
-        timeline.loops.append(self)
-
-    @property
-    def epoch_ns(self) -> int:
+        self.epoch_ns = timeline.epoch_ns
         """Where on the calendar the clock started, as the wall clock shows it now."""
-        return self.timeline.epoch_ns
+        timeline.loops.append(self)
 
     def at(self, instant_ns: int, kind: str, what: Any) -> None:
         """Put on the agenda that something falls due; one in the past is now."""
@@ -132,7 +135,7 @@ class Loop:
         """Return an event of this instant, of a notification where it is of one."""
         if command is not None:
             fields["notification_id"], fields["channel"] = command.notification_id, command.channel
-        return kind(at_ns=self.now_ns, epoch_ns=self.timeline.epoch_ns, node=self.node, **fields)
+        return kind(at_ns=self.now_ns, epoch_ns=self.epoch_ns, node=self.node, **fields)
 
     def expect(self, event: Any, why: str, *about: Any) -> None:
         """Expect an event next, by a rule in words and with the settings that it is about."""

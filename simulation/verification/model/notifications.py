@@ -59,7 +59,8 @@ class Admitted(msgspec.Struct, eq=False):
     """An attempt that has been let through to a provider, with what it has for that."""
 
     attempt: Attempt
-    lane: int
+    lane: Any
+    """The `lane` of the provider."""
     permit: Any
     in_flight: int
     """How many were at the provider when it set out, itself included."""

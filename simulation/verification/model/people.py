@@ -68,9 +68,9 @@ def quiet_until_ns(hours: Sequence[QuietHours], now_ns: int, epoch_ns: int) -> i
 def wanted_from_ns(world: World, command: SendNotification, now_ns: int, epoch_ns: int) -> int | None:
     """Return from when on its user wants a command; None: never. "`critical` bypasses" both (1),
     and what has no user (22) has no preferences."""
-    user, channel = command.user, command.channel
-    if command.critical or not user or not (world.chosen or world.preferences or world.quiet_hours):
+    if not (world.chosen or world.preferences or world.quiet_hours) or command.critical or not command.user:
         return now_ns
+    user, channel = command.user, command.channel
     chosen = world.chosen.get((user, channel))
     if chosen is False:
         return None

@@ -118,7 +118,7 @@ class Surroundings(Loop):
         """ "Clock steps in wall time" (10): instants and waits stay, the calendar moves. Then what crashes."""
         fault = self.world.faults[number]
         if fault.clock_step is not None:
-            self.timeline.epoch_ns += ns(fault.clock_step)
+            self.timeline.step_clock(ns(fault.clock_step))
         nodes = self.fleet.of(fault.node)
         if fault.partition is not None:
             self.fleet.cut_off(nodes)

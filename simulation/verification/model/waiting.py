@@ -253,7 +253,7 @@ class Waiting(Stage):
     def has_left(self, attempt: Attempt) -> None:
         """Take note that one is neither here nor at a provider any more."""
         self.taken.pop(attempt, None)
-        if not self.slots.counts_on(attempt):
+        if self.tenants.states and not self.slots.counts_on(attempt):
             self.tenants.has_left(attempt)
 
     def enter_anew(self, attempt: Attempt) -> None:
