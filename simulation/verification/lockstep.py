@@ -290,9 +290,9 @@ class LockStep(Invariant):
     def number_of(self, request: Any, answer: Any = None) -> int | None:
         """Return the number of what a provider was asked: of several the one whose answer is due first, and of those
         that are due at one instant one that has this answer."""
-        _, numbers = self._numbers.get(id(request), (None, []))
-        if len(numbers) < 2:
-            return next(iter(numbers), None)
+        _, numbers = self._numbers.get(id(request), (None, (None,)))
+        if len(numbers) == 1:
+            return numbers[0]
         model = self.model
         return min(numbers, key=lambda number: (model.ends_at(number), model.outcome_of(number) != answer))
 
@@ -301,8 +301,9 @@ class LockStep(Invariant):
         number = self.number_of(request, performed.result)
         if number is not None:
             numbers = self._numbers[id(request)][1]
-            numbers.remove(number)
-            if not numbers:
+            if len(numbers) > 1:
+                numbers.remove(number)
+            else:
                 del self._numbers[id(request)]
         return number
 

@@ -90,10 +90,11 @@ class ObservedProvider(WrappedProvider):
                 if self._counts_deliveries
                 else foreseen is not None and type(foreseen.result) is Sent
             )
-            made = self._observe(attempt, now_ns, foreseen, delivered, isinstance(effect, Promise))
-            if isinstance(effect, Promise):
+            promise = effect if isinstance(effect, Promise) else None
+            made = self._observe(attempt, now_ns, foreseen, delivered, promise is not None)
+            if promise is not None:
                 lifecycle = self._lifecycles.get(attempt.command.notification_id)
-                effect.when_kept(lambda result: self._kept(made, lifecycle, result))
+                promise.when_kept(lambda result: self._kept(made, lifecycle, result))
 
     def _kept(self, made: AttemptMade, lifecycle: Lifecycle | None, result: Any) -> None:
         self._system.look_at_the_clock()
@@ -110,9 +111,12 @@ class ObservedProvider(WrappedProvider):
         self, attempt: Attempt, now_ns: int, foreseen: Foreseen | None, delivered: bool, is_promised: bool
     ) -> AttemptMade:
         notification_id = attempt.command.notification_id
-        lifecycle = self._lifecycles.get(notification_id)
-        began_ns = lifecycle.began_ns(attempt) if self._hedges and lifecycle is not None else None
-        left_ns = self._timeout_ns - (0 if began_ns is None else now_ns - began_ns)  # copies share one time-out
+        left_ns, began_ns, lifecycle = self._timeout_ns, None, None
+        if self._hedges or self._deadline_s is not None:
+            lifecycle = self._lifecycles.get(notification_id)
+        if self._hedges and lifecycle is not None:
+            began_ns = lifecycle.began_ns(attempt)
+            left_ns -= 0 if began_ns is None else now_ns - began_ns  # copies share one time-out
         if self._deadline_s is not None:
             starts_ns = began_ns or now_ns
             if self._first_start_ns is not None:

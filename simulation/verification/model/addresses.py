@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from actors.endpoints import EndpointMark, EndpointState
 from actors.messages import SendNotification
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Sent, Transient
-from actors.settings.channel import ChannelConfig
+from actors.settings.channel import EndpointsConfig
 from simulation.verification.model.instants import utc, wait_ns
 
 ENDPOINT_DISABLED = "the endpoint is disabled"
@@ -70,15 +70,15 @@ def host_of(recipient: str) -> str:
 
 
 def mark_after(
-    outcome: Outcome, known: EndpointMark | None, config: ChannelConfig, calendar_ns: int
+    outcome: Outcome, known: EndpointMark | None, config: EndpointsConfig, calendar_ns: int
 ) -> EndpointMark | None:
     """Return what a provider's answer makes of an endpoint of which this is known; None: nothing new."""
     says_nothing = isinstance(outcome, (Sent, ChannelFault, DeadDestination))
-    if config.endpoints is None or says_nothing or (isinstance(outcome, Transient) and outcome.throttled):
+    if says_nothing or (isinstance(outcome, Transient) and outcome.throttled):
         return None
     if known is not None and known.state is DISABLED:
         return None
-    after_ns, known_for_ns = (wait_ns(times * config.endpoints.disable_after) for times in (1, 2))
+    after_ns, known_for_ns = (wait_ns(times * config.disable_after) for times in (1, 2))
     failing_for_ns = -1 if known is None else calendar_ns - known.since_ns
     if known is not None and known.state is EndpointState.FAILING and 0 <= failing_for_ns < known_for_ns:
         return _became(DISABLED, known) if failing_for_ns >= after_ns else None

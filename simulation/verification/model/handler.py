@@ -278,7 +278,8 @@ class Handler(Process):
             last_ns -= 1
         elif notification.attempts:
             last_ns = self.retrying[command.channel].last_start_ns(notification.fresh_since_ns)
-        return sooner(notification.sent_until_ns, last_ns)
+        until_ns = notification.sent_until_ns
+        return until_ns if last_ns is None else sooner(until_ns, last_ns)
 
     def _cut_ns(self, notification: Notification) -> int | None:
         """ "`deadline: 30s`: from the first attempt's start, over all providers" (23); None: none, or not yet."""
@@ -326,7 +327,7 @@ class Handler(Process):
         lane, attempt = send.admitted.lane, send.admitted.attempt
         provider, key, until_ns = lane.provider_name, attempt.idempotency_key, attempt.expires_at_ns
         asked = Asked(self.now_ns, self.node, provider, attempt.number, key, attempt.command, until_ns)
-        self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
+        self.expect(asked, "{} has passed all that stands before {}", attempt, lane.name)
         return number
 
     def on_asked(self, outcome: Outcome | None, delay_ns: int | None) -> int:
@@ -453,9 +454,9 @@ class Handler(Process):
             notification.first_start_ns = made.started_ns
         retry_ns, given_up, why = self._retry(notification, outcome, was_asked=made is not None)
         config, mark = self.world.channels[command.channel], None
-        if lane is not None and command.recipient:
+        if lane is not None and command.recipient and config.endpoints is not None:
             known = self.store.endpoints.get(address(command))
-            mark = mark_after(outcome, known, config, self.epoch_ns + self.now_ns)
+            mark = mark_after(outcome, known, config.endpoints, self.epoch_ns + self.now_ns)
         if mark is not None and mark.state is DISABLED:
             self.follow("alert", "", self.letters.alert, address(command), disabled_text(command, mark, outcome.reason))
         event = self.event(

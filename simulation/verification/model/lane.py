@@ -138,7 +138,8 @@ class Lane:
 
     def room_at(self, now_ns: int, *, holds_slot: bool = False) -> int | None:
         """Return when one more fits, whatever its host; None: when a slot becomes free."""
-        if self.slots.are_taken(self.slot_limit, holds_slot=holds_slot):
+        limit = self.slot_limit
+        if limit is not None and self.slots.are_taken(limit, holds_slot=holds_slot):
             return None
         return self._rates_fit_at(now_ns)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from bisect import bisect, bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -109,18 +109,24 @@ class TokenBucket(Limit):
         self._burst = Fraction(burst)
         self._left: dict[str, tuple[Fraction, int]] = {}
         """By key, the tokens that the latest left, and when."""
+        self._fits_ns: dict[str, int] = {}
+        """By key, when there is a token again, if none is taken before."""
 
     def fits_at(self, key: str, now_ns: int) -> int:
-        return now_ns + max(0, math.ceil((1 - self._tokens(key, now_ns)) * self._interval_ns))
+        return max(now_ns, self._fits_ns.get(key, 0))
 
     def charge(self, key: str, now_ns: int) -> None:
-        self._left[key] = self._tokens(key, now_ns) - 1, now_ns
+        self._leave(key, self._tokens(key, now_ns) - 1, now_ns)
+
+    def _leave(self, key: str, tokens: Fraction, now_ns: int) -> None:
+        self._left[key] = tokens, now_ns
+        self._fits_ns[key] = now_ns + math.ceil((1 - tokens) * self._interval_ns)
 
     def go_on_from(self, other: TokenBucket, now_ns: int) -> None:
         """With as many tokens as that has, or as fit in; the time until it is full is rounded up."""
         missing = max(Fraction(0), self._burst - other._tokens("", now_ns))
         full_after = in_parts_of(self._interval_ns, missing * self._interval_ns)
-        self._left[""] = self._burst - full_after / self._interval_ns, now_ns
+        self._leave("", self._burst - full_after / self._interval_ns, now_ns)
 
     def _tokens(self, key: str, now_ns: int) -> Fraction:
         tokens, since_ns = self._left.get(key, (self._burst, now_ns))
@@ -161,8 +167,8 @@ class LeakyBucket(Limit):
 class SeveralRates(Limit):
     """All hold at once, and what one refuses is not charged to the others."""
 
-    def __init__(self, limits: Iterable[Limit]) -> None:
-        self._limits = list(limits)
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        self._limits = limits
 
     def fits_at(self, key: str, now_ns: int) -> int:
         return max(limit.fits_at(key, now_ns) for limit in self._limits)
@@ -179,7 +185,8 @@ class SeveralRates(Limit):
 def limit_of(config: RateLimitConfig, parts: int = 1) -> Limit:
     """Return the limit that the settings ask for; of buckets, one of so many equal parts."""
     rates = config.rates or (config.rate or Rate(float(config.max_per_minute or 0), 60.0),)
-    return SeveralRates(_one_limit(config, wait_ns(rate.period), as_written(rate.count), parts) for rate in rates)
+    limits = [_one_limit(config, wait_ns(rate.period), as_written(rate.count), parts) for rate in rates]
+    return limits[0] if len(limits) == 1 else SeveralRates(limits)
 
 
 def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction, parts: int) -> Limit:
@@ -217,10 +224,8 @@ class Slots:
         self.count += by
         self._held[key] += by
 
-    def are_taken(self, limit: int | None, *, holds_slot: bool = False) -> bool:
+    def are_taken(self, limit: int, *, holds_slot: bool = False) -> bool:
         """Return whether none is free; for one that holds a slot, whether as many are there as may be."""
-        if limit is None:
-            return False
         return self.count + (0 if holds_slot else self.reserved.total()) >= limit
 
     def are_kept_from(self, key: str, limit: int | None, *, do_others_wait: bool) -> bool:

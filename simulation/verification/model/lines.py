@@ -91,13 +91,7 @@ class Turns:
         self._is_per_host = is_per_host
         self._classes: Classes[set[str]] = Classes(order, lambda flow: self._first(flow)[0])
         """By class and key, the hosts in whose lines any wait."""
-        self._hosts: dict[str, None] = {}
-
-    def __contains__(self, host: str) -> bool:
-        return host in self._hosts
-
-    def __bool__(self) -> bool:
-        return bool(self._hosts)
+        self.hosts: dict[str, None] = {}
 
     def _first(self, flow: Flow) -> tuple[int, str]:
         rank, key = flow
@@ -105,22 +99,22 @@ class Turns:
 
     def add(self, line: HostLine) -> None:
         """Let a line take part with all that wait there."""
-        self._hosts[line.key] = None
+        self.hosts[line.key] = None
         self.update(line)
 
     def discard(self, host: str) -> None:
-        if host in self._hosts:
-            del self._hosts[host]
+        if host in self.hosts:
+            del self.hosts[host]
             for flow in self._classes.flows():
                 self._remove(flow, host)
 
     def clear(self) -> None:
-        for host in list(self._hosts):
+        for host in list(self.hosts):
             self.discard(host)
 
     def update(self, line: HostLine) -> None:
         """Take note of who waits in a line now."""
-        if not self._is_per_host or line.key not in self._hosts:
+        if not self._is_per_host or line.key not in self.hosts:
             return
         for flow in self._classes.flows():
             if flow not in line.classes:
@@ -136,7 +130,7 @@ class Turns:
 
     def has_gone(self, host: str, flow: Flow, *, is_here: bool) -> None:
         """Take note that one has gone, by a turn here or elsewhere."""
-        if self._is_per_host and host in self._hosts:
+        if self._is_per_host and host in self.hosts:
             self._classes.take(flow, is_here=is_here)
 
     def next(self, slots: Slots, limit: int | None) -> tuple[str, Flow | None] | None:
@@ -157,9 +151,9 @@ class Turns:
 
     def are_before(self, rank: int) -> bool:
         """Tell whether any may wait that goes before one of a class that comes now."""
-        if not self._hosts:
+        if not self.hosts:
             return False
         config = self._order.config
         if config.kind != "strict" or config.aging is not None:
-            return bool(self._hosts)
+            return True
         return any(self._classes.keys[: rank + 1])

@@ -50,8 +50,7 @@ class Attempt(msgspec.Struct, eq=False):
     tenant: str = ""
     """The tenant whose bounds hold for it; ``""``: none."""
 
-    @property
-    def name(self) -> str:
+    def __str__(self) -> str:
         return f"attempt {self.number} of {self.command.notification_id}"
 
 
@@ -175,7 +174,8 @@ class Notification(msgspec.Struct, eq=False):
     @property
     def sent_until_ns(self) -> int | None:
         """The last instant at which it may be sent here, whatever bounds its retries."""
-        return sooner(self.expires_at_ns, self.falls_back_ns)
+        expires_ns = self.expires_at_ns
+        return expires_ns if self.falls_back_ns is None else sooner(expires_ns, self.falls_back_ns)
 
     def schedule(self, epoch_ns: int) -> None:
         """Let it wait until its `not_before`; "expiry and delivery time count from there" (reference.md)."""

@@ -94,7 +94,7 @@ class Stage:
         if self.process.timeline.goes_astray is not None and not self.process.is_awaited(attempt):
             return
         event = self.process.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
-        self.process.expect(event, why, attempt.name, settings)
+        self.process.expect(event, why, attempt, settings)
 
 
 def is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:

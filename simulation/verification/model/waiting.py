@@ -105,7 +105,7 @@ class Waiting(Stage):
         line.unreported = {}
 
     def _resumes_at(self, line: HostLine) -> int | None:
-        rooms_ns = (lane.room_at(self.process.now_ns) for lane in self.lanes if line.key in lane.turns)
+        rooms_ns = (lane.room_at(self.process.now_ns) for lane in self.lanes if line.key in lane.turns.hosts)
         return sooner(line.asks_at_ns, *rooms_ns)
 
     # ── turns ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -154,7 +154,7 @@ class Waiting(Stage):
         self.slots.let_return()
         now_ns = self.process.now_ns
         for lane in self.lanes:
-            while lane.turns and lane.room_at(now_ns) == now_ns and (turn := lane.next_turn()) is not None:
+            while lane.turns.hosts and lane.room_at(now_ns) == now_ns and (turn := lane.next_turn()) is not None:
                 host, flow = turn
                 self._step(self.lines[host], flow, lane)
 
@@ -234,7 +234,7 @@ class Waiting(Stage):
         for lane in self.lanes:
             if lane.half_open:
                 wake_ns = sooner(wake_ns, *lane.half_open.values())
-            if lane.turns:
+            if lane.turns.hosts:
                 room_ns = lane.room_at(now_ns)
                 if room_ns != now_ns or lane.next_turn() is not None:
                     wake_ns = sooner(wake_ns, room_ns)
