@@ -117,7 +117,7 @@ class LockStep(Invariant):
     def on_call(self, system: Any) -> None:
         """Take note that a program that is no actor is about to call the service."""
         system.look_at_the_clock()
-        self.note(self.model.comes_from_outside, system.now_ns, not system.is_busy)
+        self.note(self.model.turn, "other", None, None, system.now_ns, not system.is_busy)
 
     def on_promise_kept(self, made: AttemptMade, outcome: Outcome, now_ns: int) -> None:
         """Take note of an answer that was promised, which may be too late."""
@@ -274,7 +274,6 @@ class LockStep(Invariant):
             self._latest = None
 
     def is_not_made(self, request: Any) -> None:
-        """Take note of an attempt that is not made, as its node has no lease."""
 
         def ask() -> None:
             self._latest = self.model.timeline.is_not_made()

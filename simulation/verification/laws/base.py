@@ -198,7 +198,6 @@ class Context:
 
     @cached_property
     def steps_the_clock(self) -> bool:
-        """Whether the wall clock jumps."""
         return any(fault.clock_step is not None for fault in self.faults)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from actors.outcomes import Ambiguous, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, GradientConfig, VegasConfig
@@ -109,6 +110,8 @@ class Concurrency:
     """How many attempts may be under way at once. Answers, throttling and ambiguous ends count: other refusals, and an
     end that the deadline makes, say nothing about how much the provider can do."""
 
+    _learn: Callable[..., None]
+
     def __init__(self, initial: int) -> None:
         self._estimate = float(initial)
 
@@ -121,9 +124,6 @@ class Concurrency:
         is_late = isinstance(outcome, Ambiguous) and outcome is not CUT
         if is_answer(outcome) or is_throttled(outcome) or is_late:
             self._learn(max(1, duration_ns), in_flight, dropped=not is_answer(outcome))
-
-    def _learn(self, latency_ns: int, in_flight: int, *, dropped: bool) -> None:
-        raise NotImplementedError
 
 
 class Gradient(Concurrency):

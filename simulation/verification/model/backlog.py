@@ -43,7 +43,6 @@ class Backlog:
         return due
 
     def set_wake(self) -> None:
-        """Set when to look again."""
         lines = self.lines.values()
         wakes = (sooner(pace.next_ns, one.next_expiry_ns(), other.next_expiry_ns()) for one, other, pace in lines)
         self.process.wake("backlog", "", sooner(*wakes))

@@ -129,6 +129,8 @@ class Retrying:
         self._stream = stream
         self._rules: dict[tuple[str, str | None], tuple[str, RetryConfig]] = {}
         """By the kind of a failure, and its reason where that has settings."""
+        kinds = config.per_outcome
+        self._has_rules = bool(config.per_reason or kinds.throttled or kinds.transient or kinds.ambiguous)
 
     def is_final(self, outcome: Outcome, timed_out: bool) -> bool:
         """Tell whether an attempt at a provider that ended so is the last one: "`retry.on`: which outcomes are tried
@@ -228,6 +230,8 @@ class Retrying:
 
     def _rule(self, outcome: Transient | Ambiguous) -> tuple[str, RetryConfig]:
         """Return the name of the rule under which a failure counts, and the settings with the keys that it gives."""
+        if not self._has_rules:
+            return "", self.config
         kind, reason = kind_of(outcome), outcome.reason if outcome.reason in self.config.per_reason else None
         found = self._rules.get((kind, reason))
         if found is None:

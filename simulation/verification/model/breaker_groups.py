@@ -118,7 +118,6 @@ class BreakersByHost:
             breaker.override(order, now_ns)
 
     def recount(self, nodes: Collection[int], now_ns: int) -> None:
-        """Take in which nodes live."""
         self.living = len(nodes)
         for _, breaker in self.all():
             if isinstance(breaker, SharedBreaker):

@@ -292,7 +292,6 @@ class Ramp:
         self.end_ns = now_ns + self._over_ns
 
     def ask(self, now_ns: int) -> bool:
-        """Count a call, and return whether it goes."""
         self._credit += self._start + (1 - self._start) * Fraction(now_ns - self._began_ns, self._over_ns)
         goes = self._credit >= 1
         self._credit -= goes

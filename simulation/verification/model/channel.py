@@ -30,7 +30,6 @@ class Way(Waiting):
     """The way of one channel, and its last stage: the actor ``breaker``, before the providers, each with its `lane`."""
 
     def __init__(self, process: Process, channel: str, config: ChannelConfig) -> None:
-        """Begin without any that wait."""
         providers = enumerate(config.by_provider().items())
         lanes = [
             Lane(process, channel, number, name, own, not config.failover, self._transition)
@@ -170,7 +169,7 @@ class Way(Waiting):
         self.has_news = True
         lane.half_open.pop(host, None)
         if change.after == "closed" and self.config.redrive is not None:
-            self.process.follow("dlq", "", self.process.breaker_closed, self.channel, host)
+            self.process.follow("dlq", "", self.process.redriving.breaker_closed, self.channel, host)
         if change.ends_refusal and (host in self.lines or host in self.slots.lines):
             lane.resume_paced(host)
         elif change.after == "half-open":

@@ -33,7 +33,6 @@ News: TypeAlias = DeadLetterMessage | str | None
 
 
 def news_of(event: NotificationEvent, store: Store) -> News:
-    """Return the news of a stored change for the other nodes."""
     name = event.notification_id
     is_of_letter = isinstance(event, (NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded))
     return (store.letter(name) or name) if is_of_letter else None

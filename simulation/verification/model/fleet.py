@@ -62,7 +62,6 @@ LEASE_LOST = "LostLease: another node has taken over what it had"
 
 class Fleet(Processes[SharingNode]):
     def __init__(self, surroundings: Loop) -> None:
-        """Start those that are there from the beginning."""
         self._surroundings = surroundings
         timeline = self._timeline = surroundings.timeline
         world = self._world = timeline.world

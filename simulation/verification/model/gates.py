@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from actors.messages import DeferralCause
@@ -23,6 +24,8 @@ class Gate(Stage):
     why: ClassVar[str]
     """Why they wait, in words."""
     settings: Any
+    fits: Callable[[str, Attempt], int | None]
+    """Returns when an attempt of a key fits, and counts it if that is now; None: when another one has left."""
     drops = False
     """Whether those are dead-lettered that do not fit."""
 
@@ -31,10 +34,6 @@ class Gate(Stage):
         self._following = following
         self._order = Order(self.config)
         self.lines: dict[str, Line] = {}
-
-    def fits(self, key: str, attempt: Attempt) -> int | None:
-        """Return when an attempt of a key fits, and count it if that is now; None: when another one has left."""
-        raise NotImplementedError
 
     def join(self, attempt: Attempt, key: str) -> None:
         """ "A refused notification is deferred to the earliest time it fits, or dead-lettered" (5)."""
@@ -56,11 +55,9 @@ class Gate(Stage):
         return None if line.fits_at_ns is None else max(line.fits_at_ns, self.process.now_ns + 1)
 
     def pass_on(self, attempt: Attempt) -> None:
-        """Let an attempt go on to what follows."""
         self._following.follow(self._following.enter, attempt)
 
     def wait(self, attempt: Attempt, key: str, fits_ns: int | None) -> None:
-        """Let one wait behind those of its key."""
         if key not in self.lines:
             self.lines[key] = Line(key, self._order)
             self.lines[key].fits_at_ns = fits_ns
@@ -113,7 +110,6 @@ class Gate(Stage):
             self._following.follow(self._following.withdraw, rest)
 
     def set_wake(self) -> None:
-        """Set when time will bring something."""
         self.process.wake(self._actor, self.channel, sooner(*map(wake_of, self.lines.values())))
 
 

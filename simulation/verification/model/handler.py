@@ -390,10 +390,6 @@ class Handler(Process):
         notification = self.pending.get(attempt.command.notification_id)
         return notification if notification is not None and notification.under_way is attempt else None
 
-    def is_awaited(self, attempt: Attempt) -> bool:
-        """Tell whether an answer to an attempt is not stale."""
-        return self.notification_of(attempt) is not None
-
     def answered(self, send: Send) -> None:
         """ "sent → NotificationSent; transient → NotificationFailed → retry after backoff" (2)."""
         notification, outcome = self.notification_of(send.admitted.attempt), send.outcome

@@ -102,7 +102,7 @@ class Hedging:
             return
         if budget is not None:
             budget.end_copy(charge, outcome, self.process.now_ns)
-        elif isinstance(outcome, (Transient, Ambiguous)) and self.process.is_awaited(flight.admitted.attempt):
+        elif isinstance(outcome, (Transient, Ambiguous)) and self._is_awaited(flight):
             self.process.budgets[flight.admitted.attempt.command.channel].first_send_failed(self.process.now_ns)
         if isinstance(outcome, (Transient, Ambiguous)):
             self._failed(flight, outcome)
@@ -126,6 +126,9 @@ class Hedging:
             else:
                 self._plan(flight, next_ns)
         self._end_if_nothing_follows(flight)
+
+    def _is_awaited(self, flight: Flight) -> bool:
+        return self.process.notification_of(flight.admitted.attempt) is not None
 
     def _end_if_nothing_follows(self, flight: Flight) -> None:
         """Once all have failed, the outcome is the latest failure, or the latest ambiguous one: it may be sent."""
@@ -170,7 +173,7 @@ class Hedging:
         now_ns, lane, attempt = self.process.now_ns, flight.lane, flight.admitted.attempt
         budget = self.process.budgets[attempt.command.channel]
         charge = None
-        is_meant = flight.may_get_more(now_ns) and self.process.is_awaited(attempt) and self.process.has_lease()
+        is_meant = flight.may_get_more(now_ns) and self._is_awaited(flight) and self.process.has_lease()
         if is_meant and lane.lets_copy_go(attempt):
             charge = budget.ask(after, now_ns)
         if charge is None:

@@ -228,7 +228,6 @@ class Lane:
     # ── breakers, and the pace of what waited for them ──────────────────────────────────────────────────────────
 
     def breaker(self, host: str) -> Breaker:
-        """Return the breaker that decides about recipients at a host."""
         return self.breakers.of(host, self.process.now_ns)
 
     def has_changed(self, change: Change) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from bisect import bisect, bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -36,17 +36,12 @@ def in_parts_of(interval_ns: Fraction, time_ns: Fraction) -> Fraction:
 class Limit:
     """At most so many for each key (a user; ``""`` for a provider), which is charged for each that goes."""
 
-    def fits_at(self, key: str, now_ns: int) -> int:
-        """Return the earliest instant from now on at which one more fits, if none goes before."""
-        raise NotImplementedError
-
-    def charge(self, key: str, now_ns: int) -> None:
-        """Count one that goes now."""
-        raise NotImplementedError
-
-    def go_on_from(self, other: Any, now_ns: int) -> None:
-        """Go on where one of the same kind and of another size has stopped; only buckets do."""
-        raise NotImplementedError
+    fits_at: Callable[[str, int], int]
+    """Returns the earliest instant from now on at which one more fits, if none goes before."""
+    charge: Callable[[str, int], None]
+    """Counts one that goes now."""
+    go_on_from: Callable[[Any, int], None]
+    """Goes on where one of the same kind and of another size has stopped; only buckets do."""
 
     def take(self, key: str, now_ns: int) -> int:
         """Return when one more fits, and count it if that is now."""
@@ -235,7 +230,6 @@ class Slots:
         return do_others_wait or limit - self.count - self.reserved.total() <= (limit + 8) // 16
 
     def has_quarter(self, key: str, limit: int | None) -> bool:
-        """Return whether a key has a quarter of the slots."""
         return limit is not None and key != "" and self._held[key] + self.reserved[key] >= max(1, limit // 4)
 
 

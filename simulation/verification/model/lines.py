@@ -65,7 +65,6 @@ class HostLine(Line):
         return max(next(iter(self.joined_ns.values())), self.slot_wait_since_ns) + self.slot_wait_ns
 
     def take_impatient(self, now_ns: int) -> Iterable[Attempt]:
-        """Take out those that have waited long enough for a slot."""
         while (at_ns := self._refuses_at_ns()) is not None and at_ns <= now_ns:
             yield self._take(next(iter(self.joined_ns)))
 
@@ -98,7 +97,6 @@ class Turns:
         return min((self._lines[host].place(flow), host) for host in self._classes.keys[rank][key])
 
     def add(self, line: HostLine) -> None:
-        """Let a line take part with all that wait there."""
         self.hosts[line.key] = None
         self.update(line)
 
@@ -129,7 +127,6 @@ class Turns:
             self._classes.discard(flow)
 
     def has_gone(self, host: str, flow: Flow, *, is_here: bool) -> None:
-        """Take note that one has gone, by a turn here or elsewhere."""
         if self._is_per_host and host in self.hosts:
             self._classes.take(flow, is_here=is_here)
 
@@ -144,7 +141,6 @@ class Turns:
         return None if flow is None else ("", flow)
 
     def has_others(self, key: str) -> bool:
-        """Tell whether any of other keys wait for a slot."""
         if self._is_per_host:
             return self._classes.has_others(key)
         return "" in self._lines and self._lines[""].classes.has_others(key)

@@ -153,7 +153,6 @@ class Loop:
         self.TIMERS[kind].rule(self, what)
 
     def place_of(self, key: Key) -> Place:
-        """Return the actor that something on the agenda is for."""
         kind, what = key
         place = self.TIMERS[kind].place
         return place if isinstance(place, tuple) else place(self, what)

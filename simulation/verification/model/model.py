@@ -46,10 +46,6 @@ class Model:
             raise Difference(f"{command.notification_id} has come to node {node}, which is down")
         at.follow("handler", "", at.accept, command, asks_for_room)
 
-    def comes_from_outside(self, now_ns: int, is_first: bool) -> None:
-        """Take note that a caller does something now."""
-        self.turn("other", None, None, now_ns, is_first)
-
     def calls_subscriber(self, commands: Sequence[tuple[SendNotification, bool]], node: int | None) -> None:
         """Take note that a subscriber is called with an event, which leads to commands: by then it is known to which.
 
@@ -64,24 +60,20 @@ class Model:
         at.follow("", "", lead_to_commands)
 
     def cancels(self, name: str, node: int | None) -> None:
-        """Take a caller's order to cancel one notification."""
         at = self._nodes[node]
         at.follow("handler", "", at.cancel, [name])
 
     def redrives(
         self, name: str, served: str, edit: Mapping[str, Any], by: str | None, why: str | None, node: int | None
     ) -> None:
-        """Take a caller's order to redrive a letter."""
         at = self._nodes[node]
         at.follow("dlq", "", order_redrive, at, name, served, edit, by, why)
 
     def discards(self, name: str, reason: str, by: str | None, though_taken: bool, node: int | None) -> None:
-        """Take a caller's order to discard a letter."""
         at = self._nodes[node]
         at.follow("dlq", "", at.letters.order_discard, name, reason, by, though_taken)
 
     def overrides(self, channel: str, override: str, provider: str | None, node: int | None) -> None:
-        """Take a caller's order to the breakers of a channel."""
         at = self._nodes[node]
         at.follow("breaker", channel, at.ways[channel].operate, override, provider)
 
@@ -91,7 +83,6 @@ class Model:
         return self._nodes[asked.node].on_asked(outcome, delay_ns)
 
     def answers_now(self, node: int | None, number: int, outcome: Outcome, now_ns: int) -> None:
-        """Take the answer of a provider that could not be foreseen."""
         self._nodes[node].answers_now(number, outcome, now_ns)
 
     def ends_at(self, number: int) -> int:

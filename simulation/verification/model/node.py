@@ -256,7 +256,6 @@ class Node(Orders):
     # ── its state in words, and its turns ───────────────────────────────────────────────────────────────────────
 
     def state_in_words(self, name: str | None) -> str:
-        """Return its state, with that of a notification where it has it."""
         breakers = [
             f"{self.named(lane.name)}{' at ' + host if host else ''} {breaker.state}, "
             f"{lane.slots.count} at the provider"

@@ -52,7 +52,6 @@ class Order:
         return self._latest_ns
 
     def flow_of(self, command: SendNotification) -> Flow:
-        """Return the rank of the class, and the key where these take turns."""
         return RANKS[command.priority], self.key_of(command)
 
 
@@ -88,7 +87,6 @@ class Classes(Generic[V]):
         return flow[1] in self.keys[flow[0]]
 
     def flows(self) -> list[Flow]:
-        """Return the classes and keys of which any wait."""
         return [(rank, key) for rank, keys in enumerate(self.keys) for key in keys]
 
     def has_others(self, key: str) -> bool:
@@ -162,7 +160,6 @@ class Queue(Generic[V]):
         return place
 
     def place(self, flow: Flow) -> int:
-        """Return the place of the first of a class and key."""
         return next(iter(self.classes.keys[flow[0]][flow[1]]))
 
     def take_expired(self, now_ns: int) -> list[tuple[int, int, V]]:
@@ -221,14 +218,12 @@ class Line(Queue[Attempt]):
         """At a limit: when the next one fits; None: when one that is on its way has left."""
 
     def join(self, attempt: Attempt, now_ns: int) -> int:
-        """Let one wait behind all others of its class and key; return its place."""
         return self.add(attempt, attempt.command, attempt.until_ns, now_ns)
 
     def attempts(self) -> list[Attempt]:
         return [self.classes.keys[rank][key][place] for place, (rank, key) in self.waiting.items()]
 
     def take_out(self, attempts: Collection[Attempt]) -> list[Attempt]:
-        """Take out those of some attempts that wait here."""
         places = [
             place for place, (rank, key) in self.waiting.items() if self.classes.keys[rank][key][place] in attempts
         ]

@@ -60,10 +60,6 @@ class Orders(Handler):
 
     # ── redrives ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def breaker_closed(self, channel: str, host: str) -> None:
-        """Have those redriven that died of a channel fault or an outage, by the channel's `redrive`."""
-        self.redriving.breaker_closed(channel, host)
-
     def redrive(self, order: Redrive, place: int | None = None) -> None:
         """ "Redrive is idempotent" (7), waits for room (14), starts afresh and keeps the history (3)."""
         letter, name, without_operator = order.letter, order.letter.command.notification_id, order.without_operator

@@ -47,14 +47,14 @@ class Process(Loop):
     make: Callable[[Admitted], None]
     ask: Callable[[Send], int]
     decided: Callable[[Send], None]
-    is_awaited: Callable[[Attempt], bool]
+    notification_of: Callable[[Attempt], Notification | None]
     answered: Callable[[Send], None]
     turned_away: Callable[[Attempt, Ended], None]
     requeued: Callable[[Attempt, bool], None]
     # In orders:
     withdrawn: Callable[[Attempt], None]
     waits_in_no_line: Callable[[Collection[Attempt]], None]
-    breaker_closed: Callable[[str, str], None]
+    redriving: Any
 
     def end_send(self, number: int) -> Send:
         """Return a send whose answer has come, or whose time is up: it is at its provider no more."""

@@ -41,7 +41,6 @@ class Redriving:
         self.channels = {channel: _Channel(way, config) for channel, way, config in configs if config is not None}
 
     def start(self) -> None:
-        """Begin as the actor of the queue that starts, or starts again."""
         self.letters.begin()
         for state in self.channels.values():
             state.due, state.next_ns = {}, 0

@@ -21,7 +21,6 @@ class Arrivals:
         self._came[host].add(now_ns)
 
     def per_second(self, host: str | None, now_ns: int) -> float:
-        """Return how many a second there were in the last minute."""
         return self._came[host].total(now_ns) / 60
 
 

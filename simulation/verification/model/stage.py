@@ -19,6 +19,12 @@ class Stage:
 
     counted_for_user: ClassVar[bool] = True
     """Whether what is handed back from here has been counted for its user."""
+    enter: Callable[[Attempt], None]
+    """Lets an attempt pass, wait or end; one that comes twice only once."""
+    flush: Callable[[], None]
+    """Drops all that wait, here and behind: the handler sends again what is under way."""
+    withdraw: Callable[[list[Attempt]], None]
+    """Takes attempts out of the lines in which they wait, here or behind."""
 
     def __init__(self, actor: str, process: Process, channel: str, config: ChannelConfig) -> None:
         self._actor = actor
@@ -29,10 +35,6 @@ class Stage:
     def follow(self, rule: Callable[..., None], *args: Any) -> None:
         self.process.follow(self._actor, self.channel, rule, *args)
 
-    def enter(self, attempt: Attempt) -> None:
-        """Let an attempt pass, wait or end; one that comes twice only once."""
-        raise NotImplementedError
-
     def enter_after_waiting(self, attempt: Attempt) -> None:
         """Let in an attempt from the mailbox of a stage that was down: it may have expired, or be unwanted."""
         if is_too_late(attempt, self.process.now_ns):
@@ -42,14 +44,6 @@ class Stage:
         else:
             self.enter(attempt)
 
-    def flush(self) -> None:
-        """Drop all that wait, here and behind: the handler sends again what is under way."""
-        raise NotImplementedError
-
-    def withdraw(self, attempts: list[Attempt]) -> None:
-        """Take attempts out of the lines in which they wait, here or behind."""
-        raise NotImplementedError
-
     # ── back to the handler ─────────────────────────────────────────────────────────────────────────────────────
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
@@ -57,7 +51,6 @@ class Stage:
         self.process.follow("handler", "", rule, attempt, *more)
 
     def turn_away(self, attempt: Attempt, end: Ended) -> None:
-        """Let the handler know that an attempt is not made."""
         self.hand_back(self.process.turned_away, attempt, end)
 
     def take_out(self, attempts: list[Attempt], *places: dict[str, Any]) -> list[Attempt]:
@@ -91,7 +84,7 @@ class Stage:
 
         The store keeps nothing of this, nor of breakers: a start sends the attempt again. So it is recorded at once.
         """
-        if self.process.timeline.goes_astray is not None and not self.process.is_awaited(attempt):
+        if self.process.timeline.goes_astray is not None and self.process.notification_of(attempt) is None:
             return
         event = self.process.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
         self.process.expect(event, why, attempt, settings)

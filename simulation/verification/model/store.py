@@ -239,7 +239,6 @@ class Store:
         return self.is_delivered(name) or any(other in self.open or is_under_way(other) for other in others)
 
     def is_delivered(self, name: str) -> bool:
-        """Return whether one of its request was sent."""
         return any(member in self._delivered for member in self._requests.get(name, []))
 
     def letter(self, name: str) -> DeadLetterMessage | None:

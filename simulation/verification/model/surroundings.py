@@ -39,7 +39,6 @@ class Astray:
     """
 
     def __init__(self, surroundings: Loop) -> None:
-        """Begin without any on the way."""
         self._surroundings = surroundings
         self._windows: dict[str, list[_Straying]] = {}
         for number, fault in enumerate(surroundings.world.faults):

@@ -50,7 +50,6 @@ class TenantBounds(Gate):
         return now_ns if self._rates is None or attempt in self.states else self._rates.take(key, now_ns)
 
     def is_full(self, tenant: str) -> bool:
-        """Tell whether a tenant has as many under way as it may."""
         most = None if self.settings is None else self.settings.max_in_flight
         states = (state for attempt, state in self.states.items() if attempt.tenant == tenant)
         return most is not None and sum(state not in NOT_COUNTED for state in states) >= most
@@ -77,7 +76,6 @@ class TenantBounds(Gate):
         return self.states.get(attempt) in NOT_COUNTED and self.is_full(attempt.tenant)
 
     def let_through(self, attempt: Attempt) -> None:
-        """Take note that one is at a provider."""
         if attempt in self.states:
             self.states[attempt] = AT_PROVIDER
 
@@ -108,6 +106,5 @@ class TenantBounds(Gate):
         self.forget_those_that_wait()
 
     def forget_those_that_wait(self) -> None:
-        """Drop the lines of tenants."""
         self.lines.clear()
         self._noted.clear()
