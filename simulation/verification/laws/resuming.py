@@ -44,7 +44,8 @@ class ResumePace(Invariant):
     `resume_rate_max`, or else ten times `resume_rate` or twice the rate of new ones in the last minute.
 
     Unless an actor has failed since: then the waiters are not known any more. Nor are those of a tenant with a bound on
-    what it has under way: that may be what they have waited for last.
+    what it has under way: that may be what they have waited for last. And what has passed a breaker while its channel
+    was down goes from the mailbox of the channel, all at once.
     """
 
     name = "resume-pace"
@@ -57,6 +58,8 @@ class ResumePace(Invariant):
         self._closed: dict[BreakerKey, _Closed] = {}
         self._crashed_ns = -1
         """When an actor has failed last: who waited then comes back from the handler, and at its pace."""
+        self._back_ns = -1
+        """When that actor is back at the latest."""
         self._taken_over_ns: dict[str, int] = {}
         """By notification, when it has been taken over: before that it waited at another node."""
         self._ceilings = _Ceilings()
@@ -73,6 +76,7 @@ class ResumePace(Invariant):
     def on_crash(self, event: ActorFailed) -> None:
         if event.actor in ON_THE_WAY:
             self._crashed_ns = event.at_ns
+            self._back_ns = event.at_ns + self.context.lifecycles.restarted_within_ns
             self._closed.clear()
 
     @observes(BreakerTransitioned)
@@ -84,7 +88,7 @@ class ResumePace(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        if not self._closed:
+        if not self._closed or made.at_ns <= self._back_ns:
             return None
         key = name, _ = self.context.breaker_before(made.channel, made.provider, made.attempt)
         config = self.context.breakers[name]
