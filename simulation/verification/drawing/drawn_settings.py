@@ -92,6 +92,9 @@ WEIGHTS: Mapping[str, int] = {"retry": 8, "circuit_breaker": 8, "provider": 1}
 DRAIN_S = 60 * 86_400.0
 """How long a run with drawn settings may go on: whatever waits for the slowest of them comes to an end."""
 
+UNLIMITED_DRAIN_S = 600.0
+"""The same where nothing bounds the retries: a breaker that an order keeps open refuses them until the run ends."""
+
 _NOT_DRAWN: Mapping[type[Settings], frozenset[str]] = {
     ProviderConfig: frozenset({"script", "price", "upstream", "account"}),
     QuotaConfig: frozenset({"account", "across"}),
@@ -152,7 +155,7 @@ class _Drawing:
 
     def drawn(self) -> DrawnSettings:
         random, scenario = self._random, self._scenario
-        changes: dict[str, Any] = {"drain": max(scenario.drain, DRAIN_S)}
+        changes: dict[str, Any] = {}
         given = {channel: scenario.channel_as_given(channel) for channel in scenario.channels_used}
         varied = [channel for channel in given if random.random() < 0.8] or [random.choice(list(given))]
         channels: Mapping[NotificationChannel, ChannelConfig] = {
@@ -189,6 +192,9 @@ class _Drawing:
             changes["channels"] = changes["channels"].model_copy(
                 update={channel.value: config for channel, config in drawn.items()}
             )
+        retries = [getattr(changes["channels"], channel.value).retry for channel in channels]
+        is_unlimited = any(retry.attempts_most == math.inf and retry.max_elapsed is None for retry in retries)
+        changes["drain"] = UNLIMITED_DRAIN_S if is_unlimited else max(scenario.drain, DRAIN_S)
         self._changed += sum(key in changes for key in ("remember_ids", "max_pending", "dead_letters", "quiet_hours"))
         return DrawnSettings(scenario.model_copy(update=changes), self._changed, self._repaired, self._refused)
 
