@@ -52,12 +52,8 @@ expectation-always-holds
 
 _WITHOUT_EFFECT_AT_0 = tuple(key for key in FAULT_KEYS if key.endswith("_rate"))
 
-_RATES = frozenset(
-    {
-        "failure_rate", "fail_first", "permanent_rate", "dead_destination_rate", "channel_fault_rate", "burst",
-        "lost_reply_rate", "refused_rate", "flap",
-    }
-)  # fmt: skip
+_RATES = frozenset(_WITHOUT_EFFECT_AT_0) - {"duplicate_rate"} | {"fail_first", "burst", "flap"}
+"""What decides about single attempts."""
 _NOTHING_LEFT_TO = {
     "hang": _RATES | {"hang", "outage", "throttle", "latency", "latency_factor"},
     "outage": _RATES | {"outage"},
