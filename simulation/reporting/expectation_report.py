@@ -175,7 +175,7 @@ def _chart(result: Result, expectation: Expectation) -> Iterator[str]:
     drawn_blocks = ""
     simulated_s = result.summary["simulated_s"]
     breakers = _breakers(result, channel, path)
-    downs = downtimes(result.scenario, simulated_s) if breakers else {}
+    downs = downtimes(result.scenario, simulated_s, result) if breakers else {}
     for breaker in breakers:
         spans = spans_of(result.breaker, breaker, result.scenario.breakers[breaker], simulated_s, downs)
         band = _band(spans, cell_s, cells)

@@ -418,7 +418,8 @@ def test_a_node_that_is_down_has_no_state_of_a_breaker():
     """As a rule a node is down from its crash on: its breaker is none that lets everything through."""
     result = result_of(NODES_DOWN)
     end_s = result.summary["simulated_s"]
-    downs = downtimes(result.scenario, end_s)
+    downs = downtimes(result.scenario, end_s)  # as of a saved run
+    assert downs == downtimes(result.scenario, end_s, result)
     assert downs == {1: [(20, 35)], 2: [(170, 210)], 3: [(0, 80), (125, end_s)]}
     died = {(event.node, event.at_ns / 1e9) for event in result.history if isinstance(event, ActorFailed)}
     assert died == {(1, 20), (2, 170), (3, 100), (3, 125)}  # one that is back at once was not down

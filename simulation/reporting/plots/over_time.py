@@ -180,7 +180,7 @@ def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | Non
         lanes.patch.set_visible(False)
         lanes.spines[:].set_visible(False)
         hosts = host_counts(found.frame, None if found.run is None else found.run.notifications)
-        downs = None if found.scenario is None else downtimes(found.scenario, end_s)
+        downs = None if found.scenario is None else downtimes(found.scenario, end_s, found.run)
         handles = draw_breakers(lanes, found.frame, breakers, end_s, hosts, downs)
         windows = found.windows(end_s)
         called = [(f"the fault at {instant_text(window.spans[0][0])}", window) for window in windows]

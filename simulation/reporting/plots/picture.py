@@ -418,7 +418,7 @@ def _breakers(result: PlottedRun, end_s: float, found: Sequence[Window]) -> Iter
     def draw(axes: Axes) -> None:
         hosts = host_counts(result.breaker, result.notifications)
         several = {name: count for name, count in hosts.items() if count > 1}
-        handles = draw_breakers(axes, result.breaker, shown, end_s, hosts, downtimes(result.scenario, end_s))
+        handles = draw_breakers(axes, result.breaker, shown, end_s, hosts, downtimes(result.scenario, end_s, result))
         lettered = [(tag(number), window) for number, window in enumerate(found[:WINDOWS_MAX])]
         title = f"Breakers: {found_of_breakers(result.breaker, shown, lettered)}"
         _set_title(axes, title, handles)
