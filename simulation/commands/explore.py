@@ -29,6 +29,7 @@ from simulation.commands.shared import (
 )
 
 if TYPE_CHECKING:
+    from simulation.reporting.terminal.run_view import RunsView
     from simulation.scenario import Scenario
 
 SEEDS = 1000
@@ -149,6 +150,7 @@ def explore(
                 code=code,
                 keep_going=keep_going,
                 progress=progress,
+                shrinking=lambda seed: _say_now(progress, f"the case of seed {seed} is being made smaller"),
             )
     except ConfigurationError as error:
         refuse(error.problems)
@@ -175,7 +177,14 @@ def _look_for_mildest(
 
     cases = 200 if seeds == SEEDS else seeds
     with watch_runs("cases", quiet=as_json) as progress:
-        found = mildest(scenario, faults or USUAL, cases=cases, workers=workers, progress=progress)
+        found = mildest(
+            scenario,
+            faults or USUAL,
+            cases=cases,
+            workers=workers,
+            progress=progress,
+            cutting_down=lambda count: _say_now(progress, f"{count} of the cases that broke are being made smaller"),
+        )
     if as_json:
         print_document(found.document)
     else:
@@ -193,6 +202,11 @@ def _look_for_mildest(
     elif not as_json:
         typer.echo(f"\n{text}", nl=False)
     raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _say_now(progress: RunsView | None, what: str) -> None:
+    if progress is not None:
+        progress.now = what
 
 
 def _seeds(text: str | None) -> list[int]:

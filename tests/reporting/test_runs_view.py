@@ -25,7 +25,7 @@ class Watched:
 
     def update(self, at, *news):
         self.now = 100.0 + at
-        self.view.update(*news)
+        self.view(*news)
 
     def text(self, width=100):
         console = Console(file=io.StringIO(), force_terminal=True, width=width, _environ={}, highlight=False)
@@ -48,6 +48,8 @@ def test_time_left_goes_by_those_that_are_over_since_it_began():
     assert " left" not in watched.text()
     watched.update(10, 10, 40)
     assert watched.text().startswith("10 of 40 runs · 1 runs/s · 30 s left")
+    watched.view.now = "the case of seed 9 is being made smaller"
+    assert watched.view.in_a_line() == "10 of 40 runs, the case of seed 9 is being made smaller"
 
 
 @given(before=st.integers(0, 900), done=st.integers(1, 50), rest=st.integers(1, 5000), seconds=st.integers(1, 100))

@@ -18,8 +18,8 @@ from simulation.reporting.terminal.minutes import MinuteLines
 
 if TYPE_CHECKING:
     from simulation.reporting.terminal.canvas import Drawn, View
-    from simulation.reporting.terminal.run_view import Better, RunView
-    from simulation.results.progress import RunSnapshot, RunsProgress
+    from simulation.reporting.terminal.run_view import Better, RunsView, RunView
+    from simulation.results.progress import RunSnapshot
     from simulation.scenario import Scenario
     from simulation.scenario.metrics import MetricKind
 
@@ -65,10 +65,10 @@ def watch_runs(
     chosen: str | None = None,
     better: Better | None = None,
     cell: str = "cell",
-) -> Iterator[RunsProgress | None]:
-    """Show on standard error how many runs have finished, for as long as the block lasts; gives the function to call.
+) -> Iterator[RunsView | None]:
+    """Show on standard error how many runs have finished, for as long as the block lasts; gives the view to call.
 
-    That function is called as :class:`simulation.results.progress.RunsProgress` says: before the first run begins, and
+    It is called as :class:`simulation.results.progress.RunsProgress` says: before the first run begins, and
     whenever one has finished; by one thread at a time. It costs no more than a few numbers.
 
     Args:
@@ -88,7 +88,7 @@ def watch_runs(
 
     view = RunsView(what, figures or {}, chosen, better, cell=cell)
     with _shown(lambda: view) as canvas, ticking(canvas):
-        yield view.update
+        yield view
 
 
 @contextmanager

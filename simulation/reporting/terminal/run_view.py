@@ -378,6 +378,8 @@ class RunsView:
         self._base: tuple[float, int] | None = None
         """When it was first called, and how many had finished by then."""
         self._done, self._of = 0, 0
+        self.now = ""
+        """What goes on after the runs that are counted, in words; empty while they do."""
         self._finished = 0
         self._latest: deque[FinishedCell] = deque(maxlen=LATEST)
         self._most: FinishedCell | None = None
@@ -390,7 +392,7 @@ class RunsView:
             need = len(self._figures) - number  # the last ones go first, and the chosen one never
             yield Column(self._headings[path], 8, need=0 if path == self._chosen else need)
 
-    def update(self, done: int, of: int, cell: FinishedCell | None = None, /) -> None:
+    def __call__(self, done: int, of: int, cell: FinishedCell | None = None, /) -> None:
         """Take in how many have finished, as :class:`simulation.results.progress.RunsProgress` says."""
         if self._base is None:
             self._base = self._clock(), done
@@ -419,13 +421,16 @@ class RunsView:
 
     def _facts(self) -> Iterator[Text]:
         if self._base is None:
-            yield Text(f"0 {self._what}")
+            yield Text(self.now or f"0 {self._what}")
             return
         begun_s, done_before = self._base
         elapsed_s, done = self._clock() - begun_s, self._done - done_before
         yield Text(f"{self._done:,} of {self._of:,} {self._what}", style="bold")
         if done_before:
             yield Text(f"{done_before:,} finished before")
+        if self.now:
+            yield Text(self.now)
+            return
         if done and elapsed_s:
             yield Text(_rate_text(done / elapsed_s, self._what))
         rest = self._of - done_before

@@ -160,6 +160,7 @@ def mildest(
     cases: int = 200,
     workers: int | None = 1,
     progress: Callable[[int, int], None] | None = None,
+    cutting_down: Callable[[int], None] | None = None,
 ) -> Mildest:
     """Return the mildest faults within some bounds with which an expectation of a scenario breaks.
 
@@ -169,6 +170,7 @@ def mildest(
         cases: about how many are tried in all.
         workers: how many processes share the runs; all cores when None.
         progress: called with how many runs have finished, and about of how many.
+        cutting_down: called with the number of broken cases that are cut down, before they are.
 
     Raises:
         ConfigurationError: a bound cannot be used, or the scenario expects nothing.
@@ -202,6 +204,8 @@ def mildest(
             return Mildest(scenario, allowed, tried, left_out)
         broke = sorted(broke, key=lambda case: [(each.kind, each.place, each.at_s) for each in case])
         chosen = [broke[place * len(broke) // CUT_DOWN] for place in range(min(CUT_DOWN, len(broke)))]
+        if cutting_down is not None:
+            cutting_down(len(chosen))
         small = dict(runs.map(partial(_cut_down, plain, judged), chosen))
         case = min(small.values(), key=lambda case: (sum(each.lasts_s for each in case), [each.at_s for each in case]))
         found = with_faults(plain, case)

@@ -220,6 +220,7 @@ def explore(
     keep_going: bool = False,
     code: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    shrinking: Callable[[int], None] | None = None,
 ) -> Exploration:
     """Run many cases of a scenario, and return the result: those that broke, and what was reached.
 
@@ -246,6 +247,7 @@ def explore(
         keep_going: whether to run all cases, and return each that broke.
         code: whether the own actors that the scenario names are imported.
         progress: called with how many cases have finished, and of how many; first with 0.
+        shrinking: called with the seed of a case that broke, before it is shrunk.
 
     Example:
         >>> exploration = simulation.explore("scenarios/flapping-provider.yaml", seeds=5)
@@ -277,10 +279,14 @@ def explore(
             _try_kept(folder, exploration)
         if not exploration._is_over:
             _try_seeds(exploration, drawn, workers or os.cpu_count() or 1, progress)
-        if exploration.failure is not None:
-            exploration.failure = _kept(exploration.failure, folder, exploration, shrink_runs)
-        for number, failure in enumerate(exploration.later_failures):
-            exploration.later_failures[number] = _kept(failure, folder, exploration, shrink_runs)
+        for number, failure in enumerate(exploration.failures):
+            if shrinking is not None:
+                shrinking(failure.seed)
+            kept = _kept(failure, folder, exploration, shrink_runs)
+            if number:
+                exploration.later_failures[number - 1] = kept
+            else:
+                exploration.failure = kept
     except KeyboardInterrupt:
         raise Interrupted(exploration) from None
     return exploration

@@ -81,7 +81,9 @@ def test_one_process_or_two_vary_the_same_cases(small):
 
 def test_a_failure_begins_with_its_seed_and_the_command_that_replays_it(small):
     how = {"invariants": [OpensOnce], "schedule": "normal", "sets": ["seed=3"]}
-    exploration = explore_as_given(small, seeds=100, **how)
+    shrunk = []
+    exploration = explore_as_given(small, seeds=100, shrinking=shrunk.append, **how)
+    assert shrunk == [exploration.failure.seed]
     seed, replay, empty, *rest = report(exploration).splitlines()
     assert seed == f"seed {exploration.failure.seed}"
     options = f"--schedule normal --settings given --unguided --set seed=3 --out {folder_of(small)}"
