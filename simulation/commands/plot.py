@@ -56,7 +56,8 @@ def plot(
     other: Annotated[
         Path | None,
         argument(
-            "OTHER", "Another saved run or scenario file: both are drawn over time, side by side on the same scales."
+            "OTHER",
+            "Another saved run or scenario file: both are drawn over time, one below the other on the same scales.",
         ),
     ] = None,
     kinds: Annotated[

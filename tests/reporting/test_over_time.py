@@ -253,16 +253,19 @@ def test_of_aggregates_there_is_the_whole_alone():
         plots.in_flight(result, by="channel")
 
 
-def test_two_runs_side_by_side_have_the_same_scales():
+def test_two_runs_below_each_other_have_the_same_scales():
     one, other = result_of("outage"), result_of("providers")
     figure = plots.compare({"with push": one, "with a backup": other})
     rows = [figure.axes[place : place + 2] for place in range(0, len(figure.axes), 2)]
     assert len(rows) == 4
-    for left, right in rows:
-        assert left.get_ylim() == right.get_ylim()
-        assert left.get_xlim() == right.get_xlim() == (0, one.summary["simulated_s"])
+    for above, below in rows:
+        assert above.get_ylim() == below.get_ylim()
+        assert above.get_xlim() == below.get_xlim() == (0, one.summary["simulated_s"])
+        assert above.get_position().x0 == below.get_position().x0
     assert [axes.get_ylabel() for axes, _ in rows] == ["per second", "delivery time", "in flight", "dead letters"]
-    assert rows[0][0].get_title("left").startswith(f"{one.series['sent'].sum():,} of ")
+    titles = [axes.get_title("left") for axes in rows[0]]
+    assert titles[0].startswith(f"with push: {one.series['sent'].sum():,} of ")
+    assert titles[1].startswith("with a backup: ")
 
 
 @pytest.mark.parametrize("given", [(), ("outage",)])

@@ -24,10 +24,10 @@ from simulation.reporting.plots.over_time import amplification, breaker_states, 
 from simulation.reporting.plots.pareto import pareto
 from simulation.reporting.plots.picture import overview
 from simulation.reporting.plots.raster import raster
-from simulation.reporting.plots.side_by_side import compare
 from simulation.reporting.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.reporting.plots.timeline import timeline
 from simulation.reporting.plots.tripping import breaker_causes
+from simulation.reporting.plots.two_runs import compare
 
 __all__ = [
     "STYLE",

@@ -1,4 +1,4 @@
-"""Two runs over time side by side, on the same scales."""
+"""Two runs over time, one below the other, on the same scales."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from actors.errors import ConfigurationError
-from simulation.reporting.plots.canvas import DPI, STYLE, Picture
+from simulation.reporting.plots.canvas import DPI, STYLE, Picture, size_in
 from simulation.reporting.plots.delivery_over_time import course_in, draw_delivery, draw_waits, requests_in, scale_of
 from simulation.reporting.plots.over_time import draw_level_of, draw_throughput
-from simulation.reporting.plots.panels import draw_time_axis
+from simulation.reporting.plots.panels import draw_time_axis, minds_the_clock
 from simulation.reporting.plots.shading import shade
 from simulation.reporting.plots.source import By, PlottedRun, Taken, arrivals_end_of, check_run, parts
 from simulation.reporting.plots.stacked import ends_s
-from simulation.reporting.plots.text import cut, drawable
+from simulation.reporting.plots.text import cut, drawable, legend_above
 
-WIDTH, ROW, AROUND = 13.0, 1.75, 1.0
-"""In inches: the figure, a row of it, and the space above and below the rows."""
+WIDTH, PANEL, AROUND = 7.2, 1.5, 0.8
+"""In inches: the figure, the height of a panel, and the space above and below the panels."""
 
-PANEL = 4.9
-"""How wide a title may be."""
-
-ROWS_MAX = 24
+PAIRS_MAX = 24
 
 Draw = Callable[[Axes, Taken], tuple[str, Sequence[Artist]]]
 
@@ -40,17 +37,18 @@ def compare(
     entry: str | None = None,
     by: By | None = None,
 ) -> Figure:
-    """Return a figure of two runs over time side by side, whose titles can be compared at a glance.
+    """Return a figure of two runs over time, with a panel of the one above a panel of the other, so that both courses
+    and titles can be compared at a glance.
 
     From top to bottom: arrivals, deliveries and failures a second; delivery times by acceptance; the waits of
-    notifications in flight; dead letters, where there are any. The scales of a row are the same on both sides.
+    notifications in flight; dead letters, where there are any. The scales of both panels are the same.
 
     Args:
         one: a result, or one that was saved and opened again. Or both by their labels, in place of `other` too.
         other: the other one.
         channel: of this channel alone.
         entry: of this entry of the workload alone.
-        by: ``channel``, ``entry`` or ``priority``: a row for each.
+        by: ``channel``, ``entry`` or ``priority``: panels for each.
 
     Raises:
         ConfigurationError: one of them has no such channel or entry; or there are not two.
@@ -79,66 +77,51 @@ def _named(one: PlottedRun, other: PlottedRun) -> dict[str, PlottedRun]:
 
 def _drawn(named: Mapping[str, PlottedRun], channel: str | None, entry: str | None, by: By | None) -> Figure:
     columns = [parts(run, "series", "time_s", channel=channel, entry=entry, by=by) for run in named.values()]
-    labels = list(dict.fromkeys(part.label for column in columns for part in column))
-    rows: list[tuple[Draw, str, list[Taken | None]]] = []
-    for label in labels:
-        pair = [next((part for part in column if part.label == label), None) for column in columns]
-        rows += _rows_of(pair)
-    rows = rows[:ROWS_MAX]
+    pairs: list[tuple[Draw, str, list[Taken | None]]] = []
+    for label in dict.fromkeys(part.label for column in columns for part in column):
+        pairs += _pairs_of([next((part for part in column if part.label == label), None) for column in columns])
+    pairs = pairs[:PAIRS_MAX]
     end_s = max(ends_s(part) for column in columns for part in column)
-    figure = Picture(figsize=(WIDTH, AROUND + ROW * len(rows)), dpi=DPI, layout="constrained")
-    grid = figure.subplots(len(rows), 2, squeeze=False)
-    for (draw, ylabel, pair), panels in zip(rows, grid, strict=True):
-        _draw_row(draw, ylabel, pair, list(panels), end_s)
-    for (label, run), panel in zip(named.items(), grid[-1], strict=True):
-        draw_time_axis(panel, run.scenario, end_s)
-        panel.tick_params(axis="x", labelbottom=True, bottom=True)
-        panel.set_xlabel(f"{cut(drawable(label), 3.5, 9)}: {panel.get_xlabel()}")
-    for (label, _), panel in zip(named.items(), grid[0], strict=True):
-        heading = cut(drawable(label), WIDTH / 2 - 0.8, 12, "bold")
-        panel.annotate(
-            heading,
-            (0, 1),
-            xycoords="axes fraction",
-            xytext=(0, 24),
-            textcoords="offset points",
-            size=12,
-            weight="bold",
-        )
+    count = sum(part is not None for _, _, pair in pairs for part in pair)
+    figure = Picture(figsize=(WIDTH, AROUND + PANEL * count), dpi=DPI, layout="constrained")
+    panels = iter(figure.subplots(count, squeeze=False).flat)
+    for draw, ylabel, pair in pairs:
+        known = {label: part for label, part in zip(named, pair, strict=True) if part is not None}
+        _draw_pair(draw, ylabel, known, [next(panels) for _ in known], end_s)
+    lowest = figure.axes[-1]
+    clocks = {run.scenario.start: run.scenario for run in named.values() if minds_the_clock(run.scenario)}
+    draw_time_axis(lowest, next(iter(clocks.values())) if len(clocks) == 1 else None, end_s)
+    lowest.tick_params(axis="x", labelbottom=True, bottom=True)
     figure.draw_without_rendering()  # makes the ticks while the style holds
     return figure
 
 
-def _rows_of(pair: list[Taken | None]) -> list[tuple[Draw, str, list[Taken | None]]]:
+def _pairs_of(pair: list[Taken | None]) -> list[tuple[Draw, str, list[Taken | None]]]:
     known = [part for part in pair if part is not None]
-    rows: list[tuple[Draw, str, list[Taken | None]]] = [(draw_throughput, "per second", pair)]
+    found: list[tuple[Draw, str, list[Taken | None]]] = [(draw_throughput, "per second", pair)]
     if all(part.run is not None and part.run.scenario.record == "full" for part in known):
         requests = [None if part is None else part._replace(frame=requests_in(part)) for part in pair]
         scale = scale_of([course_in(part) for part in requests if part is not None])
-        rows.append((partial(draw_delivery, scale=scale), "delivery time", list(requests)))
-        rows.append((draw_waits, "in flight", pair))
+        found.append((partial(draw_delivery, scale=scale), "delivery time", list(requests)))
+        found.append((draw_waits, "in flight", pair))
     else:
-        rows.append((partial(draw_level_of, column="in_flight", what="in flight"), "in flight", pair))
+        found.append((partial(draw_level_of, column="in_flight", what="in flight"), "in flight", pair))
     if any(part.frame["dlq_size"].any() for part in known):
-        rows.append((partial(draw_level_of, column="dlq_size", what="dead letters"), "dead letters", pair))
-    return rows
+        found.append((partial(draw_level_of, column="dlq_size", what="dead letters"), "dead letters", pair))
+    return found
 
 
-def _draw_row(draw: Draw, ylabel: str, pair: Sequence[Taken | None], panels: list[Axes], end_s: float) -> None:
-    drawn: list[Axes] = []
+def _draw_pair(draw: Draw, ylabel: str, pair: Mapping[str, Taken], panels: Sequence[Axes], end_s: float) -> None:
     legend: dict[str, Artist] = {}
-    for part, panel in zip(pair, panels, strict=True):
-        if part is None:
-            panel.set_axis_off()
-            continue
+    for (label, part), panel in zip(pair.items(), panels, strict=True):
         title, handles = draw(panel, part)
-        panel.set_title(cut(drawable(title.partition(", in steps of")[0]), PANEL, 9, "bold"), size=9)
-        legend.update({str(handle.get_label()): handle for handle in handles})
+        text = f"{label}, {title}" if part.label else f"{label}: {title[:1].lower()}{title[1:]}"
+        panel.set_title(cut(drawable(text.partition(", in steps of")[0]), size_in(panel)[0], 9, "bold"), size=9)
+        legend |= {str(handle.get_label()): handle for handle in handles}
         panel.set_ylabel(ylabel)
-        drawn.append(panel)
-    highest = max(drawn, key=lambda panel: panel.get_ylim()[1])
+    highest = max(panels, key=lambda panel: panel.get_ylim()[1])
     limits, ticks = highest.get_ylim(), list(highest.get_yticks())
-    for part, panel in zip([part for part in pair if part is not None], drawn, strict=True):
+    for part, panel in zip(pair.values(), panels, strict=True):
         if panel.get_yscale() == highest.get_yscale():
             panel.set_ylim(limits)
             if panel.get_yscale() == "linear":
@@ -149,7 +132,5 @@ def _draw_row(draw: Draw, ylabel: str, pair: Sequence[Taken | None], panels: lis
         draw_time_axis(panel, part.scenario, end_s)
         panel.tick_params(axis="x", labelbottom=False, bottom=False)
         panel.set_xlabel("")
-    if legend:  # beside the row, where it hides nothing
-        panels[-1].legend(
-            handles=list(legend.values()), loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, handlelength=1.6
-        )
+    if legend:
+        legend_above(panels[0], list(legend.values()))
