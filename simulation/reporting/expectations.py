@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from actors.formatting import plain_number
 from simulation.results.formatting import duration_text
+from simulation.results.result import RunResult
 from simulation.running.deciding import decision_text
-from simulation.scenario import Expectation, Scenario
+from simulation.scenario import Expectation
 from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind, metric_kind, path_of
 
 _WANTED = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than", "==": "", "!=": "other than"}
 
 
-class Summarized(Protocol):
-    """The result of a run, or one that was opened again."""
-
-    @property
-    def scenario(self) -> Scenario: ...
-    @property
-    def summary(self) -> dict[str, Any]: ...
-
-
 _UNMEASURED = "there was nothing to measure"
 
 
-def verdict(expectation: Expectation, result: Summarized, value: float | None) -> str:
+def verdict(expectation: Expectation, result: RunResult, value: float | None) -> str:
     """Return the value and the wanted one in a few words: ``is 3.02 min, wanted at most 60 s``."""
     if value is None and not expectation.is_never(result.summary):
         return f"has no value: {_UNMEASURED}"
@@ -50,7 +42,7 @@ class Wording(NamedTuple):
         return f"is {self.value}{f', {self.off}' if self.off else ''}"
 
 
-def wording(result: Summarized, expectation: Expectation, value: float | None) -> Wording:
+def wording(result: RunResult, expectation: Expectation, value: float | None) -> Wording:
     """Return an expectation of a run and the value of its metric in words, with units."""
     kind = metric_kind(result.scenario.outline, path_of(expectation.path))
     wanted = expectation.value
@@ -108,7 +100,7 @@ class ExpectationResult(NamedTuple):
         return {True: ("fine", "holds"), False: ("bad", "fails"), None: ("off", "undecided")}[self.holds]
 
 
-def in_words(result: Summarized) -> list[ExpectationResult]:
+def in_words(result: RunResult) -> list[ExpectationResult]:
     """Return the result of each expectation of a run, in the order of the file."""
     return [
         ExpectationResult(

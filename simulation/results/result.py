@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel
@@ -26,8 +27,105 @@ INTERRUPTED_TABLE = "interrupted"
 """Likewise, where a request was interrupted."""
 
 
-class Result:
-    """The result of one run. Times in its tables are seconds from the start."""
+class RunResult(ABC):
+    """A run that has ended, in memory or saved: its scenario, its summary and its tables.
+
+    Times in tables are seconds from the start. All but `breaker`, `dlq` and `series` are empty with
+    ``record: aggregates``.
+    """
+
+    scenario: Scenario
+    summary: dict[str, Any]
+    """The metrics of the run, as a plain dict that is also the JSON document."""
+
+    def __repr__(self) -> str:
+        return line_of_run(self._kind, self.summary)
+
+    def _repr_html_(self) -> str:
+        return run_as_html(self._kind, self.summary)
+
+    _kind: ClassVar[str]
+
+    @abstractmethod
+    def _table(self, name: str) -> pd.DataFrame: ...
+
+    @property
+    def holds(self) -> bool:
+        """Whether no expectation of the scenario fails; one of a share of runs is undecided by a single one."""
+        return all(expectation["holds"] is not False for expectation in self.summary["expectations"])
+
+    @cached_property
+    def notifications(self) -> pd.DataFrame:
+        """One row a notification.
+
+        `entry` is the entry of the workload that it is from, `priority` its class; older files have no `entry`. Rows
+        with the same `request` are one notification and its fallbacks. Delivery time is `finished_at_s` less
+        `waited_since_s`, where `outcome` is sent.
+        """
+        return self._table("notifications")
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """One row a request that was wanted.
+
+        `channel` is the one that has delivered it, or has taken it over last; `time_s` is its delivery time, infinite
+        where it was never delivered. It is counted from `notifications`, and is in no file.
+        """
+        from simulation.results.tables import requests_of
+
+        return requests_of(self.notifications, self.attempts)
+
+    @cached_property
+    def attempts(self) -> pd.DataFrame:
+        """One row an attempt.
+
+        `provider` is the one that was asked: ``primary``, or another name of the channel's `failover`; null where it
+        was refused on our side, and none was; in older files also where the channel has only one.
+        """
+        return self._table("attempts")
+
+    @cached_property
+    def upstream_requests(self) -> pd.DataFrame:
+        """One row a request of a provider to its upstream; there is no such file where none has an upstream."""
+        return self._table(UPSTREAM_TABLE)
+
+    @cached_property
+    def interrupted(self) -> pd.DataFrame:
+        """One row a request to a provider whose answer no one took; empty in older files, too.
+
+        `delivered` is whether its provider delivered it all the same.
+        """
+        return self._table(INTERRUPTED_TABLE)
+
+    @cached_property
+    def deferrals(self) -> pd.DataFrame:
+        """One row a wait for a limiter, an open breaker or quiet hours."""
+        return self._table("deferrals")
+
+    @cached_property
+    def breaker(self) -> pd.DataFrame:
+        """One row a transition of a breaker; `channel` is the breaker's name, ``email`` or ``email/backup``.
+
+        `host` is null where there is one breaker for all hosts of recipients.
+        """
+        return self._table("breaker")
+
+    @cached_property
+    def dlq(self) -> pd.DataFrame:
+        """One row a dead letter; the first 10,000 with ``record: aggregates``, which does not know when one left."""
+        return self._table("dlq")
+
+    @cached_property
+    def series(self) -> pd.DataFrame:
+        """One row a bucket of time: arrivals, sent, failed, in flight, DLQ size, the state of each breaker, and how
+        many wait at each provider whose queue has a bound."""
+        return self._table("series")
+
+
+class Result(RunResult):
+    """The result of one run."""
+
+    _kind = "Result"
 
     def __init__(
         self,
@@ -46,13 +144,6 @@ class Result:
         self._recorder = recorder
         self._simulated_ns = simulated_ns
         self.summary = self._summary(runtime)
-        """The metrics of the run, as a plain dict that is also the JSON document."""
-
-    def __repr__(self) -> str:
-        return line_of_run("Result", self.summary)
-
-    def _repr_html_(self) -> str:
-        return run_as_html("Result", self.summary)
 
     def _summary(self, runtime: str) -> dict[str, Any]:
         recorder, simulated_ns = self._recorder, self._simulated_ns
@@ -119,11 +210,6 @@ class Result:
         }
         return {"providers": found} if found else {}
 
-    @property
-    def holds(self) -> bool:
-        """Whether no expectation of the scenario fails; one of a share of runs is undecided by a single one."""
-        return all(expectation["holds"] is not False for expectation in self.summary["expectations"])
-
     @cached_property
     def warnings(self) -> list[str]:
         """Settings that cannot do what they say: ``channels.email.timeout: 100ms is shorter than …``."""
@@ -140,83 +226,25 @@ class Result:
         recorder = self._recorder
         return recorder.dead_letters if recorder.history is None else recorder.history
 
-    @cached_property
-    def notifications(self) -> pd.DataFrame:
-        """One row a notification; empty with ``record: aggregates``.
+    def _table(self, name: str) -> pd.DataFrame:
+        from simulation.results import tables
 
-        `entry` is the entry of the workload that it is from, `priority` its class. Rows with the same `request` are one
-        notification and its fallbacks. Delivery time is `finished_at_s` less `waited_since_s`, where `outcome` is sent.
-        """
-        from simulation.results.tables import notifications_table
-
-        return notifications_table(self._recorder.history or (), self.scenario)
-
-    @cached_property
-    def requests(self) -> pd.DataFrame:
-        """One row a request that was wanted; empty with ``record: aggregates``.
-
-        `channel` is the one that has delivered it, or has taken it over last; `time_s` is its delivery time, infinite
-        where it was never delivered. It is counted from `notifications`, and is in no file.
-        """
-        from simulation.results.tables import requests_of
-
-        return requests_of(self.notifications, self.attempts)
-
-    @cached_property
-    def attempts(self) -> pd.DataFrame:
-        """One row an attempt; empty with ``record: aggregates``.
-
-        `provider` is the one that was asked: ``primary``, or another name of the channel's `failover`; null where it
-        was refused on our side, and none was.
-        """
-        from simulation.results.tables import attempts_table
-
-        return attempts_table(self._recorder.history or (), self.scenario)
-
-    @cached_property
-    def upstream_requests(self) -> pd.DataFrame:
-        """One row a request of a provider to its upstream; empty with ``record: aggregates``."""
-        from simulation.results.tables import upstream_requests_table
-
-        return upstream_requests_table(self._recorder.history or (), self.scenario)
-
-    @cached_property
-    def interrupted(self) -> pd.DataFrame:
-        """One row a request to a provider whose answer no one took; empty with ``record: aggregates``.
-
-        `delivered` is whether its provider delivered it all the same.
-        """
-        from simulation.results.tables import interrupted_table
-
-        return interrupted_table(self._recorder.interrupted, self.scenario)
-
-    @cached_property
-    def deferrals(self) -> pd.DataFrame:
-        """One row a wait for a limiter, an open breaker or quiet hours; empty with ``record: aggregates``."""
-        from simulation.results.tables import deferrals_table
-
-        return deferrals_table(self._recorder.history or (), self.scenario)
-
-    @cached_property
-    def breaker(self) -> pd.DataFrame:
-        """One row a transition of a breaker; `channel` is the breaker's name, ``email`` or ``email/backup``.
-
-        `host` is null where there is one breaker for all hosts of recipients.
-        """
-        from simulation.results.tables import transitions_table
-
-        return transitions_table(self._recorder.series.transitions)
-
-    @cached_property
-    def dlq(self) -> pd.DataFrame:
-        """One row a dead letter; the first 10,000 with ``record: aggregates``, which does not know when one left."""
-        from simulation.results.tables import dead_letters_table
-
-        return dead_letters_table(self.history, self.scenario)
-
-    @cached_property
-    def series(self) -> pd.DataFrame:
-        """One row a bucket of time: arrivals, sent, failed, in flight, DLQ size, the state of each breaker, and how
-        many wait at each provider whose queue has a bound."""
-        frame = self._recorder.series.frame(self.scenario.breakers, self._simulated_ns)
-        return frame.assign(**dict(self._recorder.queues.columns(len(frame))))
+        recorder, scenario, history = self._recorder, self.scenario, self._recorder.history or ()
+        match name:
+            case "notifications":
+                return tables.notifications_table(history, scenario)
+            case "attempts":
+                return tables.attempts_table(history, scenario)
+            case "upstream_requests":
+                return tables.upstream_requests_table(history, scenario)
+            case "interrupted":
+                return tables.interrupted_table(recorder.interrupted, scenario)
+            case "deferrals":
+                return tables.deferrals_table(history, scenario)
+            case "breaker":
+                return tables.transitions_table(recorder.series.transitions)
+            case "dlq":
+                return tables.dead_letters_table(self.history, scenario)
+            case _:
+                frame = recorder.series.frame(scenario.breakers, self._simulated_ns)
+                return frame.assign(**dict(recorder.queues.columns(len(frame))))

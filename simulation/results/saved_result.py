@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,7 @@ from actors.errors import ConfigurationError
 from actors.settings.csv_column import read_file, reading_by
 from actors.settings.file import text_of
 from simulation.results.files import read_table
-from simulation.results.formatting import line_of_run
-from simulation.results.result import INTERRUPTED_TABLE, SCENARIO_FILE, SUMMARY_FILE, UPSTREAM_TABLE
-from simulation.results.sheet import run_as_html
+from simulation.results.result import INTERRUPTED_TABLE, SCENARIO_FILE, SUMMARY_FILE, RunResult
 from simulation.scenario import Scenario, parse
 
 if TYPE_CHECKING:
@@ -25,102 +22,32 @@ STAND_IN = "0\n"
 """In place of a data file that is gone: one number, which is fit for counts and for durations."""
 
 
-class SavedResult:
+class SavedResult(RunResult):
     """The result of a run as :func:`simulation.save` left it: the same summary, scenario and tables.
 
     The history, which a run has in memory only, is missing.
     """
 
+    _kind = "SavedResult"
+
     def __init__(self, directory: Path, summary: dict[str, Any], scenario: Scenario, missing: tuple[str, ...]) -> None:
         self.directory = directory
         self.summary = summary
-        """The metrics of the run."""
         self.scenario = scenario
         """The scenario of the run. A `missing` data file has a stand-in in it, so that it cannot be run again."""
         self.missing = missing
         """Data files of the scenario, traces and measured latencies, that are not where they were."""
 
-    def __repr__(self) -> str:
-        return line_of_run("SavedResult", self.summary)
-
-    def _repr_html_(self) -> str:
-        return run_as_html("SavedResult", self.summary)
-
-    @property
-    def holds(self) -> bool:
-        """Whether no expectation of the scenario fails; one of a share of runs is undecided by a single one."""
-        return all(expectation["holds"] is not False for expectation in self.summary["expectations"])
-
-    @cached_property
-    def notifications(self) -> pd.DataFrame:
-        """One row a notification; empty with ``record: aggregates``. Older files have no column `entry`."""
-        return self._table("notifications")
-
-    @cached_property
-    def requests(self) -> pd.DataFrame:
-        """One row a request that was wanted; empty with ``record: aggregates``.
-
-        `channel` is the one that has delivered it, or has taken it over last; `time_s` is its delivery time, infinite
-        where it was never delivered. It is counted from `notifications`, and is in no file.
-        """
-        from simulation.results.tables import requests_of
-
-        return requests_of(self.notifications, self.attempts)
-
-    @cached_property
-    def attempts(self) -> pd.DataFrame:
-        """One row an attempt; empty with ``record: aggregates``.
-
-        In older files `provider` is null also where the channel has only one.
-        """
-        from simulation.results.tables import ATTEMPT_OUTCOMES
-
-        found = self._table("attempts")
-        return found.assign(outcome=found["outcome"].replace(ATTEMPT_OUTCOMES))  # older files have "Sent" there
-
-    @cached_property
-    def upstream_requests(self) -> pd.DataFrame:
-        """One row a request of a provider to its upstream; there is no such file where none has an upstream.
-
-        Empty with ``record: aggregates``.
-        """
-        return self._table(UPSTREAM_TABLE)
-
-    @cached_property
-    def interrupted(self) -> pd.DataFrame:
-        """One row a request to a provider whose answer no one took; empty with ``record: aggregates``.
-
-        Empty in older results, too: there is no such file where there is no such row.
-        """
-        from simulation.results.tables import interrupted_table
-
-        is_there = self.summary.get("interrupted") and (self.directory / f"{INTERRUPTED_TABLE}.parquet").exists()
-        return self._table(INTERRUPTED_TABLE) if is_there else interrupted_table((), self.scenario)
-
-    @cached_property
-    def deferrals(self) -> pd.DataFrame:
-        """One row a wait for a limiter, an open breaker or quiet hours; empty with ``record: aggregates``."""
-        return self._table("deferrals")
-
-    @cached_property
-    def breaker(self) -> pd.DataFrame:
-        """One row a transition of a breaker."""
-        return self._table("breaker")
-
-    @cached_property
-    def dlq(self) -> pd.DataFrame:
-        """One row a dead letter; the first 10,000 with ``record: aggregates``."""
-        return self._table("dlq")
-
-    @cached_property
-    def series(self) -> pd.DataFrame:
-        """One row a bucket of time."""
-        return self._table("series")
-
     def _table(self, name: str) -> pd.DataFrame:
-        from simulation.results.tables import COLUMNS_BEFORE
+        from simulation.results.tables import ATTEMPT_OUTCOMES, COLUMNS_BEFORE, interrupted_table
 
-        return read_table(self.directory / f"{name}.parquet").rename(columns=COLUMNS_BEFORE)
+        file = self.directory / f"{name}.parquet"
+        if name == INTERRUPTED_TABLE and not (self.summary.get(name) and file.exists()):  # nor is it in older results
+            return interrupted_table((), self.scenario)
+        found = read_table(file).rename(columns=COLUMNS_BEFORE)
+        if name == "attempts":  # older files have "Sent" there
+            found = found.assign(outcome=found["outcome"].replace(ATTEMPT_OUTCOMES))
+        return found
 
 
 def open_result(directory: str | Path) -> SavedResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from weakref import WeakKeyDictionary
 
 import pandas as pd
@@ -11,35 +11,13 @@ import pandas as pd
 from actors.errors import ConfigurationError, WrongType
 from actors.instants import NS_PER_S
 from simulation.reporting.fault_windows import Window, windows
+from simulation.results.result import RunResult
 from simulation.results.series import series_of
 from simulation.results.tables import requests_of
 from simulation.scenario import Scenario
 
-
-class PlottedRun(Protocol):
-    """A run that can be plotted: a :class:`simulation.Result` or a :class:`simulation.SavedResult`."""
-
-    @property
-    def scenario(self) -> Scenario: ...
-    @property
-    def summary(self) -> dict[str, Any]: ...
-    @property
-    def notifications(self) -> pd.DataFrame: ...
-    @property
-    def requests(self) -> pd.DataFrame: ...
-    @property
-    def attempts(self) -> pd.DataFrame: ...
-    @property
-    def interrupted(self) -> pd.DataFrame: ...
-    @property
-    def deferrals(self) -> pd.DataFrame: ...
-    @property
-    def breaker(self) -> pd.DataFrame: ...
-    @property
-    def dlq(self) -> pd.DataFrame: ...
-    @property
-    def series(self) -> pd.DataFrame: ...
-
+PlottedRun: TypeAlias = RunResult
+"""A run that can be plotted: a :class:`simulation.Result` or a :class:`simulation.SavedResult`."""
 
 Source: TypeAlias = PlottedRun | pd.DataFrame
 """A run, or one of its frames."""
