@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from timetables import numbered, operate, send_at
 from worlds import OK, Scripted, Try, World, email, most_in_a_window, on_both_clocks, simulate
 
 from actors.messages import (
@@ -16,7 +17,6 @@ from actors.messages import (
     NotificationSent,
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Transient
-from actors.pipeline.circuit_breaker import OperateBreaker
 
 S = 1_000_000_000
 DOWN = Transient(reason="down")
@@ -25,10 +25,6 @@ MANY = {"max_attempts": 50, "initial_delay": 1.0, "max_delay": 5.0}
 
 def breaker_of(world: World) -> Any:
     return world.pipeline.wiring.stages["email"].circuit_breaker
-
-
-def order(world: World, what: str, at: float) -> None:
-    world.ask(breaker_of(world), OperateBreaker(order=what), at=at)  # type: ignore[arg-type]
 
 
 def transitions(world: World) -> list[tuple[float, str, str]]:
@@ -57,13 +53,8 @@ def check_nothing_passes_an_open_breaker(world: World) -> None:
 
 
 def test_while_it_is_open_notifications_wait_in_order_at_one_deferral_a_wait_and_use_no_attempt():
-    def scenario(world: World) -> None:
-        world.open(Scripted(outage(until=55)), email={"retry": MANY})
-        world.send(*(email(f"first{number}") for number in range(5)))
-        for number in range(30):
-            world.send(email(f"n{number:02}"), at=10 + number)
-
-    world = on_both_clocks(scenario)
+    sends = {0: numbered(5, "first"), **{10 + number: email(f"n{number:02}") for number in range(30)}}
+    world = send_at(sends, outage(until=55), email={"retry": MANY})
     assert transitions(world) == [(0.0, "open", "trip"), (60.0, "half-open", "wait-over"), (60.0, "closed", "recover")]
     deferred = [event for event in world.events(NotificationDeferred) if event.notification_id.startswith("n")]
     assert [event.notification_id for event in deferred] == [f"n{number:02}" for number in range(30)]
@@ -76,11 +67,7 @@ def test_while_it_is_open_notifications_wait_in_order_at_one_deferral_a_wait_and
 
 
 def test_it_reopens_at_the_exact_instant_and_a_failed_probe_opens_it_for_another_whole_timeout():
-    def scenario(world: World) -> None:
-        world.open(Scripted(outage(until=100), latency=0.25), email={"retry": MANY})
-        world.send(*(email(f"n{number}") for number in range(5)), at=1.1)
-
-    world = on_both_clocks(scenario)
+    world = send_at({1.1: numbered(5)}, outage(until=100), latency=0.25, email={"retry": MANY})
     assert transitions(world) == [
         (1.35, "open", "trip"),
         (61.35, "half-open", "wait-over"),
@@ -91,15 +78,9 @@ def test_it_reopens_at_the_exact_instant_and_a_failed_probe_opens_it_for_another
 
 
 def test_waiting_ones_resume_paced_and_the_pace_doubles():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(outage(until=50)),
-            email={"retry": MANY, "circuit_breaker": {"resume_rate": "10/s", "resume_doubling": 10}},
-        )
-        world.send(*(email(f"first{number}") for number in range(5)))
-        world.send(*(email(f"n{number:04}") for number in range(1000)), at=10)
-
-    world = on_both_clocks(scenario)
+    sends = {0: numbered(5, "first"), 10: [email(f"n{number:04}") for number in range(1000)]}
+    settings = {"retry": MANY, "circuit_breaker": {"resume_rate": "10/s", "resume_doubling": 10}}
+    world = send_at(sends, outage(until=50), email=settings)
     after = [each.at_ns - 60 * S for each in world.provider.tries if each.at_ns >= 60 * S]
     # r·d/ln 2·(2^(t/d) − 1) have been released by t, and the probe and the first one at once.
     for t, expected in ((1, 10.4), (5, 59.8), (10, 144.3), (20, 432.8)):
@@ -111,17 +92,9 @@ def test_waiting_ones_resume_paced_and_the_pace_doubles():
 
 
 def test_those_who_come_while_others_resume_queue_up_behind_them():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(outage(until=50)),
-            email={"retry": MANY, "circuit_breaker": {"resume_rate": "1/s", "resume_doubling": "1h"}},
-        )
-        world.send(*(email(f"first{number}") for number in range(5)))
-        world.send(*(email(f"n{number}") for number in range(5)), at=10)
-        world.send(email("late"), at=61.5)
-        world.send(email("later"), at=100)
-
-    world = on_both_clocks(scenario)
+    sends = {0: numbered(5, "first"), 10: numbered(5), 61.5: email("late"), 100: email("later")}
+    settings = {"retry": MANY, "circuit_breaker": {"resume_rate": "1/s", "resume_doubling": "1h"}}
+    world = send_at(sends, outage(until=50), email=settings)
     resumed = [each.notification_id for each in world.provider.tries if each.at >= 60]
     assert resumed[-2:] == ["late", "later"]
     assert [event.notification_id for event in world.events(NotificationDeferred)][-1] == "late"
@@ -131,18 +104,12 @@ def test_a_relapse_while_others_resume_makes_them_wait_on_without_another_deferr
     def fate(this: Try) -> Any:
         return OK if 60 <= this.at < 62 or this.at > 100 else DOWN
 
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(fate),
-            email={
-                "retry": {**MANY, "initial_delay": 30.0, "max_delay": 30.0},
-                "circuit_breaker": {"resume_rate": "2/s", "resume_doubling": "1h"},
-            },
-        )
-        world.send(*(email(f"first{number}") for number in range(5)))
-        world.send(*(email(f"n{number:02}") for number in range(40)), at=40)
-
-    world = on_both_clocks(scenario)
+    sends = {0: numbered(5, "first"), 40: [email(f"n{number:02}") for number in range(40)]}
+    settings = {
+        "retry": {**MANY, "initial_delay": 30.0, "max_delay": 30.0},
+        "circuit_breaker": {"resume_rate": "2/s", "resume_doubling": "1h"},
+    }
+    world = send_at(sends, fate, email=settings)
     assert [change for _, change, _ in transitions(world)] == ["open", "half-open", "closed"] * 2
     deferrals = [event.notification_id for event in world.events(NotificationDeferred)]
     never_failed = {f"n{number:02}" for number in range(40)} - {event.notification_id for event in world.failures}
@@ -153,12 +120,8 @@ def test_a_relapse_while_others_resume_makes_them_wait_on_without_another_deferr
 
 @pytest.mark.parametrize("expires_after", [20.0, 49.999999999, 50.0, 51.0])
 def test_waiting_is_bounded_by_the_expiry_and_the_very_instant_is_still_in_time(expires_after):
-    def scenario(world: World) -> None:
-        world.open(Scripted(outage(until=50)), email={"retry": MANY})
-        world.send(*(email(f"first{number}", expires_after=1.5) for number in range(5)))
-        world.send(email("n", expires_after=expires_after), at=10)
-
-    world = on_both_clocks(scenario)
+    sends = {0: numbered(5, "first", expires_after=1.5), 10: email("n", expires_after=expires_after)}
+    world = send_at(sends, outage(until=50), email={"retry": MANY})
     if expires_after < 50:
         assert ("n", "expired") in [(letter.notification_id, letter.failure_reason) for letter in world.letters]
         moved = next(each for each in world.events(NotificationMovedToDeadLetter) if each.notification_id == "n")
@@ -172,12 +135,8 @@ def test_waiting_is_bounded_by_the_expiry_and_the_very_instant_is_still_in_time(
 
 
 def test_a_single_probe_is_let_through_and_those_who_come_meanwhile_wait():
-    def scenario(world: World) -> None:
-        world.open(Scripted(outage(until=50), latency=lambda this: 5.0 if this.at >= 60 else 0), email={"retry": MANY})
-        world.send(*(email(f"first{number}") for number in range(5)))
-        world.send(email("a"), email("b"), at=62)
-
-    world = on_both_clocks(scenario)
+    sends = {0: numbered(5, "first"), 62: [email("a"), email("b")]}
+    world = send_at(sends, outage(until=50), latency=lambda this: 5.0 if this.at >= 60 else 0, email={"retry": MANY})
     probe, *others = [each.at for each in world.provider.tries if each.at >= 60]
     assert probe == 60.0
     assert min(others) == 65.0
@@ -185,33 +144,24 @@ def test_a_single_probe_is_let_through_and_those_who_come_meanwhile_wait():
 
 @pytest.mark.parametrize("answer", [Permanent(), DeadDestination()])
 def test_a_refused_probe_proves_that_the_provider_is_there(answer):
-    def scenario(world: World) -> None:
-        world.open(Scripted(lambda this: DOWN if this.at < 50 else answer), email={"retry": MANY})
-        world.send(*(email(f"n{number}", recipient=f"{number}") for number in range(5)))
-
-    world = on_both_clocks(scenario)
+    sends = {0: [email(f"n{number}", recipient=f"{number}") for number in range(5)]}
+    world = send_at(sends, lambda this: DOWN if this.at < 50 else answer, email={"retry": MANY})
     assert [state for _, state, _ in transitions(world)] == ["open", "half-open", "closed"]
 
 
 def test_a_throttled_probe_gives_its_permit_to_the_next_in_line():
-    def scenario(world: World) -> None:
-        world.open(Scripted([DOWN] * 5 + [Transient(throttled=True)]), email={"retry": MANY})
-        world.send(*(email(f"n{number}") for number in range(5)))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: numbered(5)}, [DOWN] * 5 + [Transient(throttled=True)], email={"retry": MANY})
     assert transitions(world) == [(0.0, "open", "trip"), (60.0, "half-open", "wait-over"), (60.0, "closed", "recover")]
     assert [each.notification_id for each in world.provider.tries if each.at == 60.0][:2] == ["n0", "n1"]
 
 
 def test_a_probe_that_never_answers_is_a_failure_at_its_timeout_and_half_open_is_not_stuck():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(outage(until=100), latency=lambda this: 1000.0 if this.at == 60 else 0.0),
-            email={"retry": MANY, "timeout": 7},
-        )
-        world.send(*(email(f"n{number}") for number in range(5)))
-
-    world = on_both_clocks(scenario)
+    world = send_at(
+        {0: numbered(5)},
+        outage(until=100),
+        latency=lambda this: 1000.0 if this.at == 60 else 0.0,
+        email={"retry": MANY, "timeout": 7},
+    )
     assert transitions(world)[1:4] == [
         (60.0, "half-open", "wait-over"),
         (67.0, "open", "trip"),
@@ -221,14 +171,9 @@ def test_a_probe_that_never_answers_is_a_failure_at_its_timeout_and_half_open_is
 
 
 def test_a_limit_on_half_open_is_kept_also_when_no_one_asks():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(outage(until=100), latency=lambda this: 9.0 if this.at == 60 else 0.0),
-            email={"retry": MANY, "circuit_breaker": {"failure_threshold": 1, "half_open_max": 2}},
-        )
-        world.send(email("n"))
-
-    world = on_both_clocks(scenario)
+    sends = {0: email("n")}
+    settings = {"retry": MANY, "circuit_breaker": {"failure_threshold": 1, "half_open_max": 2}}
+    world = send_at(sends, outage(until=100), latency=lambda this: 9.0 if this.at == 60 else 0.0, email=settings)
     assert transitions(world)[:3] == [
         (0.0, "open", "trip"),
         (60.0, "half-open", "wait-over"),
@@ -239,14 +184,9 @@ def test_a_limit_on_half_open_is_kept_also_when_no_one_asks():
 
 
 def test_several_probes():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(outage(until=50), latency=lambda this: 3.0 if this.at >= 60 else 0.0),
-            email={"retry": MANY, "circuit_breaker": {"half_open_permits": 2}},
-        )
-        world.send(*(email(f"n{number}") for number in range(5)))
-
-    world = on_both_clocks(scenario)
+    sends = {0: numbered(5)}
+    settings = {"retry": MANY, "circuit_breaker": {"half_open_permits": 2}}
+    world = send_at(sends, outage(until=50), latency=lambda this: 3.0 if this.at >= 60 else 0.0, email=settings)
     assert [each.at for each in world.provider.tries if each.at >= 60] == [
         60.0,
         60.0,
@@ -258,16 +198,9 @@ def test_several_probes():
 
 
 def test_during_a_ramp_a_growing_share_goes_through_and_no_one_is_stuck():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(outage(until=50)),
-            email={"retry": MANY, "circuit_breaker": {"ramp": {"over": 30}, "resume_rate": "1000/s"}},
-        )
-        world.send(*(email(f"first{number}") for number in range(5)))
-        for number in range(400):
-            world.send(email(f"n{number}"), at=60 + number / 10)
-
-    world = on_both_clocks(scenario)
+    sends = {0: numbered(5, "first"), **{60 + number / 10: email(f"n{number}") for number in range(400)}}
+    settings = {"retry": MANY, "circuit_breaker": {"ramp": {"over": 30}, "resume_rate": "1000/s"}}
+    world = send_at(sends, outage(until=50), email=settings)
     assert len(world.sent_ids()) == 405
     check_nothing_passes_an_open_breaker(world)
     assert world.provider.tries[-1].at < 105
@@ -278,23 +211,16 @@ def test_during_a_ramp_a_growing_share_goes_through_and_no_one_is_stuck():
 
 @pytest.mark.parametrize("outcome", [Permanent(), DeadDestination(), Transient(throttled=True)])
 def test_what_says_nothing_about_the_provider_never_opens_it(outcome):
-    def scenario(world: World) -> None:
-        world.open(Scripted(lambda _: outcome))
-        world.send(*(email(f"n{number}", recipient=f"{number}") for number in range(50)))
-
-    assert transitions(on_both_clocks(scenario)) == []
+    world = send_at({0: [email(f"n{number}", recipient=f"{number}") for number in range(50)]}, lambda _: outcome)
+    assert transitions(world) == []
 
 
 def test_failures_count_in_a_row_whatever_neutral_lies_between():
     neutral = [Permanent(), Transient(throttled=True), Permanent()]
     outcomes = [DOWN, DOWN, OK, DOWN, *neutral, Ambiguous(), *neutral, DOWN, DOWN, DOWN]
 
-    def scenario(world: World) -> None:
-        world.open(Scripted(outcomes), email={"retry": {"max_attempts": 1}})
-        for number in range(len(outcomes)):
-            world.send(email(f"n{number}"), at=number)
-
-    assert transitions(on_both_clocks(scenario))[0] == (13.0, "open", "trip")
+    sends = {number: email(f"n{number}") for number in range(len(outcomes))}
+    assert transitions(send_at(sends, outcomes, email={"retry": {"max_attempts": 1}}))[0] == (13.0, "open", "trip")
 
 
 def test_late_results_from_before_the_trip_change_nothing():
@@ -308,26 +234,18 @@ def test_late_results_from_before_the_trip_change_nothing():
     def fate(this: Try) -> Any:
         return DOWN if this.notification_id[0] == "n" or "failure" in this.notification_id else OK
 
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(fate, latency),
-            email={"retry": {"max_attempts": 1}, "timeout": 100, "circuit_breaker": {"failure_threshold": 2}},
-        )
-        world.send(email("slow success"), email("slower success"), email("slow failure 1"), email("slow failure"))
-        world.send(email("n1"), at=1)
-        world.send(email("n2"), at=1)
-        world.send(email("probe"), at=2)
-
-    world = on_both_clocks(scenario)
+    sends = {
+        0: [email("slow success"), email("slower success"), email("slow failure 1"), email("slow failure")],
+        1: [email("n1"), email("n2")],
+        2: email("probe"),
+    }
+    settings = {"retry": {"max_attempts": 1}, "timeout": 100, "circuit_breaker": {"failure_threshold": 2}}
+    world = send_at(sends, fate, latency, email=settings)
     assert transitions(world) == [(1.0, "open", "trip"), (61.0, "half-open", "wait-over"), (66.0, "closed", "recover")]
 
 
 def test_a_channel_fault_opens_it_at_once_and_nothing_more_reaches_the_provider():
-    def scenario(world: World) -> None:
-        world.open(Scripted([ChannelFault()], latency=0.5), email={"max_in_flight": 1})
-        world.send(*(email(f"n{number}") for number in range(10)))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: numbered(10)}, [ChannelFault()], latency=0.5, email={"max_in_flight": 1})
     assert transitions(world)[0] == (0.5, "open", "trip")
     assert world.provider.times[:2] == [0.0, 60.5]
     assert {event.notification_id for event in world.events(NotificationDeferred)} == {f"n{k}" for k in range(10)}
@@ -335,13 +253,9 @@ def test_a_channel_fault_opens_it_at_once_and_nothing_more_reaches_the_provider(
 
 
 def test_slow_calls_open_it_where_that_is_asked_for():
-    def scenario(world: World) -> None:
-        settings = {"window": {"calls": 10}, "slow_call": {"duration": 2, "rate": 1.0}}
-        world.open(Scripted(latency=3.0), email={"circuit_breaker": settings})
-        for number in range(10):
-            world.send(email(f"n{number}"), at=number)
-
-    assert transitions(on_both_clocks(scenario))[0] == (12.0, "open", "trip")
+    settings = {"window": {"calls": 10}, "slow_call": {"duration": 2, "rate": 1.0}}
+    sends = {number: email(f"n{number}") for number in range(10)}
+    assert transitions(send_at(sends, latency=3.0, email={"circuit_breaker": settings}))[0] == (12.0, "open", "trip")
 
 
 def test_growing_open_time_with_jitter_is_drawn_from_the_systems_stream():
@@ -383,11 +297,8 @@ def test_what_is_named_opens_it_and_nothing_else_does(kind):
 
 
 def test_a_broken_channel_opens_it_whatever_counts():
-    def scenario(world: World) -> None:
-        world.open(Scripted([ChannelFault()]), email={"circuit_breaker": {"counts": ["permanent"]}})
-        world.send(email("n"))
-
-    assert transitions(on_both_clocks(scenario))[0] == (0.0, "open", "trip")
+    world = send_at({0: email("n")}, [ChannelFault()], email={"circuit_breaker": {"counts": ["permanent"]}})
+    assert transitions(world)[0] == (0.0, "open", "trip")
 
 
 @pytest.mark.parametrize("wait", [0, 3])
@@ -418,11 +329,7 @@ def test_refusals_of_a_full_bulkhead_count_where_they_are_named(wait):
 
 
 def test_when_open_fail_uses_up_attempts_without_asking_the_provider():
-    def scenario(world: World) -> None:
-        world.open(Scripted([DOWN] * 5), email={"circuit_breaker": {"when_open": "fail"}})
-        world.send(*(email(f"n{number}") for number in range(5)))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: numbered(5)}, [DOWN] * 5, email={"circuit_breaker": {"when_open": "fail"}})
     assert len(world.provider.tries) == 5
     assert world.reasons == ["circuit breaker is open"] * 5
     assert [failure.attempt for failure in world.failures if failure.notification_id == "n0"] == [1, 2, 3]
@@ -430,14 +337,8 @@ def test_when_open_fail_uses_up_attempts_without_asking_the_provider():
 
 
 def test_when_open_fail_also_refuses_those_who_waited_for_a_slot():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(lambda _: DOWN, latency=1.0),
-            email={"circuit_breaker": {"when_open": "fail", "failure_threshold": 1}, "max_in_flight": 1},
-        )
-        world.send(email("a"), email("b"), email("c"))
-
-    world = on_both_clocks(scenario)
+    settings = {"circuit_breaker": {"when_open": "fail", "failure_threshold": 1}, "max_in_flight": 1}
+    world = send_at({0: [email("a"), email("b"), email("c")]}, lambda _: DOWN, latency=1.0, email=settings)
     assert world.provider.ids == ["a"]
     assert sorted((failure.at_ns / S, failure.reason) for failure in world.failures)[:3] == [
         (1.0, "circuit breaker is open"),
@@ -447,13 +348,8 @@ def test_when_open_fail_also_refuses_those_who_waited_for_a_slot():
 
 
 def test_when_open_fail_lets_the_probe_through():
-    def scenario(world: World) -> None:
-        world.open(Scripted([DOWN] * 5), email={"circuit_breaker": {"when_open": "fail"}, "retry": {"max_attempts": 1}})
-        world.send(*(email(f"n{number}") for number in range(5)))
-        world.send(email("early"), at=59.999)
-        world.send(email("probe"), at=60)
-
-    world = on_both_clocks(scenario)
+    settings = {"circuit_breaker": {"when_open": "fail"}, "retry": {"max_attempts": 1}}
+    world = send_at({0: numbered(5), 59.999: email("early"), 60: email("probe")}, [DOWN] * 5, email=settings)
     assert world.sent_ids() == ["probe"]
     assert len(world.letters) == 6
 
@@ -470,23 +366,19 @@ def test_no_more_are_under_way_than_slots_and_nothing_passes_an_open_breaker(pro
     latencies = {f"n{number}": latency / 4 for number, (_, latency, _) in enumerate(program)}
     outcomes = {f"n{number}": outcome for number, (_, _, outcome) in enumerate(program)}
 
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(
-                lambda this: outcomes[this.notification_id] if this.number < 3 else OK,
-                lambda this: latencies[this.notification_id],
-            ),
-            email={
-                "retry": MANY,
-                "max_in_flight": slots,
-                "timeout": 5,
-                "circuit_breaker": {"failure_threshold": threshold, "timeout": 3},
-            },
-        )
-        for number, (at, _, _) in enumerate(program):
-            world.send(email(f"n{number}"), at=at / 2)
-
-    world = simulate(scenario, until=3600)
+    world = send_at(
+        [(at / 2, email(f"n{number}")) for number, (at, _, _) in enumerate(program)],
+        lambda this: outcomes[this.notification_id] if this.number < 3 else OK,
+        lambda this: latencies[this.notification_id],
+        run=simulate,
+        until=3600,
+        email={
+            "retry": MANY,
+            "max_in_flight": slots,
+            "timeout": 5,
+            "circuit_breaker": {"failure_threshold": threshold, "timeout": 3},
+        },
+    )
     spans = [
         (each.at_ns, each.at_ns + round(min(latencies[each.notification_id], 5.0) * S)) for each in world.provider.tries
     ]
@@ -498,24 +390,14 @@ def test_no_more_are_under_way_than_slots_and_nothing_passes_an_open_breaker(pro
 def test_the_slot_comes_before_the_permit_so_that_no_one_with_a_permit_queues():
     """Ten wait for the one slot; the breaker opens with the first result, and none of the ten gets through."""
 
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(lambda _: DOWN, latency=1.0),
-            email={"max_in_flight": 1, "circuit_breaker": {"failure_threshold": 1}, "retry": MANY},
-        )
-        world.send(*(email(f"n{number}") for number in range(11)))
-
-    world = on_both_clocks(scenario, until=61)
+    settings = {"max_in_flight": 1, "circuit_breaker": {"failure_threshold": 1}, "retry": MANY}
+    world = send_at({0: numbered(11)}, lambda _: DOWN, latency=1.0, until=61, email=settings)
     assert world.provider.ids == ["n0"]
     assert len(world.events(NotificationDeferred)) == 11  # and the first one's retry
 
 
 def test_waiting_for_a_slot_alone_is_no_deferral_and_keeps_the_order():
-    def scenario(world: World) -> None:
-        world.open(Scripted(latency=1.0), email={"max_in_flight": 2})
-        world.send(*(email(f"n{number}") for number in range(6)))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: numbered(6)}, latency=1.0, email={"max_in_flight": 2})
     assert world.events(NotificationDeferred) == []
     assert world.provider.ids == [f"n{number}" for number in range(6)]
     assert world.provider.times == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
@@ -523,11 +405,8 @@ def test_waiting_for_a_slot_alone_is_no_deferral_and_keeps_the_order():
 
 @pytest.mark.parametrize("expires_after", [2.5, 3.0])
 def test_who_expires_waiting_for_a_slot_is_dead_lettered_then_and_there(expires_after):
-    def scenario(world: World) -> None:
-        world.open(Scripted(latency=3.0), email={"max_in_flight": 1})
-        world.send(email("a"), email("b", expires_after=expires_after), email("c"))
-
-    world = on_both_clocks(scenario)
+    sends = {0: [email("a"), email("b", expires_after=expires_after), email("c")]}
+    world = send_at(sends, latency=3.0, email={"max_in_flight": 1})
     if expires_after == 2.5:
         assert world.times(NotificationMovedToDeadLetter) == [2.500000001]
         assert world.provider.ids == ["a", "c"]
@@ -536,16 +415,9 @@ def test_who_expires_waiting_for_a_slot_is_dead_lettered_then_and_there(expires_
 
 
 def test_who_expires_waiting_for_a_slot_while_others_resume_is_dead_lettered_then_and_there():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(latency=lambda this: 8.0 if this.notification_id != "x" else 0.0),
-            email={"max_in_flight": 1, "circuit_breaker": {"resume_rate": "1000/s"}},
-        )
-        order(world, "force-open", at=0)
-        world.send(email("a"), email("b", expires_after=5), at=1)
-        order(world, "close", at=2)
-
-    world = on_both_clocks(scenario)
+    sends = {0: operate("force-open"), 1: [email("a"), email("b", expires_after=5)], 2: operate("close")}
+    settings = {"max_in_flight": 1, "circuit_breaker": {"resume_rate": "1000/s"}}
+    world = send_at(sends, latency=lambda this: 8.0 if this.notification_id != "x" else 0.0, email=settings)
     assert world.times(NotificationMovedToDeadLetter) == [6.000000001]
     assert world.sent_ids() == ["a"]
 
@@ -554,15 +426,8 @@ def test_who_expires_waiting_for_a_slot_while_others_resume_is_dead_lettered_the
 
 
 def test_forced_open_waits_for_an_order_however_long():
-    def scenario(world: World) -> None:
-        world.open()
-        order(world, "force-open", at=1)
-        order(world, "force-open", at=2)
-        world.send(email("a"), email("b"), at=3)
-        order(world, "close", at=10_000)
-        order(world, "close", at=10_001)
-
-    world = on_both_clocks(scenario)
+    force_open, close = operate("force-open"), operate("close")
+    world = send_at({1: force_open, 2: force_open, 3: [email("a"), email("b")], 10_000: close, 10_001: close})
     assert world.notes == [True, False, "accepted", "accepted", True, False]
     assert [event.resumes_at for event in world.events(NotificationDeferred)] == [None, None]
     assert world.provider.times == [10_000.0, pytest.approx(10_000.1, abs=1e-3)]
@@ -571,16 +436,9 @@ def test_forced_open_waits_for_an_order_however_long():
 
 @pytest.mark.parametrize(("by", "then"), [("disable", "disabled"), ("metrics-only", "metrics-only")])
 def test_an_order_that_ends_refusal_resumes_those_who_wait_paced_and_counts_nothing(by, then):
-    def scenario(world: World) -> None:
-        breaker = {"resume_rate": "10/s", "resume_doubling": "1h"}
-        world.open(Scripted(outage(until=100)), email={"retry": {"max_attempts": 1}, "circuit_breaker": breaker})
-        order(world, "force-open", at=0)
-        world.send(*(email(f"n{number}") for number in range(20)), at=1)
-        order(world, by, at=2)
-        order(world, by, at=3)
-        world.send(*(email(f"later{number}") for number in range(20)), at=5)
-
-    world = on_both_clocks(scenario)
+    breaker = {"resume_rate": "10/s", "resume_doubling": "1h"}
+    sends = {0: operate("force-open"), 1: numbered(20), 2: operate(by), 3: operate(by), 5: numbered(20, "later")}
+    world = send_at(sends, outage(until=100), email={"retry": {"max_attempts": 1}, "circuit_breaker": breaker})
     assert world.provider.times[:20] == pytest.approx([2 + number / 10 for number in range(20)], abs=1e-3)
     assert world.provider.times[20:] == [5.0] * 20
     assert [note for note in world.notes if isinstance(note, bool)] == [True, True, False]
@@ -588,25 +446,18 @@ def test_an_order_that_ends_refusal_resumes_those_who_wait_paced_and_counts_noth
 
 
 def test_closing_an_open_breaker_resumes_those_who_wait_at_once_and_paced():
-    def scenario(world: World) -> None:
-        world.open(Scripted([DOWN] * 5), email={"retry": MANY, "circuit_breaker": {"resume_rate": "1/s"}})
-        world.send(*(email(f"n{number}") for number in range(5)))
-        order(world, "close", at=10)
-
-    world = on_both_clocks(scenario)
+    settings = {"retry": MANY, "circuit_breaker": {"resume_rate": "1/s"}}
+    world = send_at({0: numbered(5), 10: operate("close")}, [DOWN] * 5, email=settings)
     resumed = [each.at for each in world.provider.tries if each.at > 0]
     assert resumed[0] == 10.0
     assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(resumed))
 
 
 def test_each_channel_has_its_own():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(lambda this: DOWN if this.command.channel == "email" else OK), email={"retry": MANY}, sms={}
-        )
-        world.send(*(email(f"e{number}") for number in range(6)), *(email(f"s{k}", channel="sms") for k in range(6)))
-
-    world = on_both_clocks(scenario, until=30)
+    sends = {0: [*numbered(6, "e"), *numbered(6, "s", channel="sms")]}
+    world = send_at(
+        sends, lambda this: DOWN if this.command.channel == "email" else OK, until=30, email={"retry": MANY}, sms={}
+    )
     assert sorted(world.sent_ids()) == [f"s{number}" for number in range(6)]
     assert {event.breaker for event in world.events(BreakerTransitioned)} == {"email"}
     assert {event.channel for event in world.events(NotificationFailed)} == {"email"}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
+from timetables import send_at
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred, NotificationMovedToDeadLetter
@@ -40,12 +41,8 @@ def stage_of(world: World) -> Any:
 
 
 def test_a_dead_mail_server_holds_up_no_one_elsewhere():
-    def scenario(world: World) -> None:
-        world.open(Scripted(dead("dead.example")), email=settings_per_host())
-        for number in range(100):
-            world.send(to("dead.example", f"d{number}"), to("a.example", f"a{number}"), at=number / 10)
-
-    world = on_both_clocks(scenario, until=59)
+    sends = {number / 10: [to("dead.example", f"d{number}"), to("a.example", f"a{number}")] for number in range(100)}
+    world = send_at(sends, dead("dead.example"), until=59, email=settings_per_host())
     assert [
         event.at_ns - event.requested_at_ns for event in world.history if type(event).__name__ == "NotificationSent"
     ] == [0] * 100
@@ -73,12 +70,8 @@ def test_each_hosts_line_resumes_by_itself_and_at_its_own_pace():
 
 
 def test_recipients_without_a_host_share_one():
-    def scenario(world: World) -> None:
-        world.open(Scripted(lambda this: DOWN if this.at < 10 else OK), email=settings_per_host())
-        world.send(email("a", recipient="+49 170 1"))
-        world.send(email("b", recipient="token 2"), to("a.example", "c"), at=20)
-
-    world = on_both_clocks(scenario, until=50)
+    sends = {0: email("a", recipient="+49 170 1"), 20: [email("b", recipient="token 2"), to("a.example", "c")]}
+    world = send_at(sends, lambda this: DOWN if this.at < 10 else OK, until=50, email=settings_per_host())
     assert world.sent_ids() == ["c"]
     assert {event.host for event in world.events(BreakerTransitioned)} == {""}
 
@@ -169,16 +162,12 @@ def test_who_waits_for_a_turn_expires_in_time_and_is_told_at_once_what_it_waits_
 
 
 def test_when_open_fail_fails_at_once_though_others_wait_for_the_quota():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(dead("down.example")),
-            email={**settings_per_host(when_open="fail"), "retry": {"max_attempts": 1}, "quota": {"rate": "2/h"}},
-        )
-        world.send(to("down.example", "d0"))
-        world.send(to("a.example", "a0"), to("a.example", "a1"), at=1)
-        world.send(to("down.example", "d1"), at=2)
-
-    world = on_both_clocks(scenario, until=100)
+    world = send_at(
+        {0: to("down.example", "d0"), 1: [to("a.example", "a0"), to("a.example", "a1")], 2: to("down.example", "d1")},
+        dead("down.example"),
+        until=100,
+        email={**settings_per_host(when_open="fail"), "retry": {"max_attempts": 1}, "quota": {"rate": "2/h"}},
+    )
     assert [
         (moved.notification_id, moved.at_ns / S, moved.reason) for moved in world.events(NotificationMovedToDeadLetter)
     ] == [
@@ -203,12 +192,8 @@ def test_first_attempts_to_a_host_go_in_the_order_in_which_they_came_and_all_arr
 
     program = sorted(program)
 
-    def scenario(world: World) -> None:
-        world.open(Scripted(fate, latency=0.125), email={**settings_per_host(timeout=4, ramp=ramp), **shared})
-        for number, (at, host) in enumerate(program):
-            world.send(to(f"h{host}", f"n{number:02}"), at=at / 2)
-
-    world = on_both_clocks(scenario, until=3600)
+    sends = [(at / 2, to(f"h{host}", f"n{number:02}")) for number, (at, host) in enumerate(program)]
+    world = send_at(sends, fate, latency=0.125, until=3600, email={**settings_per_host(timeout=4, ramp=ramp), **shared})
     assert len(world.sent_ids()) == len(program)
     for host in range(5):
         firsts = [

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from timetables import crash, numbered, send_at
 from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.messages import NotificationSuppressed
@@ -74,15 +75,11 @@ def test_a_storm_of_failures_is_retried_as_far_as_the_budget_goes(budget, failur
 
 
 def test_a_channel_without_a_budget_is_not_bound_by_that_of_another():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(lambda this: BUSY if this.number == 1 else OK),
-            email={"retry": {"budget": {"kind": "envoy", "share": 0, "min_concurrency": 0}}},
-            sms={"circuit_breaker": NO_BREAKER},
-        )
-        world.send(email("e"), email("s", channel="sms"))
-
-    world = on_both_clocks(scenario)
+    sends = {0: [email("e"), email("s", channel="sms")]}
+    settings = {"retry": {"budget": {"kind": "envoy", "share": 0, "min_concurrency": 0}}}
+    world = send_at(
+        sends, lambda this: BUSY if this.number == 1 else OK, email=settings, sms={"circuit_breaker": NO_BREAKER}
+    )
     assert (world.sent_ids(), world.reasons) == (["s"], [BUDGET_SPENT])
 
 
@@ -105,45 +102,28 @@ def test_successes_give_back_what_failures_took():
 def test_other_limits_come_first_and_then_nothing_is_charged():
     """By attempts, by expiry, by the time for retries: the budget is left for those that may go on."""
 
-    def scenario(world: World) -> None:
-        retry = {"max_attempts": 2, "initial_delay": 5, "budget": FINAGLE, "max_elapsed": 8}
-        fates = {"spent": BUSY, "expired": BUSY, "late": Transient(reason="busy", retry_after=8), "n": BUSY}
-        world.open(
-            Scripted(lambda this: fates.get(this.notification_id, OK) if this.at < 5 else BUSY),
-            email={"circuit_breaker": NO_BREAKER, "retry": retry},
-        )
-        world.send(*(email(f"ok{number}") for number in range(6)))
-        world.send(email("expired", expires_after=4), email("late"), email("n"), email("spent"))
-
-    world = on_both_clocks(scenario)
+    retry = {"max_attempts": 2, "initial_delay": 5, "budget": FINAGLE, "max_elapsed": 8}
+    fates = {"spent": BUSY, "expired": BUSY, "late": Transient(reason="busy", retry_after=8), "n": BUSY}
+    sends = {0: [*numbered(6, "ok"), email("expired", expires_after=4), email("late"), email("n"), email("spent")]}
+    settings = {"circuit_breaker": NO_BREAKER, "retry": retry}
+    world = send_at(sends, lambda this: fates.get(this.notification_id, OK) if this.at < 5 else BUSY, email=settings)
     reasons = {letter.notification_id: letter.failure_reason for letter in world.letters}
     assert reasons == {"expired": "expired", "late": RETRY_TIME_UP, "n": "busy", "spent": "busy"}
 
 
 def test_a_refusal_of_the_breaker_is_no_failure_to_the_budget_and_its_retry_is_charged():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([BUSY] * 2),
-            email={
-                "circuit_breaker": {"failure_threshold": 1, "when_open": "fail", "timeout": 60},
-                "retry": {"max_attempts": 2, "budget": {"kind": "grpc", "max_tokens": 3}},
-            },
-        )
-        world.send(email("a"))
-        world.send(email("b"), at=0.5)
-
-    world = on_both_clocks(scenario)
+    settings = {
+        "circuit_breaker": {"failure_threshold": 1, "when_open": "fail", "timeout": 60},
+        "retry": {"max_attempts": 2, "budget": {"kind": "grpc", "max_tokens": 3}},
+    }
+    world = send_at({0: email("a"), 0.5: email("b")}, [BUSY] * 2, email=settings)
     assert world.reasons == ["circuit breaker is open"] * 2
     assert budget_of(world).tokens == 2.0
 
 
 def test_a_channel_fault_asks_no_budget():
-    def scenario(world: World) -> None:
-        budget = {"kind": "envoy", "share": 0, "min_concurrency": 0}
-        world.open(Scripted([ChannelFault()] * 3), email={"retry": {"budget": budget}})
-        world.send(email("n"))
-
-    world = on_both_clocks(scenario)
+    budget = {"kind": "envoy", "share": 0, "min_concurrency": 0}
+    world = send_at({0: email("n")}, [ChannelFault()] * 3, email={"retry": {"budget": budget}})
     assert world.sent_ids() == ["n"]
     assert is_settled(world)
 
@@ -156,27 +136,18 @@ ENVOY = {"kind": "envoy", "share": 0.5, "min_concurrency": 2}
 def test_a_retry_that_never_sets_out_is_given_back():
     """The first one's address turns out to be dead while it waits; so the other one's retry finds room."""
 
-    def scenario(world: World) -> None:
-        budget = {"kind": "envoy", "share": 0, "min_concurrency": 1}
-        world.open(
-            Scripted([BUSY, DeadDestination(), BUSY]),
-            email={"circuit_breaker": NO_BREAKER, "retry": {"budget": budget}},
-        )
-        world.send(email("a"), email("b"))
-        world.send(email("c", recipient="bob@example.org"), at=2)
-
-    world = on_both_clocks(scenario)
+    budget = {"kind": "envoy", "share": 0, "min_concurrency": 1}
+    sends = {0: [email("a"), email("b")], 2: email("c", recipient="bob@example.org")}
+    settings = {"circuit_breaker": NO_BREAKER, "retry": {"budget": budget}}
+    world = send_at(sends, [BUSY, DeadDestination(), BUSY], email=settings)
     assert [event.notification_id for event in world.events(NotificationSuppressed)] == ["a"]
     assert world.sent_ids() == ["c"]
     assert is_settled(world)
 
 
 def test_a_retry_that_expires_while_it_waits_in_a_line_is_settled():
-    def scenario(world: World) -> None:
-        world.open(Scripted([BUSY]), email={"retry": {"budget": ENVOY}, "circuit_breaker": {"failure_threshold": 1}})
-        world.send(email("a", expires_after=5))
-
-    world = on_both_clocks(scenario)
+    settings = {"retry": {"budget": ENVOY}, "circuit_breaker": {"failure_threshold": 1}}
+    world = send_at({0: email("a", expires_after=5)}, [BUSY], email=settings)
     assert world.reasons == ["expired"]  # waiting for the breaker
     assert is_settled(world)
 
@@ -200,16 +171,13 @@ def test_a_restart_leaves_nothing_charged(victim, instant):
 
 
 def test_a_first_attempt_that_is_sent_anew_is_one_to_the_budget():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(latency=1.0), email={"retry": {"budget": {**FINAGLE, "share": 1}}, "circuit_breaker": NO_BREAKER}
-        )
-        world.send(email("a"))
-        breaker = world.pipeline.wiring.stages["email"].circuit_breaker
-        world.at(0.5, world.system.crash, breaker, RuntimeError("injected crash"))
-        world.at(2, lambda: world.notes.append(budget_of(world).balance(world.system.now_ns)))
-
-    world = on_both_clocks(scenario)
+    sends = {
+        0: email("a"),
+        0.5: crash("breaker"),
+        2: lambda world: world.notes.append(budget_of(world).balance(world.system.now_ns)),
+    }
+    settings = {"retry": {"budget": {**FINAGLE, "share": 1}}, "circuit_breaker": NO_BREAKER}
+    world = send_at(sends, latency=1.0, email=settings)
     assert isinstance(budget_of(world), FinagleBudget)
     assert world.notes[-1] == 1
 

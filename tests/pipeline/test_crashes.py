@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from timetables import crash, numbered, operate, send_at
 from worlds import OK, START, Scripted, Try, World, email, most_in_a_window, on_both_clocks, simulate
 
 from actors.domain.store import Store
@@ -18,12 +20,9 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import DeadDestination, Permanent, Transient
-from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.dead_letter_queue import Dequeue, DiscardDeadLetter, Get, Peek, RedriveDeadLetter
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
-
-BUG = RuntimeError("injected crash")
 
 STORES: dict[str, Callable[[], Store]] = {
     "memory": MemoryStore,
@@ -38,22 +37,6 @@ def make_store(request) -> Callable[[], Store]:
     return STORES[request.param]
 
 
-def crash(world: World, *actors: str, at: float) -> None:
-    """Crash some actors of the pipeline at an instant."""
-    pipeline = world.pipeline
-    stages = next(iter(pipeline.wiring.stages.values()))
-    refs = {
-        "handler": pipeline.handler,
-        "limiter": stages.rate_limiter,
-        "breaker": stages.circuit_breaker,
-        "channel": stages.channels[0],
-        "queue": pipeline.dead_letter_queue,
-        "alert": pipeline.alert,
-    }
-    for name in actors:
-        world.at(at, world.system.crash, refs[name], BUG)
-
-
 # ── one actor ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -62,16 +45,14 @@ def test_a_handler_that_crashes_loses_nothing_and_ends_each_notification_once(ma
     def fate(this: Try) -> object:
         return {"b": Permanent(reason="bad"), "c": Transient(reason="busy")}.get(this.notification_id, OK)
 
-    def scenario(world: World) -> None:
-        world.open(
+    world = send_at(
+        [(0, [email("a"), email("b"), email("c"), email("d")]), (instant, crash("handler"))],
+        opens=lambda world: world.open(
             Scripted(fate, latency=1.0),
             store=make_store(),
             email={"circuit_breaker": {"enabled": False}, "max_in_flight": 2, "rate_limit": {"rate": "2/3s"}},
-        )
-        world.send(email("a"), email("b"), email("c"), email("d"))
-        crash(world, "handler", at=instant)
-
-    world = on_both_clocks(scenario)
+        ),
+    )
     assert Counter(world.notes) == {"accepted": 4}
     assert sorted(world.sent_ids()) == ["a", "d"]
     assert sorted((letter.notification_id, letter.failure_reason) for letter in world.letters) == [
@@ -85,16 +66,14 @@ def test_a_handler_that_crashes_loses_nothing_and_ends_each_notification_once(ma
 @pytest.mark.parametrize("victims", ["limiter", "breaker", "channel", "breaker channel", "limiter breaker channel"])
 @pytest.mark.parametrize("instant", [0.0, 0.5, 1.0, 3.5])
 def test_a_stage_that_crashes_loses_nothing_and_stale_results_are_ignored(make_store, victims, instant):
-    def scenario(world: World) -> None:
-        world.open(
+    world = send_at(
+        [(0, numbered(5)), (instant, crash(*victims.split()))],
+        opens=lambda world: world.open(
             Scripted([Transient()], latency=1.0),
             store=make_store(),
             email={"max_in_flight": 2, "rate_limit": {"rate": "2/3s"}},
-        )
-        world.send(*(email(f"n{number}") for number in range(5)))
-        crash(world, *victims.split(), at=instant)
-
-    world = on_both_clocks(scenario)
+        ),
+    )
     assert sorted(world.sent_ids()) == [f"n{number}" for number in range(5)]
     assert world.letters == []
 
@@ -103,12 +82,8 @@ def test_a_stage_that_crashes_loses_nothing_and_stale_results_are_ignored(make_s
 def test_the_result_of_an_attempt_from_before_the_crash_is_no_news(victim):
     """It uses up no attempt and sets no second retry: the attempt that took its place decides."""
 
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient(), Transient(), OK], latency=2.0), email={"retry": {"max_attempts": 2}})
-        world.send(email("a"))
-        crash(world, victim, at=0.5)
-
-    world = on_both_clocks(scenario)
+    sends = {0: email("a"), 0.5: crash(victim)}
+    world = send_at(sends, [Transient(), Transient(), OK], latency=2.0, email={"retry": {"max_attempts": 2}})
     resent_at = 0.6 if victim != "channel" else world.provider.tries[1].at
     assert world.provider.times == [0.0, resent_at, resent_at + 3.0]
     assert [(failure.attempt, failure.started_ns / 1e9) for failure in world.failures] == [(1, resent_at)]
@@ -120,7 +95,7 @@ def test_everything_may_crash_at_once(make_store):
         world.open(Scripted([Transient(), Permanent()], latency=1.0), store=make_store(), email={"max_in_flight": 2})
         world.send(*(email(f"n{number}") for number in range(5)))
         for instant in (0.5, 1.0, 30.0):
-            crash(world, "handler", "breaker", "channel", "queue", "alert", at=instant)
+            world.at(instant, crash("handler", "breaker", "channel", "queue", "alert"), world)
 
     world = on_both_clocks(scenario)
     assert Counter(world.notes) == {"accepted": 5}
@@ -128,39 +103,28 @@ def test_everything_may_crash_at_once(make_store):
 
 
 def test_retries_keep_their_time_through_a_crash(make_store):
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient(), Transient()]), store=make_store(), email={"retry": {"initial_delay": 20}})
-        world.send(email("n"))
-        crash(world, "handler", at=15)
-        crash(world, "handler", at=40)
+    def times(timetable: dict[float, Any]) -> list[float]:
+        def opens(world: World) -> None:
+            world.open(Scripted([Transient(), Transient()]), store=make_store(), email={"retry": {"initial_delay": 20}})
 
-    def without_a_crash(world: World) -> None:
-        world.open(Scripted([Transient(), Transient()]), store=make_store(), email={"retry": {"initial_delay": 20}})
-        world.send(email("n"))
+        return send_at(timetable, opens=opens).provider.times
 
-    assert on_both_clocks(scenario).provider.times == simulate(without_a_crash).provider.times
+    sends = {0: email("n")}
+    assert times({**sends, 15: crash("handler"), 40: crash("handler")}) == times(sends)
 
 
 def test_a_retry_that_came_due_while_the_handler_was_down_is_made_as_soon_as_it_is_back():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient()]))
-        world.send(email("n"))
-        crash(world, "handler", at=0.95)
-
-    assert on_both_clocks(scenario).provider.times == [0.0, 1.05]
+    assert send_at({0: email("n"), 0.95: crash("handler")}, [Transient()]).provider.times == [0.0, 1.05]
 
 
 def test_nothing_waits_twice_for_a_breaker_or_a_limit_after_the_handler_has_crashed():
-    def scenario(world: World) -> None:
-        world.open(email={}, sms={"rate_limit": {"rate": "1/10s"}})
-        breaker = world.pipeline.wiring.stages["email"].circuit_breaker
-        world.ask(breaker, OperateBreaker(order="force-open"), at=0)
-        world.send(*(email(f"e{number}") for number in range(10)), at=1)
-        world.send(*(email(f"s{number}", channel="sms", user_id="ann") for number in range(4)), at=1)
-        crash(world, "handler", at=2)
-        world.ask(breaker, OperateBreaker(order="close"), at=50)
-
-    world = on_both_clocks(scenario)
+    sends = {
+        0: operate("force-open"),
+        1: [*numbered(10, "e"), *numbered(4, "s", channel="sms", user_id="ann")],
+        2: crash("handler"),
+        50: operate("close"),
+    }
+    world = send_at(sends, email={}, sms={"rate_limit": {"rate": "1/10s"}})
     assert Counter(world.provider.ids) == Counter(world.sent_ids())
     assert set(Counter(world.provider.ids).values()) == {1}
     assert len(world.provider.ids) == 14
@@ -169,42 +133,29 @@ def test_nothing_waits_twice_for_a_breaker_or_a_limit_after_the_handler_has_cras
 def test_what_lies_in_the_mailbox_of_a_stage_that_is_down_does_not_come_twice():
     """The limiter is down for longer than the handler, which sends anew what lies in the limiter's mailbox."""
 
-    def scenario(world: World) -> None:
-        world.open(email={"rate_limit": {"rate": "9/s"}})
-        breaker = world.pipeline.wiring.stages["email"].circuit_breaker
-        world.ask(breaker, OperateBreaker(order="force-open"), at=0)
-        crash(world, "limiter", at=0.9)
-        crash(world, "limiter", at=1.05)
-        world.send(email("a"), at=1.06)
-        crash(world, "handler", at=1.07)
-        world.ask(breaker, OperateBreaker(order="close"), at=10)
-
-    world = on_both_clocks(scenario)
+    sends = {
+        0: operate("force-open"),
+        0.9: crash("limiter"),
+        1.05: crash("limiter"),
+        1.06: email("a"),
+        1.07: crash("handler"),
+        10: operate("close"),
+    }
+    world = send_at(sends, email={"rate_limit": {"rate": "9/s"}})
     assert world.provider.ids == ["a"]
 
 
 def test_a_stage_that_crashes_doubles_nothing_that_waits_in_another():
-    def scenario(world: World) -> None:
-        world.open(email={"rate_limit": {"rate": "1/10s"}})
-        world.send(*(email(f"n{number}") for number in range(4)))
-        crash(world, "breaker", at=5)
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: numbered(4), 5: crash("breaker")}, email={"rate_limit": {"rate": "1/10s"}})
     assert world.provider.ids == ["n0", "n1", "n2", "n3"]
 
 
 @pytest.mark.parametrize("kind", ["sliding_window", "fixed_window", "token_bucket"])
 @pytest.mark.parametrize("victim", ["limiter", "breaker", "handler"])
 def test_a_crash_gives_no_one_another_quota(kind, victim):
-    def scenario(world: World) -> None:
-        limit = {"rate": "3/60s", "kind": kind, **({"burst": 3} if kind == "token_bucket" else {})}
-        world.open(Scripted(latency=0.5), email={"rate_limit": limit})
-        world.send(*(email(f"n{number}") for number in range(9)))
-        crash(world, victim, at=0.2)
-        crash(world, victim, at=10)
-        crash(world, victim, at=70)
-
-    world = on_both_clocks(scenario)
+    limit = {"rate": "3/60s", "kind": kind, **({"burst": 3} if kind == "token_bucket" else {})}
+    sends = {0: numbered(9), 0.2: crash(victim), 10: crash(victim), 70: crash(victim)}
+    world = send_at(sends, latency=0.5, email={"rate_limit": limit})
     assert sorted(world.sent_ids()) == [f"n{number}" for number in range(9)]
     first_tries: dict[str, int] = {}
     for each in world.provider.tries:
@@ -214,12 +165,7 @@ def test_a_crash_gives_no_one_another_quota(kind, victim):
 
 
 def test_an_open_breaker_stays_open_through_a_crash_and_reopens_when_it_would_have():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient()] * 5), email={"retry": {"max_attempts": 9}})
-        world.send(*(email(f"n{number}") for number in range(5)))
-        crash(world, "breaker", at=20)
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: numbered(5), 20: crash("breaker")}, [Transient()] * 5, email={"retry": {"max_attempts": 9}})
     assert [(each.to_state, each.at_ns / 1e9) for each in world.events(BreakerTransitioned)] == [
         ("open", 0.0),
         ("half-open", 60.0),
@@ -229,15 +175,12 @@ def test_an_open_breaker_stays_open_through_a_crash_and_reopens_when_it_would_ha
 
 
 def test_the_answer_of_a_probe_counts_also_when_the_breaker_crashed_meanwhile():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([Transient()] * 5, latency=lambda this: 5.0 if this.at >= 60 else 0.0),
-            email={"retry": {"max_attempts": 9}},
-        )
-        world.send(*(email(f"n{number}") for number in range(5)))
-        crash(world, "breaker", at=62)
-
-    world = on_both_clocks(scenario)
+    world = send_at(
+        {0: numbered(5), 62: crash("breaker")},
+        [Transient()] * 5,
+        latency=lambda this: 5.0 if this.at >= 60 else 0.0,
+        email={"retry": {"max_attempts": 9}},
+    )
     assert [(each.to_state, each.at_ns / 1e9) for each in world.events(BreakerTransitioned)][-1] == ("closed", 65.0)
     assert sorted(world.sent_ids()) == [f"n{number}" for number in range(5)]
 
@@ -246,13 +189,8 @@ def test_the_answer_of_a_probe_counts_also_when_the_breaker_crashed_meanwhile():
 def test_the_bulkhead_holds_through_crashes(victim):
     under_way: list[int] = []
 
-    def scenario(world: World) -> None:
-        world.open(Scripted(latency=2.0), email={"max_in_flight": 3, "rate_limit": {"rate": "100/s"}})
-        world.send(*(email(f"n{number}") for number in range(12)))
-        for instant in (1.0, 2.5, 4.0):
-            crash(world, victim, at=instant)
-
-    world = on_both_clocks(scenario)
+    sends = {0: numbered(12), **{instant: crash(victim) for instant in (1.0, 2.5, 4.0)}}
+    world = send_at(sends, latency=2.0, email={"max_in_flight": 3, "rate_limit": {"rate": "100/s"}})
     under_way = [
         sum(other.at_ns <= each.at_ns < other.at_ns + 2e9 for other in world.provider.tries)
         for each in world.provider.tries
@@ -263,13 +201,8 @@ def test_the_bulkhead_holds_through_crashes(victim):
 
 
 def test_an_address_stays_dead_through_a_crash_of_the_handler():
-    def scenario(world: World) -> None:
-        world.open(Scripted([DeadDestination()]))
-        world.send(email("a"))
-        crash(world, "handler", at=1)
-        world.send(email("b"), at=2)
-
-    assert [event.notification_id for event in on_both_clocks(scenario).events(NotificationSuppressed)] == ["b"]
+    world = send_at({0: email("a"), 1: crash("handler"), 2: email("b")}, [DeadDestination()])
+    assert [event.notification_id for event in world.events(NotificationSuppressed)] == ["b"]
 
 
 def test_a_dead_letter_redriven_while_its_queue_crashes_is_redriven_once(make_store):
@@ -277,10 +210,10 @@ def test_a_dead_letter_redriven_while_its_queue_crashes_is_redriven_once(make_st
         world.open(Scripted([Permanent()]), store=make_store())
         queue = world.pipeline.dead_letter_queue
         world.send(email("a"))
-        crash(world, "handler", at=100)
+        world.at(100, crash("handler"), world)
         for instant in (100.01, 100.3, 130.0):
             world.ask(queue, RedriveDeadLetter(notification_id="a"), at=instant)
-            crash(world, "queue", at=instant + 0.02)
+            world.at(instant + 0.02, crash("queue"), world)
         world.ask(queue, DiscardDeadLetter(notification_id="a", reason="not needed"), at=130.5)
         world.ask(queue, Peek(), at=160)
 
@@ -302,7 +235,7 @@ def test_a_letter_that_comes_while_its_queue_is_down_is_in_it_once(make_store, o
         queue = world.pipeline.dead_letter_queue
         world.send(email("a"))
         for instant in (0.9, 1.05, 1.4, 10.9, 21.1):
-            crash(world, "queue", at=instant)
+            world.at(instant, crash("queue"), world)
             world.ask(queue, order, at=instant + 0.01)
         for instant in (60, 61):
             world.ask(queue, order, at=instant)
@@ -374,26 +307,15 @@ def test_publishing_and_sending_are_answered_when_the_acceptance_is_durable():
 
 
 def test_an_id_that_has_ended_is_known_from_that_moment_on():
-    def scenario(world: World) -> None:
-        world.open(store=LossyStore(commit_delay_ns=1_000_000_000))
-        for instant in (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 100.0):
-            world.send(email("a"), at=instant)
-
-    world = on_both_clocks(scenario)
+    sends = {instant: email("a") for instant in (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 100.0)}
+    world = send_at(sends, opens=lambda world: world.open(store=LossyStore(commit_delay_ns=1_000_000_000)))
     assert Counter(world.notes) == {"accepted": 1, "duplicate": 6}
     assert world.sent_ids() == ["a"]
 
 
 def test_a_sender_is_answered_also_when_the_handler_crashes_before_the_commit_is_done():
-    def scenario(world: World) -> None:
-        world.open(store=LossyStore(commit_delay_ns=1_000_000_000))
-        world.send(email("a"))
-        world.send(email("a"), at=0.3)
-        crash(world, "handler", at=0.5)
-        world.send(email("a", message="other"), at=0.55)
-        world.send(email("b"), at=0.55)
-
-    world = on_both_clocks(scenario)
+    sends = {0: email("a"), 0.3: email("a"), 0.5: crash("handler"), 0.55: [email("a", message="other"), email("b")]}
+    world = send_at(sends, opens=lambda world: world.open(store=LossyStore(commit_delay_ns=1_000_000_000)))
     assert Counter(world.notes) == {"accepted": 2, "duplicate": 1, "IdempotencyConflict": 1}
     assert world.sent_ids() == ["a", "b"]
     assert world.provider.ids == ["a", "b"]
@@ -508,12 +430,7 @@ def test_an_id_is_remembered_for_its_time_on_the_calendar_and_not_on_the_clock_o
 def test_a_crash_forgets_what_was_not_durable_and_nothing_else():
     store = LossyStore(commit_delay_ns=1_000_000_000)
 
-    def scenario(world: World) -> None:
-        world.open(store=store)
-        world.send(email("a"))
-        world.send(email("b"), at=0.4)
-
-    simulate(scenario, until=1.2)
+    send_at({0: email("a"), 0.4: email("b")}, run=simulate, until=1.2, store=store)
     assert store.crash(1_200_000_000) == 2  # that b was requested, and that a was sent
     assert [delivery.command.notification_id for delivery in store.open_deliveries(0)] == ["a"]
     assert len(store.remembered) == 0

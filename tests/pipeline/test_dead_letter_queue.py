@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import example, given, strategies as st
+from timetables import redrive, send_at
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
 import simulation
@@ -122,22 +123,15 @@ def test_discard_removes_with_a_reason_and_stays_dead_lettered_in_the_count():
 
 
 def test_a_letter_that_fails_again_is_at_the_end_of_the_queue():
-    def scenario(world: World) -> None:
-        world.open(Scripted(lambda _: BAD))
-        world.send(email("a"), email("b"))
-        world.ask(queue_of(world), RedriveDeadLetter(notification_id="a"), at=10)
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: [email("a"), email("b")], 10: redrive("a")}, lambda _: BAD)
     assert [letter.notification_id for letter in world.letters] == ["b", "a"]
     assert [len(letter.history) for letter in world.letters] == [1, 2]
 
 
 def test_a_letter_has_the_command_every_attempt_and_the_providers_answers():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient(reason="busy", answer="451 4.7.1 later"), Permanent(reason="no", answer="550")]))
-        world.send(email("a", metadata={"x": 1}), at=5)
-
-    (letter,) = on_both_clocks(scenario).letters
+    sends = {5: email("a", metadata={"x": 1})}
+    world = send_at(sends, [Transient(reason="busy", answer="451 4.7.1 later"), Permanent(reason="no", answer="550")])
+    (letter,) = world.letters
     assert letter.command == email("a", metadata={"x": 1})
     assert [(each.reason, each.answer, each.attempt) for each in letter.history] == [
         ("busy", "451 4.7.1 later", 1),
@@ -151,11 +145,7 @@ def test_a_letter_has_the_command_every_attempt_and_the_providers_answers():
 
 
 def test_the_alert_and_the_log_word_for_word(caplog):
-    def scenario(world: World) -> None:
-        world.open(Scripted(lambda _: Transient(reason="provider outage")), log=True)
-        world.send(email("welcome-1"))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: email("welcome-1")}, lambda _: Transient(reason="provider outage"), log=True)
     assert world.alerts == ["Notification welcome-1 moved to DLQ: provider outage"]
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     said = ["DLQ: welcome-1 failed after 3 attempts: provider outage"] * 2  # both clocks
@@ -179,12 +169,8 @@ def test_alerts_are_deduplicated_by_channel_and_reason_for_five_minutes():
 
 
 def test_what_is_remembered_about_alerts_is_bounded():
-    def scenario(world: World) -> None:
-        world.open(Scripted(lambda this: Permanent(reason=f"at {this.at}")))
-        for number in range(1000):
-            world.send(email(f"n{number}"), at=number)
-
-    world = simulate(scenario)
+    sends = {number: email(f"n{number}") for number in range(1000)}
+    world = send_at(sends, lambda this: Permanent(reason=f"at {this.at}"), run=simulate)
     assert len(world.alerts) == 1000
     assert len(world.pipeline.alert.actor._latest_ns) <= 301
 

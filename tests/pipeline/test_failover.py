@@ -8,6 +8,7 @@ from effort import examples
 from hypothesis import given, settings, strategies as st
 from pipeline_invariants import check_quota
 from pydantic import ValidationError
+from timetables import send_at
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks
 
 import simulation
@@ -77,14 +78,12 @@ def test_when_the_primary_is_out_the_backup_takes_over_at_once_and_gives_back_wh
 
 
 def test_the_probe_is_the_next_attempt_after_the_open_time_whichever_it_is():
-    def scenario(world: World) -> None:
-        open_two(world, Scripted([DOWN], latency=0.5), Scripted(), circuit_breaker={"failure_threshold": 1})
-        world.send(email("first"))
-        world.send(email("early"), at=60.4)
-        world.send(email("probe"), email("beside it"), at=60.75)
-        world.send(email("later"), at=62)
-
-    world = on_both_clocks(scenario)
+    world = send_at(
+        {0: email("first"), 60.4: email("early"), 60.75: [email("probe"), email("beside it")], 62: email("later")},
+        opens=lambda world: open_two(
+            world, Scripted([DOWN], latency=0.5), Scripted(), circuit_breaker={"failure_threshold": 1}
+        ),
+    )
     assert world.primary.ids == ["first", "probe", "later"]
     assert world.backup.ids == ["first", "early", "beside it"]
 

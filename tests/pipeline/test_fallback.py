@@ -4,6 +4,7 @@ from datetime import time
 
 import pytest
 from hypothesis import given, strategies as st
+from timetables import crash, send_at
 from worlds import EMAIL, OK, PUSH, SMS, Scripted, World, email, on_both_clocks, simulate
 
 from actors.errors import ConfigurationError
@@ -127,26 +128,22 @@ def test_quiet_hours_are_not_part_of_what_the_channel_takes():
 
 
 def test_a_later_one_to_an_address_that_is_gone_falls_back_at_once():
-    def scenario(world: World) -> None:
-        open_with(world, Scripted([DeadDestination()]), Scripted(), {"channel": "sms"})
-        world.send(push("a"))
-        world.send(push("b"), at=5)
-
-    world = on_both_clocks(scenario)
+    world = send_at(
+        {0: push("a"), 5: push("b")},
+        opens=lambda world: open_with(world, Scripted([DeadDestination()]), Scripted(), {"channel": "sms"}),
+    )
     assert [event.notification_id for event in world.events(NotificationSuppressed)] == ["b"]
     assert world.sent_ids() == ["a/sms", "b/sms"]
 
 
 def test_who_has_switched_the_first_off_gets_nothing_on_the_second():
-    def scenario(world: World) -> None:
-        world.open(
-            preferences=Preferences(switched_off=[SwitchedOff(share=1.0, channels=frozenset({PUSH}))]),
-            push={"fallback": {"channel": "sms"}},
-            sms={},
-        )
-        world.send(push())
-
-    assert on_both_clocks(scenario).sent_ids() == []
+    world = send_at(
+        {0: push()},
+        preferences=Preferences(switched_off=[SwitchedOff(share=1.0, channels=frozenset({PUSH}))]),
+        push={"fallback": {"channel": "sms"}},
+        sms={},
+    )
+    assert world.sent_ids() == []
 
 
 def test_no_address_no_fallback(caplog):
@@ -174,11 +171,8 @@ def test_the_rest_of_the_expiry_goes_along_and_what_is_expired_is_wanted_by_no_o
 
 
 def test_what_falls_back_has_waited_since_it_was_first_accepted():
-    def scenario(world: World) -> None:
-        open_with(world, Scripted([DOWN] * 3), Scripted(), {"channel": "sms"})
-        world.send(push(), at=10)
-
-    world = on_both_clocks(scenario)
+    sends = {10: push()}
+    world = send_at(sends, opens=lambda world: open_with(world, Scripted([DOWN] * 3), Scripted(), {"channel": "sms"}))
     (sent,) = world.events(NotificationSent)
     assert (sent.at_ns - sent.requested_at_ns) == 3_000_000_000
     first, second = world.events(NotificationRequested)
@@ -186,12 +180,10 @@ def test_what_falls_back_has_waited_since_it_was_first_accepted():
 
 
 def test_a_restarted_handler_knows_how_long_a_fallback_has_waited():
-    def scenario(world: World) -> None:
-        open_with(world, Scripted([DOWN] * 3), Scripted([DOWN], latency=1.0), {"channel": "sms"})
-        world.send(push())
-        world.at(3.5, lambda: world.system.crash(world.pipeline.handler, RuntimeError("injected")))
-
-    world = on_both_clocks(scenario)
+    world = send_at(
+        {0: push(), 3.5: crash("handler")},
+        opens=lambda world: open_with(world, Scripted([DOWN] * 3), Scripted([DOWN], latency=1.0), {"channel": "sms"}),
+    )
     (sent,) = world.events(NotificationSent)
     assert sent.requested_at_ns == 0
 

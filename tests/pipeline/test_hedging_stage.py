@@ -9,6 +9,7 @@ import pytest
 import trio
 from effort import sliced
 from hypothesis import given, strategies as st
+from timetables import crash, send_at
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, run_on_trio, simulate
 
 import simulation
@@ -155,10 +156,7 @@ def test_a_retry_is_hedged_anew():
 
 
 def test_a_channel_without_hedging_has_the_plain_actor():
-    def scenario(world: World) -> None:
-        world.open(email={}, sms={"hedging": {"delay": 1}})
-
-    stages = simulate(scenario).pipeline.wiring.stages
+    stages = send_at({}, run=simulate, email={}, sms={"hedging": {"delay": 1}}).pipeline.wiring.stages
     assert [type(each.channels[0].actor) for each in stages.values()] == [Channel, HedgingChannel]
 
 
@@ -184,12 +182,10 @@ def test_each_provider_of_a_channel_has_its_own_hedging():
 
 
 def test_the_quota_bounds_copies_and_is_charged_for_them():
-    def scenario(world: World) -> None:
-        world.open(copies((5, OK)), email=hedged(max_attempts=5, quota={"rate": "3/min"}))
-        world.send(email("a"))
-        world.send(email("b"), at=2.5)
-
-    world = on_both_clocks(scenario)
+    world = send_at(
+        {0: email("a"), 2.5: email("b")},
+        opens=lambda world: world.open(copies((5, OK)), email=hedged(max_attempts=5, quota={"rate": "3/min"})),
+    )
     # All three are charged by the time b comes, which therefore waits for the next minute.
     assert [(each.notification_id, each.at) for each in world.provider.tries] == [
         ("a", 0), ("a", 1), ("a", 2), ("b", 60), ("b", 61), ("b", 62),
@@ -317,12 +313,10 @@ def test_an_aws_budget_gets_back_what_a_copy_cost_that_succeeded():
 
 
 def test_a_copy_takes_no_slot():
-    def scenario(world: World) -> None:
-        world.open(copies((5, OK)), email=hedged(max_in_flight=2, max_attempts=5))
-        world.send(email("a"), email("b"))
-        world.at(4.5, lambda: world.notes.append(lane_of(world).in_flight))
-
-    world = on_both_clocks(scenario)
+    world = send_at(
+        {0: [email("a"), email("b")], 4.5: lambda world: world.notes.append(lane_of(world).in_flight)},
+        opens=lambda world: world.open(copies((5, OK)), email=hedged(max_in_flight=2, max_attempts=5)),
+    )
     assert (len(world.provider.tries), world.notes[-1]) == (10, 2)
     assert {each.at for each in world.provider.tries} == {0, 1, 2, 3, 4}
 
@@ -335,13 +329,9 @@ def test_after_a_restart_of_its_actor_the_notification_is_sent_anew_and_the_old_
     budget = {"kind": "envoy", "share": 0, "min_concurrency": 9}
     half_open = {"failure_threshold": 1, "half_open_permits": 1, "timeout": 5}
 
-    def scenario(world: World) -> None:
-        settings = hedged(retry={"max_attempts": 3, "budget": budget}, max_in_flight=2, circuit_breaker=half_open)
-        world.open(copies((3, OK)), email=settings)
-        world.send(email())
-        world.at(down_at, lambda: world.system.crash(channel_of(world), RuntimeError("pulled")))
-
-    world = on_both_clocks(scenario)
+    settings = hedged(retry={"max_attempts": 3, "budget": budget}, max_in_flight=2, circuit_breaker=half_open)
+    sends = [(0, email()), (down_at, crash("channel"))]
+    world = send_at(sends, opens=lambda world: world.open(copies((3, OK)), email=settings))
     again = down_at + 0.1
     before = [0] if down_at < 1 else [0, 1]
     assert world.provider.times == pytest.approx([*before, again, again + 1])
@@ -401,11 +391,8 @@ class Transport(Provider):
 
 
 def test_copies_that_lose_are_cancelled_at_their_transport():
-    def scenario(world: World) -> None:
-        world.open(Transport(9, 0.5), email=hedged())
-        world.send(email())
-
-    world = run_on_trio(scenario, until=20)
+    sends = {0: email()}
+    world = send_at(sends, run=run_on_trio, until=20, opens=lambda world: world.open(Transport(9, 0.5), email=hedged()))
     assert (world.provider.finished, world.provider.cancelled) == ([0.5], [9])
     assert world.times(NotificationSent) == pytest.approx([1.5])
     assert [event.hedges for event in world.events(NotificationSent)] == [1]

@@ -6,6 +6,7 @@ from typing import Any
 from zlib import crc32
 
 from hypothesis import given, settings, strategies as st
+from timetables import send_at
 from worlds import EMAIL, OK, START, Scripted, Try, World, email, on_both_clocks, run_on_trio, simulate
 
 from actors.messages import BreakerTransitioned, NotificationFailed, NotificationSent, Priority
@@ -57,21 +58,18 @@ def test_a_dead_letter_gives_it_back_and_so_does_what_is_final():
 
 
 def test_an_expiry_and_a_cancellation_give_it_back():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(failing("a"), latency=1.0),
-            email={
-                "retry": HOLDS,
-                "max_in_flight": 1,
-                "quota": {"rate": "1/3s"},
-                "circuit_breaker": {"enabled": False},
-            },
-        )
-        world.send(email("a"))
-        world.send(email("b"), at=1)
-        world.ask(world.pipeline.handler, CancelNotification("a"), at=2.5)
-
-    world = on_both_clocks(scenario, until=60)
+    world = send_at(
+        {0: email("a"), 1: email("b"), 2.5: lambda world: world.ask(world.pipeline.handler, CancelNotification("a"))},
+        failing("a"),
+        latency=1.0,
+        until=60,
+        email={
+            "retry": HOLDS,
+            "max_in_flight": 1,
+            "quota": {"rate": "1/3s"},
+            "circuit_breaker": {"enabled": False},
+        },
+    )
     assert tries(world) == [("a", 0), ("b", 3)]
     world = of(failing("a"), ("a", 0), ("b", 1), retry={**HOLDS, "max_elapsed": 6.0}, quota={"rate": "1/7s"})
     assert tries(world) == [("a", 0), ("b", 7)]
@@ -80,13 +78,9 @@ def test_an_expiry_and_a_cancellation_give_it_back():
 def test_limits_before_the_first_attempt_hold_nothing():
     """With one slot and a quota, the second waits for the quota with no slot: the third one is critical, and passes."""
 
-    def scenario(world: World) -> None:
-        world.open(Scripted(latency=0.5), email={"retry": HOLDS, "max_in_flight": 1, "quota": {"rate": "1/5s"}})
-        world.send(email("a"))
-        world.send(email("b"), at=1)
-        world.send(email("c", critical=True), at=2)
-
-    assert tries(on_both_clocks(scenario, until=60)) == [("a", 0), ("c", 5), ("b", 10)]
+    settings = {"retry": HOLDS, "max_in_flight": 1, "quota": {"rate": "1/5s"}}
+    world = send_at({0: email("a"), 1: email("b"), 2: email("c", critical=True)}, latency=0.5, until=60, email=settings)
+    assert tries(world) == [("a", 0), ("c", 5), ("b", 10)]
 
 
 def test_a_probe_is_taken_from_those_that_hold_a_slot():
@@ -134,15 +128,13 @@ def test_with_failover_the_slot_goes_along():
 
 
 def test_the_slot_of_its_tenant_is_held_too():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(failing("a"), latency=1.0),
-            email={"retry": HOLDS, "max_in_flight": 5, "tenant": {"max_in_flight": 1}},
-        )
-        for name, tenant, at in (("a", "x", 0), ("b", "x", 2), ("c", "y", 3)):
-            world.send(email(name, metadata={"tenant": tenant}), at=at)
-
-    assert tries(on_both_clocks(scenario, until=60)) == [("a", 0), ("c", 3), ("a", 5), ("a", 10), ("b", 11)]
+    sends = [
+        (at, email(name, metadata={"tenant": tenant}))
+        for name, tenant, at in (("a", "x", 0), ("b", "x", 2), ("c", "y", 3))
+    ]
+    settings = {"retry": HOLDS, "max_in_flight": 5, "tenant": {"max_in_flight": 1}}
+    world = send_at(sends, failing("a"), latency=1.0, until=60, email=settings)
+    assert tries(world) == [("a", 0), ("c", 3), ("a", 5), ("a", 10), ("b", 11)]
 
 
 def test_after_a_restart_those_that_were_out_have_slots_before_newcomers():

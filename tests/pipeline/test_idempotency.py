@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from timetables import send_at
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
 from actors.domain.remembered_ids import RememberedIds
@@ -34,13 +35,7 @@ def test_one_of_many_with_the_same_id_is_sent():
 
 
 def test_another_payload_is_a_conflict_told_to_the_sender_and_recorded():
-    def scenario(world: World) -> None:
-        world.open(Scripted(latency=2.0))
-        world.send(email("a"))
-        world.send(email("a", message="other"), at=1)
-        world.send(email("a", metadata={"x": 1}), at=100)
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: email("a"), 1: email("a", message="other"), 100: email("a", metadata={"x": 1})}, latency=2.0)
     assert world.notes == ["accepted", "IdempotencyConflict", "IdempotencyConflict"]
     assert [event.conflict for event in world.events(DuplicateIgnored)] == [True, True]
     assert world.provider.tries[0].command.message == "Hello"
@@ -50,12 +45,8 @@ def test_another_payload_is_a_conflict_told_to_the_sender_and_recorded():
 def test_a_conflict_says_which_id():
     answers = []
 
-    def scenario(world: World) -> None:
-        world.open()
-        world.send(email("a"))
-        world.at(5, lambda: answers.append(world.pipeline.bus.send(email("a", message="other"))))
-
-    simulate(scenario, until=10)
+    sends = {0: email("a"), 5: lambda world: answers.append(world.pipeline.bus.send(email("a", message="other")))}
+    send_at(sends, run=simulate, until=10)
     with pytest.raises(IdempotencyConflict, match="'a' is known already"):
         answers[0].get()
 
@@ -80,13 +71,8 @@ def test_a_conflict_that_is_told_and_not_asked_harms_no_one(caplog):
 
 
 def test_after_its_time_to_live_an_id_is_new():
-    def scenario(world: World) -> None:
-        world.open(store=MemoryStore(remember_ids_ns=100 * 1_000_000_000))
-        world.send(email("a"))
-        world.send(email("a", message="other"), at=99.999999)
-        world.send(email("a", message="other"), at=100)
-
-    world = on_both_clocks(scenario)
+    sends = {0: email("a"), 99.999999: email("a", message="other"), 100: email("a", message="other")}
+    world = send_at(sends, opens=lambda world: world.open(store=MemoryStore(remember_ids_ns=100 * 1_000_000_000)))
     assert world.notes == ["accepted", "IdempotencyConflict", "accepted"]
     assert world.times(NotificationSent) == [0.0, 100.0]
 

@@ -3,6 +3,7 @@
 import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
+from timetables import send_at
 from worlds import EMAIL, SMS, Scripted, email, on_both_clocks, simulate
 
 from actors.domain import caution
@@ -83,10 +84,7 @@ def test_nothing_is_marked_and_nothing_waits_where_no_process_has_died():
     store = Left(commands("a", "b"), {})
     provider = Watched()
 
-    def scenario(world):
-        world.open(provider, store=store, email={})
-
-    world = simulate(scenario)
+    world = send_at({}, run=simulate, opens=lambda world: world.open(provider, store=store, email={}))
     assert store.marks == []
     assert [round(begin, 1) for _, begin, _ in provider.spans] == [0.0, 0.1]  # at the pace of resuming
     assert sorted(world.sent_ids()) == ["a", "b"]
@@ -97,11 +95,8 @@ def test_the_others_wait_for_some_time_only_and_longer_each_time_in_a_row(suspic
     store = Left(commands("a"), {"a": Caution(suspicions=suspicions)}, write_s=0.0)
     provider = Watched(latency=lambda attempt: 100.0 if attempt.notification_id == "a" else 1.0)
 
-    def scenario(world):
-        world.open(provider, store=store, email={"timeout": "5m"})
-        world.send(email("new"), at=1)
-
-    world = simulate(scenario)
+    sends = {1: email("new")}
+    world = send_at(sends, run=simulate, opens=lambda world: world.open(provider, store=store, email={"timeout": "5m"}))
     assert {name: begin for name, begin, _ in provider.spans} == {"a": 0.0, "new": others_at}
     assert store.marks == [("a", True), ("a", "no more")]
     assert sorted(world.sent_ids()) == ["a", "new"]
@@ -111,12 +106,8 @@ def test_what_has_waited_too_long_for_its_turn_is_not_sent():
     store = Left(commands("a"), {"a": Caution(suspicions=2)}, write_s=0.0)
     provider = Watched(latency=lambda attempt: 100.0 if attempt.notification_id == "a" else 1.0)
 
-    def scenario(world):
-        world.open(provider, store=store, email={"timeout": "5m"})
-        world.send(email("in time", expires_after=8.0), at=1)
-        world.send(email("too late", expires_after=6.0), at=1)
-
-    world = simulate(scenario)
+    sends = {1: [email("in time", expires_after=8.0), email("too late", expires_after=6.0)]}
+    world = send_at(sends, run=simulate, opens=lambda world: world.open(provider, store=store, email={"timeout": "5m"}))
     assert {name: begin for name, begin, _ in provider.spans} == {"a": 0.0, "in time": 8.0}
     assert [letter.notification_id for letter in world.letters] == ["too late"]
     assert world.reasons == ["expired"]
@@ -126,10 +117,7 @@ def test_an_outcome_ends_the_suspicion():
     store = Left(commands("a"), {"a": SUSPECT})
     provider = Watched([Transient(reason="busy")])
 
-    def scenario(world):
-        world.open(provider, store=store, email={})
-
-    world = simulate(scenario)
+    world = send_at({}, run=simulate, opens=lambda world: world.open(provider, store=store, email={}))
     assert [name for name, _, _ in provider.spans] == ["a", "a"]
     assert store.marks == [("a", True)]
     assert world.sent_ids() == ["a"]
@@ -140,10 +128,7 @@ def test_what_has_been_counted_waits_before_it_is_tried_again_and_holds_up_no_on
     store = Left(commands("a", "b"), {"a": Caution(3, deaths), "b": UNKNOWN}, write_s=0.0)
     provider = Watched()
 
-    def scenario(world):
-        world.open(provider, store=store, email={})
-
-    simulate(scenario)
+    send_at({}, run=simulate, opens=lambda world: world.open(provider, store=store, email={}))
     assert [(name, begin) for name, begin, _ in provider.spans] == [("b", 0.0), ("a", deaths * caution.PAUSE_S)]
 
 
@@ -151,10 +136,7 @@ def test_what_has_been_counted_three_times_is_dead_lettered_unsent():
     store = Left(commands("a", "b"), {"a": Caution(5, 3), "b": SUSPECT})
     provider = Watched()
 
-    def scenario(world):
-        world.open(provider, store=store, email={})
-
-    world = simulate(scenario)
+    world = send_at({}, run=simulate, opens=lambda world: world.open(provider, store=store, email={}))
     assert [name for name, _, _ in provider.spans] == ["b"]
     assert world.times(NotificationMovedToDeadLetter) == [0.0]
     assert world.reasons == ["its process has ended three times while nothing else was being sent"]
@@ -163,12 +145,8 @@ def test_what_has_been_counted_three_times_is_dead_lettered_unsent():
 def test_a_restart_of_the_handler_is_no_death_of_the_process():
     store = Left(commands("a"), {"a": SUSPECT})
 
-    def scenario(world):
-        pipeline = world.open(Watched(), store=store, email={})
-        world.send(email("b"), at=5)
-        world.at(5.5, lambda: pipeline.handler.tell("nonsense"))
-
-    world = simulate(scenario)
+    sends = {5: email("b"), 5.5: lambda world: world.pipeline.handler.tell("nonsense")}
+    world = send_at(sends, run=simulate, opens=lambda world: world.open(Watched(), store=store, email={}))
     assert store.marks == [("a", True)]
     assert set(world.sent_ids()) == {"a", "b"}
 

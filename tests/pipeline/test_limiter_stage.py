@@ -4,7 +4,8 @@ from collections import defaultdict
 
 import pytest
 from hypothesis import given, strategies as st
-from worlds import OK, Scripted, World, email, most_in_a_window, on_both_clocks, simulate
+from timetables import redrive, send_at
+from worlds import OK, Scripted, World, email, most_in_a_window, simulate
 
 from actors.messages import (
     DeferralCause,
@@ -14,17 +15,13 @@ from actors.messages import (
     NotificationSent,
 )
 from actors.outcomes import Transient
-from actors.pipeline.dead_letter_queue import RedriveDeadLetter
 
 S = 1_000_000_000
 
 
 def test_each_user_has_a_limit_of_its_own_and_a_wait_is_one_deferral():
-    def scenario(world: World) -> None:
-        world.open(email={"rate_limit": {"max_per_minute": 2}})
-        world.send(*(email(f"{user}{number}", user_id=user) for number in range(4) for user in "ab"))
-
-    world = on_both_clocks(scenario)
+    sends = {0: [email(f"{user}{number}", user_id=user) for number in range(4) for user in "ab"]}
+    world = send_at(sends, email={"rate_limit": {"max_per_minute": 2}})
     assert world.provider.ids == ["a0", "b0", "a1", "b1", "a2", "a3", "b2", "b3"]
     assert world.provider.times == [0.0] * 4 + [60.0] * 4
     deferred = world.events(NotificationDeferred)
@@ -34,23 +31,14 @@ def test_each_user_has_a_limit_of_its_own_and_a_wait_is_one_deferral():
 
 
 def test_deferred_ones_of_a_user_go_in_order_and_newcomers_queue_up_behind_them():
-    def scenario(world: World) -> None:
-        world.open(email={"rate_limit": {"rate": "1/10s"}})
-        for number in range(6):
-            world.send(email(f"n{number}"), at=4 * number)
-
-    world = on_both_clocks(scenario)
+    world = send_at({4 * number: email(f"n{number}") for number in range(6)}, email={"rate_limit": {"rate": "1/10s"}})
     assert world.provider.ids == [f"n{number}" for number in range(6)]
     assert world.provider.times == [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
 
 
 def test_the_users_limit_is_charged_once_a_notification_and_its_retries_pass():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient(), Transient()]), email={"rate_limit": {"rate": "1/100s"}})
-        world.send(email("a"))
-        world.send(email("b"), at=1.5)
-
-    world = on_both_clocks(scenario)
+    sends = {0: email("a"), 1.5: email("b")}
+    world = send_at(sends, [Transient(), Transient()], email={"rate_limit": {"rate": "1/100s"}})
     assert [(each.notification_id, each.at) for each in world.provider.tries] == [
         ("a", 0.0),
         ("a", 1.0),
@@ -60,21 +48,13 @@ def test_the_users_limit_is_charged_once_a_notification_and_its_retries_pass():
 
 
 def test_a_redriven_notification_is_not_charged_again():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient()]), email={"rate_limit": {"rate": "1/100s"}, "retry": {"max_attempts": 1}})
-        world.send(email("a"))
-        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="a"), at=10)
-
-    assert on_both_clocks(scenario).provider.times == [0.0, 10.0]
+    settings = {"rate_limit": {"rate": "1/100s"}, "retry": {"max_attempts": 1}}
+    assert send_at({0: email("a"), 10: redrive("a")}, [Transient()], email=settings).provider.times == [0.0, 10.0]
 
 
 def test_the_channels_quota_is_charged_by_the_attempt():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient(), Transient()]), email={"quota": {"rate": "1/10s"}})
-        world.send(email("a"))
-        world.send(email("b", user_id="bob"), at=0.5)
-
-    world = on_both_clocks(scenario)
+    sends = {0: email("a"), 0.5: email("b", user_id="bob")}
+    world = send_at(sends, [Transient(), Transient()], email={"quota": {"rate": "1/10s"}})
     assert [(each.notification_id, each.at) for each in world.provider.tries] == [
         ("a", 0.0),
         ("b", 10.0),
@@ -85,11 +65,8 @@ def test_the_channels_quota_is_charged_by_the_attempt():
 
 
 def test_a_user_within_its_limit_may_still_wait_for_the_quota():
-    def scenario(world: World) -> None:
-        world.open(email={"rate_limit": {"rate": "1/5s"}, "quota": {"rate": "1/20s"}})
-        world.send(email("a1", user_id="a"), email("a2", user_id="a"), email("b1", user_id="b"))
-
-    world = on_both_clocks(scenario)
+    settings = {"rate_limit": {"rate": "1/5s"}, "quota": {"rate": "1/20s"}}
+    world = send_at({0: [email("a1", user_id="a"), email("a2", user_id="a"), email("b1", user_id="b")]}, email=settings)
     assert [(each.notification_id, each.at) for each in world.provider.tries] == [
         ("a1", 0.0),
         ("b1", 20.0),
@@ -101,12 +78,7 @@ def test_a_user_within_its_limit_may_still_wait_for_the_quota():
 
 @pytest.mark.parametrize("gate", ["rate_limit", "quota"])
 def test_drop_dead_letters_at_once_and_is_no_attempt(gate):
-    def scenario(world: World) -> None:
-        world.open(email={gate: {"rate": "1/10s", "on_limit": "drop"}})
-        world.send(email("a"), email("b"), at=5)
-        world.send(email("c"), at=15)
-
-    world = on_both_clocks(scenario)
+    world = send_at({5: [email("a"), email("b")], 15: email("c")}, email={gate: {"rate": "1/10s", "on_limit": "drop"}})
     assert world.sent_ids() == ["a", "c"]
     assert world.reasons == ["rate limit exceeded"]
     assert world.letters[0].attempts == 0
@@ -117,11 +89,8 @@ def test_drop_dead_letters_at_once_and_is_no_attempt(gate):
 
 @pytest.mark.parametrize("expires_after", [9.0, 10.0, 15.0, 20.0])
 def test_what_cannot_fit_before_its_expiry_is_dead_lettered(expires_after):
-    def scenario(world: World) -> None:
-        world.open(email={"rate_limit": {"rate": "1/10s"}})
-        world.send(email("a"), email("b"), email("n", expires_after=expires_after), email("z"))
-
-    world = on_both_clocks(scenario)
+    sends = {0: [email("a"), email("b"), email("n", expires_after=expires_after), email("z")]}
+    world = send_at(sends, email={"rate_limit": {"rate": "1/10s"}})
     if expires_after < 20:
         assert world.reasons == ["expired"]
         # At once when that is known, else at the expiry; the next one moves up.
@@ -135,11 +104,8 @@ def test_what_cannot_fit_before_its_expiry_is_dead_lettered(expires_after):
 
 @pytest.mark.parametrize("gate", ["rate_limit", "quota"])
 def test_a_first_attempt_that_cannot_start_before_its_expiry_is_no_matter_of_retry_time(gate):
-    def scenario(world: World) -> None:
-        world.open(email={gate: {"rate": "1/10s"}, "retry": {"max_elapsed": 3600}})
-        world.send(email("a"), email("n", expires_after=5.0))
-
-    world = on_both_clocks(scenario)
+    settings = {gate: {"rate": "1/10s"}, "retry": {"max_elapsed": 3600}}
+    world = send_at({0: [email("a"), email("n", expires_after=5.0)]}, email=settings)
     assert (world.reasons, world.letters[0].attempts) == (["expired"], 0)
 
 
@@ -150,26 +116,20 @@ def test_a_first_attempt_that_cannot_start_before_its_expiry_is_no_matter_of_ret
 def test_a_retry_that_no_longer_fits_is_given_up_by_the_bound_that_comes_first(expires_after, max_elapsed, reason):
     """The retry is due at 1 s, and the quota has room for it at 60 s: after both bounds."""
 
-    def scenario(world: World) -> None:
-        retry = {"max_attempts": 3, "initial_delay": 1, "max_elapsed": max_elapsed}
-        world.open(Scripted([Transient(reason="busy")]), email={"quota": {"rate": "1/60s"}, "retry": retry})
-        world.send(email("n", expires_after=expires_after))
-
-    world = on_both_clocks(scenario)
+    retry = {"max_attempts": 3, "initial_delay": 1, "max_elapsed": max_elapsed}
+    sends = {0: email("n", expires_after=expires_after)}
+    world = send_at(sends, [Transient(reason="busy")], email={"quota": {"rate": "1/60s"}, "retry": retry})
     assert (world.reasons, world.letters[0].attempts) == ([reason], 1)
 
 
 def test_an_idle_user_is_forgotten():
     sizes = []
 
-    def scenario(world: World) -> None:
-        world.open(email={"rate_limit": {"max_per_minute": 5}})
-        for number in range(300):
-            world.send(email(f"n{number}", user_id=f"user {number}"), at=number * 10)
-        limiter = world.pipeline.wiring.stages["email"].limiter
-        world.at(2999, lambda: sizes.append(limiter.active_keys))
-
-    simulate(scenario)
+    sends = {
+        **{number * 10: email(f"n{number}", user_id=f"user {number}") for number in range(300)},
+        2999: lambda world: sizes.append(world.pipeline.wiring.stages["email"].limiter.active_keys),
+    }
+    send_at(sends, run=simulate, email={"rate_limit": {"max_per_minute": 5}})
     assert sizes[0] <= 14
 
 

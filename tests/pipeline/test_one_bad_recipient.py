@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from effort import examples, sliced
 from hypothesis import given, settings, strategies as st
+from timetables import send_at
 from worlds import OK, PUSH, WEBHOOK, Scripted, Try, World, on_both_clocks, simulate
 
 import simulation
@@ -160,11 +161,8 @@ def test_a_slow_host_that_comes_first_leaves_slots_to_others():
 
 
 def test_one_host_alone_has_all_slots_but_a_sixteenth():
-    def scenario(world: World) -> None:
-        world.open(Endpoints(latency=0.5), webhook={})
-        world.send(*(to(WEBHOOK, "a.example", f"{number}") for number in range(940)))
-
-    world = on_both_clocks(scenario)
+    sends = {0: [to(WEBHOOK, "a.example", f"{number}") for number in range(940)]}
+    world = send_at(sends, opens=lambda world: world.open(Endpoints(latency=0.5), webhook={}))
     assert max(event.at_ns for event in world.events(NotificationSent)) == 5 * 10**9
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
+from timetables import send_at
 from worlds import EMAIL, OK, Scripted, email, on_both_clocks, simulate
 
 from actors.messages import NotificationMovedToDeadLetter, Priority
@@ -124,13 +125,11 @@ def test_by_weight_each_class_gets_its_part_where_all_tenants_have_their_share_o
 
 
 def test_an_old_one_goes_before_a_more_urgent_one_that_joined_so_much_later():
-    def scenario(world):
-        world.open(Scripted(latency=1.0), email={"max_in_flight": 1, "order": {"aging": 10}})
-        for at in range(40):
-            world.send(email(f"c{at}", priority=C), email(f"late{at}", priority=C), at=at)
-        world.send(email("n", priority=N), email("b", priority=B))
-
-    ids = on_both_clocks(scenario).provider.ids
+    sends = [
+        *((at, [email(f"c{at}", priority=C), email(f"late{at}", priority=C)]) for at in range(40)),
+        (0, [email("n", priority=N), email("b", priority=B)]),
+    ]
+    ids = send_at(sends, latency=1.0, email={"max_in_flight": 1, "order": {"aging": 10}}).provider.ids
     joined = {"n": 10, "b": 20} | {f"{kind}{at}": at for kind in ("c", "late") for at in range(40)}
     urgencies = [joined[name] for name in ids]
     assert urgencies == sorted(urgencies)

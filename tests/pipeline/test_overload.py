@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from effort import THOROUGH
 from hypothesis import given, settings, strategies as st
+from timetables import redrive, send_at
 from worlds import EMAIL, PLACED, SMS, Scripted, email, on_both_clocks, simulate
 
 import simulation
@@ -93,10 +94,6 @@ def test_an_event_is_refused_as_a_whole_or_taken_as_a_whole():
 
 
 def test_events_that_are_published_at_once_count_before_they_are_handled():
-    def scenario(world):
-        world.open(Scripted(latency=10.0), max_pending=5, email={}, sms={})
-        world.at(0, publish_many, world)
-
     def publish_many(world):
         for order_id in range(100):
             try:
@@ -104,7 +101,7 @@ def test_events_that_are_published_at_once_count_before_they_are_handled():
             except Overloaded as error:
                 world.notes.append(type(error).__name__)
 
-    world = on_both_clocks(scenario)
+    world = send_at({0: publish_many}, latency=10.0, max_pending=5, email={}, sms={})
     assert world.notes.count("Overloaded") == 100 - 5
     assert len(ids(world)) == 10
 
@@ -125,15 +122,13 @@ def test_a_fallback_is_never_refused():
 
 
 def test_a_redrive_waits_for_room_and_is_done_then():
-    def scenario(world):
-        world.open(Scripted([FAILS_FOR_GOOD, FAILS_FOR_GOOD], latency=lambda _: 10.0), max_pending=2, email={})
-        world.send(email("a"))
-        world.send(email("b"), at=15)
-        world.send(email("c", critical=True), email("d", critical=True), at=30)
-        for name in "ab":
-            world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id=name, by="otto"), at=31)
-
-    world = on_both_clocks(scenario)
+    sends = [
+        (0, email("a")),
+        (15, email("b")),
+        (30, [email("c", critical=True), email("d", critical=True)]),
+        *((31, redrive(name, by="otto")) for name in "ab"),
+    ]
+    world = send_at(sends, [FAILS_FOR_GOOD, FAILS_FOR_GOOD], latency=lambda _: 10.0, max_pending=2, email={})
     assert world.times(NotificationMovedToDeadLetter) == [10.0, 25.0]
     assert sorted(world.sent_ids()) == ["a", "b", "c", "d"]
     assert [event.at_ns / 1e9 for event in world.events(NotificationSent)] == [40.0, 40.0, 50.0, 50.0]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from timetables import send_at
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 import simulation
@@ -87,12 +88,8 @@ def test_it_holds_for_its_host_alone():
 
 
 def test_what_would_expire_meanwhile_expires_at_once():
-    def scenario(world: World) -> None:
-        world.open(Scripted([throttled()]), email={"retry": CHANNEL})
-        world.send(email("a"))
-        world.send(email("b", expires_after=5.0), email("c", expires_after=9.0), at=1)
-
-    world = on_both_clocks(scenario, until=60)
+    sends = {0: email("a"), 1: [email("b", expires_after=5.0), email("c", expires_after=9.0)]}
+    world = send_at(sends, [throttled()], until=60, email={"retry": CHANNEL})
     assert [(letter.notification_id, letter.failure_reason, letter.attempts) for letter in world.letters] == [
         ("b", "expired", 0)
     ]

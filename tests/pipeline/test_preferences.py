@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
+from timetables import send_at
 from worlds import OK, START, Scripted, World, email, on_both_clocks
 
 from actors.domain.user_preferences import UserPreferences
@@ -93,14 +94,8 @@ def test_critical_ones_pass_preferences_and_quiet_hours():
 
 
 def test_quiet_hours_put_off_until_their_end_as_one_deferral():
-    def scenario(world: World) -> None:
-        world.open(preferences=quiet())
-        world.send(email("a"), at=21.99 * H)
-        world.send(email("b"), at=22 * H)
-        world.send(email("c"), at=30.999 * H)
-        world.send(email("d"), at=31 * H)
-
-    world = on_both_clocks(scenario, until=40 * H)
+    sends = [(21.99 * H, email("a")), (22 * H, email("b")), (30.999 * H, email("c")), (31 * H, email("d"))]
+    world = send_at(sends, until=40 * H, preferences=quiet())
     sent = {event.notification_id: event.at_ns / S / H for event in world.events(NotificationSent)}
     assert sent == {"a": pytest.approx(21.99), "b": 31.0, "c": 31.0, "d": 31.0}
     deferred = world.events(NotificationDeferred)
@@ -112,13 +107,8 @@ def test_quiet_hours_put_off_until_their_end_as_one_deferral():
 
 
 def test_a_retry_that_comes_due_at_night_waits_until_morning_too():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([Transient()]), preferences=quiet(), email={"retry": {"initial_delay": "1h", "max_delay": "1h"}}
-        )
-        world.send(email("a"), at=21.5 * H)
-
-    world = on_both_clocks(scenario, until=40 * H)
+    settings = {"retry": {"initial_delay": "1h", "max_delay": "1h"}}
+    world = send_at({21.5 * H: email("a")}, [Transient()], until=40 * H, preferences=quiet(), email=settings)
     assert world.provider.times == [21.5 * H, 31 * H]
     assert world.events(NotificationSent)[0].attempt == 2
 
@@ -140,11 +130,7 @@ def test_at_the_end_of_quiet_hours_preferences_are_looked_at_again():
 
 @pytest.mark.parametrize("expires_after", [7.5 * H, 8 * H])
 def test_what_expires_before_morning_is_dead_lettered_and_at_the_very_instant_it_is_sent(expires_after):
-    def scenario(world: World) -> None:
-        world.open(preferences=quiet())
-        world.send(email("a", expires_after=expires_after), at=23 * H)
-
-    world = on_both_clocks(scenario, until=40 * H)
+    world = send_at({23 * H: email("a", expires_after=expires_after)}, until=40 * H, preferences=quiet())
     if expires_after < 8 * H:
         assert world.reasons == ["expired"]
         assert world.times(NotificationMovedToDeadLetter) == [23 * H]
@@ -164,11 +150,7 @@ def test_a_night_is_as_long_as_the_clock_on_the_wall_makes_it(day, asleep_for):
     berlin = QuietHours(time(22), time(7), "Europe/Berlin")
     ten_in_the_evening = datetime(day.year, day.month, day.day, 22, tzinfo=berlin._zone).astimezone(UTC)
 
-    def scenario(world: World) -> None:
-        world.open(preferences=quiet(berlin))
-        world.send(email("a"))
-
-    world = on_both_clocks(scenario, start=ten_in_the_evening)
+    world = send_at({0: email("a")}, start=ten_in_the_evening, preferences=quiet(berlin))
     assert world.times(NotificationSent) == [asleep_for * H]
 
 
@@ -197,11 +179,9 @@ def test_preferences_that_know_no_zone_are_asked_without():
         def quiet_until(self, user_id, channel, at):
             return super().quiet_until(user_id, channel, at)
 
-    def scenario(world: World) -> None:
-        world.open(preferences=Old(quiet=[Quiet(share=1.0, hours=NIGHT)]))
-        world.send(email("a", zone="Asia/Tokyo"), at=23 * H)
-
-    assert on_both_clocks(scenario, until=40 * H).times(NotificationSent) == [31 * H]
+    assert send_at(
+        {23 * H: email("a", zone="Asia/Tokyo")}, until=40 * H, preferences=Old(quiet=[Quiet(share=1.0, hours=NIGHT)])
+    ).times(NotificationSent) == [31 * H]
 
 
 def test_a_suppression_while_it_waits_for_its_retry():

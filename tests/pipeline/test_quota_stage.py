@@ -6,11 +6,11 @@ import pytest
 from effort import examples, sliced
 from hypothesis import given, settings, strategies as st
 from pipeline_invariants import check_quota
+from timetables import numbered, operate, send_at
 from worlds import EMAIL, OK, SMS, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.messages import DeferralCause, NotificationDeferred, NotificationMovedToDeadLetter
 from actors.outcomes import Transient
-from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.settings.channel import RateLimitConfig
 
 S = 1_000_000_000
@@ -36,13 +36,9 @@ def check(provider: Scripted, quota: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", sliced(QUOTAS, 6))
 def test_hundreds_who_waited_for_an_outage_of_minutes_meet_the_quota_all_the_same(kind):
-    def scenario(world: World) -> None:
-        breaker = {"timeout": 30, "resume_rate": "100/s"}
-        world.open(Scripted(outage(60, 300)), email={"retry": MANY, "quota": QUOTAS[kind], "circuit_breaker": breaker})
-        for number in range(600):
-            world.send(email(f"n{number}"), at=number)
-
-    world = on_both_clocks(scenario)
+    breaker = {"timeout": 30, "resume_rate": "100/s"}
+    settings = {"retry": MANY, "quota": QUOTAS[kind], "circuit_breaker": breaker}
+    world = send_at({number: email(f"n{number}") for number in range(600)}, outage(60, 300), email=settings)
     check(world.provider, QUOTAS[kind])
     assert len(world.sent_ids()) == 600
     # It is all used while hundreds wait: 2 a second, or 1 where a minute has no more.
@@ -160,12 +156,7 @@ def test_no_one_overtakes_in_a_line_whatever_it_waits_for(arrivals, first, secon
 
 
 def test_who_comes_while_others_wait_for_the_quota_is_told_when_the_first_of_them_goes():
-    def scenario(world: World) -> None:
-        world.open(email={"quota": {"rate": "1/10s"}})
-        for number in range(4):
-            world.send(email(f"n{number}"), at=2 * number)
-
-    world = on_both_clocks(scenario)
+    world = send_at({2 * number: email(f"n{number}") for number in range(4)}, email={"quota": {"rate": "1/10s"}})
     deferred = [(event.at_ns / S, event.cause, event.resumes_at_ns / S) for event in world.events(NotificationDeferred)]
     assert deferred == [(2 * number, DeferralCause.RATE_LIMIT, 10.0) for number in (1, 2, 3)]
     assert world.provider.times == [0.0, 10.0, 20.0, 30.0]
@@ -198,19 +189,12 @@ def test_however_many_wait_for_the_quota_there_is_one_timer_and_one_setting_of_i
 
 
 def test_with_when_open_fail_the_quota_that_is_used_up_keeps_no_one_from_failing_at_once():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([DOWN]),
-            email={
-                "retry": {"max_attempts": 1},
-                "quota": {"rate": "1/h"},
-                "circuit_breaker": {"failure_threshold": 1, "when_open": "fail"},
-            },
-        )
-        world.send(email("first"))
-        world.send(email("a"), at=1)
-
-    world = on_both_clocks(scenario)
+    settings = {
+        "retry": {"max_attempts": 1},
+        "quota": {"rate": "1/h"},
+        "circuit_breaker": {"failure_threshold": 1, "when_open": "fail"},
+    }
+    world = send_at({0: email("first"), 1: email("a")}, [DOWN], email=settings)
     assert [(moved.at_ns / S, moved.reason) for moved in world.events(NotificationMovedToDeadLetter)] == [
         (0.0, "down"),
         (1.0, "circuit breaker is open"),
@@ -218,14 +202,8 @@ def test_with_when_open_fail_the_quota_that_is_used_up_keeps_no_one_from_failing
 
 
 def test_a_quota_that_drops_lets_those_wait_whom_the_breaker_holds_and_drops_them_when_they_come_over_it():
-    def scenario(world: World) -> None:
-        world.open(email={"quota": {"rate": "2/h", "on_limit": "drop"}, "circuit_breaker": {"resume_rate": "1/s"}})
-        breaker = world.pipeline.wiring.stages[EMAIL].circuit_breaker
-        world.ask(breaker, OperateBreaker(order="force-open"), at=0)
-        world.send(*(email(f"n{number}") for number in range(4)), at=1)
-        world.ask(breaker, OperateBreaker(order="close"), at=100)
-
-    world = on_both_clocks(scenario)
+    settings = {"quota": {"rate": "2/h", "on_limit": "drop"}, "circuit_breaker": {"resume_rate": "1/s"}}
+    world = send_at({0: operate("force-open"), 1: numbered(4), 100: operate("close")}, email=settings)
     assert world.sent_ids() == ["n0", "n1"]
     assert world.reasons == ["rate limit exceeded"] * 2
     assert all(moved.at_ns > 100 * S for moved in world.events(NotificationMovedToDeadLetter))

@@ -2,24 +2,19 @@
 
 import itertools
 import math
-from typing import Any
 
 import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
-from worlds import EMAIL, OK, Scripted, Try, World, email, most_in_a_window, on_both_clocks
+from timetables import crash, operate, send_at
+from worlds import OK, Try, email, most_in_a_window
 
 from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred
 from actors.outcomes import Transient
-from actors.pipeline.circuit_breaker import OperateBreaker
 
 S = 1_000_000_000
 DOWN = Transient(reason="down")
 MANY = {"max_attempts": 50, "initial_delay": 1.0, "max_delay": 5.0}
-
-
-def order(world: World, what: str, at: float) -> None:
-    world.ask(world.pipeline.wiring.stages[EMAIL].circuit_breaker, OperateBreaker(order=what), at=at)  # type: ignore[arg-type]
 
 
 def share(since_closing: float, over: float, start: float) -> float:
@@ -36,15 +31,13 @@ def test_where_it_is_to_fail_each_arrival_asks_once_and_a_share_goes_that_follow
     """Of any that come from the closing on, as many go as the sum of their shares says, and the others fail at once."""
     tenths = sorted(tenths)
 
-    def scenario(world: World) -> None:
-        breaker = {"when_open": "fail", "ramp": {"over": over, "start": start}}
-        world.open(email={"retry": {"max_attempts": 1}, "circuit_breaker": breaker})
-        order(world, "force-open", at=0)
-        order(world, "close", at=1)
-        for number, tenth in enumerate(tenths):
-            world.send(email(f"n{number:03}"), at=1 + tenth / 10)
-
-    world = on_both_clocks(scenario)
+    breaker = {"when_open": "fail", "ramp": {"over": over, "start": start}}
+    sends = [
+        (0, operate("force-open")),
+        (1, operate("close")),
+        *((1 + tenth / 10, email(f"n{number:03}")) for number, tenth in enumerate(tenths)),
+    ]
+    world = send_at(sends, email={"retry": {"max_attempts": 1}, "circuit_breaker": breaker})
     assert world.events(NotificationDeferred) == []
     gone = set(world.provider.ids)
     expected = 0.0
@@ -61,14 +54,9 @@ def test_where_it_is_to_fail_each_arrival_asks_once_and_a_share_goes_that_follow
 def test_of_those_who_resume_at_a_pace_a_share_goes_that_follows_the_ramp_and_no_herd_at_its_end():
     over, rate = 40.0, 10.0
 
-    def scenario(world: World) -> None:
-        breaker = {"ramp": {"over": over, "start": 0.1}, "resume_rate": f"{rate:.0f}/s", "resume_doubling": "1000h"}
-        world.open(email={"circuit_breaker": breaker})
-        order(world, "force-open", at=0)
-        world.send(*(email(f"n{number:04}") for number in range(1000)), at=1)
-        order(world, "close", at=10)
-
-    world = on_both_clocks(scenario)
+    breaker = {"ramp": {"over": over, "start": 0.1}, "resume_rate": f"{rate:.0f}/s", "resume_doubling": "1000h"}
+    sends = {0: operate("force-open"), 1: [email(f"n{number:04}") for number in range(1000)], 10: operate("close")}
+    world = send_at(sends, email={"circuit_breaker": breaker})
     starts = [each.at_ns - 10 * S for each in world.provider.tries]
     for t in (5.0, 10.0, 20.0, 40.0):
         expected = rate * (0.1 * t + 0.9 * t * t / (2 * over))  # the integral of the share over the rate
@@ -79,15 +67,13 @@ def test_of_those_who_resume_at_a_pace_a_share_goes_that_follows_the_ramp_and_no
 
 
 def test_who_comes_during_a_ramp_and_is_refused_waits_at_a_pace_and_the_others_behind_it():
-    def scenario(world: World) -> None:
-        breaker = {"ramp": {"over": 100, "start": 0.0}, "resume_rate": "10/s", "resume_doubling": "1000h"}
-        world.open(email={"circuit_breaker": breaker})
-        order(world, "force-open", at=0)
-        order(world, "close", at=1)
-        for number in range(100):
-            world.send(email(f"n{number:02}"), at=1 + number)
-
-    world = on_both_clocks(scenario)
+    breaker = {"ramp": {"over": 100, "start": 0.0}, "resume_rate": "10/s", "resume_doubling": "1000h"}
+    sends = [
+        (0, operate("force-open")),
+        (1, operate("close")),
+        *((1 + number, email(f"n{number:02}")) for number in range(100)),
+    ]
+    world = send_at(sends, email={"circuit_breaker": breaker})
     assert len(world.sent_ids()) == 100
     assert world.provider.ids == sorted(world.provider.ids)
     assert most_in_a_window([each.at_ns for each in world.provider.tries], S) <= 11
@@ -98,24 +84,18 @@ def test_who_comes_during_a_ramp_and_is_refused_waits_at_a_pace_and_the_others_b
 
 
 def test_those_who_waited_for_room_while_it_closed_go_at_a_pace_through_the_ramp_too():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(lambda this: OK if this.at >= 1 else DOWN),
-            email={
-                "retry": MANY,
-                "quota": {"rate": "1/2s"},
-                "circuit_breaker": {
-                    "failure_threshold": 1,
-                    "timeout": 5,
-                    "ramp": {"over": 60, "start": 0.0},
-                    "resume_rate": "5/s",
-                },
-            },
-        )
-        world.send(email("first"))
-        world.send(*(email(f"n{number:02}") for number in range(20)), at=6)
-
-    world = on_both_clocks(scenario)
+    sends = {0: email("first"), 6: [email(f"n{number:02}") for number in range(20)]}
+    settings = {
+        "retry": MANY,
+        "quota": {"rate": "1/2s"},
+        "circuit_breaker": {
+            "failure_threshold": 1,
+            "timeout": 5,
+            "ramp": {"over": 60, "start": 0.0},
+            "resume_rate": "5/s",
+        },
+    }
+    world = send_at(sends, lambda this: OK if this.at >= 1 else DOWN, email=settings)
     closed_ns = next(event.at_ns for event in world.events(BreakerTransitioned) if event.to_state == "closed")
     starts = [each.at_ns for each in world.provider.tries if each.at_ns > closed_ns]
     assert all(later - earlier >= 2 * S for earlier, later in itertools.pairwise(starts))
@@ -128,46 +108,29 @@ def test_a_pace_that_could_not_be_kept_is_not_made_up_for_in_a_burst():
     def latency(this: Try) -> float:
         return 60.0 if this.notification_id == "n00" else 0.0
 
-    def scenario(world: World) -> None:
-        breaker = {"resume_rate": "1/s", "resume_doubling": "1000h"}
-        world.open(Scripted(latency=latency), email={"timeout": 100, "max_in_flight": 1, "circuit_breaker": breaker})
-        order(world, "force-open", at=0)
-        world.send(*(email(f"n{number:02}") for number in range(50)), at=1)
-        order(world, "close", at=10)
-
-    world = on_both_clocks(scenario)
+    breaker = {"resume_rate": "1/s", "resume_doubling": "1000h"}
+    sends = {0: operate("force-open"), 1: [email(f"n{number:02}") for number in range(50)], 10: operate("close")}
+    world = send_at(sends, latency=latency, email={"timeout": 100, "max_in_flight": 1, "circuit_breaker": breaker})
     assert world.provider.times[:2] == [10.0, 70.0]
     assert most_in_a_window([each.at_ns for each in world.provider.tries], S) <= 2
 
 
 @pytest.mark.parametrize("crashes", [[10.55], [12.0, 14.0, 20.0]])
 def test_those_who_resume_keep_their_pace_when_the_stage_crashes(crashes):
-    def scenario(world: World) -> None:
-        breaker: dict[str, Any] = {"resume_rate": "20/s", "resume_doubling": "1000h"}
-        world.open(email={"circuit_breaker": breaker})
-        order(world, "force-open", at=0)
-        world.send(*(email(f"n{number:03}") for number in range(400)), at=1)
-        order(world, "close", at=10)
-        for at in crashes:
-            stage = world.pipeline.wiring.stages[EMAIL].circuit_breaker
-            world.at(at, world.system.crash, stage, RuntimeError("injected crash"))
-
-    world = on_both_clocks(scenario)
+    sends = {0: operate("force-open"), 1: [email(f"n{number:03}") for number in range(400)], 10: operate("close")}
+    sends |= dict.fromkeys(crashes, crash("breaker"))
+    world = send_at(sends, email={"circuit_breaker": {"resume_rate": "20/s", "resume_doubling": "1000h"}})
     assert len(world.sent_ids()) == 400
     assert most_in_a_window([each.at_ns for each in world.provider.tries], S) <= 21 + 1
 
 
 def test_a_crash_while_it_is_half_open_for_so_long_only_changes_nothing_about_that():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(lambda this: DOWN if this.at < 10 else OK, latency=lambda this: 40.0 if this.at == 60 else 0.0),
-            email={"retry": MANY, "timeout": 50, "circuit_breaker": {"failure_threshold": 1, "half_open_max": 5}},
-        )
-        world.send(email("a"))
-        stage = world.pipeline.wiring.stages[EMAIL].circuit_breaker
-        world.at(62, world.system.crash, stage, RuntimeError("injected crash"))
-
-    world = on_both_clocks(scenario)
+    world = send_at(
+        {0: email("a"), 62: crash("breaker")},
+        lambda this: DOWN if this.at < 10 else OK,
+        latency=lambda this: 40.0 if this.at == 60 else 0.0,
+        email={"retry": MANY, "timeout": 50, "circuit_breaker": {"failure_threshold": 1, "half_open_max": 5}},
+    )
     changes = [(event.at_ns / S, event.to_state) for event in world.events(BreakerTransitioned)]
     assert changes[:3] == [(0.0, "open"), (60.0, "half-open"), (65.0, "open")]
     assert world.sent_ids() == ["a"]

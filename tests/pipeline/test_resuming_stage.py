@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from effort import sliced
-from worlds import START, Scripted, World, email, most_in_a_window, on_both_clocks, simulate
+from timetables import crash, send_at
+from worlds import START, Scripted, World, email, most_in_a_window, simulate
 
 import simulation
 from actors.domain.store import Store
@@ -141,12 +142,8 @@ def test_one_that_expires_in_the_backlog_is_dead_lettered_when_it_does():
 
 
 def test_a_handler_that_crashes_resumes_at_a_pace_too():
-    def scenario(world: World) -> None:
-        world.open(Scripted(latency=100.0), email={"timeout": 200, "circuit_breaker": WITHOUT})
-        world.send(*(email(f"n{number:02}") for number in range(20)))
-        world.at(10, world.system.crash, world.pipeline.handler, RuntimeError("injected"))
-
-    world = on_both_clocks(scenario)
+    sends = {0: [email(f"n{number:02}") for number in range(20)], 10: crash("handler")}
+    world = send_at(sends, latency=100.0, email={"timeout": 200, "circuit_breaker": WITHOUT})
     again = [each.at_ns for each in world.provider.tries if each.at > 10]
     assert len(again) == 20
     assert most_in_a_window(again, S) <= 3

@@ -10,6 +10,7 @@ from beside import tables
 from each_row import over_each
 from effort import examples, sliced
 from hypothesis import given, settings, strategies as st
+from timetables import numbered, redrive, send_at
 from worlds import OK, Scripted, Sleeping, Try, World, email, on_both_clocks, run_on_trio, simulate
 
 from actors.domain.delivery import Delivery, dead_letter, redriven
@@ -118,11 +119,7 @@ def test_one_that_waits_in_a_line_is_suppressed_when_its_address_dies_meanwhile(
 
 
 def test_a_retry_of_another_notification_to_an_address_that_died_meanwhile_is_suppressed():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient(), DeadDestination()]))
-        world.send(email("a"), email("b"))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: [email("a"), email("b")]}, [Transient(), DeadDestination()])
     assert [event.notification_id for event in world.events(NotificationSuppressed)] == ["a"]
 
 
@@ -190,11 +187,7 @@ def test_an_expiry_that_never_comes_is_no_expiry():
 
 
 def test_a_channel_fault_uses_no_attempt_opens_the_breaker_and_alerts():
-    def scenario(world: World) -> None:
-        world.open(Scripted([ChannelFault(reason="bad password")]), email={"retry": {"max_attempts": 1}})
-        world.send(email("a"))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: email("a")}, [ChannelFault(reason="bad password")], email={"retry": {"max_attempts": 1}})
     assert [(failure.attempt, failure.kind) for failure in world.failures] == [(0, "ChannelFault")]
     assert [(each.to_state, each.at_ns) for each in world.events(BreakerTransitioned)] == [
         ("open", 0),
@@ -312,12 +305,8 @@ def test_no_retry_starts_when_the_time_for_retries_is_up(max_elapsed, attempts):
 
 
 def test_the_time_for_retries_counts_from_the_acceptance_and_anew_from_a_redrive():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient()] * 5, latency=2.0), email={"retry": {"max_attempts": 9, "max_elapsed": 6}})
-        world.send(email("n"), at=10)
-        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
-
-    world = on_both_clocks(scenario)
+    settings = {"retry": {"max_attempts": 9, "max_elapsed": 6}}
+    world = send_at({10: email("n"), 100: redrive("n")}, [Transient()] * 5, latency=2.0, email=settings)
     assert world.provider.times == [10.0, 13.0, 100.0, 103.0]
     assert world.reasons == [RETRY_TIME_UP]
 
@@ -332,25 +321,19 @@ def test_a_limit_that_is_looked_at_after_a_failure_lets_one_more_attempt_start(m
 
 @pytest.mark.parametrize(("deadline", "attempts"), [(7.1, 4), (7.0, 3), (3.000000001, 3), (1.0, 1)])
 def test_no_attempt_starts_at_the_deadline_which_runs_from_the_first_start(deadline, attempts):
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient()] * 50), email={"deadline": deadline, "retry": {"max_attempts": 50}})
-        world.send(email("n"), at=5.0)
-
-    world = on_both_clocks(scenario)
+    world = send_at({5: email("n")}, [Transient()] * 50, email={"deadline": deadline, "retry": {"max_attempts": 50}})
     assert world.provider.times == [5.0, 6.0, 8.0, 12.0][:attempts]
     assert world.reasons == ["deadline"]
 
 
 @pytest.mark.parametrize("hedging", [None, {"delay": 1.0, "max_attempts": 2}])
 def test_a_deadline_cuts_an_attempt_of_which_no_breaker_hears(hedging):
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([Transient()] * (2 if hedging else 1), latency=lambda attempt: 0.0 if attempt.at == 0 else 60.0),
-            email={"deadline": 5, "hedging": hedging, "circuit_breaker": {"failure_threshold": 2}},
-        )
-        world.send(email("n"))
-
-    world = on_both_clocks(scenario)
+    world = send_at(
+        {0: email("n")},
+        [Transient()] * (2 if hedging else 1),
+        latency=lambda attempt: 0.0 if attempt.at == 0 else 60.0,
+        email={"deadline": 5, "hedging": hedging, "circuit_breaker": {"failure_threshold": 2}},
+    )
     failure = world.failures[-1]
     assert (failure.reason, failure.kind, failure.at_ns, failure.given_up) == (
         "deadline", "Ambiguous", ns(5.0), "deadline"
@@ -371,34 +354,20 @@ def test_a_deadline_cancels_a_request_that_hangs():
 
 
 def test_a_probe_that_a_deadline_cuts_gives_its_permit_back():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([Transient()] * 2, latency=lambda attempt: 60.0 if attempt.at == 10 else 0.0),
-            email={
-                "deadline": 4,
-                "retry": {"max_attempts": 1},
-                "circuit_breaker": {"failure_threshold": 2, "timeout": 10},
-            },
-        )
-        world.send(email("a"), email("b"))
-        world.send(email("probe"), at=5.0)
-        world.send(email("next"), at=13.0)
-
-    world = on_both_clocks(scenario)
+    sends = {0: [email("a"), email("b")], 5: email("probe"), 13: email("next")}
+    settings = {
+        "deadline": 4,
+        "retry": {"max_attempts": 1},
+        "circuit_breaker": {"failure_threshold": 2, "timeout": 10},
+    }
+    world = send_at(sends, [Transient()] * 2, latency=lambda attempt: 60.0 if attempt.at == 10 else 0.0, email=settings)
     assert [event.to_state for event in world.events(BreakerTransitioned)] == ["open", "half-open", "closed"]
     assert world.provider.times == [0.0, 0.0, 10.0, 14.0]
 
 
 def test_a_redrive_begins_its_deadline_anew_and_a_breaker_holds_no_one_beyond_it():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([Transient()] * 2),
-            email={"deadline": 30, "circuit_breaker": {"failure_threshold": 1, "timeout": 20}},
-        )
-        world.send(email("n"))
-        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
-
-    world = on_both_clocks(scenario)
+    settings = {"deadline": 30, "circuit_breaker": {"failure_threshold": 1, "timeout": 20}}
+    world = send_at({0: email("n"), 100: redrive("n")}, [Transient()] * 2, email=settings)
     assert world.provider.times == [0.0, 20.0, 100.0]
     assert [(event.at_ns, event.reason) for event in world.events(NotificationMovedToDeadLetter)] == [
         (ns(30.0), "deadline")
@@ -430,15 +399,9 @@ def test_pushback_may_forbid_a_retry(hint):
 
 
 def test_jitter_on_a_hint_spreads_those_who_were_told_the_same_time():
-    def scenario(world: World) -> None:
-        hinted = Transient(retry_after=10)
-        world.open(
-            Scripted(lambda this: hinted if this.number == 1 else OK),
-            email={"circuit_breaker": QUIET_BREAKER, "retry": {"retry_after_jitter": 0.5}},
-        )
-        world.send(*(email(f"n{number}") for number in range(30)))
-
-    world = on_both_clocks(scenario)
+    hinted = Transient(retry_after=10)
+    settings = {"circuit_breaker": QUIET_BREAKER, "retry": {"retry_after_jitter": 0.5}}
+    world = send_at({0: numbered(30)}, lambda this: hinted if this.number == 1 else OK, email=settings)
     retried = world.provider.times[30:]
     assert all(10 <= at <= 15 for at in retried)
     assert len(set(retried)) == 30
@@ -492,24 +455,16 @@ def test_a_handler_that_starts_again_decides_as_if_it_had_not(delay_s, outcomes,
 
 
 def test_a_redrive_starts_a_fresh_budget_and_keeps_the_history():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient(reason="busy")] * 5), email={"circuit_breaker": QUIET_BREAKER})
-        world.send(email("n"), at=2)
-        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
-
-    world = on_both_clocks(scenario)
+    sends = {2: email("n"), 100: redrive("n")}
+    world = send_at(sends, [Transient(reason="busy")] * 5, email={"circuit_breaker": QUIET_BREAKER})
     assert world.provider.times == [2.0, 3.0, 5.0, 100.0, 101.0, 103.0]
     assert [failure.attempt for failure in world.failures] == [1, 2, 3, 1, 2]
     assert world.sent_ids() == ["n"]
 
 
 def test_first_failure_stays_through_redrives_and_is_not_the_first_attempt():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient()] * 99, latency=0.5), email={"circuit_breaker": QUIET_BREAKER})
-        world.send(email("n"), at=2)
-        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
-
-    world = on_both_clocks(scenario)
+    sends = {2: email("n"), 100: redrive("n")}
+    world = send_at(sends, [Transient()] * 99, latency=0.5, email={"circuit_breaker": QUIET_BREAKER})
     (letter,) = world.letters
     assert letter.first_failure_ns == 2_500_000_000
     assert letter.last_failure_ns == 104_500_000_000
@@ -518,24 +473,16 @@ def test_first_failure_stays_through_redrives_and_is_not_the_first_attempt():
 
 
 def test_first_failure_stays_also_when_it_was_no_failed_attempt():
-    def scenario(world: World) -> None:
-        world.open(Scripted([OK, Transient(), Permanent()]), email={"rate_limit": {"rate": "1/h", "on_limit": "drop"}})
-        world.send(email("a"), email("n"), at=2)
-        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
-
-    world = on_both_clocks(scenario)
+    settings = {"rate_limit": {"rate": "1/h", "on_limit": "drop"}}
+    world = send_at({2: [email("a"), email("n")], 100: redrive("n")}, [OK, Transient(), Permanent()], email=settings)
     (letter,) = world.letters
     assert letter.first_failure_ns == 2_000_000_000
     assert letter.last_failure_ns == 101_000_000_000
 
 
 def test_the_expiry_counts_anew_from_a_redrive():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient()] * 3), email={"retry": {"max_attempts": 2}})
-        world.send(email("n", expires_after=10))
-        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=100)
-
-    assert on_both_clocks(scenario).times(NotificationSent) == [101.0]
+    sends = {0: email("n", expires_after=10), 100: redrive("n")}
+    assert send_at(sends, [Transient()] * 3, email={"retry": {"max_attempts": 2}}).times(NotificationSent) == [101.0]
 
 
 # ── transports that raise, or worse ─────────────────────────────────────────────────────────────────────────────
@@ -554,11 +501,7 @@ def test_a_provider_that_raises_has_failed_and_no_actor_with_it(error, reason, c
     def fails(_):
         raise error
 
-    def scenario(world: World) -> None:
-        world.open(Scripted(fails), email={"circuit_breaker": QUIET_BREAKER, "max_in_flight": 1})
-        world.send(email("a"), email("b"))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: [email("a"), email("b")]}, fails, email={"circuit_breaker": QUIET_BREAKER, "max_in_flight": 1})
     assert world.reasons == [reason] * 2
     assert len(world.provider.tries) == 2 * calls
     assert world.events(ActorFailed) == []
@@ -608,26 +551,17 @@ def test_no_more_attempts_than_allowed_and_no_attempt_after_an_end(outcomes, max
     ids=["an open breaker", "the quota"],
 )
 def test_a_retry_that_waits_is_dead_lettered_when_its_time_is_up(settings):
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([Transient(reason="down")]),
-            email={"retry": {"max_attempts": 5, "initial_delay": 1, "max_elapsed": 10}, **settings},
-        )
-        world.send(email())
-
-    world = on_both_clocks(scenario)
+    world = send_at(
+        {0: email()},
+        [Transient(reason="down")],
+        email={"retry": {"max_attempts": 5, "initial_delay": 1, "max_elapsed": 10}, **settings},
+    )
     assert world.provider.times == [0.0]
     assert world.reasons == ["retry time is up"]
     assert world.times(NotificationMovedToDeadLetter) in ([10.0], [1.0])  # the quota says at once that it takes longer
 
 
 def test_an_expiry_is_one_also_for_a_retry_with_a_time_limit():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([Transient(reason="down")]),
-            email={"retry": {"max_elapsed": 30}, "circuit_breaker": {"failure_threshold": 1}},
-        )
-        world.send(email(expires_after=20.0))
-
-    world = on_both_clocks(scenario)
+    settings = {"retry": {"max_elapsed": 30}, "circuit_breaker": {"failure_threshold": 1}}
+    world = send_at({0: email(expires_after=20.0)}, [Transient(reason="down")], email=settings)
     assert world.reasons == ["expired"]

@@ -7,6 +7,7 @@ from beside import tables
 from each_row import over_each
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
+from timetables import send_at
 from worlds import World, email, on_both_clocks
 
 from actors.errors import TemplateError
@@ -115,11 +116,7 @@ def test_what_templates_of_ones_own_raise_dead_letters_as_well_and_no_actor_fail
         def fill_in(self, command):
             raise ConnectionError("no database")
 
-    def scenario(world: World) -> None:
-        world.open(templates=Away())
-        world.send(email("a", metadata={"template": "welcome"}), email("b"))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: [email("a", metadata={"template": "welcome"}), email("b")]}, templates=Away())
     assert not world.events(ActorFailed)
     assert world.sent_ids() == ["b"]
     assert world.reasons == ["templates raised ConnectionError: no database"]
@@ -134,11 +131,7 @@ def test_what_templates_of_ones_own_return_is_the_notification_or_dead_letters_i
         def fill_in(self, command):
             return filled
 
-    def scenario(world: World) -> None:
-        world.open(templates=Forgetful())
-        world.send(email("a", metadata={"template": "welcome"}))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: email("a", metadata={"template": "welcome"})}, templates=Forgetful())
     assert not world.events(ActorFailed)
     assert world.sent_ids() == []
     assert world.reasons == [f"templates: wanted the notification with its text filled in, got {filled!r}"]
@@ -147,20 +140,14 @@ def test_what_templates_of_ones_own_return_is_the_notification_or_dead_letters_i
 def test_a_retry_is_filled_in_from_the_command_as_it_came():
     """The dead letter shows what was asked for, so that it can be corrected and redriven."""
 
-    def scenario(world: World) -> None:
-        world.open(templates=Templates(HELLO))
-        world.send(email("a", metadata={"template": "hello", "nam": "Ann"}))
-
-    (letter,) = on_both_clocks(scenario).letters
+    world = send_at({0: email("a", metadata={"template": "hello", "nam": "Ann"})}, templates=Templates(HELLO))
+    (letter,) = world.letters
     assert letter.command == email("a", metadata={"template": "hello", "nam": "Ann"})
 
 
 def test_without_templates_the_metadata_is_the_transports_own():
-    def scenario(world: World) -> None:
-        world.open()
-        world.send(email("a", metadata={"template": "d-1234"}))
-
-    assert on_both_clocks(scenario).provider.tries[0].command == email("a", metadata={"template": "d-1234"})
+    world = send_at({0: email("a", metadata={"template": "d-1234"})})
+    assert world.provider.tries[0].command == email("a", metadata={"template": "d-1234"})
 
 
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────

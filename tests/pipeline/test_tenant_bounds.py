@@ -6,6 +6,7 @@ import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
+from timetables import send_at
 from worlds import EMAIL, OK, Scripted, email, most_in_a_window, on_both_clocks, simulate
 
 from actors.kernel.actor import ActorRef
@@ -86,13 +87,9 @@ def test_a_tenant_s_own_go_by_class():
 
 
 def test_what_would_come_too_late_is_dead_lettered_at_once_or_when_it_expires():
-    def scenario(world):
-        world.open(Scripted(latency=100.0), email={"tenant": {"max_in_flight": 1, "rate": "1/h"}, "timeout": 200})
-        world.send(of("a", 0), of("a", 1, expires_after=50), at=0)
-        world.send(of("b", 0), at=0)
-        world.send(of("b", 1, expires_after=150), at=1)  # its slot is free in time, its rate allows none
-
-    world = on_both_clocks(scenario)
+    # Its slot is free in time, its rate allows none
+    sends = {0: [of("a", 0), of("a", 1, expires_after=50), of("b", 0)], 1: of("b", 1, expires_after=150)}
+    world = send_at(sends, latency=100.0, email={"tenant": {"max_in_flight": 1, "rate": "1/h"}, "timeout": 200})
     assert {letter.notification_id: letter.moved_at_ns / S for letter in world.letters} == {
         "a-1": pytest.approx(50, abs=1e-6),
         "b-1": pytest.approx(100, abs=60),
@@ -134,57 +131,44 @@ def fails_at_first(each):
 
 
 def test_what_waits_for_the_breaker_of_a_host_keeps_nothing_for_other_hosts_back():
-    def scenario(world):
-        world.open(
-            Scripted(fails_at_first),
-            email={
-                "tenant": {"max_in_flight": 2},
-                "circuit_breaker": {"per": "host", "failure_threshold": 1, "timeout": 60},
-                "retry": {"initial_delay": 100, "max_delay": 100},
-            },
-        )
-        world.send(of("", "opens", recipient="x@dead.example"))
-        world.send(*[of("a", number, recipient="x@dead.example") for number in range(3)], at=1)
-        world.send(of("a", 3, recipient="x@well.example"), at=2)
-
-    world = on_both_clocks(scenario)
+    sends = {
+        0: of("", "opens", recipient="x@dead.example"),
+        1: [of("a", number, recipient="x@dead.example") for number in range(3)],
+        2: of("a", 3, recipient="x@well.example"),
+    }
+    settings = {
+        "tenant": {"max_in_flight": 2},
+        "circuit_breaker": {"per": "host", "failure_threshold": 1, "timeout": 60},
+        "retry": {"initial_delay": 100, "max_delay": 100},
+    }
+    world = send_at(sends, fails_at_first, email=settings)
     assert [(each.at, each.notification_id) for each in world.provider.tries[1:3]] == [(2, "a-3"), (60, "a-0")]
 
 
 def test_the_probe_is_the_critical_one_of_a_tenant_whose_bulk_waits_for_the_breaker():
-    def scenario(world):
-        world.open(
-            Scripted(fails_at_first),
-            email={
-                "tenant": {"max_in_flight": 2},
-                "circuit_breaker": {"failure_threshold": 1, "timeout": 10, **SLOWLY},
-                "retry": {"initial_delay": 100, "max_delay": 100},
-            },
-        )
-        world.send(of("", "opens"))
-        world.send(*[of("a", number, priority="bulk") for number in range(4)], at=1)
-        world.send(of("a", "code", priority="critical"), at=2)
-
-    tries = on_both_clocks(scenario).provider.tries[1:]
+    sends = {
+        0: of("", "opens"),
+        1: [of("a", number, priority="bulk") for number in range(4)],
+        2: of("a", "code", priority="critical"),
+    }
+    settings = {
+        "tenant": {"max_in_flight": 2},
+        "circuit_breaker": {"failure_threshold": 1, "timeout": 10, **SLOWLY},
+        "retry": {"initial_delay": 100, "max_delay": 100},
+    }
+    tries = send_at(sends, fails_at_first, email=settings).provider.tries[1:]
     assert [each.notification_id for each in tries[:5]] == ["a-code", "a-0", "a-1", "a-2", "a-3"]
     assert [each.at for each in tries[:2]] == [10, 10]  # the probe, and the first of those that resume
 
 
 def test_what_resumes_keeps_to_its_tenant_s_bound_and_leaves_its_turn_to_others():
-    def scenario(world):
-        world.open(
-            Scripted(fails_at_first, latency=lambda each: 3 if each.at_ns else 0),
-            email={
-                "tenant": {"max_in_flight": 2},
-                "circuit_breaker": {"failure_threshold": 1, "timeout": 10, **SLOWLY},
-                "retry": {"initial_delay": 100, "max_delay": 100},
-            },
-        )
-        world.send(of("", "opens"))
-        world.send(*[of("a", number) for number in range(6)], at=1)
-        world.send(of("b", 0), at=2)
-
-    world = on_both_clocks(scenario)
+    sends = {0: of("", "opens"), 1: [of("a", number) for number in range(6)], 2: of("b", 0)}
+    settings = {
+        "tenant": {"max_in_flight": 2},
+        "circuit_breaker": {"failure_threshold": 1, "timeout": 10, **SLOWLY},
+        "retry": {"initial_delay": 100, "max_delay": 100},
+    }
+    world = send_at(sends, fails_at_first, latency=lambda each: 3 if each.at_ns else 0, email=settings)
     # The probe is back at 13 s. At 13.2 s two of a are under way: its other three leave their turn to that of b.
     assert [(each.notification_id, pytest.approx(each.at, abs=1e-3)) for each in world.provider.tries[1:8]] == [
         ("a-0", 10),

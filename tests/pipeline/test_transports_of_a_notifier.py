@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+from timetables import send_at
 from worlds import Scripted, Transport, World, email, on_both_clocks
 
 from actors import Foreseen, NotificationService, Notifier, SqliteStore
@@ -229,11 +230,7 @@ def test_a_provider_whose_effect_is_none_is_told_what_was_wanted():
 
             return deliver() if attempt.number == 3 else [Sent(), None, ..., Foreseen(0, Sent())][attempt.number - 1]
 
-    def scenario(world: World) -> None:
-        world.open(NoEffect(), email={"retry": {"max_attempts": 4}})
-        world.send(email("a"))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: email("a")}, opens=lambda world: world.open(NoEffect(), email={"retry": {"max_attempts": 4}}))
     assert {event.kind for event in world.failures} == {"Ambiguous"}
     assert [event.reason for event in world.failures] == [
         "wanted an effect: an async function, Foreseen or a Promise, got Sent(reason='', answer=None)",

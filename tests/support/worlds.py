@@ -256,9 +256,12 @@ class World:
         """Send commands at an instant, and note the outcome of their acceptance."""
         self.at(at, lambda: [self.note_answer(self.pipeline.bus.send(command)) for command in commands])
 
-    def ask(self, ref: Any, message: Any, *, at: float) -> None:
-        """Ask an actor at an instant, and note the answer."""
-        self.at(at, lambda: self.note_answer(ref.ask(message, block=False)))
+    def ask(self, ref: Any, message: Any, *, at: float | None = None) -> None:
+        """Ask an actor, now or at an instant, and note the answer."""
+        if at is None:
+            self.note_answer(ref.ask(message, block=False))
+        else:
+            self.at(at, self.ask, ref, message)
 
     def note_answer(self, future: Awaitable[Any]) -> None:
         """Note the answer, or the class of the error, when it is there."""
