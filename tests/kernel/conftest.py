@@ -1,5 +1,6 @@
 """What the tests of the actor system share."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 import trio
 import trio.testing
 from two_clocks import CLOCKS, Program, Run, run_on
+
+from actors.kernel.live import LiveSystem
 
 
 @pytest.fixture(params=CLOCKS)
@@ -43,5 +46,26 @@ def on_mock_clock() -> Callable[..., Any]:
                 return await main()
 
         return trio.run(bounded, clock=trio.testing.MockClock(autojump_threshold=0))
+
+    return run
+
+
+@pytest.fixture
+def run_live(on_mock_clock: Callable[..., Any]) -> Callable[..., list[Any]]:
+    """Run a program in a live system on that clock, an async one to its end; return what was noted."""
+
+    def run(program: Callable[..., Any], until: float = 1000.0) -> list[Any]:
+        trace: list[Any] = []
+
+        async def main() -> None:
+            async with LiveSystem() as system:
+                if inspect.iscoroutinefunction(program):
+                    await program(system, trace)
+                else:
+                    program(system, trace)
+                    await system.run(until=until)
+
+        on_mock_clock(main)
+        return trace
 
     return run

@@ -8,11 +8,11 @@ from typing import Any
 import pykka
 import pytest
 import trio
-from two_clocks import Do, DoSlowly
+from two_clocks import Do, DoSlowly, Subject
 
 from actors.errors import ForeignAwait, InvariantBreach, WouldDeadlock
 from actors.instants import ns
-from actors.kernel.actor import Actor, handles
+from actors.kernel.actor import handles
 from actors.kernel.live import LiveSystem
 from simulation.engine.system import SimulatedSystem
 
@@ -39,10 +39,9 @@ class FailSlowly:
     delay: float = 1.0
 
 
-class Doubler(Actor):
+class Doubler(Subject):
     def __init__(self, trace=None):
-        super().__init__()
-        self.trace = trace
+        super().__init__(trace)
 
     @handles(Double)
     def on_double(self, double):
@@ -61,14 +60,6 @@ class Doubler(Actor):
     async def on_fail_slowly(self, fail):
         await self.sleep(fail.delay)
         raise fail.error
-
-    @handles(Do)
-    def on_do(self, do):
-        return do.what(self)
-
-    @handles(DoSlowly)
-    async def on_do_slowly(self, do):
-        return await do.what(self)
 
 
 class TestFromAnAsyncHandler:
@@ -207,51 +198,48 @@ def test_a_breach_of_an_invariant_ends_the_run_also_when_someone_asked(run, fail
 
 
 class TestOutsideALiveSystemsActors:
-    def test_plain_tasks_of_trio_await_answers(self, on_mock_clock):
-        async def main():
-            async with LiveSystem() as system:
-                doubler = system.spawn(Doubler)
-                answers = []
+    def test_plain_tasks_of_trio_await_answers(self, run_live):
+        async def program(system, trace):
+            doubler = system.spawn(Doubler)
+            answers = []
 
-                async def ask(number):
-                    answers.append(await doubler.ask(Slowly(number), block=False))
+            async def ask(number):
+                answers.append(await doubler.ask(Slowly(number), block=False))
 
-                async with trio.open_nursery() as nursery:
-                    for number in range(3):
-                        nursery.start_soon(ask, number)
-                assert sorted(answers) == [0, 2, 4]
-                assert trio.current_time() == 3.0  # one after another
-                assert await doubler.ask(Double(1), block=False).map(str) == "2"
-                with pytest.raises(ValueError, match="no"):
-                    await doubler.ask(Fail(ValueError("no")), block=False)
-                assert await doubler.proxy().trace is None
+            async with trio.open_nursery() as nursery:
+                for number in range(3):
+                    nursery.start_soon(ask, number)
+            assert sorted(answers) == [0, 2, 4]
+            assert trio.current_time() == 3.0  # one after another
+            assert await doubler.ask(Double(1), block=False).map(str) == "2"
+            with pytest.raises(ValueError, match="no"):
+                await doubler.ask(Fail(ValueError("no")), block=False)
+            assert await doubler.proxy().trace is None
 
-        on_mock_clock(main)
+        run_live(program)
 
-    def test_a_caller_that_waits_may_cancel(self, on_mock_clock):
-        async def main():
-            async with LiveSystem() as system:
-                doubler = system.spawn(Doubler)
-                answer = doubler.ask(Slowly(1, delay=10.0), block=False)
-                with trio.move_on_after(1.0) as scope:
-                    await answer
-                assert scope.cancelled_caught
-                assert trio.current_time() == 1.0
-                assert await answer == 2
-                assert trio.current_time() == 10.0
+    def test_a_caller_that_waits_may_cancel(self, run_live):
+        async def program(system, trace):
+            doubler = system.spawn(Doubler)
+            answer = doubler.ask(Slowly(1, delay=10.0), block=False)
+            with trio.move_on_after(1.0) as scope:
+                await answer
+            assert scope.cancelled_caught
+            assert trio.current_time() == 1.0
+            assert await answer == 2
+            assert trio.current_time() == 10.0
 
-        on_mock_clock(main)
+        run_live(program)
 
-    def test_a_blocking_wait_in_the_systems_own_thread_would_never_end(self, on_mock_clock):
-        async def main():
-            async with LiveSystem() as system:
-                doubler = system.spawn(Doubler)
-                with pytest.raises(WouldDeadlock):
-                    doubler.ask(Double(1))
-                with pytest.raises(pykka.Timeout):
-                    doubler.ask(Double(1), block=False).get(timeout=0)
+    def test_a_blocking_wait_in_the_systems_own_thread_would_never_end(self, run_live):
+        def program(system, trace):
+            doubler = system.spawn(Doubler)
+            with pytest.raises(WouldDeadlock):
+                doubler.ask(Double(1))
+            with pytest.raises(pykka.Timeout):
+                doubler.ask(Double(1), block=False).get(timeout=0)
 
-        on_mock_clock(main)
+        run_live(program)
 
     async def test_another_thread_blocks_until_the_answer_is_there(self):
         async with LiveSystem() as system:

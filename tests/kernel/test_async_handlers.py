@@ -10,11 +10,11 @@ import pykka
 import pytest
 import trio
 from effort import sliced
-from two_clocks import Do, DoSlowly, run_on
+from two_clocks import Do, DoSlowly, Subject, run_on
 
 from actors.errors import ActorSystemError, ForeignAwait
 from actors.instants import ns
-from actors.kernel.actor import Actor, handles
+from actors.kernel.actor import handles
 from actors.kernel.live import LiveSystem
 from simulation.engine.system import SimulatedSystem
 
@@ -30,11 +30,7 @@ class Ping:
     pass
 
 
-class Worker(Actor):
-    def __init__(self, trace):
-        super().__init__()
-        self.trace = trace
-
+class Worker(Subject):
     @handles(Nap)
     async def on_nap(self, nap):
         self.trace.append((nap.name, "begins", self.now_ns))
@@ -42,14 +38,6 @@ class Worker(Actor):
             await self.sleep(delay)
             self.trace.append((nap.name, "sleeps", self.now_ns))
         return nap.name
-
-    @handles(Do)
-    def on_do(self, do):
-        do.what(self)
-
-    @handles(DoSlowly)
-    async def on_do_slowly(self, do):
-        await do.what(self)
 
     @handles(Ping)
     def on_ping(self, _ping):
@@ -170,44 +158,37 @@ def test_two_hundred_handlers_with_very_many_ties_have_one_history():
 class TestAForeignAwait:
     """Real I/O, from inside a handler."""
 
-    def test_comes_back_in_line_and_the_clock_catches_up(self, on_mock_clock):
-        trace = []
+    def test_comes_back_in_line_and_the_clock_catches_up(self, run_live):
+        def program(system, trace):
+            worker, other = system.spawn(Worker, trace), system.spawn(Worker, trace)
 
-        async def main():
-            async with LiveSystem() as system:
-                worker, other = system.spawn(Worker, trace), system.spawn(Worker, trace)
+            async def work(worker):
+                await trio.sleep(2.5)
+                trace.append(("back", worker.now_ns))
+                await worker.sleep(0.5)
+                trace.append(("slept", worker.now_ns))
 
-                async def work(worker):
-                    await trio.sleep(2.5)
-                    trace.append(("back", worker.now_ns))
-                    await worker.sleep(0.5)
-                    trace.append(("slept", worker.now_ns))
+            worker.tell(DoSlowly(work))
+            worker.tell(Do(lambda worker: trace.append(("later", worker.now_ns))))
+            other.tell(Do(lambda other: other.after(1.0, Do(lambda _: trace.append(("other", other.now_ns))))))
 
-                worker.tell(DoSlowly(work))
-                worker.tell(Do(lambda worker: trace.append(("later", worker.now_ns))))
-                other.tell(Do(lambda other: other.after(1.0, Do(lambda _: trace.append(("other", other.now_ns))))))
-                await system.run(until=10.0)
-
-        on_mock_clock(main)
+        trace = run_live(program, until=10.0)
         assert trace == [("other", ns(1.0)), ("back", ns(2.5)), ("slept", ns(3.0)), ("later", ns(3.0))]
 
-    def test_at_the_instant_of_a_timer_leaves_the_timer_exact(self, on_mock_clock):
+    def test_at_the_instant_of_a_timer_leaves_the_timer_exact(self, run_live):
         """4.1 is no whole number of nanoseconds for a float clock; the timer was set for exactly 4,100,000,000."""
-        trace = []
 
-        async def main():
-            async with LiveSystem() as system:
-                for delay in (4.1, 0.1 + 0.2, 1e5 + 0.3, 2e7 + 0.1):
+        def program(system, trace):
+            for delay in (4.1, 0.1 + 0.2, 1e5 + 0.3, 2e7 + 0.1):
 
-                    async def work(worker, delay=delay):
-                        due_ns = worker.now_ns + ns(delay)
-                        worker.after(delay, Do(lambda worker: trace.append(worker.now_ns - due_ns)))
-                        await trio.sleep(delay)
+                async def work(worker, delay=delay):
+                    due_ns = worker.now_ns + ns(delay)
+                    worker.after(delay, Do(lambda worker: trace.append(worker.now_ns - due_ns)))
+                    await trio.sleep(delay)
 
-                    system.spawn(Worker, trace).tell(DoSlowly(work))
-                await system.run(until=1e8)
+                system.spawn(Worker, trace).tell(DoSlowly(work))
 
-        on_mock_clock(main)
+        trace = run_live(program, until=1e8)
         assert trace == [0, 0, 0, 0]
 
     async def test_may_go_to_a_thread_and_raise(self):
@@ -230,23 +211,22 @@ class TestAForeignAwait:
                 await done.wait()
         assert trace == ["from a thread", ("nap", "begins", trace[1][2]), "nap"]
 
-    def test_of_a_hundred_handlers_leaves_the_dispatcher_alone(self, on_mock_clock):
-        async def main():
-            async with LiveSystem() as system:
-                workers = [system.spawn(Worker, []) for _ in range(100)]
+    def test_of_a_hundred_handlers_leaves_the_dispatcher_alone(self, run_live):
+        async def program(system, trace):
+            workers = [system.spawn(Worker, []) for _ in range(100)]
 
-                async def work(worker):
-                    for _ in range(10):
-                        await trio.sleep(0.1)
-                        await worker.sleep(0.1)
+            async def work(worker):
+                for _ in range(10):
+                    await trio.sleep(0.1)
+                    await worker.sleep(0.1)
 
-                for worker in workers:
-                    worker.tell(DoSlowly(work))
-                for worker in workers:
-                    await worker.ask(Ping(), block=False)
-                assert trio.current_time() == pytest.approx(2.0)
+            for worker in workers:
+                worker.tell(DoSlowly(work))
+            for worker in workers:
+                await worker.ask(Ping(), block=False)
+            assert trio.current_time() == pytest.approx(2.0)
 
-        on_mock_clock(main)
+        run_live(program)
 
     @pytest.mark.parametrize(
         "foreign", [lambda: trio.sleep(1.0), trio.lowlevel.checkpoint, lambda: trio.to_thread.run_sync(time.time)]
@@ -285,71 +265,57 @@ class TestAForeignAwait:
 
 
 class TestTriosOwnCancelScopesInAHandler:
-    def test_end_neither_the_handler_nor_the_dispatcher(self, on_mock_clock):
-        trace = []
+    def test_end_neither_the_handler_nor_the_dispatcher(self, run_live):
+        def program(system, trace):
+            worker = system.spawn(Worker, trace)
+            never = system.future_class()
 
-        async def main():
-            async with LiveSystem() as system:
-                worker = system.spawn(Worker, trace)
-                never = system.future_class()
+            async def work(worker):
+                for waits in (lambda: worker.sleep(100.0), lambda: trio.sleep(100.0), lambda: wait_for(never)):
+                    with trio.move_on_after(1.0) as scope:
+                        await waits()
+                    trace.append((scope.cancelled_caught, worker.now_ns))
+                await worker.sleep(1.0)
+                trace.append(("slept", worker.now_ns))
 
-                async def work(worker):
-                    for waits in (lambda: worker.sleep(100.0), lambda: trio.sleep(100.0), lambda: wait_for(never)):
-                        with trio.move_on_after(1.0) as scope:
-                            await waits()
-                        trace.append((scope.cancelled_caught, worker.now_ns))
-                    await worker.sleep(1.0)
-                    trace.append(("slept", worker.now_ns))
-
-                worker.tell(DoSlowly(work))
-                worker.tell(Do(lambda worker: trace.append(("later", worker.now_ns))))
-                await system.run(until=1000.0)
+            worker.tell(DoSlowly(work))
+            worker.tell(Do(lambda worker: trace.append(("later", worker.now_ns))))
 
         async def wait_for(future):
             await future
 
-        on_mock_clock(main)
+        trace = run_live(program)
         instants = [(True, ns(1.0)), (True, ns(2.0)), (True, ns(3.0)), ("slept", ns(4.0)), ("later", ns(4.0))]
         assert trace == instants
 
-    def test_a_timer_of_the_cancelled_sleep_resumes_nothing(self, on_mock_clock):
-        trace = []
+    def test_a_timer_of_the_cancelled_sleep_resumes_nothing(self, run_live):
+        def program(system, trace):
+            async def work(worker):
+                with trio.move_on_after(1.0):
+                    await worker.sleep(2.0)
+                await worker.sleep(50.0)  # the timer for 2.0 comes and goes meanwhile
+                trace.append(worker.now_ns)
 
-        async def main():
-            async with LiveSystem() as system:
+            system.spawn(Worker, trace).tell(DoSlowly(work))
 
-                async def work(worker):
-                    with trio.move_on_after(1.0):
-                        await worker.sleep(2.0)
-                    await worker.sleep(50.0)  # the timer for 2.0 comes and goes meanwhile
-                    trace.append(worker.now_ns)
-
-                system.spawn(Worker, trace).tell(DoSlowly(work))
-                await system.run(until=1000.0)
-
-        on_mock_clock(main)
+        trace = run_live(program)
         assert trace == [ns(51.0)]
 
-    def test_a_scope_cancelled_already_cancels_at_once(self, on_mock_clock):
-        trace = []
+    def test_a_scope_cancelled_already_cancels_at_once(self, run_live):
+        def program(system, trace):
+            async def work(worker):
+                with trio.CancelScope() as scope:
+                    scope.cancel()
+                    try:
+                        await worker.sleep(2.0)
+                    finally:
+                        with trio.CancelScope(shield=True):
+                            await worker.sleep(3.0)
+                trace.append(worker.now_ns)
 
-        async def main():
-            async with LiveSystem() as system:
+            system.spawn(Worker, trace).tell(DoSlowly(work))
 
-                async def work(worker):
-                    with trio.CancelScope() as scope:
-                        scope.cancel()
-                        try:
-                            await worker.sleep(2.0)
-                        finally:
-                            with trio.CancelScope(shield=True):
-                                await worker.sleep(3.0)
-                    trace.append(worker.now_ns)
-
-                system.spawn(Worker, trace).tell(DoSlowly(work))
-                await system.run(until=1000.0)
-
-        on_mock_clock(main)
+        trace = run_live(program)
         assert trace == [ns(3.0)]
 
 
@@ -465,26 +431,24 @@ class TestClosing:
         on_mock_clock(main)
         assert trace == ["written"]
 
-    def test_a_handler_that_raises_while_it_unwinds_is_only_logged(self, on_mock_clock, caplog):
-        async def main():
-            async with LiveSystem() as system:
+    def test_a_handler_that_raises_while_it_unwinds_is_only_logged(self, run_live, caplog):
+        async def program(system, trace):
+            async def raise_at_the_end(sleep):
+                try:
+                    await sleep(3600.0)
+                finally:
+                    raise ZeroDivisionError("in finally")
 
-                async def raise_at_the_end(sleep):
-                    try:
-                        await sleep(3600.0)
-                    finally:
-                        raise ZeroDivisionError("in finally")
+            async def in_a_nursery(worker):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(raise_at_the_end, trio.sleep)
+                    await worker.sleep(3600.0)
 
-                async def in_a_nursery(worker):
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(raise_at_the_end, trio.sleep)
-                        await worker.sleep(3600.0)
+            system.spawn(Worker, []).tell(DoSlowly(lambda worker: raise_at_the_end(worker.sleep)))
+            system.spawn(Worker, []).tell(DoSlowly(in_a_nursery))
+            await trio.sleep(1.0)
 
-                system.spawn(Worker, []).tell(DoSlowly(lambda worker: raise_at_the_end(worker.sleep)))
-                system.spawn(Worker, []).tell(DoSlowly(in_a_nursery))
-                await trio.sleep(1.0)
-
-        on_mock_clock(main)
+        run_live(program)
         assert caplog.text.count("raised when it was cancelled") == 2
 
     def test_unwinds_in_one_order_on_both_clocks(self, run_on_both):

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 import trio
-from two_clocks import DoSlowly
+from two_clocks import DoSlowly, Subject
 
 from actors.instants import ns
-from actors.kernel.actor import Actor, handles
-from actors.kernel.live import LiveSystem
+from actors.kernel.actor import handles
 
 
 @dataclass(frozen=True)
@@ -17,15 +16,7 @@ class Later:
     delay: float
 
 
-class Worker(Actor):
-    def __init__(self, trace):
-        super().__init__()
-        self.trace = trace
-
-    @handles(DoSlowly)
-    async def on_do_slowly(self, do):
-        await do.what(self)
-
+class Worker(Subject):
     @handles(Later)
     async def on_later(self, later):
         await self.sleep(later.delay)
@@ -178,20 +169,8 @@ def test_except_exception_does_not_swallow_it(does):
 
 class TestRoundRealIo:
     @pytest.fixture
-    def does_live(self, on_mock_clock):
-        def run(work, until=1000.0):
-            trace = []
-
-            async def main():
-                async with LiveSystem() as system:
-                    worker = system.spawn(Worker, trace)
-                    worker.tell(DoSlowly(work))
-                    await system.run(until=until)
-
-            on_mock_clock(main)
-            return trace
-
-        return run
+    def does_live(self, run_live):
+        return lambda work: run_live(lambda system, trace: system.spawn(Worker, trace).tell(DoSlowly(work)))
 
     def test_it_is_cancelled(self, does_live):
         async def work(worker):

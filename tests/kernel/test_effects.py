@@ -6,25 +6,17 @@ import weakref
 import pytest
 import trio
 from effort import thorough
-from two_clocks import Do, run_on
+from two_clocks import Do, Subject, run_on
 
 from actors.errors import ForeignAwait
 from actors.instants import ns
-from actors.kernel.actor import Actor, handles
+from actors.kernel.actor import handles
 from actors.kernel.effects import Foreseen, Performed, Promise
 from actors.kernel.live import LiveSystem
 from simulation.engine.system import SimulatedSystem
 
 
-class Doer(Actor):
-    def __init__(self, trace):
-        super().__init__()
-        self.trace = trace
-
-    @handles(Do)
-    def on_do(self, do):
-        do.what(self)
-
+class Doer(Subject):
     @handles(Performed)
     def on_performed(self, done):
         result = type(done.result).__name__ if isinstance(done.result, BaseException) else done.result
@@ -77,20 +69,8 @@ class TestForeseen:
 
 class TestRealIo:
     @pytest.fixture
-    def live(self, on_mock_clock):
-        def run(what, until=1000.0):
-            trace, systems = [], []
-
-            async def main():
-                async with LiveSystem() as system:
-                    systems.append(system)
-                    system.spawn(Doer, trace).tell(Do(what))
-                    await system.run(until=until)
-
-            on_mock_clock(main)
-            return trace
-
-        return run
+    def live(self, run_live):
+        return lambda what, until=1000.0: run_live(doing(what), until)
 
     def test_brings_the_result_or_the_exception(self, live):
         async def works():

@@ -7,11 +7,11 @@ from typing import Any
 import pykka
 import pytest
 import trio
-from two_clocks import Do, run_on
+from two_clocks import Do, Subject, run_on
 
 from actors.errors import ActorSystemError, MailboxFull
 from actors.instants import ns
-from actors.kernel.actor import Actor, handles
+from actors.kernel.actor import handles
 from actors.kernel.live import LiveSystem
 from actors.kernel.mailbox import Envelope, Mailbox, Stop
 
@@ -28,19 +28,11 @@ class Nap:
     delay: float
 
 
-class Box(Actor):
-    def __init__(self, trace):
-        super().__init__()
-        self.trace = trace
-
+class Box(Subject):
     @handles(Number)
     def on_number(self, number):
         self.trace.append(number.value)
         return number.value
-
-    @handles(Do)
-    def on_do(self, do):
-        do.what(self)
 
     @handles(Nap)
     async def on_nap(self, nap):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from two_clocks import Do
+from two_clocks import Do, Subject
 
 from actors.errors import WrongType
 from actors.instants import NS_PER_S, ns
@@ -17,20 +17,16 @@ class Note:
     text: Any
 
 
-class Scribe(Actor):
+class Scribe(Subject):
     """Writes down what it gets, and when."""
 
     def __init__(self, name, trace):
-        super().__init__()
-        self.name, self.trace = name, trace
+        super().__init__(trace)
+        self.name = name
 
     @handles(Note)
     def on_note(self, note):
         self.trace.append((self.name, note.text, self.now_ns))
-
-    @handles(Do)
-    def on_do(self, do):
-        do.what(self)
 
 
 def test_messages_are_handled_in_the_order_told_whatever_actor_they_are_for(run_on_both):

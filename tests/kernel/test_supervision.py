@@ -11,7 +11,6 @@ from actors.errors import ActorSystemError
 from actors.instants import ns
 from actors.kernel.actor import STOP_ON_FAILURE, Actor, Supervision, handles
 from actors.kernel.effects import Foreseen
-from actors.kernel.live import LiveSystem
 from actors.messages import ActorFailed
 from simulation.engine.system import SimulatedSystem
 
@@ -357,26 +356,22 @@ class TestACrash:
 
         assert run_on_both(program).trace == [("unwinds", ns(5.0)), (1, ns(5.1))]
 
-    def test_cancels_real_io_too(self, on_mock_clock):
-        trace = []
+    def test_cancels_real_io_too(self, run_live):
+        async def program(system, trace):
+            async def work(_):
+                try:
+                    await trio.sleep(100.0)
+                finally:
+                    trace.append(("unwinds", trio.current_time()))
 
-        async def main():
-            async with LiveSystem() as system:
+            subject = system.spawn(Subject, trace)
+            subject.tell(DoSlowly(work))
+            subject.tell(Do(note))
+            await trio.sleep(5.0)
+            system.crash(subject, ValueError())
+            await trio.sleep(50.0)
 
-                async def work(_):
-                    try:
-                        await trio.sleep(100.0)
-                    finally:
-                        trace.append(("unwinds", trio.current_time()))
-
-                subject = system.spawn(Subject, trace)
-                subject.tell(DoSlowly(work))
-                subject.tell(Do(note))
-                await trio.sleep(5.0)
-                system.crash(subject, ValueError())
-                await trio.sleep(50.0)
-
-        on_mock_clock(main)
+        trace = run_live(program)
         assert trace == [("unwinds", 5.0), (1, ns(5.1))]
 
     def test_by_a_process_of_the_users_own_happens_at_its_instant(self):

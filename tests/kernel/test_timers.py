@@ -1,16 +1,16 @@
 """Timers: exact to the nanosecond, cancellable, and gone without a trace when cancelled."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pykka
 import pytest
 import simpy
 from effort import examples
 from hypothesis import given, settings, strategies as st
+from two_clocks import Do, Subject
 
 from actors.instants import ns
-from actors.kernel.actor import Actor, handles
+from actors.kernel.actor import handles
 from actors.kernel.live import LiveSystem
 from simulation.engine.system import SimulatedSystem
 
@@ -31,31 +31,18 @@ AWKWARD = [
 
 
 @dataclass(frozen=True)
-class Start:
-    what: Any
-
-
-@dataclass(frozen=True)
 class Tick:
     due_ns: int
 
 
-class Clock(Actor):
-    def __init__(self, trace):
-        super().__init__()
-        self.trace = trace
-
-    @handles(Start)
-    def on_start_it(self, start):
-        start.what(self)
-
+class Clock(Subject):
     @handles(Tick)
     def on_tick(self, tick):
         self.trace.append((tick.due_ns, self.now_ns))
 
 
 def starting(what):
-    return lambda system, trace: system.spawn(Clock, trace).tell(Start(what))
+    return lambda system, trace: system.spawn(Clock, trace).tell(Do(what))
 
 
 @pytest.mark.parametrize("delay", AWKWARD)
@@ -73,7 +60,7 @@ def test_messages_of_an_instant_see_that_one_though_a_timer_is_due_a_nanosecond_
     """However many they are: between some of them others get to run."""
 
     def start(clock):
-        clock.at(10**9, Start(burst))
+        clock.at(10**9, Do(burst))
         clock.at(10**9 + 1, Tick(10**9 + 1))
 
     def burst(clock):
@@ -89,7 +76,7 @@ def test_timers_stay_exact_when_each_sets_the_next(run_on_both):
         if left:
             due_ns = clock.now_ns + ns(4.1) + left
             clock.at(due_ns, Tick(due_ns))
-            clock.at(due_ns, Start(lambda clock: start(clock, left - 1)))
+            clock.at(due_ns, Do(lambda clock: start(clock, left - 1)))
 
     trace = run_on_both(starting(start)).trace
     assert len(trace) == 300
@@ -110,7 +97,7 @@ def test_any_timers_fire_in_order_of_their_nanosecond_then_of_setting(run_on_bot
 def test_an_instant_in_the_past_is_now(run_on_both):
     def start(clock):
         clock.after(
-            5.0, Start(lambda clock: [clock.at(ns(1.0), Tick(1)), clock.after(-3.0, Tick(2)), clock.at(-1, Tick(3))])
+            5.0, Do(lambda clock: [clock.at(ns(1.0), Tick(1)), clock.after(-3.0, Tick(2)), clock.at(-1, Tick(3))])
         )
 
     assert run_on_both(starting(start)).trace == [(number, ns(5.0)) for number in (1, 2, 3)]
@@ -119,8 +106,8 @@ def test_an_instant_in_the_past_is_now(run_on_both):
 def test_a_cancelled_timer_does_not_fire(run_on_both):
     def start(clock):
         gone, kept = clock.after(1.0, Tick(1)), clock.after(2.0, Tick(2))
-        clock.after(0.5, Start(lambda _: gone.cancel()))
-        clock.after(3.0, Start(lambda _: [kept.cancel(), gone.cancel()]))  # too late, and once too often
+        clock.after(0.5, Do(lambda _: gone.cancel()))
+        clock.after(3.0, Do(lambda _: [kept.cancel(), gone.cancel()]))  # too late, and once too often
 
     assert run_on_both(starting(start)).trace == [(2, ns(2.0))]
 
@@ -128,7 +115,7 @@ def test_a_cancelled_timer_does_not_fire(run_on_both):
 def test_a_timer_due_at_the_same_instant_can_still_be_cancelled(run_on_both):
     def start(clock):
         timers = {}
-        clock.after(1.0, Start(lambda _: timers["gone"].cancel()))
+        clock.after(1.0, Do(lambda _: timers["gone"].cancel()))
         timers["gone"] = clock.after(1.0, Tick(1))
 
     assert run_on_both(starting(start)).trace == []
@@ -143,10 +130,10 @@ def test_a_cancelled_timer_does_not_move_the_clock_at_the_end():
         clock.after(2 * DAY, Tick(2)).cancel()
 
     ref = system.spawn(Clock, trace)
-    ref.tell(Start(start))
+    ref.tell(Do(start))
     system.run()
     assert system.now_ns == ns(1.0)
-    ref.tell(Start(lambda clock: clock.trace.append(clock.now_ns)))
+    ref.tell(Do(lambda clock: clock.trace.append(clock.now_ns)))
     system.run()
     assert trace == [(1, ns(1.0)), ns(1.0)]
 
@@ -154,7 +141,7 @@ def test_a_cancelled_timer_does_not_move_the_clock_at_the_end():
 def test_a_cancelled_timer_keeps_nothing_alive_and_costs_no_real_time():
     system = SimulatedSystem(real_time_factor=1.0)
     ref = system.spawn(Clock, [])
-    ref.tell(Start(lambda clock: clock.after(3600.0, Tick(1)).cancel()))
+    ref.tell(Do(lambda clock: clock.after(3600.0, Tick(1)).cancel()))
     system.run()
     assert system.env.peek() == float("inf")
 
@@ -162,8 +149,8 @@ def test_a_cancelled_timer_keeps_nothing_alive_and_costs_no_real_time():
 def test_a_blocking_question_does_not_wait_for_a_cancelled_timer():
     system = SimulatedSystem()
     ref = system.spawn(Clock, [])
-    ref.tell(Start(lambda clock: clock.after(DAY, Tick(1)).cancel()))
-    ref.ask(Start(lambda clock: None))
+    ref.tell(Do(lambda clock: clock.after(DAY, Tick(1)).cancel()))
+    ref.ask(Do(lambda clock: None))
     with pytest.raises(pykka.Timeout):
         system.future_class().get()
     assert system.env.now == 0
@@ -189,9 +176,9 @@ def test_a_live_system_forgets_cancelled_timers_long_before_they_are_due(on_mock
 def test_the_end_of_an_earlier_run_does_not_move_the_clock():
     system, trace = SimulatedSystem(), []
     ref = system.spawn(Clock, trace)
-    ref.tell(Start(lambda clock: clock.after(1.0, Start(lambda clock: clock.system.stop()))))
+    ref.tell(Do(lambda clock: clock.after(1.0, Do(lambda clock: clock.system.stop()))))
     system.run(until=DAY)
-    ref.tell(Start(lambda clock: clock.after(1.0, Tick(0))))
+    ref.tell(Do(lambda clock: clock.after(1.0, Tick(0))))
     system.run()
     assert trace == [(0, ns(2.0))]
 
@@ -206,9 +193,7 @@ class TestInAnEnvironmentOfTheUsersOwn:
             for _ in range(3):
                 yield env.timeout(ns(1.5))
                 answered = env.event()
-                ref.tell(
-                    Start(lambda clock, answered=answered: clock.after(0.25, Start(lambda _: answered.succeed("yes"))))
-                )
+                ref.tell(Do(lambda clock, answered=answered: clock.after(0.25, Do(lambda _: answered.succeed("yes")))))
                 trace.append(((yield answered), env.now))
 
         env.process(process())
@@ -245,7 +230,7 @@ class TestInAnEnvironmentOfTheUsersOwn:
         def process():
             for _ in range(5):
                 yield env.timeout(1234.56789)
-                ref.tell(Start(lambda clock: clock.after(1e-6, Tick(clock.now_ns + 1000))))
+                ref.tell(Do(lambda clock: clock.after(1e-6, Tick(clock.now_ns + 1000))))
 
         env.process(process())
         system.run()
@@ -256,7 +241,7 @@ class TestInAnEnvironmentOfTheUsersOwn:
         env = simpy.Environment(initial_time=ns(10.0))
         system, trace = SimulatedSystem(env=env), []
         assert system.now_ns == ns(10.0)
-        system.spawn(Clock, trace).tell(Start(lambda clock: clock.after(1.0, Tick(0))))
+        system.spawn(Clock, trace).tell(Do(lambda clock: clock.after(1.0, Tick(0))))
         system.run(until=20.0)
         assert trace == [(0, ns(11.0))]
         assert system.now_ns == ns(20.0)
@@ -264,6 +249,6 @@ class TestInAnEnvironmentOfTheUsersOwn:
 
 def test_the_simulated_clock_can_follow_the_walls():
     system, trace = SimulatedSystem(real_time_factor=0.001), []
-    system.spawn(Clock, trace).tell(Start(lambda clock: clock.after(50.0, Tick(0))))
+    system.spawn(Clock, trace).tell(Do(lambda clock: clock.after(50.0, Tick(0))))
     system.run()
     assert trace == [(0, ns(50.0))]
