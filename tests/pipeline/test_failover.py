@@ -8,7 +8,7 @@ from effort import examples
 from hypothesis import given, settings, strategies as st
 from pipeline_invariants import check_quota
 from pydantic import ValidationError
-from timetables import send_at
+from timetables import numbered, operate, send_at
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks
 
 import simulation
@@ -18,9 +18,9 @@ from actors.messages import (
     NotificationDeferred,
     NotificationFailed,
     NotificationSent,
+    SendNotification,
 )
 from actors.outcomes import ChannelFault, Transient
-from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.settings.channel import ChannelConfig, RateLimitConfig
 from simulation.scenario import parse
 
@@ -33,18 +33,26 @@ def outage(start: float, until: float) -> Any:
     return lambda this: DOWN if start <= this.at < until else OK
 
 
-def open_two(world: World, primary: Scripted, backup: Scripted, own: Any = None, **shared: Any) -> None:
-    """Open an email channel with two providers; `own` are the settings of the backup alone."""
-    world.primary, world.backup = primary, backup
-    world.open(
-        {EMAIL: {"primary": primary, "backup": backup}},
-        email={"retry": MANY, **shared, "failover": {"backup": own or {}}},
-    )
+def over_two(
+    sends: Any,
+    primary: tuple[Any, ...],
+    backup: tuple[Any, ...] = (),
+    own: Any = None,
+    until: float = 1e5,
+    **shared: Any,
+) -> World:
+    """Send emails over two providers with these answers and latencies; `own` are the settings of the backup alone."""
+
+    def opens(world: World) -> None:
+        world.primary, world.backup = Scripted(*primary), Scripted(*backup)
+        settings = {"retry": MANY, **shared, "failover": {"backup": own or {}}}
+        world.open({EMAIL: {"primary": world.primary, "backup": world.backup}}, email=settings)
+
+    return send_at(sends, opens=opens, until=until)
 
 
-def send_each_second(world: World, count: int) -> None:
-    for number in range(count):
-        world.send(email(f"n{number:03}"), at=number)
+def each_second(count: int) -> dict[float, SendNotification]:
+    return {number: email(f"n{number:03}") for number in range(count)}
 
 
 def transitions(world: World) -> list[tuple[float, str, str]]:
@@ -55,11 +63,7 @@ def transitions(world: World) -> list[tuple[float, str, str]]:
 
 
 def test_when_the_primary_is_out_the_backup_takes_over_at_once_and_gives_back_when_a_probe_comes_through():
-    def scenario(world: World) -> None:
-        open_two(world, Scripted(outage(10, 95)), Scripted(), circuit_breaker={"failure_threshold": 3})
-        send_each_second(world, 200)
-
-    world = on_both_clocks(scenario)
+    world = over_two(each_second(200), (outage(10, 95),), circuit_breaker={"failure_threshold": 3})
     opened = world.primary.times[12]  # the third failure: first attempts and retries count alike
     assert transitions(world) == [
         (opened, "email", "open"),
@@ -78,25 +82,16 @@ def test_when_the_primary_is_out_the_backup_takes_over_at_once_and_gives_back_wh
 
 
 def test_the_probe_is_the_next_attempt_after_the_open_time_whichever_it_is():
-    world = send_at(
-        {0: email("first"), 60.4: email("early"), 60.75: [email("probe"), email("beside it")], 62: email("later")},
-        opens=lambda world: open_two(
-            world, Scripted([DOWN], latency=0.5), Scripted(), circuit_breaker={"failure_threshold": 1}
-        ),
-    )
+    sends = {0: email("first"), 60.4: email("early"), 60.75: [email("probe"), email("beside it")], 62: email("later")}
+    world = over_two(sends, ([DOWN], 0.5), circuit_breaker={"failure_threshold": 1})
     assert world.primary.ids == ["first", "probe", "later"]
     assert world.backup.ids == ["first", "early", "beside it"]
 
 
 def test_the_backup_takes_no_more_than_its_quota_and_who_waits_goes_when_either_has_room():
     quota = {"rate": "1/2s"}
-
-    def scenario(world: World) -> None:
-        breaker = {"failure_threshold": 1, "timeout": 45, "resume_rate": "100/s"}
-        open_two(world, Scripted(outage(0, 30)), Scripted(), {"quota": quota}, circuit_breaker=breaker)
-        send_each_second(world, 60)
-
-    world = on_both_clocks(scenario)
+    breaker = {"failure_threshold": 1, "timeout": 45, "resume_rate": "100/s"}
+    world = over_two(each_second(60), (outage(0, 30),), own={"quota": quota}, circuit_breaker=breaker)
     check_quota([each.at_ns for each in world.backup.tries], RateLimitConfig.model_validate(quota))
     assert [each.at for each in world.backup.tries[:20]] == [1.0 + 2 * number for number in range(20)]
     assert len(world.sent_ids()) == 60
@@ -108,16 +103,10 @@ def test_the_backup_takes_no_more_than_its_quota_and_who_waits_goes_when_either_
 
 @pytest.mark.parametrize("back", ["primary", "backup"])
 def test_when_both_are_down_all_wait_and_go_when_either_is_back(back):
-    def scenario(world: World) -> None:
-        until = {"primary": 1000, "backup": 1000, back: 50}
-        breaker = {"failure_threshold": 1, "resume_rate": "10/s"}
-        open_two(
-            world, Scripted(outage(0, until["primary"])), Scripted(outage(0, until["backup"])), circuit_breaker=breaker
-        )
-        for number in range(20):
-            world.send(email(f"n{number:02}"), at=number / 10)
-
-    world = on_both_clocks(scenario, until=900)
+    primary, backup = (outage(0, 50 if name == back else 1000) for name in ("primary", "backup"))
+    sends = {number / 10: email(f"n{number:02}") for number in range(20)}
+    breaker = {"failure_threshold": 1, "resume_rate": "10/s"}
+    world = over_two(sends, (primary,), (backup,), until=900, circuit_breaker=breaker)
     assert len(world.sent_ids()) == 20
     assert {event.provider for event in world.events(NotificationSent)} == {back}
     # One failed attempt opened each of them; all others wait and use none.
@@ -126,82 +115,42 @@ def test_when_both_are_down_all_wait_and_go_when_either_is_back(back):
 
 
 def test_when_both_are_down_and_it_is_to_fail_it_fails():
-    def scenario(world: World) -> None:
-        open_two(
-            world,
-            Scripted(outage(0, 1000)),
-            Scripted(outage(0, 1000)),
-            retry={"max_attempts": 2},
-            circuit_breaker={"failure_threshold": 1, "when_open": "fail"},
-        )
-        for number in range(3):
-            world.send(email(f"n{number}"), at=number / 10)
-
-    world = on_both_clocks(scenario, until=900)
+    sends = {number / 10: email(f"n{number}") for number in range(3)}
+    settings = {"retry": {"max_attempts": 2}, "circuit_breaker": {"failure_threshold": 1, "when_open": "fail"}}
+    world = over_two(sends, (outage(0, 1000),), (outage(0, 1000),), until=900, **settings)
     assert len(world.primary.tries) + len(world.backup.tries) == 2
     assert Counter(failed.reason for failed in world.failures) == {"down": 2, "circuit breaker is open": 4}
     assert Counter(failed.provider for failed in world.failures) == {"primary": 1, "backup": 1, None: 4}
 
 
 def test_after_so_many_failed_attempts_the_next_provider_is_tried_first():
-    def scenario(world: World) -> None:
-        open_two(
-            world,
-            Scripted(lambda _: DOWN),
-            Scripted(lambda _: DOWN),
-            retry={"max_attempts": 7, "initial_delay": 1.0, "backoff_multiplier": 1.0},
-            circuit_breaker={"enabled": False},
-            switch_after=2,
-        )
-        world.send(email("n"))
-
-    world = on_both_clocks(scenario)
+    retry, down = {"max_attempts": 7, "initial_delay": 1.0, "backoff_multiplier": 1.0}, (lambda _: DOWN,)
+    world = over_two({0: email("n")}, down, down, retry=retry, circuit_breaker={"enabled": False}, switch_after=2)
     asked = "primary primary backup backup primary primary backup"
     assert [failed.provider for failed in world.failures] == asked.split()
 
 
 def test_a_channel_fault_opens_the_breaker_of_the_provider_that_has_it_and_the_other_delivers():
-    def scenario(world: World) -> None:
-        open_two(world, Scripted([ChannelFault(reason="bad key")]), Scripted())
-        world.send(*(email(f"n{number}") for number in range(5)), at=1)
-
-    world = on_both_clocks(scenario, until=50)
+    world = over_two({1: numbered(5)}, ([ChannelFault(reason="bad key")],), until=50)
     assert transitions(world) == [(1.0, "email", "open")]
     assert Counter(event.provider for event in world.events(NotificationSent)) == {"primary": 4, "backup": 1}
     assert world.alerts == ["Channel email is broken: bad key"]
 
 
 def test_an_order_is_for_one_provider_or_for_all():
-    def scenario(world: World) -> None:
-        open_two(world, Scripted(), Scripted())
-        breaker = world.pipeline.wiring.stages[EMAIL].circuit_breaker
-        world.ask(breaker, OperateBreaker(order="force-open", provider="primary"), at=0)
-        world.send(email("a"), at=1)
-        world.ask(breaker, OperateBreaker(order="force-open"), at=2)
-        world.ask(breaker, OperateBreaker(order="force-open"), at=3)
-        world.send(email("b"), at=4)
-        world.ask(breaker, OperateBreaker(order="close", provider="backup"), at=5)
-
-    world = on_both_clocks(scenario)
+    first, second = operate("force-open", provider="primary"), operate("force-open")
+    then = operate("close", provider="backup")
+    world = over_two({0: first, 1: email("a"), 2: second, 3: second, 4: email("b"), 5: then}, ())
     assert world.notes == [True, "accepted", True, False, "accepted", True]
     assert world.backup.times == [1.0, 5.0]
     assert world.primary.times == []
 
 
 def test_a_wait_for_a_slot_of_one_and_the_breaker_of_the_other_ends_with_whatever_comes_first():
-    def scenario(world: World) -> None:
-        open_two(
-            world,
-            Scripted([DOWN]),
-            Scripted(latency=lambda this: 40.0 if this.at < 10 else 100.0),
-            {"max_in_flight": 1},
-            timeout=300,
-            circuit_breaker={"failure_threshold": 1},
-        )
-        world.send(email("a"))  # fails at the primary, and takes the backup's slot after a second
-        world.send(email("b"), email("c"), at=5)
-
-    world = on_both_clocks(scenario)
+    # The first fails at the primary, and takes the backup's slot after a second.
+    sends, backup = {0: email("a"), 5: [email("b"), email("c")]}, ((), lambda this: 40.0 if this.at < 10 else 100.0)
+    breaker = {"failure_threshold": 1}
+    world = over_two(sends, ([DOWN],), backup, {"max_in_flight": 1}, timeout=300, circuit_breaker=breaker)
     assert world.primary.times == [0.0, 60.0]
     assert world.backup.times == [1.0, 41.0]
     assert world.sent_ids() == ["a", "c", "b"]
@@ -299,19 +248,10 @@ def test_each_attempt_goes_to_the_first_provider_whose_breaker_is_closed(outages
 
 
 def test_who_waits_for_an_open_breaker_and_for_a_slot_elsewhere_is_deferred():
-    def scenario(world: World) -> None:
-        world.open(
-            {EMAIL: {"primary": Scripted(lambda _: DOWN), "backup": Scripted(latency=10.0)}},
-            email={
-                "retry": {"max_attempts": 9, "max_delay": 1},
-                "circuit_breaker": {"failure_threshold": 1, "timeout": 3600},
-                "failover": {"backup": {"max_in_flight": 1, "circuit_breaker": {}}},
-                "timeout": 30,
-            },
-        )
-        world.send(*(email(f"n{number}") for number in range(4)))
-
-    world = on_both_clocks(scenario)
+    own = {"max_in_flight": 1, "circuit_breaker": {}}
+    settings = {"retry": {"max_attempts": 9, "max_delay": 1}, "timeout": 30}
+    settings["circuit_breaker"] = {"failure_threshold": 1, "timeout": 3600}
+    world = over_two({0: numbered(4)}, (lambda _: DOWN,), ((), 10.0), own, **settings)
     assert len(world.sent_ids()) == 4
     deferred = world.events(NotificationDeferred)
     assert {event.cause for event in deferred} == {DeferralCause.CIRCUIT_BREAKER}

@@ -1,13 +1,17 @@
 """Served letters: whose fallback was delivered or is under way, so that no redrive takes them unless told so."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
-from worlds import EMAIL, OK, PUSH, SMS, Scripted, World, email, on_both_clocks, simulate
+from timetables import redrive, send_at
+from worlds import EMAIL, OK, PUSH, SMS, Scripted, World, email, simulate
 
 from actors.domain.requests import Requests
 from actors.messages import NotificationRedriven, NotificationSent, SendNotification
-from actors.outcomes import DeadDestination, Permanent
+from actors.outcomes import DeadDestination, Outcome, Permanent
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, Get, ListDeadLetters, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance, Redrive
 from actors.storage.lossy import LossyStore
@@ -35,30 +39,40 @@ def notes(world: World) -> list[object]:
     return [note for note in world.notes if not isinstance(note, Acceptance)]
 
 
-def redrive(world: World, notification_id: str, at: float, **fields: str) -> None:
-    order = RedriveDeadLetter(notification_id=notification_id, **fields)
-    world.ask(world.pipeline.dead_letter_queue, order, at=at)
+def answered(
+    timetable: dict[float, Any],
+    pushes: Iterable[Outcome],
+    texts: Any = (),
+    mails: Any = (),
+    latency: Any = (0.0, 0.0, 0.0),
+) -> World:
+    """Send pushes of such a chain, whose providers have these answers and latencies."""
+    answers = (pushes, texts, mails)
+    return send_at(timetable, opens=lambda world: chain(world, *map(Scripted, answers, latency)))
 
 
-def look(world: World, at: float) -> None:
+def look(world: World) -> None:
     """Note which letters there are and whether each is served."""
+    world.notes.append({each.notification_id: each.served for each in world.pipeline.dead_letters})
 
-    def note() -> None:
-        world.notes.append({each.notification_id: each.served for each in world.pipeline.dead_letters})
 
-    world.at(at, note)
+def look_and(step: Callable[[World], Any]) -> Callable[[World], None]:
+    def both(world: World) -> None:
+        look(world)
+        step(world)
+
+    return both
+
+
+def discard(notification_id: str) -> Callable[[World], None]:
+    order = DiscardDeadLetter(notification_id=notification_id, reason="served")
+    return lambda world: world.ask(world.pipeline.dead_letter_queue, order)
 
 
 def test_a_letter_is_served_from_the_acceptance_of_its_fallback_on():
-    def scenario(world: World) -> None:
-        chain(world, Scripted([BAD]), Scripted(latency=10.0), Scripted())
-        world.send(push())
-        for at in (5, 15):
-            look(world, at)
-            redrive(world, "n", at)
-        redrive(world, "n", 20, served="include")
-
-    world = on_both_clocks(scenario)
+    look_and_redrive = look_and(redrive("n"))
+    sends = {0: push(), 5: look_and_redrive, 15: look_and_redrive, 20: redrive("n", served="include")}
+    world = answered(sends, [BAD], latency=(0.0, 10.0, 0.0))
     assert notes(world) == [{"n": True}, False, {"n": True}, False, True]
     assert world.sent_ids() == ["n/sms", "n"]
     (redriven,) = world.events(NotificationRedriven)
@@ -66,17 +80,8 @@ def test_a_letter_is_served_from_the_acceptance_of_its_fallback_on():
 
 
 def test_a_letter_whose_fallback_is_dead_lettered_is_served_while_a_later_one_is_under_way_or_delivered():
-    def scenario(world: World) -> None:
-        chain(world, Scripted([BAD]), Scripted([BAD]), Scripted([BAD, OK], latency=10.0))
-        world.send(push())
-        look(world, 5)
-        look(world, 15)
-        redrive(world, "n/sms/email", 20)
-        look(world, 25)
-        look(world, 35)
-        world.at(40, lambda: world.pipeline.dead_letter_queue.tell(RedriveDeadLetter(notification_id="n")))
-
-    world = on_both_clocks(scenario)
+    sends = {0: push(), 5: look, 15: look, 20: redrive("n/sms/email"), 25: look, 35: look, 40: redrive_all}
+    world = answered(sends, [BAD], [BAD], [BAD, OK], latency=(0.0, 0.0, 10.0))
     under_way, dead, again, delivered = (note for note in notes(world) if note is not True)
     assert under_way == {"n": True, "n/sms": True}
     assert dead == {"n": False, "n/sms": False, "n/sms/email": False}
@@ -85,14 +90,8 @@ def test_a_letter_whose_fallback_is_dead_lettered_is_served_while_a_later_one_is
 
 
 def test_where_nothing_was_delivered_the_oldest_of_a_request_is_redriven_and_the_others_wait_for_it():
-    def scenario(world: World) -> None:
-        chain(world, Scripted([BAD, BAD], latency=1.0), Scripted([BAD, OK], latency=1.0), Scripted([BAD]))
-        world.send(push())
-        for at in (10, 10.5, 20, 20.5, 30):
-            look(world, at)
-            world.at(at, redrive_all, world)
-
-    world = on_both_clocks(scenario)
+    sends = {0: push()} | dict.fromkeys((10, 10.5, 20, 20.5, 30), look_and(redrive_all))
+    world = answered(sends, [BAD, BAD], [BAD, OK], [BAD], latency=(1.0, 1.0, 0.0))
     all_dead = {"n": False, "n/sms": False, "n/sms/email": False}
     wait_for_push, wait_for_sms = {"n/sms": True, "n/sms/email": True}, {"n/sms/email": True, "n": True}
     assert notes(world) == [all_dead, wait_for_push, all_dead, wait_for_sms, wait_for_sms]
@@ -106,29 +105,16 @@ def redrive_all(world: World) -> None:
 
 
 def test_what_was_sent_after_a_redrive_serves_its_fallback():
-    def scenario(world: World) -> None:
-        chain(world, Scripted([BAD, OK]), Scripted([BAD]), Scripted([BAD]))
-        world.send(push())
-        redrive(world, "n", 10)
-        redrive(world, "n/sms", 20)
-        world.ask(world.pipeline.dead_letter_queue, DiscardDeadLetter(notification_id="n/sms", reason="served"), at=30)
-        redrive(world, "n/sms/email", 40)
-
-    world = on_both_clocks(scenario)
+    sends = {0: push(), 10: redrive("n"), 20: redrive("n/sms"), 30: discard("n/sms"), 40: redrive("n/sms/email")}
+    world = answered(sends, [BAD, OK], [BAD], [BAD])
     assert notes(world) == [True, False, True, False]
     assert world.sent_ids() == ["n"]
 
 
 def test_a_suppressed_fallback_does_not_serve_and_what_follows_from_it_does():
-    def scenario(world: World) -> None:
-        chain(world, Scripted([BAD] * 2), Scripted([DeadDestination()]), Scripted([BAD, BAD, OK]))
-        world.send(push("a"))
-        world.send(push("b"), at=5)  # its SMS is suppressed
-        look(world, 10)
-        redrive(world, "b/sms/email", 20)
-        look(world, 30)
-
-    world = on_both_clocks(scenario)
+    # The SMS of the second is suppressed.
+    sends = {0: push("a"), 5: push("b"), 10: look, 20: redrive("b/sms/email"), 30: look}
+    world = answered(sends, [BAD] * 2, [DeadDestination()], [BAD, BAD, OK])
     before, _, after = notes(world)
     assert before == dict.fromkeys(("a", "a/sms", "a/sms/email", "b", "b/sms/email"), False)
     assert {each for each, served in after.items() if served} == {"b"}
@@ -136,12 +122,8 @@ def test_a_suppressed_fallback_does_not_serve_and_what_follows_from_it_does():
 
 @pytest.mark.parametrize("question", [Get(notification_id="n"), ListDeadLetters()])
 def test_the_answers_of_the_queue_say_so(question):
-    def scenario(world: World) -> None:
-        chain(world, Scripted([BAD]), Scripted(), Scripted())
-        world.send(push())
-        world.ask(world.pipeline.dead_letter_queue, question, at=5)
-
-    (answer,) = notes(on_both_clocks(scenario))
+    sends = {0: push(), 5: lambda world: world.ask(world.pipeline.dead_letter_queue, question)}
+    (answer,) = notes(answered(sends, [BAD]))
     (letter,) = answer if isinstance(answer, list) else [answer]
     assert letter.served
 
@@ -193,15 +175,11 @@ def test_a_chain_is_one_request_in_whatever_order_its_links_become_known(order, 
 
 
 def test_a_request_is_forgotten_with_the_last_that_may_be_asked_about():
-    def scenario(world: World) -> None:
-        chain(world, Scripted([BAD]), Scripted([BAD]), Scripted())
-        world.send(push())
-        for number, each in enumerate(("n", "n/sms"), 5):
-            order = DiscardDeadLetter(notification_id=each, reason="served")
-            world.ask(world.pipeline.dead_letter_queue, order, at=number)
-            world.at(number + 0.5, lambda: world.notes.append(len(world.pipeline.store._requests.all())))
+    def count(world: World) -> None:
+        world.notes.append(len(world.pipeline.store._requests.all()))
 
-    world = on_both_clocks(scenario)
+    sends = {0: push(), 5: discard("n"), 5.5: count, 6: discard("n/sms"), 6.5: count}
+    world = answered(sends, [BAD], [BAD])
     assert notes(world) == [True, 1, True, 0]
     assert world.times(NotificationSent) == [0.0]
 
@@ -210,38 +188,23 @@ def test_a_request_is_forgotten_with_the_last_that_may_be_asked_about():
 
 
 def test_a_redrive_that_is_refused_lets_the_next_one_try_that_waits_for_room():
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([BAD, BAD], latency=lambda this: 10.0 if this.notification_id == "long" else 0.0), max_pending=1
-        )
-        world.send(email("a"))
-        world.send(email("b"), at=1)
-        world.send(email("long"), at=2)
+    def redrive_a_twice_and_then_b(world: World) -> None:
+        a, b = world.pipeline.dead_letters
+        for letter in (a, a, b):
+            world.pipeline.handler.tell(Redrive(letter=letter))
 
-        def redrive_a_twice_and_then_b() -> None:
-            a, b = world.pipeline.dead_letters
-            for letter in (a, a, b):
-                world.pipeline.handler.tell(Redrive(letter=letter))
-
-        world.at(3, redrive_a_twice_and_then_b)
-
-    world = on_both_clocks(scenario)
+    sends = {0: email("a"), 1: email("b"), 2: email("long"), 3: redrive_a_twice_and_then_b}
+    world = send_at(sends, [BAD, BAD], lambda this: 10.0 if this.notification_id == "long" else 0.0, max_pending=1)
     assert world.sent_ids() == ["long", "a", "b"]
 
 
 def test_what_has_come_to_be_served_while_it_waited_for_room_goes_back_into_the_queue():
-    def scenario(world: World) -> None:
-        chain(world, Scripted([BAD]), Scripted([BAD]), Scripted([BAD], latency=lambda this: float(this.number)))
-        world.send(push())
+    def redrive_both(world: World) -> None:
+        first, second, _ = world.pipeline.dead_letters
+        for letter in (second, first):  # past the queue, which would have known
+            world.pipeline.handler.tell(Redrive(letter=letter))
 
-        def redrive_both() -> None:
-            first, second, _ = world.pipeline.dead_letters
-            for letter in (second, first):  # past the queue, which would have known
-                world.pipeline.handler.tell(Redrive(letter=letter))
-
-        world.at(5, redrive_both)
-        look(world, 6)
-
-    world = on_both_clocks(scenario)
+    latency = (0.0, 0.0, lambda this: float(this.number))
+    world = answered({0: push(), 5: redrive_both, 6: look}, [BAD], [BAD], [BAD], latency=latency)
     assert notes(world) == [{"n": True, "n/sms/email": True}]
     assert world.sent_ids() == ["n/sms"]
