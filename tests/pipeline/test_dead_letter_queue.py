@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, strategies as st
-from timetables import redrive, send_at
+from timetables import crash, numbered, redrive, send_at
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
 import simulation
@@ -27,7 +28,6 @@ from actors.pipeline.dead_letter_queue import (
     Get,
     ListDeadLetters,
     Peek,
-    RedriveDeadLetter,
 )
 from actors.settings.channel import DeadLettersConfig
 from actors.storage.sqlite.store import SqliteStore
@@ -57,13 +57,16 @@ def note_ids(world: World) -> None:
     world.notes[:] = [plain(note) for note in world.notes]
 
 
-def asked(*questions: object) -> list[object]:
-    def scenario(world: World) -> None:
-        three_letters(world)
-        for second, question in enumerate(questions, start=1):
-            world.ask(queue_of(world), question, at=second)
+def ask(question: object) -> Callable[[World], None]:
+    return lambda world: world.ask(queue_of(world), question)
 
-    world = on_both_clocks(scenario)
+
+def discard(notification_id: str, reason: str = "why not") -> Callable[[World], None]:
+    return ask(DiscardDeadLetter(notification_id=notification_id, reason=reason))
+
+
+def asked(*questions: object) -> list[object]:
+    world = send_at([(second, ask(each)) for second, each in enumerate(questions, start=1)], opens=three_letters)
     note_ids(world)
     return world.notes[3:]
 
@@ -89,15 +92,8 @@ def test_list_by_reason_and_channel():
 
 
 def test_redrive_takes_it_out_and_a_second_one_does_nothing():
-    def scenario(world: World) -> None:
-        three_letters(world)
-        queue = queue_of(world)
-        world.ask(queue, RedriveDeadLetter(notification_id="b"), at=1)
-        world.ask(queue, RedriveDeadLetter(notification_id="b"), at=1)
-        world.ask(queue, RedriveDeadLetter(notification_id="b"), at=2)
-        world.ask(queue, RedriveDeadLetter(notification_id="x"), at=2)
-
-    world = on_both_clocks(scenario)
+    sends = [(1, redrive("b")), (1, redrive("b")), (2, redrive("b")), (2, redrive("x"))]
+    world = send_at(sends, opens=three_letters)
     assert world.notes[3:] == [True, False, False, False]
     assert world.times(NotificationRedriven) == [1.0]
     assert world.sent_ids() == ["b"]
@@ -105,15 +101,8 @@ def test_redrive_takes_it_out_and_a_second_one_does_nothing():
 
 
 def test_discard_removes_with_a_reason_and_stays_dead_lettered_in_the_count():
-    def scenario(world: World) -> None:
-        three_letters(world)
-        queue = queue_of(world)
-        world.ask(queue, DiscardDeadLetter(notification_id="a", reason="customer left"), at=1)
-        world.ask(queue, DiscardDeadLetter(notification_id="a", reason="again"), at=2)
-        world.ask(queue, RedriveDeadLetter(notification_id="a"), at=3)
-        world.ask(queue, Dequeue(), at=4)
-
-    world = on_both_clocks(scenario)
+    sends = {1: discard("a", "customer left"), 2: discard("a", "again"), 3: redrive("a"), 4: ask(Dequeue())}
+    world = send_at(sends, opens=three_letters)
     note_ids(world)
     assert world.notes[3:] == [True, False, False, "b"]
     discarded = [(event.notification_id, event.reason) for event in world.events(DeadLetterDiscarded)]
@@ -204,17 +193,10 @@ def test_an_alert_that_raises_or_takes_its_time_keeps_no_one_waiting(is_async, c
 # ── time and room ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def bounded(scenario: Callable[[World], None], *, keep: float | None = None, at_most: int | None = None):
-    """Return a scenario in which all messages that begin with an x fail, with such bounds to the queue."""
-
-    def run(world: World) -> None:
-        world.open(
-            Scripted(lambda this: BAD if this.command.message == "x" else OK),
-            dead_letters=DeadLettersConfig(keep=keep, at_most=at_most),
-        )
-        scenario(world)
-
-    return run
+def bounded(timetable: Any, *, keep: float | None = None, at_most: int | None = None, **run: Any) -> World:
+    """Run a timetable of which all messages that begin with an x fail, with such bounds to the queue."""
+    bounds = DeadLettersConfig(keep=keep, at_most=at_most)
+    return send_at(timetable, lambda this: BAD if this.command.message == "x" else OK, dead_letters=bounds, **run)
 
 
 def own_discards(world: World) -> list[tuple[str, str, float]]:
@@ -227,12 +209,9 @@ def own_discards(world: World) -> list[tuple[str, str, float]]:
 
 
 def test_what_is_kept_for_long_enough_and_what_has_no_room_is_discarded_oldest_first():
-    def scenario(world: World) -> None:
-        for number in range(5):
-            world.send(email(f"n{number}", message="x"), at=number)
-        world.ask(queue_of(world), RedriveDeadLetter(notification_id="n3"), at=10)  # and is kept from then on
-
-    world = on_both_clocks(bounded(scenario, keep=60, at_most=3))
+    # The redriven one is kept from then on.
+    sends = {number: give("die", number) for number in range(5)} | {10: redrive("n3")}
+    world = bounded(sends, keep=60, at_most=3)
     assert own_discards(world) == [
         ("n0", "full", 3.0), ("n1", "full", 4.0), ("n2", "retention", 62.0), ("n4", "retention", 64.0),
         ("n3", "retention", 70.0),
@@ -241,27 +220,23 @@ def test_what_is_kept_for_long_enough_and_what_has_no_room_is_discarded_oldest_f
 
 
 def test_a_queue_that_starts_anew_keeps_its_retention():
-    def scenario(world: World) -> None:
-        for number in range(3):
-            world.send(email(f"n{number}", message="x"), at=number)
-        world.at(30, world.system.crash, world.pipeline.dead_letter_queue, RuntimeError("bug"))
-
-    world = on_both_clocks(bounded(scenario, keep=60))
+    world = bounded({number: give("die", number) for number in range(3)} | {30: crash("queue")}, keep=60)
     assert own_discards(world) == [(f"n{number}", "retention", 60.0 + number) for number in range(3)]
 
 
-def give(world: World, order: str, number: int, at: float) -> None:
-    """Have a notification die, be redriven or be discarded at an instant; or its queue crash."""
+def give(order: str, number: int) -> Any:
+    """Have a notification die, be sent, redriven or discarded, the oldest letter taken out, or the queue crash."""
     match order:
-        case "die":
-            world.send(email(f"n{number}", message="x"), at=at)
+        case "die" | "send":
+            return email(f"n{number}", message="x" if order == "die" else "Hello")
         case "redrive":
-            world.ask(queue_of(world), RedriveDeadLetter(notification_id=f"n{number}"), at=at)
+            return redrive(f"n{number}")
         case "discard":
-            message = DiscardDeadLetter(notification_id=f"n{number}", reason="why not")
-            world.ask(queue_of(world), message, at=at)
+            return discard(f"n{number}")
+        case "dequeue":
+            return ask(Dequeue())
         case "crash":
-            world.at(at, world.system.crash, queue_of(world), RuntimeError("bug"), number)
+            return lambda world: world.system.crash(queue_of(world), RuntimeError("bug"), number)
 
 
 DEATHS = st.tuples(st.sampled_from(["die", "redrive", "discard"]), st.integers(0, 9), st.integers(0, 60))
@@ -271,16 +246,12 @@ DEATHS = st.tuples(st.sampled_from(["die", "redrive", "discard"]), st.integers(0
 def test_the_queue_keeps_what_it_may_and_no_more_whatever_happens(orders, keep, at_most):
     looks: list[list[float]] = []
 
-    def scenario(world: World) -> None:
-        for order, number, at in orders:
-            give(world, order, number, at)
-        for second in range(100):
-            world.at(
-                second + 0.5,
-                lambda at=second + 0.5: looks.append([at - each.moved_at_ns / 1e9 for each in world.letters]),
-            )
+    def look(world: World) -> None:
+        looks.append([(world.system.now_ns - each.moved_at_ns) / 1e9 for each in world.letters])
 
-    world = simulate(bounded(scenario, keep=keep, at_most=at_most), until=1000)
+    sends = [(at, give(order, number)) for order, number, at in orders]
+    sends += [(second + 0.5, look) for second in range(100)]
+    world = bounded(sends, keep=keep, at_most=at_most, run=simulate, until=1000)
     for ages in looks:
         assert at_most is None or len(ages) <= at_most
         assert keep is None or all(age < keep for age in ages)
@@ -307,11 +278,8 @@ CRASHES = st.tuples(
 @given(st.lists(CRASHES, max_size=40), st.integers(1, 4))
 @example([("die", 0, 1), ("crash", 5, 2), ("die", 1, 3), ("die", 2, 4)], 1)
 def test_a_queue_that_crashes_discards_nothing_while_there_is_room(orders, at_most):
-    def scenario(world: World) -> None:
-        for order, number, at in orders:
-            give(world, order, number, at)
-
-    world = simulate(bounded(scenario, at_most=at_most), until=1000)
+    sends = [(at, give(order, number)) for order, number, at in orders]
+    world = bounded(sends, at_most=at_most, run=simulate, until=1000)
     dead: dict[str, None] = {}
     for event in world.history:
         if isinstance(event, NotificationMovedToDeadLetter):
@@ -364,24 +332,8 @@ ORDERS = st.tuples(
 
 @given(st.lists(ORDERS, max_size=25), st.lists(st.booleans(), min_size=6, max_size=60))
 def test_letters_are_conserved_whatever_is_ordered(orders, fates):
-    def scenario(world: World) -> None:
-        left = iter(fates)
-        world.open(Scripted(lambda _: BAD if next(left, False) else OK))
-        world.send(*(email(f"n{number}") for number in range(6)))
-        for order, number, at in orders:
-            notification_id = f"n{number}"
-            match order:
-                case "redrive":
-                    world.ask(queue_of(world), RedriveDeadLetter(notification_id=notification_id), at=at)
-                case "discard":
-                    message = DiscardDeadLetter(notification_id=notification_id, reason="why not")
-                    world.ask(queue_of(world), message, at=at)
-                case "dequeue":
-                    world.ask(queue_of(world), Dequeue(), at=at)
-                case "send":
-                    world.send(email(notification_id), at=at)
-
-    world = simulate(scenario, until=1000)
+    sends = [(0, numbered(6)), *((at, give(order, number)) for order, number, at in orders)]
+    world = send_at(sends, [BAD if fate else OK for fate in fates], run=simulate, until=1000)
     moved = len(world.events(NotificationMovedToDeadLetter))
     taken = len(world.events(NotificationRedriven)) + len(world.events(DeadLetterDiscarded))
     assert len(world.letters) == moved - taken
