@@ -36,29 +36,18 @@ sys.path.insert(0, str(HERE))  # for what imports this
 TEXTS = {
     "process": "SimPy, a process a notification",
     "checked": "SimPy, a process, all duties",
-    "stores": "SimPy, a Store a stage",
-    "bare": "bare heapq, nothing recorded",
     "product": "retrylab, record: full",
     "aggregates": "retrylab, record: aggregates",
 }
 TARGETS = [
     ("product", "process", 1.0),
-    ("product", "stores", 5.0),
     ("aggregates", "process", 1.2),
-    ("aggregates", "bare", 0.2),
     ("aggregates", "product", 1.5),
 ]
 """How many times as fast one is wanted to be as the other."""
 
 SAME_DUTIES = {"steady": 0.82, "tripping": 0.9}
 """By load: the share of the speed of the model with the same duties that is wanted."""
-
-MESSAGE_SIDES = {
-    "simulated": "retrylab, simulated",
-    "live": "retrylab, live",
-    "threads": "pykka, threading actors",
-    "channel": "trio, memory channels",
-}
 
 
 class Sizes(NamedTuple):
@@ -67,12 +56,8 @@ class Sizes(NamedTuple):
     growing: tuple[int, ...]
     """Sizes between which the cost of a notification should not grow; the second is what the others are compared to."""
 
-    messages: int
     starts: int
     """How often a program is started."""
-
-    replicates: int
-    """Of each of the forty settings of a sweep."""
 
     waiting: tuple[int, ...]
     """How many notifications wait at once; the second is what the others are compared to."""
@@ -82,12 +67,10 @@ FULL = Sizes(
     5,
     100_000,
     (10_000, 100_000, 1_000_000, 10_000_000),
-    messages=200_000,
     starts=7,
-    replicates=20,
     waiting=(1000, 10_000, 100_000, 1_000_000),
 )
-QUICK = Sizes(3, 10_000, (1_000, 10_000, 100_000), messages=20_000, starts=3, replicates=2, waiting=(1000, 10_000))
+QUICK = Sizes(3, 10_000, (1_000, 10_000, 100_000), starts=3, waiting=(1000, 10_000))
 
 
 class Line(NamedTuple):
@@ -183,30 +166,10 @@ def policies(sizes: Sizes) -> None:
     from scenario_file import POLICIES
 
     print(f"\npolicies: as steady, with record: full and another policy; median of {sizes.rounds} rounds")
-    print(f"  {'':<28} of {TEXTS['process']} · of {TEXTS['stores']} · of {TEXTS['bare']}")
-    others = ("process", "stores", "bare")
-    per_second = rates("steady", [*others, "product", *POLICIES], sizes)
+    per_second = rates("steady", ["process", "product", *POLICIES], sizes)
     for side in ("product", *POLICIES):
         label = "as steady" if side == "product" else side
-        values = [ratio(per_second, side, other) for other in others]
-        print(f"  {label:<28} {values[0]:5.2f} {values[1]:6.2f} {values[2]:6.2f}")
-        TABLE.append(Line(f"policies: {label}, against {TEXTS['process']}", values[0], "x", None, None))
-
-
-def messages(sizes: Sizes) -> None:
-    """Print how many messages two actors that answer each other exchange in a second."""
-    print(f"\nmessages: two who answer each other, {sizes.messages:,} messages; median of {sizes.rounds} rounds")
-    per_second: dict[str, list[float]] = {side: [] for side in MESSAGE_SIDES}
-    for _ in range(sizes.rounds):
-        for side in MESSAGE_SIDES:
-            figures = _run("message_sides.py", side, str(sizes.messages))
-            per_second[side].append(figures["messages"] / figures["seconds"])
-    for side, label in MESSAGE_SIDES.items():
-        print(f"  {label:<34} {median(per_second[side]):>9,.0f}/s")
-    for side in ("simulated", "live"):
-        for other in ("threads", "channel"):
-            text = f"messages: {MESSAGE_SIDES[side]} against {MESSAGE_SIDES[other]}"
-            judge_ratio(text, per_second, side, other)
+        judge(f"policies: {label}, against {TEXTS['process']}", ratio(per_second, side, "process"), "x")
 
 
 def growth(sizes: Sizes) -> None:
@@ -307,26 +270,16 @@ def _seconds_to_run(command: Sequence[str], times: int) -> float:
     return median(taken)
 
 
-def sweeps(sizes: Sizes) -> None:
-    """Print how much faster a sweep is when two processes share its runs."""
-    print(f"\nsweep: 40 settings, {sizes.replicates} runs of each, by the wall; median of {sizes.rounds} rounds")
-    ratios = _run("sweep.py", "--replicates", str(sizes.replicates), "--rounds", str(sizes.rounds), "--json")
-    for who, ratio_to_one in ratios.items():
-        judge(f"sweep: {who} against one", ratio_to_one, "x")
-
-
 PARTS: dict[str, Callable[[Sizes], None]] = {
     "steady": steady,
     "tripping": tripping,
     "policies": policies,
-    "messages": messages,
     "growth": growth,
     "waiting": waiting,
     "memory": memory,
     "in flight": in_flight,
     "events": events,
     "start": start_up,
-    "sweep": sweeps,
 }
 
 

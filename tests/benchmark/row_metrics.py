@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+from simpy_process import Model
 
 BUCKETS = 300
 
 
-class Rows(Protocol):
-    """What a hand-written model records; the columns are said there."""
-
-    notifications: list[tuple[Any, ...]]
-    attempts: list[tuple[Any, ...]]
-    transitions: list[tuple[float, str, str, str]]
-    dead_letters: dict[str, tuple[Any, ...]]
-    deferred: list[tuple[float, str, str]]
-
-
-def metrics(rows: Rows) -> dict[str, Any]:
+def metrics(rows: Model) -> dict[str, Any]:
     """Return counts, statistics of durations in seconds, and counts by bucket of time."""
     notifications, attempts = rows.notifications, rows.attempts
     requested_at = np.array([row[3] for row in notifications])

@@ -26,20 +26,10 @@ WARM_UP = 300
 
 def process(load: Load) -> tuple[Run, Count]:
     """Return the run of the SimPy model with a process for each notification."""
+    import row_metrics
     import simpy_process
 
-    return _recorded(*simpy_process.build(load))
-
-
-def stores(load: Load) -> tuple[Run, Count]:
-    """Return the run of the SimPy model with a `Store` for each stage."""
-    import simpy_stores
-
-    return _recorded(*simpy_stores.build(load))
-
-
-def _recorded(env: Any, rows: Any) -> tuple[Run, Count]:
-    import row_metrics
+    env, rows = simpy_process.build(load)
 
     def run() -> Any:
         env.run()
@@ -61,13 +51,6 @@ def checked(load: Load) -> tuple[Run, Count]:
         return recorder.summary_of(None, end_ns), recorder.digest(), recorder.series.frame({}, end_ns)
 
     return run, lambda made: (made[0]["accepted"], made[0]["attempts"])
-
-
-def bare(load: Load) -> tuple[Run, Count]:
-    """Return the run of the loop over a heap."""
-    import bare_heapq
-
-    return lambda: bare_heapq.run(load), lambda counts: (counts[0] + counts[1], counts[2])
 
 
 def product(
@@ -139,8 +122,6 @@ def _counts(result: Any) -> tuple[int, int]:
 SIDES: dict[str, Callable[[Load], tuple[Run, Count]]] = {
     "process": process,
     "checked": checked,
-    "stores": stores,
-    "bare": bare,
     "product": product,
     "aggregates": aggregates,
     "forgetful": forgetful,

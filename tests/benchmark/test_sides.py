@@ -1,15 +1,11 @@
 """The sides of the benchmark do the same work, or their ratios would mean nothing."""
 
-from collections import Counter
-
-import bare_heapq
 import order_events
 import pytest
 import row_metrics
 import scenario_file
 import simpy_checked
 import simpy_process
-import simpy_stores
 from effort import sliced
 from load import LOADS
 from worlds import EMAIL, History, World
@@ -19,23 +15,6 @@ from actors.messages import BreakerTransitioned, NotificationFailed, Notificatio
 from simulation import SimulatedSystem
 
 NOTIFICATIONS = 3000
-
-
-@pytest.mark.parametrize("name", sliced(LOADS, 3))
-def test_the_hand_written_models_have_the_same_history(name: str) -> None:
-    load = LOADS[name](NOTIFICATIONS)
-    env, model = simpy_process.build(load)
-    env.run()
-    env, stages = simpy_stores.build(load)
-    env.run()
-    assert sorted(stages.attempts) == sorted(model.attempts)
-    assert sorted(stages.notifications) == sorted(model.notifications)
-    assert stages.transitions == model.transitions
-    assert stages.dead_letters == model.dead_letters
-    assert stages.deferred == model.deferred
-    outcomes = Counter(row[4] for row in model.notifications)
-    assert bare_heapq.run(load) == (outcomes["sent"], outcomes["dead-lettered"], len(model.attempts))
-    assert outcomes.total() == NOTIFICATIONS
 
 
 @pytest.mark.parametrize("name", sliced(LOADS, 3))
