@@ -21,7 +21,7 @@ from actors.pipeline.blocked import (
     is_up_to_time,
 )
 from actors.pipeline.lane import Lane
-from actors.pipeline.lane_breakers import WHOLE_LANE
+from actors.policies.breaker.per_host import WHOLE_LANE
 from actors.policies.order import Flow, Order
 from actors.policies.waiting_room import Line, WaitingCounts, WaitingRoom
 from actors.settings.channel import ChannelConfig

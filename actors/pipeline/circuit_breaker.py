@@ -45,7 +45,6 @@ from actors.pipeline.blocked import (
 from actors.pipeline.held_slots import GiveBack, WereOut, is_held_after
 from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import Lane, record_full_bulkhead
-from actors.pipeline.lane_breakers import WHOLE_LANE
 from actors.pipeline.orders import NotWaiting, Withdraw
 from actors.pipeline.quotas import QuotaDivided
 from actors.pipeline.redriver import BreakerClosed
@@ -54,6 +53,7 @@ from actors.pipeline.shared_breakers import SharedStage
 from actors.pipeline.tenants import Tenants
 from actors.pipeline.wiring import Stages
 from actors.policies.breaker.breaker import BreakerEvent, Transition
+from actors.policies.breaker.per_host import WHOLE_LANE
 from actors.policies.order import Flow, tenant_of
 from actors.policies.waiting_room import Line
 from actors.settings.channel import ChannelConfig

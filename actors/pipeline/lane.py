@@ -17,13 +17,12 @@ from actors.instants import ns, wait_ns
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.blocked import BULKHEAD_FULL, Blocked, BlockReason
-from actors.pipeline.lane_breakers import WHOLE_LANE, LaneBreakers
 from actors.pipeline.quotas import Quotas
 from actors.policies.adaptive.concurrency import make_concurrency_limit
 from actors.policies.adaptive.rate import AdaptiveRate
 from actors.policies.adaptive.throttle import AdaptiveThrottle
 from actors.policies.breaker.breaker import Breaker, Transition
-from actors.policies.breaker.per_host import recipient_host
+from actors.policies.breaker.per_host import WHOLE_LANE, BreakerGroup, recipient_host
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.policies.order import Flow, Turns
 from actors.policies.rate_limit.limiter import Limiter
@@ -70,7 +69,7 @@ class Lane:
         self._on_transition: Callable[[Lane, str, Transition], None] | None = None
         breaker = config.circuit_breaker
         random = stream(f"{self.name}.breaker") if breaker.draws else None
-        self.breakers = LaneBreakers(breaker, self.name, random, self._transition)
+        self.breakers = BreakerGroup(breaker, name=self.name, on_transition=self._transition, random=random)
         self.breaker = self.breakers.only
         """The breaker of the whole lane; None: each host has its own."""
         self.counts = frozenset(breaker.counts)

@@ -125,10 +125,10 @@ def test_an_operator_s_word_is_above_what_others_say_and_has_that_forgotten(orde
 def test_of_hosts_each_is_spoken_of_for_itself():
     heard: list[tuple[str, BreakerEvent]] = []
     config = CircuitBreakerConfig(per="host", shared="any")
-    group = BreakerGroup(config, on_transition=lambda key, of: heard.append((key, of.event)), sharing=Sharing("any"))
-    group.breaker("a", 0).hear(2, ns(60), ns(1))
-    assert group.breaker("a", ns(2)).state is OPEN
-    assert group.breaker("b", ns(2)).state is CLOSED
+    group = BreakerGroup(config, on_transition=lambda key, of: heard.append((key, of.event)))
+    group.hear(2, "a", ns(60), ns(1))
+    assert group.of("a", ns(2)).state is OPEN
+    assert group.of("b", ns(2)).state is CLOSED
     assert heard == [("a", BreakerEvent.OTHERS_OPEN)]
 
 

@@ -333,6 +333,7 @@ class BreakerPair:
         self.per_host, self.counts = per_host, config.counts
         self.slow_ns = 0 if config.slow_call is None else round(config.slow_call.duration * SECOND)
         if per_host:
+            config = config.model_copy(update={"per": "host"})
             self.group = BreakerGroup(
                 config, random=random, on_transition=self._note, idle_ns=3 * round(config.timeout * SECOND), keys_max=2
             )
@@ -347,7 +348,7 @@ class BreakerPair:
 
     def of(self, host: str, now_ns: int) -> tuple[Breaker, breakers.Breaker]:
         if self.per_host:
-            return self.group.breaker(host, now_ns), self.model_group.of(host, now_ns)
+            return self.group.of(host, now_ns), self.model_group.of(host, now_ns)
         return self.both
 
     def override(self, order: str, now_ns: int) -> None:
