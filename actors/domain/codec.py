@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -58,14 +58,19 @@ def _read_extension(code: int, data: memoryview) -> Any:
     raise ValueError(f"wanted an extension with the code {_DECIMAL}, got {code}")
 
 
-_decode_endpoint = msgspec.msgpack.Decoder(Endpoint).decode
-_decode_suppression = msgspec.msgpack.Decoder(Suppression).decode
+decode_endpoint: Callable[[bytes], Endpoint] = msgspec.msgpack.Decoder(Endpoint).decode
+decode_suppression: Callable[[bytes], Suppression] = msgspec.msgpack.Decoder(Suppression).decode
 _encode = msgspec.msgpack.Encoder().encode
+encode_endpoint: Callable[[Endpoint], bytes] = _encode
+encode_suppression: Callable[[Suppression], bytes] = _encode
+
 _NO_ZONE = b"\xa4zone\xc0"
 """The last field of a command without a time zone. It is not written, as releases that knew no zones did not."""
 
 _decode_command = msgspec.msgpack.Decoder(SendNotification, ext_hook=_read_extension).decode
-_decode_event = msgspec.msgpack.Decoder(StoredEvent, ext_hook=_read_extension).decode
+decode_event: Callable[[bytes], NotificationEvent] = msgspec.msgpack.Decoder(
+    StoredEvent, ext_hook=_read_extension
+).decode
 _decode_events = msgspec.msgpack.Decoder(list[StoredEvent], ext_hook=_read_extension).decode
 _decode_audit = msgspec.msgpack.Decoder(StoredEvent | AuditEntry, ext_hook=_read_extension).decode
 
@@ -131,11 +136,6 @@ def encode_event(event: NotificationEvent | AuditEntry) -> bytes:
         return _encode(msgspec.structs.replace(event, **texts))
 
 
-def decode_event(written: bytes) -> NotificationEvent:
-    event: NotificationEvent = _decode_event(written)
-    return event
-
-
 def encode_events(events: Iterable[NotificationEvent]) -> bytes:
     return _encode([msgspec.Raw(encode_event(event)) for event in events])
 
@@ -197,27 +197,6 @@ def check_seal(sealed: bytes, notification_id: str | None, number: int = 0) -> N
         raise Damaged("it was changed on the disk: its checksum is that of something else")
 
 
-def checksum(written: bytes) -> int:
-    """Return the checksum (CRC-32) of some bytes."""
-    return zlib.crc32(written)
-
-
 def _checksum(body: bytes, notification_id: str | None, number: int) -> bytes:
     place = f"{number} {notification_id}".encode("utf-8", "surrogatepass")
     return zlib.crc32(body, zlib.crc32(place)).to_bytes(4, "big")
-
-
-def encode_suppression(suppression: Suppression) -> bytes:
-    return _encode(suppression)
-
-
-def decode_suppression(written: bytes) -> Suppression:
-    return _decode_suppression(written)
-
-
-def encode_endpoint(endpoint: Endpoint) -> bytes:
-    return _encode(endpoint)
-
-
-def decode_endpoint(written: bytes) -> Endpoint:
-    return _decode_endpoint(written)

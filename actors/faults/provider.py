@@ -24,6 +24,12 @@ from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig, QuotaFault
 from actors.settings.script import ScriptedAnswer
 
+_SETTINGS = (
+    "failure_rate", "latency", "capacity", "discipline", "queue", "throttle", "one_at_a_time", "connections",
+    "upstream", "script",
+)  # fmt: skip
+"""The arguments that are called as a setting of the provider's is."""
+
 
 class SimulatedProvider(Provider):
     """A provider that fails as configured, for the live pipeline and the simulated one alike.
@@ -134,25 +140,10 @@ class SimulatedProvider(Provider):
         called: str | None = None,
         account: EnforcedQuota | None = None,
     ) -> SimulatedProvider:
-        return cls(
-            config.failure_rate,
-            latency=config.latency,
-            capacity=config.capacity,
-            discipline=config.discipline,
-            queue=config.queue,
-            throttle=config.throttle,
-            one_at_a_time=config.one_at_a_time,
-            connections=config.connections,
-            per_in_flight=0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight,
-            upstream=config.upstream,
-            script=config.script,
-            rules=rules,
-            faults=faults,
-            streams=streams,
-            name=name,
-            called=called,
-            account=account,
-        )
+        given: dict[str, Any] = {key: getattr(config, key) for key in _SETTINGS}
+        if config.latency_by_load is not None:
+            given["per_in_flight"] = config.latency_by_load.per_in_flight
+        return cls(**given, rules=rules, faults=faults, streams=streams, name=name, called=called, account=account)
 
     @property
     def connections_max(self) -> int | None:

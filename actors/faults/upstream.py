@@ -8,6 +8,7 @@ retries, while the sender's next attempt begins with a set of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from actors.domain.attempts import Attempt
@@ -29,22 +30,20 @@ from actors.settings.faults import FaultConfig
 UPSTREAM_TIMED_OUT = Ambiguous(reason="upstream timed out")
 
 
+@dataclass(slots=True, eq=False)
 class _Errand:
     """The requests to the upstream for one attempt, until one succeeds or the last has failed."""
 
-    __slots__ = ("attempt", "charge", "done", "number", "progress", "since_ns", "waits_for")
-
-    def __init__(self, attempt: Attempt, since_ns: int, done: Callable[[Outcome], object]) -> None:
-        self.attempt = attempt
-        self.done = done
-        self.number = 0
-        """Of the latest request."""
-        self.charge = 0
-        """What its retry has cost of the budget."""
-        self.progress = Progress()
-        self.since_ns = since_ns
-        self.waits_for = 0
-        """The number of the request that waits for the next layer; an answer to an earlier one comes too late."""
+    attempt: Attempt
+    since_ns: int
+    done: Callable[[Outcome], object]
+    number: int = 0
+    """Of the latest request."""
+    charge: int = 0
+    """What its retry has cost of the budget."""
+    progress: Progress = field(default_factory=Progress)
+    waits_for: int = 0
+    """The number of the request that waits for the next layer; an answer to an earlier one comes too late."""
 
 
 class Upstream(Clocked):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import msgspec
 
 from actors.domain.attempts import UNSENT, Admitted, Provider, Unsent
@@ -19,6 +21,7 @@ from actors.policies.retry.budgets import Budget
 from actors.policies.retry.policy import FailureKind, failure_kind
 
 
+@dataclass(slots=True, eq=False)
 class _Flight:
     """One attempt and its copies, from the first send to the answer that decides.
 
@@ -26,61 +29,39 @@ class _Flight:
     still end, and settle the permit, the slot and the charge that they took from breaker, bulkhead and budget.
     """
 
-    __slots__ = (
-        "admitted",
-        "ambiguous",
-        "copies",
-        "deadline_ns",
-        "failure",
-        "gets_more",
-        "incarnation",
-        "is_over",
-        "not_before_ns",
-        "on_timeout",
-        "planned",
-        "sent",
-        "started_ns",
-        "timer",
-    )  # fmt: skip
-
-    def __init__(
-        self, admitted: Admitted, started_ns: int, deadline_ns: int, on_timeout: Ambiguous, incarnation: object
-    ) -> None:
-        self.admitted = admitted
-        self.started_ns = started_ns
-        self.deadline_ns = deadline_ns
-        self.on_timeout = on_timeout
-        """The outcome of a copy that is not answered by then."""
-        self.incarnation = incarnation
-        """The actor's incarnation: after a restart the notification is sent again, and this flight gets no copies."""
-        self.sent = 0
-        self.copies: list[_Copy] = []
-        """The copies whose answers are awaited."""
-        self.timer: Cancellable | None = None
-        """Sends the next copy."""
-        self.planned: _Hedge | None = None
-        """The message of the timer."""
-        self.not_before_ns = started_ns
-        """The first instant at which the provider wants another copy."""
-        self.gets_more = True
-        """Whether nothing has spoken against another copy yet."""
-        self.failure: Transient | Ambiguous = on_timeout
-        """The latest failure of a copy."""
-        self.ambiguous: Ambiguous | None = None
-        """The latest failure after which the notification may have been sent all the same."""
-        self.is_over = False
+    admitted: Admitted
+    started_ns: int
+    deadline_ns: int
+    on_timeout: Ambiguous
+    """The outcome of a copy that is not answered by then."""
+    incarnation: object
+    """The actor's incarnation: after a restart the notification is sent again, and this flight gets no copies."""
+    not_before_ns: int
+    """The first instant at which the provider wants another copy."""
+    failure: Transient | Ambiguous
+    """The latest failure of a copy."""
+    sent: int = 0
+    copies: list[_Copy] = field(default_factory=list)
+    """The copies whose answers are awaited."""
+    timer: Cancellable | None = None
+    """Sends the next copy."""
+    planned: _Hedge | None = None
+    """The message of the timer."""
+    gets_more: bool = True
+    """Whether nothing has spoken against another copy yet."""
+    ambiguous: Ambiguous | None = None
+    """The latest failure after which the notification may have been sent all the same."""
+    is_over: bool = False
 
 
+@dataclass(slots=True, eq=False)
 class _Copy:
-    __slots__ = ("budget", "charge", "effect", "flight")
-
-    def __init__(self, flight: _Flight, budget: Budget | None = None, charge: int = 0) -> None:
-        self.flight = flight
-        self.budget = budget
-        """The budget charged for this copy (a restarted handler makes a new one); None for the first send, which the
-        handler charges."""
-        self.charge = charge
-        self.effect: Cancellable | None = None
+    flight: _Flight
+    budget: Budget | None = None
+    """The budget charged for this copy (a restarted handler makes a new one); None for the first send, which the
+    handler charges."""
+    charge: int = 0
+    effect: Cancellable | None = None
 
 
 class _Hedge(msgspec.Struct, frozen=True):
@@ -123,8 +104,8 @@ class HedgingChannel(Channel):
             return
         now_ns = self.system.now_ns
         timeout_ns, on_timeout = self._time_limit(admitted.attempt)
-        flight = _Flight(admitted, now_ns, now_ns + timeout_ns, on_timeout, self._incarnation_mark)
-        self._send(_Copy(flight))
+        until_ns, mark = now_ns + timeout_ns, self._incarnation_mark
+        self._send(_Copy(_Flight(admitted, now_ns, until_ns, on_timeout, mark, now_ns, on_timeout)))
 
     def _send(self, copy: _Copy) -> None:
         flight, now_ns = copy.flight, self.system.now_ns

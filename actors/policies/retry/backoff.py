@@ -37,18 +37,6 @@ class Backoff:
     it has to remember from one wait to the next is passed in and given back.
     """
 
-    __slots__ = (
-        "_config",
-        "_draw",
-        "_factor",
-        "_initial_ns",
-        "_jitter",
-        "_longest_ns",
-        "_shortest_ns",
-        "_soft",
-        "_table",
-    )
-
     def __init__(self, config: RetryConfig, random: Random) -> None:
         self._config = config
         self._draw = random.random

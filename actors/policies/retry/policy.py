@@ -48,8 +48,6 @@ class Progress(msgspec.Struct, gc=False):
 
 
 class _Rule:
-    __slots__ = ("attempts_bound", "backoff", "name", "next_delay_ns")
-
     def __init__(self, name: str, config: RetryConfig, random: Random) -> None:
         self.name = name
         self.attempts_bound = config.attempts_bound
@@ -60,22 +58,6 @@ class _Rule:
 
 class RetryPolicy:
     """The retries of one channel. The state of each notification is in its own :class:`Progress`."""
-
-    __slots__ = (
-        "_by_kind",
-        "_by_reason",
-        "_checked_after_failure",
-        "_draw",
-        "_excess_ns",
-        "_first_delay_ns",
-        "_general",
-        "_has_rules",
-        "_hint_jitter",
-        "_hint_means",
-        "_is_unlimited",
-        "_longest_elapsed_ns",
-        "_on",
-    )
 
     def __init__(self, config: RetryConfig, random: Random) -> None:
         self._general = _Rule("", config, random)

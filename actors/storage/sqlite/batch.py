@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
+from zlib import crc32
 
 import msgspec
 
 from actors.domain.codec import (
     Damaged,
     check_seal,
-    checksum,
     decode_command,
     encode_command,
     encode_endpoint,
@@ -119,7 +119,7 @@ class SqliteBatch(Batch):
                 half = HALVES[mark.is_own]
                 marks.write(sql, notification_id, mark.caution, half, under_way=True, alone=mark.alone)
         kept: dict[tuple[str, ...], bytes | None] = dict(self.kept.items())
-        _write_states(sql, "kept", kept, lambda each: (each, checksum(each)))
+        _write_states(sql, "kept", kept, lambda each: (each, crc32(each)))
         for half in HALVES:
             own = bool(half)
             suppressions, endpoints = _named(self.suppressions, own), _named(self.endpoints, own)
@@ -208,7 +208,7 @@ def _of_closed(change: StoredChange) -> tuple[Any, ...]:
     notification_id, closed = change.event.notification_id, change.beside.closed
     assert closed is not None
     history = encode_events(closed.events)
-    command = seal(encode_command(closed.command), notification_id, checksum(history))
+    command = seal(encode_command(closed.command), notification_id, crc32(history))
     return change.number, notification_id, change.at_ns, command, history
 
 

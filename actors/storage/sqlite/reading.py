@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -18,7 +19,6 @@ from actors.domain.audit import AuditEntry
 from actors.domain.codec import (
     Damaged,
     check_seal,
-    checksum,
     decode_audit_entry,
     decode_command,
     decode_endpoint,
@@ -99,7 +99,7 @@ class SqliteHistories(MemoryStore):
             self.endpoints.set(endpoint.key, endpoint)
         kept = "SELECT actor, key, CAST(value AS BLOB), checksum FROM kept"
         for actor, key, value, written in sql.execute(kept) if _has_table(sql, "kept") else ():
-            if checksum(value) != written:
+            if crc32(value) != written:
                 logger.error("what actor %r keeps under %r is not read: it was changed on the disk", actor, key)
                 continue
             self.kept[actor, key] = value
@@ -333,7 +333,7 @@ def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHisto
     row = sql.execute(select, (notification_id,)).fetchone()
     if row is None:
         return None
-    check_seal(row[0], notification_id, checksum(row[1]))
+    check_seal(row[0], notification_id, crc32(row[1]))
     return StoredHistory(decode_command(row[0]), decode_events(row[1]))
 
 
