@@ -12,8 +12,7 @@ from shelves import EPOCH_NS, Receiver, Shelf, command, event_of, shelf
 from trio.testing import MockClock
 
 from actors import Notifier
-from actors.domain.audit import AuditEntry
-from actors.domain.codec import encode_command, encode_event
+from actors.domain.codec import encode_event
 from actors.errors import StoreError, StoreFailed, StoreInUse, Unstorable
 from actors.messages import (
     NotificationFailed,
@@ -24,7 +23,6 @@ from actors.messages import (
 )
 from actors.outcomes import Transient
 from actors.pipeline.orders import Acceptance
-from actors.storage.sqlite import file as sqlite_file
 from actors.storage.sqlite.reading import reading
 from actors.storage.sqlite.store import SqliteStore
 
@@ -360,78 +358,20 @@ async def test_a_store_that_is_damaged_is_said(made: Shelf, path):
 
 # ── versions ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-TO_THE_NEXT_VERSION = """
-ALTER TABLE audit ADD COLUMN ticket TEXT;  -- of the issue that it belongs to
-CREATE INDEX audit_of_ticket ON audit (ticket);
-"""
 
-
-async def test_a_later_release_takes_the_file_along(made: Shelf, path, monkeypatch):
+@pytest.mark.parametrize(("version", "by"), [(2, ""), (4, ", by a later release")])
+async def test_a_file_of_another_version_is_refused_and_left_alone(made: Shelf, path, version, by):
     await made.happens(NotificationRequested, A)
     await made._stack.aclose()
-    monkeypatch.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, TO_THE_NEXT_VERSION))
-    for _ in range(2):
-        await made.open()
-        assert made.open_ids == ["a"]
-    await made._stack.aclose()
     with contextlib.closing(sqlite3.connect(path)) as sql, sql:
-        versions = [version for (version,) in sql.execute("SELECT version FROM schema_versions")]
-        assert versions == list(range(1, len(sqlite_file.MIGRATIONS) + 1))
-        sql.execute("SELECT ticket FROM audit")
-    sql.close()
-
-
-async def test_an_earlier_release_refuses_the_file_and_leaves_it_alone(made: Shelf, path, monkeypatch):
-    await made._stack.aclose()
-    with monkeypatch.context() as later:
-        later.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, TO_THE_NEXT_VERSION))
-        await made.open()
-        await made._stack.aclose()
-    known = len(sqlite_file.MIGRATIONS)
-    later_version = rf"store\.db has a schema of version {known + 1}, by a later release: wanted one of at most {known}"
-    await _cannot_be_opened(path, StoreError, later_version)
-
-
-async def test_what_people_did_before_the_audit_trail_had_entries_of_its_own_stays_in_it(path, monkeypatch):
-    redriven = event_of(NotificationRedriven, A, 7, by="ann")
-    with monkeypatch.context() as earlier:
-        earlier.setattr(sqlite_file, "MIGRATIONS", sqlite_file.MIGRATIONS[:1])
-        file = sqlite_file.SqliteFile(path)
-        file.connection.execute("INSERT INTO audit VALUES (9, 'a', ?, ?)", (encode_event(redriven), encode_command(A)))
-        file.close()
-    async with SqliteStore.open(path) as store:
-        await store.note(AuditEntry(at_ns=0, action="bulk retry", by="bob"))()
-        latest, earliest = await store.audit_trail()
-    assert (latest.action, latest.by) == ("bulk retry", "bob")
-    assert (earliest.action, earliest.by, earliest.notification_id, earliest.at) == ("retry", "ann", "a", redriven.at)
-
-
-async def test_a_migration_that_fails_changes_nothing(made: Shelf, path, monkeypatch):
-    await made.happens(NotificationRequested, A)
-    await made._stack.aclose()
-    with monkeypatch.context() as later:
-        broken = "CREATE TABLE more (x);\nALTER TABLE absent ADD COLUMN y;"
-        later.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, broken))
-        await _cannot_be_opened(path, StoreError, "no such table: absent")
+        sql.execute("UPDATE schema_versions SET version = ?", (version,))
+        sql.execute("DROP TABLE kept")
+    said = rf"store\.db has a schema of version {version}{by}: wanted one of 3$"
+    await _cannot_be_opened(path, StoreError, said)
+    with pytest.raises(StoreError, match=said), reading(path):
+        pass
     with contextlib.closing(sqlite3.connect(path)) as sql, sql:
-        assert sql.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'more'").fetchone() == (0,)
-    sql.close()
+        assert sql.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'kept'").fetchone() == (0,)
+        sql.execute("UPDATE schema_versions SET version = ?", (3,))
     await made.open()
     assert made.open_ids == ["a"]
-
-
-async def test_addresses_that_were_gone_before_there_were_suppressions_are_such(path):
-    with contextlib.closing(sqlite3.connect(path)) as sql:
-        for migration in sqlite_file.MIGRATIONS[:2]:
-            sql.executescript(migration)
-        sql.execute("CREATE TABLE schema_versions (version INTEGER PRIMARY KEY, since TEXT)")
-        sql.execute("INSERT INTO schema_versions VALUES (1, 'then'), (2, 'then')")
-        sql.execute(f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}")
-        rows = [("email", "Ann@Example.org", 2), ("email", "ann@example.org", 1), ("sms", "+49 30", 3)]
-        sql.executemany("INSERT INTO dead_addresses VALUES (?, ?, ?)", rows)
-        sql.commit()
-    async with SqliteStore.open(path) as store:
-        assert {(each.address, each.source, each.since_ns) for each in store.suppressions} == {
-            ("ann@example.org", "provider", 1),
-            ("+4930", "provider", 3),
-        }

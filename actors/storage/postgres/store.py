@@ -29,8 +29,7 @@ node finds that out. Until then changes wait, as they do for a foreign lock on t
 are durable, or raise. Callers get :class:`~actors.errors.StoreBusy` after a second. No attempt starts under a lock,
 nor, while the database is away, after the lease.
 
-The tables are described in :mod:`actors.storage.postgres.schema`. The connection needs a session of its own: a pooler
-has to pool by sessions.
+The tables are described in `schema.sql`. The connection needs a session of its own: a pooler has to pool by sessions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The file of a store in SQLite: its schema with its versions, and the lock that keeps other processes out.
+"""The file of a store in SQLite: its tables, which `schema.sql` describes, and the lock that keeps other processes out.
 
 Every blob is in the form of :mod:`actors.domain.codec`. ``seq`` counts through all changes of a file, so rows in its
 order are in the order of the events.
@@ -7,9 +7,11 @@ order are in the order of the events.
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,209 +29,15 @@ Unicode."""
 APPLICATION_ID = 0x52744C62
 """The mark in the header of our files: ``RtLb``."""
 
-MIGRATIONS: tuple[str, ...] = (
-    """
-    -- What has not ended, and dead letters. Their state follows from their history: the event by which they were
-    -- requested is here, the later ones are in `history`.
-    CREATE TABLE notifications (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT NOT NULL UNIQUE,
-        command BLOB NOT NULL,
-        requested BLOB NOT NULL
-    );
-    CREATE TABLE history (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT NOT NULL,
-        event BLOB NOT NULL
-    );
-    CREATE INDEX history_of_notification ON history (notification_id);
-    -- Ids of what has ended, with the command that they came with.
-    CREATE TABLE remembered (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT NOT NULL UNIQUE,
-        ended_ns INTEGER NOT NULL,  -- since 1970
-        command BLOB NOT NULL
-    );
-    -- Addresses that a provider said are gone.
-    CREATE TABLE dead_addresses (
-        channel TEXT NOT NULL,
-        recipient TEXT NOT NULL,
-        since_ns INTEGER NOT NULL,  -- since 1970
-        PRIMARY KEY (channel, recipient)
-    ) WITHOUT ROWID;
-    -- What people did to dead letters; never deleted from here.
-    CREATE TABLE audit (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT NOT NULL,
-        event BLOB NOT NULL,
-        command BLOB NOT NULL
-    );
-    """,
-    """
-    -- What people did, and what the dead letter queue discarded by itself: its event, or an entry of its own.
-    ALTER TABLE audit RENAME TO audit_until_now;
-    CREATE TABLE audit (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT,
-        at_ns INTEGER NOT NULL,  -- since 1970; of entries from before this version, when the file became of it
-        entry BLOB NOT NULL
-    );
-    CREATE INDEX audit_of_notification ON audit (notification_id);
-    INSERT INTO audit
-        SELECT seq, notification_id, CAST(strftime('%s', 'now') AS INTEGER) * 1000000000, event FROM audit_until_now;
-    DROP TABLE audit_until_now;
-    -- What happened to notifications that have ended since they were redriven or discarded.
-    CREATE TABLE closed (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT NOT NULL UNIQUE,
-        ended_ns INTEGER NOT NULL,  -- since 1970
-        command BLOB NOT NULL,
-        events BLOB NOT NULL
-    );
-    """,
-    """
-    -- Addresses that nothing is sent to, in their normal form.
-    CREATE TABLE suppressions (
-        channel TEXT NOT NULL,
-        address TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        source TEXT NOT NULL,  -- who says so: provider, operator or file
-        since_ns INTEGER NOT NULL,  -- since 1970
-        added_by TEXT,
-        PRIMARY KEY (channel, address)
-    ) WITHOUT ROWID;
-    INSERT OR IGNORE INTO suppressions
-        SELECT channel, normal_address(channel, recipient), 'the address is gone', 'provider', since_ns, NULL
-        FROM dead_addresses ORDER BY since_ns;
-    DROP TABLE dead_addresses;
-    -- What users have set, as JSON.
-    CREATE TABLE preferences (user_id TEXT PRIMARY KEY, preferences TEXT NOT NULL) WITHOUT ROWID;
-    """,
-)
-"""The statements that take a file from each version to the next; the first makes version 1."""
-
-ADDED: tuple[str, ...] = (
-    # One row: how long ids have been remembered does not go by the wall clock; see `SqliteStore`.
-    """
-    CREATE TABLE IF NOT EXISTS clock (
-        row INTEGER PRIMARY KEY CHECK (row = 1),
-        boot_id TEXT NOT NULL,
-        anchor_ns INTEGER NOT NULL,  -- what to add to the clock of this boot
-        kept_from_seq INTEGER NOT NULL,  -- remembered ids from here ...
-        kept_to_seq INTEGER NOT NULL,  -- ... up to here count as ended when the file was first opened in this boot ...
-        kept_at_ns INTEGER NOT NULL  -- ... which was then
-    )
-    """,
-    # Endpoints of which every attempt fails, and those that are disabled for it; addresses are in their normal form.
-    """
-    CREATE TABLE IF NOT EXISTS endpoints (
-        channel TEXT NOT NULL,
-        address TEXT NOT NULL,
-        endpoint BLOB NOT NULL,
-        PRIMARY KEY (channel, address)
-    ) WITHOUT ROWID
-    """,
-    # Which notifications are of one request, see `actors.domain.requests`: those that are fallbacks, and what was sent
-    # of a request of which there are dead letters still.
-    """
-    CREATE TABLE IF NOT EXISTS requests (
-        notification_id TEXT PRIMARY KEY,
-        request_id TEXT NOT NULL,  -- the id of the first of them
-        delivered INTEGER NOT NULL  -- whether any of them was sent
-    ) WITHOUT ROWID
-    """,
-    # What own actors keep, by the name of the actor and a key.
-    """
-    CREATE TABLE IF NOT EXISTS kept (
-        actor TEXT NOT NULL,
-        key TEXT NOT NULL,
-        value BLOB NOT NULL,
-        checksum INTEGER NOT NULL,
-        PRIMARY KEY (actor, key)
-    ) WITHOUT ROWID
-    """,
-    # The same of other channels than email, sms, push and webhook, which the release before could not read.
-    """
-    CREATE TABLE IF NOT EXISTS own_notifications (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT NOT NULL UNIQUE,
-        command BLOB NOT NULL,
-        requested BLOB NOT NULL
-    )
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS own_history (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT NOT NULL,
-        event BLOB NOT NULL
-    )
-    """,
-    "CREATE INDEX IF NOT EXISTS own_history_of_notification ON own_history (notification_id)",
-    """
-    CREATE TABLE IF NOT EXISTS own_remembered (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT NOT NULL UNIQUE,
-        ended_ns INTEGER NOT NULL,
-        command BLOB NOT NULL,
-        ended_as TEXT
-    )
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS own_closed (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT NOT NULL UNIQUE,
-        ended_ns INTEGER NOT NULL,
-        command BLOB NOT NULL,
-        events BLOB NOT NULL
-    )
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS own_audit (
-        seq INTEGER PRIMARY KEY,
-        notification_id TEXT,
-        at_ns INTEGER NOT NULL,
-        entry BLOB NOT NULL
-    )
-    """,
-    "CREATE INDEX IF NOT EXISTS own_audit_of_notification ON own_audit (notification_id)",
-    """
-    CREATE TABLE IF NOT EXISTS own_suppressions (
-        channel TEXT NOT NULL,
-        address TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        source TEXT NOT NULL,
-        since_ns INTEGER NOT NULL,
-        added_by TEXT,
-        PRIMARY KEY (channel, address)
-    ) WITHOUT ROWID
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS own_endpoints (
-        channel TEXT NOT NULL,
-        address TEXT NOT NULL,
-        endpoint BLOB NOT NULL,
-        PRIMARY KEY (channel, address)
-    ) WITHOUT ROWID
-    """,
-    # Of a user with preferences on these channels, those alone; the others and quiet hours stay in `preferences`.
-    "CREATE TABLE IF NOT EXISTS own_preferences (user_id TEXT PRIMARY KEY, preferences TEXT NOT NULL) WITHOUT ROWID",
-    # Of members of these channels also where the release before has forgotten them in `requests`.
-    """
-    CREATE TABLE IF NOT EXISTS own_requests (
-        notification_id TEXT PRIMARY KEY,
-        request_id TEXT NOT NULL,
-        delivered INTEGER NOT NULL
-    ) WITHOUT ROWID
-    """,
-)
-"""Tables that the release before does without, so that it can open the file still: they are no new version."""
+VERSION = 3
+"""The version of the schema: an earlier one was in no release."""
 
 HALVES = ("", "own_")
 """The prefixes of table names: for the four channels, and for all other channels."""
 
-_APART = (
-    "notifications", "history", "remembered", "closed", "audit", "suppressions", "endpoints", "preferences", "requests",
-)  # fmt: skip
+_SCHEMA = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+_APART = tuple(re.findall(r"EXISTS \{half\}(\w+) \(", _SCHEMA))
+"""The tables that there are in both halves."""
 
 
 def show_both(sql: sqlite3.Connection) -> None:
@@ -239,13 +47,6 @@ def show_both(sql: sqlite3.Connection) -> None:
         halves = [f"SELECT * FROM {half}{table}" for half in HALVES if f"{half}{table}" in there]
         if halves:
             sql.execute(f"CREATE TEMP VIEW IF NOT EXISTS every_{table} AS {' UNION ALL '.join(halves)}")
-
-
-ADDED_COLUMNS: tuple[tuple[str, str, str], ...] = (
-    # The end of the notification: sent, suppressed, cancelled or discarded; null in rows of an earlier release.
-    ("remembered", "ended_as", "TEXT"),
-)
-"""Columns that an earlier release does not need either, as it names the columns that it writes: table, name, type."""
 
 
 TRY_S = 0.1
@@ -321,9 +122,9 @@ class SqliteFile:
             raise StoreError(f"{self.path} cannot be used as a store: wanted the journal mode wal, got {mode}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # where fsync alone leaves it in the disk's cache, as on macOS
-        self._migrate(connection)
+        self._make_tables(connection)
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
         connection.create_function(
             "normal_address", 2, lambda kind, text: normal_address(NotificationChannel(kind), text)
         )
@@ -331,22 +132,15 @@ class SqliteFile:
         try:
             connection.execute("CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER PRIMARY KEY, since TEXT)")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchone()
-            if version > len(MIGRATIONS):
-                raise StoreError(
-                    f"{self.path} has a schema of version {version}, by a later release: "
-                    f"wanted one of at most {len(MIGRATIONS)}"
-                )
-            for number, migration in enumerate(MIGRATIONS[version:], version + 1):
-                for statement in _statements(migration):
-                    connection.execute(statement)
+            if _version_in(connection) == 0:
                 since = datetime.now(UTC).isoformat(timespec="seconds")
-                connection.execute("INSERT INTO schema_versions VALUES (?, ?)", (number, since))
-            for statement in ADDED:
-                connection.execute(statement)
-            for table, column, kind in ADDED_COLUMNS:
-                if not has_column(connection, table, column):
-                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+                connection.execute("INSERT INTO schema_versions VALUES (?, ?)", (VERSION, since))
+            _check_version(connection, self.path)
+            for statement in _SCHEMA.strip().split(";\n"):
+                for half in HALVES if "{half}" in statement else ("",):
+                    connection.execute(statement.format(half=half))
+            if not has_column(connection, "remembered", "ended_as"):
+                connection.execute("ALTER TABLE remembered ADD COLUMN ended_as TEXT")
             show_both(connection)
             connection.execute("COMMIT")
         except BaseException:
@@ -386,26 +180,20 @@ def check_readable(connection: sqlite3.Connection, path: Path) -> None:
     check_whose_it_is(connection, path)
     if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         raise StoreError(f"{path} cannot be read: it is empty")
+    _check_version(connection, path)
+
+
+def _version_in(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchone()
-    if version != len(MIGRATIONS):
-        raise StoreError(
-            f"{path} has a schema of version {version}: wanted one of {len(MIGRATIONS)}, which it becomes when a "
-            "notifier opens it"
-            if version < len(MIGRATIONS)
-            else f"{path} has a schema of version {version}, by a later release: wanted one of {len(MIGRATIONS)}"
-        )
+    return int(version)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    if (version := _version_in(connection)) != VERSION:
+        by = ", by a later release" if version > VERSION else ""
+        raise StoreError(f"{path} has a schema of version {version}{by}: wanted one of {VERSION}")
 
 
 def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
     found = connection.execute("SELECT count(*) FROM pragma_table_info(?) WHERE name = ?", (table, column)).fetchone()
     return bool(found[0])
-
-
-def _statements(script: str) -> list[str]:
-    statements, statement = [], ""
-    for part in script.split(";"):
-        statement += part + ";"
-        if sqlite3.complete_statement(statement):
-            statements.append(statement)
-            statement = ""
-    return [statement for statement in statements if statement.strip() != ";"]

@@ -1,7 +1,6 @@
 """The marks of attempts in a store of SQLite: which attempts were under way when a process died.
 
-The tables are made where they are missing, and are no part of the schema's versions: an older release leaves them as
-they are, and at worst its run looks like a death.
+The release before knows no marks and leaves them as they are; at worst its run looks like a death.
 """
 
 from __future__ import annotations
@@ -12,35 +11,17 @@ from collections.abc import Iterable
 from actors.domain.caution import Caution
 from actors.storage.sqlite.file import HALVES
 
-TABLES = (
-    # One row while a process has the file; a row found when the file is opened was left by a process that died.
-    "CREATE TABLE IF NOT EXISTS running (since TEXT NOT NULL)",
-    """
-    CREATE TABLE IF NOT EXISTS {}marks (
-        notification_id TEXT PRIMARY KEY,
-        under_way INTEGER NOT NULL,  -- whether an attempt of it is under way
-        alone INTEGER NOT NULL,  -- and no other one
-        suspicions INTEGER NOT NULL,
-        deaths INTEGER NOT NULL
-    ) WITHOUT ROWID
-    """,
-)
-
 
 def begin(sql: sqlite3.Connection, open_ids: Iterable[str]) -> dict[str, Caution]:
     """Record, within a transaction, that a process has the file; return the notifications to send with caution.
 
     These are all that had not ended if the process before died; and, however it ended, the suspects of earlier deaths.
     """
-    for half in HALVES:
-        for table in TABLES:
-            sql.execute(table.format(half))
     (runs,) = sql.execute("SELECT count(*) FROM running").fetchone()
     open_ids = set(open_ids)
     cautions = {notification_id: Caution() for notification_id in open_ids} if runs else {}
     own = {row[0] for row in sql.execute("SELECT notification_id FROM own_marks")}
-    marked = sql.execute("SELECT * FROM marks UNION ALL SELECT * FROM own_marks").fetchall()
-    for notification_id, under_way, alone, suspicions, deaths in marked:
+    for notification_id, under_way, alone, suspicions, deaths in sql.execute("SELECT * FROM every_marks").fetchall():
         if notification_id in open_ids:
             died = bool(runs and under_way)
             caution = Caution(suspicions, deaths)
