@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import trio
 
@@ -34,24 +34,13 @@ A = TypeVar("A")
 KEEP_AUDIT_NS = 400 * DAY_NS
 
 
-class Reads(NamedTuple):
-    """How a store answers what memory does not know; each gets the connection.
-
-    `recalled` and `ended_as` also get what tells how long ids are remembered, and the instant, by the steady clock.
-    """
-
-    recalled: Callable[[Any, str, Any, int], SendNotification | None]
-    ended_as: Callable[[Any, str, Any, int], EndedAs | None]
-    history_of: Callable[[Any, str], StoredHistory | None]
-    audit_entries: Callable[[Any, int | None, str | None], list[AuditEntry]]
-    erase_histories: Callable[[Any, Callable[[SendNotification], bool]], int]
-
-
 class StoreOnDisk(MemoryStore):
     """Answers from memory, and fails as a whole: what could not be made durable stops it for good."""
 
     outlives_process = True
-    _reads: Reads
+    _reads: Any
+    """The module whose functions answer what memory does not know: `recalled`, `ended_as`, `history_of`,
+    `audit_entries` and `erase_histories`."""
     _change: type[StoredChange] = StoredChange
     _queue: type[ToDo[Any]] = ToDo
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from actors.domain.store import BreakerVote, LeaseRenewed, LettersChanged, News, NodesChanged, StoredHistory, Takeover
 from actors.errors import Overtaken
 from actors.kernel.effects import Effect, Foreseen, Promise
+from actors.kernel.runtime import Runtime
 from actors.kernel.turns import takes_turn
 from actors.messages import (
     DeadLetterDiscarded,
@@ -37,22 +38,11 @@ _OF_LETTERS = frozenset({NotificationMovedToDeadLetter, NotificationRedriven, De
 _ENDS = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter, DeadLetterDiscarded})
 
 
-class Clock(Protocol):
-    """The clock of the votes between nodes: the system that they run on."""
-
-    @property
-    def now_ns(self) -> int:
-        """The present instant."""
-
-    def call_at(self, instant_ns: int, function: Callable[[], object]) -> object:
-        """Call a function at an instant."""
-
-
 class SharedMemory:
     """The memory that nodes share. Each has a :class:`NodeStore` of its own, by number."""
 
-    clock: Clock
-    """To be set before a node says anything of its breakers."""
+    clock: Runtime
+    """The system that the nodes run on; to be set before a node says anything of its breakers."""
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -33,7 +34,6 @@ from actors.messages import (
 from actors.outcomes import DeadDestination, Permanent, Transient
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance
-from actors.storage.on_disk import Reads
 from actors.storage.postgres import (
     node as postgres_node,
     opening as postgres_opening,
@@ -494,13 +494,12 @@ async def test_what_no_one_needs_any_more_leaves_the_database(dsn, monkeypatch):
 async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, monkeypatch):
     async with PostgresStore.open(dsn, lease=60) as store:
         with monkeypatch.context() as broken:
-            broken.setattr(
-                store, "_reads", Reads(*[lambda sql, *_: sql.execute("SELECT * FROM absent")] * len(Reads._fields))
-            )
+            absent = SimpleNamespace(audit_entries=lambda sql, *_: sql.execute("SELECT * FROM absent"))
+            broken.setattr(store, "_reads", absent)
             with pytest.raises(StoreError, match='the store cannot be read: relation "absent" does not exist'):
                 await store.audit_trail()
             slow = "SET statement_timeout = '1ms'; SELECT pg_sleep(1)"
-            broken.setattr(store, "_reads", Reads(*[lambda sql, *_: sql.execute(slow)] * len(Reads._fields)))
+            broken.setattr(store, "_reads", SimpleNamespace(audit_entries=lambda sql, *_: sql.execute(slow)))
             with pytest.raises(StoreError, match="the store cannot be read: canceling statement"):
                 await store.audit_trail()
         asked = trio.Event()
@@ -511,7 +510,7 @@ async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, m
                 lose_connections(dsn)
             return sql.execute("SELECT 1").fetchall()
 
-        monkeypatch.setattr(store, "_reads", Reads(*[lose] * len(Reads._fields)))
+        monkeypatch.setattr(store, "_reads", SimpleNamespace(audit_entries=lose))
         assert await store.audit_trail() == [(1,)]  # asked again, when the database was back
 
 

@@ -68,11 +68,12 @@ from actors.messages import (
 )
 from actors.storage.changes import ENDS
 from actors.storage.memory import DAY_NS, DeadEntry, Entry, Serving
-from actors.storage.on_disk import KEEP_AUDIT_NS, Reads, StoreOnDisk
+from actors.storage.on_disk import KEEP_AUDIT_NS, StoreOnDisk
+from actors.storage.postgres import reading
 from actors.storage.postgres.batch import SharedBatch, SharedChange
 from actors.storage.postgres.node import State
 from actors.storage.postgres.opening import Claim, NodeSettings
-from actors.storage.postgres.reading import Shared, audit_entries, ended_as, erase_histories, history_of, recalled
+from actors.storage.postgres.reading import Shared
 from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.settings import (
     USER,
@@ -86,7 +87,7 @@ from actors.storage.postgres.settings import (
     setting_of_suppression,
 )
 from actors.storage.postgres.votes import deadline_ns, left_ns
-from actors.storage.postgres.worker import AskedToEnd, Living, Outcome, Taken, Worker
+from actors.storage.postgres.worker import AskedToEnd, Outcome, Taken, Worker
 from actors.storage.work_queue import PollingToDo
 
 A = TypeVar("A")
@@ -105,7 +106,7 @@ class PostgresStore(StoreOnDisk):
     the notifier ends, and leaving the block of :meth:`open` raises.
     """
 
-    _reads = Reads(recalled, ended_as, history_of, audit_entries, erase_histories)
+    _reads = reading
     _change = SharedChange
     _queue = PollingToDo
 
@@ -285,10 +286,10 @@ class PostgresStore(StoreOnDisk):
             case AskedToEnd():
                 if self._when_replaced is not None:
                     self._when_replaced(work.by)
-            case Living():
+            case NodesChanged():
                 self.living_nodes = work.nodes
                 self._votes = {key: lapses_ns for key, lapses_ns in self._votes.items() if key[0] in work.nodes}
-                self._tell_news(NodesChanged(work.nodes))
+                self._tell_news(work)
             case _:
                 super()._is_done(work)
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from actors.domain.caution import Caution
+from actors.domain.store import NodesChanged
 from actors.errors import StoreError
 from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
@@ -72,20 +73,13 @@ class Taken(NamedTuple):
     """By notification, its part in the death of that node, as far as is known."""
 
 
-class Living(NamedTuple):
-    """Other nodes have a lease now than before."""
-
-    nodes: frozenset[int]
-    """Which, by token, this one included."""
-
-
 class AskedToEnd(NamedTuple):
     """Another process wants this one to drain and end, so that it can take its name."""
 
     by: str
 
 
-Outcome: TypeAlias = SharedBatch | Query | Taken | Shared | Living | AskedToEnd
+Outcome: TypeAlias = SharedBatch | Query | Taken | Shared | NodesChanged | AskedToEnd
 """The results of the work: a durable batch, an answered question, notifications taken over, other nodes' changes, the
 living nodes, or a request that this node end."""
 
@@ -249,7 +243,7 @@ class Worker:
             yield AskedToEnd(found.asked_by)
         if found.living != self._living:
             self._living = found.living
-            yield Living(found.living)
+            yield NodesChanged(found.living)
         if found.taken or losses != self._link.losses:  # a look whose answer was lost may have taken some
             taken, cautions = self._repeat(lambda sql: taken_over(sql, self._fencing_token, self._via))
             self._via += 1

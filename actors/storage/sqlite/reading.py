@@ -276,7 +276,7 @@ class SqliteReader(SqliteHistories):
         return ended_as(self._sql, notification_id, RememberedRows(self.remembered.ttl_ns), now_ns)
 
     async def past(self, notification_id: str) -> StoredHistory | None:
-        return self._past(notification_id) or closed_history(self._sql, notification_id)
+        return self._past(notification_id) or history_of(self._sql, notification_id)
 
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
         return audit_entries(self._sql, limit, notification_id)
@@ -328,7 +328,7 @@ def _tidy_up(path: Path) -> None:
         return  # there are none, or another connection is at work, and does it
 
 
-def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHistory | None:
+def history_of(sql: sqlite3.Connection, notification_id: str) -> StoredHistory | None:
     select = "SELECT command, events FROM every_closed WHERE notification_id = ?"
     row = sql.execute(select, (notification_id,)).fetchone()
     if row is None:

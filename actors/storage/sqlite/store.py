@@ -41,21 +41,12 @@ from actors.kernel.effects import Effect
 from actors.messages import NotificationEvent, NotificationRedriven, NotificationRequested, SendNotification
 from actors.storage.clock_steps import Clocks
 from actors.storage.memory import DAY_NS, Entry
-from actors.storage.on_disk import KEEP_AUDIT_NS, Reads, StoreOnDisk
-from actors.storage.sqlite import marks
+from actors.storage.on_disk import KEEP_AUDIT_NS, StoreOnDisk
+from actors.storage.sqlite import marks, reading
 from actors.storage.sqlite.batch import Retention, SqliteBatch, SqliteChange
 from actors.storage.sqlite.file import HALVES, UNREADABLE, SqliteFile, is_locked, rewrite_addresses
 from actors.storage.sqlite.place import lock_holder, reason_of, resolved
-from actors.storage.sqlite.reading import (
-    RememberedRows,
-    SqliteHistories,
-    audit_entries,
-    closed_history,
-    ended_as,
-    erase_histories,
-    recalled,
-    requests_in,
-)
+from actors.storage.sqlite.reading import RememberedRows, SqliteHistories, requests_in
 from actors.storage.work_queue import Query
 
 logger = logging.getLogger(__name__)
@@ -81,7 +72,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     the lock, and callers get :class:`~actors.errors.StoreBusy` after a second.
     """
 
-    _reads = Reads(recalled, ended_as, closed_history, audit_entries, erase_histories)
+    _reads = reading
     _change = SqliteChange
 
     def __init__(
