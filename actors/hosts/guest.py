@@ -31,11 +31,8 @@ T = TypeVar("T")
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """Return asyncio's loop that this is called in.
-
-    Raises:
-        ActorSystemError: it is called in another loop, or in none.
-    """
+    """Return asyncio's loop that this is called in; raise ActorSystemError where it is called in another loop, or in
+    none."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -172,12 +169,9 @@ _of_thread = _OfThread()
 
 @asynccontextmanager
 async def trio_guest() -> AsyncGenerator[Guest, None]:
-    """Have trio in the thread of the running loop for as long as the block lasts.
-
-    Raises:
-        ActorSystemError: another loop of this thread, or of the process it was forked from, has it; or trio runs here
-            already, and not as a guest; or no loop runs.
-    """
+    """Have trio in the thread of the running loop for as long as the block lasts; raise ActorSystemError where another
+    loop of this thread, or of the process it was forked from, has it; or trio runs here already, and not as a guest; or
+    no loop runs."""
     loop = running_loop()
     guest = _of_thread.guest
     if guest is not None:

@@ -132,11 +132,7 @@ class Openers(NamedTuple):
     providers: ProviderOpeners | ProviderOpener | None
 
     def check(self) -> None:
-        """Report every opener that is no function.
-
-        Raises:
-            ConfigurationError: all problems.
-        """
+        """Report every opener that is no function; raise ConfigurationError with all problems."""
         examples = {"store": "SqliteStore.open(path)", "providers": "EmailProvider(settings)"}
         problems = [
             f"{name}: wanted a function that opens it: lambda: {examples[name.split('.')[0]]}, got {opener!r}"

@@ -100,7 +100,7 @@ def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
 
 
 def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
-    """Yield that nothing ends the attempts at a channel that is broken: no breaker, no count and no time."""
+    """Yield a finding where nothing ends the attempts at a broken channel: no breaker, no count and no time."""
     is_bound = (
         config.deadline is not None
         or config.retry.max_elapsed is not None
@@ -115,7 +115,7 @@ def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Fin
 
 
 def host_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
-    """Yield that one host stops all others, where recipients choose theirs."""
+    """Yield a finding where recipients choose their hosts, and one failing host stops the sending to all others."""
     own = [(("failover", name), other.circuit_breaker) for name, other in config.failover.items()]
     for path, breaker in [((), config.circuit_breaker), *own] if traffic.chooses_hosts else ():
         if breaker is None or breaker.per == "host" or "per" not in breaker.model_fields_set or not trips(breaker):
@@ -203,7 +203,7 @@ def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Findi
 
 
 def _lost_by_chance(breaker: CircuitBreakerConfig, p: float, flow: float, calls: float) -> Said:
-    """Return how little goes where a breaker opens after so many calls by chance, and a window at which it does not."""
+    """Return how few calls get through a breaker that opens by chance after so many, and a window that stays closed."""
     open_s, closed_s = breaker.timeout, _resumes_in(breaker, flow, calls)
     delivered = calls * (1 - p) / (flow * (open_s + closed_s))
     if breaker.when_open == "fail" or delivered > _MOST or p >= _MOST:

@@ -22,12 +22,12 @@ _OF_EACH_PROVIDER = (breaker_rules, timeout_rules, hedging_rules, adaptive_rules
 
 
 def lint(channel: str, config: ChannelConfig, traffic: Traffic | None = None) -> list[Finding]:
-    """Return what cannot work in the settings of one channel; the paths begin with ``channels``.
+    """Return the findings on the settings of one channel; the paths begin with ``channels``.
 
     Args:
         channel: its name.
         config: its settings.
-        traffic: what is known of the notifications. None: nothing, and no finding depends on it. The recipients of
+        traffic: the notifications, as far as they are known. None: no finding depends on them. The recipients of
             webhooks always choose their hosts.
     """
     from actors.settings.channel import kind_of
@@ -70,11 +70,11 @@ def lint_live(
     *,
     are_simulated: bool,
 ) -> list[Finding]:
-    """Return what cannot work in the settings of a live service, whose arrivals are unknown.
+    """Return the findings on the settings of a live service, whose arrivals are unknown.
 
     Args:
         channels: the settings, with the defaults that follow from the transports.
-        reaches: those of the transports of each channel, by the name of the provider.
+        reaches: the reach of each transport, by channel and by the name of the provider.
         are_simulated: whether the providers are those that the settings describe, else these are unused.
     """
     from actors.settings.channel import ProviderConfig

@@ -66,10 +66,10 @@ class Number(NamedTuple):
     """A number of a sentence."""
 
     text: str
-    """As the sentence has it: ``250ms``."""
+    """The number as the sentence has it: ``250ms``."""
 
     value: float
-    """In its unit: 0.25."""
+    """The number in its unit: 0.25."""
 
     unit: str | None = None
     """``s``, ``1/s``, or ``share`` between 0 and 1; None of a bare number."""
@@ -154,7 +154,7 @@ class Rules:
     """The rules that a module declares.
 
     Args:
-        table: of each rule a line with its name and its path, then its sentence, indented. A rule with several
+        table: for each rule a line with its name and its path, then its sentence, indented. A rule with several
             sentences has one entry for each, ``name/variant``. A key of the path may be a value: ``retry.{key}``.
     """
 
@@ -169,12 +169,12 @@ class Rules:
             self.declared[name] = path.split(".") if path else [], " ".join(sentence.split())
 
     def found(self, name: str, /, *, at: Iterable[str] = (), **values: object) -> Finding:
-        """Return what a rule finds.
+        """Return a finding of a rule.
 
         Args:
-            name: of the rule, with its variant.
+            name: the name of the rule, with its variant.
             at: the keys that lead to where the path of the rule begins.
-            values: of the sentence and the path.
+            values: the values that the sentence and the path name.
         """
         path, sentence = self.declared[name]
         keys = (key.format(**values) for key in path)

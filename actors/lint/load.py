@@ -112,7 +112,7 @@ def hedging_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]
 
 
 def adaptive_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
-    """Yield that a throttle refuses more than fails, and that a limit begins above the slots of one provider.
+    """Yield findings where a throttle refuses more than fails, and where a limit begins above the slots of a provider.
 
     Of a share q that is let through, (1 - f) q is accepted where f fails, and next k (1 - f) q is let through: where
     k (1 - f) is below 1 that falls to nothing if what is refused counts as a request. If not, the share let through is

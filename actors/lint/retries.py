@@ -1,4 +1,4 @@
-"""Retries: when attempts start, retries that never start or never grow, budgets, and an expiry that cuts all short."""
+"""Retries: when attempts start, retries that never start or never grow, budgets, and an expiry that ends them early."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ _OF_RETRIES = (
 Bound: TypeAlias = Literal["shortest", "mean", "longest"]
 
 _WAITS_MAX = 10_000
-"""So many waits one by one; by then a backoff is at its maximum, or the sum says enough."""
+"""The most waits that are added up one by one; by then a backoff is at its maximum, or the sum says enough."""
 
 _WAITS_SUMMED_MAX = 1000
 """Waits of one notification in an expected sum; leaving out the later ones does not raise it."""
@@ -234,7 +234,7 @@ def _without_effect(retry: RetryConfig) -> Iterator[tuple[str, str]]:
 
 
 def ends_too_soon(retry: RetryConfig, limit: float, *, included: bool) -> Said | None:
-    """Return what a bound on the age of a notification cuts off its attempts, as a warning says it; None if nothing.
+    """Return the warning that a bound on the age of a notification cuts off attempts; None if it cuts off none.
 
     Args:
         retry: the settings; all failures are taken to be of a kind that has none of its own.
@@ -283,7 +283,7 @@ def _is_behind(start: float, limit: float, included: bool) -> bool:
 
 
 def expiry_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
-    """Yield findings about what lasts longer than the `expires_after` of a notification.
+    """Yield findings about time limits and open times that last longer than the `expires_after` of a notification.
 
     A breaker that holds notifications back is looked at where nothing else sends them, no further provider and no
     fallback.
@@ -354,9 +354,9 @@ def _allows_nothing(retry: RetryConfig, wanted: str) -> Finding | None:
     """Return the finding of a budget that never allows a retry, not even the first one of all.
 
     Args:
-        retry: with the budget.
-        wanted: what is asked for: ``retry``, ``copy`` where attempts are hedged, or both. Budgets that a failure spends
-            may still allow a copy of what is late, so nothing is said of them where only copies are asked for.
+        retry: the settings, with the budget.
+        wanted: the attempts that are asked for: ``retry``, ``copy`` where attempts are hedged, or both. Budgets that a
+            failure spends may still allow a copy of a late attempt, and are no finding where only copies are wanted.
     """
     from actors.settings import retry as kinds
 

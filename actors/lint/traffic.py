@@ -1,4 +1,4 @@
-"""What the rules know besides the settings of a channel: what arrives on it, and how its provider usually is."""
+"""The traffic that the rules know besides the settings of a channel: its arrivals, and how its provider usually is."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _LONG_S = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What arrives on a channel. None where it is not known, as in a live service."""
+    """The arrivals on a channel. A field is None where it is not known, as in a live service."""
 
     per_s: float | None = None
     """Notifications a second, on average."""
 
     per_user_per_s: float | None = None
-    """The same for the busiest user. None: each notification has a user of its own."""
+    """Notifications a second for the busiest user. None: each notification has a user of its own."""
 
     most_in: Callable[[float], float] | None = None
     """Returns how many are expected in the busiest stretch of so many seconds. None: as many as on average."""
 
     lasts_s: float | None = None
-    """For how many seconds they arrive. None: without an end."""
+    """The seconds for which notifications arrive. None: without an end."""
 
     let_through_in: Callable[[float], float] | None = None
     """Returns the most that the limit of each user lets through in so many seconds. None: no limit is known to bind."""
@@ -46,10 +46,10 @@ class Traffic:
     """Seconds after which a notification is not sent any more. None: never."""
 
     nodes: int = 1
-    """How many processes let through what arrives, each as many at once as its settings say."""
+    """The number of processes that let notifications through, each as many at once as its settings say."""
 
     is_bound: bool = False
-    """Whether all this is only the most that there can be, as for a provider that others are tried before."""
+    """Whether these rates are only upper bounds, as for a provider that is tried after others."""
 
     is_operated: bool = False
     """Whether it is known that an operator has a breaker let something through."""
@@ -90,7 +90,7 @@ class Traffic:
 
     @property
     def behind_limits(self) -> float | None:
-        """How many a second come through the limits of the users, on average. None when not known."""
+        """The notifications a second that come through the limits of the users, on average. None when not known."""
         if self.per_s is None or self.let_through_in is None:
             return self.per_s
         lasts_s = self.lasts_s or _LONG_S
@@ -113,11 +113,11 @@ class Failing(NamedTuple):
     all: float
 
     too_slow: float
-    """Those by their timeout, which may have been sent."""
+    """The attempts that end by their timeout, whose messages may have been sent."""
 
     @property
     def timing_out(self) -> Said:
-        """What to add to a text about all of them."""
+        """The words that follow the share of all failures in a text."""
         return said(", {too_slow:percent} by their timeout", too_slow=self.too_slow) if self.too_slow else Said("")
 
 

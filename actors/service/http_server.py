@@ -48,11 +48,8 @@ class HttpServer:
         self._runs = False
 
     async def listen(self, at: str | socket.socket, nursery: trio.Nursery) -> list[str]:
-        """Serve at an address, or by a socket that listens there, from now on; return the URLs.
-
-        Raises:
-            OSError: the address is not available.
-        """
+        """Serve at an address, or by a socket that listens there, from now on; return the URLs. Raise OSError where the
+        address is not available."""
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound(at) if isinstance(at, str) else at))
         host, port = listener.socket.getsockname()[:2]
         urls = [f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"]
@@ -155,11 +152,7 @@ def _connections_max(at_most: int) -> int:
 
 
 def bound(address: str) -> socket.socket:
-    """Return a socket that listens at an address.
-
-    Raises:
-        OSError: it is not available.
-    """
+    """Return a socket that listens at an address; raise OSError where it is not available."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     family, _, _, _, place = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

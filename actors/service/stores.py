@@ -107,11 +107,8 @@ def file_in_use(config: ServiceConfig) -> StoreInUse | None:
 
 
 def _ask_to_end(pid: int, error: StoreInUse) -> None:
-    """Have the service that is a process of this machine drain and end.
-
-    Raises:
-        StoreInUse: it is no service, or not to be ended from here.
-    """
+    """Have the service that is a process of this machine drain and end; raise StoreInUse where it is no service, or not
+    to be ended from here."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if b"serve" not in words:
@@ -123,11 +120,8 @@ def _ask_to_end(pid: int, error: StoreInUse) -> None:
 
 
 def check_store(config: ServiceConfig) -> None:
-    """Check the settings of the store without opening it.
-
-    Raises:
-        ConfigurationError: the packages for the store are not installed, or its DSN cannot be read.
-    """
+    """Check the settings of the store without opening it; raise ConfigurationError where the packages for the store are
+    not installed, or its DSN cannot be read."""
     choice = config.store
     if not isinstance(choice, StoreConfig) or choice.postgres is None:
         return

@@ -89,11 +89,8 @@ class TransportConfig(Settings):
         return simulated if self.simulated else Reach(held.connections, isinstance(held, TargetSettings))
 
     def open(self) -> Provider | None:
-        """Return the transport; None where it is simulated.
-
-        Raises:
-            ConfigurationError: its settings cannot be used, such as a file of certificates that is none.
-        """
+        """Return the transport; None where it is simulated. Raise ConfigurationError where its settings cannot be used,
+        such as a file of certificates that is none."""
         for key, (module, name) in _PROVIDERS.items():
             if (config := getattr(self, key, None)) is not None:
                 provider: Provider = getattr(import_module(f"actors.transports.{module}"), name)(config)

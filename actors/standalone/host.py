@@ -188,11 +188,8 @@ class Guard:
 
 
 def guarded(function: F, guard: Callable[..., Guard]) -> F:
-    """Return a function that does the same inside a guard, which is made from its arguments; async if that is.
-
-    Raises:
-        WrongType: `function` is a generator.
-    """
+    """Return a function that does the same inside a guard, which is made from its arguments; async if that is. Raise
+    WrongType where `function` is a generator."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         with guard(*args, **kwargs):
@@ -206,22 +203,16 @@ def guarded(function: F, guard: Callable[..., Guard]) -> F:
 
 
 def decorated(function: F, call: Callable[..., Any], call_async: Callable[..., Awaitable[Any]]) -> F:
-    """Return `call`, or `call_async` for an async function, under the name of the function.
-
-    Raises:
-        WrongType: `function` is a generator: nothing of it runs in the call, so no policy would learn how it ends.
-    """
+    """Return `call`, or `call_async` for an async function, under the name of the function; raise WrongType where
+    `function` is a generator: nothing of it runs in the call, so no policy would learn how it ends."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise WrongType(f"wanted an async def or a plain function, got a generator: {function!r}")
     return functools.wraps(function)(call_async if is_async(function) else call)  # type: ignore[return-value]
 
 
 def no_awaitable(function: Callable[..., Any], result: Any) -> Any:
-    """Return the result of a plain function.
-
-    Raises:
-        WrongType: `result` is awaitable: the work is not done, so no policy would learn how it ends.
-    """
+    """Return the result of a plain function; raise WrongType where `result` is awaitable: the work is not done, so no
+    policy would learn how it ends."""
     if _may_be_awaited(type(result)) and inspect.isawaitable(result):  # type: ignore[arg-type]
         if inspect.iscoroutine(result):
             result.close()  # nothing will await it

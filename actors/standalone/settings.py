@@ -12,11 +12,8 @@ M = TypeVar("M", bound=Settings)
 
 
 def given_settings(model: type[M], config: M | Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> M:
-    """Return the settings that `config` or the arguments say; an argument that is None is not given.
-
-    Raises:
-        ConfigurationError: a setting that cannot be, or both are given; all problems.
-    """
+    """Return the settings that `config` or the arguments say; an argument that is None is not given. Raise
+    ConfigurationError, with all problems, where a setting cannot be, or both are given."""
     given = {key: value for key, value in arguments.items() if value is not None}
     if config is None:
         return validated(model, given)

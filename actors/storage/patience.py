@@ -81,11 +81,8 @@ class Patience:
             self._tell_news(StoreWaits())
 
     async def answer_of(self, promise: Promise) -> Any:
-        """Wait for a promise of the store, as a caller does.
-
-        Raises:
-            StoreBusy: the store is busy before it is kept.
-        """
+        """Wait for a promise of the store, as a caller does; raise StoreBusy where the store is busy before it is
+        kept."""
         if not (promise.is_kept or self.is_busy):
             over = trio.Event()
             self._callers.add(over)

@@ -55,7 +55,7 @@ _MAILS: Final = frozenset({b"message/rfc822", b"message/global"})
 _DIAGNOSTIC_MAX: Final = 500
 
 _Fields = Mapping[bytes, bytes]
-"""By name in lower case; of several with one name the first, without line breaks."""
+"""Fields by name in lower case; of several with one name the first, without line breaks."""
 
 
 class Bounce(msgspec.Struct, frozen=True, kw_only=True):

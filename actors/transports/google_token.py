@@ -57,7 +57,7 @@ ASSERTION_LIFE_S: Final = 3600
 
 
 TOKEN_LIFE_S: Final = 3600.0
-"""Of a token whose answer does not say: as long as Google's last."""
+"""The life of a token whose answer does not say it: as long as Google's tokens last."""
 
 HEEDED_FOR_MAX_S: Final = 3600.0
 """After this a token is asked for again, whatever the Retry-After of a failure said."""
@@ -68,13 +68,13 @@ REPEATABLE_ERRORS: Final = frozenset({"temporarily_unavailable", "server_error",
 class _Token(msgspec.Struct, frozen=True):
     text: str
     renew_at: float
-    """Seconds since 1970."""
+    """The instant from which it is renewed, in seconds since 1970."""
 
 
 class _Failure(msgspec.Struct, frozen=True):
     outcome: Outcome
     at: float
-    """On trio's clock."""
+    """The instant of the failure, on trio's clock."""
 
     @property
     def wait_s(self) -> float:
@@ -116,11 +116,7 @@ class GoogleToken:
         self._failure: _Failure | None = None
 
     async def get(self, *, refused: str | None = None) -> str:
-        """Return a token that is valid now, and is not the one that was `refused`.
-
-        Raises:
-            Failed: there is none.
-        """
+        """Return a token that is valid now, and is not the one that was `refused`; raise Failed where there is none."""
         failure_before = self._failure
         is_renewing = False
         # Were it waited for to the end of the attempt, that would count as one whose message may have been sent.

@@ -52,12 +52,8 @@ class CheckedStream(httpcore2.AsyncNetworkStream):
         return await self._stream.read(max_bytes, timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all of it.
-
-        Raises:
-            ConnectionNotAvailable: a request begins, and something behind the answer before it is unread; the pool
-                closes this connection and takes another one.
-        """
+        """Write all of it; raise ConnectionNotAvailable where a request begins, and something behind the answer before
+        it is unread; the pool closes this connection and takes another one."""
         if self._is_answered:
             self._is_answered = False
             if self.is_spoiled or self._has_unread():
@@ -111,7 +107,7 @@ class HostShares:
 
     def __init__(self, connections: int) -> None:
         self.total = self._free = connections + -(-connections // SPARE)
-        """To all hosts together."""
+        """The most connections to all hosts together."""
         self._per_host = connections
         self._used: Counter[bytes] = Counter()
         self._waiting: dict[bytes, deque[trio.Event]] = {}

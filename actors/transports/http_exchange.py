@@ -58,9 +58,9 @@ BODY_SIZE_MAX = 64 * 1024
 """Bytes of an answer that are read; the rest is left, and the connection closed."""
 
 BODY_PATIENCE = 2.0
-"""Seconds that the body of an answer may take, or half of the remaining time limit, if that is less. Its status
-has come by then: were it waited for to the end of the limit, what has been taken would count as timed out, and be sent
-again."""
+"""Seconds that the body of an answer may take, or half of the remaining time limit, if that is less. The status has
+come by then: were the body waited for to the end of the limit, a message that was taken would count as timed out, and
+be sent again."""
 
 
 class Failed(Exception):
@@ -82,9 +82,9 @@ class TargetRefused(Exception):
 class HttpAnswer(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
-    """By name in lower case."""
+    """The headers of the answer, by name in lower case."""
     body: bytes
-    """At most BODY_SIZE_MAX of it."""
+    """The first BODY_SIZE_MAX bytes of the body."""
     at: float
     """When it came, in seconds since 1970."""
     cut_off: bool = False

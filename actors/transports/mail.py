@@ -51,9 +51,9 @@ class MailAddress(msgspec.Struct, frozen=True):
 
     name: str
     local: str
-    """What stands before the @, without quotes."""
+    """The part before the @, without quotes."""
     domain: str
-    """In ASCII: an internationalised one as its A-labels."""
+    """The domain in ASCII: an internationalised one as its A-labels."""
 
     @property
     def path(self) -> str:
@@ -79,11 +79,8 @@ class MailAddress(msgspec.Struct, frozen=True):
 
 
 def parse_mailbox(text: str) -> MailAddress:
-    """Return the one mailbox that is written as ``ann@example.com`` or ``Ann <ann@example.com>`` (RFC 5322).
-
-    Raises:
-        Unsendable: it is none, or more than one, or has a control character in it.
-    """
+    """Return the one mailbox that is written as ``ann@example.com`` or ``Ann <ann@example.com>`` (RFC 5322). Raise
+    Unsendable where it is none, or more than one, or has a control character in it."""
     check_one_line("address", text)
     name, spec = "", text.strip()
     if spec.endswith(">"):
@@ -153,8 +150,8 @@ def mail_of(command: SendNotification, sender: MailAddress, now: float, *, key: 
     is ``text`` of the metadata, or is made from the HTML. Content is encoded in seven bits, which any server takes.
 
     Args:
-        command: What to send, and its recipient.
-        sender: Who it comes from.
+        command: The notification, and its recipient.
+        sender: The mailbox that it comes from.
         now: Seconds since 1970, for the Date.
         key: The idempotency key, for the Message-ID; the notification's id when None.
 
@@ -203,11 +200,8 @@ def _encoded_words(header: str, text: str) -> str:
 
 
 def _read_back(content: bytes, names: list[str], texts: list[str]) -> None:
-    """Read a mail as a server and a mail program do, whoever wrote its parts.
-
-    Raises:
-        Unsendable: it has other headers than these, a line that does not end in CRLF, or other texts.
-    """
+    """Read a mail as a server and a mail program do, whoever wrote its parts; raise Unsendable where it has other
+    headers than these, a line that does not end in CRLF, or other texts."""
     if not content.endswith(b"\r\n") or not content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r"):
         raise Unsendable("cannot be written as a mail: its lines")
     lines = content[: content.index(b"\r\n\r\n")].split(b"\r\n")

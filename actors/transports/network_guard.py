@@ -86,7 +86,7 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
         self._allowed = tuple(allowed)
         self._network = httpcore2.TrioBackend()
         self._lookups: dict[str, trio.CapacityLimiter] = {}
-        """By host, while it is being looked up."""
+        """The limiter of each host that is being looked up."""
 
     def permits(self, address: Address) -> bool:
         if any(address in network for network in self._allowed):

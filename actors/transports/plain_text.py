@@ -37,7 +37,7 @@ class _HtmlReader:
         """The element that is not shown, with all in it; None outside of one."""
         self._depth = 0
         self._link: tuple[str, int] | None = None
-        """Where the link leads that is open, and where its text begins in the parts."""
+        """The target of the open link, and where the text of the link begins in the parts."""
 
     def read(self, html: str) -> None:
         lower = html.lower()

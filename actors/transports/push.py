@@ -105,7 +105,7 @@ def message_of(
     """Return the message as FCM wants it.
 
     Args:
-        command: What to send.
+        command: The notification.
         wanted_for: Seconds that it may wait for the device; None: as long as the services keep it.
         wanted_until: The end of that, in seconds since 1970.
 

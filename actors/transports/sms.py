@@ -74,7 +74,7 @@ DEAD_CODES: Final = frozenset({21211, 21614, 21610})
 FAULT_CODES: Final = frozenset(
     {20003, 20005, 20006, 20008, 20404, 21212, 21601, 21603, 21606, 21659, 21660, 21701, 21703, 21705, 30002}
 )
-"""Of the account and the sender: no message goes out before they are put right."""
+"""Faults of the account and the sender: no message goes out before they are put right."""
 
 MAINTENANCE_CODE: Final = 21730
 
@@ -232,7 +232,7 @@ class SmsStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The report of a provider on a message that it has taken."""
 
     notification_id: str | None
-    """Which notification; None where the callback's URL does not carry it."""
+    """The id of the notification; None where the callback's URL does not carry it."""
 
     message_sid: str
     """The provider's own name of the message."""
@@ -256,7 +256,7 @@ _DELIVERY_ERRORS: Final[Mapping[int, Callable[..., Outcome]]] = {
     **dict.fromkeys(FAULT_CODES, ChannelFault),
     **dict.fromkeys(THROTTLED_CODES, partial(Transient, throttled=True)),
 }
-"""Of a message that was not delivered; other codes are permanent, such as 30004 (blocked) and 30007 (filtered)."""
+"""Outcomes of messages that were not delivered; other codes are permanent, as 30004 (blocked) or 30007 (filtered)."""
 
 
 def status_callback(form: Mapping[str, str]) -> SmsStatus | None:

@@ -35,8 +35,8 @@ SENDER_CODES: Final = frozenset({"5.1.7", "5.1.8", "5.7.1", "5.7.27"})
 """Bad syntax, bad system of the sender, not authorized (RFC 3463), whose domain has a null MX (RFC 7505)."""
 
 MECHANISMS: Final = ("PLAIN", "LOGIN", "CRAM-MD5")
-"""How to log in, the first that the server offers. Passwords only go over TLS; PLAIN and LOGIN show the server the
-password itself, so that its no to one of them is a no to the password."""
+"""Ways to log in, of which the first that the server offers is taken. Passwords only go over TLS; PLAIN and LOGIN show
+the server the password itself, so that its no to one of them is a no to the password."""
 
 MECHANISM_CODES: Final = frozenset({504, 534})
 """The server does not have this mechanism, or it is too weak (RFC 4954): another one may do."""
@@ -66,11 +66,7 @@ class SmtpConnection:
         self.idle_since = 0.0
 
     def open(self) -> None:
-        """Connect, start TLS and log in, as the settings say.
-
-        Raises:
-            Unreachable: it could not be done.
-        """
+        """Connect, start TLS and log in, as the settings say; raise Unreachable where it could not be done."""
         config = self._config
         try:
             address = (config.host, config.port_used)
@@ -220,7 +216,7 @@ class SmtpConnection:
         return outcome_of_reply(code, text, verb)
 
     def cut(self) -> None:
-        """Have whatever is done over it fail at once. From any thread."""
+        """Have all work over this connection fail at once. From any thread."""
         with self._lock:
             self._is_cut = True
             if self._smtp.sock is not None:
@@ -247,11 +243,7 @@ class Flight:
         self._connection: SmtpConnection | None = None
 
     def board(self, connection: SmtpConnection) -> None:
-        """Take this connection.
-
-        Raises:
-            Unreachable: no caller waits for the mail any more.
-        """
+        """Take this connection; raise Unreachable where no caller waits for the mail any more."""
         with self._lock:
             if self._is_left:
                 raise Unreachable(Transient(reason="cancelled"))
@@ -337,10 +329,10 @@ def outcome_of_reply(code: int, text: bytes, verb: str) -> Outcome:
 
     Args:
         code: The three digits; anything else than 4yz and 5yz is no reply that could come here.
-        text: What stands behind it, with its enhanced code where the server gives one (RFC 2034).
-        verb: What it answers: MAIL, RCPT, DATA, or nothing for the end of the mail. RCPT and the end of the mail speak
-            of the recipient, MAIL of the sender. Servers pass on at RCPT what other servers say of this sender, which
-            is why it is a matter of one recipient there.
+        text: The text behind the code, with its enhanced code where the server gives one (RFC 2034).
+        verb: The command that it answers: MAIL, RCPT, DATA, or nothing for the end of the mail. RCPT and the end of the
+            mail speak of the recipient, MAIL of the sender. Servers pass on at RCPT the words of other servers on this
+            sender, so there they concern one recipient.
     """
     decoded = _text(text)
     found = _ENHANCED.match(decoded)

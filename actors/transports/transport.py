@@ -1,4 +1,4 @@
-"""What all real transports have in common: connections, which have an end, and certificates to trust."""
+"""The parts that all real transports have in common: connections, which have an end, and certificates to trust."""
 
 from __future__ import annotations
 
@@ -49,11 +49,8 @@ def connection_patience_s(at_most_s: float) -> float:
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Return a context that verifies host names, and certificates by a file in PEM or the operating system's.
-
-    Raises:
-        ConfigurationError: there is no such file, or no certificate in it.
-    """
+    """Return a context that verifies host names, and certificates by a file in PEM or the operating system's; raise
+    ConfigurationError where there is no such file, or no certificate in it."""
     try:
         if ca_file is None:
             return ssl.create_default_context()

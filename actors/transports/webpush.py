@@ -221,11 +221,8 @@ def _vapid(config: WebPushConfig) -> Vapid02:
 
 
 def origin_of(url: str) -> str:
-    """Return the origin of a URL in ASCII (RFC 6454, 6.2): in lower case, and without the scheme's own port.
-
-    Raises:
-        Unpushable: it is no URL of http or https.
-    """
+    """Return the origin of a URL in ASCII (RFC 6454, 6.2): in lower case, and without the scheme's own port. Raise
+    Unpushable where it is no URL of http or https."""
     try:
         parts = httpx2.URL(url)  # by which the request goes out, too
         host = parts.raw_host.decode("ascii")
@@ -244,11 +241,7 @@ def topic_of(notification_id: str) -> str:
 
 
 def parse_subscription(text: str) -> Subscription:
-    """Return the subscription that is written in JSON.
-
-    Raises:
-        Unpushable: it is none.
-    """
+    """Return the subscription that is written in JSON; raise Unpushable where it is none."""
     try:
         held = json.loads(text)
         keys = held["keys"]
@@ -268,11 +261,7 @@ def _bytes(base64url: str) -> bytes:
 
 
 def payload_of(command: SendNotification) -> bytes:
-    """Return the content for the browser's service worker.
-
-    Raises:
-        Unpushable: it cannot be written in JSON.
-    """
+    """Return the content for the browser's service worker; raise Unpushable where it cannot be written in JSON."""
     shown = {"id": command.notification_id, "title": command.subject, "body": command.message}
     metadata = command.metadata
     try:
@@ -284,11 +273,8 @@ def payload_of(command: SendNotification) -> bytes:
 
 
 def encrypted(payload: bytes, subscription: Subscription) -> bytes:
-    """Return the body of the request, which only the browser can read; another one each time.
-
-    Raises:
-        Unpushable: it is larger than every push service takes.
-    """
+    """Return the body of the request, which only the browser can read; another one each time. Raise Unpushable where it
+    is larger than every push service takes."""
     body: bytes = http_ece.encrypt(
         payload,
         private_key=ec.generate_private_key(ec.SECP256R1()),

@@ -85,11 +85,8 @@ def allow(request: Request, role: Role) -> Principal:
 
 
 async def read_form(request: Request, bytes_max: int = FORM_BYTES_MAX) -> dict[str, str]:
-    """Return the fields of a form; of several with one name the last. Make all checks that need no body before.
-
-    Raises:
-        HTTPException: 413 when the body is too long, 415 when it is no form, 400 when it cannot be read.
-    """
+    """Return the fields of a form; of several with one name the last. Make all checks that need no body before. Raise
+    HTTPException: 413 when the body is too long, 415 when it is no form, 400 when it cannot be read."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
         raise HTTPException(415, "This is not a form of the console.")

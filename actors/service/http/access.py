@@ -224,12 +224,8 @@ def _signature(secret: bytes, purpose: str, content: str) -> str:
 
 
 def require(request: HTTPConnection, *roles: Role) -> Principal:
-    """Return the caller, if one of these roles' rights is theirs.
-
-    Raises:
-        HTTPException: 401 when the caller is unknown, 429 when too many unknown tokens have been tried from their
-            address, 403 when they lack the right.
-    """
+    """Return the caller, if one of these roles' rights is theirs; raise HTTPException: 401 when the caller is unknown,
+    429 when too many unknown tokens have been tried from their address, 403 when they lack the right."""
     access: Access = request.app.service.access
     principal = access.who(request)
     if principal is None:

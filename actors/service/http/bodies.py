@@ -51,22 +51,16 @@ class Refusal(Exception):
 
 
 async def content_or_nothing(request: Request) -> Any:
-    """Return what the body of an operator's request says; none is as if it were an empty object.
-
-    Raises:
-        HTTPException: it is too long, or no JSON, or nested too deep.
-    """
+    """Return what the body of an operator's request says; none is as if it were an empty object. Raise HTTPException
+    where it is too long, or no JSON, or nested too deep."""
     headers = request.headers
     has_one = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
     return await content_of(request, SETTINGS_VALUES_MAX) if has_one else {}
 
 
 async def object_of(request: Request) -> dict[str, Any]:
-    """Return the object that the body of a request for settings is.
-
-    Raises:
-        Refusal: it is too long, or no JSON, or no object.
-    """
+    """Return the object that the body of a request for settings is; raise Refusal where it is too long, or no JSON, or
+    no object."""
     body = await body_of(request, BODY_MAX, Refusal(413, f"wanted at most {BODY_MAX:,} bytes"))
     try:
         content = json.loads(body)
@@ -82,11 +76,8 @@ async def object_of(request: Request) -> dict[str, Any]:
 
 
 async def content_of(request: Request, values_max: int = VALUES_MAX) -> Any:
-    """Return the content of the body, which may have `values_max` values.
-
-    Raises:
-        HTTPException: the body is too long, has too many values, is no JSON, or is nested too deep.
-    """
+    """Return the content of the body, which may have `values_max` values; raise HTTPException where the body is too
+    long, has too many values, is no JSON, or is nested too deep."""
     too_long = HTTPException(413, f"wanted a body of at most {BODY_MAX:,} bytes")
     body = await body_of(request, BODY_MAX, too_long)
     try:

@@ -43,11 +43,8 @@ class Tracing:
 
     @classmethod
     def to_collector(cls, config: TracingConfig) -> Tracing:
-        """Send the spans to a collector, a batch at a time from a thread.
-
-        Raises:
-            ConfigurationError: the packages for that are not installed.
-        """
+        """Send the spans to a collector, a batch at a time from a thread; raise ConfigurationError where the packages
+        for that are not installed."""
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import Resource

@@ -36,20 +36,20 @@ class BreakerNow:
     """One breaker as it is now."""
 
     name: str
-    """The channel's, and for a further provider of the channel ``email/backup``."""
+    """The channel's name, and for a further provider of the channel ``email/backup``."""
     channel: NotificationChannel
     provider: str
     """The provider's name in overrides: ``primary``, or its name under `failover`."""
     host: str | None
-    """Whose breaker it is, where each host of recipients has one; ``""`` for recipients without a host."""
+    """The host whose breaker it is, where each host of recipients has one; ``""`` for recipients without a host."""
     state: BreakerState
     since: datetime | None
     """When it came into this state, or if it is open, when it opened first: a probe that fails does not begin it anew;
     None: it is so since the service started, or the host was first seen."""
     retry_at: datetime | None
-    """While open, when a probe may be let through at the earliest; None where an operator has to override it first."""
+    """The earliest instant of a probe, while it is open; None where an operator has to override it first."""
     ramping_until: datetime | None
-    """While only a growing share goes through after closing, when that ends; else None."""
+    """The instant until which only a growing share goes through after closing; else None."""
     consecutive_failures: int
     """Failures that count since the last success; while open, how many there were when it tripped."""
     refused: int

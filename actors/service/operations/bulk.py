@@ -46,13 +46,13 @@ _ENDS: dict[type[NotificationEvent], str] = {
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a bulk run would be about if it started now."""
+    """The dead letters that a bulk run would take if it started now."""
 
     count: int
     left_out: int
-    """How many fit as well, and would be left out as they are served."""
+    """The number of letters that fit as well, and would be left out as they are served."""
     groups: Sequence[Group]
-    """By reason, the largest first."""
+    """The letters by reason, the largest group first."""
     sample: list[DeadLetterMessage]
 
 
@@ -66,34 +66,34 @@ class Bulk:
     by: str | None
     why: str | None
     rate_per_s: float
-    """How many are started a second at the most."""
+    """The most letters that are started in a second."""
     total: int
-    """How many dead letters fitted when it started, with those that are left out; those that come later are none of its
-    business."""
+    """The number of letters that fitted when it started, with served ones that are left out; later letters are not in
+    the run."""
     started_at: datetime
     _note_cancel: Any = field(repr=False)
     _left: deque[str] = field(repr=False)
     _waits: trio.CancelScope = field(default_factory=trio.CancelScope, repr=False)
-    """Round its waits between one letter and the next."""
+    """The scope of its waits between one letter and the next."""
     done: int = 0
-    """How many it has retried or discarded."""
+    """The number of letters that it has retried or discarded."""
     delivered: int = 0
-    """How many of those that it has retried were delivered since."""
+    """The number of retried notifications that were delivered since."""
     dead_again: int = 0
-    """How many of those that it has retried are dead letters again."""
+    """The number of retried notifications that are dead letters again."""
     not_wanted: int = 0
-    """How many of those that it has retried were suppressed or cancelled since."""
+    """The number of retried notifications that were suppressed or cancelled since."""
     _ends: dict[str, type[NotificationEvent] | None] = field(default_factory=dict, repr=False)
     """The notifications that it retries and whose end is not counted; with the end, where that came before the answer
     to the order."""
     _asked: set[str] = field(default_factory=set, repr=False)
     """The notifications whose order is not answered yet."""
     skipped: int = 0
-    """How many were dead letters no more when their turn came."""
+    """The number of notifications that were no dead letters any more when their turn came."""
     served: Served = "exclude"
-    """Whether a retry takes those too that are served."""
+    """Whether a retry takes served letters, too."""
     left_out: int = 0
-    """How many are left where they are, since they are served."""
+    """The number of letters that stay, as they are served."""
     failed: int = 0
     state: Literal["running", "finished", "cancelled"] = "running"
     ended_at: datetime | None = None
@@ -112,7 +112,7 @@ class Bulk:
 
     @property
     def under_way(self) -> int:
-        """How many of those that it has retried have not ended."""
+        """The number of retried notifications that have not ended."""
         ended = self.delivered + self.dead_again + self.not_wanted
         return self.done - ended if self.action == "retry" else 0
 
@@ -223,7 +223,7 @@ class Ends:
 
 
 async def _once_written(do: Callable[[str], Awaitable[bool]], notification_id: str) -> bool:
-    """Do it, again while the store is busy; one that was done though its answer did not come is found done then."""
+    """Have one letter retried or discarded, again while the store is busy: it may be done then, without an answer."""
     while True:
         try:
             return await do(notification_id)

@@ -69,7 +69,7 @@ SAMPLE = 5
 
 
 class Erased(NamedTuple):
-    """What has been erased of a user: how many of each."""
+    """The traces of a user that have been erased: the number of each."""
 
     cancelled: int
     """Notifications that waited."""
@@ -77,13 +77,13 @@ class Erased(NamedTuple):
     histories: int
     """Histories of notifications that have ended."""
     preferences: bool
-    """Whether there were any in the store."""
+    """Whether the store had preferences of the user."""
     in_flight: int
     """Notifications that are on their way and go on: when they have ended, do it again. With 0 nothing is left."""
 
 
 class DeadLetters:
-    """What people do with the dead letters of a notifier.
+    """The actions of people on the dead letters of a notifier.
 
     `by` is who asks, and `why` the reason, for the audit trail. A change is durable when its method returns; else that
     raises NotifierClosed where the notifier is closed, StoreFailed or StoreBusy where the store takes nothing.

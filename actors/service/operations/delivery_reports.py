@@ -1,4 +1,4 @@
-"""Delivery reports: what a provider says later of what it had taken. Dead addresses are suppressed; all are counted."""
+"""Delivery reports: the later word of a provider on a message. Dead addresses are suppressed; all are counted."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ _Key: TypeAlias = tuple[str | None, ...]
 
 
 class DeliveryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider says of one message, in the end."""
+    """The final word of a provider on one message."""
 
     outcome: Outcome
     channel: NotificationChannel
     address: str
-    """To which the message went."""
+    """The address to which the message went."""
     by: str
-    """Who reports it."""
+    """The provider, or the token of the program, that reports it."""
     notification_id: str | None = None
-    """None: that is not known."""
+    """The id of the notification. None: it is not known."""
     message_id: str | None = None
     """The provider's own name of the message; None: it gives none."""
 
@@ -67,11 +67,8 @@ class DeliveryReports:
         self._taking: WeakValueDictionary[_Key, trio.Lock] = WeakValueDictionary()
 
     async def take(self, report: DeliveryReport) -> bool:
-        """Take a report, unless it came before; return whether its address is suppressed by it.
-
-        Raises:
-            StoreError: it cannot be made durable, or looked up.
-        """
+        """Take a report, unless it came before; return whether its address is suppressed by it. Raise StoreError where
+        it cannot be made durable, or looked up."""
         entry = _entry(report, 0)
         key = entry.about, entry.why, entry.by, entry.notification_id, entry.message_id
         async with self._taking.setdefault(key, trio.Lock()):
@@ -86,10 +83,7 @@ class DeliveryReports:
 
     async def take_all(self, reports: Sequence[DeliveryReport]) -> int:
         """Take reports, a few at a time, whether or not they came before; return how many addresses are suppressed.
-
-        Raises:
-            StoreError: they cannot all be made durable; the first of them are.
-        """
+        Raise StoreError where they cannot all be made durable; the first of them are."""
         suppressed = 0
         for start in range(0, len(reports), AT_ONCE):
             handed_over = [self._hand_over(report) for report in reports[start : start + AT_ONCE]]

@@ -1,4 +1,4 @@
-"""What the operations are about, as JSON: instants in UTC as RFC 3339 writes them, durations in seconds."""
+"""Dead letters, bulk runs, breakers and the trail as JSON: instants in UTC by RFC 3339, durations in seconds."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def of_breaker(breaker: BreakerNow) -> Document:
 
 
 def of_endpoints(endpoints: Iterable[Endpoint], limit: int, state: str | None, channel: str | None = None) -> Document:
-    """Return so many endpoints of which every attempt fails, of a state and a channel, or of all; and how many fit."""
+    """Return up to `limit` failing endpoints of a state and a channel, or of all; and the number of those that fit."""
     found = [each for each in endpoints if state in (None, each.state) and channel in (None, each.channel)]
     parts = ("channel", "address", "state", "since", "disabled_at", "reason")
     return {"total": len(found), "endpoints": [parts_of(each, *parts) for each in found[:limit]]}

@@ -176,11 +176,8 @@ class FilterSettings(Settings):
 
 
 def filter_of(given: Mapping[str, Any]) -> Filter:
-    """Return the filter that is written here, one key for each condition.
-
-    Raises:
-        ConfigurationError: it cannot be read; all problems.
-    """
+    """Return the filter that is written here, one key for each condition; raise ConfigurationError, with all problems,
+    where it cannot be read."""
     return validated(FilterSettings, given).filter
 
 
@@ -200,7 +197,7 @@ ALL = Filter()
 class Page:
     letters: list[DeadLetterMessage]
     next: str | None
-    """What to ask for the page after this one with; None: there is none."""
+    """The cursor to ask for the next page with; None: there is none."""
 
 
 class Queue(Protocol):
@@ -214,7 +211,7 @@ class Queue(Protocol):
 
 
 LOOKED_AT_MAX = 500
-"""How many letters are looked at in one piece of work."""
+"""The number of letters that are looked at in one piece of work."""
 
 
 def slices(
@@ -254,8 +251,7 @@ def paged(queue: Queue, filter: Filter, *, limit: int, after: str | None = None,
 
 
 def page_of(found: list[DeadLetterMessage], limit: int, after: str | None) -> Page:
-    """Return the page that begins with what was found behind `after`: of what is more than `limit`, the rest comes
-    later."""
+    """Return the page with the first `limit` of the letters that were found behind `after`."""
     if len(found) <= limit:
         return Page(found, None)
     letters = found[:limit]
@@ -282,14 +278,14 @@ class Group:
     """Dead letters that have something in common."""
 
     key: str
-    """What: their reason, channel or recipient."""
+    """Their reason, channel or recipient."""
     count: int
     oldest: datetime
     """When the first of them was dead-lettered."""
     newest: datetime
     """When the last of them was dead-lettered."""
     failures: Sequence[tuple[str, int]] = ()
-    """By reason, the providers' latest failures behind it that are other words, and how often; the commonest first."""
+    """The providers' latest failures behind a reason, in other words than it, and how often; the commonest first."""
 
 
 _KEYS: dict[By, Any] = {

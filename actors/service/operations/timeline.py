@@ -22,13 +22,13 @@ from actors.messages import (
 class Timeline:
     notification_id: str
     state: State
-    """Where it is now; `ended` where it is only remembered that it has come to an end."""
+    """The present state; `ended` where only the id is remembered."""
     letter: DeadLetterMessage | None
     command: SendNotification
-    """As it is tried now, with its edits."""
+    """The command as it is tried now, with its edits."""
     accepted: SendNotification
     events: tuple[NotificationEvent, ...]
-    """What happened to it, in order, but for its waits in the lines of its channel; none where it is not kept."""
+    """The events, in order, but for waits in the lines of the channel; none where they are not kept."""
     audit: tuple[AuditEntry, ...]
 
     @property

@@ -196,7 +196,8 @@ class SharedBatch(Batch):
         )
         self.served_by |= served_by
         letters = [*_ids((*moved, *redriven, *discarded)), *served_by]
-        # Of a letter that is served by one of the other half every node is told there: the release before, by itself.
+        # `served_by` may name letters of the other half of the channels. The rows that tell other nodes of them go into
+        # this half's `changes`, too: nodes of this release read the `changes` of both halves.
         self._told[own].extend((token, notification_id, None, None, None) for notification_id in letters)
         self._told[own].extend((token, None, *_told(setting)) for setting in settings)
 

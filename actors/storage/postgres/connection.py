@@ -56,11 +56,8 @@ class Link:
         self._hinted = False
 
     def sql(self) -> Sql:
-        """Return the connection; it is made if there is none.
-
-        Raises:
-            psycopg.Error: the database cannot be reached.
-        """
+        """Return the connection; it is made if there is none. Raise psycopg.Error where the database cannot be
+        reached."""
         if self._sql is None:
             self._sql = connected(self._dsn, self._schema, lease_s=self._lease_s)
             self._sql.add_notify_handler(self._take_hint)

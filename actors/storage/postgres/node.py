@@ -130,11 +130,7 @@ def register(
 
 
 def keep_lease(sql: Sql, token: int, lease_s: float) -> None:
-    """Keep the lease of a node, from now on.
-
-    Raises:
-        Fenced: it has ended, and that has been noticed.
-    """
+    """Keep the lease of a node, from now on; raise Fenced where it has ended, and that has been noticed."""
     kept = sql.execute(
         "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s' WHERE token = %s AND NOT gone",
         (lease_s, token),

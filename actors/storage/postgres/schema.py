@@ -33,11 +33,7 @@ OLDEST_SERVER = 140_000
 
 def check_dsn(dsn: str) -> None:
     """Check that a DSN can be read, and that libpq takes no part of a password for the host or the database, which its
-    errors would show.
-
-    Raises:
-        StoreError: the check fails; the DSN is not shown.
-    """
+    errors would show. Raise StoreError, which does not show the DSN, where the check fails."""
     if not isinstance(dsn, str):  # such as the None of an environment variable that is not set
         raise StoreError(f"{_WANTED}, got {type(dsn).__name__}")
     try:

@@ -124,11 +124,8 @@ def _since(path: Path) -> str:
 
 
 def make_private(path: Path) -> None:
-    """Make a file if there is none, private to its owner whatever the umask.
-
-    Raises:
-        StoreError: the file cannot be made, or the path is something else than a file.
-    """
+    """Make a file if there is none, private to its owner whatever the umask; raise StoreError where the file cannot be
+    made, or the path is something else than a file."""
     check_kind(path)
     try:
         # Only a new file, so that closing it loses no lock on an existing one.
@@ -140,11 +137,8 @@ def make_private(path: Path) -> None:
 
 
 def check_is_file(path: Path) -> None:
-    """Check that there is a file, and nothing else such as a folder or a named pipe, without opening it.
-
-    Raises:
-        StoreError: there is none.
-    """
+    """Check that there is a file, and nothing else such as a folder or a named pipe, without opening it; raise
+    StoreError where there is none."""
     try:
         check_kind(path)
         path.stat()
@@ -155,11 +149,8 @@ def check_is_file(path: Path) -> None:
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:
-    """Return the absolute path of a file, without symbolic links.
-
-    Raises:
-        StoreError: it is no path, or its links lead in a circle.
-    """
+    """Return the absolute path of a file, without symbolic links; raise StoreError where it is no path, or its links
+    lead in a circle."""
     try:
         return Path(path).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a circle, before Python 3.13
@@ -167,11 +158,8 @@ def resolved(path: str | os.PathLike[str]) -> Path:
 
 
 def check_kind(path: Path) -> None:
-    """Check that a path is a file's, or free: to open a named pipe could wait for ever.
-
-    Raises:
-        StoreError: the path is something else, or its folder is missing.
-    """
+    """Check that a path is a file's, or free: to open a named pipe could wait for ever; raise StoreError where the path
+    is something else, or its folder is missing."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

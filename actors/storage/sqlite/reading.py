@@ -200,11 +200,8 @@ ENDED_NS = "coalesce(CAST(ended_ns AS INTEGER), 0)"
 def recalled(
     sql: sqlite3.Connection, notification_id: str, rows: RememberedRows, steady_ns: int
 ) -> SendNotification | None:
-    """Return the command that an id came with, if that is remembered at an instant and has not been accepted again.
-
-    Raises:
-        Damaged: it was changed on the disk.
-    """
+    """Return the command that an id came with, if that is remembered at an instant and has not been accepted again;
+    raise Damaged where it was changed on the disk."""
     command = _remembered(sql, "command", notification_id, rows, steady_ns)
     if command is None:
         return None
@@ -284,11 +281,8 @@ class SqliteReader(SqliteHistories):
 
 @contextmanager
 def reading(path: str | PathLike[str]) -> Generator[SqliteReader, None, None]:
-    """Read the file of a store, whether or not it is open elsewhere; reading changes nothing and leaves no files.
-
-    Raises:
-        StoreError: there is no such file, or it is no store's, or of an unknown version.
-    """
+    """Read the file of a store, whether or not it is open elsewhere; reading changes nothing and leaves no files. Raise
+    StoreError where there is no such file, or it is no store's, or of an unknown version."""
     path = resolved(path)
     check_is_file(path)
     try:
