@@ -64,13 +64,6 @@ def test_a_scenario_file_is_run_and_its_overview_is_written_here(here):
     assert (here / "small-overview.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.thorough
-def test_every_kind_of_picture_of_a_saved_run_goes_into_its_directory(saved):
-    paths = written(plot(saved, "--kind", "all"))
-    assert paths == [str(saved / f"{kind}.png") for kind in OF_A_RUN]
-    assert all((saved / f"{kind}.png").read_bytes().startswith(b"\x89PNG") for kind in OF_A_RUN)
-
-
 def test_the_ending_of_the_name_says_in_which_form(here, saved):
     assert written(plot(saved, "--kind", "throughput", "--out", "new/a.svg")) == ["new/a.svg"]
     text = (here / "new" / "a.svg").read_text()

@@ -2,7 +2,6 @@
 
 import errno
 import gc
-import html
 import json
 import os
 import re
@@ -124,21 +123,10 @@ def test_out_holds_summary_tables_and_a_picture(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.thorough
-def test_the_report_says_how_to_run_it_again_and_the_console_where_it_is(tmp_path):
-    folder = tmp_path / "a folder"
-    done = retrylab(
-        "run", "scenarios/steady-state.yaml", "--set", "seed=11", "--set", "name=it's mine", "--out", folder
-    )
-    assert done.stdout.splitlines()[-1] == f"report {folder / 'report.html'}, its tables beside it"
-    page = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
-    assert "retrylab run scenarios/steady-state.yaml --seed 11 --set seed=11 --set 'name=it'\"'\"'s mine'" in page
-    assert "<title>✓ it's mine · retrylab</title>" in page
-
-
 @pytest.mark.usefixtures("undrawn")
 def test_out_of_several_files_is_a_folder_each(tmp_path):
-    retrylab("run", STEADY, OUTAGE, *SHORT, "--out", tmp_path)
+    done = retrylab("run", STEADY, OUTAGE, *SHORT, "--out", tmp_path)
+    assert f"report {tmp_path / 'steady-state' / 'report.html'}, its tables beside it" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["provider-outage", "steady-state"]
 
 

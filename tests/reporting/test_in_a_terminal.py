@@ -34,18 +34,16 @@ ENDLESS = [f"--set={each}" for each in ("duration=100h", "record=aggregates", "r
 class InTerminal:
     """A command whose standard input and standard error are a terminal, and whose standard output is a file."""
 
-    def __init__(
-        self, tmp_path, *arguments, width=100, height=30, code="from simulation.commands.cli import main; main()", **env
-    ):
+    def __init__(self, tmp_path, *arguments, width=100, height=30, **env):
         self.text = ""
         self._size = width, height
         self._out = tmp_path / "stdout"
         self._master, slave = pty.openpty()
-        self.resize(width, height)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
         with self._out.open("wb") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", code, *map(str, arguments)],
+                [sys.executable, "-m", "simulation", *map(str, arguments)],
                 stdin=slave,
                 stdout=out,
                 stderr=slave,
@@ -79,9 +77,6 @@ class InTerminal:
         while not re.search(pattern, self.text):
             assert self._read(), f"it ended with {self.text!r}"
             assert time.monotonic() < deadline
-
-    def resize(self, width, height=30):
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     def type(self, keys):
         os.write(self._master, keys)
@@ -117,16 +112,6 @@ def test_a_run_is_seen_while_it_goes_on_and_then_only_its_result(tmp_path):
 
 
 @pytest.mark.thorough
-def test_without_colour_there_is_none(tmp_path):
-    with InTerminal(tmp_path, "run", OUTAGE, *ENDLESS, NO_COLOR="1") as command:
-        command.read_until("now ")
-        command.type(b"\x03")
-        command.end()
-    codes = {code for match in re.findall(r"\x1b\[([\d;]*)m", command.text) for code in match.split(";")}
-    assert codes <= {"", "0", "1", "2", "22"}  # bold and dim are no colours
-
-
-@pytest.mark.thorough
 @pytest.mark.parametrize("options", [["--json"], []], ids=["json", "dumb"])
 def test_nothing_is_seen_with_json_or_where_the_cursor_cannot_move(tmp_path, options):
     env = {} if options else {"TERM": "dumb"}
@@ -134,15 +119,6 @@ def test_nothing_is_seen_with_json_or_where_the_cursor_cannot_move(tmp_path, opt
         code, out = command.end()
     assert (code, command.text) == (0, "")
     assert "provider-outage" in out
-
-
-@pytest.mark.thorough
-def test_of_several_files_it_says_which_and_earlier_results_stay(tmp_path):
-    with InTerminal(tmp_path, "run", ROOT / "scenarios" / "steady-state.yaml", OUTAGE) as command:
-        code, out = command.end()
-    assert code == 0
-    assert out.index("steady-state") < out.index("provider-outage")
-    assert command.screen.text == ""
 
 
 @pytest.mark.parametrize("runtime", sliced(["simpy", "trio"], 4))
@@ -167,37 +143,6 @@ def test_ctrl_c_ends_a_comparison_too(tmp_path):
     assert (code, out) == (130, "")
     lost = r"interrupted: [\d,]+ finished runs? (is|are) not kept; with --out DIR the same command would go on from .*"
     assert re.fullmatch(lost, " ".join(command.screen.text.split()))
-    assert command.screen.cursor_is_seen
-
-
-@pytest.mark.thorough
-def test_the_window_may_change_its_size(tmp_path):
-    with InTerminal(tmp_path, "run", OUTAGE, *ENDLESS) as command:
-        command.read_until("now ")
-        command.resize(50)
-        command.read_until(r"\x1b\[[\d;]*m\u2501{48}\x1b\[0m\n?\r")  # a bar as long as there is room
-        command.type(b"\x03")
-        code, _ = command.end()
-    assert code == 130
-
-
-@pytest.mark.thorough
-def test_an_error_in_the_middle_is_all_that_is_left(tmp_path):
-    code = (
-        "import simulation\n"
-        "from simulation.scenario import load\n"
-        "from simulation.reporting.terminal import watch_run\n"
-        f"scenario = load({str(OUTAGE)!r})\n"
-        "with watch_run(scenario) as progress:\n"
-        "    simulation.run(scenario, progress=progress)\n"
-        "    raise LookupError('mine')\n"
-    )
-    with InTerminal(tmp_path, code=code) as command:
-        status, _ = command.end()
-    assert status == 1
-    assert "now" in command.text
-    assert command.screen.text.startswith("Traceback (most recent call last):")
-    assert command.screen.text.endswith("LookupError: mine")
     assert command.screen.cursor_is_seen
 
 

@@ -1,9 +1,6 @@
 """The overview shows the data: looked at by its parts, not by its pixels."""
 
-import io
 import itertools
-import subprocess
-import sys
 import textwrap
 from collections import Counter
 from functools import cache
@@ -28,7 +25,7 @@ from simulation.reporting.plots import overview
 from simulation.reporting.plots.breakers import PIXELS, draw_breakers
 from simulation.reporting.plots.panels import draw_time_axis
 from simulation.running.downtimes import downtimes
-from simulation.scenario import load, parse
+from simulation.scenario import parse
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
 
@@ -258,17 +255,6 @@ def test_the_title_has_the_most_in_flight_at_any_instant_and_says_that_means_are
     assert f"{most:,} notifications in flight, the most" in [each.text for each in happenings(result_of(OUTAGE), [])]
 
 
-@pytest.mark.parametrize(("name", "column"), [("in flight", "in_flight"), ("dlq", "dlq_size")])
-def test_the_levels_are_those_at_the_ends_of_the_buckets_and_of_the_run(name, column):
-    text = OUTAGE.replace("seed: 4", "seed: 4\n    record: aggregates")
-    series = result_of(text).series
-    (line,) = (line for line in panel(figure_of(text), name).lines if line.get_label() == column)
-    width_s = series["time_s"][1] - series["time_s"][0]
-    assert list(line.get_ydata()) == [0, *series[column]]
-    end_s = result_of(text).summary["simulated_s"]
-    np.testing.assert_allclose(line.get_xdata(), [0, *(series["time_s"] + width_s).clip(upper=end_s)])
-
-
 def test_more_buckets_than_can_be_told_apart_are_drawn_as_wider_ones():
     result, figure = result_of(LONG), figure_of(LONG)
     assert len(result.series) > 3000
@@ -339,14 +325,6 @@ def test_the_bands_are_the_transitions(name):
     assert drawn.keys() == expected.keys()
     for label, spans in expected.items():
         np.testing.assert_allclose(drawn[label], spans)
-
-
-def test_open_bands_add_up_to_the_open_time_of_the_summary():
-    drawn = bars(panel(figure_of(OUTAGE), "breakers"), "email: open")
-    assert len(drawn) >= 3
-    assert sum(end - start for start, end in drawn) == pytest.approx(
-        result_of(OUTAGE).summary["breaker"]["email"]["open_s"]
-    )
 
 
 def test_there_is_a_lane_for_each_channel_and_a_legend_for_the_states_there_are():
@@ -474,20 +452,6 @@ def test_a_fault_is_shaded_and_lettered_in_all_panels_and_named_once():
         assert "A" in texts(panel(figure, name))
 
 
-def test_a_fault_of_the_whole_run_has_a_bar_but_no_shade():
-    figure = figure_of(OUTAGE)
-    np.testing.assert_allclose(
-        bars(panel(figure, "windows"), "sms: 10% fail"), [(0, result_of(OUTAGE).summary["simulated_s"])]
-    )
-    assert shades(panel(figure, "rates sms"), "sms: 10% fail") == []
-
-
-def test_what_hits_one_channel_is_not_shaded_in_the_panels_of_others():
-    figure = figure_of(OUTAGE)
-    assert shades(panel(figure, "rates sms"), "email: outage") == []
-    assert "A" not in texts(panel(figure, "times sms"))
-
-
 @pytest.mark.thorough
 def test_more_windows_than_there_is_room_for_are_counted():
     windows = panel(figure_of(OVERFULL), "windows")
@@ -589,23 +553,9 @@ def test_no_text_lies_on_another(figure):
             assert min(one_box.x1, other_box.x1) <= max(one_box.x0, other_box.x0), (one, other)
 
 
-def test_no_text_is_taken_for_a_formula(figure):
-    assert not any(text.get_parse_math() for text in figure.texts)
-
-
 def test_a_character_that_the_font_does_not_have_is_replaced():
     lines = header_lines(figure_of(QUIET.replace("nothing ever happens", "$x_1$ and ^ and 名前")))
     assert "$x_1$ and ^ and \N{REPLACEMENT CHARACTER}" in " ".join(lines)
-
-
-@pytest.mark.thorough
-def test_equal_runs_give_equal_bytes():
-    def png():
-        file = io.BytesIO()
-        overview(result_of(OUTAGE)).savefig(file, format="png")
-        return file.getvalue()
-
-    assert png() == png()
 
 
 def test_the_style_of_the_caller_is_neither_used_nor_changed():
@@ -616,17 +566,3 @@ def test_the_style_of_the_caller_is_neither_used_nor_changed():
     assert panel(dark, "dlq").get_facecolor() == panel(figure_of(OUTAGE), "dlq").get_facecolor()
     sizes = [[text.get_size() for text in figure.findobj(Text)] for figure in (dark, figure_of(OUTAGE))]
     assert sizes[0] == sizes[1]
-
-
-@pytest.mark.thorough
-@pytest.mark.integration
-def test_pyplot_is_not_imported():
-    code = "import sys, simulation; simulation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.thorough
-def test_the_result_of_a_run_can_be_saved_with_its_picture(tmp_path):
-    scenario = load(SCENARIOS[0], sets=["duration=10s"])
-    simulation.save(simulation.run(scenario), tmp_path)
-    assert (tmp_path / "overview.png").read_bytes().startswith(b"\x89PNG")

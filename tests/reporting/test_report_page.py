@@ -46,18 +46,6 @@ def page(kind):
     return nasty_page() if kind == "nasty" else page_of(KINDS[kind])
 
 
-@pytest.mark.thorough
-def test_breakers_of_nodes_are_told_together_and_each():
-    read = words_of(
-        "duration: 20s\nnodes: 2\nworkload: [{channel: sms, arrivals: {constant: 5/s}}]\n"
-        "channels: {sms: {circuit_breaker: {failure_threshold: 2, timeout: 5s}}}\n"
-        "faults: [{channel: sms, at: 5s, for: 2s, outage: true}]\n"
-    )
-    rows = [row[:2] for row in read.rows("Circuit breakers")]
-    assert ["sms", "2 times"] in rows
-    assert ["sms@1", "once"] in rows
-
-
 @pytest.mark.parametrize("kind", sliced(KINDS, 12))
 def test_a_page_is_complete_in_itself_and_well_formed(kind):
     read = page(kind)

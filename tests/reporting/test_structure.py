@@ -14,7 +14,7 @@ from simulation.reporting.plots.canvas import figure_of
 STRUCTURES = json.loads(STORED.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", sliced([*DRAWN, "overview"], 4))
+@pytest.mark.parametrize("name", sliced(["overview", *DRAWN], 4))
 def test_a_plot_has_the_structure_that_is_stored(name):
     assert structure(name) == STRUCTURES[name]
 
