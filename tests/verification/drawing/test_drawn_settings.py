@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 import pytest
 from effort import examples
+from fleets import as_fleet
 from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
@@ -16,16 +19,23 @@ from actors.settings.base import Settings, known_keys
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.bulkhead import BulkheadConfig
 from actors.settings.channel import ChannelConfig, DeadLettersConfig, FallbackConfig
+from actors.settings.faults import FaultConfig
 from actors.settings.order import OrderConfig, TenantConfig
 from actors.settings.quantities import FROM_FILE
+from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import AwsBudgetConfig, EnvoyBudgetConfig, FinagleBudgetConfig, GrpcBudgetConfig, RetryConfig
 from simulation.scenario import load, parse
 from simulation.scenario.writing import as_data, write
+from simulation.verification.drawing.disturbances import TOO_MANY_CRASHES, bearable
 from simulation.verification.drawing.drawn_settings import LONGEST_S, MOST, Values, draw_settings
-from simulation.verification.drawing.swarm import case, drawn_case
+from simulation.verification.drawing.rare_settings import ACCOUNT, TEMPLATE, _with_upstreams
+from simulation.verification.drawing.seldom_met import attempts_without_a_last_one
+from simulation.verification.drawing.swarm import _again_and_again, case, drawn_case
+from simulation.verification.drawing.whole_groups import with_whole_groups
+from simulation.verification.exploring.trial import attempt
 
 ROOT = Path(__file__).parents[3]
-SWARM = load(Path(__file__).with_name("swarm.yaml"))
+SWARM = load(Path(__file__).parent / "swarm.yaml")
 
 
 def paths(value, prefix=()):
@@ -151,3 +161,190 @@ def test_half_of_the_cases_have_drawn_settings_and_the_others_stay_as_they_were(
         assert (case(SWARM, seed) == as_given) or is_drawn
     others = [case(SWARM, seed, settings="drawn") != case(SWARM, seed, settings="given") for seed in range(12)]
     assert sum(others) >= 10, "now and then all that is drawn is what was there"
+
+
+# ── settings that single changes of a channel do not lead to are drawn, and what they are for happe ─────────────────
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return [case(SWARM, seed, settings="drawn") for seed in range(40)]
+
+
+def configs_of(scenarios):
+    return [each.channel_config(channel) for each in scenarios for channel in each.channels_used]
+
+
+@pytest.mark.thorough
+def test_some_have_an_account_that_channels_share(cases):
+    of_it = [
+        [config.quota is not None and config.quota.account == ACCOUNT for config in configs_of([each])]
+        for each in cases
+    ]
+    assert any(sum(each) > 1 for each in of_it)
+    assert any(config.provider.account == ACCOUNT for config in configs_of(cases))
+
+
+def test_some_have_a_template_that_lacks_a_variable(cases):
+    with_gap = next(each for each in cases if TEMPLATE in each.templates)
+    assert "{nobody_gives_this}" in with_gap.templates[TEMPLATE].body
+    assert attempt(with_gap).failing_case is None
+
+
+def test_some_have_copies_that_a_small_budget_pays_for_and_some_have_retries_that_remember(cases):
+    configs = configs_of(cases)
+    assert {config.retry.budget.kind for config in configs if config.hedging and config.retry.budget} > {"grpc", "aws"}
+    assert any(config.retry.jitter == "decorrelated" and config.retry.per_outcome.ambiguous for config in configs)
+
+
+def test_some_run_out_of_time_in_a_line_and_some_hosts_take_turns_to_be_redriven(cases):
+    configs = configs_of(cases)
+    assert any(config.retry.max_elapsed and config.max_in_flight in (1, 2) for config in configs)
+    assert any(
+        config.redrive and config.redrive.at_most == 3 and config.circuit_breaker.per == "host" for config in configs
+    )
+
+
+def test_some_are_answered_at_the_very_time_out_and_some_are_slow_to_refuse(cases):
+    configs = configs_of(cases)
+    behind = [(config, config.provider.upstream) for config in configs if config.provider.upstream is not None]
+    assert any(
+        upstream.latency == config.provider.latency and 2 * upstream.latency.constant == config.timeout
+        for config, upstream in behind
+        if upstream.latency.constant
+    )
+    refusing = [
+        each for each in cases if any(fault.permanent_rate == 0.5 and fault.for_ is None for fault in each.faults)
+    ]
+    assert any(config.circuit_breaker.slow_call for config in configs_of(refusing))
+
+
+def test_some_upstreams_are_asked_again_for_some_failures_alone_and_some_for_so_long():
+    drawn = [_with_upstreams(ChannelConfig(), Random(seed)) for seed in range(90)]
+    layers = [layer for config in drawn if config is not None for layer in config.provider.upstream.chain]
+    retries = [layer.retry for layer in layers]
+    assert {len(retry.on) for retry in retries} >= {2, 3, 4, 5}
+    assert len({type(retry.budget) for retry in retries}) == 6, "none, or one of each kind"
+    assert {retry.max_elapsed_checked for retry in retries if retry.max_elapsed} == {"before_wait", "after_failure"}
+
+
+def test_where_an_open_breaker_refuses_attempts_none_go_on_until_a_deadline_alone():
+    waiting = load(Path(__file__).parent / "swarm.yaml", sets=["channels.sms.circuit_breaker.when_open=wait"])
+    for scenario, wanted in [(waiting, {True, False}), (SWARM, {False})]:
+        drawn = [attempts_without_a_last_one(scenario, Random(seed)) for seed in range(30)]
+        unlimited = [config for config in configs_of(drawn) if config.retry.max_attempts == "unlimited"]
+        assert {config.deadline is not None for config in unlimited} == wanted
+
+
+def test_an_alert_that_crashes_may_do_so_more_often_than_others():
+    fault = FaultConfig.model_validate(
+        {"channel": "email", "at": 3.0, "crash": {"actor": "alert"}, "restart_after": 1.0}
+    )
+    drawn = [_again_and_again((fault,), Random(seed)) for seed in range(20)]
+    assert {len(faults) for faults in drawn} == {1, TOO_MANY_CRASHES}
+    many = next(faults for faults in drawn if len(faults) > 1)
+    assert many[-1].at - many[0].at < 60.0
+    assert {fault.restart_after for fault in many} == {None}
+
+
+def test_others_crash_as_often_only_where_it_is_said_when_they_start_again():
+    def crash(**fields):
+        return FaultConfig.model_validate({"channel": "email", "at": 3.0, "crash": {"actor": "breaker"}, **fields})
+
+    drawn = [_again_and_again((crash(restart_after=1.0),), Random(seed)) for seed in range(40)]
+    assert {len(faults) for faults in drawn} == {1, TOO_MANY_CRASHES}
+    assert {fault.restart_after for faults in drawn for fault in faults} == {1.0}
+    assert {len(_again_and_again((crash(),), Random(seed))) for seed in range(40)} == {1}
+    assert bearable((crash(),) * 5) == (crash(),) * 5
+    assert {fault.restart_after for fault in bearable((*(crash(restart_after=0.0),) * 5, crash()))} == {0.0, 1.0}
+
+
+def test_a_fleet_may_divide_a_quota(cases):
+    fleets = [as_fleet(each, seed) for seed, each in enumerate(cases[:12])]
+    assert any(config.quota is not None and config.quota.across == "nodes" for config in configs_of(fleets))
+
+
+# ── groups of settings are drawn as a whole: each value of each of their keys, beside what makes it ─────────────────
+
+
+HELD_SLOTS = load(Path(__file__).parents[2] / "mutants" / "scenarios" / "held-slots.yaml")
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return [with_whole_groups(SWARM, Random(seed)) for seed in range(120)]
+
+
+@pytest.fixture(scope="module")
+def configs(drawn):
+    return [each.channel_config(channel) for each in drawn if each is not SWARM for channel in each.channels_used]
+
+
+def test_what_is_drawn_is_a_file_that_can_be_read(drawn):
+    for each in drawn[:15]:
+        assert parse(write(each)) == each
+
+
+def test_where_slots_are_held_no_limit_that_goes_by_latency_is_drawn():
+    cases = [with_whole_groups(HELD_SLOTS, Random(seed)) for seed in range(15)]
+    configs = [each.channel_config(channel) for each in cases for channel in each.channels_used]
+    assert not any(config.retry.holds_slot and config.concurrency_limit for config in configs)
+    assert any(config.concurrency_limit for config in configs), "where another group is drawn, and slots are not held"
+
+
+@pytest.mark.parametrize("key", ["jitter", "retry_after", "cap_after_draw", "cap_before_jitter"])
+def test_retries_are_drawn_in_each_way(configs, key):
+    annotation = RetryConfig.model_fields[key].annotation
+    wanted = set(get_args(annotation)) if get_args(annotation) else {True, False}
+    assert {getattr(config.retry, key) for config in configs} >= wanted
+
+
+def test_waits_grow_in_each_way(configs):
+    words = {"exponential", "constant", "linear", "fibonacci", "polynomial"}
+    assert {config.retry.growth for config in configs} == words
+    assert {math.inf} < {config.retry.longest_delay for config in configs if config.retry.schedule is None}
+
+
+def test_hints_are_heeded_as_they_are_and_in_part_and_budgets_are_of_each_kind(configs):
+    retries = [config.retry for config in configs]
+    assert {None, 0.0, 86_400.0} < {retry.retry_after_excess for retry in retries}
+    assert {0.0, 0.5, 1.0} <= {retry.retry_after_jitter for retry in retries}
+    budgets = [retry.budget for retry in retries if retry.budget is not None]
+    assert {budget.kind for budget in budgets} == {"grpc", "envoy", "finagle", "aws", "token_bucket"}
+    assert any(budget.kind == "envoy" and budget.inclusive for budget in budgets)
+    assert any(budget.kind == "finagle" and budget.min_rate is None for budget in budgets)
+
+
+def test_limits_are_of_each_kind_and_a_leaky_bucket_may_be_aligned(configs):
+    limits = [config.rate_limit for config in configs if config.rate_limit is not None]
+    kinds = get_args(RateLimitConfig.model_fields["kind"].annotation)
+    assert {limit.kind for limit in limits} == set(kinds)
+    assert any(limit.aligned for limit in limits)
+
+
+def test_some_are_as_slow_as_a_slow_call_to_the_nanosecond(configs):
+    def is_at_the_edge(config: ChannelConfig) -> bool:
+        slow, mixture = config.circuit_breaker.slow_call, config.provider.latency.mixture
+        return slow is not None and mixture is not None and any(part.constant == slow.duration for part in mixture)
+
+    assert any(map(is_at_the_edge, configs))
+
+
+def test_some_providers_answer_what_is_written_down(configs):
+    outcomes = {answer.outcome for config in configs for answer in config.provider.script}
+    assert {"sent", "lost", "hang", "channel_fault"} < outcomes
+    assert any(answer.retry_after == 0.0 for config in configs for answer in config.provider.script)
+
+
+def test_some_are_throttled_before_they_know_how_fast_they_send(configs):
+    def is_surprised(config: ChannelConfig) -> bool:
+        rate, script = config.adaptive_rate, config.provider.script
+        return rate is not None and rate.initial_rate is None and bool(script) and script[0].outcome == "throttled"
+
+    assert any(map(is_surprised, configs))
+
+
+def test_nothing_breaks(drawn):
+    busy = next(each for each in drawn if each is not SWARM)
+    short = busy.model_copy(update={"duration": 20.0, "record": "full"})
+    assert attempt(short).failing_case is None
