@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from beside import tables
 from effort import sliced
 from shipped import SCENARIOS, WITHOUT, broken, result_of, without
 
@@ -13,24 +14,7 @@ from simulation.scenario.lint import lint_scenario
 
 INCIDENTS = {path.stem: path for path in sorted((Path(__file__).parents[2] / "scenarios" / "incidents").glob("*.yaml"))}
 
-SAID = {
-    "gatewayapi-2016": ["2,444 of 3,618 requests were carried out by a provider twice or more", "6,742 timed out"],
-    "github-retries-2026": ["16,577 were begun when their sender had stopped waiting", "279 connection refused"],
-    "github-notifications-2026": [
-        "of 5,320 requests took over a minute, at most 84",
-        "latency ×10» at 1:50:00: ",
-    ],
-    "github-webhooks-2024": [
-        "of 5,456 requests took over a minute, at most 89",
-        "outage» at 20:00: cleared",
-    ],
-    "improvmx-2025": ["of 6,043 requests took over a minute", "others 3,563 of 4,351", "dead-host 1,484 of 1,692"],
-    "onfido-2025": ["of 5,393 requests took over a minute", "680 throttled by the provider"],
-    "opsgenie-2022": ["requests took over a minute, at most 50 min: us ", ", eu "],
-    "pagerduty-2017": ["of 7,189 requests took over a minute", "pages (critical) 1,846 of 3,236", "3,098 by backup"],
-    "va-debt-2023": ["of 5,119 requests took over a minute", "appointments 282 of 619"],
-    "vonage-2022": ["270 of 5,980 requests took over 10 s, at most 23.5 s", "270 by second", "270 timed out"],
-}
+SAID = tables(__file__)["said"]
 """What the lines below the table say: what happened, to whom, and by how much."""
 
 MEANT = {

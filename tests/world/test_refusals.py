@@ -5,39 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from beside import tables
 from own_process import in_a_world
 
 from simulation.world import refusals
 from simulation.world.run import in_a_fork
 
-REFUSED = {
-    "time.sleep(1)": "time.sleep blocks the event loop",
-    "socket.getaddrinfo('example.com', 80)": "looking up a name blocks",
-    "urllib.request.urlopen('http://example.com')": "looking up a name blocks",
-    "subprocess.run(['true'])": "a process is started",
-    "os.fork()": "a process is started",
-    "os.system('true')": "a process is started",
-    "multiprocessing.get_context('fork').Process(target=print).start()": "a process is started",
-    "multiprocessing.get_context('spawn').Process(target=print).start()": "a process is started",
-    "asyncio.run(asyncio.sleep(0))": "an event loop of asyncio is started",
-    "_socket.socket()": "a real socket is opened past the world",
-    "trio.socket.socketpair()": "a real pair of sockets is opened",
-    "await trio.run_process(['true'])": "a process is started",
-    "await trio.to_thread.run_sync(trio.run, trio.sleep, 1)": "trio.run is called within the run",
-    "import pycurl": "pycurl opens its sockets in C",
-    "from psycopg import pq": "psycopg opens its sockets in C",
-    "held.acquire()": "waiting for a lock",
-    "held.acquire(timeout=1)": "waiting for a lock",
-    "queue.Queue().get()": "waiting for a lock, queue or event",
-    "threading.Event().wait(1)": "waiting for a lock, queue or event",
-    "pool.submit(time.sleep, 1).result()": "waiting for a lock, queue or event",
-    "thread.join()": "Thread.join blocks the event loop",
-    "early.lock.acquire()": "the event loop waits for something outside of the world",
-    "await trio.to_thread.run_sync(early.lock.acquire)": "a thread waits for something outside of the world",
-    "os.read(pipe, 1)": "the event loop waits for something outside of the world",
-    "await trio.to_thread.run_sync(os.read, pipe, 1)": "a thread waits for something outside of the world",
-    "all(zero == 0 for zero in iter(int, 1))": "the event loop computes",
-}
+REFUSED = tables(__file__)["refused"]
 SERVICE = """
 import _socket, asyncio, concurrent.futures, early, multiprocessing, os, queue, socket, subprocess, threading
 import time, trio, urllib.request
