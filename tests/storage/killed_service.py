@@ -3,12 +3,13 @@
 STORE is the file of a store, or a database of PostgreSQL's, ``postgresql://…``, for a node among others. It sends
 notifications numbered from FIRST on and says on its standard output what happens, a line each: ``accepted 7`` as their
 sender gets its answer, ``taken 7`` as the receiver gets one, ``sent 7`` as that is durable. When it has come through
-NOTIFICATIONS of them and nothing is in flight, it ends; as a node, when its standard input is closed. A node
-has nothing to hurry for once it has accepted `AT_FULL_SPEED`: it then goes on slowly, for the other may wait for a
+NOTIFICATIONS of them and nothing is in flight, it ends; with 0 of them, when its standard input is closed. Then it
+has nothing to hurry for once it has accepted `AT_FULL_SPEED`: it goes on slowly, for the other node may wait for a
 lease. Notifications go on the CHANNELS in turn, whose names a comma is between; else on `push`. With a
-NODE it is one of that name, which takes over what an earlier one had at once, and ends as over a file.
+NODE it is one of that name, which takes over what an earlier one had at once.
 """
 
+import itertools
 import sys
 from collections.abc import Iterator
 from math import inf
@@ -25,7 +26,7 @@ CLIENTS = 40
 
 AT_FULL_SPEED = 1000
 PAUSE_S = 0.2
-"""Of each client of a node, after that."""
+"""Of each client, after that."""
 
 LEASE = 15.0
 """Seconds until others take over what a node had that is killed; a busy disk may make the others wait for some."""
@@ -67,18 +68,17 @@ async def publish(notifier: Notifier, names: list[str], numbers: Iterator[int], 
 async def main(path: str, first: int, notifications: int, channels: str = "push", node: str | None = None) -> None:
     names = channels.split(",")
     config = {"channels": {each: OF_A_CHANNEL | ({} if each in FOUR else {"kind": "push"}) for each in names}}
-    is_node = path.startswith("postgresql:") and node is None
     async with (
         opened_store(path, lease=LEASE, node=node) as store,
         Notifier.open(config, providers=Receiver(), store=store) as notifier,
     ):
         notifier.bus.subscribe(NotificationSent)(lambda event: say("sent", event.notification_id))
-        numbers = iter(range(first, first + notifications))
-        hurried_to = first + AT_FULL_SPEED if is_node else inf
+        numbers = iter(range(first, first + notifications)) if notifications else itertools.count(first)
+        hurried_to = inf if notifications else first + AT_FULL_SPEED
         async with trio.open_nursery() as clients:
             for _ in range(CLIENTS):
                 clients.start_soon(publish, notifier, names, numbers, hurried_to)
-            if is_node:
+            if not notifications:
                 await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
                 clients.cancel_scope.cancel()
         await notifier.wait_until_quiet()

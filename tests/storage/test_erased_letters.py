@@ -160,6 +160,7 @@ async def test_a_redrive_that_waits_for_room_is_refused_when_its_letter_is_erase
         assert await deaths.letters.discard("n0", by="otto", why="somebody else was first") is False
         erased = await deaths.letters.erase("ann", by="otto")
         assert (erased.discarded, erased.in_flight) == (1, 0)
+        assert (await deaths.letters.erase("bob", by="otto")).in_flight == 1  # an attempt of his is at the provider
         assert list(made.store.dead_letters()) == []
         provider.release.set()
         assert await notifier.wait_until_quiet()
