@@ -108,7 +108,8 @@ def wait_until_taken_over(database: str) -> None:
     [
         (1, 1),
         thorough((1, 3)),
-        *(thorough((2, kills)) for kills in (1, 2)),
+        (2, 1),
+        thorough((2, 2)),
         *(pytest.param(count, 50, marks=pytest.mark.slow) for count in (1, 2)),
     ],
 )
