@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
-from timetables import send_at
+from timetables import operate, send_at
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred, NotificationMovedToDeadLetter
 from actors.outcomes import Transient
-from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.lane import Lane
 from actors.policies.breaker.per_host import recipient_host
 
@@ -54,13 +53,9 @@ def test_each_hosts_line_resumes_by_itself_and_at_its_own_pace():
     def fate(this: Try) -> Any:
         return DOWN if this.at < {"a.example": 30, "b.example": 70}[recipient_host(this.command.recipient)] else OK
 
-    def scenario(world: World) -> None:
-        world.open(Scripted(fate), email=settings_per_host(resume_rate="1/s", resume_doubling="1h"))
-        for number in range(5):
-            world.send(to("a.example", f"a{number}"), at=number)
-            world.send(to("b.example", f"b{number}"), at=number + 10)
-
-    world = on_both_clocks(scenario)
+    sends = {number: to("a.example", f"a{number}") for number in range(5)}
+    sends |= {number + 10: to("b.example", f"b{number}") for number in range(5)}
+    world = send_at(sends, fate, email=settings_per_host(resume_rate="1/s", resume_doubling="1h"))
     a = [each.at for each in world.provider.tries if each.notification_id[0] == "a" and each.at >= 30]
     b = [each.at for each in world.provider.tries if each.notification_id[0] == "b" and each.at >= 30]
     assert a[:2] == [60.0, 60.0]  # the probe, and the first at the pace
@@ -77,15 +72,9 @@ def test_recipients_without_a_host_share_one():
 
 
 def test_an_order_holds_for_hosts_that_come_later():
-    def scenario(world: World) -> None:
-        world.open(email=settings_per_host())
-        world.send(to("a.example", "a"))
-        world.ask(stage_of(world), OperateBreaker(order="force-open"), at=1)
-        world.send(to("a.example", "b"), to("b.example", "c"), at=2)
-        world.ask(stage_of(world), OperateBreaker(order="close"), at=100)
-
-    world = on_both_clocks(scenario)
-    assert world.provider.times == [0.0, 100.0, 100.0]
+    later = [to("a.example", "b"), to("b.example", "c")]
+    sends = {0: to("a.example", "a"), 1: operate("force-open"), 2: later, 100: operate("close")}
+    assert send_at(sends, email=settings_per_host()).provider.times == [0.0, 100.0, 100.0]
 
 
 # ── turns ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -95,23 +84,16 @@ def test_an_order_holds_for_hosts_that_come_later():
     "shared", [{"quota": {"rate": "1/s"}}, {"max_in_flight": 1}, {"adaptive_rate": {"initial_rate": "1/s"}}]
 )
 def test_hosts_take_turns_for_what_they_share(shared):
-    def scenario(world: World) -> None:
-        world.open(Scripted(latency=1.0), email={**settings_per_host(), **shared})
-        world.send(*(to("a.example", f"a{number}") for number in range(6)))
-        world.send(*(to("b.example", f"b{number}") for number in range(3)), to("c.example", "c0"))
-
-    world = on_both_clocks(scenario)
+    ids = [*(f"a{number}" for number in range(6)), "b0", "b1", "b2", "c0"]
+    sends = {0: [to(f"{each[0]}.example", each) for each in ids]}
+    world = send_at(sends, latency=1.0, email={**settings_per_host(), **shared})
     assert world.provider.ids == ["a0", "a1", "b0", "c0", "a2", "b1", "a3", "b2", "a4", "a5"]
 
 
 def test_those_whom_an_order_lets_go_take_turns_too():
-    def scenario(world: World) -> None:
-        world.open(email={**settings_per_host(), "quota": {"rate": "4/h"}})
-        world.ask(stage_of(world), OperateBreaker(order="force-open"), at=0)
-        world.send(*(to(f"{host}.example", f"{host}{number}") for host in "ab" for number in range(4)), at=1)
-        world.ask(stage_of(world), OperateBreaker(order="disable"), at=2)
-
-    world = on_both_clocks(scenario, until=100)
+    four_each = [to(f"{host}.example", f"{host}{number}") for host in "ab" for number in range(4)]
+    sends = {0: operate("force-open"), 1: four_each, 2: operate("disable")}
+    world = send_at(sends, until=100, email={**settings_per_host(), "quota": {"rate": "4/h"}})
     assert world.provider.ids == ["a0", "b0", "a1", "b1"]
 
 
@@ -136,14 +118,10 @@ def test_who_comes_to_an_open_lane_does_not_wait_behind_those_who_wait_elsewhere
 
 
 def test_who_waits_for_a_turn_expires_in_time_and_is_told_at_once_what_it_waits_for():
-    def scenario(world: World) -> None:
-        world.open(email={**settings_per_host(), "quota": {"rate": "1/min"}})
-        world.send(to("a.example", "a0"), to("a.example", "a1"), to("b.example", "b0"), to("b.example", "b1"))
-        world.send(to("c.example", "c", expires_after=100), at=30)
-        world.send(to("b.example", "b2"), at=90)
-        world.send(to("d.example", "d", expires_after=20), at=91)
-
-    world = on_both_clocks(scenario)
+    sends = {0: [to(f"{each[0]}.example", each) for each in ("a0", "a1", "b0", "b1")]}
+    sends |= {30: to("c.example", "c", expires_after=100), 90: to("b.example", "b2")}
+    sends |= {91: to("d.example", "d", expires_after=20)}
+    world = send_at(sends, email={**settings_per_host(), "quota": {"rate": "1/min"}})
     deferred = [
         (event.notification_id, event.at_ns / S, event.cause, event.resumes_at_ns / S)
         for event in world.events(NotificationDeferred)

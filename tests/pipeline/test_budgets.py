@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from timetables import crash, numbered, send_at
+from timetables import crash, numbered, redrive, send_at
 from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.messages import NotificationSuppressed
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Transient
-from actors.pipeline.dead_letter_queue import RedriveDeadLetter
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.policies.retry.budgets import Budget, EnvoyBudget, FinagleBudget, GrpcBudget
 
@@ -84,15 +83,11 @@ def test_a_channel_without_a_budget_is_not_bound_by_that_of_another():
 
 
 def test_successes_give_back_what_failures_took():
-    def scenario(world: World) -> None:
-        outcomes = [BUSY] * 3 + [OK] * 4 + [BUSY]
-        retry = {"max_attempts": 2, "initial_delay": 100, "max_delay": 100}
-        retry["budget"] = {"kind": "grpc", "max_tokens": 4, "token_ratio": 0.5}
-        world.open(Scripted(outcomes), email={"circuit_breaker": NO_BREAKER, "retry": retry})
-        for number in range(8):
-            world.send(email(f"n{number}"), at=number)
-
-    world = on_both_clocks(scenario)
+    outcomes = [BUSY] * 3 + [OK] * 4 + [BUSY]
+    budget = {"kind": "grpc", "max_tokens": 4, "token_ratio": 0.5}
+    retry = {"max_attempts": 2, "initial_delay": 100, "max_delay": 100, "budget": budget}
+    sends = {number: email(f"n{number}") for number in range(8)}
+    world = send_at(sends, outcomes, email={"circuit_breaker": NO_BREAKER, "retry": retry})
     # 4 tokens: the first failure leaves 3, the second 2, the third 1; four successes make 3 of it, the last one 2.
     assert [failure.given_up for failure in world.failures] == [None, BUDGET_SPENT, BUDGET_SPENT, BUDGET_SPENT]
     assert isinstance(budget_of(world), GrpcBudget)
@@ -152,20 +147,12 @@ def test_a_retry_that_expires_while_it_waits_in_a_line_is_settled():
     assert is_settled(world)
 
 
-@pytest.mark.parametrize("victim", ["handler", "circuit_breaker"])
+@pytest.mark.parametrize("victim", ["handler", "breaker"])
 @pytest.mark.parametrize("instant", [0.5, 1.5, 2.5])
 def test_a_restart_leaves_nothing_charged(victim, instant):
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted([BUSY, BUSY, OK, BUSY], latency=1.0),
-            email={"retry": {"budget": ENVOY}, "circuit_breaker": NO_BREAKER},
-        )
-        stages = world.pipeline.wiring.stages["email"]
-        ref = world.pipeline.handler if victim == "handler" else getattr(stages, victim)
-        world.send(email("a"), email("b"))
-        world.at(instant, world.system.crash, ref, RuntimeError("injected crash"))
-
-    world = on_both_clocks(scenario)
+    sends = {0: [email("a"), email("b")], instant: crash(victim)}
+    settings = {"retry": {"budget": ENVOY}, "circuit_breaker": NO_BREAKER}
+    world = send_at(sends, [BUSY, BUSY, OK, BUSY], latency=1.0, email=settings)
     assert len(world.sent_ids()) + len(world.letters) == 2
     assert is_settled(world)
 
@@ -196,24 +183,16 @@ OUTCOMES = st.sampled_from(
     st.lists(st.tuples(st.sampled_from(["handler", "breaker"]), st.integers(1, 60)), max_size=3),
 )
 def test_at_quiet_nothing_is_under_way_to_the_budget(outcomes, share, least, when_open, expires_after, crashes):
-    def scenario(world: World) -> None:
-        world.open(
-            Scripted(outcomes, latency=0.3),
-            email={
-                "circuit_breaker": {"failure_threshold": 3, "timeout": 2, "when_open": when_open},
-                "retry": {"budget": {"kind": "envoy", "share": share, "min_concurrency": least}},
-                "max_in_flight": 3,
-            },
-        )
-        breaker = world.pipeline.wiring.stages["email"].circuit_breaker
-        for number in range(15):
-            address = f"{number % 5}@example.org"
-            world.send(email(f"n{number}", recipient=address, expires_after=expires_after), at=number * 0.25)
-        for victim, tenths in crashes:
-            ref = world.pipeline.handler if victim == "handler" else breaker
-            world.at(tenths / 10, world.system.crash, ref, RuntimeError("injected crash"))
-        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n1"), at=100)
-
-    world = simulate(scenario)
+    commands = [
+        email(f"n{number}", recipient=f"{number % 5}@example.org", expires_after=expires_after) for number in range(15)
+    ]
+    sends = [(number * 0.25, command) for number, command in enumerate(commands)]
+    sends += [(tenths / 10, crash(victim)) for victim, tenths in crashes]
+    settings = {
+        "circuit_breaker": {"failure_threshold": 3, "timeout": 2, "when_open": when_open},
+        "retry": {"budget": {"kind": "envoy", "share": share, "min_concurrency": least}},
+        "max_in_flight": 3,
+    }
+    world = send_at([*sends, (100, redrive("n1"))], outcomes, latency=0.3, run=simulate, email=settings)
     assert world.pipeline.in_flight == 0
     assert is_settled(world)

@@ -56,13 +56,10 @@ def test_what_a_user_cannot_have_set_is_refused_where_it_is_set(change, said):
 
 
 def test_a_channel_that_is_switched_off_suppresses_and_says_so():
-    def scenario(world: World) -> None:
-        preferences = Preferences()
-        preferences.set_channel("ann", EMAIL, False)
-        world.open(preferences=preferences, email={}, sms={})
-        world.send(email("a", user_id="ann"), email("b", user_id="ann", channel="sms"), email("c", user_id="bob"))
-
-    world = on_both_clocks(scenario)
+    preferences = Preferences()
+    preferences.set_channel("ann", EMAIL, False)
+    commands = [email("a", user_id="ann"), email("b", user_id="ann", channel="sms"), email("c", user_id="bob")]
+    world = send_at({0: commands}, preferences=preferences, email={}, sms={})
     (suppressed,) = world.events(NotificationSuppressed)
     assert (suppressed.notification_id, suppressed.reason) == ("a", "switched off by the user")
     assert world.sent_ids() == ["b", "c"]
@@ -83,14 +80,11 @@ def test_a_suppressed_notification_has_ended_and_its_id_is_known():
 
 
 def test_critical_ones_pass_preferences_and_quiet_hours():
-    def scenario(world: World) -> None:
-        preferences = Preferences(
-            switched_off=[SwitchedOff(share=1.0, channels=frozenset({"sms"}))], quiet=[Quiet(share=1.0, hours=NIGHT)]
-        )
-        world.open(preferences=preferences, email={}, sms={})
-        world.send(email("a", critical=True), email("b", critical=True, channel="sms"), at=23 * H)
-
-    assert on_both_clocks(scenario, until=30 * H).times(NotificationSent) == [23 * H] * 2
+    off = [SwitchedOff(share=1.0, channels=frozenset({"sms"}))]
+    preferences = Preferences(switched_off=off, quiet=[Quiet(share=1.0, hours=NIGHT)])
+    sends = {23 * H: [email("a", critical=True), email("b", critical=True, channel="sms")]}
+    world = send_at(sends, until=30 * H, preferences=preferences, email={}, sms={})
+    assert world.times(NotificationSent) == [23 * H] * 2
 
 
 def test_quiet_hours_put_off_until_their_end_as_one_deferral():
@@ -294,15 +288,11 @@ def test_preferences_that_answer_nonsense_are_asked_again_as_well():
 def test_quiet_hours_that_are_over_by_preferences_of_ones_own_keep_nothing(ago, settings):
     """They would be asked again at the same instant, and defer it again, without end."""
 
-    def scenario(world: World) -> None:
-        class Over(Preferences):
-            def quiet_until(self, user_id, channel, at):
-                return at - ago
+    class Over(Preferences):
+        def quiet_until(self, user_id, channel, at):
+            return at - ago
 
-        world.open(preferences=Over(), email=settings)
-        world.send(email("a"), email("b"))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: [email("a"), email("b")]}, preferences=Over(), email=settings)
     assert sorted(world.sent_ids()) == ["a", "b"]
     assert not [event for event in world.events(NotificationDeferred) if event.cause is DeferralCause.QUIET_HOURS]
 

@@ -1,12 +1,13 @@
 """What can be no address is refused when it comes, where the channel's providers know it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import pytest
-from worlds import EMAIL, SMS, Scripted, World, email, on_both_clocks
+from timetables import send_at
+from worlds import EMAIL, SMS, Scripted, World, email
 
 from actors import InvalidRecipient, Notifier, SqliteStore
 from actors.faults.chaos import FaultyProvider
@@ -33,19 +34,15 @@ class Failing(Scripted):
         raise LookupError("my list of addresses is gone")
 
 
-def accepted(scenario: Callable[[World], Any]) -> tuple[World, list[str]]:
-    """Run a scenario; return its world and which notifications were accepted, in order."""
-    world = on_both_clocks(scenario)
+def accepted(timetable: Mapping[float, Any], make: Callable[[], Any], **settings: Any) -> tuple[World, list[str]]:
+    """Send commands to the providers made; return the world and which notifications were accepted, in order."""
+    world = send_at(timetable, opens=lambda world: world.open(make(), **settings))
     return world, [event.notification_id for event in world.events(NotificationRequested)]
 
 
 def test_a_command_with_no_address_is_refused_and_nothing_of_it_is_remembered():
-    def scenario(world: World) -> None:
-        world.open(Knowing("bob"))
-        world.send(email("a", recipient="bob"), email("b"))
-        world.send(email("a", recipient="bob@example.org"), at=1)
-
-    world, ids = accepted(scenario)
+    sends = {0: [email("a", recipient="bob"), email("b")], 1: email("a", recipient="bob@example.org")}
+    world, ids = accepted(sends, lambda: Knowing("bob"))
     assert world.notes[:3] == ["InvalidRecipient", Acceptance.ACCEPTED, Acceptance.ACCEPTED]
     assert ids == ["b", "a"]
     assert world.sent_ids() == ["b", "a"]
@@ -53,45 +50,34 @@ def test_a_command_with_no_address_is_refused_and_nothing_of_it_is_remembered():
 
 
 def test_one_that_was_accepted_before_its_address_was_refused_is_still_known():
-    def scenario(world: World) -> None:
-        knowing = Knowing()
-        world.open(knowing)
-        world.send(email("a", recipient="bob"))
-        world.at(1, setattr, knowing, "bad", ("bob",))
-        world.send(email("a", recipient="bob"), at=2)
+    def know(world: World) -> None:
+        world.provider.bad = ("bob",)  # type: ignore[union-attr]
 
-    world, ids = accepted(scenario)
+    world, ids = accepted({0: email("a", recipient="bob"), 1: know, 2: email("a", recipient="bob")}, Knowing)
     assert ids == ["a"]
     assert len(world.events(DuplicateIgnored)) == 1
 
 
 @pytest.mark.parametrize(("others", "is_refused"), [(("bob", "ann"), True), (("ann",), False)])
 def test_what_one_of_several_providers_may_take_is_accepted(others, is_refused):
-    def scenario(world: World) -> None:
-        providers = {"primary": Knowing("bob"), "backup": Knowing(*others)}
-        world.open({EMAIL: providers}, email={"failover": {"backup": {}}})  # type: ignore[dict-item]
-        world.send(email("a", recipient="bob"))
+    def providers() -> Any:
+        return {EMAIL: {"primary": Knowing("bob"), "backup": Knowing(*others)}}
 
-    _, ids = accepted(scenario)
+    _, ids = accepted({0: email("a", recipient="bob")}, providers, email={"failover": {"backup": {}}})
     assert (ids == []) == is_refused
 
 
 def test_a_check_that_raises_is_reported_and_keeps_no_one_out(caplog):
-    def scenario(world: World) -> None:
-        world.open(Failing())
-        world.send(email("a"))
-
-    world, _ = accepted(scenario)
+    world, _ = accepted({0: email("a")}, Failing)
     assert world.sent_ids() == ["a"]
     assert "recipient_problem raised on 'a'" in caplog.text
 
 
 def test_faults_round_a_provider_leave_it_its_check():
-    def scenario(world: World) -> None:
-        world.open(FaultyProvider(Knowing("bob"), [], streams=RandomStreams(0)))
-        world.send(email("a", recipient="bob"))
+    def faulty() -> Any:
+        return FaultyProvider(Knowing("bob"), [], streams=RandomStreams(0))
 
-    assert accepted(scenario)[1] == []
+    assert accepted({0: email("a", recipient="bob")}, faulty)[1] == []
 
 
 def test_templates_of_ones_own_may_put_an_address_in():
@@ -99,25 +85,19 @@ def test_templates_of_ones_own_may_put_an_address_in():
         def fill_in(self, command: SendNotification) -> SendNotification:
             return msgspec.structs.replace(command, recipient="ann@example.org")
 
-    def scenario(world: World) -> None:
-        world.open(Knowing("ann"), templates=Addresses())
-        world.send(email("a", recipient="ann", metadata={"template": "x"}), email("b", recipient="ann"))
-
-    world, ids = accepted(scenario)
+    sends = {0: [email("a", recipient="ann", metadata={"template": "x"}), email("b", recipient="ann")]}
+    world, ids = accepted(sends, lambda: Knowing("ann"), templates=Addresses())
     assert ids == ["a"]
     assert world.provider.tries[0].command.recipient == "ann@example.org"  # type: ignore[union-attr]
 
 
 def test_a_fallback_to_no_address_becomes_a_dead_letter_since_no_one_waits_for_an_answer():
-    def scenario(world: World) -> None:
-        world.open(
-            {EMAIL: Knowing(outcomes=[Permanent(reason="full")]), SMS: Knowing("x", outcomes=[Permanent(reason="no")])},
-            email={"fallback": {"channel": "sms"}},
-            sms={},
-        )
-        world.send(email("a", addresses={SMS: "x"}))
+    def providers() -> Any:
+        full, no = Permanent(reason="full"), Permanent(reason="no")
+        return {EMAIL: Knowing(outcomes=[full]), SMS: Knowing("x", outcomes=[no])}
 
-    world, ids = accepted(scenario)
+    settings = {"email": {"fallback": {"channel": "sms"}}, "sms": {}}
+    world, ids = accepted({0: email("a", addresses={SMS: "x"})}, providers, **settings)
     assert ids == ["a", "a/sms"]
     assert world.reasons == ["full", "no"]
 

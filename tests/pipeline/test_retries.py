@@ -94,26 +94,17 @@ def test_permanent_failures_are_dead_lettered_at_once(outcome: Outcome):
 
 
 def test_later_notifications_to_a_dead_address_are_suppressed_until_it_is_redriven():
-    def scenario(world: World) -> None:
-        world.open(Scripted([DeadDestination(reason="gone")]), email={}, push={})
-        world.send(email("a"))
-        world.send(email("b"), email("p", channel="push"), email("c", recipient="bob@example.org"), at=1)
-        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="a"), at=2)
-        world.send(email("d"), at=3)
-
-    world = on_both_clocks(scenario)
+    later = [email("b"), email("p", channel="push"), email("c", recipient="bob@example.org")]
+    sends = {0: email("a"), 1: later, 2: redrive("a"), 3: email("d")}
+    world = send_at(sends, [DeadDestination(reason="gone")], email={}, push={})
     assert [event.notification_id for event in world.events(NotificationSuppressed)] == ["b"]
     assert world.events(NotificationSuppressed)[0].reason == "the address is gone"
     assert world.sent_ids() == ["p", "c", "a", "d"]
 
 
 def test_one_that_waits_in_a_line_is_suppressed_when_its_address_dies_meanwhile():
-    def scenario(world: World) -> None:
-        answers = Scripted([DeadDestination(reason="gone")], latency=1.0)
-        world.open(answers, email={"max_in_flight": 1})
-        world.send(email("a"), email("b", recipient="bob@example.org"), email("c"))
-
-    world = on_both_clocks(scenario)
+    sends = {0: [email("a"), email("b", recipient="bob@example.org"), email("c")]}
+    world = send_at(sends, [DeadDestination(reason="gone")], latency=1.0, email={"max_in_flight": 1})
     assert [event.notification_id for event in world.events(NotificationSuppressed)] == ["c"]
     assert world.provider.ids == ["a", "b"]
 

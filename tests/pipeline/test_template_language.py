@@ -12,7 +12,8 @@ from each_row import over_each
 from hypothesis import given, strategies as st
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
-from worlds import World, email, on_both_clocks
+from timetables import send_at
+from worlds import email
 
 from actors.errors import REASON_LENGTH_MAX, TemplateError, TemplateRefused
 from actors.frozen import FrozenDict
@@ -285,13 +286,9 @@ def test_a_client_cannot_replace_what_the_operator_has_set():
 
 
 def test_reasons_are_short_whatever_the_client_has_named():
-    def scenario(world: World) -> None:
-        world.open(templates=Templates())
-        world.send(email("a", metadata={"template": "x" * 60_000}))
-        world.send(email("b", metadata={"template": "welcome", "lang": "y" * 60_000}))
-        world.send(email("c", metadata={"template": ["z" * 60_000]}))
-
-    reasons = on_both_clocks(scenario).reasons
+    named = [{"template": "x" * 60_000}, {"template": "welcome", "lang": "y" * 60_000}, {"template": ["z" * 60_000]}]
+    commands = [email(str(number), metadata=each) for number, each in enumerate(named)]
+    reasons = send_at({0: commands}, templates=Templates()).reasons
     assert len(reasons) == 3
     assert max(map(len, reasons)) <= REASON_LENGTH_MAX
     assert "known are order_confirm, welcome" in reasons[0]

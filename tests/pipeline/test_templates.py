@@ -8,7 +8,7 @@ from each_row import over_each
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
 from timetables import send_at
-from worlds import World, email, on_both_clocks
+from worlds import email
 
 from actors.errors import TemplateError
 from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent
@@ -93,13 +93,9 @@ class Hostile:
 
 
 def test_a_missing_variable_is_named_and_dead_letters_for_good_without_an_attempt():
-    def scenario(world: World) -> None:
-        world.open(templates=Templates(HELLO))
-        world.send(email("a", metadata={"template": "hello"}), email("b", metadata={"template": "nosuch"}))
-        world.send(email("c", metadata={"template": "hello", "name": Hostile()}))
-        world.send(email("d", metadata={"template": "hello", "name": "Ann"}))
-
-    world = on_both_clocks(scenario)
+    named = [{}, {"template": "nosuch"}, {"name": Hostile()}, {"name": "Ann"}]
+    commands = [email(each, metadata={"template": "hello", **more}) for each, more in zip("abcd", named, strict=True)]
+    world = send_at({0: commands}, templates=Templates(HELLO))
     assert world.reasons == [
         "template 'hello': 'name' is undefined",
         "template 'nosuch' is unknown; known are hello, hello.de",
