@@ -226,7 +226,6 @@ class World:
             NotificationChannel(name): ChannelConfig.model_validate(settings)
             for name, settings in (channels or {"email": {}}).items()
         }
-        self.channel_configs = configs
         self.provider = provider if provider is not None else Scripted()
         self.store = store if store is not None else MemoryStore()
         self.alerts: list[str] = []
