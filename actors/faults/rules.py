@@ -154,8 +154,6 @@ class FaultRules:
         self._script = deque(config.script)
         self._rules = tuple(rules)
         self._failed: set[int] = set()
-        self.rules_failed = 0
-        """How often a rule has raised, or returned no outcome."""
         self.when_rule_fails: Callable[[Exception], None] | None = None
         """Called with the error, each time; None: the first time of each rule is logged."""
         self.late_after_ns: float = math.inf
@@ -269,7 +267,6 @@ class FaultRules:
         return None
 
     def _rule_failed(self, number: int, rule: FailureRule, error: Exception) -> None:
-        self.rules_failed += 1
         if self.when_rule_fails is not None:
             self.when_rule_fails(error)
         elif number not in self._failed:

@@ -13,7 +13,7 @@ from typing import TypeAlias, get_args
 from actors.domain.delivery import Delivery
 from actors.messages import NotificationChannel
 from actors.pipeline.deliveries import Deliveries
-from actors.pipeline.endings import Endings
+from actors.pipeline.journal import Journal
 from actors.pipeline.orders import CancelNotification, CancelWaiting, NotWaiting, Withdraw, Withdrawal
 from actors.pipeline.wiring import Wiring
 
@@ -26,8 +26,8 @@ CANCELLING = get_args(OfCancelling)
 class Cancelling:
     """Carries out orders to cancel. Where a commit is under way, its consequences come first."""
 
-    def __init__(self, endings: Endings, wiring: Wiring, deliveries: Deliveries) -> None:
-        self._endings = endings
+    def __init__(self, journal: Journal, wiring: Wiring, deliveries: Deliveries) -> None:
+        self._journal = journal
         self._commits = wiring.commits
         self._stages = wiring.stages
         self._deliveries = deliveries
@@ -41,7 +41,7 @@ class Cancelling:
                 self._cancel_each([CancelNotification(each) for each in self._ids_of(order)])
             case Withdrawal():
                 if (delivery := self._whose_is_current(order)) is not None:
-                    self._endings.cancel(delivery, order.order)
+                    self._journal.cancel(delivery, order.order)
             case NotWaiting():
                 for each in order.wanted:
                     if self._whose_is_current(each) is not None:
@@ -66,7 +66,7 @@ class Cancelling:
             elif delivery.current is not None:
                 on_their_way.setdefault(delivery.command.channel, []).append(Withdrawal(delivery.current, order))
             else:
-                self._endings.cancel(delivery, order)
+                self._journal.cancel(delivery, order)
         for channel, wanted in on_their_way.items():
             self._stages[channel].entrance.tell(Withdraw(tuple(wanted)))
 

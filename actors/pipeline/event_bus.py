@@ -131,9 +131,8 @@ class EventBus:
         self._handler: ActorRef[Any]
         self.has_room: Callable[[Priority], bool] | None = None
         """Tells whether a notification of this class may be accepted. None: it always may."""
-        self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
-        self._priorities: dict[type, list[tuple[Subscriber, Priority]]] = {}
-        """By type of event, its subscribers with a class of traffic."""
+        self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any], Priority | None]]] = {}
+        """By type of event: each with the class of traffic of its commands, None where it has none."""
         self.pending = PendingAnswers()
 
     def connect(self, handler: ActorRef[Any], has_room: Callable[[Priority], bool] | None) -> None:
@@ -152,7 +151,7 @@ class EventBus:
 
     @property
     def actors(self) -> list[ActorRef[Any]]:
-        refs = [ref for entries in self._subscribers.values() for _, ref in entries]
+        refs = [ref for entries in self._subscribers.values() for _, ref, _ in entries]
         return list({ref.actor_urn: ref for ref in refs}.values())
 
     @property
@@ -192,9 +191,7 @@ class EventBus:
             else:
                 ref = self._process.spawn(PlainSubscriber, function, submit)
             for event_type in event_types:
-                if given is not None:
-                    self._priorities.setdefault(event_type, []).append((function, given))
-                self._subscribers.setdefault(event_type, []).append((function, ref))
+                self._subscribers.setdefault(event_type, []).append((function, ref, given))
             return function
 
         return subscribe
@@ -202,7 +199,7 @@ class EventBus:
     def subscribe_actor(self, ref: ActorRef[Any], event_types: Iterable[type]) -> None:
         """Have an own actor called with each event of these types; see :class:`actors.pipeline.own_actors.OwnActor`."""
         for event_type in event_types:
-            self._subscribers.setdefault(event_type, []).append((ref.tell, ref))
+            self._subscribers.setdefault(event_type, []).append((ref.tell, ref, None))
 
     def unsubscribe(self, function: Subscriber, *event_types: type) -> None:
         """Stop calling a function with events of these types, or of any type when none is given."""
@@ -210,10 +207,8 @@ class EventBus:
         for event_type in event_types or tuple(self._subscribers):
             entries = self._subscribers.get(event_type, [])
             self._subscribers[event_type] = [entry for entry in entries if entry[0] != function]
-            if event_type in self._priorities:
-                self._priorities[event_type] = [each for each in self._priorities[event_type] if each[0] != function]
-            gone += [ref for subscriber, ref in entries if subscriber == function]
-        needed = {ref.actor_urn for entries in self._subscribers.values() for _, ref in entries}
+            gone += [ref for subscriber, ref, _ in entries if subscriber == function]
+        needed = {ref.actor_urn for entries in self._subscribers.values() for _, ref, _ in entries}
         for ref in {ref.actor_urn: ref for ref in gone}.values():
             if ref.actor_urn not in needed:
                 ref.stop(block=False)  # behind the events that are on their way to it
@@ -352,7 +347,7 @@ class EventBus:
         if subscribers:
             publication = None if done is None else Publication(done, len(subscribers), submissions)
             call = SubscriberCall(event, publication, traceparent)
-            for function, ref in subscribers:
+            for function, ref, _ in subscribers:
                 try:
                     ref.tell(call)
                 except ActorDeadError:
@@ -401,10 +396,8 @@ class EventBus:
         return self.has_room is None or self.has_room(self.priority_of(event))
 
     def priority_of(self, event: Any) -> Priority:
-        event_type = type(event)
-        given = [priority for _, priority in self._priorities.get(event_type, ())]
-        others = len(self._subscribers.get(event_type, ())) - len(given)
-        return min(given + [Priority.NORMAL] * (others > 0 or not given), key=RANKS.__getitem__)
+        given = [priority or Priority.NORMAL for _, _, priority in self._subscribers.get(type(event), ())]
+        return min(given, key=RANKS.__getitem__, default=Priority.NORMAL)
 
     def check_store(self) -> None:
         """Raise StoreBusy where a command would have to wait for a store that is busy."""

@@ -34,7 +34,6 @@ from actors.pipeline.alert import ChannelBroken, PreferencesUnusable, TemplateUn
 from actors.pipeline.cancelling import CANCELLING, Cancelling, OfCancelling
 from actors.pipeline.commits import Commit
 from actors.pipeline.deliveries import Deliveries
-from actors.pipeline.endings import Endings
 from actors.pipeline.endpoint_watch import EndpointWatch
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.filling import Filling, until_looked_at
@@ -89,14 +88,13 @@ class Handler(Actor):
         self._lease_holds = store.lease_holds
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         self._agenda = Agenda(self, wiring.stages, self.deliveries)
-        self._journal = Journal(self, store, wiring, self.deliveries)
+        self._journal = Journal(self, store, wiring, self.deliveries, self._budgets, self._bury, self._fall_back)
         self._commit = self._journal.commit
         self.intake = Intake(
             self.system, store, wiring, self._journal, self.deliveries, fallbacks, self._prepare, self._take_up
         )
         """Other actors ask it whether there is room."""
-        self._endings = Endings(self.system, store, wiring, self._journal, self._budgets, self._bury, self._fall_back)
-        self._cancelling = Cancelling(self._endings, wiring, self.deliveries)
+        self._cancelling = Cancelling(self._journal, wiring, self.deliveries)
 
     # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
 
@@ -138,7 +136,7 @@ class Handler(Actor):
         if delivery.given_up is not None:
             self._dead_letter_as_decided(delivery)
         elif delivery.command.channel not in self._stages:
-            self._endings.dead_letter(delivery, f"channel {delivery.command.channel} is not configured")
+            self._journal.dead_letter(delivery, f"channel {delivery.command.channel} is not configured")
         elif delivery.due_ns is None:
             self._prepare(delivery)
         else:
@@ -194,9 +192,9 @@ class Handler(Actor):
         if obstacle is None:
             self._send(delivery)
         elif isinstance(obstacle, Unwanted):
-            self._endings.suppress(delivery, obstacle.reason)
+            self._journal.suppress(delivery, obstacle.reason)
         elif isinstance(obstacle, Undeliverable):
-            self._endings.dead_letter(delivery, obstacle.reason)
+            self._journal.dead_letter(delivery, obstacle.reason)
         else:
             self._defer(delivery, obstacle)
 
@@ -205,10 +203,10 @@ class Handler(Actor):
         if obstacle.raised is not None:
             self._to_alert(PreferencesUnusable(channel=delivery.command.channel, reason=obstacle.raised))
         if delivery.expires_at_ns is not None and due_ns > delivery.expires_at_ns:
-            self._endings.dead_letter(delivery, EXPIRED)
+            self._journal.dead_letter(delivery, EXPIRED)
             return
         delivery.wait_until(due_ns)
-        self._endings.give_back(delivery)
+        self._journal.give_back(delivery)
         if obstacle.is_quiet:
             quiet = {"cause": DeferralCause.QUIET_HOURS, "resumes_at_ns": due_ns}
             self._commit(self._journal.event(NotificationDeferred, delivery.command, **quiet), delivery, self._wait)
@@ -241,7 +239,7 @@ class Handler(Actor):
             now_ns = self.system.now_ns
             until_ns, wanted_until_ns = self._retries.last_start_ns(delivery, now_ns), delivery.expires_at_ns
             if until_ns is not None and now_ns > until_ns:
-                self._endings.dead_letter(delivery, self._retries.reason_of_expiry(delivery))
+                self._journal.dead_letter(delivery, self._retries.reason_of_expiry(delivery))
                 return
         if self._filling is not None and command.metadata and "template" in command.metadata:
             try:
@@ -258,7 +256,7 @@ class Handler(Actor):
 
     def _cannot_fill_in(self, delivery: Delivery, error: TemplateError) -> None:
         if (obstacle := until_looked_at(delivery, error, self.system.now_ns)) is None:
-            self._endings.dead_letter(delivery, str(error))
+            self._journal.dead_letter(delivery, str(error))
             return
         self._retries.take_back(delivery)
         self._to_alert(TemplateUnusable(channel=delivery.command.channel, reason=str(error)))
@@ -284,7 +282,7 @@ class Handler(Actor):
         if self._budgets is not None:
             self._budgets.attempt_has_ended(delivery, succeeded(performed.result, request.counted), self.system.now_ns)
         if type(performed.result) is Sent:
-            self._endings.sent(delivery, performed)
+            self._journal.sent(delivery, performed)
         else:
             self._failed(delivery, performed.result, performed.started_ns, request)
 
@@ -301,7 +299,7 @@ class Handler(Actor):
         if delivery is not None:
             is_expired = rejected.reason == EXPIRED
             reason = self._retries.reason_of_expiry(delivery) if is_expired else rejected.reason
-            self._endings.dead_letter(delivery, reason)
+            self._journal.dead_letter(delivery, reason)
 
     @handles(Requeued)
     def on_requeued(self, requeued: Requeued) -> None:
@@ -336,7 +334,7 @@ class Handler(Actor):
 
     def _dead_letter_as_decided(self, delivery: Delivery) -> None:
         assert delivery.given_up is not None
-        self._endings.dead_letter(delivery, delivery.given_up)
+        self._journal.dead_letter(delivery, delivery.given_up)
 
     def _bury(self, letter: DeadLetterMessage, delivery: Delivery) -> None:
         self._to_dead_letter_queue(letter)

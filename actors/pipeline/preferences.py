@@ -114,14 +114,8 @@ class LivePreferences(Preferences):
     has both. A change holds at once, for every notification that is not sent yet.
     """
 
-    def __init__(
-        self,
-        stored: Mapping[str, UserPreferences],
-        *,
-        switched_off: Iterable[SwitchedOff] = (),
-        quiet: Iterable[Quiet] = (),
-    ) -> None:
-        super().__init__(switched_off=switched_off, quiet=quiet)
+    def __init__(self, stored: Mapping[str, UserPreferences]) -> None:
+        super().__init__()
         self._stored = stored
         self._of_file: Mapping[str, UserPreferences] = {}
 

@@ -365,7 +365,7 @@ def test_a_subscriber_whose_actor_is_gone_harms_no_one():
         def receive(event: object) -> None:
             world.notes.append("received")
 
-        refs = [ref for function, ref in bus._subscribers[OrderPlaced] if function is receive]
+        refs = [ref for function, ref, _ in bus._subscribers[OrderPlaced] if function is receive]
         world.at(0, lambda: refs[0].stop(block=False))
         world.at(1, lambda: world.note_answer(bus.publish(PLACED)))
 
@@ -383,7 +383,7 @@ def test_a_subscriber_whose_actor_crashes_over_and_over_still_gets_events():
         def receive(event: object) -> None:
             world.notes.append("received")
 
-        refs = [ref for function, ref in bus._subscribers[OrderPlaced] if function is receive]
+        refs = [ref for function, ref, _ in bus._subscribers[OrderPlaced] if function is receive]
         for _ in range(20):
             world.at(0, world.system.crash, refs[0], RuntimeError("injected"))
         world.at(1, lambda: world.note_answer(bus.publish(PLACED)))

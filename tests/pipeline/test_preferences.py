@@ -350,10 +350,12 @@ def of_user(**keys: object) -> UserPreferences:
     return UserPreferences.model_validate(keys)
 
 
-def test_each_thing_that_a_user_has_set_is_looked_for_in_the_store_then_in_the_file_then_in_the_rules():
+def test_each_thing_that_a_user_has_set_is_looked_for_in_the_store_then_in_the_file_then_in_the_code():
     night = {"from": "22:00", "to": "07:00", "zone": "UTC"}
     stored = {"ann": of_user(channels={"email": "on"}), "bob": of_user(quiet_hours=None)}
-    preferences = LivePreferences(stored, switched_off=[SwitchedOff(share=1.0, channels=frozenset({"push"}))])
+    preferences = LivePreferences(stored)
+    for user in ("ann", "bob", "cleo"):
+        preferences.set_channel(user, "push", False)
     in_file = {
         "ann": of_user(channels={"email": "off", "sms": "off"}, quiet_hours=night),
         "bob": of_user(channels={"push": "on"}, quiet_hours=night),
