@@ -122,8 +122,6 @@ def service(url: str, token: str | None) -> Iterator[Service]:
 
 
 class LettersOfStore:
-    """The dead letters in the file of a store, in the order in which they were dead-lettered."""
-
     def __init__(self, store: SqliteReader) -> None:
         self._store = store
 

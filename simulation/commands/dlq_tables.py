@@ -82,7 +82,6 @@ def _why(entry: Document) -> str | None:
 
 
 def print_bulks(bulks: Sequence[Document], came: Callable[[Document], str]) -> None:
-    """Print bulk runs, each with the counts of its dead letters."""
     rows = [
         (
             each["bulk"],
@@ -116,7 +115,6 @@ def print_dry_run(action: str, dry_run: Document) -> None:
 
 
 def print_notification(shown: Document) -> None:
-    """Print all that is known of one notification."""
     console, command = stdout(), shown["command"]
     served = ", served" if _served(shown["dead_letter"] or {}) else ""
     console.print(Text.assemble((printable(shown["id"]).plain, "bold"), "  ", shown["state"], served), soft_wrap=True)

@@ -20,8 +20,6 @@ class Exit(IntEnum):
 
 
 class Command(NamedTuple):
-    """A command: its module, and the packages that have to be installed for it."""
-
     module: str
     """In which it has the name that it has at the shell."""
     extra: str

@@ -75,7 +75,6 @@ class NamedRules:
 
 
 def _found(text: str) -> tuple[str | None, Any]:
-    """Return the channel of an option, if it has one, and the object that it names."""
     from simulation.running.own_code import imported
 
     form = _FORM.fullmatch(text)
@@ -86,7 +85,6 @@ def _found(text: str) -> tuple[str | None, Any]:
 
 
 def _rule(named: Any) -> FailureRule:
-    """Return the rule of an object; a class is instantiated."""
     from actors.errors import described
     from actors.kernel.async_handlers import is_async
 

@@ -83,7 +83,6 @@ class RunOutput:
             refuse([f"--markdown {path}: {reason}"])
 
     def add(self, file: Path, result: Result, directory: Path | None, again: str) -> None:
-        """Print a result."""
         if self._as_jsonl:
             print_line({"file": str(file), **result.summary})
         elif self._as_json:
@@ -128,7 +127,6 @@ class RunOutput:
 
     @contextmanager
     def summarized(self, count: int) -> Iterator[None]:
-        """Write the Markdown of `count` files when the block ends, however it ends."""
         try:
             yield
         finally:
@@ -296,7 +294,6 @@ class _How(NamedTuple):
         return NamedRules(tuple(self.rules)) if self.rules else None
 
     def again(self, file: Path, scenario: Scenario) -> str:
-        """The command that runs a file so once more."""
         from simulation.results.reproduce import shell_command
 
         return shell_command(

@@ -114,7 +114,6 @@ def _is_other(file: Path) -> bool:
 
 
 def findings_in(file: Path, scenario: Scenario, sets: Sequence[str]) -> list[tuple[Problem, Finding]]:
-    """Return the settings of a file that cannot do what they say, with their places."""
     from simulation.scenario.lint import lint_scenario, places_of
 
     return places_of(lint_scenario(scenario), file, sets)
@@ -130,7 +129,6 @@ class Messages:
         """The problems of files so far."""
 
     def finding(self, level: Level, file: Path, problem: Problem, finding: Finding) -> None:
-        """Report a setting that cannot have its effect."""
         if self.annotates:
             self._annotate(level, str(problem), finding.rule, file, problem.place)
         else:

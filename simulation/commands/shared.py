@@ -67,7 +67,6 @@ def import_from_here() -> None:
 
 
 def refuse(problems: Iterable[str]) -> NoReturn:
-    """Print the problems of the input, a line each, and end the command."""
     for problem in problems:
         say(problem)
     raise typer.Exit(Exit.BAD_INPUT) from None
@@ -106,7 +105,6 @@ def given_path(text: str) -> Path:
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the errors in a group of errors, and in the groups in it."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from leaves(inner)
@@ -123,7 +121,6 @@ def option(help: str, *names: str, **more: Any) -> Any:
 
 
 def argument(metavar: str, help: str) -> Any:
-    """Return an argument that is a path, or several."""
     return typer.Argument(parser=given_path, metavar=metavar, help=help, show_default=False)
 
 
@@ -187,8 +184,6 @@ class FinishedRuns:
         """None until the first of them begins."""
 
     def counted(self, progress: RunsProgress | None) -> RunsProgress:
-        """Return a function that counts the runs, and calls `progress`."""
-
         def count(finished: int, of: int, cell: FinishedCell | None = None, /) -> None:
             self._count = finished
             if progress is not None:

@@ -26,8 +26,6 @@ def verdict(expectation: Expectation, result: RunResult, value: float | None) ->
 
 
 class Wording(NamedTuple):
-    """An expectation and its result, in words."""
-
     value: str
     """The value of the metric."""
 
@@ -43,7 +41,6 @@ class Wording(NamedTuple):
 
 
 def wording(result: RunResult, expectation: Expectation, value: float | None) -> Wording:
-    """Return an expectation of a run and the value of its metric in words, with units."""
     kind = metric_kind(result.scenario.outline, path_of(expectation.path))
     wanted = expectation.value
     if value is None:

@@ -90,8 +90,6 @@ def defaults_at_work(summary: Mapping[str, Any]) -> list[str]:
 
 
 class _Group(NamedTuple):
-    """The requests of an entry of the workload."""
-
     name: str
     figures: Mapping[str, Any]
 

@@ -97,7 +97,6 @@ def _nodes_at(scenario: Scenario, at_s: float) -> int:
 
 
 def fault_label(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
-    """Return the place of a fault, and its effect."""
     return f"{_place_text(fault, used)}{fault_text(fault)}"
 
 
@@ -171,7 +170,6 @@ _WORDS: dict[str, Callable[[Any], str]] = {
 
 
 def fault_text(fault: FaultConfig) -> str:
-    """Return the effect of a fault in a few words."""
     parts = []
     if fault.crash is not None:
         victim, back = ("process", "down") if fault.crash == "process" else (fault.crash.actor, "back after")

@@ -34,7 +34,6 @@ class RunFacts(NamedTuple):
 
     @classmethod
     def of(cls, result: Result, again: str) -> RunFacts:
-        """Return the facts of a result."""
         summary = result.summary
         said, defaults = facts(result), defaults_at_work(summary)
         return cls(summary["scenario"], summary["seed"], summary["digest"], in_words(result), said, again, defaults)

@@ -42,8 +42,6 @@ class Envelope(NamedTuple, Generic[Column]):
 
 
 class Fixed(Random):
-    """A generator that draws the same share each time."""
-
     def __init__(self, share: float) -> None:
         super().__init__(0)
         self._share = share

@@ -44,8 +44,6 @@ def _accepted_ns(requested: NotificationRequested) -> int:
 
 
 class FaultTimes(NamedTuple):
-    """When a fault begins and ends, and which channels it hits."""
-
     number: int
     channels: Container[NotificationChannel]
     begins_ns: int
@@ -53,8 +51,6 @@ class FaultTimes(NamedTuple):
 
 
 class Backlogs:
-    """Follows the backlog of each fault that ends."""
-
     def __init__(self, faults: Sequence[FaultTimes], *, is_in_order: bool = True) -> None:
         """Follow these faults, which all end. Unless events come in the order of their instants, all are kept to the
         end of the run: messages of an actor that is down are recorded when it is back."""
@@ -64,7 +60,6 @@ class Backlogs:
         self._under_way = list(self._backlogs)
 
     def fold(self, chunk: Sequence[RecordedEvent]) -> None:
-        """Take in some of the history, in order."""
         if not self._under_way:
             return
         if not self._is_in_order:
@@ -91,8 +86,6 @@ class Backlogs:
 
 
 class Backlog:
-    """The backlog of one fault."""
-
     def __init__(self, fault: FaultTimes) -> None:
         self.fault = fault
         self.cleared_ns: int | None = None

@@ -28,7 +28,6 @@ OPEN_STATES = (BreakerState.OPEN, BreakerState.FORCED_OPEN)
 
 
 def by_type(events: Sequence[RecordedEvent]) -> dict[type, list[Any]]:
-    """Sort events by their type, each in order."""
     sorted_events: dict[type, list[Any]] = {}
     for event in events:
         try:
@@ -39,8 +38,6 @@ def by_type(events: Sequence[RecordedEvent]) -> dict[type, list[Any]]:
 
 
 class BreakerNow(NamedTuple):
-    """A state of a breaker, and since when it is in it."""
-
     state: BreakerState
     since_ns: int
 
@@ -72,7 +69,6 @@ class BreakerMetrics:
             self._open_since_ns[place] = transition.at_ns
 
     def summary(self, simulated_ns: int) -> dict[str, Any]:
-        """Return the metrics as the summary names them."""
         still_open_ns = sum(simulated_ns - since_ns for since_ns in self._open_since_ns.values())
         by_others = {"opened_by_others": self._opened_by_others} if self._is_shared else {}
         return {"opened": self._opened, "open_s": (self._open_ns + still_open_ns) / NS_PER_S, **by_others}
@@ -107,8 +103,6 @@ _NODE = attrgetter("node")
 
 
 class NodeMetrics:
-    """The metrics of each node of a fleet."""
-
     def __init__(self, count: int) -> None:
         self._numbers = range(1, count + 1) if count > 1 else range(0)
         self._events: dict[type, Counter[int | None]] = {kind: Counter() for kind in _AT_NODES}

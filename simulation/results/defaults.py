@@ -20,8 +20,6 @@ _RETRIED = {Transient.__name__, Ambiguous.__name__}
 
 
 class DefaultsAtWork:
-    """Counts the effects of a scenario's defaults."""
-
     def __init__(self, scenario: Scenario) -> None:
         self._unnamed = {channel: unnamed(scenario, channel) for channel in scenario.channels_used}
         self._may_act = any(each.breakers or each.timeouts or each.attempts for each in self._unnamed.values())

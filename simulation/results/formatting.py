@@ -46,7 +46,6 @@ def refusals_text(refused: Mapping[str, int], scenario: Scenario) -> str:
 
 
 def fate_text(delivered: bool) -> str:
-    """Return whether a request whose answer no one took was delivered, in words."""
     return "delivered all the same" if delivered else "not known to be delivered"
 
 
@@ -68,7 +67,6 @@ LABEL_MAX = 34
 
 
 def amplification_text(value: float | None) -> str:
-    """Return the ratio of all attempts to first ones, as text."""
     return NOTHING if value is None else f"×{value:.2f}"
 
 
@@ -82,7 +80,6 @@ def quantile(figures: Mapping[str, Any], name: str) -> float | None:
 
 
 def quantile_text(figures: Mapping[str, Any], name: str) -> str:
-    """Return such a quantile as text."""
     return cell_text(quantile(figures, name), Kind.DURATION)
 
 

@@ -53,7 +53,6 @@ class Request:
 
     @property
     def notification_id(self) -> str:
-        """The id of its notification."""
         return self.attempt.command.notification_id
 
     def answered(self, result: Any, now_ns: int, at_ns: int) -> None:
@@ -151,7 +150,6 @@ class _Observed(WrappedProvider):
         self._system: ActorSystem | None = None
 
     def on_wired(self, system: ActorSystem) -> None:
-        """Go by the clock of this system, too."""
         super().on_wired(system)
         self._system = system
 
@@ -166,7 +164,6 @@ class _Asked(_Observed):
         self._note = note
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
-        """Return the effect that makes this attempt."""
         request = Request(attempt, self._channel, self._name, now_ns)
         self._note(request)
         effect = self._provider.attempt(attempt, now_ns)
@@ -237,7 +234,6 @@ class _Timed(_Observed):
         self._note = note
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
-        """Return the effect that makes this attempt."""
         effect = self._provider.attempt(attempt, now_ns)
         if isinstance(effect, Foreseen):
             if effect.delay_ns > self._waits_ns(attempt, now_ns) and isinstance(effect.result, Sent):

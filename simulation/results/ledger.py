@@ -57,8 +57,6 @@ WORST = 10
 
 
 class Entry(NamedTuple):
-    """The properties of an entry of the workload."""
-
     priority: str
     channels: tuple[NotificationChannel, ...]
     host_of: Callable[[str], str | None] | None = None
@@ -133,7 +131,6 @@ class Ledger:
     # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
 
     def tally(self, place: AnyPlace) -> Tally:
-        """Return the tally of an entry on a channel."""
         try:
             return self._tallies[place]
         except KeyError:
@@ -141,7 +138,6 @@ class Ledger:
             return tally
 
     def place_of(self, event: NotificationEvent) -> Place:
-        """Return the entry and the channel that an event is of."""
         return self._of_channel.get(event.channel) or (entry_number(event.notification_id), event.channel)
 
     def fold(self, events: Mapping[type, Sequence[Any]]) -> ByPlace:
@@ -360,7 +356,6 @@ class Ledger:
                 letters.change(by)
 
     def dead_letters(self, group: Group) -> DeadLetters:
-        """Return how many dead letters of a group there are."""
         return self._dead_letters.setdefault(group, DeadLetters())
 
     def _dead_letters_at(self, place: Place) -> list[DeadLetters]:
@@ -380,12 +375,10 @@ class Ledger:
     # ── metrics ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def figures(self, group: Group = WHOLE) -> Figures:
-        """Return the metrics of a group of tallies."""
         tallies = [tally for place, tally in self._tallies.items() if group in self._groups_of(place)]
         return Figures(tallies or [self._make()], self.dead_letters(group))
 
     def summary(self, simulated_ns: int) -> dict[str, Any]:
-        """Return the metrics of the whole and of each group, as the summary has them."""
         known: dict[frozenset[AnyPlace], dict[str, Any]] = {}
 
         def of(group: Group) -> dict[str, Any]:
@@ -434,7 +427,6 @@ class PartyCounts:
         """The requests that were not delivered within a minute, or not yet."""
 
     def see(self, events: Iterable[NotificationRequested | NotificationSent | NotificationSuppressed]) -> None:
-        """Note the requests that come in and how they end, in order."""
         under_way, delivered = self._under_way, self._delivered
         for event in events:
             first = _first_of(event.notification_id, self._channels)

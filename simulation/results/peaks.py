@@ -48,8 +48,6 @@ def _together(parts: Sequence[Spans]) -> Spans:
 
 
 class Level:
-    """The most that were under way at once."""
-
     def __init__(self) -> None:
         self.most = 0
         self._now = 0
@@ -191,7 +189,6 @@ class Peaks:
         }
 
     def of_provider(self, channel: NotificationChannel, provider: str) -> dict[str, int]:
-        """Return the peaks of a provider, as the summary names them."""
         return self._summary(((channel, provider),))
 
     def _summary(self, group: tuple[Provider, ...]) -> dict[str, int]:

@@ -138,14 +138,11 @@ class Listener(Generic[P, T]):
         return None
 
     def check(self) -> None:
-        """Raise the function's error, if it has raised one."""
         if self._error is not None:
             raise self._error
 
 
 class Interrupted(KeyboardInterrupt, Generic[T]):
-    """A command that takes long was interrupted."""
-
     def __init__(self, so_far: T) -> None:
         super().__init__("interrupted")
         self.so_far = so_far

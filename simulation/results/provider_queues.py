@@ -64,12 +64,10 @@ class QueueCounts:
             self._changes[begun_ns // self._width_ns] -= 1
 
     def summary(self, simulated_ns: int) -> dict[str, int]:
-        """Return the metrics as the summary names them, when the run has come to this instant."""
         self._settle(simulated_ns)
         return {"peak": self._peak, "abandoned": self._abandoned, "turned_away": self._turned_away}
 
     def course(self, buckets: int) -> list[int]:
-        """Return how many wait at the end of each bucket."""
         self._settle(buckets * self._width_ns - 1)
         return list(accumulate(self._changes[bucket] for bucket in range(buckets)))
 
@@ -107,7 +105,6 @@ class ProviderQueues:
     def summary(
         self, channel: NotificationChannel, simulated_ns: int, provider: str | None = None
     ) -> dict[str, dict[str, int]]:
-        """Return the metrics of a channel, or of one of its providers, as the summary names them."""
         counts = self._of_channel.get(channel) if provider is None else self._of_provider.get((channel, provider))
         return {} if counts is None else {"queue": counts.summary(simulated_ns)}
 

@@ -307,7 +307,6 @@ class Recorder:
 
     @property
     def in_flight(self) -> int:
-        """How many notifications are in flight, by the history."""
         new = Counter(map(type, self._chunk[self._counted :]))
         return self._in_flight + sum(change * new[kind] for kind, change in CHANGES_OF_PENDING.items())
 
@@ -424,7 +423,6 @@ def _nothing() -> None:
 
 
 def _is_over() -> bool:
-    """Return True: a pipeline that is gone has nothing in flight."""
     return True
 
 

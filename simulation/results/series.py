@@ -52,7 +52,6 @@ class BucketCounts:
         self._counts = array("q")
 
     def update(self, counts: Iterable[tuple[int, int]]) -> None:
-        """Add to the counts of these buckets."""
         for bucket, count in counts:
             if self._buckets and self._buckets[-1] == bucket:
                 self._counts[-1] += count
@@ -61,7 +60,6 @@ class BucketCounts:
                 self._counts.append(count)
 
     def by_bucket(self) -> dict[int, int]:
-        """Return how many are in each bucket that has any."""
         found: dict[int, int] = {}
         for bucket, count in zip(self._buckets, self._counts, strict=True):
             found[bucket] = found.get(bucket, 0) + count
@@ -69,8 +67,6 @@ class BucketCounts:
 
 
 class SeriesCounter:
-    """Counts events by bucket of time."""
-
     COUNTED: ClassVar[dict[str, type]] = {
         "arrivals": NotificationRequested,
         "sent": NotificationSent,

@@ -22,7 +22,6 @@ SORTED_WITHOUT_NUMPY = 50_000
 
 
 def in_order(numbers: array[int]) -> array[int]:
-    """Return whole numbers of 64 bits in order."""
     if len(numbers) <= SORTED_WITHOUT_NUMPY or not find_spec("numpy"):
         return array("q", sorted(numbers))
     import numpy as np
@@ -66,11 +65,9 @@ class Durations:
 
     @property
     def count(self) -> int:
-        """The number of durations."""
         return len(self._durations_ns)
 
     def at_most(self, limit_ns: int) -> int:
-        """Return the number of durations that do not exceed a limit."""
         return bisect_right(self._in_order(), limit_ns)
 
     def plus(self, others: Iterable[Durations]) -> Durations:
@@ -136,7 +133,6 @@ class Histogram:
         self.count = 0
 
     def extend(self, durations_ns: Sequence[int]) -> None:
-        """Add several, in nanoseconds."""
         self._counts.update(map(_bucket, durations_ns))
         self.count += len(durations_ns)
 

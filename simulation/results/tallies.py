@@ -123,14 +123,11 @@ class Tally:
             self.cost += self._prices.get(event.provider or PRIMARY, 0.0) * (1 + event.hedges)
 
     def interrupt(self, provider: str) -> None:
-        """Note that the answer to a request is lost."""
         self.interrupted += 1
         self.cost += self._prices.get(provider, 0.0)
 
 
 class DeadLetters:
-    """How many dead letters there are, and how many there were at most."""
-
     __slots__ = ("peak", "size")
 
     def __init__(self) -> None:
@@ -138,7 +135,6 @@ class DeadLetters:
         self.peak = 0
 
     def change(self, by: int) -> None:
-        """Count one more, or one less."""
         self.size += by
         self.peak = max(self.peak, self.size)
 
@@ -237,7 +233,6 @@ class Figures:
 
     @property
     def refused(self) -> int:
-        """Arrivals that were refused."""
         return sum(sum(tally.refused.values()) for tally in self._tallies)
 
     @property
@@ -261,7 +256,6 @@ class Figures:
         return self._dead_letters.peak
 
     def later_than(self, limit_ns: int) -> int:
-        """Return how many were delivered after more than this, in nanoseconds."""
         times = self._together("delivery_times")
         return times.count - times.at_most(limit_ns)
 

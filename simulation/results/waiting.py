@@ -75,7 +75,6 @@ def changes(
 
 
 def as_attempts(interrupted: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of ``result.interrupted`` as rows of attempts."""
     return interrupted[["id", "start_s", "end_s", "provider"]].assign(
         attempt=0,
         outcome=INTERRUPTED,

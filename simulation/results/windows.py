@@ -21,10 +21,7 @@ from simulation.scenario.metrics import Window
 
 
 class WindowMetrics:
-    """Follows one window."""
-
     def __init__(self, window: Window, ledger: Ledger) -> None:
-        """Begin with none, in a ledger of its own."""
         self.window = window
         self._ledger = ledger
         self._from_ns = ns(window.from_s)
@@ -34,7 +31,6 @@ class WindowMetrics:
         self._has_begun = False
 
     def fold(self, chunk: Sequence[RecordedEvent]) -> None:
-        """Take in some of the history, in order."""
         self._ledger.accept([event for event in chunk if type(event) is NotificationRequested])
         # Not all come in the order of their instants: what lies before an actor that is down is recorded late.
         before = [event for event in chunk if event.at_ns < self._from_ns]
@@ -76,7 +72,6 @@ class WindowMetrics:
         self._ledger.interrupt(request, counts=self._holds(request.lost_ns))
 
     def reach(self, request: Request) -> None:
-        """Note that a request is delivered whose answer comes too late."""
         self._ledger.interrupt(request, counts=False)
 
     def _holds(self, at_ns: int) -> bool:

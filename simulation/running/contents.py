@@ -12,7 +12,6 @@ from simulation.scenario.workload import zone_of_user
 
 
 def channels_of(scenario: Scenario) -> dict[NotificationChannel, ChannelConfig]:
-    """Return the settings of each channel that is used."""
     return {channel: scenario.channel_config(channel) for channel in scenario.channels_used}
 
 

@@ -95,8 +95,6 @@ def _note(summary: dict[str, Any], evidence: Evidence, seeds: Sequence[int], rep
 
 
 class Evidence:
-    """The outcomes of a scenario's expectations in its runs so far."""
-
     def __init__(self, expectations: Sequence[Expectation]) -> None:
         self.runs = 0
         self._tests = [None if each.share is None else SequentialTest(each.share) for each in expectations]
@@ -110,7 +108,6 @@ class Evidence:
         return bool(tests) and all(test.is_decided for test in tests)
 
     def add(self, held: Held) -> None:
-        """Take in the run with the next seed."""
         self._holds_in_first = self._holds_in_first or held
         self.runs += 1
         for place, holds in enumerate(held):

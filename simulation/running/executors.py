@@ -90,8 +90,6 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A run that is to be done."""
-
     scenario: Scenario
     seed: int
     changes: str = ""
@@ -100,8 +98,6 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
-    """The metrics of a run that are kept."""
-
     figures: Mapping[str, float | None]
     """Every metric of the summary by its path, such as ``dlq.peak``; None where there is nothing to measure, infinite
     where it is never."""

@@ -140,7 +140,6 @@ class Readdressed(WrappedProvider):
         self._address = address
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
-        """Return the effect that makes this attempt."""
         command = self._readdressed(attempt.command)
         return self._provider.attempt(msgspec.structs.replace(attempt, command=command), now_ns)
 

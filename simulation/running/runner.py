@@ -109,11 +109,9 @@ class RunPlan:
 
     @property
     def end_ns(self) -> int:
-        """When the run ends at the latest."""
         return self.scenario.arrivals_end_ns + self.scenario.drain_ns
 
     def system_options(self) -> dict[str, Any]:
-        """Return the arguments with which the system is made."""
         scenario, checker = self.scenario, self.checker
         interceptors: list[Interceptor] = [] if checker is None else checker.interceptors
         if any(is_message_fault(fault) for fault in scenario.faults):

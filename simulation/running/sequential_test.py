@@ -266,7 +266,6 @@ class FreshRuns:
     """The fresh runs of a setting so far, and their decision: it is rejected when more have failed than may."""
 
     def __init__(self, looks: Sequence[int]) -> None:
-        """Begin with none; see :func:`plan` for the looks."""
         self.runs = 0
         """The number of runs up to the decision."""
         self.decision: Decision | None = None

@@ -109,11 +109,9 @@ class Process:
 
     @property
     def number(self) -> int:
-        """The number of its node; 1 where it is the only one."""
         return 1 if self.node is None else self.node.number
 
     def start(self) -> None:
-        """Start a pipeline over the store."""
         pipeline = self.pipeline = self._make(self.store, self.node)
         self._tell = pipeline.handler.tell
         self._heard = events_heard(pipeline.own_actors.values())
@@ -123,7 +121,6 @@ class Process:
         self.starts += 1
 
     def count_in_flight(self) -> int:
-        """Return how many notifications are its own and have not ended."""
         if self.is_down:
             return len(self.store.open_ids())
         deliveries = self.pipeline.handler.actor.deliveries
@@ -202,7 +199,6 @@ class Process:
     # ── the crash ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def kill(self) -> None:
-        """Kill it at once."""
         self.is_down = True
         self.pipeline.kill()
         for stages in self.pipeline.wiring.stages.values():
@@ -259,7 +255,6 @@ class Process:
                         self._record(event)
 
     def record_takeover(self, of: Process, ids: tuple[str, ...]) -> None:
-        """Record that it has taken over notifications of another process."""
         assert of.node is not None
         self._handed_over.update(ids)
         self._record(
@@ -322,7 +317,6 @@ class Service:
 
     @property
     def living(self) -> list[Process]:
-        """The processes that are up."""
         return [process for process in self.processes if not process.is_down]
 
     @property
@@ -332,7 +326,6 @@ class Service:
 
     @property
     def pipelines(self) -> list[Pipeline]:
-        """The pipelines of the processes that are up."""
         return [process.pipeline for process in self.living]
 
     def pipeline_of(self, number: int) -> Pipeline | None:
@@ -342,7 +335,6 @@ class Service:
 
     @property
     def is_accepting(self) -> bool:
-        """Whether a notification is being accepted at this moment."""
         return any(process.pipeline.wiring.commits.under_way for process in self.living)
 
     @property
@@ -400,7 +392,6 @@ class Service:
             process.pipeline.bus.subscribe(*ENDS)(clients.tell)
 
     def drain(self, process: Process) -> None:
-        """Have a process get nothing new."""
         process.is_draining = True
         self._look_who_is_there()
 

@@ -73,8 +73,6 @@ def is_system_fault(fault: FaultConfig) -> bool:
 
 
 class FaultInjector(Actor):
-    """Injects the faults of a scenario that hit the system, each at its time."""
-
     supervision = Supervision(max_restarts=0, then="escalate")
 
     def __init__(self, faults: Sequence[FaultConfig], service: Service) -> None:

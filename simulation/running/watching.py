@@ -22,7 +22,6 @@ MEMORY_EVERY_S = 0.2
 
 
 def too_large(recorder: Recorder, room: Room | None = None) -> RunTooLarge:
-    """Return the error of a run that was ended for lack of memory."""
     ended = f"memory: the run was ended after {duration_text(recorder.latest_ns / NS_PER_S)} of it"
     if room is not None:
         ended += f", with {room.left / 1e9:.2g} GB left of {room.of / 1e9:.2g} and {room.own / 1e9:.2g} taken by it"
@@ -128,7 +127,6 @@ class Watch:
             raise cancelled
 
     def end(self) -> None:
-        """Tell how the run stands at its end."""
         if self._publish is not None:
             self._tell()
         self.check()

@@ -96,8 +96,6 @@ class _Next(msgspec.Struct, frozen=True, gc=False):
 
 
 class Source(Actor):
-    """The source of the arrivals of an open entry of the workload."""
-
     supervision = Supervision(max_restarts=0, then="escalate")
 
     def __init__(
@@ -173,7 +171,6 @@ class Source(Actor):
 
     @property
     def sends_again(self) -> bool:
-        """Whether anything that was refused is to be offered once more."""
         return bool(self._to_send_again)
 
     @handles(RunEnds)

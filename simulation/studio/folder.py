@@ -46,7 +46,6 @@ class Folder:
             saved_text(path)  # says why it cannot be read
 
     def names(self) -> list[str]:
-        """Return the scenarios that there are, by their paths in the folder; a single file alone if one was given."""
         if self.only is not None:
             return [self.only]
         endings = (*ENDINGS, *TRACES)

@@ -31,7 +31,6 @@ class Guard:
     """Middleware that lets only requests through that come from studio's own pages in the browser that was let in."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
-        """Guard an application that listens on a port of the loopback interface."""
         self.token = secrets.token_urlsafe(24)
         """The token in the address, good once."""
         self._app = app

@@ -59,7 +59,6 @@ class Turn(NamedTuple):
         return tuple(each for each in found if self.low <= each <= self.high and not (is_whole and each % 1))
 
     def write(self, value: Any) -> str:
-        """Return a value as a scenario has it."""
         match self.kind:
             case "duration":
                 return write_duration(value)

@@ -54,7 +54,6 @@ def about(scenario: Scenario, channel: NotificationChannel) -> dict[str, Any]:
 
 
 def limit_of(scenario: Scenario, channel: NotificationChannel) -> str:
-    """Return the name of the limit at which notifications of a channel wait."""
     config = scenario.channel_config(channel)
     found = [] if config.rate_limit is None else ["the rate limit"]
     found += [] if config.tenant is None else ["the tenant's limit"]

@@ -44,8 +44,6 @@ class Answer:
 
 
 class _Worker:
-    """A worker process, and the connection to it."""
-
     def __init__(self) -> None:
         context = process_context()
         self.connection, theirs = context.Pipe()
@@ -81,7 +79,6 @@ class Workers:
 
     @property
     def numbers(self) -> list[int]:
-        """The ids of the processes."""
         return [each.process.pid for each in self._all if each.process.pid is not None]
 
     @asynccontextmanager
@@ -118,6 +115,5 @@ class Workers:
         return worker
 
     def end(self) -> None:
-        """End the processes."""
         for each in self._all:
             each.end()

@@ -23,7 +23,6 @@ TRACES = (".trace", ".trace.gz")
 
 
 def is_trace(path: str | Path) -> bool:
-    """Return whether a file is a trace by its name."""
     return str(path).endswith(TRACES)
 
 

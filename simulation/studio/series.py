@@ -71,8 +71,6 @@ _FOLLOWED = {
 
 
 class _Counter:
-    """The counts of one channel, at one node where there are several."""
-
     def __init__(self, channel: str) -> None:
         self.channel = channel
         self.length = 1
@@ -86,8 +84,6 @@ class _Counter:
 
 
 class _Requests:
-    """The requests that were accepted in a bucket."""
-
     __slots__ = ("dead", "number", "times")
 
     def __init__(self) -> None:
@@ -103,7 +99,6 @@ class Series:
     """Counts by bucket of time; :meth:`frame` returns their changes."""
 
     def __init__(self, scenario: Scenario) -> None:
-        """Count the events of a run of a scenario."""
         wanted_ns = scenario.arrivals_end_ns / WANTED
         self.width_ns = int(NS_PER_S * next((each for each in _ROUND_S if each * NS_PER_S >= wanted_ns), _ROUND_S[-1]))
         self.latest_ns = 0
@@ -136,7 +131,6 @@ class Series:
         self._transitions_sent = 0
 
     def fold(self, events: Sequence[Any]) -> None:
-        """Take in the next events of the history, in order."""
         if not events:
             return
         self._reach(events[-1].at_ns)
@@ -428,7 +422,6 @@ def _steps_s(scenario: Scenario, groups: Mapping[str, Sequence[_Counter]]) -> di
 
 
 def _found(counters: Sequence[_Counter], step: int, is_over: bool) -> list[list[float | None]]:
-    """Return the quantiles of the steps that have changed, each behind its number."""
     changed = sorted({bucket // step for each in counters for bucket in each.changed})
     return [
         [

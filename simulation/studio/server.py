@@ -78,7 +78,6 @@ class _Late:
 
 
 def application(folder: Folder, pool: Workers) -> Starlette:
-    """Return the application, without a guard."""
     studio = _Studio(folder, pool)
     return Starlette(
         routes=[
@@ -103,41 +102,33 @@ def application(folder: Folder, pool: Workers) -> Starlette:
 
 
 class _Studio:
-    """The handlers of requests."""
-
     def __init__(self, folder: Folder, pool: Workers) -> None:
         self._folder = folder
         self._pool = pool
 
     async def gallery(self, _: Request) -> Response:
-        """Show the scenarios of the folder, or the one that there is."""
         if self._folder.only is not None:
             return RedirectResponse(f"/edit?file={self._folder.only}", 303)
         found = await trio.to_thread.run_sync(self._folder.overview)
         return HTMLResponse(rendered("gallery.html", scenarios=found, folder=self._folder.path.resolve().name))
 
     async def page(self, _: Request) -> Response:
-        """Show a scenario; the page asks for its text."""
         return HTMLResponse(_file_of("edit.html"))
 
     async def file(self, request: Request) -> Response:
-        """Return the text of a scenario."""
         name = request.query_params.get("file", "")
         return JSONResponse(await trio.to_thread.run_sync(self._folder.read, name))
 
     async def check(self, request: Request) -> Response:
-        """Return the answer to a text."""
         asked = await _body(request, "file", "text")
         path = str(self._folder.file(asked["file"]))
         return JSONResponse(await trio.to_thread.run_sync(check_of, asked["text"], path))
 
     async def complete(self, request: Request) -> Response:
-        """Return the completions between two parts of a text."""
         asked = await _body(request, "before", "after")
         return JSONResponse(await trio.to_thread.run_sync(completions, asked["before"], asked["after"]))
 
     async def fault(self, request: Request) -> Response:
-        """Return a text with another fault, or without one of its faults."""
         asked = await _body(request, "text")
         text, entry, number = asked["text"], asked["entry"], asked["number"]
         if entry is not None:
@@ -149,7 +140,6 @@ class _Studio:
         return JSONResponse({"text": changed})
 
     async def save(self, request: Request) -> Response:
-        """Write a text into the folder."""
         asked = await _body(request, "file", "text")
         try:
             written = await trio.to_thread.run_sync(self._folder.write, asked["file"], asked["text"], asked["version"])
@@ -158,7 +148,6 @@ class _Studio:
         return JSONResponse(written)
 
     async def ask(self, request: Request) -> Response:
-        """Pass a request to a worker, and its answer on, line by line."""
         asked = await _body(request, "do", "file", "text")
         if asked["do"] not in _ASKED:
             raise Refused(f"wanted one of {', '.join(_ASKED)}")
@@ -270,7 +259,6 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def link(request: Request) -> Response:
-    """Return a text as it can stand in an address, or the text of an address."""
     asked = await _body(request)
     if asked["text"] is not None:
         return JSONResponse({"code": packed(asked["text"])})
@@ -280,7 +268,6 @@ async def link(request: Request) -> Response:
 
 
 async def static(request: Request) -> Response:
-    """Return a file that pages need."""
     name = request.path_params["name"]
     suffix = f".{name.rpartition('.')[2]}"
     if suffix not in _TYPES or name not in _STATIC:

@@ -88,10 +88,7 @@ class _Large(Exception):
 
 
 class Worker:
-    """Handles requests."""
-
     def __init__(self, send: Send, is_cancelled: Asked) -> None:
-        """Send documents by `send`; `is_cancelled` is asked again and again."""
         self._send = send
         self._is_cancelled = is_cancelled
         self._path = ""
@@ -101,7 +98,6 @@ class Worker:
         """Whether long work is wanted all the same."""
 
     def do(self, asked: Mapping[str, Any]) -> None:
-        """Handle a request; errors are sent as its answer."""
         kinds: dict[str, Callable[..., None]] = {
             "run": self._run,
             "notifications": self._notifications,

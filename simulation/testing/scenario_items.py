@@ -32,16 +32,12 @@ DEFAULT = "retrylab_default"
 
 
 class NoResult(NamedTuple):
-    """Why a run has no result."""
-
     headline: str
     """In a few words."""
     text: str
 
 
 class DoesNotHold(Exception):
-    """An expectation failed; carries the text to show."""
-
     def __init__(self, headline: str, text: str) -> None:
         super().__init__(headline, text)
         self.headline = headline

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 
 class Overall(NamedTuple):
-    """The result of all of them."""
-
     kind: str
     """``fine``, ``bad``, or ``off`` where nothing was expected."""
 
@@ -32,7 +30,6 @@ def expectation_results(result: Result) -> list[ExpectationResult]:
 
 
 def overall(found: list[ExpectationResult]) -> Overall:
-    """Return the result of all of them together."""
     failing = sum(each.holds is False for each in found)
     undecided = sum(each.holds is None for each in found)
     if not found:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 
 class Drawn(NamedTuple):
-    """A figure of the page."""
-
     key: str
     title: str
     svg: Markup

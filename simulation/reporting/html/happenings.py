@@ -23,8 +23,6 @@ EACH_MAX = 8
 
 
 class Happening(NamedTuple):
-    """Something that happened."""
-
     at_ns: int
     text: str
     kind: Tone = ""
@@ -39,7 +37,6 @@ class Broken(NamedTuple):
 
 
 def broken(result: Result) -> list[Broken]:
-    """Return the expectations of a run that do not hold, in the order of the file."""
     outcomes = zip(result.scenario.expect, result.summary["expectations"], strict=True)
     return [
         Broken(number, expectation.text, breach_of(result, number))

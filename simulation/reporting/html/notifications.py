@@ -35,8 +35,6 @@ OUTCOMES = {
 
 
 class Spending(NamedTuple):
-    """The time that went into one use."""
-
     name: str
     class_: str
     took: Markup
@@ -44,8 +42,6 @@ class Spending(NamedTuple):
 
 
 class Details(NamedTuple):
-    """One notification on the page."""
-
     key: str
     """The prefix of the ids of its elements."""
 

@@ -20,8 +20,6 @@ LIVE = "live"
 
 
 class Reproduction(NamedTuple):
-    """The command, the call and the versions that repeat a run."""
-
     shell: str | None
     """The command; None where a part of the run can be given in Python only."""
 
@@ -41,7 +39,6 @@ class Reproduction(NamedTuple):
 
 
 def reproduction(result: Result) -> Reproduction:
-    """Return how a run is repeated."""
     summary, origin = result.summary, result.origin
     was_live = summary["runtime"] == LIVE
     seed, runtime = summary["seed"], "simpy" if was_live else summary["runtime"]

@@ -32,8 +32,6 @@ Tone: TypeAlias = Literal["", "fine", "care", "bad"]
 
 
 class Step(NamedTuple):
-    """One event of the history, as a step."""
-
     at_ns: int
     what: str
     kind: Tone = ""
@@ -81,7 +79,6 @@ def cut(steps: Sequence[Step]) -> Cut:
 
 
 def steps_of(events: Sequence[Any], notification_id: str) -> list[Step]:
-    """Return the steps of a notification with this history, in order."""
     return [_step(event, notification_id) for event in events]
 
 

@@ -25,8 +25,6 @@ ROWS_MAX = 15
 
 
 class Tile(NamedTuple):
-    """One of the key figures."""
-
     name: str
     value: Any
     more: Any = ""
@@ -67,7 +65,6 @@ def tiles(result: Result) -> list[Tile]:
 
 
 def tables(result: Result) -> list[Sheet]:
-    """Return the tables that have something to say about a run."""
     return [sheet for sheet in _tables(result) if sheet.rows or sheet.notes]
 
 

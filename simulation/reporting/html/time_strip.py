@@ -57,7 +57,6 @@ def _bars(spans: Sequence[Span], x: Callable[[int], float]) -> Iterator[Markup]:
 
 
 def spent_class(spent: Spent) -> str:
-    """Return the CSS class for a use of time."""
     return f"bar spent-{spent.name.lower().replace('_', '-')}"
 
 

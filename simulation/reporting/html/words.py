@@ -17,7 +17,6 @@ LONG = 120
 
 
 def count(value: float) -> str:
-    """Return a count with its thousands set apart."""
     return f"{value:,.0f}"
 
 
@@ -46,7 +45,6 @@ def duration(seconds: float | None) -> Markup:
 
 
 def plain_duration(seconds: float) -> str:
-    """Return a duration without a title, for a drawing or an attribute."""
     return duration_text(seconds).replace(" ", "\N{NO-BREAK SPACE}")
 
 

@@ -27,8 +27,6 @@ RULES = (
 
 
 class Chosen(NamedTuple):
-    """A notification to look at."""
-
     notification_id: str
     why: str
     """Why it is here, in a few words."""

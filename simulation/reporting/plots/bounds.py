@@ -60,7 +60,6 @@ _BOUNDS: WeakKeyDictionary[PlottedRun, list[Bound]] = WeakKeyDictionary()
 
 
 def bounds_of(run: PlottedRun) -> list[Bound]:
-    """Return the expectations of a run; broken ones with the places where they broke."""
     if run not in _BOUNDS:
         _BOUNDS[run] = _bounds_of(run)
     return _BOUNDS[run]

@@ -73,7 +73,6 @@ class Breach(NamedTuple):
 
 
 def scope_of(expectation: Expectation, end_s: float) -> Scope:
-    """Return the scope of an expectation's metric."""
     path = expectation.path[2:] if expectation.path[0] == WINDOWS else expectation.path
     window = expectation.window
     from_s = 0.0 if window is None else window.from_s
@@ -146,7 +145,6 @@ def _within_s(expectation: Expectation, scope: Scope) -> float:
 
 
 def _requests(run: PlottedRun, scope: Scope) -> pd.DataFrame:
-    """Return a row for each request in scope, with an id, when it was accepted and how long it took."""
     if run.notifications.empty:
         return run.notifications
     found = requests_where(run, scope.where)

@@ -117,7 +117,6 @@ def breakers_in(transitions: pd.DataFrame) -> dict[str, BreakerState]:
 
 
 def has_hosts(transitions: pd.DataFrame, breaker: str) -> bool:
-    """Return whether the transitions of this name are of breakers for single hosts."""
     return bool(transitions.loc[transitions["channel"] == breaker, "host"].notna().any())
 
 
@@ -142,7 +141,6 @@ def host_counts(transitions: pd.DataFrame, notifications: pd.DataFrame | None) -
 
 
 def host_spans(transitions: pd.DataFrame, breaker: str, end_s: float) -> dict[str, Spans]:
-    """Return for each host whose breaker changed when it was in which state."""
     own = transitions[transitions["channel"] == breaker]
     return {
         str(host): spans_of(rows, breaker, BreakerState(rows["from"].iloc[0]), end_s)
@@ -160,7 +158,6 @@ def open_times(transitions: pd.DataFrame, breaker: str, end_s: float) -> dict[st
 
 
 def openings(transitions: pd.DataFrame) -> pd.DataFrame:
-    """Return the transitions with which breakers opened."""
     return transitions[transitions["to"].isin([str(state) for state in OPEN_STATES])]
 
 

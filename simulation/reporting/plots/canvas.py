@@ -79,7 +79,6 @@ def picture_bytes(figure: Figure, form: str) -> bytes:
 
 
 def as_image(figure: Figure) -> str:
-    """Return a figure as an element of HTML, with a text alternative."""
     image, alt = base64.b64encode(picture_bytes(figure, "png")).decode(), escape(in_words(figure), quote=True)
     return f'<img style="max-width:100%" alt="{alt}" src="data:image/png;base64,{image}">'
 

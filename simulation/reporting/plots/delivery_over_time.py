@@ -116,7 +116,6 @@ def delivery_over_time(
 
 
 def requests_in(part: Taken) -> pd.DataFrame:
-    """Return a row for each request of a part: when it was accepted, and how long it took."""
     found = requests_where(part.frame if part.run is None else part.run, part.where)
     accepted = found["waited_since_s"]
     return pd.DataFrame(
@@ -125,14 +124,12 @@ def requests_in(part: Taken) -> pd.DataFrame:
 
 
 def course_in(part: Taken) -> Course:
-    """Return how delivery times go in a part of a run, whose frame is its requests."""
     end_s = ends_s(part)
     turns_s = [at_s for window in part.windows(end_s) for at_s in (window.spans[0][0], window.spans[-1][1])]
     return course_of(part.frame, end_s, turns_s)
 
 
 def course_of(requests: pd.DataFrame, end_s: float, turns_s: Sequence[float] = ()) -> Course:
-    """Return how delivery times go over the time of a run."""
     ordered = requests.sort_values("requested_at_s", kind="stable")
     accepted, times = ordered["requested_at_s"].to_numpy(float), ordered["time_s"].to_numpy(float)
     last_s = float(accepted[-1]) if len(accepted) else end_s
@@ -278,8 +275,6 @@ def draw_alone(ax: Axes, part: Taken) -> None:
 
 
 class Scale(NamedTuple):
-    """Of an axis of delivery times."""
-
     low_s: float
     high_s: float
     has_never: bool
@@ -352,7 +347,6 @@ def waiting(
 
 
 def draw_waits(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
-    """Draw the waits of the notifications of a part; return a title and a legend's entries."""
     if part.run is None or part.run.scenario.record != "full":
         say(ax, why_empty(part.run))
         return titled(part.label, "where notifications wait"), []

@@ -55,7 +55,6 @@ def of_the_times(times_s: npt.NDArray[np.float64], *, short: bool = False) -> st
 
 
 def quantile_text(times_s: npt.NDArray[np.float64], share: float) -> str:
-    """Return within what time this share of the requests was delivered."""
     value = quantile(times_s, share)
     return NEVER if np.isinf(value) else duration_text(value)
 

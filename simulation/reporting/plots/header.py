@@ -25,8 +25,6 @@ NAME_LINES_MAX, DESCRIPTION_LINES_MAX, FAILURES_MAX = 2, 5, 3
 
 
 class Line(NamedTuple):
-    """A line of text, how it looks, and how tall it is in inches."""
-
     text: str
     height: float = LINE
     size: float = TEXT_SIZE
@@ -50,7 +48,6 @@ def header(result: PlottedRun) -> list[Line]:
 
 
 def write_header(figure: Figure, lines: list[Line], height: float) -> None:
-    """Write the lines on top of a figure of this height in inches."""
     bottom = height - TOP
     for line in lines:
         bottom -= line.height

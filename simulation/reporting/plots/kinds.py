@@ -29,8 +29,6 @@ METRIC = "sent_fraction"
 
 
 class Options(NamedTuple):
-    """The options of a picture besides its kind; None: the default."""
-
     notification: str | None = None
     channel: str | None = None
     metric: str | None = None
@@ -43,8 +41,6 @@ class Options(NamedTuple):
 
 
 class PlotKind(NamedTuple):
-    """How a picture is drawn, and the options that it heeds."""
-
     draw: Callable[..., Figure]
     """Called with the run or the sweep, and with the options."""
 

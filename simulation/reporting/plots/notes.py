@@ -42,7 +42,6 @@ def note(axes: Axes, lines: Sequence[str], first: Sequence[str] = ()) -> None:
 
 
 def in_flight_note(result: PlottedRun, highest: int, at_s: float) -> list[str]:
-    """Return how many were in flight at most, and how many still are."""
     end_s, left = result.summary["simulated_s"], result.summary["in_flight"]
     if highest == 0:
         return ["0 throughout"]
@@ -50,7 +49,6 @@ def in_flight_note(result: PlottedRun, highest: int, at_s: float) -> list[str]:
 
 
 def dlq_note(result: PlottedRun) -> list[str]:
-    """Return how many dead letters there were at most and at the end, and the most common reasons."""
     dlq = result.summary["dlq"]
     if dlq["peak"] == 0:
         return ["empty all the time"]
@@ -78,7 +76,6 @@ def rates_note(part: Taken, steps: Sequence[str]) -> list[str]:
 
 
 def delivery_note(accepted_s: Floats, times_s: Floats) -> list[str]:
-    """Return when the slowest requests were accepted, or the ones that were never delivered."""
     never = accepted_s[np.isinf(times_s)]
     if len(never):
         first, last = instant_text(never[0]), instant_text(never[-1])

@@ -88,7 +88,6 @@ def throughput(
 
 
 def draw_throughput(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
-    """Draw the rates of a part; return a title and a legend's entries."""
     binned, bin_s = bins(part.frame, ends_s(part))
     steps = draw_rates(ax, binned, bin_s, part.arriving)
     handles = ax.get_legend_handles_labels()[0]
@@ -127,7 +126,6 @@ def dlq_growth(
 
 
 def draw_level_of(ax: Axes, part: Taken, column: str, what: str) -> tuple[str, Sequence[Artist]]:
-    """Draw a level of a part, such as how many are in flight; return a title, and no legend."""
     end_s = ends_s(part)
     binned, bin_s = bins(part.frame, end_s)
     draw_level(ax, binned, bin_s, end_s, column, IN_FLIGHT if column == "in_flight" else DEAD)

@@ -134,7 +134,6 @@ def mark_redrives(axes: Axes, part: Taken) -> None:
 
 
 def peak(binned: pd.DataFrame, width_s: float, column: str) -> tuple[int, float]:
-    """Return the highest value of a level, and when it was reached, in seconds."""
     row = int(binned[column].to_numpy().argmax())
     return int(binned[column].iloc[row]), float(binned["time_s"].iloc[row]) + width_s
 
@@ -162,8 +161,6 @@ TICKS_MAX = 11
 
 
 class Unit(NamedTuple):
-    """A unit of time, and the distances of ticks that look natural in it."""
-
     name: str
     seconds: float
     steps: tuple[float, ...]
@@ -229,7 +226,6 @@ def log_durations(low_s: float, high_s: float, ticks_max: int = 11) -> list[floa
 
 
 def draw_log_durations(axis: Axis, low_s: float, high_s: float, ticks_max: int = 11) -> None:
-    """Put ticks at round durations on a logarithmic axis from low to high."""
     axis.set_major_locator(FixedLocator(log_durations(low_s, high_s, ticks_max)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))

@@ -37,7 +37,6 @@ def window_notes(found: list[Window]) -> list[list[str]]:
 
 
 def draw_windows(axes: Axes, found: list[Window], notes: list[list[str]]) -> None:
-    """Draw a lane for each window, with its text beside it."""
     axes.set_title(_TITLES[frozenset(window.quiet for window in found)])
     middles: list[float] = []
     bottom = 0.0

@@ -47,7 +47,6 @@ class Taken(NamedTuple):
 
     @property
     def scenario(self) -> Scenario | None:
-        """The scenario, where it is known."""
         return None if self.run is None else self.run.scenario
 
     @property
@@ -78,7 +77,6 @@ class Taken(NamedTuple):
 
     @property
     def end_s(self) -> float | None:
-        """When the run ended, where that is known."""
         return None if self.run is None else end_of(self.run)
 
     def windows(self, end_s: float) -> list[Window]:

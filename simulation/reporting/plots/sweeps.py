@@ -64,7 +64,6 @@ class Cells(NamedTuple):
     """A row for each run, where there are any."""
 
     def expected(self, figure: str) -> list[Expectation]:
-        """Return the bounds that the scenario has for a metric."""
         return [each for each in self.expect if path_of(each.path) == figure]
 
     def meets(self) -> set[int] | None:
@@ -73,7 +72,6 @@ class Cells(NamedTuple):
         return None if rows.empty else set(rows.loc[rows["mean"] >= 1.0, "cell"])
 
     def text(self, path: str, value: Any) -> str:
-        """Return a value of a setting as a person would write it."""
         return self.written.get(path, {}).get(value) or value_text(value)
 
     def axis_label(self, path: str) -> str:

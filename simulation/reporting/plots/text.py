@@ -85,7 +85,6 @@ HANDLE_IN, LINE_IN = 0.42, 0.19
 
 
 def legend_width(handles: Sequence[Artist]) -> float:
-    """Return how much room a legend in one line takes, in inches."""
     return sum(width_in(str(handle.get_label()), SIZE) + HANDLE_IN for handle in handles)
 
 

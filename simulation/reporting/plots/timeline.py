@@ -79,7 +79,6 @@ class Course(NamedTuple):
 def course_of(
     row: pd.Series[Any], attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame, end_s: float
 ) -> Course:
-    """Return the course of a notification."""
     ended_s = end_s if pd.isna(row["finished_at_s"]) else float(row["finished_at_s"])
     waits_for = sorted(
         (float(at_s), part.order, str(into))

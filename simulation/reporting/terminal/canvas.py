@@ -32,8 +32,6 @@ TICK_S = 0.5
 
 
 class View(Protocol):
-    """Something long, as it is shown while it goes on."""
-
     def lines(self, width: int) -> Sequence[RenderableType]:
         """Return the lines of a terminal of this width in columns, from the top down."""
 
@@ -42,8 +40,6 @@ class View(Protocol):
 
 
 class Drawn(Protocol):
-    """Redraws a view, now and then."""
-
     def is_due(self) -> bool:
         """Return whether it is time to."""
 

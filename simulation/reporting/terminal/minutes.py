@@ -18,7 +18,6 @@ class MinuteLines:
     """
 
     def __init__(self, said: Callable[[], str], clock: Callable[[], float] | None = None) -> None:
-        """Begin to count the minutes."""
         self._said = said
         self._clock = time.perf_counter if clock is None else clock
         self._begun_s = self._clock()

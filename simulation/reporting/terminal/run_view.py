@@ -55,7 +55,6 @@ def packed(parts: Sequence[Text], width: int, *, lines_max: int) -> list[Text]:
 
 
 def in_a_line(facts: Iterable[Text]) -> str:
-    """Return facts as one line of a log."""
     return " ".join(", ".join(fact.plain for fact in facts).split())
 
 
@@ -143,8 +142,6 @@ WINDOW_S = 5.0
 
 
 class Pace:
-    """How fast a count rises by the wall clock, over its latest seconds."""
-
     def __init__(self) -> None:
         self._seen: deque[tuple[float, float]] = deque()
 
@@ -199,7 +196,6 @@ class RunView:
         clock: Callable[[], float] = time.perf_counter,
         begun_s: float | None = None,
     ) -> None:
-        """Begin to watch a run."""
         self._name = Text(f"{part}  " if part else "").append(" ".join(scenario.name.split()), style="bold")
         self._providers = scenario.providers_used
         self._arrivals_end_s = scenario.arrivals_end_ns / NS_PER_S
@@ -221,7 +217,6 @@ class RunView:
         self._notifications.see(self._seen_s, run.counts_of()["accepted"])
 
     def lines(self, width: int) -> Sequence[RenderableType]:
-        """Return the lines of a terminal of this width in columns."""
         run = self._run
         if run is None:
             return [self._name]
@@ -235,7 +230,6 @@ class RunView:
         ]
 
     def in_a_line(self) -> str:
-        """Return how far it is, and how it stands, for a log."""
         run = self._run
         return self._name.plain if run is None else in_a_line([*self._clock_facts(run), *self._facts(run)])
 
@@ -408,7 +402,6 @@ class RunsView:
             self._least = min(self._least or cell, cell, key=self._rank)
 
     def lines(self, width: int) -> Sequence[RenderableType]:
-        """Return the lines of a terminal of this width in columns."""
         done, of = self._done, self._of
         lines: list[RenderableType] = [*packed(list(self._facts()), width, lines_max=2), bar(done, max(of, 1), width)]
         if self._latest:
@@ -416,7 +409,6 @@ class RunsView:
         return lines
 
     def in_a_line(self) -> str:
-        """Return how many have finished, and how long the rest takes, for a log."""
         return in_a_line(self._facts())
 
     def _facts(self) -> Iterator[Text]:

@@ -130,7 +130,6 @@ class _Events:
         actor's failure."""
 
     def write(self, chunk: Sequence[RecordedEvent]) -> None:
-        """Write some more."""
         self.count += len(chunk)
         if self.unwritten is None:
             try:

@@ -192,7 +192,6 @@ def key_of(file: Path, directory: Path) -> str:
 
 
 def error_text(error: Exception) -> str:
-    """Return the text of a trace about the error with which a run broke off."""
     # The text of a breach says besides how to run it again, which is another thing in each run.
     return f"{type(error).__name__}: {error.message if isinstance(error, InvariantBreach) else error}"
 
