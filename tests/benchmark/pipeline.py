@@ -154,13 +154,6 @@ def tripping(sizes: Sizes) -> None:
     compare("tripping", "10% of the attempts fail, three outages trip the breaker", sizes)
 
 
-def events(sizes: Sizes) -> None:
-    """Print what a domain event costs against its commands, sent by themselves."""
-    print(f"\nevents: orders that lead to {sizes.notifications:,} notifications; median of {sizes.rounds} rounds")
-    per_second = rates("steady", ["events", "commands"], sizes)
-    judge_ratio("events: cost of an order against its two commands", per_second, "commands", "events", below=1.15)
-
-
 def policies(sizes: Sizes) -> None:
     """Print how fast it is with one policy or another, against the models that have only those of the steady load."""
     from scenario_file import POLICIES
@@ -278,7 +271,6 @@ PARTS: dict[str, Callable[[Sizes], None]] = {
     "waiting": waiting,
     "memory": memory,
     "in flight": in_flight,
-    "events": events,
     "start": start_up,
 }
 

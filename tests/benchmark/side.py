@@ -88,20 +88,6 @@ def with_policy(name: str, load: Load) -> tuple[Run, Count]:
     return product(load, settings=scenario_file.POLICIES[name])
 
 
-def events(load: Load) -> tuple[Run, Count]:
-    """Return a run of orders, each of which leads to two commands."""
-    import order_events
-
-    return order_events.orders(load), _counts
-
-
-def commands(load: Load) -> tuple[Run, Count]:
-    """Return a run of the same commands, sent by themselves."""
-    import order_events
-
-    return order_events.commands(load), _counts
-
-
 def tables(load: Load) -> tuple[Run, Count]:
     """Return the run of the scenario with all its tables made and kept."""
     run, counts = product(load)
@@ -126,8 +112,6 @@ SIDES: dict[str, Callable[[Load], tuple[Run, Count]]] = {
     "aggregates": aggregates,
     "forgetful": forgetful,
     "tables": tables,
-    "events": events,
-    "commands": commands,
 }
 
 

@@ -1,6 +1,5 @@
 """The sides of the benchmark do the same work, or their ratios would mean nothing."""
 
-import order_events
 import pytest
 import row_metrics
 import scenario_file
@@ -67,13 +66,6 @@ def test_the_figures_of_a_model_are_those_of_the_summary() -> None:
     assert set(figures) - {"series"} <= set(summary)
     assert figures["series"]["arrivals"].sum() == figures["accepted"] == NOTIFICATIONS
     assert figures["series"]["failed"].sum() + figures["sent"] == figures["attempts"]
-
-
-def test_orders_have_the_same_history_as_their_commands() -> None:
-    load = LOADS["steady"](200)
-    orders, commands = (make(load)().summary for make in (order_events.orders, order_events.commands))
-    assert orders["digest"] == commands["digest"]
-    assert orders["accepted"] > 0
 
 
 def test_no_actor_on_the_way_of_a_notification_has_so_many_attributes_that_python_finds_them_slowly() -> None:
