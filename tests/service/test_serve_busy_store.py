@@ -2,14 +2,13 @@
 
 import sqlite3
 from collections.abc import Generator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 from served import OTTO, PLACED, email, service
 
-from actors.errors import StoreFailed
 from actors.storage import patience
 
 PATIENCE_S = 60
@@ -68,23 +67,3 @@ async def test_point_4_a_locked_store_is_a_503_that_says_when_to_come_again(tmp_
         await served.server.notifier.wait_until_quiet()
         assert (await served.get("/api/suppressions")).json()["total"] == 0
     assert sorted(provider.taken) == ["email-order-placed-7", "n-1", "n-2"]
-
-
-async def test_point_4_a_service_that_is_stopped_under_a_lock_ends_and_loses_nothing_it_has_accepted(
-    tmp_path, provider, monkeypatch
-):
-    monkeypatch.setattr(patience, "CLOSE_PATIENCE", 0.0)
-    later = {"not_before": "2099-01-01T00:00:00Z"}
-
-    async def be_stopped() -> None:
-        async with service(tmp_path, store=SQLITE, drain="0s") as served:
-            assert (await served.post("/notifications", email(1, **later))).status_code == 202
-            lock.enter_context(locked(tmp_path))
-            assert (await served.post("/notifications", email(2, **later))).status_code == 503
-            assert await served.server.shut_down() == 1
-
-    with ExitStack() as lock, trio.fail_after(PATIENCE_S), pytest.raises(StoreFailed, match="database is locked"):
-        await be_stopped()
-    async with service(tmp_path, store=SQLITE) as served:
-        assert (await served.get("/notifications/n-1")).status_code == 200
-        assert (await served.get("/notifications/n-2")).status_code == 404

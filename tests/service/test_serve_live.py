@@ -1,9 +1,6 @@
 """What a service reads beside its settings: preferences, templates, suppressions; and what operators do to them."""
 
-import trio
-from served import OTTO, Scripted, email, service
-
-from actors.outcomes import Permanent, Sent
+from served import OTTO, email, service
 
 OFF = "users:\n  ann: {channels: {email: off}}\n"
 
@@ -47,29 +44,3 @@ async def test_what_an_operator_suppresses_holds_over_a_change_of_settings(tmp_p
         await served.post("/notifications", email(1))
         assert await sent(served) == []
         assert await served.metric('notifications_suppressed_total{channel="email"}') == 1
-
-
-async def test_a_bulk_run_goes_on_over_a_change_of_settings(tmp_path, monkeypatch, autojump_clock):
-    works = False
-
-    async def deliver(attempt):
-        return Sent() if works else Permanent(reason="no")
-
-    provider = Scripted(deliver)
-    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: provider)
-    async with service(tmp_path) as served:
-        await served.post("/notifications", [email(number) for number in range(20)])
-        await served.server.notifier.wait_until_quiet()
-        works = True
-        order = {"action": "retry", "filter": {"channel": "email"}, "rate": "2/s", "why": "fixed", "dry_run": False}
-        answer = await served.post("/api/dead-letters/bulk", order, OTTO)
-        assert answer.status_code < 300, answer.text
-        bulk_id = answer.json()["bulk"]
-        await trio.sleep(3)
-        assert 0 < len(provider.taken) < 20
-        assert await served.change(channels={"email": {"timeout": "3s"}})
-        await trio.sleep(20)
-        bulk = (await served.get(f"/api/bulks/{bulk_id}")).json()
-        assert (bulk["state"], bulk["done"]) == ("finished", 20)
-        assert await served.metric('notifications_in_dlq{channel="email"}') == 0
-    assert sorted(provider.taken) == sorted(f"n-{number}" for number in range(20))
