@@ -40,7 +40,6 @@ from actors.storage.postgres import (
     schema as postgres_schema,
     worker as postgres_worker,
 )
-from actors.storage.postgres.connection import Link
 from actors.storage.postgres.store import PostgresStore
 from actors.storage.postgres.worker import Worker
 
@@ -264,15 +263,6 @@ async def test_who_comes_second_to_a_letter_does_nothing(dsn, other, mine):
                 await until(lambda: dead_ids(loser) == ["a"])
                 await happens(loser, DeadLetterDiscarded, A, 4)  # it may be taken again, as it died again
                 assert dead_ids(loser) == []
-
-
-async def test_what_another_node_does_is_seen_without_any_hint(dsn, monkeypatch):
-    monkeypatch.setattr(Link, "hint", lambda link: None)
-    look_often(monkeypatch)
-    async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
-        await happens(one, NotificationRequested, A)
-        await happens(one, NotificationMovedToDeadLetter, A)
-        await until(lambda: dead_ids(two) == ["a"])
 
 
 # ── leases ──────────────────────────────────────────────────────────────────────────────────────────────────────────

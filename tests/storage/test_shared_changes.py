@@ -55,6 +55,10 @@ async def test_point_5_nodes_see_changes_while_a_stranger_has_a_transaction_open
             made = (suppression("ann@example.org", "complaint"),)
             await one.change(change(suppressed=made, preferences={"ann": wants}))()
             await until(lambda: list(two.suppressions) == list(one.suppressions) and two.preferences == {"ann": wants})
+            lifted = [(suppressed.channel, suppressed.address) for suppressed in made]
+            await two.change(change(lifted=lifted, preferences={"ann": None}))()
+            await until(lambda: not one.preferences and not one.suppressions)
+            assert len(await one.audit_trail()) == 2
             for each in (A, B):
                 await happens(one, NotificationRequested, each)
                 await happens(one, NotificationMovedToDeadLetter, each)

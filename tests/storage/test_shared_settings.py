@@ -4,7 +4,6 @@ import threading
 
 from shelves import change, command, event_of, mark, suppression, until
 
-from actors.domain.user_preferences import UserPreferences
 from actors.messages import (
     NotificationChannel,
     NotificationFailed,
@@ -28,22 +27,6 @@ async def happens(store: PostgresStore, kind: type, at_s: float = 0, /, **fields
 
 def reasons(store: PostgresStore) -> list[str]:
     return [each.reason for each in store.suppressions]
-
-
-async def test_what_one_node_sets_the_others_get(dsn):
-    async with (
-        PostgresStore.open(dsn, node="one") as one,
-        PostgresStore.open(dsn, node="two") as two,
-    ):
-        wants = UserPreferences.model_validate({"channels": {"sms": "off"}, "quiet_hours": None})
-        made = (suppression("Ann@example.org", "complaint", by="otto"),)
-        await one.change(change(suppressed=made, preferences={"ann": wants}))()
-        await until(lambda: two.preferences and two.suppressions)
-        assert list(two.suppressions) == list(one.suppressions)
-        assert two.preferences == {"ann": wants}
-        await two.change(change(lifted=((EMAIL, "ann@example.org"),), preferences={"ann": None}))()
-        await until(lambda: not one.preferences and not one.suppressions)
-        assert len(await one.audit_trail()) == 2
 
 
 async def test_what_a_provider_says_at_one_node_leaves_what_people_say_at_another_as_it_is(dsn):

@@ -308,27 +308,6 @@ async def test_another_process_has_it_for_as_long_as_it_lives(path):
         pass
 
 
-async def test_what_is_no_store_is_left_alone(path):
-    path.write_bytes(b"Dear diary, " * 1000)
-    await _cannot_be_opened(path, StoreError, r"store\.db cannot be used as a store: file is not a database")
-    assert path.read_bytes() == b"Dear diary, " * 1000
-
-
-async def test_the_database_of_another_program_is_left_alone(path):
-    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
-        sql.execute("CREATE TABLE bookmarks (url TEXT)")
-    sql.close()
-    before = path.read_bytes()
-    await _cannot_be_opened(path, StoreError, r"store\.db cannot be used as a store: it is the database of another")
-    assert path.read_bytes() == before
-
-
-async def test_a_directory_that_does_not_exist_is_said(tmp_path):
-    await _cannot_be_opened(
-        tmp_path / "nowhere" / "store.db", StoreError, "nowhere/store.db cannot be opened: there is no folder .*nowhere"
-    )
-
-
 async def test_a_file_that_another_process_is_writing_into_is_waited_for_and_then_said(path):
     async with SqliteStore.open(path):
         pass
