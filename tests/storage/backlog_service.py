@@ -12,11 +12,11 @@ import time
 from typing import Any
 
 import trio
-from service_parts import opened_store, say
+from service_parts import opened_store, push, say
 
-from actors import Notifier, SendNotification
+from actors import Notifier
 from actors.domain.attempts import Attempt, Provider
-from actors.messages import BreakerTransitioned, NotificationChannel, NotificationSent
+from actors.messages import BreakerTransitioned, NotificationSent
 from actors.outcomes import Outcome, Sent
 
 LEASE = 3.0
@@ -44,14 +44,7 @@ async def main(path: str, first: int, count: int) -> None:
         notifier.bus.subscribe(BreakerTransitioned)(lambda event: say("opened") if event.to_state == "open" else None)
 
         async def accept(number: int) -> None:
-            await notifier.send(
-                SendNotification(
-                    notification_id=str(number),
-                    channel=NotificationChannel.PUSH,
-                    recipient=f"device-{number}",
-                    message="Hello",
-                )
-            )
+            await notifier.send(push(number))
             say("accepted", number)
 
         async with trio.open_nursery() as nursery:

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from math import inf
 
 import trio
-from service_parts import opened_store, say
+from service_parts import opened_store, push, say
 
-from actors import Foreseen, Notifier, SendNotification
+from actors import Foreseen, Notifier
 from actors.domain.attempts import Attempt, Provider
-from actors.messages import NotificationChannel, NotificationSent
+from actors.messages import NotificationSent
 from actors.outcomes import Outcome, Permanent, Sent, Transient
 
 CLIENTS = 40
@@ -55,13 +55,7 @@ async def publish(notifier: Notifier, names: list[str], numbers: Iterator[int], 
     for number in numbers:
         if number >= hurried_to:
             await trio.sleep(PAUSE_S)
-        command = SendNotification(
-            notification_id=str(number),
-            channel=NotificationChannel(names[number % len(names)]),
-            recipient=f"device-{number}",
-            message="Hello",
-        )
-        await notifier.send(command)
+        await notifier.send(push(number, channel=names[number % len(names)]))
         say("accepted", str(number))
 
 

@@ -12,12 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import trio
-from service_parts import opened_store, say
+from service_parts import opened_store, push, say
 
 from actors import Notifier, SendNotification, Template, Templates
 from actors.domain import caution
 from actors.domain.attempts import Attempt, Provider
-from actors.messages import NotificationChannel
 from actors.outcomes import Outcome, Sent
 
 CONFIG = {"channels": {"push": {"max_in_flight": 10}}}
@@ -67,15 +66,7 @@ async def main(path: str, notifications: int, by_template: bool) -> None:
             more: dict[str, Any] = {}
             if by_template:
                 more = {"metadata": {"template": "t"}, "not_before": datetime.now(UTC) + timedelta(seconds=1)}
-            await notifier.send(
-                SendNotification(
-                    notification_id=name,
-                    channel=NotificationChannel.PUSH,
-                    recipient=f"device-{name}",
-                    message="Hello",
-                    **more,
-                )
-            )
+            await notifier.send(push(name, **more))
         deadly.all_accepted.set()
         await notifier.wait_until_quiet()
     say("quiet")

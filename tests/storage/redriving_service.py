@@ -11,9 +11,9 @@ import itertools
 import sys
 
 import trio
-from service_parts import opened_store, say
+from service_parts import opened_store, push, say
 
-from actors import Foreseen, Notifier, SendNotification
+from actors import Foreseen, Notifier
 from actors.domain.attempts import Attempt, Provider
 from actors.outcomes import Outcome, Sent, Transient
 
@@ -39,8 +39,7 @@ class Gateway(Provider):
 
 async def send(notifier: Notifier, notification_id: str) -> None:
     """Send one, and wait until it is sent or dead."""
-    command = SendNotification(notification_id=notification_id, channel="push", recipient="device", message="hello")
-    await notifier.send(command)
+    await notifier.send(push(notification_id))
     await notifier.wait_until_quiet()
 
 

@@ -11,9 +11,9 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import trio
-from service_parts import opened_store, say
+from service_parts import opened_store, push, say
 
-from actors import Foreseen, Notifier, SendNotification
+from actors import Foreseen, Notifier
 from actors.domain.attempts import Attempt, Provider
 from actors.outcomes import Sent
 
@@ -30,12 +30,6 @@ class Receiver(Provider):
         return Foreseen(1_000_000, Sent())
 
 
-def command(name: str, not_before: datetime) -> SendNotification:
-    return SendNotification(
-        notification_id=name, channel="push", recipient="device", message="hello", not_before=not_before
-    )
-
-
 async def main() -> None:
     path, ahead = sys.argv[1], float(sys.argv[2])
     config = {"channels": {"push": {}, "sms": {"quota": {"rate": "1/h"}}}, "drain": 0}
@@ -50,11 +44,10 @@ async def main() -> None:
             return
         now = datetime.now(UTC)
         for name in ("first", "in-line"):  # the second waits for the quota, for an hour
-            sms = SendNotification(notification_id=name, channel="sms", recipient="+491512345", message="hello")
-            await notifier.send(sms)
+            await notifier.send(push(name, channel="sms", recipient="+491512345"))
         assert await notifier.cancel("in-line")
         for name, after in (("soon", ahead), ("later", 3600.0), ("cancelled", 3600.0)):
-            await notifier.send(command(name, now + timedelta(seconds=after)))
+            await notifier.send(push(name, not_before=now + timedelta(seconds=after)))
         assert await notifier.cancel("cancelled")
         say("ready", (now + timedelta(seconds=ahead)).timestamp())
         await trio.sleep_forever()

@@ -4,7 +4,7 @@ import os
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from actors import PostgresStore, SqliteStore
+from actors import PostgresStore, SendNotification, SqliteStore
 
 
 def say(*words: object) -> None:
@@ -15,3 +15,9 @@ def say(*words: object) -> None:
 def opened_store(path: str, **of_a_node: Any) -> AbstractAsyncContextManager[Any]:
     """Open the file of a store, or a database of PostgreSQL's, ``postgresql://…``, as a node with these settings."""
     return PostgresStore.open(path, **of_a_node) if path.startswith("postgresql:") else SqliteStore.open(path)
+
+
+def push(name: object, **more: Any) -> SendNotification:
+    """Return a notification to a device, unless `more` names another channel."""
+    given = {"notification_id": str(name), "channel": "push", "recipient": f"device-{name}", "message": "Hello"}
+    return SendNotification(**given | more)

@@ -3,79 +3,23 @@
 There is one over a file; or there are two nodes on one PostgreSQL, of which the other takes over what a killed one had.
 """
 
-import subprocess
-import sys
-import threading
 import time
 from collections import defaultdict
-from pathlib import Path
 from random import Random
 
 import psycopg
 import pytest
 from effort import thorough
+from lives import Life
 from service_parts import opened_store
 
 pytestmark = pytest.mark.integration
 
-SERVICE = Path(__file__).with_name("killed_service.py")
 NUMBERS_A_NODE = 10**9
 LINES_A_PROCESS = 1500
 
 PATIENCE_S = 120
 """How long the other node may take to take over: the lease is 15 s, but the machine may be busy."""
-
-
-class Life:
-    """One process of a service, and what it has said."""
-
-    def __init__(self, store: str, first: int) -> None:
-        argv = [sys.executable, str(SERVICE), store, str(first), "0"]
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.said: dict[str, list[str]] = {"accepted": [], "taken": [], "sent": []}
-        self.was_killed = False
-        self._lines = 0
-        self._news = threading.Condition()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            if line.endswith("\n"):
-                what, number = line.split()
-                with self._news:
-                    self.said[what].append(number)
-                    self._lines += 1
-                    self._news.notify()
-        with self._news:
-            self._lines = LINES_A_PROCESS  # no one need wait for more
-            self._news.notify()
-
-    def has_said(self, lines: int) -> None:
-        """Wait until it has said so many lines."""
-        with self._news:
-            self._news.wait_for(lambda: self._lines >= lines)
-        assert self.process.poll() is None, "it has ended by itself"
-
-    def kill(self) -> None:
-        self.was_killed = True
-        self.process.kill()
-        self._ended(-9)
-
-    def end(self) -> None:
-        self.process.stdin.close()
-        self._ended(0)
-
-    def _ended(self, code: int) -> None:
-        self._reader.join()
-        assert self.process.wait() == code
-        for pipe in (self.process.stdin, self.process.stdout):
-            pipe.close()
-
-    @property
-    def in_flight(self) -> set[str]:
-        """What the receiver got from it, and of which it is not known that this was durable when it was killed."""
-        return set(self.said["taken"]) - set(self.said["sent"]) if self.was_killed else set()
 
 
 class Node:
@@ -88,10 +32,10 @@ class Node:
 
     def start(self) -> None:
         """Start it (again), with the first number of which it is not known that it was accepted."""
-        accepted = {number for life in self.lives for number in life.said["accepted"]}
+        accepted = {number for life in self.lives for number in life.said("accepted")}
         while str(self._next) in accepted:
             self._next += 1
-        self.lives.append(Life(self._store, self._next))
+        self.lives.append(Life("killed", self._store, self._next, 0))
 
 
 def wait_until_taken_over(database: str) -> None:
@@ -120,21 +64,23 @@ async def test_nothing_accepted_is_lost_and_only_what_was_in_flight_comes_twice(
         node.start()
     for _ in range(kills):
         node = random.choice(nodes)
-        node.lives[-1].has_said(random.randrange(LINES_A_PROCESS))
-        node.lives[-1].kill()
+        life, lines = node.lives[-1], random.randrange(LINES_A_PROCESS)
+        life.wait_until(lambda life=life, lines=lines: len(life.lines) >= lines)
+        life.kill()
         node.start()
     for node in nodes:  # both are at work when the last of them take over
-        node.lives[-1].has_said(100)
+        life = node.lives[-1]
+        life.wait_until(lambda life=life: len(life.lines) >= 100)
     if count > 1:
         wait_until_taken_over(store)
     for node in nodes:
         node.lives[-1].end()
 
     lives = [life for node in nodes for life in node.lives]
-    accepted = {number for life in lives for number in life.said["accepted"]}
+    accepted = {number for life in lives for number in life.said("accepted")}
     takers: defaultdict[str, list[Life]] = defaultdict(list)
     for life in lives:
-        for number in life.said["taken"]:
+        for number in life.said("taken"):
             takers[number].append(life)
     assert len(accepted) > 100 * kills
     async with opened_store(store) as opened:
@@ -142,10 +88,11 @@ async def test_nothing_accepted_is_lost_and_only_what_was_in_flight_comes_twice(
         dead = {letter.notification_id for letter in opened.dead_letters()}
         for number in accepted:  # sent, or a dead letter
             assert await opened.recall(number, time.time_ns()) is not None
+    in_flight = {life: set(life.said("taken")) - set(life.said("sent")) if life.was_killed else set() for life in lives}
     assert accepted - dead <= takers.keys()
     assert dead >= {number for number in accepted if int(number) % 11 == 0}
     assert all(int(number) % 11 == 0 for number in dead)
     assert not dead & takers.keys()
     for number, by in takers.items():
         assert len(set(by)) == len(by), f"{number} was taken twice from one process"
-        assert sum(number not in each.in_flight for each in by) <= 1, f"{number} was taken again although it was sent"
+        assert sum(number not in in_flight[each] for each in by) <= 1, f"{number} was taken again although it was sent"

@@ -3,12 +3,11 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from effort import thorough
+from lives import Life, killed
 from service_parts import opened_store
 
 from actors.domain.notification_state import state_of
@@ -25,34 +24,18 @@ def path(request, tmp_path) -> str:
     return request.getfixturevalue("dsn") if request.param == "postgres" else str(tmp_path / "store.db")
 
 
-def argv(service: str, path: str, *arguments: str) -> list[str]:
-    return [sys.executable, str(Path(__file__).with_name(f"{service}_service.py")), path, *arguments]
-
-
-@contextmanager
-def killed(service: str, path: str, mode: str) -> Iterator[Iterator[list[str]]]:
-    """Run a service, and kill it at the end of the block; give what it says, a list of words each."""
-    with subprocess.Popen(argv(service, path, mode), stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield (line.split(maxsplit=2) for line in process.stdout)
-        process.kill()
-
-
 def run(service: str, path: str, mode: str) -> list[str]:
     """Run a service to its end; return the lines that it says."""
-    done = subprocess.run(argv(service, path, mode), capture_output=True, text=True, check=True, timeout=120)
+    argv = [sys.executable, str(Path(__file__).with_name(f"{service}_service.py")), path, mode]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.splitlines()
 
 
 def taken_until_dead(path: str, mode: str) -> list[str]:
     """Run the service that redrives until it says so, and kill it; return what it has taken."""
-    taken = []
-    with killed("redriving", path, mode) as said:
-        for word, what in said:
-            if word == "dead":
-                break
-            taken.append(what)
-    return taken
+    with killed("redriving", path, mode) as life:
+        life.heard("dead")
+        return life.said("taken")
 
 
 async def check_redriven_once(path: str) -> None:
@@ -66,11 +49,10 @@ async def check_redriven_once(path: str) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("path", ONE, indirect=True)
 async def test_an_endpoint_is_disabled_over_kills_until_an_order_or_one_success(path):
-    with killed("endpoint", path, "down") as said:
-        failing, since_ns = next(said)
-    with killed("endpoint", path, "disabled") as said:
-        disabled, still_since_ns, alert = next(said)
-    assert (failing, disabled) == ("failing", "disabled")
+    with killed("endpoint", path, "down") as life:
+        since_ns = life.heard("failing")
+    with killed("endpoint", path, "disabled") as life:
+        still_since_ns, _, alert = life.heard("disabled").partition(" ")
     assert still_since_ns == since_ns  # the clock has gone on over the kill
     assert alert.startswith("Endpoint https://example.com/hook of channel webhook is disabled: all attempts have")
     assert run("endpoint", path, "first") == []  # it is disabled still, so that one is a dead letter
@@ -89,9 +71,8 @@ async def test_an_endpoint_is_disabled_over_kills_until_an_order_or_one_success(
 
 @pytest.mark.parametrize("path", ONE, indirect=True)
 async def test_a_scheduled_one_survives_a_kill_and_goes_at_its_instant_and_a_cancelled_one_never(path):
-    with killed("scheduled", path, "4") as said:
-        word, instant = next(said)
-    assert word == "ready"
+    with killed("scheduled", path, "4") as life:
+        instant = life.heard("ready")
     [line] = run("scheduled", path, "0")
     word, name, at = line.split()
     assert (word, name) == ("taken", "soon")
@@ -117,12 +98,11 @@ async def test_letters_of_an_outage_are_redriven_by_the_processes_after_it(path)
 @pytest.mark.thorough
 async def test_another_node_goes_on_where_one_has_died_in_the_midst_of_redriving(dsn):
     """What is redriven one after the other is at no node while it waits for its turn: nothing is taken over."""
-    with subprocess.Popen(argv("redriving", dsn, "beside", "two"), stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "ready two\n"
-        first = [each for each in taken_until_dead(dsn, "again") if each in LETTERS]
-        assert len(first) == 2
-        rest = [line.split()[1] for line in other.stdout]
-        assert other.wait() == 0
+    other = Life("redriving", dsn, "beside", "two")
+    assert other.heard("ready") == "two"
+    first = [each for each in taken_until_dead(dsn, "again") if each in LETTERS]
+    assert len(first) == 2
+    other.end()
+    rest = other.said("taken")
     assert sorted(first + rest) == sorted(LETTERS)  # each once
     await check_redriven_once(dsn)

@@ -1,45 +1,17 @@
 """Over SMTP, on both stores: a critical one overtakes all that wait, and a killed service goes on in the same order."""
 
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from effort import sliced
+from lives import killed
 from smtp_servers import Script, mail_server
 
 pytestmark = pytest.mark.integration
 
-SERVICE = Path(__file__).with_name("waiting_service.py")
 PATIENCE_S = 300
 CLASSES = ["critical", "normal", "bulk"]
-
-
-@contextmanager
-def service(store: str, port: int, count: int, rate: str) -> Iterator[subprocess.Popen[str]]:
-    """Run the service, which is killed at the end of the block."""
-    argv = [sys.executable, str(SERVICE), store, str(port), str(count), rate]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(PATIENCE_S)
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-def heard(process: subprocess.Popen[str], word: str) -> list[str]:
-    """Wait until the service says a word, and return what follows it in its line."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.split()[0] == word:
-            return line.split()[1:]
-    raise AssertionError(f"it has ended and not said {word}")
 
 
 def subjects(script: Script) -> list[str]:
@@ -54,15 +26,14 @@ def test_a_critical_one_overtakes_all_that_wait_and_a_kill_changes_no_order(kind
     store = str(tmp_path / "waiting.db") if kind == "SQLite" else request.getfixturevalue("dsn")
     script = Script()
     with mail_server(script) as server:
-        with service(store, server.port, waiting, "3/s") as process:
-            heard(process, "waiting")
-            (sent,) = heard(process, "overtakes")
-            heard(process, "accepted")
+        with killed("waiting", store, server.port, waiting, "3/s") as life:
+            sent = life.heard("overtakes")
+            life.heard("accepted")
         before = subjects(script)
         assert before.index("critical-first") <= int(sent) + 1  # one may have been on its way
         assert len(before) < waiting // 2
-        with service(store, server.port, 0, "100/s") as process:
-            heard(process, "accepted")
+        with killed("waiting", store, server.port, 0, "100/s") as life:
+            life.heard("accepted")
             until = time.monotonic() + PATIENCE_S
             while len(script.mails) < len(before) + 70:
                 assert time.monotonic() < until
