@@ -120,6 +120,7 @@ def test_an_interrupted_search_counts_the_runs_that_had_finished(retrylab, runs)
     done = retrylab(*words("tune", "--out", "out"))
     lines = done.stdout.splitlines()
     assert lines[0].endswith(" · 2 runs · interrupted")
+    assert lines[1] == "The best so far, not confirmed yet:"
     assert "No run had finished." not in lines
     assert "all expectations held in 2 of 2 runs" in lines
 

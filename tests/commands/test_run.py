@@ -5,7 +5,6 @@ import gc
 import json
 import os
 import re
-import subprocess
 import sys
 from functools import partial
 from io import StringIO
@@ -28,16 +27,6 @@ SHORT = ("--set", "duration=10s", "--set", "expect=[]")
 
 
 retrylab = partial(in_process.retrylab, cwd=ROOT)
-
-
-@pytest.mark.thorough
-@pytest.mark.integration
-def test_expectations_that_hold_exit_0_and_are_shown():
-    command = [sys.executable, "-c", "from simulation.commands.cli import main; main()", "run", OUTAGE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, in_process.without_minutes(done.stderr)) == (0, "")
-    assert "provider-outage" in done.stdout
-    assert "holds  sent_fraction >= 0.99" in done.stdout
 
 
 def test_arrivals_that_were_refused_are_told():

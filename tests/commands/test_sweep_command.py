@@ -2,12 +2,7 @@
 
 import json
 import math
-import os
-import pty
 import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import in_process
@@ -29,10 +24,6 @@ VARY = ("--vary", "channels.email.retry.max_attempts=1,3", "--replicates", 2)
 
 
 path = written("small.yaml", SCENARIO)
-
-
-def command(*arguments):
-    return [sys.executable, "-c", "from simulation.commands.cli import main; main()", *map(str, arguments)]
 
 
 def retrylab(*arguments):
@@ -169,38 +160,3 @@ def test_a_cluster_without_an_address_is_told_in_a_line_and_leaves_nothing(name,
     (line,) = done.stderr.splitlines()
     assert line.startswith("--dask nowhere: wanted the address of a Dask scheduler, got: ")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_that_cannot_be_written_exits_2(path, tmp_path):
-    (tmp_path / "file").write_text("")
-    done = sweep(path, *VARY, "--out", tmp_path / "file" / "out")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"--out {tmp_path / 'file'}")
-
-
-@pytest.mark.thorough
-@pytest.mark.integration
-def test_interrupted_it_says_what_is_kept_and_goes_on(path, tmp_path):
-    out = tmp_path / "out"
-    words = [path, "--vary", "channels.email.retry.max_attempts=1..1000", "--design", "random", "--samples", 500]
-    words += ["--replicates", 5, "--out", out, "--workers", 2]
-    leader, follower = pty.openpty()
-    terminal = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    with subprocess.Popen(
-        command("sweep", *words), cwd=ROOT, stdout=subprocess.PIPE, stderr=follower, env=terminal
-    ) as process:
-        os.close(follower)
-        seen = b""
-        while not re.search(rb"[1-9]\d* of [\d,]+ runs", seen):
-            seen += os.read(leader, 4096)
-        process.send_signal(signal.SIGINT)
-        while True:
-            try:
-                seen += os.read(leader, 4096)
-            except OSError:
-                break
-        assert process.wait() == 130
-    seen = b" ".join(seen.split())  # the terminal's lines are broken at words
-    assert re.search(rb"interrupted: [\d,]+ finished runs? (is|are) kept in .*, and the same command goes on", seen)
-    assert b"Traceback" not in seen, seen.decode()
-    assert (out / "runs.jsonl").read_text().endswith("}\n")

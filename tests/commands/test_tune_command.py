@@ -100,29 +100,6 @@ def test_the_same_for_any_number_of_workers_and_any_hash_seed(scenario, tmp_path
     assert json.loads((tmp_path / "one" / "tuning.json").read_text()) == json.loads(one.stdout)
 
 
-CLUSTER = """
-import sys
-from distributed import LocalCluster
-
-if __name__ == "__main__":
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        from simulation.commands.cli import main
-        sys.argv = ["retrylab", "tune", *sys.argv[1:], "--dask", cluster.scheduler_address]
-        main()
-"""
-
-
-@pytest.mark.integration
-@pytest.mark.slow
-def test_the_same_on_a_dask_cluster_of_two_processes(scenario, tmp_path):
-    (tmp_path / "cluster.py").write_text(CLUSTER)
-    arguments = [scenario, "--vary", f"{ATTEMPTS}=1..8", "--json", *QUICK]
-    command = [sys.executable, tmp_path / "cluster.py", *arguments]
-    there = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert there.returncode == 0, there.stderr
-    assert there.stdout == retrylab("tune", *arguments, "--workers", 1).stdout
-
-
 def test_where_none_meets_them_it_says_which_fail_and_by_how_much(scenario, tmp_path):
     out = tmp_path / "out"
     done = printed(scenario, "--vary", f"{ATTEMPTS}=1,3", *QUICK, "--workers", 1, "--out", out,
@@ -174,26 +151,6 @@ def test_several_objectives_are_a_table_of_the_pareto_set(scenario, tmp_path):
     assert [load(out / f"tuned-{n}.yaml").channels.email.retry.max_attempts for n in range(1, count + 1)] == [
         int(each["setting"][ATTEMPTS]) for each in found
     ]
-
-
-def test_an_interrupt_prints_the_best_so_far(scenario, monkeypatch):
-    from simulation.running import executors
-
-    done, do = [], executors.do
-
-    def interrupted(task):
-        if len(done) == 30:
-            raise KeyboardInterrupt
-        done.append(task)
-        return do(task)
-
-    monkeypatch.setattr(executors, "do", interrupted)
-    stopped = printed(scenario, "--vary", f"{ATTEMPTS}=1..8", *QUICK, "--workers", 1)
-    assert stopped.exit_code == 130
-    lines = stopped.output.splitlines()
-    assert lines[0].endswith(" · 30 runs · interrupted")
-    assert lines[1] == "The best so far, not confirmed yet:"
-    assert lines[2].startswith(f"  {ATTEMPTS}  ")
 
 
 CHANNELS = ("--vary", "workload.0.channel=email,sms", "--set", "channels={}", "--set", "expect=[sent >= 1]")

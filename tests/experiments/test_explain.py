@@ -32,6 +32,7 @@ from simulation.experiments.explaining.outages import (
 from simulation.experiments.explaining.picture import picture
 from simulation.experiments.explaining.schedule import (
     By,
+    Reach,
     drawn_starts,
     limits_in_words,
     schedule_in_words,
@@ -440,3 +441,8 @@ def test_a_timeout_of_days_bounds_an_attempt_all_the_same():
 def test_what_is_said_of_a_breaker_is_of_its_settings(email, said):
     config = parsed(email).channel_config(EMAIL)
     assert said in " ".join(each.text for each in breaker_in_words(config, 10.0))
+
+
+def test_bounds_that_read_the_same_are_one():
+    assert Reach(86_400.0, None, 86_409.0).text == "24 h"
+    assert Reach(86_400.0, None, 90_000.0).text == "24 h to 25 h"

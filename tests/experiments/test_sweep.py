@@ -286,26 +286,6 @@ def test_a_dask_cluster_of_two_processes_gives_the_same_bytes(path, tmp_path):
     assert saved(tmp_path / "cluster") == saved(tmp_path / "address") == saved(tmp_path / "here")
 
 
-@pytest.mark.integration
-@pytest.mark.slow
-def test_a_large_one_gives_the_same_bytes_whatever_process_does_it_and_after_a_kill(path, tmp_path):
-    path.write_text(SCENARIO.replace("[1, 3, 5]", "[1, 2, 3, 5, 8]").replace("steps: 2", "steps: 8"))
-    path.write_text(path.read_text().replace("replicates: 3", "replicates: 20"))
-    (tmp_path / "cluster.py").write_text(CLUSTER)
-    (tmp_path / "killed.py").write_text(KILLED)
-    subprocess.run([sys.executable, tmp_path / "cluster.py", path, tmp_path], capture_output=True, check=True)
-    for workers in (1, 2):
-        simulation.sweep(path, workers=workers, out=tmp_path / str(workers))
-    words = [sys.executable, tmp_path / "killed.py", path, tmp_path / "killed", "400", "2"]
-    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
-    reported = []
-    simulation.sweep(path, out=tmp_path / "killed", workers=2, progress=lambda *counts: reported.append(counts[:2]))
-    assert (reported[0], reported[-1]) == ((400, 800), (800, 800))
-    assert len(pd.read_parquet(tmp_path / "1" / "runs.parquet")) == 800
-    for folder in ("2", "cluster", "address", "killed"):
-        assert saved(tmp_path / folder) == saved(tmp_path / "1")
-
-
 @pytest.mark.parametrize("cluster", ["nowhere at all", 5])
 def test_a_cluster_that_is_not_there_is_told_and_leaves_no_thread(path, cluster):
     before = set(threading.enumerate())
@@ -405,19 +385,12 @@ def test_two_at_once_in_one_folder_are_kept_apart(path, tmp_path):
         simulation.sweep(path, out=tmp_path / "out")
 
 
-@pytest.mark.thorough
-@pytest.mark.integration
 def test_a_folder_with_the_results_of_another_command_is_left_alone(path, tmp_path):
     simulation.save(simulation.run(path), tmp_path / "run")
     with pytest.raises(ConfigurationError, match="a folder for a sweep alone, got one with the results of a run"):
         simulation.sweep(path, out=tmp_path / "run")
     assert not (tmp_path / "run" / "runs.jsonl").exists()
     simulation.sweep(path, replicates=1, out=tmp_path / "sweep")
-    program = [sys.executable, "-c", "from simulation.commands.cli import main; main()"]
-    words = [*program, "run", path, "--out", tmp_path / "sweep"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "wanted a folder for a run alone, got one with the results of a sweep" in done.stderr
     with pytest.raises(ConfigurationError, match="wanted a folder for a search of tune alone"):
         simulation.tune(path, {ATTEMPTS: [1, 3]}, out=tmp_path / "sweep")
 

@@ -1,11 +1,9 @@
 """Failure rules of the user's: what they get of the load, what their answers mean, and when they are asked."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given, strategies as st
 from provider_attempts import ATTEMPT, S, fault
-from worlds import Scripted, World, email, on_both_clocks
+from worlds import Scripted
 
 import simulation
 from actors.domain.attempts import Attempt
@@ -140,34 +138,6 @@ def test_what_cannot_be_called_is_no_rule():
 
 
 # ── in the pipeline and in a run ────────────────────────────────────────────────────────────────────────────────
-
-
-def test_contention_by_what_has_changed_since_on_both_clocks():
-    """Optimistic concurrency: a write fails if anything was delivered since its notification last looked."""
-
-    def contention() -> Any:
-        seen: dict[str, int] = {}
-
-        def rule(attempt: Attempt, _now_ns: int, load: Load) -> Outcome | None:
-            name = attempt.command.notification_id
-            stale = seen.get(name, 0) != load.delivered
-            seen[name] = load.delivered
-            return Transient(reason="conflict") if stale else None
-
-        return rule
-
-    def scenario(world: World) -> None:
-        world.open(
-            SimulatedProvider(latency=0.1, rules=[contention()]),
-            email={"retry": {"max_attempts": 9, "backoff_multiplier": 1}, "circuit_breaker": {"enabled": False}},
-        )
-        for number in range(4):
-            world.send(email(f"n{number}"), at=number / 2)
-
-    world = on_both_clocks(scenario)
-    assert world.sent_ids()[0] == "n0"
-    assert {failure.reason for failure in world.failures} == {"conflict"}
-    assert len(world.sent_ids()) + len(world.letters) == 4
 
 
 COLLAPSE = """

@@ -6,7 +6,6 @@ from random import Random
 from typing import Any
 
 import pytest
-import simpy
 from confidence import check_mean
 from effort import sliced
 from hypothesis import given, strategies as st
@@ -21,42 +20,10 @@ from actors.faults.queue import ServiceQueue
 from actors.instants import ns
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationSent
-from actors.notifier import Notifier
 from actors.settings.distributions import Distribution
 from simulation.scenario import parse
 
 # ── the queue ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Servers(simpy.Resource):
-    """A SimPy resource whose capacity changes."""
-
-    def resize(self, capacity: int) -> None:
-        self._capacity = capacity
-        for _ in list(self.put_queue):  # it lets one go each time
-            self._trigger_put(None)
-
-
-def starts_of_naive_model(steps: list[tuple[int, int]], jobs: list[tuple[int, int]]) -> list[int]:
-    """Return when the service of each job starts, by a process for each."""
-    env = simpy.Environment(initial_time=0)
-    servers = Servers(env, steps[0][1])
-    starts = [-1] * len(jobs)
-
-    def job(number: int, at: int, service: int) -> Any:
-        yield env.timeout(at)
-        with servers.request() as request:
-            yield request
-            starts[number] = env.now
-            yield env.timeout(service)
-
-    for number, (at, service) in enumerate(jobs):
-        env.process(job(number, at, service))
-    for at, capacity in steps[1:]:
-        env.run(until=at)  # all before this instant, and nothing at it
-        servers.resize(capacity)
-    env.run()
-    return starts
 
 
 # Small numbers, so that much falls on the same instant.
@@ -64,14 +31,6 @@ JOBS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6)), max_size=25).m
 STEPS = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 4)), max_size=5, unique_by=lambda step: step[0]).map(
     sorted
 )
-
-
-@pytest.mark.thorough
-@given(first=st.integers(1, 4), later=STEPS, jobs=JOBS)
-def test_the_queue_is_that_of_a_model_with_a_process_for_each(first, later, jobs):
-    steps = [(0, first), *later]
-    queue = ServiceQueue(steps)
-    assert [queue.join(at, service)[0] for at, service in jobs] == starts_of_naive_model(steps, jobs)
 
 
 @given(first=st.integers(1, 4), later=STEPS, jobs=JOBS)
@@ -268,15 +227,6 @@ def test_a_timeout_does_not_cancel_the_work():
     assert world.provider.delivered == 3
 
 
-async def test_settings_bound_the_provider_of_a_live_notifier_too(autojump_clock):
-    channels = {"email": {"provider": {"latency": 2, "capacity": 1}}}
-    async with Notifier.open({"channels": channels}) as notifier:
-        for name in "abc":
-            await notifier.send(email(name))
-        await notifier.wait_until_quiet()
-        assert [sent.at_ns for sent in notifier.sent_notifications] == [2 * S, 4 * S, 6 * S]
-
-
 METASTABLE = """
 duration: 60s
 drain: 0s
@@ -301,9 +251,3 @@ def test_retries_keep_an_overload_alive_beyond_half_of_the_capacity(rate, recove
     assert sent["finished_at_s"].between(50, 59).sum() == (pytest.approx(9 * rate, abs=2) if recovers else 0)
     offered = attempts["start_s"].between(50, 58).sum() / 8
     assert offered == pytest.approx(rate if recovers else 2 * rate, rel=0.02)
-
-
-@pytest.mark.parametrize("rate", [10, 28])
-def test_an_overload_has_the_same_history_on_both_clocks(rate):
-    scenario = parse(METASTABLE.format(rate=rate))
-    assert simulation.run(scenario).history == simulation.run(scenario, runtime="trio").history

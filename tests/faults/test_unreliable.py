@@ -293,14 +293,6 @@ def test_a_provider_that_hangs_runs_into_the_timeout_and_is_ambiguous():
     assert world.times(NotificationSent) == [8.0]
 
 
-def test_an_answer_at_the_very_timeout_counts():
-    def scenario(world: World) -> None:
-        world.open(service(latency=7.0), email={"timeout": 7})
-        world.send(email("a"))
-
-    assert on_both_clocks(scenario).times(NotificationSent) == [7.0]
-
-
 def test_a_lost_reply_is_delivered_and_tried_again():
     def scenario(world: World) -> None:
         world.open(service(fault(**{"for": 5}, lost_reply_rate=1.0)))

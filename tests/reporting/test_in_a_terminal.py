@@ -134,16 +134,17 @@ def test_ctrl_c_leaves_one_line_and_the_cursor(tmp_path, runtime):
 
 
 @pytest.mark.thorough
-def test_ctrl_c_ends_a_comparison_too(tmp_path):
-    vary = ["--vary", "channels.email.retry.max_attempts=1,2", "--replicates", "500", "--workers", "1"]
-    with InTerminal(tmp_path, "compare", OUTAGE, *vary, "--set", "duration=1m") as command:
+def test_ctrl_c_ends_a_sweep_too_with_its_workers_and_keeps_what_has_finished(tmp_path):
+    vary = ["--vary", "channels.email.retry.max_attempts=1,2", "--replicates", "500", "--workers", "2"]
+    with InTerminal(tmp_path, "sweep", OUTAGE, *vary, "--set", "duration=1m", "--out", tmp_path / "out") as command:
         command.read_until(r"[1-9]\d* of 1,000 runs")
         command.type(b"\x03")
-        code, out = command.end()
-    assert (code, out) == (130, "")
-    lost = r"interrupted: [\d,]+ finished runs? (is|are) not kept; with --out DIR the same command would go on from .*"
-    assert re.fullmatch(lost, " ".join(command.screen.text.split()))
+        code, _ = command.end()
+    assert code == 130
+    kept = r"interrupted: [\d,]+ finished runs? (is|are) kept in .*, and the same command goes on from there"
+    assert re.fullmatch(kept, " ".join(command.screen.text.split()))
     assert command.screen.cursor_is_seen
+    assert (tmp_path / "out" / "runs.jsonl").read_text().endswith("}\n")
 
 
 def test_where_it_is_to_be_quiet_there_is_nothing_to_tell(capsys):

@@ -157,38 +157,13 @@ def test_the_number_of_workers_decides_nothing() -> None:
     assert decided(scenario, 60, workers=3).summary == decided(scenario, 60).summary
 
 
-def decisions(probability: float, count: int) -> tuple[int, int, int]:
-    """Return how many of so many decisions within 700 runs are that it holds in 99% of runs, and that it fails, and
-    how many runs there were."""
-    holds = fails = runs = 0
-    for number in range(count):
-        # Ten notifications, all of which have to arrive.
-        result = decided(fates(1 - probability ** (1 / 10), seed=1000 * number, notifications=10), 700)
-        (entry,) = result.summary["expectations"]
-        holds += entry["holds"] is True
-        fails += entry["holds"] is False
-        runs += entry["runs"]
-    return holds, fails, runs
-
-
 @pytest.mark.thorough
 def test_decisions_about_what_holds_in_90_per_cent_of_runs() -> None:
-    holds, fails, runs = decisions(0.9, 5)
-    assert (holds, fails) == (0, 5)
+    runs = 0
+    for number in range(5):
+        # Ten notifications, all of which have to arrive.
+        result = decided(fates(1 - 0.9 ** (1 / 10), seed=1000 * number, notifications=10), 700)
+        (entry,) = result.summary["expectations"]
+        assert entry["holds"] is False
+        runs += entry["runs"]
     assert runs < 300  # 24 each, on average
-
-
-@pytest.mark.slow
-def test_100_decisions_about_what_holds_in_99_9_per_cent_of_runs() -> None:
-    holds, fails, runs = decisions(0.999, 100)
-    print(f"99.9% against 99%: {holds} hold, {fails} fail, in {runs:,} runs")
-    assert fails <= 8
-    assert holds + fails >= 80
-
-
-@pytest.mark.slow
-def test_100_decisions_about_what_holds_in_97_per_cent_of_runs() -> None:
-    holds, fails, runs = decisions(0.97, 100)
-    print(f"97% against 99%: {holds} hold, {fails} fail, in {runs:,} runs")
-    assert holds <= 8
-    assert holds + fails >= 80

@@ -17,14 +17,12 @@ from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
     NotificationDeferred,
-    NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRequested,
     NotificationSent,
 )
 from actors.outcomes import Permanent, Transient
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
-from actors.storage.memory import MemoryStore
 from simulation.results.result import Result
 from simulation.running.system_faults import InjectedCrash
 from simulation.scenario import parse
@@ -200,17 +198,6 @@ def test_who_waits_for_the_end_of_quiet_hours_is_late_when_the_wall_clock_has_st
     assert times(result, NotificationSent)[10:] == [seven - 90] * 5 + [seven] * 5
 
 
-@pytest.mark.parametrize(("step", "again"), [(60, "accepted"), (-60, "duplicate")])
-def test_an_id_is_remembered_for_its_time_on_the_wall_clock(step: float, again: str) -> None:
-    def scenario(world: World) -> None:
-        world.open(store=MemoryStore(remember_ids_ns=100 * S))
-        world.send(email("a"))
-        world.at(10, world.system.step_wall_clock, step)
-        world.send(email("a"), at=41 if step > 0 else 159)
-
-    assert on_both_clocks(scenario).notes == ["accepted", again]
-
-
 @pytest.mark.parametrize("step", [90.0, -90.0])
 def test_a_dead_letter_says_of_each_instant_what_the_wall_clock_showed(step: float) -> None:
     def scenario(world: World) -> None:
@@ -285,17 +272,6 @@ def test_what_was_at_the_provider_is_sent_again_and_no_one_gets_the_first_answer
     sent_at = [sent[f"email-0-{number}"].at_ns / S for number in (6, 7, 8, 9, 10)]
     assert sent_at == pytest.approx([9, 13, 13.1, 13.2, 13], abs=0.01)
     assert sent["email-0-7"].requested_at_ns == 7 * S
-
-
-def test_a_retry_keeps_its_time_and_its_number() -> None:
-    result = run(
-        {"at": 0, "for": "1ms", "fail_first": 1},
-        {"at": 5, "crash": "process", "restart_after": "2s"},
-        email={"retry": {"initial_delay": "12s", "jitter": "none"}},
-    )
-    (failed,) = [event for event in result.history if isinstance(event, NotificationFailed)]
-    (sent,) = [event for event in result.history if isinstance(event, NotificationSent) and event.attempt == 2]
-    assert (failed.next_retry_at_ns, sent.started_ns) == (12 * S, 12 * S)
 
 
 def test_a_retry_that_was_due_meanwhile_is_made_as_soon_as_it_is_back() -> None:

@@ -44,11 +44,3 @@ def test_it_is_replayed_whole_though_everything_else_stops_at_the_duration(count
     assert result.summary["channels"]["push"]["accepted"] == 3000
     assert result.notifications.query("channel == 'push'")["requested_at_s"].max() < 600
     assert result.notifications.query("channel == 'email'")["requested_at_s"].max() > 13 * 86400
-
-
-@pytest.mark.thorough
-def test_the_flat_form_of_a_trace_is_the_same(counts_file):
-    path, total = counts_file
-    trace = f"workload.0.arrivals={{trace: {path}, column: value, every: 5m}}"
-    result = simulation.run(STEADY, sets=[trace])
-    assert result.summary["channels"]["email"]["accepted"] == total
