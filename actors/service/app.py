@@ -1,25 +1,57 @@
-"""The web application of the service: all its routes, and its answers to errors."""
+"""The web application of the service: all its routes, and what their handlers find in its ``service``."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from actors.domain.store import Store
 from actors.errors import NotifierClosed, StoreError, StoreFailed, Unstorable
+from actors.notifier import Notifier
 from actors.service import console
+from actors.service.config import ServiceConfig
+from actors.service.http.access import Access
 from actors.service.http.bodies import not_now
 from actors.service.http.endpoints import routes_of
+from actors.service.http.health import Status
 from actors.service.http.openapi import ENDPOINTS
+from actors.service.observability.metrics import Metrics
+from actors.service.observability.overload import OverloadLog
+from actors.service.operations.breakers import BreakerWatch
+from actors.service.operations.dead_letters import DeadLetters
+from actors.service.operations.delivery_reports import DeliveryReports
+from actors.service.own_events import OwnEvents
+from actors.service.reloading.live_settings import LiveSettings
+
+
+@dataclass(frozen=True)
+class Service:
+    """The running parts of the service. Each reading of the settings makes a new one."""
+
+    notifier: Notifier
+    dead_letters: DeadLetters
+    access: Access
+    config: ServiceConfig
+    store: Store
+    live_settings: LiveSettings
+    own_events: OwnEvents
+    metrics: Metrics
+    reports: DeliveryReports
+    overload: OverloadLog
+    breakers: BreakerWatch
+    status: Status
 
 
 class Application(Starlette):
-    service: Any
-    """The server in which it runs, with the parts that hold now: each reading of the settings may change some."""
+    service: Service
+
+    def use(self, service: Service) -> None:
+        self.service = service
 
 
 def make_app() -> Application:

@@ -32,6 +32,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,7 @@ from actors.lint.channel import lint_live
 from actors.messages import RecordedEvent
 from actors.notifier import Notifier
 from actors.pipeline.dead_letter_queue import Peek
-from actors.service.app import make_app
+from actors.service.app import Service, make_app
 from actors.service.config import ServiceConfig, load
 from actors.service.http.access import Access
 from actors.service.http.bodies import not_now
@@ -167,7 +168,6 @@ class Server:
         self, path: Path, config: ServiceConfig, store: Store, nursery: trio.Nursery, front: Front | None
     ) -> None:
         self.app = make_app()
-        self.app.service = self
         self.gate = RequestGate(self.app)
         self._front = Front() if front is None else front
         self._http = self._front.http
@@ -177,14 +177,12 @@ class Server:
         self.reports = DeliveryReports(store, self.metrics)
         self.overload = OverloadLog(nursery, lambda: self.notifier.in_flight, lambda: self.notifier.pipeline.has_room())
         self.breakers = BreakerWatch()
-        self.dead_letters: DeadLetters
+        self._dead_letters: DeadLetters | None = None
         """Outlives a pipeline, and so do its bulk runs."""
-        self.access = Access(())
+        self._access = Access(())
         """Remembers sessions and guesses, whatever the tokens are."""
-        self.live_settings: LiveSettings
-        self.own_events: OwnEvents
-        self.store = store
         self._path = path
+        self._store = store
         self._nursery = nursery
         self._changing = trio.Lock()
         self._incarnation: _Incarnation
@@ -211,7 +209,8 @@ class Server:
         ):
             server = cls(path, config, store, nursery, front)
             server.metrics.watch_breakers(lambda: server.notifier.pipeline)
-            await server._start(await nursery.start(server._live, config))
+            server._incarnation = await nursery.start(server._live, config)
+            await server._start(server._incarnation)
             server._front.has(server.gate)
             yield server
             nursery.cancel_scope.cancel()
@@ -239,17 +238,17 @@ class Server:
                 }
                 for channel, by_name in transports.items()
             }
-            live_settings = await stack.enter_async_context(_open_live_settings(config, self.store))
+            live_settings = await stack.enter_async_context(_open_live_settings(config, self._store))
             task_status.started(incarnation)
             await incarnation.may_start.wait()
             observe = self._hearing(tracing)
             with incarnation.scope:
-                self.metrics.start_from(self.store, channels)
+                self.metrics.start_from(self._store, channels)
                 async with (
                     Notifier.open(
                         with_overrides(config.notifier, incarnation.overrides),
                         providers=providers,
-                        store=self.store,
+                        store=self._store,
                         preferences=live_settings.preferences,
                         templates=live_settings.templates,
                         subscribers=built_in_beside(config.events),
@@ -258,16 +257,9 @@ class Server:
                     trio.open_nursery() as nursery,
                 ):
                     incarnation.notifier = notifier
-                    is_first = self.status.settings_read_at is None
-                    self._incarnation = incarnation
                     for transition in reloaded(notifier.pipeline, incarnation.states_before):
                         observe(transition)
-                    self.live_settings = live_settings
-                    if is_first:
-                        self.dead_letters = DeadLetters(notifier, nursery)
-                    else:
-                        self.dead_letters.use(notifier, nursery)
-                    self._use(config, "started" if is_first else "going on with other settings")
+                    self._use(config, notifier, live_settings, nursery)
                     incarnation.started.set()
                     await trio.sleep_forever()
             incarnation.ended.set()
@@ -282,11 +274,35 @@ class Server:
 
         return observe
 
-    def _use(self, config: ServiceConfig, text: str) -> None:
-        self._take_at_once(config)
+    def _use(
+        self, config: ServiceConfig, notifier: Notifier, live_settings: LiveSettings, nursery: trio.Nursery
+    ) -> None:
+        self.config = config
+        self._access = self._access.with_settings(config.tokens, config.trusted_proxies)
+        self.status.uses_settings(datetime.now(UTC))
         self.metrics.set_faults(len(config.faults))
-        self.own_events = OwnEvents(config.events)
-        self.own_events.subscribe_to(self.notifier.bus)
+        own_events = OwnEvents(config.events)
+        own_events.subscribe_to(notifier.bus)
+        is_first = self._dead_letters is None
+        if self._dead_letters is None:
+            self._dead_letters = DeadLetters(notifier, nursery)
+        else:
+            self._dead_letters.use(notifier, nursery)
+        service = Service(
+            notifier=notifier,
+            dead_letters=self._dead_letters,
+            access=self._access,
+            config=config,
+            store=self._store,
+            live_settings=live_settings,
+            own_events=own_events,
+            metrics=self.metrics,
+            reports=self.reports,
+            overload=self.overload,
+            breakers=self.breakers,
+            status=self.status,
+        )
+        self.app.use(service)
         for fault in config.faults:
             logger.warning(
                 "FAULTS ARE INJECTED: %s on %s",
@@ -298,13 +314,10 @@ class Server:
             logger.warning("NOTHING GOES OUT on %s: simulated", ", ".join(simulated))
         if config.store_kind == "memory":
             logger.warning("the store is in memory: what has not ended is lost with this process")
-        channels = ", ".join(config.notifier.channels)
-        logger.info(text, extra={"fields": {"channels": channels, "in_flight": self.notifier.in_flight}})
-
-    def _take_at_once(self, config: ServiceConfig) -> None:
-        self.config = self._incarnation.config = config
-        self.access = self.access.with_settings(config.tokens, config.trusted_proxies)
-        self.status.uses_settings(datetime.now(UTC))
+        logger.info(
+            "started" if is_first else "going on with other settings",
+            extra={"fields": {"channels": ", ".join(config.notifier.channels), "in_flight": notifier.in_flight}},
+        )
 
     async def _start(self, incarnation: _Incarnation) -> None:
         incarnation.may_start.set()
@@ -348,8 +361,12 @@ class Server:
         if changed - AT_ONCE:
             await self._exchange(config)
         else:
-            self._take_at_once(config)
-            await self.live_settings.reload()
+            self.config = self._incarnation.config = config
+            self._access = self._access.with_settings(config.tokens, config.trusted_proxies)
+            service = replace(self.app.service, config=config, access=self._access)
+            self.app.use(service)
+            self.status.uses_settings(datetime.now(UTC))
+            await service.live_settings.reload()
         if "logs" in changed:
             logs.set_up(config.logs)
         logger.info("settings read again", extra={"fields": {"changed": sorted(changed)}})
@@ -366,6 +383,7 @@ class Server:
             new.states_before = states_of(old.notifier.pipeline)
             await old.end()
             await self._start(new)
+            self._incarnation = new
 
     async def shut_down(self) -> int:
         """Accept nothing more, and end or park the notifications in flight; return how many are parked."""

@@ -73,7 +73,7 @@ async def opened() -> AsyncIterator[Callable[[Callback], Awaitable[None]]]:
             async def feed(callback: Callback) -> None:
                 answer = await served.client.post(callback.path, content=callback.body, headers=callback.headers)
                 assert answer.status_code in (200, 204, 400, 403, 413), answer.text
-                assert all(each.address.isprintable() for each in served.server.store.suppressions)
+                assert all(each.address.isprintable() for each in served.server._store.suppressions)
 
             yield feed
 

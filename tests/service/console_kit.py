@@ -91,7 +91,7 @@ async def running(commands=(), *, settings=SETTINGS, faults=(), tokens=TOKENS, t
 
 def app_of(service):
     app = Application(routes=console.routes())
-    app.service = service
+    app.use(service)
     return app
 
 

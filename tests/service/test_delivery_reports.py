@@ -183,7 +183,7 @@ async def test_a_bounce_of_a_dead_mailbox_suppresses_it(served):
 
 async def test_a_mail_of_15000_recipients_is_taken_in_pieces(served):
     mail = report(*(failed(f"u{n}@example.com") for n in range(15_000)))[: 2**20]
-    known, growth = served.server.store.suppressions, []
+    known, growth = served.server._store.suppressions, []
 
     async def watch():
         while True:

@@ -99,7 +99,7 @@ async def test_a_retry_keeps_its_time_and_its_number_and_a_changed_setting_holds
     async with service(tmp_path, channels=channels(retry={"initial_delay": "500ms", "max_attempts": 3})) as served:
 
         def due():
-            [delivery] = served.server.store.open_deliveries(0)
+            [delivery] = served.server._store.open_deliveries(0)
             return delivery.due_ns, delivery.attempts
 
         await served.post("/notifications", email(1))

@@ -31,7 +31,7 @@ async def test_what_ends_within_the_time_is_sent_and_the_rest_is_parked(tmp_path
         assert "NOTHING GOES OUT on email: simulated" in caplog.messages
         assert await served.server.shut_down() == 1
         assert trio.current_time() - started <= 12
-        assert [delivery.attempts for delivery in served.server.store.open_deliveries(0)] == [2]
+        assert [delivery.attempts for delivery in served.server._store.open_deliveries(0)] == [2]
     assert provider.taken == ["n-0", "n-1"]
     said = "stopped; still in flight and lost with the store in memory: 1"
     assert [message for message in caplog.messages if "in flight" in message] == [said]  # once
@@ -54,7 +54,7 @@ async def test_what_is_at_a_provider_at_the_end_may_come_back_and_nothing_else_g
         assert await served.server.shut_down() == 1
         # Its attempts are from 0 s to 3 s, and from 5 s to 8 s; from 6 s on nothing goes out.
         assert trio.current_time() - started <= 10
-        [delivery] = served.server.store.open_deliveries(0)
+        [delivery] = served.server._store.open_deliveries(0)
         assert delivery.attempts == 2
     assert provider.attempts == [("n-1", 1), ("n-1", 2)]
 

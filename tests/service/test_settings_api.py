@@ -25,7 +25,7 @@ async def served(role: str = "operator", store: MemoryStore | None = None, **fil
     access = Access([TokenConfig(name=f"the {name}", role=name, secret=secret) for name, secret in TOKENS.items()])
     app = Application(routes=routes_of(ENDPOINTS))
     async with LiveSettings.open(store, **files) as live:
-        app.service = SimpleNamespace(access=access, live_settings=live)
+        app.use(SimpleNamespace(access=access, live_settings=live))
         headers = {"Authorization": f"Bearer {TOKENS[role]}"} if role in TOKENS else {}
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://service", headers=headers) as client:
@@ -184,7 +184,7 @@ async def test_a_body_that_is_too_long_is_refused_and_not_read_to_its_end(method
     async with served() as (_, live):
         app = Application(routes=routes_of(ENDPOINTS))
         access = Access([TokenConfig(name="otto", role="operator", secret=TOKENS["operator"])])
-        app.service = SimpleNamespace(access=access, live_settings=live)
+        app.use(SimpleNamespace(access=access, live_settings=live))
         headers = [(b"authorization", f"Bearer {TOKENS['operator']}".encode())]
         headers.append((b"content-type", b"text/csv"))
         scope = {"type": "http", "method": method, "path": f"/api/{path}", "query_string": b"", "headers": headers}
