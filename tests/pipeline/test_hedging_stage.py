@@ -9,7 +9,7 @@ import pytest
 import trio
 from effort import sliced
 from hypothesis import given, strategies as st
-from timetables import crash, send_at
+from timetables import crash, numbered, send_at
 from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, run_on_trio, simulate
 
 import simulation
@@ -52,14 +52,13 @@ def hedged(max_attempts: int = 2, delay: float = 1.0, **settings: Any) -> dict[s
     }
 
 
+def at_their_instants(timetable: dict[float, Any], provider: Callable[[], Provider], **settings: Any) -> World:
+    """Send over a hedging channel on both clocks, to a new provider on each."""
+    return send_at(timetable, opens=lambda world: world.open(provider(), email=hedged(**settings)))
+
+
 def one(provider: Callable[[], Provider], **settings: Any) -> World:
-    """Send one notification over a hedging channel on both clocks, to a new provider on each."""
-
-    def scenario(world: World) -> None:
-        world.open(provider(), email=hedged(**settings))
-        world.send(email())
-
-    return on_both_clocks(scenario)
+    return at_their_instants({0: email()}, provider, **settings)
 
 
 def channel_of(world):
@@ -182,10 +181,8 @@ def test_each_provider_of_a_channel_has_its_own_hedging():
 
 
 def test_the_quota_bounds_copies_and_is_charged_for_them():
-    world = send_at(
-        {0: email("a"), 2.5: email("b")},
-        opens=lambda world: world.open(copies((5, OK)), email=hedged(max_attempts=5, quota={"rate": "3/min"})),
-    )
+    sends = {0: email("a"), 2.5: email("b")}
+    world = at_their_instants(sends, lambda: copies((5, OK)), max_attempts=5, quota={"rate": "3/min"})
     # All three are charged by the time b comes, which therefore waits for the next minute.
     assert [(each.notification_id, each.at) for each in world.provider.tries] == [
         ("a", 0), ("a", 1), ("a", 2), ("b", 60), ("b", 61), ("b", 62),
@@ -208,16 +205,13 @@ def test_the_adaptive_rate_bounds_copies():
     [("channel", "a.org", 0), ("channel", "b.org", 0), ("host", "a.org", 0), ("host", "b.org", 1)],
 )
 def test_a_breaker_that_has_opened_since_lets_no_copy_through(per, host, copies_sent):
-    def scenario(world: World) -> None:
-        provider = Scripted(
-            lambda attempt: ChannelFault(reason="key") if attempt.notification_id == "bad" else OK,
-            lambda attempt: 5 if attempt.notification_id == "slow" else 0,
-        )
-        world.open(provider, email=hedged(delay=2, circuit_breaker={"failure_threshold": 1, "per": per}))
-        world.send(email("slow", recipient="ann@a.org"))
-        world.send(email("bad", recipient=f"bob@{host}"), at=1)
-
-    world = on_both_clocks(scenario, until=30)
+    world = send_at(
+        {0: email("slow", recipient="ann@a.org"), 1: email("bad", recipient=f"bob@{host}")},
+        lambda attempt: ChannelFault(reason="key") if attempt.notification_id == "bad" else OK,
+        lambda attempt: 5 if attempt.notification_id == "slow" else 0,
+        until=30,
+        email=hedged(delay=2, circuit_breaker={"failure_threshold": 1, "per": per}),
+    )
     assert [event.to_state for event in world.events(BreakerTransitioned)] == ["open"]
     assert [(each.notification_id, each.at) for each in world.provider.tries] == [
         ("slow", 0), ("bad", 1), *[("slow", 2)] * copies_sent,
@@ -234,12 +228,7 @@ def test_a_probe_of_a_half_open_breaker_gets_no_copy():
 @pytest.mark.parametrize(("minimum", "most"), [(0, 0), (2, 2), (9, 9)])
 def test_the_retry_budget_bounds_the_copies_that_are_out(minimum, most):
     budget = {"kind": "envoy", "share": 0, "min_concurrency": minimum}
-
-    def scenario(world: World) -> None:
-        world.open(copies((5, OK)), email=hedged(retry={"max_attempts": 1, "budget": budget}))
-        world.send(*(email(f"n{number}") for number in range(9)))
-
-    world = on_both_clocks(scenario)
+    world = at_their_instants({0: numbered(9)}, lambda: copies((5, OK)), retry={"max_attempts": 1, "budget": budget})
     assert len(world.provider.tries) == 9 + most
     assert sum(event.hedges for event in world.events(NotificationSent)) == most
     check_at_rest(world)
@@ -272,51 +261,32 @@ def test_a_grpc_budget_counts_each_failed_send_before_its_next_copy(max_tokens, 
 
 
 def test_a_grpc_budget_knows_of_a_first_send_that_failed_while_its_copy_is_awaited():
-    budget = {"kind": "grpc", "max_tokens": 4}
-
-    def scenario(world: World) -> None:
-        world.open(copies((0.25, DOWN), (6, DOWN)), email=hedged(retry={"max_attempts": 1, "budget": budget}))
-        for second in range(3):
-            world.send(email(f"n{second}"), at=second)
-
-    world = on_both_clocks(scenario)
+    retry = {"max_attempts": 1, "budget": {"kind": "grpc", "max_tokens": 4}}
+    world = at_their_instants(dict(enumerate(numbered(3))), lambda: copies((0.25, DOWN), (6, DOWN)), retry=retry)
     assert [event.hedges for event in world.events(NotificationFailed)] == [0, 0, 1]
     assert world.provider.times == [0, 0.25, 1, 2]
 
 
-@pytest.mark.parametrize("stage", ["circuit_breaker", "channel"])
+@pytest.mark.parametrize("stage", ["breaker", "channel"])
 def test_a_crash_of_a_stage_has_no_failed_send_counted_twice(stage):
-    budget = {"kind": "grpc", "max_tokens": 10}
-
-    def scenario(world: World) -> None:
-        world.open(copies((0.25, DOWN), (6, OK), (0.5, OK)), email=hedged(retry={"max_attempts": 1, "budget": budget}))
-        world.send(email())
-        stages = world.pipeline.wiring.stages[email().channel]
-        ref = stages.circuit_breaker if stage == "circuit_breaker" else channel_of(world)
-        world.at(1.125, lambda: world.system.crash(ref, RuntimeError("pulled")))
-
-    world = on_both_clocks(scenario)
+    retry = {"max_attempts": 1, "budget": {"kind": "grpc", "max_tokens": 10}}
+    steps = {0: email(), 1.125: crash(stage)}
+    world = at_their_instants(steps, lambda: copies((0.25, DOWN), (6, OK), (0.5, OK)), retry=retry)
     assert world.provider.times[:2] == [0, 0.25]
     assert len(world.provider.times) == 3
     assert world.pipeline.wiring.stages[email().channel].budget.tokens == 9.1  # one has failed, and one delivered
 
 
 def test_an_aws_budget_gets_back_what_a_copy_cost_that_succeeded():
-    budget = {"kind": "aws", "capacity": 10, "retry_cost": 10}
-
-    def scenario(world: World) -> None:
-        world.open(copies((5, OK), (0.5, OK)), email=hedged(retry={"max_attempts": 1, "budget": budget}))
-        for number in range(3):
-            world.send(email(f"n{number}"), at=10 * number)
-
-    assert [event.hedges for event in on_both_clocks(scenario).events(NotificationSent)] == [1, 1, 1]
+    retry = {"max_attempts": 1, "budget": {"kind": "aws", "capacity": 10, "retry_cost": 10}}
+    sends = {0: email("a"), 10: email("b"), 20: email("c")}
+    world = at_their_instants(sends, lambda: copies((5, OK), (0.5, OK)), retry=retry)
+    assert [event.hedges for event in world.events(NotificationSent)] == [1, 1, 1]
 
 
 def test_a_copy_takes_no_slot():
-    world = send_at(
-        {0: [email("a"), email("b")], 4.5: lambda world: world.notes.append(lane_of(world).in_flight)},
-        opens=lambda world: world.open(copies((5, OK)), email=hedged(max_in_flight=2, max_attempts=5)),
-    )
+    steps = {0: [email("a"), email("b")], 4.5: lambda world: world.notes.append(lane_of(world).in_flight)}
+    world = at_their_instants(steps, lambda: copies((5, OK)), max_in_flight=2, max_attempts=5)
     assert (len(world.provider.tries), world.notes[-1]) == (10, 2)
     assert {each.at for each in world.provider.tries} == {0, 1, 2, 3, 4}
 
@@ -328,10 +298,8 @@ def test_a_copy_takes_no_slot():
 def test_after_a_restart_of_its_actor_the_notification_is_sent_anew_and_the_old_answers_do_nothing(down_at):
     budget = {"kind": "envoy", "share": 0, "min_concurrency": 9}
     half_open = {"failure_threshold": 1, "half_open_permits": 1, "timeout": 5}
-
-    settings = hedged(retry={"max_attempts": 3, "budget": budget}, max_in_flight=2, circuit_breaker=half_open)
-    sends = [(0, email()), (down_at, crash("channel"))]
-    world = send_at(sends, opens=lambda world: world.open(copies((3, OK)), email=settings))
+    settings = {"retry": {"max_attempts": 3, "budget": budget}, "max_in_flight": 2, "circuit_breaker": half_open}
+    world = at_their_instants({0: email(), down_at: crash("channel")}, lambda: copies((3, OK)), **settings)
     again = down_at + 0.1
     before = [0] if down_at < 1 else [0, 1]
     assert world.provider.times == pytest.approx([*before, again, again + 1])
@@ -340,26 +308,16 @@ def test_after_a_restart_of_its_actor_the_notification_is_sent_anew_and_the_old_
 
 
 def test_of_the_answers_that_came_while_the_actor_was_down_the_first_settles_the_permit():
-    def scenario(world: World) -> None:
-        world.open(copies((1.04, OK), (0.05, OK), (0.5, OK)), email=hedged(max_in_flight=1, delay=1))
-        world.send(email())
-        world.at(1.02, lambda: world.system.crash(channel_of(world), RuntimeError("pulled")))
-        world.send(email("next"), at=2)
-
-    world = on_both_clocks(scenario)
+    steps = {0: email(), 1.02: crash("channel"), 2: email("next")}
+    world = at_their_instants(steps, lambda: copies((1.04, OK), (0.05, OK), (0.5, OK)), max_in_flight=1)
     assert world.sent_ids() == ["n", "next"]
     check_at_rest(world)
 
 
 def test_after_a_restart_of_the_handler_budget_and_bulkhead_are_in_balance():
-    budget = {"kind": "envoy", "share": 0, "min_concurrency": 9}
-
-    def scenario(world: World) -> None:
-        world.open(copies((3, OK)), email=hedged(max_attempts=3, retry={"max_attempts": 3, "budget": budget}))
-        world.send(email())
-        world.at(1.5, lambda: world.system.crash(world.pipeline.handler, RuntimeError("pulled")))
-
-    world = on_both_clocks(scenario)
+    retry = {"max_attempts": 3, "budget": {"kind": "envoy", "share": 0, "min_concurrency": 9}}
+    steps = {0: email(), 1.5: crash("handler")}
+    world = at_their_instants(steps, lambda: copies((3, OK)), max_attempts=3, retry=retry)
     assert world.sent_ids() == ["n"]
     check_at_rest(world)
 

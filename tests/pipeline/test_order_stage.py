@@ -62,48 +62,35 @@ def test_a_more_urgent_class_goes_first_wherever_it_waits(place):
 
 
 def test_across_hosts_too():
-    def scenario(world):
-        world.open(Scripted(latency=1.0), email={"max_in_flight": 1, "circuit_breaker": {"per": "host"}})
-        world.send(email("first"))
-        for number, priority in enumerate(MIXED):
-            name = f"{priority[0]}{number}"
-            world.send(email(name, priority=priority, recipient=f"ann@host-{number % 4}.example"), at=0.5)
-
-    assert on_both_clocks(scenario).provider.ids[1:] == BY_CLASS
+    at_hosts = [
+        email(f"{priority[0]}{number}", priority=priority, recipient=f"ann@host-{number % 4}.example")
+        for number, priority in enumerate(MIXED)
+    ]
+    settings = {"max_in_flight": 1, "circuit_breaker": {"per": "host"}}
+    assert send_at({0: email("first"), 0.5: at_hosts}, latency=1.0, email=settings).provider.ids[1:] == BY_CLASS
 
 
 def test_one_that_comes_as_there_is_room_goes_before_others_that_wait_for_it():
     """At the instant at which the quota fits again, and at a host where none waits yet."""
-
-    def scenario(world):
-        world.open(email={"quota": {"rate": "1/10s"}, "circuit_breaker": {"per": "host"}})
-        world.send(email("first"), email("n", recipient="ann@a.example"))
-        world.send(email("c", recipient="ann@b.example", priority=C), at=10)
-
-    assert on_both_clocks(scenario).provider.ids == ["first", "c", "n"]
+    settings = {"quota": {"rate": "1/10s"}, "circuit_breaker": {"per": "host"}}
+    first = [email("first"), email("n", recipient="ann@a.example")]
+    world = send_at({0: first, 10: email("c", recipient="ann@b.example", priority=C)}, email=settings)
+    assert world.provider.ids == ["first", "c", "n"]
 
 
 def test_a_retry_competes_by_when_it_joined_the_line():
     """Else one login code whose number is wrong would be every probe."""
-
-    def scenario(world):
-        broken = Scripted(lambda this: DOWN if this.notification_id == "c0" else OK, latency=1.0)
-        world.open(broken, email={"max_in_flight": 1, "retry": {"max_attempts": 5, "initial_delay": 1.5}})
-        world.send(*commands([C, C, C, C]))
-
-    ids = on_both_clocks(scenario).provider.ids
-    assert ids[:5] == ["c0", "c1", "c2", "c3", "c0"]
+    settings = {"max_in_flight": 1, "retry": {"max_attempts": 5, "initial_delay": 1.5}}
+    sends = {0: commands([C, C, C, C])}
+    world = send_at(sends, lambda this: DOWN if this.notification_id == "c0" else OK, 1.0, email=settings)
+    assert world.provider.ids[:5] == ["c0", "c1", "c2", "c3", "c0"]
 
 
 def test_by_weight_each_class_gets_its_part():
     weights = {"critical": 3, "normal": 2, "bulk": 1}
-
-    def scenario(world):
-        world.open(email={"quota": {"rate": "1/s"}, "order": {"kind": "weighted", "weights": weights}})
-        world.send(email("first"))
-        world.send(*commands([B, N, C] * 20), at=0.5)
-
-    went = [name[0] for name in on_both_clocks(scenario).provider.ids[1:31]]
+    settings = {"quota": {"rate": "1/s"}, "order": {"kind": "weighted", "weights": weights}}
+    world = send_at({0: email("first"), 0.5: commands([B, N, C] * 20)}, email=settings)
+    went = [name[0] for name in world.provider.ids[1:31]]
     assert Counter(went) == {"c": 15, "n": 10, "b": 5}
 
 
@@ -144,12 +131,8 @@ def test_who_sends_much_holds_up_no_one_else(by):
         fields = {"user": {"user_id": who}, "host": {"recipient": f"a@{who}.example"}, "tenant": {}}[by]
         return email(name, metadata={"tenant": who}, **fields)
 
-    def scenario(world):
-        world.open(email={"quota": {"rate": "1/s"}, "order": {"fair_by": by}})
-        world.send(*[one(f"noisy{number}", "noisy") for number in range(200)])
-        world.send(*[one(f"quiet{number}", "quiet") for number in range(3)], at=10.5)
-
-    world = on_both_clocks(scenario)
+    noisy, quiet = ([one(f"{who}{number}", who) for number in range(n)] for who, n in (("noisy", 200), ("quiet", 3)))
+    world = send_at({0: noisy, 10.5: quiet}, email={"quota": {"rate": "1/s"}, "order": {"fair_by": by}})
     places = [world.provider.ids.index(f"quiet{number}") for number in range(3)]
     assert places[0] <= 12
     assert all(later - earlier == 2 for earlier, later in itertools.pairwise(places))
@@ -179,20 +162,10 @@ def test_a_tenant_that_hangs_has_no_more_than_its_quarter_of_the_slots_while_oth
 
 def test_in_a_restart_the_backlog_goes_by_class_and_by_turns():
     store = MemoryStore()
-
-    def before(world):
-        world.open(store=store, email={"quota": {"rate": "1/h"}})
-        tenants = itertools.cycle("xxxy")
-        world.send(*commands([B, N, C] * 8, metadata={"tenant": "x"}))
-        world.send(email("n-y", priority=N, metadata={"tenant": next(tenants)}), at=1)
-        world.send(email("c-y", priority=C, metadata={"tenant": "y"}), at=1)
-
-    simulate(before, until=10.0)
-
-    def after(world):
-        world.open(store=store, email={"order": {"fair_by": "tenant"}})
-
-    ids = simulate(after).provider.ids
+    later = [email("n-y", priority=N, metadata={"tenant": "x"}), email("c-y", priority=C, metadata={"tenant": "y"})]
+    sends = {0: commands([B, N, C] * 8, metadata={"tenant": "x"}), 1: later}
+    send_at(sends, run=simulate, until=10.0, store=store, email={"quota": {"rate": "1/h"}})
+    ids = send_at({}, run=simulate, store=store, email={"order": {"fair_by": "tenant"}}).provider.ids
     assert [name[0] for name in ids] == sorted((name[0] for name in ids), key="cnb".index)
     assert ids.index("c-y") <= 1
 
@@ -227,14 +200,13 @@ def test_no_other_starts_while_a_critical_one_could(data):
 
 
 def test_one_whose_host_has_its_share_passes_no_other_that_has_less_however_urgent():
-    def scenario(world):
-        hosts = {"max_in_flight": 3, "quota": {"rate": "1/10s"}, "circuit_breaker": {"per": "host"}, "timeout": 100}
-        world.open(Scripted(latency=50.0), email=hosts)
-        world.send(email("c0", recipient="ann@a.example", priority=C))
-        world.send(email("b", recipient="ann@b.example", priority=B), at=1)
-        world.send(email("c1", recipient="ann@a.example", priority=C), at=10)
-
-    assert on_both_clocks(scenario).provider.ids == ["c0", "b", "c1"]
+    settings = {"max_in_flight": 3, "quota": {"rate": "1/10s"}, "circuit_breaker": {"per": "host"}, "timeout": 100}
+    sends = {
+        0: email("c0", recipient="ann@a.example", priority=C),
+        1: email("b", recipient="ann@b.example", priority=B),
+        10: email("c1", recipient="ann@a.example", priority=C),
+    }
+    assert send_at(sends, latency=50.0, email=settings).provider.ids == ["c0", "b", "c1"]
 
 
 @pytest.mark.thorough

@@ -1,6 +1,8 @@
 """Preferences and quiet hours in the pipeline: switched off, put off until morning, and looked at again then."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 import pytest
 from timetables import send_at
@@ -17,7 +19,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from actors.outcomes import Transient
+from actors.outcomes import Outcome, Transient
 from actors.pipeline.preferences import LivePreferences, Preferences, Quiet, SwitchedOff
 from actors.policies.quiet_hours import QuietHours
 
@@ -25,6 +27,11 @@ S = 1_000_000_000
 H = 3600.0
 NIGHT = QuietHours(time(22), time(7), "UTC")
 EMAIL = NotificationChannel.EMAIL
+
+
+def away(since: float, until: float, method: str, answers: Iterable[Outcome] = (), **settings: Any) -> Any:
+    """Return how to open a pipeline whose preferences are away for some time."""
+    return lambda world: world.open(Scripted(answers), preferences=Away(world, since, until, method), email=settings)
 
 
 def quiet(hours: QuietHours = NIGHT, user: str = "ann@example.org") -> Preferences:
@@ -36,15 +43,9 @@ def quiet(hours: QuietHours = NIGHT, user: str = "ann@example.org") -> Preferenc
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (
-            lambda preferences: preferences.set_channel("ann", "Fax", True),
-            "True or False; got",
-        ),
-        (lambda preferences: preferences.set_channel("ann", EMAIL, "off"), "True or False; got .* and 'off'$"),
-        (
-            lambda preferences: preferences.set_quiet_hours("ann", ("22:00", "07:00")),
-            "^wanted QuietHours or None, got ",
-        ),
+        (lambda them: them.set_channel("ann", "Fax", True), "True or False; got"),
+        (lambda them: them.set_channel("ann", EMAIL, "off"), "True or False; got .* and 'off'$"),
+        (lambda them: them.set_quiet_hours("ann", ("22:00", "07:00")), "^wanted QuietHours or None, got "),
     ],
     ids=["channel", "off", "hours"],
 )
@@ -216,11 +217,8 @@ class Away(Preferences):
 
 @pytest.mark.parametrize("method", ["is_enabled", "quiet_until"])
 def test_preferences_that_raise_are_asked_again_and_no_actor_fails(method, caplog):
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient()]), preferences=Away(world, 0, 25, method))
-        world.send(email("a"), email("critical", critical=True, user_id="bob"))
-
-    world = on_both_clocks(scenario)
+    commands = [email("a"), email("critical", critical=True, user_id="bob")]
+    world = send_at({0: commands}, opens=away(0, 25, method, [Transient()]))
     assert not world.events(ActorFailed)
     assert world.times(NotificationSent) == [1.0, 30.0]  # first the critical one, which has failed once
     assert [event.attempt for event in world.events(NotificationSent)] == [2, 1]
@@ -230,13 +228,12 @@ def test_preferences_that_raise_are_asked_again_and_no_actor_fails(method, caplo
 
 @pytest.mark.parametrize("method", ["is_enabled", "quiet_until"])
 def test_preferences_that_raise_for_an_hour_make_a_dead_letter_and_an_alert_says_so_at_once(method):
-    def scenario(world: World) -> None:
-        world.open(Scripted(), preferences=Away(world, 0, 3606, method))
-        world.send(email("a"), email("critical", critical=True))
-        world.send(email("b"), at=7.0)  # its hour is not over when they are back
-        world.at(1.0, lambda: world.notes.append(world.alerts[:]))
-
-    world = on_both_clocks(scenario)
+    steps = {
+        0: [email("a"), email("critical", critical=True)],
+        1: lambda world: world.notes.append(world.alerts[:]),
+        7: email("b"),  # its hour is not over when they are back
+    }
+    world = send_at(steps, opens=away(0, 3606, method))
     reason = f"Away.{method} raised ConnectionError: no database"
     assert [f"Notifications on channel email wait for preferences: {reason}"] in world.notes
     assert world.times(NotificationMovedToDeadLetter) == [3600.0]
@@ -258,11 +255,7 @@ def test_preferences_that_raise_now_and_then_make_no_dead_letter():
 
 
 def test_preferences_that_raise_before_a_retry_and_are_back_only_when_it_is_expired():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient()]), preferences=Away(world, 1, 3600, "is_enabled"))
-        world.send(email("a", expires_after=30))
-
-    world = on_both_clocks(scenario)
+    world = send_at({0: email("a", expires_after=30)}, opens=away(1, 3600, "is_enabled", [Transient()]))
     assert not world.events(ActorFailed)
     assert world.times(NotificationMovedToDeadLetter) == [21.0]  # the next time would be too late
     assert world.reasons == ["expired"]
@@ -306,12 +299,8 @@ def test_quiet_hours_that_are_over_by_preferences_of_ones_own_keep_nothing(ago, 
     ids=["limiter", "breaker"],
 )
 def test_preferences_that_raise_while_it_waits_in_a_stage(settings):
-    def scenario(world: World) -> None:
-        provider = Scripted([Transient()] if "circuit_breaker" in settings else [])
-        world.open(provider, preferences=Away(world, 40, 55, "is_enabled"), email=settings)
-        world.send(email("a"), email("b"))
-
-    world = on_both_clocks(scenario)
+    answers = [Transient()] if "circuit_breaker" in settings else []
+    world = send_at({0: [email("a"), email("b")]}, opens=away(40, 55, "is_enabled", answers, **settings))
     assert not world.events(ActorFailed)
     assert sorted(world.sent_ids()) == ["a", "b"]
     assert world.times(NotificationSent)[-1] >= 60.0
