@@ -3,14 +3,14 @@
 from collections import Counter
 
 import pytest
-from timetables import send_at
+from timetables import redrive, send_at
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
 from actors.domain.remembered_ids import RememberedIds
 from actors.errors import IdempotencyConflict
 from actors.messages import ActorFailed, DuplicateIgnored, NotificationRequested, NotificationSent
 from actors.outcomes import Permanent, Transient
-from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
+from actors.pipeline.dead_letter_queue import DiscardDeadLetter
 from actors.pipeline.orders import Acceptance
 from actors.storage.memory import MemoryStore
 
@@ -19,15 +19,9 @@ DAY = 24 * HOUR
 
 
 def test_one_of_many_with_the_same_id_is_sent():
-    def scenario(world: World) -> None:
-        world.open(Scripted([Transient()], latency=2.0))
-        world.send(email("a"), email("a"))
-        world.send(email("a"), at=1)  # under way
-        world.send(email("a"), at=2.5)  # waiting for its retry
-        world.send(email("a"), at=100)  # sent
-        world.send(email("a"), at=DAY - 1)
-
-    world = on_both_clocks(scenario, until=2 * DAY)
+    # While it is under way, when it waits for its retry, and when it is sent.
+    again = dict.fromkeys((1, 2.5, 100, DAY - 1), email("a"))
+    world = send_at({0: [email("a"), email("a")], **again}, [Transient()], 2.0, until=2 * DAY)
     assert world.notes == ["accepted", *["duplicate"] * 5]
     assert world.sent_ids() == ["a"]
     assert len(world.events(NotificationRequested)) == 1
@@ -79,29 +73,21 @@ def test_after_its_time_to_live_an_id_is_new():
 
 def test_the_id_of_a_dead_letter_is_known_for_as_long_as_it_may_be_redriven():
     """Else a second notification of this id would overwrite the letter, or be sent a second time by a redrive."""
-
-    def scenario(world: World) -> None:
-        queue = world.open(Scripted([Permanent(), OK])).dead_letter_queue
-        world.send(email("a"))
-        world.send(email("a"), at=10 * DAY)
-        world.ask(queue, RedriveDeadLetter(notification_id="a"), at=10 * DAY + 1)
-        world.send(email("a"), at=10 * DAY + 2)
-        world.send(email("a"), at=12 * DAY)
-
-    world = on_both_clocks(scenario, until=13 * DAY)
+    steps = {0: email("a"), 10 * DAY: email("a"), 10 * DAY + 1: redrive("a"), 10 * DAY + 2: email("a")}
+    world = send_at({**steps, 12 * DAY: email("a")}, [Permanent(), OK], until=13 * DAY)
     assert world.notes == ["accepted", "duplicate", True, "duplicate", "accepted"]
 
 
 def test_the_id_of_a_discarded_letter_is_remembered_from_its_discarding_on():
-    def scenario(world: World) -> None:
-        queue = world.open(Scripted([Permanent(), Permanent()])).dead_letter_queue
-        world.send(email("a"))
-        world.ask(queue, RedriveDeadLetter(notification_id="a"), at=DAY)
-        world.ask(queue, DiscardDeadLetter(notification_id="a", reason="old"), at=3 * DAY)
-        world.send(email("a"), at=3 * DAY + 23 * HOUR)
-        world.send(email("a"), at=4 * DAY)
-
-    world = on_both_clocks(scenario, until=5 * DAY)
+    discard = DiscardDeadLetter(notification_id="a", reason="old")
+    steps = {
+        0: email("a"),
+        DAY: redrive("a"),
+        3 * DAY: lambda world: world.ask(world.pipeline.dead_letter_queue, discard),
+        3 * DAY + 23 * HOUR: email("a"),
+        4 * DAY: email("a"),
+    }
+    world = send_at(steps, [Permanent(), Permanent()], until=5 * DAY)
     assert world.notes == ["accepted", True, True, "duplicate", "accepted"]
 
 

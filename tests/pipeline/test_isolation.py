@@ -155,11 +155,9 @@ def test_a_copy_of_a_suspect_is_no_other_attempt():
     store = Left(commands("a"), {"a": SUSPECT}, write_s=0.0)
     provider = Watched(latency=1.5)
 
-    def scenario(world):
-        world.open(provider, store=store, email={"hedging": {"delay": "500ms", "max_attempts": 2}})
-        world.send(email("new"), at=1)
-
-    world = simulate(scenario)
+    settings = {"hedging": {"delay": "500ms", "max_attempts": 2}}
+    sends = {1: email("new")}
+    world = send_at(sends, run=simulate, opens=lambda world: world.open(provider, store=store, email=settings))
     starts = [(name, begin) for name, begin, _ in provider.spans]
     assert starts[:2] == [("a", 0.0), ("a", 0.5)]
     assert starts[2] == ("new", 1.5)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from effort import THOROUGH
 from hypothesis import given, settings, strategies as st
-from timetables import redrive, send_at
+from timetables import numbered, redrive, send_at
 from worlds import EMAIL, PLACED, SMS, Scripted, email, on_both_clocks, simulate
 
 import simulation
@@ -21,7 +21,6 @@ from actors.messages import (
     Priority,
 )
 from actors.outcomes import Permanent
-from actors.pipeline.dead_letter_queue import RedriveDeadLetter
 from actors.pipeline.orders import Redrive, Redrives
 from actors.policies.admission import Admission
 from actors.settings.channel import NotifierConfig
@@ -51,43 +50,38 @@ def test_the_last_parts_of_the_room_are_for_the_more_urgent(max_pending, pending
 
 
 def test_what_is_refused_is_not_remembered_and_taken_when_there_is_room():
-    def scenario(world):
-        world.open(Scripted(latency=10.0), max_pending=20, email={})
-        world.send(*[email(f"a{number}") for number in range(19)], email("b"))  # one place is for critical ones
-        world.send(email("a0"), at=1)  # known, and so no question of room
-        world.send(email("c", critical=True), email("d", critical=True), at=2)
-        world.send(email("b"), at=20)
-
-    world = on_both_clocks(scenario)
+    steps = {
+        0: [*numbered(19, "a"), email("b")],  # one place is for critical ones
+        1: email("a0"),  # known, and so no question of room
+        2: [email("c", critical=True), email("d", critical=True)],
+        20: email("b"),
+    }
+    world = send_at(steps, latency=10.0, max_pending=20, email={})
     assert ids(world)[19:] == ["c", "b"]
     assert world.notes == ["accepted"] * 19 + ["Overloaded", "duplicate", "accepted", "Overloaded", "accepted"]
     assert len(world.sent_ids()) == 21
 
 
 def test_one_that_was_told_to_the_handler_is_refused_in_the_log(caplog):
-    def scenario(world):
-        world.open(Scripted(latency=10.0), max_pending=1, email={})
-        world.at(0, lambda: [world.pipeline.handler.tell(email(name)) for name in "ab"])
-
+    told = {0: lambda world: [world.pipeline.handler.tell(email(name)) for name in "ab"]}
     with caplog.at_level(logging.ERROR):
-        world = simulate(scenario)
+        world = send_at(told, run=simulate, latency=10.0, max_pending=1, email={})
     assert ids(world) == ["a"]
     assert "not accepted: overloaded: as many notifications are pending as may be" in caplog.text
 
 
 def test_an_event_is_refused_as_a_whole_or_taken_as_a_whole():
-    def scenario(world):
-        world.open(Scripted(latency=10.0), max_pending=2, email={}, sms={})
-        for at, order_id in ((0, "1"), (1, "2"), (20, "2")):
-            world.at(at, publish, world, order_id)
+    def publish(order_id):
+        def step(world):
+            try:
+                world.note_answer(world.pipeline.bus.publish(placed(order_id)))
+            except Overloaded as error:
+                world.notes.append(type(error).__name__)
 
-    def publish(world, order_id):
-        try:
-            world.note_answer(world.pipeline.bus.publish(placed(order_id)))
-        except Overloaded as error:
-            world.notes.append(type(error).__name__)
+        return step
 
-    world = on_both_clocks(scenario)
+    steps = {0: publish("1"), 1: publish("2"), 20: publish("2")}
+    world = send_at(steps, latency=10.0, max_pending=2, email={}, sms={})
     assert world.notes == [None, "Overloaded", None]
     assert len(ids(world)) == 4
     assert {event.channel for event in world.events(NotificationRequested)} == {EMAIL, SMS}
@@ -135,14 +129,13 @@ def test_a_redrive_waits_for_room_and_is_done_then():
 
 
 def test_a_restarted_handler_does_not_forget_redrives_that_wait():
-    def scenario(world):
-        pipeline = world.open(Scripted([FAILS_FOR_GOOD], latency=10.0), max_pending=1, email={})
-        world.send(email("a"))
-        world.send(email("b", critical=True), at=30)
-        world.ask(pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="a", by="otto"), at=31)
-        world.at(32, lambda: pipeline.handler.tell("nonsense"))
-
-    world = on_both_clocks(scenario)
+    steps = {
+        0: email("a"),
+        30: email("b", critical=True),
+        31: redrive("a", by="otto"),
+        32: lambda world: world.pipeline.handler.tell("nonsense"),
+    }
+    world = send_at(steps, [FAILS_FOR_GOOD], 10.0, max_pending=1, email={})
     assert set(world.sent_ids()) == {"a", "b"}
 
 
@@ -167,24 +160,9 @@ def letter_of(command):
 
 
 def test_what_a_restart_finds_is_never_refused():
-    def first(world):
-        world.open(Scripted(latency=100.0), max_pending=10, email={})
-        world.send(*[email(str(number)) for number in range(9)])
-        world.at(5, world.pipeline.kill)
-
-    def second(world):
-        world.open(store=store, max_pending=3, email={})
-        world.send(email("new"), at=1)
-
-    store = None
-
-    def keep(world):
-        nonlocal store
-        first(world)
-        store = world.store
-
-    simulate(keep, until=6)
-    world = simulate(second)
+    steps = {0: numbered(9, ""), 5: lambda world: world.pipeline.kill()}
+    store = send_at(steps, latency=100.0, run=simulate, until=6, max_pending=10, email={}).store
+    world = send_at({1: email("new")}, run=simulate, store=store, max_pending=3, email={})
     assert set(world.sent_ids()) == {*map(str, range(9)), "new"}
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from timetables import send_at
-from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, simulate
+from timetables import numbered, send_at
+from worlds import EMAIL, OK, Scripted, Try, World, email, simulate
 
 import simulation
 from actors.messages import DeferralCause, NotificationDeferred
@@ -24,14 +24,9 @@ def throttled(retry_after: float | None = 10.0) -> Transient:
 
 def of(outcomes: Any, *sends: tuple[str, float], latency: float = 0.0, until: float = 300, **settings: Any) -> World:
     """Return what happens to notifications that are sent at instants, with a provider that answers so."""
-
-    def scenario(world: World) -> None:
-        given = {"retry": CHANNEL, "circuit_breaker": {"enabled": False}, **settings}
-        world.open(Scripted(outcomes, latency=latency), email=given)
-        for name, at in sends:
-            world.send(email(name, recipient=f"ann@{name}.example"), at=at)
-
-    return on_both_clocks(scenario, until=until)
+    timetable = [(at, email(name, recipient=f"ann@{name}.example")) for name, at in sends]
+    given = {"retry": CHANNEL, "circuit_breaker": {"enabled": False}, **settings}
+    return send_at(timetable, outcomes, latency, until=until, email=given)
 
 
 def tries(world: World) -> list[tuple[str, float]]:
@@ -78,13 +73,10 @@ def test_it_holds_for_its_host_alone():
     by_host = {"after_retry_after": "host"}
     world = of([throttled()], ("a", 0), ("b", 1), ("a", 2), retry=by_host)
     assert tries(world) == [("a", 0), ("b", 1), ("a", 10)]
-
-    def scenario(world: World) -> None:
-        world.open(Scripted([throttled()]), email={"retry": by_host})
-        for name, host, at in (("a", "one", 0), ("b", "two", 1), ("c", "one", 2)):
-            world.send(email(name, recipient=f"ann@{host}.example"), at=at)
-
-    assert tries(on_both_clocks(scenario, until=60)) == [("a", 0), ("b", 1), ("c", 10), ("a", 10)]
+    hosts = (("a", "one", 0), ("b", "two", 1), ("c", "one", 2))
+    sends = {at: email(name, recipient=f"ann@{host}.example") for name, host, at in hosts}
+    world = send_at(sends, [throttled()], until=60, email={"retry": by_host})
+    assert tries(world) == [("a", 0), ("b", 1), ("c", 10), ("a", 10)]
 
 
 def test_what_would_expire_meanwhile_expires_at_once():
@@ -105,13 +97,9 @@ def test_a_probe_waits_too():
 
 def test_another_provider_is_not_paused():
     providers = {"primary": Scripted([throttled()]), "backup": Scripted()}
-
-    def scenario(world: World) -> None:
-        world.open({EMAIL: providers}, email={"retry": CHANNEL, "failover": {"backup": {}}})
-        for number in range(3):
-            world.send(email(f"n{number}"), at=number)
-
-    simulate(scenario, until=60)
+    settings = {"retry": CHANNEL, "failover": {"backup": {}}}
+    sends = dict(enumerate(numbered(3)))
+    send_at(sends, run=simulate, until=60, opens=lambda world: world.open({EMAIL: providers}, email=settings))
     assert {name: each.ids for name, each in providers.items()} == {"primary": ["n0", "n0"], "backup": ["n1", "n2"]}
 
 
@@ -119,15 +107,11 @@ def test_no_copy_of_a_late_answer_is_sent_in_a_pause():
     def fate(this: Try) -> Any:
         return throttled(6) if this.notification_id == "b" and this.number == 1 else OK
 
-    def scenario(world: World) -> None:
-        hedging = {"max_attempts": 3, "delay": 2.0}
-        slow = Scripted(fate, latency=lambda this: 0.1 if this.notification_id == "b" else 9.0)
-        world.open(slow, email={"retry": CHANNEL, "hedging": hedging, "timeout": 20.0})
-        world.send(email("a"), at=0)
-        world.send(email("b"), at=1)
-
-    started = tries(on_both_clocks(scenario, until=60))
-    assert started[:3] == [("a", 0), ("b", 1), ("b", 7.1)]
+    settings = {"retry": CHANNEL, "hedging": {"max_attempts": 3, "delay": 2.0}, "timeout": 20.0}
+    latency = {"a": 9.0, "b": 0.1}
+    sends = {0: email("a"), 1: email("b")}
+    world = send_at(sends, fate, lambda this: latency[this.notification_id], until=60, email=settings)
+    assert tries(world)[:3] == [("a", 0), ("b", 1), ("b", 7.1)]
 
 
 def test_a_new_pause_is_told_to_other_nodes_and_the_same_one_is_not():

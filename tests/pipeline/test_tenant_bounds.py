@@ -6,10 +6,9 @@ import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
-from timetables import send_at
+from timetables import crash, send_at
 from worlds import EMAIL, OK, Scripted, email, most_in_a_window, on_both_clocks, simulate
 
-from actors.kernel.actor import ActorRef
 from actors.messages import Priority
 from actors.outcomes import Transient
 from actors.settings.channel import ChannelConfig
@@ -77,13 +76,9 @@ def test_one_tenant_at_its_bounds_changes_nothing_for_another():
 
 
 def test_a_tenant_s_own_go_by_class():
-    def scenario(world):
-        world.open(Scripted(latency=1.0), email={"tenant": {"max_in_flight": 1}})
-        world.send(of("a", "first"))
-        for number, priority in enumerate(reversed(Priority)):
-            world.send(of("a", number, priority=priority), at=0.5)
-
-    assert on_both_clocks(scenario).provider.ids == ["a-first", "a-2", "a-1", "a-0"]
+    later = [of("a", number, priority=priority) for number, priority in enumerate(reversed(Priority))]
+    world = send_at({0: of("a", "first"), 0.5: later}, latency=1.0, email={"tenant": {"max_in_flight": 1}})
+    assert world.provider.ids == ["a-first", "a-2", "a-1", "a-0"]
 
 
 def test_what_would_come_too_late_is_dead_lettered_at_once_or_when_it_expires():
@@ -97,24 +92,11 @@ def test_what_would_come_too_late_is_dead_lettered_at_once_or_when_it_expires():
     assert world.reasons == ["expired"] * 2
 
 
-@pytest.mark.parametrize("crashing", ["circuit_breaker", "handler"])
+@pytest.mark.parametrize("crashing", ["breaker", "handler"])
 def test_a_crash_of_a_stage_leaves_no_one_counted_who_is_not_on_its_way(crashing):
-    def scenario(world):
-        world.open(
-            Scripted(latency=5.0),
-            email={"tenant": {"max_in_flight": 2}, "max_in_flight": 1, "retry": {"max_attempts": 9}},
-        )
-        world.send(*[of("ab"[number % 2], number) for number in range(12)])
-
-        def crash():
-            ref: ActorRef = world.pipeline.handler
-            if crashing != "handler":
-                ref = getattr(world.pipeline.wiring.stages[EMAIL], crashing)
-            world.system.crash(ref, RuntimeError("crash"))
-
-        world.at(12, crash)
-
-    world = simulate(scenario)
+    settings = {"tenant": {"max_in_flight": 2}, "max_in_flight": 1, "retry": {"max_attempts": 9}}
+    steps = {0: [of("ab"[number % 2], number) for number in range(12)], 12: crash(crashing)}
+    world = send_at(steps, latency=5.0, run=simulate, email=settings)
     assert sorted(set(world.sent_ids())) == sorted(f"{'ab'[number % 2]}-{number}" for number in range(12))
     assert not world.pipeline.wiring.stages[EMAIL].tenant_counts
     assert world.pipeline.wiring.waiting.limit.now == 0
