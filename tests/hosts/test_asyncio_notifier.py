@@ -15,7 +15,7 @@ from hosted import EMAIL_ONLY, Post, SlowStore, opened
 from worlds import PLACED, email
 
 from actors import NotificationService, Notifier, SqliteStore
-from actors.errors import ActorSystemError, ConfigurationError, NotifierClosed, StoreFailed, StoreInUse
+from actors.errors import ActorSystemError, ConfigurationError, NotifierClosed, StoreFailed
 from actors.hosts.guest import on_asyncio
 from actors.messages import OrderPlaced
 from actors.pipeline.orders import Acceptance
@@ -387,16 +387,6 @@ def test_what_is_no_opener_is_reported_at_once(run):
     store, provider = run(main())
     assert store.startswith("store: wanted a function that opens it: lambda: SqliteStore.open(path), got <")
     assert provider == "providers.sms.primary: wanted a function that opens it: lambda: EmailProvider(settings), got 3"
-
-
-def test_a_store_that_is_in_use_says_so(run, tmp_path):
-    async def main():
-        async with open_email(Post(), tmp_path / "store.db"):
-            with pytest.raises(StoreInUse):
-                async with open_email(Post(), tmp_path / "store.db"):
-                    pass
-
-    run(main())
 
 
 def test_a_task_that_is_cancelled_from_elsewhere_does_not_end_trio(run, caplog):

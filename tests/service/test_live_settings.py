@@ -23,8 +23,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from actors.outcomes import DeadDestination, Outcome, Sent
-from actors.pipeline.dead_letter_queue import RedriveDeadLetter
+from actors.outcomes import Sent
 from actors.service.reloading import watched_file
 from actors.service.reloading.live_settings import LiveSettings
 from actors.service.reloading.watched_file import WatchedFile
@@ -48,19 +47,14 @@ SETTINGS = {"drain": 0, "dead_letters": {}}
 
 
 class Receiver(Provider):
-    """Takes everything but what is for the addresses that are gone."""
+    """Takes everything."""
 
     def __init__(self) -> None:
-        self.gone: set[str] = set()
         self.taken: list[SendNotification] = []
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        outcome: Outcome = Sent()
-        if attempt.command.recipient in self.gone:
-            outcome = DeadDestination(reason="550 5.1.1 no such user")
-        else:
-            self.taken.append(attempt.command)
-        return Foreseen(0, outcome)
+        self.taken.append(attempt.command)
+        return Foreseen(0, Sent())
 
     @property
     def ids(self) -> list[str]:
@@ -340,14 +334,6 @@ async def test_nothing_is_sent_to_an_address_that_an_operator_suppresses_until_t
         assert world.receiver.ids == ["b", "c", "d"]
 
 
-async def test_phone_numbers_are_the_same_however_they_are_written(autojump_clock):
-    async with running() as world:
-        await world.live.suppress("sms", "+49 (30) 123-456", reason="stop")
-        await world.send("a", "+4930123456", channel=SMS)
-        await world.send("b", "+4930123457", channel=SMS)
-        assert [each[0] for each in world.suppressed] == ["a"]
-
-
 async def test_what_waits_at_an_open_breaker_is_not_sent_to_an_address_that_is_suppressed_meanwhile(autojump_clock):
     async with running() as world:
         await world.notifier.operate_breaker("email", "force-open")
@@ -358,30 +344,6 @@ async def test_what_waits_at_an_open_breaker_is_not_sent_to_an_address_that_is_s
         await until(lambda: not world.notifier.in_flight)
         assert world.suppressed == [("a", "suppressed: unsubscribed")]
         assert world.receiver.ids == ["b"]
-
-
-async def test_an_address_that_is_gone_is_a_suppression_that_a_redrive_lifts_unlike_what_people_say(
-    autojump_clock, tmp_path
-):
-    async with SqliteStore.open(tmp_path / "store.db") as store, running(store) as world:
-        world.receiver.gone = {"ann@example.org", "bob@example.org"}
-        await world.send("a")
-        await world.send("b", "bob@example.org")
-        await until(lambda: len(world.notifier.dead_letter_queue) == 2)
-        assert {(each.address, each.reason, each.source) for each in world.live.suppressions} == {
-            ("ann@example.org", "550 5.1.1 no such user", "provider"),
-            ("bob@example.org", "550 5.1.1 no such user", "provider"),
-        }
-        await world.live.suppress("email", "bob@example.org", reason="complaint", by="otto")
-    async with SqliteStore.open(tmp_path / "store.db") as store, running(store) as world:
-        await world.send("c")
-        await until(lambda: world.suppressed == [("c", "the address is gone")])
-        for name in ("a", "b"):
-            await world.notifier.pipeline.dead_letter_queue.ask(RedriveDeadLetter(notification_id=name), block=False)
-        await until(lambda: not world.notifier.in_flight and len(world.events) == 3)
-        assert world.receiver.ids == ["a"]
-        assert world.suppressed[1:] == [("b", "suppressed: complaint")]
-        assert [each.address for each in world.live.suppressions] == ["bob@example.org"]
 
 
 async def test_a_file_of_suppressions_is_behind_what_the_store_has(autojump_clock, tmp_path):

@@ -3,11 +3,9 @@
 import socket
 
 import httpx2
-import pytest
 import trio
 from served import PLACED, email, service, write
 
-from actors.errors import StoreFailed
 from actors.outcomes import Sent, Transient
 from actors.service.config import load
 from actors.service.serve import Server
@@ -57,34 +55,6 @@ async def test_what_is_at_a_provider_at_the_end_may_come_back_and_nothing_else_g
         [delivery] = served.server._store.open_deliveries(0)
         assert delivery.attempts == 2
     assert provider.attempts == [("n-1", 1), ("n-1", 2)]
-
-
-async def test_a_store_that_fails_ends_the_service(tmp_path, provider, monkeypatch, autojump_clock):
-    async def fail():
-        raise StoreFailed("the disk is full")
-
-    commit = MemoryStore.commit
-
-    def commit_or_fail(self, event, command):
-        commit(self, event, command)
-        return fail if command.notification_id == "n-2" else None
-
-    monkeypatch.setattr(MemoryStore, "commit", commit_or_fail)
-    codes = []
-
-    async def run():
-        async with service(tmp_path) as served:
-            codes.append((await served.post("/notifications", email(1))).status_code)
-            codes.append((await served.post("/notifications", email(2))).status_code)
-            await trio.sleep_forever()
-
-    with pytest.raises(ExceptionGroup) as raised:
-        await run()
-    leaves = [raised.value]
-    while isinstance(leaves[0], ExceptionGroup):
-        leaves = list(leaves[0].exceptions)
-    assert [str(leaf) for leaf in leaves] == ["the disk is full"]
-    assert codes == [202, 503]
 
 
 async def test_a_node_without_a_lease_is_not_ready_and_lives(tmp_path, provider, monkeypatch, autojump_clock):

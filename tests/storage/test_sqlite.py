@@ -2,8 +2,6 @@
 
 import contextlib
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -280,31 +278,6 @@ async def test_a_file_is_open_once(path):
         link.symlink_to(path)
         await _cannot_be_opened(link, StoreInUse, r"store\.db is in use")
     async with SqliteStore.open(link):
-        pass
-
-
-HOLDER = """
-import sys, trio
-from actors import SqliteStore
-async def main():
-    async with SqliteStore.open(sys.argv[1]):
-        print("open", flush=True)
-        await trio.sleep_forever()
-trio.run(main)
-"""
-
-
-@pytest.mark.integration
-async def test_another_process_has_it_for_as_long_as_it_lives(path):
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"open\n"
-        await _cannot_be_opened(path, StoreInUse, r"store\.db is in use by another process")
-        with contextlib.closing(sqlite3.connect(path)) as sql, sql:  # to look into it is allowed
-            assert sql.execute("SELECT count(*) FROM notifications").fetchone() == (0,)
-        sql.close()
-        holder.kill()
-    async with SqliteStore.open(path):
         pass
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import phonenumbers
 import pytest
-import trio
 from attempts import outcome_of
 from beside import tables
 from each_row import over_each
-from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
+from http_servers import DROP, HttpServer, Reply, Request, http_server
 from hypothesis import given, strategies as st
 from tls_certificate import Tls
 
@@ -109,15 +108,6 @@ async def test_nothing_was_said(tls: Tls):
     async with http_server([Reply(201)], tls=tls.server) as server, provider_of(server) as provider:
         assert type(await outcome_of(provider, text())) is ChannelFault
     assert server.requests == []
-
-
-async def test_a_timeout_leaves_nothing_behind():
-    async with http_server([HANG, Reply(201)]) as server, provider_of(server, connections=1) as provider:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(outcome_of, provider, text())
-            await server.hangs.wait()
-            nursery.cancel_scope.cancel()
-        assert type(await outcome_of(provider, text())) is Sent
 
 
 async def sent(command: SendNotification, wanted_for: float | None = None, **settings: Any) -> Request:

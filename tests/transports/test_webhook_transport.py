@@ -128,15 +128,6 @@ async def test_who_finds_no_connection_free_has_made_no_attempt():
     assert len(server.requests) == 1
 
 
-async def test_a_timeout_leaves_nothing_behind():
-    async with http_server([HANG, Reply(200)]) as server, provider_of(connections=1) as provider:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(outcome_of, provider, event(server.url))
-            await server.hangs.wait()
-            nursery.cancel_scope.cancel()
-        assert type(await outcome_of(provider, event(server.url))) is Sent
-
-
 # ── signatures ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
