@@ -23,9 +23,6 @@ MANY = 400
 """More than the loop takes in one piece, after which it lets others in."""
 
 MOMENTS = {"at once": 0, "the first has died": 1, "half have died": MANY // 2, "all have died": MANY}
-each_moment = pytest.mark.parametrize(
-    "moment", sliced([pytest.param(count, id=name) for name, count in MOMENTS.items()], 4)
-)
 
 
 class Deaths:
@@ -72,7 +69,7 @@ async def erased_while_they_die(kind: str, directory: Path, count: int, moment: 
             assert erased.cancelled + erased.discarded + again.discarded == count
 
 
-@each_moment
+@pytest.mark.parametrize("moment", sliced([pytest.param(count, id=name) for name, count in MOMENTS.items()], 4))
 async def test_nothing_is_left_that_is_not_said_to_be_in_flight(kind, moment, tmp_path):
     await erased_while_they_die(kind, tmp_path, MANY, moment)
 

@@ -1,9 +1,6 @@
 """What outlives a process that is killed: clocks of endpoints, what is scheduled and cancelled, and redriving."""
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from effort import thorough
@@ -26,9 +23,9 @@ def path(request, tmp_path) -> str:
 
 def run(service: str, path: str, mode: str) -> list[str]:
     """Run a service to its end; return the lines that it says."""
-    argv = [sys.executable, str(Path(__file__).with_name(f"{service}_service.py")), path, mode]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
-    return done.stdout.splitlines()
+    life = Life(service, path, mode)
+    life.end()
+    return life.lines
 
 
 def taken_until_dead(path: str, mode: str) -> list[str]:

@@ -23,10 +23,8 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
 )
-from actors.storage.changes import Turn
 from actors.storage.memory import MemoryStore
 from actors.storage.sqlite import file as sqlite_file
-from actors.storage.sqlite.batch import SqliteBatch
 from actors.storage.sqlite.reading import reading
 from actors.storage.sqlite.store import SqliteStore
 
@@ -248,25 +246,3 @@ def test_a_log_that_ends_anywhere_holds_a_beginning_of_what_was_committed(killin
         assert said in beginnings, copy
         whole += said == beginnings[-1]
     assert whole < len(killing.copies)
-
-
-def test_a_batch_in_two_transactions_is_found_out(killing, monkeypatch):
-    """The test above has to see a change that is acknowledged with others and committed apart from them."""
-    write = SqliteBatch._write_turn
-
-    def in_two(batch: Any, sql: sqlite3.Connection, turn: Any, *how: Any) -> None:
-        if killing.is_on:
-            changes = [change for kind in turn._by_kind.values() for change in kind]
-            first, turn = Turn(), Turn()
-            for change in changes:
-                (first if change in changes[:4] else turn).add(change)
-            write(batch, sql, first, *how)
-            sql.execute("COMMIT")
-            sql.execute("BEGIN IMMEDIATE")
-        write(batch, sql, turn, *how)
-
-    monkeypatch.setattr(SqliteBatch, "_write_turn", in_two)
-    before, under_way = killed(killing, every=53)
-    allowed = [said_by(in_memory(before)), said_by(in_memory(before + under_way))]
-    said = [trio.run(look, copy)[0] for copy in killing.copies[: killing.instructions // 53]]
-    assert any(each not in allowed for each in said)

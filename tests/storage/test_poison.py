@@ -6,16 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from shelves import command, happens
 
 from actors.domain.caution import Caution
 from actors.errors import StoreFailed
-from actors.messages import (
-    NotificationChannel,
-    NotificationDeferred,
-    NotificationFailed,
-    NotificationRequested,
-    SendNotification,
-)
+from actors.messages import NotificationDeferred, NotificationFailed, NotificationRequested
 from actors.storage.postgres.store import PostgresStore
 from actors.storage.sqlite.store import SqliteStore
 
@@ -68,30 +63,14 @@ async def test_poison_goes_from_node_to_node_and_is_dead_lettered(dsn):
     assert set(sent) == {str(number) for number in range(20) if number != 7}
 
 
-NOT_TRIED = (
-    (NotificationDeferred, {"cause": "quiet_hours", "resumes_at_ns": 0}),
-    (
-        NotificationFailed,
-        {"reason": "busy", "kind": "Transient", "attempt": 1, "started_ns": 0, "next_retry_at_ns": 0, "refused": True},
-    ),
-)
-
-
-def about(name, event_type=NotificationRequested, **fields):
-    """Return what happens to a notification, and its command."""
-    given = fields if event_type is not NotificationRequested else {"user_id": "ann"}
-    event = event_type(at_ns=0, epoch_ns=0, notification_id=name, channel=NotificationChannel.EMAIL, **given)
-    command = SendNotification(
-        notification_id=name, channel=NotificationChannel.EMAIL, recipient="ann@example.org", message="Hello"
-    )
-    return event, command
+NOT_TRIED = ((NotificationDeferred, {}), (NotificationFailed, {"refused": True}))
 
 
 @pytest.mark.parametrize(("kind", "fields"), NOT_TRIED)
 async def test_what_is_not_tried_is_as_suspect_as_before(kind, fields, tmp_path):
     async with SqliteStore.open(tmp_path / "one.db") as one:
         for name in "ab":
-            await one.commit(*about(name))()
+            await happens(one, NotificationRequested, command(name))
         copied(tmp_path / "one.db", tmp_path / "two.db")
     async with SqliteStore.open(tmp_path / "two.db") as two:
         await two.mark("a", alone=True)()
@@ -99,7 +78,7 @@ async def test_what_is_not_tried_is_as_suspect_as_before(kind, fields, tmp_path)
     async with SqliteStore.open(tmp_path / "three.db") as three:
         assert three.cautions == {"a": Caution(1, 1), "b": Caution()}
         for name in "ab":
-            await three.commit(*about(name, kind, **fields))()
+            await happens(three, kind, command(name), **fields)
             await three.mark(name, alone=name == "a")()
         copied(tmp_path / "three.db", tmp_path / "four.db")
     async with SqliteStore.open(tmp_path / "four.db") as four:
@@ -115,7 +94,7 @@ def copied(path: Path, to: Path) -> None:
 async def test_on_postgresql_a_death_is_counted_once_for_what_was_alone(dsn):
     async with PostgresStore.open(dsn, node="one", lease=1.0) as one:
         for name in "abc":
-            await one.commit(*about(name))()
+            await happens(one, NotificationRequested, command(name))
     with pytest.raises(StoreFailed, match="lost its lease"):
         await die_twice(dsn)
 
@@ -125,7 +104,7 @@ async def die_twice(dsn):
     async with PostgresStore.open(dsn, node="two") as two:
         assert two.cautions == dict.fromkeys("abc", Caution())
         for name, (kind, fields) in zip("ab", NOT_TRIED, strict=True):  # which ends nothing
-            await two.commit(*about(name, kind, **fields))()
+            await happens(two, kind, command(name), **fields)
         await two.mark("a", alone=False)()
         await two.mark("b", alone=True)()
         # A node of the same name is sure that this one has ended.
