@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from effort import sliced
 
 from simulation.verification.exploring.explore import explore
 from simulation.verification.exploring.report import report
@@ -28,6 +29,12 @@ def check(file, **how):
 )
 def test_a_case_that_was_an_alarm_breaks_nothing(name, seed):
     check(SCENARIOS / f"{name}.yaml", seeds=1, first_seed=seed, settings="drawn", guided=False, shrink_runs=0)
+
+
+@pytest.mark.parametrize("file", sliced(ALL, every=8), ids=lambda file: file.stem)
+def test_a_slice_of_a_shipped_scenario_breaks_nothing(file):
+    check(file, seeds=2, first_seed=1000, settings="drawn", guided=False)
+    check(file, seeds=2, first_seed=2000, settings="mixed", guided=False)
 
 
 @pytest.mark.slow
