@@ -13,7 +13,6 @@ from tree_sitter import Node
 from simulation.importing.syntax_trees import (
     DEPTH_MAX,
     Lookup,
-    Span,
     Tree,
     Unknown,
     above,
@@ -27,6 +26,7 @@ from simulation.importing.syntax_trees import (
     text,
     whole,
 )
+from simulation.importing.waits import Drawn
 
 NO_MATCH = Unknown("", "no clause that matches")
 
@@ -282,7 +282,7 @@ class Module:
     def holds(self, condition: Node | None, bound: Mapping[str, Any], depth: int) -> bool:
         """Return whether a condition holds; for an unknown one, the current assumption about it."""
         value = self.value(condition, bound, depth)
-        if isinstance(value, (Unknown, Span)):
+        if isinstance(value, (Unknown, Drawn)):
             return self.all.decide(shown(condition))
         return value is not None and value is not False
 
@@ -312,7 +312,7 @@ class Module:
                 bound = matched
             return bound
         wanted = self.value(pattern, bound, depth)
-        if isinstance(wanted, Unknown) or isinstance(value, (Unknown, Span)):
+        if isinstance(wanted, Unknown) or isinstance(value, (Unknown, Drawn)):
             return bound if self.all.decide(f"{shown(pattern)}") else None
         return bound if wanted == value and isinstance(wanted, bool) == isinstance(value, bool) else None
 
@@ -435,7 +435,7 @@ def of_oban(name: str, given: Sequence[Any]) -> Any:
     if name == "jitter" and is_number(first) and is_number(share):
         wide = share * first
         low, high = first - wide * (mode != ":inc"), first + wide * (mode != ":dec")
-        return Span(float(low), float(high), 2 if mode == ":both" else 1)
+        return Drawn(float(low), float(high), mode != ":both")
     return None
 
 
@@ -446,8 +446,8 @@ def _at(around: Any, place: Any, default: Any = None) -> Any:
 
 def _random(around: Any) -> Any:
     if isinstance(around, Range):
-        return Span(float(around.first), float(around.last))
-    return Span(float(min(around)), float(max(around)), 2)
+        return Drawn(float(around.first), float(around.last))
+    return Drawn(float(min(around)), float(max(around)), False)
 
 
 def _timeout(value: Mapping[str, Any]) -> Any:
@@ -467,7 +467,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "rem": lambda left, right: arithmetic("%", left, right),
     "Integer.pow": lambda left, right: arithmetic("**", left, right),
     ":math.pow": lambda left, right: apply(float, arithmetic("**", left, right)),
-    ":rand.uniform": lambda most=None: Span(0.0, 1.0) if most is None else Span(1.0, float(most)),
+    ":rand.uniform": lambda most=None: Drawn(0.0, 1.0) if most is None else Drawn(1.0, float(most)),
     ":timer.seconds": lambda number: arithmetic("*", number, 1_000),
     ":timer.minutes": lambda number: arithmetic("*", number, 60_000),
     ":timer.hours": lambda number: arithmetic("*", number, 3_600_000),

@@ -17,7 +17,6 @@ from simulation.importing.syntax_trees import (
     DEPTH_MAX,
     Entry,
     Lookup,
-    Span,
     Tree,
     Unknown,
     above,
@@ -32,6 +31,7 @@ from simulation.importing.syntax_trees import (
     text,
     whole,
 )
+from simulation.importing.waits import Drawn
 
 # ── syntax ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -431,7 +431,7 @@ class Program:
         if name in _ROUNDING and len(arguments) == 1:
             return apply(_ROUNDING[name], arguments[0])
         if name == "Math.random":
-            return Span(0.0, 1.0)
+            return Drawn(0.0, 1.0)
         if name == "Math.pow" and len(arguments) == 2:
             return arithmetic("**", arguments[0], arguments[1])
         if name in ("Math.min", "Math.max") and arguments:
@@ -597,7 +597,7 @@ _MS_UNITS |= {"d": 8.64e7, "w": 6.048e8, "second": 1e3, "minute": 6e4, "hour": 3
 
 def truth(value: Any) -> Any:
     """Return whether a value is truthy; an Unknown stays one."""
-    if isinstance(value, (Unknown, Span)):
+    if isinstance(value, (Unknown, Drawn)):
         return value if isinstance(value, Unknown) else Unknown("", "a number that is drawn")
     return True if isinstance(value, (Object, list, Function, Made)) else bool(value)
 
@@ -610,7 +610,7 @@ def _only_throws(node: Node | None) -> bool:
 def _as_number(value: Any) -> Any:
     if isinstance(value, str) or (isinstance(value, Unknown) and value.otherwise is not None):
         return number_of(value)
-    return value if is_number(value) or isinstance(value, (Span, Unknown)) else Unknown("", "a number")
+    return value if is_number(value) or isinstance(value, (Drawn, Unknown)) else Unknown("", "a number")
 
 
 def _milliseconds(value: Any) -> Any:

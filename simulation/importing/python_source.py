@@ -17,7 +17,6 @@ from simulation.importing.python_values import (
     UNKNOWN,
     Called,
     Default,
-    Drawn,
     Incalculable,
     Later,
     Open,
@@ -27,6 +26,7 @@ from simulation.importing.python_values import (
     combined,
 )
 from simulation.importing.source import Given, SourceFile
+from simulation.importing.waits import Drawn
 
 _STEPS_MAX = 20_000
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeGuard
 
+from simulation.importing.waits import Drawn
+
 _WHOLE_BITS_MAX = 4096
 ITEMS_MAX = 2000
 
@@ -68,16 +70,6 @@ class Combined:
     sign: str
     left: Any
     right: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A number drawn at random between two bounds, both included."""
-
-    low: float
-    high: float
-    is_even: bool = True
-    """Whether all between the bounds are equally likely."""
 
 
 _SIGNS: dict[str, Callable[[Any, Any], Any]] = {

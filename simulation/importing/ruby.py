@@ -15,7 +15,6 @@ from simulation.importing.syntax_trees import (
     DEPTH_MAX,
     NAMESAKES_MAX,
     Lookup,
-    Span,
     Tree,
     Unknown,
     above,
@@ -29,6 +28,7 @@ from simulation.importing.syntax_trees import (
     text,
     whole,
 )
+from simulation.importing.waits import Drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class Program:
         if node.type == "identifier" and (found := self._method(node, name)) is not None:
             return found.program.called(found.node, (), depth)
         if name == "rand":
-            return Span(0.0, 1.0)
+            return Drawn(0.0, 1.0)
         return self.all.ask(name, name)
 
     def constant(self, node: Node, depth: int) -> Any:
@@ -258,7 +258,7 @@ class Program:
 
     def _decided(self, condition: Node | None, value: Any) -> bool:
         """Return whether a condition holds; for an unknown one, the current assumption about it."""
-        if isinstance(value, (Unknown, Span, Block)):
+        if isinstance(value, (Unknown, Drawn, Block)):
             return self.all.decide(shown(condition))
         return value is not None and value is not False
 
@@ -299,7 +299,7 @@ class Program:
             below = high is None or (value < high if "..." in text(pattern) else value <= high)
             return (low is None or low <= value) and below
         wanted = self.value(pattern, bound, depth)
-        if isinstance(wanted, (Unknown, Span, Block)) or isinstance(value, (Unknown, Span)):
+        if isinstance(wanted, (Unknown, Drawn, Block)) or isinstance(value, (Unknown, Drawn)):
             return Unknown("", shown(pattern))
         return wanted == value
 
@@ -337,15 +337,15 @@ class Program:
 
     def _drawn(self, nodes: Sequence[Node], bound: Mapping[str, Any], depth: int) -> Any:
         if not nodes:
-            return Span(0.0, 1.0)
+            return Drawn(0.0, 1.0)
         if nodes[0].type == "range":
             ends = [self.value(part(nodes[0], each), bound, depth) for each in ("begin", "end")]
             if all(is_number(each) for each in ends):
                 short = "..." in text(nodes[0]) and all(isinstance(each, int) for each in ends)
-                return Span(float(ends[0]), float(ends[1]) - short)
+                return Drawn(float(ends[0]), float(ends[1]) - short)
             return Unknown("", shown(nodes[0]))
         most = self.value(nodes[0], bound, depth)
-        return Span(0.0, float(most) - 1) if is_number(most) and most >= 1 else Unknown("", shown(nodes[0]))
+        return Drawn(0.0, float(most) - 1) if is_number(most) and most >= 1 else Unknown("", shown(nodes[0]))
 
     def _of_value(self, around: Any, name: str, arguments: Sequence[Any], node: Node) -> Any:
         if isinstance(around, Unknown):
@@ -358,7 +358,7 @@ class Program:
             return apply(_ROUNDING[name], 0 if around is None else around)
         if name in _KEEPS:
             return around
-        if name in _SECONDS and (is_number(around) or isinstance(around, Span)):
+        if name in _SECONDS and (is_number(around) or isinstance(around, Drawn)):
             return arithmetic("*", around, _SECONDS[name])
         if isinstance(around, (list, tuple)):
             return self._of_list(around, name, arguments, node)
@@ -394,7 +394,7 @@ class Program:
         if name == "include?" and arguments and not any(isinstance(each, Unknown) for each in (*around, *arguments)):
             return arguments[0] in around
         if name == "sample" and around and all(is_number(each) for each in around):
-            return Span(float(min(around)), float(max(around)), 2)
+            return Drawn(float(min(around)), float(max(around)), False)
         return Unknown("", shown(node))
 
     def called(self, node: Node, arguments: Sequence[Any], depth: int = 0, *, of_class: bool = False) -> Any:

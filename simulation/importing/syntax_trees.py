@@ -15,9 +15,9 @@ from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from simulation.importing.policy import Finding, Mark, Policy, PolicyDraft, duration
+from simulation.importing.policy import Finding, Mark, Policy, PolicyDraft
 from simulation.importing.source import Given, SourceFile, check_conflict
-from simulation.importing.waits import NoFormula, fitted
+from simulation.importing.waits import Drawn
 
 CHARACTERS_MAX = 2**18
 """Of source code: a longer file was made by a bundler or a generator. Such noise is parsed in half a second."""
@@ -192,15 +192,6 @@ def above(node: Node) -> Iterator[Node]:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A number that is drawn evenly between two bounds; of several draws only the bounds hold."""
-
-    low: float
-    high: float
-    draws: int = 1
-
-
-@dataclass(frozen=True, slots=True)
 class Unknown:
     """A value that the files do not have.
 
@@ -242,11 +233,11 @@ def arithmetic(sign: str, left: Any, right: Any) -> Any:
     for value in (left, right):
         if isinstance(value, Unknown):
             return replace(value, otherwise=None)
-    if sign in ("==", "!=") and not isinstance(left, Span) and not isinstance(right, Span):
+    if sign in ("==", "!=") and not isinstance(left, Drawn) and not isinstance(right, Drawn):
         same = left == right and isinstance(left, bool) == isinstance(right, bool)
         return same is (sign == "==")
-    spans = [value for value in (left, right) if isinstance(value, Span)]
-    numbers = all(is_number(value) or isinstance(value, Span) for value in (left, right))
+    spans = [value for value in (left, right) if isinstance(value, Drawn)]
+    numbers = all(is_number(value) or isinstance(value, Drawn) for value in (left, right))
     if sign not in _OPERATORS or not numbers or (spans and sign not in _MONOTONE):
         return Unknown("", f"the value of {sign!r}")
     try:
@@ -259,12 +250,12 @@ def arithmetic(sign: str, left: Any, right: Any) -> Any:
         return Unknown("", "a number that is too large or none")
     if sign in ("min", "max") and len(spans) == 1 and (min(ends), max(ends)) == (spans[0].low, spans[0].high):
         return spans[0]
-    even = (sign in ("+", "-", "*") and len(spans) == 1) or (sign == "/" and isinstance(left, Span) and len(spans) == 1)
-    return Span(min(ends), max(ends), sum(each.draws for each in spans) + (not even))
+    is_scaled = sign in ("+", "-", "*") or (sign == "/" and isinstance(left, Drawn))
+    return Drawn(min(ends), max(ends), is_scaled and len(spans) == 1 and spans[0].is_even)
 
 
 def _ends(value: Any) -> tuple[float, ...]:
-    return (value.low, value.high) if isinstance(value, Span) else (value,)
+    return (value.low, value.high) if isinstance(value, Drawn) else (value,)
 
 
 def _finite(value: Any) -> Any:
@@ -275,8 +266,8 @@ def _finite(value: Any) -> Any:
 
 def apply(function: Callable[[float], float], value: Any) -> Any:
     """Return a rising function's value of a number or a span."""
-    if isinstance(value, Span):
-        return Span(function(value.low), function(value.high), value.draws)
+    if isinstance(value, Drawn):
+        return Drawn(function(value.low), function(value.high), value.is_even)
     return function(value) if is_number(value) else value if isinstance(value, Unknown) else Unknown("", "a number")
 
 
@@ -305,28 +296,6 @@ def from_command_line(written: str) -> Any:
     named = {"true": True, "false": False, "null": None, "nil": None}
     number = whole(written.strip())
     return named.get(written.strip(), written) if number is None else number
-
-
-# ── waits ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def of_waits(waits: Sequence[float | Span], retries: int = 0) -> tuple[dict[str, Any], str]:
-    """Return the settings of waits in seconds, some of which are random, and the size of their approximation.
-
-    The text is empty for exact waits. Waits whose jitter grows in no way that a channel knows become their middle.
-    `retries` is the number of retries, if larger.
-    """
-    lows = [each.low if isinstance(each, Span) else float(each) for each in waits]
-    highs = [each.high if isinstance(each, Span) else float(each) for each in waits]
-    is_even = not any(isinstance(each, Span) and each.draws > 1 for each in waits)
-    try:
-        found = fitted(lows, highs, is_even=is_even, retries=retries)
-    except NoFormula:
-        middle = [(low + high) / 2 for low, high in zip(lows, highs, strict=True)]
-        most = max(high - low for low, high in zip(lows, highs, strict=True)) / 2
-        words = f"the middle of what is drawn: up to {duration(most)} more or less"
-        return fitted(middle, middle).retry, words
-    return found.retry, found.off
 
 
 # ── policies ────────────────────────────────────────────────────────────────────────────────────────────────────

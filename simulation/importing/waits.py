@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,16 @@ def attempts(most: float) -> int | str:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """A number drawn at random between two bounds, both included."""
+
+    low: float
+    high: float
+    is_even: bool = True
+    """Whether all between the bounds are equally likely."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
     """Settings of retries, and how far they are from the waits; an empty text if they are the same."""
 
@@ -67,18 +77,27 @@ class NoFormula(Exception):
     """Waits that no settings have; the text says which they are."""
 
 
-def fitted(lows: Sequence[float], highs: Sequence[float], *, is_even: bool = True, retries: int = 0) -> Fitted:
-    """Return the settings with which the k-th wait is drawn from ``[lows[k], highs[k]]``.
+def bounds_of(values: Iterable[float | Drawn]) -> tuple[list[float], list[float]]:
+    """Return the least and the most that each number can be."""
+    drawn = [each if isinstance(each, Drawn) else Drawn(float(each), float(each)) for each in values]
+    return [each.low for each in drawn], [each.high for each in drawn]
 
-    Args:
-        lows: the shortest waits in seconds, one a retry; the last one repeats.
-        highs: the longest.
-        is_even: whether each wait is equally likely between its bounds.
-        retries: how many there are, where that is more.
+
+def from_0(value: float | Drawn, per: float = 1) -> float | Drawn:
+    """Return a number over another one, where nothing is below 0."""
+    if isinstance(value, Drawn):
+        return Drawn(max(0.0, value.low / per), max(0.0, value.high / per), value.is_even)
+    return max(0.0, float(value) / per)
+
+
+def fitted(waits: Sequence[float | Drawn], retries: int = 0) -> Fitted:
+    """Return the settings of waits in seconds, one a retry, of which the last one repeats if there are more `retries`.
 
     Raises:
         NoFormula: there are no such settings.
     """
+    lows, highs = bounds_of(waits)
+    is_even = all(each.is_even for each in waits if isinstance(each, Drawn))
     is_cut = retries > len(highs) > 1 and highs[-1] != highs[-2]
     reasons = [f"the wait before retry {len(highs):,} repeats" if is_cut else ""]
     all_widths = [high - low for low, high in zip(lows, highs, strict=True)]
@@ -109,6 +128,17 @@ def fitted(lows: Sequence[float], highs: Sequence[float], *, is_even: bool = Tru
         for low, high in zip(lows, highs, strict=True)
     ]
     raise NoFormula(f"waits of {', '.join(reaches[:4])} have no formula here")
+
+
+def near(waits: Sequence[float | Drawn], retries: int = 0) -> Fitted:
+    """Return the settings of waits; of those whose jitter grows in no way that a channel knows, of their middle."""
+    try:
+        return fitted(waits, retries)
+    except NoFormula:
+        lows, highs = bounds_of(waits)
+        most = max(high - low for low, high in zip(lows, highs, strict=True)) / 2
+        middle = [(low + high) / 2 for low, high in zip(lows, highs, strict=True)]
+        return Fitted(fitted(middle).retry, f"the middle of what is drawn: up to {duration(most)} more or less")
 
 
 def _capped(lows: Sequence[float], highs: Sequence[float]) -> dict[str, Any] | None:

@@ -22,21 +22,29 @@ from simulation.importing.syntax_trees import (
     NAMESAKES_MAX,
     RETRIES_MAX,
     Entry,
-    Span,
     Unknown,
     above,
     arguments_of,
     bounded,
     is_number,
     line,
-    of_waits,
     parsed,
     part,
     settled,
     shown,
     text,
 )
-from simulation.importing.waits import LONGEST_S, UNLIMITED, attempts as attempts_of, constant, exponential
+from simulation.importing.waits import (
+    LONGEST_S,
+    UNLIMITED,
+    Drawn,
+    attempts as attempts_of,
+    constant,
+    exponential,
+    fitted,
+    from_0,
+    near,
+)
 
 # ── the options of a job ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -296,7 +304,7 @@ class _Options:
         reason = "waits of more than a hundred years are that long here" if longest > LONGEST_S else ""
         if self.is_bull or self._is_before(3, 4, 1):
             self.draft.noted(kind, "retry.schedule", reason)
-            return of_waits([(2**number - 1) * seconds for number in range(1, max(2, min(attempts, 100)))])[0]
+            return fitted([(2**number - 1) * seconds for number in range(1, max(2, min(attempts, 100)))]).retry
         rest = rests_on(self.given, "bullmq", "3.4.1", "waits are d, 3d, 7d, …") if attempts > 2 else []
         self.draft.noted(kind, "retry.backoff", "; ".join(filter(None, [reason, *rest])))
         return exponential(seconds, 2, LONGEST_S) or {}
@@ -326,26 +334,26 @@ class _Options:
             self.draft.refuse(kind, words, "retry.backoff")
             return {}
         tree = strategy.program.tree
-        waits: list[float | Span] = []
+        waits: list[float | Drawn] = []
         for made in range(1, max(2, min(attempts, RETRIES_MAX))):
             named = (made, None, backoff.get("options")) if self.is_bull else (made, kind.value)
             value = strategy.program.returned(strategy.node, named)
-            if not is_number(value) and not isinstance(value, Span):
+            if not is_number(value) and not isinstance(value, Drawn):
                 why = value.why if isinstance(value, Unknown) else "no number"
                 words = f"a strategy that cannot be worked out: {why}"
                 self.draft.refuse(tree.at(strategy.node), words, "retry.schedule")
                 return {}
             if value == -1:
                 break
-            waits.append(_seconds(value))
+            waits.append(from_0(value, 1000))
         if not waits:
             return constant(0.0)
         for each in filter(None, map(backoff.entries.get, ("delay", "jitter"))):
             self.draft.dead(each, "the strategy alone says how long to wait, and does not read it")
-        found, reason = of_waits(waits, 0 if len(waits) < RETRIES_MAX - 1 else attempts - 1)
-        self.draft.noted(kind, "retry.schedule", reason)
-        self.draft.noted(tree.head(strategy.node), "retry.schedule", reason)
-        return {**found, **({"max_attempts": len(waits) + 1} if len(waits) + 1 < attempts else {})}
+        found = near(waits, 0 if len(waits) < RETRIES_MAX - 1 else attempts - 1)
+        self.draft.noted(kind, "retry.schedule", found.off)
+        self.draft.noted(tree.head(strategy.node), "retry.schedule", found.off)
+        return {**found.retry, **({"max_attempts": len(waits) + 1} if len(waits) + 1 < attempts else {})}
 
     def _settings(self) -> Iterator[Object]:
         for _, options in self.workers:
@@ -410,12 +418,6 @@ class _Options:
                 draft.unsaid(concurrency, "how many jobs a worker does at once is not in these files")
         if stalled is not None:
             draft.unsaid(stalled, "how often a job is started again after its worker died; such starts are no attempts")
-
-
-def _seconds(value: Any) -> float | Span:
-    if isinstance(value, Span):
-        return Span(max(0.0, value.low / 1000), max(0.0, value.high / 1000), value.draws)
-    return max(0.0, float(value) / 1000)
 
 
 def _of_text(written: str) -> float | None:

@@ -9,7 +9,7 @@ import ast
 import builtins
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from actors.formatting import duration_text
@@ -19,7 +19,7 @@ from simulation.importing.policy import Mark, Policy, did_you_mean, duration
 from simulation.importing.python_names import Module, dotted, walked
 from simulation.importing.python_source import Program
 from simulation.importing.python_values import Symbol, is_number
-from simulation.importing.readers.celery_retries import RetryCall, retry_calls
+from simulation.importing.readers.celery_retries import Retries, RetryCall, retry_calls
 from simulation.importing.readers.celery_tasks import Task, entries_of, has_tasks, of_apps, tasks_in
 from simulation.importing.source import Given, SourceFile, Version, rests_on, version_of
 from simulation.importing.waits import UNLIMITED, attempts, constant, exponential
@@ -200,15 +200,6 @@ def read(files: Sequence[SourceFile], given: Given) -> Sequence[Policy]:
     return [_Reading(task, program, version, app).policy() for task in tasks_in(program)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Retries:
-    """The retries of a task: how many there are, and the settings of the waits."""
-
-    most: int
-    retry: dict[str, Any]
-    longest_s: float
-
-
 class _Reading:
     def __init__(self, task: Task, program: Program, version: Version, app: AppSettings) -> None:
         self.task, self.program, self.version = task, program, version
@@ -312,7 +303,7 @@ class _Reading:
         )
         return True
 
-    def _automatic(self) -> _Retries | None:
+    def _automatic(self) -> Retries | None:
         kwargs = self._retry_kwargs()
         most = self._most(_in_kwargs(kwargs["max_retries"]) if "max_retries" in kwargs else None)
         excluded = self._setting("dont_autoretry_for")
@@ -330,7 +321,7 @@ class _Reading:
             return None
         if factor == 0:
             delay = self._constant(kwargs.get("countdown"))
-            return None if delay is None or most is None else _Retries(most, constant(delay), delay)
+            return None if delay is None or most is None else Retries(most, constant(delay), delay)
         if "countdown" in kwargs:
             self.draft.dead(_in_kwargs(kwargs["countdown"]), "retry_backoff decides the waits")
         found = self._backoff(factor, UNLIMITED if most is None else most)
@@ -411,7 +402,7 @@ class _Reading:
             self.draft.exact(setting, "retry.initial_delay", cut)
         return factor
 
-    def _backoff(self, factor: int, most: int) -> _Retries | None:
+    def _backoff(self, factor: int, most: int) -> Retries | None:
         longest = self._longest(factor, most)
         jitter = self._setting("retry_jitter")
         is_drawn: Any = True
@@ -430,7 +421,7 @@ class _Reading:
             return None
         retry = exponential(factor, 2, longest)
         assert retry is not None
-        return _Retries(most, {**retry, "jitter": "full" if is_drawn else "none"}, longest)
+        return Retries(most, {**retry, "jitter": "full" if is_drawn else "none"}, longest)
 
     def _longest(self, factor: int, most: int) -> float | None:
         setting = self._setting("retry_backoff_max")
@@ -470,7 +461,7 @@ class _Reading:
 
     # ── self.retry ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _by_hand(self, call: RetryCall) -> _Retries | None:
+    def _by_hand(self, call: RetryCall) -> Retries | None:
         if not call.is_of_task:
             self.draft.refuse(call.setting, "without bind=True the first argument is the caller's, and no task")
             return None
@@ -490,7 +481,7 @@ class _Reading:
             mark = Mark.APPROXIMATE if found.is_off or any(reasons) else Mark.EXACT
             path = "retry.initial_delay" if call.countdown is not None or call.eta is not None else ""
             self.draft.say(call.setting, mark, "; ".join(filter(None, [*reasons, found.reason])), path)
-        return _Retries(found.most, found.retry, found.longest_s)
+        return found
 
     def _most_of(self, call: RetryCall) -> int | None:
         given = call.max_retries
@@ -509,8 +500,8 @@ class _Reading:
         return max(0, int(value)) if is_number(value) else None
 
     def _chosen(
-        self, head: Setting, automatic: _Retries | None, calls: Sequence[RetryCall], by_hand: Sequence[_Retries | None]
-    ) -> _Retries | None:
+        self, head: Setting, automatic: Retries | None, calls: Sequence[RetryCall], by_hand: Sequence[Retries | None]
+    ) -> Retries | None:
         """Return the retries that a failing call meets; several of them are an open question."""
         if self.draft.is_open:
             return None
@@ -530,7 +521,7 @@ class _Reading:
         self.draft.ask(head, name, f"the retry that a failing call meets, by its line: {' or '.join(ways)}")
         return None
 
-    def _warn_of_handing(self, handed: Sequence[Setting], automatic: _Retries | None) -> None:
+    def _warn_of_handing(self, handed: Sequence[Setting], automatic: Retries | None) -> None:
         """Warn that the task is handed to functions from elsewhere, which may retry it."""
         for each in handed:
             if automatic is None:
@@ -542,7 +533,7 @@ class _Reading:
 
     # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _unused(self, found: _Retries | None) -> None:
+    def _unused(self, found: Retries | None) -> None:
         for name in _OF_RETRIES:
             setting = self.task.settings.get(name)
             if setting is None or name in self.used:
@@ -564,7 +555,7 @@ class _Reading:
             elif name in _OF_AUTORETRY and self._setting(name) is None:
                 self.draft.dead(setting, "Celery reads it of a decorator alone before 4.4")
 
-    def _warn_of_long_waits(self, found: _Retries) -> None:
+    def _warn_of_long_waits(self, found: Retries) -> None:
         if found.most and found.longest_s > VISIBILITY_S:
             self.draft.note(
                 f"A wait of {duration_text(found.longest_s)} is longer than the visibility timeout of Redis and SQS (1 "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +13,9 @@ from simulation.importing.draft import UNREAD, Draft, Head, Setting, whole, writ
 from simulation.importing.python_calls import locals_of
 from simulation.importing.python_names import Bound, Function, Module, dotted, walked
 from simulation.importing.python_source import Program, given_value
-from simulation.importing.python_values import Drawn, Later, Symbol, Undecided, is_number, seconds
+from simulation.importing.python_values import Later, Symbol, Undecided, is_number, seconds
 from simulation.importing.readers.celery_tasks import Task, entries_of
-from simulation.importing.waits import UNLIMITED, NoFormula, fitted
+from simulation.importing.waits import UNLIMITED, Drawn, NoFormula, bounds_of, fitted, from_0
 
 FOLLOWED_MAX = 200
 """Waits that are worked out one by one; of more retries, the last one repeats."""
@@ -24,14 +24,14 @@ _RETRIES = "request.retries"
 
 
 @dataclass(frozen=True, slots=True)
-class HandWaits:
-    """The waits of a call: settings of retries, how many there are, and where they are not exact."""
+class Retries:
+    """The retries of a task: how many there are, and the settings of the waits; of a call, where they are not exact."""
 
     most: int
     retry: dict[str, Any]
     longest_s: float
-    is_off: bool
-    reason: str
+    is_off: bool = field(default=False, repr=False)
+    reason: str = field(default="", repr=False)
 
 
 @dataclass(eq=False, slots=True)
@@ -67,28 +67,25 @@ class RetryCall:
     unread: Setting | None
     """Further arguments, of a dict that stands elsewhere."""
 
-    def waits(self, most: int, delay: float | None, draft: Draft) -> HandWaits | None:
+    def waits(self, most: int, delay: float | None, draft: Draft) -> Retries | None:
         """Return the waits before at most so many retries; None if they are open or cannot be said."""
         count = self._met(most, draft)
         if count is None:
             return None
-        lows, highs, is_even = [], [], True
+        waits = []
         for number in range(max(1, min(count, FOLLOWED_MAX))):
             wait = delay if delay is not None else self._wait(number, most, draft)
             if wait is UNREAD or wait is None:
                 return None
-            drawn = wait if isinstance(wait, Drawn) else Drawn(wait, wait)
-            lows.append(max(0.0, float(drawn.low)))
-            highs.append(max(0.0, float(drawn.high)))
-            is_even &= drawn.is_even
+            waits.append(from_0(wait))
         try:
-            found = fitted(lows, highs, is_even=is_even, retries=count)
+            found = fitted(waits, count)
         except NoFormula as problem:
             draft.refuse(self.setting, str(problem))
             return None
         reason = f"met {count:,} times at most" if count < most else ""
         reasons = filter(None, (found.off, reason))
-        return HandWaits(count, found.retry, max(highs), bool(found.off), "; ".join(reasons))
+        return Retries(count, found.retry, max(bounds_of(waits)[1]), bool(found.off), "; ".join(reasons))
 
     def _scope(self, number: int, most: int) -> dict[str, Any]:
         known: dict[str, Any] = {}

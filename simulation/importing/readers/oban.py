@@ -17,7 +17,6 @@ from simulation.importing.source import Given, SourceFile, Version, version_of
 from simulation.importing.syntax_trees import (
     RETRIES_MAX,
     Entry,
-    Span,
     Tree,
     Unknown,
     above,
@@ -25,13 +24,12 @@ from simulation.importing.syntax_trees import (
     inner,
     is_number,
     line,
-    of_waits,
     parsed,
     part,
     settled,
     text,
 )
-from simulation.importing.waits import LONGEST_S
+from simulation.importing.waits import LONGEST_S, Drawn, fitted, near
 
 ATTEMPTS = 20
 """Of Oban, the first included, where nothing else is said."""
@@ -188,7 +186,7 @@ class _Worker:
                 self.draft.refuse(self.at(elsewhere), "its backoff is not in this module", path)
                 return {}
             return self._default(attempts)
-        waits: list[float | Span] = []
+        waits: list[float | Drawn] = []
         for attempt in range(1, min(attempts, RETRIES_MAX + 1)):
             job = {"attempt": attempt, "max_attempts": attempts, "__struct__": ":job"}
             value = self.module.called("backoff", [job])
@@ -196,20 +194,21 @@ class _Worker:
             why = ""
             if value is NO_MATCH:
                 why = f"no clause for attempt {attempt} where nothing else is known"
-            elif not (is_number(value) or isinstance(value, Span)):
+            elif not (is_number(value) or isinstance(value, Drawn)):
                 why = f"worked out by code: {value.why if isinstance(value, Unknown) else 'no number'}"
             elif isinstance(value, float):
                 why = f"Oban takes whole seconds, and this gives {value!r}: the job fails to be put back"
             if why:
                 self.draft.refuse(self.at(clauses[0].node), why, path)
                 return {}
-            waits.append(value if isinstance(value, Span) else max(0.0, float(value)))
-        found, reason = of_waits(waits, attempts - 1)
-        if any(isinstance(each, Span) for each in waits) and _DRAWN.search(text(self.module.node)):
+            waits.append(value if isinstance(value, Drawn) else max(0.0, float(value)))
+        found = near(waits, attempts - 1)
+        reason = found.off
+        if any(isinstance(each, Drawn) for each in waits) and _DRAWN.search(text(self.module.node)):
             reason = "; ".join(filter(None, [reason, _LESS]))
         for clause in clauses:
             self.draft.noted(self.module.tree.head(clause.node), path, reason)
-        return found
+        return found.retry
 
     def _elsewhere(self) -> Node | None:
         """Return the source of a back-off that the module does not define itself."""
@@ -231,7 +230,7 @@ class _Worker:
         jitter = {"jitter": "proportional", "jitter_share": 0.1, "jitter_side": "above"} if has_jitter else {}
         if attempts > ATTEMPTS:
             spans = [of_oban("backoff", [{"attempt": n, "max_attempts": attempts}]) for n in range(1, attempts)]
-            return {**of_waits([each.low for each in spans[:RETRIES_MAX]])[0], **jitter}
+            return {**fitted([each.low for each in spans[:RETRIES_MAX]]).retry, **jitter}
         longest = duration(LONGEST_S)
         return {"initial_delay": "2s", "backoff": {"exponential": {"plus": "15s"}}, **jitter, "max_delay": longest}
 

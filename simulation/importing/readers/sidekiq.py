@@ -20,14 +20,12 @@ from simulation.importing.syntax_trees import (
     NAMESAKES_MAX,
     RETRIES_MAX,
     Entry,
-    Span,
     Unknown,
     above,
     arguments_of,
     arithmetic,
     bounded,
     is_number,
-    of_waits,
     parsed,
     part,
     settled,
@@ -35,7 +33,7 @@ from simulation.importing.syntax_trees import (
     text,
     whole,
 )
-from simulation.importing.waits import UNLIMITED, attempts as attempts_of, constant
+from simulation.importing.waits import UNLIMITED, Drawn, attempts as attempts_of, constant, near
 
 # ── Active Job ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -280,11 +278,14 @@ class ActiveJob:
         if not is_former and () < rails < (7, 1):
             self.draft.refuse(entry, "Rails raises an error before 7.1: it is :exponentially_longer")
             return {}
-        found, cut = of_waits([float(count**4 + 2) for count in range(1, min(attempts, 1_000))], attempts - 1)
-        words = [f"jitter is drawn of the wait without its 2 s: up to {2 * jitter:g} s less" if jitter else "", cut]
+        found = near([float(count**4 + 2) for count in range(1, min(attempts, 1_000))], attempts - 1)
+        words = [
+            f"jitter is drawn of the wait without its 2 s: up to {2 * jitter:g} s less" if jitter else "",
+            found.off,
+        ]
         words.append("executions**4 + 2; Rails raises an error from 7.2 on" if is_former else "")
         self.draft.noted(entry, "retry.schedule", "; ".join(filter(None, words)))
-        return {**found, **_above(jitter)}
+        return {**found.retry, **_above(jitter)}
 
     def _jitter(self) -> float:
         entry = self.given.get("jitter")
@@ -317,14 +318,14 @@ class ActiveJob:
         waits: list[Any] = []
         for count in range(1, min(attempts, 1_000)):
             value = block.program.called(block.node, (count, Unknown("error", "the error")))
-            if not is_number(value) and not isinstance(value, Span):
+            if not is_number(value) and not isinstance(value, Drawn):
                 why = value.why if isinstance(value, (Unknown, Raised)) else "no number"
                 self.draft.refuse(entry, f"worked out by code: {why}", "retry.schedule")
                 return {}
             waits.append(value)
-        found, words = of_waits(waits, attempts - 1)
-        self.draft.noted(entry, "retry.schedule", words)
-        return found
+        found = near(waits, attempts - 1)
+        self.draft.noted(entry, "retry.schedule", found.off)
+        return found.retry
 
     def _exhausted(self, call: Node) -> None:
         if part(call, "block") is not None:
@@ -520,25 +521,25 @@ class _Sidekiq:
             if isinstance(value, Raised):
                 why.append(f"{value.why}: the default formula holds")
                 raised += 1
-            seconds: float | Span = value if isinstance(value, Span) else math.trunc(value) if is_number(value) else 0
-            if not isinstance(seconds, Span) and seconds <= 0:
+            seconds: float | Drawn = value if isinstance(value, Drawn) else math.trunc(value) if is_number(value) else 0
+            if not isinstance(seconds, Drawn) and seconds <= 0:
                 seconds, defaults = count**4 + 15, defaults + 1
-            elif isinstance(seconds, Span) and seconds.low <= 0:
+            elif isinstance(seconds, Drawn) and seconds.low <= 0:
                 why.append("0 is the default formula")
-            waits.append(arithmetic("+", seconds, Span(0.0, float(wide * (count + 1)))) if wide else seconds)
+            waits.append(arithmetic("+", seconds, Drawn(0.0, float(wide * (count + 1)))) if wide else seconds)
         if not waits:
             draft.exact(at, "retry.max_attempts")
             return {"max_attempts": 1}
         is_ended = len(waits) < min(attempts - 1, RETRIES_MAX)
-        found, off = of_waits(waits, 0 if is_ended else attempts - 1)
+        found = near(waits, 0 if is_ended else attempts - 1)
         if raised == len(waits):
             draft.dead(at, why[0])
-            return found
+            return found.retry
         if defaults > raised:
             why.append(f"nil, 0 or less is the default formula ({defaults - raised} of {len(waits)} retries)")
-        words = dict.fromkeys(filter(None, [off, self.common.drawn if wide else "", *why]))
+        words = dict.fromkeys(filter(None, [found.off, self.common.drawn if wide else "", *why]))
         draft.noted(at, "retry.schedule", "; ".join(words))
-        return {**found, **({"max_attempts": len(waits) + 1} if is_ended else {})}
+        return {**found.retry, **({"max_attempts": len(waits) + 1} if is_ended else {})}
 
     def _by_time(self) -> float:
         """Return the seconds of `retry_for`; 0 where it says nothing."""

@@ -18,7 +18,7 @@ from simulation.importing.python_source import Program, given_value
 from simulation.importing.python_values import Called, Open, Symbol, is_number, seconds
 from simulation.importing.readers.tenacity import NotSaid, called_with, short
 from simulation.importing.source import Given, SourceFile, Version, rests_on, version_of
-from simulation.importing.waits import UNLIMITED, NoFormula, attempts as attempts_of, exponential, fitted
+from simulation.importing.waits import UNLIMITED, Drawn, NoFormula, attempts as attempts_of, exponential, fitted
 
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+(?:[\w.]+[ \t]*,[ \t]*)*stamina\b", re.MULTILINE)
 _CALLERS = ("RetryingCaller", "AsyncRetryingCaller")
@@ -163,11 +163,11 @@ def _retry(draft: Draft, of: dict[str, Any], version: Version) -> dict[str, Any]
     retry = exponential(of["wait_initial"], of["wait_exp_base"], of["wait_max"])
     if retry is None:
         waits = [
-            (min(of["wait_max"], grown), min(of["wait_max"], grown + of["wait_jitter"]))
+            Drawn(min(of["wait_max"], grown), min(of["wait_max"], grown + of["wait_jitter"]))
             for grown in (of["wait_initial"] * of["wait_exp_base"] ** k for k in range(min(most, 200)))
         ]
         try:
-            retry = fitted([low for low, _ in waits], [high for _, high in waits], retries=most - 1).retry
+            retry = fitted(waits, most - 1).retry
         except NoFormula as problem:
             draft.is_open = True
             draft.note(f"It cannot be said: {problem}.")

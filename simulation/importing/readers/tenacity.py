@@ -21,7 +21,6 @@ from simulation.importing.python_source import Program, given_value
 from simulation.importing.python_values import (
     Called,
     Combined,
-    Drawn,
     Incalculable,
     Open,
     Symbol,
@@ -31,7 +30,17 @@ from simulation.importing.python_values import (
     seconds,
 )
 from simulation.importing.source import Given, SourceFile, Version, rests_on, version_of
-from simulation.importing.waits import LONGEST_S, UNLIMITED, NoFormula, attempts, constant, exponential, fitted
+from simulation.importing.waits import (
+    LONGEST_S,
+    UNLIMITED,
+    Drawn,
+    NoFormula,
+    attempts,
+    constant,
+    exponential,
+    fitted,
+    from_0,
+)
 
 # ── strategies of waiting ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -135,11 +144,8 @@ def waits_of(value: Any, retries: int, version: Version, program: Program) -> Wa
     if isinstance(value, Called) and (found := _by_formula(value, retries, version)) is not None:
         return found
     at = _wait(value, version, program)
-    ends = [at(number) for number in range(min(retries, FOLLOWED_MAX))]
-    drawn = [each if isinstance(each, Drawn) else Drawn(each, each) for each in ends]
-    lows, highs = [max(0.0, each.low) for each in drawn], [max(0.0, each.high) for each in drawn]
     try:
-        settings = fitted(lows, highs, is_even=all(each.is_even for each in drawn), retries=retries)
+        settings = fitted([from_0(at(number)) for number in range(min(retries, FOLLOWED_MAX))], retries)
     except NoFormula as problem:
         raise NotSaid(str(problem)) from None
     return Waits(settings.retry, settings.off)
