@@ -72,14 +72,6 @@ def clustering(hit: Flags) -> float:
     return most
 
 
-def independent_log_likelihood(hit: Flags) -> float:
-    """Return the logarithm of the likelihood where all fail with one probability, the likeliest."""
-    hits, size = int(np.count_nonzero(hit)), len(hit)
-    if hits in (0, size):
-        return 0.0
-    return hits * math.log(hits / size) + (size - hits) * math.log1p(-hits / size)
-
-
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """A burst model as it is compared with others; :meth:`described` returns its parameters."""

@@ -26,10 +26,7 @@ from simulation.results.formatting import duration_text, line
 from simulation.sheets import Column, Row, Sheet, notebook
 
 if TYPE_CHECKING:
-    from simulation.fitting.latency import Latency
-    from simulation.fitting.provider_fit import ProviderFit
-    from simulation.fitting.slowness import Brownout
-
+    import pandas as pd
 
 # ── a line for each setting ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -204,9 +201,6 @@ def fit_arriving(log: AttemptLog, channel: str, priority: str | None = None) -> 
         process = "trace"
     return Arriving(channel, len(at_s), rate(len(at_s), duration_s), process, every_s, counts)
 
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Timeouts: TypeAlias = Literal["hang", "lost_reply"]
 """The meaning of attempts without an answer."""

@@ -78,6 +78,13 @@ Likelihood: TypeAlias = Callable[[Floats], float]
 """The logarithm of a likelihood, of parameters without bounds."""
 
 
+def log_likelihood_of(hits: int, size: int, share: float | None = None) -> float:
+    """Return the logarithm of the likelihood of so many hits, at the given share or at the likeliest one."""
+    share = share if share is not None else hits / size if size else 0.0
+    found = hits * math.log(share) if hits else 0.0
+    return found + ((size - hits) * math.log1p(-share) if size > hits else 0.0)
+
+
 def covariance_at(likelihood: Likelihood, theta: Floats, steps: Floats | None = None) -> Floats | None:
     """Return the inverse of the observed information, by central differences; None where it is not at a maximum."""
     size = len(theta)

@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.fitting.bursts import CLUSTERED, Bursts, Candidate, candidate, clustering, independent_log_likelihood
-from simulation.fitting.estimate import TAIL, Estimate, share
+from simulation.fitting.bursts import CLUSTERED, Bursts, Candidate, candidate, clustering
+from simulation.fitting.estimate import TAIL, Estimate, log_likelihood_of, share
 from simulation.fitting.log import AttemptLog, Flags, Floats, OutcomeKind
 
 # ── windows ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,15 +152,8 @@ def _worth(hit: Flags, stretches: Sequence[Stretch], price: float) -> float:
     worth = -price * len(stretches)
     for first, last, _level in stretches:
         outside[first : last + 1] = False
-        worth += _at_best(int(np.count_nonzero(hit[first : last + 1])), last - first + 1)
-    return worth + _at_best(int(np.count_nonzero(hit & outside)), int(np.count_nonzero(outside)))
-
-
-def _at_best(hits: int, size: int, share: float | None = None) -> float:
-    """Return the logarithm of the likelihood of so many hits, at the given share or at the likeliest one."""
-    share = share if share is not None else hits / size if size else 0.0
-    found = hits * math.log(share) if hits else 0.0
-    return found + ((size - hits) * math.log1p(-share) if size > hits else 0.0)
+        worth += log_likelihood_of(int(np.count_nonzero(hit[first : last + 1])), last - first + 1)
+    return worth + log_likelihood_of(int(np.count_nonzero(hit & outside)), int(np.count_nonzero(outside)))
 
 
 class Stretch(NamedTuple):
@@ -180,7 +173,7 @@ def _merged(stretches: list[Stretch], hit: Flags, usual: float, price: float) ->
         return int(before[last + 1] - before[first])
 
     def likelihood(first: int, last: int, share: float | None = None) -> float:
-        return _at_best(hits(first, last), last - first + 1, share)
+        return log_likelihood_of(hits(first, last), last - first + 1, share)
 
     merged: list[Stretch] = []
     for stretch in stretches:
@@ -412,7 +405,7 @@ def _chosen(
     by_length = sorted((w for w in windows if w not in certain), key=lambda window: (-window.hits, window.first))
     _, hit, _ = _outside(asked, windows)
     clustered = clustering(hit)
-    independent = _windows_bic(windows, price) - 2.0 * independent_log_likelihood(hit) + price
+    independent = _windows_bic(windows, price) - 2.0 * log_likelihood_of(int(np.count_nonzero(hit)), len(hit)) + price
     evidence = {_name(len(windows), bursts=False): independent}
     best: tuple[float, int, Candidate] | None = None
     found: Candidate | None = None

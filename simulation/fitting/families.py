@@ -17,7 +17,17 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from actors.settings.distributions import Distribution
-from simulation.fitting.estimate import TAIL, Estimate, Likelihood, Z, covariance_at, duration, of_log, of_logit
+from simulation.fitting.estimate import (
+    TAIL,
+    Estimate,
+    Likelihood,
+    Z,
+    covariance_at,
+    duration,
+    log_likelihood_of,
+    of_log,
+    of_logit,
+)
 from simulation.fitting.log import Floats
 
 # ── a sample ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -466,7 +476,8 @@ def _fit(family: str, sample: Sample, found: _Found, log_likelihood: float, abov
     return LatencyFit(
         family=family,
         parameters=found.parameters,
-        log_likelihood=log_likelihood + (0.0 if above is None else _lost_part(sample)),
+        log_likelihood=log_likelihood
+        + (0.0 if above is None else log_likelihood_of(len(sample.censored), sample.size)),
         free=len(found.parameters) + (above is not None),
         size=sample.size,
         law=found.law,
@@ -474,14 +485,6 @@ def _fit(family: str, sample: Sample, found: _Found, log_likelihood: float, abov
         data={family: written},
         lost=0.0 if above is None else ((len(sample.censored) / sample.size - above) / max(1e-12, 1.0 - above)),
     )
-
-
-def _lost_part(sample: Sample) -> float:
-    """Return the logarithm of the likelihood of how many timed out, at its most likely share."""
-    size, censored = sample.size, len(sample.censored)
-    if censored in (0, size):
-        return 0.0
-    return censored * math.log(censored / size) + (size - censored) * math.log1p(-censored / size)
 
 
 def _root(function: Callable[[float], float], low: float, high: float, otherwise: float) -> float:

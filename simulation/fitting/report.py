@@ -45,8 +45,6 @@ def not_found(found: ProviderFit) -> str:
 def print_reading(log: AttemptLog) -> None:
     """Print the meaning of each column of a log, the unread columns, and doubts about the reading; for the table of a
     run, whose columns are known, only the doubts."""
-    from rich.markup import escape
-
     if "next_retry_at_s" not in log.unread:
         read = ", ".join(name if name == role else f"{name} as {role}" for name, role in log.used.items())
         text = f"columns read: {read}; not read: {', '.join(log.unread) or 'none'}"
@@ -56,8 +54,6 @@ def print_reading(log: AttemptLog) -> None:
 
 
 def print_fit(fit: Fit, written: list[str]) -> None:
-    from rich.markup import escape
-
     console, log = stdout(), fit.log
     console.print(
         f"[bold]{escape(log.source)}[/bold]  {counted(len(log), 'attempt')} in {duration_text(log.duration_s)}"

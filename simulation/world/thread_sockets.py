@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import outcome
 import trio
@@ -62,6 +62,14 @@ def at_once(afn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
             raise WouldWait
     except StopIteration as end:
         return end.value
+
+
+def _refused(method: str) -> Any:
+    def refuse(sock: ThreadSocket, *_: Any) -> NoReturn:
+        sentence = f"a socket of the world has no {method}: wanted send and recv over TCP"
+        raise sock.threads.refuse(sentence, sys._getframe(1))
+
+    return refuse
 
 
 class ThreadSocket(socket.socket):
@@ -217,27 +225,9 @@ class ThreadSocket(socket.socket):
     def set_inheritable(self, inheritable: bool) -> None:
         pass
 
-    def detach(self) -> int:
-        raise self._refused("detach")
-
-    def dup(self) -> Any:
-        raise self._refused("dup")
-
-    def sendto(self, *args: Any) -> Any:
-        raise self._refused("sendto")
-
-    def recvfrom(self, *args: Any) -> Any:
-        raise self._refused("recvfrom")
-
-    def sendmsg(self, *args: Any) -> Any:
-        raise self._refused("sendmsg")
-
-    def recvmsg(self, *args: Any) -> Any:
-        raise self._refused("recvmsg")
-
-    def _refused(self, method: str) -> BaseException:
-        sentence = f"a socket of the world has no {method}: wanted send and recv over TCP"
-        return self.threads.refuse(sentence, sys._getframe(2))
+    detach, dup, sendto, recvfrom, sendmsg, recvmsg = map(
+        _refused, ("detach", "dup", "sendto", "recvfrom", "sendmsg", "recvmsg")
+    )
 
     def __repr__(self) -> str:
         return f"<{self.__class__.__name__} fd={self.fileno()}>"
