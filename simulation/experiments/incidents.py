@@ -421,7 +421,6 @@ def _keep_to_the_limit(rate: Rate | None, provider: str | None) -> Change:
 
 
 def verdicts_sheet(verdicts: Sequence[Verdict], called: str, settings: NotifierConfig) -> Sheet:
-    """Return how settings fared in each incident."""
     held = sum(verdict.holds for verdict in verdicts)
     rows = [
         Row(

@@ -311,7 +311,6 @@ class Outage:
 
     @property
     def is_partial(self) -> bool:
-        """Whether only a share fails in it."""
         return self.window.level < INSIDE
 
 

@@ -335,7 +335,6 @@ class Modules(Lookup):
     modules: dict[str, Module]
 
     def add(self, tree: Tree) -> list[Module]:
-        """Take in the modules of a file."""
         found = []
         for node in tree.find("call"):
             given = arguments_of(node)

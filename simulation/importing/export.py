@@ -30,15 +30,12 @@ _TEXT = re.compile(rf"""(?P<key>[\w.@:-]*\w){_BETWEEN}(?P<number>{_NUMBER})\s*[a
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The file as it was and as it would be."""
-
     path: Path
     before: str
     after: str
 
     @property
     def diff(self) -> str:
-        """A unified diff; empty if nothing changes."""
         name = str(self.path)
         before, after = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
         return "".join(unified_diff(before, after, name, name))

@@ -113,7 +113,6 @@ def is_of_libraries(folder: Path) -> bool:
 
 
 def recognised_kinds(source: SourceFile) -> list[Kind]:
-    """Return the libraries that a file is of."""
     both = (source, *held_files(source))
     return [kind for kind in _kinds(None) for each in both if each.suffix in kind.suffixes and kind.recognises(each)]
 

@@ -84,7 +84,6 @@ def required(node: Node) -> str:
 
 
 def string(node: Node | None) -> str:
-    """Return the text of a string literal, or of a name."""
     if node is None:
         return ""
     return text(node)[1:-1] if node.type == "string" else text(node)
@@ -122,7 +121,6 @@ class Object:
     unread: tuple[tuple[Node, frozenset[str]], ...] = ()
 
     def over(self, other: Object) -> Object:
-        """Return this object's entries laid over the other's."""
         keys = frozenset(self.entries)
         unread = {node.id: (node, after | keys) for node, after in other.unread}
         unread |= {node.id: (node, after) for node, after in self.unread}
@@ -135,8 +133,6 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function that the files have, in its file."""
-
     node: Node
     program: Program
 
@@ -151,8 +147,6 @@ class Made:
 
 @dataclass(eq=False)
 class Program:
-    """The tree of one file with its imports, among the others."""
-
     tree: Tree
     all: Programs
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)

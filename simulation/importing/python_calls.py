@@ -37,7 +37,6 @@ class Use:
 
     @property
     def head(self) -> Head:
-        """The use as a whole, as it is written."""
         return Head(written(self.node), self.node, self.module)
 
     def assumed(self, keyword: str) -> tuple[str, ...]:
@@ -57,8 +56,6 @@ def uses(program: Program, names: Collection[str]) -> Iterator[Use]:
 
 
 class _Uses:
-    """Looks for the uses of functions in a module, within the names that are bound around each."""
-
     def __init__(self, module: Module, program: Program, names: frozenset[str]) -> None:
         self.module = module
         self.program = program

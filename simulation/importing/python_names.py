@@ -164,8 +164,6 @@ DEPTH_MAX = 40
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Where a name leads: to a node of a module of the files."""
-
     module: Module
     node: ast.AST
     name: str

@@ -55,8 +55,6 @@ class _Left:
 
 @dataclass(eq=False)
 class Program:
-    """The tree of one file, among the others."""
-
     tree: Tree
     all: Programs
     constants: dict[str, list[Node]] = field(default_factory=dict)
@@ -165,7 +163,6 @@ class Program:
         return found
 
     def keyed(self, nodes: Sequence[Node]) -> dict[str, Node]:
-        """Return the pairs among nodes by their keys as texts."""
         pairs = (each for each in nodes if each.type == "pair")
         return {str(self.value(part(each, "key"))).removeprefix(":"): each for each in pairs}
 
@@ -441,7 +438,6 @@ class Programs(Lookup):
         return list(self.programs.values())
 
     def constants(self, name: str) -> list[tuple[Program, Node]]:
-        """Return where a constant is given a value."""
         return [(each, node) for each in self.with_name(name) for node in each.constants.get(name, ())[:NAMESAKES_MAX]]
 
     def classes(self, name: str) -> list[tuple[Program, Node]]:

@@ -84,8 +84,6 @@ class Application:
 
 @dataclass(frozen=True)
 class Effective:
-    """Settings by the parts of their names."""
-
     settings: Mapping[Parts, Setting]
     documents: Sequence[Properties] = ()
     _plain: dict[str, Setting] = field(default_factory=dict)

@@ -82,7 +82,6 @@ class Tree:
         return Entry(value, node, self.file)
 
     def head(self, node: Node) -> Entry:
-        """Return a node whose first line a finding shows."""
         return Entry(None, node, self.file, is_block=True)
 
 
@@ -161,7 +160,6 @@ def text(node: Node | None, name: str = "") -> str:
 
 
 def inner(node: Node | None) -> list[Node]:
-    """Return the nodes in a node, without comments."""
     return [each for each in node.named_children if each.type != "comment"] if node is not None else []
 
 

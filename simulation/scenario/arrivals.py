@@ -85,7 +85,6 @@ def poisson_along(pieces: Iterable[Piece], random: Random, duration_ns: int) -> 
 
 
 def expected_along(pieces: Iterable[Piece], until_ns: int) -> float:
-    """Return how many arrive on average in [0, `until_ns`)."""
     areas, start_ns = [], 0
     for piece in pieces:
         if start_ns >= until_ns:
@@ -254,7 +253,6 @@ class BurstArrivals(Settings):
 
     @property
     def mean_size(self) -> float:
-        """How many arrive at the same instant, on average."""
         return self.size.given.limited_mean(COUNT_MAX) if isinstance(self.size, SizeDistribution) else self.size
 
     def expected_bursts(self, seconds: float) -> float:

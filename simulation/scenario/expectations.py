@@ -100,7 +100,6 @@ class Expectation:
         return f"{self.bound}{when}" if self.share is None else f"{self.bound}{when} in {_of_runs(self.share)}"
 
     def during(self, window: Window) -> Expectation:
-        """Return the same bound on a part of the run."""
         return replace(self, window=window, path=(WINDOWS, window.name, *self.path))
 
     def evaluate(self, summary: Mapping[str, Any]) -> tuple[float | None, bool | None]:
@@ -228,7 +227,6 @@ class RunsExpectation(Settings):
 
     @property
     def expectation(self) -> Expectation:
-        """The bound and the share."""
         return replace(self.that, share=self.in_)
 
 

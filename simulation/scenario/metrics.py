@@ -420,7 +420,6 @@ def range_text(kind: MetricKind) -> str:
 
 
 def path_of(keys: Iterable[str]) -> str:
-    """Return the path of the metric under these keys of the summary."""
     path, above = "", ""
     for key in keys:
         if above in _IN_BRACKETS:

@@ -116,7 +116,6 @@ class Range(Settings):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is of whole numbers."""
         return self._kind() is _KINDS[0]
 
     @property

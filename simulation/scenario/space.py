@@ -42,7 +42,6 @@ class Setting:
 
 
 def settings_of(paths: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Setting]:
-    """Return a setting for each row of values of these paths."""
     names = short_names(paths)
     return [
         Setting(

@@ -88,7 +88,6 @@ Users: TypeAlias = Annotated[PositiveWholeNumber | UserSpread, plain_or(Positive
 
 
 def count_of(spread: int | ZipfSpread) -> int:
-    """Return over how many it is."""
     return spread.count if isinstance(spread, ZipfSpread) else spread
 
 
@@ -384,7 +383,6 @@ def zone_of(entry: WorkloadEntry) -> str | None:
 
 
 def class_of(entry: WorkloadEntry) -> str:
-    """Return the class of traffic that an entry's notifications are of."""
     if isinstance(entry, EventWorkload):
         return NORMAL  # its subscribers' own
     return entry.priority or usual_priority(entry.critical).value

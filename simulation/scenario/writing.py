@@ -45,7 +45,6 @@ def as_data(scenario: Scenario) -> dict[str, Any]:
 
 
 def write(scenario: Scenario | Mapping[str, Any], comment: str = "") -> str:
-    """Return the YAML text of a scenario, or of its plain data."""
     data = as_data(scenario) if isinstance(scenario, Scenario) else scenario
     above = [f"# {line}".rstrip() for line in comment.splitlines()]
     return "\n".join([*above, *_of_the_file(data)]) + "\n"
@@ -93,7 +92,6 @@ def _wrapped(head: str, entries: list[Any], indent: str) -> Iterator[str]:
 
 
 def in_one_line(value: Any) -> str:
-    """Return plain data as YAML writes it in flow style."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_scalar(key)}: {in_one_line(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):

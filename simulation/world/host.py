@@ -27,8 +27,6 @@ from simulation.world.traffic import Seen, Traffic
 
 
 class Work(NamedTuple):
-    """The work of a provider on a request."""
-
     seen: Seen
     fate: Fate
     answer: HostAnswer
@@ -144,8 +142,6 @@ _READ: Final = 65536
 
 
 class HostStream:
-    """Reads and writes bytes over a socket of a host."""
-
     def __init__(self, sock: WorldSocket, context: ssl.SSLContext | None) -> None:
         self._sock = sock
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -226,7 +226,6 @@ def _refuse(scenario: Scenario, problems: Iterable[tuple[tuple[str | int, ...], 
 
 
 def in_a_fork(run: Callable[[], R]) -> R:
-    """Run in a child process, and return its result or raise its error."""
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe()
@@ -284,8 +283,6 @@ def run_here(
 
 
 class Loaded(NamedTuple):
-    """A service that has been imported."""
-
     main: Callable[..., Any]
     calls: Mapping[str, Call | str]
     answers: Mapping[str, AnswerFunction]

@@ -145,7 +145,6 @@ def breaker_in_words(config: ChannelConfig, rate: float) -> tuple[Sentence, ...]
 
 
 def endpoints_in_words(config: ChannelConfig) -> tuple[Sentence, ...]:
-    """Return when an endpoint is disabled whose attempts all fail."""
     if config.endpoints is None:
         return ()
     after = config.endpoints.disable_after
@@ -316,7 +315,6 @@ def explained(
     *,
     has_timeout: bool = True,
 ) -> ChannelExplained:
-    """Return what the settings of a channel will do."""
     config = scenario.channel_config(channel)
     mean = _mean_load(scenario, channel)
     rate, load_is = (load, "given") if load is not None else (mean, "of the scenario")

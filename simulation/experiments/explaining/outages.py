@@ -175,7 +175,6 @@ def _answer_s(config: ChannelConfig) -> float:
 
 
 def one_call(config: ChannelConfig, outage_s: float) -> OneCall:
-    """Return the effect of an outage on a call that is first tried as it begins."""
     retry = retries_of(config)
     if "transient" not in retry.on:
         retry = retry.model_copy(update={"max_attempts": 1})  # what an outage has fail is final
@@ -192,7 +191,6 @@ def one_call(config: ChannelConfig, outage_s: float) -> OneCall:
 def under_load(
     scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry | None
 ) -> UnderLoad:
-    """Return what an outage does to a steady load."""
     config = scenario.channel_config(channel)
     if has_closed_form(config) and getattr(like, "expires_after", None) is None:
         return _by_schedule(config, rate, outage_s)
@@ -364,7 +362,6 @@ def one_call_sheet(calls: Sequence[OneCall]) -> Sheet:
 def load_sheet(
     outages: Sequence[UnderLoad], load: float, load_is: str, besides: Sequence[str], left_out: Sequence[str]
 ) -> Sheet:
-    """Return what outages do to a steady load."""
     slower = any(found.rate < load for found in outages)
     note = (
         "calls: in the outage; never: not delivered at all; requests: in the outage; peak: in a second after it; "

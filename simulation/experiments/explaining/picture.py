@@ -32,7 +32,6 @@ _LOWEST_S = 0.05
 
 
 def picture(name: str, channels: Sequence[ChannelExplained]) -> Picture:
-    """Return the picture: a panel for each channel."""
     heights = [AROUND + ROW_HEIGHT * (max(ROWS_MIN, len(each.schedules[0].attempts)) + 1) for each in channels]
     with matplotlib.style.context(STYLE, after_reset=True):
         figure = Picture(figsize=(WIDTH, sum(heights)), dpi=DPI, layout="constrained")

@@ -123,7 +123,6 @@ class Objective:
         return -value if self.maximize else value
 
     def is_never(self, run: RunMetrics) -> bool:
-        """Return whether the metric of a run is never."""
         return run.figures.get(self.metric) == math.inf
 
     def value(self, cost: float) -> float:
@@ -164,7 +163,6 @@ class Goal:
         return [Part(together, self.probability), *alone] if together else alone
 
     def share_of(self, expectation: Expectation) -> float:
-        """Return the share of runs in which an expectation must hold."""
         return self.probability if expectation.share is None else expectation.share
 
     def holds(self, run: RunMetrics) -> bool:

@@ -333,11 +333,9 @@ class Search:
 
     @property
     def alive(self) -> list[Trial]:
-        """The trials that may be chosen and are not given up."""
         return [trial for trial in self.trials if trial.in_space and not trial.given_up and trial.searched]
 
     def is_exhaustive(self, trials_max: int) -> bool:
-        """Return whether `trials_max` trials are enough for every combination."""
         return self._points.count <= trials_max
 
     def run(self, bench: Bench, trials_max: int, runs_after: int = 0) -> None:
@@ -358,7 +356,6 @@ class Search:
         self._race(bench, self.goal.replicates)
 
     def finish(self, trial: Trial, bench: Bench) -> None:
-        """Give a trial all the runs of the search, until it is given up."""
         while not trial.given_up and len(trial.searched) < self.goal.replicates:
             self._do([(trial, 2 * len(trial.searched))], bench)
 

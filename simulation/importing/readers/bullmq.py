@@ -62,8 +62,6 @@ _LOOK_ALIKES = re.compile(r"retr|attempt|backoff|delay|timeout|factor|max", re.I
 
 @dataclass(eq=False)
 class Queue:
-    """A queue that the files make or name."""
-
     name: str
     library: str
     program: Program
@@ -136,8 +134,6 @@ def policies(found: Found, given: Given) -> Iterator[Policy]:
 
 
 class _Options:
-    """The options of one kind of job, as the library takes them together."""
-
     def __init__(self, job: Job, found: Found, given: Given, draft: PolicyDraft) -> None:
         self.job, self.found, self.given, self.draft = job, found, given, draft
         self.is_bull = job.queue.library == "bull"
@@ -452,7 +448,6 @@ _RETRIES = frozenset({"attempts", "backoff", "timeout"})
 
 
 def recognises(file: SourceFile) -> bool:
-    """Return whether a file imports Bull or BullMQ."""
     return file.suffix in SUFFIXES and bool(_IMPORTED.search(file.text))
 
 

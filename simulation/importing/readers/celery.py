@@ -88,7 +88,6 @@ _PER = {"s": "s", "m": "min", "h": "h"}
 
 
 def read_limits(settings: Mapping[str, Setting], draft: Draft, channel: dict[str, Any]) -> None:
-    """Read the settings that bound an attempt, or a worker's tasks."""
     soft, hard = settings.get("soft_time_limit"), settings.get("time_limit")
     for setting in (soft, hard):
         if setting is None:

@@ -36,8 +36,6 @@ class Retries:
 
 @dataclass(eq=False, slots=True)
 class RetryCall:
-    """A call of ``self.retry``, with its arguments."""
-
     task: Task
     program: Program
     setting: Setting

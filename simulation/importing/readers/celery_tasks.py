@@ -36,7 +36,6 @@ _BASES = frozenset(("celery.Task", "celery.app.task.Task", "celery.task.Task", "
 
 
 def has_tasks(file: SourceFile) -> bool:
-    """Return whether a file of Python has tasks of Celery."""
     if file.suffix != ".py":
         return False
     if _CELERY.search(file.text) is not None:
@@ -90,7 +89,6 @@ class Task:
 
 
 def tasks_in(program: Program) -> Iterator[Task]:
-    """Yield the tasks of all files, in order."""
     app_base = _base_of_apps(program)
     names: set[str] = set()
     for module in program.modules:

@@ -51,8 +51,6 @@ WHOLE = "a whole number"
 
 @dataclass
 class Retries:
-    """The effective settings of retries, each with its place."""
-
     attempts: Setting
     """The number of retries."""
 
@@ -71,7 +69,6 @@ class Retries:
 
 
 def put_retries(draft: Draft, retries: Retries) -> None:
-    """Set attempts, waits and time-outs of a route with a retry policy."""
     count = retries.attempts.whole
     if count is None or count < 0:
         draft.refuse(retries.attempts, "wanted a whole number of at least 0")
@@ -164,7 +161,6 @@ def put_ejection(draft: Draft, section: Section, percent: Setting | None, defaul
 
 
 def put_limits(draft: Draft, requests: Setting | None, connections: Setting | None, others: Sequence[Setting]) -> None:
-    """Set the limits of requests at once."""
     if requests is not None:
         limit = requests.whole
         if limit is None or limit < 0:
@@ -188,7 +184,6 @@ def put_budget(draft: Draft, share: Setting, least: Setting) -> None:
 
 
 def put_retries_at_once(draft: Draft, setting: Setting, count: int) -> None:
-    """Set how many retries there are at once."""
     draft.put("retry.budget", {"kind": "envoy", "share": "0%", "min_concurrency": count}, setting)
 
 

@@ -54,7 +54,6 @@ _KEYS = {
 
 
 def recognises(file: SourceFile) -> bool:
-    """Return whether a file has a ``methodConfig`` or ``retryThrottling``."""
     return bool(_OURS.search(file.text))
 
 

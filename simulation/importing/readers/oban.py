@@ -286,7 +286,6 @@ _LESS = "whole seconds are drawn: up to 1 s less"
 
 
 def _inserted(tree: Tree, workers: dict[str, list[_Worker]], all_of: Modules) -> Iterator[Policy]:
-    """Yield a policy for each `Worker.new(args, max_attempts: 3)`."""
     for call in tree.find("call"):
         name = target(call)
         words = next((each for each in arguments_of(call) if each.type == "keywords"), None)

@@ -516,7 +516,6 @@ _CONTAINERS = {"instances": "instances", "backends": "instances", "limiters": "i
 
 
 def recognises(file: SourceFile) -> bool:
-    """Return whether a file has a key ``resilience4j`` at its top."""
     if "resilience4j" not in file.text:
         return False
     if file.suffix == ".properties":

@@ -51,8 +51,6 @@ JOBS = frozenset({"Sidekiq::Job", "Sidekiq::Worker", "Sidekiq::IterableJob", "Si
 
 @dataclass(frozen=True, eq=False)
 class JobClass:
-    """A class or a module with the calls in its body, and its bases."""
-
     name: str
     program: Program
     node: Node
@@ -157,7 +155,6 @@ class Common:
 
     @property
     def drawn(self) -> str:
-        """The approximation of the jitter, in words."""
         return "; ".join(["drawn in whole seconds", *rests_on(self.given, "sidekiq", "8.0", "up to 1 s a retry less")])
 
     @property

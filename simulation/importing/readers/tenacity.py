@@ -591,7 +591,6 @@ class _Reading:
 
 
 def replace_text(setting: Setting, text: str) -> Setting:
-    """Return a part of a setting, which stands in the same line."""
     return replace(setting, name=text.partition("=")[0], node=ast.Name(text.partition("=")[2], lineno=setting.line))
 
 

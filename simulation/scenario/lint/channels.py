@@ -92,7 +92,6 @@ _REASONS = (
 def channel_rules(
     scenario: Scenario, channel: NotificationChannel, arriving: Mapping[NotificationChannel, float]
 ) -> Iterator[Finding]:
-    """Yield findings about a channel that the scenario uses."""
     entries, config = entries_on(scenario, channel), scenario.channel_config(channel)
     yield from _hosts(scenario, channel, config)
     if config.retry.after_retry_after != "only_it" and not _gives_hints(scenario, channel, config):
@@ -159,7 +158,6 @@ def _traffic(
 
 
 def unused_rules(scenario: Scenario) -> Iterator[Finding]:
-    """Yield the settings of channels to which nothing leads."""
     for channel in without_arrivals(scenario):
         if scenario.channel_as_given(channel).model_fields_set:
             yield _RULES.found("nothing-arrives", channel=channel)

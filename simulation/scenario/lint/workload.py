@@ -36,7 +36,6 @@ def has_users(scenario: Scenario, channel: NotificationChannel) -> bool:
 
 
 def entries_on(scenario: Scenario, channel: NotificationChannel) -> list[WorkloadEntry]:
-    """Return the entries of the workload that send on a channel."""
     return [entry for entry in scenario.workload if channel in entry.channels]
 
 
@@ -197,7 +196,6 @@ def expiry_findings(scenario: Scenario) -> Iterator[Finding]:
 
 
 def window_rules(scenario: Scenario) -> Iterator[Finding]:
-    """Yield the entries that begin when arrivals have ended."""
     end_s = scenario.duration
     for number, entry in enumerate(scenario.workload):
         if entry.at >= end_s and (isinstance(entry, ClosedWorkload) or entry.arrivals.trace is None):
