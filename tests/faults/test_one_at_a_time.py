@@ -9,12 +9,9 @@ import simulation
 from actors.errors import ConfigurationError
 from actors.faults.provider import SimulatedProvider
 from actors.kernel.effects import Foreseen
-from actors.outcomes import Transient
 from actors.settings.base import validated
 from actors.settings.channel import ProviderConfig
 from simulation.scenario import parse
-
-BUSY = Transient(reason="busy")
 
 BURST = """
 duration: 40m

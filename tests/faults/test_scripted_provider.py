@@ -14,7 +14,6 @@ from actors.settings.faults import FaultConfig
 from actors.settings.script import ScriptedAnswer
 from simulation.scenario import parse
 
-FAILING = ("transient", "throttled", "permanent", "dead_destination", "channel_fault", "ambiguous")
 KINDS = {
     "sent": Sent, "transient": Transient, "throttled": Transient, "permanent": Permanent,
     "dead_destination": DeadDestination, "channel_fault": ChannelFault, "ambiguous": Ambiguous,

@@ -25,7 +25,6 @@ from simulation.verification.drawing.swarm import case
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
-OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
 
 SMALL = """\
 name: small

@@ -19,8 +19,6 @@ MAPPING = (
     ": wanted a mapping from paths to their values such as {'channels.email.retry.jitter': ['none', 'full']}, got "
 )
 
-FORM = "wanted path=a,b or path=low..high such as channels.email.retry.max_attempts=1..10"
-
 
 @pytest.mark.parametrize(("text", "values"), TABLES["lists"])
 def test_a_list_is_split_at_its_outer_commas(text, values):

@@ -16,12 +16,10 @@ BREAKER = (
     "channels.email.circuit_breaker: is not in the file: by default 5 failures in a row open it, for 60s, and what "
     "comes meanwhile waits"
 )
-TIMEOUT = "channels.email.timeout: is not in the file: by default an attempt ends after 10s"
 ATTEMPTS = (
     "channels.email.retry.max_attempts: is not in the file: by default 3 attempts, the first included, then the dead "
     "letter queue"
 )
-DRAIN = "drain: is not in the file: by default the run ends 1h after the last arrivals, with what is in flight then"
 
 
 @pytest.mark.parametrize(("text", "notes"), tables(__file__)["notes"])

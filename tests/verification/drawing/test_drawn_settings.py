@@ -34,7 +34,6 @@ from simulation.verification.drawing.swarm import _again_and_again, case, drawn_
 from simulation.verification.drawing.whole_groups import with_whole_groups
 from simulation.verification.exploring.trial import attempt
 
-ROOT = Path(__file__).parents[3]
 SWARM = load(Path(__file__).parent / "swarm.yaml")
 
 

@@ -8,15 +8,12 @@ from histories import EMAIL, S, breach_of, breaker, check_breach, context_of, cr
 
 from actors.instants import since_1970_ns
 from actors.messages import DeferralCause, NotificationDeferred
-from actors.outcomes import Transient
 from actors.pipeline.handler import Handler
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.subscriber_calls import PlainSubscriber, SubscriberCall
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
 from simulation.invariants import Context, MessageSent
-
-FAILS = Transient(reason="timed out")
 
 
 def told_message(seconds, sender, receiver, message):
