@@ -20,7 +20,6 @@ from simulation.experiments.limits import expected
 from simulation.fitting import whatif
 from simulation.running import deciding, executors
 
-ROOT = Path(__file__).parents[2]
 SCENARIO = """\
 name: small
 seed: 3
@@ -176,9 +175,11 @@ def test_a_folder_without_rights_is_refused_before_anything_runs(
     assert list(locked.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("command", "name"), [*DOCUMENTS.items(), ("run", "report.html"), ("run", "overview.png")], ids=str
-)
+OTHERS = [("run", "report.html"), ("run", "overview.png"), ("run", "scenario.yaml"), ("sweep", "scenario.yaml"),
+          ("tune", "tuned.yaml")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "name"), [*DOCUMENTS.items(), *OTHERS], ids=str)
 def test_another_s_file_is_not_replaced(command, name, retrylab, tmp_path, nothing_runs):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text('{"total": 3}')

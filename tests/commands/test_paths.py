@@ -132,19 +132,6 @@ def test_a_result_does_not_take_the_place_of_any_of_several_scenarios(tmp_path):
     assert (tmp_path / "a" / "scenario.yaml").read_bytes() == STEADY.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("command", "name"), [("run", "scenario.yaml"), ("sweep", "scenario.yaml"), ("tune", "tuned.yaml")]
-)
-def test_a_result_does_not_take_the_place_of_another_scenario(command, name, tmp_path):
-    (tmp_path / "mine.yaml").write_bytes(STEADY.read_bytes())
-    (tmp_path / name).write_text("another's")
-    done = retrylab(command, "mine.yaml", *MANY[command], "--out", ".", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith(f"--out .: wanted a folder where {name} may be written, got one where that is no ")
-    assert (tmp_path / name).read_text() == "another's"
-    assert {path.name for path in tmp_path.iterdir()} == {name, "mine.yaml"}
-
-
 @pytest.mark.parametrize("command", sliced(MANY, 4, 1))
 def test_beside_a_scenario_of_another_name_there_is_room(command, tmp_path):
     """And what is written has the names by which a scenario in its place is found."""

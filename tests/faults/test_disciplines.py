@@ -9,7 +9,7 @@ from provider_attempts import ATTEMPT, S, fault, first_attempt
 from worlds import Scripted, Sleeping, World, email, on_both_clocks
 
 import simulation
-from actors.errors import ActorSystemError, ConfigurationError
+from actors.errors import ActorSystemError
 from actors.faults.chaos import FaultyProvider
 from actors.faults.provider import SimulatedProvider
 from actors.kernel.effects import Foreseen, Promise
@@ -53,20 +53,6 @@ def ends(provider: SimulatedProvider, *attempts: tuple[float, bool]) -> list[tup
 
 
 # ── settings ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_without_a_capacity_there_is_nothing_to_share():
-    with pytest.raises(ConfigurationError) as refused:
-        SimulatedProvider(discipline="processor_sharing")
-    assert refused.value.problems == [
-        "wanted a capacity with the discipline processor_sharing, without which it works on all at once, got none"
-    ]
-    with pytest.raises(ConfigurationError) as refused:
-        validated(ProviderConfig, {"capacity": 2, "discipline": "lifo"})
-    assert refused.value.problems == ["discipline: wanted one of fifo, critical_first, processor_sharing, got 'lifo'"]
-    with pytest.raises(ConfigurationError, match=r"channels\.email\.failover\.b\.provider: wanted a capacity with"):
-        parse("{duration: 1s, workload: [{channel: email, arrivals: {constant: 1/s}}], channels: {email: {failover: "
-              "{b: {provider: {discipline: critical_first}}}}}}")  # fmt: skip
 
 
 def test_first_come_first_served_is_what_it_is_when_nothing_is_said():

@@ -17,7 +17,6 @@ from actors.instants import ns
 from actors.kernel.randomness import RandomStreams
 from actors.settings.distributions import Distribution
 from simulation.scenario import parse
-from simulation.scenario.lint import lint_scenario
 
 
 def test_each_takes_longer_for_every_other_one_that_is_under_way() -> None:
@@ -113,39 +112,6 @@ def test_of_whom_it_is_asked_it_does_not_change_the_draws() -> None:
     assert [round(late - soon, 6) for soon, late in zip(one, other, strict=True)] == [0, 100, 200, 300]
 
 
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        ("30ms", "wanted a mapping such as {per_in_flight: 10ms} (30ms is {per_in_flight: 30ms}), got '30ms'"),
-        ("{}", "latency_by_load.per_in_flight: wanted a duration of more than 0 such as 80ms, 10s, 5m or 2h"),
-        ("{per_in_flight: 0s}", "latency_by_load.per_in_flight: wanted a duration of more than 0"),
-        ("{per_inflight: 1s}", "latency_by_load.per_inflight: unknown key; did you mean per_in_flight?"),
-    ],
-)
-def test_what_is_no_such_latency_is_said(value: str, problem: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        parse(SCENARIO.replace("{per_in_flight: 30ms}", value))
-    assert problem in str(raised.value)
-
-
 def test_python_says_it_too() -> None:
     with pytest.raises(ConfigurationError, match="per_in_flight: wanted a duration of more than 0"):
         SimulatedProvider(per_in_flight=-1)
-
-
-@pytest.mark.parametrize(
-    ("sets", "is_said"),
-    [
-        ([], False),
-        (["workload.0.arrivals.poisson=40/s"], True),
-        (["workload.0.arrivals.poisson=40/s", "channels.email.max_in_flight=50"], False),
-        (["workload.0.arrivals.poisson=40/s", "channels.email.provider.connections=50"], False),
-    ],
-)
-def test_the_linter_says_where_the_latency_only_grows(sets: list[str], is_said: bool) -> None:
-    found = [str(finding) for finding in lint_scenario(parse(SCENARIO, sets=sets))]
-    text = (
-        "channels.email.provider.latency_by_load.per_in_flight: 30ms for each in flight, and 40/s arrive: above 33.3/s "
-        "the latency only grows, and nothing bounds what is in flight"
-    )
-    assert [each for each in found if "latency_by_load" in each] == ([text] if is_said else [])

@@ -13,7 +13,6 @@ from provider_attempts import ATTEMPT, S, answered, fault
 from worlds import World, email, on_both_clocks
 
 import simulation
-from actors.errors import ConfigurationError
 from actors.faults.conditions import capacity_steps
 from actors.faults.provider import SimulatedProvider
 from actors.faults.queue import ServiceQueue
@@ -203,12 +202,6 @@ def test_a_capacity_leaves_the_draws_of_each_attempt_as_it_was(capacity, gaps):
         assert one.result == other.result
         assert one.delay_ns <= other.delay_ns
     assert plain.delivered == queued.delivered
-
-
-def test_a_capacity_of_nothing_is_refused():
-    with pytest.raises(ConfigurationError) as refused:
-        SimulatedProvider(capacity=0)
-    assert refused.value.problems == ["capacity: wanted a whole number of at least 1, got 0"]
 
 
 # ── in the pipeline ─────────────────────────────────────────────────────────────────────────────────────────────

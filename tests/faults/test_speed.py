@@ -10,14 +10,12 @@ from hypothesis import given, strategies as st
 from provider_attempts import S, answered, fault
 
 import simulation
-from actors.errors import ConfigurationError
 from actors.faults.conditions import NEVER_NS, speed_steps
 from actors.faults.disciplines import CriticalFirst, ProcessorSharing, Station
 from actors.faults.provider import SimulatedProvider
 from actors.faults.queue import ServiceQueue
 from actors.faults.speed import Speed
 from simulation.scenario import Scenario, parse
-from simulation.scenario.lint import lint_scenario
 
 ONE = Fraction(1)
 
@@ -214,39 +212,3 @@ def test_a_latency_is_of_those_who_arrive_and_a_speed_of_all() -> None:
     assert times_of(arrive)[29:33] == [2.0, 2.0, 7.0, 2.0]
     # The first has half a second to go when it starts, of which a second at 0.2 does 0.2 s; so it is 0.8 s late.
     assert times_of(work)[28:33] == [2.0, 2.8, 2.8, 2.4, 2.0]
-
-
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        ("speed: -1", "faults.0.speed: wanted a number of at least 0, got -1"),
-        ("speed: 20%", "faults.0.speed: wanted a number of at least 0, got '20%'"),
-        ("speed: 0.5, host: example.com", "faults.0: wanted host only beside faults of single attempts"),
-    ],
-)
-def test_what_is_no_speed_is_said(value: str, problem: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        scenario(value)
-    assert problem in str(raised.value)
-
-
-ARRIVE = "faults.0.latency: is of those who arrive in the window: what a provider with a capacity has under way"
-NOTHING = "faults.0.speed: no provider there has a capacity: it changes nothing"
-
-
-@pytest.mark.parametrize(
-    ("hit", "provider", "said"),
-    [
-        ("latency: 5s", "latency: 2s, capacity: 4", ARRIVE),
-        ("latency: 5s, capacity: 3", "latency: 2s", ARRIVE),
-        ("latency: 5s", "latency: 2s", None),
-        ("latency_factor: 5", "latency: 2s, capacity: 4", None),
-        ("speed: 0", "latency: 2s, capacity: 4", None),
-        ("speed: 0.5, capacity: 3", "latency: 2s", None),
-        ("speed: 0.5", "latency: 2s", NOTHING),
-        ("speed: 1", "latency: 2s, capacity: 4", "faults.0.speed: 1 changes nothing"),
-    ],
-)
-def test_the_linter_says_of_whom_it_is(hit: str, provider: str, said: str | None) -> None:
-    found = [str(finding) for finding in lint_scenario(scenario(hit, provider)) if finding.path[0] == "faults"]
-    assert [each[: len(said or "")] for each in found] == ([] if said is None else [said])

@@ -1,13 +1,11 @@
 """A saved result can be opened again, and be plotted as it was."""
 
-import json
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from described import described
-from effort import sliced
 from pandas.testing import assert_frame_equal
 from plot_samples import result_of
 
@@ -48,15 +46,6 @@ def test_the_seed_and_what_was_set_are_in_the_scenario_that_is_saved(tmp_path):
     simulation.save(result, tmp_path / "out")
     again = simulation.run(tmp_path / "out" / "scenario.yaml")
     assert again.summary["digest"] == result.summary["digest"]
-
-
-@pytest.mark.parametrize(
-    "plot",
-    sliced([plots.throughput, plots.breaker_states, plots.raster, plots.delivery_times], 4),
-    ids=lambda plot: plot.__name__,
-)
-def test_a_plot_of_an_opened_result_is_that_of_the_result(plot, directory):
-    assert described(plot(simulation.open_result(directory))) == described(plot(result_of("all kinds of waits")))
 
 
 TRACED = """
@@ -134,11 +123,6 @@ def test_a_table_that_cannot_be_read_is_named_when_it_is_needed(tmp_path, damage
     assert len(opened.notifications) == 1
     with pytest.raises(ConfigurationError, match=r"attempts\.parquet: (no such file|wanted a table as Parquet)"):
         plots.raster(opened)
-
-
-def test_the_summary_is_the_json_document(directory):
-    assert json.loads((directory / "summary.json").read_text()) == result_of("all kinds of waits").summary
-    assert isinstance(pd.read_parquet(directory / "deferrals.parquet"), pd.DataFrame)
 
 
 def test_columns_of_older_files_get_their_units(tmp_path):

@@ -235,18 +235,3 @@ def test_an_edit_may_change_the_class():
     redriven = {event.notification_id for event in events_of(result, NotificationRedriven)}
     sent = [event for event in events_of(result, NotificationSent) if event.notification_id in redriven]
     assert {event.priority for event in sent} == {"critical"}
-
-
-@pytest.mark.parametrize(
-    ("order", "problem"),
-    [
-        ("{at: 1s, discard: all, edit: {message: other}}", "wanted edit only with redrive"),
-        ("{at: 1s, redrive: all, edit: {}}", "something to change: recipient, message, expires_after or priority"),
-        ("{at: 1s, redrive: all, edit: {priority: null}}", "edit.priority: wanted critical, normal or bulk"),
-        ("{at: 1s, redrive: all, edit: {message: null}}", "edit.message: wanted text that is not empty"),
-        ("{at: 1s, redrive: all, edit: {channel: sms}}", "edit.channel: unknown key"),
-    ],
-)
-def test_an_edit_that_cannot_be_is_refused(order, problem):
-    with pytest.raises(ConfigurationError, match=problem):
-        parse(f"{OUTAGE}operations: [{order}]")

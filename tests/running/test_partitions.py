@@ -23,7 +23,6 @@ from actors.messages import (
 )
 from actors.storage.shared_memory import NodeStore, SharedMemory
 from simulation.running import service
-from simulation.scenario.lint import lint_scenario
 
 S = 1_000_000_000
 NODES = "{count: 3, takeover_after: 4s}"
@@ -160,24 +159,6 @@ def test_a_node_that_is_stopped_in_order_writes_down_what_it_has():
     (takeover,) = of_kind(events, NodeTookOver)
     assert (takeover.at_ns, len(takeover.notification_ids)) == (4_200_000_000, 1)
     assert len(of_kind(events, NotificationSent)) == 12
-
-
-@pytest.mark.parametrize(
-    ("nodes", "latency", "said"),
-    [
-        ("1", "31s", []),
-        ("2", "30s", []),
-        ("2", "31s", ["commit_latency: 31s is more than the nodes.takeover_after of 30s"]),
-        (
-            "{count: 2, takeover_after: 100ms}",
-            "300ms",
-            ["commit_latency: 300ms is more than the nodes.takeover_after of 100ms"],
-        ),
-    ],
-)
-def test_the_linter_says_where_a_change_takes_longer_than_a_lease(nodes, latency, said):
-    found = lint_scenario(scenario(nodes, more=f"commit_latency: {latency}"))
-    assert [str(each).partition(": live,")[0] for each in found] == said
 
 
 # ── the store's side ────────────────────────────────────────────────────────────────────────────────────────────────

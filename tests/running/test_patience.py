@@ -11,7 +11,6 @@ from confidence import check_mean
 from hypothesis import given, strategies as st
 
 import simulation
-from actors.errors import ConfigurationError
 from actors.settings.distribution_moments import median, quantile, share_above
 from actors.settings.distributions import Distribution
 from simulation.scenario import Scenario, load, parse
@@ -92,23 +91,6 @@ def test_measured_ages_are_read_beside_the_file(tmp_path: Path) -> None:
     age: Any = scenario.workload[0]
     assert age.expires_after.measured == (30, 60)
     assert parse(write(scenario)).workload == scenario.workload
-
-
-@pytest.mark.parametrize(
-    ("age", "problem"),
-    [
-        ("soon", "expires_after: wanted a duration of more than 0 such as 80ms, 10s, 5m or 2h, got 'soon'"),
-        ("0s", "expires_after: wanted a duration of more than 0"),
-        ("5", "expires_after: wanted a duration of more than 0"),
-        ("[5s]", "expires_after: wanted a duration such as 80ms, or a distribution such as"),
-        ("{exponential: {}}", "expires_after.exponential.mean: wanted a duration of more than 0"),
-        ("{uniform: {low: 1s, high: 2s}, constant: 1s}", "expires_after: wanted exactly one of constant, uniform"),
-    ],
-)
-def test_what_is_no_age_is_said(age: str, problem: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        queue(age)
-    assert f"workload.0.{problem}" in str(raised.value)
 
 
 def test_the_linter_goes_by_the_age_that_hardly_any_exceeds() -> None:

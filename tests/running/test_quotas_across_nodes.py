@@ -8,7 +8,6 @@ from effort import examples
 from hypothesis import given, settings, strategies as st
 
 import simulation
-from actors.errors import ConfigurationError
 from actors.messages import NotificationSent
 from actors.pipeline.quotas import PartOfNodes
 from actors.policies.rate_limit.limiter import make_limiter
@@ -156,15 +155,6 @@ def test_both_clocks_have_the_same_history():
 
 
 # ── what is refused, and said ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_only_a_bucket_can_be_divided():
-    with pytest.raises(ConfigurationError) as error:
-        scenario("{rate: 4/s, across: nodes}")
-    assert error.value.problems == [
-        "fleet.yaml:4:27: channels.email.quota: wanted across: nodes only with a bucket (kind: token_bucket or "
-        "leaky_bucket), got sliding_window"
-    ]
 
 
 @pytest.mark.parametrize(("channel", "nodes", "said"), tables(__file__)["linted"])

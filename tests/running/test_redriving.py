@@ -7,7 +7,6 @@ import pytest
 from effort import sliced
 from runs import events_of, on_both_clocks
 
-from actors.errors import ConfigurationError
 from actors.messages import (
     BreakerTransitioned,
     NodeTookOver,
@@ -16,7 +15,6 @@ from actors.messages import (
     NotificationRedriven,
     NotificationSent,
 )
-from simulation.scenario import parse
 
 OUTAGE = """
 duration: 60s
@@ -203,25 +201,6 @@ faults:
     assert len(redriven) > 3
     assert {(event.node, event.without_operator) for event in redriven} == {(2, True)}
     assert result.summary["dlq"]["final"] == 0
-
-
-@pytest.mark.parametrize(
-    ("given", "problem"),
-    [
-        ("{reasons: []}", "reasons: wanted a list of at least one entry"),
-        ("{reasons: [expired]}", "wanted one of channel_fault, outage"),
-        ("{when: now}", "when: wanted one of breaker_closes"),
-        ("{rate: 0/s}", "rate: wanted"),
-        ("{at_most: 0}", "at_most: wanted a whole number of at least 1"),
-        ("{rate: 4/s}\n    circuit_breaker: {enabled: false}", "wanted redrive only with a circuit breaker"),
-    ],
-)
-def test_settings_that_cannot_be(given, problem):
-    with pytest.raises(ConfigurationError) as raised:
-        parse(
-            f"workload: [{{channel: email, arrivals: 1/s}}]\nduration: 1s\nchannels:\n  email:\n    redrive: {given}\n"
-        )
-    assert problem in " ".join(raised.value.problems)
 
 
 def test_the_first_node_that_starts_takes_over_what_nobody_was_there_for():

@@ -4,7 +4,7 @@ import pytest
 from runs import events_of, on_both_clocks
 
 import simulation
-from actors.errors import ConfigurationError, InvariantBreach
+from actors.errors import InvariantBreach
 from actors.messages import (
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -94,21 +94,6 @@ def test_one_that_goes_before_its_instant_breaks_an_invariant(monkeypatch):
     monkeypatch.setattr(Readiness, "obstacle", early)
     with pytest.raises(InvariantBreach, match=r"is sent before .*, its not_before"):
         simulation.run(parse(SCHEDULED), invariants=["in-time"])
-
-
-@pytest.mark.parametrize(
-    ("order", "problem"),
-    [
-        ("{at: 1s, cancel: some}", "wanted all, or some of them such as {priority: bulk}"),
-        ("{at: 1s, cancel: {priority: low}}", "wanted one of critical, normal, bulk"),
-        ("{at: 1s, cancel: all, redrive: all}", "wanted exactly one of redrive, discard, cancel, breaker"),
-        ("{at: 1s, cancel: all, served: include}", "wanted served only with redrive"),
-    ],
-)
-def test_orders_that_make_no_sense(order, problem):
-    with pytest.raises(ConfigurationError) as raised:
-        parse(f"{SCHEDULED}operations: [{order}]")
-    assert problem in " ".join(raised.value.problems)
 
 
 def test_what_falls_back_goes_at_once_whatever_the_first_was_scheduled_for():

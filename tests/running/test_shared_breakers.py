@@ -8,15 +8,12 @@ An attempt takes 0.1 s, and is tried again after 1 s. Where node 2 cannot reach 
 import textwrap
 from typing import Any
 
-import pytest
 from effort import examples
 from hypothesis import given, settings, strategies as st
 
 import simulation
-from actors.errors import ConfigurationError
 from actors.messages import BreakerTransitioned, NotificationSent
 from simulation.scenario import parse
-from simulation.scenario.lint import lint_scenario
 
 S = 1_000_000_000
 ONE_NODE = "{channel: email, node: 2, at: 10s, for: 2m, outage: true}"
@@ -244,38 +241,3 @@ def test_what_is_taken_back_at_the_instant_of_its_end_comes_behind_what_was_said
 
 
 # ── what is refused, and said ───────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("breaker", "nodes", "problem"),
-    [
-        ("shared: any", "1", "fleet.yaml:4:69: channels.email.circuit_breaker.shared: wanted `nodes` to share it with, "
-         "such as nodes: 3, got any and one process alone"),
-        ("shared: all", "3", "fleet.yaml:4:69: channels.email.circuit_breaker.shared: wanted one of none, any, quorum, "
-         "got 'all'"),
-        ("share_latency: 1s", "3", "fleet.yaml:4:76: channels.email.circuit_breaker.share_latency: wanted "
-         "share_latency only with shared: any or quorum, got '1s'"),
-    ],
-)  # fmt: skip
-def test_bad_settings_are_refused_with_where_and_what(breaker, nodes, problem):
-    with pytest.raises(ConfigurationError) as error:
-        scenario(breaker, nodes=nodes)
-    assert error.value.problems == [problem]
-
-
-@pytest.mark.parametrize(
-    ("breaker", "nodes", "said"),
-    [
-        ("shared: any", "2", []),
-        ("shared: quorum", "3", []),
-        ("shared: quorum", "2", ["shared: quorum of 2 nodes is both: what both say, each has found out by itself"]),
-        ("shared: any, initial_state: metrics-only", "3", ["shared: any, and none of them ever opens by itself"]),
-        ("shared: any, share_latency: 1m", "3",
-         ["share_latency: 60s is no less than the 60s that it is open: what is said comes too late"]),
-    ],
-)  # fmt: skip
-def test_the_linter_says_where_sharing_does_nothing(breaker, nodes, said):
-    of = scenario(breaker, ALL, nodes=nodes)
-    assert [str(finding) for finding in lint_scenario(of)] == [
-        f"channels.email.circuit_breaker.{each}" for each in said
-    ]

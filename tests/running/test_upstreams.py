@@ -242,20 +242,6 @@ def test_the_frame_is_saved_where_there_is_one(tmp_path):
 # ── what is said of it beforehand ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_fault_of_what_is_behind_no_provider_is_refused():
-    with pytest.raises(ConfigurationError) as error:
-        parse(
-            "duration: 1m\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n"
-            "faults: [{channel: email, upstream: true, outage: true}]",
-            "f.yaml",
-        )
-    assert error.value.problems == [
-        "f.yaml:3:37: faults.0.upstream: wanted a provider with an `upstream` there, got none on email"
-    ]
-    with pytest.raises(ConfigurationError, match="upstream only beside faults of its requests"):
-        scenario("{channel: email, upstream: true, crash: process}")
-
-
 @pytest.mark.parametrize(("upstream", "faults", "said"), tables(__file__)["linted"])
 def test_the_linter_says_what_it_leads_to(upstream, faults, said):
     of = scenario(*faults, upstream=upstream, entry="arrivals: {constant: 1/s}", email="timeout: 10s,")
@@ -311,17 +297,3 @@ def test_a_layer_waits_for_the_next_one_until_its_time_is_up() -> None:
     in_time = scenario(upstream=layers(f"{THREE}, timeout: 300ms", behind))
     summary = simulation.run(in_time, invariants="all").summary
     assert (summary["sent"], list(summary["requests_by_layer"].values())) == (1, [1, 1, 1])
-
-
-@pytest.mark.parametrize(
-    ("faults", "upstream", "problem"),
-    [
-        ([], layers(*[THREE] * 5), "wanted at most 4 layers of upstream"),
-        (["{channel: email, upstream: 3, outage: true}"], layers(THREE, THREE), "wanted a provider with 3 layers of"),
-        (["{channel: email, upstream: 5, outage: true}"], THREE, "the number of a layer from 1 to 4, got 5"),
-        (["{channel: email, upstream: 0, outage: true}"], THREE, "the number of a layer from 1 to 4, got 0"),
-    ],
-)
-def test_layers_that_there_are_not_are_refused(faults: list[str], upstream: str, problem: str) -> None:
-    with pytest.raises(ConfigurationError, match=problem):
-        scenario(*faults, upstream=upstream)

@@ -324,12 +324,6 @@ def test_given_instants_are_a_list_in_order(times: Any) -> None:
         Arrivals.model_validate({"times": times})
 
 
-@pytest.mark.parametrize("given_keys", [{}, {"poisson": None}, {"poisson": Rate(1, 1), "constant": Rate(1, 1)}])
-def test_exactly_one_process(given_keys: Any) -> None:
-    with pytest.raises(ValueError, match="wanted exactly one of constant, poisson"):
-        Arrivals.model_validate(given_keys)
-
-
 def test_lines_of_nothing_but_blanks_are_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "counts.csv"
     file.write_text("value\n3\n  \n\t\n4\n \n")

@@ -335,25 +335,6 @@ def test_a_live_configuration_is_linted_into_the_log_once(caplog, providers, exp
     assert [record.getMessage().split(":")[0].rsplit(".", 1)[-1] for record in caplog.records] == expected
 
 
-@pytest.mark.parametrize(
-    ("fault", "expires", "is_said"),
-    [
-        ("channel: email, channel_fault_rate: 5%", ["", "expires_after: 1h"], True),
-        ("channel: email, channel_fault_rate: 5%", ["expires_after: 2h", "expires_after: 1h"], False),
-        ("channel: sms, channel_fault_rate: 5%", ["", ""], False),
-        ("channel: email, failure_rate: 5%", ["", ""], False),
-    ],
-)
-def test_what_bounds_no_channel_fault_is_said_where_there_are_any(fault, expires, is_said):
-    entries = ", ".join(f"{{channel: email, arrivals: {{poisson: 1/s}}, {each}}}" for each in expires)
-    text = (
-        f"{TIMES}workload: [{entries}, {{channel: sms, arrivals: {{poisson: 1/s}}}}]\n"
-        f"channels: {{email: {{circuit_breaker: {{enabled: false}}}}}}\nfaults: [{{{fault}, at: 1m}}]"
-    )
-    keys = [finding.split(":")[0] for finding in said(text)]
-    assert keys == (["channels.email.circuit_breaker.enabled"] if is_said else [])
-
-
 @pytest.mark.parametrize(("providers", "count"), [(None, 0), (SILENT, 1)])
 def test_a_real_provider_may_say_that_the_channel_is_broken(caplog, providers, count):
     async def main():
@@ -430,52 +411,6 @@ def test_a_whole_day_has_its_mean():
     assert halves == pytest.approx(86_400, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("size", "more", "from_on"),
-    [(96_000, "", "95,000"), (90_000, ", priority: bulk", "80,000"), (90_000, ", critical: true", None)],
-)
-def test_more_may_come_at_once_than_a_live_notifier_accepts_of_its_class(size, more, from_on):
-    text = f"{TIMES}workload: [{{channel: sms{more}, arrivals: {{burst: {{size: {size}, every: 1d}}}}}}]"
-    found = [finding for finding in said(text) if "pending" in finding]
-    assert found == (
-        []
-        if from_on is None
-        else [
-            f"workload.0.arrivals.burst.size: {size:,} notifications arrive at once, and a live notifier has at most "
-            f"100,000 pending by default and refuses what is more, the first of these at {from_on} "
-            "pending; max_pending says so here"
-        ]
-    )
-
-
-def test_a_digest_may_be_more_at_once_than_a_live_notifier_accepts():
-    text = f"{TIMES}workload: [{{channel: sms, arrivals: {{daily: {{at: 00:00, count: 96000}}}}}}]"
-    assert [each.partition(": ")[0] for each in said(text) if "pending" in each] == ["workload.0.arrivals.daily.count"]
-    assert [each for each in said(text.replace("96000", "96000, over: 10m")) if "arrive at once" in each] == []
-
-
-def test_more_may_wait_in_an_outage_than_a_live_notifier_accepts():
-    text = """
-        duration: 1h
-        {bound}workload: [{{channel: email, arrivals: {{constant: {per_s}/s}}}}]
-        faults: [{{channel: email, at: 10m, for: 20m, outage: true}}]
-        channels: {{email: {{circuit_breaker: {{enabled: false}}}}}}
-        """
-
-    def of_room(**given):
-        return [finding for finding in said(textwrap.dedent(text.format(**given))) if "pending" in finding]
-
-    assert of_room(per_s=100, bound="") == [
-        "faults.0.for: 120,000 notifications arrive meanwhile, and a live notifier has at most 100,000 pending by "
-        "default and refuses what is more, the first of these at 95,000 pending; max_pending says so here"
-    ]
-    assert of_room(per_s=75, bound="") == []
-    assert of_room(per_s=100, bound="max_pending: 50000\n        ") == [
-        "faults.0.for: 120,000 notifications arrive meanwhile, and at most 50,000 may be pending: what is more is "
-        "refused, the first of these at 47,500 pending"
-    ]
-
-
 QUEUES = """
     duration: 2m
     {bound}workload:
@@ -532,18 +467,6 @@ def test_as_many_wait_as_it_says_at_each_number_of_nodes_and_under_each_limit(no
     told = int(found.split("up to ")[1].split(" ")[0].replace(",", ""))
     waiting = simulation.run(parse(text)).summary["peaks"]["waiting"]
     assert told == pytest.approx(max(waiting["quota"], waiting["slots"]), rel=0.1)
-
-
-@pytest.mark.parametrize("settings", ["quota: {rate: 30/s}", "max_in_flight: 3, provider: {latency: 100ms}"])
-def test_nothing_is_said_of_nodes_that_let_all_through_together(settings):
-    text = f"""
-        duration: 1m
-        max_pending: 150
-        nodes: 4
-        workload: [{{channel: sms, users: 1000, arrivals: {{constant: 50/s}}}}]
-        channels: {{sms: {{{settings}}}}}
-        """
-    assert said(textwrap.dedent(text)) == []
 
 
 def test_nothing_is_said_where_there_is_room_for_all_that_would_wait():

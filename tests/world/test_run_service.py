@@ -343,11 +343,6 @@ def test_code_that_the_file_names_is_imported_only_when_asked_for():
         run(shop, text, code=True)
 
 
-def test_a_scenario_without_hosts_is_refused():
-    with pytest.raises(ConfigurationError, match="world: wanted the hosts that the service calls"):
-        run(shop, OUTAGE.partition("world:")[0])
-
-
 async def test_it_is_called_outside_of_trio():
     with pytest.raises(ValueError, match="wanted a caller outside of trio"):
         run(shop)

@@ -310,12 +310,3 @@ def test_what_takes_long_is_left_out_of_cases_by_name_and_not_of_those_given(mon
     assert by_name.left_out == 1
     assert "that --full runs" in str(by_name)
     assert simulation.validate([known.name], full=True).left_out == 0
-
-
-def test_unknown_cases_are_named_all_at_once():
-    with pytest.raises(ConfigurationError) as refused:
-        simulation.validate(["pipelin", "mm-c", "zzz"])
-    assert refused.value.problems[0] == (
-        "case: wanted one of those that --list prints, got 'pipelin'; did you mean pipeline?"
-    )
-    assert len(refused.value.problems) == 2
