@@ -14,8 +14,6 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.retries.standard import ExponentialBackoff
 
 from simulation.importing.policy import Mark, Policy
-from simulation.importing.readers.aws import recognises
-from simulation.importing.source import SourceFile
 from tests.support.imported import marks, read, reason, starts
 
 HEAD = "import boto3\nfrom botocore.config import Config\n"
@@ -165,21 +163,3 @@ def test_the_environment_comes_before_the_file_and_a_config_before_both() -> Non
     assert [late for _, late in starts(found["default"])] == [0, 1]
     assert marks(found["default"])["max_attempts"][1] is Mark.DOES_NOTHING
     assert [late for _, late in starts(found["a.config"])] == [0, 1, 3, 7]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        ("config", "[default]\nregion = x\nmax_attempts = 3\n", True),
-        ("config", "[default]\nregion = x\n", False),
-        ("config", "[default]\nretry-mode = standard\n", True),
-        ("setup.cfg", "[tool]\nmax_attempts = 3\n", False),
-        (".env", "AWS_RETRY_MODE=standard\n", True),
-        (".env", "MAX_ATTEMPTS=3\n", False),
-        ("a.py", f"{HEAD}Config(retries={{}})\n", True),
-        ("a.py", "import boto3, botocore\nbotocore.config.Config(retries={})\n", True),
-        ("a.py", "import boto3\nretries = 3\n", False),
-    ],
-)
-def test_files_are_recognised(name: str, text: str, expected: bool) -> None:
-    assert recognises(SourceFile(name, text)) is expected

@@ -13,7 +13,6 @@ from hypothesis import given, settings, strategies as st
 from imported import one, read, starts
 
 from actors.errors import ConfigurationError
-from simulation.importing.source import KINDS, SourceFile
 
 TABLES = tables(__file__)
 BULLMQ = "import { Queue, Worker, FlowProducer, UnrecoverableError } from 'bullmq';\nconst q = new Queue('q', {});\n"
@@ -242,11 +241,6 @@ ENDLESS = {
 def test_what_does_not_end_takes_a_bounded_time(text: str) -> None:
     found = read("bullmq", BULLMQ + text, names=["a.ts"])
     assert found
-
-
-def test_other_files_are_not_recognised() -> None:
-    for text in ("import { Queue } from 'bee-queue'", "// bullmq", "import x from './bullmq'", "const bull = 'bullmq'"):
-        assert not KINDS["bullmq"].recognises(SourceFile("a.ts", text))
 
 
 def test_a_queue_is_found_through_imports_and_never_by_the_name_of_a_variable_alone() -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from actors.errors import ConfigurationError
 from simulation.importing.policy import Mark, Policy
-from simulation.importing.readers.dotnet import recognises, time_span
-from simulation.importing.source import SourceFile
+from simulation.importing.readers.dotnet import time_span
 from tests.support.imported import marks, one, read, reason, starts
 
 STANDARD: dict[str, Any] = {"AttemptTimeout": {"Timeout": "00:00:10"}}
@@ -212,16 +211,3 @@ def test_the_environments_file_goes_above_and_is_asked_for() -> None:
 def test_what_is_no_json_is_refused_with_its_line(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"appsettings.json:\d+"):
         read("dotnet", text, names=["appsettings.json"])
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('{"A": {"AttemptTimeout": {"Timeout": "00:00:01"}}}', True),
-        ('{"A": {"Retry": {"Delay": "00:00:01", "UseJitter": true}}}', True),
-        ('{"Api": {"MaxRetryAttempts": 3, "RetryDelaySeconds": 2}}', False),
-        ('{"methodConfig": [{"retryPolicy": {"maxAttempts": 3}}]}', False),
-    ],
-)
-def test_files_are_recognised(text: str, expected: bool) -> None:
-    assert recognises(SourceFile("appsettings.json", text)) is expected

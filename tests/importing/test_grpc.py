@@ -13,8 +13,6 @@ from hypothesis import Phase, given, settings, strategies as st
 
 from actors.errors import ConfigurationError
 from simulation.importing.policy import Mark, Policy
-from simulation.importing.readers.grpc import recognises
-from simulation.importing.source import SourceFile
 from tests.support import effort
 from tests.support.imported import marks, read, reason, starts
 
@@ -179,12 +177,6 @@ def test_a_configuration_inside_a_text_is_refused_with_its_line() -> None:
     (policy,) = read("grpc", text).values()
     assert policy.channel is None
     assert [finding.line for finding in policy.findings] == [4]
-
-
-def test_files_are_recognised_by_their_keys() -> None:
-    assert recognises(SourceFile("a.json", '{"methodConfig": []}'))
-    assert recognises(SourceFile("a.json", '{"serviceConfig": {"retryThrottling": {}}}'))
-    assert not recognises(SourceFile("a.json", '{"method": "methodConfig"}'))
 
 
 def by_grpc(config: dict[str, Any], status: str = "UNAVAILABLE", pushback: str = "") -> list[float]:

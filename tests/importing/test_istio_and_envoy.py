@@ -260,29 +260,6 @@ def test_routes_of_one_name_in_two_files_are_two_channels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "expected"),
-    [
-        ("istio", "apiVersion: networking.istio.io/v1\nkind: DestinationRule\n", True),
-        ("istio", "apiVersion: networking.istio.io/v1\nkind: Gateway\n", False),
-        (
-            "envoy",
-            "apiVersion: networking.istio.io/v1\nkind: EnvoyFilter\nspec: {retry_policy: {}, virtual_hosts: []}",
-            False,
-        ),
-        ("envoy", "static_resources:\n  clusters:\n  - outlier_detection: {}\n", True),
-        ("envoy", '{"static_resources": {"clusters": [{"circuit_breakers": {}}]}}', True),
-        ("envoy", "resilience4j:\n  retry: {}\n", False),
-        ("grpc", "static_resources:\n", False),
-    ],
-)
-def test_files_are_recognised(kind: str, text: str, expected: bool) -> None:
-    name = "file.json" if text.startswith("{") else "file.yaml"
-    if kind == "grpc":
-        pytest.importorskip("simulation.importing.readers.grpc")
-    assert KINDS[kind].recognises(SourceFile(name, text)) is expected
-
-
-@pytest.mark.parametrize(
     "text",
     [
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nspec: &a {http: *a}",

@@ -13,7 +13,6 @@ from hypothesis import given, settings, strategies as st
 from imported import one, read, starts
 
 from actors.errors import ConfigurationError
-from simulation.importing.source import KINDS, SourceFile
 
 TABLES = tables(__file__)
 
@@ -129,8 +128,3 @@ def test_what_does_not_end_takes_a_bounded_time() -> None:
     for attempts in ("@a0", "again(1)", "9 ** 9 ** 9 ** 9"):
         body = f"{doubled}defp again(n), do: again(n) + again(n)\ndef backoff(_), do: again(2)"
         assert worker(f", max_attempts: {attempts}", body).channel is None
-
-
-def test_other_files_are_not_recognised() -> None:
-    for text in ("defmodule A do\n  use GenServer\nend", "# Oban", "defmodule MyOban.Workers do\nend"):
-        assert not KINDS["oban"].recognises(SourceFile("a.ex", text))

@@ -12,7 +12,7 @@ from hypothesis import Phase, given, settings, strategies as st
 from actors.errors import ConfigurationError
 from simulation.importing.files import import_files, recognised_kinds
 from simulation.importing.policy import Mark
-from simulation.importing.readers.resilience4j import duration_of, recognises
+from simulation.importing.readers.resilience4j import duration_of
 from simulation.importing.source import Given, SourceFile
 from tests.support import effort
 from tests.support.imported import marks, one, read, reason, starts
@@ -306,21 +306,6 @@ resilience4j:
 )
 def test_durations_are_read_as_spring_reads_them(text: str, seconds: float | None) -> None:
     assert duration_of(text) == seconds
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        ("application.yml", "a: 1\nresilience4j:\n  retry: {}\n", True),
-        ("application.yml", "resilience4j.retry.instances.x.maxAttempts: 3", True),
-        ("application.properties", "resilience4j.retry.instances.x.maxAttempts=3", True),
-        ("application.yml", "# resilience4j\nlogging.level.io.github.resilience4j: debug", False),
-        ("build.yml", "deps:\n  - resilience4j: 2.0\n", False),
-        ("map.yml", "kind: ConfigMap\ndata:\n  application.yml: |\n    resilience4j:\n      retry: {}\n", False),
-    ],
-)
-def test_files_are_recognised_by_their_keys(name: str, text: str, expected: bool) -> None:
-    assert recognises(SourceFile(name, text)) is expected
 
 
 @pytest.mark.parametrize(

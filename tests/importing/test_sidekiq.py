@@ -12,7 +12,6 @@ from hypothesis import given, settings, strategies as st
 from imported import one, read, starts
 
 from actors.errors import ConfigurationError
-from simulation.importing.source import KINDS, SourceFile
 
 TABLES = tables(__file__)
 JOB = "class Charge\n  include Sidekiq::Job\n"
@@ -212,11 +211,6 @@ def test_options_of_all_jobs(text: str, attempts: int | None) -> None:
     for folder, expected in (("config", attempts), ("test", 26)):
         found = one("sidekiq", f"{JOB}end\n", text, names=["charge.rb", f"{folder}/sidekiq.rb"])
         assert (found.channel and found.channel["retry"]["max_attempts"]) == expected
-
-
-def test_other_files_are_not_recognised() -> None:
-    for text in ("class A; def retry_on(x); end; end", "# sidekiq", "require 'resque'"):
-        assert not KINDS["sidekiq"].recognises(SourceFile("a.rb", text))
 
 
 def test_a_constant_of_another_file_has_to_be_in_reach() -> None:
