@@ -91,7 +91,8 @@ class TenantConfig(Settings):
     there. A notification that waits for a circuit breaker does not count. None: no bound."""
 
     rate: PositiveRate | None = None
-    """The rate at which attempts of a tenant may start. None: no bound."""
+    """The rate at which attempts of a tenant pass its bound. One that then waits for a circuit breaker, a slot or the
+    quota is not counted again when it starts, so that what has waited may start closer together. None: no bound."""
 
     @model_validator(mode="after")
     def _bounds_something(self) -> Self:
