@@ -19,6 +19,7 @@ from simulation.importing.syntax_trees import (
     apply,
     arithmetic,
     inner,
+    is_nothing,
     is_number,
     number_of,
     part,
@@ -168,7 +169,7 @@ class Module:
             return Unknown("", f"@{text(operand)}, which has no single value here")
         value = self.value(operand, bound, depth)
         if sign in ("not", "!"):
-            return value if isinstance(value, Unknown) else value in (None, False)
+            return value if isinstance(value, Unknown) else is_nothing(value)
         return arithmetic("-", 0, value) if sign == "-" else value
 
     def _binary(self, node: Node, bound: Mapping[str, Any], depth: int) -> Any:
@@ -179,9 +180,9 @@ class Module:
         if sign in ("||", "or"):
             if isinstance(one, Unknown):
                 return replace(one, otherwise=self.value(right, bound, depth))
-            return self.value(right, bound, depth) if one in (None, False) else one
+            return self.value(right, bound, depth) if is_nothing(one) else one
         if sign in ("&&", "and"):
-            return one if isinstance(one, Unknown) or one in (None, False) else self.value(right, bound, depth)
+            return one if isinstance(one, Unknown) or is_nothing(one) else self.value(right, bound, depth)
         two = self.value(right, bound, depth)
         if sign == "..":
             return Range(one, two) if isinstance(one, int) and isinstance(two, int) else Unknown("", shown(node))
@@ -190,7 +191,9 @@ class Module:
         sign = {"===": "==", "!==": "!="}.get(sign, sign)
         if isinstance(one, str) or isinstance(two, str):
             unknown = next((each for each in (one, two) if isinstance(each, Unknown)), None)
-            return unknown if unknown is not None else (one == two) is (sign == "==")
+            if unknown is not None or sign not in ("==", "!="):
+                return unknown or Unknown("", shown(node))
+            return (one == two) is (sign == "==")
         return arithmetic(sign, one, two) if sign != "%" else Unknown("", shown(node))
 
     # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -284,7 +287,7 @@ class Module:
         value = self.value(condition, bound, depth)
         if isinstance(value, (Unknown, Drawn)):
             return self.all.decide(shown(condition))
-        return value is not None and value is not False
+        return not is_nothing(value)
 
     def matched(self, pattern: Node, value: Any, bound: dict[str, Any], depth: int) -> dict[str, Any] | None:
         """Return the names that a pattern binds, None where it does not match."""

@@ -21,6 +21,7 @@ from simulation.importing.syntax_trees import (
     apply,
     arithmetic,
     inner,
+    is_nothing,
     is_number,
     number_of,
     part,
@@ -106,7 +107,7 @@ class Program:
                 return arithmetic("-", 0, operand)
             if not text(node).startswith(("!", "not")):
                 return Unknown("", shown(node))
-            return operand if isinstance(operand, Unknown) else operand in (None, False)
+            return operand if isinstance(operand, Unknown) else is_nothing(operand)
         if kind in ("lambda", "method", "singleton_method"):
             return Block(node, self)
         if kind == "element_reference":
@@ -228,15 +229,17 @@ class Program:
         if sign in ("||", "or"):
             if isinstance(left, Unknown):
                 return replace(left, otherwise=self.value(right, bound, depth))
-            return self.value(right, bound, depth) if left in (None, False) else left
+            return self.value(right, bound, depth) if is_nothing(left) else left
         if sign in ("&&", "and"):
             if isinstance(left, Unknown):
                 return replace(left, why=shown(node))
-            return left if left is None or left is False else self.value(right, bound, depth)
+            return left if is_nothing(left) else self.value(right, bound, depth)
         value = self.value(right, bound, depth)
         if isinstance(left, str) or isinstance(value, str):
             unknown = next((each for each in (left, value) if isinstance(each, Unknown)), None)
-            return unknown if unknown is not None else (left == value) is (sign == "==")
+            if unknown is not None or sign not in ("==", "!="):
+                return unknown or Unknown("", shown(node))
+            return (left == value) is (sign == "==")
         if sign == "/" and isinstance(left, int) and isinstance(value, int):
             return left // value if value else Raised("a division by zero")
         return arithmetic(sign, left, value)
@@ -257,7 +260,7 @@ class Program:
         """Return whether a condition holds; for an unknown one, the current assumption about it."""
         if isinstance(value, (Unknown, Drawn, Block)):
             return self.all.decide(shown(condition))
-        return value is not None and value is not False
+        return not is_nothing(value)
 
     def _conditional(self, node: Node, bound: Mapping[str, Any], depth: int) -> Any:
         condition = part(node, "condition")

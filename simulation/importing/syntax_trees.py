@@ -226,6 +226,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def is_nothing(value: Any) -> bool:
+    """Return whether a value is false in Ruby and Elixir, where 0 and an empty text are true."""
+    return value is None or value is False
+
+
 def arithmetic(sign: str, left: Any, right: Any) -> Any:
     """Return the result of an operator on numbers and spans; an :class:`Unknown` where there is none."""
     for value in (left, right):
