@@ -70,8 +70,8 @@ class EditConfig(Settings):
     def _something(self) -> Self:
         if not self.model_fields_set:
             raise wanted("something to change: recipient, message, expires_after or priority", "nothing")
-        for key in self.model_fields_set - {"expires_after"}:
-            if getattr(self, key) is None:
+        for key in ("recipient", "message", "priority"):
+            if key in self.model_fields_set and getattr(self, key) is None:
                 what = "critical, normal or bulk" if key == "priority" else "text that is not empty"
                 raise at_key(key, wanted(what), None)
         return self

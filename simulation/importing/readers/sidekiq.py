@@ -230,10 +230,12 @@ class ActiveJob:
             **(self._waits(attempts) if attempts > 1 else {}),
         }
         if attempts == 1 and not draft.is_open and not draft.questions:
-            for key in self.given.keys() & {"wait", "jitter"}:
-                draft.dead(self.given[key], "there is no retry")
-        for key in self.given.keys() - {"attempts", "wait", "jitter", "queue", "priority", "report"}:
-            draft.refuse(self.given[key], f"retry_on has no argument {key}: it raises an error")
+            for key in ("wait", "jitter"):
+                if key in self.given:
+                    draft.dead(self.given[key], "there is no retry")
+        for key, entry in self.given.items():
+            if key not in ("attempts", "wait", "jitter", "queue", "priority", "report"):
+                draft.refuse(entry, f"retry_on has no argument {key}: it raises an error")
         self._exhausted(call)
         for one in self.family:
             for each in calls_to(one, "discard_on"):
