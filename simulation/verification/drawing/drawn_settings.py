@@ -192,7 +192,8 @@ class _Drawing:
             changes["channels"] = changes["channels"].model_copy(
                 update={channel.value: config for channel, config in drawn.items()}
             )
-        retries = [getattr(changes["channels"], channel.value).retry for channel in channels]
+            channels = drawn
+        retries = [config.retry for config in channels.values()]
         is_unlimited = any(retry.attempts_most == math.inf and retry.max_elapsed is None for retry in retries)
         changes["drain"] = UNLIMITED_DRAIN_S if is_unlimited else max(scenario.drain, DRAIN_S)
         self._changed += sum(key in changes for key in ("remember_ids", "max_pending", "dead_letters", "quiet_hours"))

@@ -213,7 +213,11 @@ class ClassShares(_Line):
 
 
 class TenantsBound(Invariant):
-    """No tenant has more attempts at the providers of a channel than its bounds allow."""
+    """No tenant has more attempts at the providers of a channel than its bounds allow.
+
+    A notification that holds its slot between attempts (`holds_slot`) counts once: what a stage had when it crashed is
+    sent anew while the attempt before it may still be at a provider.
+    """
 
     name = "tenant-bounds"
     of_one_process = True
@@ -250,6 +254,9 @@ class TenantsBound(Invariant):
             there.pop(id(attempt), None)
             return None
         there[id(attempt)] = attempt
-        if bounds.max_in_flight is None or len(there) <= bounds.max_in_flight:
+        count = len(there)
+        if self.context.channels[channel].retry.holds_slot:
+            count = len({each.command.notification_id for each in there.values()})
+        if bounds.max_in_flight is None or count <= bounds.max_in_flight:
             return None
-        return f"{len(there)} attempts of {tenant} are under way on {channel}, of at most {bounds.max_in_flight}"
+        return f"{count} attempts of {tenant} are under way on {channel}, of at most {bounds.max_in_flight}"

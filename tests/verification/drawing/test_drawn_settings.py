@@ -27,7 +27,14 @@ from actors.settings.retry import AwsBudgetConfig, EnvoyBudgetConfig, FinagleBud
 from simulation.scenario import load, parse
 from simulation.scenario.writing import as_data, write
 from simulation.verification.drawing.disturbances import TOO_MANY_CRASHES, bearable
-from simulation.verification.drawing.drawn_settings import LONGEST_S, MOST, Values, draw_settings
+from simulation.verification.drawing.drawn_settings import (
+    DRAIN_S,
+    LONGEST_S,
+    MOST,
+    UNLIMITED_DRAIN_S,
+    Values,
+    draw_settings,
+)
 from simulation.verification.drawing.rare_settings import ACCOUNT, TEMPLATE, _with_upstreams
 from simulation.verification.drawing.seldom_met import attempts_without_a_last_one
 from simulation.verification.drawing.swarm import _again_and_again, case, drawn_case
@@ -347,3 +354,20 @@ def test_nothing_breaks(drawn):
     busy = next(each for each in drawn if each is not SWARM)
     short = busy.model_copy(update={"duration": 20.0, "record": "full"})
     assert attempt(short).failing_case is None
+
+
+@pytest.mark.parametrize("attempts", [3, "unlimited"])
+def test_a_run_without_a_bound_of_its_retries_is_not_drained_for_weeks(attempts):
+    text = f"""
+        duration: 10s
+        workload: [{{channel: copy, arrivals: {{poisson: 1/s}}}}]
+        channels: {{copy: {{kind: sms, retry: {{max_attempts: {attempts}}}}}}}
+    """
+    drains = Counter()
+    for seed in range(20):
+        drawn = draw_settings(parse(text), Random(seed)).scenario
+        retry = drawn.channel_as_given(drawn.channels_used[0]).retry
+        is_unlimited = retry.attempts_most == math.inf and retry.max_elapsed is None
+        assert drawn.drain == (UNLIMITED_DRAIN_S if is_unlimited else DRAIN_S)
+        drains[drawn.drain] += 1
+    assert drains[UNLIMITED_DRAIN_S if attempts == "unlimited" else DRAIN_S] > 5
