@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import trio
 
@@ -34,13 +34,24 @@ A = TypeVar("A")
 KEEP_AUDIT_NS = 400 * DAY_NS
 
 
+class Reads(Protocol):
+    """The module of a store that answers what memory does not know; each function gets the connection.
+
+    `recalled` and `ended_as` also get what tells how long ids are remembered, and the instant, by the steady clock.
+    """
+
+    def recalled(self, sql: Any, notification_id: str, kept: Any, steady_ns: int, /) -> SendNotification | None: ...
+    def ended_as(self, sql: Any, notification_id: str, kept: Any, steady_ns: int, /) -> EndedAs | None: ...
+    def history_of(self, sql: Any, notification_id: str, /) -> StoredHistory | None: ...
+    def audit_entries(self, sql: Any, limit: int | None, notification_id: str | None, /) -> list[AuditEntry]: ...
+    def erase_histories(self, sql: Any, is_meant: Callable[[SendNotification], bool], /) -> int: ...
+
+
 class StoreOnDisk(MemoryStore):
     """Answers from memory, and fails as a whole: what could not be made durable stops it for good."""
 
     outlives_process = True
-    _reads: Any
-    """The module whose functions answer what memory does not know: `recalled`, `ended_as`, `history_of`,
-    `audit_entries` and `erase_histories`."""
+    _reads: Reads
     _change: type[StoredChange] = StoredChange
     _queue: type[ToDo[Any]] = ToDo
 
