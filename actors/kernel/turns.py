@@ -48,14 +48,16 @@ class TurnObserver(Protocol):
 
 class _Mark(NamedTuple):
     kind: str
-    key: Callable[..., Any] | None
+    key_of: Callable[..., Any]
     when_told: bool
 
-    def key_of(self, actor: Any, *about: Any) -> Any:
-        return about[0] if self.key is None else self.key(actor, *about)
+
+def _first(_owner: Any, *about: Any) -> Any:
+    """Return the subject of a turn without a key of its own: the message, or the first argument."""
+    return about[0]
 
 
-def takes_turn(kind: str, key: Callable[..., Any] | None = None, *, when_told: bool = False) -> Callable[[F], F]:
+def takes_turn(kind: str, key: Callable[..., Any] = _first, *, when_told: bool = False) -> Callable[[F], F]:
     """Mark a handler, or a function that the environment calls.
 
     Args:
@@ -135,7 +137,7 @@ class _Turns(Interceptor):
         system, turn = self.system, self._observer.turn
 
         def take_turn(message: Any) -> Any:
-            key = message if key_of is None else key_of(actor, message)
+            key = key_of(actor, message)
             ended = None if key is None else turn(kind, key, node, system.now_ns)
             if ended is None:
                 return handler(message)
