@@ -250,11 +250,8 @@ class LockStep(Invariant):
 
     def note(self, function: Callable[..., None], *args: Any) -> None:
         """Tell the model something that is no event of the history."""
-        if not self._has_differed:
-            try:
-                function(*args)
-            except Exception as error:
-                self.broken(self._objection_to(error, args))
+        if (objection := self._asked(function, *args)) is not None:
+            self.broken(objection)
 
     def performs(self, request: Any, is_promised: bool) -> None:
         """Take note of what is to come back: with the answer of the provider that was asked last, or from the store."""
@@ -311,15 +308,12 @@ class LockStep(Invariant):
             try:
                 function(*args)
             except Exception as error:
-                return self._objection_to(error, args)
+                self._has_differed = True
+                if not isinstance(error, Difference):
+                    return f"the reference model failed itself:\n{traceback.format_exc()}"
+                name = getattr(args[0], "notification_id", None) if args else None
+                return f"{error}\nstate: {self.model.state_of(name)}"
         return None
-
-    def _objection_to(self, error: Exception, args: tuple[Any, ...]) -> str:
-        self._has_differed = True
-        if not isinstance(error, Difference):
-            return f"the reference model failed itself:\n{traceback.format_exc()}"
-        name = getattr(args[0], "notification_id", None) if args else None
-        return f"{error}\nstate: {self.model.state_of(name)}"
 
 
 class _Asking(Interceptor):
