@@ -22,6 +22,7 @@ from simulation.importing.syntax_trees import (
     is_nothing,
     is_number,
     number_of,
+    of_texts,
     part,
     shown,
     text,
@@ -190,10 +191,7 @@ class Module:
             return two.first <= one <= two.last if isinstance(two, Range) else one in two
         sign = {"===": "==", "!==": "!="}.get(sign, sign)
         if isinstance(one, str) or isinstance(two, str):
-            unknown = next((each for each in (one, two) if isinstance(each, Unknown)), None)
-            if unknown is not None or sign not in ("==", "!="):
-                return unknown or Unknown("", shown(node))
-            return (one == two) is (sign == "==")
+            return of_texts(sign, one, two, shown(node))
         return arithmetic(sign, one, two) if sign != "%" else Unknown("", shown(node))
 
     # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,6 +26,7 @@ from simulation.importing.syntax_trees import (
     inner,
     is_number,
     number_of,
+    of_texts,
     part,
     shown,
     text,
@@ -397,10 +398,7 @@ class Program:
         right = self.value(child(node, "right"), bound, depth)
         sign = {"===": "==", "!==": "!="}.get(sign, sign)
         if isinstance(left, str) or isinstance(right, str):
-            unknown = next((each for each in (left, right) if isinstance(each, Unknown)), None)
-            if unknown is not None:
-                return replace(unknown, otherwise=None)
-            return (left == right) is (sign == "==") if sign in ("==", "!=") else Unknown("", shown(node))
+            return of_texts(sign, left, right, shown(node))
         return arithmetic(sign, left, right)
 
     def _chosen(self, sign: str, left: Any, right: Node, bound: Mapping[str, Any], depth: int) -> Any:

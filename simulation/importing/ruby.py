@@ -24,6 +24,7 @@ from simulation.importing.syntax_trees import (
     is_nothing,
     is_number,
     number_of,
+    of_texts,
     part,
     shown,
     text,
@@ -236,10 +237,7 @@ class Program:
             return left if is_nothing(left) else self.value(right, bound, depth)
         value = self.value(right, bound, depth)
         if isinstance(left, str) or isinstance(value, str):
-            unknown = next((each for each in (left, value) if isinstance(each, Unknown)), None)
-            if unknown is not None or sign not in ("==", "!="):
-                return unknown or Unknown("", shown(node))
-            return (left == value) is (sign == "==")
+            return of_texts(sign, left, value, shown(node))
         if sign == "/" and isinstance(left, int) and isinstance(value, int):
             return left // value if value else Raised("a division by zero")
         return arithmetic(sign, left, value)

@@ -231,6 +231,15 @@ def is_nothing(value: Any) -> bool:
     return value is None or value is False
 
 
+def of_texts(sign: str, left: Any, right: Any, shown: str) -> Any:
+    """Return whether two values, one of which is a text, are equal or not; an :class:`Unknown`, said as `shown`, for
+    any other operator."""
+    for value in (left, right):
+        if isinstance(value, Unknown):
+            return replace(value, otherwise=None)
+    return (left == right) is (sign == "==") if sign in ("==", "!=") else Unknown("", shown)
+
+
 def arithmetic(sign: str, left: Any, right: Any) -> Any:
     """Return the result of an operator on numbers and spans; an :class:`Unknown` where there is none."""
     for value in (left, right):
