@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from actors.instants import ns, seconds
 from actors.settings.faults import FLEET_FAULT_KEYS, FaultConfig
-from simulation.results.recorder import Recorder
+from simulation.results.result import Result, RunResult
 from simulation.running.runner import run as run_scenario
 from simulation.scenario import Scenario
 from simulation.scenario.workload import ChannelWorkload
@@ -18,7 +18,7 @@ Downtimes: TypeAlias = dict[int, list[tuple[float, float]]]
 _OF_PROCESSES = ("node", "at", "for_", "restart_after", *FLEET_FAULT_KEYS)
 
 
-def downtimes(scenario: Scenario, end_s: float, run: object = None) -> Downtimes:
+def downtimes(scenario: Scenario, end_s: float, run: RunResult | None = None) -> Downtimes:
     """Return when nodes are down by the faults of a scenario, up to an instant; those that never are are left out.
 
     `run` is the result of its run, if there is one. One that was saved has no record of its processes: then their
@@ -30,8 +30,7 @@ def downtimes(scenario: Scenario, end_s: float, run: object = None) -> Downtimes
     numbers = range(1, scenario.nodes_at_most + 1)
     found: Downtimes = {}
     since_s: dict[int, float] = {}
-    recorder: Recorder | None = getattr(run, "_recorder", None)
-    changes = (recorder.living if recorder is not None else []) or _played(scenario, faults, end_s)
+    changes = (run._recorder.living if isinstance(run, Result) else []) or _played(scenario, faults, end_s)
     for at_ns, living in (*changes, (ns(end_s), set(numbers))):
         for number in numbers:
             if number not in living:
