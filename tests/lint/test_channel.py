@@ -15,9 +15,6 @@ from actors.lint.traffic import Traffic, most_under
 from actors.settings.channel import ChannelConfig
 
 TABLES = tables(__file__)
-
-SLOW = {"latency": {"lognormal": {"median": 0.25, "p99": 1.0}}}
-
 OFF = {"enabled": False}
 
 

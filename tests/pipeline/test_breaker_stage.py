@@ -23,10 +23,6 @@ DOWN = Transient(reason="down")
 MANY = {"max_attempts": 50, "initial_delay": 1.0, "max_delay": 5.0}
 
 
-def breaker_of(world: World) -> Any:
-    return world.pipeline.wiring.stages["email"].circuit_breaker
-
-
 def transitions(world: World) -> list[tuple[float, str, str]]:
     return [(event.at_ns / S, event.to_state, event.cause) for event in world.events(BreakerTransitioned)]
 

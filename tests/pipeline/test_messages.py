@@ -167,10 +167,6 @@ ALL = [
 ]
 
 
-def named(message: Any) -> str:
-    return type(message).__name__
-
-
 def test_no_message_is_forgotten_here():
     concrete = {
         kind

@@ -23,7 +23,6 @@ from actors.storage.postgres.store import PostgresStore
 from simulation.verification.model.addresses import address
 
 EMAIL, SMS, PUSH, WEBHOOK = (NotificationChannel(name) for name in ("email", "sms", "push", "webhook"))
-URL = "https://example.com/hook?a=B"
 
 
 @over_each(map(tuple, tables(__file__)["addresses"]))
